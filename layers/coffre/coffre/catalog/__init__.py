@@ -1,0 +1,1 @@
+"""The DynamoDB table: backups, restores, slots, audit events and locks."""

@@ -1,0 +1,1 @@
+"""What things are: targets, backups, manifests, parts and errors. No I/O and no clock."""

@@ -1,0 +1,120 @@
+"""A backup as the catalog knows it: who, when, how far, how it ended."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from coffre.model.errors import CoffreError
+from coffre.model.target import TargetKind
+
+
+class Tier(StrEnum):
+    """Why a backup was taken, and so how long it lives. One backup can carry several."""
+
+    DAILY = "DAILY"
+    WEEKLY = "WEEKLY"
+    MONTHLY = "MONTHLY"
+    MANUAL = "MANUAL"
+    SAFETY = "SAFETY"
+
+
+class Status(StrEnum):
+    """How far a run is. COMPLETED means that every byte is stored and checked."""
+
+    PENDING = "PENDING"
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    DELETED = "DELETED"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing will happen to the run any more."""
+        return self in (Status.COMPLETED, Status.FAILED, Status.DELETED)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Failure(_Record):
+    """Why a run failed, in the words of `CoffreError`."""
+
+    code: str
+    message: str
+    hint: str | None = None
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """Describe any exception; the unexpected ones by their type, so that no secret in their text leaks."""
+        if isinstance(error, CoffreError):
+            message = f"{error.message} {error.detail}" if error.detail else error.message
+            return cls(code=error.code, message=message, hint=error.hint)
+        return cls(
+            code="UNEXPECTED",
+            message=f"An unexpected {type(error).__name__} stopped the run.",
+            hint="The function's log has the traceback under this request id. Please report it.",
+        )
+
+
+class Progress(_Record):
+    """How much of a run is done. Bytes are plaintext; `total_bytes` is an estimate until the end."""
+
+    phase: str = "starting"
+    done_bytes: int = 0
+    total_bytes: int = 0
+    done_tables: int = 0
+    total_tables: int = 0
+    current: str | None = None
+
+
+class Backup(_Record):
+    """One restore point. Times are UTC; sizes are bytes; `duration_ms` is from start to the commit."""
+
+    id: str
+    target: str
+    kind: TargetKind = TargetKind.DATABASE
+    tiers: tuple[Tier, ...]
+    status: Status
+    slot: str | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    heartbeat_at: datetime | None = None
+    duration_ms: int | None = None
+    plaintext_bytes: int | None = None
+    stored_bytes: int | None = None
+    tables: int | None = None
+    rows: int | None = None
+    manifest_key: str | None = None
+    manifest_sha256: str | None = None
+    source_version: str | None = None
+    encryption: str | None = None
+    exceptions: tuple[str, ...] = ()
+    progress: Progress = Progress()
+    failure: Failure | None = None
+    request_id: str | None = None
+
+
+class Restore(_Record):
+    """One run of `restore`. `destination` names host, port and database, never a password."""
+
+    id: str
+    backup_id: str
+    target: str
+    destination: str
+    status: Status
+    created_at: datetime
+    heartbeat_at: datetime | None = None
+    completed_at: datetime | None = None
+    duration_ms: int | None = None
+    tables: int | None = None
+    rows: int | None = None
+    exceptions: tuple[str, ...] = ()
+    report_key: str | None = None
+    progress: Progress = Progress()
+    failure: Failure | None = None
+    request_id: str | None = None

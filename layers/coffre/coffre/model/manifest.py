@@ -1,0 +1,150 @@
+"""The vault's records: frames, entries, and the manifest that commits a backup (docs/format/v1.md)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from coffre.model.backup import Tier
+from coffre.model.target import TargetKind
+
+Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class _Stored(BaseModel):
+    # Readers ignore fields that a later minor version may add; writers only know these.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Frame(_Stored):
+    """`length` bytes at `offset` of the object `pack`, which decrypt and decompress to `size` bytes.
+
+    `sha256` is of those plaintext bytes.
+    """
+
+    pack: str
+    offset: int = Field(ge=0)
+    length: int = Field(ge=1)
+    size: int = Field(ge=0)
+    sha256: str = Sha256
+
+
+class EntryKind(StrEnum):
+    """What an entry holds."""
+
+    SCHEMA = "schema"
+    ROLES = "roles"
+    TABLE = "table"
+    LARGE_OBJECTS = "large_objects"
+
+
+class TableSlice(_Stored):
+    """Where the rows of a table entry go: `COPY <table> (<columns>) FROM STDIN` takes its bytes.
+
+    `columns` are raw names in the order of the bytes; generated columns are not among them.
+    """
+
+    schema_name: str
+    table_name: str
+    columns: tuple[str, ...]
+
+
+class Entry(_Stored):
+    """One named thing in a backup. Its bytes are those of its frames, one after another.
+
+    A small entry can share a solid frame with others: then `frames` has that one frame, and the entry's own bytes
+    start at `start` in its plaintext and are `size` long.
+    """
+
+    name: str
+    kind: EntryKind
+    size: int = Field(ge=0)
+    sha256: str = Sha256
+    rows: int | None = None
+    table: TableSlice | None = None
+    frames: tuple[Frame, ...] = ()
+    start: int = 0
+
+
+class SequenceValue(_Stored):
+    """A sequence's state as the dump read it; `setval(name, last_value, is_called)` brings it back."""
+
+    schema_name: str
+    sequence_name: str
+    last_value: int
+    is_called: bool
+
+
+class TableCount(_Stored):
+    """Rows and plaintext bytes of one table, over all its slices."""
+
+    schema_name: str
+    table_name: str
+    rows: int
+    size: int
+
+
+class RelationName(_Stored):
+    """A relation by its raw names."""
+
+    schema_name: str
+    relation_name: str
+
+
+class DatabaseContent(_Stored):
+    """What a database backup holds besides its entries."""
+
+    database: str
+    encoding: str
+    locale: str | None = None
+    server_version: str
+    server_version_number: int
+    client_version: str
+    snapshot: str
+    tables: tuple[TableCount, ...]
+    sequences: tuple[SequenceValue, ...] = ()
+    materialized_views: tuple[RelationName, ...] = ()
+    extensions: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+
+
+class EntriesFile(_Stored):
+    """The file of entries beside the manifest: `sha256` is of its compressed bytes."""
+
+    key: str
+    sha256: str = Sha256
+    length: int
+    count: int
+
+
+class PackReference(_Stored):
+    """A pack that this backup needs: `length` is the object's size, `live_bytes` what this backup uses of it."""
+
+    key: str
+    length: int
+    sha256: str = Sha256
+    live_bytes: int
+
+
+class Manifest(_Stored):
+    """The self-describing record of one backup; it is written last and commits the backup."""
+
+    format: Literal[1] = 1
+    backup_id: str
+    target: str
+    kind: TargetKind
+    tiers: tuple[Tier, ...]
+    created_at: datetime
+    completed_at: datetime
+    encryption: Literal["age", "none"]
+    recipients: tuple[str, ...] = ()
+    entries: EntriesFile
+    packs: tuple[PackReference, ...]
+    plaintext_bytes: int
+    stored_bytes: int
+    rows: int
+    content: DatabaseContent
+    exceptions: tuple[str, ...] = ()

@@ -1,0 +1,168 @@
+"""The configuration document: which targets exist and how each is protected.
+
+The document is JSON, in an SSM parameter or a file. Unknown fields are errors. `schema()` gives its JSON schema.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from coffre.model.errors import ConfigurationError, TargetUnknownError
+
+TargetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="lower case, digits and dashes")]
+AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$", description="an age X25519 public key")]
+
+
+class TargetKind(StrEnum):
+    """What a target is. Buckets come next."""
+
+    DATABASE = "database"
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Patterns(_Document):
+    """Names to take and to leave out, as `pg_dump` understands patterns (`public`, `app_*`, `"Odd Name"`)."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class Retention(_Document):
+    """How long backups of each tier are kept, in days, and how many verified ones are never removed."""
+
+    daily_days: int = Field(default=7, ge=1)
+    weekly_days: int = Field(default=28, ge=1)
+    monthly_days: int = Field(default=365, ge=1)
+    minimum_verified: int = Field(default=2, ge=1)
+
+
+class Limits(_Document):
+    """What a run may use.
+
+    `streams` is the number of connections that read tables at once (default: as many as the function has cores).
+    `lock_timeout_seconds` bounds how long anybody can queue behind the backup's locks.
+    """
+
+    streams: int | None = Field(default=None, ge=1, le=16)
+    lock_timeout_seconds: int = Field(default=10, ge=1, le=300)
+    connect_timeout_seconds: int = Field(default=10, ge=1, le=60)
+    compression_level: int = Field(default=3, ge=1, le=19)
+
+
+class Tls(_Document):
+    """How the server's certificate is checked. `ca` is a PEM text; with one, `verify-full` is the default."""
+
+    mode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] | None = None
+    ca: str | None = Field(default=None, pattern=r"^\s*-----BEGIN CERTIFICATE-----")
+
+
+class DatabaseTarget(_Document):
+    """One PostgreSQL database. `secret` names a Secrets Manager secret (name or ARN), never the password itself."""
+
+    name: TargetName
+    kind: Literal[TargetKind.DATABASE] = TargetKind.DATABASE
+    secret: str = Field(min_length=1)
+    schemas: Patterns = Patterns()
+    tables: Patterns = Patterns()
+    retention: Retention = Retention()
+    limits: Limits = Limits()
+    tls: Tls = Tls()
+
+
+class Configuration(_Document):
+    """The whole document.
+
+    `encryption` is `age` (then `recipients` must hold at least one public key) or, in so many words, `none`.
+    """
+
+    version: Literal[1] = 1
+    encryption: Literal["age", "none"]
+    recipients: tuple[AgeRecipient, ...] = ()
+    targets: tuple[DatabaseTarget, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _recipients_fit_encryption(self) -> Configuration:
+        if self.encryption == "age" and not self.recipients:
+            raise ValueError('encryption is "age" but recipients is empty: make a key with `coffre keys new`')
+        if self.encryption == "none" and self.recipients:
+            raise ValueError('encryption is "none" but recipients are given: remove them, or say "age"')
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Configuration:
+        names = [target.name for target in self.targets]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"each target needs its own name; used twice: {', '.join(twice)}")
+        return self
+
+    def target(self, name: str) -> DatabaseTarget:
+        """Return the target of this name.
+
+        Raises
+        ------
+        TargetUnknownError
+            When no target has it; the message names those that exist.
+        """
+        for target in self.targets:
+            if target.name == name:
+                return target
+        known = ", ".join(sorted(target.name for target in self.targets))
+        raise TargetUnknownError(
+            f'There is no target "{name}".', detail=f"Configured targets: {known}", hint="Check the name's spelling."
+        )
+
+
+def parse_configuration(text: str, *, where: str) -> Configuration:
+    """Parse and validate a configuration document.
+
+    Parameters
+    ----------
+    text
+        The JSON document.
+    where
+        Where it came from, for the message (an SSM parameter's name or a file's path).
+
+    Raises
+    ------
+    ConfigurationError
+        Names each wrong field by its path with the allowed values.
+    """
+    try:
+        data: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            f"The configuration document in {where} is not valid JSON.",
+            detail=f"line {error.lineno}, column {error.colno}: {error.msg}",
+            hint="Correct the document; docs/configuration.md shows a complete one.",
+        ) from error
+    try:
+        return Configuration.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"The configuration document in {where} has {error.error_count()} wrong value(s).",
+            detail="\n  ".join(describe_validation(error)),
+            hint="Correct these fields; docs/configuration.md lists every field with its allowed values.",
+        ) from error
+
+
+def describe_validation(error: ValidationError) -> list[str]:
+    """Turn a pydantic error into lines like `targets[0].limits.streams: should be less than or equal to 16`.
+
+    The offending value is not repeated: it may be a secret that was put into the wrong field.
+    """
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
+        message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown field"
+        lines.append(f"{path or 'document'}: {message}")
+    return lines

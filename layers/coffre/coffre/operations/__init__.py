@@ -1,0 +1,1 @@
+"""One module a job: plan, parts and seal, on the floors below."""

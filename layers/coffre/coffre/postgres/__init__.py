@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, the client tools, the snapshot, the dump and the load."""
