@@ -2,16 +2,28 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 
 # python3.13 from PATH, or the newest 3.13 that pyenv has.
 PYTHON := $(shell python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.13.*/bin/python3.13 2>/dev/null | tail -n 1)
 UV := .venv/bin/uv
 
-.PHONY: help setup
-help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+# `sam build` looks for python3.13 on PATH; what pyenv puts there works in some directories only.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)/layers/coffre:$(CURDIR)/cli
+export SAM_CLI_TELEMETRY := 0
 
-setup: .venv/.ready ## Make the virtual environment in .venv
+# Further arguments for pytest, as in `make test-fast ARGS='-k retention -x'`.
+ARGS :=
+# `make lock UPGRADE=--upgrade` takes newer versions where the .in files allow them; without it the pins stay.
+UPGRADE :=
+
+.PHONY: help setup tools fmt lint types imports validate test test-fast demo ci bench lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.ready .venv/bin/coffre ## Make the virtual environment in .venv and the command .venv/bin/coffre
 
 .venv/.ready: requirements/bootstrap.txt requirements/dev.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.13 was not found. Install it (for example: pyenv install 3.13) and run make again."; exit 1; }
@@ -19,3 +31,60 @@ setup: .venv/.ready ## Make the virtual environment in .venv
 	.venv/bin/python -m pip install --quiet --require-hashes -r requirements/bootstrap.txt
 	$(UV) pip install --quiet --python .venv/bin/python --require-hashes -r requirements/dev.txt
 	@touch $@
+
+# Works through a symbolic link too: `ln -s "$PWD/.venv/bin/coffre" ~/bin/`.
+.venv/bin/coffre: Makefile .venv/.ready
+	@printf '%s\n' '#!/bin/sh' \
+		'checkout=$$(dirname "$$(dirname "$$(dirname "$$(readlink -f "$$0")")")")' \
+		'PYTHONPATH="$$checkout/cli:$$checkout/layers/coffre" exec "$$checkout/.venv/bin/python" -m coffre_cli "$$@"' > $@
+	@chmod 755 $@
+
+tools: setup ## Make every tool of the local stack below .tools (SAM, emulators, PostgreSQL 14-18)
+	.venv/bin/python -m coffre_cli.local.toolchain
+
+.tools/sam/.ready: requirements/sam.txt | setup
+	.venv/bin/python -m coffre_cli.local.toolchain sam
+	@touch $@
+
+fmt: setup ## Format the code and repair what the linter can repair
+	.venv/bin/ruff format
+	.venv/bin/ruff check --fix
+
+lint: setup ## Check format and style
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+
+types: setup ## Check the types
+	.venv/bin/mypy
+
+imports: setup ## Check that each floor of the package imports only the floors below it
+	.venv/bin/lint-imports
+
+validate: .tools/sam/.ready ## Check the SAM template
+	AWS_DEFAULT_REGION=us-east-1 .tools/sam/bin/sam validate --lint --template template.yaml
+
+test: setup ## Run every test, the deployed template on the local stack included
+	.venv/bin/pytest $(ARGS)
+
+test-fast: setup ## Run the tests that start no server
+	.venv/bin/pytest tests/unit tests/contract tests/template $(ARGS)
+
+demo: setup ## Back up, lose and restore a sample database on a local AWS
+	.venv/bin/coffre demo
+
+ci: lint types imports validate test ## Everything that has to pass before a change lands
+	.venv/bin/coffre demo --short
+
+bench: setup ## Measure every claim of docs/benchmarks.md
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; .venv/bin/python "$$script"; done
+
+lock: setup ## Compile requirements/*.in into locked files
+	@for file in requirements/*.in; do \
+		echo "$$file"; \
+		$(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url $(UPGRADE) "$$file" --output-file "$${file%.in}.txt"; \
+	done
+
+clean: ## Stop the local stack and remove everything that make made
+	@if test -f .coffre/local.json && test -x .venv/bin/coffre; then .venv/bin/coffre local down; fi
+	rm -rf .venv .tools .aws-sam .coffre .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

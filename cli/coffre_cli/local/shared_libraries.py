@@ -1,4 +1,4 @@
-"""The system's shared libraries that the PostgreSQL binaries need: found with `ldd`, installed where that is allowed."""
+"""Shared libraries of the system that the PostgreSQL binaries need: found with `ldd`, installed where allowed."""
 
 import os
 import platform
