@@ -1,0 +1,285 @@
+"""Objects in S3, or in a store that speaks its protocol."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from coffre.model.errors import CoffreError, ObjectMissingError, SettingsError, StoreError, StoreTransientError
+from coffre.stores.checks import check_body, check_range, check_size, digest_of
+from coffre.stores.s3_download import Download
+from coffre.stores.s3_errors import Call, bucket_missing, translated, was_retried
+from coffre.stores.s3_listing import Listing
+from coffre.stores.store import MAX_OBJECT_BYTES, ObjectInfo, Store, check_key, check_prefix
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
+
+Checksum = Literal["sha256", "md5"]
+
+# Uploads whose bytes changed on the way, or that met another one, are sent again this often in all. botocore retries
+# neither, because a wrong digest is usually the caller's mistake; ours was computed over these very bytes.
+_UPLOAD_ATTEMPTS: Final = 3
+_SEND_AGAIN = frozenset({"UPLOAD_CORRUPTED", "STORE_CONFLICT"})
+
+# Stores that do not keep a SHA-256 of their own keep ours as user metadata.
+_METADATA_SHA256: Final = "coffre-sha256"
+
+# A healthy store answers within a second; a function has 15 minutes in all, and tries several times.
+_CONNECT_TIMEOUT_SECONDS: Final = 10.0
+_READ_TIMEOUT_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class S3Credentials:
+    """An access key, where the environment's own (the function's role) is not the right one."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
+def make_client(
+    *,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+    credentials: S3Credentials | None = None,
+    max_connections: int = 16,
+    attempts: int = 6,
+    connect_timeout_seconds: float = _CONNECT_TIMEOUT_SECONDS,
+    read_timeout_seconds: float = _READ_TIMEOUT_SECONDS,
+) -> S3Client:
+    """Return an S3 client for one or several `S3Store`s. It is thread-safe; who makes it closes it.
+
+    Parameters
+    ----------
+    region
+        Region of the bucket; the environment's when not given.
+    endpoint_url
+        Address of a store that is not AWS (or of an emulator), without credentials in it. Buckets are then addressed by
+        path, and the SHA-256 of every body is part of the signature: such a store may not know the newer checksums.
+    credentials
+        The environment's when not given.
+    max_connections
+        Connections kept open; as many as threads use the store, or they wait for each other.
+    attempts
+        Of each request, in all, with growing random pauses in between (botocore's "standard" mode).
+    connect_timeout_seconds, read_timeout_seconds
+        Longest wait for a connection, and for the next bytes on one.
+
+    Raises
+    ------
+    SettingsError
+        The endpoint is not an http(s) address, or has credentials in it.
+    """
+    if endpoint_url is not None:
+        _check_endpoint(endpoint_url)
+    config = Config(
+        signature_version="s3v4",
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        connect_timeout=connect_timeout_seconds,
+        read_timeout=read_timeout_seconds,
+        max_pool_connections=max_connections,
+        tcp_keepalive=True,
+        # The default CRC trailers break R2, B2 and older MinIO (aws-sdk-js-v3#6810); every put has a digest of ours.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={
+            "addressing_style": "path" if endpoint_url else "auto",
+            # AWS checks the digest header, which is signed: hashing the body once more for the signature adds nothing.
+            "payload_signing_enabled": endpoint_url is not None,
+        },
+    )
+    return boto3.session.Session().client(
+        "s3",
+        region_name=region,
+        endpoint_url=endpoint_url,
+        aws_access_key_id=credentials.access_key_id if credentials else None,
+        aws_secret_access_key=credentials.secret_access_key if credentials else None,
+        aws_session_token=credentials.session_token if credentials else None,
+        config=config,
+    )
+
+
+class S3Store(Store):
+    """The objects of one bucket below one prefix.
+
+    Parameters
+    ----------
+    bucket
+        Its name. It exists; this class neither makes nor deletes buckets.
+    prefix
+        Every key is below it (`backups` or `backups/`) and written without it; empty for the whole bucket.
+    client
+        From `make_client`.
+    checksum
+        What the store checks an object with when it arrives. "sha256": S3 also keeps it, and `head` returns it. "md5":
+        for stores that refuse the newer checksums (R2, B2, older MinIO); the SHA-256 is kept as user metadata.
+    page_size
+        Keys asked for in one request of a listing; 1,000 at most.
+
+    Notes
+    -----
+    IAM: `put` needs s3:PutObject, `get`, `get_range` and `head` s3:GetObject, `list` s3:ListBucket, `delete`
+    s3:DeleteObject; `head` of an object under SSE-KMS also needs kms:Decrypt, because its checksum is encrypted.
+    Without s3:GetObject, a `put(if_absent=True)` whose first answer was lost reports its own object as OBJECT_EXISTS.
+    """
+
+    def __init__(
+        self, bucket: str, *, prefix: str = "", client: S3Client, checksum: Checksum = "sha256", page_size: int = 1000
+    ) -> None:
+        folder = prefix.removesuffix("/")
+        self._prefix = check_key(folder) + "/" if folder else ""
+        self._bucket = bucket
+        self._client = client
+        self._checksum = checksum
+        self._page_size = page_size
+
+    def put(self, key: str, body: bytes | memoryview, *, sha256: str, if_absent: bool = False) -> None:
+        call = self._call("s3:PutObject", check_key(key))
+        size = memoryview(body).nbytes
+        check_size(key, size)
+        request = self._put_request(call, body, sha256)
+        if if_absent:
+            request["IfNoneMatch"] = "*"
+        for attempt in range(1, _UPLOAD_ATTEMPTS + 1):
+            try:
+                with translated(call):
+                    self._client.put_object(Body=_sendable(body), **request)
+                return
+            except StoreTransientError as error:
+                if error.code not in _SEND_AGAIN or attempt == _UPLOAD_ATTEMPTS:
+                    raise
+            except StoreError as error:
+                sent_before = attempt > 1 or was_retried(error)
+                if error.code == "OBJECT_EXISTS" and sent_before and self._holds(key, size, sha256):
+                    return
+                raise
+
+    def get(self, key: str, *, limit_bytes: int = MAX_OBJECT_BYTES) -> bytes:
+        call = self._call("s3:GetObject", check_key(key))
+        return Download(self._client, call, limit_bytes=limit_bytes).read()
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        check_range(offset, length)
+        call = self._call("s3:GetObject", check_key(key))
+        return Download(self._client, call, offset=offset, length=length).read()
+
+    def head(self, key: str) -> ObjectInfo:
+        call = self._call("s3:GetObject", check_key(key))
+        request: dict[str, Any] = {"Bucket": self._bucket, "Key": call.key}
+        if self._checksum == "sha256":
+            request["ChecksumMode"] = "ENABLED"
+        try:
+            with translated(call):
+                answer = self._client.head_object(**request)
+        except ObjectMissingError:
+            self._require_bucket(call)
+            raise
+        return ObjectInfo(
+            key=key,
+            size=answer["ContentLength"],
+            sha256=_sha256_of(answer),
+            etag=answer["ETag"].strip('"') if "ETag" in answer else None,
+            last_modified=answer.get("LastModified"),
+        )
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        call = self._call("s3:ListBucket", check_prefix(prefix))
+        return Listing(self._client, call, base=self._prefix, page_size=self._page_size).in_order()
+
+    def delete(self, key: str) -> None:
+        call = self._call("s3:DeleteObject", check_key(key))
+        with translated(call):
+            self._client.delete_object(Bucket=self._bucket, Key=call.key)
+
+    def _call(self, action: str, key: str) -> Call:
+        return Call(action, self._bucket, self._prefix + key, self._client.meta.endpoint_url)
+
+    def _put_request(self, call: Call, body: bytes | memoryview, sha256: str) -> dict[str, Any]:
+        digest = digest_of(sha256)
+        request: dict[str, Any] = {"Bucket": self._bucket, "Key": call.key}
+        if self._checksum == "sha256":
+            # The algorithm's name is redundant for S3 itself, but some emulators keep the checksum only with it.
+            return {**request, "ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _base64(digest)}
+        check_body(call.key, body, sha256)
+        md5 = hashlib.md5(body, usedforsecurity=False).digest()
+        return {**request, "ContentMD5": _base64(md5), "Metadata": {_METADATA_SHA256: sha256}}
+
+    def _holds(self, key: str, size: int, sha256: str) -> bool:
+        try:
+            found = self.head(key)
+        except CoffreError:
+            return False
+        return (found.size, found.sha256) == (size, sha256)
+
+    def _require_bucket(self, call: Call) -> None:
+        """Tell a missing bucket from a missing object: the answer to HEAD has no body that would say which it was."""
+        try:
+            self._client.head_bucket(Bucket=self._bucket)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                raise bucket_missing(call) from error
+
+
+class _View(io.RawIOBase):
+    """A file over bytes that are somewhere else, for botocore, which takes no views."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view.cast("B")
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        end = len(self._view) if size is None or size < 0 else self._position + size
+        piece = bytes(self._view[self._position : end])
+        self._position += len(piece)
+        return piece
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._view)}[whence]
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+
+def _sendable(body: bytes | memoryview) -> bytes | io.BytesIO:
+    return body if isinstance(body, bytes) else cast("io.BytesIO", _View(body))
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
+
+
+def _sha256_of(answer: HeadObjectOutputTypeDef) -> str | None:
+    """Return the SHA-256 of the whole object; a composite of parts (`...-3`) is none."""
+    kept = answer.get("ChecksumSHA256", "")
+    if kept and "-" not in kept:
+        return base64.b64decode(kept).hex()
+    return answer.get("Metadata", {}).get(_METADATA_SHA256)
+
+
+def _check_endpoint(endpoint_url: str) -> None:
+    parts = urlsplit(endpoint_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        raise SettingsError(
+            "The endpoint of a store is not an http(s) address without credentials.",
+            hint="Write it as https://host[:port]; put the access key into the secret that the vault names.",
+        )
