@@ -1,0 +1,260 @@
+"""The catalog: which backups and restores there are, and how far each is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from coffre.catalog.audit import Audit
+from coffre.catalog.lock import Locks
+from coffre.catalog.page import Cursor, Page
+from coffre.catalog.runs import BACKUP, RESTORE, Runs
+from coffre.catalog.slot import ORPHAN_AFTER, Slots
+from coffre.catalog.tables import ConditionFailedError, DynamoTable
+from coffre.model.backup import Backup, Failure, Progress, Restore, Status, Tier
+from coffre.model.errors import BackupStateError, PermanentError
+
+_OPEN: Final = (Status.PENDING, Status.IN_PROGRESS)
+_PAGE_LIMIT: Final = 1000
+
+
+class Catalog:
+    """The records of one deployment, in one DynamoDB table.
+
+    Every method can raise `CatalogError` (retryable) when the table does not answer, and `IntegrityError`
+    (`RECORD_DAMAGED`) when an item was changed by hand. Single records are read consistently, and so are listings
+    without a filter; a listing by target or status comes from an index that may be a moment behind.
+
+    Parameters
+    ----------
+    table_name
+        The table; nothing is asked of it before the first call.
+    region, endpoint_url
+        As boto3 takes them; by default from the environment (`AWS_DEFAULT_REGION`, `AWS_ENDPOINT_URL_DYNAMODB`,
+        `AWS_ENDPOINT_URL`).
+
+    Attributes
+    ----------
+    locks
+        Who works on which target.
+    audit
+        Who did what.
+    """
+
+    def __init__(self, table_name: str, *, region: str | None = None, endpoint_url: str | None = None) -> None:
+        self._table = DynamoTable(table_name, region=region, endpoint_url=endpoint_url)
+        self._backups = Runs(self._table, BACKUP)
+        self._restores = Runs(self._table, RESTORE)
+        self._slots = Slots(self._table, self._backups)
+        self.locks = Locks(self._table)
+        self.audit = Audit(self._table)
+
+    # --- backups: one run ---
+
+    def create_backup(self, backup: Backup) -> None:
+        """Add a backup, whose id must be new.
+
+        Raises
+        ------
+        BackupStateError
+            `BACKUP_EXISTS`, or `BACKUP_WITHOUT_TIER`: nothing would say how long to keep it.
+        """
+        if not backup.tiers:
+            raise BackupStateError(f"The backup {backup.id} has no tier.", code="BACKUP_WITHOUT_TIER")
+        self._backups.create(backup)
+
+    def get_backup(self, backup_id: str) -> Backup:
+        """Return a backup as it is at this instant.
+
+        Raises
+        ------
+        BackupStateError
+            `BACKUP_UNKNOWN`
+        """
+        return self._backups.get(backup_id)
+
+    def heartbeat_backup(self, backup_id: str, now: datetime, progress: Progress) -> None:
+        """Say that a backup in progress is alive, and how far it is.
+
+        Raises
+        ------
+        LockLostError
+            The backup is not in progress any more: the run must stop and publish nothing.
+        """
+        self._backups.heartbeat(backup_id, now, progress)
+
+    def add_tier(self, backup_id: str, tier: Tier) -> Backup:
+        """Let a backup carry one more tier. A tier that it already has changes nothing.
+
+        Raises
+        ------
+        BackupStateError
+            `BACKUP_UNKNOWN`, or `BACKUP_STATE` when the backup is FAILED or DELETED.
+        """
+        try:
+            return self._backups.change(backup_id, {}, allowed=(*_OPEN, Status.COMPLETED), tiers=(tier,))
+        except ConditionFailedError as error:
+            found = self.get_backup(backup_id)
+            raise _refused(found, f"cannot carry the tier {tier}", "Take a new backup.") from error
+
+    def complete_backup(self, backup: Backup) -> Backup:
+        """Publish a backup in progress as COMPLETED, with its results, and return the stored record.
+
+        Tiers that joined meanwhile stay. Repeating the call is fine while the manifest is the same.
+
+        Parameters
+        ----------
+        backup
+            With `completed_at`, `manifest_key` and `manifest_sha256`: without a manifest there is no backup.
+
+        Raises
+        ------
+        BackupStateError
+            `BACKUP_UNKNOWN`, `BACKUP_INCOMPLETE` (no manifest), or `BACKUP_STATE`: it is not in progress.
+        """
+        if not (backup.completed_at and backup.manifest_key and backup.manifest_sha256):
+            raise BackupStateError(
+                f"The backup {backup.id} has no time of completion or no manifest.", code="BACKUP_INCOMPLETE"
+            )
+        try:
+            return self._backups.close(backup, Status.COMPLETED, allowed=(Status.IN_PROGRESS,), tiers=backup.tiers)
+        except ConditionFailedError as error:
+            found = self.get_backup(backup.id)
+            if found.status == Status.COMPLETED and found.manifest_sha256 == backup.manifest_sha256:
+                return found
+            raise _refused(found, "cannot be completed", "Another run closed it; see the audit events.") from error
+
+    def fail_backup(self, backup_id: str, failure: Failure, now: datetime) -> Backup:
+        """Mark a backup as FAILED, ended `now`, and return it. One that has ended already is returned as it is.
+
+        Raises
+        ------
+        BackupStateError
+            `BACKUP_UNKNOWN`
+        """
+        fields = {"failure": failure.model_dump(), "completed_at": now}
+        try:
+            return self._backups.change(backup_id, fields, allowed=_OPEN, status=Status.FAILED)
+        except ConditionFailedError:
+            return self.get_backup(backup_id)
+
+    def claim_slot(
+        self,
+        target: str,
+        slot: datetime | str,
+        backup_id: str,
+        now: datetime,
+        *,
+        orphan_after: timedelta = ORPHAN_AFTER,
+    ) -> str:
+        """Return the id of the backup that answers for a target's scheduled time. Safe against others who ask at once.
+
+        Parameters
+        ----------
+        slot
+            The scheduled time; `2026-10-02T03:00:00Z` and `2026-10-02T05:00+02:00` are the same slot.
+        backup_id
+            The backup that would be taken. Its record has to be created right after a claim that returns this id.
+        orphan_after
+            When a claim whose backup has no record counts as abandoned.
+
+        Returns
+        -------
+        str
+            `backup_id` when the slot was free, ours already, or given back (its backup is FAILED or DELETED, or was
+            never created); otherwise the owner's id, whose record may not be there yet.
+
+        Raises
+        ------
+        PermanentError
+            `SLOT_INVALID`: not a time with its zone.
+        """
+        return self._slots.claim(target, slot, backup_id, now, orphan_after=orphan_after)
+
+    # --- backups: listings ---
+
+    def backups(
+        self,
+        *,
+        target: str | None = None,
+        status: Status | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[Backup]:
+        """Yield backups newest first, reading as they are taken.
+
+        `since` (inclusive) and `until` (exclusive) are compared with the time in the id, to the millisecond.
+        """
+        return self._backups.records(self._backups.listing(target, status, since, until))
+
+    def page(
+        self,
+        *,
+        target: str | None = None,
+        status: Status | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Return up to `limit` (1 to 1000) backups, newest first, from where a page with this cursor ended.
+
+        Raises
+        ------
+        PermanentError
+            `CURSOR_INVALID`, `LIMIT_INVALID`
+        """
+        if not 1 <= limit <= _PAGE_LIMIT:
+            raise PermanentError(f"The limit must be from 1 to {_PAGE_LIMIT}, not {limit}.", code="LIMIT_INVALID")
+        after = Cursor.decode(cursor, target=target, status=status).after if cursor is not None else None
+        # One more than asked for tells whether there is a next page.
+        listing = self._backups.listing(target, status)
+        found = tuple(islice(self._backups.records(listing, after=after, page_size=limit + 1), limit + 1))
+        more = len(found) > limit
+        return Page(found[:limit], Cursor(found[limit - 1].id, target, status).encode() if more else None)
+
+    def latest_completed(self, target: str) -> Backup | None:
+        """Return the newest COMPLETED backup of a target."""
+        return next(self.backups(target=target, status=Status.COMPLETED), None)
+
+    # --- restores ---
+
+    def create_restore(self, restore: Restore) -> None:
+        """Add a restore, whose id must be new (`RESTORE_EXISTS`)."""
+        self._restores.create(restore)
+
+    def get_restore(self, restore_id: str) -> Restore:
+        """Return a restore as it is at this instant (`RESTORE_UNKNOWN`)."""
+        return self._restores.get(restore_id)
+
+    def heartbeat_restore(self, restore_id: str, now: datetime, progress: Progress) -> None:
+        """Say that a restore in progress is alive, and how far it is (`LockLostError` when it is not any more)."""
+        self._restores.heartbeat(restore_id, now, progress)
+
+    def finish_restore(self, restore: Restore) -> Restore:
+        """Write how a restore ended (COMPLETED or FAILED) and return the stored record. Repeating it is fine.
+
+        Raises
+        ------
+        BackupStateError
+            `RESTORE_UNKNOWN`, or `RESTORE_STATE`: it has ended otherwise, or the given record has not ended.
+        """
+        if restore.status not in (Status.COMPLETED, Status.FAILED):
+            raise BackupStateError(f"A restore cannot end as {restore.status}.", code="RESTORE_STATE")
+        try:
+            return self._restores.close(restore, restore.status, allowed=_OPEN)
+        except ConditionFailedError as error:
+            found = self.get_restore(restore.id)
+            if found.status == restore.status:
+                return found
+            raise BackupStateError(
+                f"The restore {restore.id} is {found.status} and cannot become {restore.status}.", code="RESTORE_STATE"
+            ) from error
+
+    def restores(self, target: str | None = None) -> Iterator[Restore]:
+        """Yield restores newest first, reading as they are taken."""
+        return self._restores.records(self._restores.listing(target, None))
+
+
+def _refused(backup: Backup, cannot: str, hint: str) -> BackupStateError:
+    return BackupStateError(f'The backup {backup.id} of "{backup.target}" is {backup.status} and {cannot}.', hint=hint)

@@ -1,0 +1,147 @@
+"""What is in the table: the pynamodb model of each kind of item. They are private to this package.
+
+The models only translate items; nothing binds them to a table, so they have no `Meta` and no connection. Which table
+is used is known to `DynamoTable` alone.
+
+Every kind of item is one partition (`pk`). A partition takes 1,000 writes a second, and a run writes its record every
+few seconds: enough for thousands of runs at once and for any number of items, as the table has no local index.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pynamodb.attributes import (
+    Attribute,
+    ListAttribute,
+    MapAttribute,
+    NumberAttribute,
+    UnicodeAttribute,
+    UnicodeSetAttribute,
+)
+from pynamodb.constants import STRING
+from pynamodb.models import Model
+
+BY_TARGET: Final = "by_target"
+BY_STATUS: Final = "by_status"
+
+
+def index_value(partition: str, value: str) -> str:
+    """Return what the partition key of an index holds: `BACKUP#shop`. Kinds of items never mix in an index."""
+    return f"{partition}#{value}"
+
+
+class TimeAttribute(Attribute[datetime]):
+    """A time as `2026-10-02T03:00:00.000000+00:00`: always UTC and of one width, so that text order is time order."""
+
+    attr_type = STRING
+
+    def serialize(self, value: datetime) -> str:
+        """Return the text; a naive time is a mistake of the caller."""
+        if value.tzinfo is None:
+            raise ValueError(f"{self.attr_name} is a time without a zone: {value.isoformat()}")
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def deserialize(self, value: str) -> datetime:
+        """Return the time, aware and UTC."""
+        return datetime.fromisoformat(value).astimezone(UTC)
+
+
+class ProgressMap(MapAttribute[str, Any]):
+    """`coffre.model.backup.Progress`."""
+
+    phase = UnicodeAttribute(null=True)
+    done_bytes = NumberAttribute(null=True)
+    total_bytes = NumberAttribute(null=True)
+    done_tables = NumberAttribute(null=True)
+    total_tables = NumberAttribute(null=True)
+    current = UnicodeAttribute(null=True)
+
+
+class FailureMap(MapAttribute[str, Any]):
+    """`coffre.model.backup.Failure`."""
+
+    code = UnicodeAttribute(null=True)
+    message = UnicodeAttribute(null=True)
+    hint = UnicodeAttribute(null=True)
+
+
+class Item(Model):
+    """What every item has."""
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+
+
+class RunItem(Item):
+    """What the records of backups and restores have in common. `sk` is the id of the run.
+
+    Attributes carry the names of the record's fields. Which of them have to be there is said once, by the record.
+    """
+
+    target_key = UnicodeAttribute(null=True)
+    status_key = UnicodeAttribute(null=True)
+    target = UnicodeAttribute(null=True)
+    status = UnicodeAttribute(null=True)
+    created_at = TimeAttribute(null=True)
+    heartbeat_at = TimeAttribute(null=True)
+    completed_at = TimeAttribute(null=True)
+    duration_ms = NumberAttribute(null=True)
+    tables = NumberAttribute(null=True)
+    rows = NumberAttribute(null=True)
+    exceptions = ListAttribute(of=UnicodeAttribute, null=True)
+    progress = ProgressMap(null=True)  # type: ignore[no-untyped-call]
+    failure = FailureMap(null=True)  # type: ignore[no-untyped-call]
+    request_id = UnicodeAttribute(null=True)
+
+
+class BackupItem(RunItem):
+    """`coffre.model.backup.Backup`."""
+
+    kind = UnicodeAttribute(null=True)
+    tiers = UnicodeSetAttribute(null=True)
+    slot = UnicodeAttribute(null=True)
+    started_at = TimeAttribute(null=True)
+    plaintext_bytes = NumberAttribute(null=True)
+    stored_bytes = NumberAttribute(null=True)
+    manifest_key = UnicodeAttribute(null=True)
+    manifest_sha256 = UnicodeAttribute(null=True)
+    source_version = UnicodeAttribute(null=True)
+    encryption = UnicodeAttribute(null=True)
+
+
+class RestoreItem(RunItem):
+    """`coffre.model.backup.Restore`."""
+
+    backup_id = UnicodeAttribute(null=True)
+    destination = UnicodeAttribute(null=True)
+    report_key = UnicodeAttribute(null=True)
+
+
+class SlotItem(Item):
+    """Which backup answers for a target's scheduled time. `sk` is `<target>#<scheduled time>`."""
+
+    backup_id = UnicodeAttribute(null=True)
+    claimed_at = TimeAttribute(null=True)
+
+
+class LockItem(Item):
+    """Who works on a target. `sk` is the target's name; `dead_owner` is from whom the lock was taken over."""
+
+    owner = UnicodeAttribute(null=True)
+    since = TimeAttribute(null=True)
+    heartbeat_at = TimeAttribute(null=True)
+    dead_owner = UnicodeAttribute(null=True)
+
+
+class AuditItem(Item):
+    """One thing that somebody did. `sk` is a ULID of the time it was done. Never changed, never expired."""
+
+    target_key = UnicodeAttribute(null=True)
+    at = TimeAttribute(null=True)
+    actor = UnicodeAttribute(null=True)
+    action = UnicodeAttribute(null=True)
+    target = UnicodeAttribute(null=True)
+    subject = UnicodeAttribute(null=True)
+    detail = UnicodeAttribute(null=True)

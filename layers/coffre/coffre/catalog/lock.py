@@ -1,0 +1,121 @@
+"""One run at a time per target. A lock belongs to an owner (a backup's id) and lives by its heartbeat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from coffre.catalog.items import LockItem
+from coffre.catalog.records import read_item
+from coffre.catalog.tables import ConditionFailedError, DynamoTable
+from coffre.model.errors import CatalogError, LockLostError
+
+_PARTITION: Final = "LOCK"
+_ATTEMPTS: Final = 5  # Each lost attempt means that another owner moved the lock.
+
+
+@dataclass(frozen=True, slots=True)
+class Acquired:
+    """Who has the lock after an attempt to get it.
+
+    `dead_owner` is the run from whom it was taken over because its heartbeat was stale: it has to be marked FAILED.
+    It is told again when the same owner asks again, so that a crash between the two is repaired by the retry.
+    """
+
+    acquired: bool
+    owner: str
+    since: datetime
+    heartbeat: datetime
+    dead_owner: str | None = None
+
+
+class Locks:
+    """The locks of the targets."""
+
+    def __init__(self, table: DynamoTable) -> None:
+        self._table = table
+
+    def acquire(self, target: str, owner: str, now: datetime, *, stale_after: timedelta) -> Acquired:
+        """Take the lock of a target if it is free, ours, or its owner has not been heard of for `stale_after`.
+
+        Parameters
+        ----------
+        stale_after
+            At least three periods of `renew`, so that one lost heartbeat does not cost the lock.
+
+        Returns
+        -------
+        Acquired
+            `acquired` is False when another run, which is alive, has it.
+        """
+        for _ in range(_ATTEMPTS):
+            found = self._find(target)
+            if found and found.owner != owner and now - found.heartbeat_at <= stale_after:
+                return Acquired(False, found.owner, found.since, found.heartbeat_at)
+            result = _taken(found, owner, now)
+            if self._replace(target, found, result):
+                return result
+        raise CatalogError(
+            f'The lock of "{target}" changed {_ATTEMPTS} times while it was being taken.',
+            code="LOCK_CONTENDED",
+            hint="Many runs of this target start at once. The run can be repeated.",
+        )
+
+    def renew(self, target: str, owner: str, now: datetime) -> None:
+        """Say that the owner is alive.
+
+        Raises
+        ------
+        LockLostError
+            The lock is another's, or nobody's: the run must stop and publish nothing.
+        """
+        try:
+            self._table.update(_PARTITION, target, [LockItem.heartbeat_at.set(now)], LockItem.owner == owner)
+        except ConditionFailedError as error:
+            found = self._find(target)
+            raise LockLostError(
+                f'The run {owner} has lost the lock of "{target}".',
+                detail=f"It is {found.owner}'s since {found.since.isoformat()}." if found else "Nobody has it.",
+                hint="This run was not heard of for too long and was taken for dead. It has stopped.",
+            ) from error
+
+    def release(self, target: str, owner: str) -> None:
+        """Give the lock back. Nothing happens when it is not the owner's."""
+        try:
+            self._table.delete(_PARTITION, target, LockItem.owner == owner)
+        except ConditionFailedError:
+            return
+
+    def _find(self, target: str) -> LockItem | None:
+        raw = self._table.get(_PARTITION, target)
+        return read_item(raw, LockItem, required=("owner", "since", "heartbeat_at")) if raw else None
+
+    def _replace(self, target: str, found: LockItem | None, result: Acquired) -> bool:
+        """Write the lock unless it changed since it was read: a dead run that wakes up and renews keeps it."""
+        item = LockItem(
+            pk=_PARTITION,
+            sk=target,
+            owner=result.owner,
+            since=result.since,
+            heartbeat_at=result.heartbeat,
+            dead_owner=result.dead_owner,
+        )
+        unchanged = (
+            (LockItem.owner == found.owner) & (LockItem.heartbeat_at == found.heartbeat_at)
+            if found
+            else LockItem.pk.does_not_exist()
+        )
+        try:
+            self._table.put(item, unchanged)
+        except ConditionFailedError:
+            return False
+        return True
+
+
+def _taken(found: LockItem | None, owner: str, now: datetime) -> Acquired:
+    if found is None:
+        return Acquired(True, owner, now, now)
+    if found.owner == owner:
+        return Acquired(True, owner, found.since, now, found.dead_owner)
+    return Acquired(True, owner, now, now, found.owner)

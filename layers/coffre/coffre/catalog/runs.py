@@ -1,0 +1,197 @@
+"""What the records of backups and restores have in common: made once, changed only from the states that allow it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+from ulid import ULID
+
+from coffre.catalog.items import BY_STATUS, BY_TARGET, BackupItem, RestoreItem, RunItem, index_value
+from coffre.catalog.records import read_record, sorted_tiers
+from coffre.catalog.tables import ConditionFailedError, DynamoTable, Listing
+from coffre.model.backup import Backup, Progress, Restore, Status, Tier
+from coffre.model.errors import BackupStateError, LockLostError
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MILLISECOND: Final = 2**48 - 1  # A ULID has 48 bits of time.
+_NOT_RESULTS: Final = frozenset(
+    {"target", "kind", "tiers", "status", "slot", "created_at", "heartbeat_at", "backup_id", "destination"}
+)
+
+
+@dataclass(frozen=True)
+class RunKind[R: (Backup, Restore)]:
+    """One of the two kinds of runs. `partition` also begins the error codes: `BACKUP_UNKNOWN`."""
+
+    partition: str
+    item: type[RunItem]
+    record: type[R]
+    hint: str
+
+    @property
+    def noun(self) -> str:
+        """How a person calls it."""
+        return self.partition.lower()
+
+
+BACKUP = RunKind("BACKUP", BackupItem, Backup, "`coffre list` shows the backups and their ids.")
+RESTORE = RunKind("RESTORE", RestoreItem, Restore, "Check the id: the command that started the restore printed it.")
+
+
+class Runs[R: (Backup, Restore)]:
+    """The records of one kind."""
+
+    def __init__(self, table: DynamoTable, kind: RunKind[R]) -> None:
+        self._table = table
+        self._kind: RunKind[R] = kind
+
+    def create(self, record: R) -> None:
+        """Add a record, whose id must be new."""
+        kind = self._kind
+        item = kind.item(pk=kind.partition, sk=record.id, **self._attributes(_fields(record), target=record.target))
+        try:
+            self._table.put(item, RunItem.pk.does_not_exist())
+        except ConditionFailedError as error:
+            if error.repeated and self._is_stored(record):
+                return  # The answer to our own first attempt was lost.
+            raise BackupStateError(
+                f"There is already a {kind.noun} {record.id}.",
+                code=f"{kind.partition}_EXISTS",
+                hint="Ids are made anew for every run: was a record used twice?",
+            ) from error
+
+    def _is_stored(self, record: R) -> bool:
+        found = self.find(record.id)
+        return found is not None and _fields(found) == _fields(record)
+
+    def find(self, run_id: str) -> R | None:
+        """Return a record as it is at this instant, or None."""
+        raw = self._table.get(self._kind.partition, run_id)
+        return read_record(raw, self._kind.item, self._kind.record) if raw else None
+
+    def get(self, run_id: str) -> R:
+        """Return a record as it is at this instant."""
+        record = self.find(run_id)
+        if record is None:
+            raise BackupStateError(
+                f'There is no {self._kind.noun} "{run_id}".',
+                code=f"{self._kind.partition}_UNKNOWN",
+                hint=self._kind.hint,
+            )
+        return record
+
+    def heartbeat(self, run_id: str, now: datetime, progress: Progress) -> None:
+        """Say that a run in progress is alive, and how far it is."""
+        fields = {"heartbeat_at": now, "progress": progress.model_dump()}
+        try:
+            self.change(run_id, fields, allowed=(Status.IN_PROGRESS,))
+        except ConditionFailedError as error:
+            found = self.find(run_id)
+            raise LockLostError(
+                f"The {self._kind.noun} {run_id} is no longer this run's.",
+                detail=f"Its record says {found.status}." if found else "It has no record.",
+                hint="Another run or the watchdog took this one for dead. It has stopped; see the audit events.",
+            ) from error
+
+    def change(
+        self,
+        run_id: str,
+        fields: Mapping[str, Any],
+        *,
+        allowed: Sequence[Status],
+        status: Status | None = None,
+        tiers: Sequence[Tier] = (),
+    ) -> R:
+        """Set fields (and the status), join tiers, and return the record; only from the allowed states.
+
+        Tiers are added in the store, never written whole, so that one that joins meanwhile is not lost.
+
+        Raises
+        ------
+        ConditionFailedError
+            The record is in another state, or does not exist.
+        """
+        item = self._kind.item
+        actions: list[Action] = [
+            getattr(item, name).set(value) for name, value in self._attributes(fields, status=status).items()
+        ]
+        if tiers:
+            actions.append(BackupItem.tiers.add({tier.value for tier in tiers}))
+        states = RunItem.status.is_in(*(state.value for state in allowed))
+        raw = self._table.update(self._kind.partition, run_id, actions, states)
+        return read_record(raw, item, self._kind.record)
+
+    def close(self, record: R, status: Status, *, allowed: Sequence[Status], tiers: Sequence[Tier] = ()) -> R:
+        """Write how a run ended: every result that the record has. Progress that was never counted is no result."""
+        fields = {name: value for name, value in _fields(record).items() if name not in _NOT_RESULTS}
+        if record.progress == Progress():
+            del fields["progress"]
+        return self.change(record.id, fields, allowed=allowed, status=status, tiers=tiers)
+
+    def listing(
+        self,
+        target: str | None,
+        status: Status | None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Listing:
+        """Return how to list the records of a target, of a status, of a time, or all."""
+        kind, keys = self._kind, id_range(since, until)
+        if target is not None:
+            where = RunItem.status == status.value if status else None
+            return Listing(index_value(kind.partition, target), BY_TARGET, keys, where)
+        if status is not None:
+            return Listing(index_value(kind.partition, status.value), BY_STATUS, keys)
+        return Listing(kind.partition, None, keys)
+
+    def records(self, listing: Listing, *, after: str | None = None, page_size: int | None = None) -> Iterator[R]:
+        """Yield records newest first, reading as they are taken."""
+        pages = {"page_size": page_size} if page_size else {}
+        for raw in self._table.query(listing, after=after, **pages):
+            yield read_record(raw, self._kind.item, self._kind.record)
+
+    def _attributes(
+        self, fields: Mapping[str, Any], *, target: str | None = None, status: Status | None = None
+    ) -> dict[str, Any]:
+        attributes = dict(fields)
+        if target is not None:
+            attributes["target_key"] = index_value(self._kind.partition, target)
+        if status is not None:
+            attributes["status"] = status
+        if "status" in attributes:
+            attributes["status"] = Status(attributes["status"]).value
+            attributes["status_key"] = index_value(self._kind.partition, attributes["status"])
+        return attributes
+
+
+def id_range(since: datetime | None, until: datetime | None) -> Condition | None:
+    """Return the condition on ids (ULIDs) made at or after `since` and before `until`, to the millisecond."""
+    if since is None and until is None:
+        return None
+    first = 0 if since is None else _milliseconds(since)
+    last = _LAST_MILLISECOND if until is None else _milliseconds(until) - 1
+    if first > last:  # DynamoDB refuses a reversed BETWEEN; no id is below the first ULID.
+        return RunItem.sk < _ulid(0, b"\x00")
+    return RunItem.sk.between(_ulid(first, b"\x00"), _ulid(last, b"\xff"))
+
+
+def _milliseconds(time: datetime) -> int:
+    return max(0, -((_EPOCH - time) // timedelta(milliseconds=1)))
+
+
+def _ulid(milliseconds: int, filler: bytes) -> str:
+    return str(ULID.from_bytes(milliseconds.to_bytes(6) + filler * 10))
+
+
+def _fields(record: Backup | Restore) -> dict[str, Any]:
+    # pynamodb takes only lists for lists; sorted tiers make equal records equal.
+    fields = {name: value for name, value in record.model_dump(exclude={"id"}).items() if value is not None}
+    fields["exceptions"] = list(record.exceptions)
+    if isinstance(record, Backup):
+        fields["tiers"] = sorted_tiers(record.tiers)
+    return fields

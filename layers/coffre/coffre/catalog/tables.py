@@ -1,0 +1,220 @@
+"""The table: its definition, the connection to it, and the one place where errors of DynamoDB become Coffre's.
+
+Everything above this module sees three things: raw items, `ConditionFailedError` (which stays inside the package) and
+`CatalogError`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from pynamodb.connection.base import MetaTable
+from pynamodb.connection.table import TableConnection
+from pynamodb.exceptions import PynamoDBException
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+
+from coffre.catalog.items import BY_STATUS, BY_TARGET, Item
+from coffre.model.errors import CatalogError
+
+CONNECT_TIMEOUT_SECONDS: Final = 2  # Inside AWS a connection takes milliseconds; without a route it never comes.
+READ_TIMEOUT_SECONDS: Final = 5  # Calls take milliseconds; a heartbeat must not hang for longer than its period.
+RETRIES: Final = 3  # botocore's standard mode: about 7 seconds in all when throttled, far less when refused.
+PAGE_SIZE: Final = 100  # Items a call returns: records are about 1 KB, so a page is far below DynamoDB's 1 MB.
+CREATE_POLL_SECONDS: Final = 0.5
+
+INDEX_KEYS: Final[Mapping[str, str]] = {BY_TARGET: "target_key", BY_STATUS: "status_key"}
+"""Index name -> its partition key. The sort key is `sk` everywhere."""
+
+type RawItem = dict[str, dict[str, Any]]
+
+_HINTS: Final[Mapping[str, str]] = {
+    "ResourceNotFoundException": "Is the stack deployed in this account and region, and is this its table's name?",
+    "AccessDeniedException": "The function's role needs dynamodb:{call} on the table and on its indexes.",
+    "UnrecognizedClientException": "The AWS credentials are not valid here: sign in again.",
+    "ExpiredTokenException": "The AWS credentials have expired: sign in again.",
+    "ValidationException": "The table's keys or indexes are not those of this version: deploy the stack again.",
+    "ThrottlingException": "DynamoDB is limiting this table: the run can be repeated in a minute.",
+    "ProvisionedThroughputExceededException": "DynamoDB is limiting this table: is it still pay per request?",
+}
+_HINT_UNREACHABLE: Final = (
+    "Is there a route to DynamoDB? A function in a VPC needs a gateway endpoint for it; "
+    "AWS_ENDPOINT_URL must be right if it is set."
+)
+
+
+def table_definition() -> dict[str, Any]:
+    """Return keys, indexes and billing in the words of `CreateTable` and of `AWS::DynamoDB::Table`.
+
+    `template.yaml` declares the same; a test compares the two.
+    """
+    return {
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [
+            {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", *INDEX_KEYS.values())
+        ],
+        "KeySchema": _key_schema("pk"),
+        "GlobalSecondaryIndexes": [
+            {"IndexName": index, "KeySchema": _key_schema(key), "Projection": {"ProjectionType": "ALL"}}
+            for index, key in INDEX_KEYS.items()
+        ],
+    }
+
+
+def create_table(name: str, *, region: str | None = None, endpoint_url: str | None = None) -> None:
+    """Create the table if it is not there, and wait until it takes calls. For tests and the local stack."""
+    DynamoTable(name, region=region, endpoint_url=endpoint_url).create()
+
+
+class ConditionFailedError(Exception):
+    """The item is not in the state that the write expected.
+
+    `repeated` says that the call was sent more than once: then an attempt whose answer was lost may have been the one
+    that changed the item.
+    """
+
+    def __init__(self, *, repeated: bool) -> None:
+        super().__init__("The condition of a write was not met.")
+        self.repeated = repeated
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What to list, newest first: a partition of the table or of an index, narrowed by a range of `sk` and a filter."""
+
+    partition: str
+    index: str | None = None
+    keys: Condition | None = None
+    where: Condition | None = None
+
+
+class DynamoTable:
+    """One table. The client is made on the first call; endpoints in the environment count as they do for boto3."""
+
+    def __init__(self, name: str, *, region: str | None = None, endpoint_url: str | None = None) -> None:
+        self.name = name
+        self._connection = TableConnection(
+            name,
+            region=region,
+            host=endpoint_url,
+            connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
+            read_timeout_seconds=READ_TIMEOUT_SECONDS,
+            max_retry_attempts=RETRIES,
+            meta_table=MetaTable({"TableName": name, **table_definition()}),
+        )
+
+    def get(self, partition: str, sort: str) -> RawItem | None:
+        """Return an item as it is at this instant (consistent read), or None."""
+        with self._translated("GetItem"):
+            answer = self._connection.get_item(partition, range_key=sort, consistent_read=True)
+        item: RawItem | None = answer.get("Item")
+        return item
+
+    def put(self, item: Item, condition: Condition | None = None) -> None:
+        """Write a whole item."""
+        attributes = item.serialize()
+        del attributes["pk"], attributes["sk"]
+        with self._translated("PutItem"):
+            self._connection.put_item(item.pk, range_key=item.sk, attributes=attributes, condition=condition)
+
+    def update(self, partition: str, sort: str, actions: Sequence[Action], condition: Condition) -> RawItem:
+        """Change an item and return it as it is then."""
+        with self._translated("UpdateItem"):
+            answer = self._connection.update_item(
+                partition, range_key=sort, actions=actions, condition=condition, return_values="ALL_NEW"
+            )
+        item: RawItem = answer["Attributes"]
+        return item
+
+    def delete(self, partition: str, sort: str, condition: Condition) -> None:
+        """Remove an item."""
+        with self._translated("DeleteItem"):
+            self._connection.delete_item(partition, range_key=sort, condition=condition)
+
+    def query(self, listing: Listing, *, after: str | None = None, page_size: int = PAGE_SIZE) -> Iterator[RawItem]:
+        """Yield items newest first, one page in memory. `after` is the `sk` of the item before the first.
+
+        The table itself is read consistently; an index may be a moment behind.
+        """
+        start = self._start_key(listing, after) if after else None
+        while True:
+            with self._translated("Query"):
+                page = self._connection.query(
+                    listing.partition,
+                    range_key_condition=listing.keys,
+                    filter_condition=listing.where,
+                    index_name=listing.index,
+                    consistent_read=listing.index is None,
+                    exclusive_start_key=start,
+                    limit=page_size,
+                    scan_index_forward=False,
+                )
+            yield from page["Items"]
+            start = page.get("LastEvaluatedKey")
+            if start is None:
+                return
+
+    def create(self) -> None:
+        """Create the table if it is not there, and wait until it takes calls."""
+        try:
+            with self._translated("CreateTable"):
+                self._connection.connection.dispatch("CreateTable", {"TableName": self.name, **table_definition()})
+        except CatalogError as error:
+            if "ResourceInUseException" not in (error.detail or ""):
+                raise
+        while True:
+            with self._translated("DescribeTable"):
+                if self._connection.describe_table().get("TableStatus") == "ACTIVE":
+                    return
+            time.sleep(CREATE_POLL_SECONDS)
+
+    @staticmethod
+    def _start_key(listing: Listing, after: str) -> RawItem:
+        key = {"sk": {"S": after}}
+        if listing.index is None:
+            return {"pk": {"S": listing.partition}, **key}
+        kind = listing.partition.partition("#")[0]
+        return {"pk": {"S": kind}, INDEX_KEYS[listing.index]: {"S": listing.partition}, **key}
+
+    @contextmanager
+    def _translated(self, call: str) -> Iterator[None]:
+        try:
+            yield
+        except (PynamoDBException, BotoCoreError, ClientError) as error:
+            cause = error.cause if isinstance(error, PynamoDBException) and error.cause else error
+            if isinstance(cause, ClientError) and _code(cause) == "ConditionalCheckFailedException":
+                raise ConditionFailedError(repeated=_attempts(cause) > 1) from error
+            raise self._error(call, cause) from error
+
+    def _error(self, call: str, cause: Exception) -> CatalogError:
+        if isinstance(cause, ClientError):
+            code = _code(cause)
+            detail = f"{code}: {cause.response.get('Error', {}).get('Message', '')}".rstrip(": ")
+            hint = _HINTS.get(code, "The run can be repeated; if it fails again, see the AWS Health Dashboard.")
+        else:
+            detail = f"{type(cause).__name__}: {cause}"
+            hint = _HINT_UNREACHABLE
+        if isinstance(cause, NoCredentialsError | NoRegionError):
+            hint = "Set AWS credentials and a region (AWS_PROFILE, AWS_DEFAULT_REGION)."
+        return CatalogError(
+            f'The catalog table "{self.name}" did not answer {call}.', detail=detail, hint=hint.format(call=call)
+        )
+
+
+def _key_schema(partition_key: str) -> list[dict[str, str]]:
+    return [{"AttributeName": partition_key, "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "UnknownError")
+
+
+def _attempts(error: ClientError) -> int:
+    # pynamodb raises a ClientError of its own, which keeps only the error; botocore's is its cause.
+    original = error.__cause__ if isinstance(error.__cause__, ClientError) else error
+    return 1 + original.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)

@@ -1,0 +1,219 @@
+"""Lists of backups: order, filters, pages and cursors."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from coffre.catalog.catalog import Catalog
+from coffre.catalog.page import Cursor
+from coffre.model.backup import Backup, Failure, Status
+from coffre.model.errors import PermanentError
+
+type NewBackup = Callable[..., Backup]
+type Completed = Callable[[Backup], Backup]
+
+
+def _ids(backups: object) -> list[str]:
+    return [backup.id for backup in backups]  # type: ignore[attr-defined]
+
+
+def _create(catalog: Catalog, *backups: Backup) -> list[str]:
+    """Store backups and return their ids newest first."""
+    for backup in backups:
+        catalog.create_backup(backup)
+    return sorted((backup.id for backup in backups), reverse=True)
+
+
+def test_an_empty_catalog_lists_nothing(catalog: Catalog) -> None:
+    assert list(catalog.backups()) == []
+    assert catalog.page().items == ()
+    assert catalog.page().cursor is None
+    assert catalog.latest_completed("shop") is None
+
+
+def test_backups_come_newest_first(catalog: Catalog, new_backup: NewBackup) -> None:
+    ids = _create(catalog, *(new_backup() for _ in range(5)))
+    assert _ids(catalog.backups()) == ids
+
+
+def test_backups_are_listed_by_target_by_status_and_by_both(catalog: Catalog, new_backup: NewBackup) -> None:
+    made = {
+        (target, status): _create(catalog, *(new_backup(target=target, status=status) for _ in range(2)))
+        for target in ("shop", "blog")
+        for status in (Status.COMPLETED, Status.FAILED)
+    }
+    assert set(_ids(catalog.backups(target="shop"))) == {
+        *made["shop", Status.COMPLETED],
+        *made["shop", Status.FAILED],
+    }
+    assert set(_ids(catalog.backups(status=Status.FAILED))) == {
+        *made["shop", Status.FAILED],
+        *made["blog", Status.FAILED],
+    }
+    assert _ids(catalog.backups(target="blog", status=Status.COMPLETED)) == made["blog", Status.COMPLETED]
+    assert list(catalog.backups(target="shop", status=Status.DELETED)) == []
+    assert list(catalog.backups(target="sho")) == []
+
+
+def test_a_status_that_changes_moves_the_backup_to_the_other_list(
+    catalog: Catalog, new_backup: NewBackup, completed: Completed, now: datetime
+) -> None:
+    first, second = new_backup(), new_backup()
+    _create(catalog, first, second)
+    catalog.complete_backup(completed(first))
+    catalog.fail_backup(second.id, Failure(code="X", message="x"), now)
+    assert list(catalog.backups(status=Status.IN_PROGRESS)) == []
+    assert _ids(catalog.backups(status=Status.COMPLETED)) == [first.id]
+    assert _ids(catalog.backups(status=Status.FAILED)) == [second.id]
+
+
+def test_other_kinds_of_items_are_never_in_a_list_of_backups(
+    catalog: Catalog, new_backup: NewBackup, new_restore: Callable[..., object], now: datetime
+) -> None:
+    ids = _create(catalog, new_backup())
+    catalog.create_restore(new_restore())  # type: ignore[arg-type]
+    catalog.audit.record(now, "someone", "restore.started", "shop")
+    catalog.locks.acquire("shop", "01A", now, stale_after=timedelta(minutes=1))
+    catalog.claim_slot("shop", now, "01A", now)
+    for listing in (catalog.backups(), catalog.backups(target="shop"), catalog.backups(status=Status.IN_PROGRESS)):
+        assert _ids(listing) == ids
+
+
+def test_since_is_inclusive_and_until_is_exclusive(catalog: Catalog, new_backup: NewBackup, now: datetime) -> None:
+    times = [now + timedelta(milliseconds=step) for step in range(5)]
+    backups = [new_backup(created_at=time) for time in times]
+    _create(catalog, *backups)
+
+    def listed(since: datetime | None, until: datetime | None, target: str | None = None) -> list[datetime]:
+        return [backup.created_at for backup in catalog.backups(since=since, until=until, target=target)]
+
+    assert listed(times[1], times[3]) == [times[2], times[1]]
+    assert listed(times[1], times[3], "shop") == [times[2], times[1]]
+    assert listed(times[3], None) == [times[4], times[3]]
+    assert listed(None, times[2]) == [times[1], times[0]]
+    assert listed(times[3] + timedelta(microseconds=1), None) == [times[4]]
+    assert listed(None, times[0] + timedelta(microseconds=1)) == [times[0]]
+
+
+def test_a_time_without_any_room_lists_nothing(catalog: Catalog, new_backup: NewBackup, now: datetime) -> None:
+    _create(catalog, new_backup(created_at=now))
+    assert list(catalog.backups(since=now, until=now)) == []
+    assert list(catalog.backups(since=now + timedelta(days=1), until=now)) == []
+    assert list(catalog.backups(until=datetime.min.replace(tzinfo=UTC))) == []
+
+
+def test_the_whole_of_time_lists_everything(catalog: Catalog, new_backup: NewBackup) -> None:
+    ids = _create(catalog, new_backup())
+    since, until = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    assert _ids(catalog.backups(since=since, until=until)) == ids
+
+
+def test_the_latest_completed_backup_is_the_newest_one_of_its_target(catalog: Catalog, new_backup: NewBackup) -> None:
+    _create(catalog, new_backup(status=Status.COMPLETED))
+    latest = new_backup(status=Status.COMPLETED)
+    _create(catalog, latest, new_backup(status=Status.FAILED), new_backup(status=Status.DELETED), new_backup())
+    _create(catalog, new_backup(status=Status.COMPLETED, target="blog"))
+    assert catalog.latest_completed("shop") == latest
+
+
+def test_the_latest_completed_backup_is_found_below_many_failures(catalog: Catalog, new_backup: NewBackup) -> None:
+    latest = new_backup(status=Status.COMPLETED)
+    _create(catalog, latest, *(new_backup(status=Status.FAILED) for _ in range(130)))
+    assert catalog.latest_completed("shop") == latest
+
+
+def test_a_thousand_backups_are_read_page_by_page_as_they_are_taken(
+    catalog: Catalog, new_backup: NewBackup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = _create(catalog, *(new_backup() for _ in range(1000)))
+    connection = catalog._table._connection
+    calls = 0
+    query = connection.query
+
+    def counted(*arguments: object, **options: object) -> object:
+        nonlocal calls
+        calls += 1
+        return query(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(connection, "query", counted)
+    listing = catalog.backups()
+    assert calls == 0
+    assert next(listing).id == ids[0]
+    assert calls == 1
+    assert _ids(listing) == ids[1:]
+    assert calls in (10, 11)
+
+
+# --- pages ---
+
+
+@pytest.mark.parametrize("filters", [{}, {"target": "shop"}, {"status": Status.COMPLETED}])
+def test_pages_give_every_backup_once_in_order(
+    catalog: Catalog, new_backup: NewBackup, filters: dict[str, object]
+) -> None:
+    ids = _create(catalog, *(new_backup(status=Status.COMPLETED) for _ in range(150)))
+    _create(catalog, *(new_backup(status=Status.FAILED, target="blog") for _ in range(5)) if filters else ())
+    sizes, found, cursor = [], [], None
+    while True:
+        page = catalog.page(**filters, cursor=cursor)  # type: ignore[arg-type]
+        sizes.append(len(page.items))
+        found += _ids(page.items)
+        cursor = page.cursor
+        if cursor is None:
+            break
+        assert cursor.replace("-", "").replace("_", "").isalnum()
+    assert sizes == [50, 50, 50]
+    assert found == ids
+
+
+def test_pages_of_a_target_and_a_status_are_full_although_others_lie_between(
+    catalog: Catalog, new_backup: NewBackup
+) -> None:
+    statuses = (Status.COMPLETED, Status.FAILED, Status.DELETED)
+    for number in range(30):
+        catalog.create_backup(new_backup(status=statuses[number % 3]))
+    first = catalog.page(target="shop", status=Status.FAILED, limit=7)
+    rest = catalog.page(target="shop", status=Status.FAILED, limit=7, cursor=first.cursor)
+    assert (len(first.items), len(rest.items), rest.cursor) == (7, 3, None)
+    assert len({*_ids(first.items), *_ids(rest.items)}) == 10
+
+
+def test_a_cursor_still_leads_on_when_its_backup_has_changed_status(
+    catalog: Catalog, new_backup: NewBackup, completed: Completed
+) -> None:
+    backups = [new_backup() for _ in range(3)]
+    ids = _create(catalog, *backups)
+    first = catalog.page(status=Status.IN_PROGRESS, limit=1)
+    catalog.complete_backup(completed(backups[2]))
+    rest = catalog.page(status=Status.IN_PROGRESS, cursor=first.cursor)
+    assert _ids(rest.items) == ids[1:]
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "%%%", "ä", "bnVsbA", "e30", "WzEsMiwzXQ", "WyIiLG51bGwsbnVsbF0", "////", "_-_-", "W" * 10_000]
+)
+def test_garbage_is_not_a_cursor(catalog: Catalog, cursor: str) -> None:
+    with pytest.raises(PermanentError) as caught:
+        catalog.page(cursor=cursor)
+    assert caught.value.code == "CURSOR_INVALID"
+
+
+def test_a_cursor_does_not_fit_another_listing(catalog: Catalog, new_backup: NewBackup) -> None:
+    _create(catalog, new_backup(), new_backup())
+    cursor = catalog.page(target="shop", limit=1).cursor
+    with pytest.raises(PermanentError) as caught:
+        catalog.page(target="blog", cursor=cursor)
+    assert caught.value.code == "CURSOR_INVALID"
+
+
+def test_a_cursor_is_read_as_it_was_written() -> None:
+    cursor = Cursor("01M", "shop", Status.FAILED)
+    assert Cursor.decode(cursor.encode(), target="shop", status=Status.FAILED) == cursor
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1001])
+def test_a_limit_must_be_sensible(catalog: Catalog, limit: int) -> None:
+    with pytest.raises(PermanentError) as caught:
+        catalog.page(limit=limit)
+    assert caught.value.code == "LIMIT_INVALID"
