@@ -118,3 +118,27 @@ class Restore(_Record):
     progress: Progress = Progress()
     failure: Failure | None = None
     request_id: str | None = None
+
+
+class RestoredTable(_Record):
+    """What a restore did for one table. Bytes are plaintext."""
+
+    table: str
+    rows: int
+    size_bytes: int
+    duration_ms: int
+
+
+class RestoreReport(_Record):
+    """The whole result of a restore, kept in the vault: `phases_ms` says how long each phase took."""
+
+    id: str
+    backup_id: str
+    target: str
+    destination: str
+    created_database: bool
+    with_owners: bool
+    tables: tuple[RestoredTable, ...]
+    rows: int
+    phases_ms: dict[str, int]
+    exceptions: tuple[str, ...]

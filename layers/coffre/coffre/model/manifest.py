@@ -41,15 +41,11 @@ class EntryKind(StrEnum):
     LARGE_OBJECTS = "large_objects"
 
 
-class TableSlice(_Stored):
-    """Where the rows of a table entry go: `COPY <table> (<columns>) FROM STDIN` takes its bytes.
-
-    `columns` are raw names in the order of the bytes; generated columns are not among them.
-    """
+class RelationName(_Stored):
+    """A relation by its raw names (no quotes)."""
 
     schema_name: str
-    table_name: str
-    columns: tuple[str, ...]
+    relation_name: str
 
 
 class Entry(_Stored):
@@ -64,7 +60,7 @@ class Entry(_Stored):
     size: int = Field(ge=0)
     sha256: str = Sha256
     rows: int | None = None
-    table: TableSlice | None = None
+    relation: RelationName | None = None
     frames: tuple[Frame, ...] = ()
     start: int = 0
 
@@ -78,24 +74,28 @@ class SequenceValue(_Stored):
     is_called: bool
 
 
-class TableCount(_Stored):
-    """Rows and plaintext bytes of one table, over all its slices."""
+class TableContent(_Stored):
+    """One table of a backup, over all its slices.
+
+    `COPY <table> (<columns>) FROM STDIN` takes its entries' bytes: `columns` are raw names in the order of the bytes,
+    generated columns are not among them. `rows` and `size` (plaintext bytes) are what the dump read.
+    `of_extension` tables exist already once their extension is created, perhaps with rows of the extension's own.
+    """
 
     schema_name: str
     table_name: str
+    columns: tuple[str, ...]
     rows: int
     size: int
-
-
-class RelationName(_Stored):
-    """A relation by its raw names."""
-
-    schema_name: str
-    relation_name: str
+    of_extension: bool = False
 
 
 class DatabaseContent(_Stored):
-    """What a database backup holds besides its entries."""
+    """What a database backup holds besides its entries.
+
+    `roles` own something in the database or have rights there; `policy_roles` are those that a row level security
+    policy names, by the policy's oid. `materialized_views` are in the order of their refresh.
+    """
 
     database: str
     encoding: str
@@ -104,11 +104,12 @@ class DatabaseContent(_Stored):
     server_version_number: int
     client_version: str
     snapshot: str
-    tables: tuple[TableCount, ...]
+    tables: tuple[TableContent, ...]
     sequences: tuple[SequenceValue, ...] = ()
     materialized_views: tuple[RelationName, ...] = ()
     extensions: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+    policy_roles: dict[int, tuple[str, ...]] = {}
 
 
 class EntriesFile(_Stored):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -23,6 +24,8 @@ _INCOMING: Final = ".coffre-incoming"
 # A file there that is older was left by a process that died: no put of at most 64 MiB takes as long.
 _ABANDONED_SECONDS: Final = 24 * 60 * 60
 
+_PUBLISH_ATTEMPTS: Final = 10
+
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe in the way must not stop us
@@ -39,7 +42,7 @@ class DirectoryStore(Store):
     Notes
     -----
     Every name is opened relative to the directory that holds it and without following links, so that no key and no link
-    leads out. A link, a pipe or a device below the directory is no object. Directories that become empty stay.
+    leads out. A link, a pipe or a device below the directory is no object. Directories that become empty are removed.
     `head` knows no SHA-256.
     """
 
@@ -89,8 +92,25 @@ class DirectoryStore(Store):
             if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                 os.unlink(name, dir_fd=folder)
                 os.fsync(folder)
+                self._prune(folders)
+
+    def _prune(self, folders: Sequence[str]) -> None:
+        """Remove directories that hold nothing any more: they would be in the way of an object of their name."""
+        for depth in range(len(folders) - 1, -1, -1):
+            try:
+                with self._folder(folders[:depth]) as parent:
+                    os.rmdir(folders[depth], dir_fd=parent)
+            except OSError:  # not empty, or already gone: either way nothing is left to do here
+                return
 
     def _publish(self, incoming: int, temporary: str, key: str, *, if_absent: bool) -> None:
+        for _ in range(_PUBLISH_ATTEMPTS - 1):
+            # A delete elsewhere may remove the directory between the look and the step: it was empty until then.
+            with suppress(FileNotFoundError):
+                return self._name(incoming, temporary, key, if_absent=if_absent)
+        return self._name(incoming, temporary, key, if_absent=if_absent)
+
+    def _name(self, incoming: int, temporary: str, key: str, *, if_absent: bool) -> None:
         """Give a complete file its name, in one step, and make the name durable."""
         *folders, name = key.split("/")
         with self._folder(folders, create=True) as folder:
@@ -105,6 +125,8 @@ class DirectoryStore(Store):
         try:
             os.link(temporary, name, src_dir_fd=incoming, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError as error:
+            if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                raise IsADirectoryError(errno.EISDIR, "a directory has this name", key) from error
             raise exists(self._place(key)) from error
         except OSError as error:
             if error.errno in NO_LINKS:

@@ -1,0 +1,104 @@
+"""Alerts: what a person is told, in the words of three in the morning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from coffre.model.backup import Backup, Failure
+
+
+class AlertKind(StrEnum):
+    """What happened. The name is also the message attribute `kind`, for filter policies."""
+
+    BACKUP_FAILED = "BACKUP_FAILED"
+    RESTORE_FAILED = "RESTORE_FAILED"
+    CONFIG_INVALID = "CONFIG_INVALID"
+
+
+class Severity(StrEnum):
+    """How soon somebody has to look."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One message: `subject` at most 100 ASCII characters (what SNS takes), `text` plain."""
+
+    kind: AlertKind
+    severity: Severity
+    target: str
+    subject: str
+    text: str
+
+
+def backup_failed(
+    target: str, failure: Failure, *, backup_id: str | None, request_id: str, last_good: Backup | None
+) -> Alert:
+    """Say that a backup failed, and what is still safe."""
+    return _failed(
+        AlertKind.BACKUP_FAILED,
+        target,
+        f"Backup of {target} FAILED: {failure.code}",
+        f'The backup of "{target}" failed. Nothing of it was published; older backups are untouched.',
+        failure,
+        [_last_good(last_good), _ids(backup=backup_id, request=request_id)],
+        f"Try again: coffre backup database {target}",
+    )
+
+
+def restore_failed(
+    target: str, failure: Failure, *, backup_id: str, restore_id: str | None, request_id: str, destination: str | None
+) -> Alert:
+    """Say that a restore failed, and that the backup itself is untouched."""
+    where = f" into {destination}" if destination else ""
+    return _failed(
+        AlertKind.RESTORE_FAILED,
+        target,
+        f"Restore of {target} FAILED: {failure.code}",
+        f'The restore of "{target}"{where} failed. The backup itself is untouched.',
+        failure,
+        [_ids(backup=backup_id, restore=restore_id, request=request_id)],
+        f"See the backup: coffre show {backup_id}",
+    )
+
+
+def configuration_invalid(failure: Failure, *, function: str, request_id: str) -> Alert:
+    """Say that a function could not even start to work: nothing is being backed up."""
+    return _failed(
+        AlertKind.CONFIG_INVALID,
+        "-",
+        f"Coffre cannot run: {failure.code}",
+        f"The function {function} could not start its work: no target is being backed up until this is mended.",
+        failure,
+        [_ids(request=request_id)],
+        "Check again after mending it: coffre backup database",
+    )
+
+
+def _failed(
+    kind: AlertKind, target: str, subject: str, what: str, failure: Failure, facts: list[str], command: str
+) -> Alert:
+    lines = [what, "", f"Why: {failure.message} [{failure.code}]"]
+    if failure.hint:
+        lines.append(f"What to do: {failure.hint}")
+    lines += ["", *facts, command]
+    return Alert(kind, Severity.CRITICAL, target, _subject(subject), "\n".join(lines))
+
+
+def _subject(text: str) -> str:
+    """SNS refuses subjects with line breaks, other characters than ASCII, or more than 100 of them."""
+    return text.encode("ascii", "replace").decode().replace("\n", " ")[:100]
+
+
+def _last_good(backup: Backup | None) -> str:
+    if backup is None:
+        return "Last good backup: NONE. This target has no completed backup."
+    taken = f"{backup.created_at:%Y-%m-%d %H:%M} UTC"
+    return f"Last good backup: {backup.id}, taken {taken}."
+
+
+def _ids(**ids: str | None) -> str:
+    return "Ids: " + ", ".join(f"{name} {value}" for name, value in ids.items() if value)

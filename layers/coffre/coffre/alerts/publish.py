@@ -1,0 +1,52 @@
+"""Publishing alerts to the SNS topic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from coffre.alerts.alert import Alert
+from coffre.model.errors import TransientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
+
+class AlertError(TransientError):
+    """The topic did not take an alert."""
+
+    default_code = "ALERT_NOT_SENT"
+
+
+class Publisher:
+    """Publishes to one topic, with kind, severity and target as message attributes for filter policies."""
+
+    def __init__(self, client: SNSClient, topic_arn: str) -> None:
+        self._client = client
+        self._topic_arn = topic_arn
+
+    def publish(self, alert: Alert) -> None:
+        """Send one alert.
+
+        Raises
+        ------
+        AlertError
+            When the topic does not take it: the caller must not let that hide what the alert is about.
+        """
+        attributes = {"kind": alert.kind.value, "severity": alert.severity.value, "target": alert.target}
+        try:
+            self._client.publish(
+                TopicArn=self._topic_arn,
+                Subject=alert.subject,
+                Message=alert.text,
+                MessageAttributes={
+                    name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+                },
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise AlertError(
+                f"The alert {alert.kind} could not be published.",
+                detail=str(error)[:500],
+                hint="Check that the topic exists and that the function's role has sns:Publish on it.",
+            ) from error

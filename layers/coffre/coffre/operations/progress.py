@@ -1,0 +1,134 @@
+"""How far a run is, and the watch that keeps it honest: heartbeats, the lock, the deadline."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+
+from coffre.model.backup import Progress
+from coffre.model.errors import CatalogError, DeadlineError
+
+BEAT_SECONDS: Final = 5.0
+# Time that a stopped run needs to record that it failed, and to tell somebody.
+DEADLINE_RESERVE_SECONDS: Final = 20.0
+# A catalog that does not answer for so long means that nobody can see us alive: another run may take over.
+_SILENT_BEATS: Final = 6
+
+
+class Meter:
+    """Counts what is done; many threads add, the watch reads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._progress = Progress()
+
+    def begin(self, phase: str, *, total_bytes: int | None = None, total_tables: int | None = None) -> None:
+        """Enter a phase."""
+        with self._lock:
+            changes: dict[str, object] = {"phase": phase}
+            if total_bytes is not None:
+                changes["total_bytes"] = total_bytes
+            if total_tables is not None:
+                changes["total_tables"] = total_tables
+            self._progress = self._progress.model_copy(update=changes)
+
+    def add(self, *, size_bytes: int = 0, tables: int = 0, current: str | None = None) -> None:
+        """Add what one step did."""
+        with self._lock:
+            self._progress = self._progress.model_copy(
+                update={
+                    "done_bytes": self._progress.done_bytes + size_bytes,
+                    "done_tables": self._progress.done_tables + tables,
+                    "current": current or self._progress.current,
+                }
+            )
+
+    def read(self) -> Progress:
+        """Return the state now."""
+        with self._lock:
+            return self._progress
+
+
+class Watch:
+    """Beats in a thread while a run works, and stops the run when it must not go on.
+
+    Parameters
+    ----------
+    meter
+        What to report.
+    beat
+        Writes the heartbeat; raises when the run has lost its lock or its record.
+    remaining_seconds
+        Time until the platform kills the function.
+    stop
+        Called once from the watch's thread to make the run fail soon (ends children, cuts connections).
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        *,
+        beat: Callable[[Progress], None],
+        remaining_seconds: Callable[[], float],
+        stop: Callable[[], None],
+        beat_seconds: float = BEAT_SECONDS,
+    ) -> None:
+        self._meter = meter
+        self._beat = beat
+        self._remaining_seconds = remaining_seconds
+        self._stop = stop
+        self._beat_seconds = beat_seconds
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self.reason: Exception | None = None
+
+    def __enter__(self) -> Self:
+        self.check()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+        if self.reason is not None and error is not self.reason:
+            raise self.reason from error
+
+    def check(self) -> None:
+        """Raise why the run must stop, if it must."""
+        if self.reason is None and self._remaining_seconds() <= DEADLINE_RESERVE_SECONDS:
+            self.reason = _deadline(self._meter.read())
+        if self.reason is not None:
+            raise self.reason
+
+    def _run(self) -> None:
+        silent = 0
+        while not self._done.wait(self._next_wait()):
+            try:
+                self.check()
+                self._beat(self._meter.read())
+                silent = 0
+            except CatalogError as error:
+                silent += 1
+                if silent >= _SILENT_BEATS:
+                    self.reason = error
+            except Exception as error:  # noqa: BLE001 - whatever it is, the run must hear of it and end
+                self.reason = error
+            if self.reason is not None:
+                self._stop()
+                return
+
+    def _next_wait(self) -> float:
+        return max(0.05, min(self._beat_seconds, self._remaining_seconds() - DEADLINE_RESERVE_SECONDS))
+
+
+def _deadline(progress: Progress) -> DeadlineError:
+    done = f"{progress.done_bytes:,} of about {progress.total_bytes:,} bytes"
+    return DeadlineError(
+        "The function's time is nearly over and the job is not finished; it was stopped cleanly.",
+        detail=f"phase: {progress.phase}; {done}",
+        hint="Raise the function's timeout (up to 900 s) or memory (which brings cores), or exclude large tables.",
+    )

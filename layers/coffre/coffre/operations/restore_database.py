@@ -1,0 +1,302 @@
+"""Restore one database backup into a new or empty database: schema, rows in parallel, the rest, and a count of all."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg2.extensions
+
+from coffre.model.backup import Backup, RestoredTable, RestoreReport, Status
+from coffre.model.errors import BackupStateError, DestinationError, IntegrityError, RestoreError
+from coffre.model.manifest import Entry, EntryKind, Manifest, TableContent
+from coffre.model.names import shown
+from coffre.operations.progress import Meter
+from coffre.operations.runner import Runner
+from coffre.operations.streams import Streams
+from coffre.postgres.connect import Connection, connect
+from coffre.postgres.destination import Destination, drop_created, guard, open_destination
+from coffre.postgres.dump import list_archive
+from coffre.postgres.load import SchemaLoader, copy_in, count_rows, refresh_materialized_views, set_sequences
+from coffre.postgres.toc import TocEntry, parse_toc, split_toc
+from coffre.postgres.tools import Children, PostgresTools
+from coffre.vault.codec import FrameDecoder
+from coffre.vault.vault import Vault
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a restore needs: from where, to where, with what, and how wide."""
+
+    restore_id: str
+    backup: Backup
+    connection: Connection
+    tools: PostgresTools
+    children: Children
+    vault: Vault
+    decoder: FrameDecoder
+    scratch: Path
+    streams: int
+    runner: Runner
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checked backup: its manifest, its schema archive on disk, its table of contents."""
+
+    manifest: Manifest
+    archive: Path
+    large_objects: Path | None
+    toc: list[TocEntry]
+
+
+@dataclass
+class _Clock:
+    """How long each phase took, in ms."""
+
+    meter: Meter
+    phases_ms: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        self.meter.begin(name)
+        began = time.monotonic()
+        yield
+        self.phases_ms[name] = int((time.monotonic() - began) * 1000)
+
+
+def restore_database(job: Job, meter: Meter) -> RestoreReport:
+    """Restore the whole backup and check the row counts.
+
+    Raises
+    ------
+    CoffreError
+        Whatever stopped it. A database that was created for this restore is dropped again; an existing one that was
+        empty keeps what was loaded so far, and the message says so.
+    """
+    refuse_unrestorable(job.backup)
+    clock = _Clock(meter)
+    with clock.phase("read"):
+        source = open_source(job)
+    with clock.phase("destination"):
+        destination = open_destination(job.connection, source.manifest.content)
+    try:
+        with guard(destination.connection):
+            return _load(job, source, destination, clock)
+    except Exception as error:
+        if destination.created:
+            drop_created(destination)
+            error.add_note(f"The database {destination.connection}, which this restore had created, was dropped again.")
+        else:
+            error.add_note(
+                f"The database {destination.connection} holds a part of the backup: empty it before you try again."
+            )
+        raise
+
+
+def refuse_unrestorable(backup: Backup) -> None:
+    """Refuse a backup that is not COMPLETED.
+
+    Raises
+    ------
+    BackupStateError
+        Code `BACKUP_NOT_COMPLETED`.
+    """
+    if backup.status is Status.COMPLETED and backup.manifest_key and backup.manifest_sha256:
+        return
+    why = {
+        Status.FAILED: f"it failed ({backup.failure.code}: {backup.failure.message})"
+        if backup.failure
+        else "it failed",
+        Status.DELETED: "it was deleted",
+    }.get(backup.status, "it is still running")
+    raise BackupStateError(
+        f"Backup {backup.id} of {backup.target} cannot be restored: {why}.",
+        code="BACKUP_NOT_COMPLETED",
+        hint=f"Choose a COMPLETED one: coffre list {backup.target} --status COMPLETED.",
+    )
+
+
+def open_source(job: Job) -> Source:
+    """Check the chain from the catalog to the entries, and fetch the archives to disk."""
+    key, sha256 = job.backup.manifest_key or "", job.backup.manifest_sha256 or ""
+    manifest = job.vault.read_manifest(key, sha256=sha256)
+    if (manifest.backup_id, manifest.target) != (job.backup.id, job.backup.target):
+        raise IntegrityError(
+            f"The manifest {key} is of backup {manifest.backup_id} of {manifest.target}, not of {job.backup.id}.",
+            code="MANIFEST_SWAPPED",
+            hint="Somebody changed the vault. Restore an older backup and look at who can write to the bucket.",
+        )
+    files: dict[EntryKind, Path] = {}
+    for entry in job.vault.entries(manifest):
+        if entry.kind in (EntryKind.SCHEMA, EntryKind.LARGE_OBJECTS):
+            files[entry.kind] = job.scratch / f"{entry.kind}.dump"
+            with files[entry.kind].open("wb") as file:
+                file.writelines(job.vault.read_entry(entry, job.decoder))
+    archive = files[EntryKind.SCHEMA]
+    toc = list(parse_toc(list_archive(job.tools, job.children, archive)))
+    return Source(manifest, archive, files.get(EntryKind.LARGE_OBJECTS), toc)
+
+
+def _load(job: Job, source: Source, destination: Destination, clock: _Clock) -> RestoreReport:
+    content = source.manifest.content
+    _refuse_missing_extensions(source, destination)
+    ownership = _ownership(content.roles, destination)
+    loader = SchemaLoader(job.tools, job.children, destination, with_owners=ownership is None, jobs=job.streams)
+    toc, exceptions = _choose(source, destination)
+    if ownership is not None:
+        exceptions.insert(0, ownership)
+    with clock.phase("schema"):
+        loader.restore(source.archive, "pre-data", toc)
+    with clock.phase("tables"):
+        tables = _load_tables(job, source.manifest, destination, clock.meter)
+    with clock.phase("large objects and sequences"), connect(destination.connection) as session:
+        if source.large_objects is not None:
+            entries = list(parse_toc(list_archive(job.tools, job.children, source.large_objects)))
+            loader.restore(source.large_objects, "data", entries)
+        set_sequences(session, content.sequences)
+        session.commit()
+    with clock.phase("indexes and constraints"):
+        loader.restore(source.archive, "post-data", toc)
+    with clock.phase("materialized views"), connect(destination.connection) as session:
+        refresh_materialized_views(session, content.materialized_views)
+        session.commit()
+    with clock.phase("count"):
+        _check_counts(job, content.tables, destination)
+    return RestoreReport(
+        id=job.restore_id,
+        backup_id=job.backup.id,
+        target=job.backup.target,
+        destination=str(destination.connection),
+        created_database=destination.created,
+        with_owners=ownership is None,
+        tables=tuple(tables),
+        rows=sum(table.rows for table in tables),
+        phases_ms=clock.phases_ms,
+        exceptions=(*source.manifest.exceptions, *destination.exceptions, *exceptions),
+    )
+
+
+def _refuse_missing_extensions(source: Source, destination: Destination) -> None:
+    wanted = {entry.rest.split(" ")[1] for entry in source.toc if entry.description == "EXTENSION"}
+    missing = sorted(wanted - destination.extensions_available)
+    if missing:
+        raise DestinationError(
+            f"The destination {destination.connection} lacks the extension(s) {', '.join(missing)}.",
+            code="EXTENSION_MISSING",
+            hint="Install them at the destination's server, or restore to a server that has them.",
+        )
+
+
+def _ownership(roles: tuple[str, ...], destination: Destination) -> str | None:
+    """Return why owners and rights cannot be restored as dumped; None when they can."""
+    missing = sorted(set(roles) - destination.roles)
+    if missing:
+        return f"Owners and rights were not restored: the destination lacks the role(s) {', '.join(missing)}."
+    foreign = sorted(set(roles) - destination.member_of)
+    if foreign and not destination.capabilities.is_superuser:
+        return (
+            f'Owners and rights were not restored: "{destination.capabilities.role}" is not a member of '
+            f"the role(s) {', '.join(foreign)}."
+        )
+    return None
+
+
+def _choose(source: Source, destination: Destination) -> tuple[list[TocEntry], list[str]]:
+    """Return the lines to restore, and a sentence for each that is left out."""
+    kept, left_out = split_toc(source.toc, destination.capabilities)
+    exceptions = [f"Not restored: {item.entry.description} {item.entry.rest}: {item.reason}." for item in left_out]
+    chosen = []
+    for entry in kept:
+        roles = source.manifest.content.policy_roles.get(entry.oid, ()) if entry.description == "POLICY" else ()
+        missing = sorted(set(roles) - destination.roles)
+        if missing:
+            exceptions.append(f"Not restored: POLICY {entry.rest}: the destination lacks {', '.join(missing)}.")
+        else:
+            chosen.append(entry)
+    return chosen, exceptions
+
+
+def _load_tables(job: Job, manifest: Manifest, destination: Destination, meter: Meter) -> list[RestoredTable]:
+    contents = {(table.schema_name, table.table_name): table for table in manifest.content.tables}
+    meter.begin("tables", total_bytes=sum(t.size for t in contents.values()), total_tables=len(contents))
+    tally = _Tally(contents, meter)
+
+    def load(entry: Entry) -> None:
+        if entry.relation is None:
+            raise IntegrityError(f"The entry {entry.name} names no table.", code="ENTRIES_DAMAGED")
+        table = contents[entry.relation.schema_name, entry.relation.relation_name]
+        began = time.monotonic()
+        with sessions.borrow() as session:
+            rows = copy_in(session, table, job.vault.read_entry(entry, job.decoder), manifest.content.encoding)
+            session.commit()
+        if rows != entry.rows:
+            raise _rows_differ(table, f"{entry.name}: {rows} rows were loaded, {entry.rows} were backed up")
+        tally.add(table, entry, time.monotonic() - began)
+
+    slices = (entry for entry in job.vault.entries(manifest) if entry.kind is EntryKind.TABLE)
+    with Streams(lambda _: _session(job, destination)) as sessions:
+        for _ in job.runner(load, slices):
+            pass
+    return tally.tables()
+
+
+class _Tally:
+    """What was loaded, table by table."""
+
+    def __init__(self, contents: dict[tuple[str, str], TableContent], meter: Meter) -> None:
+        self._lock = threading.Lock()
+        self._meter = meter
+        self._tables = {key: RestoredTable(table=shown(*key), rows=0, size_bytes=0, duration_ms=0) for key in contents}
+
+    def add(self, table: TableContent, entry: Entry, seconds: float) -> None:
+        with self._lock:
+            key = (table.schema_name, table.table_name)
+            before = self._tables[key]
+            self._tables[key] = before.model_copy(
+                update={
+                    "rows": before.rows + (entry.rows or 0),
+                    "size_bytes": before.size_bytes + entry.size,
+                    "duration_ms": before.duration_ms + int(seconds * 1000),
+                }
+            )
+            is_whole = self._tables[key].size_bytes == table.size
+        self._meter.add(size_bytes=entry.size, tables=int(is_whole), current=before.table)
+
+    def tables(self) -> list[RestoredTable]:
+        return list(self._tables.values())
+
+
+@contextmanager
+def _session(job: Job, destination: Destination) -> Iterator[psycopg2.extensions.connection]:
+    with connect(destination.connection) as session:
+        job.children.cancel_too(session.cancel)
+        yield session
+
+
+def _check_counts(job: Job, tables: tuple[TableContent, ...], destination: Destination) -> None:
+    """Compare what is there now with the manifest. Tables of extensions may have had rows of their own."""
+
+    def check(table: TableContent) -> None:
+        with sessions.borrow() as session:
+            rows = count_rows(session, table)
+            session.commit()
+        if rows != table.rows:
+            raise _rows_differ(table, f"{rows} rows are there, {table.rows} were backed up")
+
+    with Streams(lambda _: _session(job, destination)) as sessions:
+        for _ in job.runner(check, (table for table in tables if not table.of_extension)):
+            pass
+
+
+def _rows_differ(table: TableContent, detail: str) -> RestoreError:
+    return RestoreError(
+        f"The table {shown(table.schema_name, table.table_name)} does not have as many rows as the backup.",
+        code="ROWS_DIFFER",
+        detail=detail,
+        hint="Do not use the restored database. Is somebody else writing to it? If not, please report this.",
+    )

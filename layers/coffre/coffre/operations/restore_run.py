@@ -1,0 +1,82 @@
+"""The life of a restore in the catalog: record, heartbeat, report, end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Failure, Progress, Restore, RestoreReport, Status
+from coffre.model.errors import CatalogError
+from coffre.operations.progress import BEAT_SECONDS, Meter, Watch
+from coffre.vault.vault import Vault
+
+
+@dataclass(frozen=True)
+class RestoreRun:
+    """Records a restore from its first second to its end, whatever that is.
+
+    Parameters
+    ----------
+    now, remaining_seconds, stop
+        As in `coffre.operations.lifecycle.Lifecycle`.
+    """
+
+    catalog: Catalog
+    vault: Vault
+    now: Callable[[], datetime]
+    remaining_seconds: Callable[[], float]
+    stop: Callable[[], None]
+    beat_seconds: float = BEAT_SECONDS
+
+    def run(self, restore: Restore, work: Callable[[Meter], RestoreReport]) -> Restore:
+        """Do the work, keep its report in the vault, and return the finished record.
+
+        Whatever `work` raises is recorded in the catalog and raised.
+        """
+        self.catalog.create_restore(restore)
+        meter = Meter()
+        watch = Watch(
+            meter,
+            beat=lambda progress: self._beat(restore, progress),
+            remaining_seconds=self.remaining_seconds,
+            stop=self.stop,
+            beat_seconds=self.beat_seconds,
+        )
+        try:
+            with watch:
+                report = work(meter)
+            return self._finish(restore, meter, report)
+        except Exception as error:
+            self._record_failure(restore, meter, error)
+            raise
+
+    def _beat(self, restore: Restore, progress: Progress) -> None:
+        self.catalog.heartbeat_restore(restore.id, self.now(), progress)
+
+    def _finish(self, restore: Restore, meter: Meter, report: RestoreReport) -> Restore:
+        key = self.vault.write_report(restore.id, report.model_dump_json(indent=1))
+        finished = self._ended(restore, meter, Status.COMPLETED).model_copy(
+            update={
+                "tables": len(report.tables),
+                "rows": report.rows,
+                "exceptions": report.exceptions,
+                "report_key": key,
+            }
+        )
+        return self.catalog.finish_restore(finished)
+
+    def _record_failure(self, restore: Restore, meter: Meter, error: Exception) -> None:
+        failed = self._ended(restore, meter, Status.FAILED).model_copy(update={"failure": Failure.of(error)})
+        try:
+            self.catalog.finish_restore(failed)
+        except CatalogError as unrecorded:
+            error.add_note(f"and this could not be recorded in the catalog: {unrecorded.message}")
+
+    def _ended(self, restore: Restore, meter: Meter, status: Status) -> Restore:
+        now = self.now()
+        duration_ms = int((now - restore.created_at).total_seconds() * 1000)
+        return restore.model_copy(
+            update={"status": status, "completed_at": now, "duration_ms": duration_ms, "progress": meter.read()}
+        )

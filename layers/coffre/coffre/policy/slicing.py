@@ -1,0 +1,122 @@
+"""How tables are cut into slices, and slices gathered into parts.
+
+A slice is the unit of reading and naming: a range of heap blocks that one `COPY` reads. Its borders depend on the block
+numbers alone, so that the same rows have the same slice in the next backup. A part is the unit of work: consecutive
+slices, big enough to fill a pack, small enough to keep every stream busy to the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from coffre.model.names import shown
+
+# 16 MiB of heap at 8 KiB a block: about one frame of text.
+SLICE_BLOCKS: Final = 2048
+_SMALLEST_PART_BYTES: Final = 16 * 1024 * 1024
+_LARGEST_PART_BYTES: Final = 256 * 1024 * 1024
+_PARTS_A_STREAM: Final = 8
+_MOST_SLICES_A_PART: Final = 1000
+
+
+@dataclass(frozen=True)
+class TableExtent:
+    """A table to read: `columns` in order, `blocks` of heap, `size_bytes` with TOAST, `condition` an SQL expression."""
+
+    oid: int
+    schema: str
+    name: str
+    columns: tuple[str, ...]
+    blocks: int
+    size_bytes: int
+    condition: str | None = None
+    of_extension: bool = False
+
+    @property
+    def shown_name(self) -> str:
+        """The name for a person."""
+        return shown(self.schema, self.name)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Blocks `first_block` up to but without `end_block` of a table; both None: the whole table."""
+
+    table: TableExtent
+    number: int
+    first_block: int | None
+    end_block: int | None
+    size_bytes: int
+
+    @property
+    def name(self) -> str:
+        """The entry's name, which sorts in the order of the blocks."""
+        return f"tables/{self.table.shown_name}/{self.number:06d}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """An independent piece of a job: consecutive slices. `number` gives the order of the names."""
+
+    number: int
+    slices: tuple[Slice, ...]
+    size_bytes: int
+
+
+def cut(table: TableExtent, *, by_block: bool) -> Iterator[Slice]:
+    """Cut one table into slices, in the order of their names.
+
+    Parameters
+    ----------
+    table
+        The table.
+    by_block
+        Whether the server can scan a range of blocks (PostgreSQL 14 and newer; field note 26).
+    """
+    if not by_block or table.blocks <= SLICE_BLOCKS or table.condition is not None:
+        yield Slice(table, 0, None, None, table.size_bytes)
+        return
+    bytes_per_block = table.size_bytes / table.blocks
+    for number, first in enumerate(range(0, table.blocks, SLICE_BLOCKS)):
+        # The last slice is open: blocks that were added after the count hold rows that the snapshot may see.
+        is_last = first + SLICE_BLOCKS >= table.blocks
+        blocks = min(SLICE_BLOCKS, table.blocks - first)
+        yield Slice(table, number, first, None if is_last else first + SLICE_BLOCKS, int(blocks * bytes_per_block))
+
+
+def gather(slices: Iterable[Slice], *, total_bytes: int, streams: int, first_number: int = 1) -> Iterator[Part]:
+    """Gather slices, sorted by name, into parts.
+
+    Parameters
+    ----------
+    slices
+        Sorted by name.
+    total_bytes
+        Of all slices: a part is about one eighth of a stream's share, within limits.
+    streams
+        How many parts are worked on at once.
+    first_number
+        Number of the first part.
+    """
+    wanted = min(max(total_bytes // (streams * _PARTS_A_STREAM), _SMALLEST_PART_BYTES), _LARGEST_PART_BYTES)
+    waiting: list[Slice] = []
+    size, number = 0, first_number
+    for piece in slices:
+        if waiting and (size + piece.size_bytes > wanted or len(waiting) >= _MOST_SLICES_A_PART):
+            yield Part(number, tuple(waiting), size)
+            waiting, size, number = [], 0, number + 1
+        waiting.append(piece)
+        size += piece.size_bytes
+    if waiting:
+        yield Part(number, tuple(waiting), size)
+
+
+def plan_parts(tables: Sequence[TableExtent], *, by_block: bool, streams: int, first_number: int = 1) -> list[Part]:
+    """Cut and gather all tables. Part numbers follow the names; about 0.3 KB of memory a slice."""
+    slices = sorted(
+        (piece for table in tables for piece in cut(table, by_block=by_block)), key=lambda piece: piece.name
+    )
+    total = sum(table.size_bytes for table in tables)
+    return list(gather(slices, total_bytes=total, streams=streams, first_number=first_number))

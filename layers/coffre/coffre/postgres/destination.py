@@ -1,0 +1,210 @@
+"""The database that a restore loads into: created for it, or checked to be empty, before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+from psycopg2 import sql
+
+from coffre.model.errors import ConnectError, DestinationError
+from coffre.model.manifest import DatabaseContent
+from coffre.model.names import shown
+from coffre.postgres.connect import Connection, connect, one_line
+from coffre.postgres.toc import Capabilities
+
+_MAINTENANCE_DATABASES: Final = ("postgres", "defaultdb", "template1")
+_GUARD_KEY: Final = 0x636F66667265  # "coffre"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A database that is ready to be loaded into."""
+
+    connection: Connection
+    version_number: int
+    capabilities: Capabilities
+    roles: frozenset[str]
+    member_of: frozenset[str]
+    extensions_available: frozenset[str]
+    created: bool
+    exceptions: tuple[str, ...] = ()
+
+
+def open_destination(connection: Connection, content: DatabaseContent) -> Destination:
+    """Return the destination: an existing empty database, or a new one that is created now.
+
+    Raises
+    ------
+    DestinationError
+        `DESTINATION_NOT_EMPTY`, `DESTINATION_TOO_OLD`, `DESTINATION_ENCODING` or `CREATE_DATABASE_FAILED`. Nothing was
+        changed then.
+    ConnectError
+        When the server cannot be used.
+    """
+    exceptions: tuple[str, ...] = ()
+    created = False
+    try:
+        with connect(connection):
+            pass
+    except ConnectError as error:
+        if error.code != "DATABASE_MISSING":
+            raise
+        exceptions = _create_database(connection, content)
+        created = True
+    with connect(connection) as session, session.cursor() as cursor:
+        if not created:
+            _refuse_older_server(connection, session.server_version, content)
+            _refuse_content(connection, cursor)
+            _refuse_encoding(connection, cursor, content)
+        return Destination(
+            connection=connection,
+            version_number=session.server_version,
+            capabilities=Capabilities(_is_superuser(cursor), connection.user),
+            roles=_names(cursor, "SELECT rolname FROM pg_roles"),
+            member_of=_names(cursor, "SELECT rolname FROM pg_roles WHERE pg_has_role(current_user, oid, 'MEMBER')"),
+            extensions_available=_names(cursor, "SELECT name FROM pg_available_extensions"),
+            created=created,
+            exceptions=exceptions,
+        )
+
+
+@contextmanager
+def guard(connection: Connection) -> Iterator[None]:
+    """Hold a lock in the destination while it is loaded, so that two restores cannot mix there.
+
+    Raises
+    ------
+    DestinationError
+        Code `DESTINATION_BUSY`.
+    """
+    with connect(connection) as session, session.cursor() as cursor:
+        session.autocommit = True
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_GUARD_KEY,))
+        row = cursor.fetchone()
+        if not (row and row[0]):
+            raise DestinationError(
+                f"Another restore is loading into {connection}.",
+                code="DESTINATION_BUSY",
+                hint="Wait for it, or restore into another database.",
+            )
+        yield
+
+
+def drop_created(destination: Destination) -> None:
+    """Remove a database that this restore created, so that the next try starts clean."""
+    with _maintenance(destination.connection) as session, session.cursor() as cursor:
+        name = sql.Identifier(destination.connection.database)
+        cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+
+
+def _create_database(connection: Connection, content: DatabaseContent) -> tuple[str, ...]:
+    with _maintenance(connection) as session, session.cursor() as cursor:
+        _refuse_older_server(connection, session.server_version, content)
+        plain = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {}").format(
+            sql.Identifier(connection.database), sql.Literal(content.encoding)
+        )
+        locale = sql.SQL(" LC_COLLATE {0} LC_CTYPE {0}").format(sql.Literal(content.locale or "C"))
+        try:
+            cursor.execute(plain + locale)
+        except (psycopg2.errors.WrongObjectType, psycopg2.errors.InvalidParameterValue):
+            try:
+                cursor.execute(plain)
+            except psycopg2.Error as error:
+                raise _cannot_create(connection, error) from error
+            return (f"The server has no locale {content.locale}: the database got the server's default.",)
+        except psycopg2.Error as error:
+            raise _cannot_create(connection, error) from error
+    return ()
+
+
+def _cannot_create(connection: Connection, error: psycopg2.Error) -> DestinationError:
+    return DestinationError(
+        f"The database {connection} does not exist and could not be created.",
+        code="CREATE_DATABASE_FAILED",
+        detail=one_line(error),
+        hint=f'Create it empty yourself, or let the role "{connection.user}" do it: ALTER ROLE ... CREATEDB.',
+    )
+
+
+@contextmanager
+def _maintenance(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
+    """Connect to some other database of the server, in autocommit, to create or drop one."""
+    missing: ConnectError | None = None
+    for database in _MAINTENANCE_DATABASES:
+        try:
+            with connect(connection.to_database(database)) as session:
+                session.autocommit = True
+                yield session
+                return
+        except ConnectError as error:
+            if error.code != "DATABASE_MISSING":
+                raise
+            missing = error
+    raise DestinationError(
+        f"The server of {connection} has none of the databases {', '.join(_MAINTENANCE_DATABASES)} to connect to.",
+        code="CREATE_DATABASE_FAILED",
+        hint="Create the destination database empty yourself and run the restore again.",
+    ) from missing
+
+
+def _refuse_older_server(connection: Connection, version_number: int, content: DatabaseContent) -> None:
+    ours, theirs = version_number // 10000, content.server_version_number // 10000
+    if ours < theirs:
+        raise DestinationError(
+            f"The destination {connection} is PostgreSQL {ours}, older than the backup's source ({theirs}).",
+            code="DESTINATION_TOO_OLD",
+            hint=f"Restore into PostgreSQL {theirs} or newer: an older server may not understand the schema.",
+        )
+
+
+def _refuse_content(connection: Connection, cursor: psycopg2.extensions.cursor) -> None:
+    cursor.execute(_USER_RELATIONS)
+    found = [shown(schema, name) for schema, name in cursor.fetchall()]
+    if found:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise DestinationError(
+            f"The destination {connection} is not empty: it has {', '.join(found[:3])}{more}.",
+            code="DESTINATION_NOT_EMPTY",
+            hint="Nothing was changed. Restore into a new database (give a name that does not exist yet), look at it, "
+            "and then switch your application over or copy back what you need.",
+        )
+
+
+def _refuse_encoding(connection: Connection, cursor: psycopg2.extensions.cursor, content: DatabaseContent) -> None:
+    cursor.execute("SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()")
+    row = cursor.fetchone()
+    encoding = str(row[0]) if row else ""
+    if encoding not in (content.encoding, "UTF8"):
+        raise DestinationError(
+            f"The destination {connection} has the encoding {encoding}, the backup has {content.encoding}.",
+            code="DESTINATION_ENCODING",
+            hint=f"Create it with ENCODING '{content.encoding}' TEMPLATE template0, or let Coffre create it.",
+        )
+
+
+def _is_superuser(cursor: psycopg2.extensions.cursor) -> bool:
+    cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+    row = cursor.fetchone()
+    return bool(row and row[0])
+
+
+def _names(cursor: psycopg2.extensions.cursor, query: str) -> frozenset[str]:
+    cursor.execute(query)
+    return frozenset(str(name) for (name,) in cursor.fetchall())
+
+
+# Anything a person could miss: relations that are neither the system's nor an extension's.
+_USER_RELATIONS: Final = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND n.nspname NOT LIKE 'pg\\_toast%' AND n.nspname NOT LIKE 'pg\\_temp\\_%'
+  AND NOT EXISTS (
+    SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY c.relkind <> 'r', 1, 2
+"""

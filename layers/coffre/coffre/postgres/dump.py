@@ -1,0 +1,266 @@
+"""Reading in a shared snapshot: the schema archive, large objects, roles, and table slices as `COPY` text.
+
+Rows never pass one by one through Python: a `psql` process per stream writes them into a named pipe, which is read in
+large blocks. The process lives as long as the stream, so that a slice costs one query, not one process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from coffre.model.errors import DumpTransientError
+from coffre.model.names import qualified, quoted
+from coffre.model.target import DatabaseTarget
+from coffre.policy.slicing import Slice
+from coffre.postgres.connect import SESSION_SETTINGS, Connection, conninfo_of
+from coffre.postgres.tools import Children, PostgresTools, StderrTail, explain_complaint, output_of, set_pipe_size
+
+# Data passes in blocks of up to the pipe's size. psql writes 4 KiB at a time: a reader that woke up for each would
+# spend more on waking than on reading, so it lets the pipe fill for a moment when it found only little.
+_PIPE_BYTES: Final = 1024 * 1024
+_LITTLE_BYTES: Final = 256 * 1024
+_FILL_SECONDS: Final = 0.001
+_BLOCK_BYTES: Final = 1024 * 1024
+
+
+def copy_statement(piece: Slice) -> str:
+    """Return the query that reads one slice."""
+    table = piece.table
+    columns = ", ".join(quoted(column) for column in table.columns)
+    conditions = []
+    if table.condition:
+        # extcondition is a whole WHERE clause; whoever created the extension wrote it.
+        conditions.append(table.condition.strip().removeprefix("WHERE ").removeprefix("where "))
+    if piece.first_block is not None:
+        conditions.append(f"ctid >= '({piece.first_block},0)'::pg_catalog.tid")
+    if piece.end_block is not None:
+        conditions.append(f"ctid < '({piece.end_block},0)'::pg_catalog.tid")
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    name = qualified(table.schema, table.name)
+    return f"COPY (SELECT {columns} FROM ONLY {name}{where}) TO STDOUT"  # noqa: S608 - every name is quoted
+
+
+class SliceReader:
+    """One stream: a `psql` in the shared snapshot that copies slice after slice.
+
+    Use as a context manager. Not thread-safe: one reader a thread.
+
+    Parameters
+    ----------
+    tools, children, connection
+        How to run the client program.
+    snapshot
+        What `pg_export_snapshot()` returned in the holder.
+    encoding
+        The server's encoding: bytes come as they are stored.
+    scratch
+        A directory of this reader alone, for its named pipe.
+    buffer_bytes
+        The size of the pieces that `read` yields (but the last of a slice), and this reader's memory.
+    """
+
+    def __init__(
+        self,
+        tools: PostgresTools,
+        children: Children,
+        connection: Connection,
+        *,
+        snapshot: str,
+        encoding: str,
+        scratch: Path,
+        buffer_bytes: int,
+    ) -> None:
+        self._connection = connection
+        self._children = children
+        self._fifo = scratch / "rows"
+        os.mkfifo(self._fifo, 0o600)
+        argv = [tools.program("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", "--no-password"]
+        environment = tools.environment(connection) | {"PGCLIENTENCODING": encoding}
+        self._child = children.start(argv, environment, stdin=subprocess.PIPE)
+        self._stdin, self._stdout = _pipes(self._child)
+        self._stderr = StderrTail(self._child.stderr) if self._child.stderr else None
+        # Open for writing too: then the pipe never ends, and the end of a slice is psql's count on stdout.
+        self._rows_fd = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)
+        with os.fdopen(os.dup(self._rows_fd), "rb", buffering=0) as pipe:
+            set_pipe_size(pipe, _PIPE_BYTES)
+        self._buffer = memoryview(bytearray(buffer_bytes))
+        self.rows = 0
+        self._send(
+            *SESSION_SETTINGS,
+            "SET lock_timeout = '10s'",
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            f"SET TRANSACTION SNAPSHOT '{snapshot}'",
+        )
+
+    def __enter__(self) -> SliceReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._children.forget(self._child)
+        with contextlib.suppress(OSError):
+            os.close(self._rows_fd)
+        self._fifo.unlink(missing_ok=True)
+
+    def read(self, piece: Slice) -> Iterator[memoryview]:
+        """Yield the bytes of a slice, each piece valid until the next; afterwards `rows` is the server's own count.
+
+        Raises
+        ------
+        DumpError, DumpTransientError
+            When the server or the client program stopped before the slice's end. What came so far is worthless then.
+        """
+        self._write(f"{copy_statement(piece)} \\g '{self._fifo}'\n\\echo :ROW_COUNT\n")
+        filled = 0
+        count: bytes | None = None
+        while True:
+            if count is None:
+                count = self._wait()
+            found = self._read_rows(filled)
+            filled += found
+            if filled == len(self._buffer):
+                yield self._buffer
+                filled = 0
+            elif found == 0 and count is not None:
+                break
+            elif found < _LITTLE_BYTES and count is None:
+                time.sleep(_FILL_SECONDS)
+        self.rows = int(count)
+        if filled:
+            yield self._buffer[:filled]
+
+    def _wait(self) -> bytes | None:
+        """Wait until there are rows (None) or the server's count, after which no more rows come."""
+        ready = dict(self._poll().poll())
+        if self._stdout.fileno() in ready:
+            line = self._stdout.readline()
+            if not line.endswith(b"\n"):
+                raise self._complaint()
+            return line
+        return None
+
+    def _poll(self) -> select.poll:
+        poll = select.poll()
+        poll.register(self._rows_fd, select.POLLIN)
+        poll.register(self._stdout.fileno(), select.POLLIN)
+        return poll
+
+    def _read_rows(self, filled: int) -> int:
+        try:
+            return os.readv(self._rows_fd, [self._buffer[filled : filled + _BLOCK_BYTES]])
+        except BlockingIOError:
+            return 0
+
+    def _send(self, *statements: str) -> None:
+        self._write("".join(f"{statement};\n" for statement in statements))
+
+    def _write(self, text: str) -> None:
+        try:
+            data = text.encode()
+            while data:
+                data = data[self._stdin.write(data) or 0 :]
+        except BrokenPipeError as error:
+            raise self._complaint() from error
+
+    def _complaint(self) -> Exception:
+        status = self._child.wait()
+        stderr = self._stderr.text() if self._stderr else ""
+        if status < 0 and not stderr:
+            return DumpTransientError(
+                "A psql process was killed while it read a table.",
+                code="TOOL_KILLED",
+                detail=f"signal {-status}",
+                hint="Nothing was published. If nobody killed it, give the function more memory.",
+            )
+        return explain_complaint(self._connection, "psql", status, stderr)
+
+
+def _pipes(child: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    if child.stdin is None or child.stdout is None:
+        raise AssertionError
+    return child.stdin, child.stdout
+
+
+def _selection(target: DatabaseTarget) -> list[str]:
+    """Return pg_dump's own options for the target's patterns: it knows best what they mean."""
+    options = []
+    for flag, patterns in (
+        ("--schema", target.schemas.include),
+        ("--exclude-schema", target.schemas.exclude),
+        ("--table", target.tables.include),
+        ("--exclude-table", target.tables.exclude),
+    ):
+        options += [f"{flag}={pattern}" for pattern in patterns]
+    return options
+
+
+class ArchiveDumper:
+    """Runs `pg_dump` and `pg_dumpall` in (or, for roles, beside) the shared snapshot."""
+
+    def __init__(
+        self, tools: PostgresTools, children: Children, connection: Connection, target: DatabaseTarget
+    ) -> None:
+        self._tools = tools
+        self._children = children
+        self._connection = connection
+        self._target = target
+
+    def schema(self, snapshot: str, file: Path) -> None:
+        """Write the schema archive: pre-data and post-data, no rows."""
+        self._dump(file, snapshot, "--schema-only", *_selection(self._target))
+
+    def large_objects(self, snapshot: str) -> Iterator[memoryview]:
+        """Yield an archive of all large objects with owners, rights and comments, and of nothing else."""
+        argv = self._pg_dump(snapshot, "--section=data", "--large-objects", "--exclude-table-data=*.*")
+        with output_of(self._children, argv, self._environment(), self._connection) as stdout:
+            yield from _blocks(stdout)
+
+    def roles(self) -> bytes:
+        """Return `CREATE ROLE` statements without passwords (pg_authid is denied on managed servers: field note 21)."""
+        argv = [self._tools.program("pg_dumpall"), "--roles-only", "--no-role-passwords", "--no-password"]
+        argv.append(f"--database={conninfo_of(self._connection.database)}")
+        with output_of(self._children, argv, self._environment(), self._connection) as stdout:
+            return stdout.read()
+
+    def _dump(self, file: Path, snapshot: str, *options: str) -> None:
+        argv = self._pg_dump(snapshot, *options)
+        with (
+            output_of(self._children, argv, self._environment(), self._connection) as stdout,
+            file.open("wb") as output,
+        ):
+            for block in _blocks(stdout):
+                output.write(block)
+
+    def _pg_dump(self, snapshot: str, *options: str) -> Sequence[str]:
+        wait = self._target.limits.lock_timeout_seconds * 1000
+        return [
+            self._tools.program("pg_dump"),
+            "--format=custom",
+            "--compress=0",
+            "--no-password",
+            f"--snapshot={snapshot}",
+            f"--lock-wait-timeout={wait}",
+            *options,
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        return self._tools.environment(self._connection)
+
+
+def list_archive(tools: PostgresTools, children: Children, file: Path) -> str:
+    """Return `pg_restore --list` of an archive: its table of contents."""
+    argv = [tools.program("pg_restore"), "--list", str(file)]
+    with output_of(children, argv, tools.environment(), None) as stdout:
+        return stdout.read().decode("utf-8", "replace")
+
+
+def _blocks(pipe: IO[bytes]) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(_BLOCK_BYTES))
+    while count := os.readv(pipe.fileno(), [buffer]):
+        yield buffer[:count]

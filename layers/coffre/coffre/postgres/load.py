@@ -1,0 +1,194 @@
+"""Loading into a destination: `pg_restore` for the schema, `COPY` for the rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import psycopg2
+import psycopg2.extensions
+from psycopg2 import sql
+
+from coffre.model.errors import RestoreError
+from coffre.model.manifest import RelationName, SequenceValue, TableContent
+from coffre.model.names import shown
+from coffre.postgres.connect import conninfo_of, one_line
+from coffre.postgres.destination import Destination
+from coffre.postgres.toc import TocEntry
+from coffre.postgres.tools import Children, PostgresTools, StderrTail
+
+_COPY_BLOCK_BYTES: Final = 1024 * 1024
+# pg_restore 18 sets a parameter that servers below 17 do not know; the only complaint that is ever tolerated
+# (field note 7).
+_TOLERATED: Final = re.compile(
+    r"pg_restore: error: could not execute query: "
+    r"ERROR:  unrecognized configuration parameter \"transaction_timeout\"\n"
+    r"(?:Command was: )?(?:pg_restore: detail: Command was: )?SET transaction_timeout = 0;\n*"
+)
+_IGNORED_COUNT: Final = re.compile(r"pg_restore: warning: errors ignored on restore: (\d+)\n*")
+
+
+class SchemaLoader:
+    """Runs `pg_restore` for chosen lines of an archive. The first error that is not tolerated stops it.
+
+    Parameters
+    ----------
+    with_owners
+        Whether owners and rights are restored as dumped (all roles exist) or not at all.
+    """
+
+    def __init__(
+        self, tools: PostgresTools, children: Children, destination: Destination, *, with_owners: bool, jobs: int
+    ) -> None:
+        self._tools = tools
+        self._children = children
+        self._destination = destination
+        self._with_owners = with_owners
+        self._jobs = jobs
+
+    def restore(self, archive: Path, section: str, toc: Iterable[TocEntry]) -> None:
+        """Restore one section (`pre-data`, `data` or `post-data`) of an archive.
+
+        Raises
+        ------
+        RestoreError
+            With pg_restore's own words about the statement that failed.
+        """
+        chosen = archive.with_suffix(".list")
+        chosen.write_text("".join(f"{entry.line}\n" for entry in toc))
+        argv = [
+            self._tools.program("pg_restore"),
+            "--no-password",
+            f"--dbname={conninfo_of(self._destination.connection.database)}",
+            f"--section={section}",
+            f"--use-list={chosen}",
+        ]
+        if not self._with_owners:
+            argv += ["--no-owner", "--no-privileges"]
+        if section == "post-data":
+            argv.append(f"--jobs={self._jobs}")
+        if self._destination.version_number >= 170000:
+            argv.append("--exit-on-error")
+        self._run([*argv, str(archive)])
+
+    def _run(self, argv: Sequence[str]) -> None:
+        child = self._children.start(argv, self._tools.environment(self._destination.connection))
+        try:
+            stderr = StderrTail(child.stderr) if child.stderr else None
+            status = child.wait()
+            text = stderr.text() if stderr else ""
+        finally:
+            self._children.forget(child)
+        if status != 0 and not (self._destination.version_number < 170000 and only_tolerated(text)):
+            raise RestoreError(
+                f"pg_restore could not restore the schema into {self._destination.connection}.",
+                code="SCHEMA_FAILED",
+                detail=text[-1500:] or f"exit status {status}",
+                hint="The detail names the statement. Often an extension or a role is missing at the destination.",
+            )
+
+
+def only_tolerated(stderr: str) -> bool:
+    """Whether every complaint of a pg_restore is the one about `transaction_timeout`."""
+    rest, tolerated = _TOLERATED.subn(
+        "", re.sub(r"pg_restore: while [^\n]*\n|pg_restore: from TOC entry [^\n]*\n", "", stderr + "\n")
+    )
+    counts = [int(count) for count in _IGNORED_COUNT.findall(rest)]
+    return tolerated > 0 and sum(counts) <= tolerated and not _IGNORED_COUNT.sub("", rest).strip()
+
+
+def copy_in(
+    session: psycopg2.extensions.connection, table: TableContent, chunks: Iterator[bytes], encoding: str
+) -> int:
+    """Load the bytes of one slice and return the number of rows that the server took. The caller commits.
+
+    Raises
+    ------
+    RestoreError
+        Code `COPY_FAILED`, with the server's words.
+    """
+    columns = sql.SQL(", ").join(sql.Identifier(column) for column in table.columns)
+    name = sql.Identifier(table.schema_name, table.table_name)
+    target = (
+        sql.SQL("COPY {} ({}) FROM STDIN").format(name, columns)
+        if table.columns
+        else sql.SQL("COPY {} FROM STDIN").format(name)
+    )
+    stream = _Chunks(chunks)
+    try:
+        with session.cursor() as cursor:
+            cursor.execute("SELECT set_config('client_encoding', %s, false)", (encoding,))
+            cursor.copy_expert(target, stream, size=_COPY_BLOCK_BYTES)  # type: ignore[arg-type]  # any object with read()
+            return int(cursor.rowcount)
+    except psycopg2.Error as error:
+        if stream.error is not None:
+            raise stream.error from error  # the vault's own error, which psycopg2 hides behind "aborted by client"
+        raise RestoreError(
+            f"Rows of {shown(table.schema_name, table.table_name)} could not be loaded.",
+            code="COPY_FAILED",
+            detail=one_line(error),
+            hint="The restore stopped here. The detail is the server's own explanation.",
+        ) from error
+
+
+class _Chunks:
+    """A file-like view of an iterator of bytes, for psycopg2's COPY: blocks, never rows."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._current = memoryview(b"")
+        self.error: Exception | None = None
+
+    def read(self, size: int) -> bytes:
+        try:
+            while not self._current:
+                self._current = memoryview(next(self._chunks))
+        except StopIteration:
+            return b""
+        except Exception as error:
+            self.error = error
+            raise
+        block, self._current = self._current[:size], self._current[size:]
+        return bytes(block)
+
+
+def set_sequences(session: psycopg2.extensions.connection, sequences: Iterable[SequenceValue]) -> None:
+    """Set every sequence to the value that the dump read. The caller commits."""
+    with session.cursor() as cursor:
+        for value in sequences:
+            name = sql.Identifier(value.schema_name, value.sequence_name).as_string(cursor)
+            cursor.execute("SELECT setval(%s::regclass, %s, %s)", (name, value.last_value, value.is_called))
+
+
+def refresh_materialized_views(session: psycopg2.extensions.connection, views: Iterable[RelationName]) -> None:
+    """Fill the materialized views, each after those that it reads. The caller commits.
+
+    Raises
+    ------
+    RestoreError
+        Code `REFRESH_FAILED`.
+    """
+    with session.cursor() as cursor:
+        for view in views:
+            name = sql.Identifier(view.schema_name, view.relation_name)
+            try:
+                cursor.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(name))
+            except psycopg2.Error as error:
+                raise RestoreError(
+                    f"The materialized view {shown(view.schema_name, view.relation_name)} could not be filled.",
+                    code="REFRESH_FAILED",
+                    detail=one_line(error),
+                    hint="The rows of all tables are restored; the view's own query fails at the destination.",
+                ) from error
+
+
+def count_rows(session: psycopg2.extensions.connection, table: TableContent) -> int:
+    """Return how many rows the table has at the destination."""
+    with session.cursor() as cursor:
+        cursor.execute(
+            sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(table.schema_name, table.table_name))
+        )
+        row = cursor.fetchone()
+        return int(row[0]) if row else 0

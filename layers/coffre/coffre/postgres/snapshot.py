@@ -1,0 +1,241 @@
+"""The holder: the transaction whose snapshot everything is read in, and what there is to read in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Final
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+
+from coffre.model.errors import CoffreError, DumpTransientError
+from coffre.model.manifest import RelationName, SequenceValue
+from coffre.model.names import qualified
+from coffre.policy.slicing import TableExtent
+from coffre.postgres.connect import Connection, connect
+from coffre.postgres.toc import TocEntry
+from coffre.postgres.tools import explain_complaint
+
+_LOCK_BATCH: Final = 200
+_SEQUENCE_BATCH: Final = 100
+_BLOCK_BYTES: Final = 8192
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What the server said about itself, inside the snapshot."""
+
+    version: str
+    version_number: int
+    database: str
+    encoding: str
+    locale: str
+    extensions: tuple[str, ...]
+    roles: tuple[str, ...]
+    policy_roles: dict[int, tuple[str, ...]]
+    has_large_objects: bool
+
+    @property
+    def reads_by_block(self) -> bool:
+        """Whether a range of heap blocks can be scanned (PostgreSQL 14 and newer: field note 26)."""
+        return self.version_number >= 140000
+
+
+class Holder:
+    """An open `REPEATABLE READ READ ONLY` transaction with an exported snapshot. One thread at a time."""
+
+    def __init__(self, session: psycopg2.extensions.connection, connection: Connection) -> None:
+        self._session = session
+        self._connection = connection
+        self.snapshot = str(self._query("SELECT pg_catalog.pg_export_snapshot()")[0][0])
+
+    def facts(self) -> ServerFacts:
+        """Read what the manifest says about the source."""
+        version, number, database, encoding, locale = self._query(_FACTS)[0]
+        return ServerFacts(
+            version=version,
+            version_number=int(number),
+            database=database,
+            encoding=encoding,
+            locale=locale,
+            extensions=tuple(name for (name,) in self._query(_EXTENSIONS)),
+            roles=tuple(name for (name,) in self._query(_ROLES)),
+            policy_roles={oid: tuple(roles) for oid, roles in self._query(_POLICY_ROLES)},
+            has_large_objects=bool(self._query(_LARGE_OBJECTS)[0][0]),
+        )
+
+    def tables(self, toc: Sequence[TocEntry]) -> list[TableExtent]:
+        """Return the tables whose rows belong into the backup: those that `pg_dump` took, and extensions' own.
+
+        Each is locked (ACCESS SHARE) until the holder closes, and it is checked that nothing replaced its storage
+        between the snapshot and the lock: a `TRUNCATE` there would read as an empty table.
+
+        Raises
+        ------
+        DumpTransientError
+            `LOCK_TIMEOUT` or `SCHEMA_CHANGED`: a new snapshot may succeed.
+        """
+        dumped = [entry.oid for entry in toc if entry.description == "TABLE"]
+        created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
+        rows = self._query(_TABLES, {"tables": dumped}) + self._query(_EXTENSION_TABLES, {"extensions": created})
+        for start in range(0, len(rows), _LOCK_BATCH):
+            names = ", ".join(f"ONLY {qualified(row[1], row[2])}" for row in rows[start : start + _LOCK_BATCH])
+            self._run(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+        self._check_storage([row[0] for row in rows])
+        return [
+            TableExtent(
+                oid, schema, name, tuple(columns), int(size) // _BLOCK_BYTES, int(total), condition, of_extension
+            )
+            for oid, schema, name, columns, size, total, condition, of_extension in rows
+        ]
+
+    def sequences(self, toc: Sequence[TocEntry]) -> tuple[SequenceValue, ...]:
+        """Read the sequences' values. They are not transactional: this is their state now (field note 17)."""
+        dumped = [entry.oid for entry in toc if entry.description == "SEQUENCE"]
+        created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
+        names = self._query(_SEQUENCES, {"sequences": dumped, "extensions": created})
+        values: list[SequenceValue] = []
+        for start in range(0, len(names), _SEQUENCE_BATCH):
+            batch = names[start : start + _SEQUENCE_BATCH]
+            union = " UNION ALL ".join(
+                f"SELECT {index}, last_value, is_called FROM {qualified(*name)}"  # noqa: S608 - quoted
+                for index, name in enumerate(batch)
+            )
+            for index, last_value, is_called in self._query(union):
+                schema, name = batch[index]
+                values.append(
+                    SequenceValue(schema_name=schema, sequence_name=name, last_value=last_value, is_called=is_called)
+                )
+        return tuple(values)
+
+    def materialized_views(self, toc: Sequence[TocEntry]) -> tuple[RelationName, ...]:
+        """Return the populated materialized views in an order in which they can be refreshed."""
+        oids = [entry.oid for entry in toc if entry.description == "MATERIALIZED VIEW"]
+        names = {oid: (schema, name) for oid, schema, name in self._query(_MATERIALIZED_VIEWS, {"views": oids})}
+        needs: dict[int, set[int]] = {oid: set() for oid in names}
+        for view, needed in self._query(_MATERIALIZED_VIEW_NEEDS, {"views": list(names)}):
+            if needed in names and needed != view:
+                needs[view].add(needed)
+        try:
+            order = list(TopologicalSorter(needs).static_order())
+        except CycleError:  # through functions only; PostgreSQL itself cannot order them either
+            order = sorted(names)
+        return tuple(RelationName(schema_name=names[oid][0], relation_name=names[oid][1]) for oid in order)
+
+    def _check_storage(self, oids: list[int]) -> None:
+        replaced = self._query(_REPLACED, {"tables": oids})
+        if replaced:
+            raise DumpTransientError(
+                f"The table {qualified(*replaced[0])} was truncated or rewritten while the backup began.",
+                code="SCHEMA_CHANGED",
+                hint="It is tried again with a new snapshot.",
+            )
+
+    def _query(self, statement: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        with self._translated(), self._session.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall()
+
+    def _run(self, statement: str) -> None:
+        with self._translated(), self._session.cursor() as cursor:
+            cursor.execute(statement)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg2.Error as error:
+            raise explain_query_error(self._connection, error) from error
+
+
+def explain_query_error(connection: Connection, error: psycopg2.Error) -> CoffreError:
+    """Turn an error of the holder into one that says what to do."""
+    text = str(error)
+    if isinstance(error, psycopg2.errors.LockNotAvailable):
+        text += "\nlock timeout"
+    return explain_complaint(connection, "the backup's own query", 1, f"ERROR: {text}")
+
+
+@contextmanager
+def hold_snapshot(connection: Connection, *, lock_timeout_seconds: int) -> Iterator[Holder]:
+    """Open the holder. Its snapshot can be imported by others until the block is left."""
+    with connect(connection) as session:
+        session.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        try:
+            with session.cursor() as cursor:
+                cursor.execute("SET lock_timeout = %s", (f"{lock_timeout_seconds}s",))
+                cursor.execute("SET idle_in_transaction_session_timeout = 0")
+        except psycopg2.Error as error:
+            raise explain_query_error(connection, error) from error
+        yield Holder(session, connection)
+
+
+_FACTS: Final = """
+SELECT current_setting('server_version'), current_setting('server_version_num'), d.datname,
+       pg_encoding_to_char(d.encoding), d.datcollate
+FROM pg_database d WHERE d.datname = current_database()
+"""
+_EXTENSIONS: Final = "SELECT extname FROM pg_extension ORDER BY extname"
+_LARGE_OBJECTS: Final = "SELECT EXISTS (SELECT FROM pg_largeobject_metadata)"
+# The roles that own something here or were granted something, and the database's owner.
+_ROLES: Final = """
+SELECT rolname FROM pg_roles WHERE oid IN (
+    SELECT refobjid FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass
+      AND (dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))
+    UNION SELECT datdba FROM pg_database WHERE datname = current_database())
+ORDER BY rolname
+"""
+# Which roles a row level security policy names, by the policy's oid, which the archive's table of contents has too.
+_POLICY_ROLES: Final = """
+SELECT p.oid::bigint, array_agg(r.rolname::text ORDER BY r.rolname)
+FROM pg_policy p JOIN pg_roles r ON r.oid = ANY(p.polroles) GROUP BY p.oid
+"""
+_COLUMNS: Final = """
+ARRAY(SELECT a.attname::text FROM pg_attribute a
+      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum)
+"""
+_SIZES: Final = "pg_relation_size(c.oid), pg_table_size(c.oid)"
+_TABLES: Final = f"""
+SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, {_SIZES}, NULL, false
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY(%(tables)s::bigint[]::oid[]) AND c.relkind = 'r'
+"""  # noqa: S608 - the parts are constants
+_EXTENSION_TABLES: Final = f"""
+SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, {_SIZES}, NULLIF(x.condition, ''), true
+FROM pg_extension e
+CROSS JOIN LATERAL unnest(e.extconfig, e.extcondition) AS x(relation, condition)
+JOIN pg_class c ON c.oid = x.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE e.oid = ANY(%(extensions)s::bigint[]::oid[]) AND c.relkind = 'r'
+"""  # noqa: S608 - the parts are constants
+_REPLACED: Final = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY(%(tables)s::bigint[]::oid[]) AND c.relfilenode <> pg_relation_filenode(c.oid)
+"""
+_SEQUENCES: Final = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'S' AND (c.oid = ANY(%(sequences)s::bigint[]::oid[]) OR c.oid IN (
+    SELECT unnest(extconfig) FROM pg_extension WHERE oid = ANY(%(extensions)s::bigint[]::oid[])))
+ORDER BY 1, 2
+"""
+_MATERIALIZED_VIEWS: Final = """
+SELECT c.oid::bigint, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY(%(views)s::bigint[]::oid[]) AND c.relkind = 'm' AND c.relispopulated ORDER BY 1
+"""
+# What each view's rule reads, directly or through plain views; the same walk as pg_dump's.
+_MATERIALIZED_VIEW_NEEDS: Final = """
+WITH RECURSIVE reads(view, relation) AS (
+    SELECT r.ev_class, d.refobjid FROM pg_rewrite r
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+    WHERE r.ev_class = ANY(%(views)s::bigint[]::oid[]) AND d.refobjid <> r.ev_class
+  UNION
+    SELECT reads.view, d.refobjid FROM reads
+    JOIN pg_class c ON c.oid = reads.relation AND c.relkind = 'v'
+    JOIN pg_rewrite r ON r.ev_class = c.oid
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+    WHERE d.refobjid <> r.ev_class)
+SELECT DISTINCT view::bigint, relation::bigint FROM reads
+"""

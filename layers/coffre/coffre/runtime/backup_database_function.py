@@ -1,0 +1,189 @@
+"""The function `backup_database`: which targets an event means, and what each needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from coffre.alerts.alert import Alert, backup_failed, configuration_invalid
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Failure
+from coffre.model.errors import CatalogError, TransientError
+from coffre.model.target import Configuration, DatabaseTarget
+from coffre.operations.backup_database import Job, backup_database
+from coffre.operations.lifecycle import Lifecycle, Outcome, Request, Result
+from coffre.operations.runner import ThreadRunner
+from coffre.postgres.connect import Connection, apply_tls, parse_secret, refuse_transaction_pooler
+from coffre.postgres.tools import Children, PostgresTools
+from coffre.runtime.events import BackupDatabaseEvent, slot_of
+from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.observability import count_backup
+from coffre.runtime.settings import Settings
+from coffre.runtime.sources import read_configuration, read_secret
+from coffre.vault.codec import FrameEncoder
+from coffre.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
+
+_SERVICE = "backup_database"
+
+
+@dataclass(frozen=True)
+class BackupDatabaseFunction:
+    """Everything that lives as long as the function's process."""
+
+    settings: Settings
+    edge: Edge
+    vault: Vault
+    catalog: Catalog
+    ssm: SSMClient
+    secrets: SecretsManagerClient
+    functions: LambdaClient
+
+    def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
+        """Back up the event's target, or start one invocation for each target when it names none."""
+        request_id = context.aws_request_id
+
+        def invalid(error: Exception) -> Alert:
+            return configuration_invalid(Failure.of(error), function=context.function_name, request_id=request_id)
+
+        with self.edge.reporting(invalid, request_id=request_id):
+            wanted = BackupDatabaseEvent.parse(event)
+            configuration = read_configuration(self.ssm, self.settings.configuration)
+            if wanted.target is None:
+                return self._start_each(configuration, wanted, context.function_name)
+            target = configuration.target(wanted.target)
+        return self._back_up(configuration, target, wanted, context)
+
+    def _start_each(self, configuration: Configuration, wanted: BackupDatabaseEvent, function: str) -> dict[str, Any]:
+        """Invoke this function once for each target, so that a slow or broken one cannot hurt another."""
+        started, refused = [], {}
+        for target in configuration.targets:
+            payload = json.dumps(wanted.for_target(target.name)).encode()
+            try:
+                self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=payload)
+                started.append(target.name)
+            except (ClientError, BotoCoreError) as error:
+                refused[target.name] = str(error)[:200]
+        if refused:
+            raise TransientError(
+                f"The backup of {', '.join(sorted(refused))} could not be started.",
+                code="INVOKE_FAILED",
+                detail="; ".join(f"{name}: {text}" for name, text in refused.items()),
+                hint="It is tried again by itself. The function's role needs lambda:InvokeFunction on itself.",
+            )
+        return {"started": started}
+
+    def _back_up(
+        self, configuration: Configuration, target: DatabaseTarget, wanted: BackupDatabaseEvent, context: LambdaContext
+    ) -> dict[str, Any]:
+        request = Request(
+            target=target.name,
+            kind=target.kind,
+            tier=wanted.tier,
+            slot=slot_of(wanted.scheduled_time),
+            backup_id=wanted.backup_id,
+            request_id=context.aws_request_id,
+        )
+        ids = {"target": target.name, "request_id": context.aws_request_id, "backup_id": wanted.backup_id}
+        try:
+            with self.edge.reporting(lambda error: self._alert(target.name, error, ids), **ids):
+                result = self._run(configuration, target, request, context)
+        except Exception:
+            count_backup(_SERVICE, target.name, None)
+            raise
+        self._log(configuration, result)
+        if result.outcome is Outcome.COMPLETED:
+            count_backup(_SERVICE, target.name, result.backup)
+        return summary(result)
+
+    def _run(
+        self, configuration: Configuration, target: DatabaseTarget, request: Request, context: LambdaContext
+    ) -> Result:
+        children = Children()
+        lifecycle = Lifecycle(
+            catalog=self.catalog,
+            vault=self.vault,
+            now=utc_now,
+            remaining_seconds=remaining_seconds(context),
+            stop=children.end_all,
+        )
+        with tempfile.TemporaryDirectory(prefix="coffre-") as scratch:
+            return lifecycle.run(
+                request, lambda run: backup_database(self._job(configuration, target, children, Path(scratch)), run)
+            )
+
+    def _job(self, configuration: Configuration, target: DatabaseTarget, children: Children, scratch: Path) -> Job:
+        streams = target.limits.streams or os.cpu_count() or 1
+        return Job(
+            target=target,
+            connection=self._connection(target, scratch),
+            tools=PostgresTools(self.settings.postgres_home),
+            children=children,
+            vault=self.vault,
+            encoder=FrameEncoder(configuration.recipients, level=target.limits.compression_level),
+            recipients=configuration.recipients,
+            scratch=scratch,
+            streams=streams,
+            runner=ThreadRunner(streams, children.end_all),
+            now=utc_now,
+        )
+
+    def _connection(self, target: DatabaseTarget, scratch: Path) -> Connection:
+        connection = parse_secret(read_secret(self.secrets, target.secret), where=target.secret)
+        refuse_transaction_pooler(connection)
+        return apply_tls(connection, target.tls, scratch, connect_timeout_seconds=target.limits.connect_timeout_seconds)
+
+    def _alert(self, target: str, error: Exception, ids: dict[str, str | None]) -> Alert:
+        last_good: Backup | None
+        try:
+            last_good = self.catalog.latest_completed(target)
+        except CatalogError:
+            last_good = None
+        return backup_failed(
+            target,
+            Failure.of(error),
+            backup_id=ids["backup_id"],
+            request_id=ids["request_id"] or "",
+            last_good=last_good,
+        )
+
+    def _log(self, configuration: Configuration, result: Result) -> None:
+        if configuration.encryption == "none":
+            self.edge.logger.warning(
+                "this backup is NOT encrypted by Coffre: the configuration says encryption none",
+                extra={"target": result.backup.target, "backup_id": result.backup.id},
+            )
+        self.edge.logger.info(
+            "run ended",
+            extra={
+                "outcome": result.outcome.value,
+                "reason": result.reason,
+                "target": result.backup.target,
+                "backup_id": result.backup.id,
+                "duration_ms": result.backup.duration_ms,
+                "stored_bytes": result.backup.stored_bytes,
+            },
+        )
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """Return what an invocation answers: small, and without secrets."""
+    backup = result.backup
+    return {
+        "outcome": result.outcome.value,
+        "reason": result.reason,
+        "id": backup.id,
+        "target": backup.target,
+        "status": backup.status.value,
+        "tiers": [tier.value for tier in backup.tiers],
+    }

@@ -1,0 +1,75 @@
+"""The only place where things are put together. Clients are made at the first invocation, never at import."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+
+import boto3
+from botocore.config import Config
+
+from coffre.alerts.publish import Publisher
+from coffre.catalog.catalog import Catalog
+from coffre.runtime.backup_database_function import BackupDatabaseFunction
+from coffre.runtime.function import Edge
+from coffre.runtime.observability import make_logger
+from coffre.runtime.restore_function import RestoreFunction
+from coffre.runtime.settings import RestoreSettings, Settings
+from coffre.stores.s3 import S3Store, make_client
+from coffre.vault.vault import Vault
+
+
+@cache
+def backup_database_function() -> BackupDatabaseFunction:
+    """Return the function `backup_database` of this process."""
+    return make_backup_database_function(os.environ)
+
+
+@cache
+def restore_function() -> RestoreFunction:
+    """Return the function `restore` of this process."""
+    return make_restore_function(os.environ)
+
+
+def make_backup_database_function(environment: Mapping[str, str]) -> BackupDatabaseFunction:
+    """Put the function together from its environment."""
+    settings = Settings.from_env(environment)
+    config = _config()
+    return BackupDatabaseFunction(
+        settings=settings,
+        edge=_edge(settings, "backup_database"),
+        vault=_vault(settings),
+        catalog=Catalog(settings.catalog_table),
+        ssm=boto3.client("ssm", config=config),
+        secrets=boto3.client("secretsmanager", config=config),
+        functions=boto3.client("lambda", config=config),
+    )
+
+
+def make_restore_function(environment: Mapping[str, str]) -> RestoreFunction:
+    """Put the function together from its environment."""
+    settings = RestoreSettings.from_env(environment)
+    return RestoreFunction(
+        settings=settings,
+        edge=_edge(settings, "restore"),
+        vault=_vault(settings),
+        catalog=Catalog(settings.catalog_table),
+        secrets=boto3.client("secretsmanager", config=_config()),
+    )
+
+
+def _edge(settings: Settings, service: str) -> Edge:
+    publisher = Publisher(boto3.client("sns", config=_config()), settings.alert_topic_arn)
+    return Edge(make_logger(service), publisher)
+
+
+def _vault(settings: Settings) -> Vault:
+    store = S3Store(
+        settings.vault_bucket, prefix=settings.vault_prefix, client=make_client(), checksum=settings.vault_checksum
+    )
+    return Vault(store)
+
+
+def _config() -> Config:
+    return Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})

@@ -1,0 +1,76 @@
+"""The events that start functions. An unknown field is an error that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from coffre.model.backup import Tier
+from coffre.model.errors import EventError
+from coffre.model.target import TargetName, describe_validation
+
+Ulid = Annotated[str, Field(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$", description="a ULID")]
+_Utc = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def parse(cls, event: object) -> Self:
+        """Validate an event.
+
+        Raises
+        ------
+        EventError
+            Names each wrong field, and the fields that are known.
+        """
+        if not isinstance(event, Mapping):
+            raise EventError(f"The event must be a JSON object, not {type(event).__name__}.")
+        try:
+            return cls.model_validate(dict(event))
+        except ValidationError as error:
+            known = ", ".join(cls.model_fields)
+            raise EventError(
+                "The event has wrong fields.",
+                detail="; ".join(describe_validation(error)),
+                hint=f"Known fields: {known}. The folder events/ has an example of each.",
+            ) from error
+
+
+class BackupDatabaseEvent(_Event):
+    """Back up one target, or every database target when none is named.
+
+    `scheduled_time` is the slot of a cron rule (EventBridge's own time of the event); runs by hand have none.
+    `backup_id` lets the caller choose the id, so that it can follow the run.
+    """
+
+    tier: Tier = Tier.MANUAL
+    target: TargetName | None = None
+    scheduled_time: _Utc | None = None
+    backup_id: Ulid | None = None
+
+    def for_target(self, target: str) -> dict[str, Any]:
+        """Return the event that starts one target's own invocation."""
+        changed = self.model_copy(update={"target": target})
+        return changed.model_dump(mode="json", exclude_none=True)
+
+
+class RestoreEvent(_Event):
+    """Restore a backup: `backup_id` is an id, or `latest` together with `target`.
+
+    `destination` names a secret (Secrets Manager) with the URL of a database that is empty or does not exist yet.
+    """
+
+    backup_id: Ulid | Annotated[str, Field(pattern="^latest$")]
+    destination: str = Field(min_length=1)
+    target: TargetName | None = None
+    restore_id: Ulid | None = None
+
+
+def slot_of(scheduled_time: datetime | None) -> datetime | None:
+    """Return the slot: the scheduled time to the minute, which is the unit of cron rules."""
+    return scheduled_time.replace(second=0, microsecond=0) if scheduled_time else None

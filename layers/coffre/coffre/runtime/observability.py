@@ -1,0 +1,52 @@
+"""Logs and metrics: constant messages with keys, never an event, a DSN or a secret."""
+
+from __future__ import annotations
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from coffre.model.backup import Backup
+from coffre.model.errors import CoffreError
+
+
+def make_logger(service: str) -> Logger:
+    """Return the JSON logger of one function."""
+    return Logger(service=service, log_uncaught_exceptions=False)
+
+
+def log_failure(logger: Logger, error: Exception, **keys: str | None) -> None:
+    """Log what stopped a run; the traceback of an error that was not expected, the words of one that was."""
+    if isinstance(error, CoffreError):
+        notes = getattr(error, "__notes__", [])
+        logger.error(
+            "run failed",
+            extra={"code": error.code, "detail": error.detail, "error": error.message, "notes": notes, **keys},
+        )
+    else:
+        logger.exception("run failed unexpectedly", extra={"code": "UNEXPECTED", **keys})
+
+
+def count_backup(service: str, target: str, backup: Backup | None) -> None:
+    """Count one finished backup (None: failed) with its size and duration, by target."""
+    metrics = _metrics(service, target)
+    metrics.add_metric("BackupSucceeded", MetricUnit.Count, 1 if backup else 0)
+    metrics.add_metric("BackupFailed", MetricUnit.Count, 0 if backup else 1)
+    if backup is not None:
+        metrics.add_metric("DurationSeconds", MetricUnit.Seconds, (backup.duration_ms or 0) / 1000)
+        metrics.add_metric("PlaintextBytes", MetricUnit.Bytes, backup.plaintext_bytes or 0)
+        metrics.add_metric("StoredBytes", MetricUnit.Bytes, backup.stored_bytes or 0)
+    metrics.flush_metrics()
+
+
+def count_restore(service: str, target: str, *, succeeded: bool) -> None:
+    """Count one finished restore, by target."""
+    metrics = _metrics(service, target)
+    metrics.add_metric("RestoreSucceeded", MetricUnit.Count, int(succeeded))
+    metrics.add_metric("RestoreFailed", MetricUnit.Count, int(not succeeded))
+    metrics.flush_metrics()
+
+
+def _metrics(service: str, target: str) -> EphemeralMetrics:
+    metrics = EphemeralMetrics(namespace="Coffre", service=service)
+    metrics.add_dimension("target", target)
+    return metrics

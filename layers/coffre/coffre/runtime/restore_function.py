@@ -1,0 +1,146 @@
+"""The function `restore`: which backup an event means, where it goes, and with which identity it is read."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ulid import ULID
+
+from coffre.alerts.alert import Alert, configuration_invalid, restore_failed
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
+from coffre.model.errors import BackupStateError, EventError
+from coffre.operations.progress import Meter
+from coffre.operations.restore_database import Job, refuse_unrestorable, restore_database
+from coffre.operations.restore_run import RestoreRun
+from coffre.operations.runner import ThreadRunner
+from coffre.postgres.connect import Connection, parse_secret, refuse_transaction_pooler
+from coffre.postgres.tools import Children, PostgresTools
+from coffre.runtime.events import RestoreEvent
+from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.observability import count_restore
+from coffre.runtime.settings import RestoreSettings
+from coffre.runtime.sources import read_secret
+from coffre.vault.codec import FrameDecoder, parse_identities
+from coffre.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+_SERVICE = "restore"
+
+
+@dataclass(frozen=True)
+class RestoreFunction:
+    """Everything that lives as long as the function's process."""
+
+    settings: RestoreSettings
+    edge: Edge
+    vault: Vault
+    catalog: Catalog
+    secrets: SecretsManagerClient
+
+    def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
+        """Restore the event's backup into its destination."""
+        request_id = context.aws_request_id
+
+        def invalid(error: Exception) -> Alert:
+            return configuration_invalid(Failure.of(error), function=context.function_name, request_id=request_id)
+
+        with self.edge.reporting(invalid, request_id=request_id):
+            wanted = RestoreEvent.parse(event)
+        restore_id = wanted.restore_id or str(ULID.from_datetime(utc_now()))
+        ids = {"restore_id": restore_id, "backup_id": wanted.backup_id, "request_id": request_id}
+
+        def failed(error: Exception) -> Alert:
+            return restore_failed(
+                wanted.target or "-",
+                Failure.of(error),
+                backup_id=wanted.backup_id,
+                restore_id=restore_id,
+                request_id=request_id,
+                destination=None,
+            )
+
+        try:
+            with self.edge.reporting(failed, **ids):
+                restore = self._restore(wanted, restore_id, context)
+        except Exception:
+            count_restore(_SERVICE, wanted.target or "-", succeeded=False)
+            raise
+        count_restore(_SERVICE, restore.target, succeeded=True)
+        self.edge.logger.info("restore ended", extra={**ids, "duration_ms": restore.duration_ms, "rows": restore.rows})
+        return {"id": restore.id, "backup_id": restore.backup_id, "status": restore.status.value, "rows": restore.rows}
+
+    def _restore(self, wanted: RestoreEvent, restore_id: str, context: LambdaContext) -> Restore:
+        backup = self._find(wanted)
+        refuse_unrestorable(backup)
+        connection = parse_secret(read_secret(self.secrets, wanted.destination), where=wanted.destination)
+        refuse_transaction_pooler(connection)
+        children = Children()
+        run = RestoreRun(
+            catalog=self.catalog,
+            vault=self.vault,
+            now=utc_now,
+            remaining_seconds=remaining_seconds(context),
+            stop=children.end_all,
+        )
+        now = utc_now()
+        restore = Restore(
+            id=restore_id,
+            backup_id=backup.id,
+            target=backup.target,
+            destination=str(connection),
+            status=Status.IN_PROGRESS,
+            created_at=now,
+            heartbeat_at=now,
+            request_id=context.aws_request_id,
+        )
+        return run.run(restore, lambda meter: self._work(backup, connection, children, restore_id, meter))
+
+    def _work(
+        self, backup: Backup, connection: Connection, children: Children, restore_id: str, meter: Meter
+    ) -> RestoreReport:
+        streams = os.cpu_count() or 1
+        with tempfile.TemporaryDirectory(prefix="coffre-") as scratch:
+            job = Job(
+                restore_id=restore_id,
+                backup=backup,
+                connection=connection,
+                tools=PostgresTools(self.settings.postgres_home),
+                children=children,
+                vault=self.vault,
+                decoder=self._decoder(),
+                scratch=Path(scratch),
+                streams=streams,
+                runner=ThreadRunner(streams, children.end_all),
+            )
+            return restore_database(job, meter)
+
+    def _find(self, wanted: RestoreEvent) -> Backup:
+        if wanted.backup_id != "latest":
+            backup = self.catalog.get_backup(wanted.backup_id)
+            if wanted.target not in (None, backup.target):
+                raise EventError(
+                    f"Backup {backup.id} is of {backup.target}, not of {wanted.target}.",
+                    hint="Leave target out, or choose a backup of that target.",
+                )
+            return backup
+        if wanted.target is None:
+            raise EventError('"latest" needs a target.', hint="Add the field target.")
+        latest = self.catalog.latest_completed(wanted.target)
+        if latest is None:
+            raise BackupStateError(
+                f'There is no completed backup of "{wanted.target}".',
+                code="BACKUP_UNKNOWN",
+                hint="List what there is: coffre list",
+            )
+        return latest
+
+    def _decoder(self) -> FrameDecoder:
+        reference = self.settings.identity_secret
+        return FrameDecoder(parse_identities(read_secret(self.secrets, reference)) if reference else ())

@@ -1,0 +1,67 @@
+"""What a function reads from its environment, once, into a frozen class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from coffre.model.errors import SettingsError
+from coffre.model.target import describe_validation
+
+_PREFIX = "COFFRE_"
+
+
+class Settings(BaseModel):
+    """Settings of every function; each is the environment variable `COFFRE_<NAME>`.
+
+    `configuration` is an SSM parameter's name, or `file:` and a path. `vault_checksum` is how the vault's store checks
+    uploads: `sha256` (AWS and most), or `md5` for S3-compatible stores that reject the newer checksums.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    configuration: str = Field(min_length=1)
+    vault_bucket: str = Field(min_length=1)
+    vault_prefix: str = ""
+    vault_checksum: Literal["sha256", "md5"] = "sha256"
+    catalog_table: str = Field(min_length=1)
+    alert_topic_arn: str = Field(min_length=1)
+    postgres_home: Path = Path("/opt/postgresql")
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str]) -> Self:
+        """Read the settings.
+
+        Raises
+        ------
+        SettingsError
+            Names every variable that is missing or wrong.
+        """
+        values = {
+            name: environment[_PREFIX + name.upper()]
+            for name in cls.model_fields
+            if environment.get(_PREFIX + name.upper())
+        }
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            lines = [f"{_PREFIX}{line[0].upper()}: {line[1]}" for line in _named(error)]
+            raise SettingsError(
+                "The function's environment is incomplete.",
+                detail="; ".join(lines),
+                hint="These variables are set by template.yaml: deploy the stack again.",
+            ) from error
+
+
+class RestoreSettings(Settings):
+    """Settings of the function that can read: `identity_secret` holds the age identities."""
+
+    identity_secret: str | None = None
+
+
+def _named(error: ValidationError) -> list[tuple[str, str]]:
+    pairs = (line.split(": ", 1) for line in describe_validation(error))
+    return [(name, "missing" if text == "Field required" else text) for name, text in pairs]

@@ -1,0 +1,110 @@
+"""Where configuration and secrets come from: SSM and Secrets Manager, with one clear error for each refusal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from coffre.model.errors import ConfigurationError, SecretError
+from coffre.model.target import Configuration, parse_configuration
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
+
+
+def read_configuration(ssm: SSMClient, place: str) -> Configuration:
+    """Read and validate the configuration document.
+
+    Parameters
+    ----------
+    place
+        The name of an SSM parameter, or `file:` and a path.
+
+    Raises
+    ------
+    ConfigurationError
+        `CONFIGURATION_MISSING`, or `CONFIGURATION_INVALID` naming each wrong field.
+    """
+    is_file = place.startswith("file:")
+    text = _read_file(Path(place.removeprefix("file:"))) if is_file else _read_parameter(ssm, place)
+    return parse_configuration(text, where=place)
+
+
+def _read_file(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise ConfigurationError(
+            f"The configuration document {path} cannot be read.",
+            code="CONFIGURATION_MISSING",
+            detail=error.strerror,
+            hint="Check the path in COFFRE_CONFIGURATION.",
+        ) from error
+
+
+def _read_parameter(ssm: SSMClient, name: str) -> str:
+    try:
+        return ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+    except (ClientError, BotoCoreError) as error:
+        raise ConfigurationError(
+            f"The configuration document could not be read from the SSM parameter {name}.",
+            code="CONFIGURATION_MISSING",
+            detail=_aws_words(error),
+            hint="Check that the parameter exists and that the function's role has ssm:GetParameter on it.",
+        ) from error
+
+
+def read_secret(client: SecretsManagerClient, reference: str) -> str:
+    """Return the value of a secret by name or ARN.
+
+    Raises
+    ------
+    SecretError
+        `SECRET_MISSING`, `SECRET_DENIED`, or `SECRET_UNREADABLE`. The value is never in a message.
+    """
+    try:
+        value = client.get_secret_value(SecretId=reference)
+    except ClientError as error:
+        raise _secret_error(reference, error) from error
+    except BotoCoreError as error:
+        raise SecretError(
+            f"The secret {reference} could not be read.",
+            code="SECRET_UNREADABLE",
+            detail=_aws_words(error),
+            hint="Check that the function's network reaches Secrets Manager.",
+        ) from error
+    text = value.get("SecretString")
+    if not text:
+        raise SecretError(
+            f"The secret {reference} has no text.",
+            code="SECRET_SHAPE",
+            hint="Store a database URL, or JSON with host, port, username, password and dbname, as text.",
+        )
+    return text
+
+
+def _secret_error(reference: str, error: ClientError) -> SecretError:
+    code = error.response.get("Error", {}).get("Code", "")
+    if code == "ResourceNotFoundException":
+        return SecretError(
+            f"There is no secret {reference}.",
+            code="SECRET_MISSING",
+            hint="Create it in Secrets Manager in this region, or correct the name in the configuration.",
+        )
+    if code in ("AccessDeniedException", "AccessDenied"):
+        return SecretError(
+            f"The function may not read the secret {reference}.",
+            code="SECRET_DENIED",
+            hint="Name the secret coffre/database/..., or give its ARN to the template (DatabaseSecretArns).",
+        )
+    return SecretError(f"The secret {reference} could not be read.", code="SECRET_UNREADABLE", detail=_aws_words(error))
+
+
+def _aws_words(error: ClientError | BotoCoreError) -> str:
+    if isinstance(error, ClientError):
+        answer = error.response.get("Error", {})
+        return f"{answer.get('Code', '')}: {answer.get('Message', '')}"[:500]
+    return str(error)[:500]

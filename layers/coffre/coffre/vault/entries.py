@@ -1,0 +1,177 @@
+"""Entries: writing named things as frames, and the sorted file that lists them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from backports import zstd
+from pydantic import ValidationError
+
+from coffre.model.errors import IntegrityError
+from coffre.model.manifest import Entry, EntryKind, Frame, RelationName
+from coffre.vault.codec import Plaintext
+from coffre.vault.pack import PackWriter
+
+# The plaintext of a frame: big enough that the age header (200 bytes a recipient) and zstd's start do not show, small
+# enough that a few of them fit in memory. Readers must take any size up to this.
+FRAME_SIZE_BYTES: Final = 16 * 1024 * 1024
+# Entries up to this size share solid frames, so that ten thousand small tables are not ten thousand frames.
+SOLID_ENTRY_BYTES: Final = 256 * 1024
+_SOLID_FRAME_BYTES: Final = 2 * 1024 * 1024
+_LIST_LEVEL: Final = 6
+
+
+class EntryWriter:
+    """Turns plaintext into entries of one part: hashes, cuts into frames, gathers small ones into solid frames."""
+
+    def __init__(self, packs: PackWriter) -> None:
+        self._packs = packs
+        self._solid = bytearray()
+        self._waiting: list[Entry] = []
+        self.entries: list[Entry] = []
+
+    def add(
+        self,
+        name: str,
+        kind: EntryKind,
+        chunks: Iterable[Plaintext],
+        *,
+        relation: RelationName | None = None,
+        rows: Callable[[], int] | None = None,
+    ) -> Entry:
+        """Store the plaintext of one entry and return it; one that waits in a solid frame has no frames yet.
+
+        Parameters
+        ----------
+        name
+            Unique in the backup.
+        kind
+            What the bytes are.
+        chunks
+            Pieces of at most `FRAME_SIZE_BYTES`, each valid until the next is asked for; a first piece of at most
+            `SOLID_ENTRY_BYTES` must be the only one.
+        relation
+            The table, for table slices.
+        rows
+            Asked for the number of rows after the last piece.
+        """
+        whole = hashlib.sha256()
+        frames: list[Frame] = []
+        size, start = 0, None
+        for chunk in chunks:
+            if start is not None:
+                raise ValueError(f"{name}: a small first piece was not the only one")
+            whole.update(chunk)
+            size += len(chunk)
+            if not frames and len(chunk) <= SOLID_ENTRY_BYTES:
+                start = self._add_to_solid(chunk)
+                continue
+            digest = hashlib.sha256(chunk).hexdigest() if frames else whole.hexdigest()
+            frames.append(self._packs.append(chunk, digest))
+        entry = Entry(
+            name=name,
+            kind=kind,
+            size=size,
+            sha256=whole.hexdigest(),
+            rows=rows() if rows else None,
+            relation=relation,
+            frames=tuple(frames),
+            start=start or 0,
+        )
+        (self.entries if start is None else self._waiting).append(entry)
+        return entry
+
+    def close(self) -> list[Entry]:
+        """Store the last solid frame and return all entries, sorted by name. The packs are the caller's to close."""
+        self._flush_solid()
+        self.entries.sort(key=lambda entry: entry.name)
+        return self.entries
+
+    def _add_to_solid(self, chunk: Plaintext) -> int:
+        if len(self._solid) + len(chunk) > _SOLID_FRAME_BYTES:
+            self._flush_solid()
+        start = len(self._solid)
+        self._solid += chunk
+        return start
+
+    def _flush_solid(self) -> None:
+        if not self._waiting:
+            return
+        frame = self._packs.append(self._solid, hashlib.sha256(self._solid).hexdigest())
+        self.entries.extend(entry.model_copy(update={"frames": (frame,)}) for entry in self._waiting)
+        self._waiting.clear()
+        self._solid = bytearray()
+
+
+def write_lines(entries: Iterable[Entry], path: Path) -> None:
+    """Write entries as JSON lines, in the order given."""
+    with path.open("wb") as file:
+        for entry in entries:
+            file.write(entry.model_dump_json(exclude_defaults=True).encode() + b"\n")
+
+
+def merge_lines(paths: Iterable[Path], destination: Path) -> int:
+    """Concatenate files of JSON lines into one zstd file and return the number of lines.
+
+    The files' order must be the order of the names: parts are cut from the sorted list of entries, so it is the order
+    of the parts.
+
+    Raises
+    ------
+    IntegrityError
+        When the names are not strictly ascending (code `ENTRIES_UNSORTED`): a part is there twice, or mixed up.
+    """
+    count = 0
+    last = ""
+    with zstd.open(destination, "wb", level=_LIST_LEVEL) as output:
+        for path in paths:
+            with path.open("rb") as lines:
+                for line in lines:
+                    name = Entry.model_validate_json(line).name
+                    if name <= last:
+                        raise IntegrityError(
+                            "The entries of this backup are not in order; nothing was published.",
+                            code="ENTRIES_UNSORTED",
+                            detail=f"{name!r} follows {last!r}",
+                            hint="This is a defect of Coffre: please report it.",
+                        )
+                    last = name
+                    output.write(line)
+                    count += 1
+    return count
+
+
+def parse_lines(compressed: bytes, *, where: str) -> Iterator[Entry]:
+    """Yield the entries of a stored entries file one by one, in constant memory.
+
+    Raises
+    ------
+    IntegrityError
+        When a line is not an entry (code `ENTRIES_DAMAGED`).
+    """
+    try:
+        for line in _lines(compressed):
+            yield Entry.model_validate_json(line)
+    except (zstd.ZstdError, ValidationError, EOFError) as error:
+        raise IntegrityError(
+            f"The list of entries {where} is damaged.",
+            code="ENTRIES_DAMAGED",
+            hint="This backup cannot be trusted. Restore an older one (`coffre list`).",
+        ) from error
+
+
+def _lines(compressed: bytes) -> Iterator[bytes]:
+    decompressor = zstd.ZstdDecompressor()
+    data, rest = compressed, b""
+    while not decompressor.eof:
+        block = decompressor.decompress(data, max_length=1024 * 1024)
+        data = b""
+        if not block and decompressor.needs_input:
+            raise EOFError
+        *lines, rest = (rest + block).split(b"\n")
+        yield from lines
+    if rest:
+        raise EOFError

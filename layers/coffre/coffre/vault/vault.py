@@ -1,0 +1,164 @@
+"""The vault: where each of Coffre's objects is, and the order in which they are written and checked.
+
+Writing: packs, then the entries file, then the manifest; the manifest's arrival is the commit. Reading goes the other
+way, each step checked against the SHA-256 that the step before recorded: catalog, manifest, entries, frame, entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from coffre.model.backup import Tier
+from coffre.model.errors import IntegrityError, ObjectMissingError
+from coffre.model.manifest import EntriesFile, Entry, Manifest
+from coffre.stores.store import Store
+from coffre.vault.codec import FrameDecoder, FrameEncoder
+from coffre.vault.entries import merge_lines, parse_lines
+from coffre.vault.pack import PackWriter
+
+_ROOT: Final = "v1"
+_MANIFEST_LIMIT_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A written manifest: its key and the SHA-256 of its bytes, which the catalog keeps."""
+
+    key: str
+    sha256: str
+
+
+def backup_prefix(target: str, backup_id: str) -> str:
+    """Return the key prefix of one backup's own records."""
+    return f"{_ROOT}/backups/{target}/{backup_id}"
+
+
+def manifest_key(target: str, backup_id: str) -> str:
+    """Return the key of one backup's manifest."""
+    return f"{backup_prefix(target, backup_id)}/manifest.json"
+
+
+class Vault:
+    """Coffre's records in an object store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    # --- writing ---
+
+    def pack_writer(self, backup_id: str, part: int, encoder: FrameEncoder) -> PackWriter:
+        """Return a writer for the packs of one part of one backup."""
+        return PackWriter(self.store, f"{_ROOT}/packs/{backup_id}/{part:06d}", encoder)
+
+    def write_entries(self, target: str, backup_id: str, parts: Iterable[Path], scratch: Path) -> EntriesFile:
+        """Store the sorted entries file, made from the parts' files in the order of the parts."""
+        file = scratch / "entries.jsonl.zst"
+        count = merge_lines(parts, file)
+        body = file.read_bytes()
+        key = f"{backup_prefix(target, backup_id)}/entries.jsonl.zst"
+        sha256 = hashlib.sha256(body).hexdigest()
+        self.store.put(key, body, sha256=sha256)
+        return EntriesFile(key=key, sha256=sha256, length=len(body), count=count)
+
+    def commit(self, manifest: Manifest) -> Committed:
+        """Write the manifest. After this the backup exists, whatever happens to the run."""
+        body = manifest.model_dump_json(indent=1).encode()
+        sha256 = hashlib.sha256(body).hexdigest()
+        key = manifest_key(manifest.target, manifest.backup_id)
+        self.store.put(key, body, sha256=sha256)
+        return Committed(key=key, sha256=sha256)
+
+    def mark_tier(self, target: str, backup_id: str, tier: Tier) -> None:
+        """Record that a backup carries one more tier than its manifest says (docs/adr/0002)."""
+        body = json.dumps({"backup_id": backup_id, "tier": tier.value}).encode()
+        key = f"{backup_prefix(target, backup_id)}/marks/tier-{tier.value}.json"
+        self.store.put(key, body, sha256=hashlib.sha256(body).hexdigest())
+
+    def write_report(self, restore_id: str, text: str) -> str:
+        """Store the report of a restore and return its key."""
+        body = text.encode()
+        key = f"{_ROOT}/restores/{restore_id}.json"
+        self.store.put(key, body, sha256=hashlib.sha256(body).hexdigest())
+        return key
+
+    # --- reading ---
+
+    def find_manifest(self, target: str, backup_id: str) -> tuple[Manifest, Committed] | None:
+        """Return the manifest of a backup if it was committed, with the SHA-256 of the bytes that are there."""
+        key = manifest_key(target, backup_id)
+        try:
+            body = self.store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES)
+        except ObjectMissingError:
+            return None
+        return _parse_manifest(body, key), Committed(key=key, sha256=hashlib.sha256(body).hexdigest())
+
+    def read_manifest(self, key: str, *, sha256: str) -> Manifest:
+        """Return the manifest at `key`, whose bytes must have the SHA-256 that the catalog recorded.
+
+        Raises
+        ------
+        IntegrityError
+            `MANIFEST_MISSING`, `MANIFEST_SWAPPED` (other bytes than recorded) or `MANIFEST_DAMAGED`.
+        """
+        try:
+            body = self.store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES)
+        except ObjectMissingError as error:
+            raise _lost("MANIFEST_MISSING", f"The manifest {key} is not in the vault.") from error
+        if hashlib.sha256(body).hexdigest() != sha256:
+            raise _lost("MANIFEST_SWAPPED", f"The manifest {key} is not the one that the catalog recorded.")
+        return _parse_manifest(body, key)
+
+    def entries(self, manifest: Manifest) -> Iterator[Entry]:
+        """Yield the entries of a backup, sorted by name, after checking the file against the manifest."""
+        key = manifest.entries.key
+        try:
+            body = self.store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES)
+        except ObjectMissingError as error:
+            raise _lost("ENTRIES_MISSING", f"The list of entries {key} is not in the vault.") from error
+        if hashlib.sha256(body).hexdigest() != manifest.entries.sha256:
+            raise _lost("ENTRIES_SWAPPED", f"The list of entries {key} is not the one that the manifest recorded.")
+        return parse_lines(body, where=key)
+
+    def read_entry(self, entry: Entry, decoder: FrameDecoder) -> Iterator[bytes]:
+        """Yield the plaintext of an entry, each frame checked before it is given out.
+
+        Raises
+        ------
+        IntegrityError
+            `PACK_MISSING`, `FRAME_DAMAGED`, `OBJECT_TRUNCATED` or `ENTRY_DAMAGED`.
+        """
+        whole = hashlib.sha256()
+        for frame in entry.frames:
+            try:
+                stored = self.store.get_range(frame.pack, frame.offset, frame.length)
+            except ObjectMissingError as error:
+                raise _lost("PACK_MISSING", f"The pack {frame.pack} is not in the vault.") from error
+            plaintext = decoder.decode(stored, frame)
+            if frame.size != entry.size:
+                plaintext = plaintext[entry.start : entry.start + entry.size] if len(entry.frames) == 1 else plaintext
+            whole.update(plaintext)
+            yield plaintext
+        if whole.hexdigest() != entry.sha256:
+            raise _lost("ENTRY_DAMAGED", f"The SHA-256 of {entry.name} is not the one that was recorded.")
+
+
+def _parse_manifest(body: bytes, key: str) -> Manifest:
+    try:
+        return Manifest.model_validate_json(body)
+    except ValidationError as error:
+        raise _lost("MANIFEST_DAMAGED", f"The manifest {key} cannot be read.") from error
+
+
+def _lost(code: str, message: str) -> IntegrityError:
+    return IntegrityError(
+        message,
+        code=code,
+        hint="This backup cannot be trusted. Restore an older one (`coffre list`) and keep the vault as it is.",
+    )
