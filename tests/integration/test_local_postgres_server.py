@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from coffre_cli.local.errors import ServerError
-from coffre_cli.local.postgres_server import PostgresServer, ServerOptions, stop_detached
+from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
 from coffre_cli.local.processes import ProcessMark
 from coffre_cli.local.toolchain import POSTGRESQL_MAJORS, Toolchain
 
@@ -123,12 +123,13 @@ def test_a_password_is_asked_for_when_one_is_set(tls_server: PostgresServer) -> 
 
 def test_a_detached_server_is_found_and_stopped_later(toolchain: Toolchain) -> None:
     server = PostgresServer(toolchain.embedded_postgresql()).start(detached=True)
-    mark, directory, dsn = server.mark, server.directory, server.dsn()
+    mark, directory, port = server.mark, server.directory, server.port
     assert mark is not None
     del server
-    assert ask(dsn, "SELECT 1") == 1
 
-    stop_detached(mark, directory)
+    found = PostgresServer.running(mark, directory, ServerOptions(port=port))
+    assert ask(found.create_database("later"), "SELECT 1") == 1
+    found.stop()
 
     assert mark.process() is None
     assert not directory.exists()

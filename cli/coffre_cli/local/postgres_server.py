@@ -1,7 +1,6 @@
 """A PostgreSQL server of our own on a port of 127.0.0.1, which leaves nothing behind."""
 
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,9 +16,10 @@ from psycopg2 import sql
 
 from coffre_cli.local.cluster import Cluster, ServerOptions, make_cluster
 from coffre_cli.local.errors import ServerError, tail_of
+from coffre_cli.local.ports import free_port
 from coffre_cli.local.processes import ProcessMark, end, start_detached
 
-__all__ = ["PostgresServer", "ServerOptions", "free_port"]
+__all__ = ["PostgresServer", "ServerOptions"]
 
 START_SECONDS = 30.0
 # Another process may take a free port between our look and the server's.
@@ -83,6 +83,14 @@ class PostgresServer:
         self._cluster: Cluster | None = None
         self._child: subprocess.Popen[bytes] | None = None
 
+    @classmethod
+    def running(cls, mark: ProcessMark, directory: Path, options: ServerOptions) -> Self:
+        """Return a server that another process started with `detached`; the options name its port."""
+        server = cls(directory, options, directory=directory)
+        server.mark = mark
+        server._cluster = Cluster(home=directory, directory=directory, user=None)
+        return server
+
     def __enter__(self) -> Self:
         """Start the server."""
         return self.start()
@@ -121,7 +129,7 @@ class PostgresServer:
         Parameters
         ----------
         detached
-            The server goes on when this process ends: `mark` and `directory` are what `stop_detached` needs later.
+            The server goes on when this process ends; `running` finds it again by its `mark`.
 
         Raises
         ------
@@ -250,20 +258,6 @@ class PostgresServer:
                 return True
             time.sleep(0.005)
         return False
-
-
-def stop_detached(mark: ProcessMark, directory: Path) -> None:
-    """Stop a server that was started with `detached`, from any process, and remove its directory."""
-    end(mark, first=signal.SIGQUIT)
-    Cluster(home=directory, directory=directory, user=None).remove()
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody uses now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _state_of(cluster: Cluster, pid: int) -> str:
