@@ -66,6 +66,11 @@ class LocalAws:
         """The address of every service."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def log(self) -> Path:
+        """What the emulator says."""
+        return self.directory / "ministack.log"
+
     def environment(self) -> dict[str, str]:
         """Return the variables that lead AWS clients to the emulator, away from the user's own profile."""
         nowhere = str(self.directory / "aws-config")
@@ -133,18 +138,18 @@ def start_aws(
         raise _not_started(log) from None
     aws = LocalAws(port=port, mark=mark, directory=directory, region=region)
     try:
-        _await_health(aws, log)
+        _await_health(aws)
     except BaseException:
         end(mark)
         raise
     return aws
 
 
-def _await_health(aws: LocalAws, log: Path) -> None:
+def _await_health(aws: LocalAws) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not aws.is_healthy():
         if aws.mark.process() is None or time.monotonic() > deadline:
-            raise _not_started(log)
+            raise _not_started(aws.log)
         time.sleep(0.05)
 
 

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import platform
 import subprocess
 import sys
 import tempfile
@@ -65,7 +66,7 @@ class Deployment:
             SAM refused; the detail has its last words.
         """
         with _exclusive(self._checkout / ".aws-sam" / "local.lock"):
-            staged = self._stage(self._build())
+            staged = self._stage(self._build(), parameters)
         self._on_step(f"Deploying the template as {stack}")
         bucket = f"{stack}-code"
         _make_bucket(environment, bucket)
@@ -85,11 +86,12 @@ class Deployment:
         stamp.unlink(missing_ok=True)
         self._on_step("Building the template")
         arguments = ["build", "--cached", "--parallel", "--template", "template.yaml"]
+        arguments += ["--parameter-overrides", f"Architecture={_architecture()}"]
         self._sam([*arguments, "--build-dir", str(built), "--cache-dir", str(place / "cache")], {})
         stamp.write_text(inputs)
         return built
 
-    def _stage(self, built: Path) -> Path:
+    def _stage(self, built: Path, parameters: Mapping[str, str]) -> Path:
         """Copy the built code beside its bootstraps, out of reach of the next build, and write the local template."""
         template: Template = yaml.safe_load((built / "template.yaml").read_text())
         place = Path(tempfile.mkdtemp(prefix="code-", dir=self.directory))
@@ -108,7 +110,7 @@ class Deployment:
             script.chmod(0o755)
             code[function.name] = str(target)
         staged = place / "template.json"
-        staged.write_text(json.dumps(localised(template, code), indent=1))
+        staged.write_text(json.dumps(localised(template, code, parameters), indent=1))
         return staged
 
     def _stage_runtime_client(self, client: Path) -> None:
@@ -184,6 +186,11 @@ def digest_of(checkout: Path, others: list[Path]) -> str:
     for other in others:
         digest.update(other.read_bytes())
     return digest.hexdigest()
+
+
+def _architecture() -> str:
+    """Return this machine's architecture by Lambda's name: what is built here has to run here."""
+    return "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
 
 
 def _bare_python() -> Path:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coffre_cli.local.conditions import decided
+
 Template = dict[str, Any]
 
 FUNCTION = "AWS::Serverless::Function"
@@ -45,7 +47,7 @@ def functions_of(template: Template) -> list[LocalFunction]:
     return found
 
 
-def localised(template: Template, code: Mapping[str, str]) -> Template:
+def localised(template: Template, code: Mapping[str, str], parameters: Mapping[str, str]) -> Template:
     """Return the template with custom runtimes instead of Python's, without layers, and without demands for TLS.
 
     The local AWS speaks plain HTTP: a policy that denies calls without TLS would deny every call.
@@ -56,6 +58,8 @@ def localised(template: Template, code: Mapping[str, str]) -> Template:
         What `sam build` wrote.
     code
         Logical id of each function -> directory with its code and its `bootstrap`.
+    parameters
+        Values of the template's parameters, where they are not the defaults.
     """
     local = copy.deepcopy(template)
     common = _section(local, "Globals", "Function")
@@ -68,6 +72,7 @@ def localised(template: Template, code: Mapping[str, str]) -> Template:
         _drop_managed_runtime(properties)
         properties |= {"Runtime": LOCAL_RUNTIME, "CodeUri": directory}
     _drop_tls_demands(local["Resources"])
+    local["Conditions"] = decided(template, parameters)
     outputs = local.get("Outputs", {})
     local["Outputs"] = {name: output for name, output in outputs.items() if not layers & _references(output)}
     return local

@@ -16,7 +16,7 @@ import psutil
 
 from coffre_cli.local.aws import session, start_aws
 from coffre_cli.local.deployment import Deployment
-from coffre_cli.local.errors import StackError
+from coffre_cli.local.errors import DeploymentError, StackError, tail_of
 from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
 from coffre_cli.local.processes import ProcessMark, end
 from coffre_cli.local.state import LocalPostgres, LocalState, forget_state, read_state, state_file, write_state
@@ -193,8 +193,16 @@ class _Builder:
 
     def _deploy(self, parameters: Mapping[str, str]) -> None:
         deployment = self._deployment()
-        outputs = deployment.deploy(environment_of(self.state), self.state.stack, parameters)
+        try:
+            outputs = deployment.deploy(environment_of(self.state), self.state.stack, parameters)
+        except DeploymentError as error:
+            # What made SAM fail is often said by the emulator alone, and its log goes away with the stack.
+            error.detail = f"{error.detail}\n\nThe local AWS said:\n{self._aws_log()}"
+            raise
         self._note(outputs=outputs, parameters=dict(parameters), code=deployment.fingerprint())
+
+    def _aws_log(self) -> str:
+        return tail_of(self.state.aws.log) if self.state.aws is not None else ""
 
     def _protect(self, databases: Mapping[str, str]) -> None:
         for name, url in databases.items():

@@ -67,7 +67,7 @@ def test_functions_get_the_common_layers_first() -> None:
 
 
 def test_functions_run_the_staged_code_on_a_custom_runtime() -> None:
-    local = localised(BUILT, CODE)
+    local = localised(BUILT, CODE, {})
 
     backup = local["Resources"]["BackupFunction"]["Properties"]
     assert (backup["Runtime"], backup["CodeUri"]) == ("provided.al2023", "/staged/backup")
@@ -76,7 +76,7 @@ def test_functions_run_the_staged_code_on_a_custom_runtime() -> None:
 
 
 def test_what_the_owner_wrote_about_a_function_stays() -> None:
-    backup = localised(BUILT, CODE)["Resources"]["BackupFunction"]["Properties"]
+    backup = localised(BUILT, CODE, {})["Resources"]["BackupFunction"]["Properties"]
 
     assert backup["Handler"] == "handler.handler"
     assert backup["Timeout"] == 900
@@ -84,14 +84,14 @@ def test_what_the_owner_wrote_about_a_function_stays() -> None:
 
 
 def test_layers_and_what_refers_to_them_go() -> None:
-    local = localised(BUILT, CODE)
+    local = localised(BUILT, CODE, {})
 
     assert not {"CoffreLayer", "ClientLayer"} & set(local["Resources"])
     assert set(local["Outputs"]) == {"Vault"}
 
 
 def test_only_demands_for_tls_leave_the_resource_policies() -> None:
-    local = localised(BUILT, CODE)
+    local = localised(BUILT, CODE, {})
 
     [statement] = local["Resources"]["VaultPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Sid"] == "NoDelete"
@@ -101,7 +101,7 @@ def test_only_demands_for_tls_leave_the_resource_policies() -> None:
 def test_the_given_template_is_not_changed() -> None:
     before = copy.deepcopy(BUILT)
 
-    localised(BUILT, CODE)
+    localised(BUILT, CODE, {})
 
     assert before == BUILT
 
