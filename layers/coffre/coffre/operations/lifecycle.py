@@ -97,7 +97,7 @@ class Lifecycle:
             return joined
         lock = self.catalog.locks.acquire(request.target, backup_id, self.now(), stale_after=STALE_AFTER)
         if not lock.acquired:
-            return self._defer_to(request, lock.owner)
+            return self._defer_to(request, backup_id, lock.owner)
         if lock.dead_owner is not None:
             self._bury(request.target, lock.dead_owner)
         backup = self._create(request, backup_id)
@@ -121,7 +121,7 @@ class Lifecycle:
         self.vault.mark_tier(request.target, backup_id, request.tier)
         return Result(Outcome.JOINED, backup, f"backup {backup_id} answers for the slot {backup.slot}")
 
-    def _defer_to(self, request: Request, owner: str) -> Result:
+    def _defer_to(self, request: Request, backup_id: str, owner: str) -> Result:
         """Join the run that has the lock when it is of the same slot, else end as skipped."""
         try:
             backup = self.catalog.get_backup(owner)
@@ -134,7 +134,10 @@ class Lifecycle:
                 hint="Nothing was done. Run it again in a minute; a scheduled run is tried again by itself.",
             ) from error
         since = f"{backup.created_at:%Y-%m-%d %H:%M:%S} UTC"
-        return Result(Outcome.SKIPPED, backup, f"backup {owner} of {request.target} is already running, since {since}")
+        reason = f"backup {owner} of {request.target} is already running, since {since}"
+        # Who asked for it may be waiting for the id: this is where it learns.
+        self.catalog.audit.record(self.now(), "backup", "skipped", request.target, backup_id, reason)
+        return Result(Outcome.SKIPPED, backup, reason)
 
     def _bury(self, target: str, backup_id: str) -> None:
         """Settle a run that died without a word: COMPLETED when its manifest is there, else FAILED."""

@@ -59,6 +59,7 @@ class RestoreRun:
         key = self.vault.write_report(restore.id, report.model_dump_json(indent=1))
         finished = self._ended(restore, meter, Status.COMPLETED).model_copy(
             update={
+                "destination": report.destination,
                 "tables": len(report.tables),
                 "rows": report.rows,
                 "exceptions": report.exceptions,

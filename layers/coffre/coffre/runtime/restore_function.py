@@ -18,7 +18,7 @@ from coffre.operations.progress import Meter
 from coffre.operations.restore_database import Job, refuse_unrestorable, restore_database
 from coffre.operations.restore_run import RestoreRun
 from coffre.operations.runner import ThreadRunner
-from coffre.postgres.connect import Connection, parse_secret, refuse_transaction_pooler
+from coffre.postgres.connect import parse_secret, refuse_transaction_pooler
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.runtime.events import RestoreEvent
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
@@ -79,8 +79,6 @@ class RestoreFunction:
     def _restore(self, wanted: RestoreEvent, restore_id: str, context: LambdaContext) -> Restore:
         backup = self._find(wanted)
         refuse_unrestorable(backup)
-        connection = parse_secret(read_secret(self.secrets, wanted.destination), where=wanted.destination)
-        refuse_transaction_pooler(connection)
         children = Children()
         run = RestoreRun(
             catalog=self.catalog,
@@ -94,17 +92,19 @@ class RestoreFunction:
             id=restore_id,
             backup_id=backup.id,
             target=backup.target,
-            destination=str(connection),
+            destination=wanted.destination,
             status=Status.IN_PROGRESS,
             created_at=now,
             heartbeat_at=now,
             request_id=context.aws_request_id,
         )
-        return run.run(restore, lambda meter: self._work(backup, connection, children, restore_id, meter))
+        return run.run(restore, lambda meter: self._work(backup, wanted.destination, children, restore_id, meter))
 
     def _work(
-        self, backup: Backup, connection: Connection, children: Children, restore_id: str, meter: Meter
+        self, backup: Backup, destination: str, children: Children, restore_id: str, meter: Meter
     ) -> RestoreReport:
+        connection = parse_secret(read_secret(self.secrets, destination), where=destination)
+        refuse_transaction_pooler(connection)
         streams = os.cpu_count() or 1
         with tempfile.TemporaryDirectory(prefix="coffre-") as scratch:
             job = Job(

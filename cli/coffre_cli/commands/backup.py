@@ -1,0 +1,103 @@
+"""`coffre backup`: take a backup now."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from ulid import ULID
+
+from coffre.model.backup import Backup, Status, Tier
+from coffre.model.errors import BackupStateError
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.exits import Exit
+from coffre_cli.follow import follow
+from coffre_cli.screen import backup_json, duration, error_console, print_json, say, show_failure, size
+
+app = typer.Typer(help="Take a backup now.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def backup() -> None:
+    """Take a backup now."""
+
+
+@app.command(
+    "database",
+    epilog="Examples:  coffre backup database   |   coffre backup database shop --stack coffre   |   "
+    "coffre backup database shop --json | jq -r .id",
+)
+def backup_database(
+    target: Annotated[str | None, typer.Argument(help="The target's name. Default: every database target.")] = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Back up one database target, or all of them, and wait for the end.
+
+    The function runs in the stack; this command follows its heartbeat in the catalog and may be interrupted.
+    """
+    deployed = find_stack(stack)
+    configuration = deployed.configuration()
+    names = [configuration.target(target).name] if target else [item.name for item in configuration.targets]
+    if configuration.encryption == "none":
+        error_console.print("Warning: the configuration says encryption none: backups are NOT encrypted by Coffre.")
+    # All are started first: one slow target does not hold up the others.
+    started = {name: _start(deployed, name) for name in names}
+    backups = [_follow(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
+    if as_json:
+        done = [backup_json(found) for found in backups if found is not None]
+        print_json(done[0] if target and done else done)
+    statuses = {found.status if found else None for found in backups}
+    if Status.FAILED in statuses:
+        raise typer.Exit(Exit.FAILED)
+    if None in statuses:
+        raise typer.Exit(Exit.SKIPPED)
+
+
+def _start(deployed: DeployedStack, target: str) -> str:
+    backup_id = str(ULID())
+    deployed.start("backup_database", {"target": target, "tier": Tier.MANUAL.value, "backup_id": backup_id})
+    return backup_id
+
+
+def _follow(deployed: DeployedStack, target: str, backup_id: str, *, quiet: bool) -> Backup | None:
+    """Wait for a backup; None when it was skipped."""
+
+    def skipped() -> str | None:
+        for event in deployed.catalog.audit.events(target=target):
+            if event.subject == backup_id:
+                return event.detail
+            if str(event.id) < backup_id:
+                break
+        return None
+
+    try:
+        record = follow(
+            lambda: deployed.catalog.get_backup(backup_id),
+            title=f"Backing up {target}",
+            quiet=quiet,
+            has_ended=lambda: skipped() is not None,
+        )
+    except BackupStateError:
+        error_console.print(f"Skipped: {skipped()}.")
+        return None
+    if not quiet:
+        _report(record)
+    elif record.failure is not None:
+        show_failure(record.failure)
+    return record
+
+
+def _report(record: Backup) -> None:
+    if record.failure is not None:
+        say(f"The backup of {record.target} failed. Nothing was published; older backups are untouched.", style="red")
+        show_failure(record.failure)
+        return
+    say(
+        f"Backed up {record.target}: {record.tables} tables, {record.rows:,} rows, {size(record.plaintext_bytes)} "
+        f"in {duration(record.duration_ms)}; {size(record.stored_bytes)} stored.",
+        style="green",
+    )
+    for exception in record.exceptions:
+        say(f"  Note: {exception}")
+    say(f"Backup {record.id}. To get it back: coffre restore {record.id} --to postgresql://USER@HOST/NEW_DATABASE")

@@ -1,0 +1,161 @@
+"""`coffre list` and `coffre show`: which backups there are."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from coffre.model.backup import Backup, Restore, RestoreReport, Status
+from coffre.model.errors import BackupStateError
+from coffre.model.manifest import Manifest
+from coffre.model.names import shown
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.screen import (
+    age,
+    backup_json,
+    duration,
+    print_json,
+    print_table,
+    say,
+    show_failure,
+    size,
+    status_text,
+)
+
+_TABLES_SHOWN = 20
+
+
+def list_backups(
+    target: Annotated[str | None, typer.Argument(help="Only backups of this target.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only backups with this status.", case_sensitive=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 20,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List backups, newest first.
+
+    Examples:  coffre list   |   coffre list shop --status FAILED   |   coffre list --json | jq -r '.[0].id'
+    """
+    found = list(islice(find_stack(stack).catalog.backups(target=target, status=status), limit))
+    if as_json:
+        print_json([backup_json(backup) for backup in found])
+    elif not found:
+        say("No backups yet. Take one: coffre backup database")
+    else:
+        print_table(
+            ["ID", "TARGET", "STATUS", "TIERS", "TAKEN", "DURATION", "ROWS", "SIZE", "STORED"],
+            (_row(backup) for backup in found),
+            right=["DURATION", "ROWS", "SIZE", "STORED"],
+        )
+
+
+def _row(backup: Backup) -> list[str | Text]:
+    return [
+        backup.id,
+        backup.target,
+        status_text(backup.status),
+        " ".join(backup.tiers),
+        f"{backup.created_at:%Y-%m-%d %H:%M} ({age(backup.created_at)})",
+        duration(backup.duration_ms),
+        f"{backup.rows:,}" if backup.rows is not None else "-",
+        size(backup.plaintext_bytes),
+        size(backup.stored_bytes),
+    ]
+
+
+def show(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="A backup's or a restore's id, or `latest`.")],
+    target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one backup or restore with its tables.
+
+    Examples:  coffre show 01K9X...   |   coffre show latest --json | jq .manifest.content.tables
+    """
+    deployed = find_stack(stack)
+    if run_id == "latest":
+        _show_backup(deployed, latest(deployed, target), as_json=as_json)
+        return
+    try:
+        backup = deployed.catalog.get_backup(run_id)
+    except BackupStateError as unknown:
+        try:
+            restore = deployed.catalog.get_restore(run_id)
+        except BackupStateError:
+            raise unknown from None
+        _show_restore(deployed, restore, as_json=as_json)
+        return
+    _show_backup(deployed, backup, as_json=as_json)
+
+
+def latest(deployed: DeployedStack, target: str | None) -> Backup:
+    """Return the newest completed backup of the target, or of the only one."""
+    name = deployed.only_target(target)
+    backup = deployed.catalog.latest_completed(name)
+    if backup is None:
+        raise BackupStateError(
+            f'There is no completed backup of "{name}".', code="BACKUP_UNKNOWN", hint=f"coffre list {name}"
+        )
+    return backup
+
+
+def _show_backup(deployed: DeployedStack, backup: Backup, *, as_json: bool) -> None:
+    manifest = None
+    if backup.status is Status.COMPLETED and backup.manifest_key and backup.manifest_sha256:
+        manifest = deployed.vault.read_manifest(backup.manifest_key, sha256=backup.manifest_sha256)
+    if as_json:
+        print_json({**backup_json(backup), "manifest": manifest.model_dump(mode="json") if manifest else None})
+        return
+    say(f"Backup {backup.id} of {backup.target}: {backup.status.value}")
+    say(f"  tiers     {' '.join(backup.tiers)}")
+    say(f"  taken     {backup.created_at:%Y-%m-%d %H:%M:%S} UTC ({age(backup.created_at)})")
+    if backup.failure is not None:
+        show_failure(backup.failure)
+    elif backup.status is Status.IN_PROGRESS:
+        say(f"  progress  {backup.progress.phase}, {size(backup.progress.done_bytes)} so far")
+    if manifest is not None:
+        _show_manifest(backup, manifest)
+
+
+def _show_manifest(backup: Backup, manifest: Manifest) -> None:
+    content = manifest.content
+    say(f"  took      {duration(backup.duration_ms)}")
+    say(f"  size      {size(manifest.plaintext_bytes)}, stored as {size(manifest.stored_bytes)}")
+    say(f"  source    PostgreSQL {content.server_version}, database {content.database}, {content.encoding}")
+    say(f"  encrypted {'to ' + ', '.join(manifest.recipients) if manifest.recipients else 'NO (encryption: none)'}")
+    say(f"  manifest  {backup.manifest_key}, checked against the catalog (SHA-256 {backup.manifest_sha256})")
+    for exception in manifest.exceptions:
+        say(f"  note      {exception}")
+    say(f"  tables    {len(content.tables)}, {manifest.rows:,} rows; the largest:")
+    largest = sorted(content.tables, key=lambda table: -table.size)[:_TABLES_SHOWN]
+    rows = ([shown(table.schema_name, table.table_name), f"{table.rows:,}", size(table.size)] for table in largest)
+    print_table(["TABLE", "ROWS", "SIZE"], rows, right=["ROWS", "SIZE"])
+
+
+def _show_restore(deployed: DeployedStack, restore: Restore, *, as_json: bool) -> None:
+    report = None
+    if restore.report_key:
+        report = RestoreReport.model_validate_json(deployed.vault.store.get(restore.report_key))
+    if as_json:
+        print_json({**restore.model_dump(mode="json"), "report": report.model_dump(mode="json") if report else None})
+        return
+    say(f"Restore {restore.id} of backup {restore.backup_id} ({restore.target}): {restore.status.value}")
+    say(f"  into      {restore.destination}")
+    say(f"  started   {restore.created_at:%Y-%m-%d %H:%M:%S} UTC, took {duration(restore.duration_ms)}")
+    if restore.failure is not None:
+        show_failure(restore.failure)
+    if report is not None:
+        phases = ", ".join(f"{name} {duration(spent)}" for name, spent in report.phases_ms.items())
+        say(f"  phases    {phases}")
+        for exception in report.exceptions:
+            say(f"  note      {exception}")
+        slowest = sorted(report.tables, key=lambda table: -table.duration_ms)[:_TABLES_SHOWN]
+        say(f"  tables    {len(report.tables)}, {report.rows:,} rows; those that took longest:")
+        rows = (
+            [table.table, f"{table.rows:,}", size(table.size_bytes), duration(table.duration_ms)] for table in slowest
+        )
+        print_table(["TABLE", "ROWS", "SIZE", "TIME"], rows, right=["ROWS", "SIZE", "TIME"])

@@ -1,0 +1,181 @@
+"""`coffre demo`: the main job, end to end, on this machine, in plain words."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import typer
+from ulid import ULID
+
+from coffre.model.backup import Backup, Restore, Status, Tier
+from coffre.model.errors import TransientError
+from coffre_cli.commands.catalog import list_backups
+from coffre_cli.commands.local import start
+from coffre_cli.deployed import DeployedStack, find_stack
+from coffre_cli.exits import Exit
+from coffre_cli.follow import follow
+from coffre_cli.local import stack
+from coffre_cli.local.errors import StackError
+from coffre_cli.local.schedule_rules import fire_rule, rules_of
+from coffre_cli.local.state import LocalState, read_state
+from coffre_cli.sample import TableFingerprint, damage, fingerprint
+from coffre_cli.screen import console, duration, say, show_failure, size
+
+# A Sunday and the first of a month: all three rules fire.
+_SLOT: Final = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)
+_RULES: Final = ("DailyBackupRule", "WeeklyBackupRule", "MonthlyBackupRule")
+_RESTORED: Final = "casa_restored"
+_SHORT_SCALE: Final = 0.05
+_PATIENCE_SECONDS: Final = 300
+
+Fingerprints = dict[str, TableFingerprint]
+
+
+def demo(
+    short: Annotated[
+        bool, typer.Option("--short", help="A twentieth of the rows: for a quick look and for CI.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the local stack running afterwards.")] = False,
+) -> None:
+    """Back up, lose and get back a sample database, on this machine, without an AWS account.
+
+    Example:  coffre demo --keep && coffre list
+    """
+    if read_state() is not None:
+        raise StackError(
+            "A local stack is up already, and the demo needs one of its own.",
+            code="LOCAL_STACK_UP",
+            hint="Stop it first (what it stored is lost): coffre local down",
+        )
+    with _local_stack(keep=keep, scale=_SHORT_SCALE if short else 1.0) as state:
+        deployed = find_stack(None)
+        source = _url(state, stack.SAMPLE)
+        before = _look(source)
+        backup = _back_up(state, deployed)
+        _lose(source, before)
+        _restore(deployed, state, backup)
+        equal = _compare(before, fingerprint(_url(state, _RESTORED)))
+    if not equal:
+        raise typer.Exit(Exit.FAILED)
+    say(
+        "\nThat is the whole point of Coffre: lose something, and get it back." + ("" if keep else " (All cleaned up.)")
+    )
+
+
+@contextlib.contextmanager
+def _local_stack(*, keep: bool, scale: float) -> Iterator[LocalState]:
+    _title(
+        "1. Deploy",
+        "The real template.yaml, built by SAM, on a local AWS; a PostgreSQL 18 with a rental company's data.",
+    )
+    try:
+        yield start({}, sample=True, sample_scale=scale)
+    finally:
+        if not keep:
+            stack.down()
+
+
+def _url(state: LocalState, database: str) -> str:
+    if state.postgres is None:
+        raise StackError("The demo's PostgreSQL server is not running.", code="LOCAL_STACK_DOWN")
+    return state.postgres.server().dsn(database=database)
+
+
+def _look(url: str) -> Fingerprints:
+    found = fingerprint(url)
+    rows = sum(table.rows for table in found.values())
+    say(f"The sample database casa has {len(found)} tables and materialized views with {rows:,} rows.")
+    return found
+
+
+def _back_up(state: LocalState, deployed: DeployedStack) -> Backup:
+    _title(
+        "2. Back up",
+        f"It is {_SLOT:%A, %d %B %Y, %H:%M} UTC: the daily, the weekly and the monthly rule fire at the same time.",
+    )
+    environment = stack.environment_of(state)
+    names = rules_of(environment, state.stack)
+    for rule in _RULES:
+        fire_rule(environment, names[rule], _SLOT)
+    backup = _wait_for_all_tiers(deployed)
+    say(
+        f"One backup answers all three: {backup.tables} tables, {backup.rows:,} rows, {size(backup.plaintext_bytes)} of "
+        f"data in {duration(backup.duration_ms)}; {size(backup.stored_bytes)} stored, compressed and encrypted."
+    )
+    console.print("$ coffre list", style="dim")
+    list_backups()
+    return backup
+
+
+def _wait_for_all_tiers(deployed: DeployedStack) -> Backup:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        for backup in deployed.catalog.backups(target=stack.SAMPLE):
+            if backup.failure is not None:
+                show_failure(backup.failure)
+                raise typer.Exit(Exit.FAILED)
+            if backup.status is Status.COMPLETED and {Tier.DAILY, Tier.WEEKLY, Tier.MONTHLY} <= set(backup.tiers):
+                return backup
+        time.sleep(0.3)
+    raise TransientError(
+        f"The scheduled backup did not end within {_PATIENCE_SECONDS} seconds.",
+        code="DEMO_TIMEOUT",
+        hint="Run it again with --keep and look: coffre list",
+    )
+
+
+def _lose(source: str, before: Fingerprints) -> None:
+    _title("3. Lose data", "3 a.m., the wrong window, a migration gone wrong:")
+    for sentence in damage(source):
+        say(f"  - {sentence}", style="red")
+    after = fingerprint(source)
+    hurt = [name for name, table in before.items() if after.get(name) != table]
+    say(f"Compared row by row, {len(hurt)} tables and views are gone or wrong: {', '.join(hurt[:8])}.")
+
+
+def _restore(deployed: DeployedStack, state: LocalState, backup: Backup) -> None:
+    _title(
+        "4. Restore",
+        f"The function restore loads the backup into a new database, {_RESTORED}. The source is not touched.",
+    )
+    restore_id = str(ULID())
+    secret = f"coffre/destination/{restore_id}"
+    deployed.secrets.create_secret(Name=secret, SecretString=_url(state, _RESTORED))
+    console.print(f"$ coffre restore {backup.id} --to postgresql://.../{_RESTORED}", style="dim")
+    deployed.start("restore", {"backup_id": backup.id, "destination": secret, "restore_id": restore_id})
+    record = follow(
+        lambda: deployed.catalog.get_restore(restore_id), title="Restoring", quiet=False, has_ended=lambda: False
+    )
+    deployed.secrets.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
+    _check(record)
+
+
+def _check(record: Restore) -> None:
+    if record.failure is not None:
+        show_failure(record.failure)
+        raise typer.Exit(Exit.FAILED)
+    say(f"Restored {record.tables} tables with {record.rows:,} rows in {duration(record.duration_ms)}.")
+
+
+def _compare(before: Fingerprints, restored: Fingerprints) -> bool:
+    _title("5. Compare", "Every row of every table, before the accident and in the restored database:")
+    rows = sum(table.rows for table in before.values())
+    if before == restored:
+        say(
+            f"  Equal: {len(before)} tables and materialized views, {rows:,} rows, not one differs.", style="bold green"
+        )
+        return True
+    for name in sorted(set(before) | set(restored)):
+        if before.get(name) != restored.get(name):
+            say(f"  DIFFERENT: {name}: {before.get(name)} is now {restored.get(name)}", style="bold red")
+    return False
+
+
+def _title(title: str, text: str) -> None:
+    console.print()
+    console.print(title, style="bold")
+    say(text)

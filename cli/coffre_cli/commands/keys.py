@@ -1,0 +1,87 @@
+"""`coffre keys`: the key pair that backups are encrypted with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import boto3
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from coffre.model.errors import EncryptionError
+from coffre.vault.codec import new_identity, public_key
+from coffre_cli.deployed import JsonOption
+from coffre_cli.screen import print_json, say
+
+DEFAULT_SECRET = "coffre/identity/main"  # noqa: S105 (a secret's name)
+
+app = typer.Typer(
+    help="Make the key pair that backups are encrypted with.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.callback()
+def keys() -> None:
+    """Make the key pair that backups are encrypted with."""
+
+
+@app.command("new", epilog="Examples:  coffre keys new   |   coffre keys new --file ./identity.txt")
+def new(
+    secret: Annotated[str, typer.Option(help="Store the private key in this Secrets Manager secret.")] = DEFAULT_SECRET,
+    file: Annotated[Path | None, typer.Option(help="Write the private key to this new file instead.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an age key pair: the public key encrypts backups, the private one alone can read them.
+
+    The private key goes to Secrets Manager, where only the restore function may read it, and is printed once: keep it
+    offline too. Whoever loses it loses every backup; nobody can bring it back.
+    """
+    identity = new_identity()
+    recipient = public_key(identity)
+    place = _write_file(file, identity, recipient) if file else _write_secret(secret, identity)
+    if as_json:
+        print_json({"recipient": recipient, "identity": identity, "stored_in": place})
+        return
+    say("A new key pair.\n")
+    say("Public key (the template's parameter AgeRecipients; not secret):")
+    say(f"  {recipient}\n", style="bold green")
+    say("Private key (SECRET: print it or put it into your password manager NOW, away from AWS):")
+    say(f"  {identity}\n", style="bold red")
+    say(f"It is stored in {place} for the restore function.")
+    say("Without the private key no backup can be read, by anybody, ever.")
+
+
+def _write_file(file: Path, identity: str, recipient: str) -> str:
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise EncryptionError(
+            f"The key was not written: {file}: {error.strerror}.",
+            code="IDENTITY_NOT_STORED",
+            hint="Choose a path that does not exist yet: an old key is never overwritten.",
+        ) from error
+    with os.fdopen(descriptor, "w") as output:
+        output.write(f"# public key: {recipient}\n{identity}\n")
+    return str(file)
+
+
+def _write_secret(secret: str, identity: str) -> str:
+    client = boto3.client("secretsmanager")
+    try:
+        client.create_secret(Name=secret, SecretString=identity, Description="Coffre: private age key of the backups")
+    except client.exceptions.ResourceExistsException as error:
+        raise EncryptionError(
+            f"The secret {secret} exists already: its key may be the only one that opens your backups.",
+            code="IDENTITY_EXISTS",
+            hint="Use it, or give the new key another name with --secret (and the template's IdentitySecret).",
+        ) from error
+    except (ClientError, BotoCoreError) as error:
+        raise EncryptionError(
+            f"The private key could not be stored in the secret {secret}.",
+            code="IDENTITY_NOT_STORED",
+            detail=str(error)[:300],
+            hint="Check your AWS credentials and region, or write it to a file: --file identity.txt",
+        ) from error
+    return f"the secret {secret}"

@@ -1,0 +1,160 @@
+"""A deployed stack, here or in AWS: where its catalog, vault and functions are."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any
+
+import boto3
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from coffre.catalog.catalog import Catalog
+from coffre.model.errors import PermanentError, TargetUnknownError
+from coffre.model.target import Configuration
+from coffre.runtime.sources import read_configuration
+from coffre.stores.s3 import S3Store, make_client
+from coffre.vault.vault import Vault
+from coffre_cli.local.aws import isolated
+from coffre_cli.local.stack import environment_of
+from coffre_cli.local.state import read_state
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+STACK_VARIABLE = "COFFRE_STACK"
+
+StackOption = Annotated[
+    str | None,
+    typer.Option(
+        "--stack", metavar="NAME", help="The CloudFormation stack in AWS. Default: the local stack if it is up."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
+
+
+class StackUnreachableError(PermanentError):
+    """The stack cannot be found or asked."""
+
+    default_code = "STACK_UNREACHABLE"
+
+
+@dataclass(frozen=True)
+class DeployedStack:
+    """One stack by its outputs (see the end of template.yaml)."""
+
+    name: str
+    outputs: Mapping[str, str]
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return Catalog(self._output("CatalogTable"))
+
+    @cached_property
+    def vault(self) -> Vault:
+        prefix = self._output("VaultPrefix").lstrip("/")
+        return Vault(S3Store(self._output("VaultBucket"), prefix=prefix, client=make_client()))
+
+    @cached_property
+    def functions(self) -> LambdaClient:
+        return boto3.client("lambda")
+
+    @cached_property
+    def secrets(self) -> SecretsManagerClient:
+        return boto3.client("secretsmanager")
+
+    def configuration(self) -> Configuration:
+        """Read the stack's configuration document."""
+        return read_configuration(boto3.client("ssm"), self._output("Configuration"))
+
+    def only_target(self, name: str | None) -> str:
+        """Return the named target, or the only one that is configured."""
+        configuration = self.configuration()
+        if name is not None:
+            return configuration.target(name).name
+        names = [target.name for target in configuration.targets]
+        if len(names) == 1:
+            return names[0]
+        raise TargetUnknownError("Several targets are configured.", detail=", ".join(names), hint="Name one of them.")
+
+    def function_name(self, function: str) -> str:
+        """Return the deployed name of `backup_database` or `restore`."""
+        output = "".join(word.capitalize() for word in function.split("_")) + "Function"
+        return self._output(output)
+
+    def start(self, function: str, event: Mapping[str, Any]) -> None:
+        """Invoke a function asynchronously: whoever waits follows the heartbeat in the catalog."""
+        self._invoke(function, event, "Event")
+
+    def call(self, function: str, event: Mapping[str, Any]) -> tuple[object, bool]:
+        """Invoke a function and wait; return its answer and whether it succeeded."""
+        answer = self._invoke(function, event, "RequestResponse")
+        payload = answer["Payload"].read()
+        return (json.loads(payload) if payload else None), "FunctionError" not in answer
+
+    def _invoke(self, function: str, event: Mapping[str, Any], how: Any) -> Any:
+        name = self.function_name(function)
+        try:
+            return self.functions.invoke(FunctionName=name, InvocationType=how, Payload=json.dumps(event).encode())
+        except (ClientError, BotoCoreError) as error:
+            raise StackUnreachableError(
+                f"The function {name} could not be invoked.",
+                code="INVOKE_FAILED",
+                detail=str(error)[:500],
+                hint="Your AWS credentials need lambda:InvokeFunction on it.",
+            ) from error
+
+    def _output(self, name: str) -> str:
+        if name not in self.outputs:
+            raise StackUnreachableError(
+                f"The stack {self.name} has no output {name}: it is not a Coffre stack, or of another version.",
+                hint="Deploy this version (sam build && sam deploy), or name another stack.",
+            )
+        return self.outputs[name]
+
+
+def find_stack(name: str | None) -> DeployedStack:
+    """Return the stack that a command is about: `--stack`, then the local stack, then the variable COFFRE_STACK.
+
+    Raises
+    ------
+    StackUnreachableError
+        There is none, or AWS does not answer.
+    """
+    local = read_state()
+    if name is None and local is not None and local.is_alive():
+        _use(environment_of(local))
+        return DeployedStack(local.stack, local.outputs)
+    name = name or os.environ.get(STACK_VARIABLE)
+    if name is None:
+        raise StackUnreachableError(
+            "No stack was named, and no local stack is up.",
+            code="STACK_UNKNOWN",
+            hint="Name the deployed stack (--stack coffre), or start a local one: coffre local up",
+        )
+    return DeployedStack(name, _outputs(name))
+
+
+def _use(environment: Mapping[str, str]) -> None:
+    """Lead every client of this process to the local stack, and away from the user's own AWS profile."""
+    wanted = isolated(environment)
+    for variable in set(os.environ) - set(wanted):
+        del os.environ[variable]
+    os.environ.update(wanted)
+
+
+def _outputs(name: str) -> dict[str, str]:
+    try:
+        stacks = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except (ClientError, BotoCoreError) as error:
+        raise StackUnreachableError(
+            f"The stack {name} could not be looked up.",
+            detail=str(error)[:500],
+            hint="Check the name, the region (AWS_REGION) and your AWS credentials.",
+        ) from error
+    return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
