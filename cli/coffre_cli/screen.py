@@ -86,7 +86,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *,
     """Print rows below their headings; numbers go to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=column == "ID")
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=column != "TIERS")
     for row in rows:
         table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     console.print(table)

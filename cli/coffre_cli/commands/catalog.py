@@ -46,9 +46,9 @@ def list_backups(
         say("No backups yet. Take one: coffre backup database")
     else:
         print_table(
-            ["ID", "TARGET", "STATUS", "TIERS", "TAKEN", "DURATION", "ROWS", "SIZE", "STORED"],
+            ["ID", "TARGET", "STATUS", "TIERS", "TAKEN", "TOOK", "SIZE", "STORED"],
             (_row(backup) for backup in found),
-            right=["DURATION", "ROWS", "SIZE", "STORED"],
+            right=["TOOK", "SIZE", "STORED"],
         )
 
 
@@ -57,10 +57,9 @@ def _row(backup: Backup) -> list[str | Text]:
         backup.id,
         backup.target,
         status_text(backup.status),
-        " ".join(backup.tiers),
-        f"{backup.created_at:%Y-%m-%d %H:%M} ({age(backup.created_at)})",
+        " ".join(tier.lower() for tier in backup.tiers),
+        age(backup.created_at),
         duration(backup.duration_ms),
-        f"{backup.rows:,}" if backup.rows is not None else "-",
         size(backup.plaintext_bytes),
         size(backup.stored_bytes),
     ]

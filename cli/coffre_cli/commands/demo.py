@@ -140,7 +140,7 @@ def _lose(source: str, before: Fingerprints) -> None:
 def _restore(deployed: DeployedStack, state: LocalState, backup: Backup) -> None:
     _title(
         "4. Restore",
-        f"The function restore loads the backup into a new database, {_RESTORED}. The source is not touched.",
+        f"The function restore loads it into a new database, {_RESTORED}. The source is not touched.",
     )
     restore_id = str(ULID())
     secret = f"coffre/destination/{restore_id}"

@@ -160,7 +160,7 @@ def _shape(where: str, why: str) -> SecretError:
         f"The secret {where} does not describe a database.",
         code="SECRET_SHAPE",
         detail=why,
-        hint="Store a URL (postgresql://user:password@host:5432/database), or JSON with host, port, username, password, dbname.",
+        hint="Store a URL (postgresql://user:password@host:5432/db), or JSON: host, port, username, password, dbname.",
     )
 
 

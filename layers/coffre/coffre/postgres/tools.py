@@ -197,7 +197,8 @@ _PASSING: Final[tuple[tuple[str, str, str, str], ...]] = (
     (
         (
             r"server closed the connection|terminating connection|connection to server was lost|Connection reset"
-            r"|SSL connection has been closed|could not receive data from server|SSL SYSCALL|no connection to the server"
+            r"|SSL connection has been closed|could not receive data from server|SSL SYSCALL"
+            r"|no connection to the server"
         ),
         "CONNECTION_LOST",
         "The connection to the database was cut while it was being read.",
