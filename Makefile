@@ -76,7 +76,7 @@ ci: lint types imports validate test ## Everything that has to pass before a cha
 	.venv/bin/coffre demo --short
 
 bench: setup ## Measure every claim of docs/benchmarks.md
-	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; .venv/bin/python "$$script"; done
+	@for script in $(wildcard benchmarks/[a-z]*.py); do echo "== $$script"; .venv/bin/python "$$script"; done
 
 lock: setup ## Compile requirements/*.in into locked files
 	@for file in requirements/*.in; do \

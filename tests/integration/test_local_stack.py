@@ -2,9 +2,11 @@
 
 import datetime
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +188,17 @@ def test_up_again_changes_nothing_but_adds_databases(stack: LocalState, checkout
     assert (again.aws, again.postgres, again.outputs) == (stack.aws, stack.postgres, stack.outputs)
     assert secret_of(stack, "blog") == "postgresql://blog.example/blog"
     assert again.databases == ("blog", SAMPLE, "shop")
+
+
+def test_the_sample_can_be_added_later(tmp_path: Path, checkout: Path) -> None:
+    shutil.copytree(checkout, tmp_path / "other", ignore=shutil.ignore_patterns(".coffre", "*.lock"))
+    empty = up(replace(OPTIONS, sample=False), checkout=tmp_path / "other")
+
+    later = up(replace(OPTIONS, databases=None), checkout=tmp_path / "other")
+
+    down(checkout=tmp_path / "other")
+    assert (empty.databases, empty.postgres) == (("shop",), None)
+    assert later.databases == (SAMPLE, "shop")
 
 
 def test_a_failed_up_leaves_nothing(checkout: Path, tmp_path: Path) -> None:

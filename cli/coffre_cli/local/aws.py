@@ -24,6 +24,7 @@ What ministack 1.5.33 does with `AUTH=true`, measured on 2026-11-22:
 """
 
 import json
+import shlex
 import shutil
 import time
 import urllib.error
@@ -48,6 +49,8 @@ DEFAULT_REGION = "eu-west-1"
 # ministack takes the key "test" for the account's root; the secret is checked when IAM is on.
 ACCESS_KEY_ID = "test"
 SECRET_ACCESS_KEY = "coffre-local"  # noqa: S105 (guards an emulator on this machine)
+# Set by people who use AWS; with any of them a client ignores, or refuses, what `LocalAws.environment` says.
+CONFLICTING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS")
 # Variables that would lead a client to the user's own AWS.
 LEADS_ELSEWHERE = "AWS_"
 
@@ -197,6 +200,12 @@ def isolated(environment: Mapping[str, str], base: Mapping[str, str] | None = No
     return {name: value for name, value in inherited.items() if not name.startswith(LEADS_ELSEWHERE)} | dict(
         environment
     )
+
+
+def shell_commands(environment: Mapping[str, str]) -> list[str]:
+    """Return what a shell has to evaluate to reach the emulator, whatever AWS it was set up for before."""
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items())]
+    return [f"unset {' '.join(CONFLICTING)}", *exports]
 
 
 @contextmanager

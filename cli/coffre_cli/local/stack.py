@@ -66,8 +66,8 @@ def up(
 ) -> LocalState:
     """Start everything and deploy the template; return when functions can be invoked.
 
-    Up again is fast: databases that are new get their secret, and the template is deployed again if its code or a
-    parameter changed. What an interrupted `up` left behind is cleared away first.
+    Up again is fast: databases and the sample are added where they are new, and the template is deployed again if its
+    code or a parameter changed. What an interrupted `up` left behind is cleared away first.
 
     Parameters
     ----------
@@ -180,7 +180,10 @@ class _Builder:
         return self.state
 
     def refresh(self, options: StackOptions) -> LocalState:
-        self._protect(options.databases or {})
+        databases = dict(options.databases or {})
+        if options.sample and self.state.postgres is None:
+            databases[SAMPLE] = self._start_sample(options.sample_scale)
+        self._protect(databases)
         parameters = {**self.state.parameters, **(options.parameters or {})}
         if parameters != self.state.parameters or self._deployment().fingerprint() != self.state.code:
             self._deploy(parameters)

@@ -1,10 +1,11 @@
 """Clients of the local AWS never reach the user's own."""
 
 import os
+import subprocess
 
 import pytest
 
-from coffre_cli.local.aws import activated, isolated, session
+from coffre_cli.local.aws import activated, isolated, session, shell_commands
 
 LOCAL = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
@@ -20,6 +21,8 @@ OWN = {"AWS_PROFILE": "production", "AWS_SESSION_TOKEN": "token", "AWS_ENDPOINT_
 @pytest.fixture(autouse=True)
 def own_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     """A shell that is set up for the user's production account."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
     for name, value in OWN.items():
         monkeypatch.setenv(name, value)
 
@@ -49,3 +52,12 @@ def test_a_session_ignores_the_users_profile() -> None:
     assert (credentials.access_key, credentials.token) == ("test", None)
     assert local.region_name == "eu-west-1"
     assert local.client("sqs", endpoint_url=LOCAL["AWS_ENDPOINT_URL"]).meta.endpoint_url == LOCAL["AWS_ENDPOINT_URL"]
+
+
+def test_a_shell_that_was_set_up_for_another_aws_is_led_to_this_one() -> None:
+    script = "\n".join([*shell_commands({**LOCAL, "COFFRE_STACK": "it's mine"}), "env"])
+
+    said = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout.splitlines()
+
+    seen = {line for line in said if line.startswith(("AWS_", "COFFRE_"))}
+    assert seen == {f"{name}={value}" for name, value in {**LOCAL, "COFFRE_STACK": "it's mine"}.items()}
