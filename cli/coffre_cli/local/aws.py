@@ -126,19 +126,7 @@ def start_aws(
         It does not start; the detail has its last words.
     """
     port = port or free_port()
-    temporary = directory / "tmp"
-    temporary.mkdir(parents=True, exist_ok=True)
-    (directory / "aws-config").touch()
-    log = directory / "ministack.log"
-    try:
-        mark = start_detached(
-            [str(home / "bin" / "ministack")],
-            environment=_server_environment(port, region, temporary, enforce_iam=enforce_iam),
-            log=log,
-            directory=directory,
-        )
-    except psutil.NoSuchProcess:
-        raise _not_started(log) from None
+    mark = _spawn(home, directory, _server_environment(port, region, directory / "tmp", enforce_iam=enforce_iam))
     aws = LocalAws(port=port, mark=mark, directory=directory, region=region)
     try:
         _await_health(aws)
@@ -146,6 +134,16 @@ def start_aws(
         end(mark)
         raise
     return aws
+
+
+def _spawn(home: Path, directory: Path, environment: Mapping[str, str]) -> ProcessMark:
+    (directory / "tmp").mkdir(parents=True, exist_ok=True)
+    (directory / "aws-config").touch()
+    log = directory / "ministack.log"
+    try:
+        return start_detached([str(home / "bin" / "ministack")], environment=environment, log=log, directory=directory)
+    except psutil.NoSuchProcess:
+        raise _not_started(log) from None
 
 
 def _await_health(aws: LocalAws) -> None:
