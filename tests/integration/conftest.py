@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
+from tests.integration.contents import RoundTrip, RoundTripOn
 from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
@@ -21,10 +24,13 @@ from coffre.runtime.backup_database_function import BackupDatabaseFunction
 from coffre.runtime.bootstrap import make_backup_database_function, make_restore_function
 from coffre.runtime.restore_function import RestoreFunction
 from coffre.vault.codec import new_identity, public_key
+from coffre_cli.local.postgres_server import PostgresServer
 
 BUCKET = "vault"
 TABLE = "catalog"
 REGION = "eu-west-1"
+
+_numbers = itertools.count(1)
 
 
 @dataclass
@@ -146,6 +152,27 @@ def coffre(monkeypatch: pytest.MonkeyPatch, postgresql_home: Path) -> Iterator[C
             },
             identity=identity,
         )
+
+
+@pytest.fixture
+def round_trip_on(coffre: Coffre, postgresql_home: Path) -> Iterator[RoundTripOn]:
+    """Make an empty database on a server, to fill, back up, and restore into another that does not exist yet."""
+    with ExitStack() as stack:
+
+        def make(server: PostgresServer) -> RoundTrip:
+            name = f"source_{next(_numbers)}"
+            source = server.create_database(name)
+            for made in (name, f"copy_of_{name}"):
+                stack.callback(server.drop_database, made)
+            return RoundTrip(coffre, source, beside(source, f"copy_of_{name}"), postgresql_home)
+
+        yield make
+
+
+@pytest.fixture
+def round_trip(round_trip_on: RoundTripOn, postgres_server: PostgresServer) -> RoundTrip:
+    """The same, on the server that most tests share."""
+    return round_trip_on(postgres_server)
 
 
 def new_id() -> str:

@@ -233,6 +233,7 @@ def connect(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
     except psycopg2.OperationalError as error:
         raise explain_refusal(connection, str(error)) from error
     try:
+        session.set_client_encoding("UTF8")  # names are Unicode whatever the database's encoding; rows say their own
         with session.cursor() as cursor:
             cursor.execute("; ".join(SESSION_SETTINGS))
         session.commit()

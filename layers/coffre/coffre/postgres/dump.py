@@ -30,8 +30,8 @@ _FILL_SECONDS: Final = 0.001
 _BLOCK_BYTES: Final = 1024 * 1024
 
 
-def copy_statement(piece: Slice) -> str:
-    """Return the query that reads one slice."""
+def copy_statement(piece: Slice, encoding: str) -> str:
+    """Return the query that reads one slice, its bytes in `encoding`."""
     table = piece.table
     columns = ", ".join(quoted(column) for column in table.columns)
     conditions = []
@@ -44,7 +44,7 @@ def copy_statement(piece: Slice) -> str:
         conditions.append(f"ctid < '({piece.end_block},0)'::pg_catalog.tid")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     name = qualified(table.schema, table.name)
-    return f"COPY (SELECT {columns} FROM ONLY {name}{where}) TO STDOUT"  # noqa: S608 - every name is quoted
+    return f"COPY (SELECT {columns} FROM ONLY {name}{where}) TO STDOUT (ENCODING '{encoding}')"  # noqa: S608 - quoted
 
 
 class SliceReader:
@@ -79,11 +79,11 @@ class SliceReader:
     ) -> None:
         self._connection = connection
         self._children = children
+        self._encoding = encoding
         self._fifo = scratch / "rows"
         os.mkfifo(self._fifo, 0o600)
         argv = [tools.program("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", "--no-password"]
-        environment = tools.environment(connection) | {"PGCLIENTENCODING": encoding}
-        self._child = children.start(argv, environment, stdin=subprocess.PIPE)
+        self._child = children.start(argv, tools.environment(connection), stdin=subprocess.PIPE)
         self._stdin, self._stdout = _pipes(self._child)
         self._stderr = StderrTail(self._child.stderr) if self._child.stderr else None
         # Open for writing too: then the pipe never ends, and the end of a slice is psql's count on stdout.
@@ -93,6 +93,7 @@ class SliceReader:
         self._buffer = memoryview(bytearray(buffer_bytes))
         self.rows = 0
         self._send(
+            "SET client_encoding = 'UTF8'",
             *SESSION_SETTINGS,
             "SET lock_timeout = '10s'",
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
@@ -116,7 +117,7 @@ class SliceReader:
         DumpError, DumpTransientError
             When the server or the client program stopped before the slice's end. What came so far is worthless then.
         """
-        self._write(f"{copy_statement(piece)} \\g '{self._fifo}'\n\\echo :ROW_COUNT\n")
+        self._write(f"{copy_statement(piece, self._encoding)} \\g '{self._fifo}'\n\\echo :ROW_COUNT\n")
         filled = 0
         count: bytes | None = None
         while True:

@@ -111,15 +111,11 @@ def copy_in(
     """
     columns = sql.SQL(", ").join(sql.Identifier(column) for column in table.columns)
     name = sql.Identifier(table.schema_name, table.table_name)
-    target = (
-        sql.SQL("COPY {} ({}) FROM STDIN").format(name, columns)
-        if table.columns
-        else sql.SQL("COPY {} FROM STDIN").format(name)
-    )
+    listed = sql.SQL(" ({})").format(columns) if table.columns else sql.SQL("")
+    target = sql.SQL("COPY {}{} FROM STDIN (ENCODING {})").format(name, listed, sql.Literal(encoding))
     stream = _Chunks(chunks)
     try:
         with session.cursor() as cursor:
-            cursor.execute("SELECT set_config('client_encoding', %s, false)", (encoding,))
             cursor.copy_expert(target, stream, size=_COPY_BLOCK_BYTES)  # type: ignore[arg-type]  # any object with read()
             return int(cursor.rowcount)
     except psycopg2.Error as error:

@@ -130,7 +130,7 @@ class PostgresTools:
             "LD_LIBRARY_PATH": str(self.home / "lib"),
             "LC_ALL": "C",
             "HOME": "/nonexistent",
-            "PGPASSFILE": "/dev/null",
+            "PGPASSFILE": "/nonexistent/pgpass",  # libpq warns about /dev/null, and keeps quiet about a missing file
         }
         return variables | connection.environment() if connection else variables
 

@@ -1,0 +1,120 @@
+"""Databases that are backed up and restored by the functions in process, and compared in every way."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from coffre.model.backup import Backup, Restore, RestoreReport, Status
+from coffre.model.manifest import Entry, Manifest
+from coffre_cli.local.postgres_server import PostgresServer
+from coffre_cli.sample import fingerprint, sequences
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Coffre
+
+# What differs between two dumps of the same schema: a random key, and when it was made.
+_VOLATILE = re.compile(r"^(\\(un)?restrict .*|-- (Dumped|Started|Completed) .*)\n", re.MULTILINE)
+
+
+def run(url: str, *statements: str) -> None:
+    """Execute statements, each on its own."""
+    with closing(psycopg2.connect(url)) as session:
+        session.autocommit = True
+        session.set_client_encoding("UTF8")
+        with session.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+
+def rows(url: str, query: str) -> list[tuple[Any, ...]]:
+    """Return what a query answers."""
+    with closing(psycopg2.connect(url)) as session, session.cursor() as cursor:
+        session.set_client_encoding("UTF8")
+        cursor.execute(query)
+        return [tuple(bytes(item) if isinstance(item, memoryview) else item for item in row) for row in cursor]
+
+
+def value(url: str, query: str) -> Any:
+    """Return the one value that a query answers."""
+    ((answer,),) = rows(url, query)
+    return answer
+
+
+def schema_of(home: Path, url: str, *options: str) -> str:
+    """Return the whole schema as SQL: two databases with the same text have the same objects, owners and rights."""
+    done = subprocess.run(
+        [home / "bin" / "pg_dump", "--schema-only", *options, "--dbname", url],
+        env={**os.environ, "LD_LIBRARY_PATH": str(home / "lib")},
+        capture_output=True,
+        check=True,
+    )
+    return _VOLATILE.sub("", done.stdout.decode("utf-8", "surrogateescape"))
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """A source to fill, and a copy that does not exist until it is restored."""
+
+    coffre: Coffre
+    source: str
+    copy: str
+    home: Path
+
+    def fill(self, *statements: str) -> None:
+        """Execute statements in the source."""
+        run(self.source, *statements)
+
+    def back_up(self, *, reader: str | None = None, **target: Any) -> Backup:
+        """Back the source up, as the role of the URL `reader` if given; `target` goes into the configuration."""
+        self.coffre.configure(reader or self.source, target=target)
+        answer = self.coffre.backup()
+        assert answer["status"] == "COMPLETED"
+        return self.coffre.catalog.get_backup(answer["id"])
+
+    def restore(self, backup: Backup, into: str | None = None) -> RestoreReport:
+        """Restore into the copy, or as the URL `into` says."""
+        answer = self.coffre.restore(backup.id, into or self.copy)
+        record: Restore = self.coffre.catalog.get_restore(answer["id"])
+        assert record.status is Status.COMPLETED
+        assert record.report_key is not None
+        report = RestoreReport.model_validate_json(self.coffre.objects(record.report_key)[record.report_key])
+        assert record.exceptions == report.exceptions
+        return report
+
+    def manifest(self, backup: Backup) -> Manifest:
+        """Return the manifest in the vault."""
+        assert backup.manifest_key
+        assert backup.manifest_sha256
+        return self.coffre.backup_function().vault.read_manifest(backup.manifest_key, sha256=backup.manifest_sha256)
+
+    def entries(self, backup: Backup) -> list[Entry]:
+        """Return the entries in the vault."""
+        return list(self.coffre.backup_function().vault.entries(self.manifest(backup)))
+
+    def make(self, **target: Any) -> RestoreReport:
+        """Back up and restore."""
+        return self.restore(self.back_up(**target))
+
+    def assert_equal(self) -> None:
+        """Rows, sequences, and every object of the schema with owners, rights and comments are the same."""
+        assert fingerprint(self.copy) == fingerprint(self.source)
+        assert sequences(self.copy) == sequences(self.source)
+        assert schema_of(self.home, self.copy) == schema_of(self.home, self.source)
+
+    def assert_same_answer(self, query: str) -> list[tuple[Any, ...]]:
+        """Both databases answer a query alike; returns the answer."""
+        answer = rows(self.copy, query)
+        assert answer == rows(self.source, query)
+        return answer
+
+
+type RoundTripOn = Callable[[PostgresServer], RoundTrip]
