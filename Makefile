@@ -10,7 +10,7 @@ UV := .venv/bin/uv
 
 # `sam build` looks for python3.13 on PATH; what pyenv puts there works in some directories only.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-export PYTHONPATH := $(CURDIR)/layers/coffre:$(CURDIR)/cli
+export PYTHONPATH := $(CURDIR)/layers/coffre:$(CURDIR)/cli:$(CURDIR)
 export SAM_CLI_TELEMETRY := 0
 
 # Further arguments for pytest, as in `make test-fast ARGS='-k retention -x'`.
@@ -76,10 +76,10 @@ ci: lint types imports validate test ## Everything that has to pass before a cha
 	.venv/bin/coffre demo --short
 
 bench: setup ## Measure every claim of docs/benchmarks.md
-	@for script in $(wildcard benchmarks/[a-z]*.py); do echo "== $$script"; .venv/bin/python "$$script"; done
+	.venv/bin/python -m benchmarks.backup_database
 
 lock: setup ## Compile requirements/*.in into locked files
-	@for file in requirements/*.in; do \
+	@for file in requirements/*.in layers/coffre/requirements.in; do \
 		echo "$$file"; \
 		$(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url $(UPGRADE) "$$file" --output-file "$${file%.in}.txt"; \
 	done

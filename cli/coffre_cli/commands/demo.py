@@ -103,8 +103,8 @@ def _back_up(state: LocalState, deployed: DeployedStack) -> Backup:
         fire_rule(environment, names[rule], _SLOT)
     backup = _wait_for_all_tiers(deployed)
     say(
-        f"One backup answers all three: {backup.tables} tables, {backup.rows:,} rows, {size(backup.plaintext_bytes)} of "
-        f"data in {duration(backup.duration_ms)}; {size(backup.stored_bytes)} stored, compressed and encrypted."
+        f"One backup answers all three: {backup.tables} tables, {backup.rows:,} rows, {size(backup.plaintext_bytes)} in "
+        f"{duration(backup.duration_ms)}; {size(backup.stored_bytes)} stored, compressed and encrypted."
     )
     console.print("$ coffre list", style="dim")
     list_backups()
@@ -140,7 +140,7 @@ def _lose(source: str, before: Fingerprints) -> None:
 def _restore(deployed: DeployedStack, state: LocalState, backup: Backup) -> None:
     _title(
         "4. Restore",
-        f"The function restore loads it into a new database, {_RESTORED}. The source is not touched.",
+        f"The function restore loads it into a new database, {_RESTORED}; the source stays as it is.",
     )
     restore_id = str(ULID())
     secret = f"coffre/destination/{restore_id}"

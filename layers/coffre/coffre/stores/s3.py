@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
-import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -100,7 +100,7 @@ def make_client(
             "payload_signing_enabled": endpoint_url is not None,
         },
     )
-    return boto3.session.Session().client(
+    client = botocore.session.get_session().create_client(
         "s3",
         region_name=region,
         endpoint_url=endpoint_url,
@@ -109,6 +109,7 @@ def make_client(
         aws_session_token=credentials.session_token if credentials else None,
         config=config,
     )
+    return cast("S3Client", client)
 
 
 class S3Store(Store):

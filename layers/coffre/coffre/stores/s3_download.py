@@ -65,8 +65,9 @@ class Download:
         with translated(self.call):
             while not self._is_complete():
                 reached = self._received.tell()
+                answer = self._ask()
                 try:
-                    self._read_connection()
+                    self._take(answer)
                 except _BROKEN:
                     fruitless = 0 if self._received.tell() > reached else fruitless + 1
                     if fruitless == _FRUITLESS_CONNECTIONS:
@@ -77,8 +78,7 @@ class Download:
     def _is_complete(self) -> bool:
         return self._received.tell() == self.length
 
-    def _read_connection(self) -> None:
-        answer = self._ask()
+    def _take(self, answer: GetObjectOutputTypeDef) -> None:
         body = answer["Body"]
         try:
             self._check(answer)
