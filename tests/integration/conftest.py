@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import boto3
+import psycopg2
 import pytest
+from aws_lambda_powertools import Logger
 from moto import mock_aws
 from tests.integration.contents import RoundTrip, RoundTripOn
 from ulid import ULID
@@ -31,6 +36,8 @@ TABLE = "catalog"
 REGION = "eu-west-1"
 
 _numbers = itertools.count(1)
+# In every secret that tests write. Servers that trust everyone do not ask for it; it must not show up anywhere.
+PASSWORD = "pa55/w@rd of:%shop"
 
 
 @dataclass
@@ -51,6 +58,10 @@ class Coffre:
 
     environment: dict[str, str]
     identity: str
+    log_lines: list[str] = field(default_factory=list)
+    alerts_read: list[str] = field(default_factory=list)
+    _functions: dict[object, Any] = field(default_factory=dict)
+    _heard: list[tuple[Logger, logging.Handler]] = field(default_factory=list)
 
     def configure(self, database: str, **changes: Any) -> None:
         """Write the configuration document with one target `shop` at `database`."""
@@ -65,21 +76,43 @@ class Coffre:
 
     def document(self, text: str) -> None:
         """Write the configuration document as it is."""
-        boto3.client("ssm").put_parameter(Name="configuration", Value=text, Type="String", Overwrite=True)
+        client("ssm").put_parameter(Name="configuration", Value=text, Type="String", Overwrite=True)
 
     def secret(self, name: str, value: str) -> None:
         """Write a secret."""
-        client = boto3.client("secretsmanager")
+        secrets = client("secretsmanager")
         try:
-            client.create_secret(Name=name, SecretString=value)
-        except client.exceptions.ResourceExistsException:
-            client.put_secret_value(SecretId=name, SecretString=value)
+            secrets.create_secret(Name=name, SecretString=value)
+        except secrets.exceptions.ResourceExistsException:
+            secrets.put_secret_value(SecretId=name, SecretString=value)
 
     def backup_function(self) -> BackupDatabaseFunction:
-        return make_backup_database_function(self.environment)
+        """The function `backup_database` with this environment, as one process of it lives through invocations."""
+        function: BackupDatabaseFunction = self._function(make_backup_database_function)
+        return function
 
     def restore_function(self) -> RestoreFunction:
-        return make_restore_function(self.environment)
+        """The function `restore` with this environment."""
+        function: RestoreFunction = self._function(make_restore_function)
+        return function
+
+    def _function(self, make: Callable[[dict[str, str]], Any]) -> Any:
+        key = (make, *sorted(self.environment.items()))
+        if key not in self._functions:
+            self._functions[key] = make(self.environment)
+            self._hear(self._functions[key].edge.logger)
+        return self._functions[key]
+
+    def _hear(self, logger: Logger) -> None:
+        handler = _Lines(self.log_lines)
+        handler.setFormatter(logger.registered_formatter)
+        logger.addHandler(handler)
+        self._heard.append((logger, handler))
+
+    def close(self) -> None:
+        """Stop to listen to the loggers, which outlive a test."""
+        for logger, handler in self._heard:
+            logger._logger.removeHandler(handler)
 
     def backup(self, context: Context | None = None, **event: Any) -> dict[str, Any]:
         """Invoke `backup_database` for the target `shop`."""
@@ -91,7 +124,7 @@ class Coffre:
         wanted = {"backup_id": backup_id, "destination": "coffre/database/destination", **event}
         return self.restore_function().handle(wanted, context or Context(function_name="restore"))
 
-    @property
+    @cached_property
     def catalog(self) -> Catalog:
         return Catalog(TABLE)
 
@@ -101,24 +134,42 @@ class Coffre:
 
     def objects(self, prefix: str = "") -> dict[str, bytes]:
         """Everything in the vault."""
-        client = boto3.client("s3")
-        listed = client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
-        return {item["Key"]: client.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read() for item in listed}
+        s3 = client("s3")
+        listed = s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
+        return {item["Key"]: s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read() for item in listed}
 
     def put_object(self, key: str, body: bytes) -> None:
         """Change the vault behind Coffre's back."""
-        boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
+        client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
 
     def alerts(self) -> list[dict[str, Any]]:
         """Every alert that was published so far (and not read before): subject, text and attributes."""
-        client = boto3.client("sqs")
-        queue = client.get_queue_url(QueueName="alerts")["QueueUrl"]
+        sqs = client("sqs")
+        queue = sqs.get_queue_url(QueueName="alerts")["QueueUrl"]
         found = []
-        while messages := client.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+        while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
+                self.alerts_read.append(message["Body"])
                 found.append(json.loads(message["Body"]))
-                client.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         return found
+
+
+class _Lines(logging.Handler):
+    """Keeps what a logger writes."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(self.format(record))
+
+
+@cache
+def client(service: str) -> Any:
+    """A client of the played AWS. Making one takes longer than most calls."""
+    return boto3.client(service, region_name=REGION)  # type: ignore[call-overload]
 
 
 @pytest.fixture
@@ -133,15 +184,15 @@ def coffre(monkeypatch: pytest.MonkeyPatch, postgresql_home: Path) -> Iterator[C
     }.items():
         monkeypatch.setenv(name, value)
     with mock_aws():
-        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         create_table(TABLE)
-        topic = boto3.client("sns").create_topic(Name="alerts")["TopicArn"]
-        queue = boto3.client("sqs").create_queue(QueueName="alerts")["QueueUrl"]
-        arn = boto3.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
-        boto3.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["Attributes"]["QueueArn"])
+        topic = client("sns").create_topic(Name="alerts")["TopicArn"]
+        queue = client("sqs").create_queue(QueueName="alerts")["QueueUrl"]
+        arn = client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+        client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["Attributes"]["QueueArn"])
         identity = new_identity()
-        boto3.client("secretsmanager").create_secret(Name="coffre/identity/main", SecretString=identity)
-        yield Coffre(
+        client("secretsmanager").create_secret(Name="coffre/identity/main", SecretString=identity)
+        scene = Coffre(
             environment={
                 "COFFRE_CONFIGURATION": "configuration",
                 "COFFRE_VAULT_BUCKET": BUCKET,
@@ -152,6 +203,51 @@ def coffre(monkeypatch: pytest.MonkeyPatch, postgresql_home: Path) -> Iterator[C
             },
             identity=identity,
         )
+        yield scene
+        scene.close()
+
+
+@pytest.fixture
+def shop(empty_database: str) -> str:
+    """The URL, with a password, of a small shop: two tables, a key between them, a sequence, 1,050 rows."""
+    run_sql(empty_database, SHOP)
+    return with_password(empty_database)
+
+
+@pytest.fixture
+def new_database(empty_database: str) -> Iterator[str]:
+    """The URL, with a password, of a database that does not exist yet; dropped afterwards."""
+    name = f"new_{urlsplit(empty_database).path[1:]}"
+    yield with_password(beside(empty_database, name))
+    run_sql(empty_database, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+SHOP = """
+CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL);
+INSERT INTO customers SELECT n, 'Ada Lovelace ' || n FROM generate_series(1, 50) n;
+CREATE TABLE orders (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer int NOT NULL REFERENCES customers, note text);
+INSERT INTO orders (customer, note) SELECT 1 + n % 50, repeat(md5(n::text), 3) FROM generate_series(1, 1000) n;
+CREATE INDEX orders_by_customer ON orders (customer)
+"""
+
+
+def run_sql(url: str, *statements: str) -> list[tuple[Any, ...]]:
+    """Run statements, each in its own transaction, and return the rows of the last one."""
+    rows: list[tuple[Any, ...]] = []
+    with closing(psycopg2.connect(url)) as session:
+        session.autocommit = True
+        with session.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+                rows = cursor.fetchall() if cursor.description else []
+    return rows
+
+
+def with_password(url: str, user: str | None = None) -> str:
+    """Return a URL with `PASSWORD` in it, and another role if one is named."""
+    parts = urlsplit(url)
+    return f"postgresql://{user or parts.username}:{quote(PASSWORD, safe='')}@{parts.hostname}:{parts.port}{parts.path}"
 
 
 @pytest.fixture

@@ -1,0 +1,177 @@
+"""Things that break while a backup or a restore runs: programs that die, networks that are cut, stores that refuse."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+import pytest
+from botocore.exceptions import ClientError
+from moto.core.botocore_stubber import BotocoreStubber
+
+from coffre.postgres.dump import SliceReader
+
+ENOUGH_BYTES = 1024 * 1024
+"""Into a COPY: the rest of a slice is far more than all buffers between server and reader hold."""
+
+
+def client_tools(home: Path, directory: Path, **scripts: str) -> str:
+    """Return a copy of the client programs in which some are shell scripts; `{real}` in them is the real program."""
+    programs = directory / "bin"
+    programs.mkdir(parents=True)
+    (directory / "lib").symlink_to(home / "lib")
+    for program in (home / "bin").iterdir():
+        (programs / program.name).symlink_to(program)
+    for name, script in scripts.items():
+        (programs / name).unlink()
+        (programs / name).write_text(f"#!/bin/sh\n{script.format(real=home / 'bin' / name)}\n")
+        (programs / name).chmod(0o755)
+    return str(directory)
+
+
+def during_copy(monkeypatch: pytest.MonkeyPatch, fault: Callable[[], object]) -> None:
+    """Let a fault happen once, in the middle of the first COPY: the reader waits until it has."""
+    read_rows, passed, lock = SliceReader._read_rows, [0], threading.Lock()
+
+    def read_and_break(self: SliceReader, filled: int) -> int:
+        found = read_rows(self, filled)
+        with lock:
+            before, passed[0] = passed[0], passed[0] + found
+        if before < ENOUGH_BYTES <= passed[0]:
+            fault()
+        return found
+
+    monkeypatch.setattr(SliceReader, "_read_rows", read_and_break)
+
+
+def kill_children(name: str) -> None:
+    """Kill every child process of this one that has this name."""
+    for child in children(name):
+        child.kill()
+
+
+def children(name: str | None = None) -> list[psutil.Process]:
+    """The living processes that this one has started, servers of tests excluded."""
+    ours = psutil.Process().children(recursive=True)
+    return [
+        child
+        for child in ours
+        if child.status() != psutil.STATUS_ZOMBIE
+        and not child.name().startswith("postgres")
+        and name in (None, child.name())
+    ]
+
+
+def answer(code: str, message: str = "as the test wants it", status: int = 400, call: str = "Call") -> ClientError:
+    """An error that AWS would answer with."""
+    return ClientError(
+        {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
+        call,
+    )
+
+
+def one_request_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the played AWS atomic, as the real one is: moto looks and writes in two steps."""
+    lock, respond = threading.RLock(), BotocoreStubber.__call__
+
+    def locked(self: BotocoreStubber, *arguments: Any, **named: Any) -> Any:
+        with lock:
+            return respond(self, *arguments, **named)
+
+    monkeypatch.setattr(BotocoreStubber, "__call__", locked)
+
+
+@contextlib.contextmanager
+def silent_server() -> Iterator[int]:
+    """A port of 127.0.0.1 that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+class CutProxy:
+    """Passes connections on to a port of 127.0.0.1 until `cut`, which resets all of them and refuses new ones."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._wake, self._woken = socket.socketpair()
+        self._pairs: dict[socket.socket, socket.socket] = {}
+        self._thread = threading.Thread(target=self._run, name="proxy")
+        self.port: int = self._server.getsockname()[1]
+
+    def cut(self) -> None:
+        """Break every connection, as a network does that fails."""
+        self._wake.send(b"x")
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread.is_alive():
+            self.cut()
+        self._wake.close()
+        self._woken.close()
+
+    def _run(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._server, self._woken, *self._pairs], [], [])
+            if self._woken in ready:
+                break
+            for end in ready:
+                if end is self._server:
+                    self._accept()
+                elif end in self._pairs:
+                    self._pass_on(end)
+        self._server.close()
+        for end in self._pairs:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            end.close()
+
+    def _accept(self) -> None:
+        near, _ = self._server.accept()
+        far = socket.create_connection(("127.0.0.1", self._to))
+        self._pairs |= {near: far, far: near}
+
+    def _pass_on(self, end: socket.socket) -> None:
+        other = self._pairs[end]
+        try:
+            data = end.recv(65536)
+            if data:
+                other.sendall(data)
+                return
+        except OSError:
+            pass
+        for closed in (end, other):
+            del self._pairs[closed]
+            closed.close()
+
+
+@contextlib.contextmanager
+def file_size_limit(size_bytes: int) -> Iterator[None]:
+    """Let the system refuse files of this process above a size, as it does on a full disk."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def is_root() -> bool:
+    """Whether file permissions mean nothing here."""
+    return os.geteuid() == 0
