@@ -258,9 +258,9 @@ def round_trip_on(coffre: Coffre, postgresql_home: Path) -> Iterator[RoundTripOn
         def make(server: PostgresServer) -> RoundTrip:
             name = f"source_{next(_numbers)}"
             source = server.create_database(name)
-            for made in (name, f"copy_of_{name}"):
-                stack.callback(server.drop_database, made)
-            return RoundTrip(coffre, source, beside(source, f"copy_of_{name}"), postgresql_home)
+            round_trip = RoundTrip(coffre, server, source, beside(source, f"copy_of_{name}"), postgresql_home)
+            stack.callback(round_trip.remove)
+            return round_trip
 
         yield make
 

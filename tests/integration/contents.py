@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import psycopg2
 
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
 from coffre.model.manifest import Entry, Manifest
+from coffre.model.names import quoted
 from coffre_cli.local.postgres_server import PostgresServer
 from coffre_cli.sample import fingerprint, sequences
 
@@ -49,10 +52,10 @@ def value(url: str, query: str) -> Any:
     return answer
 
 
-def schema_of(home: Path, url: str, *options: str) -> str:
+def schema_of(home: Path, url: str) -> str:
     """Return the whole schema as SQL: two databases with the same text have the same objects, owners and rights."""
     done = subprocess.run(
-        [home / "bin" / "pg_dump", "--schema-only", *options, "--dbname", url],
+        [home / "bin" / "pg_dump", "--schema-only", "--dbname", url],
         env={**os.environ, "LD_LIBRARY_PATH": str(home / "lib")},
         capture_output=True,
         check=True,
@@ -60,14 +63,34 @@ def schema_of(home: Path, url: str, *options: str) -> str:
     return _VOLATILE.sub("", done.stdout.decode("utf-8", "surrogateescape"))
 
 
+def database_of(url: str) -> str:
+    """Return the name of the database that a URL names."""
+    return unquote(urlsplit(url).path[1:])
+
+
 @dataclass(frozen=True)
 class RoundTrip:
     """A source to fill, and a copy that does not exist until it is restored."""
 
     coffre: Coffre
+    server: PostgresServer
     source: str
     copy: str
     home: Path
+    _roles: list[str] = field(default_factory=list)
+
+    def create_role(self, name: str, options: str = "") -> str:
+        """Create a role, removed with the databases; returns the URL of the source as this role."""
+        run(self.server.dsn(), f"CREATE ROLE {quoted(name)} {options}")
+        self._roles.append(name)
+        return self.server.dsn(database_of(self.source), user=name)
+
+    def remove(self) -> None:
+        """Remove both databases and the roles."""
+        for url in (self.source, self.copy):
+            self.server.drop_database(database_of(url))
+        for name in self._roles:
+            run(self.server.dsn(), f"DROP ROLE IF EXISTS {quoted(name)}")
 
     def fill(self, *statements: str) -> None:
         """Execute statements in the source."""
@@ -108,13 +131,17 @@ class RoundTrip:
         """Rows, sequences, and every object of the schema with owners, rights and comments are the same."""
         assert fingerprint(self.copy) == fingerprint(self.source)
         assert sequences(self.copy) == sequences(self.source)
-        assert schema_of(self.home, self.copy) == schema_of(self.home, self.source)
+        assert self._difference() == "", self._difference()
 
     def assert_same_answer(self, query: str) -> list[tuple[Any, ...]]:
         """Both databases answer a query alike; returns the answer."""
         answer = rows(self.copy, query)
         assert answer == rows(self.source, query)
         return answer
+
+    def _difference(self) -> str:
+        source, copy = (schema_of(self.home, url).splitlines() for url in (self.source, self.copy))
+        return "\n".join(difflib.unified_diff(source, copy, lineterm=""))
 
 
 type RoundTripOn = Callable[[PostgresServer], RoundTrip]

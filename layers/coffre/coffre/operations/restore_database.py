@@ -22,7 +22,7 @@ from coffre.postgres.connect import Connection, connect
 from coffre.postgres.destination import Destination, drop_created, guard, open_destination
 from coffre.postgres.dump import list_archive
 from coffre.postgres.load import SchemaLoader, copy_in, count_rows, refresh_materialized_views, set_sequences
-from coffre.postgres.toc import TocEntry, parse_toc, split_toc
+from coffre.postgres.toc import TocEntry, is_event_trigger, parse_toc, split_toc
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
@@ -50,7 +50,7 @@ class Source:
 
     manifest: Manifest
     archive: Path
-    large_objects: Path | None
+    large_objects: Entry | None
     toc: list[TocEntry]
 
 
@@ -122,7 +122,7 @@ def refuse_unrestorable(backup: Backup) -> None:
 
 
 def open_source(job: Job) -> Source:
-    """Check the chain from the catalog to the entries, and fetch the archives to disk."""
+    """Check the chain from the catalog to the entries, and fetch the schema archive to disk."""
     key, sha256 = job.backup.manifest_key or "", job.backup.manifest_sha256 or ""
     manifest = job.vault.read_manifest(key, sha256=sha256)
     if (manifest.backup_id, manifest.target) != (job.backup.id, job.backup.target):
@@ -131,15 +131,18 @@ def open_source(job: Job) -> Source:
             code="MANIFEST_SWAPPED",
             hint="Somebody changed the vault. Restore an older backup and look at who can write to the bucket.",
         )
-    files: dict[EntryKind, Path] = {}
-    for entry in job.vault.entries(manifest):
-        if entry.kind in (EntryKind.SCHEMA, EntryKind.LARGE_OBJECTS):
-            files[entry.kind] = job.scratch / f"{entry.kind}.dump"
-            with files[entry.kind].open("wb") as file:
-                file.writelines(job.vault.read_entry(entry, job.decoder))
-    archive = files[EntryKind.SCHEMA]
+    found = {entry.kind: entry for entry in job.vault.entries(manifest) if entry.kind is not EntryKind.TABLE}
+    if EntryKind.SCHEMA not in found:
+        raise IntegrityError(
+            f"The backup {job.backup.id} has no schema archive.",
+            code="ENTRIES_DAMAGED",
+            hint="This backup cannot be trusted. Restore an older one (`coffre list`).",
+        )
+    archive = job.scratch / "schema.dump"
+    with archive.open("wb") as file:
+        file.writelines(job.vault.read_entry(found[EntryKind.SCHEMA], job.decoder))
     toc = list(parse_toc(list_archive(job.tools, job.children, archive)))
-    return Source(manifest, archive, files.get(EntryKind.LARGE_OBJECTS), toc)
+    return Source(manifest, archive, found.get(EntryKind.LARGE_OBJECTS), toc)
 
 
 def _load(job: Job, source: Source, destination: Destination, clock: _Clock) -> RestoreReport:
@@ -156,15 +159,17 @@ def _load(job: Job, source: Source, destination: Destination, clock: _Clock) -> 
         tables = _load_tables(job, source.manifest, destination, clock.meter)
     with clock.phase("large objects and sequences"), connect(destination.connection) as session:
         if source.large_objects is not None:
-            entries = list(parse_toc(list_archive(job.tools, job.children, source.large_objects)))
-            loader.restore(source.large_objects, "data", entries)
+            loader.restore_data(job.vault.read_entry(source.large_objects, job.decoder))
         set_sequences(session, content.sequences)
         session.commit()
     with clock.phase("indexes and constraints"):
-        loader.restore(source.archive, "post-data", toc)
+        loader.restore(source.archive, "post-data", [entry for entry in toc if not is_event_trigger(entry)])
     with clock.phase("materialized views"), connect(destination.connection) as session:
         refresh_materialized_views(session, content.materialized_views)
         session.commit()
+    if event_triggers := [entry for entry in toc if is_event_trigger(entry)]:
+        with clock.phase("event triggers"):
+            loader.restore(source.archive, "post-data", event_triggers)
     with clock.phase("count"):
         _check_counts(job, content.tables, destination)
     return RestoreReport(
