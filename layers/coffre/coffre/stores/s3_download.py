@@ -112,7 +112,9 @@ class Download:
         start, end = self.offset + self._received.tell(), self.offset + self.length
         if not answer.get("ContentRange", "").startswith(f"bytes {start}-"):
             raise self._unusable("sent another part than it was asked for of")
-        if start + size != end:
+        if start + size > end:
+            raise self._unusable("sent more than it was asked for of")
+        if start + size < end:
             raise truncated(self.call.place, start + size, end)
 
     def _unusable(self, what: str) -> StoreError:

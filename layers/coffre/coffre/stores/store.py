@@ -76,7 +76,8 @@ class Store(Protocol):
         key
             Where; an object that is there is replaced, unless `if_absent`.
         body
-            At most `MAX_OBJECT_BYTES`. A view is sent without a copy of the whole; it must not change meanwhile.
+            At most `MAX_OBJECT_BYTES`. A view (contiguous) is sent without a copy of the whole; it must not
+            change meanwhile.
         sha256
             SHA-256 of `body` in lower-case hex.
         if_absent
