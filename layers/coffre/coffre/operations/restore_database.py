@@ -278,8 +278,7 @@ class _Tally:
 
 @contextmanager
 def _session(job: Job, destination: Destination) -> Iterator[psycopg2.extensions.connection]:
-    with connect(destination.connection) as session:
-        job.children.cancel_too(session.cancel)
+    with connect(destination.connection) as session, job.children.cancelling(session):
         yield session
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -49,7 +51,7 @@ class SchemaLoader:
         self._jobs = jobs
 
     def restore(self, archive: Path, section: str, toc: Iterable[TocEntry]) -> None:
-        """Restore one section (`pre-data`, `data` or `post-data`) of an archive.
+        """Restore one section (`pre-data` or `post-data`) of an archive.
 
         Raises
         ------
@@ -58,25 +60,41 @@ class SchemaLoader:
         """
         chosen = archive.with_suffix(".list")
         chosen.write_text("".join(f"{entry.line}\n" for entry in toc))
+        argv = [*self._command(section), f"--use-list={chosen}"]
+        if section == "post-data":
+            argv.append(f"--jobs={self._jobs}")
+        self._run([*argv, str(archive)])
+
+    def restore_data(self, archive: Iterable[bytes]) -> None:
+        """Restore the data section of an archive that is read as it comes: nothing of it is kept.
+
+        Raises
+        ------
+        RestoreError
+            With pg_restore's own words; what reading the archive raises is raised as it is.
+        """
+        self._run(self._command("data"), archive)
+
+    def _command(self, section: str) -> list[str]:
         argv = [
             self._tools.program("pg_restore"),
             "--no-password",
+            "--format=custom",
             f"--dbname={conninfo_of(self._destination.connection.database)}",
             f"--section={section}",
-            f"--use-list={chosen}",
         ]
         if not self._with_owners:
             argv += ["--no-owner", "--no-privileges"]
-        if section == "post-data":
-            argv.append(f"--jobs={self._jobs}")
         if self._destination.version_number >= 170000:
             argv.append("--exit-on-error")
-        self._run([*argv, str(archive)])
+        return argv
 
-    def _run(self, argv: Sequence[str]) -> None:
-        child = self._children.start(argv, self._tools.environment(self._destination.connection))
+    def _run(self, argv: Sequence[str], archive: Iterable[bytes] = ()) -> None:
+        environment = self._tools.environment(self._destination.connection)
+        child = self._children.start(argv, environment, stdin=subprocess.PIPE)
         try:
             stderr = StderrTail(child.stderr) if child.stderr else None
+            _feed(child, archive)
             status = child.wait()
             text = stderr.text() if stderr else ""
         finally:
@@ -88,6 +106,17 @@ class SchemaLoader:
                 detail=text[-1500:] or f"exit status {status}",
                 hint="The detail names the statement. Often an extension or a role is missing at the destination.",
             )
+
+
+def _feed(child: subprocess.Popen[bytes], archive: Iterable[bytes]) -> None:
+    if child.stdin is None:
+        raise AssertionError
+    # A child that ended early says why with its status and on stderr.
+    with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
+        for chunk in archive:
+            view = memoryview(chunk)
+            while view:
+                view = view[pipe.write(view) or 0 :]
 
 
 def only_tolerated(stderr: str) -> bool:
