@@ -99,17 +99,18 @@ def backup_database(job: Job, run: Run) -> tuple[Manifest, Committed]:
         Nothing is published then; packs that were stored are swept later.
     """
     with ExitStack() as stack:
-        plan = _open_snapshot_and_plan(job, run, stack)
+        holder, plan = _open_snapshot_and_plan(job, run, stack)
         total_bytes = sum(table.size_bytes for table in plan.tables)
         run.meter.begin("tables", total_bytes=total_bytes, total_tables=len(plan.tables))
         results = [store_metadata(job, plan)]
         with Streams(lambda number: _open_reader(job, plan, number)) as readers:
             results += job.runner(lambda part: run_part(job, plan, part, readers, run.meter), plan.parts)
+        holder.require_alive()
     run.meter.begin("seal")
     return seal(job, plan, results, run.ready_to_commit)
 
 
-def _open_snapshot_and_plan(job: Job, run: Run, stack: ExitStack) -> Plan:
+def _open_snapshot_and_plan(job: Job, run: Run, stack: ExitStack) -> tuple[Holder, Plan]:
     """Open the holder, which stays open until the stack is left, and plan; with a new snapshot if need be."""
     attempt = 1
     while True:
@@ -118,7 +119,7 @@ def _open_snapshot_and_plan(job: Job, run: Run, stack: ExitStack) -> Plan:
         with ExitStack() as holding:
             try:
                 limit = job.target.limits.lock_timeout_seconds
-                holder = holding.enter_context(hold_snapshot(job.connection, lock_timeout_seconds=limit))
+                holder = holding.enter_context(hold_snapshot(job.connection, job.children, lock_timeout_seconds=limit))
                 plan = make_plan(job, run.backup, holder)
             except TransientError:
                 if attempt == _PLAN_ATTEMPTS:
@@ -126,7 +127,7 @@ def _open_snapshot_and_plan(job: Job, run: Run, stack: ExitStack) -> Plan:
                 attempt += 1
                 continue
             stack.push(holding.pop_all())
-            return plan
+            return holder, plan
 
 
 def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
@@ -297,6 +298,7 @@ def _open_reader(job: Job, plan: Plan, number: int) -> SliceReader:
         job.children,
         job.connection,
         snapshot=plan.snapshot,
+        version_number=plan.facts.version_number,
         encoding=plan.facts.encoding,
         scratch=scratch,
         buffer_bytes=FRAME_SIZE_BYTES,

@@ -1,10 +1,9 @@
-"""Connecting: secrets into connection settings, settings into connections, and libpq's refusals into clear errors."""
+"""Connecting: secrets into connection settings, settings into sessions."""
 
 from __future__ import annotations
 
 import ipaddress
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,13 +14,21 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import psycopg2
 import psycopg2.extensions
 
-from coffre.model.errors import CoffreError, ConnectError, ConnectTransientError, SecretError
+from coffre.model.errors import ConnectError, SecretError
 from coffre.model.target import Tls
+from coffre.postgres.refusals import explain_refusal
 
+_SCHEMES: Final = ("postgresql://", "postgres://")
 _URL_OPTIONS: Final = frozenset({"sslmode", "sslrootcert"})
 # Sent by SET on every connection, never as startup options: poolers refuse those (field notes 10, 12, 15).
-SESSION_SETTINGS: Final = (
+_SESSION_SETTINGS: Final = (
     "SET statement_timeout = 0",
+    "SET idle_in_transaction_session_timeout = 0",
+    # The server's own keepalives: when a function dies without a word, its backends are gone after 90 seconds and not
+    # after two hours (field note 25).
+    "SET tcp_keepalives_idle = 30",
+    "SET tcp_keepalives_interval = 10",
+    "SET tcp_keepalives_count = 6",
     "SET row_security = off",
     "SET DateStyle = 'ISO, YMD'",
     "SET IntervalStyle = 'postgres'",
@@ -34,6 +41,12 @@ SESSION_SETTINGS: Final = (
     "SET standard_conforming_strings = on",
     "SET search_path = pg_catalog",
 )
+# Limits that newer majors brought: the number of the first version that knows each.
+_NEWER_SETTINGS: Final = (
+    (140000, "SET idle_session_timeout = 0"),
+    (170000, "SET transaction_timeout = 0"),
+)
+_SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,12 @@ class Connection:
         return variables
 
 
+def session_settings(version_number: int) -> tuple[str, ...]:
+    """Return the statements with which every session of a server of this version begins."""
+    newer = tuple(statement for since, statement in _NEWER_SETTINGS if version_number >= since)
+    return _SESSION_SETTINGS + newer
+
+
 def conninfo_of(database: str) -> str:
     """Return a connection string that names a database and nothing else: the rest comes from the environment."""
     escaped = database.replace("\\", "\\\\").replace("'", "\\'")
@@ -95,7 +114,7 @@ def parse_secret(text: str, *, where: str) -> Connection:
         Code `SECRET_SHAPE`, naming what is missing.
     """
     text = text.strip()
-    if text.startswith(("postgresql://", "postgres://")):
+    if text.startswith(_SCHEMES):
         return _from_url(text, where)
     try:
         data = json.loads(text)
@@ -103,18 +122,21 @@ def parse_secret(text: str, *, where: str) -> Connection:
         data = None
     if not isinstance(data, dict):
         raise _shape(where, "it is neither a postgresql:// URL nor a JSON object")
-    if isinstance(data.get("url"), str):
-        return _from_url(data["url"], where)
+    if isinstance(url := data.get("url"), str):
+        if not url.startswith(_SCHEMES):
+            raise _shape(where, "its url does not begin with postgresql://")
+        return _from_url(url, where)
     return _from_fields(data, where)
 
 
 def _from_url(url: str, where: str) -> Connection:
     try:
         parts = urlsplit(url)
-        port = parts.port or 5432
+        port = 5432 if parts.port is None else parts.port
         options = parse_qs(parts.query, strict_parsing=bool(parts.query))
-    except ValueError as error:
-        raise _shape(where, "the URL cannot be read; percent-encode special characters in the password") from error
+    except ValueError:
+        # Not `from` it: its text repeats what stands where the port should be, which can be a part of the password.
+        raise _shape(where, "the URL cannot be read; percent-encode special characters in the password") from None
     missing = [
         name
         for name, value in (("host", parts.hostname), ("user", parts.username), ("database", parts.path.strip("/")))
@@ -126,7 +148,7 @@ def _from_url(url: str, where: str) -> Connection:
     if unknown:
         raise _shape(where, f"unknown URL option {', '.join(unknown)}; allowed: {', '.join(sorted(_URL_OPTIONS))}")
     host = unquote(parts.hostname or "")
-    return Connection(
+    connection = Connection(
         host=host,
         port=port,
         user=unquote(parts.username or ""),
@@ -135,6 +157,7 @@ def _from_url(url: str, where: str) -> Connection:
         sslmode=options.get("sslmode", [_default_sslmode(host)])[0],
         sslrootcert=options.get("sslrootcert", [None])[0],
     )
+    return _checked(connection, where)
 
 
 def _from_fields(data: dict[str, Any], where: str) -> Connection:
@@ -148,11 +171,23 @@ def _from_fields(data: dict[str, Any], where: str) -> Connection:
         raise _shape(where, f"missing or not text: {', '.join(missing)}")
     try:
         port = int(data.get("port", 5432))
-    except (TypeError, ValueError) as error:
-        raise _shape(where, "port is not a number") from error
+    except (TypeError, ValueError):
+        raise _shape(where, "port is not a number") from None
     host = str(named["host"])
     sslmode = str(data.get("sslmode") or _default_sslmode(host))
-    return Connection(host, port, str(user), str(named["password"]), str(database), sslmode)
+    return _checked(Connection(host, port, str(user), str(named["password"]), str(database), sslmode), where)
+
+
+def _checked(connection: Connection, where: str) -> Connection:
+    """Refuse what libpq would refuse in words that do not say where it stands."""
+    if not 1 <= connection.port <= 65535:
+        raise _shape(where, "port is not a number from 1 to 65535")
+    if connection.sslmode not in _SSL_MODES:
+        raise _shape(where, f"sslmode is none of {', '.join(_SSL_MODES)}")
+    with_nul = [name for name in ("host", "user", "password", "database") if "\0" in getattr(connection, name)]
+    if with_nul:
+        raise _shape(where, f"{' and '.join(with_nul)} has a NUL character")
+    return connection
 
 
 def _shape(where: str, why: str) -> SecretError:
@@ -233,115 +268,22 @@ def connect(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
     except psycopg2.OperationalError as error:
         raise explain_refusal(connection, str(error)) from error
     try:
-        session.set_client_encoding("UTF8")  # names are Unicode whatever the database's encoding; rows say their own
-        with session.cursor() as cursor:
-            cursor.execute("; ".join(SESSION_SETTINGS))
-        session.commit()
+        _prepare(session, connection)
         yield session
     finally:
         session.close()
 
 
-# libpq gives no SQLSTATE for a failed connection, only text. First match wins.
-_REFUSALS: Final[tuple[tuple[str, str, str, str], ...]] = (
-    (
-        r"could not translate host name|Name or service not known|No address associated",
-        "HOST_UNKNOWN",
-        "The host {host} is not known.",
-        "Check the host in the secret, and that the function's network can resolve it.",
-    ),
-    (
-        r"Network is unreachable|Cannot assign requested address",
-        "HOST_UNREACHABLE",
-        "The host {host} cannot be reached from here.",
-        "If it has only an IPv6 address, give the function an IPv6 subnet or use an IPv4 endpoint.",
-    ),
-    (
-        r"Connection refused",
-        "CONNECTION_REFUSED",
-        "Nothing answers at {host}:{port}.",
-        "Check host and port in the secret, and that the server runs and listens there.",
-    ),
-    (
-        r"timeout expired|Connection timed out|Operation timed out",
-        "CONNECTION_TIMEOUT",
-        "{host}:{port} did not answer in time.",
-        "Usually a firewall: allow the function's subnet or address, or put the function into the database's VPC.",
-    ),
-    (
-        r"certificate verify failed|server certificate for|root certificate file",
-        "TLS_UNTRUSTED",
-        "The TLS certificate of {host} could not be verified.",
-        "Put the provider's CA (PEM) into the target's tls.ca.",
-    ),
-    (
-        r"server does not support SSL|SSL error|sslmode",
-        "TLS_REFUSED",
-        "{host}:{port} does not accept TLS as asked for (sslmode={sslmode}).",
-        "Turn TLS on at the server. Only if you accept that everybody on the way can read: tls.mode = disable.",
-    ),
-    (
-        r"no pg_hba.conf entry|pg_hba.conf rejects",
-        "CONNECTION_NOT_ALLOWED",
-        'The server does not let the role "{user}" in from here.',
-        "Allow the function's address for this role and database at the server.",
-    ),
-    (
-        r"password authentication failed|no password supplied|authentication failed|role \".*\" does not exist",
-        "AUTHENTICATION_FAILED",
-        'The server refuses the role "{user}" or its password.',
-        "Update username and password in the secret.",
-    ),
-    (
-        r"database \".*\" does not exist",
-        "DATABASE_MISSING",
-        'There is no database "{database}" at {host}:{port}.',
-        "Check the database's name in the secret.",
-    ),
-)
-_BUSY: Final = re.compile(
-    r"too many (clients|connections)|remaining connection slots|starting up|shutting down|MaxClients|recovery mode"
-)
-
-
-def explain_refusal(connection: Connection, text: str) -> CoffreError:
-    """Turn libpq's text of a failed connection into an error that says what to do."""
-    detail = _tail(text)
-    if _BUSY.search(text):
-        return ConnectTransientError(
-            f"The server {connection} has no room for another connection now.",
-            detail=detail,
-            hint="It is tried again. If it stays so, lower limits.streams of the target or raise max_connections.",
-        )
-    facts = {
-        "host": connection.host,
-        "port": connection.port,
-        "user": connection.user,
-        "database": connection.database,
-        "sslmode": connection.sslmode,
-    }
-    for pattern, code, message, hint in _REFUSALS:
-        if re.search(pattern, text):
-            return ConnectError(message.format(**facts), code=code, detail=detail, hint=_for_provider(connection, hint))
-    return ConnectError(
-        f"The connection to {connection} failed.", detail=detail, hint="Check the target's secret and the network."
-    )
-
-
-def _for_provider(connection: Connection, hint: str) -> str:
-    direct = re.fullmatch(r"db\.([a-z0-9]+)\.supabase\.co", connection.host)
-    if direct is None:
-        return hint
-    return (
-        f"{hint} Supabase's direct hosts are IPv6 only: use the session pooler of your project "
-        f"(Connect > Session pooler: port 5432, user postgres.{direct.group(1)})."
-    )
+def _prepare(session: psycopg2.extensions.connection, connection: Connection) -> None:
+    try:
+        session.set_client_encoding("UTF8")  # names are Unicode whatever the database's encoding; rows say their own
+        with session.cursor() as cursor:
+            cursor.execute("; ".join(session_settings(session.server_version)))
+        session.commit()
+    except psycopg2.Error as error:
+        raise explain_refusal(connection, str(error)) from error
 
 
 def one_line(error: psycopg2.Error) -> str:
     """Return an error's text for a `detail`: one line, at most 800 characters."""
     return " ".join(str(error).split())[:800]
-
-
-def _tail(text: str) -> str:
-    return " ".join(text.split())[-500:]

@@ -15,12 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from coffre.model.errors import DumpTransientError
+from coffre.model.errors import CoffreError
 from coffre.model.names import qualified, quoted
 from coffre.model.target import DatabaseTarget
 from coffre.policy.slicing import Slice
-from coffre.postgres.connect import SESSION_SETTINGS, Connection, conninfo_of
-from coffre.postgres.tools import Children, PostgresTools, StderrTail, explain_complaint, output_of, set_pipe_size
+from coffre.postgres.complaints import explain_complaint
+from coffre.postgres.connect import Connection, conninfo_of, session_settings
+from coffre.postgres.tools import Children, PostgresTools, StderrTail, output_of, set_pipe_size
 
 # Data passes in blocks of up to the pipe's size. psql writes 4 KiB at a time: a reader that woke up for each would
 # spend more on waking than on reading, so it lets the pipe fill for a moment when it found only little.
@@ -58,6 +59,8 @@ class SliceReader:
         How to run the client program.
     snapshot
         What `pg_export_snapshot()` returned in the holder.
+    version_number
+        The server's, for its session settings.
     encoding
         The server's encoding: bytes come as they are stored.
     scratch
@@ -73,6 +76,7 @@ class SliceReader:
         connection: Connection,
         *,
         snapshot: str,
+        version_number: int,
         encoding: str,
         scratch: Path,
         buffer_bytes: int,
@@ -92,15 +96,20 @@ class SliceReader:
             set_pipe_size(pipe, _PIPE_BYTES)
         self._buffer = memoryview(bytearray(buffer_bytes))
         self.rows = 0
-        self._send(
+        self._first_statements = (
             "SET client_encoding = 'UTF8'",
-            *SESSION_SETTINGS,
+            *session_settings(version_number),
             "SET lock_timeout = '10s'",
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             f"SET TRANSACTION SNAPSHOT '{snapshot}'",
         )
 
     def __enter__(self) -> SliceReader:
+        try:
+            self._write("".join(f"{statement};\n" for statement in self._first_statements))
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -158,9 +167,6 @@ class SliceReader:
         except BlockingIOError:
             return 0
 
-    def _send(self, *statements: str) -> None:
-        self._write("".join(f"{statement};\n" for statement in statements))
-
     def _write(self, text: str) -> None:
         try:
             data = text.encode()
@@ -169,16 +175,9 @@ class SliceReader:
         except BrokenPipeError as error:
             raise self._complaint() from error
 
-    def _complaint(self) -> Exception:
+    def _complaint(self) -> CoffreError:
         status = self._child.wait()
         stderr = self._stderr.text() if self._stderr else ""
-        if status < 0 and not stderr:
-            return DumpTransientError(
-                "A psql process was killed while it read a table.",
-                code="TOOL_KILLED",
-                detail=f"signal {-status}",
-                hint="Nothing was published. If nobody killed it, give the function more memory.",
-            )
         return explain_complaint(self._connection, "psql", status, stderr)
 
 

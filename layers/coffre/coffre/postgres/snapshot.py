@@ -12,13 +12,14 @@ import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
 
-from coffre.model.errors import CoffreError, DumpTransientError
+from coffre.model.errors import DumpTransientError
 from coffre.model.manifest import RelationName, SequenceValue
 from coffre.model.names import qualified
 from coffre.policy.slicing import TableExtent
+from coffre.postgres.complaints import explain_query_error
 from coffre.postgres.connect import Connection, connect
 from coffre.postgres.toc import TocEntry
-from coffre.postgres.tools import explain_complaint
+from coffre.postgres.tools import Children
 
 _LOCK_BATCH: Final = 200
 _SEQUENCE_BATCH: Final = 100
@@ -126,6 +127,18 @@ class Holder:
             order = sorted(names)
         return tuple(RelationName(schema_name=names[oid][0], relation_name=names[oid][1]) for oid in order)
 
+    def require_alive(self) -> None:
+        """Make sure that the transaction, and with it every lock, has lived to this moment.
+
+        Without the locks, a `TRUNCATE` before a table was read would have read as an empty table.
+
+        Raises
+        ------
+        DumpTransientError
+            `CONNECTION_LOST`.
+        """
+        self._query("SELECT 1")
+
     def _check_storage(self, oids: list[int]) -> None:
         replaced = self._query(_REPLACED, {"tables": oids})
         if replaced:
@@ -152,23 +165,14 @@ class Holder:
             raise explain_query_error(self._connection, error) from error
 
 
-def explain_query_error(connection: Connection, error: psycopg2.Error) -> CoffreError:
-    """Turn an error of the holder into one that says what to do."""
-    text = str(error)
-    if isinstance(error, psycopg2.errors.LockNotAvailable):
-        text += "\nlock timeout"
-    return explain_complaint(connection, "the backup's own query", 1, f"ERROR: {text}")
-
-
 @contextmanager
-def hold_snapshot(connection: Connection, *, lock_timeout_seconds: int) -> Iterator[Holder]:
+def hold_snapshot(connection: Connection, children: Children, *, lock_timeout_seconds: int) -> Iterator[Holder]:
     """Open the holder. Its snapshot can be imported by others until the block is left."""
-    with connect(connection) as session:
+    with connect(connection) as session, children.cancelling(session):
         session.set_session(isolation_level="REPEATABLE READ", readonly=True)
         try:
             with session.cursor() as cursor:
                 cursor.execute("SET lock_timeout = %s", (f"{lock_timeout_seconds}s",))
-                cursor.execute("SET idle_in_transaction_session_timeout = 0")
         except psycopg2.Error as error:
             raise explain_query_error(connection, error) from error
         yield Holder(session, connection)

@@ -1,64 +1,84 @@
-"""The client programs: how each is started, watched, ended, and how its complaints become errors."""
+"""The client programs: how each is started, watched and ended."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
 import psycopg2
+import psycopg2.extensions
 
-from coffre.model.errors import (
-    CoffreError,
-    ConnectError,
-    DumpError,
-    DumpTransientError,
-    ServerVersionError,
-    SettingsError,
-)
-from coffre.postgres.connect import Connection, explain_refusal
+from coffre.model.errors import DumpTransientError, ServerVersionError, SettingsError
+from coffre.postgres.complaints import explain_complaint
+from coffre.postgres.connect import Connection
 
 _STDERR_KEPT_BYTES: Final = 16 * 1024
+_END_SECONDS: Final = 2.0  # of the deadline's reserve: what a client needs to cancel its query, with room
 _VERSION: Final = re.compile(r"\(PostgreSQL\) (\d+)(?:\.(\d+))?")
 
 
 class Children:
-    """The child processes of one run, so that they can all be ended at once (deadline, first error)."""
+    """The child processes and sessions of one run, so that they can all be ended at once (deadline, first error)."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._cancels: list[Callable[[], None]] = []
+        self._sessions: set[psycopg2.extensions.connection] = set()
         self._ended = False
+
+    def check(self) -> None:
+        """Raise after `end_all`: for work that neither starts a child nor waits for a session.
+
+        Raises
+        ------
+        DumpTransientError
+            Code `STOPPED`. Why the run is stopped is what its watch raises in the end.
+        """
+        if self._ended:
+            raise DumpTransientError("The run is being stopped.", code="STOPPED")
 
     def start(
         self, argv: Sequence[str], environment: Mapping[str, str], *, stdin: int | IO[bytes] = subprocess.DEVNULL
     ) -> subprocess.Popen[bytes]:
         """Start a child with pipes at stdout and stderr. After `end_all` no child starts any more."""
         with self._lock:
-            if self._ended:
-                raise DumpTransientError("The run is being stopped.", code="STOPPED")
+            self.check()
             child = subprocess.Popen(
-                argv, env=dict(environment), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+                argv,
+                env=dict(environment),
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                process_group=0,  # pg_restore has workers of its own: they are ended together with it
             )
             self._running.add(child)
             return child
 
-    def cancel_too(self, cancel: Callable[[], None]) -> None:
-        """Let `end_all` also call this, for example a session's `cancel`."""
+    @contextlib.contextmanager
+    def cancelling(self, session: psycopg2.extensions.connection) -> Iterator[None]:
+        """Let `end_all` also cancel what this session is doing."""
         with self._lock:
-            self._cancels.append(cancel)
+            self.check()
+            self._sessions.add(session)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._sessions.discard(session)
 
     def forget(self, child: subprocess.Popen[bytes]) -> None:
-        """Kill the child if it still runs, reap it and close its pipes."""
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
+        """Kill the child and its own children if they still run, reap it and close its pipes."""
+        _signal(child, signal.SIGKILL)
         child.wait()
         for pipe in (child.stdin, child.stdout, child.stderr):
             if pipe is not None:
@@ -68,15 +88,29 @@ class Children:
             self._running.discard(child)
 
     def end_all(self) -> None:
-        """Kill every child. Their readers then see the end of the stream and a non-zero status."""
+        """End every child, and cancel every session's query. Their users then see an error.
+
+        A child gets a moment to cancel what its server is doing: the backend of a killed client works on until it has
+        something to say.
+        """
         with self._lock:
             self._ended = True
-            for child in self._running:
-                with contextlib.suppress(ProcessLookupError):
-                    child.kill()
-            for cancel in self._cancels:
-                with contextlib.suppress(psycopg2.Error):
-                    cancel()
+            children, sessions = list(self._running), list(self._sessions)
+        for child in children:
+            _signal(child, signal.SIGTERM)
+        for session in sessions:
+            with contextlib.suppress(psycopg2.Error):
+                session.cancel()
+        deadline = time.monotonic() + _END_SECONDS
+        for child in children:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=max(0.0, deadline - time.monotonic()))
+            _signal(child, signal.SIGKILL)
+
+
+def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, number)
 
 
 class StderrTail:
@@ -183,77 +217,6 @@ def output_of(
             raise explain_complaint(connection, Path(argv[0]).name, status, stderr.text())
     finally:
         children.forget(child)
-
-
-_PERMISSION: Final = re.compile(r"permission denied for ([a-z ]+?) (\"?[^\n]+?\"?)(?:\n|$)")
-_ROW_SECURITY: Final = re.compile(r"row-level security policy for table \"?([^\n\"]+)")
-_PASSING: Final[tuple[tuple[str, str, str, str], ...]] = (
-    (
-        r"lock timeout|could not obtain lock",
-        "LOCK_TIMEOUT",
-        "A table is locked by somebody else for longer than limits.lock_timeout_seconds.",
-        "It is tried again. Find the session that holds an ACCESS EXCLUSIVE lock (ALTER TABLE, VACUUM FULL).",
-    ),
-    (
-        (
-            r"server closed the connection|terminating connection|connection to server was lost|Connection reset"
-            r"|SSL connection has been closed|could not receive data from server|SSL SYSCALL"
-            r"|no connection to the server"
-        ),
-        "CONNECTION_LOST",
-        "The connection to the database was cut while it was being read.",
-        "Nothing was published. Run the backup again; if it goes on, look at the server's log and idle limits.",
-    ),
-    (
-        r"relation .* does not exist|could not open relation|cache lookup failed",
-        "SCHEMA_CHANGED",
-        "A table was dropped or changed while the backup began.",
-        "It is tried again with a new snapshot.",
-    ),
-)
-
-
-def explain_complaint(connection: Connection | None, program: str, status: int, stderr: str) -> CoffreError:
-    """Turn a failed program's stderr into an error that says what to do."""
-    if connection is None:
-        return _failed(program, status, stderr, "a file")
-    where = f"{connection}"
-    detail = stderr[-800:] or f"exit status {status}, nothing on stderr"
-    if found := _PERMISSION.search(stderr):
-        return DumpError(
-            f'The role "{connection.user}" may not read the {found[1]} {found[2].strip()} of {where}.',
-            code="PERMISSION_DENIED",
-            detail=detail,
-            hint=f'Run: GRANT pg_read_all_data TO "{connection.user}"; or exclude the table in the configuration.',
-        )
-    if found := _ROW_SECURITY.search(stderr):
-        return DumpError(
-            f'Row level security hides rows of {found[1]} in {where} from the role "{connection.user}".',
-            code="ROW_SECURITY",
-            detail=detail,
-            hint=f'Run: ALTER ROLE "{connection.user}" BYPASSRLS; a backup that silently lacks rows is none.',
-        )
-    if "server version mismatch" in stderr:
-        return ServerVersionError(f"The server {where} is newer than {program}.", detail=detail, hint="Update Coffre.")
-    for pattern, code, message, hint in _PASSING:
-        if re.search(pattern, stderr):
-            return DumpTransientError(message, code=code, detail=detail, hint=hint)
-    if (
-        "connection to server" in stderr
-        and (refusal := explain_refusal(connection, stderr)).code != ConnectError.default_code
-    ):
-        return refusal
-    return _failed(program, status, stderr, where)
-
-
-def _failed(program: str, status: int, stderr: str, where: str) -> DumpError:
-    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return DumpError(
-        f"{program} {how} while reading {where}.",
-        code="TOOL_FAILED",
-        detail=stderr[-800:] or None,
-        hint="Nothing was published and older backups are untouched. The detail is the program's own last words.",
-    )
 
 
 def set_pipe_size(pipe: IO[bytes], size_bytes: int) -> None:

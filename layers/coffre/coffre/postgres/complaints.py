@@ -1,0 +1,97 @@
+"""What client programs and the server complain about while a database is read, as errors that say what to do."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import psycopg2
+import psycopg2.errors
+
+from coffre.model.errors import CoffreError, ConnectError, DumpError, DumpTransientError, ServerVersionError
+from coffre.postgres.connect import Connection
+from coffre.postgres.refusals import explain_refusal
+
+_PERMISSION: Final = re.compile(r"permission denied for ([a-z ]+?) (\"?[^\n]+?\"?)(?:\n|$)")
+_ROW_SECURITY: Final = re.compile(r"row-level security policy for table \"?([^\n\"]+)")
+_PASSING: Final[tuple[tuple[str, str, str, str], ...]] = (
+    (
+        r"lock timeout|could not obtain lock",
+        "LOCK_TIMEOUT",
+        "A table is locked by somebody else for longer than limits.lock_timeout_seconds.",
+        "It is tried again. Find the session that holds an ACCESS EXCLUSIVE lock (ALTER TABLE, VACUUM FULL).",
+    ),
+    (
+        (
+            r"server closed the connection|terminating connection|connection to server was lost|Connection reset"
+            r"|SSL connection has been closed|could not receive data from server|SSL SYSCALL"
+            r"|no connection to the server"
+        ),
+        "CONNECTION_LOST",
+        "The connection to the database was cut while it was being read.",
+        "Nothing was published. Run the backup again; if it goes on, look at the server's log and idle limits.",
+    ),
+    (
+        r"relation .* does not exist|could not open relation|cache lookup failed",
+        "SCHEMA_CHANGED",
+        "A table was dropped or changed while the backup began.",
+        "It is tried again with a new snapshot.",
+    ),
+)
+
+
+def explain_complaint(connection: Connection | None, program: str, status: int, stderr: str) -> CoffreError:
+    """Turn a failed program's stderr into an error that says what to do."""
+    if connection is None:
+        return _failed(program, status, stderr, "a file")
+    where = f"{connection}"
+    detail = stderr[-800:] or f"exit status {status}, nothing on stderr"
+    if found := _PERMISSION.search(stderr):
+        return DumpError(
+            f'The role "{connection.user}" may not read the {found[1]} {found[2].strip()} of {where}.',
+            code="PERMISSION_DENIED",
+            detail=detail,
+            hint=f'Run: GRANT pg_read_all_data TO "{connection.user}"; or exclude the table in the configuration.',
+        )
+    if found := _ROW_SECURITY.search(stderr):
+        return DumpError(
+            f'Row level security hides rows of {found[1]} in {where} from the role "{connection.user}".',
+            code="ROW_SECURITY",
+            detail=detail,
+            hint=f'Run: ALTER ROLE "{connection.user}" BYPASSRLS; a backup that silently lacks rows is none.',
+        )
+    if "server version mismatch" in stderr:
+        return ServerVersionError(f"The server {where} is newer than {program}.", detail=detail, hint="Update Coffre.")
+    for pattern, code, message, hint in _PASSING:
+        if re.search(pattern, stderr):
+            return DumpTransientError(message, code=code, detail=detail, hint=hint)
+    if (
+        "connection to server" in stderr
+        and (refusal := explain_refusal(connection, stderr)).code != ConnectError.default_code
+    ):
+        return refusal
+    return _failed(program, status, stderr, where)
+
+
+def _failed(program: str, status: int, stderr: str, where: str) -> CoffreError:
+    if status < 0:
+        return DumpTransientError(
+            f"{program} was killed by signal {-status} while reading {where}.",
+            code="TOOL_KILLED",
+            detail=stderr[-800:] or None,
+            hint="Nothing was published. If nobody killed it, give the function more memory.",
+        )
+    return DumpError(
+        f"{program} ended with status {status} while reading {where}.",
+        code="TOOL_FAILED",
+        detail=stderr[-800:] or None,
+        hint="Nothing was published and older backups are untouched. The detail is the program's own last words.",
+    )
+
+
+def explain_query_error(connection: Connection, error: psycopg2.Error) -> CoffreError:
+    """Turn an error of a session into one that says what to do."""
+    text = str(error)
+    if isinstance(error, psycopg2.errors.LockNotAvailable):
+        text += "\nlock timeout"
+    return explain_complaint(connection, "the backup's own query", 1, f"ERROR: {text}")
