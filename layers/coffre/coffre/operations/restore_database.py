@@ -162,6 +162,9 @@ def _load(job: Job, source: Source, destination: Destination, clock: _Clock) -> 
             loader.restore_data(job.vault.read_entry(source.large_objects, job.decoder))
         set_sequences(session, content.sequences)
         session.commit()
+    # Before row level security comes with the rest of the schema: it can hide rows from the owner of a table too.
+    with clock.phase("count"):
+        _check_counts(job, content.tables, destination)
     with clock.phase("indexes and constraints"):
         loader.restore(source.archive, "post-data", [entry for entry in toc if not is_event_trigger(entry)])
     with clock.phase("materialized views"), connect(destination.connection) as session:
@@ -215,15 +218,23 @@ def _choose(source: Source, destination: Destination) -> tuple[list[TocEntry], l
     """Return the lines to restore, and a sentence for each that is left out."""
     kept, left_out = split_toc(source.toc, destination.capabilities)
     exceptions = [f"Not restored: {item.entry.description} {item.entry.rest}: {item.reason}." for item in left_out]
+    absent = set(source.manifest.content.roles) - destination.roles
     chosen = []
     for entry in kept:
         roles = source.manifest.content.policy_roles.get(entry.oid, ()) if entry.description == "POLICY" else ()
         missing = sorted(set(roles) - destination.roles)
         if missing:
             exceptions.append(f"Not restored: POLICY {entry.rest}: the destination lacks {', '.join(missing)}.")
+        elif entry.description == "USER MAPPING" and (user := _user_of(entry, absent)) is not None:
+            exceptions.append(f"Not restored: USER MAPPING {entry.rest}: the destination lacks {user}.")
         else:
             chosen.append(entry)
     return chosen, exceptions
+
+
+def _user_of(mapping: TocEntry, roles: set[str]) -> str | None:
+    """Return which of the roles a user mapping is for: its line reads `- USER MAPPING <role> SERVER <server> ...`."""
+    return next((role for role in sorted(roles) if mapping.rest.startswith(f"- USER MAPPING {role} SERVER ")), None)
 
 
 def _load_tables(job: Job, manifest: Manifest, destination: Destination, meter: Meter) -> list[RestoredTable]:

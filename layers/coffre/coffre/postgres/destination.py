@@ -67,7 +67,7 @@ def open_destination(connection: Connection, content: DatabaseContent) -> Destin
             version_number=session.server_version,
             capabilities=Capabilities(_is_superuser(cursor), connection.user),
             roles=_names(cursor, "SELECT rolname FROM pg_roles"),
-            member_of=_names(cursor, "SELECT rolname FROM pg_roles WHERE pg_has_role(current_user, oid, 'MEMBER')"),
+            member_of=_names(cursor, _ACTS_FOR.format("SET" if session.server_version >= 160000 else "MEMBER")),
             extensions_available=_names(cursor, "SELECT name FROM pg_available_extensions"),
             created=created,
             exceptions=exceptions,
@@ -199,6 +199,11 @@ def _names(cursor: psycopg2.extensions.cursor, query: str) -> frozenset[str]:
     return frozenset(str(name) for (name,) in cursor.fetchall())
 
 
+# The roles that one can give things to and then fill these things. Since PostgreSQL 16 a membership may carry neither.
+_ACTS_FOR: Final = """
+SELECT rolname FROM pg_roles
+WHERE pg_has_role(current_user, oid, 'USAGE') AND pg_has_role(current_user, oid, '{}')
+"""
 # Anything a person could miss: relations that are neither the system's nor an extension's.
 _USER_RELATIONS: Final = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

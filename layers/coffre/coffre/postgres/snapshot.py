@@ -185,12 +185,28 @@ FROM pg_database d WHERE d.datname = current_database()
 """
 _EXTENSIONS: Final = "SELECT extname FROM pg_extension ORDER BY extname"
 _LARGE_OBJECTS: Final = "SELECT EXISTS (SELECT FROM pg_largeobject_metadata)"
-# The roles that own something here or were granted something, and the database's owner.
+# The roles that own something here or were granted something, and the database's owner. PostgreSQL keeps no account of
+# the first superuser (oid 10): what it owns, or was granted, is looked up; its extensions' own objects do not count.
 _ROLES: Final = """
 SELECT rolname FROM pg_roles WHERE oid IN (
     SELECT refobjid FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass
       AND (dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))
     UNION SELECT datdba FROM pg_database WHERE datname = current_database())
+  OR oid = 10 AND EXISTS (
+    SELECT FROM (
+        SELECT 'pg_class'::regclass, oid, relowner, relacl FROM pg_class
+        UNION ALL SELECT 'pg_namespace'::regclass, oid, nspowner, nspacl FROM pg_namespace
+        UNION ALL SELECT 'pg_proc'::regclass, oid, proowner, proacl FROM pg_proc
+        UNION ALL SELECT 'pg_type'::regclass, oid, typowner, typacl FROM pg_type
+        UNION ALL SELECT 'pg_foreign_server'::regclass, oid, srvowner, srvacl FROM pg_foreign_server
+        UNION ALL SELECT 'pg_largeobject_metadata'::regclass, oid, lomowner, lomacl FROM pg_largeobject_metadata
+        UNION ALL SELECT 'pg_event_trigger'::regclass, oid, evtowner, NULL FROM pg_event_trigger
+        UNION ALL SELECT 'pg_publication'::regclass, oid, pubowner, NULL FROM pg_publication
+    ) AS o(catalog, oid, owner, acl)
+    WHERE o.oid >= 16384 AND (o.owner = 10 OR EXISTS (SELECT FROM aclexplode(o.acl) AS a WHERE a.grantee = 10))
+      AND NOT EXISTS (SELECT FROM pg_namespace t WHERE t.oid = o.oid AND t.nspname ~ '^pg_(toast|temp)')
+      AND NOT EXISTS (
+        SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.oid AND d.deptype IN ('e', 'i')))
 ORDER BY rolname
 """
 # Which roles a row level security policy names, by the policy's oid, which the archive's table of contents has too.
