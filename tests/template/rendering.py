@@ -1,0 +1,210 @@
+"""The template as CloudFormation would resolve it for given parameters, and IAM's decision on the policies in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+ACCOUNT, REGION, STACK = "111122223333", "eu-west-1", "safe"
+PSEUDO = {"AWS::AccountId": ACCOUNT, "AWS::Region": REGION, "AWS::StackName": STACK, "AWS::Partition": "aws"}
+NO_VALUE = object()
+ARNS = {
+    "AWS::S3::Bucket": "arn:aws:s3:::{name}",
+    "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{{name}}",
+    "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{{name}}",
+    "AWS::SNS::Topic": f"arn:aws:sns:{REGION}:{ACCOUNT}:{{name}}",
+    "AWS::Logs::LogGroup": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{name}}:*",
+    "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{{name}}",
+    "AWS::Events::Rule": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{{name}}",
+    "AWS::Serverless::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{{name}}",
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short tags."""
+
+
+def _tagged(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        assert isinstance(node, yaml.MappingNode)
+        value = loader.construct_mapping(node, deep=True)
+    if suffix == "GetAtt":
+        value = value.split(".", 1)
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+_Loader.add_multi_constructor("!", _tagged)
+
+
+def read_template() -> dict[str, Any]:
+    """Return template.yaml with its functions in their long form."""
+    template: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Loader=_Loader)
+    return template
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The template with every function resolved: names and ARNs are made up, parameters are as given."""
+
+    resources: Mapping[str, Any]
+    globals: Mapping[str, Any]
+
+    def of_type(self, kind: str) -> dict[str, Any]:
+        """Return the properties of all resources of a type by logical id."""
+        return {
+            name: resource.get("Properties", {})
+            for name, resource in self.resources.items()
+            if resource["Type"] == kind
+        }
+
+    def functions(self) -> dict[str, dict[str, Any]]:
+        """Return each function's properties with those of `Globals`, as SAM puts the two together."""
+        common = self.globals["Function"]
+        return {
+            name: _merged(common, properties) for name, properties in self.of_type("AWS::Serverless::Function").items()
+        }
+
+    def statements(self, role: str) -> list[dict[str, Any]]:
+        """Return every statement of a role's own policies."""
+        policies = self.resources[role]["Properties"]["Policies"]
+        return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
+
+    def allows(self, role: str, action: str, resource: str) -> bool:
+        """Decide as IAM does: an explicit deny wins, and what is not allowed is denied. No statement has conditions."""
+        effects = {
+            statement["Effect"]
+            for statement in self.statements(role)
+            if any(_matches(pattern.lower(), action.lower()) for pattern in listed(statement["Action"]))
+            and any(_matches(pattern, resource) for pattern in listed(statement["Resource"]))
+        }
+        return effects == {"Allow"}
+
+
+def render(**parameters: str) -> Rendered:
+    """Return the template for these parameters, the others at their defaults."""
+    template = read_template()
+    unknown = set(parameters) - set(template["Parameters"])
+    assert not unknown, f"the template has no parameter {unknown}"
+    resolver = _Resolver(template, parameters)
+    return Rendered(resolver.resolved(template["Resources"]), resolver.resolved(template["Globals"]))
+
+
+def listed(value: object) -> list[str]:
+    """Return a policy's one value or list as a list."""
+    return [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]
+
+
+class _Resolver:
+    def __init__(self, template: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
+        self._resources = template["Resources"]
+        self._conditions = template["Conditions"]
+        self._values: dict[str, Any] = dict(PSEUDO) | {"AWS::NoValue": NO_VALUE}
+        for name, about in template["Parameters"].items():
+            value = parameters.get(name, about.get("Default"))
+            if about["Type"] == "CommaDelimitedList":
+                value = [part.strip() for part in value.split(",")]
+            self._values[name] = value
+
+    def resolved(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return [value for part in node if (value := self.resolved(part)) is not NO_VALUE]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1:
+            [(key, argument)] = node.items()
+            if key in ("Ref", "Condition") or str(key).startswith("Fn::"):
+                return self._applied(key, argument)
+        return {key: value for key, part in node.items() if (value := self.resolved(part)) is not NO_VALUE}
+
+    def _applied(self, function: str, argument: Any) -> Any:
+        match function, argument:
+            case "Ref", str(name):
+                return self._value(name)
+            case "Condition", str(name):
+                return self.resolved(self._conditions[name])
+            case "Fn::If", [condition, yes, no]:
+                return self.resolved(yes if self.resolved(self._conditions[condition]) else no)
+            case "Fn::Sub", [text, values]:
+                return self._substituted(text, self.resolved(values))
+            case "Fn::Sub", str(text):
+                return self._substituted(text, {})
+            case "Fn::GetAtt", [name, attribute]:
+                return self._attribute(name, attribute)
+        match function, self.resolved(argument):
+            case "Fn::Join", [separator, parts]:
+                return separator.join(parts)
+            case "Fn::Split", [separator, text]:
+                return text.split(separator)
+            case "Fn::Select", [index, parts]:
+                return parts[int(index)]
+            case "Fn::Equals", [left, right]:
+                return left == right
+            case "Fn::Not", [condition]:
+                return not condition
+        raise AssertionError(f"{function} is not known here")
+
+    def _value(self, name: str) -> Any:
+        if name in self._values:
+            return self._values[name]
+        if self._resources[name]["Type"] == "AWS::SNS::Topic":
+            return self._attribute(name, "Arn")
+        return self._physical(name)
+
+    def _physical(self, name: str) -> str:
+        return f"{STACK}-{name.lower()}"
+
+    def _attribute(self, name: str, attribute: str) -> str:
+        if attribute == "Arn":
+            return ARNS[self._resources[name]["Type"]].format(name=self._physical(name))
+        return f"{self._physical(name)}.{attribute}"
+
+    def _substituted(self, text: str, values: Mapping[str, Any]) -> str:
+        def value(match: re.Match[str]) -> str:
+            name = match[1]
+            if name in values:
+                return str(values[name])
+            if "." in name:
+                return self._attribute(*name.split(".", 1))
+            return str(self._value(name))
+
+        return re.sub(r"\$\{([^!}]+)\}", value, text)
+
+
+def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**common, **own}
+    for key in common.keys() & own.keys():
+        if isinstance(common[key], dict):
+            merged[key] = _merged(common[key], own[key])
+        elif isinstance(common[key], list):
+            merged[key] = [*common[key], *own[key]]
+    return merged
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Match as IAM does: `*` is anything, slashes too, and `?` is one character."""
+    expression = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in pattern)
+    return re.fullmatch(expression, text) is not None
+
+
+def strings(node: object) -> Iterator[str]:
+    """Yield every string below a node, keys included."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from strings(key)
+            yield from strings(value)
+    elif isinstance(node, str):
+        yield node
+    elif isinstance(node, Sequence):
+        for part in node:
+            yield from strings(part)

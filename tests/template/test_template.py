@@ -1,0 +1,504 @@
+"""template.yaml as CloudFormation reads it: what it makes, what it allows, what it starts and with which words."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.template.rendering import ACCOUNT, REGION, ROOT, STACK, Rendered, listed, read_template, render, strings
+
+from coffre.catalog.tables import table_definition
+from coffre.model.backup import Tier
+from coffre.model.errors import ConfigurationError
+from coffre.model.target import parse_configuration
+from coffre.runtime.events import BackupDatabaseEvent, RestoreEvent
+from coffre.runtime.settings import RestoreSettings, Settings
+from coffre.vault.codec import new_identity, public_key
+from coffre_cli.local.schedule_rules import scheduled_event, target_input
+
+BACKUP, RESTORE = "BackupDatabaseFunction", "RestoreFunction"
+BACKUP_ROLE, RESTORE_ROLE = "BackupDatabaseRole", "RestoreRole"
+SETTINGS: dict[str, type[Settings]] = {BACKUP: Settings, RESTORE: RestoreSettings}
+EVENTS: dict[str, type[BackupDatabaseEvent | RestoreEvent]] = {
+    "backup_database": BackupDatabaseEvent,
+    "restore": RestoreEvent,
+}
+TIERS = {"DailyBackupRule": Tier.DAILY, "WeeklyBackupRule": Tier.WEEKLY, "MonthlyBackupRule": Tier.MONTHLY}
+# 1 November 2026 is a Sunday.
+SLOT = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)
+
+VAULT = f"arn:aws:s3:::{STACK}-vaultbucket"
+PACK = "v1/packs/01K9X000000000000000000000/0"
+MANIFEST = "v1/backups/main/01K9X000000000000000000000/manifest.json"
+REPORT = "v1/restores/01K9X000000000000000000000/report.json"
+SECRETS = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:"
+RECIPIENTS = [public_key(new_identity()) for _ in range(2)]
+
+S3_READS = ("s3:GetObject", "s3:GetObjectVersion")
+S3_DELETES = ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:DeleteObjects", "s3:DeleteBucket")
+S3_RULES = (
+    "s3:PutLifecycleConfiguration",
+    "s3:PutBucketPolicy",
+    "s3:PutBucketVersioning",
+    "s3:PutEncryptionConfiguration",
+    "s3:PutReplicationConfiguration",
+)
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    return read_template()
+
+
+@pytest.fixture(scope="module", params=["", "team/prod"], ids=["whole bucket", "prefix"])
+def deployed(request: pytest.FixtureRequest) -> Rendered:
+    """The template for a vault that is a whole bucket, and for one below a prefix."""
+    return render(VaultPrefix=request.param)
+
+
+@pytest.fixture(scope="module")
+def prefix(deployed: Rendered) -> str:
+    value = deployed.globals["Function"]["Environment"]["Variables"]["COFFRE_VAULT_PREFIX"]
+    return f"{value}/" if value else ""
+
+
+# --- storage ---
+
+
+def test_the_table_is_the_one_that_the_catalog_expects(deployed: Rendered) -> None:
+    properties = deployed.resources["CatalogTable"]["Properties"]
+
+    assert {name: properties[name] for name in table_definition()} == table_definition()
+    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+@pytest.mark.parametrize("name", ["VaultBucket", "CatalogTable"])
+def test_storage_stays_when_the_stack_is_deleted_or_the_resource_is_replaced(deployed: Rendered, name: str) -> None:
+    resource = deployed.resources[name]
+
+    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+def test_nothing_but_storage_stays(deployed: Rendered) -> None:
+    kept = {name for name, resource in deployed.resources.items() if resource.get("DeletionPolicy") == "Retain"}
+
+    assert kept == {"VaultBucket", "CatalogTable"}
+
+
+def test_the_vault_is_private_encrypted_and_versioned(deployed: Rendered) -> None:
+    bucket = deployed.resources["VaultBucket"]["Properties"]
+
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    [rule] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+    for rule in bucket["LifecycleConfiguration"]["Rules"]:
+        assert not {"ExpirationInDays", "ExpirationDate", "Transitions"} & set(rule), (
+            "backups never expire by themselves"
+        )
+
+
+def test_the_vault_refuses_calls_without_tls(deployed: Rendered) -> None:
+    [statement] = deployed.resources["VaultBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+
+    assert (statement["Effect"], statement["Action"], statement["Principal"]) == ("Deny", "s3:*", "*")
+    assert statement["Resource"] == [VAULT, f"{VAULT}/*"]
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+# --- least privilege ---
+
+
+def test_the_backup_role_stores_and_reads_its_own_records(deployed: Rendered, prefix: str) -> None:
+    for key in (PACK, MANIFEST):
+        assert deployed.allows(BACKUP_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{key}")
+    assert deployed.allows(BACKUP_ROLE, "s3:GetObject", f"{VAULT}/{prefix}{MANIFEST}")
+    assert deployed.allows(BACKUP_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}coffre/database/main-AbCdEf")
+
+
+@pytest.mark.parametrize("action", [*S3_READS, "s3:GetObjectAttributes", "s3:GetObjectTorrent"])
+def test_the_backup_role_cannot_read_packs(deployed: Rendered, prefix: str, action: str) -> None:
+    assert not deployed.allows(BACKUP_ROLE, action, f"{VAULT}/{prefix}{PACK}")
+
+
+@pytest.mark.parametrize("role", [BACKUP_ROLE, RESTORE_ROLE])
+def test_no_role_can_delete_or_change_the_rules_of_the_vault(deployed: Rendered, prefix: str, role: str) -> None:
+    for action in (*S3_DELETES, *S3_RULES, "s3:PutObjectRetention", "s3:BypassGovernanceRetention"):
+        for resource in (VAULT, f"{VAULT}/{prefix}{PACK}", f"{VAULT}/{prefix}{MANIFEST}"):
+            assert not deployed.allows(role, action, resource), (action, resource)
+
+
+@pytest.mark.parametrize(
+    "secret", ["coffre/identity/main-AbCdEf", "coffre/identity/other-AbCdEf", "another/app-AbCdEf"]
+)
+def test_the_backup_role_cannot_read_an_identity(deployed: Rendered, secret: str) -> None:
+    assert not deployed.allows(BACKUP_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}{secret}")
+
+
+def test_the_arn_of_rds_own_secret_is_allowed_to_the_backup_role_alone() -> None:
+    arn = f"{SECRETS}rds!db-1234-AbCdEf"
+    deployed = render(DatabaseSecret=arn)
+
+    assert deployed.allows(BACKUP_ROLE, "secretsmanager:GetSecretValue", arn)
+    assert not deployed.allows(BACKUP_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}rds!db-9999-AbCdEf")
+    assert not deployed.allows(RESTORE_ROLE, "secretsmanager:GetSecretValue", arn)
+
+
+def test_the_restore_role_reads_everything_it_needs(deployed: Rendered, prefix: str) -> None:
+    for key in (PACK, MANIFEST):
+        assert deployed.allows(RESTORE_ROLE, "s3:GetObject", f"{VAULT}/{prefix}{key}")
+    assert deployed.allows(RESTORE_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{REPORT}")
+    for secret in ("coffre/identity/main-AbCdEf", "coffre/destination/01K9X-AbCdEf"):
+        assert deployed.allows(RESTORE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}{secret}")
+
+
+@pytest.mark.parametrize("key", [PACK, MANIFEST, "v1/backups/main/tier", "v1/anything"])
+def test_the_restore_role_cannot_write_what_a_backup_is_made_of(deployed: Rendered, prefix: str, key: str) -> None:
+    assert not deployed.allows(RESTORE_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{key}")
+
+
+def test_the_restore_role_reads_the_identity_it_is_told_and_no_other() -> None:
+    deployed = render(IdentitySecret="team/key")
+
+    assert deployed.allows(RESTORE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}team/key-AbCdEf")
+    assert not deployed.allows(RESTORE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}team/key-of-others-AbCdEf")
+    assert not deployed.allows(RESTORE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}coffre/identity/main-AbCdEf")
+
+
+@pytest.mark.parametrize("role", [BACKUP_ROLE, RESTORE_ROLE])
+def test_no_role_touches_other_secrets_tables_topics_queues_or_functions(deployed: Rendered, role: str) -> None:
+    elsewhere = f"{REGION}:{ACCOUNT}"
+    assert not deployed.allows(role, "secretsmanager:PutSecretValue", f"{SECRETS}coffre/database/main-AbCdEf")
+    assert not deployed.allows(role, "dynamodb:PutItem", f"arn:aws:dynamodb:{elsewhere}:table/other")
+    assert not deployed.allows(role, "dynamodb:DeleteTable", f"arn:aws:dynamodb:{elsewhere}:table/{STACK}-catalogtable")
+    assert not deployed.allows(role, "sns:Publish", f"arn:aws:sns:{elsewhere}:other")
+    assert not deployed.allows(role, "sqs:ReceiveMessage", f"arn:aws:sqs:{elsewhere}:{STACK}-failedevents")
+    assert not deployed.allows(
+        role, "ssm:PutParameter", f"arn:aws:ssm:{elsewhere}:parameter/coffre/{STACK}/configuration"
+    )
+    assert not deployed.allows(role, "lambda:InvokeFunction", f"arn:aws:lambda:{elsewhere}:function:{STACK}-restore")
+
+
+def test_only_traces_have_a_wildcard_and_no_action_has_one(deployed: Rendered) -> None:
+    for role in deployed.of_type("AWS::IAM::Role"):
+        for statement in deployed.statements(role):
+            assert statement["Effect"] == "Allow"
+            assert not [action for action in listed(statement["Action"]) if "*" in action], statement
+            if "*" in listed(statement["Resource"]):
+                assert {action.partition(":")[0] for action in listed(statement["Action"])} == {"xray"}, statement
+            else:
+                assert not [one for one in listed(statement["Resource"]) if one.endswith(":*") and ":logs:" not in one]
+
+
+def test_every_statement_says_what_it_is_for(deployed: Rendered) -> None:
+    for role in deployed.of_type("AWS::IAM::Role"):
+        names = [statement["Sid"] for statement in deployed.statements(role)]
+        assert len(names) == len(set(names))
+
+
+def test_managed_policies_come_with_a_vpc_only() -> None:
+    plain, inside = render(), render(SubnetIds="subnet-1,subnet-2", SecurityGroupIds="sg-1")
+
+    for role in (BACKUP_ROLE, RESTORE_ROLE):
+        assert "ManagedPolicyArns" not in plain.resources[role]["Properties"]
+        [policy] = inside.resources[role]["Properties"]["ManagedPolicyArns"]
+        assert policy.endswith("/AWSLambdaVPCAccessExecutionRole")
+    assert "VpcConfig" not in plain.functions()[BACKUP]
+    assert inside.functions()[BACKUP]["VpcConfig"] == {
+        "SubnetIds": ["subnet-1", "subnet-2"],
+        "SecurityGroupIds": ["sg-1"],
+    }
+
+
+def test_only_lambda_can_take_a_role(deployed: Rendered) -> None:
+    for properties in deployed.of_type("AWS::IAM::Role").values():
+        [statement] = properties["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+
+
+# --- functions ---
+
+
+def test_every_function_of_the_repository_is_deployed(deployed: Rendered) -> None:
+    folders = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("functions/*/handler.py")}
+
+    assert {properties["CodeUri"] for properties in deployed.functions().values()} == folders
+
+
+def test_every_function_has_what_an_unattended_function_needs(deployed: Rendered) -> None:
+    queue = deployed.resources[BACKUP]["Properties"]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]
+    groups = {group["LogGroupName"]: group for group in deployed.of_type("AWS::Logs::LogGroup").values()}
+    roles = set()
+    for name, function in deployed.functions().items():
+        assert function["Runtime"] == "python3.13"
+        assert function["Handler"] == "handler.handler"
+        assert function["Tracing"] == "Active"
+        assert 0 < function["Timeout"] <= 900
+        assert 128 <= function["MemorySize"] <= 10240
+        assert function["EventInvokeConfig"]["DestinationConfig"]["OnFailure"] == queue
+        assert groups[f"/aws/lambda/{function['FunctionName']}"]["RetentionInDays"] in range(1, 3654), name
+        roles.add(function["Role"])
+    assert queue == {"Type": "SQS", "Destination": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{STACK}-failedevents"}
+    assert len(roles) == len(deployed.functions()), "each function has a role of its own"
+
+
+def test_every_role_writes_its_own_log_and_the_failed_events(deployed: Rendered) -> None:
+    own = {BACKUP_ROLE: "BackupDatabaseLogs", RESTORE_ROLE: "RestoreLogs"}
+    for role in own:
+        for logs in own.values():
+            group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{STACK}-{logs.lower()}:log-stream:one"
+            assert deployed.allows(role, "logs:PutLogEvents", group) is (logs == own[role])
+        assert deployed.allows(role, "sqs:SendMessage", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{STACK}-failedevents")
+        assert deployed.allows(role, "sns:Publish", f"arn:aws:sns:{REGION}:{ACCOUNT}:{STACK}-alerttopic")
+
+
+def test_a_backup_is_tried_twice_and_a_restore_once(deployed: Rendered) -> None:
+    attempts = {
+        name: function["EventInvokeConfig"]["MaximumRetryAttempts"] for name, function in deployed.functions().items()
+    }
+
+    assert attempts == {BACKUP: 1, RESTORE: 0}
+
+
+def test_failed_events_wait_for_two_weeks_and_ring_an_alarm(deployed: Rendered) -> None:
+    queue = deployed.resources["FailedEvents"]["Properties"]
+    alarm = deployed.resources["FailedEventsAlarm"]["Properties"]
+
+    assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+    assert alarm["AlarmActions"] == [f"arn:aws:sns:{REGION}:{ACCOUNT}:{STACK}-alerttopic"]
+    assert (alarm["MetricName"], alarm["ComparisonOperator"], alarm["Threshold"]) == (
+        "ApproximateNumberOfMessagesVisible",
+        "GreaterThanThreshold",
+        0,
+    )
+
+
+def test_every_function_gets_the_package_and_the_client_programs_in_the_chosen_architecture() -> None:
+    for architecture in ("x86_64", "arm64"):
+        deployed = render(Architecture=architecture)
+        for function in deployed.functions().values():
+            assert function["Layers"] == [f"{STACK}-coffrelayer", f"{STACK}-postgresqlclientlayer"]
+            assert function["Architectures"] == [architecture]
+        for name, layer in deployed.of_type("AWS::Serverless::LayerVersion").items():
+            context = deployed.resources[name]["Metadata"]["ContextPath"]
+            assert layer["CompatibleArchitectures"] == [architecture]
+            assert f"COFFRE_ARCHITECTURE := {architecture}\n" in (ROOT / context / "Makefile").read_text().replace(
+                "export ", ""
+            )
+
+
+@pytest.mark.parametrize("name", [BACKUP, RESTORE])
+def test_the_environment_and_the_settings_know_each_other(deployed: Rendered, name: str) -> None:
+    variables = deployed.functions()[name]["Environment"]["Variables"]
+    known = {f"COFFRE_{field.upper()}" for field in RestoreSettings.model_fields}
+    required = {
+        f"COFFRE_{field.upper()}" for field, about in SETTINGS[name].model_fields.items() if about.is_required()
+    }
+
+    assert {variable for variable in variables if variable.startswith("COFFRE_")} <= known
+    assert required <= set(variables)
+    settings = SETTINGS[name].from_env({variable: str(value) for variable, value in variables.items()})
+    assert settings.configuration == f"{STACK}-configuration"
+    assert str(settings.postgres_home) == "/opt/postgresql"
+
+
+def test_only_restore_is_told_where_the_identity_is(deployed: Rendered) -> None:
+    told = {
+        name: function["Environment"]["Variables"].get("COFFRE_IDENTITY_SECRET")
+        for name, function in deployed.functions().items()
+    }
+
+    assert told == {BACKUP: "", RESTORE: "coffre/identity/main"}
+
+
+# --- schedules and events ---
+
+
+def test_the_default_schedules_are_two_in_the_morning_daily_on_sunday_and_on_the_first(deployed: Rendered) -> None:
+    expressions = {name: rule["ScheduleExpression"] for name, rule in deployed.of_type("AWS::Events::Rule").items()}
+
+    # minute, hour, day of month, month, day of week, year
+    assert expressions == {
+        "DailyBackupRule": "cron(0 2 * * ? *)",
+        "WeeklyBackupRule": "cron(0 2 ? * SUN *)",
+        "MonthlyBackupRule": "cron(0 2 1 * ? *)",
+    }
+
+
+@pytest.mark.parametrize("rule", TIERS)
+def test_a_rule_passes_its_tier_and_its_own_time(deployed: Rendered, rule: str) -> None:
+    [target] = deployed.resources[rule]["Properties"]["Targets"]
+    due = scheduled_event(f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule}", SLOT, region=REGION)
+
+    event = BackupDatabaseEvent.parse(json.loads(target_input(target, due)))
+
+    assert event == BackupDatabaseEvent(tier=TIERS[rule], scheduled_time=SLOT)
+    assert target["Arn"].endswith(f":function:{STACK}-backupdatabasefunction")
+
+
+def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None:
+    permitted = {
+        (permission["SourceArn"].rpartition("/")[2], permission["FunctionName"])
+        for permission in deployed.of_type("AWS::Lambda::Permission").values()
+        if (permission["Action"], permission["Principal"]) == ("lambda:InvokeFunction", "events.amazonaws.com")
+    }
+
+    assert permitted == {(f"{STACK}-{rule.lower()}", f"{STACK}-backupdatabasefunction") for rule in TIERS}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("events/**/*.json")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_every_example_event_has_its_function_and_is_one(path: Path) -> None:
+    assert (ROOT / "functions" / path.parent.name / "handler.py").is_file()
+    EVENTS[path.parent.name].parse(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize("function", EVENTS)
+def test_every_function_has_example_events(function: str) -> None:
+    assert list((ROOT / "events" / function).glob("*.json"))
+
+
+def test_the_example_of_each_rule_is_what_the_rule_sends(deployed: Rendered) -> None:
+    for rule, tier in TIERS.items():
+        [target] = deployed.resources[rule]["Properties"]["Targets"]
+        example = json.loads((ROOT / "events" / "backup_database" / f"{tier.lower()}.json").read_text())
+        sent = target_input(target, scheduled_event("arn:aws:events:::rule/any", SLOT, region=REGION))
+        assert example == json.loads(sent)
+
+
+# --- the configuration document that the parameters make ---
+
+
+def document(**parameters: str) -> str:
+    text = render(**parameters).resources["Configuration"]["Properties"]["Value"]
+    assert isinstance(text, str)
+    return text
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("separator", [",", ", "])
+def test_the_parameters_make_a_document_with_every_recipient(count: int, separator: str) -> None:
+    chosen = RECIPIENTS[:count]
+
+    configuration = parse_configuration(document(AgeRecipients=separator.join(chosen)), where="the template")
+
+    assert configuration.encryption == "age"
+    assert configuration.recipients == tuple(chosen)
+    [target] = configuration.targets
+    assert (target.name, target.secret) == ("main", "coffre/database/main")
+
+
+def test_the_parameters_make_a_document_without_encryption_when_told_so() -> None:
+    text = document(Encryption="none", TargetName="shop", DatabaseSecret=f"{SECRETS}rds!db-1-AbCdEf")
+
+    configuration = parse_configuration(text, where="the template")
+
+    assert (configuration.encryption, configuration.recipients) == ("none", ())
+    [target] = configuration.targets
+    assert (target.name, target.secret) == ("shop", f"{SECRETS}rds!db-1-AbCdEf")
+
+
+def test_a_document_without_a_recipient_is_refused_in_words() -> None:
+    with pytest.raises(ConfigurationError, match="recipients"):
+        parse_configuration(document(), where="the template")
+
+
+def test_a_document_of_ones_own_is_taken_as_it_is() -> None:
+    own = json.dumps({"encryption": "none", "targets": [{"name": "a", "secret": "s"}, {"name": "b", "secret": "s"}]})
+
+    assert document(ConfigurationDocument=own, AgeRecipients=RECIPIENTS[0]) == own
+
+
+def test_both_roles_configuration_is_the_parameter_they_may_read(deployed: Rendered) -> None:
+    name = deployed.resources["Configuration"]["Properties"]["Name"]
+
+    assert name == f"/coffre/{STACK}/configuration"
+    assert deployed.allows(BACKUP_ROLE, "ssm:GetParameter", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{name}")
+    assert not deployed.allows(BACKUP_ROLE, "ssm:GetParameter", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/other")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "good", "bad"),
+    [
+        ("TargetName", ["main", "a-1"], ["", "Main", "-a", "a b", 'a"', "a" * 64]),
+        (
+            "DatabaseSecret",
+            ["coffre/database/main", f"{SECRETS}rds!db-1-AbCdEf"],
+            ['a"b', "a b", "", "postgresql://u:p@h/d"],
+        ),
+        ("IdentitySecret", ["coffre/identity/main"], [f"{SECRETS}x", "a b", ""]),
+        ("VaultPrefix", ["", "a", "team/prod", "a.b_c-d"], ["/a", "a/", "a//b", "a b"]),
+    ],
+)
+def test_a_parameter_takes_only_what_its_pattern_says(
+    template: dict[str, Any], parameter: str, good: list[str], bad: list[str]
+) -> None:
+    pattern = template["Parameters"][parameter]["AllowedPattern"]
+
+    assert [value for value in good if not re.fullmatch(pattern, value)] == []
+    assert [value for value in bad if re.fullmatch(pattern, value)] == []
+
+
+# --- what a person reads and what must not be there ---
+
+
+def test_every_parameter_is_shown_in_a_group_and_used(template: dict[str, Any]) -> None:
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    shown = [name for group in groups for name in group["Parameters"]]
+    used = " ".join(strings({key: template[key] for key in ("Resources", "Globals", "Conditions", "Outputs")}))
+
+    assert sorted(shown) == sorted(template["Parameters"])
+    assert [name for name in template["Parameters"] if not re.search(rf"\b{name}\b", used)] == []
+
+
+def test_mail_is_sent_only_when_an_address_is_given(template: dict[str, Any]) -> None:
+    assert template["Resources"]["AlertEmailSubscription"]["Condition"] == "HasEmail"
+
+
+def test_nothing_that_differs_between_accounts_is_written_down() -> None:
+    for name in ("template.yaml", "samconfig.toml"):
+        text = (ROOT / name).read_text()
+        assert not re.search(r"\b\d{12}\b", text), f"{name} has an account id"
+        assert not re.search(r"(AKIA|ASIA)[A-Z0-9]{16}|AGE-SECRET-KEY|://[^\s/]+:[^\s/]+@", text), (
+            f"{name} has a secret"
+        )
+
+
+def test_samconfig_holds_only_what_differs_between_environments() -> None:
+    configuration = tomllib.loads((ROOT / "samconfig.toml").read_text())
+
+    for environment in ("default", "arm64"):
+        deploy = configuration[environment]["deploy"]["parameters"]
+        assert {"s3_bucket", "image_repository", "role_arn", "profile", "region"}.isdisjoint(deploy)
+        assert deploy["capabilities"] == "CAPABILITY_IAM"
+        assert deploy["confirm_changeset"] is True
+    assert configuration["arm64"]["build"]["parameters"]["parameter_overrides"] == "Architecture=arm64"
+    assert configuration["arm64"]["deploy"]["parameters"]["parameter_overrides"] == "Architecture=arm64"
+
+
+@pytest.mark.parametrize("handler", sorted(ROOT.glob("functions/*/*")), ids=lambda path: path.parent.name)
+def test_a_handler_is_small_and_imports_the_package_alone(handler: Path) -> None:
+    if handler.name == "__pycache__":
+        return
+    assert handler.name == "handler.py", "a function is one file"
+    text = handler.read_text()
+    assert len(text.splitlines()) <= 80
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            modules = [node.module or ""]
+        else:
+            continue
+        for module in modules:
+            root = module.partition(".")[0]
+            assert root == "coffre" or root in sys.stdlib_module_names, module
