@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from coffre.model.backup import Backup, Failure
+from coffre.model.errors import CoffreError
 
 
 class AlertKind(StrEnum):
@@ -34,31 +36,47 @@ class Alert:
     text: str
 
 
-def backup_failed(
-    target: str, failure: Failure, *, backup_id: str | None, request_id: str, last_good: Backup | None
-) -> Alert:
-    """Say that a backup failed, and what is still safe."""
+def backup_failed(target: str, failure: Failure, *, backup_id: str, request_id: str, last_good: str) -> Alert:
+    """Say that a backup failed, and what is still safe: `last_good` is a sentence of `last_good_backup`."""
     return _failed(
         AlertKind.BACKUP_FAILED,
         target,
         f"Backup of {target} FAILED: {failure.code}",
-        f'The backup of "{target}" failed. Nothing of it was published; older backups are untouched.',
+        f'The backup of "{target}" failed. Older backups are untouched.',
         failure,
-        [_last_good(last_good), _ids(backup=backup_id, request=request_id)],
+        [last_good, _ids(backup=backup_id, request=request_id)],
         f"Try again: coffre backup database {target}",
     )
 
 
+def last_good_backup(find: Callable[[], Backup | None]) -> str:
+    """Say which backup can be restored, without ever hiding the alert itself behind a catalog that does not answer."""
+    try:
+        backup = find()
+    except CoffreError:
+        return "Last good backup: not known, as the catalog does not answer. Look with: coffre list"
+    if backup is None:
+        return "Last good backup: NONE. This target has no completed backup."
+    return f"Last good backup: {backup.id}, taken {backup.created_at:%Y-%m-%d %H:%M} UTC."
+
+
 def restore_failed(
-    target: str, failure: Failure, *, backup_id: str, restore_id: str | None, request_id: str, destination: str | None
+    target: str | None,
+    failure: Failure,
+    *,
+    backup_id: str,
+    restore_id: str,
+    request_id: str,
+    destination: str | None = None,
 ) -> Alert:
-    """Say that a restore failed, and that the backup itself is untouched."""
+    """Say that a restore failed, and that the backup itself is untouched. `target` is None while it is not known."""
     where = f" into {destination}" if destination else ""
+    what = f'The restore of "{target}"' if target else f"The restore of backup {backup_id}"
     return _failed(
         AlertKind.RESTORE_FAILED,
-        target,
-        f"Restore of {target} FAILED: {failure.code}",
-        f'The restore of "{target}"{where} failed. The backup itself is untouched.',
+        target or "-",
+        f"Restore of {target or backup_id} FAILED: {failure.code}",
+        f"{what}{where} failed. The backup itself is untouched.",
         failure,
         [_ids(backup=backup_id, restore=restore_id, request=request_id)],
         f"See the backup: coffre show {backup_id}",
@@ -91,13 +109,6 @@ def _failed(
 def _subject(text: str) -> str:
     """SNS refuses subjects with line breaks, other characters than ASCII, or more than 100 of them."""
     return text.encode("ascii", "replace").decode().replace("\n", " ")[:100]
-
-
-def _last_good(backup: Backup | None) -> str:
-    if backup is None:
-        return "Last good backup: NONE. This target has no completed backup."
-    taken = f"{backup.created_at:%Y-%m-%d %H:%M} UTC"
-    return f"Last good backup: {backup.id}, taken {taken}."
 
 
 def _ids(**ids: str | None) -> str:

@@ -49,13 +49,14 @@ class Failure(_Record):
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
-        """Describe any exception; the unexpected ones by their type, so that no secret in their text leaks."""
+        """Describe any exception with its notes; the unexpected ones by their type: no secret in their text leaks."""
+        notes: list[str] = getattr(error, "__notes__", [])
         if isinstance(error, CoffreError):
-            message = f"{error.message} {error.detail}" if error.detail else error.message
-            return cls(code=error.code, message=message, hint=error.hint)
+            said = [error.message, error.detail or "", *notes]
+            return cls(code=error.code, message=" ".join(filter(None, said)), hint=error.hint)
         return cls(
             code="UNEXPECTED",
-            message=f"An unexpected {type(error).__name__} stopped the run.",
+            message=" ".join([f"An unexpected {type(error).__name__} stopped the run.", *notes]),
             hint="The function's log has the traceback under this request id. Please report it.",
         )
 

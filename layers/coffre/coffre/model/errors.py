@@ -186,3 +186,9 @@ class DeadlineError(PermanentError):
     """The function's time is nearly over and the job is not finished."""
 
     default_code = "DEADLINE"
+
+
+class ScratchError(PermanentError):
+    """The function's own disk cannot take what the job has to put there."""
+
+    default_code = "SCRATCH_FULL"

@@ -1,55 +1,19 @@
-"""The life of a backup run in the catalog: slot, lock, record, heartbeat, end. The same for every kind of target."""
+"""The life of a backup run in the catalog: admission, heartbeat, end. The same for every kind of target."""
 
 from __future__ import annotations
 
-import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Final
-
-from ulid import ULID
+from datetime import datetime
 
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Backup, Failure, Progress, Status, Tier
-from coffre.model.errors import BackupStateError, CatalogError
+from coffre.model.backup import Backup, Failure, Progress, Tier
+from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.manifest import Manifest
-from coffre.model.target import TargetKind
+from coffre.operations.admission import Admission, Outcome, Request, Result, completed
 from coffre.operations.progress import BEAT_SECONDS, Meter, Watch
 from coffre.vault.vault import Committed, Vault
-
-# Twelve missed heartbeats: the run is dead, not slow.
-STALE_AFTER: Final = timedelta(seconds=60)
-
-
-class Outcome(StrEnum):
-    """How a request for a backup ended."""
-
-    COMPLETED = "completed"
-    SKIPPED = "skipped"
-    JOINED = "joined"
-
-
-@dataclass(frozen=True)
-class Request:
-    """Somebody wants a backup of one target: `slot` is the scheduled time of a cron rule, None when run by hand."""
-
-    target: str
-    kind: TargetKind
-    tier: Tier
-    slot: datetime | None = None
-    backup_id: str | None = None
-    request_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a request: `backup` is the one that answers it, `reason` says why it was not run now."""
-
-    outcome: Outcome
-    backup: Backup
-    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +42,8 @@ class Lifecycle:
         Time until the platform kills the function.
     stop
         Makes the work fail soon.
+    tell_died
+        Gets the record of an earlier run that was found dead and marked FAILED.
     """
 
     catalog: Catalog
@@ -85,6 +51,7 @@ class Lifecycle:
     now: Callable[[], datetime]
     remaining_seconds: Callable[[], float]
     stop: Callable[[], None]
+    tell_died: Callable[[Backup], None]
     beat_seconds: float = BEAT_SECONDS
 
     def run(self, request: Request, work: Callable[[Run], tuple[Manifest, Committed]]) -> Result:
@@ -92,98 +59,14 @@ class Lifecycle:
 
         `work` returns the manifest that it has committed. Whatever it raises is recorded in the catalog and raised.
         """
-        backup_id = request.backup_id or str(ULID.from_datetime(self.now()))
-        if (joined := self._join_slot(request, backup_id)) is not None:
-            return joined
-        lock = self.catalog.locks.acquire(request.target, backup_id, self.now(), stale_after=STALE_AFTER)
-        if not lock.acquired:
-            return self._defer_to(request, backup_id, lock.owner)
-        if lock.dead_owner is not None:
-            self._bury(request.target, lock.dead_owner)
-        backup = self._create(request, backup_id)
-        return Result(Outcome.COMPLETED, self._work(backup, work))
+        begun = self._admission.begin(request)
+        if isinstance(begun, Result):
+            return begun
+        return Result(Outcome.COMPLETED, self._work(begun, work))
 
-    def _join_slot(self, request: Request, backup_id: str) -> Result | None:
-        """Let the backup that owns this slot carry this tier too, if there is one that lives."""
-        if request.slot is None:
-            return None
-        owner = self.catalog.claim_slot(request.target, request.slot, backup_id, self.now())
-        if owner == backup_id:
-            return None
-        try:
-            return self._join(request, owner)
-        except BackupStateError:
-            # It failed between the two calls, or has not written its record yet: the lock decides who runs.
-            return None
-
-    def _join(self, request: Request, backup_id: str) -> Result:
-        backup = self.catalog.add_tier(backup_id, request.tier)
-        self.vault.mark_tier(request.target, backup_id, request.tier)
-        return Result(Outcome.JOINED, backup, f"backup {backup_id} answers for the slot {backup.slot}")
-
-    def _defer_to(self, request: Request, backup_id: str, owner: str) -> Result:
-        """Join the run that has the lock when it is of the same slot, else end as skipped."""
-        try:
-            backup = self.catalog.get_backup(owner)
-            if request.slot is not None and backup.slot == request.slot.isoformat():
-                return self._join(request, owner)
-        except BackupStateError as error:
-            raise CatalogError(
-                f'Another run of "{request.target}" is just starting or ending.',
-                code="RUN_STARTING",
-                hint="Nothing was done. Run it again in a minute; a scheduled run is tried again by itself.",
-            ) from error
-        since = f"{backup.created_at:%Y-%m-%d %H:%M:%S} UTC"
-        reason = f"backup {owner} of {request.target} is already running, since {since}"
-        # Who asked for it may be waiting for the id: this is where it learns.
-        self.catalog.audit.record(self.now(), "backup", "skipped", request.target, backup_id, reason)
-        return Result(Outcome.SKIPPED, backup, reason)
-
-    def _bury(self, target: str, backup_id: str) -> None:
-        """Settle a run that died without a word: COMPLETED when its manifest is there, else FAILED."""
-        try:
-            backup = self.catalog.get_backup(backup_id)
-        except BackupStateError:
-            return
-        if backup.status.is_final:
-            return
-        found = self.vault.find_manifest(target, backup_id)
-        if found is not None:
-            self.catalog.complete_backup(completed(backup, *found))
-            return
-        failure = Failure(
-            code="RUN_DIED",
-            message="The run stopped without a word (killed, out of memory, or its deadline passed).",
-            hint="Look at the function's log for this request id; more memory or time often helps.",
-        )
-        self.catalog.fail_backup(backup_id, failure, self.now())
-
-    def _create(self, request: Request, backup_id: str) -> Backup:
-        now = self.now()
-        backup = Backup(
-            id=backup_id,
-            target=request.target,
-            kind=request.kind,
-            tiers=self._tiers(request),
-            status=Status.IN_PROGRESS,
-            slot=request.slot.isoformat() if request.slot else None,
-            created_at=now,
-            started_at=now,
-            heartbeat_at=now,
-            request_id=request.request_id,
-        )
-        self.catalog.create_backup(backup)
-        return backup
-
-    def _tiers(self, request: Request) -> tuple[Tier, ...]:
-        """The request's tier, and those that an earlier, failed run of the same slot had gathered."""
-        tiers = {request.tier}
-        if request.slot is not None:
-            slot = request.slot.isoformat()
-            for backup in self.catalog.backups(target=request.target, since=request.slot):
-                if backup.slot == slot and backup.status is Status.FAILED:
-                    tiers.update(backup.tiers)
-        return tuple(sorted(tiers))
+    @property
+    def _admission(self) -> Admission:
+        return Admission(self.catalog, self.vault, self.now, time.sleep, self.tell_died)
 
     def _work(self, backup: Backup, work: Callable[[Run], tuple[Manifest, Committed]]) -> Backup:
         meter = Meter()
@@ -201,7 +84,7 @@ class Lifecycle:
             self._end_failed(backup, error)
             raise
         record = self._publish(backup, manifest, committed)
-        self._release(backup)
+        self._admission.release(backup.target, backup.id)
         return record
 
     def _ready_to_commit(self, backup: Backup) -> tuple[Tier, ...]:
@@ -229,33 +112,8 @@ class Lifecycle:
     def _end_failed(self, backup: Backup, error: Exception) -> None:
         try:
             self.catalog.fail_backup(backup.id, Failure.of(error), self.now())
-        except CatalogError as unrecorded:
+        except CoffreError as unrecorded:
             # The lock stays: when it is stale, the next run of this target records the failure.
-            error.add_note(f"and this could not be recorded in the catalog: {unrecorded.message}")
+            error.add_note(f"This could not be recorded in the catalog: {unrecorded.message}")
         else:
-            self._release(backup)
-
-    def _release(self, backup: Backup) -> None:
-        with contextlib.suppress(CatalogError):  # then it becomes stale by itself
-            self.catalog.locks.release(backup.target, backup.id)
-
-
-def completed(backup: Backup, manifest: Manifest, committed: Committed) -> Backup:
-    """Return the catalog's record of a committed backup."""
-    return backup.model_copy(
-        update={
-            "status": Status.COMPLETED,
-            "tiers": manifest.tiers,
-            "completed_at": manifest.completed_at,
-            "duration_ms": int((manifest.completed_at - manifest.created_at).total_seconds() * 1000),
-            "plaintext_bytes": manifest.plaintext_bytes,
-            "stored_bytes": manifest.stored_bytes,
-            "tables": len(manifest.content.tables),
-            "rows": manifest.rows,
-            "manifest_key": committed.key,
-            "manifest_sha256": committed.sha256,
-            "source_version": manifest.content.server_version,
-            "encryption": manifest.encryption,
-            "exceptions": manifest.exceptions,
-        }
-    )
+            self._admission.release(backup.target, backup.id)

@@ -94,7 +94,8 @@ class Watch:
     ) -> None:
         self._done.set()
         self._thread.join()
-        if self.reason is not None and error is not self.reason:
+        # Work that came to its end in spite of the watch is done: a backup that is committed must not be called failed.
+        if error is not None and self.reason is not None and error is not self.reason:
             raise self.reason from error
 
     def check(self) -> None:

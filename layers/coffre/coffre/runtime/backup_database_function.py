@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from ulid import ULID
 
-from coffre.alerts.alert import Alert, backup_failed, configuration_invalid
+from coffre.alerts.alert import Alert, backup_failed, configuration_invalid, last_good_backup
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure
-from coffre.model.errors import CatalogError, TransientError
+from coffre.model.errors import TransientError
+from coffre.model.manifest import Manifest
 from coffre.model.target import Configuration, DatabaseTarget
+from coffre.operations.admission import Outcome, Request, Result
 from coffre.operations.backup_database import Job, backup_database
-from coffre.operations.lifecycle import Lifecycle, Outcome, Request, Result
+from coffre.operations.lifecycle import Lifecycle, Run
 from coffre.operations.runner import ThreadRunner
 from coffre.postgres.connect import Connection, apply_tls, parse_secret, refuse_transaction_pooler
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.runtime.events import BackupDatabaseEvent, slot_of
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.observability import count_backup
+from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import read_configuration, read_secret
 from coffre.vault.codec import FrameEncoder
-from coffre.vault.vault import Vault
+from coffre.vault.vault import Committed, Vault
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -91,17 +94,21 @@ class BackupDatabaseFunction:
             kind=target.kind,
             tier=wanted.tier,
             slot=slot_of(wanted.scheduled_time),
-            backup_id=wanted.backup_id,
+            backup_id=wanted.backup_id or str(ULID.from_datetime(utc_now())),
             request_id=context.aws_request_id,
         )
-        ids = {"target": target.name, "request_id": context.aws_request_id, "backup_id": wanted.backup_id}
+        ids = {"target": target.name, "request_id": context.aws_request_id, "backup_id": request.backup_id}
+        if configuration.encryption == "none":
+            self.edge.logger.warning(
+                "this backup is NOT encrypted by Coffre: the configuration says encryption none", extra=ids
+            )
         try:
-            with self.edge.reporting(lambda error: self._alert(target.name, error, ids), **ids):
+            with self.edge.reporting(lambda error: self._alert(request, Failure.of(error)), **ids):
                 result = self._run(configuration, target, request, context)
         except Exception:
             count_backup(_SERVICE, target.name, None)
             raise
-        self._log(configuration, result)
+        self._log(result)
         if result.outcome is Outcome.COMPLETED:
             count_backup(_SERVICE, target.name, result.backup)
         return summary(result)
@@ -116,11 +123,14 @@ class BackupDatabaseFunction:
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=children.end_all,
+            tell_died=self._tell_died,
         )
-        with tempfile.TemporaryDirectory(prefix="coffre-") as scratch:
-            return lifecycle.run(
-                request, lambda run: backup_database(self._job(configuration, target, children, Path(scratch)), run)
-            )
+
+        def work(run: Run) -> tuple[Manifest, Committed]:
+            with scratch_directory() as scratch:
+                return backup_database(self._job(configuration, target, children, scratch), run)
+
+        return lifecycle.run(request, work)
 
     def _job(self, configuration: Configuration, target: DatabaseTarget, children: Children, scratch: Path) -> Job:
         streams = target.limits.streams or os.cpu_count() or 1
@@ -143,26 +153,23 @@ class BackupDatabaseFunction:
         refuse_transaction_pooler(connection)
         return apply_tls(connection, target.tls, scratch, connect_timeout_seconds=target.limits.connect_timeout_seconds)
 
-    def _alert(self, target: str, error: Exception, ids: dict[str, str | None]) -> Alert:
-        last_good: Backup | None
-        try:
-            last_good = self.catalog.latest_completed(target)
-        except CatalogError:
-            last_good = None
+    def _alert(self, request: Request, failure: Failure) -> Alert:
         return backup_failed(
-            target,
-            Failure.of(error),
-            backup_id=ids["backup_id"],
-            request_id=ids["request_id"] or "",
-            last_good=last_good,
+            request.target,
+            failure,
+            backup_id=request.backup_id,
+            request_id=request.request_id,
+            last_good=last_good_backup(lambda: self.catalog.latest_completed(request.target)),
         )
 
-    def _log(self, configuration: Configuration, result: Result) -> None:
-        if configuration.encryption == "none":
-            self.edge.logger.warning(
-                "this backup is NOT encrypted by Coffre: the configuration says encryption none",
-                extra={"target": result.backup.target, "backup_id": result.backup.id},
-            )
+    def _tell_died(self, backup: Backup) -> None:
+        """Tell a person about an earlier run that could not do so itself."""
+        count_backup(_SERVICE, backup.target, None)
+        if backup.failure is not None:
+            request = Request(backup.target, backup.kind, backup.tiers[0], backup.id, backup.request_id or "-")
+            self.edge.publish(self._alert(request, backup.failure), backup_id=backup.id, target=backup.target)
+
+    def _log(self, result: Result) -> None:
         self.edge.logger.info(
             "run ended",
             extra={

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from coffre.model.backup import Tier
 from coffre.model.errors import EventError
@@ -29,7 +29,10 @@ class _Event(BaseModel):
             Names each wrong field, and the fields that are known.
         """
         if not isinstance(event, Mapping):
-            raise EventError(f"The event must be a JSON object, not {type(event).__name__}.")
+            raise EventError(
+                f"The event must be a JSON object, not {type(event).__name__}.",
+                hint="The folder events/ has an example of each.",
+            )
         try:
             return cls.model_validate(dict(event))
         except ValidationError as error:
@@ -52,6 +55,12 @@ class BackupDatabaseEvent(_Event):
     target: TargetName | None = None
     scheduled_time: _Utc | None = None
     backup_id: Ulid | None = None
+
+    @model_validator(mode="after")
+    def _id_fits_one_target(self) -> Self:
+        if self.backup_id is not None and self.target is None:
+            raise ValueError("backup_id needs a target: one id cannot name the backups of several")
+        return self
 
     def for_target(self, target: str) -> dict[str, Any]:
         """Return the event that starts one target's own invocation."""

@@ -39,11 +39,15 @@ class Edge:
             yield
         except Exception as error:
             log_failure(self.logger, error, **keys)
-            try:
-                self.publisher.publish(describe(error))
-            except AlertError as unsent:
-                log_failure(self.logger, unsent, **keys)
+            self.publish(describe(error), **keys)
             raise
+
+    def publish(self, alert: Alert, **keys: str | None) -> None:
+        """Tell a person; an alert that cannot be sent is logged and stops nothing."""
+        try:
+            self.publisher.publish(alert)
+        except AlertError as unsent:
+            log_failure(self.logger, unsent, **keys)
 
 
 def utc_now() -> datetime:

@@ -98,9 +98,14 @@ def _secret_error(reference: str, error: ClientError) -> SecretError:
         return SecretError(
             f"The function may not read the secret {reference}.",
             code="SECRET_DENIED",
-            hint="Name the secret coffre/database/..., or give its ARN to the template (DatabaseSecretArns).",
+            hint="Name the secret coffre/database/..., or give its ARN to the template (DatabaseSecret).",
         )
-    return SecretError(f"The secret {reference} could not be read.", code="SECRET_UNREADABLE", detail=_aws_words(error))
+    return SecretError(
+        f"The secret {reference} could not be read.",
+        code="SECRET_UNREADABLE",
+        detail=_aws_words(error),
+        hint="The detail is AWS's own answer. Look at the secret, and at its KMS key if it has one of its own.",
+    )
 
 
 def _aws_words(error: ClientError | BotoCoreError) -> str:

@@ -24,7 +24,7 @@ PACK_SIZE_BYTES: Final = 16 * 1024 * 1024
 class PackWriter:
     """Appends frames to packs and uploads each full pack in the background, one at a time.
 
-    Use as a context manager. `close` waits until the last pack is stored; leaving by an error stores nothing more.
+    Use as a context manager: leaving waits until the last pack is stored; leaving by an error stores nothing more.
 
     Parameters
     ----------
@@ -68,7 +68,6 @@ class PackWriter:
         if self._frames:
             self._send()
         self._wait()
-        self._uploader.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -76,9 +75,10 @@ class PackWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
+        try:
+            if kind is None:
+                self.close()
+        finally:
             self._uploader.shutdown(wait=True, cancel_futures=True)
 
     def _send(self) -> None:

@@ -1,0 +1,257 @@
+"""Whether a request for a backup starts a run, and what becomes of runs that died: slot, lock, record."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from coffre.catalog.catalog import Catalog
+from coffre.catalog.slot import ORPHAN_AFTER
+from coffre.model.backup import Backup, Failure, Status, Tier
+from coffre.model.errors import BackupStateError, CatalogError
+from coffre.model.manifest import Manifest
+from coffre.model.target import TargetKind
+from coffre.vault.vault import Committed, Vault
+
+# Nine missed heartbeats: the run is dead, not slow. Less than the minute after which Lambda repeats an event whose run
+# was killed, so that the repetition takes its place.
+STALE_AFTER: Final = timedelta(seconds=45)
+# Whoever holds a slot or a lock without a record is just about to write it: a few calls of the catalog.
+_PAUSE_SECONDS: Final = 0.25
+_PAUSES: Final = 20
+# Older than any claim: with the lock in hand, whoever claimed the slot and has no record cannot have started.
+_AT_ONCE: Final = timedelta(days=-1)
+
+
+class Outcome(StrEnum):
+    """How a request for a backup ended."""
+
+    COMPLETED = "completed"
+    SKIPPED = "skipped"
+    JOINED = "joined"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Somebody wants a backup of one target, and calls it `backup_id`.
+
+    `slot` is the scheduled time of a cron rule, None when run by hand; `request_id` is the invocation's.
+    """
+
+    target: str
+    kind: TargetKind
+    tier: Tier
+    backup_id: str
+    request_id: str
+    slot: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a request: `backup` is the one that answers it, `reason` says why it was not run now."""
+
+    outcome: Outcome
+    backup: Backup
+    reason: str | None = None
+
+
+class _StartingError(Exception):
+    """Another run holds the slot or the lock, and has no record yet."""
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Lets one run at a time begin for each target, and one for each slot.
+
+    Parameters
+    ----------
+    now
+        The clock.
+    pause
+        Waits so many seconds.
+    tell_died
+        Gets the record of a run that was found dead and marked FAILED.
+    """
+
+    catalog: Catalog
+    vault: Vault
+    now: Callable[[], datetime]
+    pause: Callable[[float], None]
+    tell_died: Callable[[Backup], None]
+
+    def begin(self, request: Request) -> Backup | Result:
+        """Return the record of a run that begins now, or what answers the request instead.
+
+        Raises
+        ------
+        CatalogError
+            Nothing was begun then, and the target's lock is free.
+        """
+        for _ in range(_PAUSES):
+            try:
+                return self._repeated(request) or self._join_slot(request) or self._begin(request)
+            except _StartingError:
+                self.pause(_PAUSE_SECONDS)
+        try:
+            return self._begin(request)
+        except _StartingError as error:
+            raise CatalogError(
+                f'Another run of "{request.target}" is just starting or ending.',
+                code="RUN_STARTING",
+                hint="Nothing was done. Run it again in a minute; a scheduled run is tried again by itself.",
+            ) from error
+
+    def _begin(self, request: Request) -> Backup | Result:
+        target, backup_id = request.target, request.backup_id
+        lock = self.catalog.locks.acquire(target, backup_id, self.now(), stale_after=STALE_AFTER)
+        if not lock.acquired:
+            return self._defer_to(request, lock.owner)
+        try:
+            self._settle_dead(target, backup_id, lock.dead_owner)
+            begun = self._join_slot(request, orphan_after=_AT_ONCE) or self._create(request)
+        except BackupStateError:
+            # The same event was delivered twice at once: the lock is the other run's, which has the same id.
+            if (known := self._repeated(request)) is not None:
+                return known
+            raise
+        except BaseException:
+            self.release(target, backup_id)
+            raise
+        if isinstance(begun, Result):
+            self.release(target, backup_id)
+        return begun
+
+    def _repeated(self, request: Request) -> Result | None:
+        """Return the answer to an event that was delivered before: a chosen id names one run and no second one."""
+        try:
+            backup = self.catalog.get_backup(request.backup_id)
+        except BackupStateError:
+            return None
+        if self._is_dead(backup.id):
+            self._settle(backup)
+            self.release(backup.target, backup.id)
+            backup = self.catalog.get_backup(backup.id)
+        return Result(Outcome.SKIPPED, backup, f"backup {backup.id} was begun before; it is {backup.status}")
+
+    def _join_slot(self, request: Request, *, orphan_after: timedelta = ORPHAN_AFTER) -> Result | None:
+        """Claim the request's slot, or let the backup that owns it carry this tier too. None: go on with a run."""
+        if request.slot is None:
+            return None
+        owner = self.catalog.claim_slot(
+            request.target, request.slot, request.backup_id, self.now(), orphan_after=orphan_after
+        )
+        if owner == request.backup_id or self._is_dead(owner):
+            return None
+        return self._join(request, owner)
+
+    def _is_dead(self, backup_id: str) -> bool:
+        backup = self._find(backup_id)
+        return not backup.status.is_final and self.now() - (backup.heartbeat_at or backup.created_at) > STALE_AFTER
+
+    def _find(self, backup_id: str) -> Backup:
+        try:
+            return self.catalog.get_backup(backup_id)
+        except BackupStateError as error:
+            raise _StartingError from error
+
+    def _join(self, request: Request, backup_id: str) -> Result:
+        try:
+            backup = self.catalog.add_tier(backup_id, request.tier)
+        except BackupStateError as error:  # it has failed in this moment
+            raise _StartingError from error
+        self.vault.mark_tier(request.target, backup_id, request.tier)
+        return Result(Outcome.JOINED, backup, f"backup {backup_id} answers for the slot {backup.slot}")
+
+    def _defer_to(self, request: Request, owner: str) -> Result:
+        """Join the run that has the lock when it is of the same slot, else end as skipped."""
+        backup = self._find(owner)
+        if request.slot is not None and backup.slot == request.slot.isoformat():
+            return self._join(request, owner)
+        since = f"{backup.created_at:%Y-%m-%d %H:%M:%S} UTC"
+        reason = f"backup {owner} of {request.target} is already running, since {since}"
+        # Who asked for it may be waiting for the id: this is where it learns.
+        self.catalog.audit.record(self.now(), "backup", "skipped", request.target, request.backup_id, reason)
+        return Result(Outcome.SKIPPED, backup, reason)
+
+    def _create(self, request: Request) -> Backup:
+        now = self.now()
+        backup = Backup(
+            id=request.backup_id,
+            target=request.target,
+            kind=request.kind,
+            tiers=self._tiers(request),
+            status=Status.IN_PROGRESS,
+            slot=request.slot.isoformat() if request.slot else None,
+            created_at=now,
+            started_at=now,
+            heartbeat_at=now,
+            request_id=request.request_id,
+        )
+        self.catalog.create_backup(backup)
+        return backup
+
+    def _tiers(self, request: Request) -> tuple[Tier, ...]:
+        """The request's tier, and those that an earlier, failed run of the same slot had gathered."""
+        tiers = {request.tier}
+        if request.slot is not None:
+            slot = request.slot.isoformat()
+            for backup in self.catalog.backups(target=request.target, since=request.slot):
+                if backup.slot == slot and backup.status is Status.FAILED:
+                    tiers.update(backup.tiers)
+        return tuple(sorted(tiers))
+
+    # --- the dead ---
+
+    def _settle_dead(self, target: str, backup_id: str, dead_owner: str | None) -> None:
+        """Settle every run of the target that has no end: the lock is ours, so none of them is alive."""
+        unfinished = {
+            backup.id for backup in self.catalog.backups(status=Status.IN_PROGRESS) if backup.target == target
+        }
+        for found in sorted((unfinished | {dead_owner or backup_id}) - {backup_id}):
+            with contextlib.suppress(_StartingError):  # it died before it wrote a record
+                self._settle(self._find(found))
+
+    def _settle(self, backup: Backup) -> None:
+        """End a dead run's record: COMPLETED when its manifest is there, else FAILED."""
+        if backup.status.is_final:
+            return
+        found = self.vault.find_manifest(backup.target, backup.id)
+        if found is not None:
+            self.catalog.complete_backup(completed(backup, *found))
+            return
+        failure = Failure(
+            code="RUN_DIED",
+            message="The run stopped without a word (killed, out of memory, or its deadline passed).",
+            hint="Look at the function's log for this request id; more memory or time often helps.",
+        )
+        self.tell_died(self.catalog.fail_backup(backup.id, failure, self.now()))
+
+    def release(self, target: str, backup_id: str) -> None:
+        """Give the lock back; without the catalog it becomes stale by itself."""
+        with contextlib.suppress(CatalogError):
+            self.catalog.locks.release(target, backup_id)
+
+
+def completed(backup: Backup, manifest: Manifest, committed: Committed) -> Backup:
+    """Return the catalog's record of a committed backup."""
+    return backup.model_copy(
+        update={
+            "status": Status.COMPLETED,
+            "tiers": manifest.tiers,
+            "completed_at": manifest.completed_at,
+            "duration_ms": int((manifest.completed_at - manifest.created_at).total_seconds() * 1000),
+            "plaintext_bytes": manifest.plaintext_bytes,
+            "stored_bytes": manifest.stored_bytes,
+            "tables": len(manifest.content.tables),
+            "rows": manifest.rows,
+            "manifest_key": committed.key,
+            "manifest_sha256": committed.sha256,
+            "source_version": manifest.content.server_version,
+            "encryption": manifest.encryption,
+            "exceptions": manifest.exceptions,
+        }
+    )
