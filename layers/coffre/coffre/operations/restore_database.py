@@ -21,7 +21,14 @@ from coffre.operations.streams import Streams
 from coffre.postgres.connect import Connection, connect
 from coffre.postgres.destination import Destination, drop_created, guard, open_destination
 from coffre.postgres.dump import list_archive
-from coffre.postgres.load import SchemaLoader, copy_in, count_rows, refresh_materialized_views, set_sequences
+from coffre.postgres.load import (
+    SchemaLoader,
+    copy_in,
+    count_rows,
+    order_of_keys,
+    refresh_materialized_views,
+    set_sequences,
+)
 from coffre.postgres.toc import TocEntry, is_event_trigger, parse_toc, split_toc
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.vault.codec import FrameDecoder
@@ -173,8 +180,6 @@ def _load(job: Job, source: Source, destination: Destination, clock: _Clock) -> 
     if event_triggers := [entry for entry in toc if is_event_trigger(entry)]:
         with clock.phase("event triggers"):
             loader.restore(source.archive, "post-data", event_triggers)
-    with clock.phase("count"):
-        _check_counts(job, content.tables, destination)
     return RestoreReport(
         id=job.restore_id,
         backup_id=job.backup.id,
@@ -254,11 +259,34 @@ def _load_tables(job: Job, manifest: Manifest, destination: Destination, meter: 
             raise _rows_differ(table, f"{entry.name}: {rows} rows were loaded, {entry.rows} were backed up")
         tally.add(table, entry, time.monotonic() - began)
 
-    slices = (entry for entry in job.vault.entries(manifest) if entry.kind is EntryKind.TABLE)
     with Streams(lambda _: _session(job, destination)) as sessions:
-        for _ in job.runner(load, slices):
+        # The keys of extensions' tables are there already: what they point at comes first.
+        for entry in _extension_slices(job, manifest, destination):
+            load(entry)
+        for _ in job.runner(load, _slices(job, manifest, of_extension=False)):
             pass
     return tally.tables()
+
+
+def _slices(job: Job, manifest: Manifest, *, of_extension: bool) -> Iterator[Entry]:
+    wanted = {(t.schema_name, t.table_name) for t in manifest.content.tables if t.of_extension is of_extension}
+    for entry in job.vault.entries(manifest) if wanted else ():
+        # An entry that names no table is an error, which its loading says.
+        if entry.kind is EntryKind.TABLE and (_table_of(entry) in wanted or not (entry.relation or of_extension)):
+            yield entry
+
+
+def _extension_slices(job: Job, manifest: Manifest, destination: Destination) -> list[Entry]:
+    slices = list(_slices(job, manifest, of_extension=True))
+    if not slices:
+        return []
+    with connect(destination.connection) as session:
+        order = order_of_keys(session, [table for table in manifest.content.tables if table.of_extension])
+    return sorted(slices, key=lambda entry: (order.index(_table_of(entry)), entry.name))
+
+
+def _table_of(entry: Entry) -> tuple[str, str]:
+    return (entry.relation.schema_name, entry.relation.relation_name) if entry.relation else ("", "")
 
 
 class _Tally:

@@ -36,14 +36,14 @@ def copy_statement(piece: Slice, encoding: str) -> str:
     table = piece.table
     columns = ", ".join(quoted(column) for column in table.columns)
     conditions = []
-    if table.condition:
-        # extcondition is a whole WHERE clause; whoever created the extension wrote it.
-        conditions.append(table.condition.strip().removeprefix("WHERE ").removeprefix("where "))
     if piece.first_block is not None:
         conditions.append(f"ctid >= '({piece.first_block},0)'::pg_catalog.tid")
     if piece.end_block is not None:
         conditions.append(f"ctid < '({piece.end_block},0)'::pg_catalog.tid")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    if table.condition:
+        # A whole WHERE clause in the words of the extension's author. Such a table is never cut by block.
+        where = f" {table.condition}\n"
     name = qualified(table.schema, table.name)
     return f"COPY (SELECT {columns} FROM ONLY {name}{where}) TO STDOUT (ENCODING '{encoding}')"  # noqa: S608 - quoted
 

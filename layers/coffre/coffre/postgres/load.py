@@ -6,6 +6,7 @@ import contextlib
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Final
 
@@ -211,6 +212,21 @@ def refresh_materialized_views(session: psycopg2.extensions.connection, views: I
                 ) from error
 
 
+def order_of_keys(session: psycopg2.extensions.connection, tables: Iterable[TableContent]) -> list[tuple[str, str]]:
+    """Return the tables' names so that each comes after those that its foreign keys point at."""
+    needs: dict[tuple[str, str], set[tuple[str, str]]] = {(t.schema_name, t.table_name): set() for t in tables}
+    with session.cursor() as cursor:
+        cursor.execute(_FOREIGN_KEYS)
+        for schema, name, needed_schema, needed_name in cursor.fetchall():
+            if (schema, name) in needs and (needed_schema, needed_name) in needs:
+                needs[schema, name].add((needed_schema, needed_name))
+    session.commit()
+    try:
+        return list(TopologicalSorter(needs).static_order())
+    except CycleError:  # then the order does not help, and the server will say which key is in the way
+        return sorted(needs)
+
+
 def count_rows(session: psycopg2.extensions.connection, table: TableContent) -> int:
     """Return how many rows the table has at the destination."""
     with session.cursor() as cursor:
@@ -219,3 +235,11 @@ def count_rows(session: psycopg2.extensions.connection, table: TableContent) -> 
         )
         row = cursor.fetchone()
         return int(row[0]) if row else 0
+
+
+_FOREIGN_KEYS: Final = """
+SELECT n.nspname, c.relname, pn.nspname, p.relname FROM pg_constraint k
+JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
+WHERE k.contype = 'f' AND k.conrelid <> k.confrelid
+"""

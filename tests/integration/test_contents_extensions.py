@@ -1,0 +1,116 @@
+"""Extensions: what a user put into their configuration tables comes back, and only that."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.integration.contents import RoundTrip, RoundTripOn, rows, run, value
+
+from coffre.model.errors import DestinationError
+from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
+from coffre_cli.local.toolchain import Toolchain
+from coffre_cli.sample import fingerprint, sequences
+
+# Tables whose keys point against the order of their names, with rows of the extension's own.
+_SCRIPT = r"""
+CREATE TABLE settings (name text PRIMARY KEY, value text, is_default boolean NOT NULL DEFAULT false);
+INSERT INTO settings VALUES ('colour', 'red', true), ('size', 'large', true);
+SELECT pg_extension_config_dump('settings', E' \n where NOT is_default OR (value IS NULL\n)');
+CREATE TABLE z_owners (id serial PRIMARY KEY, name text UNIQUE);
+CREATE TABLE a_things (id integer PRIMARY KEY, owner integer NOT NULL REFERENCES z_owners, next integer
+    REFERENCES a_things DEFERRABLE INITIALLY DEFERRED, twice integer GENERATED ALWAYS AS (id * 2) STORED);
+CREATE TABLE not_configuration (id integer);
+INSERT INTO not_configuration VALUES (1);
+SELECT pg_extension_config_dump('a_things', '');
+SELECT pg_extension_config_dump('z_owners', '');
+SELECT pg_extension_config_dump('z_owners_id_seq', '');
+CREATE SEQUENCE other_seq;
+CREATE VIEW things AS SELECT * FROM a_things;
+CREATE FUNCTION thing_count() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM @extschema@.a_things';
+"""
+
+
+@pytest.fixture(scope="module")
+def server(toolchain: Toolchain) -> Iterator[PostgresServer]:
+    """A server that has the extension `coffre_config`, which is not trusted and not relocatable."""
+    with tempfile.TemporaryDirectory(prefix="coffre-extension-") as directory:
+        place = Path(directory) / "extension"
+        place.mkdir()
+        (place / "coffre_config.control").write_text("default_version = '1.0'\nrelocatable = false\n")
+        (place / "coffre_config--1.0.sql").write_text(_SCRIPT)
+        for path in (Path(directory), place, *place.iterdir()):
+            path.chmod(0o755)
+        options = ServerOptions(settings={"extension_control_path": f"{directory}:$system"})
+        with PostgresServer(toolchain.embedded_postgresql(), options) as server:
+            yield server
+
+
+@pytest.fixture
+def round_trip(round_trip_on: RoundTripOn, server: PostgresServer) -> RoundTrip:
+    """A source with the extension in a schema of its own, and with rows of the user's."""
+    round_trip = round_trip_on(server)
+    round_trip.fill(
+        'CREATE SCHEMA "Conf"',
+        'CREATE EXTENSION coffre_config SCHEMA "Conf"',
+        """INSERT INTO "Conf".settings VALUES ('speed', 'slow'), ('nothing', NULL)""",
+        """INSERT INTO "Conf".z_owners (name) SELECT 'owner ' || n FROM generate_series(1, 50) n""",
+        'INSERT INTO "Conf".a_things (id, owner, next) SELECT n, 1 + n % 50, 1 + (n + 1) % 100 FROM'
+        " generate_series(1, 100) n",
+        """SELECT nextval('"Conf".other_seq')""",
+        'INSERT INTO "Conf".not_configuration VALUES (2)',
+        'CREATE TABLE own (thing integer REFERENCES "Conf".a_things)',
+        "INSERT INTO own VALUES (7)",
+    )
+    return round_trip
+
+
+def test_rows_of_configuration_tables_come_back_beside_the_extensions_own(round_trip: RoundTrip) -> None:
+    backup = round_trip.back_up()
+    report = round_trip.restore(backup)
+
+    # Then all that the extension marked as configuration is there, in whatever order its keys ask for
+    source, copy = fingerprint(round_trip.source), fingerprint(round_trip.copy)
+    assert source.pop('"Conf"."not_configuration"').rows == 2
+    assert copy.pop('"Conf"."not_configuration"').rows == 1
+    assert copy == source
+    states = sequences(round_trip.copy)
+    assert states['"Conf"."z_owners_id_seq"'] == (50, True)
+    assert states['"Conf"."other_seq"'] == (1, False)
+    assert {table.table: table.rows for table in report.tables} == {
+        '"Conf".a_things': 100,
+        '"Conf".settings': 2,
+        '"Conf".z_owners': 50,
+        "public.own": 1,
+    }
+    assert value(round_trip.copy, 'SELECT "Conf".thing_count()') == 100
+
+
+def test_a_destination_without_the_extension_is_refused_before_anything_is_made(
+    round_trip: RoundTrip, round_trip_on: RoundTripOn, postgres_server: PostgresServer
+) -> None:
+    there = round_trip_on(postgres_server)
+    backup = round_trip.back_up()
+
+    with pytest.raises(DestinationError) as caught:
+        there.restore(backup)
+
+    assert caught.value.code == "EXTENSION_MISSING"
+    assert "coffre_config" in caught.value.message
+    name = there.copy.rsplit("/", 1)[1]
+    assert rows(postgres_server.dsn(), f"SELECT 1 FROM pg_database WHERE datname = '{name}'") == []
+
+
+def test_extensions_that_the_destination_already_has_are_no_obstacle(round_trip: RoundTrip) -> None:
+    # Given an empty database into which somebody has put an extension already, as platforms do
+    round_trip.fill("CREATE EXTENSION pg_trgm", "CREATE TABLE words (w text)", "INSERT INTO words VALUES ('x')")
+    name = round_trip.copy.rsplit("/", 1)[1]
+    run(round_trip.server.dsn(), f"CREATE DATABASE {name}")
+    run(round_trip.copy, "CREATE EXTENSION pg_trgm")
+
+    report = round_trip.make()
+
+    assert value(round_trip.copy, "SELECT w FROM words") == "x"
+    assert not report.created_database
