@@ -5,6 +5,7 @@ Run as `python benchmarks/backup_job.py URL POSTGRES_HOME VAULT_DIRECTORY [age|n
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from pathlib import Path
 from ulid import ULID
 
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database import Job, backup_database
 from coffre.operations.lifecycle import Run
@@ -21,15 +23,20 @@ from coffre.operations.runner import ThreadRunner
 from coffre.postgres.connect import parse_secret
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.stores.directory import DirectoryStore
-from coffre.vault.codec import FrameEncoder, new_identity, public_key
+from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Vault
 
+# Only ever a benchmark's key: its backups are thrown away.
+_RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 
-def main(url: str, home: str, vault: str, encryption: str = "age", streams: str = "2") -> None:
-    """Back up and print what was stored."""
+
+def run_backup(
+    url: str, home: Path, directory: Path, *, encrypt: bool, streams: int, previous: Backup | None
+) -> Manifest:
+    """Back up once and return the manifest."""
     now = datetime.now(UTC)
     children = Children()
-    recipients = (public_key(new_identity()),) if encryption == "age" else ()
+    recipients = (_RECIPIENT,) if encrypt else ()
     backup = Backup(
         id=str(ULID.from_datetime(now)), target="bench", tiers=(Tier.MANUAL,), status=Status.IN_PROGRESS, created_at=now
     )
@@ -39,17 +46,50 @@ def main(url: str, home: str, vault: str, encryption: str = "age", streams: str 
         job = Job(
             target=DatabaseTarget(name="bench", secret="-"),
             connection=parse_secret(url, where="argument"),
-            tools=PostgresTools(Path(home)),
+            tools=PostgresTools(home),
             children=children,
-            vault=Vault(DirectoryStore(Path(vault))),
+            vault=Vault(DirectoryStore(directory)),
             encoder=FrameEncoder(recipients, level=3),
             recipients=recipients,
             scratch=Path(scratch),
-            streams=int(streams),
-            runner=ThreadRunner(int(streams), children.end_all),
+            streams=streams,
+            runner=ThreadRunner(streams, children.end_all),
             now=lambda: datetime.now(UTC),
+            previous=previous,
         )
         manifest, _ = backup_database(job, Run(backup, meter, watch, lambda: backup.tiers))
+    return manifest
+
+
+def newest(directory: Path) -> Backup | None:
+    """Return the newest backup in a vault directory, as the catalog would know it."""
+    manifests = sorted(directory.glob("v1/backups/bench/*/manifest.json"))
+    if not manifests:
+        return None
+    body = manifests[-1].read_bytes()
+    manifest = Manifest.model_validate_json(body)
+    return Backup(
+        id=manifest.backup_id,
+        target="bench",
+        tiers=manifest.tiers,
+        status=Status.COMPLETED,
+        created_at=manifest.created_at,
+        manifest_key=str(manifests[-1].relative_to(directory)),
+        manifest_sha256=hashlib.sha256(body).hexdigest(),
+    )
+
+
+def main(url: str, home: str, vault: str, encryption: str = "age", streams: str = "2") -> None:
+    """Back up, pointing at what the vault has already, and print what was stored."""
+    directory = Path(vault)
+    manifest = run_backup(
+        url,
+        Path(home),
+        directory,
+        encrypt=encryption == "age",
+        streams=int(streams),
+        previous=newest(directory),
+    )
     print(f"{manifest.plaintext_bytes} plaintext, {manifest.stored_bytes} stored")
 
 

@@ -122,7 +122,7 @@ class EntriesFile(_Stored):
 
 
 class PackReference(_Stored):
-    """A pack that this backup needs: `length` is the object's size, `live_bytes` what this backup uses of it."""
+    """A pack that this backup needs, its own or an earlier one's: `live_bytes` of `length` are in use."""
 
     key: str
     length: int
@@ -131,7 +131,10 @@ class PackReference(_Stored):
 
 
 class Manifest(_Stored):
-    """The self-describing record of one backup; it is written last and commits the backup."""
+    """The self-describing record of one backup; it is written last and commits the backup.
+
+    `stored_bytes` is what this backup added to the vault; what it points at in packs of earlier backups is not in it.
+    """
 
     format: Literal[1] = 1
     backup_id: str

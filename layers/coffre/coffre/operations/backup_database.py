@@ -6,7 +6,7 @@ can be repeated. `seal` checks that nothing is missing, and commits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from coffre.model.backup import Backup, Tier
-from coffre.model.errors import CoffreError, IntegrityError, TransientError
+from coffre.model.errors import CoffreError, IntegrityError, StoreError, TransientError
 from coffre.model.manifest import (
     DatabaseContent,
     EntryKind,
@@ -38,6 +38,7 @@ from coffre.postgres.toc import parse_toc
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.vault.codec import FrameEncoder, Plaintext
 from coffre.vault.entries import FRAME_SIZE_BYTES, EntryWriter, write_lines
+from coffre.vault.history import NO_HISTORY, History, open_history
 from coffre.vault.vault import Committed, Vault
 
 # The part that holds everything but tables: its entries' names sort before `tables/`.
@@ -61,11 +62,12 @@ class Job:
     streams: int
     runner: Runner
     now: Callable[[], datetime]
+    previous: Backup | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be read, in which snapshot."""
+    """What will be read, in which snapshot, and what of it may be stored already."""
 
     backup: Backup
     snapshot: str
@@ -76,6 +78,8 @@ class Plan:
     materialized_views: tuple[RelationName, ...]
     schema_archive: Path
     parts: tuple[Part, ...]
+    history: History
+    exceptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,8 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
     dumper.schema(holder.snapshot, archive)
     toc = list(parse_toc(list_archive(job.tools, job.children, archive)))
     tables = holder.tables(toc)
+    parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=_METADATA_PART + 1)
+    history, exceptions = _open_history(job, parts)
     return Plan(
         backup=backup,
         snapshot=holder.snapshot,
@@ -148,10 +154,27 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
         sequences=holder.sequences(toc),
         materialized_views=holder.materialized_views(toc),
         schema_archive=archive,
-        parts=tuple(
-            plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=_METADATA_PART + 1)
-        ),
+        parts=tuple(parts),
+        history=history,
+        exceptions=exceptions,
     )
+
+
+def _open_history(job: Job, parts: Sequence[Part]) -> tuple[History, tuple[str, ...]]:
+    """Return what the previous backup stored. If that cannot be used, all is stored anew, and it is said why."""
+    previous = job.previous
+    if previous is None or previous.manifest_key is None or previous.manifest_sha256 is None:
+        return NO_HISTORY, ()
+    try:
+        manifest = job.vault.read_manifest(previous.manifest_key, sha256=previous.manifest_sha256)
+        if set(manifest.recipients) != set(job.recipients):
+            return NO_HISTORY, ("The recipients changed: everything was stored anew.",)
+        firsts = [(_METADATA_PART, ""), *((part.number, part.slices[0].name) for part in parts)]
+        return open_history(job.vault, manifest, firsts, job.scratch), ()
+    except (IntegrityError, StoreError) as error:
+        return NO_HISTORY, (
+            f"The previous backup {previous.id} is damaged, everything was stored anew: {error.message}",
+        )
 
 
 def store_metadata(job: Job, plan: Plan) -> PartResult:
@@ -159,7 +182,7 @@ def store_metadata(job: Job, plan: Plan) -> PartResult:
     dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
     exceptions: list[str] = []
     with job.vault.pack_writer(plan.backup.id, _METADATA_PART, job.encoder) as packs:
-        entries = EntryWriter(packs)
+        entries = EntryWriter(packs, plan.history.known(_METADATA_PART))
         entries.add("schema", EntryKind.SCHEMA, _file_chunks(plan.schema_archive))
         try:
             roles = filter_roles(dumper.roles().decode("utf-8", "replace")).encode()
@@ -184,7 +207,7 @@ def run_part(job: Job, plan: Plan, part: Part, readers: Streams[SliceReader], me
     """Read, compress, encrypt and store the slices of one part. Safe to repeat; knows nothing of other parts."""
     counts: dict[int, tuple[int, int]] = {}
     with readers.borrow() as reader, job.vault.pack_writer(plan.backup.id, part.number, job.encoder) as packs:
-        entries = EntryWriter(packs)
+        entries = EntryWriter(packs, plan.history.known(part.number))
         for piece in part.slices:
             table = piece.table
             entry = entries.add(
@@ -222,10 +245,12 @@ def seal(
     results = sorted(results, key=lambda result: result.number)
     _check_complete(plan, results)
     backup = plan.backup
-    entries = job.vault.write_entries(backup.target, backup.id, [result.entries for result in results], job.scratch)
-    packs = tuple(pack for result in results for pack in result.packs)
+    files = [result.entries for result in results]
+    entries, live_bytes = job.vault.write_entries(backup.target, backup.id, files, job.scratch)
+    stored = {pack.key: pack for result in results for pack in result.packs}
+    packs = _referenced(live_bytes, {**plan.history.packs, **stored})
     content = _content(plan, results)
-    exceptions = tuple(text for result in results for text in result.exceptions)
+    exceptions = (*plan.exceptions, *(text for result in results for text in result.exceptions))
     manifest = Manifest(
         backup_id=backup.id,
         target=backup.target,
@@ -238,12 +263,20 @@ def seal(
         entries=entries,
         packs=packs,
         plaintext_bytes=sum(result.size_bytes for result in results),
-        stored_bytes=sum(pack.length for pack in packs) + entries.length,
+        stored_bytes=sum(pack.length for pack in stored.values()) + entries.length,
         rows=sum(table.rows for table in content.tables),
         content=content,
         exceptions=exceptions,
     )
     return manifest, job.vault.commit(manifest)
+
+
+def _referenced(live_bytes: Mapping[str, int], packs: Mapping[str, PackReference]) -> tuple[PackReference, ...]:
+    """Return the packs that the entries point at, with what they use of each."""
+    return tuple(
+        packs[key].model_copy(update={"live_bytes": min(live, packs[key].length)})
+        for key, live in sorted(live_bytes.items())
+    )
 
 
 def _check_complete(plan: Plan, results: Sequence[PartResult]) -> None:

@@ -13,8 +13,10 @@ from typing import Final
 
 from coffre.model.names import shown
 
-# 16 MiB of heap at 8 KiB a block: about one frame of text.
-SLICE_BLOCKS: Final = 2048
+# 4 MiB of heap at 8 KiB a block: about one frame of text. A changed row costs one slice in the next backup.
+SLICE_BLOCKS: Final = 512
+# Huge tables get larger slices, so that the plan stays small: at most this many of a table.
+_MOST_SLICES: Final = 4096
 _SMALLEST_PART_BYTES: Final = 16 * 1024 * 1024
 _LARGEST_PART_BYTES: Final = 256 * 1024 * 1024
 _PARTS_A_STREAM: Final = 8
@@ -79,11 +81,20 @@ def cut(table: TableExtent, *, by_block: bool) -> Iterator[Slice]:
         yield Slice(table, 0, None, None, table.size_bytes)
         return
     bytes_per_block = table.size_bytes / table.blocks
-    for number, first in enumerate(range(0, table.blocks, SLICE_BLOCKS)):
+    step = slice_blocks(table.blocks)
+    for number, first in enumerate(range(0, table.blocks, step)):
         # The last slice is open: blocks that were added after the count hold rows that the snapshot may see.
-        is_last = first + SLICE_BLOCKS >= table.blocks
-        blocks = min(SLICE_BLOCKS, table.blocks - first)
-        yield Slice(table, number, first, None if is_last else first + SLICE_BLOCKS, int(blocks * bytes_per_block))
+        is_last = first + step >= table.blocks
+        blocks = min(step, table.blocks - first)
+        yield Slice(table, number, first, None if is_last else first + step, int(blocks * bytes_per_block))
+
+
+def slice_blocks(blocks: int) -> int:
+    """Return how many blocks a slice has: a power of two, so that the borders move only when a huge table doubles."""
+    step = SLICE_BLOCKS
+    while blocks > step * _MOST_SLICES:
+        step *= 2
+    return step
 
 
 def gather(slices: Iterable[Slice], *, total_bytes: int, streams: int, first_number: int = 1) -> Iterator[Part]:

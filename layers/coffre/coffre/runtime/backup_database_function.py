@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +104,7 @@ class BackupDatabaseFunction:
             )
         try:
             with self.edge.reporting(lambda error: self._alert(request, Failure.of(error)), **ids):
-                result = self._run(configuration, target, request, context)
+                result = self._run(configuration, target, request, context, full=wanted.full)
         except Exception:
             count_backup(_SERVICE, target.name, None)
             raise
@@ -114,7 +114,13 @@ class BackupDatabaseFunction:
         return summary(result)
 
     def _run(
-        self, configuration: Configuration, target: DatabaseTarget, request: Request, context: LambdaContext
+        self,
+        configuration: Configuration,
+        target: DatabaseTarget,
+        request: Request,
+        context: LambdaContext,
+        *,
+        full: bool,
     ) -> Result:
         children = Children()
         lifecycle = Lifecycle(
@@ -128,7 +134,9 @@ class BackupDatabaseFunction:
 
         def work(run: Run) -> tuple[Manifest, Committed]:
             with scratch_directory() as scratch:
-                return backup_database(self._job(configuration, target, children, scratch), run)
+                job = self._job(configuration, target, children, scratch)
+                previous = None if full else self.catalog.latest_completed(target.name)
+                return backup_database(replace(job, previous=previous), run)
 
         return lifecycle.run(request, work)
 

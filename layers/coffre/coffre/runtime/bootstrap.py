@@ -66,7 +66,10 @@ def _edge(settings: Settings, service: str) -> Edge:
 
 def _vault(settings: Settings) -> Vault:
     store = S3Store(
-        settings.vault_bucket, prefix=settings.vault_prefix, client=make_client(), checksum=settings.vault_checksum
+        settings.vault_bucket,
+        prefix=settings.vault_prefix,
+        client=make_client(session=_session()),
+        checksum=settings.vault_checksum,
     )
     return Vault(store)
 
@@ -74,4 +77,10 @@ def _vault(settings: Settings) -> Vault:
 def _client(service: str) -> Any:
     # botocore alone: importing boto3 costs a cold start 0.2 s for resources and transfers that nothing here uses.
     config = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
-    return botocore.session.get_session().create_client(service, config=config)
+    return _session().create_client(service, config=config)
+
+
+@cache
+def _session() -> botocore.session.Session:
+    # One for all clients: each session reads the descriptions of endpoints and services again.
+    return botocore.session.get_session()

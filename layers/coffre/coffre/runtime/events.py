@@ -48,13 +48,15 @@ class BackupDatabaseEvent(_Event):
     """Back up one target, or every database target when none is named.
 
     `scheduled_time` is the slot of a cron rule (EventBridge's own time of the event); runs by hand have none.
-    `backup_id` lets the caller choose the id, so that it can follow the run.
+    `backup_id` lets the caller choose the id, so that it can follow the run. `full` stores everything anew, pointing at
+    nothing that earlier backups stored.
     """
 
     tier: Tier = Tier.MANUAL
     target: TargetName | None = None
     scheduled_time: _Utc | None = None
     backup_id: Ulid | None = None
+    full: bool = False
 
     @model_validator(mode="after")
     def _id_fits_one_target(self) -> Self:

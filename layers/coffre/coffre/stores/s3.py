@@ -51,6 +51,7 @@ class S3Credentials:
 
 def make_client(
     *,
+    session: botocore.session.Session | None = None,
     region: str | None = None,
     endpoint_url: str | None = None,
     credentials: S3Credentials | None = None,
@@ -63,6 +64,8 @@ def make_client(
 
     Parameters
     ----------
+    session
+        Shared with other clients, so that descriptions of services are read once; a new one when not given.
     region
         Region of the bucket; the environment's when not given.
     endpoint_url
@@ -100,7 +103,7 @@ def make_client(
             "payload_signing_enabled": endpoint_url is not None,
         },
     )
-    client = botocore.session.get_session().create_client(
+    client = (session or botocore.session.get_session()).create_client(
         "s3",
         region_name=region,
         endpoint_url=endpoint_url,

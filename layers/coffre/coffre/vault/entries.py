@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,19 +18,29 @@ from coffre.vault.codec import Plaintext
 from coffre.vault.pack import PackWriter
 
 # The plaintext of a frame: big enough that the age header (200 bytes a recipient) and zstd's start do not show, small
-# enough that a few of them fit in memory. Readers must take any size up to this.
-FRAME_SIZE_BYTES: Final = 16 * 1024 * 1024
+# enough that a change costs little in the next backup, and that zstd stays in the processor's cache. Readers must take
+# any size up to 64 MiB.
+FRAME_SIZE_BYTES: Final = 4 * 1024 * 1024
 # Entries up to this size share solid frames, so that ten thousand small tables are not ten thousand frames.
-SOLID_ENTRY_BYTES: Final = 256 * 1024
-_SOLID_FRAME_BYTES: Final = 2 * 1024 * 1024
+SOLID_ENTRY_BYTES: Final = 128 * 1024
+_SOLID_FRAME_BYTES: Final = 1024 * 1024
 _LIST_LEVEL: Final = 6
 
 
 class EntryWriter:
-    """Turns plaintext into entries of one part: hashes, cuts into frames, gathers small ones into solid frames."""
+    """Turns plaintext into entries of one part: hashes, cuts into frames, gathers small ones into solid frames.
 
-    def __init__(self, packs: PackWriter) -> None:
+    Parameters
+    ----------
+    packs
+        Where new frames go.
+    known
+        Entries of the previous backup, by name: what is unchanged points at their frames and is not stored again.
+    """
+
+    def __init__(self, packs: PackWriter, known: Mapping[str, Entry] | None = None) -> None:
         self._packs = packs
+        self._known = known or {}
         self._solid = bytearray()
         self._waiting: list[Entry] = []
         self.entries: list[Entry] = []
@@ -58,19 +70,25 @@ class EntryWriter:
         rows
             Asked for the number of rows after the last piece.
         """
+        previous = self._known.get(name)
+        reusable = _own_frames(previous)
         whole = hashlib.sha256()
         frames: list[Frame] = []
-        size, start = 0, None
+        size, start, is_solid = 0, 0, False
         for chunk in chunks:
-            if start is not None:
+            if is_solid:
                 raise ValueError(f"{name}: a small first piece was not the only one")
             whole.update(chunk)
             size += len(chunk)
-            if not frames and len(chunk) <= SOLID_ENTRY_BYTES:
-                start = self._add_to_solid(chunk)
-                continue
             digest = hashlib.sha256(chunk).hexdigest() if frames else whole.hexdigest()
-            frames.append(self._packs.append(chunk, digest))
+            if not frames and len(chunk) <= SOLID_ENTRY_BYTES:
+                is_solid = True
+                if previous is not None and (previous.size, previous.sha256) == (size, digest):
+                    frames, start = list(previous.frames), previous.start
+                else:
+                    start = self._add_to_solid(chunk)
+            else:
+                frames.append(reusable.get(digest) or self._packs.append(chunk, digest))
         entry = Entry(
             name=name,
             kind=kind,
@@ -79,9 +97,9 @@ class EntryWriter:
             rows=rows() if rows else None,
             relation=relation,
             frames=tuple(frames),
-            start=start or 0,
+            start=start,
         )
-        (self.entries if start is None else self._waiting).append(entry)
+        (self._waiting if is_solid and not frames else self.entries).append(entry)
         return entry
 
     def close(self) -> list[Entry]:
@@ -106,6 +124,30 @@ class EntryWriter:
         self._solid = bytearray()
 
 
+def _own_frames(entry: Entry | None) -> dict[str, Frame]:
+    """Return a large entry's frames by SHA-256; a solid frame, which it shares with others, is not among them."""
+    if entry is None or sum(frame.size for frame in entry.frames) != entry.size:
+        return {}
+    return {frame.sha256: frame for frame in entry.frames}
+
+
+def live_bytes(entry: Entry) -> Iterator[tuple[str, int]]:
+    """Yield what an entry uses of each pack: of a solid frame its share."""
+    if len(entry.frames) == 1 and entry.frames[0].size:
+        (frame,) = entry.frames
+        yield frame.pack, -(-frame.length * entry.size // frame.size)
+    else:
+        for frame in entry.frames:
+            yield frame.pack, frame.length
+
+
+def read_lines(path: Path) -> Iterator[Entry]:
+    """Yield what `write_lines` wrote."""
+    with path.open("rb") as lines:
+        for line in lines:
+            yield Entry.model_validate_json(line)
+
+
 def write_lines(entries: Iterable[Entry], path: Path) -> None:
     """Write entries as JSON lines, in the order given."""
     with path.open("wb") as file:
@@ -113,8 +155,16 @@ def write_lines(entries: Iterable[Entry], path: Path) -> None:
             file.write(entry.model_dump_json(exclude_defaults=True).encode() + b"\n")
 
 
-def merge_lines(paths: Iterable[Path], destination: Path) -> int:
-    """Concatenate files of JSON lines into one zstd file and return the number of lines.
+@dataclass
+class Merged:
+    """What the entries of all parts amount to: how many they are, and what they use of each pack."""
+
+    count: int = 0
+    live_bytes: Counter[str] = field(default_factory=Counter)
+
+
+def merge_lines(paths: Iterable[Path], destination: Path) -> Merged:
+    """Concatenate files of JSON lines into one zstd file.
 
     The files' order must be the order of the names: parts are cut from the sorted list of entries, so it is the order
     of the parts.
@@ -124,24 +174,26 @@ def merge_lines(paths: Iterable[Path], destination: Path) -> int:
     IntegrityError
         When the names are not strictly ascending (code `ENTRIES_UNSORTED`): a part is there twice, or mixed up.
     """
-    count = 0
+    merged = Merged()
     last = ""
     with zstd.open(destination, "wb", level=_LIST_LEVEL) as output:
         for path in paths:
             with path.open("rb") as lines:
                 for line in lines:
-                    name = Entry.model_validate_json(line).name
-                    if name <= last:
+                    entry = Entry.model_validate_json(line)
+                    if entry.name <= last:
                         raise IntegrityError(
                             "The entries of this backup are not in order; nothing was published.",
                             code="ENTRIES_UNSORTED",
-                            detail=f"{name!r} follows {last!r}",
+                            detail=f"{entry.name!r} follows {last!r}",
                             hint="This is a defect of Coffre: please report it.",
                         )
-                    last = name
+                    last = entry.name
                     output.write(line)
-                    count += 1
-    return count
+                    merged.count += 1
+                    for pack, length in live_bytes(entry):
+                        merged.live_bytes[pack] += length
+    return merged
 
 
 def parse_lines(compressed: bytes, *, where: str) -> Iterator[Entry]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from coffre.model.backup import Tier
 from coffre.model.errors import IntegrityError, ObjectMissingError
-from coffre.model.manifest import EntriesFile, Entry, Manifest
+from coffre.model.manifest import EntriesFile, Entry, Manifest, PackReference
 from coffre.stores.store import Store
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.entries import merge_lines, parse_lines
@@ -57,15 +57,25 @@ class Vault:
         """Return a writer for the packs of one part of one backup."""
         return PackWriter(self.store, f"{_ROOT}/packs/{backup_id}/{part:06d}", encoder)
 
-    def write_entries(self, target: str, backup_id: str, parts: Iterable[Path], scratch: Path) -> EntriesFile:
-        """Store the sorted entries file, made from the parts' files in the order of the parts."""
+    def write_entries(
+        self, target: str, backup_id: str, parts: Iterable[Path], scratch: Path
+    ) -> tuple[EntriesFile, Mapping[str, int]]:
+        """Store the sorted entries file, made from the parts' files in the order of the parts.
+
+        Returns
+        -------
+        EntriesFile
+            Where it is.
+        Mapping
+            What the entries use of each pack, in bytes.
+        """
         file = scratch / "entries.jsonl.zst"
-        count = merge_lines(parts, file)
+        merged = merge_lines(parts, file)
         body = file.read_bytes()
         key = f"{backup_prefix(target, backup_id)}/entries.jsonl.zst"
         sha256 = hashlib.sha256(body).hexdigest()
         self.store.put(key, body, sha256=sha256)
-        return EntriesFile(key=key, sha256=sha256, length=len(body), count=count)
+        return EntriesFile(key=key, sha256=sha256, length=len(body), count=merged.count), merged.live_bytes
 
     def commit(self, manifest: Manifest) -> Committed:
         """Write the manifest. After this the backup exists, whatever happens to the run."""
@@ -114,6 +124,11 @@ class Vault:
         if hashlib.sha256(body).hexdigest() != sha256:
             raise _lost("MANIFEST_SWAPPED", f"The manifest {key} is not the one that the catalog recorded.")
         return _parse_manifest(body, key)
+
+    def pack_lengths(self, packs: Iterable[PackReference]) -> dict[str, int]:
+        """Return the lengths of these packs as the store lists them; those that are missing are not in it."""
+        folders = {pack.key.rsplit("/", 1)[0] + "/" for pack in packs}
+        return {info.key: info.size for folder in sorted(folders) for info in self.store.list(folder)}
 
     def entries(self, manifest: Manifest) -> Iterator[Entry]:
         """Yield the entries of a backup, sorted by name, after checking the file against the manifest."""
