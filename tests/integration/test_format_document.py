@@ -1,0 +1,435 @@
+"""docs/format/v1.md is true: its script restores real backups without Coffre, and it names all that the code stores."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from pydantic import BaseModel
+from tests.integration.conftest import Coffre, beside
+from tests.integration.contents import rows, run, schema_of
+
+from coffre.model import manifest as model
+from coffre.model.backup import Tier
+from coffre.model.manifest import Entry, EntryKind, Manifest
+from coffre.postgres import connect
+from coffre.stores.store import MAX_OBJECT_BYTES
+from coffre.vault.entries import FRAME_SIZE_BYTES
+from coffre.vault.pack import PACK_SIZE_BYTES
+from coffre_cli.local.postgres_server import PostgresServer
+from coffre_cli.sample import fingerprint, load, sequences
+
+DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "format" / "v1.md"
+MIB: Final = 1024 * 1024
+# Program -> Debian package. The document asks for no other.
+PROGRAMS: Final = {"age": "age", "zstd": "zstd", "bash": "bash", "sed": "sed", "sha256sum": "coreutils"}
+LARGE_OBJECTS: Final = """
+SELECT m.oid::int, m.lomowner::regrole::text, obj_description(m.oid, 'pg_largeobject'), md5(lo_get(m.oid))
+FROM pg_largeobject_metadata m ORDER BY 1
+"""
+# Names and values that a careless script trips over.
+TRAPS: Final = (
+    """CREATE SCHEMA "line
+break $(touch trap) :x %s" """,
+    r"""CREATE TABLE "line
+break $(touch trap) :x %s"."tab	quote"" \ back 'tick' ;--" ("a
+b" text, "%I" money, "-" interval, twice integer GENERATED ALWAYS AS (2) STORED)""",
+    r"""INSERT INTO "line
+break $(touch trap) :x %s"."tab	quote"" \ back 'tick' ;--" VALUES
+        (E'\\.', '-1234.56', '-1 day +00:00:01'), (E'\\N', NULL, NULL), (E'\t\n\r\\', '0', NULL)""",
+    "CREATE SEQUENCE last START 9223372036854775807",
+    "SELECT nextval('last')",
+    "CREATE TABLE seen (tag text)",
+    """CREATE FUNCTION see() RETURNS event_trigger LANGUAGE plpgsql
+    AS 'BEGIN INSERT INTO public.seen VALUES (tg_tag); END'""",
+    "CREATE EVENT TRIGGER watch ON ddl_command_start EXECUTE FUNCTION see()",
+)
+
+
+def fenced(language: str) -> str:
+    """Return the document's only block of a language."""
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+    return str(block)
+
+
+@dataclass
+class Copy:
+    """A downloaded copy of a vault with one backup, and the programs that the document asks for."""
+
+    directory: Path
+    home: Path
+    backup_id: str
+    manifest_sha256: str
+    destination: str
+    changes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def manifest(self) -> Path:
+        return self.directory / f"vault/v1/backups/shop/{self.backup_id}/manifest.json"
+
+    def restore(self) -> subprocess.CompletedProcess[str]:
+        """Run the document's script."""
+        url = urlsplit(self.destination)
+        environment = {
+            "PATH": os.pathsep.join([str(self.home / "bin"), os.environ["PATH"]]),
+            "LD_LIBRARY_PATH": str(self.home / "lib"),
+            "PGHOST": str(url.hostname),
+            "PGPORT": str(url.port),
+            "PGUSER": str(url.username),
+            "PGDATABASE": unquote(url.path[1:]),
+            "VAULT": "vault",
+            "TARGET": "shop",
+            "BACKUP": self.backup_id,
+            "MANIFEST_SHA256": self.manifest_sha256,
+            **self.changes,
+        }
+        script = self.directory / "restore.sh"
+        script.write_text(fenced("bash"))
+        return subprocess.run(
+            ["bash", script.name], cwd=self.directory, env=environment, capture_output=True, text=True, check=False
+        )
+
+    def edit_manifest(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change the manifest, as somebody could who can write to the vault but not to the catalog."""
+        content = json.loads(self.manifest.read_text())
+        change(content)
+        self.manifest.write_text(json.dumps(content))
+
+    def assert_stops(self, *words: str) -> None:
+        """The script says why it stops, and leaves nothing in its temporary directory."""
+        scratch = self.directory / "tmp"
+        scratch.mkdir()
+        self.changes["TMPDIR"] = str(scratch)
+        done = self.restore()
+        assert done.returncode != 0
+        assert all(word in done.stderr for word in words), done.stderr
+        assert "Restored" not in done.stdout
+        assert list(scratch.iterdir()) == []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs() -> None:
+    missing = sorted(package for program, package in PROGRAMS.items() if shutil.which(program) is None)
+    if missing:
+        pytest.fail(f"Install what docs/format/v1.md asks for (.ci/run does): apt-get install {' '.join(missing)}")
+
+
+@pytest.fixture
+def destination(empty_database: str) -> Iterator[str]:
+    """The URL of a fresh database beside the source."""
+    with new_database(beside(empty_database, f"without_coffre_of_{urlsplit(empty_database).path[1:]}")) as url:
+        yield url
+
+
+class new_database:  # noqa: N801 - used like a function
+    """A fresh database for the length of a block."""
+
+    def __init__(self, url: str, options: str = "TEMPLATE template0") -> None:
+        self._url = url
+        self._options = options
+
+    def __enter__(self) -> str:
+        run(beside(self._url, "postgres"), f"CREATE DATABASE {urlsplit(self._url).path[1:]} {self._options}")
+        return self._url
+
+    def __exit__(self, *_: object) -> None:
+        run(beside(self._url, "postgres"), f"DROP DATABASE {urlsplit(self._url).path[1:]} WITH (FORCE)")
+
+
+def back_up(coffre: Coffre, source: str, destination: str, home: Path, directory: Path, **document: Any) -> Copy:
+    """Back a database up with Coffre, and copy the vault as `aws s3 sync` would."""
+    coffre.configure(source, **document)
+    answer = coffre.backup()
+    assert answer["status"] == "COMPLETED"
+    for key, body in coffre.objects().items():
+        file = directory / "vault" / key
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(body)
+    (directory / "identity.txt").write_text(f"# the offline copy\n{coffre.identity}\n")
+    sha256 = coffre.catalog.get_backup(answer["id"]).manifest_sha256
+    assert sha256
+    return Copy(directory, home, answer["id"], sha256, destination)
+
+
+@pytest.fixture
+def small(coffre: Coffre, shop: str, destination: str, postgresql_home: Path, tmp_path: Path) -> Copy:
+    """A backup of the small shop."""
+    return back_up(coffre, shop, destination, postgresql_home, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "encryption", [{}, {"encryption": "none", "recipients": []}], ids=["encryption age", "encryption none"]
+)
+def test_the_documents_script_restores_everything(
+    encryption: dict[str, Any],
+    coffre: Coffre,
+    empty_database: str,
+    destination: str,
+    postgresql_home: Path,
+    tmp_path: Path,
+) -> None:
+    # Given a backup of the sample database, with more that is odd
+    load(empty_database, scale=0.02, large_objects=True)
+    run(empty_database, *TRAPS)
+    copy = back_up(coffre, empty_database, destination, postgresql_home, tmp_path, **encryption)
+    if encryption:
+        (tmp_path / "identity.txt").unlink()
+    assert json.loads(copy.manifest.read_text())["encryption"] == encryption.get("encryption", "age")
+
+    # When the script of the document is run with nothing but the copy
+    done = copy.restore()
+
+    # Then rows, sequences, large objects, and the schema with owners and rights are the same
+    assert (done.returncode, done.stderr) == (0, "")
+    assert fingerprint(destination) == fingerprint(empty_database)
+    assert sequences(destination) == sequences(empty_database)
+    assert rows(destination, LARGE_OBJECTS) == rows(empty_database, LARGE_OBJECTS)
+    assert len(rows(destination, LARGE_OBJECTS)) == 3
+    assert schema_of(postgresql_home, destination) == schema_of(postgresql_home, empty_database)
+    assert rows(destination, "TABLE seen") == []
+    assert not (tmp_path / "trap").exists()
+
+    # And it says so
+    assert done.stdout.startswith(f"Restored {json.loads(copy.manifest.read_text())['rows']} rows.")
+
+
+def test_it_restores_a_later_backup(
+    coffre: Coffre, shop: str, destination: str, postgresql_home: Path, tmp_path: Path
+) -> None:
+    back_up(coffre, shop, destination, postgresql_home, tmp_path)
+    run(shop, "UPDATE customers SET name = 'Grace Hopper' WHERE id = 7")
+
+    done = back_up(coffre, shop, destination, postgresql_home, tmp_path).restore()
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert fingerprint(destination) == fingerprint(shop)
+
+
+def test_it_restores_into_an_older_server(
+    coffre: Coffre,
+    server_of_major: Callable[[int], PostgresServer],
+    postgresql_home: Path,
+    tmp_path: Path,
+) -> None:
+    server = server_of_major(14)
+    source, destination = server.create_database("source"), server.create_database("destination")
+    load(source, scale=0.02, large_objects=True)
+    copy = back_up(coffre, source, destination, postgresql_home, tmp_path)
+
+    done = copy.restore()
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert fingerprint(destination) == fingerprint(source)
+    assert sequences(destination) == sequences(source)
+    for name in ("source", "destination"):
+        server.drop_database(name)
+
+
+@pytest.mark.parametrize("into", ["LATIN1", "UTF8"])
+def test_it_restores_names_and_rows_of_other_encodings(
+    into: str, coffre: Coffre, empty_database: str, postgresql_home: Path, tmp_path: Path
+) -> None:
+    name = urlsplit(empty_database).path[1:]
+    options = "TEMPLATE template0 ENCODING '{}' LC_COLLATE 'C' LC_CTYPE 'C'"
+    with (
+        new_database(beside(empty_database, f"latin_{name}"), options.format("LATIN1")) as source,
+        new_database(beside(empty_database, f"copy_{name}"), options.format(into)) as destination,
+    ):
+        run(source, 'CREATE TABLE "Größe" ("Maß" text)', """INSERT INTO "Größe" VALUES ('é'), ('ÿ')""")
+
+        done = back_up(coffre, source, destination, postgresql_home, tmp_path).restore()
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert rows(destination, 'SELECT "Maß" FROM "Größe" ORDER BY 1') == [("é",), ("ÿ",)]
+
+
+def test_it_stops_at_a_manifest_that_the_catalog_does_not_know(small: Copy) -> None:
+    small.edit_manifest(lambda manifest: manifest.update(rows=0))
+
+    small.assert_stops("the manifest is not the one that the catalog recorded")
+
+
+def test_it_stops_at_the_manifest_of_another_backup(small: Copy) -> None:
+    small.edit_manifest(lambda manifest: manifest.update(backup_id="01ARZ3NDEKTSV4RRFFQ69G5FAV"))
+    small.manifest_sha256 = ""
+
+    small.assert_stops("the manifest is of backup 01ARZ3NDEKTSV4RRFFQ69G5FAV")
+
+
+def test_it_stops_at_another_format(small: Copy) -> None:
+    small.edit_manifest(lambda manifest: manifest.update(format=2))
+    small.manifest_sha256 = ""
+
+    small.assert_stops("this script reads format 1, not 2")
+
+
+def test_it_stops_at_a_list_of_entries_that_the_manifest_does_not_know(small: Copy) -> None:
+    small.manifest.with_name("entries.jsonl.zst").write_bytes(b"")
+
+    small.assert_stops("the entries file is not the one that the manifest recorded")
+
+
+@pytest.mark.parametrize("where", ["first", "middle", "last"])
+def test_it_stops_at_a_damaged_pack(where: str, small: Copy) -> None:
+    for pack in (small.directory / "vault/v1/packs").glob("*/*"):
+        body = bytearray(pack.read_bytes())
+        body[{"first": 0, "middle": len(body) // 2, "last": -1}[where]] ^= 1
+        pack.write_bytes(body)
+
+    small.assert_stops("age:" if where != "first" else "")
+
+
+def test_it_stops_at_a_truncated_pack(small: Copy) -> None:
+    for pack in (small.directory / "vault/v1/packs").glob("*/*"):
+        os.truncate(pack, pack.stat().st_size - 1)
+
+    small.assert_stops("age:")
+
+
+def test_it_stops_at_frames_that_open_but_hold_other_bytes(
+    coffre: Coffre, shop: str, destination: str, postgresql_home: Path, tmp_path: Path
+) -> None:
+    copy = back_up(coffre, shop, destination, postgresql_home, tmp_path, encryption="none", recipients=[])
+    other = subprocess.run(["zstd", "-c"], input=b"1\tMallory\n", capture_output=True, check=True).stdout
+    for pack in (tmp_path / "vault/v1/packs").glob("*/*"):
+        # As long as before: what is left is a skippable zstd frame, which opens to nothing.
+        rest = pack.stat().st_size - len(other) - 8
+        pack.write_bytes(other + b"\x50\x2a\x4d\x18" + rest.to_bytes(4, "little") + bytes(rest))
+
+    copy.assert_stops("the bytes of an entry are not those that were backed up")
+
+
+def test_it_stops_without_the_right_identity(small: Copy) -> None:
+    (small.directory / "identity.txt").unlink()
+
+    small.assert_stops("age:")
+
+
+def test_it_stops_at_a_database_that_is_not_empty(small: Copy) -> None:
+    run(small.destination, "CREATE TABLE mine ()")
+
+    small.assert_stops("is not empty")
+
+    assert rows(small.destination, "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace") == [
+        ("mine",)
+    ]
+
+
+def test_it_stops_when_the_numbers_of_rows_differ(small: Copy) -> None:
+    def promise_more(manifest: dict[str, Any]) -> None:
+        manifest["content"]["tables"][0]["rows"] += 1
+
+    small.edit_manifest(promise_more)
+    small.manifest_sha256 = ""
+
+    small.assert_stops("customers", "50", "instead of 51")
+
+
+def test_it_stops_when_a_role_is_missing_and_goes_on_without_owners_if_told(
+    coffre: Coffre, empty_database: str, destination: str, postgresql_home: Path, tmp_path: Path
+) -> None:
+    run(
+        empty_database,
+        'CREATE ROLE "mis sing"',
+        "CREATE TABLE t AS SELECT 1 AS a",
+        'GRANT SELECT ON t TO "mis sing"',
+    )
+    copy = back_up(coffre, empty_database, destination, postgresql_home, tmp_path)
+    run(empty_database, 'DROP OWNED BY "mis sing"', 'DROP ROLE "mis sing"')
+
+    copy.assert_stops("the server lacks the role(s) mis sing", "OWNERS=no")
+    assert 'CREATE ROLE "mis sing";' in (tmp_path / "roles.sql").read_text()
+
+    copy.changes["OWNERS"] = "no"
+    assert copy.restore().returncode == 0
+    assert rows(destination, "TABLE t") == [(1,)]
+
+
+def test_it_leaves_out_what_it_is_told_to(
+    coffre: Coffre, empty_database: str, destination: str, postgresql_home: Path, tmp_path: Path
+) -> None:
+    run(empty_database, "CREATE TABLE t AS SELECT 1 AS a", "CREATE INDEX unwanted ON t (a)", "CREATE VIEW v AS TABLE t")
+    copy = back_up(coffre, empty_database, destination, postgresql_home, tmp_path)
+    copy.changes["LEAVE_OUT"] = " INDEX public unwanted | VIEW public v "
+
+    assert copy.restore().returncode == 0
+
+    assert rows(destination, "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace") == [("t",)]
+
+
+def test_the_example_of_a_manifest_is_one_with_every_field() -> None:
+    example = json.loads(fenced("json"))
+
+    manifest = Manifest.model_validate(example)
+
+    assert json.loads(manifest.model_dump_json()) == example
+    assert_every_field(example, Manifest)
+
+
+def test_the_examples_of_entries_are_written_as_the_code_writes_them() -> None:
+    lines = fenced("jsonl").splitlines()
+
+    entries = [Entry.model_validate_json(line) for line in lines]
+
+    assert [entry.model_dump_json(exclude_defaults=True) for entry in entries] == lines
+    assert sorted(entry.name for entry in entries) == [entry.name for entry in entries]
+    assert {entry.kind for entry in entries} == set(EntryKind)
+
+
+def assert_every_field(value: dict[str, Any], shape: type[BaseModel]) -> None:
+    """A JSON object has exactly the fields of a model, and so have the first objects in it."""
+    assert list(value) == list(shape.model_fields)
+    for name, description in shape.model_fields.items():
+        for inner in _models_in(description.annotation):
+            item = value[name][0] if isinstance(value[name], list) else value[name]
+            assert_every_field(item, inner)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for argument in getattr(annotation, "__args__", ()) for found in _models_in(argument)]
+
+
+def test_the_document_names_every_field_kind_and_tier() -> None:
+    text = DOCUMENT.read_text()
+    shapes = [
+        shape
+        for _, shape in inspect.getmembers(model, inspect.isclass)
+        if issubclass(shape, BaseModel) and shape.__module__ == model.__name__
+    ]
+    fields = {name for shape in shapes for name in shape.model_fields}
+    assert len(fields) > 40
+
+    missing = {name for name in (*fields, *EntryKind, *Tier) if f"`{name}`" not in text}
+
+    assert missing == set()
+
+
+def test_writers_stay_within_the_documents_limits() -> None:
+    (table,) = re.findall(r"^\| limit \| \|\n\|---\|---\|\n(.*?)\n\n", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+    limits = {what: int(size) * MIB for what, size in re.findall(r"^\| (.+?) \| (\d+) MiB \|$", table, re.MULTILINE)}
+
+    assert limits["plaintext of a frame"] >= FRAME_SIZE_BYTES
+    assert limits["a pack"] >= PACK_SIZE_BYTES + MIB  # or one frame that is a little larger
+    assert limits["the manifest"] == limits["the entries file, compressed"] == limits["a pack"] == MAX_OBJECT_BYTES
+
+
+def test_the_documents_settings_are_those_of_the_sessions_that_read() -> None:
+    (table,) = re.findall(r"^\| setting \| for \|\n(.*?)\n\n", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+    settings = re.findall(r"`(\w+ = [^`]+)`", table)
+    assert len(settings) > 5
+
+    missing = [setting for setting in settings if f'"SET {setting}"' not in inspect.getsource(connect)]
+
+    assert missing == []
