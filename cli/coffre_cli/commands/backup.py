@@ -29,6 +29,7 @@ def backup() -> None:
 )
 def backup_database(
     target: Annotated[str | None, typer.Argument(help="The target's name. Default: every database target.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Store everything anew, pointing at no earlier backup.")] = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,7 +43,7 @@ def backup_database(
     if configuration.encryption == "none":
         error_console.print("Warning: the configuration says encryption none: backups are NOT encrypted by Coffre.")
     # All are started first: one slow target does not hold up the others.
-    started = {name: _start(deployed, name) for name in names}
+    started = {name: _start(deployed, name, full=full) for name in names}
     backups = [_follow(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
     if as_json:
         done = [backup_json(found) for found in backups if found is not None]
@@ -54,9 +55,10 @@ def backup_database(
         raise typer.Exit(Exit.SKIPPED)
 
 
-def _start(deployed: DeployedStack, target: str) -> str:
+def _start(deployed: DeployedStack, target: str, *, full: bool) -> str:
     backup_id = str(ULID())
-    deployed.start("backup_database", {"target": target, "tier": Tier.MANUAL.value, "backup_id": backup_id})
+    event = {"target": target, "tier": Tier.MANUAL.value, "backup_id": backup_id, "full": full}
+    deployed.start("backup_database", event)
     return backup_id
 
 
