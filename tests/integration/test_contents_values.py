@@ -9,6 +9,8 @@ from tests.integration.conftest import beside
 from tests.integration.contents import RoundTrip, RoundTripOn, rows, run, schema_of, value
 
 from coffre.model.manifest import EntryKind
+from coffre.policy.slicing import SLICE_BLOCKS
+from coffre.vault.entries import FRAME_SIZE_BYTES
 from coffre_cli.local.postgres_server import PostgresServer
 
 _VALUES = r"""
@@ -137,12 +139,12 @@ def test_rows_larger_than_a_frame_come_back(round_trip: RoundTrip) -> None:
 
     round_trip.assert_equal()
     (large,) = [entry for entry in round_trip.entries(backup) if entry.name == "tables/public.large/000000"]
-    assert len(large.frames) == 8
+    assert len(large.frames) == -(-large.size // FRAME_SIZE_BYTES) > 3
     assert large.size == sum(frame.size for frame in large.frames) > 120_000_000
 
 
 def test_a_table_of_several_slices_comes_back_whole(round_trip: RoundTrip) -> None:
-    # Given a table of more than 2 * 2048 blocks, with holes, and rows that moved to other blocks
+    # Given a table of several slices' blocks, with holes, and rows that moved to other blocks
     round_trip.fill(
         "CREATE TABLE big (id integer, filler text STORAGE PLAIN) WITH (fillfactor = 90)",
         "INSERT INTO big SELECT n, repeat(chr(65 + n % 26), 2600) FROM generate_series(1, 13000) n",
@@ -156,7 +158,8 @@ def test_a_table_of_several_slices_comes_back_whole(round_trip: RoundTrip) -> No
     round_trip.assert_equal()
     assert [table.rows for table in report.tables] == [value(round_trip.source, "SELECT count(*) FROM big")]
     slices = [entry for entry in round_trip.entries(backup) if entry.kind is EntryKind.TABLE]
-    assert len(slices) == 4
+    blocks = value(round_trip.source, "SELECT pg_relation_size('big') / 8192")
+    assert len(slices) == -(-blocks // SLICE_BLOCKS) > 3
     assert sum(entry.rows or 0 for entry in slices) == report.rows
 
 

@@ -230,6 +230,8 @@ def _choose(source: Source, destination: Destination) -> tuple[list[TocEntry], l
         missing = sorted(set(roles) - destination.roles)
         if missing:
             exceptions.append(f"Not restored: POLICY {entry.rest}: the destination lacks {', '.join(missing)}.")
+        elif entry.description == "SCHEMA" and any(entry.rest.startswith(f"- {name} ") for name in destination.schemas):
+            continue  # pg_dump writes CREATE SCHEMA public when the schema was asked for by name
         elif entry.description == "USER MAPPING" and (user := _user_of(entry, absent)) is not None:
             exceptions.append(f"Not restored: USER MAPPING {entry.rest}: the destination lacks {user}.")
         else:

@@ -13,10 +13,11 @@ from coffre.postgres.connect import Connection
 from coffre.postgres.refusals import explain_refusal
 
 _PERMISSION: Final = re.compile(r"permission denied for ([a-z ]+?) (\"?[^\n]+?\"?)(?:\n|$)")
+_LARGE_OBJECT: Final = re.compile(r"permission denied for large object (\d+)")
 _ROW_SECURITY: Final = re.compile(r"row-level security policy for table \"?([^\n\"]+)")
 _PASSING: Final[tuple[tuple[str, str, str, str], ...]] = (
     (
-        r"lock timeout|could not obtain lock",
+        r"lock timeout|could not obtain lock|statement timeout[\s\S]*LOCK TABLE",  # the last is pg_dump's lock timeout
         "LOCK_TIMEOUT",
         "A table is locked by somebody else for longer than limits.lock_timeout_seconds.",
         "It is tried again. Find the session that holds an ACCESS EXCLUSIVE lock (ALTER TABLE, VACUUM FULL).",
@@ -47,11 +48,14 @@ def explain_complaint(connection: Connection | None, program: str, status: int, 
     where = f"{connection}"
     detail = stderr[-800:] or f"exit status {status}, nothing on stderr"
     if found := _PERMISSION.search(stderr):
+        grant = f'GRANT pg_read_all_data TO "{connection.user}"; or exclude the table in the configuration.'
+        if large_object := _LARGE_OBJECT.search(stderr):  # pg_read_all_data does not cover these
+            grant = f'GRANT SELECT ON LARGE OBJECT {large_object[1]} TO "{connection.user}";'
         return DumpError(
             f'The role "{connection.user}" may not read the {found[1]} {found[2].strip()} of {where}.',
             code="PERMISSION_DENIED",
             detail=detail,
-            hint=f'Run: GRANT pg_read_all_data TO "{connection.user}"; or exclude the table in the configuration.',
+            hint=f"Run: {grant}",
         )
     if found := _ROW_SECURITY.search(stderr):
         return DumpError(

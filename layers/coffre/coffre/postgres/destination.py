@@ -29,6 +29,7 @@ class Destination:
     connection: Connection
     version_number: int
     capabilities: Capabilities
+    schemas: frozenset[str]
     roles: frozenset[str]
     member_of: frozenset[str]
     extensions_available: frozenset[str]
@@ -66,6 +67,7 @@ def open_destination(connection: Connection, content: DatabaseContent) -> Destin
             connection=connection,
             version_number=session.server_version,
             capabilities=Capabilities(_is_superuser(cursor), connection.user),
+            schemas=_names(cursor, "SELECT nspname FROM pg_namespace"),
             roles=_names(cursor, "SELECT rolname FROM pg_roles"),
             member_of=_names(cursor, _ACTS_FOR.format("SET" if session.server_version >= 160000 else "MEMBER")),
             extensions_available=_names(cursor, "SELECT name FROM pg_available_extensions"),

@@ -143,7 +143,7 @@ class Holder:
         replaced = self._query(_REPLACED, {"tables": oids})
         if replaced:
             raise DumpTransientError(
-                f"The table {qualified(*replaced[0])} was truncated or rewritten while the backup began.",
+                f"The table {qualified(*replaced[0])} was truncated, replaced or altered while the backup began.",
                 code="SCHEMA_CHANGED",
                 hint="It is tried again with a new snapshot.",
             )
@@ -231,9 +231,17 @@ CROSS JOIN LATERAL unnest(e.extconfig, e.extcondition) AS x(relation, condition)
 JOIN pg_class c ON c.oid = x.relation JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE e.oid = ANY(%(extensions)s::bigint[]::oid[]) AND c.relkind = 'r'
 """  # noqa: S608 - the parts are constants
+# The tables as the snapshot sees them against what functions say, which look at the catalog as it is now: other
+# storage, another table under the name, or columns that went or were renamed.
 _REPLACED: Final = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = ANY(%(tables)s::bigint[]::oid[]) AND c.relfilenode <> pg_relation_filenode(c.oid)
+WHERE c.oid = ANY(%(tables)s::bigint[]::oid[]) AND (
+    c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)
+    OR to_regclass(format('%%I.%%I', n.nspname, c.relname)) IS DISTINCT FROM c.oid::regclass
+    OR EXISTS (
+        SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        AND (pg_identify_object('pg_class'::regclass, c.oid, a.attnum)).identity
+            IS DISTINCT FROM format('%%I.%%I.%%I', n.nspname, c.relname, a.attname)))
 """
 _SEQUENCES: Final = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

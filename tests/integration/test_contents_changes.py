@@ -1,0 +1,236 @@
+"""What others do to the database while a backup begins, and while it runs, does not get into it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import psycopg2
+import pytest
+from tests.integration.contents import RoundTrip, rows, run, value
+
+from coffre.model.backup import Status
+from coffre.model.errors import DumpTransientError
+from coffre.postgres.dump import ArchiveDumper
+from coffre.postgres.snapshot import Holder
+from coffre_cli.sample import fingerprint
+
+
+@pytest.fixture
+def filled(round_trip: RoundTrip) -> RoundTrip:
+    round_trip.fill(
+        "CREATE TABLE t (id integer PRIMARY KEY, a text, b text)",
+        "INSERT INTO t SELECT n, 'a' || n, 'b' || n FROM generate_series(1, 100) n",
+        "CREATE TABLE other AS SELECT 1 AS id",
+        "CREATE SEQUENCE s",
+    )
+    return round_trip
+
+
+def before_locks(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None], *, times: int = 1) -> list[str]:
+    """Let somebody change the database after the schema was dumped and before the tables are locked.
+
+    Returns the snapshots of all attempts.
+    """
+    snapshots: list[str] = []
+    take = Holder.tables
+
+    def tables(holder: Holder, *arguments: object, **named: object) -> object:
+        snapshots.append(holder.snapshot)
+        if len(snapshots) <= times:
+            change()
+        return take(holder, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Holder, "tables", tables)
+    return snapshots
+
+
+# What can happen in that moment, and what the backup must hold then: the state after the change.
+CHANGES = {
+    "truncated": "TRUNCATE t",
+    "truncated and filled again": "TRUNCATE t; INSERT INTO t VALUES (1, 'new', 'new')",
+    "rewritten": "VACUUM FULL t",
+    "dropped": "DROP TABLE t",
+    "dropped and made again": "DROP TABLE t; CREATE TABLE t (id integer, a text, b text); INSERT INTO t VALUES (7)",
+    "swapped for another": "ALTER TABLE t RENAME TO old; CREATE TABLE t (id integer, a text, b text);"
+    " INSERT INTO t VALUES (7)",
+    "renamed": "ALTER TABLE t RENAME TO renamed",
+    "moved to another schema": "CREATE SCHEMA elsewhere; ALTER TABLE t SET SCHEMA elsewhere",
+    "a column dropped": "ALTER TABLE t DROP COLUMN a",
+    "a column renamed": "ALTER TABLE t RENAME COLUMN a TO z",
+    "columns swapped": "ALTER TABLE t RENAME COLUMN a TO z; ALTER TABLE t RENAME COLUMN b TO a;"
+    " ALTER TABLE t RENAME COLUMN z TO b",
+    "a column replaced": "ALTER TABLE t DROP COLUMN a; ALTER TABLE t ADD COLUMN a text DEFAULT 'new'",
+    "a type changed": "ALTER TABLE t ALTER id TYPE bigint",
+    "a sequence dropped": "DROP SEQUENCE s",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_between_snapshot_and_lock_takes_a_new_snapshot(
+    filled: RoundTrip, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    snapshots = before_locks(monkeypatch, lambda: run(filled.source, *change.split("; ")))
+
+    backup = filled.back_up()
+
+    # Then the first snapshot was given up, and the backup is of the state after the change
+    assert len(snapshots) == 2
+    assert len(set(snapshots)) == 2
+    assert {
+        (table.schema_name, table.table_name, table.columns, table.rows)
+        for table in filled.manifest(backup).content.tables
+    } == {
+        (schema, name, tuple(columns), value(filled.source, f'SELECT count(*) FROM "{schema}"."{name}"'))
+        for schema, name, columns in rows(filled.source, _COLUMNS)
+    }
+
+
+@pytest.mark.parametrize("change", ["swapped for another", "columns swapped", "a column replaced"])
+def test_the_backup_after_such_a_change_is_the_database_after_it(
+    filled: RoundTrip, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    before_locks(monkeypatch, lambda: run(filled.source, *CHANGES[change].split("; ")))
+
+    filled.make()
+
+    filled.assert_equal()
+
+
+_COLUMNS = """
+SELECT n.nspname, c.relname, array_agg(a.attname::text ORDER BY a.attnum)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind = 'r' AND n.nspname IN ('public', 'elsewhere') GROUP BY 1, 2
+"""
+
+
+# Changes that leave the old rows readable: the first snapshot is as good as ever, and the backup is of that moment.
+HARMLESS = {
+    "rows changed": "UPDATE t SET a = 'new'; DELETE FROM t WHERE id > 50; INSERT INTO t VALUES (1000)",
+    "a column added": "ALTER TABLE t ADD COLUMN c text DEFAULT 'new'",
+    "an index added": "CREATE INDEX ON t (a)",
+    "a table added": "CREATE TABLE later AS SELECT 1 AS id",
+    "a default changed": "ALTER TABLE t ALTER a SET DEFAULT 'x'",
+}
+
+
+@pytest.mark.parametrize("change", HARMLESS.values(), ids=HARMLESS)
+def test_other_changes_there_are_not_in_the_backup(
+    filled: RoundTrip, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    before = fingerprint(filled.source)
+    snapshots = before_locks(monkeypatch, lambda: run(filled.source, *change.split("; ")))
+
+    filled.make()
+
+    assert len(snapshots) == 1
+    assert fingerprint(filled.copy) == before
+
+
+def test_a_database_that_changes_all_the_time_is_given_up(filled: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshots = before_locks(monkeypatch, lambda: run(filled.source, "TRUNCATE t"), times=100)
+
+    with pytest.raises(DumpTransientError) as caught:
+        filled.back_up()
+
+    assert caught.value.code == "SCHEMA_CHANGED"
+    assert '"public"."t" was truncated, replaced or altered' in caught.value.message
+    assert len(set(snapshots)) == 3
+    (backup,) = filled.coffre.backups()
+    assert backup.status is Status.FAILED
+    assert filled.coffre.objects("v1/backups") == {}
+
+
+def test_rows_that_change_while_tables_are_read_are_not_in_the_backup(
+    filled: RoundTrip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given somebody who writes after the plan was made and before the first row is read
+    before = fingerprint(filled.source)
+    dump_roles = ArchiveDumper.roles
+
+    def roles(dumper: ArchiveDumper) -> bytes:
+        run(
+            filled.source,
+            "UPDATE t SET a = 'new'",
+            "DELETE FROM other",
+            "INSERT INTO t SELECT generate_series(200, 300)",
+        )
+        return dump_roles(dumper)
+
+    monkeypatch.setattr(ArchiveDumper, "roles", roles)
+
+    filled.make()
+
+    assert fingerprint(filled.copy) == before
+    assert fingerprint(filled.source) != before
+
+
+@contextmanager
+def locked(url: str, statement: str) -> Iterator[None]:
+    """Hold a lock in another session."""
+    with closing(psycopg2.connect(url)) as session, session.cursor() as cursor:
+        cursor.execute(statement)
+        yield
+
+
+def test_a_lock_that_stays_fails_the_backup_with_a_clear_message(filled: RoundTrip) -> None:
+    with (
+        locked(filled.source, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE"),
+        pytest.raises(DumpTransientError) as caught,
+    ):
+        filled.back_up(limits={"lock_timeout_seconds": 1})
+
+    assert caught.value.code == "LOCK_TIMEOUT"
+    assert "limits.lock_timeout_seconds" in caught.value.message
+    assert "ALTER TABLE" in (caught.value.hint or "")
+    (backup,) = filled.coffre.backups()
+    assert backup.status is Status.FAILED
+    assert backup.failure is not None
+    assert backup.failure.code == "LOCK_TIMEOUT"
+    assert filled.coffre.objects("v1/backups") == {}
+    # And nobody queues behind the backup any more
+    assert rows(filled.source, "SELECT pid FROM pg_locks WHERE NOT granted") == []
+
+
+def test_a_lock_that_goes_away_in_time_does_not_matter(filled: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a lock that is held until the first attempt has failed
+    released = threading.Event()
+    tried: list[str] = []
+    dump_schema = ArchiveDumper.schema
+
+    def schema(dumper: ArchiveDumper, snapshot: str, file: object) -> None:
+        tried.append(snapshot)
+        if len(tried) == 2:
+            blocker.__exit__(None, None, None)
+            released.set()
+        dump_schema(dumper, snapshot, file)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ArchiveDumper, "schema", schema)
+    blocker = locked(filled.source, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+    blocker.__enter__()
+
+    filled.make(limits={"lock_timeout_seconds": 1})
+
+    filled.assert_equal()
+    assert len(set(tried)) == 2
+    assert released.is_set()
+
+
+def test_the_backup_takes_only_locks_that_let_others_read_and_write(
+    filled: RoundTrip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[str] = set()
+    dump_roles = ArchiveDumper.roles
+
+    def roles(dumper: ArchiveDumper) -> bytes:
+        seen.update(mode for (mode,) in rows(filled.source, "SELECT mode FROM pg_locks WHERE relation = 't'::regclass"))
+        return dump_roles(dumper)
+
+    monkeypatch.setattr(ArchiveDumper, "roles", roles)
+
+    filled.back_up()
+
+    assert seen == {"AccessShareLock"}
+    assert value(filled.source, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'coffre'") == 0
