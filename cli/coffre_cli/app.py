@@ -3,42 +3,78 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated, Any
 
 import typer
+import typer.core
+from botocore.exceptions import BotoCoreError, ClientError
 
+from coffre import __version__
 from coffre.model.errors import CoffreError
 from coffre_cli.commands import backup, catalog, demo, invoke, keys, local, restore
+from coffre_cli.deployed import aws_refused
+from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import show_error
 
+_ORDER = ("demo", "backup", "list", "show", "restore", "keys", "invoke", "local")
+
+
+class _InOrderOfUse(typer.core.TyperGroup):
+    """Lists the subcommands as a person meets them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
+
+
 app = typer.Typer(
     name="coffre",
+    cls=_InOrderOfUse,
     help="Back up PostgreSQL databases, look at the backups, and get your data back.\n\n"
     "Commands work on the local stack when one is up (`coffre local up`), else on the deployed stack that --stack or "
     "the variable COFFRE_STACK names, with your usual AWS credentials.",
-    epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 skipped because another run of the target is going on.",
+    epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 skipped because another run of the target is going on.\n\n"
+    + examples("coffre demo", "coffre local up && coffre backup database && coffre list", "coffre restore --help"),
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"coffre {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def coffre(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Back up PostgreSQL databases, look at the backups, and get your data back."""
+
+
 app.add_typer(backup.app, name="backup")
-app.command("list")(catalog.list_backups)
-app.command("show")(catalog.show)
-app.command("restore")(restore.restore)
+app.command("list", epilog=catalog.LIST_EXAMPLES)(catalog.list_backups)
+app.command("show", epilog=catalog.SHOW_EXAMPLES)(catalog.show)
+app.command("restore", short_help="Restore a backup into a new database.", epilog=restore.EXAMPLES)(restore.restore)
 app.add_typer(keys.app, name="keys")
-app.command("invoke")(invoke.invoke)
+app.command("invoke", short_help="Call a function with an event.", epilog=invoke.EXAMPLES)(invoke.invoke)
 app.add_typer(local.app, name="local")
-app.command("demo")(demo.demo)
+app.command("demo", short_help="See the main job on this machine.", epilog=demo.EXAMPLES)(demo.demo)
 
 
 def main() -> None:
     """Run the command; an error that Coffre raised on purpose is shown as it is meant: what, why, what to do."""
     try:
-        app()
+        app(prog_name="coffre")
     except CoffreError as error:
         show_error(error)
         sys.exit(Exit.FAILED)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted. A run that was started in the stack goes on: `coffre list` shows it.\n")
-        sys.exit(130)
+    except (BotoCoreError, ClientError) as error:
+        show_error(aws_refused(error))
+        sys.exit(Exit.FAILED)

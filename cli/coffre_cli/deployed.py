@@ -21,13 +21,14 @@ from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.vault import Vault
 from coffre_cli.local.aws import isolated
 from coffre_cli.local.stack import environment_of
-from coffre_cli.local.state import read_state
+from coffre_cli.local.state import LocalState, read_state
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 STACK_VARIABLE = "COFFRE_STACK"
+_SIGN_IN = "AWS_REGION, AWS_PROFILE, or `aws configure`."
 
 StackOption = Annotated[
     str | None,
@@ -68,19 +69,22 @@ class DeployedStack:
     def secrets(self) -> SecretsManagerClient:
         return boto3.client("secretsmanager")
 
+    @cached_property
     def configuration(self) -> Configuration:
-        """Read the stack's configuration document."""
+        """The stack's configuration document."""
         return read_configuration(boto3.client("ssm"), self._output("Configuration"))
 
     def only_target(self, name: str | None) -> str:
         """Return the named target, or the only one that is configured."""
-        configuration = self.configuration()
+        configuration = self.configuration
         if name is not None:
             return configuration.target(name).name
         names = [target.name for target in configuration.targets]
         if len(names) == 1:
             return names[0]
-        raise TargetUnknownError("Several targets are configured.", detail=", ".join(names), hint="Name one of them.")
+        raise TargetUnknownError(
+            f"Several targets are configured: {', '.join(names)}.", hint=f"Name one of them: --target {names[0]}"
+        )
 
     def function_name(self, function: str) -> str:
         """Return the deployed name of `backup_database` or `restore`."""
@@ -126,9 +130,7 @@ def find_stack(name: str | None) -> DeployedStack:
     StackUnreachableError
         There is none, or AWS does not answer.
     """
-    local = read_state()
-    if name is None and local is not None and local.is_alive():
-        _use(environment_of(local))
+    if name is None and (local := use_local_stack()) is not None:
         return DeployedStack(local.stack, local.outputs)
     name = name or os.environ.get(STACK_VARIABLE)
     if name is None:
@@ -140,12 +142,16 @@ def find_stack(name: str | None) -> DeployedStack:
     return DeployedStack(name, _outputs(name))
 
 
-def _use(environment: Mapping[str, str]) -> None:
-    """Lead every client of this process to the local stack, and away from the user's own AWS profile."""
-    wanted = isolated(environment)
+def use_local_stack() -> LocalState | None:
+    """Lead every client of this process to the local stack if it is up, and away from the user's own AWS profile."""
+    local = read_state()
+    if local is None or not local.is_alive():
+        return None
+    wanted = isolated(environment_of(local))
     for variable in set(os.environ) - set(wanted):
         del os.environ[variable]
     os.environ.update(wanted)
+    return local
 
 
 def _outputs(name: str) -> dict[str, str]:
@@ -155,6 +161,16 @@ def _outputs(name: str) -> dict[str, str]:
         raise StackUnreachableError(
             f"The stack {name} could not be looked up.",
             detail=str(error)[:500],
-            hint="Check the name, the region (AWS_REGION) and your AWS credentials.",
+            hint=f"Check the name, the region and your AWS credentials: {_SIGN_IN}",
         ) from error
     return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+
+
+def aws_refused(error: BotoCoreError | ClientError) -> StackUnreachableError:
+    """Return the error for a call to AWS that no command has better words for."""
+    return StackUnreachableError(
+        "AWS did not do what was asked.",
+        code="AWS_REFUSED",
+        detail=str(error)[:500],
+        hint=f"Check the region and your AWS credentials: {_SIGN_IN}",
+    )

@@ -9,3 +9,4 @@ class Exit(IntEnum):
     DONE = 0
     FAILED = 1
     SKIPPED = 3
+    INTERRUPTED = 130

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Final
 
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.progress import TransferSpeedColumn as SpeedColumn
+import typer
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Column
 
 from coffre.model.backup import Backup, Restore
-from coffre.model.errors import BackupStateError, TransientError
-from coffre_cli.screen import error_console
+from coffre.model.backup import Progress as Done
+from coffre.model.errors import BackupStateError, CatalogError, TransientError
+from coffre_cli.exits import Exit
+from coffre_cli.screen import duration, error_console, remark, size
 
 _POLL_SECONDS: Final = 0.4
 # A cold start takes seconds; who has not written a record by then has not started.
-_START_TIMEOUT: Final = timedelta(seconds=60)
-_SILENT_TIMEOUT: Final = timedelta(seconds=90)
+_START_SECONDS: Final = 60.0
+# Heartbeats come every five seconds.
+_SILENT_SECONDS: Final = 90.0
 
 
 class NotStartedError(TransientError):
@@ -32,7 +37,8 @@ def follow[R: (Backup, Restore)](look: Callable[[], R], *, title: str, quiet: bo
     Parameters
     ----------
     look
-        Reads the run's record; `BackupStateError` means that there is none yet.
+        Reads the run's record; `BackupStateError` means that there is none yet. A `CatalogError` is borne for as long
+        as a heartbeat may stay away: the run itself goes on.
     title
         What is shown before the bar.
     quiet
@@ -46,55 +52,101 @@ def follow[R: (Backup, Restore)](look: Callable[[], R], *, title: str, quiet: bo
         There was no record within a minute, or its heartbeat stopped.
     BackupStateError
         The run ended without a record.
+    CatalogError
+        The catalog did not answer for so long that nothing can be said.
     """
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), SpeedColumn())
-    bar = Progress(
-        *columns,
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=error_console,
-        transient=True,
-        disable=quiet,
-    )
-    started = datetime.now(UTC)
-    with bar:
-        task = bar.add_task(title, total=None, note="starting")
+    signs = _Signs()
+    with _bar(quiet=quiet) as bar:
+        task = bar.add_task(title, total=None, facts="starting")
         while True:
-            record = _read(look, started, has_ended)
-            if record is not None:
+            try:
+                record = look()
+            except BackupStateError:
+                if has_ended():
+                    raise
+                signs.none()
+            except CatalogError:
+                if signs.silent_seconds() > _SILENT_SECONDS:
+                    raise
+            else:
                 if record.status.is_final:
                     return record
-                _refuse_silence(record)
-                progress = record.progress
-                tables = f"{progress.done_tables}/{progress.total_tables} tables" if progress.total_tables else ""
-                bar.update(
-                    task,
-                    completed=progress.done_bytes,
-                    total=progress.total_bytes or None,
-                    note=" ".join(part for part in (progress.phase, tables) if part),
-                )
+                signs.seen(record)
+                done = record.progress
+                bar.update(task, completed=done.done_bytes, total=done.total_bytes or None, facts=facts(record))
             time.sleep(_POLL_SECONDS)
 
 
-def _read[R: (Backup, Restore)](look: Callable[[], R], started: datetime, has_ended: Callable[[], bool]) -> R | None:
+@contextmanager
+def going_on(run_id: str) -> Iterator[None]:
+    """Say, when a person presses Ctrl-C while a run is followed, that the run itself goes on."""
     try:
-        return look()
-    except BackupStateError:
-        if has_ended():
-            raise
-    if datetime.now(UTC) - started > _START_TIMEOUT:
-        raise NotStartedError(
-            "The function was invoked but left no sign of life for a minute.",
-            hint="Look at its log group in CloudWatch; on the local stack: coffre invoke shows the function's error.",
-        )
-    return None
+        yield
+    except KeyboardInterrupt:
+        remark(f"Interrupted. The run goes on in the stack: coffre show {run_id}")
+        raise typer.Exit(Exit.INTERRUPTED) from None
 
 
-def _refuse_silence(record: Backup | Restore) -> None:
-    beat = record.heartbeat_at or record.created_at
-    if datetime.now(UTC) - beat > _SILENT_TIMEOUT:
-        raise NotStartedError(
-            f"The run {record.id} has given no sign of life since {beat:%H:%M:%S} UTC: it is dead.",
-            code="RUN_DIED",
-            hint="Look at the function's log for this request: " + (record.request_id or "-"),
-        )
+class _Signs:
+    """When a run was heard of last, by this machine's clock: the function's may differ from it."""
+
+    def __init__(self) -> None:
+        self._heard = time.monotonic()
+        self._beat: datetime | None = None
+
+    def silent_seconds(self) -> float:
+        return time.monotonic() - self._heard
+
+    def none(self) -> None:
+        if self.silent_seconds() > _START_SECONDS:
+            raise NotStartedError(
+                "The function was invoked but left no sign of life for a minute.",
+                hint="Look at its log group in CloudWatch; `coffre invoke` shows an error at its start. "
+                "If it starts late, `coffre list` will show the run.",
+            )
+
+    def seen(self, record: Backup | Restore) -> None:
+        beat = record.heartbeat_at or record.created_at
+        if beat != self._beat:
+            self._beat, self._heard = beat, time.monotonic()
+        elif self.silent_seconds() > _SILENT_SECONDS:
+            raise NotStartedError(
+                f"The run {record.id} has given no sign of life since {beat:%H:%M:%S} UTC: it is dead.",
+                code="RUN_DIED",
+                hint=f"Look at the function's log for the request {record.request_id or '-'}.",
+            )
+
+
+def facts(record: Backup | Restore) -> str:
+    """Say in a few words how far a run is: `12.0 of 70.0 MB, 5.1 MB/s, 12 s left, 12/49 tables`, or its phase."""
+    done = record.progress
+    tables = f"{done.done_tables}/{done.total_tables} tables" if done.total_tables else ""
+    if not done.total_bytes or done.done_bytes >= done.total_bytes or done.done_tables >= done.total_tables:
+        return ", ".join(part for part in (done.phase, tables) if part)
+    amount = f"{size(done.done_bytes)} of {size(done.total_bytes)}"
+    return ", ".join(part for part in (amount, *_speed(record, done), tables) if part)
+
+
+def _speed(record: Backup | Restore, done: Done) -> tuple[str, ...]:
+    """Return rate and time left, both by the run's own clock; nothing before there is anything to go by."""
+    if record.heartbeat_at is None or not done.done_bytes:
+        return ()
+    seconds = (record.heartbeat_at - record.created_at).total_seconds()
+    if seconds < 1:
+        return ()
+    rate = done.done_bytes / seconds
+    left = max(1, round((done.total_bytes - done.done_bytes) / rate))
+    return f"{size(int(rate))}/s", f"{left} s left" if left < 60 else f"{duration(left * 1000)} left"
+
+
+def _bar(*, quiet: bool) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None, table_column=Column(ratio=1)),
+        TextColumn("{task.fields[facts]}"),
+        console=error_console,
+        transient=True,
+        expand=True,
+        disable=quiet or not error_console.is_terminal,
+    )

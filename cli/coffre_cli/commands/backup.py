@@ -10,11 +10,17 @@ from ulid import ULID
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import BackupStateError
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.follow import follow
-from coffre_cli.screen import backup_json, duration, error_console, print_json, say, show_failure, size
+from coffre_cli.follow import follow, going_on
+from coffre_cli.screen import backup_json, duration, print_json, remark, say, say_command, show_failure, size
 
-app = typer.Typer(help="Take a backup now.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Take a backup now.",
+    epilog=examples("coffre backup database", "coffre backup database shop"),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @app.callback()
@@ -24,8 +30,12 @@ def backup() -> None:
 
 @app.command(
     "database",
-    epilog="Examples:  coffre backup database   |   coffre backup database shop --stack coffre   |   "
-    "coffre backup database shop --json | jq -r .id",
+    short_help="Back up one database, or every one.",
+    epilog=examples(
+        "coffre backup database",
+        "coffre backup database shop --stack coffre",
+        "coffre backup database shop --json | jq -r .id",
+    ),
 )
 def backup_database(
     target: Annotated[str | None, typer.Argument(help="The target's name. Default: every database target.")] = None,
@@ -38,10 +48,10 @@ def backup_database(
     The function runs in the stack; this command follows its heartbeat in the catalog and may be interrupted.
     """
     deployed = find_stack(stack)
-    configuration = deployed.configuration()
+    configuration = deployed.configuration
     names = [configuration.target(target).name] if target else [item.name for item in configuration.targets]
     if configuration.encryption == "none":
-        error_console.print("Warning: the configuration says encryption none: backups are NOT encrypted by Coffre.")
+        remark("Warning: the configuration says encryption none: backups are NOT encrypted by Coffre.")
     # All are started first: one slow target does not hold up the others.
     started = {name: _start(deployed, name, full=full) for name in names}
     backups = [_follow(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
@@ -74,14 +84,15 @@ def _follow(deployed: DeployedStack, target: str, backup_id: str, *, quiet: bool
         return None
 
     try:
-        record = follow(
-            lambda: deployed.catalog.get_backup(backup_id),
-            title=f"Backing up {target}",
-            quiet=quiet,
-            has_ended=lambda: skipped() is not None,
-        )
+        with going_on(backup_id):
+            record = follow(
+                lambda: deployed.catalog.get_backup(backup_id),
+                title=f"Backing up {target}",
+                quiet=quiet,
+                has_ended=lambda: skipped() is not None,
+            )
     except BackupStateError:
-        error_console.print(f"Skipped: {skipped()}.")
+        remark(f"Skipped: {skipped()}.")
         return None
     if not quiet:
         _report(record)
@@ -102,4 +113,5 @@ def _report(record: Backup) -> None:
     )
     for exception in record.exceptions:
         say(f"  Note: {exception}")
-    say(f"Backup {record.id}. To get it back: coffre restore {record.id} --to postgresql://USER@HOST/NEW_DATABASE")
+    say("To get it back, into a new database:")
+    say_command(f"coffre restore {record.id} --to postgresql://USER@HOST/NEW")

@@ -13,19 +13,25 @@ from coffre.model.errors import BackupStateError
 from coffre.model.manifest import Manifest
 from coffre.model.names import shown
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.examples import examples
 from coffre_cli.screen import (
     age,
     backup_json,
     duration,
     print_json,
     print_table,
+    restore_json,
     say,
+    say_command,
     show_failure,
     size,
     status_text,
 )
 
 _TABLES_SHOWN = 20
+
+LIST_EXAMPLES = examples("coffre list", "coffre list shop --status FAILED", "coffre list --json | jq -r '.[0].id'")
+SHOW_EXAMPLES = examples("coffre show latest", "coffre show 01K9X... --json | jq .manifest.content.tables")
 
 
 def list_backups(
@@ -35,21 +41,32 @@ def list_backups(
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List backups, newest first.
-
-    Examples:  coffre list   |   coffre list shop --status FAILED   |   coffre list --json | jq -r '.[0].id'
-    """
-    found = list(islice(find_stack(stack).catalog.backups(target=target, status=status), limit))
+    """List backups, newest first."""
+    # One more than is shown tells whether there are older ones.
+    found = list(islice(find_stack(stack).catalog.backups(target=target, status=status), limit + 1))
+    more, found = len(found) > limit, found[:limit]
     if as_json:
         print_json([backup_json(backup) for backup in found])
     elif not found:
-        say("No backups yet. Take one: coffre backup database")
+        _say_none(target, status)
     else:
         print_table(
             ["ID", "TARGET", "STATUS", "TIERS", "TAKEN", "TOOK", "SIZE", "STORED"],
             (_row(backup) for backup in found),
             right=["TOOK", "SIZE", "STORED"],
+            optional=["TOOK", "STORED"],
         )
+        if more:
+            say(f"Older ones are not shown: --limit {limit * 5}")
+
+
+def _say_none(target: str | None, status: Status | None) -> None:
+    of = f" of {target}" if target else ""
+    if status is None:
+        say(f"No backups{of} yet. Take one:")
+        say_command(f"coffre backup database{' ' + target if target else ''}")
+    else:
+        say(f"No {status} backups{of}.")
 
 
 def _row(backup: Backup) -> list[str | Text]:
@@ -57,12 +74,16 @@ def _row(backup: Backup) -> list[str | Text]:
         backup.id,
         backup.target,
         status_text(backup.status),
-        " ".join(tier.lower() for tier in backup.tiers),
+        _tiers(backup),
         age(backup.created_at),
         duration(backup.duration_ms),
         size(backup.plaintext_bytes),
         size(backup.stored_bytes),
     ]
+
+
+def _tiers(backup: Backup) -> str:
+    return " ".join(tier.lower() for tier in backup.tiers)
 
 
 def show(
@@ -71,10 +92,7 @@ def show(
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one backup or restore with its tables.
-
-    Examples:  coffre show 01K9X...   |   coffre show latest --json | jq .manifest.content.tables
-    """
+    """Show one backup or restore with its tables."""
     deployed = find_stack(stack)
     if run_id == "latest":
         _show_backup(deployed, latest(deployed, target), as_json=as_json)
@@ -85,7 +103,9 @@ def show(
         try:
             restore = deployed.catalog.get_restore(run_id)
         except BackupStateError:
-            raise unknown from None
+            raise BackupStateError(
+                f'There is no backup and no restore "{run_id}".', code=unknown.code, hint=unknown.hint
+            ) from None
         _show_restore(deployed, restore, as_json=as_json)
         return
     _show_backup(deployed, backup, as_json=as_json)
@@ -97,7 +117,9 @@ def latest(deployed: DeployedStack, target: str | None) -> Backup:
     backup = deployed.catalog.latest_completed(name)
     if backup is None:
         raise BackupStateError(
-            f'There is no completed backup of "{name}".', code="BACKUP_UNKNOWN", hint=f"coffre list {name}"
+            f'There is no completed backup of "{name}" yet.',
+            code="BACKUP_UNKNOWN",
+            hint=f"Take one: coffre backup database {name}",
         )
     return backup
 
@@ -110,7 +132,7 @@ def _show_backup(deployed: DeployedStack, backup: Backup, *, as_json: bool) -> N
         print_json({**backup_json(backup), "manifest": manifest.model_dump(mode="json") if manifest else None})
         return
     say(f"Backup {backup.id} of {backup.target}: {backup.status.value}")
-    say(f"  tiers     {' '.join(backup.tiers)}")
+    say(f"  tiers     {_tiers(backup)}")
     say(f"  taken     {backup.created_at:%Y-%m-%d %H:%M:%S} UTC ({age(backup.created_at)})")
     if backup.failure is not None:
         show_failure(backup.failure)
@@ -126,7 +148,8 @@ def _show_manifest(backup: Backup, manifest: Manifest) -> None:
     say(f"  size      {size(manifest.plaintext_bytes)}, stored as {size(manifest.stored_bytes)}")
     say(f"  source    PostgreSQL {content.server_version}, database {content.database}, {content.encoding}")
     say(f"  encrypted {'to ' + ', '.join(manifest.recipients) if manifest.recipients else 'NO (encryption: none)'}")
-    say(f"  manifest  {backup.manifest_key}, checked against the catalog (SHA-256 {backup.manifest_sha256})")
+    say(f"  manifest  {backup.manifest_key}")
+    say(f"  sha-256   {backup.manifest_sha256} (the manifest's, equal to the catalog's)")
     for exception in manifest.exceptions:
         say(f"  note      {exception}")
     say(f"  tables    {len(content.tables)}, {manifest.rows:,} rows; the largest:")
@@ -140,7 +163,7 @@ def _show_restore(deployed: DeployedStack, restore: Restore, *, as_json: bool) -
     if restore.report_key:
         report = RestoreReport.model_validate_json(deployed.vault.store.get(restore.report_key))
     if as_json:
-        print_json({**restore.model_dump(mode="json"), "report": report.model_dump(mode="json") if report else None})
+        print_json({**restore_json(restore), "report": report.model_dump(mode="json") if report else None})
         return
     say(f"Restore {restore.id} of backup {restore.backup_id} ({restore.target}): {restore.status.value}")
     say(f"  into      {restore.destination}")

@@ -16,6 +16,7 @@ from coffre.model.errors import TransientError
 from coffre_cli.commands.catalog import list_backups
 from coffre_cli.commands.local import start
 from coffre_cli.deployed import DeployedStack, find_stack
+from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.follow import follow
 from coffre_cli.local import stack
@@ -32,6 +33,8 @@ _RESTORED: Final = "casa_restored"
 _SHORT_SCALE: Final = 0.05
 _PATIENCE_SECONDS: Final = 300
 
+EXAMPLES = examples("coffre demo", "coffre demo --short", "coffre demo --keep && coffre list")
+
 Fingerprints = dict[str, TableFingerprint]
 
 
@@ -41,10 +44,7 @@ def demo(
     ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the local stack running afterwards.")] = False,
 ) -> None:
-    """Back up, lose and get back a sample database, on this machine, without an AWS account.
-
-    Example:  coffre demo --keep && coffre list
-    """
+    """Back up, lose and get back a sample database, on this machine, without an AWS account."""
     if read_state() is not None:
         raise StackError(
             "A local stack is up already, and the demo needs one of its own.",
@@ -103,10 +103,10 @@ def _back_up(state: LocalState, deployed: DeployedStack) -> Backup:
         fire_rule(environment, names[rule], _SLOT)
     backup = _wait_for_all_tiers(deployed)
     say(
-        f"One backup answers all three: {backup.tables} tables, {backup.rows:,} rows, {size(backup.plaintext_bytes)} in "
-        f"{duration(backup.duration_ms)}; {size(backup.stored_bytes)} stored, compressed and encrypted."
+        f"One backup answers all three: {backup.tables} tables, {backup.rows:,} rows, {size(backup.plaintext_bytes)} "
+        f"in {duration(backup.duration_ms)}; {size(backup.stored_bytes)} stored, compressed and encrypted."
     )
-    console.print("$ coffre list", style="dim")
+    say("$ coffre list", style="dim")
     list_backups()
     return backup
 
@@ -145,7 +145,7 @@ def _restore(deployed: DeployedStack, state: LocalState, backup: Backup) -> None
     restore_id = str(ULID())
     secret = f"coffre/destination/{restore_id}"
     deployed.secrets.create_secret(Name=secret, SecretString=_url(state, _RESTORED))
-    console.print(f"$ coffre restore {backup.id} --to postgresql://.../{_RESTORED}", style="dim")
+    say(f"$ coffre restore {backup.id} --to postgresql://.../{_RESTORED}", style="dim")
     deployed.start("restore", {"backup_id": backup.id, "destination": secret, "restore_id": restore_id})
     record = follow(
         lambda: deployed.catalog.get_restore(restore_id), title="Restoring", quiet=False, has_ended=lambda: False

@@ -6,14 +6,20 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from coffre.model.errors import EventError
 from coffre_cli.deployed import StackOption, find_stack
+from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.screen import print_json
+from coffre_cli.screen import print_json, remark
+
+EXAMPLES = examples(
+    "coffre invoke backup_database --event events/backup_database/daily.json",
+    """echo '{"target": "main"}' | coffre invoke backup_database --event -""",
+)
 
 
 class Function(StrEnum):
@@ -30,15 +36,27 @@ def invoke(
 ) -> None:
     """Invoke a function, wait for it, and print its answer as JSON.
 
-    Examples:  coffre invoke backup_database --event events/backup_database/daily.json
+    A failure's answer is what Lambda gives: errorType, errorMessage, stackTrace.
     """
-    try:
-        data = json.loads(sys.stdin.read() if str(event) == "-" else event.read_text())
-    except OSError as error:
-        raise EventError(f"The event file {event} cannot be read: {error.strerror}.") from error
-    except json.JSONDecodeError as error:
-        raise EventError(f"The event in {event} is not valid JSON: line {error.lineno}: {error.msg}.") from error
+    data = _read(event)
     answer, succeeded = find_stack(stack).call(function.value, data)
     print_json(answer)
     if not succeeded:
+        if isinstance(answer, dict):
+            remark(f"{answer.get('errorType', 'Error')}: {answer.get('errorMessage', 'the function failed')}")
         raise typer.Exit(Exit.FAILED)
+
+
+def _read(event: Path) -> Any:
+    hint = "events/ has an example of each event."
+    try:
+        return json.loads(sys.stdin.read() if str(event) == "-" else event.read_text())
+    except OSError as error:
+        raise EventError(f"The event file {event} cannot be read: {error.strerror}.", hint=hint) from error
+    except UnicodeDecodeError as error:
+        raise EventError(f"The event in {event} is not text in UTF-8.", hint=hint) from error
+    except json.JSONDecodeError as error:
+        where = "standard input" if str(event) == "-" else str(event)
+        raise EventError(
+            f"The event in {where} is not valid JSON.", detail=f"line {error.lineno}: {error.msg}", hint=hint
+        ) from error

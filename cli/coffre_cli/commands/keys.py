@@ -12,13 +12,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.model.errors import EncryptionError
 from coffre.vault.codec import new_identity, public_key
-from coffre_cli.deployed import JsonOption
-from coffre_cli.screen import print_json, say
+from coffre_cli.deployed import JsonOption, use_local_stack
+from coffre_cli.examples import examples
+from coffre_cli.screen import print_json, say, say_command
 
 DEFAULT_SECRET = "coffre/identity/main"  # noqa: S105 (a secret's name)
 
 app = typer.Typer(
-    help="Make the key pair that backups are encrypted with.", no_args_is_help=True, rich_markup_mode=None
+    help="Make the key pair that backups are encrypted with.",
+    epilog=examples("coffre keys new"),
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
@@ -27,7 +31,13 @@ def keys() -> None:
     """Make the key pair that backups are encrypted with."""
 
 
-@app.command("new", epilog="Examples:  coffre keys new   |   coffre keys new --file ./identity.txt")
+@app.command(
+    "new",
+    short_help="Make a key pair and store the private key.",
+    epilog=examples(
+        "coffre keys new", "coffre keys new --file ./identity.txt", "coffre keys new --json | jq -r .recipient"
+    ),
+)
 def new(
     secret: Annotated[str, typer.Option(help="Store the private key in this Secrets Manager secret.")] = DEFAULT_SECRET,
     file: Annotated[Path | None, typer.Option(help="Write the private key to this new file instead.")] = None,
@@ -35,8 +45,9 @@ def new(
 ) -> None:
     """Make an age key pair: the public key encrypts backups, the private one alone can read them.
 
-    The private key goes to Secrets Manager, where only the restore function may read it, and is printed once: keep it
-    offline too. Whoever loses it loses every backup; nobody can bring it back.
+    The private key goes to Secrets Manager (of the local stack when one is up, else of your AWS account), where only
+    the restore function may read it, and is printed once: keep it offline too. Whoever loses it loses every backup;
+    nobody can bring it back.
     """
     identity = new_identity()
     recipient = public_key(identity)
@@ -49,7 +60,13 @@ def new(
     say(f"  {recipient}\n", style="bold green")
     say("Private key (SECRET: print it or put it into your password manager NOW, away from AWS):")
     say(f"  {identity}\n", style="bold red")
-    say(f"It is stored in {place} for the restore function.")
+    if file:
+        say(f"It is stored in {place}. The restore function needs it in a secret of AWS:")
+        say_command(f"aws secretsmanager create-secret --name {secret} --secret-string file://{place}")
+    else:
+        say(f"It is stored in {place} for the restore function.")
+        if secret != DEFAULT_SECRET:
+            say(f"Tell the template its name: parameter IdentitySecret = {secret}")
     say("Without the private key no backup can be read, by anybody, ever.")
 
 
@@ -68,14 +85,18 @@ def _write_file(file: Path, identity: str, recipient: str) -> str:
 
 
 def _write_secret(secret: str, identity: str) -> str:
+    local = use_local_stack()
+    account = "the local stack" if local else "your AWS account"
     client = boto3.client("secretsmanager")
     try:
         client.create_secret(Name=secret, SecretString=identity, Description="Coffre: private age key of the backups")
     except client.exceptions.ResourceExistsException as error:
         raise EncryptionError(
-            f"The secret {secret} exists already: its key may be the only one that opens your backups.",
+            f"The secret {secret} exists already in {account}: its key may be the only one that opens your backups.",
             code="IDENTITY_EXISTS",
-            hint="Use it, or give the new key another name with --secret (and the template's IdentitySecret).",
+            hint="It is never overwritten. Use it, or give the new key another name with --secret (and the template's "
+            "IdentitySecret)."
+            + (" For your AWS account stop the local stack first: coffre local down" if local else ""),
         ) from error
     except (ClientError, BotoCoreError) as error:
         raise EncryptionError(
@@ -84,4 +105,4 @@ def _write_secret(secret: str, identity: str) -> str:
             detail=str(error)[:300],
             hint="Check your AWS credentials and region, or write it to a file: --file identity.txt",
         ) from error
-    return f"the secret {secret}"
+    return f"the secret {secret} of {account}"

@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import json
-import shlex
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
-from coffre.model.errors import ConfigurationError
-from coffre.postgres.connect import parse_secret
+from coffre.model.errors import ConfigurationError, SecretError
+from coffre.postgres.connect import parse_secret, refuse_transaction_pooler
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli.commands.keys import DEFAULT_SECRET
+from coffre_cli.examples import examples
 from coffre_cli.local import stack
-from coffre_cli.local.aws import session
+from coffre_cli.local.aws import session, shell_commands
 from coffre_cli.local.state import LocalState, read_state
-from coffre_cli.screen import error_console, say
+from coffre_cli.screen import error_console, say, say_command
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_EXAMPLE = "shop=postgresql://me:secret@localhost/shop"
 
 app = typer.Typer(
-    help="Run the whole stack on this machine, without an AWS account.", no_args_is_help=True, rich_markup_mode=None
+    help="Run the whole stack on this machine, without an AWS account.",
+    epilog=examples("coffre local up", 'eval "$(coffre local env)" && aws s3 ls', "coffre local down"),
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
 @app.command(
-    "up", epilog="Examples:  coffre local up   |   coffre local up --database shop=postgresql://me@localhost/shop"
+    "up",
+    short_help="Start the stack in the background.",
+    epilog=examples(
+        "coffre local up",
+        "coffre local up --database shop=postgresql://me:secret@localhost/shop",
+        "coffre local up --empty --port 4566",
+    ),
 )
 def up(
     database: Annotated[
@@ -38,27 +51,36 @@ def up(
 
     Without --database it comes with a sample database of its own. It runs until `coffre local down`.
     """
-    databases = dict(_parse(text) for text in database or [])
+    databases = _databases(database or [])
+    if empty and databases:
+        raise ConfigurationError("--empty and --database exclude each other.", hint="Leave one of them out.")
     state = start(databases, sample=not databases and not empty, port=port)
-    names = ", ".join(state.databases) or "nothing yet"
+    names = ", ".join(state.databases) or "nothing yet (add one: coffre local up --database NAME=URL)"
     say(f"The local stack is up and protects: {names}.", style="green")
     if state.databases:
-        say(f"Take a backup:       coffre backup database {state.databases[0]}")
-    say('Reach it with aws:   eval "$(coffre local env)"')
-    say("Stop it:             coffre local down")
+        say("Take a backup:")
+        say_command(f"coffre backup database {state.databases[0]}")
+    if state.postgres is not None:
+        say("The sample database, and where it can be restored to:")
+        say_command(state.postgres.server().dsn(stack.SAMPLE))
+        say_command(f"coffre restore latest --to {state.postgres.server().dsn(f'{stack.SAMPLE}_restored')}")
+    say("Reach it with aws and sam:")
+    say_command('eval "$(coffre local env)"')
+    say("Stop it:")
+    say_command("coffre local down")
 
 
-@app.command("down")
+@app.command("down", epilog=examples("coffre local down"))
 def down() -> None:
     """Stop the stack and remove everything that it stored, backups included."""
     say("The local stack is down; nothing of it is left." if stack.down() else "No local stack was up.")
 
 
-@app.command("env", epilog='Example:  eval "$(coffre local env)" && aws s3 ls')
+@app.command("env", epilog=examples('eval "$(coffre local env)" && aws s3 ls'))
 def env() -> None:
-    """Print the variables that lead `aws`, `sam` and `coffre` to the local stack."""
-    for name, value in sorted(stack.environment().items()):
-        print(f"export {name}={shlex.quote(value)}")
+    """Print the shell commands that lead `aws`, `sam` and `coffre` to the local stack."""
+    for command in shell_commands(stack.environment()):
+        print(command)
 
 
 def start(
@@ -85,14 +107,32 @@ def start(
     return stack.up(options, port=port, on_step=steps)
 
 
-def _parse(text: str) -> tuple[str, str]:
-    name, equals, url = text.partition("=")
-    if not equals or not name:
-        raise ConfigurationError(
-            "--database takes NAME=URL.", hint="For example: --database shop=postgresql://me:secret@localhost/shop"
-        )
-    parse_secret(url, where=f"--database {name}")
-    return name, url
+def _databases(options: list[str]) -> dict[str, str]:
+    """Return name -> URL of each `--database`, refused before anything is started."""
+    databases: dict[str, str] = {}
+    for text in options:
+        name, equals, url = text.partition("=")
+        if not equals or not name:
+            raise ConfigurationError("--database takes NAME=URL.", hint=f"For example: --database {_EXAMPLE}")
+        if not _NAME.fullmatch(name):
+            raise ConfigurationError(
+                f'"{name}" cannot be the name of a target.',
+                hint="Lower case letters, digits and dashes, at most 63; it need not be the database's own name.",
+            )
+        if name in databases:
+            raise ConfigurationError(
+                f"--database {name} is given twice.", hint="Each database needs a name of its own."
+            )
+        try:
+            refuse_transaction_pooler(parse_secret(url, where=f"--database {name}"))
+        except SecretError as error:
+            raise ConfigurationError(
+                f"--database {name} has no address of a database.",
+                detail=error.detail,
+                hint=f"For example: --database {_EXAMPLE}",
+            ) from error
+        databases[name] = url
+    return databases
 
 
 def _document(names: list[str], recipient: str) -> str:
