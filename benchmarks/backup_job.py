@@ -57,7 +57,7 @@ def run_backup(
             now=lambda: datetime.now(UTC),
             previous=previous,
         )
-        manifest, _ = backup_database(job, Run(backup, meter, watch, lambda: backup.tiers))
+        manifest, _ = backup_database(job, Run(backup, meter, watch, lambda: backup.tiers, lambda _: None))
     return manifest
 
 

@@ -379,3 +379,18 @@ def test_a_target_that_cannot_be_started_is_an_error_and_the_others_are_started(
         )
 
         functions.assert_no_pending_responses()
+
+
+def test_a_manifest_that_the_dead_run_did_not_announce_is_not_taken_for_its_own(
+    coffre: Coffre, shop: str, long_ago: datetime
+) -> None:
+    # Given a run that died, and somebody who put a manifest in its place
+    coffre.configure(shop)
+    good = coffre.backup()["id"]
+    dead = died(coffre, long_ago)
+    (body,) = coffre.objects(f"v1/backups/shop/{good}/manifest.json").values()
+    coffre.put_object(f"v1/backups/shop/{dead}/manifest.json", body.replace(good.encode(), dead.encode()))
+
+    # When the next run settles it, then it is not published
+    coffre.backup()
+    assert coffre.catalog.get_backup(dead).status is Status.FAILED

@@ -289,3 +289,24 @@ def _lose_the_first_answer(catalog: Catalog) -> None:
 
     client: Any = catalog._table._connection.connection.client
     client.meta.events.register_first("before-send.dynamodb.PutItem", send)
+
+
+def test_an_announced_manifest_is_kept_while_the_run_goes_on(catalog: Catalog, new_backup: NewBackup) -> None:
+    backup = new_backup()
+    catalog.create_backup(backup)
+
+    catalog.announce_manifest(backup.id, "v1/backups/shop/x/manifest.json", "a" * 64)
+
+    found = catalog.get_backup(backup.id)
+    assert (found.status, found.manifest_sha256) == (Status.IN_PROGRESS, "a" * 64)
+
+
+def test_a_run_that_was_taken_for_dead_cannot_announce_a_manifest(
+    catalog: Catalog, new_backup: NewBackup, now: datetime
+) -> None:
+    backup = new_backup()
+    catalog.create_backup(backup)
+    catalog.fail_backup(backup.id, Failure(code="RUN_DIED", message="It died."), now)
+
+    with pytest.raises(LockLostError):
+        catalog.announce_manifest(backup.id, "v1/backups/shop/x/manifest.json", "a" * 64)

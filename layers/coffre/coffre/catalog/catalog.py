@@ -14,7 +14,7 @@ from coffre.catalog.runs import BACKUP, RESTORE, Runs
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
 from coffre.model.backup import Backup, Failure, Progress, Restore, Status, Tier
-from coffre.model.errors import BackupStateError, PermanentError
+from coffre.model.errors import BackupStateError, LockLostError, PermanentError
 
 _OPEN: Final = (Status.PENDING, Status.IN_PROGRESS)
 _PAGE_LIMIT: Final = 1000
@@ -98,6 +98,25 @@ class Catalog:
         except ConditionFailedError as error:
             found = self.get_backup(backup_id)
             raise _refused(found, f"cannot carry the tier {tier}", "Take a new backup.") from error
+
+    def announce_manifest(self, backup_id: str, key: str, sha256: str) -> None:
+        """Record which manifest a backup in progress is about to write.
+
+        A manifest that is found after its run died is taken for that run's only when its SHA-256 was announced.
+
+        Raises
+        ------
+        LockLostError
+            The backup is not in progress any more: the run must stop and publish nothing.
+        """
+        try:
+            fields = {"manifest_key": key, "manifest_sha256": sha256}
+            self._backups.change(backup_id, fields, allowed=(Status.IN_PROGRESS,))
+        except ConditionFailedError as error:
+            raise LockLostError(
+                f"The backup {backup_id} is no longer this run's.",
+                hint="Another run took this one for dead. It has stopped before it published anything.",
+            ) from error
 
     def complete_backup(self, backup: Backup) -> Backup:
         """Publish a backup in progress as COMPLETED, with its results, and return the stored record.

@@ -100,6 +100,8 @@ class DatabaseContent(_Stored):
     database: str
     encoding: str
     locale: str | None = None
+    locale_provider: str = "libc"
+    provider_locale: str | None = None
     server_version: str
     server_version_number: int
     client_version: str

@@ -216,11 +216,12 @@ class Admission:
                 self._settle(self._find(found))
 
     def _settle(self, backup: Backup) -> None:
-        """End a dead run's record: COMPLETED when its manifest is there, else FAILED."""
+        """End a dead run's record: COMPLETED when the manifest that it announced is there, else FAILED."""
         if backup.status.is_final:
             return
         found = self.vault.find_manifest(backup.target, backup.id)
-        if found is not None:
+        # Whoever can write to the vault could have put another manifest there.
+        if found is not None and found[1].sha256 == backup.manifest_sha256:
             self.catalog.complete_backup(completed(backup, *found))
             return
         failure = Failure(

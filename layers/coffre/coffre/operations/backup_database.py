@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from coffre.model.backup import Backup, Tier
+from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError, IntegrityError, StoreError, TransientError
 from coffre.model.manifest import (
     DatabaseContent,
@@ -111,7 +111,7 @@ def backup_database(job: Job, run: Run) -> tuple[Manifest, Committed]:
             results += job.runner(lambda part: run_part(job, plan, part, readers, run.meter), plan.parts)
         holder.require_alive()
     run.meter.begin("seal")
-    return seal(job, plan, results, run.ready_to_commit)
+    return seal(job, plan, results, run)
 
 
 def _open_snapshot_and_plan(job: Job, run: Run, stack: ExitStack) -> tuple[Holder, Plan]:
@@ -232,9 +232,7 @@ def run_part(job: Job, plan: Plan, part: Part, readers: Streams[SliceReader], me
     )
 
 
-def seal(
-    job: Job, plan: Plan, results: Sequence[PartResult], ready_to_commit: Callable[[], tuple[Tier, ...]]
-) -> tuple[Manifest, Committed]:
+def seal(job: Job, plan: Plan, results: Sequence[PartResult], run: Run) -> tuple[Manifest, Committed]:
     """Check completeness, write the entries file, then the manifest, which commits the backup.
 
     Raises
@@ -255,7 +253,7 @@ def seal(
         backup_id=backup.id,
         target=backup.target,
         kind=backup.kind,
-        tiers=ready_to_commit(),
+        tiers=run.ready_to_commit(),
         created_at=backup.created_at,
         completed_at=job.now(),
         encryption="age" if job.encoder.encrypts else "none",
@@ -268,7 +266,7 @@ def seal(
         content=content,
         exceptions=exceptions,
     )
-    return manifest, job.vault.commit(manifest)
+    return manifest, job.vault.commit(manifest, run.announce)
 
 
 def _referenced(live_bytes: Mapping[str, int], packs: Mapping[str, PackReference]) -> tuple[PackReference, ...]:
@@ -300,6 +298,8 @@ def _content(plan: Plan, results: Sequence[PartResult]) -> DatabaseContent:
         database=plan.facts.database,
         encoding=plan.facts.encoding,
         locale=plan.facts.locale,
+        locale_provider=plan.facts.locale_provider,
+        provider_locale=plan.facts.provider_locale,
         server_version=plan.facts.version,
         server_version_number=plan.facts.version_number,
         client_version=plan.client_version,

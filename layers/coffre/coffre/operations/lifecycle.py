@@ -20,14 +20,16 @@ from coffre.vault.vault import Committed, Vault
 class Run:
     """What the work gets to know about its own run.
 
-    `ready_to_commit` is called right before the manifest is written: it raises when this run may not publish any more
-    (`LockLostError`, `CatalogError`), and returns the tiers that the backup carries by now.
+    `ready_to_commit` is called before the manifest is made: it raises when this run may not publish any more
+    (`LockLostError`, `CatalogError`), and returns the tiers that the backup carries by now. `announce` is called right
+    before the manifest is written, with its key and SHA-256.
     """
 
     backup: Backup
     meter: Meter
     watch: Watch
     ready_to_commit: Callable[[], tuple[Tier, ...]]
+    announce: Callable[[Committed], None]
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,22 @@ class Lifecycle:
         )
         try:
             with watch:
-                manifest, committed = work(Run(backup, meter, watch, lambda: self._ready_to_commit(backup)))
+                manifest, committed = work(self._run_of(backup, meter, watch))
         except Exception as error:
             self._end_failed(backup, error)
             raise
         record = self._publish(backup, manifest, committed)
         self._admission.release(backup.target, backup.id)
         return record
+
+    def _run_of(self, backup: Backup, meter: Meter, watch: Watch) -> Run:
+        return Run(
+            backup,
+            meter,
+            watch,
+            ready_to_commit=lambda: self._ready_to_commit(backup),
+            announce=lambda made: self.catalog.announce_manifest(backup.id, made.key, made.sha256),
+        )
 
     def _ready_to_commit(self, backup: Backup) -> tuple[Tier, ...]:
         """Make sure that this run may still publish, and return the tiers that it has gathered."""

@@ -35,6 +35,7 @@ _SESSION_SETTINGS: Final = (
     "SET extra_float_digits = 3",
     "SET bytea_output = 'hex'",
     "SET xmlbinary = 'base64'",
+    "SET xmloption = 'content'",
     "SET TimeZone = 'UTC'",
     "SET lc_monetary = 'C'",
     "SET synchronize_seqscans = off",
@@ -285,5 +286,10 @@ def _prepare(session: psycopg2.extensions.connection, connection: Connection) ->
 
 
 def one_line(error: psycopg2.Error) -> str:
-    """Return an error's text for a `detail`: one line, at most 800 characters."""
-    return " ".join(str(error).split())[:800]
+    """Return an error's text for a `detail`: one line, at most 800 characters.
+
+    The server's DETAIL and CONTEXT are left out: they quote values of rows.
+    """
+    primary = error.diag.message_primary
+    text = f"{primary} (SQLSTATE {error.pgcode})" if primary else str(error)
+    return " ".join(text.split())[:800]

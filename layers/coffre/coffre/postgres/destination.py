@@ -19,6 +19,13 @@ from coffre.postgres.connect import Connection, connect, one_line
 from coffre.postgres.toc import Capabilities
 
 _MAINTENANCE_DATABASES: Final = ("postgres", "defaultdb", "template1")
+# A locale that the server does not have, or a provider that it was built without or is too old for.
+_LOCALE_REFUSED: Final = (
+    psycopg2.errors.WrongObjectType,
+    psycopg2.errors.InvalidParameterValue,
+    psycopg2.errors.FeatureNotSupported,
+    psycopg2.errors.SyntaxError,
+)
 _GUARD_KEY: Final = 0x636F66667265  # "coffre"
 
 
@@ -111,18 +118,27 @@ def _create_database(connection: Connection, content: DatabaseContent) -> tuple[
         plain = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {}").format(
             sql.Identifier(connection.database), sql.Literal(content.encoding)
         )
-        locale = sql.SQL(" LC_COLLATE {0} LC_CTYPE {0}").format(sql.Literal(content.locale or "C"))
         try:
-            cursor.execute(plain + locale)
-        except (psycopg2.errors.WrongObjectType, psycopg2.errors.InvalidParameterValue):
+            cursor.execute(plain + _locale(content))
+        except _LOCALE_REFUSED:
             try:
                 cursor.execute(plain)
             except psycopg2.Error as error:
                 raise _cannot_create(connection, error) from error
-            return (f"The server has no locale {content.locale}: the database got the server's default.",)
+            wanted = content.provider_locale or content.locale
+            return (f"The server has no {content.locale_provider} locale {wanted}: the database got its default.",)
         except psycopg2.Error as error:
             raise _cannot_create(connection, error) from error
     return ()
+
+
+def _locale(content: DatabaseContent) -> sql.Composable:
+    """Return the options that give a database the source's locale: sorting and indexes on text depend on it."""
+    clause: sql.Composable = sql.SQL(" LC_COLLATE {0} LC_CTYPE {0}").format(sql.Literal(content.locale or "C"))
+    option = {"icu": " LOCALE_PROVIDER icu ICU_LOCALE {}", "builtin": " LOCALE_PROVIDER builtin BUILTIN_LOCALE {}"}
+    if content.locale_provider in option and content.provider_locale:
+        clause += sql.SQL(option[content.locale_provider]).format(sql.Literal(content.provider_locale))
+    return clause
 
 
 def _cannot_create(connection: Connection, error: psycopg2.Error) -> DestinationError:

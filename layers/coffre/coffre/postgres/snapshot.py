@@ -35,6 +35,8 @@ class ServerFacts:
     database: str
     encoding: str
     locale: str
+    locale_provider: str
+    provider_locale: str | None
     extensions: tuple[str, ...]
     roles: tuple[str, ...]
     policy_roles: dict[int, tuple[str, ...]]
@@ -56,13 +58,15 @@ class Holder:
 
     def facts(self) -> ServerFacts:
         """Read what the manifest says about the source."""
-        version, number, database, encoding, locale = self._query(_FACTS)[0]
+        version, number, database, encoding, locale, provider, provider_locale = self._query(_FACTS)[0]
         return ServerFacts(
             version=version,
             version_number=int(number),
             database=database,
             encoding=encoding,
             locale=locale,
+            locale_provider=_PROVIDERS.get(provider, provider),
+            provider_locale=provider_locale,
             extensions=tuple(name for (name,) in self._query(_EXTENSIONS)),
             roles=tuple(name for (name,) in self._query(_ROLES)),
             policy_roles={oid: tuple(roles) for oid, roles in self._query(_POLICY_ROLES)},
@@ -178,9 +182,11 @@ def hold_snapshot(connection: Connection, children: Children, *, lock_timeout_se
         yield Holder(session, connection)
 
 
+_PROVIDERS: Final = {"c": "libc", "i": "icu", "b": "builtin"}
 _FACTS: Final = """
 SELECT current_setting('server_version'), current_setting('server_version_num'), d.datname,
-       pg_encoding_to_char(d.encoding), d.datcollate
+       pg_encoding_to_char(d.encoding), d.datcollate, COALESCE(to_jsonb(d) ->> 'datlocprovider', 'c'),
+       COALESCE(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')
 FROM pg_database d WHERE d.datname = current_database()
 """
 _EXTENSIONS: Final = "SELECT extname FROM pg_extension ORDER BY extname"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -77,13 +77,23 @@ class Vault:
         self.store.put(key, body, sha256=sha256)
         return EntriesFile(key=key, sha256=sha256, length=len(body), count=merged.count), merged.live_bytes
 
-    def commit(self, manifest: Manifest) -> Committed:
-        """Write the manifest. After this the backup exists, whatever happens to the run."""
+    def commit(self, manifest: Manifest, announce: Callable[[Committed], None]) -> Committed:
+        """Write the manifest. After this the backup exists, whatever happens to the run.
+
+        Parameters
+        ----------
+        manifest
+            Everything that it points at is stored.
+        announce
+            Called right before the manifest is written; what it raises stops the commit.
+        """
         body = manifest.model_dump_json(indent=1).encode()
-        sha256 = hashlib.sha256(body).hexdigest()
-        key = manifest_key(manifest.target, manifest.backup_id)
-        self.store.put(key, body, sha256=sha256)
-        return Committed(key=key, sha256=sha256)
+        committed = Committed(
+            key=manifest_key(manifest.target, manifest.backup_id), sha256=hashlib.sha256(body).hexdigest()
+        )
+        announce(committed)
+        self.store.put(committed.key, body, sha256=committed.sha256)
+        return committed
 
     def mark_tier(self, target: str, backup_id: str, tier: Tier) -> None:
         """Record that a backup carries one more tier than its manifest says (docs/adr/0002)."""
