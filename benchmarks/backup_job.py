@@ -16,7 +16,8 @@ from ulid import ULID
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
-from coffre.operations.backup_database import Job, backup_database
+from coffre.operations.backup_database import backup_database
+from coffre.operations.backup_plan import Job
 from coffre.operations.lifecycle import Run
 from coffre.operations.progress import Meter, Watch
 from coffre.operations.runner import ThreadRunner

@@ -15,7 +15,7 @@ from ulid import ULID
 
 from coffre.model.backup import Backup, Failure, Restore
 from coffre.model.errors import BackupStateError, ConnectError, SecretError
-from coffre.operations.restore_database import refuse_unrestorable
+from coffre.operations.restore_plan import refuse_unrestorable
 from coffre.postgres.connect import Connection, parse_secret, refuse_transaction_pooler
 from coffre_cli.commands.catalog import latest
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack

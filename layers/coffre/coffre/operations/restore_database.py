@@ -7,20 +7,26 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psycopg2.extensions
 
-from coffre.model.backup import Backup, RestoredTable, RestoreReport, Status
-from coffre.model.errors import BackupStateError, DestinationError, IntegrityError, RestoreError
+from coffre.model.backup import RestoredTable, RestoreReport
+from coffre.model.errors import IntegrityError, RestoreError
 from coffre.model.manifest import Entry, EntryKind, Manifest, TableContent
 from coffre.model.names import shown
 from coffre.operations.progress import Meter
-from coffre.operations.runner import Runner
+from coffre.operations.restore_plan import (
+    Job,
+    Source,
+    choose_lines,
+    open_source,
+    refuse_missing_extensions,
+    refuse_unrestorable,
+    why_no_owners,
+)
 from coffre.operations.streams import Streams
-from coffre.postgres.connect import Connection, connect
+from coffre.postgres.connect import connect
 from coffre.postgres.destination import Destination, drop_created, guard, open_destination
-from coffre.postgres.dump import list_archive
 from coffre.postgres.load import (
     SchemaLoader,
     copy_in,
@@ -29,36 +35,7 @@ from coffre.postgres.load import (
     refresh_materialized_views,
     set_sequences,
 )
-from coffre.postgres.toc import TocEntry, is_event_trigger, parse_toc, split_toc
-from coffre.postgres.tools import Children, PostgresTools
-from coffre.vault.codec import FrameDecoder
-from coffre.vault.vault import Vault
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a restore needs: from where, to where, with what, and how wide."""
-
-    restore_id: str
-    backup: Backup
-    connection: Connection
-    tools: PostgresTools
-    children: Children
-    vault: Vault
-    decoder: FrameDecoder
-    scratch: Path
-    streams: int
-    runner: Runner
-
-
-@dataclass(frozen=True)
-class Source:
-    """A checked backup: its manifest, its schema archive on disk, its table of contents."""
-
-    manifest: Manifest
-    archive: Path
-    large_objects: Entry | None
-    toc: list[TocEntry]
+from coffre.postgres.toc import is_event_trigger
 
 
 @dataclass
@@ -105,59 +82,12 @@ def restore_database(job: Job, meter: Meter) -> RestoreReport:
         raise
 
 
-def refuse_unrestorable(backup: Backup) -> None:
-    """Refuse a backup that is not COMPLETED.
-
-    Raises
-    ------
-    BackupStateError
-        Code `BACKUP_NOT_COMPLETED`.
-    """
-    if backup.status is Status.COMPLETED and backup.manifest_key and backup.manifest_sha256:
-        return
-    why = {
-        Status.FAILED: f"it failed ({backup.failure.code}: {backup.failure.message})"
-        if backup.failure
-        else "it failed",
-        Status.DELETED: "it was deleted",
-    }.get(backup.status, "it is still running")
-    raise BackupStateError(
-        f"Backup {backup.id} of {backup.target} cannot be restored: {why}.",
-        code="BACKUP_NOT_COMPLETED",
-        hint=f"Choose a COMPLETED one: coffre list {backup.target} --status COMPLETED.",
-    )
-
-
-def open_source(job: Job) -> Source:
-    """Check the chain from the catalog to the entries, and fetch the schema archive to disk."""
-    key, sha256 = job.backup.manifest_key or "", job.backup.manifest_sha256 or ""
-    manifest = job.vault.read_manifest(key, sha256=sha256)
-    if (manifest.backup_id, manifest.target) != (job.backup.id, job.backup.target):
-        raise IntegrityError(
-            f"The manifest {key} is of backup {manifest.backup_id} of {manifest.target}, not of {job.backup.id}.",
-            code="MANIFEST_SWAPPED",
-            hint="Somebody changed the vault. Restore an older backup and look at who can write to the bucket.",
-        )
-    found = {entry.kind: entry for entry in job.vault.entries(manifest) if entry.kind is not EntryKind.TABLE}
-    if EntryKind.SCHEMA not in found:
-        raise IntegrityError(
-            f"The backup {job.backup.id} has no schema archive.",
-            code="ENTRIES_DAMAGED",
-            hint="This backup cannot be trusted. Restore an older one (`coffre list`).",
-        )
-    archive = job.scratch / "schema.dump"
-    with archive.open("wb") as file:
-        file.writelines(job.vault.read_entry(found[EntryKind.SCHEMA], job.decoder))
-    toc = list(parse_toc(list_archive(job.tools, job.children, archive)))
-    return Source(manifest, archive, found.get(EntryKind.LARGE_OBJECTS), toc)
-
-
 def _load(job: Job, source: Source, destination: Destination, clock: _Clock) -> RestoreReport:
     content = source.manifest.content
-    _refuse_missing_extensions(source, destination)
-    ownership = _ownership(content.roles, destination)
+    refuse_missing_extensions(source, destination)
+    ownership = why_no_owners(content.roles, destination)
     loader = SchemaLoader(job.tools, job.children, destination, with_owners=ownership is None, jobs=job.streams)
-    toc, exceptions = _choose(source, destination)
+    toc, exceptions = choose_lines(source, destination)
     if ownership is not None:
         exceptions.insert(0, ownership)
     with clock.phase("schema"):
@@ -192,56 +122,6 @@ def _load(job: Job, source: Source, destination: Destination, clock: _Clock) -> 
         phases_ms=clock.phases_ms,
         exceptions=(*source.manifest.exceptions, *destination.exceptions, *exceptions),
     )
-
-
-def _refuse_missing_extensions(source: Source, destination: Destination) -> None:
-    wanted = {entry.rest.split(" ")[1] for entry in source.toc if entry.description == "EXTENSION"}
-    missing = sorted(wanted - destination.extensions_available)
-    if missing:
-        raise DestinationError(
-            f"The destination {destination.connection} lacks the extension(s) {', '.join(missing)}.",
-            code="EXTENSION_MISSING",
-            hint="Install them at the destination's server, or restore to a server that has them.",
-        )
-
-
-def _ownership(roles: tuple[str, ...], destination: Destination) -> str | None:
-    """Return why owners and rights cannot be restored as dumped; None when they can."""
-    missing = sorted(set(roles) - destination.roles)
-    if missing:
-        return f"Owners and rights were not restored: the destination lacks the role(s) {', '.join(missing)}."
-    foreign = sorted(set(roles) - destination.member_of)
-    if foreign and not destination.capabilities.is_superuser:
-        return (
-            f'Owners and rights were not restored: "{destination.capabilities.role}" is not a member of '
-            f"the role(s) {', '.join(foreign)}."
-        )
-    return None
-
-
-def _choose(source: Source, destination: Destination) -> tuple[list[TocEntry], list[str]]:
-    """Return the lines to restore, and a sentence for each that is left out."""
-    kept, left_out = split_toc(source.toc, destination.capabilities)
-    exceptions = [f"Not restored: {item.entry.description} {item.entry.rest}: {item.reason}." for item in left_out]
-    absent = set(source.manifest.content.roles) - destination.roles
-    chosen = []
-    for entry in kept:
-        roles = source.manifest.content.policy_roles.get(entry.oid, ()) if entry.description == "POLICY" else ()
-        missing = sorted(set(roles) - destination.roles)
-        if missing:
-            exceptions.append(f"Not restored: POLICY {entry.rest}: the destination lacks {', '.join(missing)}.")
-        elif entry.description == "SCHEMA" and any(entry.rest.startswith(f"- {name} ") for name in destination.schemas):
-            continue  # pg_dump writes CREATE SCHEMA public when the schema was asked for by name
-        elif entry.description == "USER MAPPING" and (user := _user_of(entry, absent)) is not None:
-            exceptions.append(f"Not restored: USER MAPPING {entry.rest}: the destination lacks {user}.")
-        else:
-            chosen.append(entry)
-    return chosen, exceptions
-
-
-def _user_of(mapping: TocEntry, roles: set[str]) -> str | None:
-    """Return which of the roles a user mapping is for: its line reads `- USER MAPPING <role> SERVER <server> ...`."""
-    return next((role for role in sorted(roles) if mapping.rest.startswith(f"- USER MAPPING {role} SERVER ")), None)
 
 
 def _load_tables(job: Job, manifest: Manifest, destination: Destination, meter: Meter) -> list[RestoredTable]:

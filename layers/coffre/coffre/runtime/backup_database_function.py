@@ -18,7 +18,8 @@ from coffre.model.errors import TransientError
 from coffre.model.manifest import Manifest
 from coffre.model.target import Configuration, DatabaseTarget
 from coffre.operations.admission import Outcome, Request, Result
-from coffre.operations.backup_database import Job, backup_database
+from coffre.operations.backup_database import backup_database
+from coffre.operations.backup_plan import Job
 from coffre.operations.lifecycle import Lifecycle, Run
 from coffre.operations.runner import ThreadRunner
 from coffre.postgres.connect import Connection, apply_tls, parse_secret, refuse_transaction_pooler

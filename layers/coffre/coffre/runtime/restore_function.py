@@ -15,7 +15,8 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.errors import BackupStateError, EventError
 from coffre.operations.progress import Meter
-from coffre.operations.restore_database import Job, refuse_unrestorable, restore_database
+from coffre.operations.restore_database import restore_database
+from coffre.operations.restore_plan import Job, refuse_unrestorable
 from coffre.operations.restore_run import RestoreRun
 from coffre.operations.runner import ThreadRunner
 from coffre.postgres.connect import parse_secret, refuse_transaction_pooler

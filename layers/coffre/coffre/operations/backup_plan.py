@@ -1,0 +1,145 @@
+"""The plan of a database backup: what will be read in which snapshot, cut into parts, and what is stored already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from coffre.model.backup import Backup
+from coffre.model.errors import IntegrityError, StoreError, TransientError
+from coffre.model.manifest import (
+    PackReference,
+    RelationName,
+    SequenceValue,
+)
+from coffre.model.target import DatabaseTarget
+from coffre.operations.lifecycle import Run
+from coffre.operations.runner import Runner
+from coffre.policy.slicing import Part, TableExtent, plan_parts
+from coffre.postgres.connect import Connection
+from coffre.postgres.dump import ArchiveDumper, list_archive
+from coffre.postgres.snapshot import Holder, ServerFacts, hold_snapshot
+from coffre.postgres.toc import parse_toc
+from coffre.postgres.tools import Children, PostgresTools
+from coffre.vault.codec import FrameEncoder
+from coffre.vault.history import NO_HISTORY, History, open_history
+from coffre.vault.vault import Vault
+
+# The part that holds everything but tables: its entries' names sort before `tables/`.
+METADATA_PART: Final = 0
+# A lock that somebody holds, a table that vanished between snapshot and lock: a new snapshot usually works.
+_PLAN_ATTEMPTS: Final = 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run needs: where to read, where to write, with what, and how wide."""
+
+    target: DatabaseTarget
+    connection: Connection
+    tools: PostgresTools
+    children: Children
+    vault: Vault
+    encoder: FrameEncoder
+    recipients: tuple[str, ...]
+    scratch: Path
+    streams: int
+    runner: Runner
+    now: Callable[[], datetime]
+    previous: Backup | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be read, in which snapshot, and what of it may be stored already."""
+
+    backup: Backup
+    snapshot: str
+    facts: ServerFacts
+    client_version: str
+    tables: tuple[TableExtent, ...]
+    sequences: tuple[SequenceValue, ...]
+    materialized_views: tuple[RelationName, ...]
+    schema_archive: Path
+    parts: tuple[Part, ...]
+    history: History
+    exceptions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """What a part stored: `entries` is a file of JSON lines, sorted by name; `counts` are rows and bytes by table."""
+
+    number: int
+    entries: Path
+    packs: tuple[PackReference, ...]
+    size_bytes: int = 0
+    counts: dict[int, tuple[int, int]] = field(default_factory=dict)
+    exceptions: tuple[str, ...] = ()
+
+
+def open_snapshot_and_plan(job: Job, run: Run, stack: ExitStack) -> tuple[Holder, Plan]:
+    """Open the holder, which stays open until the stack is left, and plan; with a new snapshot if need be."""
+    attempt = 1
+    while True:
+        run.watch.check()
+        run.meter.begin("snapshot")
+        with ExitStack() as holding:
+            try:
+                limit = job.target.limits.lock_timeout_seconds
+                holder = holding.enter_context(hold_snapshot(job.connection, job.children, lock_timeout_seconds=limit))
+                plan = make_plan(job, run.backup, holder)
+            except TransientError:
+                if attempt == _PLAN_ATTEMPTS:
+                    raise
+                attempt += 1
+                continue
+            stack.push(holding.pop_all())
+            return holder, plan
+
+
+def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
+    """Look at the database through the holder and decide what to read; locks the tables."""
+    facts = holder.facts()
+    job.tools.refuse_newer_server(job.connection, facts.version_number)
+    dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
+    archive = job.scratch / "schema.dump"
+    dumper.schema(holder.snapshot, archive)
+    toc = list(parse_toc(list_archive(job.tools, job.children, archive)))
+    tables = holder.tables(toc)
+    parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=METADATA_PART + 1)
+    history, exceptions = _open_history(job, parts)
+    return Plan(
+        backup=backup,
+        snapshot=holder.snapshot,
+        facts=facts,
+        client_version=".".join(str(number) for number in job.tools.version()),
+        tables=tuple(tables),
+        sequences=holder.sequences(toc),
+        materialized_views=holder.materialized_views(toc),
+        schema_archive=archive,
+        parts=tuple(parts),
+        history=history,
+        exceptions=exceptions,
+    )
+
+
+def _open_history(job: Job, parts: Sequence[Part]) -> tuple[History, tuple[str, ...]]:
+    """Return what the previous backup stored. If that cannot be used, all is stored anew, and it is said why."""
+    previous = job.previous
+    if previous is None or previous.manifest_key is None or previous.manifest_sha256 is None:
+        return NO_HISTORY, ()
+    try:
+        manifest = job.vault.read_manifest(previous.manifest_key, sha256=previous.manifest_sha256)
+        if set(manifest.recipients) != set(job.recipients):
+            return NO_HISTORY, ("The recipients changed: everything was stored anew.",)
+        firsts = [(METADATA_PART, ""), *((part.number, part.slices[0].name) for part in parts)]
+        return open_history(job.vault, manifest, firsts, job.scratch), ()
+    except (IntegrityError, StoreError) as error:
+        return NO_HISTORY, (
+            f"The previous backup {previous.id} is damaged, everything was stored anew: {error.message}",
+        )

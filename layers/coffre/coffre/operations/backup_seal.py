@@ -1,0 +1,107 @@
+"""The seal of a database backup: are all parts there? Then the entries file, then the manifest, which commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from coffre.model.errors import IntegrityError
+from coffre.model.manifest import (
+    DatabaseContent,
+    Manifest,
+    PackReference,
+    TableContent,
+)
+from coffre.operations.backup_plan import METADATA_PART, Job, PartResult, Plan
+from coffre.operations.lifecycle import Run
+from coffre.vault.vault import Committed
+
+
+def seal(job: Job, plan: Plan, results: Sequence[PartResult], run: Run) -> tuple[Manifest, Committed]:
+    """Check completeness, write the entries file, then the manifest, which commits the backup.
+
+    Raises
+    ------
+    IntegrityError
+        Code `PART_MISSING` when not exactly the planned parts are there.
+    """
+    results = sorted(results, key=lambda result: result.number)
+    _check_complete(plan, results)
+    backup = plan.backup
+    files = [result.entries for result in results]
+    entries, live_bytes = job.vault.write_entries(backup.target, backup.id, files, job.scratch)
+    stored = {pack.key: pack for result in results for pack in result.packs}
+    packs = _referenced(live_bytes, {**plan.history.packs, **stored})
+    content = _content(plan, results)
+    exceptions = (*plan.exceptions, *(text for result in results for text in result.exceptions))
+    manifest = Manifest(
+        backup_id=backup.id,
+        target=backup.target,
+        kind=backup.kind,
+        tiers=run.ready_to_commit(),
+        created_at=backup.created_at,
+        completed_at=job.now(),
+        encryption="age" if job.encoder.encrypts else "none",
+        recipients=job.recipients,
+        entries=entries,
+        packs=packs,
+        plaintext_bytes=sum(result.size_bytes for result in results),
+        stored_bytes=sum(pack.length for pack in stored.values()) + entries.length,
+        rows=sum(table.rows for table in content.tables),
+        content=content,
+        exceptions=exceptions,
+    )
+    return manifest, job.vault.commit(manifest, run.announce)
+
+
+def _referenced(live_bytes: Mapping[str, int], packs: Mapping[str, PackReference]) -> tuple[PackReference, ...]:
+    """Return the packs that the entries point at, with what they use of each."""
+    return tuple(
+        packs[key].model_copy(update={"live_bytes": min(live, packs[key].length)})
+        for key, live in sorted(live_bytes.items())
+    )
+
+
+def _check_complete(plan: Plan, results: Sequence[PartResult]) -> None:
+    wanted = [METADATA_PART, *(part.number for part in plan.parts)]
+    found = [result.number for result in results]
+    if found != wanted:
+        raise IntegrityError(
+            "Not every part of the backup was stored; nothing was published.",
+            code="PART_MISSING",
+            detail=f"missing: {sorted(set(wanted) - set(found))}, unexpected: {sorted(set(found) - set(wanted))}",
+            hint="Run the backup again. If it happens again, please report it.",
+        )
+
+
+def _content(plan: Plan, results: Sequence[PartResult]) -> DatabaseContent:
+    counts: dict[int, tuple[int, int]] = {table.oid: (0, 0) for table in plan.tables}
+    for result in results:
+        for oid, (rows, size) in result.counts.items():
+            counts[oid] = (counts[oid][0] + rows, counts[oid][1] + size)
+    return DatabaseContent(
+        database=plan.facts.database,
+        encoding=plan.facts.encoding,
+        locale=plan.facts.locale,
+        locale_provider=plan.facts.locale_provider,
+        provider_locale=plan.facts.provider_locale,
+        server_version=plan.facts.version,
+        server_version_number=plan.facts.version_number,
+        client_version=plan.client_version,
+        snapshot=plan.snapshot,
+        tables=tuple(
+            TableContent(
+                schema_name=table.schema,
+                table_name=table.name,
+                columns=table.columns,
+                rows=counts[table.oid][0],
+                size=counts[table.oid][1],
+                of_extension=table.of_extension,
+            )
+            for table in sorted(plan.tables, key=lambda table: (table.schema, table.name))
+        ),
+        sequences=plan.sequences,
+        materialized_views=plan.materialized_views,
+        extensions=plan.facts.extensions,
+        roles=plan.facts.roles,
+        policy_roles=plan.facts.policy_roles,
+    )
