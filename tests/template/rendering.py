@@ -81,7 +81,7 @@ class Rendered:
         return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
 
     def allows(self, role: str, action: str, resource: str) -> bool:
-        """Decide as IAM does: an explicit deny wins, and what is not allowed is denied. No statement has conditions."""
+        """Decide as IAM does: an explicit deny wins, and what is not allowed is denied. Conditions are taken as met."""
         effects = {
             statement["Effect"]
             for statement in self.statements(role)

@@ -165,10 +165,12 @@ def test_the_restore_role_cannot_write_what_a_backup_is_made_of(deployed: Render
 
 
 def test_the_restore_role_reads_the_identity_it_is_told_and_no_other() -> None:
-    deployed = render(IdentitySecret="team/key")
+    deployed = render(IdentitySecret="coffre/identity/team")
 
-    assert deployed.allows(RESTORE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}team/key-AbCdEf")
-    assert not deployed.allows(RESTORE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}team/key-of-others-AbCdEf")
+    assert deployed.allows(RESTORE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}coffre/identity/team-AbCdEf")
+    assert not deployed.allows(
+        RESTORE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}coffre/identity/team-two-AbCdEf"
+    )
     assert not deployed.allows(RESTORE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}coffre/identity/main-AbCdEf")
 
 
@@ -201,6 +203,19 @@ def test_every_statement_says_what_it_is_for(deployed: Rendered) -> None:
     for role in deployed.of_type("AWS::IAM::Role"):
         names = [statement["Sid"] for statement in deployed.statements(role)]
         assert len(names) == len(set(names))
+
+
+def test_nothing_is_deleted_from_the_catalog_but_locks(deployed: Rendered) -> None:
+    found = {
+        role: statement
+        for role in deployed.of_type("AWS::IAM::Role")
+        for statement in deployed.statements(role)
+        if any("Delete" in action or "BatchWrite" in action for action in listed(statement["Action"]))
+    }
+
+    assert set(found) == {BACKUP_ROLE}
+    assert found[BACKUP_ROLE]["Action"] == "dynamodb:DeleteItem"
+    assert found[BACKUP_ROLE]["Condition"] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["LOCK"]}}
 
 
 def test_managed_policies_come_with_a_vpc_only() -> None:
@@ -434,7 +449,7 @@ def test_both_roles_configuration_is_the_parameter_they_may_read(deployed: Rende
             ["coffre/database/main", f"{SECRETS}rds!db-1-AbCdEf"],
             ['a"b', "a b", "", "postgresql://u:p@h/d"],
         ),
-        ("IdentitySecret", ["coffre/identity/main"], [f"{SECRETS}x", "a b", ""]),
+        ("IdentitySecret", ["coffre/identity/main"], [f"{SECRETS}x", "coffre/identity/a b", ""]),
         ("VaultPrefix", ["", "a", "team/prod", "a.b_c-d"], ["/a", "a/", "a//b", "a b"]),
     ],
 )

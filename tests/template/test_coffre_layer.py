@@ -1,0 +1,227 @@
+"""The layer `coffre`: built as `sam build` builds it, then imported by a bare interpreter that finds nothing else."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "layers" / "coffre" / "coffre"
+# pynamodb names its service where we cannot see it.
+HIDDEN_SERVICES = {"dynamodb"}
+# AWS: "the total unzipped size of the function and all layers can't exceed 250 MB" (Lambda quotas, 2026).
+UNZIPPED_LIMIT_BYTES = 250 * 1024 * 1024
+ELF_MACHINES = {"x86_64": 62, "arm64": 183}
+# PEP 552: a hash instead of a time, which nobody checks.
+UNCHECKED_HASH = 0b01
+
+ENVIRONMENT = {
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_ACCESS_KEY_ID": "none",
+    "AWS_SECRET_ACCESS_KEY": "none",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "COFFRE_CONFIGURATION": "/coffre/safe/configuration",
+    "COFFRE_VAULT_BUCKET": "vault",
+    "COFFRE_CATALOG_TABLE": "catalog",
+    "COFFRE_ALERT_TOPIC_ARN": "arn:aws:sns:eu-west-1:111122223333:alerts",
+    # Where nothing can be written, as below /opt.
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+# Notes what is compiled instead of read from byte code.
+COUNT_COMPILED = """
+import importlib._bootstrap_external as loading
+compiled, original = [], loading.SourceLoader.source_to_code
+def count(self, data, path, *rest, **named):
+    compiled.append(str(path))
+    return original(self, data, path, *rest, **named)
+loading.SourceLoader.source_to_code = count
+"""
+IMPORT_HANDLER = """
+import importlib, json, sys
+importlib.import_module("handler")
+files = [module.__file__ for module in sys.modules.values() if getattr(module, "__file__", None)]
+print(json.dumps({"compiled": compiled, "files": files}))
+"""
+MAKE_CLIENTS = """
+import json, sys
+import botocore.session
+made = {}
+for service in json.loads(sys.argv[1]):
+    client = botocore.session.get_session().create_client(service)
+    made[service] = len(client.meta.service_model.operation_names)
+    client.close()
+print(json.dumps(made))
+"""
+MAKE_FUNCTIONS = """
+import json
+from coffre.runtime.bootstrap import backup_database_function, restore_function
+print(json.dumps([type(make()).__name__ for make in (backup_database_function, restore_function)]))
+"""
+
+
+@dataclass(frozen=True)
+class Layer:
+    directory: Path
+    architecture: str
+
+    @property
+    def packages(self) -> Path:
+        return self.directory / "python"
+
+    def files(self, pattern: str) -> list[Path]:
+        return sorted(path for path in self.directory.rglob(pattern) if path.is_file())
+
+    def size_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.files("*"))
+
+
+def build(name: str, target: str, architecture: str, directory: Path) -> Layer:
+    """Copy the content directory away, as SAM does, and run the Makefile that the template's ContextPath names."""
+    source, scratch, output = ROOT / "layers" / name, directory / "scratch", directory / "layer"
+    shutil.copytree(source, scratch, ignore=shutil.ignore_patterns("__pycache__"))
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "ARTIFACTS_DIR": str(output),
+    }
+    environment.pop("PYTHONPATH", None)
+    command = [shutil.which("make") or "make", "--makefile", str(source / architecture / "Makefile"), target]
+    result = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return Layer(output, architecture)
+
+
+def run_bare(program: str, path: list[Path], *arguments: str) -> Any:
+    """Run a program by the interpreter below the virtual environment, without any site-packages."""
+    paths = json.dumps([str(directory) for directory in path])
+    command = [str(Path(sys.executable).resolve()), "-S", "-c", f"import sys\nsys.path[:0] = {paths}\n{program}"]
+    result = subprocess.run(
+        [*command, *arguments], env=ENVIRONMENT, capture_output=True, text=True, check=False, cwd=path[0]
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def clients_of(source: Path) -> Iterator[str]:
+    """Yield the first argument of every call that makes a client."""
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Call) and node.args:
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            first = node.args[0]
+            if name in {"create_client", "client", "_client"} and isinstance(first, ast.Constant):
+                yield str(first.value)
+
+
+@pytest.fixture(scope="module")
+def x86_64(tmp_path_factory: pytest.TempPathFactory) -> Layer:
+    return build("coffre", "build-CoffreLayer", "x86_64", tmp_path_factory.mktemp("x86_64"))
+
+
+@pytest.fixture(scope="module")
+def arm64(tmp_path_factory: pytest.TempPathFactory) -> Layer:
+    return build("coffre", "build-CoffreLayer", "arm64", tmp_path_factory.mktemp("arm64"))
+
+
+@pytest.fixture(scope="module")
+def client_layer(tmp_path_factory: pytest.TempPathFactory) -> Layer:
+    return build("pg_dump", "build-PostgresqlClientLayer", "x86_64", tmp_path_factory.mktemp("pg_dump"))
+
+
+@pytest.fixture(scope="module")
+def services() -> list[str]:
+    found = {service for source in PACKAGE.rglob("*.py") for service in clients_of(source)}
+    assert {"s3", "ssm", "secretsmanager", "sns", "lambda"} <= found
+    return sorted(found | HIDDEN_SERVICES)
+
+
+@pytest.mark.parametrize("function", ["backup_database", "restore"])
+def test_a_handler_needs_nothing_but_the_layer_and_compiles_nothing(x86_64: Layer, function: str) -> None:
+    folder = ROOT / "functions" / function
+
+    seen = run_bare(COUNT_COMPILED + IMPORT_HANDLER, [folder, x86_64.packages])
+
+    assert seen["compiled"] == [str(folder / "handler.py")]
+    library = Path(os.__file__).parent
+    allowed = (folder, x86_64.packages, library)
+    strangers = [file for file in seen["files"] if not any(Path(file).is_relative_to(place) for place in allowed)]
+    assert strangers == []
+    assert not [file for file in seen["files"] if Path(file).is_relative_to(library / "site-packages")]
+
+
+def test_byte_code_is_there_for_every_module_and_needs_no_times(x86_64: Layer) -> None:
+    for source in x86_64.files("*.py"):
+        cached = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
+        assert cached.is_file(), source
+        assert struct.unpack_from("<I", cached.read_bytes(), 4) == (UNCHECKED_HASH,), source
+
+
+def test_every_client_of_the_package_can_be_made(x86_64: Layer, services: list[str]) -> None:
+    operations = run_bare(MAKE_CLIENTS, [x86_64.packages], json.dumps(services))
+
+    assert sorted(operations) == services
+    assert min(operations.values()) > 0
+
+
+def test_both_functions_can_be_put_together(x86_64: Layer) -> None:
+    assert run_bare(MAKE_FUNCTIONS, [x86_64.packages]) == ["BackupDatabaseFunction", "RestoreFunction"]
+
+
+def test_no_service_is_carried_that_nobody_uses(x86_64: Layer, services: list[str]) -> None:
+    carried = {path.name for path in (x86_64.packages / "botocore" / "data").iterdir() if path.is_dir()}
+
+    # sts: for credentials that a deployment may want to assume.
+    assert carried == {*services, "sts"}
+
+
+def test_only_what_runs_is_in_the_layer(x86_64: Layer) -> None:
+    names = {path.name for path in x86_64.packages.iterdir()}
+
+    assert {"coffre", "botocore", "pydantic", "psycopg2", "pynamodb", "pyrage"} <= names
+    assert not {"boto3", "s3transfer", "pip", "setuptools", "pytest", "coffre_cli", "tests", "bin"} & names
+    assert [path.name for path in x86_64.directory.iterdir()] == ["python"]
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "arm64"])
+def test_every_library_is_of_the_architecture_that_was_asked_for(
+    request: pytest.FixtureRequest, architecture: str
+) -> None:
+    layer: Layer = request.getfixturevalue(architecture)
+    libraries = [path for path in layer.files("*") if path.read_bytes()[:4] == b"\x7fELF"]
+
+    machines = {path.name: struct.unpack_from("<H", path.read_bytes(), 18)[0] for path in libraries}
+    assert set(machines.values()) == {ELF_MACHINES[architecture]}
+    assert any(name.startswith("_psycopg.") for name in machines)
+
+
+def test_both_architectures_carry_the_same_packages(x86_64: Layer, arm64: Layer) -> None:
+    def packages(layer: Layer) -> set[str]:
+        return {path.name for path in layer.packages.glob("*.dist-info")}
+
+    assert packages(arm64) == packages(x86_64)
+
+
+def test_the_layers_together_stay_far_below_what_lambda_takes(x86_64: Layer, arm64: Layer, client_layer: Layer) -> None:
+    for layer in (x86_64, arm64):
+        assert layer.size_bytes() + client_layer.size_bytes() < UNZIPPED_LIMIT_BYTES / 3
+
+
+def test_without_a_place_for_the_result_the_recipe_says_so() -> None:
+    command = [shutil.which("make") or "make", "build-CoffreLayer"]
+    environment = {name: value for name, value in os.environ.items() if name != "ARTIFACTS_DIR"}
+    result = subprocess.run(
+        command, cwd=ROOT / "layers" / "coffre", env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert result.returncode != 0
+    assert "ARTIFACTS_DIR is not set" in result.stderr
