@@ -17,6 +17,8 @@ from coffre_cli.examples import examples
 from coffre_cli.screen import print_json, say, say_command
 
 DEFAULT_SECRET = "coffre/identity/main"  # noqa: S105 (a secret's name)
+# What the role of the restore function may read (template.yaml).
+_READABLE = "coffre/identity/"
 
 app = typer.Typer(
     help="Make the key pair that backups are encrypted with.",
@@ -49,6 +51,12 @@ def new(
     the restore function may read it, and is printed once: keep it offline too. Whoever loses it loses every backup;
     nobody can bring it back.
     """
+    if not secret.startswith(_READABLE):
+        raise EncryptionError(
+            f'"{secret}" cannot be the secret\'s name: the restore function may read only those below {_READABLE}.',
+            code="IDENTITY_NOT_STORED",
+            hint=f"For example: --secret {_READABLE}second",
+        )
     identity = new_identity()
     recipient = public_key(identity)
     place = _write_file(file, identity, recipient) if file else _write_secret(secret, identity)
