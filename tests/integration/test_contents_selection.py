@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.integration.contents import RoundTrip
 
@@ -22,7 +24,7 @@ _TABLES = ("public.orders", "public.order_lines", "app.users", "app.logs_2023", 
         ({"schemas": {"include": ["app"]}, "tables": {"exclude": ["*.users"]}}, {"app.logs_2023", "app.logs_2024"}),
     ],
 )
-def test_patterns_choose_what_is_taken(round_trip: RoundTrip, target: dict[str, object], taken: set[str]) -> None:
+def test_patterns_choose_what_is_taken(round_trip: RoundTrip, target: dict[str, Any], taken: set[str]) -> None:
     round_trip.fill("CREATE SCHEMA app", 'CREATE SCHEMA "App"', "CREATE SCHEMA other")
     for number, table in enumerate(_TABLES):
         round_trip.fill(
