@@ -6,14 +6,17 @@ The document is JSON, in an SSM parameter or a file. Unknown fields are errors. 
 from __future__ import annotations
 
 import json
+import re
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from coffre.model.errors import ConfigurationError, TargetUnknownError
 
 TargetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="lower case, digits and dashes")]
+# How pydantic shows the member of an enumeration: `<TargetKind.DATABASE: 'database'>`.
+_MEMBER: Final = re.compile(r"<\w+\.\w+: ('[^']*')>")
 AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$", description="an age X25519 public key")]
 
 
@@ -24,7 +27,7 @@ class TargetKind(StrEnum):
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Patterns(_Document):
@@ -146,9 +149,10 @@ def parse_configuration(text: str, *, where: str) -> Configuration:
     try:
         return Configuration.model_validate(data)
     except ValidationError as error:
+        lines = describe_validation(error)
         raise ConfigurationError(
-            f"The configuration document in {where} has {error.error_count()} wrong value(s).",
-            detail="\n  ".join(describe_validation(error)),
+            f"The configuration document in {where} has {len(lines)} wrong value(s).",
+            detail="\n  ".join(lines),
             hint="Correct these fields; docs/configuration.md lists every field with its allowed values.",
         ) from error
 
@@ -159,9 +163,15 @@ def describe_validation(error: ValidationError) -> list[str]:
     The offending value is not repeated: it may be a secret that was put into the wrong field.
     """
     lines = []
-    for item in error.errors(include_url=False, include_input=False):
+    items = error.errors(include_url=False, include_input=False)
+    for item in items:
+        if item["type"] == "too_short" and any(
+            other["loc"][: len(item["loc"])] == item["loc"] for other in items if other is not item
+        ):
+            continue  # too few are left only because others are wrong, which is said already
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
         message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        message = _MEMBER.sub(r"\1", message)
         if item["type"] == "extra_forbidden":
             message = "unknown field"
         lines.append(f"{path or 'document'}: {message}")

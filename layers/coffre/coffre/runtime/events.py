@@ -17,7 +17,7 @@ _Utc = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC)
 
 
 class _Event(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     @classmethod
     def parse(cls, event: object) -> Self:

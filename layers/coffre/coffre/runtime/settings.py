@@ -21,7 +21,7 @@ class Settings(BaseModel):
     uploads: `sha256` (AWS and most), or `md5` for S3-compatible stores that reject the newer checksums.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     configuration: str = Field(min_length=1)
     vault_bucket: str = Field(min_length=1)
