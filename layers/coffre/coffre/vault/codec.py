@@ -17,7 +17,7 @@ from coffre.model.errors import EncryptionError, IntegrityError
 from coffre.model.manifest import Frame
 
 AGE_MAGIC: Final = b"age-encryption.org/v1\n"
-_X25519_STANZA: Final = b"-> X25519 "
+_X25519_STANZA: Final = b"\n-> X25519 "
 _AGE_HEADER_END: Final = b"\n--- "
 
 Plaintext = bytes | bytearray | memoryview
@@ -63,8 +63,9 @@ class FrameEncoder:
 
     def check_encrypted(self, stored: bytes) -> None:
         """Assert on the very bytes to be sent that they are encrypted to every recipient (field note 3)."""
-        header = stored[: stored.find(_AGE_HEADER_END)]
-        if not stored.startswith(AGE_MAGIC) or header.count(_X25519_STANZA) != len(self._recipients):
+        end = stored.find(_AGE_HEADER_END)
+        recipients = stored.count(_X25519_STANZA, 0, max(end, 0))
+        if not stored.startswith(AGE_MAGIC) or recipients != len(self._recipients):
             raise EncryptionError(
                 "A frame about to be stored is not encrypted to the configured recipients.",
                 code="ENCRYPTION_MISSING",
