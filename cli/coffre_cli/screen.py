@@ -19,6 +19,8 @@ from coffre.model.errors import CoffreError
 console = Console(highlight=False)
 error_console = Console(stderr=True, highlight=False)
 
+# For measuring: how wide something would like to be.
+_UNBOUNDED = console.options.update(width=10_000)
 _STYLES = {Status.COMPLETED: "green", Status.FAILED: "red", Status.IN_PROGRESS: "yellow"}
 
 
@@ -143,7 +145,7 @@ def print_table(
     for dropped in (None, *optional):
         shown = [column for column in shown if column != dropped]
         table = _table(columns, shown, cells, right)
-        if Measurement.get(console, console.options, table).maximum <= console.width:
+        if Measurement.get(console, _UNBOUNDED, table).maximum <= console.width:
             break
     console.print(table)
 
