@@ -29,7 +29,7 @@ setup: .venv/.ready .venv/bin/coffre ## Make the virtual environment in .venv an
 	@test -n "$(PYTHON)" || { echo "Python 3.13 was not found. Install it (for example: pyenv install 3.13) and run make again."; exit 1; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --require-hashes -r requirements/bootstrap.txt
-	$(UV) pip install --quiet --python .venv/bin/python --require-hashes -r requirements/dev.txt
+	$(UV) pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes -r requirements/dev.txt
 	@touch $@
 
 # Works through a symbolic link too: `ln -s "$PWD/.venv/bin/coffre" ~/bin/`.

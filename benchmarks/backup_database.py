@@ -6,7 +6,6 @@ Everything, the server included, shares this machine's cores. Each writes to the
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
@@ -14,9 +13,9 @@ from pathlib import Path
 
 import psycopg2
 
-from benchmarks.harness import Contender, compare, tree_size
+from benchmarks.harness import Contender, compare, environment_of, tree_size
 from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.local.toolchain import CHECKOUT, Toolchain
+from coffre_cli.local.toolchain import Toolchain
 
 # Text with some repetition, numbers, timestamps, JSON: about what applications keep; 1 GB as COPY text at scale 1.
 _TABLES = """
@@ -78,11 +77,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only contenders whose name has this text, and the yardstick")
     arguments = parser.parse_args()
     home = Toolchain().postgresql(18)
-    environment = {
-        **os.environ,
-        "LD_LIBRARY_PATH": str(home / "lib"),
-        "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT}/layers/coffre:{CHECKOUT}/cli",
-    }
+    environment = environment_of(home)
     with PostgresServer(home) as server, tempfile.TemporaryDirectory(prefix="coffre-bench-") as directory:
         url = server.create_database("bench")
         fill(url, arguments.scale)

@@ -28,16 +28,16 @@ from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Vault
 
 # Only ever a benchmark's key: its backups are thrown away.
-_RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 
 
 def run_backup(
-    url: str, home: Path, directory: Path, *, encrypt: bool, streams: int, previous: Backup | None
+    url: str, home: Path, directory: Path, *, recipient: str | None, streams: int, previous: Backup | None
 ) -> Manifest:
     """Back up once and return the manifest."""
     now = datetime.now(UTC)
     children = Children()
-    recipients = (_RECIPIENT,) if encrypt else ()
+    recipients = (recipient,) if recipient else ()
     backup = Backup(
         id=str(ULID.from_datetime(now)), target="bench", tiers=(Tier.MANUAL,), status=Status.IN_PROGRESS, created_at=now
     )
@@ -87,7 +87,7 @@ def main(url: str, home: str, vault: str, encryption: str = "age", streams: str 
         url,
         Path(home),
         directory,
-        encrypt=encryption == "age",
+        recipient=RECIPIENT if encryption == "age" else None,
         streams=int(streams),
         previous=newest(directory),
     )

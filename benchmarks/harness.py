@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import statistics
 import subprocess
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from coffre_cli.local.toolchain import CHECKOUT
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,17 @@ def tree_size(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def environment_of(home: Path) -> dict[str, str]:
+    """Return what contenders run in: PostgreSQL's libraries, our packages, compiled as they are in the layer."""
+    for package in ("layers/coffre", "benchmarks", "cli"):
+        compileall.compile_dir(CHECKOUT / package, quiet=2)
+    return {
+        **os.environ,
+        "LD_LIBRARY_PATH": str(home / "lib"),
+        "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT}/layers/coffre:{CHECKOUT}/cli",
+    }
 
 
 class _Peak:

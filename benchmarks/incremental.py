@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg2
 
-from benchmarks.backup_job import newest, run_backup
+from benchmarks.backup_job import RECIPIENT, newest, run_backup
 from coffre_cli.local.postgres_server import PostgresServer
 from coffre_cli.local.toolchain import Toolchain
 
@@ -49,10 +49,10 @@ def thirty_days(url: str, home: Path, directory: Path, changes: tuple[str, ...],
                 cursor.execute(change, {"first": first, "last": first + rows // 100 - 1, "day": str(day)})
         cursor.execute("VACUUM events")
         previous = newest(directory)
-        stored.append(run_backup(url, home, directory, encrypt=True, streams=2, previous=previous).stored_bytes)
+        stored.append(run_backup(url, home, directory, recipient=RECIPIENT, streams=2, previous=previous).stored_bytes)
     session.close()
     with tempfile.TemporaryDirectory() as full:
-        stored.append(run_backup(url, home, Path(full), encrypt=True, streams=2, previous=None).stored_bytes)
+        stored.append(run_backup(url, home, Path(full), recipient=RECIPIENT, streams=2, previous=None).stored_bytes)
     return stored
 
 

@@ -100,6 +100,9 @@ class SliceReader:
             "SET client_encoding = 'UTF8'",
             *session_settings(version_number),
             "SET lock_timeout = '10s'",
+            # A slice is a plain scan: compiling it costs more than it saves, and its order must not depend on workers.
+            "SET jit = off",
+            "SET max_parallel_workers_per_gather = 0",
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             f"SET TRANSACTION SNAPSHOT '{snapshot}'",
         )
