@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import psycopg2.extensions
@@ -26,7 +26,7 @@ from coffre.operations.restore_plan import (
 )
 from coffre.operations.streams import Streams
 from coffre.postgres.connect import connect
-from coffre.postgres.destination import Destination, drop_created, guard, open_destination
+from coffre.postgres.destination import Destination, open_destination
 from coffre.postgres.load import (
     SchemaLoader,
     copy_in,
@@ -34,6 +34,7 @@ from coffre.postgres.load import (
     order_of_keys,
     refresh_materialized_views,
     set_sequences,
+    translated,
 )
 from coffre.postgres.toc import is_event_trigger
 
@@ -66,20 +67,10 @@ def restore_database(job: Job, meter: Meter) -> RestoreReport:
     clock = _Clock(meter)
     with clock.phase("read"):
         source = open_source(job)
-    with clock.phase("destination"):
-        destination = open_destination(job.connection, source.manifest.content)
-    try:
-        with guard(destination.connection):
-            return _load(job, source, destination, clock)
-    except Exception as error:
-        if destination.created:
-            drop_created(destination)
-            error.add_note(f"The database {destination.connection}, which this restore had created, was dropped again.")
-        else:
-            error.add_note(
-                f"The database {destination.connection} holds a part of the backup: empty it before you try again."
-            )
-        raise
+    with ExitStack() as stack:
+        with clock.phase("destination"):
+            destination = stack.enter_context(open_destination(job.connection, source.manifest.content))
+        return _load(job, source, destination, clock)
 
 
 def _load(job: Job, source: Source, destination: Destination, clock: _Clock) -> RestoreReport:
@@ -93,10 +84,10 @@ def _load(job: Job, source: Source, destination: Destination, clock: _Clock) -> 
     with clock.phase("schema"):
         loader.restore(source.archive, "pre-data", toc)
     with clock.phase("tables"):
-        tables = _load_tables(job, source.manifest, destination, clock.meter)
-    with clock.phase("large objects and sequences"), connect(destination.connection) as session:
+        tables = _load_tables(job, source, destination, clock.meter)
+    with clock.phase("large objects and sequences"), _session(job, destination) as session:
         if source.large_objects is not None:
-            loader.restore_data(job.vault.read_entry(source.large_objects, job.decoder))
+            loader.restore_data(source.read(job, source.large_objects))
         set_sequences(session, content.sequences)
         session.commit()
     # Before row level security comes with the rest of the schema: it can hide rows from the owner of a table too.
@@ -104,7 +95,7 @@ def _load(job: Job, source: Source, destination: Destination, clock: _Clock) -> 
         _check_counts(job, content.tables, destination)
     with clock.phase("indexes and constraints"):
         loader.restore(source.archive, "post-data", [entry for entry in toc if not is_event_trigger(entry)])
-    with clock.phase("materialized views"), connect(destination.connection) as session:
+    with clock.phase("materialized views"), _session(job, destination) as session:
         refresh_materialized_views(session, content.materialized_views)
         session.commit()
     if event_triggers := [entry for entry in toc if is_event_trigger(entry)]:
@@ -124,7 +115,8 @@ def _load(job: Job, source: Source, destination: Destination, clock: _Clock) -> 
     )
 
 
-def _load_tables(job: Job, manifest: Manifest, destination: Destination, meter: Meter) -> list[RestoredTable]:
+def _load_tables(job: Job, source: Source, destination: Destination, meter: Meter) -> list[RestoredTable]:
+    manifest = source.manifest
     contents = {(table.schema_name, table.table_name): table for table in manifest.content.tables}
     meter.begin("tables", total_bytes=sum(t.size for t in contents.values()), total_tables=len(contents))
     tally = _Tally(contents, meter)
@@ -134,8 +126,8 @@ def _load_tables(job: Job, manifest: Manifest, destination: Destination, meter: 
             raise IntegrityError(f"The entry {entry.name} names no table.", code="ENTRIES_DAMAGED")
         table = contents[entry.relation.schema_name, entry.relation.relation_name]
         began = time.monotonic()
-        with sessions.borrow() as session:
-            rows = copy_in(session, table, job.vault.read_entry(entry, job.decoder), manifest.content.encoding)
+        with translated(destination.connection), sessions.borrow() as session:
+            rows = copy_in(session, table, source.read(job, entry), manifest.content.encoding)
             session.commit()
         if rows != entry.rows:
             raise _rows_differ(table, f"{entry.name}: {rows} rows were loaded, {entry.rows} were backed up")
@@ -162,7 +154,7 @@ def _extension_slices(job: Job, manifest: Manifest, destination: Destination) ->
     slices = list(_slices(job, manifest, of_extension=True))
     if not slices:
         return []
-    with connect(destination.connection) as session:
+    with _session(job, destination) as session:
         order = order_of_keys(session, [table for table in manifest.content.tables if table.of_extension])
     return sorted(slices, key=lambda entry: (order.index(_table_of(entry)), entry.name))
 
@@ -199,7 +191,11 @@ class _Tally:
 
 @contextmanager
 def _session(job: Job, destination: Destination) -> Iterator[psycopg2.extensions.connection]:
-    with connect(destination.connection) as session, job.children.cancelling(session):
+    with (
+        translated(destination.connection),
+        connect(destination.connection) as session,
+        job.children.cancelling(session),
+    ):
         yield session
 
 
@@ -207,7 +203,8 @@ def _check_counts(job: Job, tables: tuple[TableContent, ...], destination: Desti
     """Compare what is there now with the manifest. Tables of extensions may have had rows of their own."""
 
     def check(table: TableContent) -> None:
-        with sessions.borrow() as session:
+        job.children.check()
+        with translated(destination.connection), sessions.borrow() as session:
             rows = count_rows(session, table)
             session.commit()
         if rows != table.rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +37,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Source:
-    """A checked backup: its manifest, its schema archive on disk, its table of contents."""
+    """A checked backup: its manifest, what opens its frames, its schema archive on disk, its table of contents."""
 
     manifest: Manifest
+    decoder: FrameDecoder
     archive: Path
     large_objects: Entry | None
     toc: list[TocEntry]
+
+    def read(self, job: Job, entry: Entry) -> Iterator[bytes]:
+        """Yield the checked plaintext of an entry, until the run is stopped."""
+        for chunk in job.vault.read_entry(entry, self.decoder):
+            job.children.check()
+            yield chunk
 
 
 def refuse_unrestorable(backup: Backup) -> None:
@@ -77,6 +85,7 @@ def open_source(job: Job) -> Source:
             code="MANIFEST_SWAPPED",
             hint="Somebody changed the vault. Restore an older backup and look at who can write to the bucket.",
         )
+    decoder = job.decoder.of_recipients(manifest.recipients)
     found = {entry.kind: entry for entry in job.vault.entries(manifest) if entry.kind is not EntryKind.TABLE}
     if EntryKind.SCHEMA not in found:
         raise IntegrityError(
@@ -86,9 +95,9 @@ def open_source(job: Job) -> Source:
         )
     archive = job.scratch / "schema.dump"
     with archive.open("wb") as file:
-        file.writelines(job.vault.read_entry(found[EntryKind.SCHEMA], job.decoder))
+        file.writelines(job.vault.read_entry(found[EntryKind.SCHEMA], decoder))
     toc = list(parse_toc(list_archive(job.tools, job.children, archive)))
-    return Source(manifest, archive, found.get(EntryKind.LARGE_OBJECTS), toc)
+    return Source(manifest, decoder, archive, found.get(EntryKind.LARGE_OBJECTS), toc)
 
 
 def refuse_missing_extensions(source: Source, destination: Destination) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Failure, Progress, Restore, RestoreReport, Status
-from coffre.model.errors import CatalogError
+from coffre.model.errors import CoffreError
 from coffre.operations.progress import BEAT_SECONDS, Meter, Watch
 from coffre.vault.vault import Vault
 
@@ -72,8 +72,8 @@ class RestoreRun:
         failed = self._ended(restore, meter, Status.FAILED).model_copy(update={"failure": Failure.of(error)})
         try:
             self.catalog.finish_restore(failed)
-        except CatalogError as unrecorded:
-            error.add_note(f"and this could not be recorded in the catalog: {unrecorded.message}")
+        except CoffreError as unrecorded:
+            error.add_note(f"This could not be recorded in the catalog: {unrecorded.message}")
 
     def _ended(self, restore: Restore, meter: Meter, status: Status) -> Restore:
         now = self.now()

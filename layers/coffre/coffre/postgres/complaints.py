@@ -15,6 +15,11 @@ from coffre.postgres.refusals import explain_refusal
 _PERMISSION: Final = re.compile(r"permission denied for ([a-z ]+?) (\"?[^\n]+?\"?)(?:\n|$)")
 _LARGE_OBJECT: Final = re.compile(r"permission denied for large object (\d+)")
 _ROW_SECURITY: Final = re.compile(r"row-level security policy for table \"?([^\n\"]+)")
+CONNECTION_LOST: Final = (
+    r"server closed the connection|terminating connection|connection to server was lost|Connection reset"
+    r"|SSL connection has been closed|could not receive data from server|SSL SYSCALL|no connection to the server"
+    r"|connection already closed"
+)
 _PASSING: Final[tuple[tuple[str, str, str, str], ...]] = (
     (
         r"lock timeout|could not obtain lock|statement timeout[\s\S]*LOCK TABLE",  # the last is pg_dump's lock timeout
@@ -23,11 +28,7 @@ _PASSING: Final[tuple[tuple[str, str, str, str], ...]] = (
         "It is tried again. Find the session that holds an ACCESS EXCLUSIVE lock (ALTER TABLE, VACUUM FULL).",
     ),
     (
-        (
-            r"server closed the connection|terminating connection|connection to server was lost|Connection reset"
-            r"|SSL connection has been closed|could not receive data from server|SSL SYSCALL"
-            r"|no connection to the server"
-        ),
+        CONNECTION_LOST,
         "CONNECTION_LOST",
         "The connection to the database was cut while it was being read.",
         "Nothing was published. Run the backup again; if it goes on, look at the server's log and idle limits.",

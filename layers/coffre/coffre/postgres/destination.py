@@ -12,7 +12,7 @@ import psycopg2.errors
 import psycopg2.extensions
 from psycopg2 import sql
 
-from coffre.model.errors import ConnectError, DestinationError
+from coffre.model.errors import CoffreError, ConnectError, DestinationError
 from coffre.model.manifest import DatabaseContent
 from coffre.model.names import shown
 from coffre.postgres.connect import Connection, connect, one_line
@@ -44,28 +44,61 @@ class Destination:
     exceptions: tuple[str, ...] = ()
 
 
-def open_destination(connection: Connection, content: DatabaseContent) -> Destination:
-    """Return the destination: an existing empty database, or a new one that is created now.
+@contextmanager
+def open_destination(connection: Connection, content: DatabaseContent) -> Iterator[Destination]:
+    """Give the destination, an existing empty database or a new one, which nobody else loads into meanwhile.
+
+    When the block ends in an error, a database that was created for it is dropped again; of an existing one it is said
+    what is left in it.
 
     Raises
     ------
     DestinationError
-        `DESTINATION_NOT_EMPTY`, `DESTINATION_TOO_OLD`, `DESTINATION_ENCODING` or `CREATE_DATABASE_FAILED`. Nothing was
-        changed then.
+        `DESTINATION_NOT_EMPTY`, `DESTINATION_TOO_OLD`, `DESTINATION_ENCODING`, `DESTINATION_BUSY` or
+        `CREATE_DATABASE_FAILED`. Nothing was changed then.
     ConnectError
         When the server cannot be used.
     """
-    exceptions: tuple[str, ...] = ()
-    created = False
+    exceptions = _create_if_missing(connection, content)
+    created = exceptions is not None
+    # Under the guard, or two restores could both find it empty, and one could drop what the other loads into.
+    with _guard(connection) as session:
+        try:
+            destination = _look(connection, session, content, created=created, exceptions=exceptions or ())
+        except Exception as error:
+            if created:
+                _drop_created(connection, error)
+            raise
+        try:
+            yield destination
+        except Exception as error:
+            if created:
+                _drop_created(connection, error)
+            else:
+                _say_what_is_left(connection, error)
+            raise
+
+
+def _create_if_missing(connection: Connection, content: DatabaseContent) -> tuple[str, ...] | None:
+    """Create the database if there is none, and return what about it is not as at the source; None if it exists."""
     try:
         with connect(connection):
-            pass
+            return None
     except ConnectError as error:
         if error.code != "DATABASE_MISSING":
             raise
-        exceptions = _create_database(connection, content)
-        created = True
-    with connect(connection) as session, session.cursor() as cursor:
+        return _create_database(connection, content)
+
+
+def _look(
+    connection: Connection,
+    session: psycopg2.extensions.connection,
+    content: DatabaseContent,
+    *,
+    created: bool,
+    exceptions: tuple[str, ...],
+) -> Destination:
+    with session.cursor() as cursor:
         if not created:
             _refuse_older_server(connection, session.server_version, content)
             _refuse_content(connection, cursor)
@@ -84,35 +117,45 @@ def open_destination(connection: Connection, content: DatabaseContent) -> Destin
 
 
 @contextmanager
-def guard(connection: Connection) -> Iterator[None]:
-    """Hold a lock in the destination while it is loaded, so that two restores cannot mix there.
-
-    Raises
-    ------
-    DestinationError
-        Code `DESTINATION_BUSY`.
-    """
-    with connect(connection) as session, session.cursor() as cursor:
+def _guard(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
+    """Hold a lock in the destination while it is loaded; it ends with the session."""
+    with connect(connection) as session:
         session.autocommit = True
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_GUARD_KEY,))
-        row = cursor.fetchone()
+        with session.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (_GUARD_KEY,))
+            row = cursor.fetchone()
         if not (row and row[0]):
             raise DestinationError(
                 f"Another restore is loading into {connection}.",
                 code="DESTINATION_BUSY",
                 hint="Wait for it, or restore into another database.",
             )
-        yield
+        yield session
 
 
-def drop_created(destination: Destination) -> None:
+def _drop_created(connection: Connection, error: Exception) -> None:
     """Remove a database that this restore created, so that the next try starts clean."""
-    with _maintenance(destination.connection) as session, session.cursor() as cursor:
-        name = sql.Identifier(destination.connection.database)
-        cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+    try:
+        with _maintenance(connection) as session, session.cursor() as cursor:
+            name = sql.Identifier(connection.database)
+            cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+        error.add_note(f"The database {connection}, which this restore had created, was dropped again.")
+    except (CoffreError, psycopg2.Error):
+        error.add_note(f"The database {connection}, which this restore had created, could not be dropped: drop it.")
 
 
-def _create_database(connection: Connection, content: DatabaseContent) -> tuple[str, ...]:
+def _say_what_is_left(connection: Connection, error: Exception) -> None:
+    try:
+        with connect(connection) as session, session.cursor() as cursor:
+            cursor.execute(_USER_RELATIONS)
+            if cursor.fetchone() is None:
+                return
+        error.add_note(f"The database {connection} holds a part of the backup: empty it before you try again.")
+    except (CoffreError, psycopg2.Error):
+        error.add_note(f"The database {connection} may hold a part of the backup: look before you try again.")
+
+
+def _create_database(connection: Connection, content: DatabaseContent) -> tuple[str, ...] | None:
     with _maintenance(connection) as session, session.cursor() as cursor:
         _refuse_older_server(connection, session.server_version, content)
         plain = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {}").format(
@@ -120,6 +163,8 @@ def _create_database(connection: Connection, content: DatabaseContent) -> tuple[
         )
         try:
             cursor.execute(plain + _locale(content))
+        except (psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation):
+            return None  # another restore has just created it: the guard decides whose it is
         except _LOCALE_REFUSED:
             try:
                 cursor.execute(plain)

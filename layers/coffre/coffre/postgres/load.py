@@ -17,7 +17,8 @@ from psycopg2 import sql
 from coffre.model.errors import RestoreError
 from coffre.model.manifest import RelationName, SequenceValue, TableContent
 from coffre.model.names import shown
-from coffre.postgres.connect import conninfo_of, one_line
+from coffre.postgres.complaints import CONNECTION_LOST
+from coffre.postgres.connect import Connection, conninfo_of, one_line
 from coffre.postgres.destination import Destination
 from coffre.postgres.toc import TocEntry
 from coffre.postgres.tools import Children, PostgresTools, StderrTail
@@ -101,6 +102,8 @@ class SchemaLoader:
         finally:
             self._children.forget(child)
         if status != 0 and not (self._destination.version_number < 170000 and only_tolerated(text)):
+            if re.search(CONNECTION_LOST, text):
+                raise _lost(self._destination.connection, text[-800:])
             raise RestoreError(
                 f"pg_restore could not restore the schema into {self._destination.connection}.",
                 code="SCHEMA_FAILED",
@@ -118,6 +121,37 @@ def _feed(child: subprocess.Popen[bytes], archive: Iterable[bytes]) -> None:
             view = memoryview(chunk)
             while view:
                 view = view[pipe.write(view) or 0 :]
+
+
+@contextlib.contextmanager
+def translated(connection: Connection) -> Iterator[None]:
+    """Turn what a session at the destination raises, and nobody has explained, into an error that says what to do.
+
+    Raises
+    ------
+    RestoreError
+        `CONNECTION_LOST`, or `RESTORE_FAILED` with the server's words.
+    """
+    try:
+        yield
+    except psycopg2.Error as error:
+        detail = one_line(error)
+        if re.search(CONNECTION_LOST, detail):
+            raise _lost(connection, detail) from error
+        raise RestoreError(
+            f"The server of {connection} refused a step of the restore.",
+            detail=detail,
+            hint="The restore stopped here. The detail is the server's own explanation.",
+        ) from error
+
+
+def _lost(connection: Connection, detail: str) -> RestoreError:
+    return RestoreError(
+        f"The connection to {connection} was cut during the restore.",
+        code="CONNECTION_LOST",
+        detail=detail,
+        hint="Run the restore again; if it happens again, look at the server's log and its idle limits.",
+    )
 
 
 def only_tolerated(stderr: str) -> bool:
@@ -151,6 +185,8 @@ def copy_in(
     except psycopg2.Error as error:
         if stream.error is not None:
             raise stream.error from error  # the vault's own error, which psycopg2 hides behind "aborted by client"
+        if session.closed:
+            raise
         raise RestoreError(
             f"Rows of {shown(table.schema_name, table.table_name)} could not be loaded.",
             code="COPY_FAILED",
@@ -204,6 +240,8 @@ def refresh_materialized_views(session: psycopg2.extensions.connection, views: I
             try:
                 cursor.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(name))
             except psycopg2.Error as error:
+                if session.closed:
+                    raise
                 raise RestoreError(
                     f"The materialized view {shown(view.schema_name, view.relation_name)} could not be filled.",
                     code="REFRESH_FAILED",

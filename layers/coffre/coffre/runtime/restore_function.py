@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulid import ULID
@@ -24,6 +22,7 @@ from coffre.postgres.tools import Children, PostgresTools
 from coffre.runtime.events import RestoreEvent
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.observability import count_restore
+from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import RestoreSettings
 from coffre.runtime.sources import read_secret
 from coffre.vault.codec import FrameDecoder, parse_identities
@@ -57,29 +56,32 @@ class RestoreFunction:
         restore_id = wanted.restore_id or str(ULID.from_datetime(utc_now()))
         ids = {"restore_id": restore_id, "backup_id": wanted.backup_id, "request_id": request_id}
 
-        def failed(error: Exception) -> Alert:
+        def failed(error: Exception, target: str | None = wanted.target) -> Alert:
+            failure = Failure.of(error)
             return restore_failed(
-                wanted.target or "-",
-                Failure.of(error),
+                target,
+                failure,
                 backup_id=wanted.backup_id,
                 restore_id=restore_id,
                 request_id=request_id,
-                destination=None,
+                destination=wanted.destination,
             )
 
+        with self.edge.reporting(failed, **ids):
+            backup = self._find(wanted)
+            refuse_unrestorable(backup)
+        ids = {**ids, "target": backup.target, "backup_id": backup.id}
         try:
-            with self.edge.reporting(failed, **ids):
-                restore = self._restore(wanted, restore_id, context)
+            with self.edge.reporting(lambda error: failed(error, backup.target), **ids):
+                restore = self._restore(backup, wanted.destination, restore_id, context)
         except Exception:
-            count_restore(_SERVICE, wanted.target or "-", succeeded=False)
+            count_restore(_SERVICE, backup.target, succeeded=False)
             raise
         count_restore(_SERVICE, restore.target, succeeded=True)
         self.edge.logger.info("restore ended", extra={**ids, "duration_ms": restore.duration_ms, "rows": restore.rows})
         return {"id": restore.id, "backup_id": restore.backup_id, "status": restore.status.value, "rows": restore.rows}
 
-    def _restore(self, wanted: RestoreEvent, restore_id: str, context: LambdaContext) -> Restore:
-        backup = self._find(wanted)
-        refuse_unrestorable(backup)
+    def _restore(self, backup: Backup, destination: str, restore_id: str, context: LambdaContext) -> Restore:
         children = Children()
         run = RestoreRun(
             catalog=self.catalog,
@@ -93,13 +95,13 @@ class RestoreFunction:
             id=restore_id,
             backup_id=backup.id,
             target=backup.target,
-            destination=wanted.destination,
+            destination=destination,
             status=Status.IN_PROGRESS,
             created_at=now,
             heartbeat_at=now,
             request_id=context.aws_request_id,
         )
-        return run.run(restore, lambda meter: self._work(backup, wanted.destination, children, restore_id, meter))
+        return run.run(restore, lambda meter: self._work(backup, destination, children, restore_id, meter))
 
     def _work(
         self, backup: Backup, destination: str, children: Children, restore_id: str, meter: Meter
@@ -107,7 +109,7 @@ class RestoreFunction:
         connection = parse_secret(read_secret(self.secrets, destination), where=destination)
         refuse_transaction_pooler(connection)
         streams = os.cpu_count() or 1
-        with tempfile.TemporaryDirectory(prefix="coffre-") as scratch:
+        with scratch_directory() as scratch:
             job = Job(
                 restore_id=restore_id,
                 backup=backup,
@@ -116,7 +118,7 @@ class RestoreFunction:
                 children=children,
                 vault=self.vault,
                 decoder=self._decoder(),
-                scratch=Path(scratch),
+                scratch=scratch,
                 streams=streams,
                 runner=ThreadRunner(streams, children.end_all),
             )

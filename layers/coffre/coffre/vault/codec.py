@@ -84,6 +84,26 @@ class FrameDecoder:
 
     def __init__(self, identities: Sequence[str] = ()) -> None:
         self._identities = [_parse_identity(identity) for identity in identities]
+        self._is_recipient = False
+
+    def of_recipients(self, recipients: Sequence[str]) -> FrameDecoder:
+        """Return a decoder for a backup that was encrypted to these public keys (none: not encrypted).
+
+        Knowing that one of the identities fits, it takes a frame that no identity opens for damaged.
+
+        Raises
+        ------
+        EncryptionError
+            `IDENTITY_MISSING`, or `WRONG_IDENTITY`: none of the identities belongs to a recipient.
+        """
+        if recipients and not self._identities:
+            raise _identity_missing()
+        if recipients and not {str(identity.to_public()) for identity in self._identities} & set(recipients):
+            raise _wrong_identity(f"it is encrypted to {', '.join(recipients)}")
+        decoder = FrameDecoder()
+        decoder._identities = self._identities
+        decoder._is_recipient = bool(recipients)
+        return decoder
 
     def decode(self, stored: bytes, frame: Frame) -> bytes:
         """Return the plaintext of `frame`.
@@ -110,21 +130,12 @@ class FrameDecoder:
 
     def _decrypt(self, stored: bytes, frame: Frame) -> bytes:
         if not self._identities:
-            raise EncryptionError(
-                "The backup is encrypted and no age identity is configured.",
-                code="IDENTITY_MISSING",
-                hint="Give the restore the identity that `coffre keys new` printed (secret or file).",
-            )
+            raise _identity_missing()
         try:
             return pyrage.decrypt(stored, self._identities)
         except pyrage.DecryptError as error:
-            if "No matching keys" in str(error):
-                raise EncryptionError(
-                    "None of the configured age identities can open this backup.",
-                    code="WRONG_IDENTITY",
-                    detail=f"frame at {frame.offset} of {frame.pack}",
-                    hint="Use the identity of a recipient that the manifest names; `coffre show ID` prints them.",
-                ) from error
+            if "No matching keys" in str(error) and not self._is_recipient:
+                raise _wrong_identity(f"frame at {frame.offset} of {frame.pack}") from error
             raise _damaged(frame, f"age: {error}") from error
 
 
@@ -167,6 +178,23 @@ def _parse_identity(text: str) -> pyrage.x25519.Identity:
             code="IDENTITY_INVALID",
             hint="The identity is the one line that starts with AGE-SECRET-KEY-1.",
         ) from error
+
+
+def _identity_missing() -> EncryptionError:
+    return EncryptionError(
+        "The backup is encrypted and no age identity is configured.",
+        code="IDENTITY_MISSING",
+        hint="Give the restore the identity that `coffre keys new` printed (secret or file).",
+    )
+
+
+def _wrong_identity(detail: str) -> EncryptionError:
+    return EncryptionError(
+        "None of the configured age identities can open this backup.",
+        code="WRONG_IDENTITY",
+        detail=detail,
+        hint="Use the identity of a recipient that the manifest names; `coffre show ID` prints them.",
+    )
 
 
 def _damaged(frame: Frame, why: str) -> IntegrityError:
