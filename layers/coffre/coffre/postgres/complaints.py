@@ -10,16 +10,11 @@ import psycopg2.errors
 
 from coffre.model.errors import CoffreError, ConnectError, DumpError, DumpTransientError, ServerVersionError
 from coffre.postgres.connect import Connection
-from coffre.postgres.refusals import explain_refusal
+from coffre.postgres.refusals import CONNECTION_LOST, explain_refusal
 
 _PERMISSION: Final = re.compile(r"permission denied for ([a-z ]+?) (\"?[^\n]+?\"?)(?:\n|$)")
 _LARGE_OBJECT: Final = re.compile(r"permission denied for large object (\d+)")
 _ROW_SECURITY: Final = re.compile(r"row-level security policy for table \"?([^\n\"]+)")
-CONNECTION_LOST: Final = (
-    r"server closed the connection|terminating connection|connection to server was lost|Connection reset"
-    r"|SSL connection has been closed|could not receive data from server|SSL SYSCALL|no connection to the server"
-    r"|connection already closed"
-)
 _PASSING: Final[tuple[tuple[str, str, str, str], ...]] = (
     (
         r"lock timeout|could not obtain lock|statement timeout[\s\S]*LOCK TABLE",  # the last is pg_dump's lock timeout

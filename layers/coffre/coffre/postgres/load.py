@@ -17,9 +17,9 @@ from psycopg2 import sql
 from coffre.model.errors import RestoreError
 from coffre.model.manifest import RelationName, SequenceValue, TableContent
 from coffre.model.names import shown
-from coffre.postgres.complaints import CONNECTION_LOST
 from coffre.postgres.connect import Connection, conninfo_of, one_line
 from coffre.postgres.destination import Destination
+from coffre.postgres.refusals import CONNECTION_LOST
 from coffre.postgres.toc import TocEntry
 from coffre.postgres.tools import Children, PostgresTools, StderrTail
 

@@ -68,6 +68,11 @@ _REFUSALS: Final[tuple[tuple[str, str, str, str], ...]] = (
         "Check the database's name in the secret.",
     ),
 )
+CONNECTION_LOST: Final = (
+    r"server closed the connection|terminating connection|connection to server was lost|Connection reset"
+    r"|SSL connection has been closed|could not receive data from server|SSL SYSCALL|no connection to the server"
+    r"|connection already closed"
+)
 _BUSY: Final = re.compile(
     r"too many (clients|connections)|remaining connection slots|starting up|shutting down|MaxClients|recovery mode"
 )
@@ -89,6 +94,13 @@ def explain_refusal(connection: Connection, text: str) -> CoffreError:
         "database": connection.database,
         "sslmode": connection.sslmode,
     }
+    if re.search(CONNECTION_LOST, text):
+        return ConnectTransientError(
+            f"The connection to {connection} was cut while it was being made.",
+            code="CONNECTION_LOST",
+            detail=detail,
+            hint="Run it again; if it happens again, look at the server's log, and at the proxies on the way.",
+        )
     for pattern, code, message, hint in _REFUSALS:
         if re.search(pattern, text):
             return ConnectError(message.format(**facts), code=code, detail=detail, hint=_for_provider(connection, hint))
