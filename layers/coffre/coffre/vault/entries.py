@@ -221,7 +221,7 @@ def _lines(compressed: bytes) -> Iterator[bytes]:
     while not decompressor.eof:
         block = decompressor.decompress(data, max_length=1024 * 1024)
         data = b""
-        if not block and decompressor.needs_input and not decompressor.eof:
+        if not block and decompressor.needs_input:
             raise EOFError
         *lines, rest = (rest + block).split(b"\n")
         yield from lines
