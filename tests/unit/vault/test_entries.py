@@ -144,7 +144,9 @@ def entry(name: str, **fields: object) -> Entry:
     )
 
 
-names = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True, min_size=1, max_size=20).map(sorted)
+names = st.lists(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True, min_size=1, max_size=20
+).map(sorted)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -11,7 +11,7 @@ import pytest
 from backports import zstd
 
 from coffre.model.backup import Tier
-from coffre.model.errors import CoffreError, IntegrityError
+from coffre.model.errors import CoffreError, IntegrityError, LockLostError
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest, TableContent
 from coffre.model.target import TargetKind
 from coffre.stores.directory import DirectoryStore
@@ -96,7 +96,7 @@ def stored(store: DirectoryStore, tmp_path: Path, encoder: FrameEncoder, identit
             policy_roles={16400: ("app",)},
         ),
     )
-    committed = vault.commit(manifest)
+    committed = vault.commit(manifest, lambda _: None)
     return Stored(vault, store, tmp_path / "vault", manifest, committed, FrameDecoder([identity]))
 
 
@@ -135,7 +135,7 @@ def flip(path: Path, position: int = -1) -> None:
 
 
 def swap_manifest(stored: Stored) -> None:
-    stored.vault.commit(stored.manifest.model_copy(update={"rows": 2}))
+    stored.vault.commit(stored.manifest.model_copy(update={"rows": 2}), lambda _: None)
 
 
 def other_manifest(stored: Stored) -> None:
@@ -220,6 +220,23 @@ def test_a_committed_manifest_is_found_and_an_uncommitted_one_is_not(stored: Sto
     assert stored.vault.find_manifest("shop", BACKUP) == (stored.manifest, stored.committed)
     assert stored.vault.find_manifest("shop", "01JD0000000000000000000001") is None
     assert stored.vault.find_manifest("other", BACKUP) is None
+
+
+def test_a_commit_is_announced_before_it_is_made_and_can_be_stopped_there(stored: Stored) -> None:
+    manifest = stored.manifest.model_copy(update={"backup_id": "01JD0000000000000000000001"})
+    announced: list[Committed] = []
+
+    def refuse(committed: Committed) -> None:
+        announced.append(committed)
+        raise LockLostError("Another run has taken over.")
+
+    with pytest.raises(LockLostError):
+        stored.vault.commit(manifest, refuse)
+    assert stored.vault.find_manifest("shop", manifest.backup_id) is None
+
+    committed = stored.vault.commit(manifest, announced.append)
+    assert announced == [committed, committed]
+    assert stored.vault.find_manifest("shop", manifest.backup_id) == (manifest, committed)
 
 
 def test_a_reader_ignores_fields_that_a_later_version_may_add(stored: Stored) -> None:

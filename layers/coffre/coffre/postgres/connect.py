@@ -19,7 +19,12 @@ from coffre.model.target import Tls
 from coffre.postgres.refusals import explain_refusal
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
-_URL_OPTIONS: Final = frozenset({"sslmode", "sslrootcert"})
+_URL_OPTIONS: Final = frozenset({"channel_binding", "sslmode", "sslrootcert"})
+# Options that people copy along from their application's URL.
+_OTHER_OPTIONS: Final = frozenset(
+    {"application_name", "connect_timeout", "connection_limit", "options", "pgbouncer", "pool_timeout", "schema"}
+    | {"gssencmode", "host", "keepalives", "port", "sslcert", "sslkey", "sslpassword", "target_session_attrs", "user"}
+)
 # Sent by SET on every connection, never as startup options: poolers refuse those (field notes 10, 12, 15).
 _SESSION_SETTINGS: Final = (
     "SET statement_timeout = 0",
@@ -47,6 +52,7 @@ _NEWER_SETTINGS: Final = (
     (140000, "SET idle_session_timeout = 0"),
     (170000, "SET transaction_timeout = 0"),
 )
+_CHANNEL_BINDINGS: Final = ("disable", "prefer", "require")
 _SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
@@ -62,6 +68,7 @@ class Connection:
     sslmode: str = "require"
     sslrootcert: str | None = None
     connect_timeout_seconds: int = 10
+    channel_binding: str | None = None
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}/{self.database}"
@@ -84,6 +91,8 @@ class Connection:
         }
         if self.sslrootcert:
             variables["PGSSLROOTCERT"] = self.sslrootcert
+        if self.channel_binding:
+            variables["PGCHANNELBINDING"] = self.channel_binding
         return variables
 
 
@@ -147,7 +156,9 @@ def _from_url(url: str, where: str) -> Connection:
         raise _shape(where, f"the URL has no {' and no '.join(missing)}")
     unknown = sorted(set(options) - _URL_OPTIONS)
     if unknown:
-        raise _shape(where, f"unknown URL option {', '.join(unknown)}; allowed: {', '.join(sorted(_URL_OPTIONS))}")
+        # An option that nobody knows can be a part of a password with a question mark: it is not repeated.
+        names = ", ".join(name if name in _OTHER_OPTIONS else "(not repeated)" for name in unknown)
+        raise _shape(where, f"unknown URL option {names}; allowed: {', '.join(sorted(_URL_OPTIONS))}")
     host = unquote(parts.hostname or "")
     connection = Connection(
         host=host,
@@ -157,6 +168,7 @@ def _from_url(url: str, where: str) -> Connection:
         database=unquote(parts.path.lstrip("/")),
         sslmode=options.get("sslmode", [_default_sslmode(host)])[0],
         sslrootcert=options.get("sslrootcert", [None])[0],
+        channel_binding=options.get("channel_binding", [None])[0],
     )
     return _checked(connection, where)
 
@@ -185,6 +197,8 @@ def _checked(connection: Connection, where: str) -> Connection:
         raise _shape(where, "port is not a number from 1 to 65535")
     if connection.sslmode not in _SSL_MODES:
         raise _shape(where, f"sslmode is none of {', '.join(_SSL_MODES)}")
+    if connection.channel_binding not in (None, *_CHANNEL_BINDINGS):
+        raise _shape(where, f"channel_binding is none of {', '.join(_CHANNEL_BINDINGS)}")
     with_nul = [name for name in ("host", "user", "password", "database") if "\0" in getattr(connection, name)]
     if with_nul:
         raise _shape(where, f"{' and '.join(with_nul)} has a NUL character")
@@ -260,6 +274,7 @@ def connect(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
             dbname=connection.database,
             sslmode=connection.sslmode,
             sslrootcert=connection.sslrootcert,
+            channel_binding=connection.channel_binding,
             connect_timeout=connection.connect_timeout_seconds,
             application_name="coffre",
             keepalives_idle=30,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 # PostgreSQL's own, and those that Supabase, RDS, Aurora, Neon, Cloud SQL and Azure create and do not let anyone touch.
@@ -13,34 +14,43 @@ _PLATFORM: Final = re.compile(
 _NAME: Final = r'("(?:[^"]|"")+"|[^\s;"]+)'
 _ROLE_STATEMENT: Final = re.compile(rf"^(?:CREATE|ALTER) ROLE {_NAME}[ ;]")
 _COMMENT_STATEMENT: Final = re.compile(rf"^COMMENT ON ROLE {_NAME} ")
+# One statement up to its semicolon; names and texts in quotes may hold semicolons and line breaks.
+_STATEMENT: Final = re.compile(r"""(?:"[^"]*"|'[^']*'|[^"';])*;""")
+# What stands between statements: blank lines, comments (pg_dumpall keeps each on one line), psql's own commands.
+_BETWEEN: Final = re.compile(r"(?:[ \t]*\n|--[^\n]*\n?|\\[^\n]*\n?)*")
 _GRANT_STATEMENT: Final = re.compile(rf"^GRANT {_NAME} TO {_NAME}[ ;]")
 
 
 def filter_roles(script: str) -> str:
-    r"""Keep the statements about the owner's own roles; drop comments, `\restrict` lines and platform roles.
-
-    Statements of `pg_dumpall --roles-only` begin at the start of a line; what continues one (a comment's text can hold
-    line breaks) goes with it.
-    """
-    kept: list[str] = []
-    keeping = False
-    for line in script.splitlines():
-        if line.startswith(("\\", "--", "SET ")) or not line:
-            keeping = False
-        elif (names := _roles_named(line)) is not None:
-            keeping = not any(_PLATFORM.fullmatch(name) for name in names)
-        if keeping:
-            kept.append(line)
-    return "".join(f"{line}\n" for line in kept)
+    r"""Keep the statements about the owner's own roles; drop comments, `\restrict` lines and platform roles."""
+    return "".join(f"{statement}\n" for statement in _statements(script) if _is_kept(statement))
 
 
-def _roles_named(line: str) -> tuple[str, ...] | None:
+def _statements(script: str) -> Iterator[str]:
+    position = _end_of(_BETWEEN, script, 0)
+    while found := _STATEMENT.match(script, position):
+        yield found[0]
+        position = _end_of(_BETWEEN, script, found.end())
+
+
+def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
+    found = pattern.match(text, position)
+    return found.end() if found else position
+
+
+def _is_kept(statement: str) -> bool:
+    name = _role_named(statement)
+    return name is not None and not _PLATFORM.fullmatch(name)
+
+
+def _role_named(statement: str) -> str | None:
+    """Return the role that a statement is about; None for statements of another kind (`SET ...`)."""
     for pattern in (_ROLE_STATEMENT, _COMMENT_STATEMENT):
-        if found := pattern.match(line):
-            return (_unquoted(found[1]),)
-    if found := _GRANT_STATEMENT.match(line):
+        if found := pattern.match(statement):
+            return _unquoted(found[1])
+    if found := _GRANT_STATEMENT.match(statement):
         # GRANT pg_read_all_data TO alice is worth keeping: only the member decides.
-        return (_unquoted(found[2]),)
+        return _unquoted(found[2])
     return None
 
 
