@@ -96,6 +96,8 @@ class Watch:
         self._thread.join()
         # Work that came to its end in spite of the watch is done: a backup that is committed must not be called failed.
         if error is not None and self.reason is not None and error is not self.reason:
+            for note in getattr(error, "__notes__", ()):
+                self.reason.add_note(note)
             raise self.reason from error
 
     def check(self) -> None:
