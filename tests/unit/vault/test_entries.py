@@ -54,9 +54,12 @@ def store_all(
 around = st.sampled_from([0, 1, SOLID, SOLID_FRAME, FRAME, 2 * FRAME, 3 * FRAME]).flatmap(
     lambda size: st.integers(max(0, size - 2), size + 2)
 )
-plaintexts = st.lists(st.tuples(around, st.integers(0, 3)), max_size=25).map(
-    lambda items: [noise(seed, size) for size, seed in items]
-)
+# (size, seed) of each
+plaintexts = st.lists(st.tuples(around, st.integers(0, 3)), max_size=25)
+
+
+def all_noise(sizes: list[tuple[int, int]]) -> list[bytes]:
+    return [noise(seed, size) for size, seed in sizes]
 
 
 def noise(seed: int, size: int) -> bytes:
@@ -67,9 +70,9 @@ def noise(seed: int, size: int) -> bytes:
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plaintexts)
 def test_entries_of_every_size_come_back(
-    store: DirectoryStore, encoder: FrameEncoder, decoder: FrameDecoder, plaintexts: list[bytes]
+    store: DirectoryStore, encoder: FrameEncoder, decoder: FrameDecoder, sizes: list[tuple[int, int]]
 ) -> None:
-    vault = Vault(store)
+    vault, plaintexts = Vault(store), all_noise(sizes)
 
     entries, packs = store_all(vault, encoder, plaintexts)
 
@@ -88,9 +91,13 @@ def test_entries_of_every_size_come_back(
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plaintexts, plaintexts)
 def test_what_did_not_change_is_not_stored_again_and_all_comes_back(
-    store: DirectoryStore, encoder: FrameEncoder, decoder: FrameDecoder, before: list[bytes], after: list[bytes]
+    store: DirectoryStore,
+    encoder: FrameEncoder,
+    decoder: FrameDecoder,
+    sizes: list[tuple[int, int]],
+    later: list[tuple[int, int]],
 ) -> None:
-    vault = Vault(store)
+    vault, before, after = Vault(store), all_noise(sizes), all_noise(later)
     previous, _ = store_all(vault, encoder, before)
 
     entries, packs = store_all(vault, encoder, after, {entry.name: entry for entry in previous})
@@ -108,9 +115,9 @@ def test_what_did_not_change_is_not_stored_again_and_all_comes_back(
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plaintexts)
 def test_the_live_bytes_of_a_backup_that_uses_all_of_its_packs_are_all_of_them(
-    store: DirectoryStore, encoder: FrameEncoder, plaintexts: list[bytes]
+    store: DirectoryStore, encoder: FrameEncoder, sizes: list[tuple[int, int]]
 ) -> None:
-    entries, packs = store_all(Vault(store), encoder, plaintexts)
+    entries, packs = store_all(Vault(store), encoder, all_noise(sizes))
 
     used = sum(length for entry in entries for _, length in live_bytes(entry))
 
