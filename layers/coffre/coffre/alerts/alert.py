@@ -107,8 +107,9 @@ def _failed(
 
 
 def _subject(text: str) -> str:
-    """SNS refuses subjects with line breaks, other characters than ASCII, or more than 100 of them."""
-    return text.encode("ascii", "replace").decode().replace("\n", " ")[:100]
+    """SNS refuses subjects with control characters, others than ASCII, or more than 100 of them."""
+    ascii_text = text.encode("ascii", "replace").decode()
+    return "".join(letter if letter.isprintable() else " " for letter in ascii_text)[:100]
 
 
 def _ids(**ids: str | None) -> str:

@@ -1,0 +1,137 @@
+"""Events: every example is one, and what is none is named."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coffre.model.backup import Tier
+from coffre.model.errors import EventError
+from coffre.runtime.events import BackupDatabaseEvent, RestoreEvent, slot_of
+
+ROOT = Path(__file__).parents[3]
+EXAMPLES = sorted((ROOT / "events").glob("*/*.json"))
+MODELS: dict[str, type[BackupDatabaseEvent] | type[RestoreEvent]] = {
+    "backup_database": BackupDatabaseEvent,
+    "restore": RestoreEvent,
+}
+ULID = "01JD0000000000000000000000"
+
+
+def refused(model: type[BackupDatabaseEvent] | type[RestoreEvent], event: object) -> EventError:
+    with pytest.raises(EventError) as caught:
+        model.parse(event)
+    return caught.value
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_example_is_a_valid_event(path: Path) -> None:
+    MODELS[path.parent.name].parse(json.loads(path.read_text()))
+
+
+def test_every_function_has_examples() -> None:
+    functions = {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
+
+    assert {path.parent.name for path in EXAMPLES} == functions == set(MODELS)
+
+
+def test_an_empty_event_is_a_manual_backup_of_every_target() -> None:
+    event = BackupDatabaseEvent.parse({})
+
+    assert (event.tier, event.target, event.scheduled_time) == (Tier.MANUAL, None, None)
+
+
+@pytest.mark.parametrize(
+    ("event", "detail"),
+    [
+        ({"tear": "DAILY"}, "tear: unknown field"),
+        ({"tier": "daily"}, "tier: should be 'DAILY', 'WEEKLY', 'MONTHLY', 'MANUAL' or 'SAFETY'"),
+        ({"target": "../shop"}, "target: String should match pattern"),
+        ({"target": "shop\n"}, "target: String should match pattern"),
+        ({"scheduled_time": "2026-10-02T02:00:00"}, "scheduled_time: should have timezone info"),
+        ({"scheduled_time": "soon"}, "scheduled_time: should be a valid datetime"),
+        ({"target": "shop", "backup_id": "x"}, "backup_id: String should match pattern"),
+        ({"backup_id": ULID}, "backup_id needs a target"),
+        ({"detail-type": "Scheduled Event", "source": "aws.events"}, "source: unknown field"),
+    ],
+)
+def test_what_is_wrong_with_a_backup_event_is_named(event: dict[str, Any], detail: str) -> None:
+    error = refused(BackupDatabaseEvent, event)
+
+    assert error.code == "EVENT_INVALID"
+    assert detail in (error.detail or "")
+    assert "Known fields: tier, target, scheduled_time, backup_id" in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("event", "detail"),
+    [
+        ({}, "backup_id: Field required; destination: Field required"),
+        ({"backup_id": "newest", "destination": "x"}, "backup_id"),
+        ({"backup_id": ULID, "destination": ""}, "destination: String should have at least 1 character"),
+        ({"backup_id": ULID.lower(), "destination": "x"}, "backup_id"),
+        ({"backup_id": ULID, "destination": "x", "dest": "y"}, "dest: unknown field"),
+    ],
+)
+def test_what_is_wrong_with_a_restore_event_is_named(event: dict[str, Any], detail: str) -> None:
+    error = refused(RestoreEvent, event)
+
+    assert detail in (error.detail or "")
+    assert "Known fields: backup_id, destination, target, restore_id" in (error.hint or "")
+
+
+@pytest.mark.parametrize("event", [None, [], "backup", 7, [{"tier": "DAILY"}]])
+def test_an_event_that_is_no_object_is_refused(event: object) -> None:
+    assert "must be a JSON object" in refused(BackupDatabaseEvent, event).message
+
+
+def test_a_value_is_never_repeated() -> None:
+    for event in ({"tier": "hunter2"}, {"target": "HUNTER hunter2"}, {"backup_id": "hunter2"}):
+        error = refused(BackupDatabaseEvent, event)
+        assert "hunter2" not in f"{error} {error.__cause__}"
+
+
+times = st.datetimes(
+    min_value=datetime(2000, 1, 2),  # noqa: DTZ001 - the zone is drawn
+    max_value=datetime(2099, 1, 1),  # noqa: DTZ001
+    timezones=st.timezones() | st.just(UTC),
+)
+
+
+@given(times)
+def test_times_become_utc_and_slots_whole_minutes(time: datetime) -> None:
+    event = BackupDatabaseEvent.parse({"scheduled_time": time.isoformat()})
+
+    assert event.scheduled_time == time
+    assert event.scheduled_time is not None
+    assert event.scheduled_time.utcoffset() == timedelta(0)
+    slot = slot_of(event.scheduled_time)
+    assert slot is not None
+    assert (slot.second, slot.microsecond, slot.utcoffset()) == (0, 0, timedelta(0))
+    assert timedelta(0) <= time - slot < timedelta(minutes=1)
+
+
+def test_rules_that_fire_within_a_minute_have_one_slot_whatever_their_zone() -> None:
+    paris = datetime(2026, 10, 2, 4, 0, 1, tzinfo=timezone(timedelta(hours=2)))
+    events = [
+        BackupDatabaseEvent.parse({"scheduled_time": text})
+        for text in ("2026-10-02T02:00:00Z", "2026-10-02T02:00:59.999+00:00", paris.isoformat())
+    ]
+
+    assert {slot_of(event.scheduled_time) for event in events} == {datetime(2026, 10, 2, 2, tzinfo=UTC)}
+    assert slot_of(None) is None
+
+
+@given(st.sampled_from(Tier), st.none() | times, st.booleans())
+def test_the_event_for_one_target_is_an_event_that_differs_in_nothing_else(
+    tier: Tier, time: datetime | None, full: bool
+) -> None:
+    event = BackupDatabaseEvent(tier=tier, scheduled_time=time, full=full)
+
+    started = BackupDatabaseEvent.parse(json.loads(json.dumps(event.for_target("shop"))))
+
+    assert started == event.model_copy(update={"target": "shop"})
