@@ -25,7 +25,10 @@ _MOST_SLICES_A_PART: Final = 1000
 
 @dataclass(frozen=True)
 class TableExtent:
-    """A table to read: `columns` in order, `blocks` of heap, `size_bytes` with TOAST, `condition` an SQL expression."""
+    """A table to read: `columns` in order, `blocks` of heap, `size_bytes` with TOAST, `condition` an SQL expression.
+
+    `is_uncut` tables are read whole whatever their size.
+    """
 
     oid: int
     schema: str
@@ -35,6 +38,7 @@ class TableExtent:
     size_bytes: int
     condition: str | None = None
     of_extension: bool = False
+    is_uncut: bool = False
 
     @property
     def shown_name(self) -> str:
@@ -77,7 +81,7 @@ def cut(table: TableExtent, *, by_block: bool) -> Iterator[Slice]:
     by_block
         Whether the server can scan a range of blocks (PostgreSQL 14 and newer; field note 26).
     """
-    if not by_block or table.blocks <= SLICE_BLOCKS or table.condition is not None:
+    if not by_block or table.is_uncut or table.blocks <= SLICE_BLOCKS or table.condition is not None:
         yield Slice(table, 0, None, None, table.size_bytes)
         return
     bytes_per_block = table.size_bytes / table.blocks

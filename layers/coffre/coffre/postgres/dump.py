@@ -35,17 +35,17 @@ def copy_statement(piece: Slice, encoding: str) -> str:
     """Return the query that reads one slice, its bytes in `encoding`."""
     table = piece.table
     columns = ", ".join(quoted(column) for column in table.columns)
-    conditions = []
-    if piece.first_block is not None:
-        conditions.append(f"ctid >= '({piece.first_block},0)'::pg_catalog.tid")
-    if piece.end_block is not None:
-        conditions.append(f"ctid < '({piece.end_block},0)'::pg_catalog.tid")
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    name = qualified(table.schema, table.name)
+    options = f"TO STDOUT (ENCODING '{encoding}')"
     if table.condition:
         # A whole WHERE clause in the words of the extension's author. Such a table is never cut by block.
-        where = f" {table.condition}\n"
-    name = qualified(table.schema, table.name)
-    return f"COPY (SELECT {columns} FROM ONLY {name}{where}) TO STDOUT (ENCODING '{encoding}')"  # noqa: S608 - quoted
+        return f"COPY (SELECT {columns} FROM ONLY {name} {table.condition}\n) {options}"  # noqa: S608 - quoted
+    if piece.first_block is None:
+        return f"COPY {name} ({columns}) {options}" if columns else f"COPY {name} {options}"
+    where = f"ctid >= '({piece.first_block},0)'::pg_catalog.tid"
+    if piece.end_block is not None:
+        where += f" AND ctid < '({piece.end_block},0)'::pg_catalog.tid"
+    return f"COPY (SELECT {columns} FROM ONLY {name} WHERE {where}) {options}"  # noqa: S608 - quoted
 
 
 class SliceReader:

@@ -93,9 +93,9 @@ class Holder:
         self._check_storage([row[0] for row in rows])
         return [
             TableExtent(
-                oid, schema, name, tuple(columns), int(size) // _BLOCK_BYTES, int(total), condition, of_extension
+                oid, schema, name, tuple(columns), int(size) // _BLOCK_BYTES, int(total), condition, of_extension, uncut
             )
-            for oid, schema, name, columns, size, total, condition, of_extension in rows
+            for oid, schema, name, columns, size, total, condition, of_extension, uncut in rows
         ]
 
     def sequences(self, toc: Sequence[TocEntry]) -> tuple[SequenceValue, ...]:
@@ -225,13 +225,23 @@ ARRAY(SELECT a.attname::text FROM pg_attribute a
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum)
 """
 _SIZES: Final = "pg_relation_size(c.oid), pg_table_size(c.oid)"
+# A query on a table looks into the functions of its indexes and statistics. One in SQL that names things without their
+# schema fails there (earthdistance before PostgreSQL 16), as our search path is empty. A plain COPY asks for no plan.
+_UNPLANNABLE: Final = """
+EXISTS (
+    SELECT FROM pg_depend d JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+    WHERE p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'sql') AND (
+        d.classid = 'pg_class'::regclass AND d.objid IN (SELECT indexrelid FROM pg_index WHERE indrelid = c.oid)
+        OR d.classid = 'pg_statistic_ext'::regclass
+            AND d.objid IN (SELECT oid FROM pg_statistic_ext WHERE stxrelid = c.oid)))
+"""
 _TABLES: Final = f"""
-SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, {_SIZES}, NULL, false
+SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, {_SIZES}, NULL, false, {_UNPLANNABLE}
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ANY(%(tables)s::bigint[]::oid[]) AND c.relkind = 'r'
 """  # noqa: S608 - the parts are constants
 _EXTENSION_TABLES: Final = f"""
-SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, {_SIZES}, NULLIF(x.condition, ''), true
+SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, {_SIZES}, NULLIF(x.condition, ''), true, {_UNPLANNABLE}
 FROM pg_extension e
 CROSS JOIN LATERAL unnest(e.extconfig, e.extcondition) AS x(relation, condition)
 JOIN pg_class c ON c.oid = x.relation JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -1,0 +1,129 @@
+"""Backups of one major of PostgreSQL, restored into the same or another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from tests.integration.conftest import SHOP, Coffre, beside, run_sql, with_password
+from tests.integration.expect import failed_restore
+
+from coffre.model.backup import Status
+from coffre.policy import slicing
+from coffre_cli.local.postgres_server import PostgresServer
+from coffre_cli.sample import fingerprint, load, sequences
+
+
+@pytest.fixture
+def database_on(server_of_major: Callable[[int], PostgresServer]) -> Iterator[Callable[[int], str]]:
+    """Make an empty database on a server of a major; dropped afterwards, with a copy beside it."""
+    with ExitStack() as stack:
+
+        def database(major: int) -> str:
+            server = server_of_major(major)
+            url = server.create_database("versions")
+            for name in ("versions", "copy"):
+                stack.callback(server.drop_database, name)
+            return with_password(url)
+
+        yield database
+
+
+@pytest.mark.parametrize("major", [14, 15, 16, 17])
+def test_a_backup_of_an_older_server_is_restored_into_the_newest(
+    coffre: Coffre, database_on: Callable[[int], str], new_database: str, major: int
+) -> None:
+    source = database_on(major)
+    load(source, scale=0.005, large_objects=True)
+    coffre.configure(source)
+
+    done = coffre.backup()
+    coffre.restore(done["id"], new_database)
+
+    assert fingerprint(new_database) == fingerprint(source)
+    assert sequences(new_database) == sequences(source)
+    (backup,) = coffre.backups()
+    assert str(backup.source_version).startswith(f"{major}.")
+
+
+@pytest.mark.parametrize("major", [14, 16])
+def test_a_parameter_that_only_newer_servers_know_is_tolerated(
+    coffre: Coffre, database_on: Callable[[int], str], major: int
+) -> None:
+    """pg_restore 18 says `SET transaction_timeout`, which a server below 17 refuses (field note 7)."""
+    source = database_on(major)
+    load(source, scale=0.005, large_objects=True)
+    coffre.configure(source)
+
+    done = coffre.backup()
+    coffre.restore(done["id"], beside(source, "copy"))
+
+    assert fingerprint(beside(source, "copy")) == fingerprint(source)
+    (restore,) = coffre.catalog.restores()
+    assert restore.status is Status.COMPLETED
+
+
+# What a restore cannot make though the source has it: each in its own section of the archive.
+BROKEN = {
+    # The function looks for its table in the search path, which is empty in a restore: works at the source only.
+    "post-data": (
+        "CREATE TABLE settings AS SELECT 1 AS value",
+        "CREATE FUNCTION setting(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 + max(value) FROM settings'",
+        "CREATE INDEX by_setting ON orders (setting(customer))",
+    ),
+    "orphan": ("SET session_replication_role = replica; INSERT INTO orders (customer) VALUES (999)",),
+}
+
+
+def test_an_index_that_needs_a_search_path_does_not_stop_a_backup(
+    coffre: Coffre, database_on: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A query on the table would look into the index's function; earthdistance has such ones before PostgreSQL 16."""
+    # Given such an index on a table that is large enough to be cut into slices
+    monkeypatch.setattr(slicing, "SLICE_BLOCKS", 1)
+    source = database_on(16)
+    run_sql(source, SHOP, *BROKEN["post-data"])
+    coffre.configure(source)
+
+    coffre.backup()
+
+    # Then every row is in the backup
+    (backup,) = coffre.backups()
+    assert (backup.status, backup.rows) == (Status.COMPLETED, 1051)
+
+
+@pytest.mark.parametrize(("case", "words"), [("post-data", ["by_setting", "settings"]), ("orphan", ["foreign key"])])
+def test_nothing_else_is_tolerated_on_an_older_server(
+    coffre: Coffre, database_on: Callable[[int], str], case: str, words: list[str]
+) -> None:
+    source = database_on(16)
+    run_sql(source, SHOP, *BROKEN[case])
+    coffre.configure(source)
+    done = coffre.backup()
+
+    failed_restore(coffre, "SCHEMA_FAILED", *words, backup_id=done["id"], destination=beside(source, "copy"))
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_destination_that_is_too_old_for_the_schema_is_refused(
+    coffre: Coffre, shop: str, server_of_major: Callable[[int], PostgresServer], exists: bool
+) -> None:
+    coffre.configure(shop)
+    done = coffre.backup()
+    server = server_of_major(15)
+    url = server.create_database("too_old") if exists else server.dsn("too_old")
+    try:
+        failed_restore(
+            coffre,
+            "DESTINATION_TOO_OLD",
+            "is PostgreSQL 15, older than the backup's source (18)",
+            "PostgreSQL 18 or newer",
+            backup_id=done["id"],
+            destination=with_password(url),
+        )
+
+        names = run_sql(server.dsn(), "SELECT count(*) FROM pg_database WHERE datname = 'too_old'")
+        assert names == [(int(exists),)]
+    finally:
+        server.drop_database("too_old")
