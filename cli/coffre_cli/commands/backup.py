@@ -57,7 +57,7 @@ def backup_database(
     backups = [_follow(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
     if as_json:
         done = [backup_json(found) for found in backups if found is not None]
-        print_json(done[0] if target and done else done)
+        print_json(next(iter(done), None) if target else done)
     statuses = {found.status if found else None for found in backups}
     if Status.FAILED in statuses:
         raise typer.Exit(Exit.FAILED)

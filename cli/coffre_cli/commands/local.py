@@ -70,13 +70,13 @@ def up(
     say_command("coffre local down")
 
 
-@app.command("down", epilog=examples("coffre local down"))
+@app.command("down", short_help="Stop the stack and remove it.", epilog=examples("coffre local down"))
 def down() -> None:
     """Stop the stack and remove everything that it stored, backups included."""
     say("The local stack is down; nothing of it is left." if stack.down() else "No local stack was up.")
 
 
-@app.command("env", epilog=examples('eval "$(coffre local env)" && aws s3 ls'))
+@app.command("env", short_help="Lead a shell to the stack.", epilog=examples('eval "$(coffre local env)" && aws s3 ls'))
 def env() -> None:
     """Print the shell commands that lead `aws`, `sam` and `coffre` to the local stack."""
     for command in shell_commands(stack.environment()):

@@ -1,0 +1,236 @@
+"""The command `coffre` in this process: AWS is moto's, functions are played, and no stack of the machine is seen."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+import pytest
+from botocore.loaders import JSONFileLoader
+from moto import mock_aws
+from ulid import ULID
+
+from coffre.catalog.catalog import Catalog
+from coffre.catalog.tables import DynamoTable
+from coffre.model.backup import Backup, Failure, Restore, Status, Tier
+from coffre.model.manifest import DatabaseContent, EntriesFile, Manifest, TableContent
+from coffre.model.target import TargetKind
+from coffre.vault.codec import new_identity, public_key
+from coffre_cli import app, deployed, screen
+from coffre_cli.deployed import DeployedStack
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+REGION: Final = "eu-west-1"
+BUCKET, TABLE, STACK = "vault", "catalog", "safe"
+RECIPIENT = public_key(new_identity())
+OUTPUTS = {
+    "VaultBucket": BUCKET,
+    "VaultPrefix": "/",
+    "CatalogTable": TABLE,
+    "Configuration": "configuration",
+    "BackupDatabaseFunction": "safe-backup-database",
+    "RestoreFunction": "safe-restore",
+}
+FAILURE = Failure(code="AUTHENTICATION_FAILED", message="The server refuses the password.", hint="Update the secret.")
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """What a script reads."""
+        return json.loads(self.out)
+
+
+type Coffre = Callable[..., Said]
+type Played = Callable[[str, Mapping[str, Any]], object]
+
+
+@dataclass
+class Account:
+    """An AWS account with a deployed stack, whose functions do what a test says."""
+
+    catalog: Catalog
+    invoked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    play: Played = field(default=lambda function, event: None)
+    _times: Iterator[datetime] = field(default_factory=lambda: _every_second())
+
+    @property
+    def secrets(self) -> SecretsManagerClient:
+        return boto3.client("secretsmanager")
+
+    def secret_names(self) -> list[str]:
+        return sorted(secret["Name"] for secret in self.secrets.list_secrets()["SecretList"])
+
+    def configure(self, *targets: str, encryption: str = "age") -> None:
+        """Write the configuration document."""
+        document = {
+            "encryption": encryption,
+            "recipients": [RECIPIENT] if encryption == "age" else [],
+            "targets": [{"name": name, "secret": f"coffre/database/{name}"} for name in targets],
+        }
+        boto3.client("ssm").put_parameter(
+            Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True
+        )
+
+    def backup(self, status: Status = Status.COMPLETED, **fields: Any) -> Backup:
+        """Put a backup into the catalog, each one younger than the one before."""
+        created_at = fields.pop("created_at", next(self._times))
+        backup_id = fields.pop("id", str(ULID.from_datetime(created_at)))
+        target = fields.setdefault("target", "shop")
+        if status is Status.COMPLETED:
+            fields = {**_results(created_at), **self._manifest(backup_id, target, created_at), **fields}
+        if status is Status.FAILED:
+            fields.setdefault("failure", FAILURE)
+        fields.setdefault("tiers", (Tier.DAILY,))
+        record = Backup(id=backup_id, status=status, created_at=created_at, **fields)
+        self.catalog.create_backup(record)
+        return record
+
+    def restore(self, status: Status = Status.COMPLETED, **fields: Any) -> Restore:
+        """Put a restore into the catalog."""
+        created_at = next(self._times)
+        if status is Status.COMPLETED:
+            results = {"tables": 2, "rows": 1003, "duration_ms": 2500, "completed_at": created_at}
+            fields = {**results, "exceptions": ("role app is not there",), **fields}
+        if status is Status.FAILED:
+            fields.setdefault("failure", FAILURE)
+        fields.setdefault("target", "shop")
+        fields.setdefault("destination", "db.example:5432/copy")
+        record = Restore(id=fields.pop("id", str(ULID())), status=status, created_at=created_at, **fields)
+        self.catalog.create_restore(record)
+        return record
+
+    def _manifest(self, backup_id: str, target: str, created_at: datetime) -> dict[str, str]:
+        tables = (
+            TableContent(schema_name="public", table_name="orders", columns=("id",), rows=1000, size=5_000_000),
+            TableContent(schema_name="public", table_name="Odd Name", columns=("id",), rows=3, size=12),
+        )
+        manifest = Manifest(
+            backup_id=backup_id,
+            target=target,
+            kind=TargetKind.DATABASE,
+            tiers=(Tier.DAILY,),
+            created_at=created_at,
+            completed_at=created_at + timedelta(seconds=12),
+            encryption="age",
+            recipients=(RECIPIENT,),
+            entries=EntriesFile(key="entries", sha256="0" * 64, length=1, count=2),
+            packs=(),
+            plaintext_bytes=5_000_012,
+            stored_bytes=1_234_567,
+            rows=1003,
+            content=DatabaseContent(
+                database="shop",
+                encoding="UTF8",
+                server_version="18.6",
+                server_version_number=180006,
+                client_version="18.6",
+                snapshot="1:1:",
+                tables=tables,
+            ),
+            exceptions=("extension table spatial_ref_sys is left out",),
+        )
+        body = manifest.model_dump_json().encode()
+        key = f"v1/backups/{target}/{backup_id}/manifest.json"
+        boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
+        return {"manifest_key": key, "manifest_sha256": hashlib.sha256(body).hexdigest()}
+
+
+def _every_second() -> Iterator[datetime]:
+    now = datetime.now(UTC) - timedelta(hours=5)
+    while True:
+        now += timedelta(seconds=1)
+        yield now
+
+
+def _results(created_at: datetime) -> dict[str, Any]:
+    return {
+        "started_at": created_at,
+        "completed_at": created_at + timedelta(seconds=12),
+        "duration_ms": 12_345,
+        "plaintext_bytes": 5_000_012,
+        "stored_bytes": 1_234_567,
+        "tables": 2,
+        "rows": 1003,
+        "source_version": "18.6",
+        "encryption": "age",
+    }
+
+
+@pytest.fixture(scope="session")
+def descriptions_read_once() -> Iterator[None]:
+    """Every command makes its clients anew; reading the descriptions of services is most of that."""
+    read = cache(JSONFileLoader().load_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda loader, path: read(path))
+        yield
+
+
+@pytest.fixture
+def aws_environment(descriptions_read_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that open nothing, nothing of the user's own, and a terminal of eighty columns."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "COFFRE_"))]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(screen.console, "width", 80)
+    monkeypatch.setattr(deployed, "read_state", lambda: None)
+
+
+@pytest.fixture
+def coffre(aws_environment: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Coffre:
+    """Run the command as a shell does, errors shown as they are meant included."""
+
+    def run(*arguments: object, stdin: str = "") -> Said:
+        monkeypatch.setattr("sys.argv", ["coffre", *map(str, arguments)])
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            app.main()
+        said = capsys.readouterr()
+        assert "Traceback" not in said.out + said.err
+        assert isinstance(ended.value.code, int | None)
+        return Said(ended.value.code or 0, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def account(aws_environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    """A deployed stack named by COFFRE_STACK, with the one target `shop`."""
+    with mock_aws():
+        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        DynamoTable(TABLE).create()
+        account = Account(Catalog(TABLE))
+        account.configure("shop")
+
+        def invoke(stack: DeployedStack, function: str, event: Mapping[str, Any], how: str) -> Any:
+            account.invoked.append((stack.function_name(function), event))
+            answer = account.play(function, event)
+            error = {"FunctionError": "Unhandled"} if isinstance(answer, dict) and "errorType" in answer else {}
+            return {"Payload": io.BytesIO(json.dumps(answer).encode()), **error}
+
+        # moto runs no functions without Docker, and its CloudFormation no templates of SAM.
+        monkeypatch.setattr(DeployedStack, "_invoke", invoke)
+        monkeypatch.setattr(deployed, "_outputs", lambda name: OUTPUTS)
+        monkeypatch.setenv("COFFRE_STACK", STACK)
+        yield account
