@@ -64,7 +64,7 @@ validate: .tools/sam/.ready ## Check the SAM template
 	AWS_DEFAULT_REGION=us-east-1 .tools/sam/bin/sam validate --lint --template template.yaml
 
 test: setup ## Run every test, the deployed template on the local stack included
-	.venv/bin/pytest $(ARGS)
+	.venv/bin/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 test-fast: setup ## Run the tests that start no server
 	.venv/bin/pytest tests/unit tests/contract tests/template $(ARGS)
