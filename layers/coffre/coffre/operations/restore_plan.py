@@ -129,9 +129,17 @@ def choose_lines(source: Source, destination: Destination) -> tuple[list[TocEntr
     """Return the lines to restore, and a sentence for each that is left out."""
     kept, left_out = split_toc(source.toc, destination.capabilities)
     exceptions = [f"Not restored: {item.entry.description} {item.entry.rest}: {item.reason}." for item in left_out]
+    if any(_is_of_database(entry) for entry in kept):
+        # They would come with `pg_restore --create` only, which also gives the database its old name.
+        exceptions.append(
+            "Not restored: settings (ALTER DATABASE ... SET), comment and rights of the database itself. "
+            "The backup has them: docs/format tells how to read its schema archive."
+        )
     absent = set(source.manifest.content.roles) - destination.roles
     chosen = []
     for entry in kept:
+        if entry.description == "DATABASE" or _is_of_database(entry):
+            continue
         roles = source.manifest.content.policy_roles.get(entry.oid, ()) if entry.description == "POLICY" else ()
         missing = sorted(set(roles) - destination.roles)
         if missing:
@@ -143,6 +151,12 @@ def choose_lines(source: Source, destination: Destination) -> tuple[list[TocEntr
         else:
             chosen.append(entry)
     return chosen, exceptions
+
+
+def _is_of_database(entry: TocEntry) -> bool:
+    """Whether a line is about the database itself: its settings, its comment, its rights."""
+    properties = entry.description == "DATABASE" and entry.rest.startswith("PROPERTIES - ")
+    return properties or (entry.catalog_oid == 0 and entry.rest.startswith("- DATABASE "))
 
 
 def _user_of(mapping: TocEntry, roles: set[str]) -> str | None:

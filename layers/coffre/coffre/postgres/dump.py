@@ -257,8 +257,8 @@ class ArchiveDumper:
 
 
 def list_archive(tools: PostgresTools, children: Children, file: Path) -> str:
-    """Return `pg_restore --list` of an archive: its table of contents."""
-    argv = [tools.program("pg_restore"), "--list", str(file)]
+    """Return `pg_restore --list` of an archive: its table of contents, the database's own properties included."""
+    argv = [tools.program("pg_restore"), "--list", "--create", str(file)]
     with output_of(children, argv, tools.environment(), None) as stdout:
         return stdout.read().decode("utf-8", "replace")
 
