@@ -145,15 +145,18 @@ class Deployment:
         # `sam build` looks for the functions' python3.13 on PATH.
         child["PATH"] = f"{Path(sys.executable).parent}:{child.get('PATH', '')}"
         child.pop("PYTHONPATH", None)
-        result = subprocess.run(
-            [str(self._toolchain.sam()), *arguments],
-            cwd=self._checkout,
-            env=child,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        # SAM leaves directories behind where temporary files go.
+        with tempfile.TemporaryDirectory(prefix="sam-", dir=self.directory) as scratch:
+            child["TMPDIR"] = scratch
+            result = subprocess.run(
+                [str(self._toolchain.sam()), *arguments],
+                cwd=self._checkout,
+                env=child,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         if result.returncode:
             said = "\n".join((result.stdout + result.stderr).strip().splitlines()[-25:])
             raise DeploymentError(f"`sam {arguments[0]}` failed.", code="LOCAL_SAM", detail=said)

@@ -265,6 +265,8 @@ def _exclusive(checkout: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StackError(
-                "Another command is starting or stopping the local stack.", code="LOCAL_STACK_BUSY"
+                "Another command is starting or stopping the local stack.",
+                code="LOCAL_STACK_BUSY",
+                hint="Wait until it has ended, then try again.",
             ) from error
         yield

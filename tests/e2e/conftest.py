@@ -1,0 +1,107 @@
+"""A checkout of its own for the local stack, so that whoever uses `coffre local` in this one is not disturbed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coffre_cli.local.aws import isolated
+from coffre_cli.local.toolchain import CHECKOUT
+
+COPIED = ("cli", "layers", "functions", "events", "requirements", "template.yaml")
+# Tools and builds are shared: they are made once for one state of their sources, by whoever comes first.
+SHARED = (".tools", ".aws-sam")
+COMMAND_SECONDS = 120
+PATIENCE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """What a script reads."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of this checkout, whose command knows its own local stack alone."""
+
+    root: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command and do not wait for it."""
+        path = f"{self.root / 'cli'}{os.pathsep}{self.root / 'layers' / 'coffre'}"
+        own = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **self.environment}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("COFFRE_")}
+        return subprocess.Popen(
+            [sys.executable, "-m", "coffre_cli", *arguments],
+            cwd=self.root,
+            env=isolated(own, inherited),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def coffre(self, *arguments: str) -> Said:
+        """Run the command."""
+        return ended(self.start(*arguments))
+
+
+def ended(command: subprocess.Popen[str]) -> Said:
+    """Wait for a command that was started."""
+    with command:
+        try:
+            out, err = command.communicate(timeout=COMMAND_SECONDS)
+        except subprocess.TimeoutExpired:
+            command.kill()
+            raise
+    return Said(command.returncode, out, err)
+
+
+@contextmanager
+def copied(root: Path, environment: Mapping[str, str] | None = None) -> Iterator[Checkout]:
+    """Give a copy of this checkout."""
+    for name in COPIED:
+        source = CHECKOUT / name
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, root / name)
+    for name in SHARED:
+        (CHECKOUT / name).mkdir(exist_ok=True)
+        (root / name).symlink_to(CHECKOUT / name)
+    yield Checkout(root, environment or {})
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    with copied(tmp_path_factory.mktemp("checkout")) as made:
+        yield made
+
+
+def until[T](look: Callable[[], T | None], what: str) -> T:
+    """Look until there is something to see."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (seen := look()) is None:
+        assert time.monotonic() < deadline, f"not seen within {PATIENCE_SECONDS} seconds: {what}"
+        time.sleep(0.2)
+    return seen

@@ -1,0 +1,56 @@
+"""`coffre demo`: the whole story, and nothing left of it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.e2e.conftest import Checkout, copied
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A place for temporary files that PostgreSQL's own user can reach too."""
+    directory = Path(tempfile.mkdtemp(prefix="coffre-demo-"))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, temporary: Path) -> Iterator[Checkout]:
+    with copied(tmp_path, {"TMPDIR": str(temporary)}) as made:
+        yield made
+
+
+def processes_below(*places: Path) -> list[str]:
+    """Return the command lines of processes that run from a place, in it, or name it."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        command, directory = " ".join(process.info["cmdline"] or []), process.info["cwd"] or ""
+        if any(str(place) in command or directory.startswith(str(place)) for place in places):
+            found.append(command)
+    return found
+
+
+def test_the_demo_tells_the_whole_story_and_leaves_nothing(fresh: Checkout, temporary: Path) -> None:
+    said = fresh.coffre("demo", "--short")
+
+    assert said.status == 0, said.out + said.err
+    for chapter in ("1. Deploy", "2. Back up", "3. Lose data", "4. Restore", "5. Compare"):
+        assert f"\n{chapter}\n" in said.out
+    assert "One backup answers all three: " in said.out
+    assert {"COMPLETED", "daily", "weekly", "monthly"} <= set(said.out.split())
+    assert "  - Dropped billing.payments" in said.out
+    assert "not one differs." in said.out
+    assert "password" not in (said.out + said.err).lower()
+
+    assert processes_below(temporary, fresh.root) == []
+    assert not (fresh.root / ".coffre" / "local.json").exists()
+    assert sorted(temporary.iterdir()) == []

@@ -1,0 +1,468 @@
+"""The real template on the local AWS with its own permissions: schedules, the command, failures, least privilege."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import psycopg2
+import pytest
+from botocore.exceptions import ClientError
+from tests.e2e.conftest import Checkout, ended, until
+
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Status, Tier
+from coffre.vault.codec import new_identity, public_key
+from coffre_cli.local.aws import activated, session
+from coffre_cli.local.postgres_server import PostgresServer
+from coffre_cli.local.schedule_rules import fire_rule, rules_of
+from coffre_cli.local.stack import SAMPLE, StackOptions, down, environment_of, put_database_secret, up
+from coffre_cli.local.state import LocalState
+from coffre_cli.sample import fingerprint
+
+pytestmark = pytest.mark.e2e
+
+BROKEN = "broken"
+IDENTITY = "coffre/identity/main"
+WRONG_PASSWORD = "not-the-password"
+RULES = {"DailyBackupRule": Tier.DAILY, "WeeklyBackupRule": Tier.WEEKLY, "MonthlyBackupRule": Tier.MONTHLY}
+# 1 November 2026 is a Sunday: all three rules fire.
+SLOT = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)
+PROMISED_BACKUP = {
+    *("id", "target", "status", "tiers", "plaintext_bytes", "stored_bytes", "duration_ms", "tables", "rows"),
+}
+PROMISED_RESTORE = {"id", "status", "tables", "rows", "duration_ms", "exceptions"}
+
+
+@dataclass
+class Stack:
+    """The stack that is up: its AWS as the account's root sees it, its catalog, its sample server."""
+
+    state: LocalState
+    environment: Mapping[str, str]
+    server: PostgresServer
+    catalog: Catalog
+    _clients: dict[str, Any] = field(default_factory=dict)
+    _alerts: str = ""
+
+    def client(self, service: str) -> Any:
+        if service not in self._clients:
+            own: Any = session(self.environment)
+            self._clients[service] = own.client(service, endpoint_url=self.environment["AWS_ENDPOINT_URL"])
+        return self._clients[service]
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+
+    def output(self, name: str) -> str:
+        return self.state.outputs[name]
+
+    def resource(self, logical_id: str) -> str:
+        answer = self.client("cloudformation").describe_stack_resource(
+            StackName=self.state.stack, LogicalResourceId=logical_id
+        )
+        return str(answer["StackResourceDetail"]["PhysicalResourceId"])
+
+    # --- what goes in ---
+
+    def fire(self, rule: str, slot: datetime) -> None:
+        fire_rule(self.environment, rules_of(self.environment, self.state.stack)[rule], slot)
+
+    def invoke(self, function: str, event: object) -> tuple[Any, str | None]:
+        """Call a function and wait; return its answer and Lambda's word on a failure."""
+        answer = self.client("lambda").invoke(FunctionName=self.output(function), Payload=json.dumps(event).encode())
+        with closing(answer["Payload"]) as payload:
+            return json.load(payload), answer.get("FunctionError")
+
+    def invoke_later(self, function: str, event: object) -> None:
+        self.client("lambda").invoke(
+            FunctionName=self.output(function), InvocationType="Event", Payload=json.dumps(event).encode()
+        )
+
+    # --- what comes out ---
+
+    def backups(self, target: str, slot: datetime) -> list[Backup]:
+        return [backup for backup in self.catalog.backups(target=target) if backup.slot == slot.isoformat()]
+
+    def completed(self, target: str, slot: datetime, tiers: set[Tier]) -> Backup:
+        def look() -> Backup | None:
+            found = [one for one in self.backups(target, slot) if one.status is Status.COMPLETED]
+            return next((one for one in found if tiers <= set(one.tiers)), None)
+
+        return until(look, f"a completed backup of {target} with {tiers}")
+
+    def objects(self, prefix: str) -> list[str]:
+        listed = self.client("s3").list_objects_v2(Bucket=self.output("VaultBucket"), Prefix=prefix)
+        return [item["Key"] for item in listed.get("Contents", [])]
+
+    def listen_to_alerts(self) -> None:
+        """Subscribe a queue to the topic, which has to be allowed to write to it."""
+        sqs, topic = self.client("sqs"), self.output("AlertTopic")
+        queue = sqs.create_queue(QueueName="alerts")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+        self.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        self._alerts = queue
+
+    def alert(self, subject: str) -> dict[str, Any]:
+        """Take alerts from the queue until one has this subject."""
+        return self._message(self._alerts, lambda message: message["Subject"] == subject, subject)
+
+    def failed_event(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Take failed events from the queue until one was started by this event."""
+        return self._message(
+            self.resource("FailedEvents"),
+            lambda message: event.items() <= message["requestPayload"].items(),
+            f"the failed event {event}",
+        )
+
+    def _message(self, queue: str, is_wanted: Any, what: str) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            for message in (
+                self.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
+            ):
+                self.client("sqs").delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+                body: dict[str, Any] = json.loads(message["Body"])
+                if is_wanted(body):
+                    return body
+            return None
+
+        return until(look, what)
+
+    # --- as a function ---
+
+    def as_role(self, logical_id: str, service: str) -> Any:
+        """Return a client with the credentials of one function's role."""
+        role = self.client("iam").get_role(RoleName=self.resource(logical_id))["Role"]["Arn"]
+        given = self.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+        own: Any = boto3.Session(
+            aws_access_key_id=given["AccessKeyId"],
+            aws_secret_access_key=given["SecretAccessKey"],
+            aws_session_token=given["SessionToken"],
+            region_name=self.environment["AWS_REGION"],
+        )
+        return own.client(service, endpoint_url=self.environment["AWS_ENDPOINT_URL"])
+
+
+def is_started_by(message: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+    """Tell whether a failed event is this one; what is not said in it must not be there."""
+    payload = message["requestPayload"]
+    return {name: payload.get(name) for name in ("target", "tier", "scheduled_time", "backup_id")} == {
+        name: event.get(name) for name in ("target", "tier", "scheduled_time", "backup_id")
+    }
+
+
+def prepare(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Make a key pair, and a document with a good target and a broken one."""
+    identity = new_identity()
+    with closing(session(environment).client("secretsmanager", endpoint_url=environment["AWS_ENDPOINT_URL"])) as client:
+        client.create_secret(Name=IDENTITY, SecretString=identity)
+    targets = [{"name": name, "secret": f"coffre/database/{name}"} for name in (BROKEN, SAMPLE)]
+    document = {"encryption": "age", "recipients": [public_key(identity)], "targets": targets}
+    return {"ConfigurationDocument": json.dumps(document)}
+
+
+@pytest.fixture(scope="module")
+def stack(checkout: Checkout) -> Iterator[Stack]:
+    options = StackOptions(
+        databases={BROKEN: "postgresql://nobody@127.0.0.1/none"}, sample=True, sample_scale=0.02, prepare=prepare
+    )
+    state = up(options, checkout=checkout.root)
+    try:
+        assert state.postgres is not None
+        environment, server = environment_of(state), state.postgres.server()
+        put_database_secret(environment, BROKEN, server.dsn(SAMPLE, user="postgres", password=WRONG_PASSWORD))
+        with activated(environment):
+            made = Stack(state, environment, server, Catalog(state.outputs["CatalogTable"]))
+            made.listen_to_alerts()
+            yield made
+            made.close()
+    finally:
+        down(checkout=checkout.root)
+
+
+@pytest.fixture(scope="module")
+def backup(stack: Stack) -> Backup:
+    """A backup of the sample that is there for every test which needs one."""
+    answer, failure = stack.invoke("BackupDatabaseFunction", {"target": SAMPLE})
+    assert failure is None, answer
+    return stack.catalog.get_backup(answer["id"])
+
+
+@pytest.fixture
+def new_database(stack: Stack) -> Iterator[str]:
+    """The address of a database that does not exist yet, and is dropped afterwards."""
+    name = "casa_restored"
+    yield stack.server.dsn(name)
+    stack.server.drop_database(name)
+
+
+# --- schedules ---
+
+
+def test_three_rules_of_one_slot_make_one_backup_with_three_tiers(stack: Stack) -> None:
+    for rule in RULES:
+        stack.fire(rule, SLOT)
+
+    backup = stack.completed(SAMPLE, SLOT, set(RULES.values()))
+
+    assert [one.id for one in stack.backups(SAMPLE, SLOT)] == [backup.id]
+    assert (backup.tables, backup.source_version is not None) == (49, True)
+    assert stack.objects(f"v1/packs/{backup.id}/")
+    assert f"v1/backups/{SAMPLE}/{backup.id}/manifest.json" in stack.objects(f"v1/backups/{SAMPLE}/")
+
+
+def test_a_broken_target_is_told_and_does_not_hurt_the_other(stack: Stack) -> None:
+    slot = SLOT + timedelta(days=1)
+
+    stack.fire("DailyBackupRule", slot)
+
+    assert stack.completed(SAMPLE, slot, {Tier.DAILY}).tiers == (Tier.DAILY,)
+    alert = stack.alert(f"Backup of {BROKEN} FAILED: AUTHENTICATION_FAILED")
+    assert alert["MessageAttributes"]["target"]["Value"] == BROKEN
+    assert alert["MessageAttributes"]["severity"]["Value"] == "critical"
+    assert "What to do: " in alert["Message"]
+    assert "Last good backup: NONE" in alert["Message"]
+    assert WRONG_PASSWORD not in json.dumps(alert)
+    failed = stack.failed_event({"target": BROKEN, "tier": "DAILY", "scheduled_time": "2026-11-02T02:00:00Z"})
+    assert failed["requestContext"]["condition"] == "RetriesExhausted"
+    assert failed["responsePayload"]["errorType"] == "ConnectError"
+    assert {one.status for one in stack.backups(BROKEN, slot)} == {Status.FAILED}
+    assert stack.backups(SAMPLE, slot)[0].failure is None
+
+
+# --- the command ---
+
+
+def test_coffre_backup_gives_scripts_what_was_promised(stack: Stack, checkout: Checkout) -> None:
+    said = checkout.coffre("backup", "database", SAMPLE, "--json")
+
+    assert said.status == 0, said.err
+    shown = said.json()
+    assert set(shown) >= PROMISED_BACKUP
+    assert (shown["target"], shown["status"], shown["tiers"]) == (SAMPLE, "COMPLETED", ["MANUAL"])
+    assert stack.catalog.get_backup(shown["id"]).rows == shown["rows"] > 0
+    assert shown["plaintext_bytes"] > 0
+
+
+def test_coffre_restore_brings_back_every_row(
+    stack: Stack, checkout: Checkout, backup: Backup, new_database: str
+) -> None:
+    said = checkout.coffre("restore", backup.id, "--to", new_database, "--json")
+
+    assert said.status == 0, said.err
+    shown = said.json()
+    assert set(shown) >= PROMISED_RESTORE
+    assert (shown["status"], shown["tables"], shown["rows"]) == ("COMPLETED", backup.tables, backup.rows)
+    assert shown["destination"] == f"127.0.0.1:{stack.server.port}/casa_restored"
+    assert fingerprint(new_database) == fingerprint(stack.server.dsn(SAMPLE))
+    secrets = stack.client("secretsmanager").list_secrets()["SecretList"]
+    assert not [secret["Name"] for secret in secrets if "destination" in secret["Name"]]
+    report = checkout.coffre("show", shown["id"], "--json").json()["report"]
+    assert sum(table["rows"] for table in report["tables"]) == shown["rows"]
+
+
+def test_coffre_list_has_the_backups_newest_first(stack: Stack, checkout: Checkout, backup: Backup) -> None:
+    said = checkout.coffre("list", SAMPLE, "--json")
+
+    assert said.status == 0, said.err
+    listed = said.json()
+    assert all(set(one) >= PROMISED_BACKUP for one in listed)
+    assert backup.id in [one["id"] for one in listed]
+    assert [one["id"] for one in listed] == sorted((one["id"] for one in listed), reverse=True)
+
+
+def test_coffre_says_why_a_backup_failed(stack: Stack, checkout: Checkout) -> None:
+    said = checkout.coffre("backup", "database", BROKEN, "--json")
+
+    assert (said.status, said.json()["status"]) == (1, "FAILED")
+    assert "[AUTHENTICATION_FAILED]\nWhat to do: " in said.err
+    assert "Traceback" not in said.err
+    assert WRONG_PASSWORD not in said.out + said.err
+
+
+def test_a_second_run_of_a_target_is_skipped(stack: Stack, checkout: Checkout) -> None:
+    with closing(psycopg2.connect(stack.server.dsn(SAMPLE))) as session, session.cursor() as cursor:
+        # The backup waits for this lock, up to its ten seconds.
+        cursor.execute("LOCK TABLE casa.users IN ACCESS EXCLUSIVE MODE")
+        first = checkout.start("backup", "database", SAMPLE, "--json")
+        running = until(
+            lambda: next(stack.catalog.backups(target=SAMPLE, status=Status.IN_PROGRESS), None), "the first run"
+        )
+
+        second = checkout.coffre("backup", "database", SAMPLE, "--json")
+
+        session.rollback()
+    done = ended(first)
+    assert (second.status, second.json()) == (3, None)
+    assert f"Skipped: backup {running.id} of {SAMPLE} is already running, since" in second.err
+    assert (done.status, done.json()["id"]) == (0, running.id), done.err
+
+
+def test_a_restore_into_the_source_is_refused_and_says_how_to_go_on(
+    stack: Stack, checkout: Checkout, backup: Backup
+) -> None:
+    before = fingerprint(stack.server.dsn(SAMPLE))
+
+    said = checkout.coffre("restore", "latest", "--target", SAMPLE, "--to", stack.server.dsn(SAMPLE))
+
+    assert said.status == 1
+    assert "[DESTINATION_NOT_EMPTY]" in said.err
+    assert f"--to postgresql://postgres@127.0.0.1:{stack.server.port}/casa_restored\n" in said.out
+    assert fingerprint(stack.server.dsn(SAMPLE)) == before
+
+
+def test_a_shell_is_led_to_the_stack_whatever_aws_it_had(stack: Stack, checkout: Checkout) -> None:
+    program = "import boto3; print(boto3.client('s3').list_buckets()['Buckets'][-1]['Name'])"
+    environment_commands = checkout.coffre("local", "env").out
+    result = subprocess.run(
+        ["/bin/sh", "-c", f'{environment_commands}\n"{sys.executable}" -c "{program}"; echo "$COFFRE_STACK"'],
+        env={"PATH": os.environ["PATH"], "AWS_PROFILE": "production", "AWS_SESSION_TOKEN": "theirs"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    bucket, name = result.stdout.split()
+    assert bucket.startswith(("coffre-", stack.output("VaultBucket")))
+    assert name == stack.state.stack
+
+
+# --- failures ---
+
+
+def test_an_unknown_event_field_is_refused_by_its_name(stack: Stack) -> None:
+    for function in ("BackupDatabaseFunction", "RestoreFunction"):
+        answer, failure = stack.invoke(function, {"targte": SAMPLE})
+
+        assert (failure, answer["errorType"]) == ("Unhandled", "EventError")
+        assert "targte: unknown field" in answer["errorMessage"]
+        assert "Known fields: " in answer["errorMessage"]
+
+
+def test_a_failure_is_a_function_error_of_its_own_type(stack: Stack) -> None:
+    answer, failure = stack.invoke("BackupDatabaseFunction", {"target": BROKEN})
+
+    assert (failure, answer["errorType"]) == ("Unhandled", "ConnectError")
+    assert "[AUTHENTICATION_FAILED]" in answer["errorMessage"]
+    assert WRONG_PASSWORD not in json.dumps(answer)
+
+
+def test_an_unknown_target_and_backup_are_function_errors(stack: Stack) -> None:
+    answer, failure = stack.invoke("BackupDatabaseFunction", {"target": "nope"})
+    assert (failure, answer["errorType"]) == ("Unhandled", "TargetUnknownError")
+
+    event = {"backup_id": "01K9X000000000000000000000", "destination": "coffre/destination/none"}
+    answer, failure = stack.invoke("RestoreFunction", event)
+    assert (failure, answer["errorType"]) == ("Unhandled", "BackupStateError")
+
+
+def test_an_event_that_failed_for_good_is_kept(stack: Stack) -> None:
+    event = {"target": BROKEN, "tier": "WEEKLY"}
+
+    stack.invoke_later("BackupDatabaseFunction", event)
+
+    failed = stack.failed_event(event)
+    assert failed["requestPayload"] == event
+    assert failed["requestContext"]["condition"] == "RetriesExhausted"
+    assert failed["responsePayload"]["errorType"] == "ConnectError"
+    attempts = [one for one in stack.catalog.backups(target=BROKEN) if one.tiers == (Tier.WEEKLY,) and not one.slot]
+    assert [one.status for one in attempts] == [Status.FAILED] * 2, "once, and once more"
+
+
+def test_a_failed_restore_is_not_repeated(stack: Stack, backup: Backup) -> None:
+    event = {"backup_id": backup.id, "destination": "coffre/database/broken"}
+
+    stack.invoke_later("RestoreFunction", event)
+
+    failed = stack.failed_event(event)
+    assert failed["responsePayload"]["errorType"] == "ConnectError"
+    runs = [one for one in stack.catalog.restores(target=SAMPLE) if one.destination == event["destination"]]
+    assert [one.status for one in runs] == [Status.FAILED]
+    assert WRONG_PASSWORD not in json.dumps(failed)
+
+
+# --- least privilege, as the functions themselves have it ---
+
+
+def refused(client: Any, operation: str, **arguments: Any) -> bool:
+    """Tell whether a call is refused for lack of rights."""
+    try:
+        getattr(client, operation)(**arguments)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        assert code in {"AccessDenied", "AccessDeniedException"}, code
+        return True
+    return False
+
+
+@pytest.fixture
+def pack(stack: Stack, backup: Backup) -> dict[str, str]:
+    """Where a pack is."""
+    packs = stack.objects("v1/packs/")
+    return {"Bucket": stack.output("VaultBucket"), "Key": packs[0]}
+
+
+@pytest.fixture
+def manifest(stack: Stack, backup: Backup) -> dict[str, str]:
+    """Where a manifest is."""
+    assert backup.manifest_key is not None
+    return {"Bucket": stack.output("VaultBucket"), "Key": backup.manifest_key}
+
+
+def test_the_backup_role_cannot_read_packs_nor_delete_anything(
+    stack: Stack, pack: dict[str, str], manifest: dict[str, str]
+) -> None:
+    with closing(stack.as_role("BackupDatabaseRole", "s3")) as s3:
+        assert not refused(s3, "get_object", **manifest)
+        assert refused(s3, "get_object", **pack)
+        for place in (pack, manifest):
+            assert refused(s3, "delete_object", **place)
+        assert refused(s3, "delete_bucket", Bucket=pack["Bucket"])
+        assert refused(
+            s3, "put_bucket_versioning", Bucket=pack["Bucket"], VersioningConfiguration={"Status": "Suspended"}
+        )
+        rules = {"Rules": [{"ID": "all", "Status": "Enabled", "Filter": {}, "Expiration": {"Days": 1}}]}
+        assert refused(s3, "put_bucket_lifecycle_configuration", Bucket=pack["Bucket"], LifecycleConfiguration=rules)
+
+
+def test_the_backup_role_reads_databases_secrets_and_never_the_identity(stack: Stack) -> None:
+    with closing(stack.as_role("BackupDatabaseRole", "secretsmanager")) as secrets:
+        assert not refused(secrets, "get_secret_value", SecretId=f"coffre/database/{SAMPLE}")
+        assert refused(secrets, "get_secret_value", SecretId=IDENTITY)
+        assert refused(secrets, "put_secret_value", SecretId=f"coffre/database/{SAMPLE}", SecretString="x")
+
+
+def test_the_restore_role_reads_packs_and_cannot_write_or_delete_any(
+    stack: Stack, pack: dict[str, str], manifest: dict[str, str]
+) -> None:
+    with closing(stack.as_role("RestoreRole", "s3")) as s3:
+        for place in (pack, manifest):
+            assert not refused(s3, "get_object", **place)
+            assert refused(s3, "put_object", **place, Body=b"other")
+            assert refused(s3, "delete_object", **place)
+        assert refused(s3, "put_object", Bucket=pack["Bucket"], Key="v1/packs/new/0", Body=b"new")
+
+
+def test_the_restore_role_reads_the_identity_and_starts_nothing(stack: Stack) -> None:
+    with closing(stack.as_role("RestoreRole", "secretsmanager")) as secrets:
+        assert not refused(secrets, "get_secret_value", SecretId=IDENTITY)
+    with closing(stack.as_role("RestoreRole", "lambda")) as functions:
+        assert refused(functions, "invoke", FunctionName=stack.output("BackupDatabaseFunction"), Payload=b"{}")
