@@ -110,7 +110,7 @@ def test_a_backup_whose_time_runs_out_in_the_middle_stops_and_leaves_nothing(
 
 def test_a_backup_that_waits_for_a_lock_stops_at_its_deadline(coffre: Coffre, shop: str) -> None:
     """The holder asks the server and has no process that could be killed: its query is cancelled."""
-    coffre.configure(shop, target={"limits": {"lock_timeout_seconds": 300}})
+    coffre.configure(shop, target={"limits": {"lock_timeout_seconds": 30}})
     hourglass = Hourglass()
     other = psycopg2.connect(shop)
     try:

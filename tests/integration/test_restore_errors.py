@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
+import pyrage
 import pytest
 from tests.integration.conftest import Coffre, run_sql, with_password
 from tests.integration.expect import failed_restore, no_secret
@@ -15,10 +16,10 @@ from tests.integration.faults import CutProxy, answer, children, file_size_limit
 
 from coffre.model.backup import Failure, Status
 from coffre.model.errors import CoffreError
-from coffre.model.manifest import EntryKind
+from coffre.model.manifest import EntryKind, Frame
 from coffre.operations import restore_database
 from coffre.postgres import load
-from coffre.vault.codec import new_identity, public_key
+from coffre.vault.codec import FrameEncoder, new_identity, public_key
 from coffre_cli.local.postgres_server import PostgresServer
 from coffre_cli.sample import fingerprint
 
@@ -120,13 +121,19 @@ def test_a_backup_of_another_target_is_refused(coffre: Coffre, good: str, new_da
 # --- what is in the vault ---
 
 
-def pack_of(coffre: Coffre, backup_id: str, kind: EntryKind) -> tuple[str, int, int]:
-    """Key, offset and length of the first frame of an entry of this kind."""
+def frame_of(coffre: Coffre, backup_id: str, kind: EntryKind) -> Frame:
+    """The first frame of an entry of this kind."""
     vault = coffre.backup_function().vault
     found = vault.find_manifest("shop", backup_id)
     assert found is not None
     entry = next(entry for entry in vault.entries(found[0]) if entry.kind is kind)
-    return entry.frames[0].pack, entry.frames[0].offset, entry.frames[0].length
+    return entry.frames[0]
+
+
+def pack_of(coffre: Coffre, backup_id: str, kind: EntryKind) -> tuple[str, int, int]:
+    """Key, offset and length of that frame."""
+    frame = frame_of(coffre, backup_id, kind)
+    return frame.pack, frame.offset, frame.length
 
 
 def flip(coffre: Coffre, key: str, position: int) -> None:
@@ -134,6 +141,17 @@ def flip(coffre: Coffre, key: str, position: int) -> None:
     body = bytearray(coffre.objects()[key])
     body[position] ^= 0x01
     coffre.put_object(key, bytes(body))
+
+
+def encrypt_to_length(plaintext: bytes, recipient: str, length: int) -> bytes:
+    """Encrypt until the result is this long: an age header has a piece of random length."""
+    padded = plaintext
+    for _ in range(10_000):
+        stored = pyrage.encrypt(padded, [pyrage.x25519.Recipient.from_str(recipient)])
+        if len(stored) == length:
+            return stored
+        padded = plaintext.ljust(len(padded) + length - len(stored), b"\0")
+    raise AssertionError
 
 
 def delete(coffre: Coffre, key: str) -> None:
@@ -220,6 +238,31 @@ def test_a_pack_of_another_backup_in_its_place_is_noticed(
         coffre.restore(good, new_database)
 
     assert caught.value.code in ("FRAME_DAMAGED", "OBJECT_TRUNCATED")
+    assert not exists(new_database)
+
+
+@pytest.mark.parametrize("encryption", ["age", "none"])
+def test_a_forged_frame_that_opens_is_noticed_by_its_hash(
+    coffre: Coffre, shop: str, new_database: str, encryption: str
+) -> None:
+    """Everyone can encrypt to a public key: whoever can write to the vault could put other rows there."""
+    recipients = [public_key(coffre.identity)] if encryption == "age" else []
+    coffre.configure(shop, encryption=encryption, recipients=recipients)
+    good = str(coffre.backup()["id"])
+    frame = frame_of(coffre, good, EntryKind.TABLE)
+    stored = coffre.objects()[frame.pack]
+
+    # When a frame is replaced by one of the same lengths, inside and outside, that decrypts and decompresses
+    forged = FrameEncoder(()).encode(b"1\tMallory\n".ljust(frame.size, b"\n"))
+    forged = (
+        encrypted_to_length(forged, recipients[0], frame.length) if recipients else forged.ljust(frame.length, b"\0")
+    )
+    coffre.put_object(frame.pack, stored[: frame.offset] + forged + stored[frame.offset + frame.length :])
+
+    # Then nothing of it is loaded
+    failed_restore(
+        coffre, "FRAME_DAMAGED", "the SHA-256 of the plaintext differs", backup_id=good, destination=new_database
+    )
     assert not exists(new_database)
 
 
