@@ -13,8 +13,8 @@ from typing import Final
 
 from coffre.model.names import shown
 
-# 4 MiB of heap at 8 KiB a block: about one frame of text. A changed row costs one slice in the next backup.
-SLICE_BLOCKS: Final = 512
+# 2 MiB of heap at 8 KiB a block: about one frame of text. A changed row costs one slice in the next backup.
+SLICE_BLOCKS: Final = 256
 # Huge tables get larger slices, so that the plan stays small: at most this many of a table.
 _MOST_SLICES: Final = 4096
 _SMALLEST_PART_BYTES: Final = 16 * 1024 * 1024

@@ -20,7 +20,7 @@ from coffre.vault.pack import PackWriter
 # The plaintext of a frame: big enough that the age header (200 bytes a recipient) and zstd's start do not show, small
 # enough that a change costs little in the next backup, and that zstd stays in the processor's cache. Readers must take
 # any size up to 64 MiB.
-FRAME_SIZE_BYTES: Final = 4 * 1024 * 1024
+FRAME_SIZE_BYTES: Final = 2 * 1024 * 1024
 # Entries up to this size share solid frames, so that ten thousand small tables are not ten thousand frames.
 SOLID_ENTRY_BYTES: Final = 128 * 1024
 _SOLID_FRAME_BYTES: Final = 1024 * 1024
