@@ -186,8 +186,25 @@ def test_a_holder_that_is_cut_is_a_failed_backup_though_every_row_was_read(
                 "            AND relation = 'notes'::regclass)",
             ),
         )
-        failed_backup(coffre, "CONNECTION_LOST", "was cut while it was being read")
+        failed_backup(coffre, "CONNECTION_LOST", "was cut")
 
+    assert coffre.backup()["status"] == "COMPLETED"
+
+
+def test_a_holder_that_is_cut_before_a_reader_begins_is_a_failed_backup(
+    coffre: Coffre, shop: str, tmp_path: Path, postgresql_home: Path
+) -> None:
+    # Given a reader that begins when the holder's server process has just ended
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'coffre'"
+    begin = f'PGAPPNAME=other {{real}} -XqAtc "{cut}" >/dev/null\nexec {{real}} "$@"'
+    whole = coffre.environment["COFFRE_POSTGRES_HOME"]
+    coffre.configure(shop)
+    coffre.environment["COFFRE_POSTGRES_HOME"] = client_tools(postgresql_home, tmp_path / "tools", psql=begin)
+
+    # Then the snapshot is gone with the holder
+    failed_backup(coffre, "CONNECTION_LOST", "session that held the backup's snapshot was cut")
+
+    coffre.environment["COFFRE_POSTGRES_HOME"] = whole
     assert coffre.backup()["status"] == "COMPLETED"
 
 

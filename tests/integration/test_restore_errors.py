@@ -254,9 +254,7 @@ def test_a_forged_frame_that_opens_is_noticed_by_its_hash(
 
     # When a frame is replaced by one of the same lengths, inside and outside, that decrypts and decompresses
     forged = FrameEncoder(()).encode(b"1\tMallory\n".ljust(frame.size, b"\n"))
-    forged = (
-        encrypted_to_length(forged, recipients[0], frame.length) if recipients else forged.ljust(frame.length, b"\0")
-    )
+    forged = encrypt_to_length(forged, recipients[0], frame.length) if recipients else forged.ljust(frame.length, b"\0")
     coffre.put_object(frame.pack, stored[: frame.offset] + forged + stored[frame.offset + frame.length :])
 
     # Then nothing of it is loaded

@@ -17,6 +17,12 @@ _LARGE_OBJECT: Final = re.compile(r"permission denied for large object (\d+)")
 _ROW_SECURITY: Final = re.compile(r"row-level security policy for table \"?([^\n\"]+)")
 _PASSING: Final[tuple[tuple[str, str, str, str], ...]] = (
     (
+        r"snapshot \"[^\"]*\" does not exist|invalid snapshot identifier",
+        "CONNECTION_LOST",
+        "The session that held the backup's snapshot was cut.",
+        "Nothing was published. Run the backup again; if it goes on, look at the server's log and idle limits.",
+    ),
+    (
         r"lock timeout|could not obtain lock|statement timeout[\s\S]*LOCK TABLE",  # the last is pg_dump's lock timeout
         "LOCK_TIMEOUT",
         "A table is locked by somebody else for longer than limits.lock_timeout_seconds.",
