@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -343,6 +344,17 @@ def test_a_shell_is_led_to_the_stack_whatever_aws_it_had(stack: Stack, checkout:
     bucket, name = result.stdout.split()
     assert bucket.startswith(("coffre-", stack.output("VaultBucket")))
     assert name == stack.state.stack
+
+
+def test_everything_that_the_local_aws_keeps_is_below_the_stacks_own_directory(stack: Stack) -> None:
+    assert stack.state.aws is not None
+    process = stack.state.aws.mark.process()
+    assert process is not None
+
+    places = {name: process.environ()[name] for name in ("HOME", "STATE_DIR", "TMPDIR")}
+
+    assert [name for name, place in places.items() if not Path(place).is_relative_to(stack.state.directory)] == []
+    assert (Path(places["STATE_DIR"]) / "cognito-rsa-key.pem").is_file()
 
 
 # --- failures ---

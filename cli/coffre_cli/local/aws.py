@@ -170,6 +170,8 @@ def _server_environment(port: int, region: str, temporary: Path, *, enforce_iam:
         SFTP_ENABLED="0",
         LOG_LEVEL="WARNING",
         HOME=str(temporary),
+        # Keys go there even when nothing is persisted; /tmp/ministack-state otherwise.
+        STATE_DIR=str(temporary / "state"),
         TMPDIR=str(temporary),
     )
 
