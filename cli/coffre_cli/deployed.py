@@ -134,12 +134,29 @@ def find_stack(name: str | None) -> DeployedStack:
         return DeployedStack(local.stack, local.outputs)
     name = name or os.environ.get(STACK_VARIABLE)
     if name is None:
-        raise StackUnreachableError(
+        raise _no_stack()
+    return DeployedStack(name, _outputs(name))
+
+
+def _no_stack() -> StackUnreachableError:
+    local = read_state()
+    if local is None:
+        return StackUnreachableError(
             "No stack was named, and no local stack is up.",
             code="STACK_UNKNOWN",
             hint="Name the deployed stack (--stack coffre), or start a local one: coffre local up",
         )
-    return DeployedStack(name, _outputs(name))
+    if local.status == "starting":
+        return StackUnreachableError(
+            "The local stack is still starting, or its start was interrupted.",
+            code="STACK_UNKNOWN",
+            hint="Wait for `coffre local up`, or run it again: it clears away what is left of the first try.",
+        )
+    return StackUnreachableError(
+        "The local stack does not run any more.",
+        code="STACK_UNKNOWN",
+        hint="Start it anew: coffre local up (what it stored is lost). Or name the deployed stack: --stack coffre",
+    )
 
 
 def use_local_stack() -> LocalState | None:

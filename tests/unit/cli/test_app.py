@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import boto3
 import pytest
@@ -15,6 +16,7 @@ from coffre import __version__
 from coffre_cli import deployed
 from coffre_cli.commands.local import _databases
 from coffre_cli.local import stack as local_stack
+from coffre_cli.local.state import LocalState
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = [
@@ -88,6 +90,30 @@ def test_without_any_stack_both_ways_to_get_one_are_told(coffre: Coffre, argumen
         "Error: No stack was named, and no local stack is up. [STACK_UNKNOWN]\n"
         "What to do: Name the deployed stack (--stack coffre), or start a local one: coffre local up\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "what", "hint"),
+    [
+        ("up", "The local stack does not run any more.", "coffre local up (what it stored is lost)"),
+        ("starting", "The local stack is still starting, or its start was interrupted.", "run it again"),
+    ],
+)
+def test_a_local_stack_that_is_not_up_is_told_apart(
+    coffre: Coffre,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    status: Literal["up", "starting"],
+    what: str,
+    hint: str,
+) -> None:
+    monkeypatch.setattr(deployed, "read_state", lambda: LocalState(status=status, stack="coffre", directory=tmp_path))
+
+    said = coffre("list")
+
+    assert (said.status, said.out) == (1, "")
+    assert what in said.err
+    assert hint in said.err
 
 
 def test_the_option_wins_over_the_variable(coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
