@@ -149,7 +149,7 @@ def _show_manifest(backup: Backup, manifest: Manifest) -> None:
     say(f"  source    PostgreSQL {content.server_version}, database {content.database}, {content.encoding}")
     say(f"  encrypted {'to ' + ', '.join(manifest.recipients) if manifest.recipients else 'NO (encryption: none)'}")
     say(f"  manifest  {backup.manifest_key}")
-    say(f"  sha-256   {backup.manifest_sha256} (the manifest's, equal to the catalog's)")
+    say(f"  sha-256   {backup.manifest_sha256}")
     for exception in manifest.exceptions:
         say(f"  note      {exception}")
     say(f"  tables    {len(content.tables)}, {manifest.rows:,} rows; the largest:")
