@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import psycopg2
 import pytest
+from tests.integration.conftest import Coffre, beside
 
 from coffre.model.backup import Status, Tier
 from coffre_cli.sample import fingerprint, load, sequences
-from tests.integration.conftest import Coffre, beside
 
 
 @pytest.fixture
@@ -50,7 +50,9 @@ def test_a_restored_database_equals_its_source(coffre: Coffre, sample: str, rest
     (backup,) = coffre.backups()
     assert backup.status is Status.COMPLETED
     assert backup.tiers == (Tier.MANUAL,)
-    assert backup.rows and backup.plaintext_bytes and backup.stored_bytes
+    assert backup.rows
+    assert backup.plaintext_bytes
+    assert backup.stored_bytes
     assert backup.stored_bytes < backup.plaintext_bytes
     (restore,) = coffre.catalog.restores()
     assert restore.status is Status.COMPLETED
