@@ -10,11 +10,11 @@ from typing import Final, Self
 from coffre.model.backup import Progress
 from coffre.model.errors import CatalogError, DeadlineError
 
-BEAT_SECONDS: Final = 5.0
+BEAT_SECONDS: Final = 2.0
 # Time that a stopped run needs to record that it failed, and to tell somebody.
 DEADLINE_RESERVE_SECONDS: Final = 20.0
 # A catalog that does not answer for so long means that nobody can see us alive: another run may take over.
-_SILENT_BEATS: Final = 6
+_SILENT_BEATS: Final = 15
 
 
 class Meter:
