@@ -12,6 +12,7 @@ from tests.integration.expect import failed_backup, failed_restore
 from tests.integration.faults import children, during_copy
 
 from coffre.operations import progress
+from coffre.postgres.connect import connect, parse_secret
 from coffre_cli.local.postgres_server import PostgresServer
 from coffre_cli.sample import fingerprint
 
@@ -147,6 +148,18 @@ def test_a_backup_that_is_committed_when_its_time_runs_out_is_a_backup(
 
     assert coffre.backup(hourglass)["status"] == "COMPLETED"
     assert coffre.alerts() == []
+
+
+def test_a_server_notices_by_itself_that_a_function_died(coffre: Coffre, shop: str) -> None:
+    """Its own default is two hours, in which a backup's locks and its snapshot would stay (field note 25)."""
+    with connect(parse_secret(shop, where="test")) as session, session.cursor() as cursor:
+        found = {}
+        for name in ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count"):
+            cursor.execute(f"SHOW {name}")
+            found[name] = int((cursor.fetchone() or ("0",))[0])
+
+    idle, interval, count = found.values()
+    assert 0 < idle + interval * count <= 90
 
 
 # --- restores ---

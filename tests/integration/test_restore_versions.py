@@ -11,6 +11,7 @@ from tests.integration.expect import failed_restore
 
 from coffre.model.backup import Status
 from coffre.policy import slicing
+from coffre.vault.codec import FrameDecoder
 from coffre_cli.local.postgres_server import PostgresServer
 from coffre_cli.sample import fingerprint, load, sequences
 
@@ -62,6 +63,26 @@ def test_a_parameter_that_only_newer_servers_know_is_tolerated(
     assert fingerprint(beside(source, "copy")) == fingerprint(source)
     (restore,) = coffre.catalog.restores()
     assert restore.status is Status.COMPLETED
+
+
+def test_no_stored_byte_depends_on_the_version_of_a_psql(coffre: Coffre, shop: str) -> None:
+    r"""Plain SQL dumps begin with `\restrict` since August 2025, and older programs choke on it (field note 8)."""
+    coffre.configure(shop, encryption="none", recipients=[])
+    run_sql(shop, "CREATE ROLE own_role")
+    try:
+        backup_id = coffre.backup()["id"]
+    finally:
+        run_sql(shop, "DROP ROLE own_role")
+    vault = coffre.backup_function().vault
+    found = vault.find_manifest("shop", backup_id)
+    assert found is not None
+
+    stored = {entry.name: b"".join(vault.read_entry(entry, FrameDecoder())) for entry in vault.entries(found[0])}
+
+    assert stored["schema"].startswith(b"PGDMP")
+    assert b"CREATE ROLE own_role" in stored["roles"]
+    assert not any(line.startswith(b"\\") for line in stored["roles"].splitlines())
+    assert stored["tables/public.customers/000000"].startswith(b"1\tAda Lovelace 1\n2\tAda Lovelace 2\n")
 
 
 # What a restore cannot make though the source has it: each in its own section of the archive.

@@ -8,7 +8,7 @@ import pytest
 
 from coffre.model.backup import Progress
 from coffre.model.errors import CatalogError, CoffreError, DeadlineError, DumpError, LockLostError
-from coffre.operations.progress import DEADLINE_RESERVE_SECONDS, Meter, Watch
+from coffre.operations.progress import _SILENT_BEATS, DEADLINE_RESERVE_SECONDS, Meter, Watch
 
 # Long enough for the slowest machine; a test that works never waits for it.
 PATIENCE = 60
@@ -116,7 +116,7 @@ def test_a_catalog_that_stays_silent_stops_the_run() -> None:
     with pytest.raises(CatalogError):
         run(work, watch(beat, stop=work.stopped.set))
 
-    assert len(beats) == 6
+    assert len(beats) == _SILENT_BEATS
 
 
 def test_a_deadline_stops_the_run_in_time_to_say_so() -> None:
