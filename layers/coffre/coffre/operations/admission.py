@@ -17,8 +17,8 @@ from coffre.model.manifest import Manifest
 from coffre.model.target import TargetKind
 from coffre.vault.vault import Committed, Vault
 
-# Twenty missed heartbeats: the run is dead, not slow. Less than the minute after which Lambda repeats an event whose run
-# was killed, so that the repetition takes its place.
+# Twenty missed heartbeats: the run is dead, not slow. Less than the minute after which Lambda repeats an event whose
+# run was killed, so that the repetition takes its place.
 STALE_AFTER: Final = timedelta(seconds=45)
 # Whoever holds a slot or a lock without a record is just about to write it: a few calls of the catalog.
 _PAUSE_SECONDS: Final = 0.25
