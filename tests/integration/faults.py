@@ -66,7 +66,7 @@ def children(name: str | None = None) -> list[psutil.Process]:
         child
         for child in ours
         if child.status() != psutil.STATUS_ZOMBIE
-        and not child.name().startswith("postgres")
+        and not child.name().startswith(("postgres", "weed"))
         and name in (None, child.name())
     ]
 

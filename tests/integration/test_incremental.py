@@ -60,9 +60,8 @@ def test_a_changed_row_costs_one_slice(coffre: Coffre, shop: str) -> None:
     # The row left one slice and came into the last one
     before = {entry.name: entry for entry in _entries(coffre, first)}
     changed = [entry.name for entry in _entries(coffre, second) if before[entry.name].sha256 != entry.sha256]
-    assert [name for name in changed if name.startswith("tables/public.big/")] == changed[1:3]
-    assert changed[0] == "schema"
-    assert changed[3:] == ["tables/public.small_3/000000"]
+    changed = [name for name in changed if name != "schema"]  # it holds the time, to the second
+    assert [name.rsplit("/", 1)[0] for name in changed] == ["tables/public.big"] * 2 + ["tables/public.small_3"]
     assert second.stored_bytes < 3 / slices * first.stored_bytes
 
 

@@ -60,3 +60,11 @@ def test_the_parameter_of_newer_servers_is_tolerated(stderr: str) -> None:
 )
 def test_nothing_else_is(stderr: str) -> None:
     assert not only_tolerated(stderr)
+
+
+def test_messages_of_parallel_workers_may_stand_in_each_other() -> None:
+    # As seen: one worker's prefix, another's whole message, then the rest of the first
+    message = TOLERATED.removeprefix("pg_restore:")
+    mixed = TOLERATED + "pg_restore:" + TOLERATED + message + TOLERATED + ignored(2)
+    assert only_tolerated(mixed)
+    assert not only_tolerated(TOLERATED + "pg_restore:" + EXISTS + message + ignored(2))

@@ -27,11 +27,15 @@ _COPY_BLOCK_BYTES: Final = 1024 * 1024
 # pg_restore 18 sets a parameter that servers below 17 do not know; the only complaint that is ever tolerated
 # (field note 7).
 _TOLERATED: Final = re.compile(
-    r"pg_restore: error: could not execute query: "
-    r"ERROR:  unrecognized configuration parameter \"transaction_timeout\"\n"
-    r"(?:Command was: )?(?:pg_restore: detail: Command was: )?SET transaction_timeout = 0;\n*"
+    r"could not execute query: ERROR:  unrecognized configuration parameter \"transaction_timeout\"\n"
+    r"(?:Command was: )?(?:pg_restore: detail: Command was: )?SET transaction_timeout = 0;"
 )
-_IGNORED_COUNT: Final = re.compile(r"pg_restore: warning: errors ignored on restore: (\d+)\n*")
+_IGNORED_COUNT: Final = re.compile(r"errors ignored on restore: (\d+)")
+# What stands around messages. Parallel workers share stderr, and only each piece is written at once: the pieces of two
+# messages can stand in any order, so they are taken away one by one, and nothing else may be left.
+_AROUND: Final = re.compile(
+    r"pg_restore:|error:|warning:|while (?:INITIALIZING|PROCESSING TOC|FINALIZING):|from TOC entry [^\n]*|\s"
+)
 
 
 class SchemaLoader:
@@ -156,11 +160,9 @@ def _lost(connection: Connection, detail: str) -> RestoreError:
 
 def only_tolerated(stderr: str) -> bool:
     """Whether every complaint of a pg_restore is the one about `transaction_timeout`."""
-    rest, tolerated = _TOLERATED.subn(
-        "", re.sub(r"pg_restore: while [^\n]*\n|pg_restore: from TOC entry [^\n]*\n", "", stderr + "\n")
-    )
-    counts = [int(count) for count in _IGNORED_COUNT.findall(rest)]
-    return tolerated > 0 and sum(counts) <= tolerated and not _IGNORED_COUNT.sub("", rest).strip()
+    rest, tolerated = _TOLERATED.subn("", stderr)
+    ignored = sum(int(count) for count in _IGNORED_COUNT.findall(rest))
+    return tolerated > 0 and ignored <= tolerated and not _AROUND.sub("", _IGNORED_COUNT.sub("", rest))
 
 
 def copy_in(
