@@ -54,7 +54,7 @@ def run_backup(
             recipients=recipients,
             scratch=Path(scratch),
             streams=streams,
-            runner=ThreadRunner(streams, children.end_all),
+            runner=ThreadRunner(2 * streams, children.end_all),
             now=lambda: datetime.now(UTC),
             previous=previous,
         )

@@ -38,7 +38,7 @@ def main(url: str, home: str, vault: str, identity: str, streams: str = "2") -> 
             decoder=FrameDecoder((identity,) if identity.startswith("AGE-") else ()),
             scratch=Path(scratch),
             streams=int(streams),
-            runner=ThreadRunner(int(streams), children.end_all),
+            runner=ThreadRunner(2 * int(streams), children.end_all),
         )
         report = restore_database(job, Meter())
     print(f"{report.rows} rows, ms: {report.phases_ms}", file=sys.stderr)

@@ -41,7 +41,7 @@ def backup_database(job: Job, run: Run) -> tuple[Manifest, Committed]:
         total_bytes = sum(table.size_bytes for table in plan.tables)
         run.meter.begin("tables", total_bytes=total_bytes, total_tables=len(plan.tables))
         results = [store_metadata(job, plan)]
-        with Streams(lambda number: _open_reader(job, plan, number)) as readers:
+        with Streams(lambda number: _open_reader(job, plan, number), job.streams) as readers:
             results += job.runner(lambda part: run_part(job, plan, part, readers, run.meter), plan.parts)
         holder.require_alive()
     run.meter.begin("seal")
@@ -77,20 +77,22 @@ def store_metadata(job: Job, plan: Plan) -> PartResult:
 def run_part(job: Job, plan: Plan, part: Part, readers: Streams[SliceReader], meter: Meter) -> PartResult:
     """Read, compress, encrypt and store the slices of one part. Safe to repeat; knows nothing of other parts."""
     counts: dict[int, tuple[int, int]] = {}
-    with readers.borrow() as reader, job.vault.pack_writer(plan.backup.id, part.number, job.encoder) as packs:
+    with job.vault.pack_writer(plan.backup.id, part.number, job.encoder) as packs:
         entries = EntryWriter(packs, plan.history.known(part.number))
-        for piece in part.slices:
-            table = piece.table
-            entry = entries.add(
-                piece.name,
-                EntryKind.TABLE,
-                reader.read(piece),
-                relation=RelationName(schema_name=table.schema, relation_name=table.name),
-                rows=lambda: reader.rows,
-            )
-            rows, size = counts.get(table.oid, (0, 0))
-            counts[table.oid] = (rows + reader.rows, size + entry.size)
-            meter.add(size_bytes=piece.size_bytes, tables=int(piece.number == 0), current=table.shown_name)
+        # The reader goes to the next part before this part's last pack is stored.
+        with readers.borrow() as reader:
+            for piece in part.slices:
+                table = piece.table
+                entry = entries.add(
+                    piece.name,
+                    EntryKind.TABLE,
+                    reader.read(piece),
+                    relation=RelationName(schema_name=table.schema, relation_name=table.name),
+                    rows=lambda: reader.rows,
+                )
+                rows, size = counts.get(table.oid, (0, 0))
+                counts[table.oid] = (rows + reader.rows, size + entry.size)
+                meter.add(size_bytes=piece.size_bytes, tables=int(piece.number == 0), current=table.shown_name)
         stored = entries.close()
     file = job.scratch / f"entries-{part.number:06d}.jsonl"
     write_lines(stored, file)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 
 import psycopg2.extensions
 
@@ -126,14 +127,17 @@ def _load_tables(job: Job, source: Source, destination: Destination, meter: Mete
             raise IntegrityError(f"The entry {entry.name} names no table.", code="ENTRIES_DAMAGED")
         table = contents[entry.relation.schema_name, entry.relation.relation_name]
         began = time.monotonic()
+        chunks = source.read(job, entry)
+        # Fetched, decrypted and unpacked while other threads keep the sessions busy.
+        first = next(chunks, b"")
         with translated(destination.connection), sessions.borrow() as session:
-            rows = copy_in(session, table, source.read(job, entry), manifest.content.encoding)
+            rows = copy_in(session, table, chain((first,), chunks), manifest.content.encoding)
             session.commit()
         if rows != entry.rows:
             raise _rows_differ(table, f"{entry.name}: {rows} rows were loaded, {entry.rows} were backed up")
         tally.add(table, entry, time.monotonic() - began)
 
-    with Streams(lambda _: _session(job, destination)) as sessions:
+    with Streams(lambda _: _session(job, destination), job.streams) as sessions:
         # The keys of extensions' tables are there already: what they point at comes first.
         for entry in _extension_slices(job, manifest, destination):
             load(entry)
@@ -210,7 +214,7 @@ def _check_counts(job: Job, tables: tuple[TableContent, ...], destination: Desti
         if rows != table.rows:
             raise _rows_differ(table, f"{rows} rows are there, {table.rows} were backed up")
 
-    with Streams(lambda _: _session(job, destination)) as sessions:
+    with Streams(lambda _: _session(job, destination), job.streams) as sessions:
         for _ in job.runner(check, (table for table in tables if not table.of_extension)):
             pass
 

@@ -23,7 +23,7 @@ class ThreadRunner:
     Parameters
     ----------
     width
-        How many parts are worked on at once.
+        How many parts are worked on at once: twice the streams, so that a stream never waits for a part's last upload.
     stop
         Called at the first error, so that the other threads end soon.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
@@ -16,10 +17,13 @@ class Streams[T]:
     ----------
     open_one
         Gets the number of the stream (from 0); the context manager that it returns is left when `Streams` is.
+    limit
+        At most so many are open; who asks for one more waits until one is given back.
     """
 
-    def __init__(self, open_one: Callable[[int], AbstractContextManager[T]]) -> None:
+    def __init__(self, open_one: Callable[[int], AbstractContextManager[T]], limit: int) -> None:
         self._open_one = open_one
+        self._places = threading.BoundedSemaphore(limit)
         self._idle: queue.SimpleQueue[T] = queue.SimpleQueue()
         self._numbers = iter(range(2**31))
         self._stack = ExitStack()
@@ -27,12 +31,13 @@ class Streams[T]:
     @contextmanager
     def borrow(self) -> Iterator[T]:
         """Give one to this thread. One whose borrower failed is not given out again."""
-        try:
-            stream = self._idle.get_nowait()
-        except queue.Empty:
-            stream = self._stack.enter_context(self._open_one(next(self._numbers)))
-        yield stream
-        self._idle.put(stream)
+        with self._places:
+            try:
+                stream = self._idle.get_nowait()
+            except queue.Empty:
+                stream = self._stack.enter_context(self._open_one(next(self._numbers)))
+            yield stream
+            self._idle.put(stream)
 
     def __enter__(self) -> Self:
         return self

@@ -153,7 +153,7 @@ class BackupDatabaseFunction:
             recipients=configuration.recipients,
             scratch=scratch,
             streams=streams,
-            runner=ThreadRunner(streams, children.end_all),
+            runner=ThreadRunner(2 * streams, children.end_all),
             now=utc_now,
         )
 

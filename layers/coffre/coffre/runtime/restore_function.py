@@ -120,7 +120,7 @@ class RestoreFunction:
                 decoder=self._decoder(),
                 scratch=scratch,
                 streams=streams,
-                runner=ThreadRunner(streams, children.end_all),
+                runner=ThreadRunner(2 * streams, children.end_all),
             )
             return restore_database(job, meter)
 
