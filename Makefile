@@ -76,7 +76,7 @@ ci: lint types imports validate test ## Everything that has to pass before a cha
 	.venv/bin/coffre demo --short
 
 bench: setup ## Measure every claim of docs/benchmarks.md
-	.venv/bin/python -m benchmarks.backup_database
+	@for name in backup_database restore_database incremental cold_start; do echo "== $$name"; .venv/bin/python -m benchmarks.$$name; done
 
 lock: setup ## Compile requirements/*.in into locked files
 	@for file in requirements/*.in layers/coffre/requirements.in; do \
