@@ -67,7 +67,7 @@ class BackupDatabaseEvent(_Event):
     def for_target(self, target: str) -> dict[str, Any]:
         """Return the event that starts one target's own invocation."""
         changed = self.model_copy(update={"target": target})
-        return changed.model_dump(mode="json", exclude_none=True)
+        return changed.model_dump(mode="json", exclude_defaults=True)
 
 
 class RestoreEvent(_Event):
