@@ -163,7 +163,7 @@ def test_an_accepted_key_stays_below_its_directory_and_has_one_spelling(key: str
 
 
 def assert_one_spelling_below_root(key: str) -> None:
-    assert os.path.normpath(f"/root/{key}") == f"/root/{key}"
+    assert os.path.normpath(f"/vault/{key}") == f"/vault/{key}"
     assert PurePosixPath("/root", key).is_relative_to("/root")
     assert len(key.encode()) <= MAX_KEY_BYTES
 
