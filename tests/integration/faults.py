@@ -61,14 +61,13 @@ def kill_children(name: str) -> None:
 
 def children(name: str | None = None) -> list[psutil.Process]:
     """The living processes that this one has started, servers of tests excluded."""
-    ours = psutil.Process().children(recursive=True)
-    return [
-        child
-        for child in ours
-        if child.status() != psutil.STATUS_ZOMBIE
-        and not child.name().startswith(("postgres", "weed"))
-        and name in (None, child.name())
-    ]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended while it was looked at
+            is_server = child.name().startswith(("postgres", "weed"))
+            if child.status() != psutil.STATUS_ZOMBIE and not is_server and name in (None, child.name()):
+                found.append(child)
+    return found
 
 
 def answer(code: str, message: str = "as the test wants it", status: int = 400, call: str = "Call") -> ClientError:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pyrage
 import pytest
-from tests.integration.conftest import Coffre, run_sql, with_password
+from tests.integration.conftest import Coffre, new_id, run_sql, with_password
 from tests.integration.expect import failed_restore, no_secret
 from tests.integration.faults import CutProxy, answer, children, file_size_limit, one_request_at_a_time
 
@@ -77,7 +77,7 @@ def test_only_a_completed_backup_can_be_restored(
     coffre: Coffre, good: str, new_database: str, status: Status, words: list[str]
 ) -> None:
     other = coffre.catalog.get_backup(good).model_copy(
-        update={"id": f"{good[:-1]}Z", "status": Status.IN_PROGRESS, "manifest_key": None, "manifest_sha256": None}
+        update={"id": new_id(), "status": Status.IN_PROGRESS, "manifest_key": None, "manifest_sha256": None}
     )
     coffre.catalog.create_backup(other)
     if status is Status.FAILED:
