@@ -1,6 +1,7 @@
 """Client programs: found or said to be missing, started with a clean environment, ended all at once."""
 
 import os
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -123,8 +124,25 @@ def test_a_child_that_is_forgotten_is_gone_and_its_pipes_are_closed(tools: Postg
     children.forget(child)
 
     assert child.returncode == -9
+    assert child.complaint() == ""
     assert all(pipe is not None and pipe.closed for pipe in (child.stdin, child.stdout, child.stderr))
     children.forget(child)
+
+
+def test_a_pipe_that_is_still_read_keeps_its_number(tools: PostgresTools) -> None:
+    """A reader in a thread would take what the next child says to the same number."""
+    escaped = program(tools, "escaped", "setsid sh -c 'echo $$; exec sleep 600' & wait")
+    children = Children()
+    child = children.start([escaped], tools.environment())
+    sleeper = int(child.output.readline())
+
+    children.forget(child)
+
+    assert child.stderr is not None
+    assert not child.stderr.closed
+    os.kill(sleeper, signal.SIGKILL)
+    assert child.complaint() == ""
+    assert child.stderr.closed
 
 
 def test_only_the_end_of_a_flood_on_stderr_is_kept() -> None:

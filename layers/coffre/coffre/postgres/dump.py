@@ -21,7 +21,7 @@ from coffre.model.target import DatabaseTarget
 from coffre.policy.slicing import Slice
 from coffre.postgres.complaints import explain_complaint
 from coffre.postgres.connect import Connection, conninfo_of, session_settings
-from coffre.postgres.tools import Children, PostgresTools, StderrTail, output_of, set_pipe_size
+from coffre.postgres.tools import Children, PostgresTools, output_of, set_pipe_size
 
 # Data passes in blocks of up to the pipe's size. psql writes 4 KiB at a time: a reader that woke up for each would
 # spend more on waking than on reading, so it lets the pipe fill for a moment when it found only little.
@@ -88,8 +88,9 @@ class SliceReader:
         os.mkfifo(self._fifo, 0o600)
         argv = [tools.program("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", "--no-password"]
         self._child = children.start(argv, tools.environment(connection), stdin=subprocess.PIPE)
-        self._stdin, self._stdout = _pipes(self._child)
-        self._stderr = StderrTail(self._child.stderr) if self._child.stderr else None
+        if self._child.stdin is None:
+            raise AssertionError
+        self._stdin, self._stdout = self._child.stdin, self._child.output
         # Open for writing too: then the pipe never ends, and the end of a slice is psql's count on stdout.
         self._rows_fd = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)
         with os.fdopen(os.dup(self._rows_fd), "rb", buffering=0) as pipe:
@@ -180,14 +181,7 @@ class SliceReader:
 
     def _complaint(self) -> CoffreError:
         status = self._child.wait()
-        stderr = self._stderr.text() if self._stderr else ""
-        return explain_complaint(self._connection, "psql", status, stderr)
-
-
-def _pipes(child: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
-    if child.stdin is None or child.stdout is None:
-        raise AssertionError
-    return child.stdin, child.stdout
+        return explain_complaint(self._connection, "psql", status, self._child.complaint())
 
 
 def _selection(target: DatabaseTarget) -> list[str]:

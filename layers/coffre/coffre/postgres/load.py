@@ -21,7 +21,7 @@ from coffre.postgres.connect import Connection, conninfo_of, one_line
 from coffre.postgres.destination import Destination
 from coffre.postgres.refusals import CONNECTION_LOST
 from coffre.postgres.toc import TocEntry
-from coffre.postgres.tools import Children, PostgresTools, StderrTail
+from coffre.postgres.tools import Child, Children, PostgresTools
 
 _COPY_BLOCK_BYTES: Final = 1024 * 1024
 # pg_restore 18 sets a parameter that servers below 17 do not know; the only complaint that is ever tolerated
@@ -99,10 +99,9 @@ class SchemaLoader:
         environment = self._tools.environment(self._destination.connection)
         child = self._children.start(argv, environment, stdin=subprocess.PIPE)
         try:
-            stderr = StderrTail(child.stderr) if child.stderr else None
             _feed(child, archive)
             status = child.wait()
-            text = stderr.text() if stderr else ""
+            text = child.complaint()
         finally:
             self._children.forget(child)
         if status != 0 and not (self._destination.version_number < 170000 and only_tolerated(text)):
@@ -116,7 +115,7 @@ class SchemaLoader:
             )
 
 
-def _feed(child: subprocess.Popen[bytes], archive: Iterable[bytes]) -> None:
+def _feed(child: Child, archive: Iterable[bytes]) -> None:
     if child.stdin is None:
         raise AssertionError
     # A child that ended early says why with its status and on stderr.

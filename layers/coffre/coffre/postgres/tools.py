@@ -31,7 +31,7 @@ class Children:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: set[Child] = set()
         self._sessions: set[psycopg2.extensions.connection] = set()
         self._ended = False
 
@@ -48,19 +48,11 @@ class Children:
 
     def start(
         self, argv: Sequence[str], environment: Mapping[str, str], *, stdin: int | IO[bytes] = subprocess.DEVNULL
-    ) -> subprocess.Popen[bytes]:
-        """Start a child with pipes at stdout and stderr. After `end_all` no child starts any more."""
+    ) -> Child:
+        """Start a child with a pipe at stdout. After `end_all` no child starts any more."""
         with self._lock:
             self.check()
-            child = subprocess.Popen(
-                argv,
-                env=dict(environment),
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                process_group=0,  # pg_restore has workers of its own: they are ended together with it
-            )
+            child = Child(argv, environment, stdin)
             self._running.add(child)
             return child
 
@@ -76,11 +68,11 @@ class Children:
             with self._lock:
                 self._sessions.discard(session)
 
-    def forget(self, child: subprocess.Popen[bytes]) -> None:
+    def forget(self, child: Child) -> None:
         """Kill the child and its own children if they still run, reap it and close its pipes."""
         _signal(child, signal.SIGKILL)
         child.wait()
-        for pipe in (child.stdin, child.stdout, child.stderr):
+        for pipe in (child.stdin, child.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
@@ -108,13 +100,39 @@ class Children:
             _signal(child, signal.SIGKILL)
 
 
-def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def _signal(child: Child, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, number)
 
 
+class Child(subprocess.Popen[bytes]):
+    """A running client program; `output` is its stdout."""
+
+    def __init__(self, argv: Sequence[str], environment: Mapping[str, str], stdin: int | IO[bytes]) -> None:
+        super().__init__(
+            argv,
+            env=dict(environment),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            process_group=0,  # pg_restore has workers of its own: they are ended together with it
+        )
+        if self.stdout is None or self.stderr is None:
+            raise AssertionError
+        self.output = self.stdout
+        self._stderr = StderrTail(self.stderr)
+
+    def complaint(self) -> str:
+        """Wait until the child has said all that it had to say on stderr, and return the end of it."""
+        return self._stderr.text()
+
+
 class StderrTail:
-    """Reads a child's stderr to the end in a thread, keeps the last 16 KiB, so that it never blocks the child."""
+    """Reads a stream to its end in a thread, so that it never blocks the child, and keeps the last 16 KiB.
+
+    The thread alone closes the stream: a number that somebody else closed could be another child's pipe already.
+    """
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._kept = bytearray()
@@ -128,7 +146,7 @@ class StderrTail:
         return self._kept.decode("utf-8", "replace").strip()
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with self._pipe, contextlib.suppress(OSError):
             while block := self._pipe.read(4096):
                 self._kept += block
                 del self._kept[:-_STDERR_KEPT_BYTES]
@@ -207,14 +225,11 @@ def output_of(
         What the program complained about, translated by `explain_complaint`.
     """
     child = children.start(argv, environment)
-    if child.stdout is None or child.stderr is None:
-        raise AssertionError
-    stderr = StderrTail(child.stderr)
     try:
-        yield child.stdout
+        yield child.output
         status = child.wait()
         if status != 0:
-            raise explain_complaint(connection, Path(argv[0]).name, status, stderr.text())
+            raise explain_complaint(connection, Path(argv[0]).name, status, child.complaint())
     finally:
         children.forget(child)
 
