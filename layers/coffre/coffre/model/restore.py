@@ -1,0 +1,137 @@
+"""What a restore brings back, and where: the choices of the person who asks for it."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+_NAME_START: Final = r"A-Za-z_\x80-\U0010ffff"
+# What an expression is made of as far as its borders go: texts in quotes, names (which may hold dollars), texts in
+# dollar quotes, comments, single characters.
+_TOKEN: Final = re.compile(
+    rf"""[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|"(?:[^"]|"")*"
+    |[{_NAME_START}][{_NAME_START}0-9$]*|(\$(?:[{_NAME_START}][{_NAME_START}0-9]*)?\$).*?\1|--|/\*|.""",
+    re.DOTALL | re.VERBOSE,
+)
+
+
+class Contents(StrEnum):
+    """Definitions, rows, or both."""
+
+    FULL = "full"
+    SCHEMA = "schema"
+    DATA = "data"
+
+
+class _Choice(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class RowFilter(_Choice):
+    """Which rows of a table: those of a period of one column, or those for which an SQL expression is true.
+
+    Parameters
+    ----------
+    column, start, end
+        `column >= start AND column < end`, in words that the server takes for values of the column; each border may be
+        missing, not both.
+    where
+        An expression over the table's columns, for experts. It cannot have a subquery.
+    """
+
+    column: str | None = Field(default=None, min_length=1)
+    start: str | None = Field(default=None, min_length=1)
+    end: str | None = Field(default=None, min_length=1)
+    where: str | None = Field(default=None, min_length=1)
+
+    @field_validator("where")
+    @classmethod
+    def _is_one_expression(cls, where: str | None) -> str | None:
+        if where is not None and (why := why_not_an_expression(where)) is not None:
+            raise ValueError(why)
+        return where
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if (self.column is None) == (self.where is None):
+            raise ValueError("rows needs either a column with a period, or where")
+        if self.column is not None and self.start is None and self.end is None:
+            raise ValueError("a period needs a start or an end")
+        if self.where is not None and not (self.start is self.end is None):
+            raise ValueError("start and end need a column")
+        return self
+
+
+class Scope(_Choice):
+    """Which part of a backup is restored, and what may happen to what is there already.
+
+    Parameters
+    ----------
+    contents
+        Of a whole restore: all, definitions only, or rows only into tables that are there and empty.
+    tables, schemas
+        Patterns (`orders`, `public.order_*`). A chosen table that is gone comes back under its own name; one that is
+        there gets the backup's version beside it, in the schema `restored_<id>`.
+    with_dependencies
+        Bring back what the chosen tables need (types, functions, sequences) where it is gone.
+    rows
+        Only these rows of the chosen tables, loaded beside and compared by key.
+    apply
+        Insert the rows that are missing and set back those that changed.
+    replace
+        Without tables: the whole database is replaced, the old one is kept under another name. With tables: the rows
+        of each become those of the backup, the rows that this changes or deletes are kept beside.
+    dry_run
+        Only say what would happen.
+    """
+
+    contents: Contents = Contents.FULL
+    tables: tuple[str, ...] = ()
+    schemas: tuple[str, ...] = ()
+    with_dependencies: bool = False
+    rows: RowFilter | None = None
+    apply: bool = False
+    replace: bool = False
+    dry_run: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the whole backup is meant."""
+        return not (self.tables or self.schemas)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.rows is not None and not self.tables:
+            raise ValueError("rows needs tables")
+        if self.apply and self.rows is None:
+            raise ValueError("apply needs rows (to replace whole tables, say replace)")
+        if self.rows is not None and self.replace:
+            raise ValueError("rows and replace exclude each other: rows are applied with apply")
+        if self.contents is not Contents.FULL and (self.replace or not self.is_whole):
+            raise ValueError("contents is for restores of a whole backup into an empty database")
+        if self.with_dependencies and (self.is_whole or self.rows is not None):
+            raise ValueError("with_dependencies is for restores of chosen tables")
+        return self
+
+
+def why_not_an_expression(text: str) -> str | None:
+    """Return why a text cannot stand in parentheses as one SQL expression; None when it can.
+
+    What it means is the server's to say; here it is only made sure that it ends where its parentheses end.
+    """
+    depth = 0
+    for found in _TOKEN.finditer(text):
+        piece = found[0]
+        if piece in ("--", "/*"):
+            return "an expression cannot have comments"
+        if piece == ";":
+            return "only one expression is possible, without a semicolon"
+        if piece in ("'", '"'):
+            return f"a quote {piece} is not closed"
+        depth += (piece == "(") - (piece == ")")
+        if depth < 0:
+            break
+    return None if depth == 0 else "the parentheses do not match"
