@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import psycopg2
+import pytest
 
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
 from coffre.model.manifest import Entry, Manifest
 from coffre.model.names import quoted
+from coffre.postgres.snapshot import Holder
 from coffre_cli.local.postgres_server import PostgresServer
 from coffre_cli.sample import fingerprint, sequences
 
@@ -142,6 +144,24 @@ class RoundTrip:
     def _difference(self) -> str:
         source, copy = (schema_of(self.home, url).splitlines() for url in (self.source, self.copy))
         return "\n".join(difflib.unified_diff(source, copy, lineterm=""))
+
+
+def before_locks(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None], *, times: int = 1) -> list[str]:
+    """Let somebody change the database after the schema was dumped and before the tables are locked.
+
+    Returns the snapshots of all attempts.
+    """
+    snapshots: list[str] = []
+    take = Holder.tables
+
+    def tables(holder: Holder, *arguments: object, **named: object) -> object:
+        snapshots.append(holder.snapshot)
+        if len(snapshots) <= times:
+            change()
+        return take(holder, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Holder, "tables", tables)
+    return snapshots
 
 
 type RoundTripOn = Callable[[PostgresServer], RoundTrip]

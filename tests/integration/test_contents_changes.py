@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import psycopg2
 import pytest
-from tests.integration.contents import RoundTrip, rows, run, value
+from tests.integration.contents import RoundTrip, before_locks, rows, run, value
 
 from coffre.model.backup import Status
 from coffre.model.errors import DumpTransientError
 from coffre.postgres.dump import ArchiveDumper
-from coffre.postgres.snapshot import Holder
 from coffre_cli.sample import fingerprint
 
 
@@ -26,24 +25,6 @@ def filled(round_trip: RoundTrip) -> RoundTrip:
         "CREATE SEQUENCE s",
     )
     return round_trip
-
-
-def before_locks(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None], *, times: int = 1) -> list[str]:
-    """Let somebody change the database after the schema was dumped and before the tables are locked.
-
-    Returns the snapshots of all attempts.
-    """
-    snapshots: list[str] = []
-    take = Holder.tables
-
-    def tables(holder: Holder, *arguments: object, **named: object) -> object:
-        snapshots.append(holder.snapshot)
-        if len(snapshots) <= times:
-            change()
-        return take(holder, *arguments, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Holder, "tables", tables)
-    return snapshots
 
 
 # What can happen in that moment, and what the backup must hold then: the state after the change.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
 
 from coffre.model.errors import ConfigurationError, TargetUnknownError
-from coffre.model.target import Configuration, TargetKind, describe_validation, parse_configuration
+from coffre.model.target import Configuration, Contents, TargetKind, describe_validation, parse_configuration
 
 RECIPIENT = "age1" + "q" * 58
 SECRET = "hunter2-pa55word"
@@ -39,6 +39,7 @@ def test_the_smallest_document_has_sensible_defaults() -> None:
     assert (shop.retention.daily_days, shop.retention.weekly_days, shop.retention.monthly_days) == (7, 28, 365)
     assert shop.limits.streams is None
     assert shop.tls.mode is None
+    assert shop.contents is Contents.FULL
     assert configuration.target("shop") is shop
 
 
@@ -46,7 +47,8 @@ def test_a_full_document_is_accepted() -> None:
     full = target(
         kind="database",
         schemas={"include": ["public", "app_*"], "exclude": ['"Odd Name"']},
-        tables={"exclude": ["*.log_*"]},
+        contents="schema",
+        tables={"exclude": ["*.log_*"], "exclude_data": ["*.sessions"]},
         retention={"daily_days": 1, "weekly_days": 1, "monthly_days": 1, "minimum_verified": 1},
         limits={"streams": 16, "lock_timeout_seconds": 300, "connect_timeout_seconds": 60, "compression_level": 19},
         tls={"mode": "verify-full", "ca": CERTIFICATE},
@@ -55,6 +57,8 @@ def test_a_full_document_is_accepted() -> None:
     configuration = parse_configuration(json.dumps(document(version=1, targets=[full])), where="x")
 
     assert configuration.targets[0].schemas.include == ("public", "app_*")
+    assert configuration.targets[0].tables.exclude_data == ("*.sessions",)
+    assert configuration.targets[0].contents is Contents.SCHEMA
     assert configuration.targets[0].tls.ca == CERTIFICATE
 
 
@@ -75,6 +79,14 @@ def test_a_full_document_is_accepted() -> None:
         (document(targets=[target(secret="")]), "targets[0].secret: String should have at least 1 character"),
         (document(targets=[{"name": "shop"}]), "targets[0].secret: Field required"),
         (document(targets=[target(kind="bucket")]), "targets[0].kind: should be 'database'"),
+        (
+            document(targets=[target(contents="rows")]),
+            "targets[0].contents: should be 'full', 'schema' or 'data'",
+        ),
+        (
+            document(targets=[target(schemas={"exclude_data": ["x"]})]),
+            "targets[0].schemas.exclude_data: unknown field",
+        ),
         (document(targets=[target(pasword=SECRET)]), "targets[0].pasword: unknown field"),
         (
             document(targets=[target(limits={"streams": 17})]),

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from coffre.model.backup import Tier
-from coffre.model.target import TargetKind
+from coffre.model.target import Contents, TargetKind
 
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
 
@@ -80,6 +80,7 @@ class TableContent(_Stored):
     `COPY <table> (<columns>) FROM STDIN` takes its entries' bytes: `columns` are raw names in the order of the bytes,
     generated columns are not among them. `rows` and `size` (plaintext bytes) are what the dump read.
     `of_extension` tables exist already once their extension is created, perhaps with rows of the extension's own.
+    Of `rows_excluded` tables the target's configuration asked for the table alone: they have no entries and no columns.
     """
 
     schema_name: str
@@ -88,15 +89,19 @@ class TableContent(_Stored):
     rows: int
     size: int
     of_extension: bool = False
+    rows_excluded: bool = False
 
 
 class DatabaseContent(_Stored):
     """What a database backup holds besides its entries.
 
+    `contents` says what was asked for: with `schema` there are no rows, values of sequences and large objects, with
+    `data` no schema archive and no roles.
     `roles` own something in the database or have rights there; `policy_roles` are those that a row level security
     policy names, by the policy's oid. `materialized_views` are in the order of their refresh.
     """
 
+    contents: Contents = Contents.FULL
     database: str
     encoding: str
     locale: str | None = None

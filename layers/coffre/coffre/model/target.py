@@ -26,6 +26,24 @@ class TargetKind(StrEnum):
     DATABASE = "database"
 
 
+class Contents(StrEnum):
+    """What of a database a backup holds."""
+
+    FULL = "full"
+    SCHEMA = "schema"
+    DATA = "data"
+
+    @property
+    def has_schema(self) -> bool:
+        """Whether the schema archive and the roles belong to the backup."""
+        return self is not Contents.DATA
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether rows, values of sequences, large objects, and what fills materialized views belong to the backup."""
+        return self is not Contents.SCHEMA
+
+
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -35,6 +53,12 @@ class Patterns(_Document):
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+
+
+class TablePatterns(Patterns):
+    """The same for tables; a parent stands for its partitions too. Of `exclude_data` tables no rows are taken."""
+
+    exclude_data: tuple[str, ...] = ()
 
 
 class Retention(_Document):
@@ -72,8 +96,9 @@ class DatabaseTarget(_Document):
     name: TargetName
     kind: Literal[TargetKind.DATABASE] = TargetKind.DATABASE
     secret: str = Field(min_length=1)
+    contents: Contents = Contents.FULL
     schemas: Patterns = Patterns()
-    tables: Patterns = Patterns()
+    tables: TablePatterns = TablePatterns()
     retention: Retention = Retention()
     limits: Limits = Limits()
     tls: Tls = Tls()

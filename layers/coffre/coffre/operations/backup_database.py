@@ -51,16 +51,17 @@ def backup_database(job: Job, run: Run) -> tuple[Manifest, Committed]:
 def store_metadata(job: Job, plan: Plan) -> PartResult:
     """Store everything but the tables: the schema archive, roles, large objects."""
     dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
-    exceptions: list[str] = []
+    contents, exceptions = job.target.contents, list[str]()
     with job.vault.pack_writer(plan.backup.id, METADATA_PART, job.encoder) as packs:
         entries = EntryWriter(packs, plan.history.known(METADATA_PART))
-        entries.add("schema", EntryKind.SCHEMA, _file_chunks(plan.schema_archive))
-        try:
-            roles = filter_roles(dumper.roles().decode("utf-8", "replace")).encode()
-            entries.add("roles", EntryKind.ROLES, _chunks([memoryview(roles)]))
-        except CoffreError as error:
-            exceptions.append(f"Roles were not backed up: {error.message} ({error.code})")
-        if plan.facts.has_large_objects:
+        if contents.has_schema:
+            entries.add("schema", EntryKind.SCHEMA, _file_chunks(plan.schema_archive))
+            try:
+                roles = filter_roles(dumper.roles().decode("utf-8", "replace")).encode()
+                entries.add("roles", EntryKind.ROLES, _chunks([memoryview(roles)]))
+            except CoffreError as error:
+                exceptions.append(f"Roles were not backed up: {error.message} ({error.code})")
+        if plan.facts.has_large_objects and contents.has_rows:
             entries.add("large_objects", EntryKind.LARGE_OBJECTS, _chunks(dumper.large_objects(plan.snapshot)))
         stored = entries.close()
     file = job.scratch / f"entries-{METADATA_PART:06d}.jsonl"

@@ -23,7 +23,7 @@ from coffre.policy.slicing import Part, TableExtent, plan_parts
 from coffre.postgres.connect import Connection
 from coffre.postgres.dump import ArchiveDumper, list_archive
 from coffre.postgres.snapshot import Holder, ServerFacts, hold_snapshot
-from coffre.postgres.toc import parse_toc
+from coffre.postgres.toc import TocEntry, parse_toc
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.history import NO_HISTORY, History, open_history
@@ -62,6 +62,7 @@ class Plan:
     facts: ServerFacts
     client_version: str
     tables: tuple[TableExtent, ...]
+    tables_without_rows: tuple[TableExtent, ...]
     sequences: tuple[SequenceValue, ...]
     materialized_views: tuple[RelationName, ...]
     schema_archive: Path
@@ -109,7 +110,7 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
     dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
     archive = job.scratch / "schema.dump"
     dumper.schema(holder.snapshot, archive)
-    toc = list(parse_toc(list_archive(job.tools, job.children, archive)))
+    toc, without_rows = _divide_by_rows(job, dumper, holder.snapshot, _toc_of(job, archive))
     tables = holder.tables(toc)
     parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=METADATA_PART + 1)
     history, exceptions = _open_history(job, parts)
@@ -119,6 +120,7 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
         facts=facts,
         client_version=".".join(str(number) for number in job.tools.version()),
         tables=tuple(tables),
+        tables_without_rows=tuple(holder.tables_without_rows(without_rows)),
         sequences=holder.sequences(toc),
         materialized_views=holder.materialized_views(toc),
         schema_archive=archive,
@@ -126,6 +128,29 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
         history=history,
         exceptions=exceptions,
     )
+
+
+def _toc_of(job: Job, archive: Path) -> Sequence[TocEntry]:
+    return list(parse_toc(list_archive(job.tools, job.children, archive)))
+
+
+def _divide_by_rows(
+    job: Job, dumper: ArchiveDumper, snapshot: str, toc: Sequence[TocEntry]
+) -> tuple[Sequence[TocEntry], Sequence[TocEntry]]:
+    """Divide a table of contents into what has data in the backup, and the tables whose rows are left out."""
+    if not job.target.contents.has_rows:
+        return (), toc
+    if not job.target.tables.exclude_data:
+        return toc, ()
+    archive = job.scratch / "schema-with-rows.dump"
+    dumper.schema_with_rows(snapshot, archive)
+    with_rows = {entry.oid for entry in _toc_of(job, archive) if entry.description == "TABLE"}
+    archive.unlink()
+    kept: list[TocEntry] = []
+    left_out: list[TocEntry] = []
+    for entry in toc:
+        (kept if entry.description != "TABLE" or entry.oid in with_rows else left_out).append(entry)
+    return kept, left_out
 
 
 def _open_history(job: Job, parts: Sequence[Part]) -> tuple[History, tuple[str, ...]]:

@@ -13,6 +13,7 @@ from coffre.model.manifest import (
 )
 from coffre.operations.backup_plan import METADATA_PART, Job, PartResult, Plan
 from coffre.operations.lifecycle import Run
+from coffre.policy.slicing import TableExtent
 from coffre.vault.vault import Committed
 
 
@@ -31,7 +32,7 @@ def seal(job: Job, plan: Plan, results: Sequence[PartResult], run: Run) -> tuple
     entries, live_bytes = job.vault.write_entries(backup.target, backup.id, files, job.scratch)
     stored = {pack.key: pack for result in results for pack in result.packs}
     packs = _referenced(live_bytes, {**plan.history.packs, **stored})
-    content = _content(plan, results)
+    content = _content(job, plan, results)
     exceptions = (*plan.exceptions, *(text for result in results for text in result.exceptions))
     manifest = Manifest(
         backup_id=backup.id,
@@ -73,12 +74,13 @@ def _check_complete(plan: Plan, results: Sequence[PartResult]) -> None:
         )
 
 
-def _content(plan: Plan, results: Sequence[PartResult]) -> DatabaseContent:
+def _content(job: Job, plan: Plan, results: Sequence[PartResult]) -> DatabaseContent:
     counts: dict[int, tuple[int, int]] = {table.oid: (0, 0) for table in plan.tables}
     for result in results:
         for oid, (rows, size) in result.counts.items():
             counts[oid] = (counts[oid][0] + rows, counts[oid][1] + size)
     return DatabaseContent(
+        contents=job.target.contents,
         database=plan.facts.database,
         encoding=plan.facts.encoding,
         locale=plan.facts.locale,
@@ -89,19 +91,25 @@ def _content(plan: Plan, results: Sequence[PartResult]) -> DatabaseContent:
         client_version=plan.client_version,
         snapshot=plan.snapshot,
         tables=tuple(
-            TableContent(
-                schema_name=table.schema,
-                table_name=table.name,
-                columns=table.columns,
-                rows=counts[table.oid][0],
-                size=counts[table.oid][1],
-                of_extension=table.of_extension,
-            )
-            for table in sorted(plan.tables, key=lambda table: (table.schema, table.name))
+            _table(table, counts.get(table.oid))
+            for table in sorted((*plan.tables, *plan.tables_without_rows), key=lambda table: (table.schema, table.name))
         ),
         sequences=plan.sequences,
         materialized_views=plan.materialized_views,
         extensions=plan.facts.extensions,
         roles=plan.facts.roles,
         policy_roles=plan.facts.policy_roles,
+    )
+
+
+def _table(table: TableExtent, count: tuple[int, int] | None) -> TableContent:
+    rows, size = count or (0, 0)
+    return TableContent(
+        schema_name=table.schema,
+        table_name=table.name,
+        columns=table.columns,
+        rows=rows,
+        size=size,
+        of_extension=table.of_extension,
+        rows_excluded=count is None,
     )

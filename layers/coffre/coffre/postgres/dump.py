@@ -184,14 +184,17 @@ class SliceReader:
         return explain_complaint(self._connection, "psql", status, self._child.complaint())
 
 
-def _selection(target: DatabaseTarget) -> list[str]:
-    """Return pg_dump's own options for the target's patterns: it knows best what they mean."""
+def _selection(target: DatabaseTarget, *, also_exclude: Sequence[str] = ()) -> list[str]:
+    """Return pg_dump's own options for the target's patterns: it knows best what they mean.
+
+    Rows of a partitioned table are in its partitions: without them it would come back empty.
+    """
     options = []
     for flag, patterns in (
         ("--schema", target.schemas.include),
         ("--exclude-schema", target.schemas.exclude),
-        ("--table", target.tables.include),
-        ("--exclude-table", target.tables.exclude),
+        ("--table-and-children", target.tables.include),
+        ("--exclude-table-and-children", (*target.tables.exclude, *also_exclude)),
     ):
         options += [f"{flag}={pattern}" for pattern in patterns]
     return options
@@ -211,6 +214,11 @@ class ArchiveDumper:
     def schema(self, snapshot: str, file: Path) -> None:
         """Write the schema archive: pre-data and post-data, no rows."""
         self._dump(file, snapshot, "--schema-only", *_selection(self._target))
+
+    def schema_with_rows(self, snapshot: str, file: Path) -> None:
+        """Write the schema archive without the tables whose rows are left out: `pg_dump` knows what patterns mean."""
+        left_out = self._target.tables.exclude_data
+        self._dump(file, snapshot, "--schema-only", *_selection(self._target, also_exclude=left_out))
 
     def large_objects(self, snapshot: str) -> Iterator[memoryview]:
         """Yield an archive of all large objects with owners, rights and comments, and of nothing else."""

@@ -98,6 +98,12 @@ class Holder:
             for oid, schema, name, columns, size, total, condition, of_extension, uncut in rows
         ]
 
+    def tables_without_rows(self, toc: Sequence[TocEntry]) -> list[TableExtent]:
+        """Return the tables of which nothing will be read; they are not locked."""
+        oids = [entry.oid for entry in toc if entry.description == "TABLE"]
+        rows = self._query(_TABLES, {"tables": oids})
+        return [TableExtent(oid, schema, name, (), 0, 0) for oid, schema, name, *_ in rows]
+
     def sequences(self, toc: Sequence[TocEntry]) -> tuple[SequenceValue, ...]:
         """Read the sequences' values. They are not transactional: this is their state now (field note 17)."""
         dumped = [entry.oid for entry in toc if entry.description == "SEQUENCE"]
