@@ -118,8 +118,10 @@ class Account:
 
     def _manifest(self, backup_id: str, target: str, created_at: datetime) -> dict[str, str]:
         tables = (
-            TableContent(schema_name="public", table_name="orders", columns=("id",), rows=1000, size=5_000_000),
-            TableContent(schema_name="public", table_name="Odd Name", columns=("id",), rows=3, size=12),
+            TableContent(
+                oid=16385, schema_name="public", table_name="orders", columns=("id",), rows=1000, size=5_000_000
+            ),
+            TableContent(oid=16390, schema_name="public", table_name="Odd Name", columns=("id",), rows=3, size=12),
         )
         manifest = Manifest(
             backup_id=backup_id,

@@ -92,7 +92,7 @@ def stored(store: DirectoryStore, tmp_path: Path, encoder: FrameEncoder, identit
             server_version_number=180000,
             client_version="18.0",
             snapshot="1",
-            tables=(TableContent(schema_name="public", table_name="ö\n", columns=("a",), rows=1, size=6),),
+            tables=(TableContent(oid=16385, schema_name="public", table_name="ö\n", columns=("a",), rows=1, size=6),),
             policy_roles={16400: ("app",)},
         ),
     )

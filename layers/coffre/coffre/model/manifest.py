@@ -77,12 +77,14 @@ class SequenceValue(_Stored):
 class TableContent(_Stored):
     """One table of a backup, over all its slices.
 
+    `oid` is the source's, which the entry of the table in the schema archive has too, in whatever encoding its name is.
     `COPY <table> (<columns>) FROM STDIN` takes its entries' bytes: `columns` are raw names in the order of the bytes,
     generated columns are not among them. `rows` and `size` (plaintext bytes) are what the dump read.
     `of_extension` tables exist already once their extension is created, perhaps with rows of the extension's own.
     Of `rows_excluded` tables the target's configuration asked for the table alone: they have no entries and no columns.
     """
 
+    oid: int
     schema_name: str
     table_name: str
     columns: tuple[str, ...]

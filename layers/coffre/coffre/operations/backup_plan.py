@@ -20,10 +20,10 @@ from coffre.model.target import DatabaseTarget
 from coffre.operations.lifecycle import Run
 from coffre.operations.runner import Runner
 from coffre.policy.slicing import Part, TableExtent, plan_parts
+from coffre.postgres.archive import TocEntry, read_archive
 from coffre.postgres.connect import Connection
-from coffre.postgres.dump import ArchiveDumper, list_archive
+from coffre.postgres.dump import ArchiveDumper
 from coffre.postgres.snapshot import Holder, ServerFacts, hold_snapshot
-from coffre.postgres.toc import TocEntry, parse_toc
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.history import NO_HISTORY, History, open_history
@@ -110,7 +110,7 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
     dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
     archive = job.scratch / "schema.dump"
     dumper.schema(holder.snapshot, archive)
-    toc, without_rows = _divide_by_rows(job, dumper, holder.snapshot, _toc_of(job, archive))
+    toc, without_rows = _divide_by_rows(job, dumper, holder.snapshot, _toc_of(archive))
     tables = holder.tables(toc)
     parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=METADATA_PART + 1)
     history, exceptions = _open_history(job, parts)
@@ -130,8 +130,9 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
     )
 
 
-def _toc_of(job: Job, archive: Path) -> Sequence[TocEntry]:
-    return list(parse_toc(list_archive(job.tools, job.children, archive)))
+def _toc_of(archive: Path) -> Sequence[TocEntry]:
+    with archive.open("rb") as file:
+        return read_archive(file).entries
 
 
 def _divide_by_rows(
@@ -144,7 +145,7 @@ def _divide_by_rows(
         return toc, ()
     archive = job.scratch / "schema-with-rows.dump"
     dumper.schema_with_rows(snapshot, archive)
-    with_rows = {entry.oid for entry in _toc_of(job, archive) if entry.description == "TABLE"}
+    with_rows = {entry.oid for entry in _toc_of(archive) if entry.description == "TABLE"}
     archive.unlink()
     kept: list[TocEntry] = []
     left_out: list[TocEntry] = []

@@ -105,6 +105,7 @@ def _content(job: Job, plan: Plan, results: Sequence[PartResult]) -> DatabaseCon
 def _table(table: TableExtent, count: tuple[int, int] | None) -> TableContent:
     rows, size = count or (0, 0)
     return TableContent(
+        oid=table.oid,
         schema_name=table.schema,
         table_name=table.name,
         columns=table.columns,

@@ -10,10 +10,10 @@ from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, DestinationError, IntegrityError
 from coffre.model.manifest import Entry, EntryKind, Manifest
 from coffre.operations.runner import Runner
+from coffre.postgres.archive import TocEntry, read_archive
 from coffre.postgres.connect import Connection
 from coffre.postgres.destination import Destination
-from coffre.postgres.dump import list_archive
-from coffre.postgres.toc import TocEntry, parse_toc, split_toc
+from coffre.postgres.toc import is_of_database, split_toc
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
@@ -43,7 +43,7 @@ class Source:
     decoder: FrameDecoder
     archive: Path
     large_objects: Entry | None
-    toc: list[TocEntry]
+    toc: tuple[TocEntry, ...]
 
     def read(self, job: Job, entry: Entry) -> Iterator[bytes]:
         """Yield the checked plaintext of an entry, until the run is stopped."""
@@ -96,12 +96,13 @@ def open_source(job: Job) -> Source:
     archive = job.scratch / "schema.dump"
     with archive.open("wb") as file:
         file.writelines(job.vault.read_entry(found[EntryKind.SCHEMA], decoder))
-    toc = list(parse_toc(list_archive(job.tools, job.children, archive)))
+    with archive.open("rb") as file:
+        toc = read_archive(file).entries
     return Source(manifest, decoder, archive, found.get(EntryKind.LARGE_OBJECTS), toc)
 
 
 def refuse_missing_extensions(source: Source, destination: Destination) -> None:
-    wanted = {entry.rest.split(" ")[1] for entry in source.toc if entry.description == "EXTENSION"}
+    wanted = {entry.tag for entry in source.toc if entry.description == "EXTENSION"}
     missing = sorted(wanted - destination.extensions_available)
     if missing:
         raise DestinationError(
@@ -128,8 +129,8 @@ def why_no_owners(roles: tuple[str, ...], destination: Destination) -> str | Non
 def choose_lines(source: Source, destination: Destination) -> tuple[list[TocEntry], list[str]]:
     """Return the lines to restore, and a sentence for each that is left out."""
     kept, left_out = split_toc(source.toc, destination.capabilities)
-    exceptions = [f"Not restored: {item.entry.description} {item.entry.rest}: {item.reason}." for item in left_out]
-    if any(_is_of_database(entry) for entry in kept):
+    exceptions = [f"Not restored: {item.entry.shown}: {item.reason}." for item in left_out]
+    if any(is_of_database(entry) for entry in kept):
         # They would come with `pg_restore --create` only, which also gives the database its old name.
         exceptions.append(
             "Not restored: settings (ALTER DATABASE ... SET), comment and rights of the database itself. "
@@ -138,27 +139,21 @@ def choose_lines(source: Source, destination: Destination) -> tuple[list[TocEntr
     absent = set(source.manifest.content.roles) - destination.roles
     chosen = []
     for entry in kept:
-        if entry.description == "DATABASE" or _is_of_database(entry):
+        if entry.description == "DATABASE" or is_of_database(entry):
             continue
         roles = source.manifest.content.policy_roles.get(entry.oid, ()) if entry.description == "POLICY" else ()
         missing = sorted(set(roles) - destination.roles)
         if missing:
-            exceptions.append(f"Not restored: POLICY {entry.rest}: the destination lacks {', '.join(missing)}.")
-        elif entry.description == "SCHEMA" and any(entry.rest.startswith(f"- {name} ") for name in destination.schemas):
+            exceptions.append(f"Not restored: {entry.shown}: the destination lacks {', '.join(missing)}.")
+        elif entry.description == "SCHEMA" and entry.tag in destination.schemas:
             continue  # pg_dump writes CREATE SCHEMA public when the schema was asked for by name
         elif entry.description == "USER MAPPING" and (user := _user_of(entry, absent)) is not None:
-            exceptions.append(f"Not restored: USER MAPPING {entry.rest}: the destination lacks {user}.")
+            exceptions.append(f"Not restored: {entry.shown}: the destination lacks {user}.")
         else:
             chosen.append(entry)
     return chosen, exceptions
 
 
-def _is_of_database(entry: TocEntry) -> bool:
-    """Whether a line is about the database itself: its settings, its comment, its rights."""
-    properties = entry.description == "DATABASE" and entry.rest.startswith("PROPERTIES - ")
-    return properties or (entry.catalog_oid == 0 and entry.rest.startswith("- DATABASE "))
-
-
 def _user_of(mapping: TocEntry, roles: set[str]) -> str | None:
-    """Return which of the roles a user mapping is for: its line reads `- USER MAPPING <role> SERVER <server> ...`."""
-    return next((role for role in sorted(roles) if mapping.rest.startswith(f"- USER MAPPING {role} SERVER ")), None)
+    """Return which of the roles a user mapping is for: its tag is `USER MAPPING <role> SERVER <server>`."""
+    return next((role for role in sorted(roles) if mapping.tag.startswith(f"USER MAPPING {role} SERVER ")), None)

@@ -258,13 +258,6 @@ class ArchiveDumper:
         return self._tools.environment(self._connection)
 
 
-def list_archive(tools: PostgresTools, children: Children, file: Path) -> str:
-    """Return `pg_restore --list` of an archive: its table of contents, the database's own properties included."""
-    argv = [tools.program("pg_restore"), "--list", "--create", str(file)]
-    with output_of(children, argv, tools.environment(), None) as stdout:
-        return stdout.read().decode("utf-8", "replace")
-
-
 def _blocks(pipe: IO[bytes]) -> Iterator[memoryview]:
     buffer = memoryview(bytearray(_BLOCK_BYTES))
     while count := os.readv(pipe.fileno(), [buffer]):

@@ -17,10 +17,10 @@ from psycopg2 import sql
 from coffre.model.errors import RestoreError
 from coffre.model.manifest import RelationName, SequenceValue, TableContent
 from coffre.model.names import shown
+from coffre.postgres.archive import TocEntry
 from coffre.postgres.connect import Connection, conninfo_of, one_line
 from coffre.postgres.destination import Destination
 from coffre.postgres.refusals import CONNECTION_LOST
-from coffre.postgres.toc import TocEntry
 from coffre.postgres.tools import Child, Children, PostgresTools
 
 _COPY_BLOCK_BYTES: Final = 1024 * 1024
@@ -65,7 +65,7 @@ class SchemaLoader:
             With pg_restore's own words about the statement that failed.
         """
         chosen = archive.with_suffix(".list")
-        chosen.write_text("".join(f"{entry.line}\n" for entry in toc))
+        chosen.write_text("".join(f"{entry.dump_id};\n" for entry in toc))
         argv = [*self._command(section), f"--use-list={chosen}"]
         if section == "post-data":
             argv.append(f"--jobs={self._jobs}")

@@ -16,9 +16,9 @@ from coffre.model.errors import DumpTransientError
 from coffre.model.manifest import RelationName, SequenceValue
 from coffre.model.names import qualified
 from coffre.policy.slicing import TableExtent
+from coffre.postgres.archive import TocEntry
 from coffre.postgres.complaints import explain_query_error
 from coffre.postgres.connect import Connection, connect
-from coffre.postgres.toc import TocEntry
 from coffre.postgres.tools import Children
 
 _LOCK_BATCH: Final = 200
