@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/layers/coffre:$(CURDIR)/cli:$(CURDIR)
 export SAM_CLI_TELEMETRY := 0
 
-# Further arguments for pytest, as in `make test-fast ARGS='-k retention -x'`.
+# Further arguments, as in `make test-fast ARGS='-k retention -x'` or `make bench ARGS='--scale 0.1'`.
 ARGS :=
 # `make lock UPGRADE=--upgrade` takes newer versions where the .in files allow them; without it the pins stay.
 UPGRADE :=
@@ -75,8 +75,8 @@ demo: setup ## Back up, lose and restore a sample database on a local AWS
 ci: lint types imports validate test ## Everything that has to pass before a change lands
 	.venv/bin/coffre demo --short
 
-bench: setup ## Measure every claim of docs/benchmarks.md
-	@for name in backup_database restore_database incremental cold_start; do echo "== $$name"; .venv/bin/python -m benchmarks.$$name; done
+bench: setup ## Measure every claim of docs/benchmarks.md (about an hour)
+	@.venv/bin/python -m benchmarks $(ARGS)
 
 lock: setup ## Compile requirements/*.in into locked files
 	@for file in requirements/*.in layers/coffre/requirements.in; do \

@@ -1,90 +1,105 @@
-"""A 1 GB database of two large tables: Coffre against `pg_dump` piped into the usual compressors.
+"""Full backups: Coffre against `pg_dump` with the usual compressors, and against restic.
 
-Everything, the server included, shares this machine's cores. Each writes to the same disk.
+Everything, the server included, shares this machine's cores, and each contender writes to the same disk. Coffre is
+the data path of the function (snapshot, schema archive, slices, hashes, zstd, age, packs, manifest) as a process of its
+own, interpreter start and imports included, into a directory.
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
-import sys
-import tempfile
+import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import psycopg2
+from benchmarks.databases import DATABASES, Database
+from benchmarks.harness import Contender, compare, progress, ratio, tree_size
+from benchmarks.workbench import Workbench, arguments_of, environment, has_tool, job, workbench
 
-from benchmarks.harness import Contender, compare, environment_of, tree_size
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.local.toolchain import Toolchain
-
-# Text with some repetition, numbers, timestamps, JSON: about what applications keep; 1 GB as COPY text at scale 1.
-_TABLES = """
-CREATE TABLE events AS SELECT g AS id, md5(g::text) AS session,
-    (ARRAY['view','click','search','buy'])[1 + g %% 4] AS kind,
-    timestamptz '2024-01-01' + g * interval '7 seconds' AS at, (g::bigint * 7919) %% 100003 AS user_id,
-    jsonb_build_object('path', '/items/' || g %% 5000, 'ms', g %% 997, 'agent', md5((g %% 300)::text)) AS data
-FROM generate_series(1, %(events)s) g;
-CREATE TABLE orders AS SELECT g AS id, 'customer' || (g::bigint * 31) %% 90001 || '@example.com' AS email,
-    round((g %% 100000) * 1.37, 2) AS amount,
-    date '2020-01-01' + g %% 1500 AS day, repeat('note ', g %% 7) AS note
-FROM generate_series(1, %(orders)s) g;
-ALTER TABLE events ADD PRIMARY KEY (id); ALTER TABLE orders ADD PRIMARY KEY (id);
-VACUUM (ANALYZE) events, orders; CHECKPOINT;
-"""
+YARDSTICK = "pg_dump, zstd -3"
+_GZIP = "pg_dump, gzip -9"
+_COFFRE = "Coffre, age"
 
 
-def fill(url: str, scale: float) -> None:
-    """Create the two tables."""
-    session = psycopg2.connect(url)
-    session.autocommit = True
-    with session.cursor() as cursor:
-        for statement in _TABLES.split(";"):
-            if statement.strip():
-                cursor.execute(statement, {"events": int(4_300_000 * scale), "orders": int(5_000_000 * scale)})
-    session.close()
+def emptied(path: Path, *, make: bool = False) -> None:
+    """Remove what an earlier run wrote, and make the directory if one is wanted."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    if make:
+        path.mkdir()
 
 
-def contenders(url: str, home: Path, directory: Path) -> list[Contender]:
-    """Return what is compared; the first is the yardstick."""
-    dump = f"{home}/bin/pg_dump"
-    output, vault = directory / "output", directory / "vault"
+def piped(bench: Workbench, name: str, *compress: str, slow: bool = False) -> Contender:
+    """Return `pg_dump | compress` into a file."""
+    file = bench.directory / "dump"
+    dump = [bench.program("pg_dump"), bench.url]
+    return Contender(name, [dump, compress], partial(emptied, file), partial(tree_size, file), output=file, slow=slow)
+
+
+def dumped(bench: Workbench, name: str, *options: str, url: str = "") -> Contender:
+    """Return a `pg_dump` that writes its own archive; its compression is gzip, which is slow."""
+    file = bench.directory / "dump"
+    dump = [bench.program("pg_dump"), *options, "-f", str(file), url or bench.url]
+    return Contender(name, [dump], partial(emptied, file), partial(tree_size, file), slow=True)
+
+
+def coffre(
+    bench: Workbench, name: str, encryption: str, *options: str, url: str = "", clean: Callable[[], None] | None = None
+) -> Contender:
+    """Return Coffre's backup; options are the number of streams, `--timers`."""
+    vault = bench.directory / "vault"
+    return Contender(
+        name,
+        [job("backup_job", url or bench.url, bench.home, vault, encryption, *options)],
+        clean or partial(emptied, vault, make=True),
+        partial(tree_size, vault),
+        reports=True,
+    )
+
+
+def _restic(bench: Workbench) -> Contender:
+    repository = bench.directory / "restic"
+    common = ["restic", "--quiet", "--no-cache", "--repo", str(repository)]
 
     def clean() -> None:
-        shutil.rmtree(vault, ignore_errors=True)
-        shutil.rmtree(output, ignore_errors=True)
-        output.unlink(missing_ok=True)
-        vault.mkdir()
+        emptied(repository)
+        subprocess.run([*common, "init"], env=environment(), stdout=subprocess.DEVNULL, check=True)
 
-    def shell(name: str, command: str) -> Contender:
-        return Contender(name, ["bash", "-c", f"set -o pipefail; {command}"], lambda: tree_size(output), clean)
+    pipeline = [[bench.program("pg_dump"), bench.url], [*common, "backup", "--stdin"]]
+    return Contender("pg_dump, restic", pipeline, clean, partial(tree_size, repository), slow=True)
 
-    job = [sys.executable, "-m", "benchmarks.backup_job", url, str(home), str(vault)]
+
+def contenders(bench: Workbench, database: Database) -> list[Contender]:
+    """Return what is compared; the first is the yardstick. For the large database nothing slow but `-Fd`."""
+    slow = []
+    if not database.is_large:
+        slow = [piped(bench, _GZIP, "gzip", "-9", slow=True), dumped(bench, "pg_dump -Fc", "-Fc")]
+        slow += [_restic(bench)] if has_tool("restic", "restic") else []
     return [
-        shell("pg_dump, zstd -3", f"{dump} '{url}' | zstd -q -3 > {output}"),
-        shell("pg_dump, gzip -9", f"{dump} '{url}' | gzip -9 > {output}"),
-        shell("pg_dump -Fc", f"{dump} -Fc -f {output} '{url}'"),
-        shell("pg_dump -Fd -j2", f"{dump} -Fd -j2 -f {output} '{url}'"),
-        Contender("Coffre, age", [*job, "age"], lambda: tree_size(vault), clean),
-        Contender("Coffre, no encryption", [*job, "none"], lambda: tree_size(vault), clean),
+        piped(bench, YARDSTICK, "zstd", "-q", "-3"),
+        coffre(bench, _COFFRE, "age"),
+        coffre(bench, "Coffre, no encryption", "none"),
+        dumped(bench, "pg_dump -Fd -j2", "-Fd", "-j2"),
+        *slow,
     ]
 
 
 def main() -> None:
-    """Fill a database and compare."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="1 is 1 GB of COPY text")
-    parser.add_argument("--runs", type=int, default=3)
+    """Fill each database and compare."""
+    parser = arguments_of(__doc__)
+    parser.add_argument("--database", choices=[*DATABASES, "all"], default="all")
     parser.add_argument("--only", default="", help="only contenders whose name has this text, and the yardstick")
     arguments = parser.parse_args()
-    home = Toolchain().postgresql(18)
-    environment = environment_of(home)
-    with PostgresServer(home) as server, tempfile.TemporaryDirectory(prefix="coffre-bench-") as directory:
-        url = server.create_database("bench")
-        fill(url, arguments.scale)
-        chosen = contenders(url, home, Path(directory))
-        chosen = [c for i, c in enumerate(chosen) if i == 0 or arguments.only in c.name]
-        mark = server.mark
-        compare(chosen, environment, mark.pid if mark else None, arguments.runs)
+    for database in DATABASES.values() if arguments.database == "all" else [DATABASES[arguments.database]]:
+        progress(f"== {database.title}")
+        with workbench(database, arguments.scale) as bench:
+            chosen = [c for i, c in enumerate(contenders(bench, database)) if i == 0 or arguments.only in c.name]
+            samples = compare(chosen, bench.around(), arguments.runs, gigabytes=bench.gigabytes)
+        ratio(samples, _COFFRE, YARDSTICK, goal=0.85)
+        ratio(samples, _COFFRE, _GZIP, goal=0.22)
+        print()
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
 """One backup of one database into a directory, as the function does it; the process that benchmarks measure.
 
-Run as `python benchmarks/backup_job.py URL POSTGRES_HOME VAULT_DIRECTORY [age|none] [STREAMS]`.
+Run as `python -m benchmarks.backup_job URL POSTGRES_HOME VAULT_DIRECTORY [age|none] [STREAMS] [--timers]`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from time import process_time
 
 from ulid import ULID
 
+from benchmarks.timers import Timers, cpu_report
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
@@ -80,8 +83,9 @@ def newest(directory: Path) -> Backup | None:
     )
 
 
-def main(url: str, home: str, vault: str, encryption: str = "age", streams: str = "2") -> None:
-    """Back up, pointing at what the vault has already, and print what was stored."""
+def main(url: str, home: str, vault: str, encryption: str = "age", streams: str = "2", *options: str) -> None:
+    """Back up, pointing at what the vault has already; print what was stored and which CPU seconds went where."""
+    timers = Timers.installed(process_time()) if "--timers" in options else None
     directory = Path(vault)
     manifest = run_backup(
         url,
@@ -91,7 +95,8 @@ def main(url: str, home: str, vault: str, encryption: str = "age", streams: str 
         streams=int(streams),
         previous=newest(directory),
     )
-    print(f"{manifest.plaintext_bytes} plaintext, {manifest.stored_bytes} stored")
+    report = {"plaintext_bytes": manifest.plaintext_bytes, "stored_bytes": manifest.stored_bytes}
+    print(json.dumps({**report, **cpu_report(), "timers": timers.shares() if timers else {}}))
 
 
 if __name__ == "__main__":

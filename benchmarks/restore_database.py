@@ -1,72 +1,120 @@
-"""Restoring a 1 GB database of two large tables: Coffre against `pg_restore -j2` and `psql`.
+"""Restores: all of a database against `pg_restore -j2` and `psql`, and one table of 500 against all of them.
 
 Everything, the server included, shares this machine's cores. Each contender restores into a new database.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
-import sys
-import tempfile
+from functools import partial
 from pathlib import Path
 
-from benchmarks.backup_database import fill
+import psycopg2
+
 from benchmarks.backup_job import run_backup
-from benchmarks.harness import Contender, compare, environment_of
+from benchmarks.databases import MANY_TABLES, TWO_TABLES
+from benchmarks.harness import Contender, compare, progress, ratio
+from benchmarks.restore_job import can_choose_tables
+from benchmarks.workbench import Workbench, arguments_of, environment, job, workbench
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.local.toolchain import Toolchain
+
+_PARALLEL = "pg_restore -j2, from -Fd"
+_COFFRE = "Coffre, age"
+_ONE_TABLE = "Coffre, one table"
+_CHOSEN = "public.table_250"
 
 
-def contenders(server: PostgresServer, home: Path, directory: Path, identity: str) -> list[Contender]:
-    """Return what is compared; the first is the yardstick."""
-    restored = server.dsn(database="restored")
-
-    def fresh() -> None:
-        server.drop_database("restored")
+def emptied(server: PostgresServer, *, create: bool) -> None:
+    """Drop what an earlier run restored, and let the server write down what it owes: that is nobody else's work."""
+    server.drop_database("restored")
+    if create:
         server.create_database("restored")
+    session = psycopg2.connect(server.dsn())
+    session.autocommit = True
+    with session.cursor() as cursor:
+        cursor.execute("CHECKPOINT")
+    session.close()
 
-    def gone() -> None:
-        server.drop_database("restored")
 
-    def shell(name: str, command: str) -> Contender:
-        return Contender(name, ["bash", "-c", f"set -o pipefail; {command}"], lambda: 0, fresh)
+def archived(bench: Workbench, *options: str, name: str) -> Path:
+    """Dump the database before anything is measured."""
+    progress(f"  preparing {name}")
+    file = bench.directory / name
+    variables = {**environment(), "LD_LIBRARY_PATH": str(bench.home / "lib")}
+    subprocess.run([bench.program("pg_dump"), *options, "-f", file, bench.url], env=variables, check=True)
+    return file
 
-    job = [sys.executable, "-m", "benchmarks.restore_job", restored, str(home), str(directory / "vault"), identity]
-    return [
-        shell("pg_restore -j2, from -Fd", f"{home}/bin/pg_restore -j2 -d '{restored}' {directory}/dump"),
-        shell("pg_restore, from -Fc", f"{home}/bin/pg_restore -d '{restored}' {directory}/dump.custom"),
-        shell("zstd -d, psql", f"zstd -q -d -c {directory}/dump.sql.zst | {home}/bin/psql -qX '{restored}'"),
-        Contender("Coffre, age", job, lambda: 0, gone),
-    ]
+
+def vaulted(bench: Workbench) -> str:
+    """Back the database up into `vault` and return the identity that opens it."""
+    progress("  preparing the vault")
+    identity = new_identity()
+    vault = bench.directory / "vault"
+    vault.mkdir()
+    run_backup(bench.url, bench.home, vault, recipient=public_key(identity), streams=2, previous=None)
+    return identity
+
+
+def loaded(bench: Workbench, name: str, *argv: str, slow: bool = False) -> Contender:
+    """Return one of PostgreSQL's programs that loads into an empty database."""
+    return Contender(
+        name, [[bench.program(argv[0]), *argv[1:]]], partial(emptied, bench.server, create=True), slow=slow
+    )
+
+
+def coffre(bench: Workbench, name: str, identity: str, *options: object, url: str = "") -> Contender:
+    """Return Coffre's restore, which makes the database itself; options are streams, and the tables to restore."""
+    restored = url or bench.server.dsn("restored")
+    argv = job("restore_job", restored, bench.home, bench.directory / "vault", identity, *options)
+    return Contender(name, [argv], partial(emptied, bench.server, create=False), reports=True)
+
+
+def _all_of_it(scale: float, runs: int) -> None:
+    with workbench(TWO_TABLES, scale) as bench:
+        restored = bench.server.dsn("restored")
+        directory = archived(bench, "-Fd", "-j2", name="dump")
+        custom = archived(bench, "-Fc", name="dump.custom")
+        plain = archived(bench, name="dump.sql")
+        identity = vaulted(bench)
+        contenders = [
+            loaded(bench, _PARALLEL, "pg_restore", "-j2", "-d", restored, str(directory)),
+            coffre(bench, _COFFRE, identity),
+            loaded(bench, "psql, from plain", "psql", "-qX", "-o", "/dev/null", "-f", str(plain), restored),
+            loaded(bench, "pg_restore, from -Fc", "pg_restore", "-d", restored, str(custom), slow=True),
+        ]
+        samples = compare(contenders, bench.around(), runs, gigabytes=bench.gigabytes)
+    ratio(samples, _COFFRE, _PARALLEL, goal=0.90)
+    print()
+
+
+def _one_of_500(scale: float, runs: int) -> None:
+    with workbench(MANY_TABLES, scale) as bench:
+        restored = bench.server.dsn("restored")
+        directory = archived(bench, "-Fd", "-j2", name="dump")
+        identity = vaulted(bench)
+        contenders = [
+            coffre(bench, _COFFRE, identity),
+            loaded(bench, _PARALLEL, "pg_restore", "-j2", "-d", restored, str(directory)),
+            loaded(bench, "pg_restore -t, no index", "pg_restore", "-t", "table_250", "-d", restored, str(directory)),
+        ]
+        if can_choose_tables():
+            contenders.append(coffre(bench, _ONE_TABLE, identity, 2, _CHOSEN))
+        samples = compare(contenders, bench.around(), runs, gigabytes=bench.gigabytes)
+    ratio(samples, _COFFRE, _PARALLEL, goal=0.90)
+    ratio(samples, _ONE_TABLE, _COFFRE, goal=0.03)
+    print()
 
 
 def main() -> None:
-    """Fill a database, dump it each way, and compare the restores."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="1 is 1 GB of COPY text")
-    parser.add_argument("--runs", type=int, default=3)
+    """Fill the databases, dump them each way, and compare the restores."""
+    parser = arguments_of(__doc__)
+    parser.add_argument("--part", choices=["all", "two-tables", "500-tables"], default="all")
     arguments = parser.parse_args()
-    home = Toolchain().postgresql(18)
-    environment = environment_of(home)
-    identity = new_identity()
-    with PostgresServer(home) as server, tempfile.TemporaryDirectory(prefix="coffre-bench-") as name:
-        directory = Path(name)
-        url = server.create_database("bench")
-        fill(url, arguments.scale)
-        dumps = (
-            f"{home}/bin/pg_dump -Fd -j2 -f {directory}/dump '{url}'",
-            f"{home}/bin/pg_dump -Fc -f {directory}/dump.custom '{url}'",
-            f"{home}/bin/pg_dump '{url}' | zstd -q -3 > {directory}/dump.sql.zst",
-        )
-        for command in dumps:
-            subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], env=environment, check=True)
-        vault = directory / "vault"
-        vault.mkdir()
-        run_backup(url, home, vault, recipient=public_key(identity), streams=2, previous=None)
-        mark = server.mark
-        compare(contenders(server, home, directory, identity), environment, mark.pid if mark else None, arguments.runs)
+    if arguments.part != "500-tables":
+        _all_of_it(arguments.scale, arguments.runs)
+    if arguments.part != "two-tables":
+        _one_of_500(arguments.scale, arguments.runs)
 
 
 if __name__ == "__main__":
