@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def contenders(bench: Workbench, database: Database) -> list[Contender]:
     return [
         piped(bench, YARDSTICK, "zstd", "-q", "-3"),
         coffre(bench, _COFFRE, "age"),
-        coffre(bench, "Coffre, no encryption", "none"),
+        replace(coffre(bench, "Coffre, no encryption", "none"), slow=database.is_large),
         dumped(bench, "pg_dump -Fd -j2", "-Fd", "-j2"),
         *slow,
     ]

@@ -56,8 +56,8 @@ def main() -> None:
         if arguments.part != "restore":
             samples = compare(_backups(bench, link), around, arguments.runs, gigabytes=bench.gigabytes)
             ratio(samples, _COFFRE, YARDSTICK, goal=0.30)
-        if arguments.part != "backup":
             print()
+        if arguments.part != "backup":
             samples = compare(_restores(bench, link), around, arguments.runs, gigabytes=bench.gigabytes)
             ratio(samples, _COFFRE, _CUSTOM, goal=0.30)
 

@@ -6,6 +6,8 @@ Everything, the server included, shares this machine's cores. Each contender res
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import psycopg2
 
 from benchmarks.backup_job import run_backup
 from benchmarks.databases import MANY_TABLES, TWO_TABLES
-from benchmarks.harness import Contender, compare, progress, ratio
+from benchmarks.harness import Contender, Sample, compare, progress, ratio
 from benchmarks.restore_job import can_choose_tables
 from benchmarks.workbench import Workbench, arguments_of, environment, job, workbench
 from coffre.vault.codec import new_identity, public_key
@@ -30,10 +32,16 @@ def emptied(server: PostgresServer, *, create: bool) -> None:
     server.drop_database("restored")
     if create:
         server.create_database("restored")
-    session = psycopg2.connect(server.dsn())
+    executed(server.dsn(), "CHECKPOINT")
+
+
+def executed(url: str, *statements: str) -> None:
+    """Run statements, each in a transaction of its own."""
+    session = psycopg2.connect(url)
     session.autocommit = True
     with session.cursor() as cursor:
-        cursor.execute("CHECKPOINT")
+        for statement in statements:
+            cursor.execute(statement)
     session.close()
 
 
@@ -41,9 +49,12 @@ def archived(bench: Workbench, *options: str, name: str) -> Path:
     """Dump the database before anything is measured."""
     progress(f"  preparing {name}")
     file = bench.directory / name
-    variables = {**environment(), "LD_LIBRARY_PATH": str(bench.home / "lib")}
-    subprocess.run([bench.program("pg_dump"), *options, "-f", file, bench.url], env=variables, check=True)
+    subprocess.run([bench.program("pg_dump"), *options, "-f", file, bench.url], env=_variables(bench), check=True)
     return file
+
+
+def _variables(bench: Workbench) -> dict[str, str]:
+    return {**environment(), "LD_LIBRARY_PATH": str(bench.home / "lib")}
 
 
 def vaulted(bench: Workbench) -> str:
@@ -70,6 +81,23 @@ def coffre(bench: Workbench, name: str, identity: str, *options: object, url: st
     return Contender(name, [argv], partial(emptied, bench.server, create=False), reports=True)
 
 
+def _print_phases(samples: Mapping[str, Sequence[Sample]]) -> None:
+    """Print how long the phases of our own restores took, in the run of the middle."""
+    for name, found in samples.items():
+        phases = sorted(found, key=lambda sample: sample.wall)[len(found) // 2].report.get("phases_ms")
+        if isinstance(phases, dict):
+            print(f"phases of `{name}`, ms: {', '.join(f'{phase} {ms}' for phase, ms in phases.items())}\n")
+
+
+def _one_table(bench: Workbench, identity: str, directory: Path) -> Contender:
+    """Return the restore of one table that was dropped from a database which has all the others."""
+    url = bench.server.create_database("dropped")
+    progress("  preparing the database that lacks a table")
+    subprocess.run([bench.program("pg_restore"), "-j2", "-d", url, directory], env=_variables(bench), check=True)
+    contender = coffre(bench, _ONE_TABLE, identity, 2, _CHOSEN, url=url)
+    return replace(contender, clean=lambda: executed(url, f"DROP TABLE IF EXISTS {_CHOSEN}", "CHECKPOINT"))
+
+
 def _all_of_it(scale: float, runs: int) -> None:
     with workbench(TWO_TABLES, scale) as bench:
         restored = bench.server.dsn("restored")
@@ -84,6 +112,7 @@ def _all_of_it(scale: float, runs: int) -> None:
             loaded(bench, "pg_restore, from -Fc", "pg_restore", "-d", restored, str(custom), slow=True),
         ]
         samples = compare(contenders, bench.around(), runs, gigabytes=bench.gigabytes)
+        _print_phases(samples)
     ratio(samples, _COFFRE, _PARALLEL, goal=0.90)
     print()
 
@@ -99,8 +128,11 @@ def _one_of_500(scale: float, runs: int) -> None:
             loaded(bench, "pg_restore -t, no index", "pg_restore", "-t", "table_250", "-d", restored, str(directory)),
         ]
         if can_choose_tables():
-            contenders.append(coffre(bench, _ONE_TABLE, identity, 2, _CHOSEN))
+            contenders.append(_one_table(bench, identity, directory))
+        else:
+            print(f"(`{_ONE_TABLE}` is left out: this version restores all tables)\n")
         samples = compare(contenders, bench.around(), runs, gigabytes=bench.gigabytes)
+        _print_phases(samples)
     ratio(samples, _COFFRE, _PARALLEL, goal=0.90)
     ratio(samples, _ONE_TABLE, _COFFRE, goal=0.03)
     print()

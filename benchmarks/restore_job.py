@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.backup_job import newest
 from benchmarks.timers import cpu_report
+from coffre.model.restore import Scope
 from coffre.operations.progress import Meter
 from coffre.operations.restore_database import restore_database
 from coffre.operations.restore_plan import Job
@@ -24,8 +25,8 @@ from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 
-# The field of a restore's job that names the tables to bring back; until it is there, that contender is left out.
-_CHOICE = "tables"
+# The field of a restore's job that says which part to bring back; until it is there, that contender is left out.
+_CHOICE = "scope"
 
 
 def can_choose_tables() -> bool:
@@ -35,7 +36,7 @@ def can_choose_tables() -> bool:
 
 def _choice(tables: tuple[str, ...]) -> dict[str, Any]:
     """Return what a job is told about the tables to restore: nothing for all of them."""
-    return {_CHOICE: tables} if tables else {}
+    return {_CHOICE: Scope(tables=tables)} if tables else {}
 
 
 def main(url: str, home: str, vault: str, identity: str, streams: str = "2", *tables: str) -> None:
