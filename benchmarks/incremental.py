@@ -27,19 +27,26 @@ from coffre_cli.local.toolchain import Toolchain
 
 _ROW = """SELECT g, md5(g::text), timestamptz '2024-01-01' + g * interval '7 seconds', (g::bigint * 7919) %% 100003,
     repeat(md5((g / 3)::text), 1 + g %% 4), 0 FROM generate_series(%(first)s, %(last)s) g"""
-_CREATE = """CREATE TABLE events (id bigint PRIMARY KEY, session text, at timestamptz, user_id bigint, data text,
+CREATE = """CREATE TABLE events (id bigint PRIMARY KEY, session text, at timestamptz, user_id bigint, data text,
     version int NOT NULL)"""
-_APPEND = f"INSERT INTO events {_ROW}"
+APPEND = f"INSERT INTO events {_ROW}"
 _UPDATE_RECENT = """UPDATE events SET version = version + 1
     WHERE id IN (SELECT id FROM events WHERE id > (SELECT max(id) * 0.95 FROM events)
                  ORDER BY md5(id::text || %(day)s) LIMIT (SELECT count(*) / 100 FROM events))"""
 _UPDATE_ANY = """UPDATE events SET version = version + 1 WHERE abs(hashtext(id::text || %(day)s)) %% 100 = 0"""
 
-_SCENARIOS = {
-    "(a) append-mostly": (_APPEND,),
-    "(b) recent rows updated": (_APPEND, _UPDATE_RECENT),
+SCENARIOS = {
+    "(a) append-mostly": (APPEND,),
+    "(b) recent rows updated": (APPEND, _UPDATE_RECENT),
     "(c) random rows updated": (_UPDATE_ANY,),
 }
+
+
+def day_of(day: int, rows: int) -> dict[str, object]:
+    """Return what a day's statements need: all rows are new on day 0, 1 % on each later one."""
+    first = rows + (day - 1) * (rows // 100) + 1
+    last = first + rows // 100 - 1
+    return {"first": first, "last": last, "day": str(day)} if day else {"first": 1, "last": rows, "day": "0"}
 
 
 @dataclass
@@ -57,15 +64,14 @@ def run_month(url: str, home: Path, directory: Path, changes: tuple[str, ...], r
     session = psycopg2.connect(url)
     session.autocommit = True
     cursor = session.cursor()
-    cursor.execute(_CREATE)
-    cursor.execute(_APPEND, {"first": 1, "last": rows})
+    cursor.execute(CREATE)
+    cursor.execute(APPEND, day_of(0, rows))
     for day in range(days):
         if day:
-            first = rows + (day - 1) * (rows // 100) + 1
             cursor.execute("SELECT pg_current_xact_id()::text::bigint")
             (before,) = cursor.fetchone() or (0,)
             for change in changes:
-                cursor.execute(change, {"first": first, "last": first + rows // 100 - 1, "day": str(day)})
+                cursor.execute(change, day_of(day, rows))
             month.changed_rows.append(_size_of_rows_since(cursor, before))
         cursor.execute("VACUUM events")
         month.stored.append(_back_up(url, home, directory))
@@ -100,7 +106,7 @@ def main() -> None:
     print(f"{arguments.days} daily backups, {arguments.rows:,} rows on the first day\n")
     print("| database | first MB | a later day, median MB | its rows alone, MB | all MB | full, last day MB | ratio |")
     print("|---|---:|---:|---:|---:|---:|---:|")
-    for name, changes in _SCENARIOS.items():
+    for name, changes in SCENARIOS.items():
         progress(name)
         with tempfile.TemporaryDirectory(prefix="coffre-bench-") as directory, PostgresServer(home) as server:
             url = server.create_database("bench")
