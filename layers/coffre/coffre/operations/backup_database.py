@@ -43,7 +43,7 @@ def backup_database(job: Job, run: Run) -> tuple[Manifest, Committed]:
         results = [store_metadata(job, plan)]
         with Streams(lambda number: _open_reader(job, plan, number), job.streams) as readers:
             results += job.runner(lambda part: run_part(job, plan, part, readers, run.meter), plan.parts)
-        holder.require_alive()
+        holder.require_valid()
     run.meter.begin("seal")
     return seal(job, plan, results, run)
 

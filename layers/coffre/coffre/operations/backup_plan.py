@@ -17,6 +17,7 @@ from coffre.model.manifest import (
     SequenceValue,
 )
 from coffre.model.target import DatabaseTarget
+from coffre.operations.give_way import giving_way
 from coffre.operations.lifecycle import Run
 from coffre.operations.runner import Runner
 from coffre.policy.slicing import Part, TableExtent, plan_parts
@@ -86,18 +87,24 @@ class PartResult:
 def open_snapshot_and_plan(job: Job, run: Run, stack: ExitStack) -> tuple[Holder, Plan]:
     """Open the holder, which stays open until the stack is left, and plan; with a new snapshot if need be."""
     attempt = 1
+    limit = job.target.limits.lock_timeout_seconds
+    lock_first: tuple[str, ...] = ()
     while True:
         run.watch.check()
         run.meter.begin("snapshot")
         with ExitStack() as holding:
+            holder = None
             try:
-                limit = job.target.limits.lock_timeout_seconds
-                holder = holding.enter_context(hold_snapshot(job.connection, job.children, lock_timeout_seconds=limit))
+                holder = holding.enter_context(
+                    hold_snapshot(job.connection, job.children, lock_timeout_seconds=limit, lock_first=lock_first)
+                )
+                holding.enter_context(giving_way(holder, run.watch, after_seconds=limit))
                 plan = make_plan(job, run.backup, holder)
             except TransientError:
                 if attempt == _PLAN_ATTEMPTS:
                     raise
                 attempt += 1
+                lock_first = holder.wanted if holder else lock_first
                 continue
             stack.push(holding.pop_all())
             return holder, plan

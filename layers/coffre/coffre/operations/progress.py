@@ -107,6 +107,12 @@ class Watch:
         if self.reason is not None:
             raise self.reason
 
+    def end(self, reason: Exception) -> None:
+        """Stop the run from another thread; the reason is what it fails with."""
+        if self.reason is None:
+            self.reason = reason
+            self._stop()
+
     def _run(self) -> None:
         silent = 0
         while not self._done.wait(self._next_wait()):

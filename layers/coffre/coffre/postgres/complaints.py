@@ -15,6 +15,12 @@ from coffre.postgres.refusals import CONNECTION_LOST, explain_refusal
 _PERMISSION: Final = re.compile(r"permission denied for ([a-z ]+?) (\"?[^\n]+?\"?)(?:\n|$)")
 _LARGE_OBJECT: Final = re.compile(r"permission denied for large object (\d+)")
 _ROW_SECURITY: Final = re.compile(r"row-level security policy for table \"?([^\n\"]+)")
+# The server's and pg_dump's words about what the snapshot shows and what is there no more.
+_VANISHED: Final = (
+    r"(relation|schema) .* does not exist|with OID \d+ does not exist|could not open relation|cache lookup failed"
+    r"|returned no data|appears to be empty \(length zero\)|query returned \d+ rows instead of one"
+    r"|failed sanity check|could not find function definition"
+)
 _PASSING: Final[tuple[tuple[str, str, str, str], ...]] = (
     (
         r"snapshot \"[^\"]*\" does not exist|invalid snapshot identifier",
@@ -23,7 +29,8 @@ _PASSING: Final[tuple[tuple[str, str, str, str], ...]] = (
         "Nothing was published. Run the backup again; if it goes on, look at the server's log and idle limits.",
     ),
     (
-        r"lock timeout|could not obtain lock|statement timeout[\s\S]*LOCK TABLE",  # the last is pg_dump's lock timeout
+        # the last is pg_dump's lock timeout
+        r"deadlock detected|lock timeout|could not obtain lock|statement timeout[\s\S]*LOCK TABLE",
         "LOCK_TIMEOUT",
         "A table is locked by somebody else for longer than limits.lock_timeout_seconds.",
         "It is tried again. Find the session that holds an ACCESS EXCLUSIVE lock (ALTER TABLE, VACUUM FULL).",
@@ -35,7 +42,7 @@ _PASSING: Final[tuple[tuple[str, str, str, str], ...]] = (
         "Nothing was published. Run the backup again; if it goes on, look at the server's log and idle limits.",
     ),
     (
-        r"relation .* does not exist|could not open relation|cache lookup failed",
+        _VANISHED,
         "SCHEMA_CHANGED",
         "A table was dropped or changed while the backup began.",
         "It is tried again with a new snapshot.",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from itertools import batched
 from typing import Any, Final
 
 import psycopg2
@@ -16,9 +17,11 @@ from coffre.model.errors import DumpTransientError
 from coffre.model.manifest import RelationName, SequenceValue
 from coffre.model.names import qualified
 from coffre.policy.slicing import TableExtent
+from coffre.postgres import catalog_check
 from coffre.postgres.archive import TocEntry
 from coffre.postgres.complaints import explain_query_error
 from coffre.postgres.connect import Connection, connect
+from coffre.postgres.locks import REPLACED, WAITED_FOR, lock_if_there, lock_statement
 from coffre.postgres.tools import Children
 
 _LOCK_BATCH: Final = 200
@@ -54,6 +57,7 @@ class Holder:
     def __init__(self, session: psycopg2.extensions.connection, connection: Connection) -> None:
         self._session = session
         self._connection = connection
+        self.wanted: tuple[str, ...] = ()
         self.snapshot = str(self._query("SELECT pg_catalog.pg_export_snapshot()")[0][0])
 
     def facts(self) -> ServerFacts:
@@ -87,10 +91,11 @@ class Holder:
         dumped = [entry.oid for entry in toc if entry.description == "TABLE"]
         created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
         rows = self._query(_TABLES, {"tables": dumped}) + self._query(_EXTENSION_TABLES, {"extensions": created})
-        for start in range(0, len(rows), _LOCK_BATCH):
-            names = ", ".join(f"ONLY {qualified(row[1], row[2])}" for row in rows[start : start + _LOCK_BATCH])
-            self._run(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+        self.wanted = tuple(f"ONLY {qualified(row[1], row[2])}" for row in rows)
+        for names in batched(self.wanted, _LOCK_BATCH, strict=False):
+            self._run(lock_statement(names))
         self._check_storage([row[0] for row in rows])
+        self._check_catalog(catalog_check.OF_SCHEMA)
         return [
             TableExtent(
                 oid, schema, name, tuple(columns), int(size) // _BLOCK_BYTES, int(total), condition, of_extension, uncut
@@ -137,25 +142,49 @@ class Holder:
             order = sorted(names)
         return tuple(RelationName(schema_name=names[oid][0], relation_name=names[oid][1]) for oid in order)
 
-    def require_alive(self) -> None:
-        """Make sure that the transaction, and with it every lock, has lived to this moment.
+    def require_valid(self) -> None:
+        """Make sure that the transaction, and with it every lock, has lived to this moment, and that all rows were read
+        as the snapshot has them.
 
-        Without the locks, a `TRUNCATE` before a table was read would have read as an empty table.
+        Without the locks, a `TRUNCATE` before a table was read would have read as an empty table. No lock keeps others
+        from renaming a label of an enum, or from swapping two schemas.
 
         Raises
         ------
         DumpTransientError
-            `CONNECTION_LOST`.
+            `CONNECTION_LOST` or `SCHEMA_CHANGED`.
         """
-        self._query("SELECT 1")
+        self._check_catalog(catalog_check.OF_ROWS)
+
+    def waited_for(self, seconds: int) -> str | None:
+        """Return the name of a table for which another session has waited so long behind this run's locks."""
+        self._query("SELECT pg_stat_clear_snapshot()")
+        rows = self._query(WAITED_FOR, {"seconds": seconds})
+        return str(rows[0][0]) if rows else None
+
+    def release(self) -> None:
+        """Give all locks back at once; whoever uses the holder afterwards gets an error."""
+        self._session.close()
 
     def _check_storage(self, oids: list[int]) -> None:
-        replaced = self._query(_REPLACED, {"tables": oids})
+        replaced = self._query(REPLACED, {"tables": oids})
         if replaced:
             raise DumpTransientError(
                 f"The table {qualified(*replaced[0])} was truncated, replaced or altered while the backup began.",
                 code="SCHEMA_CHANGED",
                 hint="It is tried again with a new snapshot.",
+            )
+
+    def _check_catalog(self, query: str) -> None:
+        then = set(self._query(query))
+        with connect(self._connection) as session, session.cursor() as cursor, self._translated():
+            cursor.execute(query)
+            changed = then.difference(cursor)
+        if changed:
+            raise DumpTransientError(
+                "A function, a type, a view or the like was changed or dropped while it was being read.",
+                code="SCHEMA_CHANGED",
+                hint="It is tried again with a new snapshot. What changes the schema should run at another time.",
             )
 
     def _query(self, statement: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
@@ -176,13 +205,21 @@ class Holder:
 
 
 @contextmanager
-def hold_snapshot(connection: Connection, children: Children, *, lock_timeout_seconds: int) -> Iterator[Holder]:
-    """Open the holder. Its snapshot can be imported by others until the block is left."""
+def hold_snapshot(
+    connection: Connection, children: Children, *, lock_timeout_seconds: int, lock_first: Sequence[str] = ()
+) -> Iterator[Holder]:
+    """Open the holder. Its snapshot can be imported by others until the block is left.
+
+    `lock_first` are tables that an earlier holder `wanted`: locked before there is a snapshot, they cannot be replaced
+    in between (field note 24).
+    """
     with connect(connection) as session, children.cancelling(session):
         session.set_session(isolation_level="REPEATABLE READ", readonly=True)
         try:
             with session.cursor() as cursor:
                 cursor.execute("SET lock_timeout = %s", (f"{lock_timeout_seconds}s",))
+                for name in lock_first:
+                    lock_if_there(cursor, name)
         except psycopg2.Error as error:
             raise explain_query_error(connection, error) from error
         yield Holder(session, connection)
@@ -253,18 +290,6 @@ CROSS JOIN LATERAL unnest(e.extconfig, e.extcondition) AS x(relation, condition)
 JOIN pg_class c ON c.oid = x.relation JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE e.oid = ANY(%(extensions)s::bigint[]::oid[]) AND c.relkind = 'r'
 """  # noqa: S608 - the parts are constants
-# The tables as the snapshot sees them against what functions say, which look at the catalog as it is now: other
-# storage, another table under the name, or columns that went or were renamed.
-_REPLACED: Final = """
-SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = ANY(%(tables)s::bigint[]::oid[]) AND (
-    c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)
-    OR to_regclass(format('%%I.%%I', n.nspname, c.relname)) IS DISTINCT FROM c.oid::regclass
-    OR EXISTS (
-        SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-        AND (pg_identify_object('pg_class'::regclass, c.oid, a.attnum)).identity
-            IS DISTINCT FROM format('%%I.%%I.%%I', n.nspname, c.relname, a.attname)))
-"""
 _SEQUENCES: Final = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'S' AND (c.oid = ANY(%(sequences)s::bigint[]::oid[]) OR c.oid IN (
