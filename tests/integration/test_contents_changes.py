@@ -111,17 +111,41 @@ def test_other_changes_there_are_not_in_the_backup(
 
 
 def test_a_database_that_changes_all_the_time_is_given_up(filled: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
-    snapshots = before_locks(monkeypatch, lambda: run(filled.source, "TRUNCATE t"), times=100)
+    change = "CREATE OR REPLACE FUNCTION f() RETURNS integer LANGUAGE sql AS 'SELECT 1'"
+    filled.fill(change)
+    snapshots = before_locks(monkeypatch, lambda: run(filled.source, change), times=100)
 
     with pytest.raises(DumpTransientError) as caught:
         filled.back_up()
 
     assert caught.value.code == "SCHEMA_CHANGED"
-    assert '"public"."t" was truncated, replaced or altered' in caught.value.message
+    assert "changed or dropped while it was being read" in caught.value.message
     assert len(set(snapshots)) == 3
     (backup,) = filled.coffre.backups()
     assert backup.status is Status.FAILED
     assert filled.coffre.objects("v1/backups") == {}
+
+
+def test_a_table_that_is_truncated_all_the_time_is_locked_before_the_next_snapshot(
+    filled: RoundTrip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given somebody who truncates between every snapshot and its locks (field note 24)
+    refused: list[str] = []
+
+    def truncate() -> None:
+        try:
+            run(filled.source, "SET lock_timeout = '200ms'; TRUNCATE t; INSERT INTO t VALUES (1, 'new', 'new')")
+        except psycopg2.errors.LockNotAvailable:
+            refused.append("locked")
+
+    snapshots = before_locks(monkeypatch, truncate, times=100)
+
+    filled.make()
+
+    # Then the second attempt holds what the first one wanted, and is the state after the first truncation
+    assert len(snapshots) == 2
+    assert refused == ["locked"]
+    filled.assert_equal()
 
 
 def test_rows_that_change_while_tables_are_read_are_not_in_the_backup(

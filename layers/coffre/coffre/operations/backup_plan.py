@@ -24,7 +24,8 @@ from coffre.policy.slicing import Part, TableExtent, plan_parts
 from coffre.postgres.archive import TocEntry, read_archive
 from coffre.postgres.connect import Connection
 from coffre.postgres.dump import ArchiveDumper
-from coffre.postgres.snapshot import Holder, ServerFacts, hold_snapshot
+from coffre.postgres.facts import ServerFacts
+from coffre.postgres.snapshot import Holder, hold_snapshot
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.history import NO_HISTORY, History, open_history
