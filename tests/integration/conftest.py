@@ -119,10 +119,14 @@ class Coffre:
         """Invoke `backup_database` for the target `shop`."""
         return self.backup_function().handle({"target": "shop", **event}, context or Context())
 
-    def restore(self, backup_id: str, destination: str, context: Context | None = None, **event: Any) -> dict[str, Any]:
-        """Invoke `restore` of a backup into a database given by its URL."""
-        self.secret("coffre/database/destination", destination)
-        wanted = {"backup_id": backup_id, "destination": "coffre/database/destination", **event}
+    def restore(
+        self, backup_id: str, destination: str | None, context: Context | None = None, **event: Any
+    ) -> dict[str, Any]:
+        """Invoke `restore` of a backup into a database given by its URL, or into the target's own."""
+        wanted = {"backup_id": backup_id, **event}
+        if destination is not None:
+            self.secret("coffre/database/destination", destination)
+            wanted["destination"] = "coffre/database/destination"
         return self.restore_function().handle(wanted, context or Context(function_name="restore"))
 
     @cached_property

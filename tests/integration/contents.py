@@ -105,14 +105,22 @@ class RoundTrip:
         assert answer["status"] == "COMPLETED"
         return self.coffre.catalog.get_backup(answer["id"])
 
-    def restore(self, backup: Backup, into: str | None = None) -> RestoreReport:
+    def restore(self, backup: Backup, into: str | None = None, **scope: Any) -> RestoreReport:
         """Restore into the copy, or as the URL `into` says."""
-        answer = self.coffre.restore(backup.id, into or self.copy)
+        return self._restored(backup, into or self.copy, **scope)
+
+    def restore_in_place(self, backup: Backup, **scope: Any) -> RestoreReport:
+        """Restore tables, rows or all into the source itself, which the configuration names."""
+        return self._restored(backup, None, **scope)
+
+    def _restored(self, backup: Backup, url: str | None, **scope: Any) -> RestoreReport:
+        answer = self.coffre.restore(backup.id, url, **scope)
         record: Restore = self.coffre.catalog.get_restore(answer["id"])
         assert record.status is Status.COMPLETED
         assert record.report_key is not None
         report = RestoreReport.model_validate_json(self.coffre.objects(record.report_key)[record.report_key])
         assert record.exceptions == report.exceptions
+        assert answer["exceptions"] == len(report.exceptions)
         return report
 
     def manifest(self, backup: Backup) -> Manifest:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from tests.integration.contents import RoundTrip, RoundTripOn, rows, run, value
 
-from coffre.model.errors import DestinationError
 from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
 from coffre_cli.local.toolchain import Toolchain
 from coffre_cli.sample import fingerprint, sequences
@@ -88,19 +87,27 @@ def test_rows_of_configuration_tables_come_back_beside_the_extensions_own(round_
     assert value(round_trip.copy, 'SELECT "Conf".thing_count()') == 100
 
 
-def test_a_destination_without_the_extension_is_refused_before_anything_is_made(
+def test_what_needs_a_missing_extension_is_left_out_and_said(
     round_trip: RoundTrip, round_trip_on: RoundTripOn, postgres_server: PostgresServer
 ) -> None:
+    round_trip.fill(
+        'CREATE VIEW owners AS SELECT * FROM "Conf".z_owners',
+        "CREATE MATERIALIZED VIEW many AS SELECT count(*) FROM owners",
+        "CREATE TABLE other (id serial)",
+        "INSERT INTO other SELECT FROM generate_series(1, 3)",
+    )
     there = round_trip_on(postgres_server)
-    backup = round_trip.back_up()
 
-    with pytest.raises(DestinationError) as caught:
-        there.restore(backup)
+    report = there.restore(round_trip.back_up())
 
-    assert caught.value.code == "EXTENSION_MISSING"
-    assert "coffre_config" in caught.value.message
-    name = there.copy.rsplit("/", 1)[1]
-    assert rows(postgres_server.dsn(), f"SELECT 1 FROM pg_database WHERE datname = '{name}'") == []
+    # Then everything else is there
+    assert rows(there.copy, "SELECT thing FROM own") == [(7,)]
+    assert value(there.copy, "SELECT nextval('other_id_seq')") == 4
+    # And the report names all that is not
+    said = " ".join(report.exceptions)
+    assert "lacks the extension coffre_config" in said
+    for name in ("VIEW public owners", "MATERIALIZED VIEW public many", '"Conf".settings', 'Conf".a_things'):
+        assert name in said, name
 
 
 def test_extensions_that_the_destination_already_has_are_no_obstacle(round_trip: RoundTrip) -> None:

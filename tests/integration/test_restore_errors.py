@@ -17,7 +17,7 @@ from tests.integration.faults import CutProxy, answer, children, file_size_limit
 from coffre.model.backup import Failure, Status
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import EntryKind, Frame
-from coffre.operations import restore_database
+from coffre.operations import restore_load, restore_whole
 from coffre.postgres import load
 from coffre.vault.codec import FrameEncoder, new_identity, public_key
 from coffre_cli.local.postgres_server import PostgresServer
@@ -442,11 +442,11 @@ def test_rows_that_somebody_else_adds_meanwhile_are_noticed(
 ) -> None:
     set_sequences = load.set_sequences
 
-    def meanwhile(*arguments: Any) -> None:
-        set_sequences(*arguments)
+    def meanwhile(*arguments: Any) -> list[str]:
         run_sql(destination, "INSERT INTO customers VALUES (1000, 'a stranger')")
+        return set_sequences(*arguments)
 
-    monkeypatch.setattr(restore_database, "set_sequences", meanwhile)
+    monkeypatch.setattr(restore_whole, "set_sequences", meanwhile)
 
     failed_restore(
         coffre, "ROWS_DIFFER", "public.customers", "51 rows are there, 50 were backed up",
@@ -464,11 +464,11 @@ def test_a_network_that_is_cut_in_the_middle_is_a_failed_restore(
     with CutProxy(port or 0) as proxy, monkeypatch.context() as faulty:
         copy_in = load.copy_in
 
-        def cut_and_copy(*arguments: Any) -> int:
+        def cut_and_copy(*arguments: Any, **options: Any) -> int:
             proxy.cut()
-            return copy_in(*arguments)
+            return copy_in(*arguments, **options)
 
-        faulty.setattr(restore_database, "copy_in", cut_and_copy)
+        faulty.setattr(restore_load, "copy_in", cut_and_copy)
         failed_restore(
             coffre, "CONNECTION_LOST", "was cut",
             backup_id=good, destination=url.replace(f":{port}/", f":{proxy.port}/"),

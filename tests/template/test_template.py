@@ -142,13 +142,14 @@ def test_the_backup_role_cannot_read_an_identity(deployed: Rendered, secret: str
     assert not deployed.allows(BACKUP_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}{secret}")
 
 
-def test_the_arn_of_rds_own_secret_is_allowed_to_the_backup_role_alone() -> None:
+@pytest.mark.parametrize("role", [BACKUP_ROLE, RESTORE_ROLE])
+def test_the_arn_of_rds_own_secret_is_allowed_and_no_other(role: str) -> None:
+    """A restore reads it too: tables and rows go back into the target's own database."""
     arn = f"{SECRETS}rds!db-1234-AbCdEf"
     deployed = render(DatabaseSecret=arn)
 
-    assert deployed.allows(BACKUP_ROLE, "secretsmanager:GetSecretValue", arn)
-    assert not deployed.allows(BACKUP_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}rds!db-9999-AbCdEf")
-    assert not deployed.allows(RESTORE_ROLE, "secretsmanager:GetSecretValue", arn)
+    assert deployed.allows(role, "secretsmanager:GetSecretValue", arn)
+    assert not deployed.allows(role, "secretsmanager:GetSecretValue", f"{SECRETS}rds!db-9999-AbCdEf")
 
 
 def test_the_restore_role_reads_everything_it_needs(deployed: Rendered, prefix: str) -> None:

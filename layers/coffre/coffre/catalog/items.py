@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from pynamodb.attributes import (
     Attribute,
+    BooleanAttribute,
     ListAttribute,
     MapAttribute,
     NumberAttribute,
@@ -116,6 +117,7 @@ class RestoreItem(RunItem):
 
     backup_id = UnicodeAttribute(null=True)
     destination = UnicodeAttribute(null=True)
+    dry_run = BooleanAttribute(null=True)
     report_key = UnicodeAttribute(null=True)
 
 

@@ -112,6 +112,7 @@ class Restore(_Record):
     heartbeat_at: datetime | None = None
     completed_at: datetime | None = None
     duration_ms: int | None = None
+    dry_run: bool = False
     tables: int | None = None
     rows: int | None = None
     exceptions: tuple[str, ...] = ()
@@ -130,16 +131,49 @@ class RestoredTable(_Record):
     duration_ms: int
 
 
+class Comparison(_Record):
+    """How a table in use and the backup's version of it beside differ, in rows, and what was done about it.
+
+    `missing` rows are in the backup only, `extra` ones in the table only; `before` is where the rows that were changed
+    or deleted are kept.
+    """
+
+    table: str
+    beside: str
+    missing: int
+    changed: int
+    same: int
+    extra: int
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    before: str | None = None
+
+
+class Kept(_Record):
+    """Something that a restore made and left: `remove` is the SQL that removes it once nobody needs it."""
+
+    what: str
+    remove: str
+
+
 class RestoreReport(_Record):
-    """The whole result of a restore, kept in the vault: `phases_ms` says how long each phase took."""
+    """The whole result of a restore, kept in the vault: `phases_ms` says how long each phase took.
+
+    `steps` are what it did, of a dry run what it would do.
+    """
 
     id: str
     backup_id: str
     target: str
     destination: str
-    created_database: bool
-    with_owners: bool
-    tables: tuple[RestoredTable, ...]
+    dry_run: bool = False
+    created_database: bool = False
+    with_owners: bool = True
+    steps: tuple[str, ...] = ()
+    tables: tuple[RestoredTable, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    kept: tuple[Kept, ...] = ()
     rows: int
     phases_ms: dict[str, int]
     exceptions: tuple[str, ...]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from coffre.model.target import Contents
 
 _NAME_START: Final = r"A-Za-z_\x80-\U0010ffff"
 # What an expression is made of as far as its borders go: texts in quotes, names (which may hold dollars), texts in
@@ -16,14 +17,6 @@ _TOKEN: Final = re.compile(
     |[{_NAME_START}][{_NAME_START}0-9$]*|(\$(?:[{_NAME_START}][{_NAME_START}0-9]*)?\$).*?\1|--|/\*|.""",
     re.DOTALL | re.VERBOSE,
 )
-
-
-class Contents(StrEnum):
-    """Definitions, rows, or both."""
-
-    FULL = "full"
-    SCHEMA = "schema"
-    DATA = "data"
 
 
 class _Choice(BaseModel):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from coffre.model.backup import Backup, Status
-from coffre.model.errors import BackupStateError, DestinationError, IntegrityError
-from coffre.model.manifest import Entry, EntryKind, Manifest
+from coffre.model.errors import BackupStateError, IntegrityError
+from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest, TableContent
+from coffre.model.names import shown
+from coffre.model.restore import Scope
 from coffre.operations.runner import Runner
-from coffre.postgres.archive import TocEntry, read_archive
+from coffre.postgres.archive import Section, TocEntry, read_archive
 from coffre.postgres.connect import Connection
 from coffre.postgres.destination import Destination
+from coffre.postgres.live import TableName
+from coffre.postgres.selection import needing
 from coffre.postgres.toc import is_of_database, split_toc
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.vault.codec import FrameDecoder
@@ -33,17 +37,26 @@ class Job:
     scratch: Path
     streams: int
     runner: Runner
+    scope: Scope = field(default_factory=Scope)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A checked backup: its manifest, what opens its frames, its schema archive on disk, its table of contents."""
+    """A checked backup: its manifest, what opens its frames, its schema archive on disk, its table of contents.
+
+    A backup of rows alone has no archive, and an empty table of contents.
+    """
 
     manifest: Manifest
     decoder: FrameDecoder
     archive: Path
     large_objects: Entry | None
     toc: tuple[TocEntry, ...]
+
+    @property
+    def content(self) -> DatabaseContent:
+        """What the backup holds besides its entries."""
+        return self.manifest.content
 
     def read(self, job: Job, entry: Entry) -> Iterator[bytes]:
         """Yield the checked plaintext of an entry, until the run is stopped."""
@@ -87,29 +100,20 @@ def open_source(job: Job) -> Source:
         )
     decoder = job.decoder.of_recipients(manifest.recipients)
     found = {entry.kind: entry for entry in job.vault.entries(manifest) if entry.kind is not EntryKind.TABLE}
+    archive = job.scratch / "schema.dump"
+    if not manifest.content.contents.has_schema:
+        return Source(manifest, decoder, archive, found.get(EntryKind.LARGE_OBJECTS), ())
     if EntryKind.SCHEMA not in found:
         raise IntegrityError(
             f"The backup {job.backup.id} has no schema archive.",
             code="ENTRIES_DAMAGED",
             hint="This backup cannot be trusted. Restore an older one (`coffre list`).",
         )
-    archive = job.scratch / "schema.dump"
     with archive.open("wb") as file:
         file.writelines(job.vault.read_entry(found[EntryKind.SCHEMA], decoder))
     with archive.open("rb") as file:
         toc = read_archive(file).entries
     return Source(manifest, decoder, archive, found.get(EntryKind.LARGE_OBJECTS), toc)
-
-
-def refuse_missing_extensions(source: Source, destination: Destination) -> None:
-    wanted = {entry.tag for entry in source.toc if entry.description == "EXTENSION"}
-    missing = sorted(wanted - destination.extensions_available)
-    if missing:
-        raise DestinationError(
-            f"The destination {destination.connection} lacks the extension(s) {', '.join(missing)}.",
-            code="EXTENSION_MISSING",
-            hint="Install them at the destination's server, or restore to a server that has them.",
-        )
 
 
 def why_no_owners(roles: tuple[str, ...], destination: Destination) -> str | None:
@@ -126,32 +130,81 @@ def why_no_owners(roles: tuple[str, ...], destination: Destination) -> str | Non
     return None
 
 
-def choose_lines(source: Source, destination: Destination) -> tuple[list[TocEntry], list[str]]:
-    """Return the lines to restore, and a sentence for each that is left out."""
-    kept, left_out = split_toc(source.toc, destination.capabilities)
-    exceptions = [f"Not restored: {item.entry.shown}: {item.reason}." for item in left_out]
+@dataclass(frozen=True)
+class Selection:
+    """What is restored of a backup: entries of its archive, its tables by name, and a sentence for all that is not."""
+
+    lines: list[TocEntry]
+    tables: dict[TableName, TableContent]
+    exceptions: list[str]
+
+
+def select(source: Source, destination: Destination, only: frozenset[int] | None = None) -> Selection:
+    """Choose what the destination can take.
+
+    Parameters
+    ----------
+    only
+        The dump ids of the entries that are asked for; default: all.
+    """
+    wanted = [entry for entry in source.toc if only is None or entry.dump_id in only]
+    lost, exceptions = _lost_with_extensions(wanted, destination)
+    kept, left_out = split_toc([entry for entry in wanted if entry.dump_id not in lost], destination.capabilities)
+    exceptions += [f"Not restored: {item.entry.shown}: {item.reason}." for item in left_out]
     if any(is_of_database(entry) for entry in kept):
-        # They would come with `pg_restore --create` only, which also gives the database its old name.
         exceptions.append(
             "Not restored: settings (ALTER DATABASE ... SET), comment and rights of the database itself. "
             "The backup has them: docs/format tells how to read its schema archive."
         )
-    absent = set(source.manifest.content.roles) - destination.roles
-    chosen = []
+    without = _without_role(source, destination)
+    lines = []
     for entry in kept:
         if entry.description == "DATABASE" or is_of_database(entry):
-            continue
-        roles = source.manifest.content.policy_roles.get(entry.oid, ()) if entry.description == "POLICY" else ()
-        missing = sorted(set(roles) - destination.roles)
-        if missing:
-            exceptions.append(f"Not restored: {entry.shown}: the destination lacks {', '.join(missing)}.")
-        elif entry.description == "SCHEMA" and entry.tag in destination.schemas:
+            continue  # they would come with `pg_restore --create` only, which also gives the database its old name
+        if entry.description == "SCHEMA" and entry.tag in destination.schemas:
             continue  # pg_dump writes CREATE SCHEMA public when the schema was asked for by name
-        elif entry.description == "USER MAPPING" and (user := _user_of(entry, absent)) is not None:
-            exceptions.append(f"Not restored: {entry.shown}: the destination lacks {user}.")
+        if (roles := without(entry)) is not None:
+            exceptions.append(f"Not restored: {entry.shown}: the destination lacks {roles}.")
         else:
-            chosen.append(entry)
-    return chosen, exceptions
+            lines.append(entry)
+    lost_oids = {entry.oid for entry in wanted if entry.dump_id in lost and entry.description == "TABLE"}
+    tables = {
+        (table.schema_name, table.table_name): table for table in source.content.tables if table.oid not in lost_oids
+    }
+    if empty := [shown(*name) for name, table in tables.items() if table.rows_excluded]:
+        exceptions.append(f"The backup has no rows of {', '.join(empty)}: the configuration leaves them out.")
+    return Selection(lines, tables, exceptions)
+
+
+def _lost_with_extensions(entries: Sequence[TocEntry], destination: Destination) -> tuple[set[int], list[str]]:
+    """Return what cannot be there without the extensions that the destination lacks, and a sentence for each."""
+    lost: set[int] = set()
+    exceptions = []
+    for extension in entries:
+        if extension.description == "EXTENSION" and extension.tag not in destination.extensions_available:
+            found = needing(entries, [extension])
+            lost |= {entry.dump_id for entry in found}
+            names = [entry.shown for entry in found if entry.section is Section.PRE_DATA and entry != extension]
+            more = f", and {len(names) - 20} more" if len(names) > 20 else ""
+            exceptions.append(
+                f"The destination lacks the extension {extension.tag}. Not restored, because they need it: "
+                f"{'; '.join(names[:20]) or 'nothing else'}{more}."
+            )
+    return lost, exceptions
+
+
+def _without_role(source: Source, destination: Destination) -> Callable[[TocEntry], str | None]:
+    """Return a function that tells which roles an entry names that the destination lacks."""
+    absent = set(source.content.roles) - destination.roles
+    policy_roles = source.content.policy_roles
+
+    def missing(entry: TocEntry) -> str | None:
+        if entry.description == "USER MAPPING":
+            return _user_of(entry, absent)
+        roles = policy_roles.get(entry.oid, ()) if entry.description == "POLICY" else ()
+        return ", ".join(sorted(set(roles) - destination.roles)) or None
+
+    return missing
 
 
 def _user_of(mapping: TocEntry, roles: set[str]) -> str | None:

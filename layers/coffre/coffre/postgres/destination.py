@@ -45,11 +45,18 @@ class Destination:
 
 
 @contextmanager
-def open_destination(connection: Connection, content: DatabaseContent) -> Iterator[Destination]:
+def open_destination(
+    connection: Connection, content: DatabaseContent, *, dry_run: bool = False
+) -> Iterator[Destination]:
     """Give the destination, an existing empty database or a new one, which nobody else loads into meanwhile.
 
     When the block ends in an error, a database that was created for it is dropped again; of an existing one it is said
     what is left in it.
+
+    Parameters
+    ----------
+    dry_run
+        Create nothing: a database that does not exist is described as it would be.
 
     Raises
     ------
@@ -59,50 +66,62 @@ def open_destination(connection: Connection, content: DatabaseContent) -> Iterat
     ConnectError
         When the server cannot be used.
     """
-    exceptions = _create_if_missing(connection, content)
+    if dry_run and not _exists(connection):
+        with maintenance_session(connection) as session:
+            _refuse_older_server(connection, session.server_version, content)
+            yield _look(connection, session, created=True)
+        return
+    exceptions = None if _exists(connection) else _create_database(connection, content)
     created = exceptions is not None
     # Under the guard, or two restores could both find it empty, and one could drop what the other loads into.
     with _guard(connection) as session:
+        if not created:
+            _refuse_unfit(connection, session, content)
+            _refuse_content(connection, session)
         try:
-            destination = _look(connection, session, content, created=created, exceptions=exceptions or ())
+            yield _look(connection, session, created=created, exceptions=exceptions or ())
         except Exception as error:
             if created:
                 _drop_created(connection, error)
-            raise
-        try:
-            yield destination
-        except Exception as error:
-            if created:
-                _drop_created(connection, error)
-            else:
+            elif not dry_run:
                 _say_what_is_left(connection, error)
             raise
 
 
-def _create_if_missing(connection: Connection, content: DatabaseContent) -> tuple[str, ...] | None:
-    """Create the database if there is none, and return what about it is not as at the source; None if it exists."""
+@contextmanager
+def open_existing(connection: Connection, content: DatabaseContent) -> Iterator[Destination]:
+    """Give a database that is in use, into which nobody else restores meanwhile.
+
+    Raises
+    ------
+    DestinationError
+        `DESTINATION_TOO_OLD`, `DESTINATION_ENCODING` or `DESTINATION_BUSY`. Nothing was changed then.
+    ConnectError
+        When the server cannot be used, or the database does not exist.
+    """
+    with _guard(connection) as session:
+        _refuse_unfit(connection, session, content)
+        yield _look(connection, session, created=False)
+
+
+def _exists(connection: Connection) -> bool:
     try:
         with connect(connection):
-            return None
+            return True
     except ConnectError as error:
         if error.code != "DATABASE_MISSING":
             raise
-        return _create_database(connection, content)
+        return False
 
 
 def _look(
     connection: Connection,
     session: psycopg2.extensions.connection,
-    content: DatabaseContent,
     *,
     created: bool,
-    exceptions: tuple[str, ...],
+    exceptions: tuple[str, ...] = (),
 ) -> Destination:
     with session.cursor() as cursor:
-        if not created:
-            _refuse_older_server(connection, session.server_version, content)
-            _refuse_content(connection, cursor)
-            _refuse_encoding(connection, cursor, content)
         return Destination(
             connection=connection,
             version_number=session.server_version,
@@ -136,7 +155,7 @@ def _guard(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
 def _drop_created(connection: Connection, error: Exception) -> None:
     """Remove a database that this restore created, so that the next try starts clean."""
     try:
-        with _maintenance(connection) as session, session.cursor() as cursor:
+        with maintenance_session(connection) as session, session.cursor() as cursor:
             name = sql.Identifier(connection.database)
             cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
         error.add_note(f"The database {connection}, which this restore had created, was dropped again.")
@@ -156,7 +175,7 @@ def _say_what_is_left(connection: Connection, error: Exception) -> None:
 
 
 def _create_database(connection: Connection, content: DatabaseContent) -> tuple[str, ...] | None:
-    with _maintenance(connection) as session, session.cursor() as cursor:
+    with maintenance_session(connection) as session, session.cursor() as cursor:
         _refuse_older_server(connection, session.server_version, content)
         plain = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {}").format(
             sql.Identifier(connection.database), sql.Literal(content.encoding)
@@ -196,7 +215,7 @@ def _cannot_create(connection: Connection, error: psycopg2.Error) -> Destination
 
 
 @contextmanager
-def _maintenance(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
+def maintenance_session(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
     """Connect to some other database of the server, in autocommit, to create or drop one."""
     missing: ConnectError | None = None
     for database in _MAINTENANCE_DATABASES:
@@ -226,9 +245,16 @@ def _refuse_older_server(connection: Connection, version_number: int, content: D
         )
 
 
-def _refuse_content(connection: Connection, cursor: psycopg2.extensions.cursor) -> None:
-    cursor.execute(_USER_RELATIONS)
-    found = [shown(schema, name) for schema, name in cursor.fetchall()]
+def _refuse_unfit(connection: Connection, session: psycopg2.extensions.connection, content: DatabaseContent) -> None:
+    _refuse_older_server(connection, session.server_version, content)
+    with session.cursor() as cursor:
+        _refuse_encoding(connection, cursor, content)
+
+
+def _refuse_content(connection: Connection, session: psycopg2.extensions.connection) -> None:
+    with session.cursor() as cursor:
+        cursor.execute(_USER_RELATIONS)
+        found = [shown(schema, name) for schema, name in cursor.fetchall()]
     if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise DestinationError(

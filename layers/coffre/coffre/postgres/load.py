@@ -6,7 +6,6 @@ import contextlib
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +19,9 @@ from coffre.model.names import shown
 from coffre.postgres.archive import TocEntry
 from coffre.postgres.connect import Connection, conninfo_of, one_line
 from coffre.postgres.destination import Destination
+from coffre.postgres.live import TableName
 from coffre.postgres.refusals import CONNECTION_LOST
-from coffre.postgres.tools import Child, Children, PostgresTools
+from coffre.postgres.tools import Child, Children, PostgresTools, output_of
 
 _COPY_BLOCK_BYTES: Final = 1024 * 1024
 # pg_restore 18 sets a parameter that servers below 17 do not know; the only complaint that is ever tolerated
@@ -30,6 +30,9 @@ _TOLERATED: Final = re.compile(
     r"could not execute query: ERROR:  unrecognized configuration parameter \"transaction_timeout\"\n"
     r"(?:Command was: )?(?:pg_restore: detail: Command was: )?SET transaction_timeout = 0;"
 )
+_NEW_PARAMETER: Final = "SET transaction_timeout = 0;\n"
+# psql's own commands around a script (field note 8): the first and the last line that is no comment.
+_RESTRICT: Final = re.compile(r"\A((?:--[^\n]*\n|\n)*)\\restrict (\w+)\n(.*)\n\\unrestrict \2\n\s*\Z", re.DOTALL)
 _IGNORED_COUNT: Final = re.compile(r"errors ignored on restore: (\d+)")
 # What stands around messages. Parallel workers share stderr, and only each piece is written at once: the pieces of two
 # messages can stand in any order, so they are taken away one by one, and nothing else may be left.
@@ -70,6 +73,18 @@ class SchemaLoader:
         if section == "post-data":
             argv.append(f"--jobs={self._jobs}")
         self._run([*argv, str(archive)])
+
+    def script(self, archive: Path, section: str, toc: Iterable[TocEntry]) -> str:
+        """Return the SQL that `restore` would run, for a session of our own."""
+        chosen = archive.with_suffix(".list")
+        chosen.write_text("".join(f"{entry.dump_id};\n" for entry in toc))
+        argv = [self._tools.program("pg_restore"), f"--section={section}", f"--use-list={chosen}", "--file=-"]
+        if not self._with_owners:
+            argv += ["--no-owner", "--no-privileges"]
+        with output_of(self._children, [*argv, str(archive)], self._tools.environment(), None) as stdout:
+            text = stdout.read().decode("utf-8", "surrogateescape")
+        text = _RESTRICT.sub(r"\3", text)
+        return text if self._destination.version_number >= 170000 else text.replace(_NEW_PARAMETER, "", 1)
 
     def restore_data(self, archive: Iterable[bytes]) -> None:
         """Restore the data section of an archive that is read as it comes: nothing of it is kept.
@@ -165,9 +180,22 @@ def only_tolerated(stderr: str) -> bool:
 
 
 def copy_in(
-    session: psycopg2.extensions.connection, table: TableContent, chunks: Iterator[bytes], encoding: str
+    session: psycopg2.extensions.connection,
+    table: TableContent,
+    chunks: Iterator[bytes],
+    encoding: str,
+    *,
+    into: TableName,
+    where: sql.Composable | None = None,
 ) -> int:
     """Load the bytes of one slice and return the number of rows that the server took. The caller commits.
+
+    Parameters
+    ----------
+    into
+        The table that takes them, which has the columns of `table`.
+    where
+        An expression over its columns: only rows for which it is true are taken.
 
     Raises
     ------
@@ -175,9 +203,11 @@ def copy_in(
         Code `COPY_FAILED`, with the server's words.
     """
     columns = sql.SQL(", ").join(sql.Identifier(column) for column in table.columns)
-    name = sql.Identifier(table.schema_name, table.table_name)
     listed = sql.SQL(" ({})").format(columns) if table.columns else sql.SQL("")
-    target = sql.SQL("COPY {}{} FROM STDIN (ENCODING {})").format(name, listed, sql.Literal(encoding))
+    options = sql.SQL("(ENCODING {})").format(sql.Literal(encoding))
+    if where is not None:
+        options += sql.SQL(" WHERE ") + where
+    target = sql.SQL("COPY {}{} FROM STDIN ").format(sql.Identifier(*into), listed) + options
     stream = _Chunks(chunks)
     try:
         with session.cursor() as cursor:
@@ -217,27 +247,40 @@ class _Chunks:
         return bytes(block)
 
 
-def set_sequences(session: psycopg2.extensions.connection, sequences: Iterable[SequenceValue]) -> None:
-    """Set every sequence to the value that the dump read. The caller commits."""
+def set_sequences(session: psycopg2.extensions.connection, sequences: Iterable[SequenceValue]) -> list[str]:
+    """Set every sequence to the value that the dump read, and return those that are not there. The caller commits."""
+    missing = []
     with session.cursor() as cursor:
         for value in sequences:
             name = sql.Identifier(value.schema_name, value.sequence_name).as_string(cursor)
-            cursor.execute("SELECT setval(%s::regclass, %s, %s)", (name, value.last_value, value.is_called))
+            cursor.execute("SELECT to_regclass(%s)", (name,))
+            if cursor.fetchall() == [(None,)]:
+                missing.append(shown(value.schema_name, value.sequence_name))
+            else:
+                cursor.execute("SELECT setval(%s::regclass, %s, %s)", (name, value.last_value, value.is_called))
+    return missing
 
 
-def refresh_materialized_views(session: psycopg2.extensions.connection, views: Iterable[RelationName]) -> None:
-    """Fill the materialized views, each after those that it reads. The caller commits.
+def refresh_materialized_views(session: psycopg2.extensions.connection, views: Iterable[RelationName]) -> list[str]:
+    """Fill the materialized views, each after those that it reads, and return those that are not there.
+
+    The caller commits.
 
     Raises
     ------
     RestoreError
         Code `REFRESH_FAILED`.
     """
+    missing = []
     with session.cursor() as cursor:
         # A view sees what its owner sees, as at the source; our sessions would take the hidden rows for an error.
         cursor.execute("SET LOCAL row_security = on")
         for view in views:
             name = sql.Identifier(view.schema_name, view.relation_name)
+            cursor.execute("SELECT to_regclass(%s)", (name.as_string(cursor),))
+            if cursor.fetchall() == [(None,)]:
+                missing.append(shown(view.schema_name, view.relation_name))
+                continue
             try:
                 cursor.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(name))
             except psycopg2.Error as error:
@@ -249,21 +292,35 @@ def refresh_materialized_views(session: psycopg2.extensions.connection, views: I
                     detail=one_line(error),
                     hint="The rows of all tables are restored; the view's own query fails at the destination.",
                 ) from error
+    return missing
 
 
-def order_of_keys(session: psycopg2.extensions.connection, tables: Iterable[TableContent]) -> list[tuple[str, str]]:
-    """Return the tables' names so that each comes after those that its foreign keys point at."""
-    needs: dict[tuple[str, str], set[tuple[str, str]]] = {(t.schema_name, t.table_name): set() for t in tables}
+def key_levels(session: psycopg2.extensions.connection, tables: Iterable[TableName]) -> dict[TableName, int]:
+    """Return a number for each table that is higher than those of the tables at which its foreign keys point.
+
+    Tables in a circle of keys get the same number, with all that depend on them.
+    """
+    needs: dict[TableName, set[TableName]] = {table: set() for table in tables}
     with session.cursor() as cursor:
         cursor.execute(_FOREIGN_KEYS)
         for schema, name, needed_schema, needed_name in cursor.fetchall():
             if (schema, name) in needs and (needed_schema, needed_name) in needs:
                 needs[schema, name].add((needed_schema, needed_name))
     session.commit()
-    try:
-        return list(TopologicalSorter(needs).static_order())
-    except CycleError:  # then the order does not help, and the server will say which key is in the way
-        return sorted(needs)
+    levels: dict[TableName, int] = {}
+    number = 0
+    while waiting := needs.keys() - levels.keys():
+        ready = {table for table in waiting if needs[table] <= levels.keys()} or waiting
+        levels |= dict.fromkeys(ready, number)
+        number += 1
+    return levels
+
+
+def has_rows(session: psycopg2.extensions.connection, table: TableName) -> bool:
+    """Return whether a table has any row."""
+    with session.cursor() as cursor:
+        cursor.execute(sql.SQL("SELECT FROM ONLY {} LIMIT 1").format(sql.Identifier(*table)))
+        return cursor.fetchone() is not None
 
 
 def count_rows(session: psycopg2.extensions.connection, table: TableContent) -> int:

@@ -55,6 +55,7 @@ def make_restore_function(environment: Mapping[str, str]) -> RestoreFunction:
         edge=_edge(settings, "restore"),
         vault=_vault(settings),
         catalog=Catalog(settings.catalog_table),
+        ssm=_client("ssm"),
         secrets=_client("secretsmanager"),
     )
 

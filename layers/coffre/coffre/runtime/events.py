@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from coffre.model.backup import Tier
 from coffre.model.errors import EventError
+from coffre.model.restore import Scope
 from coffre.model.target import TargetName, describe_validation
 
 Ulid = Annotated[str, Field(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$", description="a ULID")]
@@ -70,16 +71,30 @@ class BackupDatabaseEvent(_Event):
         return changed.model_dump(mode="json", exclude_defaults=True)
 
 
-class RestoreEvent(_Event):
-    """Restore a backup: `backup_id` is an id, or `latest` together with `target`.
+class RestoreEvent(Scope, _Event):
+    """Restore a backup, or a part of it: `backup_id` is an id, or `latest` together with `target`.
 
-    `destination` names a secret (Secrets Manager) with the URL of a database that is empty or does not exist yet.
+    `destination` names a secret (Secrets Manager) with the URL of a database: one that is empty or does not exist yet
+    for a whole restore. Without it, the target's own database is meant, which only chosen tables, rows or `replace`
+    can go into. `streams` is the number of connections that load at once.
     """
 
     backup_id: Ulid | Annotated[str, Field(pattern="^latest$")]
-    destination: str = Field(min_length=1)
+    destination: str | None = Field(default=None, min_length=1)
     target: TargetName | None = None
     restore_id: Ulid | None = None
+    streams: int | None = Field(default=None, ge=1, le=16)
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Self:
+        if self.destination is None and self.is_whole and not self.replace:
+            raise ValueError("a whole restore needs a destination (or, to replace the target's own database, replace)")
+        return self
+
+    @property
+    def scope(self) -> Scope:
+        """Which part of the backup is wanted."""
+        return Scope.model_validate(self.model_dump(include=set(Scope.model_fields)))
 
 
 def slot_of(scheduled_time: datetime | None) -> datetime | None:

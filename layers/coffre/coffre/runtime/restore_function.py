@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulid import ULID
@@ -17,21 +18,23 @@ from coffre.operations.restore_database import restore_database
 from coffre.operations.restore_plan import Job, refuse_unrestorable
 from coffre.operations.restore_run import RestoreRun
 from coffre.operations.runner import ThreadRunner
-from coffre.postgres.connect import parse_secret, refuse_transaction_pooler
+from coffre.postgres.connect import Connection, apply_tls, parse_secret, refuse_transaction_pooler
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.runtime.events import RestoreEvent
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.observability import count_restore
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import RestoreSettings
-from coffre.runtime.sources import read_secret
+from coffre.runtime.sources import read_configuration, read_secret
 from coffre.vault.codec import FrameDecoder, parse_identities
 from coffre.vault.vault import Vault
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
 
 _SERVICE = "restore"
+_OWN_DATABASE = "the target's own database"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class RestoreFunction:
     edge: Edge
     vault: Vault
     catalog: Catalog
+    ssm: SSMClient
     secrets: SecretsManagerClient
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
@@ -64,7 +68,7 @@ class RestoreFunction:
                 backup_id=wanted.backup_id,
                 restore_id=restore_id,
                 request_id=request_id,
-                destination=wanted.destination,
+                destination=wanted.destination or _OWN_DATABASE,
             )
 
         with self.edge.reporting(failed, **ids):
@@ -73,15 +77,22 @@ class RestoreFunction:
         ids = {**ids, "target": backup.target, "backup_id": backup.id}
         try:
             with self.edge.reporting(lambda error: failed(error, backup.target), **ids):
-                restore = self._restore(backup, wanted.destination, restore_id, context)
+                restore = self._restore(backup, wanted, restore_id, context)
         except Exception:
             count_restore(_SERVICE, backup.target, succeeded=False)
             raise
         count_restore(_SERVICE, restore.target, succeeded=True)
         self.edge.logger.info("restore ended", extra={**ids, "duration_ms": restore.duration_ms, "rows": restore.rows})
-        return {"id": restore.id, "backup_id": restore.backup_id, "status": restore.status.value, "rows": restore.rows}
+        return {
+            "id": restore.id,
+            "backup_id": restore.backup_id,
+            "status": restore.status.value,
+            "dry_run": restore.dry_run,
+            "rows": restore.rows,
+            "exceptions": len(restore.exceptions),
+        }
 
-    def _restore(self, backup: Backup, destination: str, restore_id: str, context: LambdaContext) -> Restore:
+    def _restore(self, backup: Backup, wanted: RestoreEvent, restore_id: str, context: LambdaContext) -> Restore:
         children = Children()
         run = RestoreRun(
             catalog=self.catalog,
@@ -95,25 +106,24 @@ class RestoreFunction:
             id=restore_id,
             backup_id=backup.id,
             target=backup.target,
-            destination=destination,
+            destination=wanted.destination or _OWN_DATABASE,
             status=Status.IN_PROGRESS,
             created_at=now,
             heartbeat_at=now,
+            dry_run=wanted.dry_run,
             request_id=context.aws_request_id,
         )
-        return run.run(restore, lambda meter: self._work(backup, destination, children, restore_id, meter))
+        return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter))
 
     def _work(
-        self, backup: Backup, destination: str, children: Children, restore_id: str, meter: Meter
+        self, backup: Backup, wanted: RestoreEvent, children: Children, restore_id: str, meter: Meter
     ) -> RestoreReport:
-        connection = parse_secret(read_secret(self.secrets, destination), where=destination)
-        refuse_transaction_pooler(connection)
-        streams = os.cpu_count() or 1
+        streams = wanted.streams or os.cpu_count() or 1
         with scratch_directory() as scratch:
             job = Job(
                 restore_id=restore_id,
                 backup=backup,
-                connection=connection,
+                connection=self._connection(backup, wanted, scratch),
                 tools=PostgresTools(self.settings.postgres_home),
                 children=children,
                 vault=self.vault,
@@ -121,8 +131,21 @@ class RestoreFunction:
                 scratch=scratch,
                 streams=streams,
                 runner=ThreadRunner(2 * streams, children.end_all),
+                scope=wanted.scope,
             )
             return restore_database(job, meter)
+
+    def _connection(self, backup: Backup, wanted: RestoreEvent, scratch: Path) -> Connection:
+        """Return how to reach the destination, by default the target's own database with its own TLS settings."""
+        if wanted.destination is not None:
+            connection = parse_secret(read_secret(self.secrets, wanted.destination), where=wanted.destination)
+        else:
+            target = read_configuration(self.ssm, self.settings.configuration).target(backup.target)
+            own = parse_secret(read_secret(self.secrets, target.secret), where=target.secret)
+            timeout = target.limits.connect_timeout_seconds
+            connection = apply_tls(own, target.tls, scratch, connect_timeout_seconds=timeout)
+        refuse_transaction_pooler(connection)
+        return connection
 
     def _find(self, wanted: RestoreEvent) -> Backup:
         if wanted.backup_id != "latest":

@@ -1,0 +1,186 @@
+"""Filling tables from a backup's entries: slices in parallel, counted on the way."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from itertools import chain
+from typing import Final
+
+import psycopg2.extensions
+from psycopg2 import sql
+
+from coffre.model.backup import RestoredTable
+from coffre.model.errors import IntegrityError, RestoreError
+from coffre.model.manifest import Entry, EntryKind, TableContent
+from coffre.model.names import shown
+from coffre.operations.progress import Meter
+from coffre.operations.restore_plan import Job, Source
+from coffre.operations.streams import Streams
+from coffre.postgres.connect import connect
+from coffre.postgres.live import TableName
+from coffre.postgres.load import copy_in, count_rows, translated
+
+# What a restore loads is safe once its last transaction is, which waits for the disk; waiting after every slice too
+# would only take time.
+FAST_COMMITS: Final = "SET synchronous_commit = off"
+
+
+@contextmanager
+def loading_session(job: Job) -> Iterator[psycopg2.extensions.connection]:
+    """Give a session at the destination whose errors are explained, and which is cancelled when the run is stopped."""
+    with translated(job.connection), connect(job.connection) as session, job.children.cancelling(session):
+        yield session
+
+
+@contextmanager
+def clearing_session(job: Job) -> Iterator[psycopg2.extensions.connection]:
+    """Give a session for clearing away after an error, when everything else has been ended."""
+    with translated(job.connection), connect(job.connection) as session:
+        yield session
+
+
+def load_tables(
+    job: Job,
+    source: Source,
+    tables: Mapping[TableName, TableContent],
+    meter: Meter,
+    *,
+    into: Mapping[TableName, TableName] | None = None,
+    where: sql.Composable | None = None,
+    order: Mapping[TableName, int] | None = None,
+    first_statement: str = FAST_COMMITS,
+    session: psycopg2.extensions.connection | None = None,
+) -> list[RestoredTable]:
+    """Load the rows of chosen tables of the backup, slice by slice, with as many sessions as the job has streams.
+
+    Parameters
+    ----------
+    tables
+        By name in the backup.
+    into
+        Where the rows go, by name in the backup; default: tables of the same names.
+    where
+        Only rows for which this is true. The counts are then not the backup's.
+    order
+        Tables with a lower number are loaded before those with a higher one; default: all at once.
+    first_statement
+        Executed in every session.
+    session
+        Load over this session alone, one slice after the other, and leave its transaction open.
+    """
+    meter.begin("tables", total_bytes=sum(table.size for table in tables.values()), total_tables=len(tables))
+    tally = _Tally(tables, meter)
+
+    def load(entry: Entry) -> None:
+        table = tables[_table_of(entry)]
+        began = time.monotonic()
+        chunks = source.read(job, entry)
+        # Fetched, decrypted and unpacked while other threads keep the sessions busy.
+        first = next(chunks, b"")
+        place = into[_table_of(entry)] if into else _table_of(entry)
+        with translated(job.connection), sessions.borrow() if session is None else nullcontext(session) as loading:
+            rows = copy_in(loading, table, chain((first,), chunks), source.content.encoding, into=place, where=where)
+            if session is None:
+                loading.commit()
+        if where is None and rows != entry.rows:
+            raise _rows_differ(table, f"{entry.name}: {rows} rows were loaded, {entry.rows} were backed up")
+        tally.add(table, entry, rows, time.monotonic() - began)
+
+    with Streams(lambda _: _prepared(job, first_statement), job.streams) as sessions:
+        for group in _groups(tables, order or {}):
+            slices = _slices(job, source, group)
+            for _ in job.runner(load, slices) if session is None else map(load, slices):
+                pass
+    return tally.tables()
+
+
+def check_counts(
+    job: Job,
+    tables: Mapping[TableName, TableContent],
+    session: psycopg2.extensions.connection | None = None,
+) -> None:
+    """Compare the numbers of rows at the destination with the backup's, over one session or as many as there are.
+
+    Raises
+    ------
+    RestoreError
+        Code `ROWS_DIFFER`.
+    """
+
+    def check(table: TableContent) -> None:
+        job.children.check()
+        with translated(job.connection), sessions.borrow() if session is None else nullcontext(session) as counting:
+            rows = count_rows(counting, table)
+            if session is None:
+                counting.commit()
+        if rows != table.rows:
+            raise _rows_differ(table, f"{rows} rows are there, {table.rows} were backed up")
+
+    with Streams(lambda _: loading_session(job), job.streams) as sessions:
+        for _ in job.runner(check, tables.values()) if session is None else map(check, tables.values()):
+            pass
+
+
+@contextmanager
+def _prepared(job: Job, statement: str) -> Iterator[psycopg2.extensions.connection]:
+    with loading_session(job) as session:
+        with session.cursor() as cursor:
+            cursor.execute(statement)
+        session.commit()
+        yield session
+
+
+def _groups(tables: Mapping[TableName, TableContent], order: Mapping[TableName, int]) -> Iterator[frozenset[TableName]]:
+    """Yield the names of tables that are loaded at the same time."""
+    for number in sorted({order.get(name, 0) for name in tables}):
+        yield frozenset(name for name in tables if order.get(name, 0) == number)
+
+
+def _slices(job: Job, source: Source, wanted: frozenset[TableName]) -> Iterator[Entry]:
+    for entry in job.vault.entries(source.manifest):
+        if entry.kind is EntryKind.TABLE and _table_of(entry) in wanted:
+            yield entry
+
+
+def _table_of(entry: Entry) -> TableName:
+    if entry.relation is None:
+        raise IntegrityError(f"The entry {entry.name} names no table.", code="ENTRIES_DAMAGED")
+    return entry.relation.schema_name, entry.relation.relation_name
+
+
+class _Tally:
+    """What was loaded, table by table."""
+
+    def __init__(self, contents: Mapping[TableName, TableContent], meter: Meter) -> None:
+        self._lock = threading.Lock()
+        self._meter = meter
+        self._tables = {key: RestoredTable(table=shown(*key), rows=0, size_bytes=0, duration_ms=0) for key in contents}
+
+    def add(self, table: TableContent, entry: Entry, rows: int, seconds: float) -> None:
+        with self._lock:
+            key = (table.schema_name, table.table_name)
+            before = self._tables[key]
+            self._tables[key] = before.model_copy(
+                update={
+                    "rows": before.rows + rows,
+                    "size_bytes": before.size_bytes + entry.size,
+                    "duration_ms": before.duration_ms + int(seconds * 1000),
+                }
+            )
+            is_whole = self._tables[key].size_bytes == table.size
+        self._meter.add(size_bytes=entry.size, tables=int(is_whole), current=before.table)
+
+    def tables(self) -> list[RestoredTable]:
+        return list(self._tables.values())
+
+
+def _rows_differ(table: TableContent, detail: str) -> RestoreError:
+    return RestoreError(
+        f"The table {shown(table.schema_name, table.table_name)} does not have as many rows as the backup.",
+        code="ROWS_DIFFER",
+        detail=detail,
+        hint="Do not use the restored database. Is somebody else writing to it? If not, please report this.",
+    )

@@ -1,0 +1,140 @@
+"""Replacing schemas inside a database, in one transaction: the way where no second database is possible."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import psycopg2.extensions
+from psycopg2 import sql
+
+from coffre.model.backup import Kept
+from coffre.model.errors import DestinationError
+from coffre.model.names import quoted
+from coffre.operations.restore_load import check_counts, load_tables, loading_session
+from coffre.operations.restore_outcome import Outcome
+from coffre.operations.restore_plan import Job, Selection, Source, select, why_no_owners
+from coffre.postgres.destination import open_existing
+from coffre.postgres.load import SchemaLoader, refresh_materialized_views, set_sequences
+from coffre.postgres.selection import absent
+from coffre.postgres.side import shortened
+
+_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '10s'"
+# Things of the database as a whole, in no schema: they stay as they are.
+_OUTSIDE: Final = frozenset(
+    {"ACCESS METHOD", "CAST", "EVENT TRIGGER", "FOREIGN DATA WRAPPER", "PROCEDURAL LANGUAGE", "PUBLICATION", "SERVER",
+     "SUBSCRIPTION", "TRANSFORM", "USER MAPPING"}
+)  # fmt: skip
+
+
+def replace_schemas(job: Job, source: Source, outcome: Outcome) -> None:
+    """Rename the backup's schemas that are there, restore them anew under their names, and commit all at once.
+
+    Raises
+    ------
+    DestinationError
+        Code `REPLACE_IMPOSSIBLE`: an extension that cannot be moved lives in one of the schemas.
+    CoffreError
+        The transaction is rolled back then: nothing was changed.
+    """
+    with open_existing(job.connection, source.content) as destination, loading_session(job) as session:
+        schemas = sorted({entry.schema for entry in source.toc if entry.schema} & destination.schemas)
+        old = {schema: shortened(schema, f"_before_{job.restore_id.lower()}") for schema in schemas}
+        extensions = _movable_extensions(job, session, schemas)
+        with session.cursor() as cursor:
+            there = {entry.dump_id for entry in source.toc if entry.description == "EXTENSION"}
+            there -= {entry.dump_id for entry in absent(cursor, source.toc)}
+        stays = [entry for entry in source.toc if entry.description in _OUTSIDE]
+        wanted = {entry.dump_id for entry in source.toc} - there - {entry.dump_id for entry in stays}
+        selection = select(source, destination, frozenset(wanted))
+        problem = why_no_owners(source.content.roles, destination)
+        outcome.with_owners = problem is None
+        outcome.exceptions += [*source.manifest.exceptions, *([problem] if problem else []), *selection.exceptions]
+        outcome.exceptions += [f"Not replaced, as it belongs to no schema: {entry.shown}." for entry in stays]
+        if source.large_objects is not None:
+            outcome.exceptions.append("Not replaced, as they belong to no schema: large objects.")
+        outcome.steps += [f"Rename the schema {schema} to {name}." for schema, name in old.items()]
+        outcome.steps.append(
+            f"Restore {len(selection.tables)} tables into fresh schemas over one connection, and commit all at once."
+        )
+        if not job.scope.dry_run:
+            loader = SchemaLoader(job.tools, job.children, destination, with_owners=problem is None, jobs=1)
+            with outcome.phase("schemas"):
+                _make_room(session, old, extensions)
+            _restore(job, source, session, selection, loader, outcome)
+            session.commit()
+            outcome.kept += [
+                Kept(what=f"the old schema, as {name}", remove=f"DROP SCHEMA {quoted(name)} CASCADE")
+                for name in old.values()
+            ]
+
+
+def _restore(
+    job: Job,
+    source: Source,
+    session: psycopg2.extensions.connection,
+    selection: Selection,
+    loader: SchemaLoader,
+    outcome: Outcome,
+) -> None:
+    tables = {name: table for name, table in selection.tables.items() if not table.of_extension}
+    with session.cursor() as cursor:
+        with outcome.phase("schemas"):
+            cursor.execute(loader.script(source.archive, "pre-data", selection.lines))
+        with outcome.phase("tables"):
+            outcome.tables += load_tables(job, source, tables, outcome.meter, session=session)
+            outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
+        with outcome.phase("count"):
+            check_counts(job, tables, session)
+        with outcome.phase("indexes and constraints"):
+            cursor.execute(loader.script(source.archive, "post-data", selection.lines))
+        with outcome.phase("materialized views"):
+            missing = refresh_materialized_views(session, source.content.materialized_views)
+            outcome.say_missing("materialized view", missing)
+
+
+def _movable_extensions(job: Job, session: psycopg2.extensions.connection, schemas: list[str]) -> list[tuple[str, str]]:
+    """Return the extensions in these schemas with their schema: they move on to the fresh one."""
+    with session.cursor() as cursor:
+        cursor.execute(_EXTENSIONS, (schemas,))
+        found = cursor.fetchall()
+    if fixed := [f"{name} in {schema}" for name, schema, is_relocatable in found if not is_relocatable]:
+        raise DestinationError(
+            f"The schemas of {job.connection} cannot be replaced: the extension(s) {', '.join(fixed)} cannot be moved.",
+            code="REPLACE_IMPOSSIBLE",
+            hint="Restore into a new database (--to) and switch your application over, or restore chosen tables.",
+        )
+    return [(name, schema) for name, schema, _ in found]
+
+
+def _make_room(session: psycopg2.extensions.connection, old: dict[str, str], extensions: list[tuple[str, str]]) -> None:
+    """Rename the schemas, and create empty ones in their place with the same owners, rights and comments."""
+    with session.cursor() as cursor:
+        cursor.execute(_LOCK_TIMEOUT)
+        for schema, name in old.items():
+            cursor.execute(_FACTS, (schema,))
+            ((owner, comment, rights),) = cursor.fetchall()
+            this = sql.Identifier(schema)
+            cursor.execute(sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(this, sql.Identifier(name)))
+            whose = sql.SQL(" AUTHORIZATION {}").format(sql.Identifier(owner)) if owner else sql.SQL("")
+            cursor.execute(sql.SQL("CREATE SCHEMA {}").format(this) + whose)
+            cursor.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(this, sql.Literal(comment)))
+            for right, role in rights:
+                whom = sql.Identifier(role) if role else sql.SQL("PUBLIC")
+                cursor.execute(sql.SQL("GRANT {} ON SCHEMA {} TO {}").format(sql.SQL(right), this, whom))
+        for extension, schema in extensions:
+            moved = sql.SQL("ALTER EXTENSION {} SET SCHEMA {}")
+            cursor.execute(moved.format(sql.Identifier(extension), sql.Identifier(schema)))
+
+
+_EXTENSIONS: Final = """
+SELECT e.extname, n.nspname, e.extrelocatable FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+WHERE n.nspname = ANY(%s) ORDER BY 1
+"""
+# Whose the schema is (where we may give it to them), its comment, and who may do what (CREATE, USAGE) in it.
+_FACTS: Final = """
+SELECT CASE WHEN pg_has_role(n.nspowner, 'MEMBER') THEN pg_get_userbyid(n.nspowner)::text END,
+       obj_description(n.oid, 'pg_namespace'),
+       ARRAY(SELECT ARRAY[a.privilege_type, r.rolname::text] FROM aclexplode(n.nspacl) a
+             LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE a.grantee <> n.nspowner)
+FROM pg_namespace n WHERE n.nspname = %s
+"""

@@ -1,0 +1,229 @@
+"""Restoring chosen tables: those that are gone come back, those that are there get the backup's version beside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg2.extensions
+from psycopg2 import sql
+
+from coffre.model.errors import CoffreError, DestinationError
+from coffre.model.manifest import TableContent
+from coffre.model.names import shown
+from coffre.operations.restore_beside import Beside, plan_beside, refuse_unmergeable, restore_beside
+from coffre.operations.restore_load import check_counts, clearing_session, load_tables, loading_session
+from coffre.operations.restore_outcome import Outcome
+from coffre.operations.restore_plan import Job, Source, select, why_no_owners
+from coffre.policy.patterns import chosen
+from coffre.postgres.archive import TocEntry
+from coffre.postgres.destination import Destination, open_existing
+from coffre.postgres.live import TableName, live_tables
+from coffre.postgres.load import SchemaLoader, set_sequences
+from coffre.postgres.selection import absent, needed_by, needing, parts_of, with_partitions
+
+# Keys to tables, and places in publications and partitioned tables: a table can be without them.
+_OPTIONAL: Final = frozenset({"FK CONSTRAINT", "PUBLICATION TABLE", "TABLE ATTACH"})
+_HOMES: Final = frozenset({"TABLE", "FOREIGN TABLE", "PUBLICATION"})
+_JOINS: Final = frozenset({"TABLE ATTACH", "INDEX ATTACH"})
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A table that was asked for: its rows in the backup (none of a partitioned table itself), and its definition."""
+
+    name: TableName
+    content: TableContent | None
+    entry: TocEntry | None
+
+
+def restore_tables(job: Job, source: Source, outcome: Outcome) -> None:
+    """Restore the tables that the scope names.
+
+    Raises
+    ------
+    CoffreError
+        What was created is dropped again then, and no table in use was changed.
+    """
+    tables = choose_tables(job, source)
+    with open_existing(job.connection, source.content) as destination:
+        with loading_session(job) as session:
+            live = live_tables(session, [table.name for table in tables])
+            gone = [table for table in tables if table.name not in live]
+            beside = Beside(
+                contents={table.name: table.content for table in tables if table.name in live and table.content},
+                live=live,
+            )
+            _refuse_gone(job, gone)
+            refuse_unmergeable(job, beside, session)
+            plan = _plan_back(job, source, destination, gone, session.cursor()) if gone else None
+        if plan is not None:
+            plan.say(outcome)
+        plan_beside(job, beside, outcome)
+        if job.scope.dry_run:
+            return
+        if plan is not None:
+            _bring_back(job, source, destination, plan, outcome)
+        if beside.contents:
+            restore_beside(job, source, beside, outcome)
+
+
+def choose_tables(job: Job, source: Source) -> list[Chosen]:
+    """Return the tables of the backup that the scope's patterns fit, partitions included.
+
+    Raises
+    ------
+    EventError
+        Code `PATTERN_UNMATCHED` or `PATTERN_INVALID`.
+    """
+    entries = {entry.oid: entry for entry in source.toc if entry.description == "TABLE"}
+    candidates = [
+        Chosen((table.schema_name, table.table_name), table, entries.pop(table.oid, None))
+        for table in source.content.tables
+    ]
+    candidates += [Chosen((entry.schema or "", entry.tag), None, entry) for entry in entries.values()]
+    found = chosen(candidates, lambda table: table.name, job.scope.tables, job.scope.schemas)
+    whole = with_partitions(source.toc, [table.entry for table in found if table.entry])
+    ids = {entry.dump_id for entry in whole}
+    names = {table.name for table in found}
+    return [
+        table
+        for table in sorted(candidates, key=lambda table: table.name)
+        if table.name in names or (table.entry and table.entry.dump_id in ids)
+    ]
+
+
+def _refuse_gone(job: Job, gone: Sequence[Chosen]) -> None:
+    if gone and job.scope.rows is not None:
+        names = ", ".join(shown(*table.name) for table in gone[:3])
+        raise DestinationError(
+            f"{names} {'is' if len(gone) == 1 else 'are'} not in {job.connection}: there is nothing to compare with.",
+            code="TABLE_GONE",
+            hint="Restore the whole table first: leave the choice of rows out.",
+        )
+    if unknown := [table for table in gone if table.entry is None]:
+        raise DestinationError(
+            f"{shown(*unknown[0].name)} belongs to an extension that {job.connection} does not have.",
+            code="EXTENSION_MISSING",
+            hint="Create the extension first, or leave the table out.",
+        )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What brings gone tables back: entries, their tables' rows, and what is left out."""
+
+    tables: Sequence[Chosen]
+    dependencies: Sequence[TocEntry]
+    lines: Sequence[TocEntry]
+    attachments: Sequence[TocEntry]
+    exceptions: Sequence[str]
+    owner_problem: str | None
+
+    def say(self, outcome: Outcome) -> None:
+        for entry in self.dependencies:
+            outcome.steps.append(f"Create the {entry.description.lower()} {_name_of(entry)}, which is needed.")
+        for table in self.tables:
+            rows = f"with {table.content.rows:,} rows" if table.content else "(partitioned)"
+            outcome.steps.append(f"Bring back the table {shown(*table.name)} {rows}, with all that is a part of it.")
+        outcome.exceptions += self.exceptions
+        outcome.with_owners = self.owner_problem is None
+
+
+def _plan_back(
+    job: Job, source: Source, destination: Destination, gone: Sequence[Chosen], cursor: psycopg2.extensions.cursor
+) -> _Plan:
+    tables = [table.entry for table in gone if table.entry]
+    parts = parts_of(source.toc, tables)
+    missing = absent(cursor, needed_by(source.toc, parts))
+    homeless = [part for part in parts if part.description in _OPTIONAL and _needs_any(part, missing, source)]
+    parts = [part for part in parts if part not in homeless]
+    missing = [entry for entry in missing if entry in needed_by(source.toc, parts)]
+    dependencies = [entry for entry in missing if job.scope.with_dependencies or entry.description == "SCHEMA"]
+    if lacking := [entry for entry in missing if entry not in dependencies]:
+        raise DestinationError(
+            f"The chosen tables need what is not in {job.connection}: {', '.join(map(_shown, lacking[:5]))}.",
+            code="DEPENDENCY_MISSING",
+            hint="Add --with-dependencies to bring it back too.",
+        )
+    wanted = {entry.dump_id for entry in (*parts, *parts_of(source.toc, dependencies))}
+    selection = select(source, destination, frozenset(wanted))
+    problem = why_no_owners(source.content.roles, destination)
+    exceptions = [f"Not restored, because what it points at is not there: {_shown(part)}." for part in homeless]
+    exceptions += [*([problem] if problem else []), *selection.exceptions]
+    # A partition of a partitioned table that is in use joins it at the end, with its indexes: it takes them over.
+    outside = {entry.dump_id for entry in needed_by(source.toc, parts)}
+    joins = [part for part in parts if part.description in _JOINS and outside.intersection(part.dependencies)]
+    lost = [
+        entry
+        for entry in absent(cursor, [entry for entry in needing(source.toc, tables) if entry.dump_id not in wanted])
+        if entry not in homeless
+    ]
+    exceptions += [
+        f"Also gone, and not restored: {_shown(entry)}, which needs a restored table. The backup has: "
+        f"{' '.join(entry.definition.split())[:400]}"
+        for entry in lost
+    ]
+    return _Plan(
+        tables=gone,
+        dependencies=dependencies,
+        lines=[line for line in selection.lines if line not in joins],
+        attachments=[line for line in joins if line.description == "TABLE ATTACH"],
+        exceptions=exceptions,
+        owner_problem=problem,
+    )
+
+
+def _needs_any(entry: TocEntry, missing: Sequence[TocEntry], source: Source) -> bool:
+    ids = {needed.dump_id for needed in missing if needed.description in _HOMES}
+    return any(needed.dump_id in ids for needed in needed_by(source.toc, [entry]))
+
+
+def _bring_back(job: Job, source: Source, destination: Destination, plan: _Plan, outcome: Outcome) -> None:
+    loader = SchemaLoader(
+        job.tools, job.children, destination, with_owners=plan.owner_problem is None, jobs=job.streams
+    )
+    contents = {table.name: table.content for table in plan.tables if table.content}
+    sequences = {(entry.schema, entry.tag) for entry in plan.lines if entry.description == "SEQUENCE"}
+    with _dropped_on_error(job, plan):
+        with outcome.phase("schema"):
+            loader.restore(source.archive, "pre-data", plan.lines)
+        with outcome.phase("tables"):
+            outcome.tables += load_tables(job, source, contents, outcome.meter)
+        with outcome.phase("sequences"), loading_session(job) as session:
+            values = [v for v in source.content.sequences if (v.schema_name, v.sequence_name) in sequences]
+            outcome.say_missing("sequence", set_sequences(session, values))
+            session.commit()
+        with outcome.phase("count"):
+            check_counts(job, contents)
+        with outcome.phase("indexes and constraints"):
+            loader.restore(source.archive, "post-data", plan.lines)
+            if plan.attachments:
+                loader.restore(source.archive, "pre-data", plan.attachments)
+
+
+@contextmanager
+def _dropped_on_error(job: Job, plan: _Plan) -> Iterator[None]:
+    """Drop the tables again, all at once, so that their keys to each other are no obstacle."""
+    try:
+        yield
+    except Exception as error:
+        names = sql.SQL(", ").join(sql.Identifier(*table.name) for table in plan.tables)
+        try:
+            with clearing_session(job) as session, session.cursor() as cursor:
+                cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(names))
+                session.commit()
+            error.add_note("The tables that were brought back were dropped again.")
+        except CoffreError:
+            error.add_note("The tables that were brought back could not be dropped: look before you try again.")
+        raise
+
+
+def _shown(entry: TocEntry) -> str:
+    return f"{entry.description} {_name_of(entry)}"
+
+
+def _name_of(entry: TocEntry) -> str:
+    return f"{entry.schema}.{entry.tag}" if entry.schema else entry.tag

@@ -1,0 +1,187 @@
+"""Restore a whole backup into a new or empty database: schema, rows in parallel, the rest, and a count of all."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Final
+
+from coffre.model.errors import DestinationError
+from coffre.model.manifest import TableContent
+from coffre.model.names import shown
+from coffre.operations.restore_load import FAST_COMMITS, check_counts, load_tables, loading_session
+from coffre.operations.restore_outcome import Outcome
+from coffre.operations.restore_plan import Job, Selection, Source, select, why_no_owners
+from coffre.postgres.destination import Destination, open_destination, open_existing
+from coffre.postgres.live import TableName, live_tables
+from coffre.postgres.load import SchemaLoader, has_rows, key_levels, refresh_materialized_views, set_sequences
+from coffre.postgres.toc import is_event_trigger
+
+# Extensions' tables have their keys from the start: what these point at is loaded first, and all other tables after.
+_AFTER_EXTENSIONS: Final = 1_000_000
+# Neither keys nor triggers see the rows: only a superuser can say so.
+_WITHOUT_TRIGGERS: Final = f"{FAST_COMMITS}; SET session_replication_role = replica"
+
+
+def restore_whole(job: Job, source: Source, outcome: Outcome) -> None:
+    """Restore definitions and rows (or definitions only) into a database that is new or empty, and count the rows.
+
+    Raises
+    ------
+    CoffreError
+        Whatever stopped it. A database that was created for this restore is dropped again; an existing one that was
+        empty keeps what was loaded so far, and the message says so.
+    """
+    if not source.content.contents.has_schema:
+        raise DestinationError(
+            f"The backup {job.backup.id} holds rows only.",
+            code="NO_DEFINITIONS",
+            hint="Restore its rows into a database that has the tables, empty: --contents data.",
+        )
+    with ExitStack() as stack:
+        with outcome.phase("destination"):
+            opened = open_destination(job.connection, source.content, dry_run=job.scope.dry_run)
+            destination = stack.enter_context(opened)
+        selection = select(source, destination)
+        tables = selection.tables if job.scope.contents.has_rows else {}
+        problem = why_no_owners(source.content.roles, destination)
+        _say(job, destination, tables, outcome)
+        outcome.exceptions += [
+            *source.manifest.exceptions,
+            *destination.exceptions,
+            *([problem] if problem else []),
+            *selection.exceptions,
+        ]
+        outcome.with_owners = problem is None
+        outcome.created_database = destination.created
+        if not job.scope.dry_run:
+            loader = SchemaLoader(job.tools, job.children, destination, with_owners=problem is None, jobs=job.streams)
+            _restore(job, source, selection, tables, loader, outcome)
+
+
+def _say(job: Job, destination: Destination, tables: dict[TableName, TableContent], outcome: Outcome) -> None:
+    what = "Create the database" if destination.created else "Load into the empty database"
+    outcome.steps.append(f"{what} {job.connection}.")
+    if job.scope.contents.has_rows:
+        rows, size = (sum(getattr(table, field) for table in tables.values()) for field in ("rows", "size"))
+        outcome.steps.append(
+            f"Restore {len(tables)} tables with {rows:,} rows ({size / 1e6:,.1f} MB) over {job.streams} connections, "
+            "count them, then build indexes and constraints."
+        )
+    else:
+        outcome.steps.append("Restore definitions only: tables stay empty.")
+
+
+def _restore(
+    job: Job,
+    source: Source,
+    selection: Selection,
+    tables: dict[TableName, TableContent],
+    loader: SchemaLoader,
+    outcome: Outcome,
+) -> None:
+    lines, content = selection.lines, source.content
+    with outcome.phase("schema"):
+        loader.restore(source.archive, "pre-data", lines)
+    if job.scope.contents.has_rows:
+        tables = _there(job, tables, outcome)
+        with outcome.phase("tables"):
+            outcome.tables += load_tables(job, source, tables, outcome.meter, order=_extensions_first(job, tables))
+        with outcome.phase("large objects and sequences"), loading_session(job) as session:
+            if source.large_objects is not None:
+                loader.restore_data(source.read(job, source.large_objects))
+            outcome.say_missing("sequence", set_sequences(session, content.sequences))
+            session.commit()
+        # Before row level security comes with the rest of the schema: it can hide rows from the owner of a table too.
+        with outcome.phase("count"):
+            # Tables of extensions may have had rows of their own.
+            check_counts(job, {name: table for name, table in tables.items() if not table.of_extension})
+    with outcome.phase("indexes and constraints"):
+        loader.restore(source.archive, "post-data", [entry for entry in lines if not is_event_trigger(entry)])
+    if job.scope.contents.has_rows:
+        with outcome.phase("materialized views"), loading_session(job) as session:
+            missing = refresh_materialized_views(session, content.materialized_views)
+            outcome.say_missing("materialized view", missing)
+            session.commit()
+    if event_triggers := [entry for entry in lines if is_event_trigger(entry)]:
+        with outcome.phase("event triggers"):
+            loader.restore(source.archive, "post-data", event_triggers)
+
+
+def _there(job: Job, tables: dict[TableName, TableContent], outcome: Outcome) -> dict[TableName, TableContent]:
+    """Leave out tables of extensions that the destination does not have, or has without them."""
+    of_extensions = [name for name, table in tables.items() if table.of_extension]
+    with loading_session(job) as session:
+        missing = set(of_extensions) - live_tables(session, of_extensions).keys()
+    outcome.say_missing("extension's table", [shown(*name) for name in sorted(missing)])
+    return {name: table for name, table in tables.items() if name not in missing}
+
+
+def _extensions_first(job: Job, tables: dict[TableName, TableContent]) -> dict[TableName, int]:
+    of_extensions = [name for name, table in tables.items() if table.of_extension]
+    if not of_extensions:
+        return {}
+    with loading_session(job) as session:
+        return dict.fromkeys(tables, _AFTER_EXTENSIONS) | key_levels(session, of_extensions)
+
+
+def restore_rows(job: Job, source: Source, outcome: Outcome) -> None:
+    """Load the rows of all tables into a database that has the tables, empty, and count them.
+
+    Raises
+    ------
+    DestinationError
+        `TABLES_NOT_READY`: a table is missing, lacks a column, or has rows. Nothing was changed then.
+    CoffreError
+        Whatever else stopped it; the tables that were filled are named.
+    """
+    if not source.content.contents.has_rows:
+        raise DestinationError(
+            f"The backup {job.backup.id} holds definitions only: it has no rows.",
+            code="NO_ROWS",
+            hint="Choose a backup of the whole target, or leave --contents out.",
+        )
+    tables = {
+        (t.schema_name, t.table_name): t for t in source.content.tables if not (t.rows_excluded or t.of_extension)
+    }
+    with open_existing(job.connection, source.content) as destination:
+        _refuse_unready(job, tables)
+        is_superuser = destination.capabilities.is_superuser
+        how = "without their keys and triggers seeing it" if is_superuser else "in the order of their foreign keys"
+        outcome.steps.append(f"Load the rows of {len(tables)} tables into {job.connection}, {how}.")
+        outcome.exceptions += source.manifest.exceptions
+        if job.scope.dry_run:
+            return
+        with loading_session(job) as session:
+            order = {} if is_superuser else key_levels(session, tables)
+        first = _WITHOUT_TRIGGERS if is_superuser else FAST_COMMITS
+        with outcome.phase("tables"):
+            outcome.tables += load_tables(job, source, tables, outcome.meter, order=order, first_statement=first)
+        with outcome.phase("sequences"), loading_session(job) as session:
+            outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
+            session.commit()
+        with outcome.phase("count"):
+            check_counts(job, tables)
+        with outcome.phase("materialized views"), loading_session(job) as session:
+            missing = refresh_materialized_views(session, source.content.materialized_views)
+            outcome.say_missing("materialized view", missing)
+            session.commit()
+
+
+def _refuse_unready(job: Job, tables: dict[TableName, TableContent]) -> None:
+    problems = []
+    with loading_session(job) as session:
+        live = live_tables(session, list(tables))
+        for name, table in tables.items():
+            if name not in live:
+                problems.append(f"{shown(*name)} is missing")
+            elif lacking := [column for column in table.columns if live[name].column(column) is None]:
+                problems.append(f"{shown(*name)} lacks the column {lacking[0]}")
+            elif has_rows(session, name):
+                problems.append(f"{shown(*name)} has rows")
+    if problems:
+        more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise DestinationError(
+            f"Rows alone need the backup's tables, empty; in {job.connection} {'; '.join(problems[:5])}{more}.",
+            code="TABLES_NOT_READY",
+            hint="Nothing was changed. Restore definitions first (--contents schema), or all into a new database.",
+        )

@@ -1,0 +1,127 @@
+"""Tables as they are at a destination now: columns, types, keys."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg2.extensions
+from psycopg2 import sql
+
+from coffre.model.names import shown
+
+TableName = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class LiveColumn:
+    """A column: `type` as DDL writes it (with its collation), and whether rows can say its value."""
+
+    name: str
+    type: str
+    is_generated: bool
+    is_always_identity: bool
+
+
+@dataclass(frozen=True)
+class KeyColumn:
+    """A column of a key; its equality is the operator `=` of the schema `operator_schema`."""
+
+    name: str
+    operator_schema: str
+
+
+@dataclass(frozen=True)
+class LiveTable:
+    """A relation that is there under a table's name; `kind` as in `pg_class.relkind`.
+
+    `key` is its primary key, or else a unique index without NULLs; empty without one.
+    """
+
+    schema_name: str
+    table_name: str
+    kind: str
+    columns: tuple[LiveColumn, ...]
+    key: tuple[KeyColumn, ...]
+
+    @property
+    def name(self) -> TableName:
+        """Schema and table, raw."""
+        return self.schema_name, self.table_name
+
+    @property
+    def shown_name(self) -> str:
+        """The name for a person."""
+        return shown(*self.name)
+
+    @property
+    def holds_rows(self) -> bool:
+        """Whether it is a table, partitioned or not, and no view or foreign table."""
+        return self.kind in ("r", "p")
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The name for a statement."""
+        return sql.Identifier(*self.name)
+
+    def column(self, name: str) -> LiveColumn | None:
+        """Return a column by its raw name."""
+        return next((column for column in self.columns if column.name == name), None)
+
+
+def live_tables(session: psycopg2.extensions.connection, names: Collection[TableName]) -> dict[TableName, LiveTable]:
+    """Return those of the tables that are there, by name. The transaction stays open."""
+    if not names:
+        return {}
+    with session.cursor() as cursor:
+        cursor.execute(_TABLES, {"names": tuple(names)})
+        found = cursor.fetchall()
+        oids = [oid for oid, *_ in found]
+        cursor.execute(_COLUMNS, {"oids": oids})
+        columns: dict[int, list[LiveColumn]] = {oid: [] for oid in oids}
+        for oid, *facts in cursor.fetchall():
+            columns[oid].append(LiveColumn(*facts))
+        cursor.execute(_KEYS, {"oids": oids})
+        keys: dict[int, tuple[KeyColumn, ...]] = {}
+        for oid, key, operator_schemas in cursor.fetchall():
+            keys.setdefault(oid, tuple(map(KeyColumn, key, operator_schemas)))
+    return {
+        (schema, table): LiveTable(schema, table, kind, tuple(columns[oid]), keys.get(oid, ()))
+        for oid, schema, table, kind in found
+    }
+
+
+_TABLES: Final = """
+SELECT c.oid::bigint, n.nspname, c.relname, c.relkind
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND (n.nspname, c.relname) IN %(names)s
+"""
+_COLUMNS: Final = """
+SELECT a.attrelid::bigint, a.attname,
+       format_type(a.atttypid, a.atttypmod) || CASE
+           WHEN a.attcollation <> t.typcollation THEN format(' COLLATE %%I.%%I', cn.nspname, co.collname)
+           ELSE '' END,
+       a.attgenerated <> '', a.attidentity = 'a'
+FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_collation co ON co.oid = a.attcollation LEFT JOIN pg_namespace cn ON cn.oid = co.collnamespace
+WHERE a.attrelid = ANY(%(oids)s::bigint[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum
+"""
+# The primary key first, then the oldest unique index that any row fits. Equality is the operator of the index.
+_KEYS: Final = """
+SELECT i.indrelid::bigint, array_agg(a.attname::text ORDER BY k.number),
+       array_agg(coalesce(opn.nspname, 'pg_catalog')::text ORDER BY k.number)
+FROM pg_index i
+CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY AS k(attnum, opclass, number)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+JOIN pg_opclass oc ON oc.oid = k.opclass
+LEFT JOIN pg_amop am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3
+    AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
+LEFT JOIN pg_operator op ON op.oid = am.amopopr LEFT JOIN pg_namespace opn ON opn.oid = op.oprnamespace
+WHERE i.indrelid = ANY(%(oids)s::bigint[]::oid[]) AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+  AND i.indexprs IS NULL AND k.number <= i.indnkeyatts
+GROUP BY i.indexrelid, i.indrelid, i.indisprimary
+HAVING bool_and(a.attnotnull)
+ORDER BY i.indisprimary DESC, i.indexrelid
+"""

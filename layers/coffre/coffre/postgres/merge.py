@@ -1,0 +1,171 @@
+"""A table and the backup's version of it beside: comparing them by key, and bringing rows over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg2.extensions
+from psycopg2 import sql
+
+from coffre.model.restore import RowFilter
+from coffre.postgres.live import LiveTable, TableName
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A live table and its version from the backup.
+
+    Parameters
+    ----------
+    side
+        Where the backup's rows are, in columns with the names of the backup.
+    columns
+        Those that both have and that rows can say.
+    rows
+        Which rows of the live table are compared; None: all.
+    """
+
+    live: LiveTable
+    side: TableName
+    columns: tuple[str, ...]
+    rows: RowFilter | None = None
+
+    def statement(self, template: str, **more: sql.Composable) -> sql.Composed:
+        """Fill a statement in which the live table is `l` and the other one is `s`."""
+        only = "ONLY {}" if self.live.kind == "r" else "{}"
+        return sql.SQL(template).format(
+            table=self.live.identifier,
+            live=sql.SQL(only).format(self.live.identifier),
+            key=sql.Identifier(self.live.key[0].name),
+            side=sql.Identifier(*self.side),
+            columns=_listed(self.columns),
+            side_columns=_listed(self.columns, "s"),
+            same_key=sql.SQL(" AND ").join(
+                sql.SQL("l.{0} OPERATOR({1}.=) s.{0}").format(
+                    sql.Identifier(column.name), sql.Identifier(column.operator_schema)
+                )
+                for column in self.live.key
+            ),
+            # Images of rows: every type has one, not every type has an equality, and 1.0 is not 1.00.
+            differ=sql.SQL("ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record").format(
+                _listed(self.columns, "s"), _listed(self.columns, "l")
+            ),
+            scope=condition(self.rows) if self.rows else sql.SQL("true"),
+            **more,
+        )
+
+
+def condition(rows: RowFilter) -> sql.Composable:
+    """Return a filter as an expression over the names of the table's columns."""
+    if rows.where is not None:
+        return sql.SQL("(") + sql.SQL(rows.where) + sql.SQL(")")
+    column = sql.Identifier(rows.column or "")
+    borders = [
+        sql.SQL("{} {} {}").format(column, sql.SQL(operator), sql.Literal(value))
+        for operator, value in ((">=", rows.start), ("<", rows.end))
+        if value is not None
+    ]
+    return sql.SQL("({})").format(sql.SQL(" AND ").join(borders))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How the two versions differ, in rows: `missing` are in the backup only, `extra` in the live table only."""
+
+    missing: int
+    changed: int
+    same: int
+    extra: int
+
+
+def compare(cursor: psycopg2.extensions.cursor, pair: Pair) -> Counts:
+    """Count the differences."""
+    cursor.execute(pair.statement(_COMPARE))
+    missing, changed, same = cursor.fetchall()[0]
+    cursor.execute(pair.statement(_EXTRA))
+    ((extra,),) = cursor.fetchall()
+    return Counts(int(missing), int(changed), int(same), int(extra))
+
+
+def lock(cursor: psycopg2.extensions.cursor, pair: Pair) -> None:
+    """Keep the live table as it is until the end of the transaction; reading it stays possible."""
+    cursor.execute(pair.statement("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def keep_before(cursor: psycopg2.extensions.cursor, pair: Pair, name: TableName, *, with_extra: bool) -> int:
+    """Copy the live rows that are about to be changed (and deleted) to a new table, and return how many they are."""
+    more = "OR s.{} IS NULL" if with_extra else ""
+    cursor.execute(
+        pair.statement(
+            _BEFORE,
+            before=sql.Identifier(*name),
+            more=sql.SQL(more).format(sql.Identifier(pair.live.key[0].name)),
+        )
+    )
+    return cursor.rowcount
+
+
+def insert_missing(cursor: psycopg2.extensions.cursor, pair: Pair) -> int:
+    """Insert the rows that only the backup has."""
+    cursor.execute(pair.statement(_INSERT))
+    return cursor.rowcount
+
+
+def update_changed(cursor: psycopg2.extensions.cursor, pair: Pair) -> int:
+    """Set the rows that differ back to the backup's version."""
+    key = {column.name for column in pair.live.key}
+    fixed = {column.name for column in pair.live.columns if column.is_always_identity}
+    settable = [column for column in pair.columns if column not in key and column not in fixed]
+    if not settable:
+        return 0
+    cursor.execute(pair.statement(_UPDATE, assigned=_listed(settable), values=_listed(settable, "s")))
+    return cursor.rowcount
+
+
+def delete_extra(cursor: psycopg2.extensions.cursor, pair: Pair) -> int:
+    """Delete the rows that the backup does not have."""
+    cursor.execute(pair.statement(_DELETE))
+    return cursor.rowcount
+
+
+def advance_sequences(cursor: psycopg2.extensions.cursor, pair: Pair) -> None:
+    """Let the sequences of the table's columns stand beyond the rows that were inserted. They never go back."""
+    for column in pair.columns:
+        cursor.execute("SELECT pg_get_serial_sequence(%s, %s)", (pair.live.identifier.as_string(cursor), column))
+        ((sequence,),) = cursor.fetchall()
+        if sequence is not None:
+            named = sql.Literal(sequence)
+            cursor.execute(
+                pair.statement(_ADVANCE, column=sql.Identifier(column), sequence=sql.SQL(sequence), name=named)
+            )
+
+
+def _listed(columns: tuple[str, ...] | list[str], alias: str | None = None) -> sql.Composable:
+    return sql.SQL(", ").join(sql.Identifier(*filter(None, (alias, column))) for column in columns)
+
+
+# A key column is never NULL, so it tells whether there is a row on the other side.
+_COMPARE: Final = """
+SELECT count(*) FILTER (WHERE l.{key} IS NULL),
+       count(*) FILTER (WHERE l.{key} IS NOT NULL AND {differ}),
+       count(*) FILTER (WHERE l.{key} IS NOT NULL AND NOT {differ})
+FROM {side} s LEFT JOIN {live} l ON {same_key}
+"""
+_EXTRA: Final = "SELECT count(*) FROM {live} l WHERE {scope} AND NOT EXISTS (SELECT FROM {side} s WHERE {same_key})"
+_BEFORE: Final = """
+CREATE TABLE {before} AS
+SELECT l.* FROM {live} l LEFT JOIN {side} s ON {same_key} WHERE s.{key} IS NOT NULL AND {differ} {more}
+"""
+_INSERT: Final = """
+INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
+SELECT {side_columns} FROM {side} s WHERE NOT EXISTS (SELECT FROM {live} l WHERE {same_key})
+"""
+_UPDATE: Final = """
+UPDATE {live} l SET ({assigned}) = ROW({values}) FROM {side} s WHERE {same_key} AND {differ}
+"""
+_DELETE: Final = "DELETE FROM {live} l WHERE NOT EXISTS (SELECT FROM {side} s WHERE {same_key})"
+_ADVANCE: Final = """
+SELECT setval({name}::regclass, newest.value)
+FROM (SELECT max({column}) AS value FROM {live} l) AS newest, {sequence} AS q WHERE newest.value > q.last_value
+"""

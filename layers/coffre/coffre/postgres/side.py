@@ -1,0 +1,83 @@
+"""The side schema: tables with a backup's rows, beside those that are in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+from psycopg2 import sql
+
+from coffre.model.errors import RestoreError
+from coffre.postgres.connect import one_line
+from coffre.postgres.live import LiveTable, TableName
+
+_LONGEST_NAME_BYTES = 63
+
+
+def side_names(schema: str, tables: Iterable[TableName]) -> dict[TableName, TableName]:
+    """Return a name in the side schema for each table: its own, or `schema.table` where two have the same."""
+    tables = list(tables)
+    counted: dict[str, int] = {}
+    for _, name in tables:
+        counted[name] = counted.get(name, 0) + 1
+    taken: set[str] = set()
+    names: dict[TableName, TableName] = {}
+    for table in tables:
+        wanted = table[1] if counted[table[1]] == 1 else f"{table[0]}.{table[1]}"
+        name, number = shortened(wanted), 2
+        while name in taken:
+            name, number = shortened(wanted, f"_{number}"), number + 1
+        taken.add(name)
+        names[table] = (schema, name)
+    return names
+
+
+def shortened(name: str, end: str = "") -> str:
+    """Return a name with this end that PostgreSQL does not cut: at most 63 bytes."""
+    room = _LONGEST_NAME_BYTES - len(end.encode())
+    return name.encode()[:room].decode("utf-8", "ignore") + end
+
+
+def create_side_schema(cursor: psycopg2.extensions.cursor, schema: str, comment: str) -> None:
+    """Create the side schema, with a comment that says where it comes from."""
+    cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+    cursor.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(schema), sql.Literal(comment)))
+
+
+def create_side_table(
+    cursor: psycopg2.extensions.cursor, name: TableName, columns: Sequence[str], live: LiveTable
+) -> list[str]:
+    """Create a table for a backup's rows and return the columns that the live table does not have any more.
+
+    Columns have the types of the live table, so that values can go there; those that are gone are text.
+    """
+    types = {column: found.type if (found := live.column(column)) else None for column in columns}
+    definitions = [
+        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(type_name or "text"))
+        for column, type_name in types.items()
+    ]
+    cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(sql.Identifier(*name), sql.SQL(", ").join(definitions)))
+    return [column for column, type_name in types.items() if type_name is None]
+
+
+def add_key(cursor: psycopg2.extensions.cursor, name: TableName, live: LiveTable) -> None:
+    """Give a filled side table the live table's key, and statistics.
+
+    Raises
+    ------
+    RestoreError
+        Code `KEY_CHANGED`: the backup's rows are not unique in it.
+    """
+    key = sql.SQL(", ").join(sql.Identifier(column.name) for column in live.key)
+    try:
+        cursor.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(sql.Identifier(*name), key))
+    except (psycopg2.errors.UniqueViolation, psycopg2.errors.NotNullViolation) as error:
+        raise RestoreError(
+            f"The rows of the backup are not unique in the key that {live.shown_name} has now.",
+            code="KEY_CHANGED",
+            detail=one_line(error),
+            hint="Restore the table beside (without --apply and --replace) and copy what you need by hand.",
+        ) from error
+    cursor.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(*name)))

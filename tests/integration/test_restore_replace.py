@@ -1,0 +1,209 @@
+"""Replacing a whole database, and restores of definitions or rows alone."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+from tests.integration.contents import RoundTrip, database_of, rows, run, schema_of, value
+
+from coffre.model.errors import CoffreError
+from coffre_cli.sample import fingerprint, sequences
+
+SHOP = (
+    "CREATE SCHEMA app",
+    "CREATE TABLE app.parents (id serial PRIMARY KEY, note text)",
+    "CREATE TABLE children (id int PRIMARY KEY, parent int NOT NULL REFERENCES app.parents)",
+    "CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM children",
+    "INSERT INTO app.parents (note) SELECT 'n' || n FROM generate_series(1, 50) n",
+    "INSERT INTO children SELECT n, 1 + n % 50 FROM generate_series(1, 500) n",
+    "REFRESH MATERIALIZED VIEW counted",
+)
+DAMAGE = ("DELETE FROM children", "DROP TABLE app.parents CASCADE", "CREATE TABLE later (id int)")
+
+
+@pytest.fixture
+def shop(round_trip: RoundTrip) -> RoundTrip:
+    round_trip.fill(*SHOP)
+    return round_trip
+
+
+def failed(shop: RoundTrip, backup: Any, **scope: Any) -> CoffreError:
+    with pytest.raises(CoffreError) as caught:
+        shop.restore_in_place(backup, **scope)
+    return caught.value
+
+
+def test_a_database_is_replaced_while_others_use_it_and_the_old_one_is_kept(shop: RoundTrip) -> None:
+    backup = shop.back_up()
+    before, schema = fingerprint(shop.source), schema_of(shop.home, shop.source)
+    shop.fill(*DAMAGE)
+    damaged = fingerprint(shop.source)
+    with closing(psycopg2.connect(shop.source)) as visitor:
+        visitor.cursor().execute("SELECT 1")
+
+        report = shop.restore_in_place(backup, replace=True)
+
+    assert fingerprint(shop.source) == before
+    assert schema_of(shop.home, shop.source) == schema
+    (kept,) = report.kept
+    old = kept.remove.split('"')[1]
+    assert fingerprint(shop.server.dsn(old)) == damaged
+    run(shop.server.dsn(), kept.remove)
+
+
+def test_a_dry_run_of_replacing_says_the_way_and_changes_nothing(shop: RoundTrip) -> None:
+    backup = shop.back_up()
+    shop.fill(*DAMAGE)
+    damaged = fingerprint(shop.source)
+
+    report = shop.restore_in_place(backup, replace=True, dry_run=True)
+
+    assert "rename it to" in report.steps[-1]
+    assert fingerprint(shop.source) == damaged
+    assert rows(shop.server.dsn(), "SELECT datname FROM pg_database WHERE datname LIKE '%restored_0%'") == []
+
+
+def test_a_restore_that_fails_beside_leaves_the_database_in_use(
+    shop: RoundTrip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = shop.back_up()
+    shop.fill(*DAMAGE)
+    damaged = fingerprint(shop.source)
+    monkeypatch.setattr("coffre.operations.restore_load.count_rows", lambda *_: -1)
+
+    assert failed(shop, backup, replace=True).code == "ROWS_DIFFER"
+
+    assert fingerprint(shop.source) == damaged
+    assert rows(shop.server.dsn(), "SELECT datname FROM pg_database WHERE datname LIKE '%restored_0%'") == []
+
+
+def test_a_swap_that_is_refused_leaves_both_databases(shop: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup = shop.back_up()
+    shop.fill(*DAMAGE)
+    damaged = fingerprint(shop.source)
+    monkeypatch.setattr("coffre.postgres.swap._DISCONNECT", "SELECT %s")
+    with closing(psycopg2.connect(shop.source)) as visitor:
+        visitor.cursor().execute("SELECT 1")
+
+        error = failed(shop, backup, replace=True)
+
+    assert error.code == "SWAP_FAILED"
+    assert fingerprint(shop.source) == damaged
+    ((restored,),) = rows(shop.server.dsn(), "SELECT datname FROM pg_database WHERE datname LIKE '%restored_0%'")
+    assert restored in (error.hint or "")
+    assert value(shop.server.dsn(restored), "SELECT count(*) FROM children") == 500
+    run(shop.server.dsn(), f'DROP DATABASE "{restored}"')
+
+
+@pytest.fixture
+def owner(shop: RoundTrip) -> str:
+    """The URL of the source as a role that owns everything in it and can create no database."""
+    url = shop.create_role("owner_only", "LOGIN")
+    name = database_of(shop.source)
+    run(shop.server.dsn(), f'ALTER DATABASE "{name}" OWNER TO owner_only')
+    run(shop.source, *(f"ALTER {what} OWNER TO owner_only" for what in (
+        "SCHEMA app", "TABLE app.parents", "TABLE children", "MATERIALIZED VIEW counted",
+    )))  # fmt: skip
+    return url
+
+
+def test_where_no_second_database_is_possible_schemas_are_replaced_in_one_transaction(
+    shop: RoundTrip, owner: str
+) -> None:
+    backup = shop.back_up(reader=owner)
+    before, schema, states = fingerprint(shop.source), schema_of(shop.home, shop.source), sequences(shop.source)
+    run(owner, *DAMAGE)
+
+    report = shop.restore_in_place(backup, replace=True)
+
+    assert "may not create databases" in report.steps[0]
+    kept = [kept.remove for kept in report.kept]
+    assert fingerprint(shop.source).items() >= before.items()
+    run(shop.source, *kept)
+    assert fingerprint(shop.source) == before
+    assert sequences(shop.source) == states
+    assert schema_of(shop.home, shop.source) == schema
+
+
+def test_replacing_schemas_never_goes_half_way(shop: RoundTrip, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup = shop.back_up(reader=owner)
+    run(owner, *DAMAGE)
+    damaged, schema = fingerprint(shop.source), schema_of(shop.home, shop.source)
+    monkeypatch.setattr("coffre.operations.restore_load.count_rows", lambda *_: -1)
+
+    assert failed(shop, backup, replace=True).code == "ROWS_DIFFER"
+
+    assert fingerprint(shop.source) == damaged
+    assert schema_of(shop.home, shop.source) == schema
+
+
+# --- definitions or rows alone ---
+
+
+def test_definitions_then_rows(shop: RoundTrip) -> None:
+    backup = shop.back_up()
+
+    report = shop.restore(backup, contents="schema")
+
+    assert report.rows == 0
+    assert schema_of(shop.home, shop.copy) == schema_of(shop.home, shop.source)
+    assert value(shop.copy, "SELECT count(*) FROM children") == 0
+    shop.restore(backup, contents="data")
+    shop.assert_equal()
+
+
+def test_rows_alone_follow_the_keys_where_nobody_can_switch_them_off(shop: RoundTrip, owner: str) -> None:
+    backup = shop.back_up(reader=owner)
+    name = database_of(shop.copy)
+    run(shop.server.dsn(), f'CREATE DATABASE "{name}" OWNER owner_only')
+    mine = shop.server.dsn(name, user="owner_only")
+    shop.restore(backup, into=mine, contents="schema")
+
+    report = shop.restore(backup, into=mine, contents="data")
+
+    assert "in the order of their foreign keys" in report.steps[0]
+    assert fingerprint(shop.copy) == fingerprint(shop.source)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("INSERT INTO app.parents VALUES (1, 'mine')", "app.parents has rows"),
+        ("DROP TABLE children CASCADE", "public.children is missing"),
+        ("ALTER TABLE app.parents DROP COLUMN note", "app.parents lacks the column note"),
+    ],
+)
+def test_rows_alone_need_the_tables_as_they_were_and_empty(shop: RoundTrip, change: str, words: str) -> None:
+    backup = shop.back_up()
+    shop.restore(backup, contents="schema")
+    run(shop.copy, change)
+    before = fingerprint(shop.copy)
+
+    with pytest.raises(CoffreError) as caught:
+        shop.restore(backup, contents="data")
+
+    assert caught.value.code == "TABLES_NOT_READY"
+    assert words in caught.value.message
+    assert fingerprint(shop.copy) == before
+
+
+@pytest.mark.parametrize(("contents", "wanted"), [("data", "full"), ("schema", "data")])
+def test_a_backup_that_lacks_what_is_wanted_says_so(shop: RoundTrip, contents: str, wanted: str) -> None:
+    backup = shop.back_up(contents=contents)
+
+    with pytest.raises(CoffreError) as caught:
+        shop.restore(backup, contents=wanted)
+
+    assert caught.value.code in ("NO_DEFINITIONS", "NO_ROWS")
+
+
+def test_a_dry_run_into_a_new_database_creates_nothing(shop: RoundTrip) -> None:
+    report = shop.restore(shop.back_up(), dry_run=True)
+
+    assert report.steps[0].startswith("Create the database ")
+    assert "550 rows" in report.steps[1]
+    name = database_of(shop.copy)
+    assert rows(shop.server.dsn(), f"SELECT 1 FROM pg_database WHERE datname = '{name}'") == []
