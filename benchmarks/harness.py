@@ -121,10 +121,10 @@ def measure(contender: Contender, around: Surroundings) -> Sample:
         memory = stack.enter_context(TreeMemory([child.pid for child in children]))
         ended = [wait_for(child) for child in children]
         wall = time.perf_counter() - began
+        failed = [shlex.join(argv[:3]) for argv, end in zip(contender.pipeline, ended, strict=True) if end.status]
+        if failed:
+            raise SystemExit(f"{contender.name}: {' and '.join(failed)} failed")
         told = _read_report(report) if report else {}
-    failed = [shlex.join(argv[:3]) for argv, end in zip(contender.pipeline, ended, strict=True) if end.status]
-    if failed:
-        raise SystemExit(f"{contender.name}: {' and '.join(failed)} failed")
     server, link = cpu_of_server(around.postmaster) - server, cpu_of_process(around.link) - link
     client = sum(end.cpu_seconds for end in ended)
     programs = float(str(told.get("programs_cpu_seconds", 0))) + sum(
