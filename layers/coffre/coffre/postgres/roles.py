@@ -23,10 +23,11 @@ _GRANT_STATEMENT: Final = re.compile(rf"^GRANT {_NAME} TO {_NAME}[ ;]")
 
 def filter_roles(script: str) -> str:
     r"""Keep the statements about the owner's own roles; drop comments, `\restrict` lines and platform roles."""
-    return "".join(f"{statement}\n" for statement in _statements(script) if _is_kept(statement))
+    return "".join(f"{statement}\n" for statement in split_statements(script) if _is_kept(statement))
 
 
-def _statements(script: str) -> Iterator[str]:
+def split_statements(script: str) -> Iterator[str]:
+    """Yield the statements of a script as `pg_dump` and `pg_dumpall` write them, each with its semicolon."""
     position = _end_of(_BETWEEN, script, 0)
     while found := _STATEMENT.match(script, position):
         yield found[0]
