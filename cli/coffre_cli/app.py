@@ -33,7 +33,8 @@ app = typer.Typer(
     help="Back up PostgreSQL databases, look at the backups, and get your data back.\n\n"
     "Commands work on the local stack when one is up (`coffre local up`), else on the deployed stack that --stack or "
     "the variable COFFRE_STACK names, with your usual AWS credentials.",
-    epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 skipped because another run of the target is going on.\n\n"
+    epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 skipped because another run of the target is going on, "
+    "4 restored with exceptions, which are listed.\n\n"
     + examples("coffre demo", "coffre local up && coffre backup database && coffre list", "coffre restore --help"),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -61,7 +62,9 @@ def coffre(
 app.add_typer(backup.app, name="backup")
 app.command("list", epilog=catalog.LIST_EXAMPLES)(catalog.list_backups)
 app.command("show", epilog=catalog.SHOW_EXAMPLES)(catalog.show)
-app.command("restore", short_help="Restore a backup into a new database.", epilog=restore.EXAMPLES)(restore.restore)
+app.command("restore", short_help="Get a backup back, or some of its tables or rows.", epilog=restore.EXAMPLES)(
+    restore.restore
+)
 app.add_typer(keys.app, name="keys")
 app.command("invoke", short_help="Call a function with an event.", epilog=invoke.EXAMPLES)(invoke.invoke)
 app.add_typer(local.app, name="local")

@@ -9,4 +9,5 @@ class Exit(IntEnum):
     DONE = 0
     FAILED = 1
     SKIPPED = 3
+    EXCEPTIONS = 4
     INTERRUPTED = 130

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from coffre.model.backup import Backup, Restore, RestoreReport, Status
+from coffre.model.backup import Backup, Restore, Status
 from coffre.model.errors import BackupStateError
 from coffre.model.manifest import Manifest
 from coffre.model.names import shown
@@ -23,6 +23,7 @@ from coffre_cli.screen import (
     restore_json,
     say,
     say_command,
+    show_comparisons,
     show_failure,
     size,
     status_text,
@@ -159,13 +160,12 @@ def _show_manifest(backup: Backup, manifest: Manifest) -> None:
 
 
 def _show_restore(deployed: DeployedStack, restore: Restore, *, as_json: bool) -> None:
-    report = None
-    if restore.report_key:
-        report = RestoreReport.model_validate_json(deployed.vault.store.get(restore.report_key))
+    report = deployed.vault.read_report(restore.report_key) if restore.report_key else None
     if as_json:
         print_json({**restore_json(restore), "report": report.model_dump(mode="json") if report else None})
         return
-    say(f"Restore {restore.id} of backup {restore.backup_id} ({restore.target}): {restore.status.value}")
+    what = "Dry run of a restore" if restore.dry_run else "Restore"
+    say(f"{what} {restore.id} of backup {restore.backup_id} ({restore.target}): {restore.status.value}")
     say(f"  into      {restore.destination}")
     say(f"  started   {restore.created_at:%Y-%m-%d %H:%M:%S} UTC, took {duration(restore.duration_ms)}")
     if restore.failure is not None:
@@ -173,8 +173,14 @@ def _show_restore(deployed: DeployedStack, restore: Restore, *, as_json: bool) -
     if report is not None:
         phases = ", ".join(f"{name} {duration(spent)}" for name, spent in report.phases_ms.items())
         say(f"  phases    {phases}")
+        for step in report.steps:
+            say(f"  step      {step}")
         for exception in report.exceptions:
             say(f"  note      {exception}")
+        if report.comparisons:
+            show_comparisons(report.comparisons)
+        for kept in report.kept:
+            say(f"  kept      {kept.what}; remove it with: {kept.remove}")
         slowest = sorted(report.tables, key=lambda table: -table.duration_ms)[:_TABLES_SHOWN]
         say(f"  tables    {len(report.tables)}, {report.rows:,} rows; those that took longest:")
         rows = (

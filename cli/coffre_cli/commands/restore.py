@@ -1,81 +1,131 @@
-"""`coffre restore`: get a backup back."""
+"""`coffre restore`: get a backup back, or some of its tables or rows."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Annotated, Self
-from urllib.parse import quote
+import sys
+from dataclasses import replace
+from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import ValidationError
 from ulid import ULID
 
-from coffre.model.backup import Backup, Failure, Restore
-from coffre.model.errors import BackupStateError, ConnectError, SecretError
+from coffre.model.backup import Backup, Restore, RestoreReport
+from coffre.model.errors import BackupStateError
+from coffre.model.restore import Scope
+from coffre.model.target import Contents, describe_validation
 from coffre.operations.restore_plan import refuse_unrestorable
-from coffre.postgres.connect import Connection, parse_secret, refuse_transaction_pooler
 from coffre_cli.commands.catalog import latest
+from coffre_cli.commands.destination import Destination, destination_secret
+from coffre_cli.commands.restore_result import Ask, show_result
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.follow import follow, going_on
-from coffre_cli.screen import duration, print_json, remark, restore_json, say, say_command, show_failure
-
-_URL = ("postgresql://", "postgres://")
-# What the role of the restore function may read (template.yaml).
-_READABLE = ("coffre/destination/", "coffre/database/")
-_EXAMPLE = "postgresql://USER:PASSWORD@HOST:5432/NEW_DATABASE"
+from coffre_cli.screen import error_console, print_json, restore_json, show_failure
 
 EXAMPLES = examples(
     "coffre restore latest --to postgresql://postgres:SECRET@db.example.com/new",
     "DESTINATION=postgresql://... coffre restore 01K9X... --to env:DESTINATION",
-    "coffre restore latest --target shop --to coffre/destination/new --json",
+    "coffre restore latest --table orders",
+    "coffre restore latest -t orders --where-column day --from 2026-11-17",
+    "coffre restore latest --replace --dry-run",
 )
 
 
 def restore(
     backup_id: Annotated[str, typer.Argument(metavar="ID", help="A backup's id, or `latest`.")],
     to: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--to",
             metavar="URL|env:NAME|SECRET",
             help="The database to restore into: a postgresql:// URL, a variable that holds one (keeps the password out "
-            "of your shell's history), or the name of a secret below coffre/destination/.",
+            "of your shell's history), or the name of a secret below coffre/destination/. Default for tables, rows and "
+            "--replace: the target's own database.",
         ),
-    ],
+    ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option("--table", "-t", metavar="PATTERN", help="Only these tables (orders, app.*); may be repeated."),
+    ] = None,
+    schema: Annotated[
+        list[str] | None, typer.Option("--schema", "-n", metavar="PATTERN", help="Only the tables of these schemas.")
+    ] = None,
+    with_dependencies: Annotated[
+        bool, typer.Option("--with-dependencies", help="Bring back types and functions that the tables need.")
+    ] = False,
+    where_column: Annotated[
+        str | None, typer.Option("--where-column", metavar="COLUMN", help="Only rows of a period of this column.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="VALUE", help="With --where-column: the first value.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="VALUE", help="With --where-column: the first value beyond.")
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="SQL", help="Only rows for which this expression is true.")
+    ] = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Insert missing rows and set changed ones back, after the comparison.")
+    ] = False,
+    replace_: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Replace the whole database (the old one is kept under another name), or with --table its rows.",
+        ),
+    ] = False,
+    contents: Annotated[
+        Contents, typer.Option(help="Of a whole restore: all, definitions only, or rows only.")
+    ] = Contents.FULL,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --apply and --replace.")] = False,
+    streams: Annotated[
+        int | None, typer.Option(min=1, max=16, help="How many connections load at once. Default: one for each core.")
+    ] = None,
     target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Restore a backup into a new database (created for it) or an existing empty one.
+    """Restore a backup into a new database, or bring back tables or rows of it.
 
-    A database that holds anything is refused. The source is never touched.
+    A whole restore goes into a database that does not exist yet (it is created) or is empty; anything else is refused.
+
+    Tables (--table) go back into the target's own database: one that is gone comes back under its own name; of one that
+    is there, the backup's version is put beside it, into a schema of its own, and compared by key. Nothing in use is
+    touched without --apply or --replace.
     """
-    wanted = Destination.parse(to)
+    rows = {"column": where_column, "start": since, "end": until, "where": where}
+    scope = _scope(
+        contents=contents,
+        tables=tuple(table or ()),
+        schemas=tuple(schema or ()),
+        with_dependencies=with_dependencies,
+        rows={name: value for name, value in rows.items() if value is not None} or None,
+        apply=apply,
+        replace=replace_,
+        dry_run=dry_run,
+    )
+    if to is None and scope.is_whole and not scope.replace:
+        raise typer.BadParameter("a whole restore needs a place: --to, or --replace for the target's own database")
+    wanted = Destination.parse(to) if to is not None else None
     deployed = find_stack(stack)
     backup = latest(deployed, target) if backup_id == "latest" else _of(deployed.catalog.get_backup(backup_id), target)
     refuse_unrestorable(backup)
-    restore_id = str(ULID())
-    with going_on(restore_id), _secret(deployed, wanted, restore_id) as reference:
-        deployed.start("restore", {"backup_id": backup.id, "destination": reference, "restore_id": restore_id})
-        record = follow(
-            lambda: deployed.catalog.get_restore(restore_id),
-            title=f"Restoring {backup.target}",
-            quiet=as_json,
-            has_ended=lambda: False,
-        )
-    if as_json:
-        print_json(restore_json(record))
-    else:
-        _report(backup, record, wanted)
-    if record.failure is not None:
-        if as_json:
-            show_failure(record.failure)
-        raise typer.Exit(Exit.FAILED)
+    ask = Ask(backup, scope, wanted)
+    if (scope.replace or scope.apply) and not dry_run and not yes:
+        _confirm(deployed, ask)
+    record, report = _run(deployed, ask, streams, quiet=as_json)
+    _end(ask, record, report, as_json=as_json)
+
+
+def _scope(**choices: Any) -> Scope:
+    try:
+        return Scope.model_validate(choices)
+    except ValidationError as error:
+        raise typer.BadParameter("; ".join(describe_validation(error)).removeprefix("document: ")) from None
 
 
 def _of(backup: Backup, target: str | None) -> Backup:
@@ -87,113 +137,44 @@ def _of(backup: Backup, target: str | None) -> Backup:
     return backup
 
 
-@dataclass(frozen=True)
-class Destination:
-    """What `--to` says: a URL, or the name of a secret that holds one."""
-
-    url: Connection | None
-    text: str = field(repr=False)
-    place: str
-
-    @classmethod
-    def parse(cls, to: str) -> Self:
-        """Check what can be checked before anything is started.
-
-        Raises
-        ------
-        SecretError
-            It is neither a complete URL nor the name of a secret that the function may read.
-        ConnectError
-            `TRANSACTION_POOLER`
-        """
-        variable = to.removeprefix("env:") if to.startswith("env:") else None
-        text = to if variable is None else os.environ.get(variable, "")
-        place = "--to" if variable is None else f"the variable {variable}"
-        if not text.startswith(_URL):
-            if variable is not None or not text.removeprefix("arn:").rpartition(":secret:")[2].startswith(_READABLE):
-                raise _no_address(place, None if text else "it is empty, or not exported")
-            return cls(None, text, place)
-        try:
-            connection = parse_secret(text, where=place)
-        except SecretError as error:
-            raise _no_address(place, error.detail) from error
-        _refuse_pooler(connection, place)
-        return cls(connection, text, place)
-
-
-def _no_address(place: str, why: str | None) -> SecretError:
-    return SecretError(
-        f"There is no address of a database in {place}.",
-        code="DESTINATION_SHAPE",
-        detail=why,
-        hint=f"Give {_EXAMPLE}, a variable with one (env:NAME), or the name of a secret below coffre/destination/.",
-    )
-
-
-def _refuse_pooler(connection: Connection, place: str) -> None:
-    try:
-        refuse_transaction_pooler(connection)
-    except ConnectError as error:
-        instead = (error.hint or "").removesuffix(" Change it in the target's secret.")
-        raise ConnectError(
-            f"{connection} is a transaction pooler: a restore needs a session.",
-            code=error.code,
-            hint=f"{instead} Change it in {place}.",
-        ) from error
-
-
-@contextmanager
-def _secret(deployed: DeployedStack, wanted: Destination, restore_id: str) -> Iterator[str]:
-    """Give the reference of a secret with the destination; a URL lives in one of its own while the restore runs."""
-    if wanted.url is None:
-        yield wanted.text
-        return
-    name = f"coffre/destination/{restore_id}"
-    try:
-        deployed.secrets.create_secret(
-            Name=name, SecretString=wanted.text, Description="Destination of a running restore"
-        )
-    except (ClientError, BotoCoreError) as error:
-        raise SecretError(
-            f"The destination could not be kept in the secret {name} for the function.",
-            code="SECRET_NOT_WRITTEN",
-            detail=str(error)[:300],
-            hint="Your credentials need secretsmanager:CreateSecret and DeleteSecret on coffre/destination/*.",
-        ) from error
-    try:
-        yield name
-    finally:
-        try:
-            deployed.secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
-        except (ClientError, BotoCoreError) as error:
-            remark(f"The secret {name} with the destination's password could not be deleted: {error}. Delete it.")
-
-
-def _report(backup: Backup, record: Restore, wanted: Destination) -> None:
+def _confirm(deployed: DeployedStack, ask: Ask) -> None:
+    """Show what would be done, and go on only when a person says yes."""
+    if not (sys.stdin.isatty() and error_console.is_terminal):
+        raise typer.BadParameter("this changes a database in use: add --yes, or --dry-run to see what would be done")
+    trial = replace(ask, scope=ask.scope.model_copy(update={"dry_run": True}))
+    record, report = _run(deployed, trial, None, quiet=False)
+    show_result(trial, record, report)
     if record.failure is not None:
-        say(f"The restore of {backup.target} failed. The backup itself is untouched.", style="red")
-        show_failure(record.failure)
-        _say_how_to_go_on(backup, record.failure, wanted)
-        return
-    exceptions = f", with {len(record.exceptions)} exception(s)" if record.exceptions else ""
-    say(
-        f"Restored {backup.target} into {wanted.url or record.destination}: {record.tables} tables, "
-        f"{record.rows:,} rows in {duration(record.duration_ms)}{exceptions}. Row counts equal the backup's.",
-        style="green",
-    )
-    for exception in record.exceptions:
-        say(f"  Note: {exception}")
-    say("Table by table:")
-    say_command(f"coffre show {record.id}")
+        raise typer.Exit(Exit.FAILED)
+    typer.confirm("Go on?", abort=True, err=True)
 
 
-def _say_how_to_go_on(backup: Backup, failure: Failure, wanted: Destination) -> None:
-    if wanted.url is None:
-        return
-    if failure.code == "DESTINATION_NOT_EMPTY":
-        there = wanted.url
-        new = f"{quote(there.user)}@{there.host}:{there.port}/{quote(there.database)}_restored"
-        say("For example, into a new database beside it:")
-        say_command(f"coffre restore {backup.id} --to postgresql://{new}")
-    elif "secret" in (failure.hint or ""):
-        remark(f"(The function found the address in a secret; here it came from {wanted.place}.)")
+def _run(
+    deployed: DeployedStack, ask: Ask, streams: int | None, *, quiet: bool
+) -> tuple[Restore, RestoreReport | None]:
+    restore_id = str(ULID())
+    with going_on(restore_id), destination_secret(deployed, ask.wanted, restore_id) as reference:
+        event = {"backup_id": ask.backup.id, "destination": reference, "restore_id": restore_id, "streams": streams}
+        event = {name: value for name, value in event.items() if value is not None}
+        deployed.start("restore", {**event, **ask.scope.model_dump(mode="json", exclude_defaults=True)})
+        record = follow(
+            lambda: deployed.catalog.get_restore(restore_id),
+            title=f"{'Planning a restore of' if ask.scope.dry_run else 'Restoring'} {ask.backup.target}",
+            quiet=quiet,
+            has_ended=lambda: False,
+        )
+    report = deployed.vault.read_report(record.report_key) if record.report_key else None
+    return record, report
+
+
+def _end(ask: Ask, record: Restore, report: RestoreReport | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json({**restore_json(record), "report": report.model_dump(mode="json") if report else None})
+        if record.failure is not None:
+            show_failure(record.failure)
+    else:
+        show_result(ask, record, report)
+    if record.failure is not None:
+        raise typer.Exit(Exit.FAILED)
+    if record.exceptions:
+        raise typer.Exit(Exit.EXCEPTIONS)

@@ -20,7 +20,7 @@ from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
 from coffre.catalog.tables import DynamoTable
-from coffre.model.backup import Backup, Failure, Restore, Status, Tier
+from coffre.model.backup import Backup, Failure, Restore, RestoredTable, RestoreReport, Status, Tier
 from coffre.model.manifest import DatabaseContent, EntriesFile, Manifest, TableContent
 from coffre.model.target import TargetKind
 from coffre.vault.codec import new_identity, public_key
@@ -103,18 +103,42 @@ class Account:
         return record
 
     def restore(self, status: Status = Status.COMPLETED, **fields: Any) -> Restore:
-        """Put a restore into the catalog."""
+        """Put a restore into the catalog, and its report into the vault (`report` changes what it says)."""
         created_at = next(self._times)
+        said = fields.pop("report", {})
+        fields.setdefault("id", str(ULID()))
         if status is Status.COMPLETED:
             results = {"tables": 2, "rows": 1003, "duration_ms": 2500, "completed_at": created_at}
-            fields = {**results, "exceptions": ("role app is not there",), **fields}
+            fields = {**results, **fields, "report_key": self._report(fields, said)}
         if status is Status.FAILED:
             fields.setdefault("failure", FAILURE)
         fields.setdefault("target", "shop")
         fields.setdefault("destination", "db.example:5432/copy")
-        record = Restore(id=fields.pop("id", str(ULID())), status=status, created_at=created_at, **fields)
+        record = Restore(status=status, created_at=created_at, **fields)
         self.catalog.create_restore(record)
         return record
+
+    def _report(self, fields: Mapping[str, Any], said: Mapping[str, Any]) -> str:
+        tables = (
+            RestoredTable(table="public.orders", rows=1000, size_bytes=5_000_000, duration_ms=900),
+            RestoredTable(table='public."Odd Name"', rows=3, size_bytes=12, duration_ms=10),
+        )
+        report = RestoreReport(
+            **{
+                "id": fields["id"],
+                "backup_id": fields["backup_id"],
+                "target": "shop",
+                "destination": "db.example:5432/copy",
+                "tables": tables,
+                "rows": 1003,
+                "phases_ms": {"tables": 900},
+                "exceptions": fields.get("exceptions", ()),
+                **said,
+            }
+        )
+        key = f"v1/restores/{report.id}.json"
+        boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=report.model_dump_json().encode())
+        return key
 
     def _manifest(self, backup_id: str, target: str, created_at: datetime) -> dict[str, str]:
         tables = (

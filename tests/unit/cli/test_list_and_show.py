@@ -189,7 +189,7 @@ def test_a_restore_is_shown_by_its_id(coffre: Coffre, account: Account) -> None:
     assert f"Restore {restore.id} of backup {backup.id} (shop): COMPLETED" in out
     assert "into      db.example:5432/copy" in out
     shown = coffre("show", restore.id, "--json").json()
-    assert (shown["id"], shown["report"]) == (restore.id, None)
+    assert (shown["id"], shown["report"]["rows"]) == (restore.id, 1003)
 
 
 def test_an_unknown_id_says_where_ids_are(coffre: Coffre, account: Account) -> None:

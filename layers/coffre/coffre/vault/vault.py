@@ -15,7 +15,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from coffre.model.backup import Tier
+from coffre.model.backup import RestoreReport, Tier
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import EntriesFile, Entry, Manifest, PackReference
 from coffre.stores.store import Store
@@ -109,6 +109,10 @@ class Vault:
         return key
 
     # --- reading ---
+
+    def read_report(self, key: str) -> RestoreReport:
+        """Return the report of a restore."""
+        return RestoreReport.model_validate_json(self.store.get(key))
 
     def find_manifest(self, target: str, backup_id: str) -> tuple[Manifest, Committed] | None:
         """Return the manifest of a backup if it was committed, with the SHA-256 of the bytes that are there."""
