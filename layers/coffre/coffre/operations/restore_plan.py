@@ -151,16 +151,11 @@ def select(source: Source, destination: Destination, only: frozenset[int] | None
     lost, exceptions = _lost_with_extensions(wanted, destination)
     kept, left_out = split_toc([entry for entry in wanted if entry.dump_id not in lost], destination.capabilities)
     exceptions += [f"Not restored: {item.entry.shown}: {item.reason}." for item in left_out]
-    if any(is_of_database(entry) for entry in kept):
-        exceptions.append(
-            "Not restored: settings (ALTER DATABASE ... SET), comment and rights of the database itself. "
-            "The backup has them: docs/format tells how to read its schema archive."
-        )
     without = _without_role(source, destination)
     lines = []
     for entry in kept:
         if entry.description == "DATABASE" or is_of_database(entry):
-            continue  # they would come with `pg_restore --create` only, which also gives the database its old name
+            continue  # pg_restore sets them with --create only: see postgres/database_properties.py
         if entry.description == "SCHEMA" and entry.tag in destination.schemas:
             continue  # pg_dump writes CREATE SCHEMA public when the schema was asked for by name
         if (roles := without(entry)) is not None:

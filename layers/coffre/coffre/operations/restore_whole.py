@@ -11,10 +11,11 @@ from coffre.model.names import shown
 from coffre.operations.restore_load import FAST_COMMITS, check_counts, load_tables, loading_session
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Selection, Source, select, why_no_owners
+from coffre.postgres.database_properties import apply_database_properties
 from coffre.postgres.destination import Destination, open_destination, open_existing
 from coffre.postgres.live import TableName, live_tables
 from coffre.postgres.load import SchemaLoader, has_rows, key_levels, refresh_materialized_views, set_sequences
-from coffre.postgres.toc import is_event_trigger
+from coffre.postgres.toc import is_event_trigger, is_of_database
 
 # Extensions' tables have their keys from the start: what these point at is loaded first, and all other tables after.
 _AFTER_EXTENSIONS: Final = 1_000_000
@@ -56,6 +57,7 @@ def restore_whole(job: Job, source: Source, outcome: Outcome) -> None:
         if not job.scope.dry_run:
             loader = SchemaLoader(job.tools, job.children, destination, with_owners=problem is None, jobs=job.streams)
             _restore(job, source, selection, tables, loader, outcome)
+            _set_properties(job, source, outcome)
 
 
 def _say(job: Job, destination: Destination, tables: dict[TableName, TableContent], outcome: Outcome) -> None:
@@ -105,6 +107,25 @@ def _restore(
     if event_triggers := [entry for entry in lines if is_event_trigger(entry)]:
         with outcome.phase("event triggers"):
             loader.restore(source.archive, "post-data", event_triggers)
+
+
+def _set_properties(job: Job, source: Source, outcome: Outcome) -> None:
+    """Give a database that was created what the source's own is set to; one that was there keeps its own settings."""
+    entries = [entry for entry in source.toc if is_of_database(entry)]
+    if not outcome.created_database:
+        if entries:
+            outcome.exceptions.append(
+                "Not set, because the database was there already: settings, comment and rights of the database itself."
+            )
+        return
+    with outcome.phase("settings"), loading_session(job) as session:
+        outcome.exceptions += apply_database_properties(
+            session,
+            entries,
+            source=source.content.database,
+            encoding=source.content.encoding,
+            with_rights=outcome.with_owners,
+        )
 
 
 def _there(job: Job, tables: dict[TableName, TableContent], outcome: Outcome) -> dict[TableName, TableContent]:

@@ -33,6 +33,8 @@ def why_no_swap(connection: Connection) -> str | None:
 def swap_databases(connection: Connection, restored: str, old: str) -> None:
     """Rename the database in use to `old`, and `restored` to its name; whoever is connected is disconnected.
 
+    The restored database gets the owner of the one in use.
+
     Raises
     ------
     RestoreError
@@ -40,11 +42,13 @@ def swap_databases(connection: Connection, restored: str, old: str) -> None:
     """
     current = connection.database
     with maintenance_session(connection) as session, session.cursor() as cursor:
+        cursor.execute("SELECT pg_get_userbyid(datdba)::text FROM pg_database WHERE datname = %s", (current,))
+        ((owner,),) = cursor.fetchall()
         with _closed_to_others(cursor, current):
             for attempt in range(_ATTEMPTS):
                 cursor.execute(_DISCONNECT, ([current, restored],))
                 try:
-                    cursor.execute(_swap(current, restored, old))
+                    cursor.execute(_swap(current, restored, old, owner))
                     break
                 except psycopg2.Error as error:
                     cursor.execute("ROLLBACK")
@@ -55,8 +59,9 @@ def swap_databases(connection: Connection, restored: str, old: str) -> None:
         cursor.execute(_allow(old, allowed=True))
 
 
-def _swap(current: str, restored: str, old: str) -> sql.Composable:
-    return sql.SQL("BEGIN; {}; {}; COMMIT").format(_rename(current, old), _rename(restored, current))
+def _swap(current: str, restored: str, old: str, owner: str) -> sql.Composable:
+    given = sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(restored), sql.Identifier(owner))
+    return sql.SQL("BEGIN; {}; {}; {}; COMMIT").format(given, _rename(current, old), _rename(restored, current))
 
 
 def _rename(name: str, new: str) -> sql.Composable:
