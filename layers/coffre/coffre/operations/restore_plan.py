@@ -16,6 +16,7 @@ from coffre.postgres.archive import Section, TocEntry, read_archive
 from coffre.postgres.connect import Connection
 from coffre.postgres.destination import Destination
 from coffre.postgres.live import TableName
+from coffre.postgres.outside import missing_relation, relations
 from coffre.postgres.selection import needing
 from coffre.postgres.toc import is_of_database, split_toc
 from coffre.postgres.tools import Children, PostgresTools
@@ -152,6 +153,7 @@ def select(source: Source, destination: Destination, only: frozenset[int] | None
     kept, left_out = split_toc([entry for entry in wanted if entry.dump_id not in lost], destination.capabilities)
     exceptions += [f"Not restored: {item.entry.shown}: {item.reason}." for item in left_out]
     without = _without_role(source, destination)
+    there = relations(source.toc)
     lines = []
     for entry in kept:
         if entry.description == "DATABASE" or is_of_database(entry):
@@ -160,6 +162,8 @@ def select(source: Source, destination: Destination, only: frozenset[int] | None
             continue  # pg_dump writes CREATE SCHEMA public when the schema was asked for by name
         if (roles := without(entry)) is not None:
             exceptions.append(f"Not restored: {entry.shown}: the destination lacks {roles}.")
+        elif (missing := missing_relation(entry, there)) is not None:
+            exceptions.append(f"Not restored: {entry.shown}: the backup does not have {missing}.")
         else:
             lines.append(entry)
     lost_oids = {entry.oid for entry in wanted if entry.dump_id in lost and entry.description == "TABLE"}

@@ -103,6 +103,7 @@ class SchemaLoader:
             "--format=custom",
             f"--dbname={conninfo_of(self._destination.connection.database)}",
             f"--section={section}",
+            "--no-tablespaces",  # they belong to a machine's disks: no managed server has the source's
         ]
         if not self._with_owners:
             argv += ["--no-owner", "--no-privileges"]
