@@ -35,7 +35,7 @@ class FrameEncoder:
     """
 
     def __init__(self, recipients: Sequence[str], *, level: int = 3) -> None:
-        self._recipients = [_parse_recipient(recipient) for recipient in recipients]
+        self._recipients = [parse_recipient(recipient) for recipient in recipients]
         self._options: dict[int, int] = {
             zstd.CompressionParameter.compression_level: level,
             zstd.CompressionParameter.checksum_flag: 1,
@@ -106,7 +106,11 @@ class FrameDecoder:
         return decoder
 
     def decode(self, stored: bytes, frame: Frame) -> bytes:
-        """Return the plaintext of `frame`.
+        """Return the plaintext of `frame`; raises what `open` raises."""
+        return self.open(stored, frame)[0]
+
+    def open(self, stored: bytes, frame: Frame) -> tuple[bytes, bytes]:
+        """Return the plaintext of `frame`, and the one zstd frame that it was in.
 
         Raises
         ------
@@ -126,7 +130,9 @@ class FrameDecoder:
             raise _damaged(frame, f"the plaintext is not {frame.size} bytes long")
         if hashlib.sha256(plaintext).hexdigest() != frame.sha256:
             raise _damaged(frame, "the SHA-256 of the plaintext differs")
-        return plaintext
+        if decompressor.unused_data:
+            raise _damaged(frame, "bytes follow its zstd frame")
+        return plaintext, compressed
 
     def _decrypt(self, stored: bytes, frame: Frame) -> bytes:
         if not self._identities:
@@ -158,7 +164,8 @@ def parse_identities(text: str) -> tuple[str, ...]:
     return identities
 
 
-def _parse_recipient(text: str) -> pyrage.x25519.Recipient:
+def parse_recipient(text: str) -> pyrage.x25519.Recipient:
+    """Return the public key of an `age1...` text."""
     try:
         return pyrage.x25519.Recipient.from_str(text)
     except pyrage.RecipientError as error:

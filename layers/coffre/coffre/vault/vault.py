@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from coffre.model.backup import RestoreReport, Tier
 from coffre.model.errors import IntegrityError, ObjectMissingError
-from coffre.model.manifest import EntriesFile, Entry, Manifest, PackReference
+from coffre.model.manifest import EntriesFile, Entry, Frame, Manifest, PackReference
 from coffre.stores.store import Store
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.entries import merge_lines, parse_lines
@@ -165,17 +165,38 @@ class Vault:
         """
         whole = hashlib.sha256()
         for frame in entry.frames:
-            try:
-                stored = self.store.get_range(frame.pack, frame.offset, frame.length)
-            except ObjectMissingError as error:
-                raise _lost("PACK_MISSING", f"The pack {frame.pack} is not in the vault.") from error
-            plaintext = decoder.decode(stored, frame)
+            plaintext, _ = self.read_frame(frame, decoder)
             if frame.size != entry.size:
                 plaintext = plaintext[entry.start : entry.start + entry.size] if len(entry.frames) == 1 else plaintext
             whole.update(plaintext)
             yield plaintext
-        if whole.hexdigest() != entry.sha256:
-            raise _lost("ENTRY_DAMAGED", f"The SHA-256 of {entry.name} is not the one that was recorded.")
+        check_entry(entry, whole.hexdigest())
+
+    def read_frame(self, frame: Frame, decoder: FrameDecoder) -> tuple[bytes, bytes]:
+        """Return the checked plaintext of a frame, and the one zstd frame that it was in.
+
+        Raises
+        ------
+        IntegrityError
+            `PACK_MISSING`, `FRAME_DAMAGED` or `OBJECT_TRUNCATED`.
+        """
+        try:
+            stored = self.store.get_range(frame.pack, frame.offset, frame.length)
+        except ObjectMissingError as error:
+            raise _lost("PACK_MISSING", f"The pack {frame.pack} is not in the vault.") from error
+        return decoder.open(stored, frame)
+
+
+def check_entry(entry: Entry, sha256: str) -> None:
+    """Compare the SHA-256 of what was read of an entry with the recorded one.
+
+    Raises
+    ------
+    IntegrityError
+        Code `ENTRY_DAMAGED`.
+    """
+    if sha256 != entry.sha256:
+        raise _lost("ENTRY_DAMAGED", f"The SHA-256 of {entry.name} is not the one that was recorded.")
 
 
 def _parse_manifest(body: bytes, key: str) -> Manifest:
