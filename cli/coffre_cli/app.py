@@ -11,13 +11,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre import __version__
 from coffre.model.errors import CoffreError
-from coffre_cli.commands import backup, catalog, demo, invoke, keys, local, restore
+from coffre_cli.commands import backup, catalog, demo, export, invoke, keys, local, restore
 from coffre_cli.deployed import aws_refused
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import show_error
 
-_ORDER = ("demo", "backup", "list", "show", "restore", "keys", "invoke", "local")
+_ORDER = ("demo", "backup", "list", "show", "restore", "export", "keys", "invoke", "local")
 
 
 class _InOrderOfUse(typer.core.TyperGroup):
@@ -65,6 +65,7 @@ app.command("show", epilog=catalog.SHOW_EXAMPLES)(catalog.show)
 app.command("restore", short_help="Get a backup back, or some of its tables or rows.", epilog=restore.EXAMPLES)(
     restore.restore
 )
+app.command("export", short_help="Write a backup into a portable file.", epilog=export.EXAMPLES)(export.export)
 app.add_typer(keys.app, name="keys")
 app.command("invoke", short_help="Call a function with an event.", epilog=invoke.EXAMPLES)(invoke.invoke)
 app.add_typer(local.app, name="local")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.contents import RoundTrip, RoundTripOn, rows, run, value
+from tests.integration.exports import Export, another_database, program
 
 from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
 from coffre_cli.local.toolchain import Toolchain
@@ -121,3 +122,20 @@ def test_extensions_that_the_destination_already_has_are_no_obstacle(round_trip:
 
     assert value(round_trip.copy, "SELECT w FROM words") == "x"
     assert not report.created_database
+
+
+def test_an_export_loads_rows_of_configuration_tables_in_the_order_of_their_keys(
+    round_trip: RoundTrip, toolchain: Toolchain, tmp_path: Path
+) -> None:
+    export = Export.of(round_trip, round_trip.back_up())
+    home = toolchain.postgresql(18)
+    custom = export.custom(tmp_path / "x.dump")
+
+    for jobs in ("--jobs=1", "--jobs=3"):
+        with another_database(round_trip) as copy:
+            program(home, "pg_restore", "--exit-on-error", jobs, "--dbname", copy, custom)
+            copied, source = fingerprint(copy), fingerprint(round_trip.source)
+            copied.pop('"Conf"."not_configuration"')
+            source.pop('"Conf"."not_configuration"')
+            assert copied == source
+            assert sequences(copy)['"Conf"."z_owners_id_seq"'] == (50, True)

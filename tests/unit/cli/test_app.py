@@ -24,6 +24,7 @@ COMMANDS = [
     ("backup",),
     ("backup", "database"),
     ("demo",),
+    ("export",),
     ("invoke",),
     ("keys",),
     ("keys", "new"),
@@ -59,8 +60,8 @@ def test_the_help_lists_the_commands_in_the_order_of_use(coffre: Coffre) -> None
     lines = coffre("--help").out.splitlines()
     start = lines.index("Commands:") + 1
 
-    names = [line.split()[0] for line in lines[start : start + 8]]
-    assert names == ["demo", "backup", "list", "show", "restore", "keys", "invoke", "local"]
+    names = [line.split()[0] for line in lines[start : start + 9]]
+    assert names == ["demo", "backup", "list", "show", "restore", "export", "keys", "invoke", "local"]
 
 
 def test_the_version_is_that_of_the_project(coffre: Coffre) -> None:

@@ -122,6 +122,12 @@ class RestoreError(PermanentError):
     default_code = "RESTORE_FAILED"
 
 
+class ExportError(PermanentError):
+    """A portable file of a backup could not be made or written."""
+
+    default_code = "EXPORT_FAILED"
+
+
 class DestinationError(PermanentError):
     """The destination of a restore cannot be used as it is."""
 

@@ -80,7 +80,8 @@ class TableContent(_Stored):
     `oid` is the source's, which the entry of the table in the schema archive has too, in whatever encoding its name is.
     `COPY <table> (<columns>) FROM STDIN` takes its entries' bytes: `columns` are raw names in the order of the bytes,
     generated columns are not among them. `rows` and `size` (plaintext bytes) are what the dump read.
-    `of_extension` tables exist already once their extension is created, perhaps with rows of the extension's own.
+    `of_extension` tables exist already once their extension is created, perhaps with rows of the extension's own, and
+    with their keys: `after` are the oids of those whose rows have to be there first.
     Of `rows_excluded` tables the target's configuration asked for the table alone: they have no entries and no columns.
     """
 
@@ -91,6 +92,7 @@ class TableContent(_Stored):
     rows: int
     size: int
     of_extension: bool = False
+    after: tuple[int, ...] = ()
     rows_excluded: bool = False
 
 

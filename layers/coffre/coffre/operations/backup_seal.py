@@ -112,5 +112,6 @@ def _table(table: TableExtent, count: tuple[int, int] | None) -> TableContent:
         rows=rows,
         size=size,
         of_extension=table.of_extension,
+        after=table.after,
         rows_excluded=count is None,
     )

@@ -27,7 +27,7 @@ _MOST_SLICES_A_PART: Final = 1000
 class TableExtent:
     """A table to read: `columns` in order, `blocks` of heap, `size_bytes` with TOAST, `condition` an SQL expression.
 
-    `is_uncut` tables are read whole whatever their size.
+    `is_uncut` tables are read whole whatever their size. `after` are oids of tables that are loaded before it.
     """
 
     oid: int
@@ -39,6 +39,7 @@ class TableExtent:
     condition: str | None = None
     of_extension: bool = False
     is_uncut: bool = False
+    after: tuple[int, ...] = ()
 
     @property
     def shown_name(self) -> str:

@@ -116,13 +116,13 @@ class _Reader:
 
     def archive(self) -> Archive:
         if self._bytes(len(MAGIC)) != MAGIC:
-            _damaged("It does not begin like one.")
+            damaged("It does not begin like one.")
         major, minor, revision = self._bytes(3)
         self._version = (major, minor, revision)
         if self._version not in _VERSIONS:
-            _damaged(f"Its version is {major}.{minor}-{revision}.")
+            damaged(f"Its version is {major}.{minor}-{revision}.")
         if tuple(self._bytes(3)) != (INT_BYTES, OFFSET_BYTES, FORMAT_CUSTOM):
-            _damaged("It is not a custom archive, or of a machine with other integers.")
+            damaged("It is not a custom archive, or of a machine with other integers.")
         return Archive(
             version=self._version,
             compression=self._compression(),
@@ -178,7 +178,7 @@ class _Reader:
 
     def _count(self) -> int:
         if (count := self._int()) < 0:
-            _damaged(f"It says that it has {count} entries.")
+            damaged(f"It says that it has {count} entries.")
         return count
 
     def _number(self) -> int:
@@ -198,13 +198,13 @@ class _Reader:
         while len(data) < count and (more := self._file.read(min(count - len(data), _READ_BYTES))):
             data += more  # piece by piece: a damaged length must not ask for gigabytes at once
         if len(data) < count:
-            _damaged("It is cut off.")
+            damaged("It is cut off.")
         return data
 
 
 def _decimal(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        _damaged(f"A number in it reads {text[:40]!r}.")
+        damaged(f"A number in it reads {text[:40]!r}.")
     return int(text)
 
 
@@ -212,10 +212,11 @@ def _member[Member: IntEnum](kind: type[Member], value: int) -> Member:
     try:
         return kind(value)
     except ValueError:
-        _damaged(f"{value} is no {kind.__name__.lower()}.")
+        damaged(f"{value} is no {kind.__name__.lower()}.")
 
 
-def _damaged(detail: str) -> NoReturn:
+def damaged(detail: str) -> NoReturn:
+    """Raise the one error for an archive that cannot be read."""
     raise IntegrityError(
         "The archive is damaged, or no pg_dump wrote it that Coffre knows.",
         code="ARCHIVE_DAMAGED",

@@ -61,11 +61,12 @@ class Holder:
             self._run(lock_statement(names))
         self._check_storage([row[0] for row in rows])
         self._check_catalog(catalog_check.OF_SCHEMA)
+        after = {oid: tuple(needs) for oid, needs in self._query(_EXTENSION_KEYS, {"extensions": created})}
         return [
             TableExtent(
-                oid, schema, name, tuple(columns), int(size) // _BLOCK_BYTES, int(total), condition, of_extension, uncut
+                oid, schema, name, tuple(columns), size // _BLOCK_BYTES, total, where, mine, uncut, after.get(oid, ())
             )
-            for oid, schema, name, columns, size, total, condition, of_extension, uncut in rows
+            for oid, schema, name, columns, size, total, where, mine, uncut in rows
         ]
 
     def tables_without_rows(self, toc: Sequence[TocEntry]) -> list[TableExtent]:
@@ -217,6 +218,15 @@ CROSS JOIN LATERAL unnest(e.extconfig, e.extcondition) AS x(relation, condition)
 JOIN pg_class c ON c.oid = x.relation JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE e.oid = ANY(%(extensions)s::bigint[]::oid[]) AND c.relkind = 'r'
 """  # noqa: S608 - the parts are constants
+# Keys between configuration tables, which are there before their rows.
+_EXTENSION_KEYS: Final = """
+SELECT k.conrelid::bigint, array_agg(DISTINCT k.confrelid::bigint ORDER BY k.confrelid::bigint)
+FROM pg_constraint k
+WHERE k.contype = 'f' AND k.conrelid <> k.confrelid
+  AND ARRAY[k.conrelid, k.confrelid] <@ ARRAY(
+    SELECT unnest(e.extconfig) FROM pg_extension e WHERE e.oid = ANY(%(extensions)s::bigint[]::oid[]))
+GROUP BY k.conrelid
+"""
 _SEQUENCES: Final = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'S' AND (c.oid = ANY(%(sequences)s::bigint[]::oid[]) OR c.oid IN (

@@ -1,0 +1,257 @@
+"""`coffre export`: one portable file of a backup, for pg_restore or psql alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from coffre.model.backup import Backup
+from coffre.model.errors import EncryptionError
+from coffre.operations.export_database import Exporter
+from coffre.operations.export_database import Progress as ProgressCall
+from coffre.operations.export_plan import ExportPlan, plan_export
+from coffre.operations.restore_plan import refuse_unrestorable
+from coffre.postgres.archive import Compression
+from coffre.runtime.sources import read_secret
+from coffre.vault.codec import FrameDecoder, parse_identities, parse_recipient
+from coffre.vault.envelope import encrypt_stream
+from coffre_cli.commands.catalog import latest
+from coffre_cli.deployed import DeployedStack, StackOption, find_stack
+from coffre_cli.examples import examples
+from coffre_cli.exits import Exit
+from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
+from coffre_cli.screen import error_console, remark, size
+
+EXAMPLES = examples(
+    "coffre export latest",
+    "coffre export 01K9X... --format plain --table public.orders --table 'app.*'",
+    "coffre export latest --target shop --recipient age1... -o shop.age",
+    "coffre export latest --format plain -o - | psql -Xv ON_ERROR_STOP=1 new",
+)
+
+
+class Format(StrEnum):
+    """What the file is for."""
+
+    CUSTOM = "custom"
+    PLAIN = "plain"
+    DIRECTORY = "directory"
+
+
+class Compress(StrEnum):
+    """How the data in it is compressed."""
+
+    NONE = "none"
+    ZSTD = "zstd"
+    GZIP = "gzip"
+
+
+_COMPRESSIONS: Final = {
+    Compress.NONE: Compression.NONE,
+    Compress.ZSTD: Compression.ZSTD,
+    Compress.GZIP: Compression.GZIP,
+}
+_SCRIPT_SUFFIXES: Final = {Compress.NONE: ".sql", Compress.ZSTD: ".sql.zst", Compress.GZIP: ".sql.gz"}
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What to make, and where."""
+
+    format: Format
+    compress: Compress
+    recipients: Sequence[str]
+    output: str
+    with_owners: bool
+
+    @property
+    def is_to_stdout(self) -> bool:
+        return self.output == "-"
+
+
+def export(
+    backup_id: Annotated[str, typer.Argument(metavar="ID", help="A backup's id, or `latest`.")],
+    format_: Annotated[
+        Format, typer.Option("--format", help="custom and directory are for pg_restore 17 and newer, plain for psql.")
+    ] = Format.CUSTOM,
+    tables: Annotated[
+        list[str] | None,
+        typer.Option("--table", metavar="PATTERN", help="Only these tables, and what they need. Can be repeated."),
+    ] = None,
+    recipients: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--recipient", metavar="RECIPIENT", help="Encrypt the file to this age public key. Can be repeated."
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE|-|DIR", help="Default: named after target and time. -: stdout."),
+    ] = None,
+    compress: Annotated[
+        Compress | None, typer.Option(help="Default: zstd for custom and directory, none for plain.")
+    ] = None,
+    no_owner: Annotated[bool, typer.Option("--no-owner", help="With plain: set no owners and no rights.")] = False,
+    identity: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|env:NAME", help="The private age key. Default: the stack's secret, if you may read it."
+        ),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
+    stack: StackOption = None,
+) -> None:
+    """Write a backup into one portable file, which pg_restore or psql read without Coffre.
+
+    It runs on this machine: your AWS credentials need to read the vault, and the private key opens the backup here.
+    """
+    _refuse_odd(format_, recipients or (), output, no_owner=no_owner)
+    deployed = find_stack(stack)
+    backup = latest(deployed, target) if backup_id == "latest" else deployed.catalog.get_backup(backup_id)
+    refuse_unrestorable(backup)
+    compress = compress or (Compress.NONE if format_ is Format.PLAIN else Compress.ZSTD)
+    wanted = _Wanted(
+        format=format_,
+        compress=compress,
+        recipients=recipients or (),
+        output=output or _name(backup, format_, compress, encrypted=bool(recipients)),
+        with_owners=not no_owner,
+    )
+    if not wanted.is_to_stdout:
+        refuse_existing(Path(wanted.output))
+    plan = plan_export(
+        deployed.vault,
+        _decoder(deployed, backup, identity),
+        backup,
+        tables=tables or (),
+        compression=_COMPRESSIONS[compress],
+    )
+    try:
+        _write(deployed, plan, wanted)
+    except KeyboardInterrupt:
+        remark("Interrupted. Nothing is left of the export.")
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    _report(backup, plan, wanted)
+
+
+def _refuse_odd(format_: Format, recipients: Sequence[str], output: str | None, *, no_owner: bool) -> None:
+    if format_ is Format.DIRECTORY and (recipients or output == "-"):
+        raise typer.BadParameter(
+            "a directory is not one stream: it can be neither encrypted (--recipient) nor written to stdout."
+        )
+    if no_owner and format_ is not Format.PLAIN:
+        raise typer.BadParameter("--no-owner is for plain; pg_restore has an option of the same name.")
+    for recipient in recipients:
+        parse_recipient(recipient)
+
+
+def _name(backup: Backup, format_: Format, compress: Compress, *, encrypted: bool) -> str:
+    suffix = {Format.CUSTOM: ".dump", Format.PLAIN: _SCRIPT_SUFFIXES[compress], Format.DIRECTORY: ""}[format_]
+    return f"{backup.target}-{backup.created_at:%Y%m%dT%H%M%SZ}{suffix}{'.age' if encrypted else ''}"
+
+
+def _decoder(deployed: DeployedStack, backup: Backup, identity: str | None) -> FrameDecoder:
+    """Return what opens the backup: the key that was given, or the stack's own."""
+    if identity is not None:
+        return FrameDecoder(_given_identities(identity))
+    if backup.encryption == "none":
+        return FrameDecoder()
+    secret = deployed.outputs.get("IdentitySecret")
+    return FrameDecoder(parse_identities(read_secret(deployed.secrets, secret)) if secret else ())
+
+
+def _given_identities(identity: str) -> tuple[str, ...]:
+    if identity.startswith("env:"):
+        place = f"the variable {identity.removeprefix('env:')}"
+        text = os.environ.get(identity.removeprefix("env:"), "")
+    else:
+        place = f"the file {identity}"
+        try:
+            text = Path(identity).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise _no_identity(place, error.strerror if isinstance(error, OSError) else "not a text") from error
+    return parse_identities(text) or _refuse_identity(place)
+
+
+def _refuse_identity(place: str) -> tuple[str, ...]:
+    raise _no_identity(place, None)
+
+
+def _no_identity(place: str, why: str | None) -> EncryptionError:
+    return EncryptionError(
+        f"There is no age identity in {place}.",
+        code="IDENTITY_MISSING",
+        detail=why,
+        hint="It is a line that starts with AGE-SECRET-KEY-1, as `coffre keys new` printed it.",
+    )
+
+
+def _write(deployed: DeployedStack, plan: ExportPlan, wanted: _Wanted) -> None:
+    with _progress(plan) as progress:
+        exporter = Exporter(deployed.vault, plan, progress)
+        if wanted.format is Format.DIRECTORY:
+            with new_directory(Path(wanted.output)) as folder:
+                exporter.directory(folder)
+            return
+        chunks = exporter.custom() if wanted.format is Format.CUSTOM else exporter.plain(with_owners=wanted.with_owners)
+        opened = standard_output() if wanted.is_to_stdout else new_file(Path(wanted.output))
+        with opened as file, closing(chunks):
+            if wanted.recipients:
+                encrypt_stream(chunks, file.write, wanted.recipients)
+            else:
+                file.writelines(chunks)
+
+
+@contextmanager
+def _progress(plan: ExportPlan) -> Iterator[ProgressCall]:
+    bar = Progress(
+        TextColumn("Exporting"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[table]}"),
+        console=error_console,
+        transient=True,
+        disable=not error_console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("export", total=plan.size_bytes, table="")
+        yield lambda count, table: bar.update(task, advance=count, table=table)
+
+
+def _report(backup: Backup, plan: ExportPlan, wanted: _Wanted) -> None:
+    """On stderr, like all that this command says: stdout may be the file."""
+    rows = sum(table.rows for _, table in plan.tables.values())
+    place = "stdout" if wanted.is_to_stdout else wanted.output
+    remark(
+        f"Exported {backup.target} of {backup.created_at:%Y-%m-%d %H:%M:%S} UTC to {place}: {len(plan.tables)} tables, "
+        f"{rows:,} rows, {size(plan.size_bytes)} of data."
+    )
+    for entry in plan.left_out:
+        remark(f"  Note: left out, as it needs a table that is not chosen: {entry.shown}")
+    if not wanted.is_to_stdout:
+        remark(f"Load it into an empty database:\n  {_how_to_load(wanted)}")
+
+
+def _how_to_load(wanted: _Wanted) -> str:
+    name = wanted.output
+    is_script = wanted.format is Format.PLAIN
+    if is_script:
+        program = "psql -X -v ON_ERROR_STOP=1 --dbname=DATABASE"
+    else:
+        program = "pg_restore --exit-on-error --dbname=DATABASE"
+    filters = ["age --decrypt --identity KEY.txt"] if wanted.recipients else []
+    if is_script and wanted.compress is not Compress.NONE:
+        filters.append("zstd -dc" if wanted.compress is Compress.ZSTD else "gzip -dc")
+    if not filters:
+        return f"{program} {'--file=' if is_script else ''}{name}"
+    return " | ".join([f"{filters[0]} {name}", *filters[1:], program])

@@ -1,0 +1,135 @@
+"""Files that a command makes: whole under their name, or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from coffre.model.errors import ExportError
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write; it gets its name when the block was left without an error, and is removed otherwise.
+
+    Raises
+    ------
+    ExportError
+        `OUTPUT_EXISTS`, `OUTPUT_FULL`, `OUTPUT_FAILED`
+    """
+    refuse_existing(path)
+    part = _part_of(path)
+    with _explained(path):
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            _give_name(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """Give a directory to fill; it gets its name when the block was left without an error, and is removed otherwise.
+
+    Raises
+    ------
+    ExportError
+        `OUTPUT_EXISTS`, `OUTPUT_FULL`, `OUTPUT_FAILED`
+    """
+    refuse_existing(path)
+    part = _part_of(path)
+    with _explained(path):
+        part.mkdir(0o700)
+        try:
+            yield part
+            part.rename(path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def standard_output() -> Iterator[BinaryIO]:
+    """Give stdout for bytes, unless a person would see them.
+
+    Raises
+    ------
+    ExportError
+        `OUTPUT_IS_TERMINAL`, `OUTPUT_CLOSED`, `OUTPUT_FULL`, `OUTPUT_FAILED`
+    """
+    if sys.stdout.isatty():
+        raise ExportError(
+            "The export would be written to the terminal.",
+            code="OUTPUT_IS_TERMINAL",
+            hint="Give a file (--output FILE), or lead stdout into a file or a program.",
+        )
+    with _explained(None), os.fdopen(os.dup(1), "wb") as file:
+        yield file
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse to overwrite anything.
+
+    Raises
+    ------
+    ExportError
+        `OUTPUT_EXISTS`
+    """
+    if path.exists() or path.is_symlink():
+        raise ExportError(
+            f"{path} exists already.",
+            code="OUTPUT_EXISTS",
+            hint="Nothing is overwritten. Give another name with --output, or remove it first.",
+        )
+
+
+def _give_name(part: Path, path: Path) -> None:
+    try:
+        os.link(part, path)  # unlike a rename, it never takes the place of a file that came meanwhile
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        refuse_existing(path)
+        part.rename(path)
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+@contextmanager
+def _explained(path: Path | None) -> Iterator[None]:
+    place = str(path) if path else "stdout"
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ExportError(
+            "The program that read the export from stdout ended before the export did.",
+            code="OUTPUT_CLOSED",
+            hint="Look at what that program says.",
+        ) from error
+    except FileExistsError as error:
+        raise ExportError(
+            f"{place} came into being while the export ran.",
+            code="OUTPUT_EXISTS",
+            hint="Nothing is overwritten. Give another name with --output.",
+        ) from error
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise ExportError(
+            f"{place} has no room for the export." if is_full else f"The export could not be written to {place}.",
+            code="OUTPUT_FULL" if is_full else "OUTPUT_FAILED",
+            detail=error.strerror,
+            hint="Nothing is left of it. Give a place with room: --output FILE."
+            if is_full
+            else "Check that the folder exists and that you may write there, or give another place: --output FILE.",
+        ) from error

@@ -1,0 +1,160 @@
+"""An archive as SQL for `psql`, in the order and the words of `pg_restore`.
+
+Two lines that newer programs write are left out: `\\restrict`, which older `psql` do not know, and
+`transaction_timeout`, which older servers do not know (field notes 7 and 8).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from coffre.model.names import qualified, quoted
+from coffre.postgres.archive import Archive, TocEntry
+from coffre.postgres.archive_writer import LargeObject
+from coffre.postgres.toc import is_event_trigger, is_of_database
+
+# What sets the session up stands in the archive as entries.
+SESSION: Final = ("ENCODING", "STDSTRINGS", "SEARCHPATH")
+_SETTINGS: Final = """\
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+"""
+_MORE_SETTINGS: Final = """\
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+"""
+_NAMED: Final = frozenset(
+    {
+        "COLLATION", "CONVERSION", "DATABASE", "DOMAIN", "EVENT TRIGGER", "FOREIGN DATA WRAPPER", "FOREIGN TABLE",
+        "MATERIALIZED VIEW", "PROCEDURAL LANGUAGE", "PUBLICATION", "SCHEMA", "SEQUENCE", "SERVER", "STATISTICS",
+        "SUBSCRIPTION", "TABLE", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY", "TYPE", "VIEW",
+    }
+)  # fmt: skip
+# Their arguments are part of their name; the statement that drops them has both.
+_WITH_ARGUMENTS: Final = frozenset(
+    {"AGGREGATE", "FUNCTION", "OPERATOR", "OPERATOR CLASS", "OPERATOR FAMILY", "PROCEDURE"}
+)
+_ACL: Final = ("ACL", "ACL LANGUAGE", "DEFAULT ACL")
+# Role names are in double quotes where they need it, and cannot end what is looked for here.
+_GRANT: Final = re.compile(r'((?:"[^"]*"|[^";])*?LARGE OBJECT )\d+((?:"[^"]*"|[^";])*);\s*')
+_LINE_BREAKS: Final = re.compile(r"[\r\n]")
+
+
+def in_order(entries: Iterable[TocEntry]) -> list[TocEntry]:
+    """Return what a script restores, in its order: rights after all objects, event triggers and refreshes last.
+
+    A view sees what its owner may see, and an event trigger would fire at what follows it.
+    """
+
+    def turn(entry: TocEntry) -> int:
+        if entry.description in _ACL:
+            return 1
+        return 2 if is_event_trigger(entry) or entry.description == "MATERIALIZED VIEW DATA" else 0
+
+    wanted = [
+        entry for entry in entries if entry.description not in (*SESSION, "DATABASE") and not is_of_database(entry)
+    ]
+    return sorted(wanted, key=turn)
+
+
+class PlainWriter:
+    """Yields the statements of entries; it knows what the script has set so far.
+
+    Parameters
+    ----------
+    with_owners
+        Whether owners and rights are set.
+    """
+
+    def __init__(self, archive: Archive, *, with_owners: bool = True) -> None:
+        self._archive = archive
+        self._with_owners = with_owners
+        self._by_id = {entry.dump_id: entry for entry in archive.entries}
+        self._tablespace: str | None = None
+        self._access_method: str | None = None
+
+    def header(self, title: str) -> str:
+        """Return the beginning of the script."""
+        found = {entry.description: entry.definition for entry in self._archive.entries}
+        session = "".join(found.get(kind, "") for kind in SESSION)
+        versions = (
+            f"-- Dumped from database version {_line(self._archive.server_version)}\n"
+            f"-- Dumped by pg_dump version {_line(self._archive.client_version)}\n"
+        )
+        return f"--\n-- {_line(title)}\n--\n\n{versions}\n{_SETTINGS}{session}{_MORE_SETTINGS}"
+
+    def statements(self, entry: TocEntry) -> str:
+        """Return an entry's statements, but for its data."""
+        if not self._with_owners and entry.description in _ACL:
+            return ""
+        selected = self._select(entry)
+        kind = _line(entry.description)
+        name = f"Name: {_line(entry.tag)}; Type: {kind}; Schema: {_line(entry.schema or '-')}"
+        comment = f"--\n-- {'Data for ' * entry.has_data}{name}; Owner: {_line(entry.owner or '-')}\n--\n\n"
+        return selected + comment + self._definition(entry) + self._owner(entry) + _access_method(entry)
+
+    def _select(self, entry: TocEntry) -> str:
+        text = ""
+        if entry.tablespace is not None and entry.tablespace != self._tablespace:
+            text += f"SET default_tablespace = {quoted(entry.tablespace) if entry.tablespace else "''"};\n\n"
+            self._tablespace = entry.tablespace
+        method = entry.table_access_method
+        if method is not None and method != self._access_method and entry.relation_kind != "p":
+            text += f"SET default_table_access_method = {quoted(method)};\n\n"
+            self._access_method = method
+        return text
+
+    def _definition(self, entry: TocEntry) -> str:
+        if entry.description == "BLOB METADATA":
+            return _each(entry, "SELECT pg_catalog.lo_create('", "')")
+        if entry.description == "ACL" and entry.tag.startswith("LARGE OBJECTS"):
+            objects = self._by_id[entry.dependencies[0]]
+            return "".join(_each(objects, found[1], found[2]) for found in _GRANT.finditer(entry.definition))
+        return f"{entry.definition}\n\n" if entry.definition else ""
+
+    def _owner(self, entry: TocEntry) -> str:
+        if not (self._with_owners and entry.owner and entry.drop):
+            return ""
+        owner = quoted(entry.owner)
+        if entry.description == "BLOB METADATA":
+            return _each(entry, "ALTER LARGE OBJECT ", f" OWNER TO {owner}")
+        if entry.description in _NAMED:
+            name = qualified(entry.schema, entry.tag) if entry.schema else quoted(entry.tag)
+            return f"ALTER {entry.description} {name} OWNER TO {owner};\n\n"
+        if entry.description in _WITH_ARGUMENTS:
+            return f"ALTER {entry.drop.removeprefix('DROP ').rstrip('\n;')} OWNER TO {owner};\n\n"
+        return ""
+
+
+def large_objects(objects: Iterable[LargeObject]) -> Iterator[bytes]:
+    """Yield the statements that fill large objects, which are created already."""
+    yield b"BEGIN;\n\n"
+    for item in objects:
+        yield f"SELECT pg_catalog.lo_open('{item.oid}', 131072);\n".encode()
+        for chunk in item.chunks:
+            yield b"SELECT pg_catalog.lowrite(0, '\\x" + chunk.hex().encode() + b"');\n"
+        yield b"SELECT pg_catalog.lo_close(0);\n\n"
+    yield b"COMMIT;\n\n"
+
+
+def _access_method(entry: TocEntry) -> str:
+    """A partitioned table only keeps it for its future partitions."""
+    if entry.relation_kind != "p" or not entry.table_access_method or entry.schema is None:
+        return ""
+    table = qualified(entry.schema, entry.tag)
+    return f"ALTER TABLE {table} SET ACCESS METHOD {quoted(entry.table_access_method)};\n\n"
+
+
+def _each(objects: TocEntry, begin: str, end: str) -> str:
+    return "".join(f"{begin}{oid}{end};\n" for oid in objects.definition.split()) + "\n"
+
+
+def _line(text: str) -> str:
+    """What stands in a comment must not end it."""
+    return _LINE_BREAKS.sub(" ", text)
