@@ -112,20 +112,51 @@ def test_a_chosen_partition_comes_back_as_a_table(round_trip: RoundTrip) -> None
     assert [text for text in report.exceptions if "TABLE ATTACH" in text]
 
 
-def test_a_function_that_calls_another_in_an_index_does_not_stop_a_backup(
-    round_trip_on: RoundTripOn, server_of_major: Callable[[int], PostgresServer], monkeypatch: pytest.MonkeyPatch
+# Each is behind something that is not itself a function in SQL.
+_NESTED = {
+    "an operator": "CREATE INDEX nested ON t ((id >>> 1))",
+    "a cast": "CREATE INDEX nested ON t ((ROW(id)::boxed::integer))",
+    "a function": "CREATE INDEX nested ON t (outer_one(id))",
+    "a predicate": "CREATE INDEX nested ON t (id) WHERE id >>> 1 > 5",
+    "statistics": "CREATE STATISTICS nested ON (id >>> 1), id FROM t",
+}
+
+
+@pytest.mark.parametrize("index", _NESTED.values(), ids=_NESTED)
+def test_an_expression_that_needs_a_search_path_does_not_stop_a_backup(
+    round_trip_on: RoundTripOn,
+    server_of_major: Callable[[int], PostgresServer],
+    monkeypatch: pytest.MonkeyPatch,
+    index: str,
 ) -> None:
     """The planner looks into a function with our empty search path, and into those that it calls."""
     monkeypatch.setattr(slicing, "SLICE_BLOCKS", 1)
     round_trip = round_trip_on(server_of_major(16))
     round_trip.fill(
         "CREATE FUNCTION innermost(integer) RETURNS integer IMMUTABLE LANGUAGE sql AS 'SELECT $1 + 1'",
-        "CREATE FUNCTION inner_one(integer) RETURNS integer IMMUTABLE LANGUAGE sql AS 'SELECT innermost($1)'",
-        "CREATE FUNCTION outer_one(integer) RETURNS integer IMMUTABLE LANGUAGE sql RETURN inner_one($1)",
+        "CREATE FUNCTION inner_one(integer, integer) RETURNS integer IMMUTABLE LANGUAGE sql AS 'SELECT innermost($1)'",
+        "CREATE FUNCTION outer_one(integer) RETURNS integer IMMUTABLE LANGUAGE sql RETURN inner_one($1, 1)",
+        "CREATE OPERATOR >>> (LEFTARG = integer, RIGHTARG = integer, FUNCTION = inner_one)",
+        "CREATE TYPE boxed AS (i integer)",
+        "CREATE FUNCTION unboxed(boxed) RETURNS integer IMMUTABLE LANGUAGE sql AS 'SELECT innermost(($1).i)'",
+        "CREATE CAST (boxed AS integer) WITH FUNCTION unboxed(boxed)",
         "CREATE TABLE t AS SELECT n AS id, repeat('x', 500) AS t FROM generate_series(1, 1000) n",
-        "CREATE INDEX nested ON t (outer_one(id))",
+        index,
     )
 
     backup = round_trip.back_up()
 
     assert backup.rows == 1000
+    assert len([entry for entry in round_trip.entries(backup) if entry.name.startswith("tables/")]) == 1
+
+
+def test_a_table_with_harmless_expressions_is_cut(round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slicing, "SLICE_BLOCKS", 1)
+    round_trip.fill(
+        "CREATE TABLE t AS SELECT n AS id, repeat('x', 500) AS t FROM generate_series(1, 1000) n",
+        "CREATE INDEX ON t (lower(t)) WHERE id > 5",
+    )
+
+    backup = round_trip.back_up()
+
+    assert len([entry for entry in round_trip.entries(backup) if entry.name.startswith("tables/")]) > 5

@@ -15,6 +15,7 @@ import psycopg2.extensions
 from coffre.model.errors import DumpTransientError
 from coffre.model.manifest import RelationName, SequenceValue
 from coffre.model.names import qualified
+from coffre.policy import slicing
 from coffre.policy.slicing import TableExtent
 from coffre.postgres import catalog_check
 from coffre.postgres.archive import TocEntry
@@ -64,10 +65,31 @@ class Holder:
         after = {oid: tuple(needs) for oid, needs in self._query(_EXTENSION_KEYS, {"extensions": created})}
         return [
             TableExtent(
-                oid, schema, name, tuple(columns), size // _BLOCK_BYTES, total, where, mine, uncut, after.get(oid, ())
+                oid,
+                schema,
+                name,
+                tuple(columns),
+                size // _BLOCK_BYTES,
+                total,
+                where,
+                mine,
+                is_complex and size // _BLOCK_BYTES > slicing.SLICE_BLOCKS and not self._can_plan(schema, name),
+                after.get(oid, ()),
             )
-            for oid, schema, name, columns, size, total, where, mine, uncut in rows
+            for oid, schema, name, columns, size, total, where, mine, is_complex in rows
         ]
+
+    def _can_plan(self, schema: str, name: str) -> bool:
+        with self._translated(), self._session.cursor() as cursor:
+            cursor.execute("SAVEPOINT before_plan")
+            try:
+                cursor.execute(f"EXPLAIN SELECT FROM ONLY {qualified(schema, name)} WHERE ctid >= '(0,0)'")
+            except (psycopg2.ProgrammingError, psycopg2.DataError):
+                cursor.execute("ROLLBACK TO SAVEPOINT before_plan")
+                return False
+            finally:
+                cursor.execute("RELEASE SAVEPOINT before_plan")
+            return True
 
     def tables_without_rows(self, toc: Sequence[TocEntry]) -> list[TableExtent]:
         """Return the tables of which nothing will be read; they are not locked."""
@@ -196,23 +218,20 @@ ARRAY(SELECT a.attname::text FROM pg_attribute a
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum)
 """
 _SIZES: Final = "pg_relation_size(c.oid), pg_table_size(c.oid)"
-# A query on a table looks into the functions of its indexes and statistics. One in SQL that names things without their
-# schema fails there (earthdistance before PostgreSQL 16), as our search path is empty. A plain COPY asks for no plan.
-_UNPLANNABLE: Final = """
-EXISTS (
-    SELECT FROM pg_depend d JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
-    WHERE p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'sql') AND (
-        d.classid = 'pg_class'::regclass AND d.objid IN (SELECT indexrelid FROM pg_index WHERE indrelid = c.oid)
-        OR d.classid = 'pg_statistic_ext'::regclass
-            AND d.objid IN (SELECT oid FROM pg_statistic_ext WHERE stxrelid = c.oid)))
+# A query on a table looks into the expressions of its indexes and statistics. A function in SQL that names things
+# without their schema fails there (earthdistance before PostgreSQL 16), as our search path is empty, and so does one
+# that is called through another or an operator. A plain COPY asks for no plan.
+_EXPRESSIONS: Final = """
+(EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
+ OR EXISTS (SELECT FROM pg_statistic_ext s WHERE s.stxrelid = c.oid AND to_jsonb(s) ->> 'stxexprs' IS NOT NULL))
 """
 _TABLES: Final = f"""
-SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, {_SIZES}, NULL, false, {_UNPLANNABLE}
+SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, {_SIZES}, NULL, false, {_EXPRESSIONS}
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ANY(%(tables)s::bigint[]::oid[]) AND c.relkind = 'r'
 """  # noqa: S608 - the parts are constants
 _EXTENSION_TABLES: Final = f"""
-SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, {_SIZES}, NULLIF(x.condition, ''), true, {_UNPLANNABLE}
+SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, {_SIZES}, NULLIF(x.condition, ''), true, {_EXPRESSIONS}
 FROM pg_extension e
 CROSS JOIN LATERAL unnest(e.extconfig, e.extcondition) AS x(relation, condition)
 JOIN pg_class c ON c.oid = x.relation JOIN pg_namespace n ON n.oid = c.relnamespace
