@@ -207,3 +207,14 @@ def test_a_dry_run_into_a_new_database_creates_nothing(shop: RoundTrip) -> None:
     assert "550 rows" in report.steps[1]
     name = database_of(shop.copy)
     assert rows(shop.server.dsn(), f"SELECT 1 FROM pg_database WHERE datname = '{name}'") == []
+
+
+def test_restored_rows_need_no_vacuum(shop: RoundTrip) -> None:
+    shop.restore(shop.back_up())
+
+    with closing(psycopg2.connect(shop.copy)) as session, session.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+        cursor.execute("EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, FORMAT JSON) SELECT id FROM children")
+        ((found,),) = cursor.fetchall()
+    plan = found[0]["Plan"]
+    assert (plan["Node Type"], plan["Actual Rows"], plan["Heap Fetches"]) == ("Index Only Scan", 500, 0)

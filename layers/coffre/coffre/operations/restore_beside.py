@@ -14,7 +14,7 @@ from coffre.model.backup import Comparison, Kept
 from coffre.model.errors import CoffreError, DestinationError, EventError, RestoreError
 from coffre.model.manifest import TableContent
 from coffre.model.names import quoted, shown
-from coffre.operations.restore_load import clearing_session, load_tables, loading_session
+from coffre.operations.restore_load import Loading, clearing_session, load_tables, loading_session
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source
 from coffre.postgres import merge, side
@@ -145,14 +145,12 @@ def restore_beside(job: Job, source: Source, beside: Beside, outcome: Outcome) -
         session.commit()
     with _dropped_on_error(job, schema):
         with outcome.phase("tables"):
-            outcome.tables += load_tables(
-                job,
-                source,
-                beside.contents,
-                outcome.meter,
+            how = Loading(
                 into={pair.live.name: pair.side for pair in pairs},
                 where=condition(job.scope.rows) if job.scope.rows else None,
+                is_fresh=True,
             )
+            outcome.tables += load_tables(job, source, beside.contents, outcome.meter, how)
         with outcome.phase("compare"), loading_session(job) as session, session.cursor() as cursor:
             keyed = [pair for pair in pairs if pair.live.key and _with_key(job, session, pair, outcome)]
             outcome.comparisons += _merge(job, session, keyed, outcome)

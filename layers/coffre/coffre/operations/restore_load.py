@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
@@ -21,11 +22,14 @@ from coffre.operations.restore_plan import Job, Source
 from coffre.operations.streams import Streams
 from coffre.postgres.connect import connect
 from coffre.postgres.live import TableName
-from coffre.postgres.load import copy_in, count_rows, translated
+from coffre.postgres.load import copy_in, count_rows, translated, truncate
 
 # What a restore loads is safe once its last transaction is, which waits for the disk; waiting after every slice too
 # would only take time.
 FAST_COMMITS: Final = "SET synchronous_commit = off"
+
+
+_SMALL_BYTES: Final = 16 * 1024 * 1024
 
 
 @contextmanager
@@ -42,59 +46,93 @@ def clearing_session(job: Job) -> Iterator[psycopg2.extensions.connection]:
         yield session
 
 
-def load_tables(
-    job: Job,
-    source: Source,
-    tables: Mapping[TableName, TableContent],
-    meter: Meter,
-    *,
-    into: Mapping[TableName, TableName] | None = None,
-    where: sql.Composable | None = None,
-    order: Mapping[TableName, int] | None = None,
-    first_statement: str = FAST_COMMITS,
-    session: psycopg2.extensions.connection | None = None,
-) -> list[RestoredTable]:
-    """Load the rows of chosen tables of the backup, slice by slice, with as many sessions as the job has streams.
+@dataclass(frozen=True)
+class Loading:
+    """How rows are loaded.
 
     Parameters
     ----------
-    tables
-        By name in the backup.
     into
-        Where the rows go, by name in the backup; default: tables of the same names.
+        Where the rows of a table go, by its name in the backup; default: a table of the same name.
     where
         Only rows for which this is true. The counts are then not the backup's.
     order
         Tables with a lower number are loaded before those with a higher one; default: all at once.
     first_statement
         Executed in every session.
+    is_fresh
+        Nobody uses the tables yet, and nothing points at them: one that is no larger than a stream's share is loaded
+        in one transaction, frozen, so that neither counting, indexing nor a later vacuum has to write its rows again.
     session
         Load over this session alone, one slice after the other, and leave its transaction open.
     """
-    meter.begin("tables", total_bytes=sum(table.size for table in tables.values()), total_tables=len(tables))
+
+    into: Mapping[TableName, TableName] = field(default_factory=dict)
+    where: sql.Composable | None = None
+    order: Mapping[TableName, int] = field(default_factory=dict)
+    first_statement: str = FAST_COMMITS
+    is_fresh: bool = False
+    session: psycopg2.extensions.connection | None = None
+
+
+def load_tables(
+    job: Job,
+    source: Source,
+    tables: Mapping[TableName, TableContent],
+    meter: Meter,
+    how: Loading = Loading(),
+) -> list[RestoredTable]:
+    """Load the rows of chosen tables of the backup, by name, with as many sessions as the job has streams."""
+    total = sum(table.size for table in tables.values())
+    meter.begin("tables", total_bytes=total, total_tables=len(tables))
     tally = _Tally(tables, meter)
+    # What one stream can take without being the last one for long.
+    share = max(int(1.2 * total / job.streams), _SMALL_BYTES) if how.is_fresh else -1
 
-    def load(entry: Entry) -> None:
-        table = tables[_table_of(entry)]
-        began = time.monotonic()
-        chunks = source.read(job, entry)
+    def load(slices: list[Entry]) -> None:
+        table = tables[_table_of(slices[0])]
+        place = how.into.get(_table_of(slices[0]), _table_of(slices[0]))
         # Fetched, decrypted and unpacked while other threads keep the sessions busy.
-        first = next(chunks, b"")
-        place = into[_table_of(entry)] if into else _table_of(entry)
-        with translated(job.connection), sessions.borrow() if session is None else nullcontext(session) as loading:
-            rows = copy_in(loading, table, chain((first,), chunks), source.content.encoding, into=place, where=where)
-            if session is None:
-                loading.commit()
-        if where is None and rows != entry.rows:
-            raise _rows_differ(table, f"{entry.name}: {rows} rows were loaded, {entry.rows} were backed up")
-        tally.add(table, entry, rows, time.monotonic() - began)
+        chunks = source.read(job, slices[0])
+        waiting = chain((next(chunks, b""),), chunks)
+        with translated(job.connection), _borrowed(sessions, how.session) as session:
+            freeze = table.size <= share
+            if freeze:
+                truncate(session, place)
+            for entry in slices:
+                began = time.monotonic()
+                chunks = waiting if entry is slices[0] else source.read(job, entry)
+                rows = copy_in(session, table, chunks, source.content.encoding, place, where=how.where, freeze=freeze)
+                if how.where is None and rows != entry.rows:
+                    raise _rows_differ(table, f"{entry.name}: {rows} rows were loaded, {entry.rows} were backed up")
+                tally.add(table, entry, rows, time.monotonic() - began)
+            if how.session is None:
+                session.commit()
 
-    with Streams(lambda _: _prepared(job, first_statement), job.streams) as sessions:
-        for group in _groups(tables, order or {}):
-            slices = _slices(job, source, group)
-            for _ in job.runner(load, slices) if session is None else map(load, slices):
+    with Streams(lambda _: _prepared(job, how.first_statement), job.streams) as sessions:
+        for group in _groups(tables, how.order):
+            work = _batches(_slices(job, source, group), lambda entry: tables[_table_of(entry)].size <= share)
+            for _ in job.runner(load, work) if how.session is None else map(load, work):
                 pass
     return tally.tables()
+
+
+def _batches(slices: Iterable[Entry], belongs_together: Callable[[Entry], bool]) -> Iterator[list[Entry]]:
+    """Yield slices one by one, but those of a table that is loaded in one transaction together."""
+    batch: list[Entry] = []
+    for entry in slices:
+        if batch and not (belongs_together(entry) and _table_of(entry) == _table_of(batch[0])):
+            yield batch
+            batch = []
+        batch.append(entry)
+    if batch:
+        yield batch
+
+
+def _borrowed(
+    sessions: Streams[psycopg2.extensions.connection], session: psycopg2.extensions.connection | None
+) -> AbstractContextManager[psycopg2.extensions.connection]:
+    return sessions.borrow() if session is None else nullcontext(session)
 
 
 def check_counts(
@@ -112,7 +150,7 @@ def check_counts(
 
     def check(table: TableContent) -> None:
         job.children.check()
-        with translated(job.connection), sessions.borrow() if session is None else nullcontext(session) as counting:
+        with translated(job.connection), _borrowed(sessions, session) as counting:
             rows = count_rows(counting, table)
             if session is None:
                 counting.commit()

@@ -10,7 +10,7 @@ from psycopg2 import sql
 from coffre.model.backup import Kept
 from coffre.model.errors import DestinationError
 from coffre.model.names import quoted
-from coffre.operations.restore_load import check_counts, load_tables, loading_session
+from coffre.operations.restore_load import Loading, check_counts, load_tables, loading_session
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Selection, Source, select, why_no_owners
 from coffre.postgres.destination import open_existing
@@ -81,7 +81,7 @@ def _restore(
         with outcome.phase("schemas"):
             cursor.execute(loader.script(source.archive, "pre-data", selection.lines))
         with outcome.phase("tables"):
-            outcome.tables += load_tables(job, source, tables, outcome.meter, session=session)
+            outcome.tables += load_tables(job, source, tables, outcome.meter, Loading(session=session))
             outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
         with outcome.phase("count"):
             check_counts(job, tables, session)

@@ -14,7 +14,7 @@ from coffre.model.errors import CoffreError, DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import shown
 from coffre.operations.restore_beside import Beside, plan_beside, refuse_unmergeable, restore_beside
-from coffre.operations.restore_load import check_counts, clearing_session, load_tables, loading_session
+from coffre.operations.restore_load import Loading, check_counts, clearing_session, load_tables, loading_session
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source, select, why_no_owners
 from coffre.policy.patterns import chosen
@@ -191,7 +191,7 @@ def _bring_back(job: Job, source: Source, destination: Destination, plan: _Plan,
         with outcome.phase("schema"):
             loader.restore(source.archive, "pre-data", plan.lines)
         with outcome.phase("tables"):
-            outcome.tables += load_tables(job, source, contents, outcome.meter)
+            outcome.tables += load_tables(job, source, contents, outcome.meter, Loading(is_fresh=True))
         with outcome.phase("sequences"), loading_session(job) as session:
             values = [v for v in source.content.sequences if (v.schema_name, v.sequence_name) in sequences]
             outcome.say_missing("sequence", set_sequences(session, values))

@@ -8,7 +8,7 @@ from typing import Final
 from coffre.model.errors import DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import shown
-from coffre.operations.restore_load import FAST_COMMITS, check_counts, load_tables, loading_session
+from coffre.operations.restore_load import FAST_COMMITS, Loading, check_counts, load_tables, loading_session
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Selection, Source, select, why_no_owners
 from coffre.postgres.database_properties import apply_database_properties
@@ -17,8 +17,6 @@ from coffre.postgres.live import TableName, live_tables
 from coffre.postgres.load import SchemaLoader, has_rows, key_levels, refresh_materialized_views, set_sequences
 from coffre.postgres.toc import is_event_trigger, is_of_database
 
-# Extensions' tables have their keys from the start: what these point at is loaded first, and all other tables after.
-_AFTER_EXTENSIONS: Final = 1_000_000
 # Neither keys nor triggers see the rows: only a superuser can say so.
 _WITHOUT_TRIGGERS: Final = f"{FAST_COMMITS}; SET session_replication_role = replica"
 
@@ -87,7 +85,13 @@ def _restore(
     if job.scope.contents.has_rows:
         tables = _there(job, tables, outcome)
         with outcome.phase("tables"):
-            outcome.tables += load_tables(job, source, tables, outcome.meter, order=_extensions_first(job, tables))
+            # Extensions' tables have their keys from the start: what these point at comes first, other tables after.
+            own = {name: table for name, table in tables.items() if not table.of_extension}
+            if of_extensions := {name: table for name, table in tables.items() if table.of_extension}:
+                with loading_session(job) as session:
+                    how = Loading(order=key_levels(session, of_extensions))
+                outcome.tables += load_tables(job, source, of_extensions, outcome.meter, how)
+            outcome.tables += load_tables(job, source, own, outcome.meter, Loading(is_fresh=True))
         with outcome.phase("large objects and sequences"), loading_session(job) as session:
             if source.large_objects is not None:
                 loader.restore_data(source.read(job, source.large_objects))
@@ -137,14 +141,6 @@ def _there(job: Job, tables: dict[TableName, TableContent], outcome: Outcome) ->
     return {name: table for name, table in tables.items() if name not in missing}
 
 
-def _extensions_first(job: Job, tables: dict[TableName, TableContent]) -> dict[TableName, int]:
-    of_extensions = [name for name, table in tables.items() if table.of_extension]
-    if not of_extensions:
-        return {}
-    with loading_session(job) as session:
-        return dict.fromkeys(tables, _AFTER_EXTENSIONS) | key_levels(session, of_extensions)
-
-
 def restore_rows(job: Job, source: Source, outcome: Outcome) -> None:
     """Load the rows of all tables into a database that has the tables, empty, and count them.
 
@@ -176,7 +172,8 @@ def restore_rows(job: Job, source: Source, outcome: Outcome) -> None:
             order = {} if is_superuser else key_levels(session, tables)
         first = _WITHOUT_TRIGGERS if is_superuser else FAST_COMMITS
         with outcome.phase("tables"):
-            outcome.tables += load_tables(job, source, tables, outcome.meter, order=order, first_statement=first)
+            loading = Loading(order=order, first_statement=first)
+            outcome.tables += load_tables(job, source, tables, outcome.meter, loading)
         with outcome.phase("sequences"), loading_session(job) as session:
             outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
             session.commit()

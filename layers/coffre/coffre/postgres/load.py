@@ -180,14 +180,21 @@ def only_tolerated(stderr: str) -> bool:
     return tolerated > 0 and ignored <= tolerated and not _AROUND.sub("", _IGNORED_COUNT.sub("", rest))
 
 
+def truncate(session: psycopg2.extensions.connection, table: TableName) -> None:
+    """Begin a transaction that may freeze what it loads into an empty table."""
+    with session.cursor() as cursor:
+        cursor.execute(sql.SQL("TRUNCATE ONLY {}").format(sql.Identifier(*table)))
+
+
 def copy_in(
     session: psycopg2.extensions.connection,
     table: TableContent,
     chunks: Iterator[bytes],
     encoding: str,
-    *,
     into: TableName,
+    *,
     where: sql.Composable | None = None,
+    freeze: bool = False,
 ) -> int:
     """Load the bytes of one slice and return the number of rows that the server took. The caller commits.
 
@@ -197,6 +204,8 @@ def copy_in(
         The table that takes them, which has the columns of `table`.
     where
         An expression over its columns: only rows for which it is true are taken.
+    freeze
+        Write rows as they are after a vacuum: only into a table that this transaction created or truncated.
 
     Raises
     ------
@@ -205,7 +214,7 @@ def copy_in(
     """
     columns = sql.SQL(", ").join(sql.Identifier(column) for column in table.columns)
     listed = sql.SQL(" ({})").format(columns) if table.columns else sql.SQL("")
-    options = sql.SQL("(ENCODING {})").format(sql.Literal(encoding))
+    options = sql.SQL("(ENCODING {}{})").format(sql.Literal(encoding), sql.SQL(", FREEZE" if freeze else ""))
     if where is not None:
         options += sql.SQL(" WHERE ") + where
     target = sql.SQL("COPY {}{} FROM STDIN ").format(sql.Identifier(*into), listed) + options
