@@ -18,6 +18,7 @@ import psycopg2
 import pytest
 from botocore.exceptions import ClientError
 from tests.e2e.conftest import Checkout, ended, until
+from tests.integration.exports import program, psql
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status, Tier
@@ -278,6 +279,29 @@ def test_coffre_restore_brings_back_every_row(
     assert not [secret["Name"] for secret in secrets if "destination" in secret["Name"]]
     report = checkout.coffre("show", shown["id"], "--json").json()["report"]
     assert sum(table["rows"] for table in report["tables"]) == shown["rows"]
+
+
+@pytest.mark.parametrize("format_", ["custom", "plain"])
+def test_coffre_export_makes_a_file_that_needs_no_coffre(
+    stack: Stack,
+    checkout: Checkout,
+    backup: Backup,
+    new_database: str,
+    postgresql_home: Path,
+    tmp_path: Path,
+    format_: str,
+) -> None:
+    file = tmp_path / "casa"
+
+    said = checkout.coffre("export", backup.id, "--format", format_, "--output", str(file))
+
+    assert (said.status, said.out) == (0, ""), said.err
+    stack.server.create_database("casa_restored")
+    if format_ == "plain":
+        psql(postgresql_home, new_database, file)
+    else:
+        program(postgresql_home, "pg_restore", "-e", "-d", new_database, file)
+    assert fingerprint(new_database) == fingerprint(stack.server.dsn(SAMPLE))
 
 
 def test_coffre_list_has_the_backups_newest_first(stack: Stack, checkout: Checkout, backup: Backup) -> None:

@@ -237,7 +237,7 @@ def _report(backup: Backup, plan: ExportPlan, wanted: _Wanted) -> None:
         f"{rows:,} rows, {size(plan.size_bytes)} of data."
     )
     for entry in plan.left_out:
-        remark(f"  Note: left out, as it needs a table that is not chosen: {entry.shown}")
+        remark(f"  Note: left out, as it needs something that is not in this file: {entry.shown}")
     if not wanted.is_to_stdout:
         remark(f"Load it into an empty database:\n  {_how_to_load(wanted)}")
 

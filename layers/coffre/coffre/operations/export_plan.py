@@ -17,6 +17,7 @@ from coffre.postgres.archive import Archive, Compression, Section, TocEntry, rea
 from coffre.postgres.archive_writer import VERSION
 from coffre.postgres.data_entries import DataEntries, Names, merged
 from coffre.postgres.excerpt import excerpt
+from coffre.postgres.outside import missing_relation, relations
 from coffre.postgres.selection import with_partitions
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
@@ -37,7 +38,7 @@ class ExportPlan:
     large_objects
         The entry that holds them, and the new dump id of each entry of its own archive.
     left_out
-        Entries that hang on chosen tables, but need others.
+        Entries that hang on chosen tables, but need others, which were not chosen now or not backed up.
     """
 
     manifest: Manifest
@@ -79,15 +80,16 @@ def plan_export(
     entries, left_out, wanted = source.archive.entries, list[TocEntry](), list(content.tables)
     if tables:
         entries, left_out, wanted = _choose(entries, content.tables, tables, names)
+    entries, outside = _without_loose_ends(entries, source.archive)
     make = DataEntries(entries, names)
     with_rows = {RelationName(schema_name=t.schema_name, relation_name=t.table_name): t for t in wanted}
+    _check_complete(with_rows, source.relations)
     relations = _in_order([relation for relation in source.relations if relation in with_rows], with_rows)
     rows = [(relation, make.rows(with_rows[relation]), with_rows[relation]) for relation in relations]
-    _check_complete(with_rows, source.relations)
     sequences = [make.sequence(value) for value in content.sequences if not tables or make.has_sequence(value)]
     objects = {} if tables else make.large_objects(source.object_entries)
     data = [*(entry for _, entry, _ in rows), *sequences, *objects.values()]
-    refreshes = [] if tables else list(make.refreshes(content.materialized_views))
+    refreshes = [] if tables else [*make.refreshes(content.materialized_views)]
     return ExportPlan(
         manifest=source.manifest,
         decoder=source.decoder,
@@ -95,7 +97,7 @@ def plan_export(
         tables={relation: (entry.dump_id, table) for relation, entry, table in rows},
         large_objects=None if tables else source.large_objects,
         large_object_ids={old: entry.dump_id for old, entry in objects.items()},
-        left_out=tuple(left_out),
+        left_out=(*left_out, *outside),
     )
 
 
@@ -204,6 +206,13 @@ def _choose(
     found |= {entry.oid for entry in wanted}
     kept, left_out = excerpt(entries, wanted)
     return tuple(kept), left_out, [table for table in tables if table.oid in found]
+
+
+def _without_loose_ends(entries: Sequence[TocEntry], archive: Archive) -> tuple[tuple[TocEntry, ...], list[TocEntry]]:
+    """Return what does not point out of the backup, and what does: the target may be chosen tables alone."""
+    there = relations(archive.entries)
+    outside = {entry.dump_id: entry for entry in entries if missing_relation(entry, there) is not None}
+    return tuple(entry for entry in entries if entry.dump_id not in outside), list(outside.values())
 
 
 def _check_complete(wanted: dict[RelationName, TableContent], found: Sequence[RelationName]) -> None:

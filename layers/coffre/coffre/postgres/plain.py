@@ -1,7 +1,7 @@
 """An archive as SQL for `psql`, in the order and the words of `pg_restore`.
 
-Two lines that newer programs write are left out: `\\restrict`, which older `psql` do not know, and
-`transaction_timeout`, which older servers do not know (field notes 7 and 8).
+Left out are `\\restrict`, which older `psql` do not know, `transaction_timeout`, which older servers do not know (field
+notes 7 and 8), and tablespaces, which belong to one machine's disks.
 """
 
 from __future__ import annotations
@@ -76,7 +76,6 @@ class PlainWriter:
         self._archive = archive
         self._with_owners = with_owners
         self._by_id = {entry.dump_id: entry for entry in archive.entries}
-        self._tablespace: str | None = None
         self._access_method: str | None = None
 
     def header(self, title: str) -> str:
@@ -100,15 +99,11 @@ class PlainWriter:
         return selected + comment + self._definition(entry) + self._owner(entry) + _access_method(entry)
 
     def _select(self, entry: TocEntry) -> str:
-        text = ""
-        if entry.tablespace is not None and entry.tablespace != self._tablespace:
-            text += f"SET default_tablespace = {quoted(entry.tablespace) if entry.tablespace else "''"};\n\n"
-            self._tablespace = entry.tablespace
         method = entry.table_access_method
-        if method is not None and method != self._access_method and entry.relation_kind != "p":
-            text += f"SET default_table_access_method = {quoted(method)};\n\n"
-            self._access_method = method
-        return text
+        if method is None or method == self._access_method or entry.relation_kind == "p":
+            return ""
+        self._access_method = method
+        return f"SET default_table_access_method = {quoted(method)};\n\n"
 
     def _definition(self, entry: TocEntry) -> str:
         if entry.description == "BLOB METADATA":
