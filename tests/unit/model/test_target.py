@@ -102,8 +102,8 @@ def test_a_full_document_is_accepted() -> None:
         ),
         (document(targets=[target(tls={"ca": SECRET})]), "targets[0].tls.ca: String should match pattern"),
         (
-            document(targets=[target(retention={"minimum_verified": 0})]),
-            "targets[0].retention.minimum_verified: should be greater than or equal to 1",
+            document(targets=[target(retention={"minimum_verified": -1})]),
+            "targets[0].retention.minimum_verified: should be greater than or equal to 0",
         ),
         ([], "document: should be a valid dictionary"),
         ("null", "document: should be a valid dictionary"),

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Final
 
 from coffre.catalog.audit import Audit
+from coffre.catalog.keeping import Keeping
 from coffre.catalog.lock import Locks
 from coffre.catalog.page import Cursor, Page
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
@@ -41,6 +42,8 @@ class Catalog:
         Who works on which target.
     audit
         Who did what.
+    keeping
+        What a backup's life depends on: pins, verification, deletion.
     """
 
     def __init__(self, table_name: str, *, region: str | None = None, endpoint_url: str | None = None) -> None:
@@ -50,6 +53,7 @@ class Catalog:
         self._slots = Slots(self._table, self._backups)
         self.locks = Locks(self._table)
         self.audit = Audit(self._table)
+        self.keeping = Keeping(self._backups)
 
     # --- backups: one run ---
 
@@ -233,8 +237,13 @@ class Catalog:
         return Page(found[:limit], Cursor(found[limit - 1].id, target, status).encode() if more else None)
 
     def latest_completed(self, target: str) -> Backup | None:
-        """Return the newest COMPLETED backup of a target."""
-        return next(self.backups(target=target, status=Status.COMPLETED), None)
+        """Return the newest COMPLETED backup of a target that is still COMPLETED at this instant.
+
+        The index may still have one that was deleted, whose packs the next backup must not point at (docs/adr/0007).
+        """
+        listed = self.backups(target=target, status=Status.COMPLETED)
+        found = (self._backups.find(backup.id) for backup in listed)
+        return next((backup for backup in found if backup and backup.status is Status.COMPLETED), None)
 
     # --- restores ---
 

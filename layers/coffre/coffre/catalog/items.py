@@ -110,6 +110,10 @@ class BackupItem(RunItem):
     manifest_sha256 = UnicodeAttribute(null=True)
     source_version = UnicodeAttribute(null=True)
     encryption = UnicodeAttribute(null=True)
+    verified_at = TimeAttribute(null=True)
+    pinned_at = TimeAttribute(null=True)
+    deleted_at = TimeAttribute(null=True)
+    deletion = UnicodeAttribute(null=True)
 
 
 class RestoreItem(RunItem):

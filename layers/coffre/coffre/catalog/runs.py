@@ -21,6 +21,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MILLISECOND: Final = 2**48 - 1  # A ULID has 48 bits of time.
 _NOT_RESULTS: Final = frozenset(
     {"target", "kind", "tiers", "status", "slot", "created_at", "heartbeat_at", "backup_id"}
+    | {"verified_at", "pinned_at", "deleted_at", "deletion"}
 )
 
 
@@ -106,24 +107,29 @@ class Runs[R: (Backup, Restore)]:
         allowed: Sequence[Status],
         status: Status | None = None,
         tiers: Sequence[Tier] = (),
+        where: Condition | None = None,
     ) -> R:
         """Set fields (and the status), join tiers, and return the record; only from the allowed states.
 
-        Tiers are added in the store, never written whole, so that one that joins meanwhile is not lost.
+        A field that is None is removed. Tiers are added in the store, never written whole, so that one that joins
+        meanwhile is not lost.
 
         Raises
         ------
         ConditionFailedError
-            The record is in another state, or does not exist.
+            The record is in another state, does not exist, or `where` is not met.
         """
         item = self._kind.item
         actions: list[Action] = [
-            getattr(item, name).set(value) for name, value in self._attributes(fields, status=status).items()
+            getattr(item, name).remove() if value is None else getattr(item, name).set(value)
+            for name, value in self._attributes(fields, status=status).items()
         ]
         if tiers:
             actions.append(BackupItem.tiers.add({tier.value for tier in tiers}))
-        states = RunItem.status.is_in(*(state.value for state in allowed))
-        raw = self._table.update(self._kind.partition, run_id, actions, states)
+        condition = RunItem.status.is_in(*(state.value for state in allowed))
+        if where is not None:
+            condition &= where
+        raw = self._table.update(self._kind.partition, run_id, actions, condition)
         return read_record(raw, item, self._kind.record)
 
     def close(self, record: R, status: Status, *, allowed: Sequence[Status], tiers: Sequence[Tier] = ()) -> R:

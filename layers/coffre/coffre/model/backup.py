@@ -73,7 +73,10 @@ class Progress(_Record):
 
 
 class Backup(_Record):
-    """One restore point. Times are UTC; sizes are bytes; `duration_ms` is from start to the commit."""
+    """One restore point. Times are UTC; sizes are bytes; `duration_ms` is from start to the commit.
+
+    `verified_at` is when it was last read back or restored with success; `deletion` says why it was deleted.
+    """
 
     id: str
     target: str
@@ -94,6 +97,10 @@ class Backup(_Record):
     manifest_sha256: str | None = None
     source_version: str | None = None
     encryption: str | None = None
+    verified_at: datetime | None = None
+    pinned_at: datetime | None = None
+    deleted_at: datetime | None = None
+    deletion: str | None = None
     exceptions: tuple[str, ...] = ()
     progress: Progress = Progress()
     failure: Failure | None = None

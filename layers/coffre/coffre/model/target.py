@@ -61,13 +61,37 @@ class TablePatterns(Patterns):
     exclude_data: tuple[str, ...] = ()
 
 
-class Retention(_Document):
-    """How long backups of each tier are kept, in days, and how many verified ones are never removed."""
+_Days = Annotated[int, Field(ge=1, le=36_500)]
+_Count = Annotated[int, Field(ge=1, le=100_000)]
 
-    daily_days: int = Field(default=7, ge=1)
-    weekly_days: int = Field(default=28, ge=1)
-    monthly_days: int = Field(default=365, ge=1)
-    minimum_verified: int = Field(default=2, ge=1)
+
+class Retention(_Document):
+    """How long backups are kept (docs/retention.md).
+
+    A backup stays while it is younger than its tier's `days`, or one of the newest `count` of its tier: whichever keeps
+    it. Of a target at least the newest `minimum_kept` stay, and nothing goes unless `minimum_verified` verified ones
+    stay, one of them newer than what goes; 0 says in so many words that verification is not waited for.
+    Beyond `maximum_bytes` the oldest go first.
+    """
+
+    daily_days: _Days | None = 7
+    daily_count: _Count | None = None
+    weekly_days: _Days | None = 28
+    weekly_count: _Count | None = None
+    monthly_days: _Days | None = 365
+    monthly_count: _Count | None = None
+    safety_days: _Days | None = 7
+    safety_count: _Count | None = None
+    minimum_kept: int = Field(default=2, ge=1)
+    minimum_verified: int = Field(default=2, ge=0)
+    maximum_bytes: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _every_tier_has_an_end(self) -> Retention:
+        for tier in ("daily", "weekly", "monthly", "safety"):
+            if getattr(self, f"{tier}_days") is None and getattr(self, f"{tier}_count") is None:
+                raise ValueError(f"{tier}_days and {tier}_count are both null: give one of them a number")
+        return self
 
 
 class Limits(_Document):

@@ -216,25 +216,31 @@ class Admission:
                 self._settle(self._find(found))
 
     def _settle(self, backup: Backup) -> None:
-        """End a dead run's record: COMPLETED when the manifest that it announced is there, else FAILED."""
-        if backup.status.is_final:
-            return
-        found = self.vault.find_manifest(backup.target, backup.id)
-        # Whoever can write to the vault could have put another manifest there.
-        if found is not None and found[1].sha256 == backup.manifest_sha256:
-            self.catalog.complete_backup(completed(backup, *found))
-            return
-        failure = Failure(
-            code="RUN_DIED",
-            message="The run stopped without a word (killed, out of memory, or its deadline passed).",
-            hint="Look at the function's log for this request id; more memory or time often helps.",
-        )
-        self.tell_died(self.catalog.fail_backup(backup.id, failure, self.now()))
+        failed = settle(self.catalog, self.vault, backup, self.now())
+        if failed is not None:
+            self.tell_died(failed)
 
     def release(self, target: str, backup_id: str) -> None:
         """Give the lock back; without the catalog it becomes stale by itself."""
         with contextlib.suppress(CatalogError):
             self.catalog.locks.release(target, backup_id)
+
+
+def settle(catalog: Catalog, vault: Vault, backup: Backup, now: datetime) -> Backup | None:
+    """End a dead run's record: COMPLETED when the manifest that it announced is there, else FAILED (then return it)."""
+    if backup.status.is_final:
+        return None
+    found = vault.find_manifest(backup.target, backup.id)
+    # Whoever can write to the vault could have put another manifest there.
+    if found is not None and found[1].sha256 == backup.manifest_sha256:
+        catalog.complete_backup(completed(backup, *found))
+        return None
+    failure = Failure(
+        code="RUN_DIED",
+        message="The run stopped without a word (killed, out of memory, or its deadline passed).",
+        hint="Look at the function's log for this request id; more memory or time often helps.",
+    )
+    return catalog.fail_backup(backup.id, failure, now)
 
 
 def completed(backup: Backup, manifest: Manifest, committed: Committed) -> Backup:

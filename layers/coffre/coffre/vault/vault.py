@@ -10,10 +10,11 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
+from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from coffre.model.backup import RestoreReport, Tier
 from coffre.model.errors import IntegrityError, ObjectMissingError
@@ -25,6 +26,7 @@ from coffre.vault.pack import PackWriter
 
 _ROOT: Final = "v1"
 _MANIFEST_LIMIT_BYTES: Final = 64 * 1024 * 1024
+_MARK_LIMIT_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,19 @@ class Committed:
 
     key: str
     sha256: str
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What was said about a backup later: tiers that joined it, and since when it is pinned."""
+
+    tiers: frozenset[Tier]
+    pinned_at: datetime | None
+
+
+class _Mark(BaseModel):
+    tier: Tier | None = None
+    pinned_at: AwareDatetime | None = None
 
 
 def backup_prefix(target: str, backup_id: str) -> str:
@@ -101,6 +116,13 @@ class Vault:
         key = f"{backup_prefix(target, backup_id)}/marks/tier-{tier.value}.json"
         self.store.put(key, body, sha256=hashlib.sha256(body).hexdigest())
 
+    def mark_pin(self, target: str, backup_id: str, pinned_at: datetime | None) -> None:
+        """Record that a backup is pinned, or (None) that it is not any more: a catalog can be made anew from it."""
+        pinned = pinned_at.isoformat() if pinned_at else None
+        body = json.dumps({"backup_id": backup_id, "pinned_at": pinned}).encode()
+        key = f"{backup_prefix(target, backup_id)}/marks/pin.json"
+        self.store.put(key, body, sha256=hashlib.sha256(body).hexdigest())
+
     def write_report(self, restore_id: str, text: str) -> str:
         """Store the report of a restore and return its key."""
         body = text.encode()
@@ -122,6 +144,29 @@ class Vault:
         except ObjectMissingError:
             return None
         return _parse_manifest(body, key), Committed(key=key, sha256=hashlib.sha256(body).hexdigest())
+
+    def read_marks(self, target: str, backup_id: str) -> Marks:
+        """Return what was marked on a backup after its manifest was written.
+
+        Raises
+        ------
+        IntegrityError
+            `MARK_DAMAGED`
+        """
+        tiers, pinned_at = set(), None
+        for info in self.store.list(f"{backup_prefix(target, backup_id)}/marks/"):
+            body = self.store.get(info.key, limit_bytes=_MARK_LIMIT_BYTES)
+            try:
+                mark = _Mark.model_validate_json(body)
+            except ValidationError as error:
+                raise IntegrityError(
+                    f"The mark {info.key} cannot be read.",
+                    code="MARK_DAMAGED",
+                    hint="Look at it; without it the backup may be kept for another time than was asked for.",
+                ) from error
+            tiers |= {mark.tier} if mark.tier else set()
+            pinned_at = mark.pinned_at or pinned_at
+        return Marks(frozenset(tiers), pinned_at)
 
     def read_manifest(self, key: str, *, sha256: str) -> Manifest:
         """Return the manifest at `key`, whose bytes must have the SHA-256 that the catalog recorded.

@@ -1,0 +1,98 @@
+"""What a rotation decided and did: the answer of the function `rotate`, and what `coffre rotate` shows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from coffre.model.backup import Tier
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Action(StrEnum):
+    """What becomes of a backup."""
+
+    KEEP = "keep"
+    DELETE = "delete"
+
+
+class Decision(_Record):
+    """What becomes of one backup, and why, in words for a person.
+
+    `held_back` says that its tiers would let it go, and that something safer than age keeps it. `size_bytes` is what
+    the decision counted it with.
+    """
+
+    backup_id: str
+    target: str
+    tiers: tuple[Tier, ...]
+    taken_at: datetime
+    action: Action
+    reason: str
+    held_back: bool = False
+    size_bytes: int = 0
+
+
+class Problem(_Record):
+    """Something that a person has to look at, and on whose account packs of the target are kept."""
+
+    code: str
+    target: str | None
+    text: str
+
+
+class Amount(_Record):
+    """A number of objects and their bytes."""
+
+    objects: int = 0
+    size_bytes: int = 0
+
+    def plus(self, size_bytes: int) -> Amount:
+        """Return the amount with one more object."""
+        return Amount(objects=self.objects + 1, size_bytes=self.size_bytes + size_bytes)
+
+
+class SweepReport(_Record):
+    """What is in the vault, and what was (or would be) removed.
+
+    `wasted_bytes` are in packs that some backup needs, and are used by none as far as the manifests say: at most half
+    of each pack that the next backup points at. `waiting` packs are referenced by nothing and will go later.
+    """
+
+    packs: Amount = Amount()
+    living: Amount = Amount()
+    wasted_bytes: int = 0
+    records_removed: Amount = Amount()
+    packs_removed: Amount = Amount()
+    waiting: Amount = Amount()
+    waits: tuple[str, ...] = ()
+    foreign: Amount = Amount()
+    foreign_keys: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class RotationReport(_Record):
+    """One rotation.
+
+    `not_configured` are targets with backups, of which nothing goes because no retention is known. `sweep` is None when
+    nothing had to be removed from the vault; `skipped` says why nothing was done at all.
+    """
+
+    id: str
+    dry_run: bool
+    decisions: tuple[Decision, ...] = ()
+    decisions_left_out: int = 0
+    not_configured: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    sweep: SweepReport | None = None
+    skipped: str | None = None
+
+    @property
+    def all_problems(self) -> tuple[Problem, ...]:
+        """Those of the decisions and those of the sweep."""
+        return (*self.problems, *(self.sweep.problems if self.sweep else ()))

@@ -1,0 +1,96 @@
+"""What a person decides about one backup: pin it, unpin it, delete it. Each leaves an audit event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Status
+from coffre.model.errors import BackupStateError
+from coffre.vault.vault import Vault
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Does what `actor` wants, `now`."""
+
+    catalog: Catalog
+    vault: Vault
+    actor: str
+    now: datetime
+
+    def pin(self, backup_id: str) -> Backup:
+        """Keep a backup whatever its age. Repeating it is fine."""
+        backup = self.catalog.keeping.pin(backup_id, self.now)
+        # The catalog decides; the mark is what the catalog can be made anew from.
+        self.vault.mark_pin(backup.target, backup.id, backup.pinned_at)
+        self._record(backup, "backup.pinned", None)
+        return backup
+
+    def unpin(self, backup_id: str) -> Backup:
+        """Let a backup's tiers decide again how long it lives. Repeating it is fine."""
+        backup = self.catalog.keeping.unpin(backup_id)
+        self.vault.mark_pin(backup.target, backup.id, None)
+        self._record(backup, "backup.unpinned", None)
+        return backup
+
+    def delete(self, backup_id: str, *, force: bool = False) -> Backup:
+        """Mark a backup as DELETED; the next sweep removes what only it needs.
+
+        Parameters
+        ----------
+        force
+            Delete it though it is the only one or the newest verified one of its target.
+
+        Raises
+        ------
+        BackupStateError
+            `BACKUP_UNKNOWN`, `BACKUP_STATE` (it is not COMPLETED), `BACKUP_PINNED`, `BACKUP_NEEDED` (only without
+            `force`), or `BACKUP_CHANGED`.
+        """
+        backup = self.refuse_deletion(backup_id, force=force)
+        deleted = self.catalog.keeping.delete(backup, f"deleted by {self.actor}", self.now)
+        self._record(deleted, "backup.deleted", "forced" if force else None)
+        return deleted
+
+    def refuse_deletion(self, backup_id: str, *, force: bool) -> Backup:
+        """Return the backup if it may be deleted; the errors are those of `delete`."""
+        backup = self.catalog.get_backup(backup_id)
+        if backup.status is not Status.COMPLETED:
+            raise BackupStateError(
+                f'The backup {backup.id} of "{backup.target}" is {backup.status}: only a COMPLETED one can be deleted.',
+                hint="What a failed run left in the vault is removed by rotation, a day later.",
+            )
+        if backup.pinned_at is not None:
+            raise BackupStateError(
+                f'The backup {backup.id} of "{backup.target}" is pinned.',
+                code="BACKUP_PINNED",
+                hint=f"Take the pin away first: coffre unpin {backup.id}",
+            )
+        need = None if force else self._need_of(backup)
+        if need is not None:
+            raise BackupStateError(
+                f'The backup {backup.id} is {need} of "{backup.target}".',
+                code="BACKUP_NEEDED",
+                hint="Without it there may be nothing to go back to. If you are sure: --force",
+            )
+        return backup
+
+    def _need_of(self, backup: Backup) -> str | None:
+        """Say what makes a backup precious. Read from the table itself: an index may still list deleted ones."""
+        copies = [
+            one
+            for one in self.catalog.backups()
+            if one.target == backup.target and one.status is Status.COMPLETED and one.id != backup.id
+        ]
+        if not copies:
+            return "the only backup"
+        if backup.verified_at is not None and not any(
+            one.verified_at and one.created_at > backup.created_at for one in copies
+        ):
+            return "the newest verified backup"
+        return None
+
+    def _record(self, backup: Backup, action: str, detail: str | None) -> None:
+        self.catalog.audit.record(self.now, self.actor, action, backup.target, backup.id, detail)

@@ -1,0 +1,115 @@
+"""What the steps of a sweep share: the job, what the catalog knows, and what is counted and told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Status
+from coffre.model.rotation import Amount, Problem, SweepReport
+from coffre.stores.store import ObjectInfo
+from coffre.vault.vault import Vault
+
+# No function lives longer than 15 minutes: whoever wrote what a failed run left behind has long ended.
+GRACE: Final = timedelta(hours=24)
+# What is told of each kind; counts have no limit.
+_TOLD: Final = 100
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """What a sweep needs.
+
+    Parameters
+    ----------
+    now
+        When it began.
+    check
+        Raises when the sweep must not go on.
+    gone
+        Backups that count as deleted though the catalog does not say so: those of a dry run.
+    """
+
+    catalog: Catalog
+    vault: Vault
+    scratch: Path
+    now: datetime
+    check: Callable[[], None]
+    dry_run: bool = False
+    gone: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the catalog says about a backup, as far as a sweep wants to know: about 0.5 KB each."""
+
+    target: str
+    status: Status
+    manifest_sha256: str | None
+    ended_at: datetime
+
+    def is_long_over(self, now: datetime) -> bool:
+        """Tell whether nobody can be writing for this backup any more."""
+        return self.status.is_final and now - self.ended_at > GRACE
+
+
+def known_backups(job: SweepJob) -> dict[str, Known]:
+    """Read every backup's record, consistently."""
+    records = {}
+    for backup in job.catalog.backups():
+        status = Status.DELETED if backup.id in job.gone else backup.status
+        ended_at = backup.completed_at or backup.heartbeat_at or backup.created_at
+        records[backup.id] = Known(backup.target, status, backup.manifest_sha256, ended_at)
+    return records
+
+
+@dataclass
+class Tally:
+    """What a sweep counts and has to tell."""
+
+    packs: Amount = field(default_factory=Amount)
+    living: Amount = field(default_factory=Amount)
+    wasted_bytes: int = 0
+    records_removed: Amount = field(default_factory=Amount)
+    packs_removed: Amount = field(default_factory=Amount)
+    waiting: Amount = field(default_factory=Amount)
+    foreign: Amount = field(default_factory=Amount)
+    _foreign_keys: list[str] = field(default_factory=list)
+    _waits: dict[str, None] = field(default_factory=dict)
+    _problems: list[Problem] = field(default_factory=list)
+
+    def note_foreign(self, info: ObjectInfo) -> None:
+        """Count an object that is not Coffre's."""
+        self.foreign = self.foreign.plus(info.size)
+        if len(self._foreign_keys) < _TOLD:
+            self._foreign_keys.append(info.key)
+
+    def note_waiting(self, info: ObjectInfo, reason: str) -> None:
+        """Count a pack that nothing names and that stays for now."""
+        self.waiting = self.waiting.plus(info.size)
+        if len(self._waits) < _TOLD:
+            self._waits.setdefault(reason)
+
+    def tell(self, code: str, target: str | None, text: str) -> None:
+        """Add something that a person has to look at."""
+        if len(self._problems) < _TOLD:
+            self._problems.append(Problem(code=code, target=target, text=text))
+
+    def report(self) -> SweepReport:
+        """Return it all."""
+        return SweepReport(
+            packs=self.packs,
+            living=self.living,
+            wasted_bytes=self.wasted_bytes,
+            records_removed=self.records_removed,
+            packs_removed=self.packs_removed,
+            waiting=self.waiting,
+            waits=tuple(self._waits),
+            foreign=self.foreign,
+            foreign_keys=tuple(self._foreign_keys),
+            problems=tuple(self._problems),
+        )

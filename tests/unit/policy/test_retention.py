@@ -1,0 +1,332 @@
+"""Retention: what stays, what goes, why; and what must never happen, for any history."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ulid import ULID
+
+from coffre.model.backup import Backup, Status, Tier
+from coffre.model.rotation import Action, Decision
+from coffre.model.target import Retention
+from coffre.policy.retention import decide
+
+NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)
+DAILY, WEEKLY, MONTHLY, MANUAL, SAFETY = Tier.DAILY, Tier.WEEKLY, Tier.MONTHLY, Tier.MANUAL, Tier.SAFETY
+
+
+def copy(age_days: float, *tiers: Tier, now: datetime = NOW, verified: bool = True, **fields: Any) -> Backup:
+    created_at = now - timedelta(days=age_days)
+    return Backup(
+        id=fields.pop("id", str(ULID.from_datetime(created_at))),
+        target="shop",
+        tiers=tiers or (DAILY,),
+        status=fields.pop("status", Status.COMPLETED),
+        created_at=created_at,
+        completed_at=created_at,
+        verified_at=created_at if verified else None,
+        stored_bytes=fields.pop("stored_bytes", 100),
+        **fields,
+    )
+
+
+def days_of_dailies(count: int, *, first: float = 0.1, verified: bool = True) -> list[Backup]:
+    return [copy(first + age, verified=verified) for age in range(count)]
+
+
+def gone(decisions: tuple[Decision, ...]) -> set[str]:
+    return {decision.backup_id for decision in decisions if decision.action is Action.DELETE}
+
+
+def decision_on(backup: Backup, others: list[Backup], retention: Retention | None = None) -> Decision:
+    decisions = decide([*others, backup], retention or Retention(), NOW)
+    return next(decision for decision in decisions if decision.backup_id == backup.id)
+
+
+# --- what each tier promises ---
+
+
+@pytest.mark.parametrize(
+    ("tiers", "last_day"),
+    [
+        ((DAILY,), 7),
+        ((WEEKLY,), 28),
+        ((MONTHLY,), 365),
+        ((SAFETY,), 7),
+        ((DAILY, WEEKLY), 28),
+        ((WEEKLY, MONTHLY, DAILY), 365),
+    ],
+)
+def test_a_backup_lives_as_long_as_its_longest_tier(tiers: tuple[Tier, ...], last_day: int) -> None:
+    kept = decision_on(copy(last_day, *tiers), days_of_dailies(3))
+    over = decision_on(copy(last_day + 0.001, *tiers), days_of_dailies(3))
+
+    assert (kept.action, over.action) == (Action.KEEP, Action.DELETE)
+
+
+@pytest.mark.parametrize("backup", [copy(4000, MANUAL), copy(4000, DAILY, MANUAL), copy(4000, pinned_at=NOW)])
+def test_what_a_person_took_or_pinned_never_goes(backup: Backup) -> None:
+    assert decision_on(backup, days_of_dailies(3)).action is Action.KEEP
+    assert decision_on(backup, days_of_dailies(3), Retention(maximum_bytes=1)).action is Action.KEEP
+
+
+def test_every_reason_says_what_decided_it() -> None:
+    history = days_of_dailies(3)
+
+    assert decision_on(copy(5), history).reason == "daily, kept for 7 days: until 2026-11-24 05:00 UTC"
+    assert decision_on(copy(8), history).reason == (
+        f"daily, 7 days were over on 2026-11-21 05:00 UTC; {history[0].id} is newer and verified"
+    )
+    assert decision_on(copy(8, pinned_at=NOW), history).reason == "pinned since 2026-11-22 05:00 UTC"
+    assert decision_on(copy(99, MANUAL), history).reason == "taken by hand: kept until somebody deletes it"
+
+
+def test_a_count_keeps_the_newest_of_a_tier_whatever_their_age() -> None:
+    retention = Retention(weekly_days=None, weekly_count=3)
+    weeklies = [copy(200 + 7 * number, WEEKLY) for number in range(5)]
+
+    decisions = decide([*days_of_dailies(2), *weeklies], retention, NOW)
+
+    assert gone(decisions) == {weeklies[3].id, weeklies[4].id}
+
+
+def test_age_and_count_each_keep() -> None:
+    dailies = days_of_dailies(12)
+
+    assert gone(decide(dailies, Retention(daily_count=10), NOW)) == {dailies[10].id, dailies[11].id}
+    assert gone(decide(dailies, Retention(daily_count=3), NOW)) == {backup.id for backup in dailies[7:]}
+
+
+def test_beyond_the_limit_the_oldest_go_first_and_no_more_than_needed() -> None:
+    dailies = days_of_dailies(6)
+
+    decisions = decide(dailies, Retention(maximum_bytes=450), NOW)
+
+    assert gone(decisions) == {dailies[4].id, dailies[5].id}
+    assert "600 bytes, the limit is 450: the oldest goes first" in decisions[5].reason
+    measured = {dailies[5].id: 1, dailies[4].id: 400}
+    assert gone(decide(dailies, Retention(maximum_bytes=450), NOW, measured)) == {dailies[5].id, dailies[4].id}
+
+
+def test_no_limit_takes_the_last_copies() -> None:
+    dailies = days_of_dailies(6)
+
+    assert gone(decide(dailies, Retention(maximum_bytes=1), NOW)) == {backup.id for backup in dailies[2:]}
+
+
+# --- what is safer than age ---
+
+
+def test_nothing_goes_while_fewer_than_the_minimum_are_verified() -> None:
+    unverified = days_of_dailies(30, verified=False)
+
+    assert gone(decide(unverified, Retention(), NOW)) == set()
+    (held, *_) = [decision for decision in decide(unverified, Retention(), NOW) if decision.held_back]
+    assert held.reason == "0 of at least 2 backups are verified: nothing goes before"
+    assert gone(decide([*unverified, copy(0.01)], Retention(), NOW)) == set()
+    assert len(gone(decide([*unverified, copy(0.01), copy(0.02)], Retention(), NOW))) == 23
+
+
+def test_nothing_goes_that_is_newer_than_the_last_verified_one() -> None:
+    """A verification that broke a month ago: who knows which of the later ones is good?"""
+    since = [copy(age, verified=False) for age in range(1, 30)]
+    proven = [copy(31), copy(32), copy(33)]
+
+    assert gone(decide([*since, *proven], Retention(), NOW)) == {proven[2].id}
+
+
+def test_without_waiting_for_verification_age_decides_and_the_newest_stay() -> None:
+    old = [copy(100 + age, verified=False) for age in range(5)]
+
+    decisions = decide(old, Retention(minimum_verified=0, minimum_kept=3), NOW)
+
+    assert gone(decisions) == {old[3].id, old[4].id}
+    assert decisions[4].reason.endswith("verification is not waited for (minimum_verified 0)")
+
+
+def test_a_backup_of_the_future_stays_and_evicts_nothing() -> None:
+    """A clock that was wrong once must not make one backup the newest for ever."""
+    future = [copy(-400 - number) for number in range(3)]
+    old = [copy(50), copy(51), copy(52)]
+
+    decisions = decide([*future, *old], Retention(daily_count=1, daily_days=None), NOW)
+
+    assert gone(decisions) == {old[2].id}
+    assert "in the future" in decisions[0].reason
+
+
+def test_a_chosen_id_is_no_time() -> None:
+    """Ids can be chosen by whoever starts a backup; their time counts for nothing."""
+    junk = copy(50, id=str(ULID.from_datetime(NOW)))
+
+    assert decision_on(junk, days_of_dailies(3)).action is Action.DELETE
+
+
+def test_weeks_with_a_change_of_the_clocks_and_leap_years_are_as_long_as_others() -> None:
+    for place in ("Europe/Paris", "America/New_York", "Pacific/Auckland"):
+        for year in (2024, 2026):
+            for day in range(0, 366, 5):
+                now = datetime(year, 1, 1, 2, tzinfo=ZoneInfo(place)) + timedelta(days=day)
+                newer = [copy(0.1, now=now), copy(0.2, now=now)]
+                edge = [copy(7, now=now), copy(28, WEEKLY, now=now), copy(365, MONTHLY, now=now)]
+                over = [copy(7.001, now=now), copy(28.001, WEEKLY, now=now), copy(365.001, MONTHLY, now=now)]
+
+                assert gone(decide([*newer, *edge, *over], Retention(), now)) == {backup.id for backup in over}
+
+
+# --- for any history ---
+
+ages = st.one_of(
+    st.floats(-3, 500, allow_nan=False),
+    st.sampled_from([0.0, 7.0, 28.0, 365.0, 7.0 + 1e-6, 365.0 + 1e-6]),
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Backup]:
+    made = []
+    for number in range(draw(st.integers(0, 14))):
+        tiers = draw(st.lists(st.sampled_from(list(Tier)), min_size=1, max_size=3, unique=True))
+        status = draw(st.sampled_from([Status.COMPLETED] * 6 + [Status.FAILED, Status.IN_PROGRESS, Status.DELETED]))
+        made.append(
+            copy(
+                draw(ages),
+                *tiers,
+                id=f"01K{number:023d}",
+                status=status,
+                verified=draw(st.booleans()) and status is Status.COMPLETED,
+                pinned_at=NOW if draw(st.integers(0, 9)) == 0 else None,
+                stored_bytes=draw(st.integers(0, 1000)),
+            )
+        )
+    return made
+
+
+counts = st.one_of(st.none(), st.integers(1, 5))
+policies = st.builds(
+    Retention,
+    daily_days=st.integers(1, 60),
+    daily_count=counts,
+    weekly_days=st.integers(1, 200),
+    weekly_count=counts,
+    monthly_days=st.integers(1, 400),
+    monthly_count=counts,
+    safety_days=st.integers(1, 60),
+    minimum_kept=st.integers(1, 4),
+    minimum_verified=st.integers(0, 4),
+)
+limits = st.one_of(st.none(), st.integers(1, 5000))
+
+
+def limited(policy: Retention, limit: int | None) -> Retention:
+    return policy.model_copy(update={"maximum_bytes": limit})
+
+
+def left(history: list[Backup], policy: Retention, now: datetime = NOW) -> list[Backup]:
+    removed = gone(decide(history, policy, now))
+    return [backup for backup in history if backup.status is Status.COMPLETED and backup.id not in removed]
+
+
+def ids(backups: list[Backup]) -> set[str]:
+    return {backup.id for backup in backups}
+
+
+@given(histories(), policies, limits)
+def test_deciding_again_removes_nothing_more(history: list[Backup], policy: Retention, limit: int | None) -> None:
+    stayed = left(history, limited(policy, limit))
+
+    assert ids(left(stayed, limited(policy, limit))) == ids(stayed)
+
+
+@given(histories(), policies, limits, st.randoms())
+def test_the_order_of_the_records_does_not_matter(
+    history: list[Backup], policy: Retention, limit: int | None, random: Any
+) -> None:
+    shuffled = random.sample(history, len(history))
+
+    assert decide(shuffled, limited(policy, limit), NOW) == decide(history, limited(policy, limit), NOW)
+
+
+@given(histories(), policies, st.sampled_from(sorted(Retention.model_fields.keys() - {"maximum_bytes"})))
+def test_a_more_generous_policy_never_removes_more(history: list[Backup], policy: Retention, field: str) -> None:
+    # 0 is no smaller minimum: it says that verification is not waited for.
+    value = getattr(policy, field)
+    generous = policy.model_copy(update={field: (value or 0) + 1})
+
+    assert ids(left(history, policy)) <= ids(left(history, generous))
+
+
+@given(histories(), policies, st.integers(1, 5000), st.integers(0, 5000))
+def test_a_larger_limit_never_removes_more(history: list[Backup], policy: Retention, limit: int, more: int) -> None:
+    assert ids(left(history, limited(policy, limit))) <= ids(left(history, limited(policy, limit + more)))
+    assert ids(left(history, limited(policy, limit))) <= ids(left(history, policy))
+
+
+@given(histories(), policies, limits)
+def test_the_newest_and_the_newest_verified_always_stay(
+    history: list[Backup], policy: Retention, limit: int | None
+) -> None:
+    present = [one for one in history if one.status is Status.COMPLETED and one.created_at <= NOW]
+    present.sort(key=lambda one: (one.created_at, one.id), reverse=True)
+    verified = [one for one in present if one.verified_at]
+
+    stayed = ids(left(history, limited(policy, limit)))
+
+    assert ids(present[: policy.minimum_kept]) <= stayed
+    assert ids(verified[: max(1, policy.minimum_verified)]) <= stayed
+
+
+@given(histories(), policies, limits)
+def test_nothing_goes_without_a_newer_one_that_is_proven(
+    history: list[Backup], policy: Retention, limit: int | None
+) -> None:
+    policy = policy.model_copy(update={"minimum_verified": max(1, policy.minimum_verified), "maximum_bytes": limit})
+    stayed = left(history, policy)
+    removed = [one for one in history if one.status is Status.COMPLETED and one not in stayed]
+
+    for lost in removed:
+        proven = [one for one in stayed if one.verified_at and lost.created_at <= one.created_at <= NOW]
+        assert proven
+    if removed:
+        assert len([one for one in stayed if one.verified_at]) >= policy.minimum_verified
+
+
+@given(histories(), policies, limits, st.lists(ages, max_size=5))
+def test_unverified_and_failed_ones_evict_nothing_by_number(
+    history: list[Backup], policy: Retention, limit: int | None, junk_ages: list[float]
+) -> None:
+    bad = [copy(age, status=Status.FAILED, id=f"01J{n:023d}") for n, age in enumerate(junk_ages)]
+    unverified = [copy(age, verified=False, id=f"01H{n:023d}") for n, age in enumerate(junk_ages)]
+
+    assert gone(decide([*history, *bad], limited(policy, limit), NOW)) == gone(
+        decide(history, limited(policy, limit), NOW)
+    )
+    # Unverified copies can take the places of `minimum_kept`, which then protects others besides; tiers do not move.
+    strict = policy.model_copy(update={"minimum_kept": 1})
+    lost = ids(left(history, strict)) - ids(left([*history, *unverified], strict))
+    newest = max((one for one in left(history, strict)), key=lambda one: (one.created_at, one.id), default=None)
+    assert lost <= ({newest.id} if newest and not newest.verified_at else set())
+
+
+@given(histories(), policies, st.floats(0, 400, allow_nan=False))
+def test_a_clock_that_goes_backwards_removes_nothing_more(
+    history: list[Backup], policy: Retention, back: float
+) -> None:
+    policy = policy.model_copy(update={f"{tier}_count": None for tier in ("daily", "weekly", "monthly")})
+    earlier = NOW - timedelta(days=back)
+
+    assert gone(decide(history, policy, earlier)) <= gone(decide(history, policy, NOW))
+
+
+@given(histories(), policies, limits)
+def test_pinned_and_manual_backups_stay(history: list[Backup], policy: Retention, limit: int | None) -> None:
+    safe = [
+        one for one in history if one.status is Status.COMPLETED and (one.pinned_at is not None or MANUAL in one.tiers)
+    ]
+
+    assert ids(safe) <= ids(left(history, limited(policy, limit)))
