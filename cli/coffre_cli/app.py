@@ -11,13 +11,28 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre import __version__
 from coffre.model.errors import CoffreError
-from coffre_cli.commands import backup, catalog, demo, export, invoke, keys, local, restore
+from coffre_cli.commands import backup, catalog, demo, export, invoke, keep, keys, local, rebuild, restore, rotate
 from coffre_cli.deployed import aws_refused
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import show_error
 
-_ORDER = ("demo", "backup", "list", "show", "restore", "export", "keys", "invoke", "local")
+_ORDER = (
+    "demo",
+    "backup",
+    "list",
+    "show",
+    "restore",
+    "export",
+    "rotate",
+    "pin",
+    "unpin",
+    "delete",
+    "keys",
+    "catalog",
+    "invoke",
+    "local",
+)
 
 
 class _InOrderOfUse(typer.core.TyperGroup):
@@ -66,7 +81,14 @@ app.command("restore", short_help="Get a backup back, or some of its tables or r
     restore.restore
 )
 app.command("export", short_help="Write a backup into a portable file.", epilog=export.EXAMPLES)(export.export)
+app.command("rotate", short_help="Delete what has outlived its tiers, or see what would go.", epilog=rotate.EXAMPLES)(
+    rotate.rotate
+)
+app.command("pin", short_help="Keep a backup whatever its age.", epilog=keep.PIN_EXAMPLES)(keep.pin)
+app.command("unpin", short_help="Take a pin away.", epilog=keep.UNPIN_EXAMPLES)(keep.unpin)
+app.command("delete", short_help="Delete one backup.", epilog=keep.DELETE_EXAMPLES)(keep.delete)
 app.add_typer(keys.app, name="keys")
+app.add_typer(rebuild.app, name="catalog")
 app.command("invoke", short_help="Call a function with an event.", epilog=invoke.EXAMPLES)(invoke.invoke)
 app.add_typer(local.app, name="local")
 app.command("demo", short_help="See the main job on this machine.", epilog=demo.EXAMPLES)(demo.demo)

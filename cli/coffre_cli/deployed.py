@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import boto3
 import typer
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.catalog.catalog import Catalog
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 STACK_VARIABLE = "COFFRE_STACK"
+# A function lives up to 15 minutes, and who waits for it must not ask a second time.
+_LONGEST_RUN_SECONDS = 910
 _SIGN_IN = "AWS_REGION, AWS_PROFILE, or `aws configure`."
 
 StackOption = Annotated[
@@ -63,11 +66,20 @@ class DeployedStack:
 
     @cached_property
     def functions(self) -> LambdaClient:
-        return boto3.client("lambda")
+        return boto3.client("lambda", config=Config(read_timeout=_LONGEST_RUN_SECONDS))
 
     @cached_property
     def secrets(self) -> SecretsManagerClient:
         return boto3.client("secretsmanager")
+
+    @cached_property
+    def caller(self) -> str:
+        """Who is asking, for the audit events: the ARN of the AWS credentials."""
+        try:
+            arn: str = boto3.client("sts").get_caller_identity()["Arn"]
+        except (ClientError, BotoCoreError):
+            return "unknown"
+        return arn
 
     @cached_property
     def configuration(self) -> Configuration:
@@ -87,7 +99,7 @@ class DeployedStack:
         )
 
     def function_name(self, function: str) -> str:
-        """Return the deployed name of `backup_database` or `restore`."""
+        """Return the deployed name of `backup_database`, `restore` or `rotate`."""
         output = "".join(word.capitalize() for word in function.split("_")) + "Function"
         return self._output(output)
 

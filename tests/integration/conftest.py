@@ -27,8 +27,9 @@ from coffre.catalog.catalog import Catalog
 from coffre.catalog.tables import create_table
 from coffre.model.backup import Backup
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
-from coffre.runtime.bootstrap import make_backup_database_function, make_restore_function
+from coffre.runtime.bootstrap import make_backup_database_function, make_restore_function, make_rotate_function
 from coffre.runtime.restore_function import RestoreFunction
+from coffre.runtime.rotate_function import RotateFunction
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli.local.postgres_server import PostgresServer
 
@@ -96,6 +97,15 @@ class Coffre:
         """The function `restore` with this environment."""
         function: RestoreFunction = self._function(make_restore_function)
         return function
+
+    def rotate_function(self) -> RotateFunction:
+        """The function `rotate` with this environment."""
+        function: RotateFunction = self._function(make_rotate_function)
+        return function
+
+    def rotate(self, context: Context | None = None, **event: Any) -> dict[str, Any]:
+        """Invoke `rotate`."""
+        return self.rotate_function().handle(event, context or Context(function_name="rotate"))
 
     def _function(self, make: Callable[[dict[str, str]], Any]) -> Any:
         key = (make, *sorted(self.environment.items()))

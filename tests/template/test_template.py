@@ -15,20 +15,23 @@ import pytest
 from tests.template.rendering import ACCOUNT, REGION, ROOT, STACK, Rendered, listed, read_template, render, strings
 
 from coffre.catalog.tables import table_definition
-from coffre.model.backup import Tier
+from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import ConfigurationError
 from coffre.model.target import parse_configuration
-from coffre.runtime.events import BackupDatabaseEvent, RestoreEvent
+from coffre.runtime.announce import Announcer
+from coffre.runtime.events import BackupDatabaseEvent, RestoreEvent, RotateEvent
 from coffre.runtime.settings import RestoreSettings, Settings
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli.local.schedule_rules import scheduled_event, target_input
 
-BACKUP, RESTORE = "BackupDatabaseFunction", "RestoreFunction"
-BACKUP_ROLE, RESTORE_ROLE = "BackupDatabaseRole", "RestoreRole"
-SETTINGS: dict[str, type[Settings]] = {BACKUP: Settings, RESTORE: RestoreSettings}
-EVENTS: dict[str, type[BackupDatabaseEvent | RestoreEvent]] = {
+BACKUP, RESTORE, ROTATE = "BackupDatabaseFunction", "RestoreFunction", "RotateFunction"
+BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE = "BackupDatabaseRole", "RestoreRole", "RotateRole"
+ROLES = [BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE]
+SETTINGS: dict[str, type[Settings]] = {BACKUP: Settings, RESTORE: RestoreSettings, ROTATE: Settings}
+EVENTS: dict[str, type[BackupDatabaseEvent | RestoreEvent | RotateEvent]] = {
     "backup_database": BackupDatabaseEvent,
     "restore": RestoreEvent,
+    "rotate": RotateEvent,
 }
 TIERS = {"DailyBackupRule": Tier.DAILY, "WeeklyBackupRule": Tier.WEEKLY, "MonthlyBackupRule": Tier.MONTHLY}
 # 1 November 2026 is a Sunday.
@@ -129,10 +132,57 @@ def test_the_backup_role_cannot_read_packs(deployed: Rendered, prefix: str, acti
 
 
 @pytest.mark.parametrize("role", [BACKUP_ROLE, RESTORE_ROLE])
-def test_no_role_can_delete_or_change_the_rules_of_the_vault(deployed: Rendered, prefix: str, role: str) -> None:
-    for action in (*S3_DELETES, *S3_RULES, "s3:PutObjectRetention", "s3:BypassGovernanceRetention"):
+def test_no_role_but_rotate_can_delete_from_the_vault(deployed: Rendered, prefix: str, role: str) -> None:
+    for resource in (VAULT, f"{VAULT}/{prefix}{PACK}", f"{VAULT}/{prefix}{MANIFEST}"):
+        assert not deployed.allows(role, "s3:DeleteObject", resource), resource
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_role_can_delete_for_good_or_change_the_rules_of_the_vault(
+    deployed: Rendered, prefix: str, role: str
+) -> None:
+    for action in (*S3_DELETES[1:], *S3_RULES, "s3:PutObjectRetention", "s3:BypassGovernanceRetention"):
         for resource in (VAULT, f"{VAULT}/{prefix}{PACK}", f"{VAULT}/{prefix}{MANIFEST}"):
             assert not deployed.allows(role, action, resource), (action, resource)
+
+
+def test_the_rotate_role_deletes_backups_and_nothing_else(deployed: Rendered, prefix: str) -> None:
+    for key in (PACK, MANIFEST):
+        assert deployed.allows(ROTATE_ROLE, "s3:DeleteObject", f"{VAULT}/{prefix}{key}")
+    for key in (REPORT, "v1/anything", "v2/packs/x", "photos/cat.jpg"):
+        assert not deployed.allows(ROTATE_ROLE, "s3:DeleteObject", f"{VAULT}/{prefix}{key}")
+
+
+def test_the_rotate_role_reads_manifests_and_writes_nothing(deployed: Rendered, prefix: str) -> None:
+    assert deployed.allows(ROTATE_ROLE, "s3:GetObject", f"{VAULT}/{prefix}{MANIFEST}")
+    assert not deployed.allows(ROTATE_ROLE, "s3:GetObject", f"{VAULT}/{prefix}{PACK}")
+    for key in (PACK, MANIFEST, REPORT):
+        assert not deployed.allows(ROTATE_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{key}")
+    for secret in ("coffre/identity/main-AbCdEf", "coffre/database/main-AbCdEf", "coffre/destination/x-AbCdEf"):
+        assert not deployed.allows(ROTATE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}{secret}")
+    assert not deployed.allows(ROTATE_ROLE, "lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:x")
+
+
+def test_the_rotate_role_changes_backups_and_its_lock_and_adds_audit_events(deployed: Rendered) -> None:
+    allowed = {
+        action: statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
+        for statement in deployed.statements(ROTATE_ROLE)
+        if "Condition" in statement
+        for action in listed(statement["Action"])
+    }
+
+    assert allowed == {
+        "dynamodb:UpdateItem": ["BACKUP", "LOCK"],
+        "dynamodb:PutItem": ["LOCK", "AUDIT"],
+        "dynamodb:DeleteItem": ["LOCK"],
+    }
+
+
+def test_only_the_backup_role_announces_and_only_on_the_default_bus(deployed: Rendered) -> None:
+    bus = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus"
+
+    assert {role for role in ROLES if deployed.allows(role, "events:PutEvents", f"{bus}/default")} == {BACKUP_ROLE}
+    assert not deployed.allows(BACKUP_ROLE, "events:PutEvents", f"{bus}/other")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +225,7 @@ def test_the_restore_role_reads_the_identity_it_is_told_and_no_other() -> None:
     assert not deployed.allows(RESTORE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}coffre/identity/main-AbCdEf")
 
 
-@pytest.mark.parametrize("role", [BACKUP_ROLE, RESTORE_ROLE])
+@pytest.mark.parametrize("role", ROLES)
 def test_no_role_touches_other_secrets_tables_topics_queues_or_functions(deployed: Rendered, role: str) -> None:
     elsewhere = f"{REGION}:{ACCOUNT}"
     assert not deployed.allows(role, "secretsmanager:PutSecretValue", f"{SECRETS}coffre/database/main-AbCdEf")
@@ -211,18 +261,22 @@ def test_nothing_is_deleted_from_the_catalog_but_locks(deployed: Rendered) -> No
         role: statement
         for role in deployed.of_type("AWS::IAM::Role")
         for statement in deployed.statements(role)
-        if any("Delete" in action or "BatchWrite" in action for action in listed(statement["Action"]))
+        if any(
+            action.startswith("dynamodb:") and ("Delete" in action or "BatchWrite" in action)
+            for action in listed(statement["Action"])
+        )
     }
 
-    assert set(found) == {BACKUP_ROLE}
-    assert found[BACKUP_ROLE]["Action"] == "dynamodb:DeleteItem"
-    assert found[BACKUP_ROLE]["Condition"] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["LOCK"]}}
+    assert set(found) == {BACKUP_ROLE, ROTATE_ROLE}
+    for statement in found.values():
+        assert statement["Action"] == "dynamodb:DeleteItem"
+        assert statement["Condition"] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["LOCK"]}}
 
 
 def test_managed_policies_come_with_a_vpc_only() -> None:
     plain, inside = render(), render(SubnetIds="subnet-1,subnet-2", SecurityGroupIds="sg-1")
 
-    for role in (BACKUP_ROLE, RESTORE_ROLE):
+    for role in ROLES:
         assert "ManagedPolicyArns" not in plain.resources[role]["Properties"]
         [policy] = inside.resources[role]["Properties"]["ManagedPolicyArns"]
         assert policy.endswith("/AWSLambdaVPCAccessExecutionRole")
@@ -266,7 +320,7 @@ def test_every_function_has_what_an_unattended_function_needs(deployed: Rendered
 
 
 def test_every_role_writes_its_own_log_and_the_failed_events(deployed: Rendered) -> None:
-    own = {BACKUP_ROLE: "BackupDatabaseLogs", RESTORE_ROLE: "RestoreLogs"}
+    own = {BACKUP_ROLE: "BackupDatabaseLogs", RESTORE_ROLE: "RestoreLogs", ROTATE_ROLE: "RotateLogs"}
     for role in own:
         for logs in own.values():
             group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{STACK}-{logs.lower()}:log-stream:one"
@@ -275,12 +329,12 @@ def test_every_role_writes_its_own_log_and_the_failed_events(deployed: Rendered)
         assert deployed.allows(role, "sns:Publish", f"arn:aws:sns:{REGION}:{ACCOUNT}:{STACK}-alerttopic")
 
 
-def test_a_backup_is_tried_twice_and_a_restore_once(deployed: Rendered) -> None:
+def test_a_backup_and_a_rotation_are_tried_twice_and_a_restore_once(deployed: Rendered) -> None:
     attempts = {
         name: function["EventInvokeConfig"]["MaximumRetryAttempts"] for name, function in deployed.functions().items()
     }
 
-    assert attempts == {BACKUP: 1, RESTORE: 0}
+    assert attempts == {BACKUP: 1, RESTORE: 0, ROTATE: 1}
 
 
 def test_failed_events_wait_for_two_weeks_and_ring_an_alarm(deployed: Rendered) -> None:
@@ -296,11 +350,12 @@ def test_failed_events_wait_for_two_weeks_and_ring_an_alarm(deployed: Rendered) 
     )
 
 
-def test_every_function_gets_the_package_and_the_client_programs_in_the_chosen_architecture() -> None:
+def test_every_function_gets_its_layers_in_the_chosen_architecture() -> None:
     for architecture in ("x86_64", "arm64"):
         deployed = render(Architecture=architecture)
-        for function in deployed.functions().values():
-            assert function["Layers"] == [f"{STACK}-coffrelayer", f"{STACK}-postgresqlclientlayer"]
+        for name, function in deployed.functions().items():
+            programs = [] if name == ROTATE else [f"{STACK}-postgresqlclientlayer"]
+            assert function["Layers"] == [f"{STACK}-coffrelayer", *programs]
             assert function["Architectures"] == [architecture]
         for name, layer in deployed.of_type("AWS::Serverless::LayerVersion").items():
             context = deployed.resources[name]["Metadata"]["ContextPath"]
@@ -310,7 +365,7 @@ def test_every_function_gets_the_package_and_the_client_programs_in_the_chosen_a
             )
 
 
-@pytest.mark.parametrize("name", [BACKUP, RESTORE])
+@pytest.mark.parametrize("name", [BACKUP, RESTORE, ROTATE])
 def test_the_environment_and_the_settings_know_each_other(deployed: Rendered, name: str) -> None:
     variables = deployed.functions()[name]["Environment"]["Variables"]
     known = {f"COFFRE_{field.upper()}" for field in RestoreSettings.model_fields}
@@ -331,21 +386,66 @@ def test_only_restore_is_told_where_the_identity_is(deployed: Rendered) -> None:
         for name, function in deployed.functions().items()
     }
 
-    assert told == {BACKUP: "", RESTORE: "coffre/identity/main"}
+    assert told == {BACKUP: "", RESTORE: "coffre/identity/main", ROTATE: ""}
 
 
 # --- schedules and events ---
 
 
 def test_the_default_schedules_are_two_in_the_morning_daily_on_sunday_and_on_the_first(deployed: Rendered) -> None:
-    expressions = {name: rule["ScheduleExpression"] for name, rule in deployed.of_type("AWS::Events::Rule").items()}
+    expressions = {
+        name: rule["ScheduleExpression"]
+        for name, rule in deployed.of_type("AWS::Events::Rule").items()
+        if "ScheduleExpression" in rule
+    }
 
     # minute, hour, day of month, month, day of week, year
     assert expressions == {
         "DailyBackupRule": "cron(0 2 * * ? *)",
         "WeeklyBackupRule": "cron(0 2 ? * SUN *)",
         "MonthlyBackupRule": "cron(0 2 1 * ? *)",
+        "DailyRotateRule": "cron(0 5 * * ? *)",
     }
+
+
+def test_the_daily_rotation_is_of_every_target(deployed: Rendered) -> None:
+    [target] = deployed.resources["DailyRotateRule"]["Properties"]["Targets"]
+    due = scheduled_event("arn:aws:events:::rule/any", SLOT, region=REGION)
+
+    assert RotateEvent.parse(json.loads(target_input(target, due))) == RotateEvent()
+
+
+def test_the_event_of_a_complete_backup_starts_the_rotation_of_its_target(deployed: Rendered) -> None:
+    # Given what the function `backup_database` puts on the bus
+    sent: list[dict[str, str]] = []
+
+    class Bus:
+        def put_events(self, Entries: list[dict[str, str]]) -> dict[str, int]:  # noqa: N803
+            sent.extend(Entries)
+            return {"FailedEntryCount": 0}
+
+    variables = deployed.functions()[BACKUP]["Environment"]["Variables"]
+    bus: Any = Bus()
+    Announcer(bus, variables["COFFRE_CATALOG_TABLE"]).backup_completed(
+        Backup(
+            id="01K9X000000000000000000000",
+            target="main",
+            tiers=(Tier.DAILY,),
+            status=Status.COMPLETED,
+            created_at=SLOT,
+        )
+    )
+    [entry] = sent
+    detail = json.loads(entry["Detail"])
+
+    # Then the rule takes it, and hands its target on
+    rule = deployed.resources["RotateAfterBackupRule"]["Properties"]
+    assert rule["EventPattern"]["source"] == [entry["Source"]]
+    assert rule["EventPattern"]["detail-type"] == [entry["DetailType"]]
+    assert rule["EventPattern"]["detail"] == {"catalog": [detail["catalog"]]}
+    [target] = rule["Targets"]
+    event = {**scheduled_event("arn:aws:events:::rule/any", SLOT, region=REGION), "detail": detail}
+    assert target_input(target, event) == (ROOT / "events" / "rotate" / "after_backup.json").read_text().strip()
 
 
 @pytest.mark.parametrize("rule", TIERS)
@@ -366,7 +466,13 @@ def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None
         if (permission["Action"], permission["Principal"]) == ("lambda:InvokeFunction", "events.amazonaws.com")
     }
 
-    assert permitted == {(f"{STACK}-{rule.lower()}", f"{STACK}-backupdatabasefunction") for rule in TIERS}
+    assert permitted == {
+        *((f"{STACK}-{rule.lower()}", f"{STACK}-backupdatabasefunction") for rule in TIERS),
+        *(
+            (f"{STACK}-{rule.lower()}", f"{STACK}-rotatefunction")
+            for rule in ("DailyRotateRule", "RotateAfterBackupRule")
+        ),
+    }
 
 
 @pytest.mark.parametrize(

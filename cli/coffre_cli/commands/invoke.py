@@ -27,6 +27,7 @@ class Function(StrEnum):
 
     BACKUP_DATABASE = "backup_database"
     RESTORE = "restore"
+    ROTATE = "rotate"
 
 
 def invoke(

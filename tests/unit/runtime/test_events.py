@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from coffre.model.backup import Tier
 from coffre.model.errors import EventError
-from coffre.runtime.events import BackupDatabaseEvent, RestoreEvent, slot_of
+from coffre.runtime.events import BackupDatabaseEvent, RestoreEvent, RotateEvent, slot_of
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "events").glob("*/*.json"))
-MODELS: dict[str, type[BackupDatabaseEvent] | type[RestoreEvent]] = {
+MODELS: dict[str, type[BackupDatabaseEvent] | type[RestoreEvent] | type[RotateEvent]] = {
     "backup_database": BackupDatabaseEvent,
     "restore": RestoreEvent,
+    "rotate": RotateEvent,
 }
 ULID = "01JD0000000000000000000000"
 

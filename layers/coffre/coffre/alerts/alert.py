@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from coffre.model.backup import Backup, Failure
 from coffre.model.errors import CoffreError
+from coffre.model.rotation import Problem
+
+_PROBLEMS_SHOWN: Final = 10
 
 
 class AlertKind(StrEnum):
@@ -15,6 +19,8 @@ class AlertKind(StrEnum):
 
     BACKUP_FAILED = "BACKUP_FAILED"
     RESTORE_FAILED = "RESTORE_FAILED"
+    ROTATION_FAILED = "ROTATION_FAILED"
+    VAULT_INCONSISTENT = "VAULT_INCONSISTENT"
     CONFIG_INVALID = "CONFIG_INVALID"
 
 
@@ -81,6 +87,39 @@ def restore_failed(
         [_ids(backup=backup_id, restore=restore_id, request=request_id)],
         f"See the backup: coffre show {backup_id}",
     )
+
+
+def rotation_failed(target: str | None, failure: Failure, *, request_id: str) -> Alert:
+    """Say that a rotation stopped: old backups stay longer than asked for, and nothing is lost."""
+    return _failed(
+        AlertKind.ROTATION_FAILED,
+        target or "-",
+        f"Rotation FAILED: {failure.code}",
+        "A rotation stopped. No backup is lost by that; old ones stay until a rotation gets through.",
+        failure,
+        [_ids(request=request_id)],
+        "See what it would do: coffre rotate --dry-run",
+    )
+
+
+def vault_inconsistent(problems: Sequence[Problem], *, request_id: str) -> Alert:
+    """Say that backups in the vault are not as the catalog knows them: some may not be restorable."""
+    targets = sorted({problem.target for problem in problems if problem.target})
+    shown = [f"- {problem.text} [{problem.code}]" for problem in problems[:_PROBLEMS_SHOWN]]
+    more = len(problems) - len(shown)
+    lines = [
+        "A rotation compared the vault with the catalog, and they do not agree. It deleted nothing that may be needed.",
+        "",
+        *shown,
+        *([f"... and {more} more: coffre rotate --dry-run"] if more else []),
+        "",
+        "What to do: find out who changed the vault. What was deleted or overwritten stays in the bucket as an older",
+        "version for 30 days. Take a new full backup now: coffre backup database --full",
+        _ids(request=request_id),
+    ]
+    subject = f"The vault is not as it should be: {', '.join(targets) or 'see below'}"
+    target = targets[0] if len(targets) == 1 else "-"
+    return Alert(AlertKind.VAULT_INCONSISTENT, Severity.CRITICAL, target, _subject(subject), "\n".join(lines))
 
 
 def configuration_invalid(failure: Failure, *, function: str, request_id: str) -> Alert:

@@ -24,9 +24,10 @@ from coffre.operations.lifecycle import Lifecycle, Run
 from coffre.operations.runner import ThreadRunner
 from coffre.postgres.connect import Connection, apply_tls, parse_secret, refuse_transaction_pooler
 from coffre.postgres.tools import Children, PostgresTools
+from coffre.runtime.announce import AnnouncementError, Announcer
 from coffre.runtime.events import BackupDatabaseEvent, slot_of
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
-from coffre.runtime.observability import count_backup
+from coffre.runtime.observability import count_backup, log_failure
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import read_configuration, read_secret
@@ -52,6 +53,7 @@ class BackupDatabaseFunction:
     ssm: SSMClient
     secrets: SecretsManagerClient
     functions: LambdaClient
+    announcer: Announcer
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target when it names none."""
@@ -112,6 +114,7 @@ class BackupDatabaseFunction:
         self._log(result)
         if result.outcome is Outcome.COMPLETED:
             count_backup(_SERVICE, target.name, result.backup)
+            self._announce(result.backup)
         return summary(result)
 
     def _run(
@@ -170,6 +173,13 @@ class BackupDatabaseFunction:
             request_id=request.request_id,
             last_good=last_good_backup(lambda: self.catalog.latest_completed(request.target)),
         )
+
+    def _announce(self, backup: Backup) -> None:
+        """Publish that a backup is complete. What follows from it also happens by the clock: no failure of the run."""
+        try:
+            self.announcer.backup_completed(backup)
+        except AnnouncementError as error:
+            log_failure(self.edge.logger, error, target=backup.target, backup_id=backup.id)
 
     def _tell_died(self, backup: Backup) -> None:
         """Tell a person about an earlier run that could not do so itself."""

@@ -12,10 +12,12 @@ from botocore.config import Config
 
 from coffre.alerts.publish import Publisher
 from coffre.catalog.catalog import Catalog
+from coffre.runtime.announce import Announcer
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
 from coffre.runtime.function import Edge
 from coffre.runtime.observability import make_logger
 from coffre.runtime.restore_function import RestoreFunction
+from coffre.runtime.rotate_function import RotateFunction
 from coffre.runtime.settings import RestoreSettings, Settings
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.vault import Vault
@@ -33,6 +35,12 @@ def restore_function() -> RestoreFunction:
     return make_restore_function(os.environ)
 
 
+@cache
+def rotate_function() -> RotateFunction:
+    """Return the function `rotate` of this process."""
+    return make_rotate_function(os.environ)
+
+
 def make_backup_database_function(environment: Mapping[str, str]) -> BackupDatabaseFunction:
     """Put the function together from its environment."""
     settings = Settings.from_env(environment)
@@ -44,6 +52,7 @@ def make_backup_database_function(environment: Mapping[str, str]) -> BackupDatab
         ssm=_client("ssm"),
         secrets=_client("secretsmanager"),
         functions=_client("lambda"),
+        announcer=Announcer(_client("events"), settings.catalog_table),
     )
 
 
@@ -57,6 +66,18 @@ def make_restore_function(environment: Mapping[str, str]) -> RestoreFunction:
         catalog=Catalog(settings.catalog_table),
         ssm=_client("ssm"),
         secrets=_client("secretsmanager"),
+    )
+
+
+def make_rotate_function(environment: Mapping[str, str]) -> RotateFunction:
+    """Put the function together from its environment."""
+    settings = Settings.from_env(environment)
+    return RotateFunction(
+        settings=settings,
+        edge=_edge(settings, "rotate"),
+        vault=_vault(settings),
+        catalog=Catalog(settings.catalog_table),
+        ssm=_client("ssm"),
     )
 
 

@@ -97,6 +97,18 @@ class RestoreEvent(Scope, _Event):
         return Scope.model_validate(self.model_dump(include=set(Scope.model_fields)))
 
 
+class RotateEvent(_Event):
+    """Rotate every configured target, or one.
+
+    `after` is the backup whose end started this: then the vault is swept only if something was deleted. `dry_run` only
+    says what would happen.
+    """
+
+    target: TargetName | None = None
+    after: Ulid | None = None
+    dry_run: bool = False
+
+
 def slot_of(scheduled_time: datetime | None) -> datetime | None:
     """Return the slot: the scheduled time to the minute, which is the unit of cron rules."""
     return scheduled_time.replace(second=0, microsecond=0) if scheduled_time else None

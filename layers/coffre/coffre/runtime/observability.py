@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError
+from coffre.model.rotation import Action, RotationReport
 
 
 def make_logger(service: str) -> Logger:
@@ -44,6 +47,24 @@ def count_restore(service: str, target: str, *, succeeded: bool) -> None:
     metrics.add_metric("RestoreSucceeded", MetricUnit.Count, int(succeeded))
     metrics.add_metric("RestoreFailed", MetricUnit.Count, int(not succeeded))
     metrics.flush_metrics()
+
+
+def count_rotation(service: str, report: RotationReport) -> None:
+    """Count what one rotation of every target kept and removed, by target, and the bytes of the whole vault."""
+    retained: Counter[str] = Counter()
+    deleted: Counter[str] = Counter()
+    for decision in report.decisions:
+        (retained if decision.action is Action.KEEP else deleted)[decision.target] += 1
+    for target in retained.keys() | deleted.keys():
+        metrics = _metrics(service, target)
+        metrics.add_metric("Retained", MetricUnit.Count, retained[target])
+        metrics.add_metric("Deleted", MetricUnit.Count, deleted[target])
+        metrics.flush_metrics()
+    if report.sweep is not None:
+        vault = EphemeralMetrics(namespace="Coffre", service=service)
+        vault.add_metric("VaultBytes", MetricUnit.Bytes, report.sweep.packs.size_bytes)
+        vault.add_metric("VaultWastedBytes", MetricUnit.Bytes, report.sweep.wasted_bytes)
+        vault.flush_metrics()
 
 
 def _metrics(service: str, target: str) -> EphemeralMetrics:

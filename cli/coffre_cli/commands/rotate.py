@@ -1,0 +1,127 @@
+"""`coffre rotate`: delete what has outlived its tiers, or see what would go and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from coffre.model.errors import PermanentError
+from coffre.model.rotation import Action, Decision, RotationReport, SweepReport
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.examples import examples
+from coffre_cli.exits import Exit
+from coffre_cli.screen import age, error_console, print_json, print_table, remark, say, size
+
+EXAMPLES = examples("coffre rotate --dry-run", "coffre rotate shop", "coffre rotate --dry-run --json | jq .decisions")
+_KEYS_SHOWN = 5
+
+
+class RotationError(PermanentError):
+    """The function `rotate` failed."""
+
+    default_code = "ROTATION_FAILED"
+
+
+def rotate(
+    target: Annotated[str | None, typer.Argument(help="Only backups of this target. Default: of every one.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen and why; change nothing.")] = False,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete the backups that have outlived their tiers, and what nothing in the vault needs.
+
+    It happens by itself daily and after each backup. Pinned backups, those taken by hand, the newest ones and the
+    newest verified ones always stay.
+    """
+    deployed = find_stack(stack)
+    event: dict[str, Any] = {"dry_run": dry_run}
+    if target is not None:
+        event["target"] = deployed.configuration.target(target).name
+    report = _call(deployed, event, quiet=as_json)
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+    elif report.skipped is None:
+        _show(report)
+    if report.skipped is not None:
+        remark(f"Skipped: {report.skipped}.")
+        raise typer.Exit(Exit.SKIPPED)
+
+
+def _call(deployed: DeployedStack, event: Mapping[str, Any], *, quiet: bool) -> RotationReport:
+    with error_console.status("Rotating" if not event["dry_run"] else "Looking", spinner="dots") as status:
+        if quiet:
+            status.stop()
+        answer, succeeded = deployed.call("rotate", event)
+    if not succeeded:
+        words = answer.get("errorMessage", "") if isinstance(answer, dict) else ""
+        raise RotationError(
+            "The rotation stopped. No backup is lost by that.",
+            detail=str(words)[:2000],
+            hint="Put right what it says, and run it again: it goes on from where it stopped.",
+        )
+    return RotationReport.model_validate(answer)
+
+
+def _show(report: RotationReport) -> None:
+    rows = sorted(report.decisions, key=lambda decision: (decision.target, decision.taken_at), reverse=True)
+    if rows:
+        print_table(
+            ["ID", "TARGET", "TIERS", "TAKEN", "WHAT", "WHY"], (_row(one) for one in rows), optional=["TIERS", "TARGET"]
+        )
+    else:
+        say("No completed backups yet.")
+    if report.decisions_left_out:
+        say(f"{report.decisions_left_out:,} more that stay are not shown.")
+    for name in report.not_configured:
+        say(f"{name} is not in the configuration: nothing of it goes. To delete its backups: coffre delete ID")
+    gone = [one for one in report.decisions if one.action is Action.DELETE]
+    held = [one for one in report.decisions if one.held_back]
+    would = "would be " if report.dry_run else ""
+    say(f"{len(gone)} of {len(report.decisions)} backups {would}deleted.", style="bold")
+    if held:
+        say(f"{len(held)} have outlived their tiers and stay ({size(_bytes(held))} that they added): see WHY.")
+    for problem in report.problems:
+        say(f"Problem: {problem.text} [{problem.code}]", style="red")
+    if report.sweep is not None:
+        _show_sweep(report.sweep, would)
+
+
+def _show_sweep(swept: SweepReport, would: str) -> None:
+    removed = swept.packs_removed.size_bytes + swept.records_removed.size_bytes
+    objects = swept.packs_removed.objects + swept.records_removed.objects
+    say(f"{size(removed)} in {objects:,} objects {would}removed from the vault.", style="bold")
+    share = 100 * swept.wasted_bytes / swept.living.size_bytes if swept.living.size_bytes else 0
+    say(
+        f"Needed: {size(swept.living.size_bytes)} in {swept.living.objects:,} packs; "
+        f"{size(swept.wasted_bytes)} ({share:.0f} %) of it only shares a pack with what is needed."
+    )
+    if swept.waiting.objects:
+        say(f"Waiting: {size(swept.waiting.size_bytes)} in {swept.waiting.objects:,} packs will go later:")
+        for reason in swept.waits:
+            say(f"  {reason}")
+    if swept.foreign.objects:
+        say(f"Not Coffre's, and not touched: {swept.foreign.objects:,} objects, {size(swept.foreign.size_bytes)}:")
+        for key in swept.foreign_keys[:_KEYS_SHOWN]:
+            say(f"  {key!a}")
+        if swept.foreign.objects > _KEYS_SHOWN:
+            say("  ...")
+    for problem in swept.problems:
+        say(f"Problem: {problem.text} [{problem.code}]", style="red")
+
+
+def _row(decision: Decision) -> list[str | Text]:
+    return [
+        decision.backup_id,
+        decision.target,
+        " ".join(tier.lower() for tier in decision.tiers),
+        age(decision.taken_at),
+        Text(decision.action.value, style="red" if decision.action is Action.DELETE else ""),
+        decision.reason,
+    ]
+
+
+def _bytes(decisions: Iterable[Decision]) -> int:
+    return sum(decision.size_bytes for decision in decisions)

@@ -1,0 +1,127 @@
+"""The function `rotate`: which targets an event means, what the answer holds, and what a person has to hear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ulid import ULID
+
+from coffre.alerts.alert import (
+    Alert,
+    backup_failed,
+    configuration_invalid,
+    last_good_backup,
+    rotation_failed,
+    vault_inconsistent,
+)
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Failure
+from coffre.model.rotation import Action, RotationReport
+from coffre.model.target import Configuration
+from coffre.operations.rotate import Job, rotate
+from coffre.runtime.events import RotateEvent
+from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.observability import count_rotation
+from coffre.runtime.scratch import scratch_directory
+from coffre.runtime.settings import Settings
+from coffre.runtime.sources import read_configuration
+from coffre.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
+
+_SERVICE: Final = "rotate"
+# An answer can have 6 MB; a decision has about 0.4 KB.
+_DECISIONS_TOLD: Final = 5_000
+
+
+@dataclass(frozen=True)
+class RotateFunction:
+    """Everything that lives as long as the function's process."""
+
+    settings: Settings
+    edge: Edge
+    vault: Vault
+    catalog: Catalog
+    ssm: SSMClient
+
+    def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
+        """Rotate the event's target, or every one."""
+        request_id = context.aws_request_id
+
+        def invalid(error: Exception) -> Alert:
+            return configuration_invalid(Failure.of(error), function=context.function_name, request_id=request_id)
+
+        with self.edge.reporting(invalid, request_id=request_id):
+            wanted = RotateEvent.parse(event)
+            configuration = read_configuration(self.ssm, self.settings.configuration)
+            if wanted.target is not None:
+                configuration.target(wanted.target)
+
+        def failed(error: Exception) -> Alert:
+            return rotation_failed(wanted.target, Failure.of(error), request_id=request_id)
+
+        with self.edge.reporting(failed, request_id=request_id, target=wanted.target):
+            report = self._rotate(configuration, wanted, context)
+        self._tell(report, wanted, request_id)
+        return summary(report)
+
+    def _rotate(self, configuration: Configuration, wanted: RotateEvent, context: LambdaContext) -> RotationReport:
+        with scratch_directory() as scratch:
+            job = Job(
+                id=str(ULID.from_datetime(utc_now())),
+                catalog=self.catalog,
+                vault=self.vault,
+                configuration=configuration,
+                scratch=scratch,
+                now=utc_now,
+                remaining_seconds=remaining_seconds(context),
+                tell_died=self._tell_died,
+            )
+            return rotate(job, only=wanted.target, dry_run=wanted.dry_run, always_sweep=wanted.after is None)
+
+    def _tell(self, report: RotationReport, wanted: RotateEvent, request_id: str) -> None:
+        swept = report.sweep
+        self.edge.logger.info(
+            "rotation ended",
+            extra={
+                "rotation_id": report.id,
+                "request_id": request_id,
+                "target": wanted.target,
+                "dry_run": report.dry_run,
+                "skipped": report.skipped,
+                "deleted": sum(decision.action is Action.DELETE for decision in report.decisions),
+                "held_back": sum(decision.held_back for decision in report.decisions),
+                "removed_bytes": swept.packs_removed.size_bytes if swept else 0,
+                "foreign_objects": swept.foreign.objects if swept else 0,
+                "problems": [problem.model_dump() for problem in report.all_problems],
+            },
+        )
+        if report.dry_run or report.skipped is not None:
+            return
+        if wanted.target is None:
+            count_rotation(_SERVICE, report)
+        # After each backup it would be told again and again; the daily rotation tells it once a day.
+        if report.all_problems and wanted.after is None:
+            self.edge.publish(vault_inconsistent(report.all_problems, request_id=request_id), request_id=request_id)
+
+    def _tell_died(self, backup: Backup) -> None:
+        """Tell a person about a backup that died without a word, and that no later run of its target has found."""
+        if backup.failure is not None:
+            alert = backup_failed(
+                backup.target,
+                backup.failure,
+                backup_id=backup.id,
+                request_id=backup.request_id or "-",
+                last_good=last_good_backup(lambda: self.catalog.latest_completed(backup.target)),
+            )
+            self.edge.publish(alert, backup_id=backup.id, target=backup.target)
+
+
+def summary(report: RotationReport) -> dict[str, Any]:
+    """Return what an invocation answers: deletions first, and as many decisions as fit."""
+    ordered = sorted(report.decisions, key=lambda decision: decision.action is Action.KEEP)
+    left_out = max(0, len(ordered) - _DECISIONS_TOLD)
+    told = report.model_copy(update={"decisions": tuple(ordered[:_DECISIONS_TOLD]), "decisions_left_out": left_out})
+    return told.model_dump(mode="json")
