@@ -381,11 +381,67 @@ def test_everything_that_the_local_aws_keeps_is_below_the_stacks_own_directory(s
     assert (Path(places["STATE_DIR"]) / "cognito-rsa-key.pem").is_file()
 
 
+# --- rotation ---
+
+
+def daily_backup(stack: Stack) -> Backup:
+    answer, failure = stack.invoke("BackupDatabaseFunction", {"target": SAMPLE, "tier": "DAILY"})
+    assert failure is None, answer
+    return stack.catalog.get_backup(answer["id"])
+
+
+def test_what_is_too_old_goes_by_itself_after_the_next_backup(
+    stack: Stack, checkout: Checkout, new_database: str
+) -> None:
+    # Given a daily backup of last year, and two that are verified
+    old, *others = [daily_backup(stack) for _ in range(3)]
+    last_year = (old.created_at - timedelta(days=400)).isoformat(timespec="microseconds")
+    stack.client("dynamodb").update_item(
+        TableName=stack.output("CatalogTable"),
+        Key={"pk": {"S": "BACKUP"}, "sk": {"S": old.id}},
+        UpdateExpression="SET created_at = :time",
+        ExpressionAttributeValues={":time": {"S": last_year}},
+    )
+    for other in others:
+        stack.catalog.keeping.mark_verified(other.id, datetime.now(UTC))
+    planned = checkout.coffre("rotate", "--dry-run", "--json")
+    assert planned.status == 0, planned.err
+    assert [one["backup_id"] for one in planned.json()["decisions"] if one["action"] == "delete"] == [old.id]
+
+    # When the next backup is complete
+    newest = daily_backup(stack)
+
+    # Then its event starts the rotation
+    until(lambda: stack.catalog.get_backup(old.id).status is Status.DELETED or None, "the old backup to be deleted")
+    until(lambda: not stack.objects(f"v1/backups/{SAMPLE}/{old.id}/") or None, "its records to be removed")
+    # And what is left restores, though it points at packs that the old one wrote
+    said = checkout.coffre("rotate", "--json")
+    assert (said.status, said.json()["sweep"]["problems"]) == (0, []), said.err
+    assert stack.objects(f"v1/packs/{old.id}/")
+    assert checkout.coffre("restore", newest.id, "--to", new_database, "--json").status == 0
+    assert fingerprint(new_database) == fingerprint(stack.server.dsn(SAMPLE))
+
+
+def test_a_person_pins_and_deletes(stack: Stack, checkout: Checkout) -> None:
+    backup = daily_backup(stack)
+    assert checkout.coffre("pin", backup.id, "--json").json()["pinned_at"]
+    refused_delete = checkout.coffre("delete", backup.id, "--yes")
+    assert (refused_delete.status, "[BACKUP_PINNED]" in refused_delete.err) == (1, True)
+    assert checkout.coffre("unpin", backup.id).status == 0
+
+    deleted = checkout.coffre("delete", backup.id, "--yes", "--json")
+
+    assert (deleted.status, deleted.json()["status"]) == (0, "DELETED"), deleted.err
+    until(lambda: not stack.objects(f"v1/backups/{SAMPLE}/{backup.id}/") or None, "its records to be removed")
+    actions = [event.action for event in stack.catalog.audit.events(target=SAMPLE) if event.subject == backup.id]
+    assert actions == ["backup.deleted", "backup.unpinned", "backup.pinned"]
+
+
 # --- failures ---
 
 
 def test_an_unknown_event_field_is_refused_by_its_name(stack: Stack) -> None:
-    for function in ("BackupDatabaseFunction", "RestoreFunction"):
+    for function in ("BackupDatabaseFunction", "RestoreFunction", "RotateFunction"):
         answer, failure = stack.invoke(function, {"targte": SAMPLE})
 
         assert (failure, answer["errorType"]) == ("Unhandled", "EventError")
@@ -484,6 +540,25 @@ def test_the_backup_role_reads_databases_secrets_and_never_the_identity(stack: S
         assert not refused(secrets, "get_secret_value", SecretId=f"coffre/database/{SAMPLE}")
         assert refused(secrets, "get_secret_value", SecretId=IDENTITY)
         assert refused(secrets, "put_secret_value", SecretId=f"coffre/database/{SAMPLE}", SecretString="x")
+
+
+def test_the_rotate_role_deletes_and_can_neither_read_packs_nor_write(
+    stack: Stack, pack: dict[str, str], manifest: dict[str, str]
+) -> None:
+    bucket = pack["Bucket"]
+    stack.client("s3").put_object(Bucket=bucket, Key="v1/packs/spare", Body=b"spare")
+    with closing(stack.as_role("RotateRole", "s3")) as s3:
+        assert not refused(s3, "get_object", **manifest)
+        assert refused(s3, "get_object", **pack)
+        assert not refused(s3, "delete_object", Bucket=bucket, Key="v1/packs/spare")
+        assert refused(s3, "delete_object", Bucket=bucket, Key="photos/cat.jpg")
+        assert refused(s3, "delete_object", Bucket=bucket, Key="v1/restores/01K9X000000000000000000000.json")
+        for place in (pack, manifest):
+            assert refused(s3, "put_object", **place, Body=b"other")
+        assert refused(s3, "delete_bucket", Bucket=bucket)
+    with closing(stack.as_role("RotateRole", "secretsmanager")) as secrets:
+        for name in (IDENTITY, f"coffre/database/{SAMPLE}"):
+            assert refused(secrets, "get_secret_value", SecretId=name)
 
 
 def test_the_restore_role_reads_packs_and_cannot_write_or_delete_any(

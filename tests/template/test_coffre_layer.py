@@ -141,11 +141,11 @@ def client_layer(tmp_path_factory: pytest.TempPathFactory) -> Layer:
 @pytest.fixture(scope="module")
 def services() -> list[str]:
     found = {service for source in PACKAGE.rglob("*.py") for service in clients_of(source)}
-    assert {"s3", "ssm", "secretsmanager", "sns", "lambda"} <= found
+    assert {"s3", "ssm", "secretsmanager", "sns", "lambda", "events"} <= found
     return sorted(found | HIDDEN_SERVICES)
 
 
-@pytest.mark.parametrize("function", ["backup_database", "restore"])
+@pytest.mark.parametrize("function", ["backup_database", "restore", "rotate"])
 def test_a_handler_needs_nothing_but_the_layer_and_compiles_nothing(x86_64: Layer, function: str) -> None:
     folder = ROOT / "functions" / function
 

@@ -40,6 +40,7 @@ OUTPUTS = {
     "Configuration": "configuration",
     "BackupDatabaseFunction": "safe-backup-database",
     "RestoreFunction": "safe-restore",
+    "RotateFunction": "safe-rotate",
 }
 FAILURE = Failure(code="AUTHENTICATION_FAILED", message="The server refuses the password.", hint="Update the secret.")
 

@@ -23,6 +23,9 @@ COMMANDS = [
     (),
     ("backup",),
     ("backup", "database"),
+    ("catalog",),
+    ("catalog", "rebuild"),
+    ("delete",),
     ("demo",),
     ("export",),
     ("invoke",),
@@ -33,8 +36,11 @@ COMMANDS = [
     ("local", "down"),
     ("local", "env"),
     ("local", "up"),
+    ("pin",),
     ("restore",),
+    ("rotate",),
     ("show",),
+    ("unpin",),
 ]
 
 
@@ -60,8 +66,9 @@ def test_the_help_lists_the_commands_in_the_order_of_use(coffre: Coffre) -> None
     lines = coffre("--help").out.splitlines()
     start = lines.index("Commands:") + 1
 
-    names = [line.split()[0] for line in lines[start : start + 9]]
-    assert names == ["demo", "backup", "list", "show", "restore", "export", "keys", "invoke", "local"]
+    names = [line.split()[0] for line in lines[start : start + 14]]
+    assert names[:6] == ["demo", "backup", "list", "show", "restore", "export"]
+    assert names[6:] == ["rotate", "pin", "unpin", "delete", "keys", "catalog", "invoke", "local"]
 
 
 def test_the_version_is_that_of_the_project(coffre: Coffre) -> None:

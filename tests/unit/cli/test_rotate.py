@@ -1,0 +1,284 @@
+"""`coffre rotate`, `pin`, `unpin`, `delete`, `catalog rebuild`: what is asked, what is shown, what is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from tests.unit.cli.conftest import BUCKET, TABLE, Account, Coffre
+
+from coffre.catalog.tables import DynamoTable
+from coffre.model.backup import Backup, Status, Tier
+from coffre.model.rotation import Action, Amount, Decision, Problem, RotationReport, SweepReport
+
+NOW = datetime.now(UTC)
+OLD, YOUNG, HELD = "01K9X000000000000000000001", "01K9X000000000000000000002", "01K9X000000000000000000003"
+
+
+def decision(backup_id: str, days: int, action: Action, reason: str, **fields: Any) -> Decision:
+    return Decision(
+        backup_id=backup_id,
+        target="shop",
+        tiers=(Tier.DAILY,),
+        taken_at=NOW - timedelta(days=days),
+        action=action,
+        reason=reason,
+        size_bytes=1_000_000,
+        **fields,
+    )
+
+
+def report(**fields: Any) -> RotationReport:
+    decisions = (
+        decision(OLD, 30, Action.DELETE, "daily, 7 days were over"),
+        decision(HELD, 9, Action.KEEP, "no newer backup is verified yet", held_back=True),
+        decision(YOUNG, 1, Action.KEEP, "daily, kept for 7 days"),
+    )
+    sweep = SweepReport(
+        packs=Amount(objects=5, size_bytes=9_000_000),
+        living=Amount(objects=3, size_bytes=4_000_000),
+        wasted_bytes=1_000_000,
+        records_removed=Amount(objects=2, size_bytes=5000),
+        packs_removed=Amount(objects=1, size_bytes=2_000_000),
+        waiting=Amount(objects=1, size_bytes=3_000_000),
+        waits=("backup X of shop is going on",),
+        foreign=Amount(objects=7, size_bytes=70),
+        foreign_keys=tuple(f"photos/{number}.jpg\n" for number in range(7)),
+        problems=(Problem(code="PACK_MISSING", target="shop", text="The pack P is not there."),),
+    )
+    return RotationReport(id="R", dry_run=True, decisions=decisions, sweep=sweep, not_configured=("gone",)).model_copy(
+        update=fields
+    )
+
+
+def answering(account: Account, answer: RotationReport) -> None:
+    account.play = lambda function, event: answer.model_dump(mode="json")
+
+
+# --- rotate ---
+
+
+def test_a_dry_run_shows_every_decision_with_its_reason_and_the_bytes(coffre: Coffre, account: Account) -> None:
+    answering(account, report())
+
+    said = coffre("rotate", "--dry-run")
+
+    assert account.invoked == [("safe-rotate", {"dry_run": True})]
+    assert (said.status, said.err) == (0, "")
+    for words in (OLD, "daily, 7 days were", "no newer backup is", "delete", "keep"):
+        assert words in said.out
+    assert said.out.index(YOUNG) < said.out.index(HELD) < said.out.index(OLD)
+    tail = said.out[said.out.index("gone is not") :]
+    assert tail.splitlines() == [
+        "gone is not in the configuration: nothing of it goes. To delete its backups: coffre delete ID",
+        "1 of 3 backups would be deleted.",
+        "1 have outlived their tiers and stay (1.0 MB that they added): see WHY.",
+        "2.0 MB in 3 objects would be removed from the vault.",
+        "Needed: 4.0 MB in 3 packs; 1.0 MB (25 %) of it only shares a pack with what is needed.",
+        "Waiting: 3.0 MB in 1 packs will go later:",
+        "  backup X of shop is going on",
+        "Not Coffre's, and not touched: 7 objects, 70 B:",
+        *(f"  'photos/{number}.jpg\\n'" for number in range(5)),
+        "  ...",
+        "Problem: The pack P is not there. [PACK_MISSING]",
+    ]
+
+
+def test_json_is_the_report(coffre: Coffre, account: Account) -> None:
+    answering(account, report(dry_run=False))
+
+    said = coffre("rotate", "shop", "--json")
+
+    assert account.invoked == [("safe-rotate", {"dry_run": False, "target": "shop"})]
+    assert (said.status, said.err) == (0, "")
+    assert RotationReport.model_validate(said.json()) == report(dry_run=False)
+
+
+def test_a_rotation_that_is_going_on_already_is_skipped(coffre: Coffre, account: Account) -> None:
+    answering(account, RotationReport(id="R", dry_run=False, skipped="rotation Q is going on"))
+
+    said = coffre("rotate")
+
+    assert (said.status, said.out, said.err) == (3, "", "Skipped: rotation Q is going on.\n")
+
+
+def test_a_rotation_that_fails_says_why(coffre: Coffre, account: Account) -> None:
+    account.play = lambda function, event: {"errorType": "StoreError", "errorMessage": "Refused. [STORE_DENIED]"}
+
+    said = coffre("rotate")
+
+    assert (said.status, said.out) == (1, "")
+    assert "[ROTATION_FAILED]\n  Refused. [STORE_DENIED]\nWhat to do: " in said.err
+
+
+def test_an_unknown_target_starts_nothing(coffre: Coffre, account: Account) -> None:
+    said = coffre("rotate", "nope")
+
+    assert (said.status, account.invoked) == (1, [])
+    assert "[TARGET_UNKNOWN]" in said.err
+
+
+def test_nothing_to_decide_is_said(coffre: Coffre, account: Account) -> None:
+    answering(account, RotationReport(id="R", dry_run=False))
+
+    assert "No completed backups yet." in coffre("rotate").out
+
+
+# --- pin and unpin ---
+
+
+def audit(account: Account) -> list[tuple[str, str | None]]:
+    return [(event.action, event.subject) for event in account.catalog.audit.events()]
+
+
+def test_a_pin_is_kept_in_catalog_and_vault_and_can_be_taken_away(coffre: Coffre, account: Account) -> None:
+    backup = account.backup()
+    key = f"v1/backups/shop/{backup.id}/marks/pin.json"
+
+    pinned = coffre("pin", backup.id)
+    again = coffre("pin", backup.id, "--json").json()
+
+    first = account.catalog.get_backup(backup.id).pinned_at
+    assert (pinned.status, pinned.out) == (0, f"Pinned: rotation never deletes {backup.id}.\n")
+    assert first is not None
+    assert again["pinned_at"] == first.isoformat().replace("+00:00", "Z")
+    assert first.isoformat().encode() in boto3.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+    assert coffre("unpin", backup.id).status == coffre("unpin", backup.id).status == 0
+    assert account.catalog.get_backup(backup.id).pinned_at is None
+    assert b'"pinned_at": null' in boto3.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    assert {action for action, subject in audit(account) if subject == backup.id} == {
+        "backup.pinned",
+        "backup.unpinned",
+    }
+    assert "arn:aws:" in next(account.catalog.audit.events()).actor
+
+
+@pytest.mark.parametrize("command", ["pin", "unpin"])
+@pytest.mark.parametrize("status", [Status.FAILED, Status.DELETED])
+def test_what_is_no_backup_any_more_has_no_pin(coffre: Coffre, account: Account, command: str, status: Status) -> None:
+    backup = account.backup(status)
+
+    assert "[BACKUP_STATE]" in coffre(command, backup.id).err
+    assert "[BACKUP_UNKNOWN]" in coffre(command, OLD).err
+    assert audit(account) == []
+
+
+# --- delete ---
+
+
+@pytest.fixture
+def backups(account: Account) -> list[Backup]:
+    """Three, of which the second one is the newest verified."""
+    made = [account.backup() for _ in range(3)]
+    for backup in made[:2]:
+        account.catalog.keeping.mark_verified(backup.id, NOW)
+    return made
+
+
+def test_a_backup_is_deleted_when_a_person_says_yes(coffre: Coffre, account: Account, backups: list[Backup]) -> None:
+    said = coffre("delete", backups[0].id, stdin="y\n")
+
+    assert said.status == 0
+    assert f"Backup {backups[0].id} of shop (daily), taken " in said.err
+    assert "Delete it? [y/N]:" in said.err
+    assert f"Deleted {backups[0].id} of shop" in said.out
+    deleted = account.catalog.get_backup(backups[0].id)
+    assert deleted.status is Status.DELETED
+    assert "arn:aws:" in str(deleted.deletion)
+    assert audit(account) == [("backup.deleted", backups[0].id)]
+    assert account.invoked == [("safe-rotate", {"target": "shop"})]
+
+
+@pytest.mark.parametrize("stdin", ["n\n", "\n", ""])
+def test_nothing_is_deleted_without_a_yes(coffre: Coffre, account: Account, backups: list[Backup], stdin: str) -> None:
+    said = coffre("delete", backups[0].id, stdin=stdin)
+
+    assert said.status == 1
+    assert account.catalog.get_backup(backups[0].id).status is Status.COMPLETED
+    assert (account.invoked, audit(account)) == ([], [])
+
+
+def test_the_newest_verified_one_needs_force(coffre: Coffre, account: Account, backups: list[Backup]) -> None:
+    refused = coffre("delete", backups[1].id, "--yes")
+    assert (refused.status, "is the newest verified backup" in refused.err) == (1, True)
+    assert "[BACKUP_NEEDED]" in refused.err
+    assert "--force" in refused.err
+
+    assert coffre("delete", backups[1].id, "--yes", "--force", "--json").json()["status"] == "DELETED"
+    assert coffre("delete", backups[2].id, "--yes").status == 0
+
+
+def test_the_only_one_needs_force(coffre: Coffre, account: Account) -> None:
+    account.backup(Status.FAILED)
+    account.backup(target="blog")
+    only = account.backup()
+
+    assert "is the only backup" in coffre("delete", only.id, "--yes").err
+    assert coffre("delete", only.id, "--yes", "--force").status == 0
+
+
+def test_a_pinned_one_is_refused_even_with_force(coffre: Coffre, account: Account, backups: list[Backup]) -> None:
+    coffre("pin", backups[0].id)
+
+    said = coffre("delete", backups[0].id, "--yes", "--force")
+
+    assert "[BACKUP_PINNED]" in said.err
+    assert f"coffre unpin {backups[0].id}" in said.err
+    assert account.catalog.get_backup(backups[0].id).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.IN_PROGRESS, Status.DELETED])
+def test_only_completed_ones_can_be_deleted(coffre: Coffre, account: Account, status: Status) -> None:
+    assert "only a COMPLETED one" in coffre("delete", account.backup(status).id, "--yes").err
+
+
+# --- catalog rebuild ---
+
+
+def empty_table() -> None:
+    boto3.client("dynamodb").delete_table(TableName=TABLE)
+    DynamoTable(TABLE).create()
+
+
+def test_an_empty_table_is_filled_from_the_vault(coffre: Coffre, account: Account) -> None:
+    made = [account.backup(), account.backup(target="blog")]
+    account.backup(Status.FAILED)
+    empty_table()
+
+    planned = coffre("catalog", "rebuild", "--dry-run")
+    assert list(account.catalog.backups()) == []
+    said = coffre("catalog", "rebuild", "--yes")
+
+    assert (planned.status, said.status) == (0, 0)
+    assert "2 of 2 records would be added." in planned.out
+    assert "2 of 2 records added." in said.out
+    assert "rotation deletes nothing" in said.out
+    assert {backup.id for backup in account.catalog.backups()} == {backup.id for backup in made}
+    assert coffre("list", "shop", "--json").json()[0]["rows"] == 1003
+    assert "0 of 2 records added." in coffre("catalog", "rebuild", "--yes").out
+
+
+def test_a_rebuild_asks_first(coffre: Coffre, account: Account) -> None:
+    account.backup()
+    empty_table()
+
+    said = coffre("catalog", "rebuild", stdin="n\n")
+
+    assert said.status == 1
+    assert "taken for genuine" in said.err
+    assert list(account.catalog.backups()) == []
+
+
+def test_what_could_not_be_read_is_shown_and_fails(coffre: Coffre, account: Account) -> None:
+    backup = account.backup()
+    empty_table()
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=str(backup.manifest_key), Body=b"{}")
+
+    said = coffre("catalog", "rebuild", "--yes", "--json")
+
+    assert said.status == 1
+    (outcome,) = said.json()
+    assert "MANIFEST_DAMAGED" in outcome["outcome"]
