@@ -82,10 +82,7 @@ def plan_export(
         entries, left_out, wanted = _choose(entries, content.tables, tables, names)
     entries, outside = _without_loose_ends(entries, source.archive)
     make = DataEntries(entries, names)
-    with_rows = {RelationName(schema_name=t.schema_name, relation_name=t.table_name): t for t in wanted}
-    _check_complete(with_rows, source.relations)
-    relations = _in_order([relation for relation in source.relations if relation in with_rows], with_rows)
-    rows = [(relation, make.rows(with_rows[relation]), with_rows[relation]) for relation in relations]
+    rows = _rows(make, source.relations, wanted)
     sequences = [make.sequence(value) for value in content.sequences if not tables or make.has_sequence(value)]
     objects = {} if tables else make.large_objects(source.object_entries)
     data = [*(entry for _, entry, _ in rows), *sequences, *objects.values()]
@@ -99,6 +96,16 @@ def plan_export(
         large_object_ids={old: entry.dump_id for old, entry in objects.items()},
         left_out=(*left_out, *outside),
     )
+
+
+def _rows(
+    make: DataEntries, found: Sequence[RelationName], wanted: Iterable[TableContent]
+) -> list[tuple[RelationName, TocEntry, TableContent]]:
+    """Return the entry for the rows of each wanted table, in the order of their data."""
+    tables = {RelationName(schema_name=t.schema_name, relation_name=t.table_name): t for t in wanted}
+    _check_complete(tables, found)
+    order = _in_order([relation for relation in found if relation in tables], tables)
+    return [(relation, make.rows(tables[relation]), tables[relation]) for relation in order]
 
 
 def _in_order(relations: Sequence[RelationName], tables: Mapping[RelationName, TableContent]) -> list[RelationName]:
