@@ -97,6 +97,22 @@ def test_a_chosen_table_comes_back_without_what_it_points_at(round_trip: RoundTr
     assert [text for text in report.exceptions if "chosen_needed_fkey" in text]
 
 
+def test_a_chosen_table_of_another_schema_comes_back(round_trip: RoundTrip) -> None:
+    """pg_dump writes a chosen table without its schema."""
+    round_trip.fill(
+        'CREATE SCHEMA "Odd Schema"',
+        'CREATE TABLE "Odd Schema".t (id serial PRIMARY KEY)',
+        'INSERT INTO "Odd Schema".t SELECT generate_series(1, 3)',
+        "CREATE TABLE other (id integer)",
+    )
+
+    report = round_trip.make(tables={"include": ['"Odd Schema".t']})
+
+    assert report.exceptions == ()
+    assert value(round_trip.copy, 'SELECT count(*) FROM "Odd Schema".t') == 3
+    assert value(round_trip.copy, """SELECT nextval('"Odd Schema".t_id_seq')""") == 1
+
+
 def test_a_chosen_partition_comes_back_as_a_table(round_trip: RoundTrip) -> None:
     round_trip.fill(
         "CREATE TABLE whole (id integer PRIMARY KEY, t text) PARTITION BY RANGE (id)",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Final
 
+from psycopg2 import sql
+
 from coffre.model.errors import DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import shown
@@ -54,6 +56,7 @@ def restore_whole(job: Job, source: Source, outcome: Outcome) -> None:
         outcome.created_database = destination.created
         if not job.scope.dry_run:
             loader = SchemaLoader(job.tools, job.children, destination, with_owners=problem is None, jobs=job.streams)
+            _make_schemas(job, source, selection, destination)
             _restore(job, source, selection, tables, loader, outcome)
             _set_properties(job, source, outcome)
 
@@ -69,6 +72,17 @@ def _say(job: Job, destination: Destination, tables: dict[TableName, TableConten
         )
     else:
         outcome.steps.append("Restore definitions only: tables stay empty.")
+
+
+def _make_schemas(job: Job, source: Source, selection: Selection, destination: Destination) -> None:
+    """Create the schemas that a backup of chosen tables does not have: `pg_dump --table` writes tables alone."""
+    dumped = {entry.tag for entry in source.toc if entry.description == "SCHEMA"} | destination.schemas
+    missing = sorted({entry.schema for entry in selection.lines if entry.schema} - dumped)
+    if missing:
+        with loading_session(job) as session, session.cursor() as cursor:
+            for schema in missing:
+                cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+            session.commit()
 
 
 def _restore(
