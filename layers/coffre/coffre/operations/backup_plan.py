@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from coffre.model.backup import Backup
-from coffre.model.errors import IntegrityError, StoreError, TransientError
+from coffre.model.errors import DumpError, IntegrityError, StoreError, TransientError
 from coffre.model.manifest import (
     PackReference,
     RelationName,
@@ -139,8 +139,16 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
 
 
 def _toc_of(archive: Path) -> Sequence[TocEntry]:
-    with archive.open("rb") as file:
-        return read_archive(file).entries
+    try:
+        with archive.open("rb") as file:
+            return read_archive(file).entries
+    except IntegrityError as error:
+        raise DumpError(
+            "pg_dump ended well, but what it wrote is no whole archive.",
+            code="TOOL_FAILED",
+            detail=error.detail,
+            hint="Nothing was published and older backups are untouched. Run it again; if it stays so, report it.",
+        ) from error
 
 
 def _divide_by_rows(
