@@ -167,7 +167,8 @@ class Kept(_Record):
 class RestoreReport(_Record):
     """The whole result of a restore, kept in the vault: `phases_ms` says how long each phase took.
 
-    `steps` are what it did, of a dry run what it would do.
+    `steps` are what it did, of a dry run what it would do. `script` is SQL that brings back what was lost together with
+    restored tables (views, keys of other tables), and was not restored.
     """
 
     id: str
@@ -181,6 +182,7 @@ class RestoreReport(_Record):
     tables: tuple[RestoredTable, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     kept: tuple[Kept, ...] = ()
+    script: str | None = None
     rows: int
     phases_ms: dict[str, int]
     exceptions: tuple[str, ...]

@@ -25,6 +25,7 @@ class Outcome:
     tables: list[RestoredTable] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
+    script: str | None = None
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -52,6 +53,7 @@ class Outcome:
             tables=tuple(self.tables),
             comparisons=tuple(self.comparisons),
             kept=tuple(self.kept),
+            script=self.script,
             rows=sum(table.rows for table in self.tables),
             phases_ms=self.phases_ms,
             exceptions=tuple(self.exceptions),

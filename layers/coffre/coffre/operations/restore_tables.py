@@ -17,12 +17,13 @@ from coffre.operations.restore_beside import Beside, plan_beside, refuse_unmerge
 from coffre.operations.restore_load import Loading, check_counts, clearing_session, load_tables, loading_session
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source, select, why_no_owners
+from coffre.operations.restore_went import Went, find_went, script_of, spoken, views_of
 from coffre.policy.patterns import chosen
 from coffre.postgres.archive import TocEntry
 from coffre.postgres.destination import Destination, open_existing
 from coffre.postgres.live import TableName, live_tables
-from coffre.postgres.load import SchemaLoader, set_sequences
-from coffre.postgres.selection import absent, needed_by, needing, parts_of, with_partitions
+from coffre.postgres.load import SchemaLoader, refresh_materialized_views, set_sequences
+from coffre.postgres.selection import absent, needed_by, parts_of, with_partitions
 
 # Keys to tables, and places in publications and partitioned tables: a table can be without them.
 _OPTIONAL: Final = frozenset({"FK CONSTRAINT", "PUBLICATION TABLE", "TABLE ATTACH"})
@@ -119,15 +120,19 @@ class _Plan:
     dependencies: Sequence[TocEntry]
     lines: Sequence[TocEntry]
     attachments: Sequence[TocEntry]
+    went: Went
     exceptions: Sequence[str]
     owner_problem: str | None
 
     def say(self, outcome: Outcome) -> None:
         for entry in self.dependencies:
-            outcome.steps.append(f"Create the {entry.description.lower()} {_name_of(entry)}, which is needed.")
+            outcome.steps.append(f"Create the {spoken(entry)}, which is needed.")
         for table in self.tables:
             rows = f"with {table.content.rows:,} rows" if table.content else "(partitioned)"
             outcome.steps.append(f"Bring back the table {shown(*table.name)} {rows}, with all that is a part of it.")
+        for entry in self.went.back:
+            if entry.description != "INDEX":
+                outcome.steps.append(f"Bring back the {spoken(entry)}, which went with it.")
         outcome.exceptions += self.exceptions
         outcome.with_owners = self.owner_problem is None
 
@@ -144,33 +149,27 @@ def _plan_back(
     dependencies = [entry for entry in missing if job.scope.with_dependencies or entry.description == "SCHEMA"]
     if lacking := [entry for entry in missing if entry not in dependencies]:
         raise DestinationError(
-            f"The chosen tables need what is not in {job.connection}: {', '.join(map(_shown, lacking[:5]))}.",
+            f"The chosen tables need what is not in {job.connection}: {', '.join(map(spoken, lacking[:5]))}.",
             code="DEPENDENCY_MISSING",
             hint="Add --with-dependencies to bring it back too.",
         )
     wanted = {entry.dump_id for entry in (*parts, *parts_of(source.toc, dependencies))}
+    known = wanted | {part.dump_id for part in homeless}
+    went = find_went(source, tables, known, cursor, back=job.scope.with_dependencies)
+    wanted |= {entry.dump_id for entry in parts_of(source.toc, went.back)}
     selection = select(source, destination, frozenset(wanted))
     problem = why_no_owners(source.content.roles, destination)
-    exceptions = [f"Not restored, because what it points at is not there: {_shown(part)}." for part in homeless]
-    exceptions += [*([problem] if problem else []), *selection.exceptions]
+    exceptions = [f"Not restored, because what it points at is not there: {spoken(part)}." for part in homeless]
+    exceptions += [*([problem] if problem else []), *selection.exceptions, *went.exceptions]
     # A partition of a partitioned table that is in use joins it at the end, with its indexes: it takes them over.
     outside = {entry.dump_id for entry in needed_by(source.toc, parts)}
     joins = [part for part in parts if part.description in _JOINS and outside.intersection(part.dependencies)]
-    lost = [
-        entry
-        for entry in absent(cursor, [entry for entry in needing(source.toc, tables) if entry.dump_id not in wanted])
-        if entry not in homeless
-    ]
-    exceptions += [
-        f"Also gone, and not restored: {_shown(entry)}, which needs a restored table. The backup has: "
-        f"{' '.join(entry.definition.split())[:400]}"
-        for entry in lost
-    ]
     return _Plan(
         tables=gone,
         dependencies=dependencies,
         lines=[line for line in selection.lines if line not in joins],
         attachments=[line for line in joins if line.description == "TABLE ATTACH"],
+        went=went,
         exceptions=exceptions,
         owner_problem=problem,
     )
@@ -202,6 +201,11 @@ def _bring_back(job: Job, source: Source, destination: Destination, plan: _Plan,
             loader.restore(source.archive, "post-data", plan.lines)
             if plan.attachments:
                 loader.restore(source.archive, "pre-data", plan.attachments)
+        if views := views_of(source, plan.lines):
+            with outcome.phase("materialized views"), loading_session(job) as session:
+                refresh_materialized_views(session, views)
+                session.commit()
+    outcome.script = script_of(source, plan.went.lost, loader)
 
 
 @contextmanager
@@ -211,19 +215,13 @@ def _dropped_on_error(job: Job, plan: _Plan) -> Iterator[None]:
         yield
     except Exception as error:
         names = sql.SQL(", ").join(sql.Identifier(*table.name) for table in plan.tables)
+        # Views and keys that came back with them are in their way.
+        cascade = sql.SQL(" CASCADE" if plan.went.back else "")
         try:
             with clearing_session(job) as session, session.cursor() as cursor:
-                cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(names))
+                cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(names) + cascade)
                 session.commit()
             error.add_note("The tables that were brought back were dropped again.")
         except CoffreError:
             error.add_note("The tables that were brought back could not be dropped: look before you try again.")
         raise
-
-
-def _shown(entry: TocEntry) -> str:
-    return f"{entry.description} {_name_of(entry)}"
-
-
-def _name_of(entry: TocEntry) -> str:
-    return f"{entry.schema}.{entry.tag}" if entry.schema else entry.tag

@@ -115,6 +115,10 @@ def _lookup(entry: TocEntry) -> tuple[str, tuple[str, ...]] | None:
         return "SELECT FROM pg_publication WHERE pubname = %s", (entry.tag,)
     if entry.description == "FK CONSTRAINT":
         return _HAS_CONSTRAINT, (entry.schema or "", entry.tag)
+    if entry.description == "POLICY":
+        return _HAS_POLICY, (entry.schema or "", entry.tag)
+    if entry.description == "RULE":
+        return _HAS_RULE, (entry.schema or "", entry.tag)
     return None
 
 
@@ -122,4 +126,12 @@ _EXISTS: Final = "SELECT FROM (VALUES ({}(%s))) AS found(oid) WHERE oid IS NOT N
 _HAS_CONSTRAINT: Final = """
 SELECT FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname || ' ' || k.conname = %s
+"""
+_HAS_POLICY: Final = """
+SELECT FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname || ' ' || p.polname = %s
+"""
+_HAS_RULE: Final = """
+SELECT FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname || ' ' || r.rulename = %s
 """
