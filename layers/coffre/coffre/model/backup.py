@@ -141,8 +141,8 @@ class RestoredTable(_Record):
 class Comparison(_Record):
     """How a table in use and the backup's version of it beside differ, in rows, and what was done about it.
 
-    `missing` rows are in the backup only, `extra` ones in the table only; `before` is where the rows that were changed
-    or deleted are kept.
+    `missing` rows are in the backup only, `extra` ones in the table only; `columns` are those in which changed rows
+    differ; `before` is where the rows that were changed or deleted are kept.
     """
 
     table: str
@@ -151,6 +151,7 @@ class Comparison(_Record):
     changed: int
     same: int
     extra: int
+    columns: tuple[str, ...] = ()
     inserted: int = 0
     updated: int = 0
     deleted: int = 0

@@ -14,6 +14,7 @@ from coffre.model.backup import Comparison, Kept
 from coffre.model.errors import CoffreError, DestinationError, EventError, RestoreError
 from coffre.model.manifest import TableContent
 from coffre.model.names import quoted, shown
+from coffre.model.words import counted
 from coffre.operations.restore_load import Loading, clearing_session, load_tables, loading_session
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source
@@ -95,7 +96,7 @@ def _try_filter(session: psycopg2.extensions.connection, pair: Pair) -> None:
             f"The rows of {pair.live.shown_name} cannot be chosen like this.",
             code="ROWS_INVALID",
             detail=one_line(error),
-            hint="The detail is the server's own explanation. Check the column's name and the values.",
+            hint=f"{pair.live.shown_name} has the columns {', '.join(column.name for column in pair.live.columns)}.",
         ) from error
 
 
@@ -103,14 +104,18 @@ def plan_beside(job: Job, beside: Beside, outcome: Outcome) -> None:
     """Say what will be done."""
     for pair in beside.pairs(job):
         table = beside.contents[pair.live.name]
-        what = "the rows asked for" if job.scope.rows else f"{table.rows:,} rows"
+        what = "the rows asked for" if job.scope.rows else counted(table.rows, "row")
         outcome.steps.append(f"Load {what} of {pair.live.shown_name} beside it, into {shown(*pair.side)}.")
         if lost := [column for column in table.columns if pair.live.column(column) is None]:
             outcome.exceptions.append(
-                f"{pair.live.shown_name} no longer has the column(s) {', '.join(lost)}: they are beside only, as text."
+                f"{pair.live.shown_name} has no column {', '.join(lost)} any more: it is in the backup's version only, "
+                "as text."
             )
         if not pair.live.key:
-            outcome.exceptions.append(f"{pair.live.shown_name} has no primary key: nothing is compared.")
+            outcome.exceptions.append(
+                f"{pair.live.shown_name} has no primary key, so it is not compared with the backup's version: "
+                f"{shown(*pair.side)}."
+            )
         elif job.scope.replace:
             outcome.steps.append(
                 f"Make the rows of {pair.live.shown_name} those of the backup: insert, set back and delete by key; "
@@ -168,7 +173,7 @@ def _with_key(job: Job, session: psycopg2.extensions.connection, pair: Pair, out
         if job.scope.apply or job.scope.replace:
             raise
         session.rollback()
-        outcome.exceptions.append(f"{error.message} Nothing is compared.")
+        outcome.exceptions.append(f"{error.message} It is not compared; the backup's version is {shown(*pair.side)}.")
         return False
     return True
 
@@ -185,16 +190,17 @@ def _merge(
             cursor.execute(_LOCK_TIMEOUT)
             for pair in parents_first:
                 merge.lock(cursor, pair)
-        found = {pair: _compared(pair, merge.compare(cursor, pair)) for pair in pairs}
+        found = {pair: _compared(cursor, pair) for pair in pairs}
         if touches:
             with _nothing_changed(session):
                 _bring_over(cursor, parents_first, found, delete=job.scope.replace)
                 for pair in pairs:
-                    _check(merge.compare(cursor, pair), pair, outcome, delete=job.scope.replace)
+                    _check(_compared(cursor, pair), outcome, delete=job.scope.replace)
     return [found[pair] for pair in pairs]
 
 
-def _compared(pair: Pair, counts: merge.Counts) -> Comparison:
+def _compared(cursor: psycopg2.extensions.cursor, pair: Pair) -> Comparison:
+    counts = merge.compare(cursor, pair)
     return Comparison(
         table=pair.live.shown_name,
         beside=shown(*pair.side),
@@ -202,6 +208,7 @@ def _compared(pair: Pair, counts: merge.Counts) -> Comparison:
         changed=counts.changed,
         same=counts.same,
         extra=counts.extra,
+        columns=merge.differing_columns(cursor, pair) if counts.changed else (),
     )
 
 
@@ -232,12 +239,17 @@ def _bring_over(
     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
-def _check(counts: merge.Counts, pair: Pair, outcome: Outcome, *, delete: bool) -> None:
-    left = counts.missing + counts.changed + (counts.extra if delete else 0)
+def _check(found: Comparison, outcome: Outcome, *, delete: bool) -> None:
+    if found.changed:
+        outcome.exceptions.append(
+            f"In {counted(found.changed, 'row')} of {found.table}, {', '.join(found.columns)} is not as in the backup: "
+            "the table's own triggers or foreign keys set it when rows were brought over."
+        )
+    left = found.missing + (found.extra if delete else 0)
     if left:
         outcome.exceptions.append(
-            f"{left:,} rows of {pair.live.shown_name} still differ from the backup after they were brought over: "
-            "triggers, defaults or foreign keys of the table changed them."
+            f"{counted(left, 'row')} of {found.table} could not be brought over or deleted: triggers, rules or foreign "
+            "keys of the table prevented it."
         )
 
 
@@ -252,8 +264,8 @@ def _nothing_changed(session: psycopg2.extensions.connection) -> Iterator[None]:
             "The rows could not be brought over; nothing was changed.",
             code="APPLY_FAILED",
             detail=one_line(error),
-            hint="The detail is the server's own explanation: often a row in another table is missing too; restore "
-            "both tables with the same command.",
+            hint="The server's own words are above. Often a row in another table is missing too: restore both tables "
+            "with the same command (-t orders -t customers).",
         ) from error
 
 

@@ -13,16 +13,17 @@ from psycopg2 import sql
 from coffre.model.errors import CoffreError, DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import shown
+from coffre.model.words import counted
 from coffre.operations.restore_beside import Beside, plan_beside, refuse_unmergeable, restore_beside
 from coffre.operations.restore_load import Loading, check_counts, clearing_session, load_tables, loading_session
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source, select, why_no_owners
-from coffre.operations.restore_went import Went, find_went, script_of, spoken, views_of
+from coffre.operations.restore_went import Went, fill, find_went, script_of, spoken, views_of
 from coffre.policy.patterns import chosen
 from coffre.postgres.archive import TocEntry
 from coffre.postgres.destination import Destination, open_existing
 from coffre.postgres.live import TableName, live_tables
-from coffre.postgres.load import SchemaLoader, refresh_materialized_views, set_sequences
+from coffre.postgres.load import SchemaLoader, set_sequences
 from coffre.postgres.selection import absent, needed_by, parts_of, with_partitions
 
 # Keys to tables, and places in publications and partitioned tables: a table can be without them.
@@ -128,7 +129,7 @@ class _Plan:
         for entry in self.dependencies:
             outcome.steps.append(f"Create the {spoken(entry)}, which is needed.")
         for table in self.tables:
-            rows = f"with {table.content.rows:,} rows" if table.content else "(partitioned)"
+            rows = f"with {counted(table.content.rows, 'row')}" if table.content else "(partitioned)"
             outcome.steps.append(f"Bring back the table {shown(*table.name)} {rows}, with all that is a part of it.")
         for entry in self.went.back:
             if entry.description != "INDEX":
@@ -201,10 +202,9 @@ def _bring_back(job: Job, source: Source, destination: Destination, plan: _Plan,
             loader.restore(source.archive, "post-data", plan.lines)
             if plan.attachments:
                 loader.restore(source.archive, "pre-data", plan.attachments)
-        if views := views_of(source, plan.lines):
-            with outcome.phase("materialized views"), loading_session(job) as session:
-                refresh_materialized_views(session, views)
-                session.commit()
+    if views := views_of(source, plan.lines):
+        with outcome.phase("materialized views"), loading_session(job) as session:
+            outcome.exceptions += fill(session, views)
     outcome.script = script_of(source, plan.went.lost, loader)
 
 

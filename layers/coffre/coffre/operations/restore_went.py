@@ -8,11 +8,12 @@ from typing import Final
 
 import psycopg2.extensions
 
+from coffre.model.errors import RestoreError
 from coffre.model.manifest import RelationName
 from coffre.model.names import qualified
 from coffre.operations.restore_plan import Source
 from coffre.postgres.archive import TocEntry
-from coffre.postgres.load import SchemaLoader
+from coffre.postgres.load import SchemaLoader, refresh_materialized_views
 from coffre.postgres.selection import absent, needed_by, needing, parts_of
 
 _WORDS: Final = {"FK CONSTRAINT": "foreign key"}
@@ -88,6 +89,19 @@ def views_of(source: Source, entries: Iterable[TocEntry]) -> list[RelationName]:
     """Return those of the entries that are materialized views and were filled, each after those that it reads."""
     names = {(entry.schema, entry.tag) for entry in entries if entry.description == "MATERIALIZED VIEW"}
     return [v for v in source.content.materialized_views if (v.schema_name, v.relation_name) in names]
+
+
+def fill(session: psycopg2.extensions.connection, views: Iterable[RelationName]) -> list[str]:
+    """Fill materialized views that came back, one by one; return a sentence for each that cannot be filled."""
+    exceptions = []
+    for view in views:
+        try:
+            refresh_materialized_views(session, [view])
+            session.commit()
+        except RestoreError as error:
+            session.rollback()
+            exceptions.append(f"{error.message} {error.detail}.")
+    return exceptions
 
 
 def spoken(entry: TocEntry) -> str:

@@ -160,7 +160,7 @@ def translated(connection: Connection) -> Iterator[None]:
         raise RestoreError(
             f"The server of {connection} refused a step of the restore.",
             detail=detail,
-            hint="The restore stopped here. The detail is the server's own explanation.",
+            hint="The restore stopped here. The server's own words are above.",
         ) from error
 
 
@@ -232,7 +232,7 @@ def copy_in(
             f"Rows of {shown(table.schema_name, table.table_name)} could not be loaded.",
             code="COPY_FAILED",
             detail=one_line(error),
-            hint="The restore stopped here. The detail is the server's own explanation.",
+            hint="The restore stopped here. The server's own words are above.",
         ) from error
 
 

@@ -88,6 +88,17 @@ def compare(cursor: psycopg2.extensions.cursor, pair: Pair) -> Counts:
     return Counts(int(missing), int(changed), int(same), int(extra))
 
 
+def differing_columns(cursor: psycopg2.extensions.cursor, pair: Pair) -> tuple[str, ...]:
+    """Return the columns in which any two rows with the same key differ."""
+    tests = sql.SQL(", ").join(
+        sql.SQL("bool_or(ROW(s.{0})::record OPERATOR(pg_catalog.*<>) ROW(l.{0})::record)").format(sql.Identifier(name))
+        for name in pair.columns
+    )
+    cursor.execute(pair.statement(_DIFFERING, tests=tests))
+    (found,) = cursor.fetchall()
+    return tuple(column for column, differs in zip(pair.columns, found, strict=True) if differs)
+
+
 def lock(cursor: psycopg2.extensions.cursor, pair: Pair) -> None:
     """Keep the live table as it is until the end of the transaction; reading it stays possible."""
     cursor.execute(pair.statement("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))
@@ -153,6 +164,7 @@ SELECT count(*) FILTER (WHERE l.{key} IS NULL),
 FROM {side} s LEFT JOIN {live} l ON {same_key}
 """
 _EXTRA: Final = "SELECT count(*) FROM {live} l WHERE {scope} AND NOT EXISTS (SELECT FROM {side} s WHERE {same_key})"
+_DIFFERING: Final = "SELECT {tests} FROM {side} s JOIN {live} l ON {same_key} WHERE {differ}"
 _BEFORE: Final = """
 CREATE TABLE {before} AS
 SELECT l.* FROM {live} l LEFT JOIN {side} s ON {same_key} WHERE s.{key} IS NOT NULL AND {differ} {more}
