@@ -24,7 +24,7 @@ from coffre.operations.backup_plan import Job
 from coffre.operations.lifecycle import Run
 from coffre.operations.progress import Meter, Watch
 from coffre.operations.runner import ThreadRunner
-from coffre.postgres.connect import parse_secret
+from coffre.postgres.secret import parse_secret
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameEncoder

@@ -19,7 +19,7 @@ from coffre.operations.progress import Meter
 from coffre.operations.restore_database import restore_database
 from coffre.operations.restore_plan import Job
 from coffre.operations.runner import ThreadRunner
-from coffre.postgres.connect import parse_secret
+from coffre.postgres.secret import parse_secret
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameDecoder

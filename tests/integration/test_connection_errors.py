@@ -12,8 +12,8 @@ from tests.integration.conftest import PASSWORD, SHOP, Coffre, run_sql, with_pas
 from tests.integration.expect import failed_backup, failed_restore, no_secret
 from tests.integration.faults import silent_server
 
-from coffre.postgres.connect import parse_secret
 from coffre.postgres.refusals import explain_refusal
+from coffre.postgres.secret import parse_secret
 from coffre_cli.local.certificate import write_certificate
 from coffre_cli.local.ports import free_port
 from coffre_cli.local.postgres_server import PostgresServer

@@ -14,9 +14,9 @@ from tests.integration.contents import RoundTrip, database_of, rows, run
 from coffre.model.names import quoted
 from coffre.model.target import DatabaseTarget
 from coffre.postgres.archive import TocEntry, read_archive
-from coffre.postgres.connect import parse_secret
 from coffre.postgres.database_properties import apply_database_properties
 from coffre.postgres.dump import ArchiveDumper
+from coffre.postgres.secret import parse_secret
 from coffre.postgres.snapshot import hold_snapshot
 from coffre.postgres.tools import Children, PostgresTools
 

@@ -12,7 +12,8 @@ from tests.integration.expect import failed_backup, failed_restore
 from tests.integration.faults import children, during_copy
 
 from coffre.operations import progress
-from coffre.postgres.connect import connect, parse_secret
+from coffre.postgres.connect import connect
+from coffre.postgres.secret import parse_secret
 from coffre_cli.local.postgres_server import PostgresServer
 from coffre_cli.sample import fingerprint
 

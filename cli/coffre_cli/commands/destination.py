@@ -11,7 +11,8 @@ from typing import Self
 from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.model.errors import ConnectError, SecretError
-from coffre.postgres.connect import Connection, parse_secret, refuse_transaction_pooler
+from coffre.postgres.connect import Connection, refuse_transaction_pooler
+from coffre.postgres.secret import parse_secret
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.screen import remark
 

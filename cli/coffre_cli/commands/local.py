@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from coffre.model.errors import ConfigurationError, SecretError
-from coffre.postgres.connect import parse_secret, refuse_transaction_pooler
+from coffre.postgres.connect import refuse_transaction_pooler
+from coffre.postgres.secret import parse_secret
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli.commands.keys import DEFAULT_SECRET
 from coffre_cli.examples import examples

@@ -18,10 +18,10 @@ from coffre.postgres.connect import (
     Connection,
     apply_tls,
     conninfo_of,
-    parse_secret,
     refuse_transaction_pooler,
     session_settings,
 )
+from coffre.postgres.secret import parse_secret
 
 RDS = {
     "engine": "postgres",

@@ -22,7 +22,8 @@ from coffre.operations.backup_database import backup_database
 from coffre.operations.backup_plan import Job
 from coffre.operations.lifecycle import Lifecycle, Run
 from coffre.operations.runner import ThreadRunner
-from coffre.postgres.connect import Connection, apply_tls, parse_secret, refuse_transaction_pooler
+from coffre.postgres.connect import Connection, apply_tls, refuse_transaction_pooler
+from coffre.postgres.secret import parse_secret
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.runtime.announce import AnnouncementError, Announcer
 from coffre.runtime.events import BackupDatabaseEvent, slot_of

@@ -18,7 +18,8 @@ from coffre.operations.restore_database import restore_database
 from coffre.operations.restore_plan import Job, refuse_unrestorable
 from coffre.operations.restore_run import RestoreRun
 from coffre.operations.runner import ThreadRunner
-from coffre.postgres.connect import Connection, apply_tls, parse_secret, refuse_transaction_pooler
+from coffre.postgres.connect import Connection, apply_tls, refuse_transaction_pooler
+from coffre.postgres.secret import parse_secret
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.runtime.events import RestoreEvent
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
