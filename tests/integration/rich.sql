@@ -165,6 +165,8 @@ GRANT SELECT (id), UPDATE (size) ON things TO "Rich Reader" WITH GRANT OPTION; G
 GRANT USAGE ON TYPE rgb TO "Rich Reader"; REVOKE EXECUTE ON FUNCTION watch() FROM PUBLIC; GRANT USAGE ON LANGUAGE plpgsql TO rich_owner;
 -- since 14
 ALTER DEFAULT PRIVILEGES FOR ROLE rich_owner GRANT SELECT ON TABLES TO "Rich Reader"; GRANT CREATE ON SCHEMA public TO "Rich Reader";
+-- since 14
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 -- since 17
 GRANT MAINTAIN ON TABLE odd TO rich_owner;
 -- since 14

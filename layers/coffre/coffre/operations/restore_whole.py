@@ -19,6 +19,7 @@ from coffre.postgres.live import TableName, live_tables
 from coffre.postgres.load import SchemaLoader, has_rows, key_levels, refresh_materialized_views, set_sequences
 from coffre.postgres.toc import is_event_trigger, is_of_database
 
+_CLOSED_SINCE: Final = 150000
 # Neither keys nor triggers see the rows: only a superuser can say so.
 _WITHOUT_TRIGGERS: Final = f"{FAST_COMMITS}; SET session_replication_role = replica"
 
@@ -57,6 +58,8 @@ def restore_whole(job: Job, source: Source, outcome: Outcome) -> None:
         if not job.scope.dry_run:
             loader = SchemaLoader(job.tools, job.children, destination, with_owners=problem is None, jobs=job.streams)
             _make_schemas(job, source, selection, destination)
+            if destination.created and outcome.with_owners and destination.version_number < _CLOSED_SINCE:
+                _close_public(job)
             _restore(job, source, selection, tables, loader, outcome)
             _set_properties(job, source, outcome)
 
@@ -72,6 +75,13 @@ def _say(job: Job, destination: Destination, tables: dict[TableName, TableConten
         )
     else:
         outcome.steps.append("Restore definitions only: tables stay empty.")
+
+
+def _close_public(job: Job) -> None:
+    """Take away what older servers give everybody on the schema public: `pg_dump` writes rights as if they did not."""
+    with loading_session(job) as session, session.cursor() as cursor:
+        cursor.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        session.commit()
 
 
 def _make_schemas(job: Job, source: Source, selection: Selection, destination: Destination) -> None:
