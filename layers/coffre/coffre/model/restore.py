@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from coffre.model.target import Contents
 
+_SPACE: Final = r"[ \t\n\r\f\v]"
 _NAME_START: Final = r"A-Za-z_\x80-\U0010ffff"
 # What an expression is made of as far as its borders go: texts in quotes, names (which may hold dollars), texts in
-# dollar quotes, comments, single characters.
+# dollar quotes, comments, single characters. A text with backslashes goes on in quotes of the next line.
 _TOKEN: Final = re.compile(
-    rf"""[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|"(?:[^"]|"")*"
+    rf"""[eE]'(?:[^'\\]|''|\\.)*'(?:{_SPACE}*[\n\r]{_SPACE}*'(?:[^'\\]|''|\\.)*')*|'(?:[^']|'')*'|"(?:[^"]|"")*"
     |[{_NAME_START}][{_NAME_START}0-9$]*|(\$(?:[{_NAME_START}][{_NAME_START}0-9]*)?\$).*?\1|--|/\*|.""",
     re.DOTALL | re.VERBOSE,
 )
@@ -39,6 +40,13 @@ class RowFilter(_Choice):
     start: str | None = Field(default=None, min_length=1)
     end: str | None = Field(default=None, min_length=1)
     where: str | None = Field(default=None, min_length=1)
+
+    @field_validator("column", "start", "end", "where")
+    @classmethod
+    def _has_no_nul(cls, text: str | None) -> str | None:
+        if text is not None and "\0" in text:
+            raise ValueError("no text of PostgreSQL has a NUL character")
+        return text
 
     @field_validator("where")
     @classmethod
@@ -89,6 +97,11 @@ class Scope(_Choice):
     apply: bool = False
     replace: bool = False
     dry_run: bool = False
+
+    @property
+    def touches(self) -> bool:
+        """Whether rows of tables in use may change."""
+        return self.apply or self.replace
 
     @property
     def is_whole(self) -> bool:

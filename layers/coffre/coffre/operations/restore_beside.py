@@ -7,25 +7,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions
-from psycopg2 import sql
 
-from coffre.model.backup import Comparison, Kept
+from coffre.model.backup import Kept
 from coffre.model.errors import CoffreError, DestinationError, EventError, RestoreError
 from coffre.model.manifest import TableContent
 from coffre.model.names import quoted, shown
 from coffre.model.words import counted
-from coffre.operations.restore_load import Loading, clearing_session, load_tables, loading_session
+from coffre.operations.restore_load import Loading, clearing_session, load_tables, loading_session, refuse_missing_rows
+from coffre.operations.restore_merge import merge_tables
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source
 from coffre.postgres import merge, side
 from coffre.postgres.connect import one_line
 from coffre.postgres.live import LiveTable, TableName
-from coffre.postgres.load import key_levels
 from coffre.postgres.merge import Pair, condition
-
-# How long the tables may make us wait for their locks, and others behind us.
-_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,8 @@ class Beside:
         return [
             Pair(
                 live=self.live[name],
-                side=places[name],
+                side=places[name].restored,
+                before=places[name].before,
                 columns=tuple(
                     column
                     for column in table.columns
@@ -75,14 +73,21 @@ def refuse_unmergeable(job: Job, beside: Beside, session: psycopg2.extensions.co
                 code="NOT_A_TABLE",
                 hint="Rename it, or restore the table into another database (--to).",
             )
-        if (job.scope.apply or job.scope.replace) and not pair.live.key:
+        if job.scope.touches and not pair.key:
             raise DestinationError(
-                f"The table {pair.live.shown_name} has no primary key: rows cannot be compared and brought over.",
+                f"{_why_no_key(pair)}, so rows cannot be compared and brought over.",
                 code="KEY_MISSING",
                 hint="Restore it beside (without --apply and --replace) and copy what you need by hand.",
             )
         if job.scope.rows is not None:
             _try_filter(session, pair)
+
+
+def _why_no_key(pair: Pair) -> str:
+    if not pair.live.key:
+        return f"{pair.live.shown_name} has no primary key"
+    names = ", ".join(column.name for column in pair.live.key if column.name not in pair.columns)
+    return f"The backup of {pair.live.shown_name} has no {names}, which is in its key now"
 
 
 def _try_filter(session: psycopg2.extensions.connection, pair: Pair) -> None:
@@ -100,8 +105,21 @@ def _try_filter(session: psycopg2.extensions.connection, pair: Pair) -> None:
         ) from error
 
 
-def plan_beside(job: Job, beside: Beside, outcome: Outcome) -> None:
+def others_at_stake(job: Job, beside: Beside, session: psycopg2.extensions.connection) -> list[str]:
+    """Return the tables that nobody chose, and that deleting rows would change."""
+    if not job.scope.replace or not beside.contents:
+        return []
+    with session.cursor() as cursor:
+        return merge.others_with_keys(cursor, beside.pairs(job))
+
+
+def plan_beside(job: Job, beside: Beside, at_stake: Sequence[str], outcome: Outcome) -> None:
     """Say what will be done."""
+    if at_stake:
+        outcome.steps.append(
+            f"Foreign keys of {', '.join(at_stake)} change rows there when rows of the chosen tables are deleted. If "
+            "that would happen, nothing is replaced: choose these tables too."
+        )
     for pair in beside.pairs(job):
         table = beside.contents[pair.live.name]
         what = "the rows asked for" if job.scope.rows else counted(table.rows, "row")
@@ -111,10 +129,9 @@ def plan_beside(job: Job, beside: Beside, outcome: Outcome) -> None:
                 f"{pair.live.shown_name} has no column {', '.join(lost)} any more: it is in the backup's version only, "
                 "as text."
             )
-        if not pair.live.key:
+        if not pair.key:
             outcome.exceptions.append(
-                f"{pair.live.shown_name} has no primary key, so it is not compared with the backup's version: "
-                f"{shown(*pair.side)}."
+                f"{_why_no_key(pair)}, so it is not compared with the backup's version: {shown(*pair.side)}."
             )
         elif job.scope.replace:
             outcome.steps.append(
@@ -142,23 +159,30 @@ def restore_beside(job: Job, source: Source, beside: Beside, outcome: Outcome) -
     """
     pairs = beside.pairs(job)
     schema = side_schema(job)
+    comment = f"restored by Coffre from backup {job.backup.id} of {job.backup.target}; nothing uses it."
     with outcome.phase("side schema"), loading_session(job) as session, session.cursor() as cursor:
-        comment = f"Restored by Coffre from backup {job.backup.id} of {job.backup.target}; nothing uses it."
         side.create_side_schema(cursor, schema, comment)
-        for pair in pairs:
-            side.create_side_table(cursor, pair.side, beside.contents[pair.live.name].columns, pair.live)
         session.commit()
     with _dropped_on_error(job, schema):
-        with outcome.phase("tables"):
+        with outcome.phase("side schema"), loading_session(job) as session, session.cursor() as cursor:
+            for pair in pairs:
+                side.create_side_table(cursor, pair.side, beside.contents[pair.live.name].columns, pair.live)
+                session.commit()  # one by one: the server has room for so many locks at once only
+        with outcome.phase("tables"), _other_types_explained():
             how = Loading(
                 into={pair.live.name: pair.side for pair in pairs},
                 where=condition(job.scope.rows) if job.scope.rows else None,
                 is_fresh=True,
             )
-            outcome.tables += load_tables(job, source, beside.contents, outcome.meter, how)
+            loaded = load_tables(job, source, beside.contents, outcome.meter, how)
+        outcome.tables += loaded
+        if job.scope.rows is None:
+            refuse_missing_rows(beside.contents, loaded)
         with outcome.phase("compare"), loading_session(job) as session, session.cursor() as cursor:
-            keyed = [pair for pair in pairs if pair.live.key and _with_key(job, session, pair, outcome)]
-            outcome.comparisons += _merge(job, session, keyed, outcome)
+            keyed = [pair for pair in pairs if pair.key and _with_key(job, session, pair, outcome)]
+            outcome.comparisons += merge_tables(job, session, keyed, outcome)
+            if job.scope.touches:
+                side.mark_applied(cursor, schema, comment)
             session.commit()
     outcome.kept.append(Kept(what=f"the schema {schema}", remove=f"DROP SCHEMA {quoted(schema)} CASCADE"))
 
@@ -170,7 +194,7 @@ def _with_key(job: Job, session: psycopg2.extensions.connection, pair: Pair, out
             side.add_key(cursor, pair.side, pair.live)
         session.commit()
     except RestoreError as error:
-        if job.scope.apply or job.scope.replace:
+        if job.scope.touches:
             raise
         session.rollback()
         outcome.exceptions.append(f"{error.message} It is not compared; the backup's version is {shown(*pair.side)}.")
@@ -178,95 +202,18 @@ def _with_key(job: Job, session: psycopg2.extensions.connection, pair: Pair, out
     return True
 
 
-def _merge(
-    job: Job, session: psycopg2.extensions.connection, pairs: Sequence[Pair], outcome: Outcome
-) -> list[Comparison]:
-    """Compare in one transaction, and bring over in the same one: what was counted is what is done."""
-    levels = key_levels(session, [pair.live.name for pair in pairs])
-    parents_first = sorted(pairs, key=lambda pair: levels[pair.live.name])
-    touches = job.scope.apply or job.scope.replace
-    with session.cursor() as cursor:
-        if touches:
-            cursor.execute(_LOCK_TIMEOUT)
-            for pair in parents_first:
-                merge.lock(cursor, pair)
-        found = {pair: _compared(cursor, pair) for pair in pairs}
-        if touches:
-            with _nothing_changed(session):
-                _bring_over(cursor, parents_first, found, delete=job.scope.replace)
-                for pair in pairs:
-                    _check(_compared(cursor, pair), outcome, delete=job.scope.replace)
-    return [found[pair] for pair in pairs]
-
-
-def _compared(cursor: psycopg2.extensions.cursor, pair: Pair) -> Comparison:
-    counts = merge.compare(cursor, pair)
-    return Comparison(
-        table=pair.live.shown_name,
-        beside=shown(*pair.side),
-        missing=counts.missing,
-        changed=counts.changed,
-        same=counts.same,
-        extra=counts.extra,
-        columns=merge.differing_columns(cursor, pair) if counts.changed else (),
-    )
-
-
-def _bring_over(
-    cursor: psycopg2.extensions.cursor,
-    parents_first: Sequence[Pair],
-    found: dict[Pair, Comparison],
-    *,
-    delete: bool,
-) -> None:
-    cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-    for pair in parents_first:
-        before = (pair.side[0], side.shortened(pair.side[1], "_before"))
-        kept = merge.keep_before(cursor, pair, before, with_extra=delete)
-        found[pair] = found[pair].model_copy(
-            update={
-                "before": shown(*before) if kept else None,
-                "inserted": merge.insert_missing(cursor, pair),
-                "updated": merge.update_changed(cursor, pair),
-            }
-        )
-        if not kept:
-            cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(*before)))
-        merge.advance_sequences(cursor, pair)
-    if delete:
-        for pair in reversed(parents_first):
-            found[pair] = found[pair].model_copy(update={"deleted": merge.delete_extra(cursor, pair)})
-    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-
-
-def _check(found: Comparison, outcome: Outcome, *, delete: bool) -> None:
-    if found.changed:
-        outcome.exceptions.append(
-            f"In {counted(found.changed, 'row')} of {found.table}, {', '.join(found.columns)} is not as in the backup: "
-            "the table's own triggers or foreign keys set it when rows were brought over."
-        )
-    left = found.missing + (found.extra if delete else 0)
-    if left:
-        outcome.exceptions.append(
-            f"{counted(left, 'row')} of {found.table} could not be brought over or deleted: triggers, rules or foreign "
-            "keys of the table prevented it."
-        )
-
-
 @contextmanager
-def _nothing_changed(session: psycopg2.extensions.connection) -> Iterator[None]:
+def _other_types_explained() -> Iterator[None]:
+    """Say what to do where a table in use has types that do not take the backup's values."""
     try:
         yield
-    except psycopg2.Error as error:
-        if session.closed:
-            raise
-        raise RestoreError(
-            "The rows could not be brought over; nothing was changed.",
-            code="APPLY_FAILED",
-            detail=one_line(error),
-            hint="The server's own words are above. Often a row in another table is missing too: restore both tables "
-            "with the same command (-t orders -t customers).",
-        ) from error
+    except RestoreError as error:
+        if error.code == "COPY_FAILED":
+            error.add_note(
+                "Tables beside have the types of the table in use: where they do not take the backup's values, restore "
+                "the table into another database (--to)."
+            )
+        raise
 
 
 @contextmanager
@@ -276,8 +223,11 @@ def _dropped_on_error(job: Job, schema: str) -> Iterator[None]:
     except Exception as error:
         try:
             with clearing_session(job) as session, session.cursor() as cursor:
-                cursor.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
-                session.commit()
+                # The answer to a commit can be lost: then all is done, and only here is what was there before.
+                if side.is_applied(cursor, schema):
+                    error.add_note(f"But the rows were brought over; what they were before is in the schema {schema}.")
+                else:
+                    side.drop_side_schema(session, schema)
         except CoffreError:
             error.add_note(f"The schema {schema} could not be dropped: DROP SCHEMA {quoted(schema)} CASCADE")
         raise

@@ -162,6 +162,20 @@ def check_counts(
             pass
 
 
+def refuse_missing_rows(tables: Mapping[TableName, TableContent], loaded: Iterable[RestoredTable]) -> None:
+    """Compare the numbers of rows that were loaded with the backup's.
+
+    Raises
+    ------
+    RestoreError
+        Code `ROWS_DIFFER`.
+    """
+    counted = {table.table: table.rows for table in loaded}
+    for name, table in tables.items():
+        if counted[shown(*name)] != table.rows:
+            raise _rows_differ(table, f"{counted[shown(*name)]} rows were loaded, {table.rows} were backed up")
+
+
 @contextmanager
 def _prepared(job: Job, statement: str) -> Iterator[psycopg2.extensions.connection]:
     with loading_session(job) as session:

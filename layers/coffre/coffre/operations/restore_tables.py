@@ -14,7 +14,7 @@ from coffre.model.errors import CoffreError, DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import shown
 from coffre.model.words import counted
-from coffre.operations.restore_beside import Beside, plan_beside, refuse_unmergeable, restore_beside
+from coffre.operations.restore_beside import Beside, others_at_stake, plan_beside, refuse_unmergeable, restore_beside
 from coffre.operations.restore_load import Loading, check_counts, clearing_session, load_tables, loading_session
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source, select, why_no_owners
@@ -22,7 +22,7 @@ from coffre.operations.restore_went import Went, fill, find_went, script_of, spo
 from coffre.policy.patterns import chosen
 from coffre.postgres.archive import TocEntry
 from coffre.postgres.destination import Destination, open_existing
-from coffre.postgres.live import TableName, live_tables
+from coffre.postgres.live import LiveTable, TableName, live_tables
 from coffre.postgres.load import SchemaLoader, set_sequences
 from coffre.postgres.selection import absent, needed_by, parts_of, with_partitions
 
@@ -47,29 +47,56 @@ def restore_tables(job: Job, source: Source, outcome: Outcome) -> None:
     Raises
     ------
     CoffreError
-        What was created is dropped again then, and no table in use was changed.
+        No table in use was changed then; what was created is dropped again, or named.
     """
     tables = choose_tables(job, source)
     with open_existing(job.connection, source.content) as destination:
         with loading_session(job) as session:
             live = live_tables(session, [table.name for table in tables])
             gone = [table for table in tables if table.name not in live]
-            beside = Beside(
-                contents={table.name: table.content for table in tables if table.name in live and table.content},
-                live=live,
-            )
+            beside = _beside(tables, live, outcome)
             _refuse_gone(job, gone)
             refuse_unmergeable(job, beside, session)
+            at_stake = others_at_stake(job, beside, session)
             plan = _plan_back(job, source, destination, gone, session.cursor()) if gone else None
         if plan is not None:
             plan.say(outcome)
-        plan_beside(job, beside, outcome)
+        plan_beside(job, beside, at_stake, outcome)
         if job.scope.dry_run:
             return
         if plan is not None:
             _bring_back(job, source, destination, plan, outcome)
         if beside.contents:
-            restore_beside(job, source, beside, outcome)
+            with _said_what_came_back(plan):
+                restore_beside(job, source, beside, outcome)
+
+
+@contextmanager
+def _said_what_came_back(plan: _Plan | None) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if plan is not None:
+            names = ", ".join(shown(*table.name) for table in plan.tables[:10])
+            error.add_note(f"Brought back before that, and left: {names}{' and more' * (len(plan.tables) > 10)}.")
+        raise
+
+
+def _beside(tables: Sequence[Chosen], live: dict[TableName, LiveTable], outcome: Outcome) -> Beside:
+    """Take the chosen tables that are there, except those of which the backup has no rows, or not all."""
+    there = {table.name: table.content for table in tables if table.name in live and table.content}
+    for name, table in there.items():
+        if table.rows_excluded:
+            outcome.exceptions.append(
+                f"{shown(*name)} is left as it is: the backup has no rows of it, the configuration leaves them out."
+            )
+        elif table.of_extension:
+            outcome.exceptions.append(
+                f"{shown(*name)} is left as it is: it belongs to an extension, which has rows of its own there."
+            )
+    return Beside(
+        contents={name: it for name, it in there.items() if not (it.rows_excluded or it.of_extension)}, live=live
+    )
 
 
 def choose_tables(job: Job, source: Source) -> list[Chosen]:

@@ -75,7 +75,8 @@ def live_tables(session: psycopg2.extensions.connection, names: Collection[Table
     if not names:
         return {}
     with session.cursor() as cursor:
-        cursor.execute(_TABLES, {"names": tuple(names)})
+        schemas, tables = ([name[place] for name in names] for place in (0, 1))
+        cursor.execute(_TABLES, {"schemas": schemas, "tables": tables})
         found = cursor.fetchall()
         oids = [oid for oid, *_ in found]
         cursor.execute(_COLUMNS, {"oids": oids})
@@ -94,8 +95,10 @@ def live_tables(session: psycopg2.extensions.connection, names: Collection[Table
 
 _TABLES: Final = """
 SELECT c.oid::bigint, n.nspname, c.relname, c.relkind
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND (n.nspname, c.relname) IN %(names)s
+FROM unnest(%(schemas)s::name[], %(tables)s::name[]) AS wanted(schema_name, table_name)
+JOIN pg_namespace n ON n.nspname = wanted.schema_name
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.table_name
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
 _COLUMNS: Final = """
 SELECT a.attrelid::bigint, a.attname,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import psycopg2.extensions
 from psycopg2 import sql
 
+from coffre.model.names import shown
 from coffre.model.restore import RowFilter
-from coffre.postgres.live import LiveTable, TableName
+from coffre.postgres.live import KeyColumn, LiveTable, TableName
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,8 @@ class Pair:
 
     Parameters
     ----------
-    side
-        Where the backup's rows are, in columns with the names of the backup.
+    side, before
+        Where the backup's rows are, in columns with the names of the backup, and where live rows that change are kept.
     columns
         Those that both have and that rows can say.
     rows
@@ -28,8 +30,14 @@ class Pair:
 
     live: LiveTable
     side: TableName
+    before: TableName
     columns: tuple[str, ...]
     rows: RowFilter | None = None
+
+    @property
+    def key(self) -> tuple[KeyColumn, ...]:
+        """What tells rows apart: the live table's key, empty when it has none or the backup lacks a column of it."""
+        return self.live.key if all(column.name in self.columns for column in self.live.key) else ()
 
     def statement(self, template: str, **more: sql.Composable) -> sql.Composed:
         """Fill a statement in which the live table is `l` and the other one is `s`."""
@@ -104,13 +112,13 @@ def lock(cursor: psycopg2.extensions.cursor, pair: Pair) -> None:
     cursor.execute(pair.statement("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))
 
 
-def keep_before(cursor: psycopg2.extensions.cursor, pair: Pair, name: TableName, *, with_extra: bool) -> int:
+def keep_before(cursor: psycopg2.extensions.cursor, pair: Pair, *, with_extra: bool) -> int:
     """Copy the live rows that are about to be changed (and deleted) to a new table, and return how many they are."""
-    more = "OR s.{} IS NULL" if with_extra else ""
+    more = "OR s.{} IS NOT DISTINCT FROM NULL" if with_extra else ""
     cursor.execute(
         pair.statement(
             _BEFORE,
-            before=sql.Identifier(*name),
+            before=sql.Identifier(*pair.before),
             more=sql.SQL(more).format(sql.Identifier(pair.live.key[0].name)),
         )
     )
@@ -141,33 +149,69 @@ def delete_extra(cursor: psycopg2.extensions.cursor, pair: Pair) -> int:
 
 
 def advance_sequences(cursor: psycopg2.extensions.cursor, pair: Pair) -> None:
-    """Let the sequences of the table's columns stand beyond the rows that were inserted. They never go back."""
-    for column in pair.columns:
-        cursor.execute("SELECT pg_get_serial_sequence(%s, %s)", (pair.live.identifier.as_string(cursor), column))
-        ((sequence,),) = cursor.fetchall()
-        if sequence is not None:
-            named = sql.Literal(sequence)
+    """Let the sequences of the table's columns stand beyond the backup's rows. They never go back."""
+    cursor.execute(_SEQUENCES, (pair.live.identifier.as_string(cursor),))
+    for column, schema, sequence, highest in cursor.fetchall():
+        if column in pair.columns:
+            name = sql.Identifier(schema, sequence)
             cursor.execute(
-                pair.statement(_ADVANCE, column=sql.Identifier(column), sequence=sql.SQL(sequence), name=named)
+                pair.statement(
+                    _ADVANCE,
+                    column=sql.Identifier(column),
+                    sequence=name,
+                    name=sql.Literal(name.as_string(cursor)),
+                    highest=sql.Literal(highest),
+                )
             )
+
+
+@dataclass(frozen=True)
+class Affected:
+    """A table that nobody chose, and what the transaction did to it, in rows. `by_keys`: foreign keys did, or may have.
+
+    Triggers of the chosen tables can have done the rest.
+    """
+
+    table: str
+    inserted: int
+    updated: int
+    deleted: int
+    by_keys: bool
+
+
+def others_with_keys(cursor: psycopg2.extensions.cursor, pairs: Iterable[Pair]) -> list[str]:
+    """Return which other tables have foreign keys by which deleting rows of these tables changes theirs."""
+    cursor.execute(_OTHERS_WITH_KEYS, {"chosen": [pair.live.identifier.as_string(cursor) for pair in pairs]})
+    return [shown(schema, name) for schema, name in cursor.fetchall()]
+
+
+def others_affected(cursor: psycopg2.extensions.cursor, pairs: Iterable[Pair]) -> list[Affected]:
+    """Return which other tables the transaction has changed so far."""
+    pairs = list(pairs)
+    cursor.execute(
+        _AFFECTED,
+        {"chosen": [pair.live.identifier.as_string(cursor) for pair in pairs], "side": pairs[0].side[0]},
+    )
+    return [Affected(shown(schema, name), *counts) for schema, name, *counts in cursor.fetchall()]
 
 
 def _listed(columns: tuple[str, ...] | list[str], alias: str | None = None) -> sql.Composable:
     return sql.SQL(", ").join(sql.Identifier(*filter(None, (alias, column))) for column in columns)
 
 
-# A key column is never NULL, so it tells whether there is a row on the other side.
+# A key column is never NULL, so it tells whether there is a row on the other side. `IS NULL` would also be true of a
+# composite value of which all fields are.
 _COMPARE: Final = """
-SELECT count(*) FILTER (WHERE l.{key} IS NULL),
-       count(*) FILTER (WHERE l.{key} IS NOT NULL AND {differ}),
-       count(*) FILTER (WHERE l.{key} IS NOT NULL AND NOT {differ})
+SELECT count(*) FILTER (WHERE l.{key} IS NOT DISTINCT FROM NULL),
+       count(*) FILTER (WHERE l.{key} IS DISTINCT FROM NULL AND {differ}),
+       count(*) FILTER (WHERE l.{key} IS DISTINCT FROM NULL AND NOT {differ})
 FROM {side} s LEFT JOIN {live} l ON {same_key}
 """
 _EXTRA: Final = "SELECT count(*) FROM {live} l WHERE {scope} AND NOT EXISTS (SELECT FROM {side} s WHERE {same_key})"
 _DIFFERING: Final = "SELECT {tests} FROM {side} s JOIN {live} l ON {same_key} WHERE {differ}"
 _BEFORE: Final = """
 CREATE TABLE {before} AS
-SELECT l.* FROM {live} l LEFT JOIN {side} s ON {same_key} WHERE s.{key} IS NOT NULL AND {differ} {more}
+SELECT l.* FROM {live} l LEFT JOIN {side} s ON {same_key} WHERE s.{key} IS DISTINCT FROM NULL AND {differ} {more}
 """
 _INSERT: Final = """
 INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
@@ -179,5 +223,43 @@ UPDATE {live} l SET ({assigned}) = ROW({values}) FROM {side} s WHERE {same_key} 
 _DELETE: Final = "DELETE FROM {live} l WHERE NOT EXISTS (SELECT FROM {side} s WHERE {same_key})"
 _ADVANCE: Final = """
 SELECT setval({name}::regclass, newest.value)
-FROM (SELECT max({column}) AS value FROM {live} l) AS newest, {sequence} AS q WHERE newest.value > q.last_value
+FROM (SELECT max({column}) AS value FROM {side} s) AS newest, {sequence} AS q
+WHERE newest.value BETWEEN q.last_value AND {highest}
+"""
+# Sequences that count upwards for a column of integers.
+_SEQUENCES: Final = """
+SELECT a.attname, n.nspname, c.relname, s.seqmax
+FROM pg_depend d
+JOIN pg_sequence s ON s.seqrelid = d.objid AND s.seqincrement > 0
+JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+  AND d.refobjid = %s::regclass
+  AND a.atttypid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype)
+"""
+_OTHERS_WITH_KEYS: Final = """
+WITH chosen AS (SELECT name::regclass::oid AS oid FROM unnest(%(chosen)s::text[]) AS name)
+SELECT DISTINCT n.nspname, c.relname FROM pg_constraint k
+JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE k.contype = 'f' AND k.confdeltype IN ('c', 'n', 'd') AND NOT c.relispartition
+  AND k.confrelid IN (SELECT oid FROM chosen) AND k.conrelid NOT IN (SELECT oid FROM chosen)
+ORDER BY 1, 2
+"""
+# What this transaction did is counted by the server itself, whatever did it. Partitions count as their table.
+_AFFECTED: Final = """
+WITH chosen AS (SELECT name::regclass::oid AS oid FROM unnest(%(chosen)s::text[]) AS name),
+affected AS (
+    SELECT t.relid AS oid, t.schemaname, t.relname, t.n_tup_ins, t.n_tup_upd, t.n_tup_del
+    FROM pg_stat_xact_all_tables t
+    WHERE t.n_tup_ins + t.n_tup_upd + t.n_tup_del > 0
+      AND t.schemaname NOT IN ('pg_catalog', 'pg_toast', 'information_schema', %(side)s)
+      AND NOT EXISTS (
+        SELECT FROM chosen WHERE oid = t.relid OR oid IN (SELECT a.oid FROM pg_partition_ancestors(t.relid) a(oid))))
+SELECT a.schemaname, a.relname, a.n_tup_ins, a.n_tup_upd, a.n_tup_del,
+       a.n_tup_upd + a.n_tup_del > 0 AND EXISTS (
+           SELECT FROM pg_constraint k WHERE k.conrelid = a.oid AND k.contype = 'f'
+             AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
+             AND (k.confrelid IN (SELECT oid FROM chosen) OR k.confrelid IN (SELECT oid FROM affected)
+                  OR EXISTS (SELECT FROM chosen, pg_partition_ancestors(k.confrelid) p(oid) WHERE p.oid = chosen.oid)))
+FROM affected a ORDER BY 1, 2
 """

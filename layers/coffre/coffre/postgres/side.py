@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import psycopg2
 import psycopg2.errors
@@ -13,25 +15,36 @@ from coffre.model.errors import RestoreError
 from coffre.postgres.connect import one_line
 from coffre.postgres.live import LiveTable, TableName
 
-_LONGEST_NAME_BYTES = 63
+_LONGEST_NAME_BYTES: Final = 63
+_APPLIED: Final = "Applied: "
 
 
-def side_names(schema: str, tables: Iterable[TableName]) -> dict[TableName, TableName]:
-    """Return a name in the side schema for each table: its own, or `schema.table` where two have the same."""
+@dataclass(frozen=True)
+class Places:
+    """Where a table's rows go in the side schema: the backup's, and those that were there before."""
+
+    restored: TableName
+    before: TableName
+
+
+def side_names(schema: str, tables: Iterable[TableName]) -> dict[TableName, Places]:
+    """Return places in the side schema for each table: named as it is, or `schema.table` where two have the same."""
     tables = list(tables)
     counted: dict[str, int] = {}
     for _, name in tables:
         counted[name] = counted.get(name, 0) + 1
     taken: set[str] = set()
-    names: dict[TableName, TableName] = {}
-    for table in tables:
-        wanted = table[1] if counted[table[1]] == 1 else f"{table[0]}.{table[1]}"
-        name, number = shortened(wanted), 2
-        while name in taken:
-            name, number = shortened(wanted, f"_{number}"), number + 1
-        taken.add(name)
-        names[table] = (schema, name)
-    return names
+
+    def free(name: str, end: str = "") -> TableName:
+        found, number = shortened(name, end), 2
+        while found in taken:
+            found, number = shortened(name, f"{end}_{number}"), number + 1
+        taken.add(found)
+        return schema, found
+
+    wanted = {table: table[1] if counted[table[1]] == 1 else f"{table[0]}.{table[1]}" for table in tables}
+    restored = {table: free(name) for table, name in wanted.items()}
+    return {table: Places(place, free(place[1], "_before")) for table, place in restored.items()}
 
 
 def shortened(name: str, end: str = "") -> str:
@@ -44,6 +57,30 @@ def create_side_schema(cursor: psycopg2.extensions.cursor, schema: str, comment:
     """Create the side schema, with a comment that says where it comes from."""
     cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
     cursor.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(schema), sql.Literal(comment)))
+
+
+def mark_applied(cursor: psycopg2.extensions.cursor, schema: str, comment: str) -> None:
+    """Say in the transaction that changes tables in use that it did: the schema has what they were before."""
+    cursor.execute(
+        sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(schema), sql.Literal(f"{_APPLIED}{comment}"))
+    )
+
+
+def is_applied(cursor: psycopg2.extensions.cursor, schema: str) -> bool:
+    """Return whether the transaction that changes tables in use was committed."""
+    cursor.execute("SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s", (schema,))
+    return any((comment or "").startswith(_APPLIED) for (comment,) in cursor.fetchall())
+
+
+def drop_side_schema(session: psycopg2.extensions.connection, schema: str) -> None:
+    """Drop the side schema, its tables one after the other: the server has room for so many locks at once only."""
+    with session.cursor() as cursor:
+        cursor.execute(_SIDE_TABLES, (schema,))
+        for (table,) in cursor.fetchall():
+            cursor.execute(sql.SQL("DROP TABLE {} CASCADE").format(sql.Identifier(schema, table)))
+            session.commit()
+        cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
+    session.commit()
 
 
 def create_side_table(
@@ -73,11 +110,17 @@ def add_key(cursor: psycopg2.extensions.cursor, name: TableName, live: LiveTable
     key = sql.SQL(", ").join(sql.Identifier(column.name) for column in live.key)
     try:
         cursor.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(sql.Identifier(*name), key))
-    except (psycopg2.errors.UniqueViolation, psycopg2.errors.NotNullViolation) as error:
+    except (psycopg2.IntegrityError, psycopg2.errors.UndefinedObject) as error:
         raise RestoreError(
-            f"The rows of the backup are not unique in the key that {live.shown_name} has now.",
+            f"The rows of the backup cannot have the key that {live.shown_name} has now.",
             code="KEY_CHANGED",
             detail=one_line(error),
             hint="Restore the table beside (without --apply and --replace) and copy what you need by hand.",
         ) from error
     cursor.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(*name)))
+
+
+_SIDE_TABLES: Final = """
+SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relkind = 'r' ORDER BY 1
+"""
