@@ -13,7 +13,7 @@ from tests.integration.conftest import BUCKET, TABLE, Coffre, Context, client, n
 
 from coffre.catalog.catalog import Catalog
 from coffre.catalog.tables import create_table
-from coffre.model.backup import Backup, Status, Tier
+from coffre.model.backup import Backup, Restore, Status, Tier
 from coffre.model.errors import CoffreError
 from coffre.operations.keep import Keeper
 from coffre.operations.rebuild import ADDED, KNOWN, rebuild
@@ -310,3 +310,25 @@ def test_a_manifest_that_cannot_be_trusted_is_left_out_of_the_catalog(coffre: Co
     assert "MANIFEST_SWAPPED" in outcomes[forged]
     assert "MANIFEST_DAMAGED" in outcomes[damaged]
     assert [backup.id for backup in coffre.backups()] == [good.id]
+
+
+def test_a_restore_whose_backup_was_deleted_while_it_started_is_refused(
+    coffre: Coffre, shop: str, new_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the backup and the restore's own record, rotation knows nothing of it."""
+    coffre.configure(shop)
+    (backup,) = dailies(coffre, shop, 1)
+    catalog = coffre.restore_function().catalog
+    create = catalog.create_restore
+
+    def deleted_just_before(restore: Restore) -> None:
+        Keeper(catalog, coffre.rotate_function().vault, "me", datetime.now(UTC)).delete(backup.id, force=True)
+        coffre.rotate()
+        create(restore)
+
+    monkeypatch.setattr(catalog, "create_restore", deleted_just_before)
+
+    with pytest.raises(CoffreError, match="it was deleted"):
+        coffre.restore(backup.id, new_database)
+
+    assert next(coffre.catalog.restores()).status is Status.FAILED

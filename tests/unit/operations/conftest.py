@@ -135,7 +135,7 @@ class Scene:
     def objects(self, prefix: str = "") -> set[str]:
         return {info.key for info in self.store.list(prefix)}
 
-    def keys_of(self, backup: Backup) -> set[str]:
+    def objects_of(self, backup: Backup) -> set[str]:
         """Every object that a backup wrote."""
         return {key for key in self.objects() if f"/{backup.id}/" in key}
 

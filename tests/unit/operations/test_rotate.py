@@ -11,7 +11,7 @@ import pytest
 from tests.unit.operations.conftest import NOW, Scene
 from ulid import ULID
 
-from coffre.model.backup import Backup, Status, Tier
+from coffre.model.backup import Backup, Restore, Status, Tier
 from coffre.model.errors import CoffreError, DeadlineError
 from coffre.model.rotation import Action, Amount, Problem
 from coffre.operations.admission import completed
@@ -39,7 +39,7 @@ def test_what_outlived_its_tiers_goes_from_catalog_and_vault(scene: Scene) -> No
     report = scene.rotate()
 
     assert (scene.status(old), scene.status(young)) == (Status.DELETED, Status.COMPLETED)
-    assert scene.keys_of(old) == set()
+    assert scene.objects_of(old) == set()
     assert scene.is_whole(young)
     assert scene.is_whole(newest)
     assert report.sweep is not None
@@ -72,7 +72,7 @@ def test_packs_that_a_younger_backup_points_at_stay(scene: Scene) -> None:
     report = scene.rotate()
 
     assert scene.status(first) is Status.DELETED
-    assert scene.keys_of(first) == {shared.key}
+    assert scene.objects_of(first) == {shared.key}
     assert scene.is_whole(second)
     assert report.sweep is not None
     assert report.sweep.packs_removed.objects == 1
@@ -81,7 +81,7 @@ def test_packs_that_a_younger_backup_points_at_stay(scene: Scene) -> None:
     scene.backup(1)
     scene.backup(0.5)
     scene.rotate()
-    assert scene.keys_of(first) == set()
+    assert scene.objects_of(first) == set()
 
 
 def test_a_dry_run_says_what_would_happen_and_changes_nothing(scene: Scene) -> None:
@@ -165,10 +165,10 @@ def test_what_a_failed_run_left_goes_a_day_later(scene: Scene) -> None:
 
     report = scene.rotate()
 
-    assert scene.keys_of(late) == set()
+    assert scene.objects_of(late) == set()
     # Records are left as they are: the run failed
     assert scene.status(late) is Status.FAILED
-    assert len(scene.keys_of(early)) == 2
+    assert len(scene.objects_of(early)) == 2
     assert report.sweep is not None
     assert report.sweep.waits == (f"backup {early.id} of shop failed less than 24 hours ago",)
 
@@ -181,10 +181,10 @@ def test_a_run_that_is_silent_for_a_day_is_ended_and_told(scene: Scene) -> None:
 
     assert scene.status(dead) is Status.FAILED
     assert [backup.id for backup in scene.died] == [dead.id]
-    assert len(scene.keys_of(dead)) == 1
+    assert len(scene.objects_of(dead)) == 1
     scene.now += timedelta(days=1.1)
     scene.rotate()
-    assert scene.keys_of(dead) == set()
+    assert scene.objects_of(dead) == set()
 
 
 def test_a_silent_run_that_had_committed_is_completed(scene: Scene) -> None:
@@ -208,11 +208,55 @@ def test_while_a_backup_runs_no_pack_of_its_target_goes(scene: Scene) -> None:
     report = scene.rotate()
 
     assert scene.status(old) is Status.DELETED
-    assert len(scene.keys_of(old)) == 1
-    assert len(scene.keys_of(running)) == 1
-    assert scene.keys_of(other) == set()
+    assert len(scene.objects_of(old)) == 1
+    assert len(scene.objects_of(running)) == 1
+    assert scene.objects_of(other) == set()
     assert report.sweep is not None
     assert report.sweep.waits == (f"backup {running.id} of shop is going on",)
+
+
+def restoring(scene: Scene, backup: Backup, age: timedelta = timedelta(0)) -> Restore:
+    since = scene.now - age
+    restore = Restore(
+        id=str(ULID.from_datetime(since)),
+        backup_id=backup.id,
+        target=backup.target,
+        destination="db.example/copy",
+        status=Status.IN_PROGRESS,
+        created_at=since,
+        heartbeat_at=since,
+    )
+    scene.catalog.create_restore(restore)
+    return restore
+
+
+def test_a_backup_that_is_being_restored_stays(scene: Scene) -> None:
+    """The backup that is taken before a restore in place starts a rotation."""
+    old, _, _ = scene.backup(8), scene.backup(2), scene.backup(1)
+    restore = restoring(scene, old)
+
+    report = scene.rotate()
+
+    assert scene.is_whole(old)
+    assert scene.status(old) is Status.COMPLETED
+    assert f"restore {restore.id} of it is going on" in [decision.reason for decision in report.decisions]
+    # And when the restore has ended, or was not heard of for a day, it goes
+    scene.now += timedelta(days=1.1)
+    scene.rotate()
+    assert scene.objects_of(old) == set()
+
+
+def test_what_somebody_deletes_while_it_is_restored_stays_until_the_restore_has_ended(scene: Scene) -> None:
+    old, _, _ = scene.backup(3), scene.backup(2), scene.backup(1)
+    restore = restoring(scene, old)
+    scene.catalog.keeping.delete(old, "by hand", scene.now)
+
+    scene.rotate()
+    assert scene.is_whole(old)
+
+    scene.catalog.finish_restore(restore.model_copy(update={"status": Status.COMPLETED}))
+    scene.rotate()
+    assert scene.objects_of(old) == set()
 
 
 # --- what is not Coffre's ---
@@ -245,7 +289,7 @@ def test_foreign_objects_are_told_and_never_touched(scene: Scene) -> None:
     report = scene.rotate()
 
     assert scene.status(old) is Status.DELETED
-    assert scene.keys_of(old) == {key for key in foreign if old.id in key}
+    assert scene.objects_of(old) == {key for key in foreign if old.id in key}
     assert foreign | {report_of_a_restore} <= scene.objects()
     assert report.sweep is not None
     assert set(report.sweep.foreign_keys) == foreign
@@ -261,7 +305,7 @@ def test_a_copy_of_a_folder_under_another_name_is_not_taken_for_the_backup(scene
 
     assert copied in scene.objects()
     # What it names stays, whatever it is
-    assert len(scene.keys_of(old)) == 2
+    assert len(scene.objects_of(old)) == 2
     assert report.sweep is not None
     assert code_of(report.sweep.problems) == {"MANIFEST_SWAPPED"}
 
@@ -290,9 +334,9 @@ def test_when_a_manifest_is_missing_no_pack_of_its_target_goes(scene: Scene) -> 
 
     report = scene.rotate()
 
-    assert len(scene.keys_of(old)) == 1
-    assert scene.keys_of(lost) >= {scene.put(key) for key in scene.keys_of(lost)}
-    assert scene.keys_of(other) == set()
+    assert len(scene.objects_of(old)) == 1
+    assert scene.objects_of(lost) >= {scene.put(key) for key in scene.objects_of(lost)}
+    assert scene.objects_of(other) == set()
     assert report.sweep is not None
     (problem,) = report.sweep.problems
     assert (problem.code, problem.target) == ("MANIFEST_MISSING", "shop")
@@ -317,8 +361,8 @@ def test_when_a_manifest_is_not_the_one_that_was_written_no_pack_goes(
 
     report = scene.rotate()
 
-    assert len(scene.keys_of(spoilt)) == 5
-    assert len(scene.keys_of(old)) == 1
+    assert len(scene.objects_of(spoilt)) == 5
+    assert len(scene.objects_of(old)) == 1
     assert report.sweep is not None
     assert code_of(report.sweep.problems) == {code}
 
@@ -395,7 +439,7 @@ def test_a_second_rotation_at_once_ends_as_skipped(scene: Scene, monkeypatch: py
 
     assert first.skipped is None
     assert [one.skipped for one in second] == ["rotation first is going on"]
-    assert scene.keys_of(old) == set()
+    assert scene.objects_of(old) == set()
     assert scene.rotate().skipped is None
 
 
@@ -409,7 +453,7 @@ def test_a_rotation_whose_time_is_over_stops_and_the_next_goes_on(scene: Scene) 
 
     scene.remaining_seconds = lambda: 900.0
     scene.rotate()
-    assert scene.keys_of(old) == set()
+    assert scene.objects_of(old) == set()
 
 
 def test_a_store_that_refuses_stops_the_rotation(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Failure, Progress, Restore, RestoreReport, Status
 from coffre.model.errors import CoffreError
 from coffre.operations.progress import BEAT_SECONDS, Meter, Watch
+from coffre.operations.restore_plan import refuse_unrestorable
 from coffre.vault.vault import Vault
 
 
@@ -46,6 +47,8 @@ class RestoreRun:
         )
         try:
             with watch:
+                # Now that this run's record is there, rotation leaves the backup alone; was it in time?
+                refuse_unrestorable(self.catalog.get_backup(restore.backup_id))
                 report = work(meter)
             return self._finish(restore, meter, report)
         except Exception as error:

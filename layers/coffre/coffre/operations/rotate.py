@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from coffre.model.rotation import Action, Decision, Problem, RotationReport
 from coffre.model.target import Configuration, Retention
 from coffre.operations.admission import settle
 from coffre.operations.sweep import sweep
-from coffre.operations.sweep_job import GRACE, SweepJob
+from coffre.operations.sweep_job import GRACE, SweepJob, restores_going_on
 from coffre.policy.retention import decide
 from coffre.vault.vault import Vault
 
@@ -84,9 +84,10 @@ def _rotate(job: Job, turn: _Turn, only: str | None, *, dry_run: bool, always_sw
     targets = [target for target in job.configuration.targets if only in (None, target.name)]
     problems: list[Problem] = []
     decisions: list[Decision] = []
+    restores = {restore.backup_id: restore.id for restore in restores_going_on(job.catalog, job.now())}
     for target in targets:
         found = copies.get(target.name, [])
-        decided = _decide(job, found, target.retention, problems)
+        decided = [_unless_in_use(one, restores) for one in _decide(job, found, target.retention, problems)]
         decisions += decided if dry_run else _mark_deleted(job, turn, found, decided)
     gone = frozenset(decision.backup_id for decision in decisions if decision.action is Action.DELETE)
     known = {target.name for target in job.configuration.targets}
@@ -137,6 +138,15 @@ def _decide(job: Job, copies: Sequence[Backup], retention: Retention, problems: 
         problems.append(Problem(code=error.code, target=copies[0].target, text=text))
         return decide(copies, retention.model_copy(update={"maximum_bytes": None}), job.now())
     return decide(copies, retention, job.now(), sizes)
+
+
+def _unless_in_use(decision: Decision, restores: Mapping[str, str]) -> Decision:
+    restore_id = restores.get(decision.backup_id)
+    if decision.action is Action.KEEP or restore_id is None:
+        return decision
+    return decision.model_copy(
+        update={"action": Action.KEEP, "held_back": True, "reason": f"restore {restore_id} of it is going on"}
+    )
 
 
 def bytes_by_newest_user(vault: Vault, copies: Iterable[Backup]) -> dict[str, int]:

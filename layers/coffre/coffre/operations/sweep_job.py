@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Status
+from coffre.model.backup import Restore, Status
 from coffre.model.rotation import Amount, Problem, SweepReport
 from coffre.stores.store import ObjectInfo
 from coffre.vault.vault import Vault
@@ -65,6 +65,15 @@ def known_backups(job: SweepJob) -> dict[str, Known]:
         ended_at = backup.completed_at or backup.heartbeat_at or backup.created_at
         records[backup.id] = Known(backup.target, status, backup.manifest_sha256, ended_at)
     return records
+
+
+def restores_going_on(catalog: Catalog, now: datetime) -> list[Restore]:
+    """Read every restore's record, consistently, and return those that may still read the vault."""
+    return [
+        restore
+        for restore in catalog.restores()
+        if not restore.status.is_final and now - (restore.heartbeat_at or restore.created_at) <= GRACE
+    ]
 
 
 @dataclass

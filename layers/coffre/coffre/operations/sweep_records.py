@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from coffre.model.backup import Status
 from coffre.model.errors import IntegrityError
 from coffre.operations.removal import Remover
-from coffre.operations.sweep_job import Known, SweepJob, Tally, known_backups
+from coffre.operations.sweep_job import Known, SweepJob, Tally, known_backups, restores_going_on
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import MANIFEST, record_of
 from coffre.vault.references import References
@@ -30,6 +30,7 @@ class RecordsWalk:
         self._remover = remover
         self._tally = tally
         self._records = known_backups(job)
+        self._being_restored = {restore.backup_id for restore in restores_going_on(job.catalog, job.now)}
         self._read: set[tuple[str, str]] = set()
         self._unlisted: list[tuple[str, str]] = []
         self._doubts: dict[str, str] = {}
@@ -49,7 +50,8 @@ class RecordsWalk:
         if known is not None and known.target != target:
             known = None  # somebody's copy of a folder: what it names stays, and so does the copy
         if known is not None and known.status is Status.DELETED:
-            self._remove(own)
+            if backup_id not in self._being_restored:
+                self._remove(own)
         elif MANIFEST in own:
             self._refer(target, backup_id, known)
         elif known is not None and known.status is Status.FAILED and known.is_long_over(self._job.now):
@@ -65,6 +67,8 @@ class RecordsWalk:
                 blocked.setdefault(known.target, f"backup {backup_id} of {known.target} is going on")
             elif known.status is Status.COMPLETED and (known.target, backup_id) not in self._read:
                 self._explain_unread(backup_id, known, blocked)
+        for restore in restores_going_on(self._job.catalog, self._job.now):
+            blocked.setdefault(restore.target, f"restore {restore.id} of {restore.target} is going on")
         for target, backup_id in self._unlisted:
             found = records.get(backup_id)
             if found is None or found.status is Status.FAILED:
