@@ -84,7 +84,8 @@ def test_a_swap_that_is_refused_leaves_both_databases(shop: RoundTrip, monkeypat
     backup = shop.back_up()
     shop.fill(*DAMAGE)
     damaged = fingerprint(shop.source)
-    monkeypatch.setattr("coffre.postgres.swap._DISCONNECT", "SELECT %s")
+    monkeypatch.setattr("coffre.postgres.swap._ATTEMPTS", 1)
+    monkeypatch.setattr("coffre.postgres.swap._CONNECTED", "SELECT 0 WHERE %s IS NULL")
     with closing(psycopg2.connect(shop.source)) as visitor:
         visitor.cursor().execute("SELECT 1")
 

@@ -216,9 +216,9 @@ def _cannot_create(connection: Connection, error: psycopg2.Error) -> Destination
 
 @contextmanager
 def maintenance_session(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
-    """Connect to some other database of the server, in autocommit, to create or drop one."""
+    """Connect to some other database of the server, in autocommit, to create, drop or rename one."""
     missing: ConnectError | None = None
-    for database in _MAINTENANCE_DATABASES:
+    for database in (name for name in _MAINTENANCE_DATABASES if name != connection.database):
         try:
             with connect(connection.to_database(database)) as session:
                 session.autocommit = True

@@ -93,6 +93,20 @@ def live_tables(session: psycopg2.extensions.connection, names: Collection[Table
     }
 
 
+def user_tables(session: psycopg2.extensions.connection) -> list[TableName]:
+    """Return the tables of the database, partitions too, that belong neither to the server nor to an extension."""
+    with session.cursor() as cursor:
+        cursor.execute(_USER_TABLES)
+        return [(schema, table) for schema, table in cursor.fetchall()]
+
+
+_USER_TABLES: Final = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND NOT EXISTS (
+    SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1, 2
+"""
 _TABLES: Final = """
 SELECT c.oid::bigint, n.nspname, c.relname, c.relkind
 FROM unnest(%(schemas)s::name[], %(tables)s::name[]) AS wanted(schema_name, table_name)
