@@ -2,7 +2,7 @@
 
 import pytest
 
-from coffre.postgres.load import only_tolerated
+from coffre.postgres.schema_loader import only_tolerated
 
 # What pg_restore 18 writes when the server is PostgreSQL 16.
 TOLERATED = """\

@@ -14,7 +14,8 @@ from coffre.operations.restore_load import Loading, check_counts, load_tables, l
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Selection, Source, select, why_no_owners
 from coffre.postgres.destination import open_existing
-from coffre.postgres.load import SchemaLoader, refresh_materialized_views, set_sequences
+from coffre.postgres.load import refresh_materialized_views, set_sequences
+from coffre.postgres.schema_loader import SchemaLoader
 from coffre.postgres.selection import absent
 from coffre.postgres.side import shortened
 

@@ -23,7 +23,8 @@ from coffre.policy.patterns import chosen
 from coffre.postgres.archive import TocEntry
 from coffre.postgres.destination import Destination, open_existing
 from coffre.postgres.live import LiveTable, TableName, live_tables
-from coffre.postgres.load import SchemaLoader, set_sequences
+from coffre.postgres.load import set_sequences
+from coffre.postgres.schema_loader import SchemaLoader
 from coffre.postgres.selection import absent, needed_by, parts_of, with_partitions
 
 # Keys to tables, and places in publications and partitioned tables: a table can be without them.

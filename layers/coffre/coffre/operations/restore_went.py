@@ -13,7 +13,8 @@ from coffre.model.manifest import RelationName
 from coffre.model.names import qualified
 from coffre.operations.restore_plan import Source
 from coffre.postgres.archive import TocEntry
-from coffre.postgres.load import SchemaLoader, refresh_materialized_views
+from coffre.postgres.load import refresh_materialized_views
+from coffre.postgres.schema_loader import SchemaLoader
 from coffre.postgres.selection import absent, needed_by, needing, parts_of
 
 _WORDS: Final = {"FK CONSTRAINT": "foreign key"}

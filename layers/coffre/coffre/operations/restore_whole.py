@@ -16,7 +16,8 @@ from coffre.operations.restore_plan import Job, Selection, Source, select, why_n
 from coffre.postgres.database_properties import apply_database_properties
 from coffre.postgres.destination import Destination, open_destination, open_existing
 from coffre.postgres.live import TableName, live_tables
-from coffre.postgres.load import SchemaLoader, has_rows, key_levels, refresh_materialized_views, set_sequences
+from coffre.postgres.load import has_rows, key_levels, refresh_materialized_views, set_sequences
+from coffre.postgres.schema_loader import SchemaLoader
 from coffre.postgres.toc import is_event_trigger, is_of_database
 
 _CLOSED_SINCE: Final = 150000
