@@ -135,6 +135,11 @@ def _show_backup(deployed: DeployedStack, backup: Backup, *, as_json: bool) -> N
     say(f"Backup {backup.id} of {backup.target}: {backup.status.value}")
     say(f"  tiers     {_tiers(backup)}")
     say(f"  taken     {backup.created_at:%Y-%m-%d %H:%M:%S} UTC ({age(backup.created_at)})")
+    for word, time in (("verified", backup.verified_at), ("pinned", backup.pinned_at), ("deleted", backup.deleted_at)):
+        if time is not None:
+            say(f"  {word:9} {time:%Y-%m-%d %H:%M:%S} UTC ({age(time)})")
+    if backup.deletion is not None:
+        say(f"  why       {backup.deletion}")
     if backup.failure is not None:
         show_failure(backup.failure)
     elif backup.status is Status.IN_PROGRESS:

@@ -235,6 +235,18 @@ def test_only_completed_ones_can_be_deleted(coffre: Coffre, account: Account, st
     assert "only a COMPLETED one" in coffre("delete", account.backup(status).id, "--yes").err
 
 
+def test_show_says_what_a_backups_life_depended_on(coffre: Coffre, account: Account, backups: list[Backup]) -> None:
+    coffre("pin", backups[0].id)
+    lines = coffre("show", backups[0].id).out.splitlines()
+    assert [line.split()[0] for line in lines[2:5]] == ["taken", "verified", "pinned"]
+
+    coffre("unpin", backups[0].id)
+    coffre("delete", backups[0].id, "--yes")
+    said = coffre("show", backups[0].id).out
+    assert "  deleted   " in said
+    assert "  why       deleted by arn:aws:" in said
+
+
 # --- catalog rebuild ---
 
 
