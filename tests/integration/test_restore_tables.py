@@ -348,6 +348,17 @@ def test_columns_that_went_and_types_that_changed_are_carried_beside(shop: Round
     assert value(shop.source, f"SELECT day FROM {side_schema(report)}.orders WHERE id = 7") == "2026-11-08"
 
 
+def test_the_role_that_only_reads_is_told_so(shop: RoundTrip) -> None:
+    reader = shop.create_role("reader_only", "LOGIN BYPASSRLS IN ROLE pg_read_all_data")
+    backup = shop.back_up(reader=reader)
+
+    error = failed(shop, backup, tables=["orders"])
+
+    assert error.code == "DESTINATION_READ_ONLY"
+    assert '"reader_only" may not create' in error.message
+    assert "--to env:DESTINATION" in (error.hint or "")
+
+
 def test_a_dry_run_says_what_would_happen_and_changes_nothing(shop: RoundTrip) -> None:
     backup = shop.back_up()
     shop.fill("DROP VIEW sales", "DROP TABLE orders")

@@ -38,6 +38,7 @@ def replace_schemas(job: Job, source: Source, outcome: Outcome) -> None:
         The transaction is rolled back then: nothing was changed.
     """
     with open_existing(job.connection, source.content) as destination, loading_session(job) as session:
+        destination.refuse_reader()
         schemas = sorted({entry.schema for entry in source.toc if entry.schema} & destination.schemas)
         old = {schema: shortened(schema, f"_before_{job.restore_id.lower()}") for schema in schemas}
         extensions = _movable_extensions(job, session, schemas)

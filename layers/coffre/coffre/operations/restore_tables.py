@@ -52,6 +52,7 @@ def restore_tables(job: Job, source: Source, outcome: Outcome) -> None:
     """
     tables = choose_tables(job, source)
     with open_existing(job.connection, source.content) as destination:
+        destination.refuse_reader()
         with loading_session(job) as session:
             live = live_tables(session, [table.name for table in tables])
             gone = [table for table in tables if table.name not in live]

@@ -40,8 +40,24 @@ class Destination:
     roles: frozenset[str]
     member_of: frozenset[str]
     extensions_available: frozenset[str]
+    may_create: bool
     created: bool
     exceptions: tuple[str, ...] = ()
+
+    def refuse_reader(self) -> None:
+        """Refuse a role that may only read: the one that takes backups, as a rule.
+
+        Raises
+        ------
+        DestinationError
+            Code `DESTINATION_READ_ONLY`.
+        """
+        if not self.may_create:
+            raise DestinationError(
+                f'The role "{self.connection.user}" may not create anything in {self.connection}.',
+                code="DESTINATION_READ_ONLY",
+                hint="Nothing was changed. Give an address whose role owns the tables: --to env:DESTINATION.",
+            )
 
 
 @contextmanager
@@ -125,11 +141,12 @@ def _look(
         return Destination(
             connection=connection,
             version_number=session.server_version,
-            capabilities=Capabilities(_is_superuser(cursor), connection.user),
+            capabilities=Capabilities(_answers(cursor, _IS_SUPERUSER), connection.user),
             schemas=_names(cursor, "SELECT nspname FROM pg_namespace"),
             roles=_names(cursor, "SELECT rolname FROM pg_roles"),
             member_of=_names(cursor, _ACTS_FOR.format("SET" if session.server_version >= 160000 else "MEMBER")),
             extensions_available=_names(cursor, "SELECT name FROM pg_available_extensions"),
+            may_create=_answers(cursor, "SELECT has_database_privilege(current_database(), 'CREATE')"),
             created=created,
             exceptions=exceptions,
         )
@@ -277,8 +294,8 @@ def _refuse_encoding(connection: Connection, cursor: psycopg2.extensions.cursor,
         )
 
 
-def _is_superuser(cursor: psycopg2.extensions.cursor) -> bool:
-    cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+def _answers(cursor: psycopg2.extensions.cursor, query: str) -> bool:
+    cursor.execute(query)
     row = cursor.fetchone()
     return bool(row and row[0])
 
@@ -288,6 +305,7 @@ def _names(cursor: psycopg2.extensions.cursor, query: str) -> frozenset[str]:
     return frozenset(str(name) for (name,) in cursor.fetchall())
 
 
+_IS_SUPERUSER: Final = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 # The roles that one can give things to and then fill these things. Since PostgreSQL 16 a membership may carry neither.
 _ACTS_FOR: Final = """
 SELECT rolname FROM pg_roles
