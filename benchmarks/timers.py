@@ -29,7 +29,7 @@ _STEPS: Final = (
     ("seal", "coffre.operations.backup_database:seal"),
 )
 # Generators: what counts is the time inside them.
-_READERS: Final = (("reading", "coffre.postgres.dump:SliceReader.read"),)
+_READERS: Final = (("reading", "coffre.postgres.dump:SliceReader.chunks"),)
 
 
 class Timers:

@@ -18,7 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.core.botocore_stubber import BotocoreStubber
 
-from coffre.postgres.dump import SliceReader
+from coffre.postgres.channel import Channel
 
 ENOUGH_BYTES = 1024 * 1024
 """Into a COPY: the rest of a slice is far more than all buffers between server and reader hold."""
@@ -40,23 +40,17 @@ def client_tools(home: Path, directory: Path, **scripts: str) -> str:
 
 def during_copy(monkeypatch: pytest.MonkeyPatch, fault: Callable[[], object]) -> None:
     """Let a fault happen once, in the middle of the first COPY: the reader waits until it has."""
-    read_rows, passed, lock = SliceReader._read_rows, [0], threading.Lock()
+    receive, passed, lock = Channel.receive, [0], threading.Lock()
 
-    def read_and_break(self: SliceReader, filled: int) -> int:
-        found = read_rows(self, filled)
+    def receive_and_break(self: Channel, buffer: bytearray, start: int) -> int:
+        found = receive(self, buffer, start)
         with lock:
             before, passed[0] = passed[0], passed[0] + found
         if before < ENOUGH_BYTES <= passed[0]:
             fault()
         return found
 
-    monkeypatch.setattr(SliceReader, "_read_rows", read_and_break)
-
-
-def kill_children(name: str) -> None:
-    """Kill every child process of this one that has this name."""
-    for child in children(name):
-        child.kill()
+    monkeypatch.setattr(Channel, "receive", receive_and_break)
 
 
 def children(name: str | None = None) -> list[psutil.Process]:

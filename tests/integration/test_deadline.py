@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -14,6 +15,7 @@ from tests.integration.faults import children, during_copy
 from coffre.operations import progress
 from coffre.postgres.connect import connect
 from coffre.postgres.secret import parse_secret
+from coffre.postgres.tools import Children
 from coffre_cli.local.postgres_server import PostgresServer
 from coffre_cli.sample import fingerprint
 
@@ -73,12 +75,19 @@ def leaves_nothing(url: str) -> None:
     assert eventually(lambda: run_sql(url, ours) == [(0,)])
 
 
-def wait_until_out(hourglass: Hourglass) -> Callable[[], None]:
+def wait_until_out(hourglass: Hourglass, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Let the time run out, and go on when the watch has seen it."""
+    end_all, ended = Children.end_all, threading.Event()
+
+    def end_and_say_so(self: Children) -> None:
+        end_all(self)
+        ended.set()
+
+    monkeypatch.setattr(Children, "end_all", end_and_say_so)
 
     def run_out() -> None:
         hourglass.run_out()
-        assert eventually(lambda: not children("psql"))
+        assert ended.wait(PATIENCE_SECONDS)
 
     return run_out
 
@@ -101,7 +110,7 @@ def test_a_backup_whose_time_runs_out_in_the_middle_stops_and_leaves_nothing(
     # When the time of the next one runs out in the middle of a table
     hourglass = Hourglass()
     with monkeypatch.context() as slow:
-        during_copy(slow, wait_until_out(hourglass))
+        during_copy(slow, wait_until_out(hourglass, monkeypatch))
         failed_backup(coffre, "DEADLINE", "phase: tables", "up to 900 s", context=hourglass)
 
     # Then no process, no backend and no lock is left, and the next backup works

@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
+from coffre.model.errors import ConnectTransientError
 from coffre.operations.streams import Streams
 
 
@@ -72,16 +73,85 @@ def borrow_and_fail(streams: Streams[int]) -> None:
         raise ZeroDivisionError
 
 
-def test_one_whose_borrower_failed_is_not_lent_again_but_closed() -> None:
+def test_after_a_borrower_failed_all_fail_for_the_same_reason() -> None:
+    """Others would only find out what that one found: a server that is gone, in other words."""
     pool = Pool()
 
     with Streams(pool.open_one, 2) as streams:
-        with pytest.raises(ZeroDivisionError):
-            borrow_and_fail(streams)
-        with streams.borrow() as number:
-            assert number == 1
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                borrow_and_fail(streams)
 
-    assert sorted(pool.closed) == [0, 1]
+    assert (pool.opened, pool.closed) == ([0], [0])
+
+
+def test_who_waits_when_a_borrower_fails_does_not_wait_forever() -> None:
+    pool = Pool()
+    with Streams(pool.open_one, 1) as streams, ThreadPoolExecutor(1) as other:
+        waiting: list[Future[None]] = []
+
+        def fail_while_another_waits() -> None:
+            with streams.borrow():
+                waiting.append(other.submit(borrow_and_fail, streams))
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail_while_another_waits()
+        with pytest.raises(ZeroDivisionError):
+            waiting[0].result(timeout=60)
+
+
+class Crowded(Pool):
+    """Has room for some, and refuses more."""
+
+    def __init__(self, room: int, code: str | None = None) -> None:
+        super().__init__()
+        self._room = room
+        self._code = code
+        self.refused = threading.Event()
+
+    def open_if_there_is_room(self, number: int) -> AbstractContextManager[int]:
+        if len(self.opened) == self._room:
+            self.refused.set()
+            raise ConnectTransientError("No room.", code=self._code)
+        return self.open_one(number)
+
+
+@pytest.mark.parametrize("room", [1, 3])
+def test_where_there_is_no_room_for_more_those_that_are_open_do_all_the_work(room: int) -> None:
+    pool = Crowded(room)
+
+    with Streams(pool.open_if_there_is_room, 8) as streams, ThreadPoolExecutor(8) as threads:
+
+        def work(_: int) -> int:
+            with streams.borrow() as number:
+                assert pool.refused.wait(60)
+                return number
+
+        found = list(threads.map(work, range(4 * room)))
+
+    assert set(found) <= set(range(room)) == set(pool.closed)
+    assert streams.opened == room
+    assert streams.refusal is not None
+
+
+def test_no_room_at_all_is_an_error() -> None:
+    with (
+        Streams(Crowded(0).open_if_there_is_room, 2) as streams,
+        pytest.raises(ConnectTransientError),
+        streams.borrow(),
+    ):
+        pass
+
+
+def test_a_connection_that_was_cut_is_not_a_lack_of_room() -> None:
+    with (
+        Streams(Crowded(1, "CONNECTION_LOST").open_if_there_is_room, 2) as streams,
+        streams.borrow(),
+        pytest.raises(ConnectTransientError),
+        streams.borrow(),
+    ):
+        pass
 
 
 def test_one_that_cannot_be_opened_is_the_borrowers_error() -> None:

@@ -41,7 +41,7 @@ def backup_database(job: Job, run: Run) -> tuple[Manifest, Committed]:
         total_bytes = sum(table.size_bytes for table in plan.tables)
         run.meter.begin("tables", total_bytes=total_bytes, total_tables=len(plan.tables))
         results = [store_metadata(job, plan)]
-        with Streams(lambda number: _open_reader(job, plan, number), job.streams) as readers:
+        with Streams(lambda _: _open_reader(job, plan), job.streams) as readers:
             results += job.runner(lambda part: run_part(job, plan, part, readers, run.meter), plan.parts)
         holder.require_valid()
     run.meter.begin("seal")
@@ -82,12 +82,12 @@ def run_part(job: Job, plan: Plan, part: Part, readers: Streams[SliceReader], me
         entries = EntryWriter(packs, plan.history.known(part.number))
         # The reader goes to the next part before this part's last pack is stored.
         with readers.borrow() as reader:
-            for piece in part.slices:
+            for piece, chunks in reader.read(part.slices):
                 table = piece.table
                 entry = entries.add(
                     piece.name,
                     EntryKind.TABLE,
-                    reader.read(piece),
+                    chunks,
                     relation=RelationName(schema_name=table.schema, relation_name=table.name),
                     rows=lambda: reader.rows,
                 )
@@ -106,17 +106,12 @@ def run_part(job: Job, plan: Plan, part: Part, readers: Streams[SliceReader], me
     )
 
 
-def _open_reader(job: Job, plan: Plan, number: int) -> SliceReader:
-    scratch = job.scratch / f"stream-{number}"
-    scratch.mkdir()
+def _open_reader(job: Job, plan: Plan) -> SliceReader:
     return SliceReader(
-        job.tools,
-        job.children,
         job.connection,
+        job.children,
         snapshot=plan.snapshot,
-        version_number=plan.facts.version_number,
         encoding=plan.facts.encoding,
-        scratch=scratch,
         buffer_bytes=FRAME_SIZE_BYTES,
     )
 

@@ -108,3 +108,20 @@ def explain_query_error(connection: Connection, error: psycopg2.Error) -> Coffre
     if isinstance(error, psycopg2.errors.LockNotAvailable):
         text += "\nlock timeout"
     return explain_complaint(connection, "the backup's own query", 1, f"ERROR: {text}")
+
+
+def is_too_big(sqlstate: str, text: str) -> bool:
+    """Whether a row could not be read because its text has more than 1 GB: PostgreSQL's limit for any value."""
+    return sqlstate == "54000" or "invalid memory alloc request size" in text
+
+
+def row_too_big(table: str, detail: str) -> DumpError:
+    """Return the error for a row that the server itself cannot write as text."""
+    return DumpError(
+        f"A row of the table {table} is too big: as text it has more than 1 GB, and PostgreSQL cannot write that.",
+        code="ROW_TOO_BIG",
+        detail=detail,
+        hint="pg_dump cannot read it either. bytea takes twice its size as text: find rows with values of more than "
+        "500 MB (WHERE octet_length(COLUMN) > 500000000) and store them in pieces or as large objects, "
+        f"or leave the table's rows out of the backup (tables.exclude_data: {table}).",
+    )

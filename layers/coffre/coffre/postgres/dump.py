@@ -1,33 +1,37 @@
 """Reading in a shared snapshot: the schema archive, large objects, roles, and table slices as `COPY` text.
 
-Rows never pass one by one through Python: a `psql` process per stream writes them into a named pipe, which is read in
-large blocks. The process lives as long as the stream, so that a slice costs one query, not one process.
+Rows never pass one by one through Python: each stream is a session whose socket is read in large blocks
+(`copy_out.py`), and the queries of the next slices are on their way while one is read.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import select
-import subprocess
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import tee
 from pathlib import Path
-from typing import IO, Final
+from types import TracebackType
+from typing import IO, Final, Self
 
-from coffre.model.errors import CoffreError
+import psycopg2
+
 from coffre.model.names import qualified, quoted
 from coffre.model.target import DatabaseTarget
 from coffre.policy.slicing import Slice
-from coffre.postgres.complaints import explain_complaint
-from coffre.postgres.connect import Connection, conninfo_of, session_settings
-from coffre.postgres.tools import Children, PostgresTools, output_of, set_pipe_size
+from coffre.postgres.channel import open_channel
+from coffre.postgres.complaints import explain_complaint, explain_query_error, is_too_big, row_too_big
+from coffre.postgres.connect import Connection, connect, conninfo_of
+from coffre.postgres.copy_out import CopyOut, QueryFailedError
+from coffre.postgres.tools import Children, PostgresTools, output_of
 
-# Data passes in blocks of up to the pipe's size. psql writes 4 KiB at a time: a reader that woke up for each would
-# spend more on waking than on reading, so it lets the pipe fill for a moment when it found only little.
-_PIPE_BYTES: Final = 1024 * 1024
-_LITTLE_BYTES: Final = 256 * 1024
-_FILL_SECONDS: Final = 0.001
+_FIRST_STATEMENTS: Final = (
+    "SET lock_timeout = '10s'",
+    # A slice is a plain scan: compiling it costs more than it saves, and its order must not depend on workers.
+    "SET jit = off",
+    "SET max_parallel_workers_per_gather = 0",
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+)
 _BLOCK_BYTES: Final = 1024 * 1024
 
 
@@ -49,139 +53,98 @@ def copy_statement(piece: Slice, encoding: str) -> str:
 
 
 class SliceReader:
-    """One stream: a `psql` in the shared snapshot that copies slice after slice.
+    """One stream: a session in the shared snapshot that copies slice after slice.
 
     Use as a context manager. Not thread-safe: one reader a thread.
 
     Parameters
     ----------
-    tools, children, connection
-        How to run the client program.
+    connection, children
+        Where to read, and who stops it.
     snapshot
         What `pg_export_snapshot()` returned in the holder.
-    version_number
-        The server's, for its session settings.
     encoding
         The server's encoding: bytes come as they are stored.
-    scratch
-        A directory of this reader alone, for its named pipe.
     buffer_bytes
-        The size of the pieces that `read` yields (but the last of a slice), and this reader's memory.
+        The size of the pieces that `read` yields (but the last of a slice), and most of this reader's memory.
     """
 
     def __init__(
-        self,
-        tools: PostgresTools,
-        children: Children,
-        connection: Connection,
-        *,
-        snapshot: str,
-        version_number: int,
-        encoding: str,
-        scratch: Path,
-        buffer_bytes: int,
+        self, connection: Connection, children: Children, *, snapshot: str, encoding: str, buffer_bytes: int
     ) -> None:
         self._connection = connection
         self._children = children
+        self._snapshot = snapshot
         self._encoding = encoding
-        self._fifo = scratch / "rows"
-        os.mkfifo(self._fifo, 0o600)
-        argv = [tools.program("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", "--no-password"]
-        self._child = children.start(argv, tools.environment(connection), stdin=subprocess.PIPE)
-        if self._child.stdin is None:
-            raise AssertionError
-        self._stdin, self._stdout = self._child.stdin, self._child.output
-        # Open for writing too: then the pipe never ends, and the end of a slice is psql's count on stdout.
-        self._rows_fd = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)
-        with os.fdopen(os.dup(self._rows_fd), "rb", buffering=0) as pipe:
-            set_pipe_size(pipe, _PIPE_BYTES)
         self._buffer = memoryview(bytearray(buffer_bytes))
-        self.rows = 0
-        self._first_statements = (
-            "SET client_encoding = 'UTF8'",
-            *session_settings(version_number),
-            "SET lock_timeout = '10s'",
-            # A slice is a plain scan: compiling it costs more than it saves, and its order must not depend on workers.
-            "SET jit = off",
-            "SET max_parallel_workers_per_gather = 0",
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            f"SET TRANSACTION SNAPSHOT '{snapshot}'",
-        )
+        self._stack = ExitStack()
 
-    def __enter__(self) -> SliceReader:
-        try:
-            self._write("".join(f"{statement};\n" for statement in self._first_statements))
-        except BaseException:
-            self.__exit__()
-            raise
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            session = stack.enter_context(connect(self._connection))
+            stack.enter_context(self._children.cancelling(session))
+            session.autocommit = True
+            with self._translated(None), session.cursor() as cursor:
+                cursor.execute("; ".join((*_FIRST_STATEMENTS, f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")))
+            self._copy = CopyOut(open_channel(session, self._children.check))
+            self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._children.forget(self._child)
-        with contextlib.suppress(OSError):
-            os.close(self._rows_fd)
-        self._fifo.unlink(missing_ok=True)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
 
-    def read(self, piece: Slice) -> Iterator[memoryview]:
-        """Yield the bytes of a slice, each piece valid until the next; afterwards `rows` is the server's own count.
+    @property
+    def rows(self) -> int:
+        """The server's own count of the rows of the slice that was read last."""
+        return self._copy.rows
+
+    def read(self, pieces: Iterable[Slice]) -> Iterator[tuple[Slice, Iterator[memoryview]]]:
+        """Yield each slice with its bytes, each piece of them valid until the next.
 
         Raises
         ------
         DumpError, DumpTransientError
-            When the server or the client program stopped before the slice's end. What came so far is worthless then.
+            When the server stopped before a slice's end. What came so far is worthless then.
         """
-        self._write(f"{copy_statement(piece, self._encoding)} \\g '{self._fifo}'\n\\echo :ROW_COUNT\n")
+        asked, answered = tee(pieces)
+        answers = self._copy.run(copy_statement(piece, self._encoding) for piece in asked)
+        for piece in answered:
+            self._children.check()
+            with self._translated(piece):
+                blocks = next(answers)
+            yield piece, self.chunks(piece, blocks)
+        with self._translated(None):
+            next(answers, None)
+
+    def chunks(self, piece: Slice, blocks: Iterator[bytes]) -> Iterator[memoryview]:
+        """Gather blocks into pieces of the buffer's size."""
         filled = 0
-        count: bytes | None = None
-        while True:
-            if count is None:
-                count = self._wait()
-            found = self._read_rows(filled)
-            filled += found
-            if filled == len(self._buffer):
-                yield self._buffer
-                filled = 0
-            elif found == 0 and count is not None:
-                break
-            elif found < _LITTLE_BYTES and count is None:
-                time.sleep(_FILL_SECONDS)
-        self.rows = int(count)
+        with self._translated(piece):
+            for block in blocks:
+                rest = memoryview(block)
+                while rest:
+                    taken = rest[: len(self._buffer) - filled]
+                    self._buffer[filled : filled + len(taken)] = taken
+                    filled += len(taken)
+                    rest = rest[len(taken) :]
+                    if filled == len(self._buffer):
+                        yield self._buffer
+                        filled = 0
         if filled:
             yield self._buffer[:filled]
 
-    def _wait(self) -> bytes | None:
-        """Wait until there are rows (None) or the server's count, after which no more rows come."""
-        ready = dict(self._poll().poll())
-        if self._stdout.fileno() in ready:
-            line = self._stdout.readline()
-            if not line.endswith(b"\n"):
-                raise self._complaint()
-            return line
-        return None
-
-    def _poll(self) -> select.poll:
-        poll = select.poll()
-        poll.register(self._rows_fd, select.POLLIN)
-        poll.register(self._stdout.fileno(), select.POLLIN)
-        return poll
-
-    def _read_rows(self, filled: int) -> int:
+    @contextmanager
+    def _translated(self, piece: Slice | None) -> Iterator[None]:
         try:
-            return os.readv(self._rows_fd, [self._buffer[filled : filled + _BLOCK_BYTES]])
-        except BlockingIOError:
-            return 0
-
-    def _write(self, text: str) -> None:
-        try:
-            data = text.encode()
-            while data:
-                data = data[self._stdin.write(data) or 0 :]
-        except BrokenPipeError as error:
-            raise self._complaint() from error
-
-    def _complaint(self) -> CoffreError:
-        status = self._child.wait()
-        return explain_complaint(self._connection, "psql", status, self._child.complaint())
+            yield
+        except QueryFailedError as error:
+            if piece is not None and is_too_big(error.sqlstate, str(error)):
+                raise row_too_big(piece.table.shown_name, str(error)) from error
+            raise explain_complaint(self._connection, "a reading session", 1, str(error)) from error
+        except psycopg2.Error as error:
+            raise explain_query_error(self._connection, error) from error
 
 
 def _selection(target: DatabaseTarget, *, also_exclude: Sequence[str] = ()) -> list[str]:
