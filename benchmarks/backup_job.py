@@ -21,9 +21,9 @@ from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database import backup_database
 from coffre.operations.backup_plan import Job
-from coffre.operations.lifecycle import Run
 from coffre.operations.progress import Meter, Watch
-from coffre.operations.runner import ThreadRunner
+from coffre.operations.run import Run
+from coffre.operations.runner import ThreadRunner, width_for
 from coffre.postgres.secret import parse_secret
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.stores.directory import DirectoryStore
@@ -57,7 +57,7 @@ def run_backup(
             recipients=recipients,
             scratch=Path(scratch),
             streams=streams,
-            runner=ThreadRunner(2 * streams, children.end_all),
+            runner=ThreadRunner(width_for(streams), children.end_all),
             now=lambda: datetime.now(UTC),
             previous=previous,
         )

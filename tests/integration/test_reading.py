@@ -12,8 +12,8 @@ import pytest
 from tests.integration.conftest import run_sql
 
 from coffre.policy.slicing import Slice, TableExtent
-from coffre.postgres.connect import parse_secret
 from coffre.postgres.dump import SliceReader
+from coffre.postgres.secret import parse_secret
 from coffre.postgres.tools import Children
 from coffre_cli.local.postgres_server import PostgresServer
 

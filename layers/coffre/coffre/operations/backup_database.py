@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from coffre.model.errors import CoffreError
+from coffre.model.errors import ConnectTransientError
 from coffre.model.manifest import (
     EntryKind,
     Manifest,
@@ -17,14 +18,15 @@ from coffre.model.manifest import (
 )
 from coffre.operations.backup_plan import METADATA_PART, Job, PartResult, Plan, open_snapshot_and_plan
 from coffre.operations.backup_seal import seal
-from coffre.operations.lifecycle import Run
 from coffre.operations.progress import Meter
+from coffre.operations.run import Run
 from coffre.operations.streams import Streams
 from coffre.policy.slicing import Part
+from coffre.policy.streams import streams_that_fit
 from coffre.postgres.dump import ArchiveDumper, SliceReader
-from coffre.postgres.roles import filter_roles
 from coffre.vault.codec import Plaintext
 from coffre.vault.entries import FRAME_SIZE_BYTES, EntryWriter, write_lines
+from coffre.vault.pack import PackRoom, packs_for
 from coffre.vault.vault import Committed
 
 
@@ -40,27 +42,59 @@ def backup_database(job: Job, run: Run) -> tuple[Manifest, Committed]:
         holder, plan = open_snapshot_and_plan(job, run, stack)
         total_bytes = sum(table.size_bytes for table in plan.tables)
         run.meter.begin("tables", total_bytes=total_bytes, total_tables=len(plan.tables))
-        results = [store_metadata(job, plan)]
-        with Streams(lambda _: _open_reader(job, plan), job.streams) as readers:
-            results += job.runner(lambda part: run_part(job, plan, part, readers, run.meter), plan.parts)
+        results = _store_parts(job, plan, run, holder.free_connections())
         holder.require_valid()
     run.meter.begin("seal")
     return seal(job, plan, results, run)
 
 
-def store_metadata(job: Job, plan: Plan) -> PartResult:
-    """Store everything but the tables: the schema archive, roles, large objects."""
+def _store_parts(job: Job, plan: Plan, run: Run, free_connections: int) -> list[PartResult]:
+    """Store all parts: tables by several streams, everything else beside them, or after them if there is no room."""
+    fitting = streams_that_fit(job.streams, free_connections)
+    room = PackRoom(packs_for(fitting))
+    with Streams(lambda _: _open_reader(job, plan), fitting) as readers:
+
+        def store(part: Part | None) -> PartResult | None:
+            if part is not None:
+                return run_part(job, plan, part, readers, room, run.meter)
+            try:
+                return store_metadata(job, plan, room)
+            except ConnectTransientError:
+                return None
+
+        results = [result for result in job.runner(store, (None, *plan.parts)) if result is not None]
+    if METADATA_PART not in (result.number for result in results):
+        results.append(store_metadata(job, plan, room))
+    if readers.refusal is not None or fitting < job.streams:
+        results[0] = _note_streams(job, results[0], min(fitting, readers.opened))
+    return results
+
+
+def _note_streams(job: Job, result: PartResult, used: int) -> PartResult:
+    """Say that there were fewer streams than somebody asked for."""
+    wanted = job.target.limits.streams
+    if wanted is None or used >= wanted:
+        return result
+    note = f"{used} of {wanted} streams were used (limits.streams): the server has no room for more connections."
+    return replace(result, exceptions=(*result.exceptions, note))
+
+
+def store_metadata(job: Job, plan: Plan, room: PackRoom) -> PartResult:
+    """Store everything but the tables: the schema archive, roles, large objects.
+
+    Raises
+    ------
+    ConnectTransientError
+        When there is no room for one more connection: it may be free when no tables are read.
+    """
     dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
-    contents, exceptions = job.target.contents, list[str]()
-    with job.vault.pack_writer(plan.backup.id, METADATA_PART, job.encoder) as packs:
+    contents = job.target.contents
+    with job.vault.pack_writer(plan.backup.id, METADATA_PART, job.encoder, room) as packs:
         entries = EntryWriter(packs, plan.history.known(METADATA_PART))
         if contents.has_schema:
             entries.add("schema", EntryKind.SCHEMA, _file_chunks(plan.schema_archive))
-            try:
-                roles = filter_roles(dumper.roles().decode("utf-8", "replace")).encode()
-                entries.add("roles", EntryKind.ROLES, _chunks([memoryview(roles)]))
-            except CoffreError as error:
-                exceptions.append(f"Roles were not backed up: {error.message} ({error.code})")
+        if plan.roles is not None:
+            entries.add("roles", EntryKind.ROLES, _chunks([memoryview(plan.roles)]))
         if plan.facts.has_large_objects and contents.has_rows:
             entries.add("large_objects", EntryKind.LARGE_OBJECTS, _chunks(dumper.large_objects(plan.snapshot)))
         stored = entries.close()
@@ -71,14 +105,15 @@ def store_metadata(job: Job, plan: Plan) -> PartResult:
         entries=file,
         packs=tuple(packs.packs),
         size_bytes=sum(entry.size for entry in stored),
-        exceptions=tuple(exceptions),
     )
 
 
-def run_part(job: Job, plan: Plan, part: Part, readers: Streams[SliceReader], meter: Meter) -> PartResult:
+def run_part(
+    job: Job, plan: Plan, part: Part, readers: Streams[SliceReader], room: PackRoom, meter: Meter
+) -> PartResult:
     """Read, compress, encrypt and store the slices of one part. Safe to repeat; knows nothing of other parts."""
     counts: dict[int, tuple[int, int]] = {}
-    with job.vault.pack_writer(plan.backup.id, part.number, job.encoder) as packs:
+    with job.vault.pack_writer(plan.backup.id, part.number, job.encoder, room) as packs:
         entries = EntryWriter(packs, plan.history.known(part.number))
         # The reader goes to the next part before this part's last pack is stored.
         with readers.borrow() as reader:

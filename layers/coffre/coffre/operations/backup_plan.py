@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from coffre.model.backup import Backup
-from coffre.model.errors import DumpError, IntegrityError, StoreError, TransientError
+from coffre.model.errors import CoffreError, DumpError, IntegrityError, StoreError, TransientError
 from coffre.model.manifest import (
     PackReference,
     RelationName,
@@ -18,13 +19,14 @@ from coffre.model.manifest import (
 )
 from coffre.model.target import DatabaseTarget
 from coffre.operations.give_way import giving_way
-from coffre.operations.lifecycle import Run
+from coffre.operations.run import Run
 from coffre.operations.runner import Runner
 from coffre.policy.slicing import Part, TableExtent, plan_parts
 from coffre.postgres.archive import TocEntry, read_archive
 from coffre.postgres.connect import Connection
 from coffre.postgres.dump import ArchiveDumper
 from coffre.postgres.facts import ServerFacts
+from coffre.postgres.roles import filter_roles
 from coffre.postgres.snapshot import Holder, hold_snapshot
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.vault.codec import FrameEncoder
@@ -68,6 +70,7 @@ class Plan:
     sequences: tuple[SequenceValue, ...]
     materialized_views: tuple[RelationName, ...]
     schema_archive: Path
+    roles: bytes | None
     parts: tuple[Part, ...]
     history: History
     exceptions: tuple[str, ...] = ()
@@ -117,11 +120,14 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
     job.tools.refuse_newer_server(job.connection, facts.version_number)
     dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
     archive = job.scratch / "schema.dump"
-    dumper.schema(holder.snapshot, archive)
+    with ThreadPoolExecutor(1, "roles") as beside:
+        roles = beside.submit(_read_roles, job, dumper)
+        dumper.schema(holder.snapshot, archive)
     toc, without_rows = _divide_by_rows(job, dumper, holder.snapshot, _toc_of(archive))
     tables = holder.tables(toc)
     parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=METADATA_PART + 1)
     history, exceptions = _open_history(job, parts)
+    roles_file, roles_exceptions = roles.result()
     return Plan(
         backup=backup,
         snapshot=holder.snapshot,
@@ -132,10 +138,21 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
         sequences=holder.sequences(toc),
         materialized_views=holder.materialized_views(toc),
         schema_archive=archive,
+        roles=roles_file,
         parts=tuple(parts),
         history=history,
-        exceptions=exceptions,
+        exceptions=(*exceptions, *roles_exceptions),
     )
+
+
+def _read_roles(job: Job, dumper: ArchiveDumper) -> tuple[bytes | None, tuple[str, ...]]:
+    """Return the statements that make the roles, or say why there are none: a backup is one without them too."""
+    if not job.target.contents.has_schema:
+        return None, ()
+    try:
+        return filter_roles(dumper.roles().decode("utf-8", "replace")).encode(), ()
+    except CoffreError as error:
+        return None, (f"Roles were not backed up: {error.message} ({error.code})",)
 
 
 def _toc_of(archive: Path) -> Sequence[TocEntry]:

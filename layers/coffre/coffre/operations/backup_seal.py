@@ -12,7 +12,7 @@ from coffre.model.manifest import (
     TableContent,
 )
 from coffre.operations.backup_plan import METADATA_PART, Job, PartResult, Plan
-from coffre.operations.lifecycle import Run
+from coffre.operations.run import Run
 from coffre.policy.slicing import TableExtent
 from coffre.vault.vault import Committed
 

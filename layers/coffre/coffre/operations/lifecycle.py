@@ -13,23 +13,8 @@ from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.manifest import Manifest
 from coffre.operations.admission import Admission, Outcome, Request, Result, completed
 from coffre.operations.progress import BEAT_SECONDS, Meter, Watch
+from coffre.operations.run import Run
 from coffre.vault.vault import Committed, Vault
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the work gets to know about its own run.
-
-    `ready_to_commit` is called before the manifest is made: it raises when this run may not publish any more
-    (`LockLostError`, `CatalogError`), and returns the tiers that the backup carries by now. `announce` is called right
-    before the manifest is written, with its key and SHA-256.
-    """
-
-    backup: Backup
-    meter: Meter
-    watch: Watch
-    ready_to_commit: Callable[[], tuple[Tier, ...]]
-    announce: Callable[[Committed], None]
 
 
 @dataclass(frozen=True)

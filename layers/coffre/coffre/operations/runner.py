@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import Final, Protocol
+
+# Parts that have given their stream back and wait for their last upload.
+_PARTS_LEAVING: Final = 2
+
+
+def width_for(streams: int) -> int:
+    """Return how many parts to work on at once, so that no stream waits for the last upload of a part."""
+    return streams + _PARTS_LEAVING
 
 
 class Runner(Protocol):
@@ -23,7 +31,7 @@ class ThreadRunner:
     Parameters
     ----------
     width
-        How many parts are worked on at once: twice the streams, so that a stream never waits for a part's last upload.
+        How many parts are worked on at once.
     stop
         Called at the first error, so that the other threads end soon.
     """

@@ -23,6 +23,7 @@ from coffre.postgres.complaints import explain_query_error
 from coffre.postgres.connect import Connection, connect
 from coffre.postgres.facts import ServerFacts, read_facts
 from coffre.postgres.locks import REPLACED, WAITED_FOR, lock_if_there, lock_statement
+from coffre.postgres.room import free_connections
 from coffre.postgres.tools import Children
 
 _LOCK_BATCH: Final = 200
@@ -129,6 +130,10 @@ class Holder:
         except CycleError:  # through functions only; PostgreSQL itself cannot order them either
             order = sorted(names)
         return tuple(RelationName(schema_name=names[oid][0], relation_name=names[oid][1]) for oid in order)
+
+    def free_connections(self) -> int:
+        """Return how many more connections the server has room for now."""
+        return free_connections(self._query)
 
     def require_valid(self) -> None:
         """Make sure that the transaction, and with it every lock, has lived to this moment, and that all rows were read

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Final
 
@@ -187,7 +188,10 @@ class PostgresTools:
         return variables | connection.environment() if connection else variables
 
     def version(self) -> tuple[int, int]:
-        """Return pg_dump's version, for example (18, 6)."""
+        """Return pg_dump's version, for example (18, 6). It is asked once."""
+        return _version_of(self)
+
+    def _ask_version(self) -> tuple[int, int]:
         done = subprocess.run(
             [self.program("pg_dump"), "--version"], env=self.environment(), capture_output=True, check=False, timeout=30
         )
@@ -209,6 +213,11 @@ class PostgresTools:
                 f"The server {connection} is PostgreSQL {server_major}, newer than the client tools ({tools_major}).",
                 hint="Update Coffre to a version with newer client tools; an older pg_dump cannot be trusted here.",
             )
+
+
+@cache
+def _version_of(tools: PostgresTools) -> tuple[int, int]:
+    return tools._ask_version()
 
 
 @contextlib.contextmanager

@@ -20,8 +20,10 @@ from coffre.model.target import Configuration, DatabaseTarget
 from coffre.operations.admission import Outcome, Request, Result
 from coffre.operations.backup_database import backup_database
 from coffre.operations.backup_plan import Job
-from coffre.operations.lifecycle import Lifecycle, Run
-from coffre.operations.runner import ThreadRunner
+from coffre.operations.lifecycle import Lifecycle
+from coffre.operations.run import Run
+from coffre.operations.runner import ThreadRunner, width_for
+from coffre.policy.streams import default_streams
 from coffre.postgres.connect import Connection, apply_tls, refuse_transaction_pooler
 from coffre.postgres.secret import parse_secret
 from coffre.postgres.tools import Children, PostgresTools
@@ -146,7 +148,7 @@ class BackupDatabaseFunction:
         return lifecycle.run(request, work)
 
     def _job(self, configuration: Configuration, target: DatabaseTarget, children: Children, scratch: Path) -> Job:
-        streams = target.limits.streams or os.cpu_count() or 1
+        streams = target.limits.streams or default_streams(os.cpu_count() or 1)
         return Job(
             target=target,
             connection=self._connection(target, scratch),
@@ -157,7 +159,7 @@ class BackupDatabaseFunction:
             recipients=configuration.recipients,
             scratch=scratch,
             streams=streams,
-            runner=ThreadRunner(2 * streams, children.end_all),
+            runner=ThreadRunner(width_for(streams), children.end_all),
             now=utc_now,
         )
 

@@ -15,6 +15,7 @@ from backports import zstd
 
 from coffre.model.errors import EncryptionError, IntegrityError
 from coffre.model.manifest import Frame
+from coffre.vault.levels import Levels
 
 AGE_MAGIC: Final = b"age-encryption.org/v1\n"
 _X25519_STANZA: Final = b"\n-> X25519 "
@@ -31,37 +32,34 @@ class FrameEncoder:
     recipients
         age X25519 public keys (`age1...`). Empty means encryption `none`, chosen in so many words by the caller.
     level
-        zstd level, 1 to 19.
+        zstd level, 1 to 19: the highest that is used.
     """
 
     def __init__(self, recipients: Sequence[str], *, level: int = 3) -> None:
         self._recipients = [parse_recipient(recipient) for recipient in recipients]
-        self._options: dict[int, int] = {
-            zstd.CompressionParameter.compression_level: level,
-            zstd.CompressionParameter.checksum_flag: 1,
-        }
+        self._levels = Levels(level)
 
     @property
     def encrypts(self) -> bool:
         """Whether frames are encrypted."""
         return bool(self._recipients)
 
-    def encode(self, plaintext: Plaintext) -> bytes:
-        """Return the stored bytes of one frame.
+    def encode(self, plaintext: Plaintext, alike: str = "") -> bytes:
+        """Return the stored bytes of one frame; `alike` names what it has in common with others, for its compression.
 
         Raises
         ------
         EncryptionError
             When the bytes made are not an age file for exactly these recipients: they must not be sent.
         """
-        compressed = zstd.compress(plaintext, options=self._options)
+        compressed = self._levels.compress(plaintext, alike)
         if not self._recipients:
             return compressed
         stored = pyrage.encrypt(compressed, self._recipients)
         self.check_encrypted(stored)
         return stored
 
-    def check_encrypted(self, stored: bytes) -> None:
+    def check_encrypted(self, stored: bytes | bytearray) -> None:
         """Assert on the very bytes to be sent that they are encrypted to every recipient (field note 3)."""
         end = stored.find(_AGE_HEADER_END)
         recipients = stored.count(_X25519_STANZA, 0, max(end, 0))

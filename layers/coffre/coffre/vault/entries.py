@@ -75,6 +75,7 @@ class EntryWriter:
         whole = hashlib.sha256()
         frames: list[Frame] = []
         size, start, is_solid = 0, 0, False
+        alike = f"{relation.schema_name}.{relation.relation_name}" if relation else name
         for chunk in chunks:
             if is_solid:
                 raise ValueError(f"{name}: a small first piece was not the only one")
@@ -88,7 +89,7 @@ class EntryWriter:
                 else:
                     start = self._add_to_solid(chunk)
             else:
-                frames.append(reusable.get(digest) or self._packs.append(chunk, digest))
+                frames.append(reusable.get(digest) or self._packs.append(chunk, digest, alike))
         entry = Entry(
             name=name,
             kind=kind,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self
@@ -19,6 +20,36 @@ from coffre.vault.codec import FrameEncoder, Plaintext
 # A single PUT each: no multipart bookkeeping, nothing to abort. 16 MiB is where S3's throughput per connection levels
 # off, and two packs a stream (one filling, one on its way) keep the memory small.
 PACK_SIZE_BYTES: Final = 16 * 1024 * 1024
+# The start of a frame that is looked at once more before it leaves: more than the header of any age file with the
+# recipients that a person would configure.
+_HEADER_BYTES: Final = 64 * 1024
+
+
+# Together with frames, buffers and the interpreter, four streams stay below 300 MB whatever the data.
+_PACKS_FOR_FEW_STREAMS: Final = 8
+
+
+def packs_for(streams: int) -> int:
+    """Return how many packs a job with so many streams may have in memory."""
+    return max(streams + 1, min(2 * streams, _PACKS_FOR_FEW_STREAMS))
+
+
+class PackRoom:
+    """How many packs of a job may be in memory at once, filling or on their way. Whoever begins one more waits.
+
+    It never waits forever: a pack that is filled needs no second one to be sent.
+    """
+
+    def __init__(self, packs: int) -> None:
+        self._free = threading.BoundedSemaphore(packs)
+
+    def take(self) -> None:
+        """Wait until there is room for a pack."""
+        self._free.acquire()
+
+    def give_back(self) -> None:
+        """Make room for another pack."""
+        self._free.release()
 
 
 class PackWriter:
@@ -34,38 +65,43 @@ class PackWriter:
         Key prefix of this part's packs, for example `v1/packs/<backup id>/000007`.
     encoder
         Makes the stored bytes; the writer asks it to check them once more before they leave.
+    room
+        Shared with the other writers of the job; by itself a writer fills one pack while another is on its way.
     """
 
-    def __init__(self, store: Store, prefix: str, encoder: FrameEncoder) -> None:
+    def __init__(self, store: Store, prefix: str, encoder: FrameEncoder, room: PackRoom | None = None) -> None:
         self._store = store
         self._prefix = f"{prefix}-{secrets.token_hex(4)}"
         self._encoder = encoder
-        self._frames: list[bytes] = []
-        self._filled = 0
+        self._room = room or PackRoom(2)
+        self._pack = bytearray()
+        self._offsets: list[int] = []
         self._count = 0
         self._uploader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pack-upload")
         self._upload: Future[None] | None = None
         self.packs: list[PackReference] = []
 
-    def append(self, plaintext: Plaintext, sha256: str) -> Frame:
-        """Encode one frame and append it; returns where it is going to be."""
-        stored = self._encoder.encode(plaintext)
-        if self._filled and self._filled + len(stored) > PACK_SIZE_BYTES:
+    def append(self, plaintext: Plaintext, sha256: str, alike: str = "") -> Frame:
+        """Encode one frame and append it; returns where it is going to be. `alike`: see `FrameEncoder.encode`."""
+        stored = self._encoder.encode(plaintext, alike)
+        if self._offsets and len(self._pack) + len(stored) > PACK_SIZE_BYTES:
             self._send()
+        if not self._offsets:
+            self._room.take()
         frame = Frame(
             pack=f"{self._prefix}-{self._count:04d}",
-            offset=self._filled,
+            offset=len(self._pack),
             length=len(stored),
             size=len(plaintext),
             sha256=sha256,
         )
-        self._frames.append(stored)
-        self._filled += len(stored)
+        self._offsets.append(len(self._pack))
+        self._pack += stored
         return frame
 
     def close(self) -> None:
         """Store what is left and wait for it. Raises what the store raised."""
-        if self._frames:
+        if self._offsets:
             self._send()
         self._wait()
 
@@ -79,24 +115,28 @@ class PackWriter:
             if kind is None:
                 self.close()
         finally:
-            self._uploader.shutdown(wait=True, cancel_futures=True)
+            self._uploader.shutdown(wait=True)
+            if self._offsets:
+                self._room.give_back()
 
     def _send(self) -> None:
         self._wait()
         key = f"{self._prefix}-{self._count:04d}"
-        frames, self._frames, self._filled = self._frames, [], 0
+        pack, self._pack = self._pack, bytearray()
+        offsets, self._offsets = self._offsets, []
         self._count += 1
-        self._upload = self._uploader.submit(self._put, key, frames)
+        self._upload = self._uploader.submit(self._put, key, pack, offsets)
 
-    def _put(self, key: str, frames: list[bytes]) -> None:
-        if self._encoder.encrypts:
-            for frame in frames:
-                self._encoder.check_encrypted(frame)
-        body = b"".join(frames)
-        frames.clear()
-        sha256 = hashlib.sha256(body).hexdigest()
-        self._store.put(key, body, sha256=sha256)
-        self.packs.append(PackReference(key=key, length=len(body), sha256=sha256, live_bytes=len(body)))
+    def _put(self, key: str, pack: bytearray, offsets: list[int]) -> None:
+        try:
+            if self._encoder.encrypts:
+                for offset in offsets:
+                    self._encoder.check_encrypted(pack[offset : offset + _HEADER_BYTES])
+            sha256 = hashlib.sha256(pack).hexdigest()
+            self._store.put(key, memoryview(pack), sha256=sha256)
+            self.packs.append(PackReference(key=key, length=len(pack), sha256=sha256, live_bytes=len(pack)))
+        finally:
+            self._room.give_back()
 
     def _wait(self) -> None:
         upload, self._upload = self._upload, None

@@ -22,7 +22,7 @@ from coffre.model.manifest import EntriesFile, Entry, Frame, Manifest, PackRefer
 from coffre.stores.store import Store
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.entries import merge_lines, parse_lines
-from coffre.vault.pack import PackWriter
+from coffre.vault.pack import PackRoom, PackWriter
 
 _ROOT: Final = "v1"
 _MANIFEST_LIMIT_BYTES: Final = 64 * 1024 * 1024
@@ -68,9 +68,9 @@ class Vault:
 
     # --- writing ---
 
-    def pack_writer(self, backup_id: str, part: int, encoder: FrameEncoder) -> PackWriter:
-        """Return a writer for the packs of one part of one backup."""
-        return PackWriter(self.store, f"{_ROOT}/packs/{backup_id}/{part:06d}", encoder)
+    def pack_writer(self, backup_id: str, part: int, encoder: FrameEncoder, room: PackRoom | None = None) -> PackWriter:
+        """Return a writer for the packs of one part of one backup; `room` is shared by all parts."""
+        return PackWriter(self.store, f"{_ROOT}/packs/{backup_id}/{part:06d}", encoder, room)
 
     def write_entries(
         self, target: str, backup_id: str, parts: Iterable[Path], scratch: Path

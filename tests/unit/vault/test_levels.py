@@ -1,0 +1,89 @@
+"""The configured level is the highest that is used; a lower one takes its place where frames are as small."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import pytest
+from backports import zstd
+
+from coffre.vault.levels import Levels
+
+FRAME_BYTES = 512 * 1024
+HEX = random.Random(1).randbytes(FRAME_BYTES // 2).hex().encode()
+# What only a search for long repetitions finds.
+NOISE = random.Random(2)
+WORDS = [NOISE.randbytes(3).hex() for _ in range(4000)]
+REPETITIVE = " ".join(NOISE.choices(WORDS, k=FRAME_BYTES // 7)).encode()
+
+
+def alone(plaintext: bytes, level: int) -> int:
+    return len(zstd.compress(plaintext, level=level))
+
+
+@pytest.mark.parametrize("level", [1, 2, 3, 6, 19])
+@pytest.mark.parametrize("plaintext", [b"", b"x", HEX, REPETITIVE], ids=["empty", "small", "hex", "repetitive"])
+def test_a_frame_is_a_zstd_frame_with_a_checksum_of_its_own(level: int, plaintext: bytes) -> None:
+    levels = Levels(level)
+
+    frames = [levels.compress(plaintext, "t") for _ in range(3)]
+
+    for frame in frames:
+        assert zstd.decompress(frame) == plaintext
+        assert frame[4] & 0b100  # Content_Checksum_flag
+        assert zstd.get_frame_info(frame).decompressed_size == len(plaintext)
+
+
+@pytest.mark.parametrize("level", [3, 9, 19])
+def test_digits_of_noise_are_not_searched_for_repetitions(level: int) -> None:
+    levels = Levels(level)
+
+    frames = [levels.compress(HEX, "pictures") for _ in range(5)]
+
+    assert {len(frame) for frame in frames} == {len(zstd.compress(HEX, options={100: 1, 201: 1}))}
+
+
+def test_the_configured_level_stays_where_it_makes_smaller_frames() -> None:
+    levels = Levels(9)
+
+    frames = [levels.compress(REPETITIVE, "words") for _ in range(40)]
+
+    assert alone(REPETITIVE, 9) < 0.9 * alone(REPETITIVE, 2)
+    assert all(len(frame) <= alone(REPETITIVE, 9) + 4 for frame in frames)
+
+
+def test_a_table_that_changes_its_kind_is_noticed_after_some_frames() -> None:
+    levels = Levels(9)
+    levels.compress(HEX, "t")
+
+    sizes = [len(levels.compress(REPETITIVE, "t")) for _ in range(64)]
+
+    assert sizes[0] > sizes[-1]
+    assert sizes[-1] <= alone(REPETITIVE, 9) + 4
+
+
+def test_each_table_has_a_choice_of_its_own() -> None:
+    levels = Levels(9)
+    levels.compress(HEX, "pictures")
+
+    assert len(levels.compress(REPETITIVE, "words")) <= alone(REPETITIVE, 9) + 4
+
+
+def test_threads_do_not_disturb_one_another() -> None:
+    levels = Levels(3)
+    wrong: list[int] = []
+
+    def work(number: int) -> None:
+        for n in range(20):
+            plaintext = random.Random(1000 * number + n).randbytes(100_000).hex().encode()
+            if zstd.decompress(levels.compress(plaintext, "t")) != plaintext:
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
