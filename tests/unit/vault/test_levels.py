@@ -15,7 +15,8 @@ HEX = random.Random(1).randbytes(FRAME_BYTES // 2).hex().encode()
 # What only a search for long repetitions finds.
 NOISE = random.Random(2)
 WORDS = [NOISE.randbytes(3).hex() for _ in range(4000)]
-REPETITIVE = " ".join(NOISE.choices(WORDS, k=FRAME_BYTES // 7)).encode()
+SENTENCES = [" ".join(NOISE.choices(WORDS, k=12)) for _ in range(3000)]
+REPETITIVE = "\n".join(NOISE.choices(SENTENCES, k=FRAME_BYTES // 84)).encode()
 
 
 def alone(plaintext: bytes, level: int) -> int:
