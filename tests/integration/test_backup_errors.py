@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -193,13 +194,16 @@ def test_a_network_that_is_cut_in_the_middle_is_a_failed_backup(
     parts = urlsplit(large)
     with CutProxy(parts.port or 0) as proxy, monkeypatch.context() as faulty:
         coffre.configure(large.replace(f":{parts.port}/", f":{proxy.port}/"), target={"limits": {"streams": streams}})
+        # Given readers of which none begins before all are connected
+        enter, all_connected = SliceReader.__enter__, threading.Barrier(streams, timeout=60)
 
-        def cut_when_all_are_connected() -> None:
-            while backends(large) < streams + 1:
-                pass
-            proxy.cut()
+        def enter_together(self: SliceReader) -> SliceReader:
+            reader = enter(self)
+            all_connected.wait()
+            return reader
 
-        during_copy(faulty, cut_when_all_are_connected)
+        faulty.setattr(SliceReader, "__enter__", enter_together)
+        during_copy(faulty, proxy.cut)
         failed_backup(coffre, "CONNECTION_LOST")
 
     assert children() == []
