@@ -8,10 +8,12 @@ from typing import Any
 
 import psycopg2
 import pytest
-from tests.integration.contents import RoundTrip, rows, run, value
+from tests.integration.contents import RoundTrip, database_of, rows, run, schema_of, value
 
 from coffre.model.errors import CoffreError
 from coffre.operations import restore_beside, restore_load
+from coffre.postgres import load
+from coffre.postgres.tools import PostgresTools
 from coffre_cli.sample import fingerprint
 
 
@@ -344,3 +346,92 @@ def test_a_text_over_two_lines_is_one(round_trip: RoundTrip) -> None:
     report = round_trip.restore_in_place(backup, tables=["t"], rows={"where": "v = E'a'\n'\\'b'"}, apply=True)
 
     assert [found.inserted for found in report.comparisons] == [1]
+
+
+# --- bringing back what is gone ---
+
+
+def test_a_table_that_somebody_else_makes_meanwhile_is_never_dropped(
+    round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    round_trip.fill("CREATE TABLE orders (id int)", "INSERT INTO orders VALUES (1)", "CREATE TABLE others (id int)")
+    backup = round_trip.back_up()
+    round_trip.fill("DROP TABLE orders, others")
+    given = PostgresTools.program
+
+    def meanwhile(tools: PostgresTools, name: str) -> str:
+        if name == "pg_restore":
+            round_trip.fill("CREATE TABLE IF NOT EXISTS others (id int)", "INSERT INTO others VALUES (7)")
+        return given(tools, name)
+
+    monkeypatch.setattr(PostgresTools, "program", meanwhile)
+
+    error = failed(round_trip, backup, tables=["orders", "others"])
+
+    assert error.code == "SCHEMA_FAILED"
+    assert set(rows(round_trip.source, "SELECT id FROM others")) == {(7,)}
+    assert rows(round_trip.source, "SELECT to_regclass('orders')") == [(None,)]
+
+
+def test_rows_that_somebody_else_puts_into_a_table_that_comes_back_are_never_lost(
+    round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    round_trip.fill("CREATE TABLE orders (id int)", "INSERT INTO orders VALUES (1)")
+    backup = round_trip.back_up()
+    round_trip.fill("DROP TABLE orders")
+
+    def truncate(session: Any, table: Any) -> None:
+        round_trip.fill("INSERT INTO orders VALUES (99)")
+        load.truncate(session, table)
+
+    monkeypatch.setattr(restore_load, "truncate", truncate)
+
+    error = failed(round_trip, backup, tables=["orders"])
+
+    assert error.code == "TABLE_NOT_EMPTY"
+    assert "others write to them" in str(error.__notes__)
+    assert rows(round_trip.source, "SELECT id FROM orders") == [(99,)]
+
+
+@pytest.fixture
+def latin(round_trip: RoundTrip) -> RoundTrip:
+    """A database whose names and texts are in another encoding than the sessions'."""
+    name = database_of(round_trip.source)
+    round_trip.server.drop_database(name)
+    run(round_trip.server.dsn(), f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    round_trip.fill(
+        "CREATE TABLE größen (id serial PRIMARY KEY, maß text DEFAULT 'üblich')",
+        "COMMENT ON TABLE größen IS 'für alle'",
+        "INSERT INTO größen (maß) VALUES ('groß'), (DEFAULT)",
+        "CREATE VIEW übersicht AS SELECT id FROM größen WHERE maß <> 'ä'",
+    )
+    return round_trip
+
+
+def test_names_of_another_encoding_come_back(latin: RoundTrip) -> None:
+    backup = latin.back_up()
+    before, schema = fingerprint(latin.source), schema_of(latin.home, latin.source)
+    latin.fill("DROP TABLE größen CASCADE")
+
+    report = latin.restore_in_place(backup, tables=["größen"], with_dependencies=True)
+
+    assert fingerprint(latin.source) == before
+    assert schema_of(latin.home, latin.source) == schema
+    assert rows(latin.source, "INSERT INTO größen DEFAULT VALUES RETURNING id, maß") == [(3, "üblich")]
+    assert report.exceptions == ()
+
+
+def test_schemas_of_another_encoding_are_replaced(latin: RoundTrip) -> None:
+    owner = latin.create_role("latin_owner", "LOGIN")
+    name = database_of(latin.source)
+    run(latin.server.dsn(), f'ALTER DATABASE "{name}" OWNER TO latin_owner')
+    latin.fill("ALTER TABLE größen OWNER TO latin_owner", "ALTER VIEW übersicht OWNER TO latin_owner")
+    backup = latin.back_up(reader=owner)
+    before, schema = fingerprint(latin.source), schema_of(latin.home, latin.source)
+    latin.fill("DELETE FROM größen")
+
+    report = latin.restore_in_place(backup, replace=True)
+
+    run(latin.source, *(kept.remove for kept in report.kept))
+    assert fingerprint(latin.source) == before
+    assert schema_of(latin.home, latin.source) == schema

@@ -18,7 +18,7 @@ from coffre.postgres.destination import Destination
 from coffre.postgres.live import TableName
 from coffre.postgres.outside import missing_relation, relations
 from coffre.postgres.selection import needing
-from coffre.postgres.toc import is_of_database, split_toc
+from coffre.postgres.toc import in_unicode, is_of_database, split_toc
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
@@ -113,7 +113,7 @@ def open_source(job: Job) -> Source:
     with archive.open("wb") as file:
         file.writelines(job.vault.read_entry(found[EntryKind.SCHEMA], decoder))
     with archive.open("rb") as file:
-        toc = read_archive(file).entries
+        toc = in_unicode(read_archive(file).entries, manifest.content.encoding)
     return Source(manifest, decoder, archive, found.get(EntryKind.LARGE_OBJECTS), toc)
 
 

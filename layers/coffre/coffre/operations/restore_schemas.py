@@ -81,14 +81,14 @@ def _restore(
     tables = {name: table for name, table in selection.tables.items() if not table.of_extension}
     with session.cursor() as cursor:
         with outcome.phase("schemas"):
-            cursor.execute(loader.script(source.archive, "pre-data", selection.lines))
+            loader.execute(cursor, source.archive, "pre-data", selection.lines, source.content.encoding)
         with outcome.phase("tables"):
             outcome.tables += load_tables(job, source, tables, outcome.meter, Loading(session=session))
             outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
         with outcome.phase("count"):
             check_counts(job, tables, session)
         with outcome.phase("indexes and constraints"):
-            cursor.execute(loader.script(source.archive, "post-data", selection.lines))
+            loader.execute(cursor, source.archive, "post-data", selection.lines, source.content.encoding)
         with outcome.phase("materialized views"):
             missing = refresh_materialized_views(session, source.content.materialized_views)
             outcome.say_missing("materialized view", missing)

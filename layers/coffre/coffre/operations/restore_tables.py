@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import batched
 from typing import Final
 
 import psycopg2.extensions
@@ -22,7 +23,7 @@ from coffre.operations.restore_went import Went, fill, find_went, script_of, spo
 from coffre.policy.patterns import chosen
 from coffre.postgres.archive import TocEntry
 from coffre.postgres.destination import Destination, open_existing
-from coffre.postgres.live import LiveTable, TableName, live_tables
+from coffre.postgres.live import LiveTable, TableName, live_tables, names_of, table_oids
 from coffre.postgres.load import set_sequences
 from coffre.postgres.schema_loader import SchemaLoader
 from coffre.postgres.selection import absent, needed_by, parts_of, with_partitions
@@ -31,6 +32,7 @@ from coffre.postgres.selection import absent, needed_by, parts_of, with_partitio
 _OPTIONAL: Final = frozenset({"FK CONSTRAINT", "PUBLICATION TABLE", "TABLE ATTACH"})
 _HOMES: Final = frozenset({"TABLE", "FOREIGN TABLE", "PUBLICATION"})
 _JOINS: Final = frozenset({"TABLE ATTACH", "INDEX ATTACH"})
+_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True)
@@ -216,9 +218,10 @@ def _bring_back(job: Job, source: Source, destination: Destination, plan: _Plan,
     )
     contents = {table.name: table.content for table in plan.tables if table.content}
     sequences = {(entry.schema, entry.tag) for entry in plan.lines if entry.description == "SEQUENCE"}
-    with _dropped_on_error(job, plan):
+    created: list[int] = []
+    with _dropped_on_error(job, plan, created):
         with outcome.phase("schema"):
-            loader.restore(source.archive, "pre-data", plan.lines)
+            _create(job, source, plan, loader, created)
         with outcome.phase("tables"):
             outcome.tables += load_tables(job, source, contents, outcome.meter, Loading(is_fresh=True))
         with outcome.phase("sequences"), loading_session(job) as session:
@@ -237,20 +240,43 @@ def _bring_back(job: Job, source: Source, destination: Destination, plan: _Plan,
     outcome.script = script_of(source, plan.went.lost, loader)
 
 
+def _create(job: Job, source: Source, plan: _Plan, loader: SchemaLoader, created: list[int]) -> None:
+    """Create the tables and what they need, and remember which tables are ours: a name alone can be somebody else's.
+
+    So many at a time, because a transaction's locks have to fit into the server's memory.
+    """
+    names = [table.name for table in plan.tables]
+    for lines in batched(plan.lines, _AT_ONCE, strict=False):
+        with loading_session(job) as session, session.cursor() as cursor:
+            before = set(table_oids(cursor, names))
+            loader.execute(cursor, source.archive, "pre-data", lines, source.content.encoding)
+            ours = [oid for oid in table_oids(cursor, names) if oid not in before]
+            session.commit()
+            created += ours
+
+
 @contextmanager
-def _dropped_on_error(job: Job, plan: _Plan) -> Iterator[None]:
+def _dropped_on_error(job: Job, plan: _Plan, created: Sequence[int]) -> Iterator[None]:
     """Drop the tables again, all at once, so that their keys to each other are no obstacle."""
     try:
         yield
     except Exception as error:
-        names = sql.SQL(", ").join(sql.Identifier(*table.name) for table in plan.tables)
-        # Views and keys that came back with them are in their way.
-        cascade = sql.SQL(" CASCADE" if plan.went.back else "")
+        if isinstance(error, CoffreError) and error.code in ("TABLE_NOT_EMPTY", "ROWS_DIFFER"):
+            error.add_note(
+                "The tables that were brought back are left: others write to them. Look before you drop them."
+            )
+            raise
         try:
             with clearing_session(job) as session, session.cursor() as cursor:
-                cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(names) + cascade)
-                session.commit()
-            error.add_note("The tables that were brought back were dropped again.")
+                if names := names_of(cursor, created):
+                    listed = sql.SQL(", ").join(sql.Identifier(*name) for name in names)
+                    # Views and keys that came back with them are in their way.
+                    cascade = sql.SQL(" CASCADE" if plan.went.back else "")
+                    cursor.execute(sql.SQL("DROP TABLE {}").format(listed) + cascade)
+                    session.commit()
+                    error.add_note("The tables that were brought back were dropped again.")
+                    if plan.dependencies:
+                        error.add_note(f"Left, as they were needed: {', '.join(map(spoken, plan.dependencies[:10]))}.")
         except CoffreError:
             error.add_note("The tables that were brought back could not be dropped: look before you try again.")
         raise

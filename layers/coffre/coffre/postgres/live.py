@@ -100,6 +100,23 @@ def user_tables(session: psycopg2.extensions.connection) -> list[TableName]:
         return [(schema, table) for schema, table in cursor.fetchall()]
 
 
+def table_oids(cursor: psycopg2.extensions.cursor, names: Collection[TableName]) -> list[int]:
+    """Return the oids of those of the tables that are there."""
+    schemas, tables = ([name[place] for name in names] for place in (0, 1))
+    cursor.execute(_TABLES, {"schemas": schemas, "tables": tables})
+    return [oid for oid, *_, kind in cursor.fetchall() if kind in ("r", "p")]
+
+
+def names_of(cursor: psycopg2.extensions.cursor, oids: Collection[int]) -> list[TableName]:
+    """Return what tables are called now."""
+    cursor.execute(_NAMES, {"oids": list(oids)})
+    return [(schema, table) for schema, table in cursor.fetchall()]
+
+
+_NAMES: Final = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY(%(oids)s::bigint[]::oid[]) AND c.relkind IN ('r', 'p') ORDER BY 1, 2
+"""
 _USER_TABLES: Final = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')

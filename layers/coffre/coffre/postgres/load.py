@@ -54,8 +54,21 @@ def connection_lost(connection: Connection, detail: str) -> RestoreError:
 
 
 def truncate(session: psycopg2.extensions.connection, table: TableName) -> None:
-    """Begin a transaction that may freeze what it loads into an empty table."""
+    """Begin a transaction that may freeze what it loads into an empty table.
+
+    Raises
+    ------
+    RestoreError
+        Code `TABLE_NOT_EMPTY`: somebody else has put rows into it.
+    """
     with session.cursor() as cursor:
+        cursor.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(*table)))
+        if has_rows(session, table):
+            raise RestoreError(
+                f"Somebody else has put rows into {shown(*table)} while it is being restored.",
+                code="TABLE_NOT_EMPTY",
+                hint="Stop what writes to it until the restore has ended. These rows were not touched.",
+            )
         cursor.execute(sql.SQL("TRUNCATE ONLY {}").format(sql.Identifier(*table)))
 
 

@@ -9,9 +9,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+import psycopg2
+import psycopg2.extensions
+
 from coffre.model.errors import RestoreError
 from coffre.postgres.archive import TocEntry
-from coffre.postgres.connect import conninfo_of
+from coffre.postgres.connect import conninfo_of, one_line
 from coffre.postgres.destination import Destination
 from coffre.postgres.load import connection_lost
 from coffre.postgres.refusals import CONNECTION_LOST
@@ -78,6 +81,31 @@ class SchemaLoader:
             text = stdout.read().decode("utf-8", "surrogateescape")
         text = _RESTRICT.sub(r"\3", text)
         return text if self._destination.version_number >= 170000 else text.replace(_NEW_PARAMETER, "", 1)
+
+    def execute(
+        self,
+        cursor: psycopg2.extensions.cursor,
+        archive: Path,
+        section: str,
+        toc: Iterable[TocEntry],
+        encoding: str,
+    ) -> None:
+        """Restore one section of an archive in a transaction of our own. `encoding` is the source's."""
+        text = self.script(archive, section, toc).encode("utf-8", "surrogateescape")
+        # A server takes all statements that are sent at once as text in the encoding that counts before the first one.
+        cursor.execute("SELECT set_config('client_encoding', %s, false)", (encoding,))
+        try:
+            cursor.execute(text)
+        except psycopg2.Error as error:
+            if cursor.connection.closed:
+                raise
+            raise RestoreError(
+                f"The schema could not be restored into {self._destination.connection}.",
+                code="SCHEMA_FAILED",
+                detail=one_line(error),
+                hint="The detail is the server's own explanation. Often an extension or a role is missing there.",
+            ) from error
+        cursor.execute("SELECT pg_catalog.set_config('client_encoding', 'UTF8', false)")
 
     def restore_data(self, archive: Iterable[bytes]) -> None:
         """Restore the data section of an archive that is read as it comes: nothing of it is kept.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import psycopg2.extensions
 
 from coffre.postgres.archive import TocEntry
 
@@ -35,6 +37,24 @@ def split_toc(entries: Iterable[TocEntry], capabilities: Capabilities) -> tuple[
         else:
             left_out.append(LeftOut(entry, reason))
     return kept, left_out
+
+
+def in_unicode(entries: Iterable[TocEntry], encoding: str) -> tuple[TocEntry, ...]:
+    """Return entries whose names (tag, schema, owner) are text; definitions stay as they are.
+
+    An archive has names in the source's encoding, of which nothing but UTF-8 was readable.
+    """
+    codec = psycopg2.extensions.encodings.get(encoding, "utf_8")
+    if encoding in ("UTF8", "SQL_ASCII") or codec == "utf_8":
+        return tuple(entries)
+
+    def text(name: str) -> str:
+        return name.encode("utf-8", "surrogateescape").decode(codec, "surrogateescape")
+
+    return tuple(
+        replace(entry, tag=text(entry.tag), schema=entry.schema and text(entry.schema), owner=text(entry.owner))
+        for entry in entries
+    )
 
 
 def is_event_trigger(entry: TocEntry) -> bool:
