@@ -15,7 +15,7 @@ from psycopg2 import sql
 
 from coffre.model.errors import CoffreError, DestinationError, RestoreError
 from coffre.postgres.connect import Connection, one_line
-from coffre.postgres.destination import maintenance_session
+from coffre.postgres.databases import maintenance_session
 
 _ATTEMPTS: Final = 5
 _AGAIN_SECONDS: Final = 0.1
