@@ -206,6 +206,25 @@ def test_a_schema_that_is_gone_comes_back_with_its_tables(round_trip: RoundTrip)
     assert report.exceptions == ()
 
 
+def test_a_schema_that_is_needed_brings_no_more_than_what_was_asked_for(round_trip: RoundTrip) -> None:
+    round_trip.fill(
+        "CREATE SCHEMA app",
+        "COMMENT ON SCHEMA app IS 'ours'",
+        "CREATE TABLE app.wanted (id serial PRIMARY KEY)",
+        "CREATE TABLE app.other (id serial PRIMARY KEY)",
+        "INSERT INTO app.wanted DEFAULT VALUES",
+    )
+    backup = round_trip.back_up()
+    round_trip.fill("DROP SCHEMA app CASCADE")
+
+    round_trip.restore_in_place(backup, tables=["wanted"])
+
+    assert rows(round_trip.source, "SELECT to_regclass('app.wanted_id_seq'), to_regclass('app.other_id_seq')") == [
+        ("app.wanted_id_seq", None)
+    ]
+    assert value(round_trip.source, "SELECT obj_description('app'::regnamespace)") == "ours"
+
+
 def test_a_partitioned_table_comes_back_with_its_partitions(round_trip: RoundTrip) -> None:
     round_trip.fill(
         "CREATE TABLE events (at date NOT NULL, note text) PARTITION BY RANGE (at)",

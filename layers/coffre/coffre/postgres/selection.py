@@ -18,6 +18,7 @@ _PARTS: Final = _NAMED_AFTER_TABLE | {
     "ACL", "COMMENT", "INDEX", "INDEX ATTACH", "PUBLICATION TABLE", "ROW SECURITY", "SECURITY LABEL", "SEQUENCE",
     "SEQUENCE OWNED BY", "STATISTICS", "TABLE ATTACH",
 }  # fmt: skip
+_OF_ANYTHING: Final = frozenset({"ACL", "COMMENT", "SECURITY LABEL"})
 _RELATIONS: Final = frozenset({"TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE", "FOREIGN TABLE", "INDEX"})
 _ROUTINES: Final = frozenset({"FUNCTION", "PROCEDURE"})
 _TYPES: Final = frozenset({"TYPE", "DOMAIN"})
@@ -45,9 +46,12 @@ def parts_of(entries: Sequence[TocEntry], tables: Iterable[TocEntry]) -> list[To
     chosen = list(tables)
     names = {(table.schema, table.tag) for table in chosen}
     ids = {table.dump_id for table in chosen}
+    schemas = {entry.dump_id for entry in chosen if entry.description == "SCHEMA"}
 
     def is_part(entry: TocEntry) -> bool:
-        if entry.description not in _PARTS or not ids.intersection(entry.dependencies):
+        # What is in a schema is no part of it, but its comment and rights are.
+        whole = ids if entry.description in _OF_ANYTHING else ids - schemas
+        if entry.description not in _PARTS or not whole.intersection(entry.dependencies):
             return False
         if entry.description == "TABLE ATTACH":
             return (entry.schema, entry.tag) in names
