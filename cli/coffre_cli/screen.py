@@ -13,7 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from coffre.model.backup import Backup, Comparison, Failure, Restore, Status
+from coffre.model.backup import Backup, Failure, Restore, Status
 from coffre.model.errors import CoffreError
 
 console = Console(highlight=False)
@@ -178,15 +178,3 @@ def backup_json(backup: Backup) -> dict[str, Any]:
 def restore_json(restore: Restore) -> dict[str, Any]:
     """Return the record of a restore for scripts; the names are a promise."""
     return restore.model_dump(mode="json")
-
-
-def show_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """Print how tables in use and the backup's versions differ, and what was done about it."""
-    say("The backup's rows against those in use, by key:")
-    columns = ["TABLE", "MISSING", "CHANGED", "SAME", "ONLY IN USE", "INSERTED", "SET BACK", "DELETED"]
-    rows = []
-    for found in comparisons:
-        done = (found.inserted, found.updated, found.deleted)
-        counts = (found.missing, found.changed, found.same, found.extra, *done)
-        rows.append([found.table, *(f"{count:,}" for count in counts)])
-    print_table(columns, rows, right=columns[1:])

@@ -12,6 +12,8 @@ from coffre.model.backup import Backup, Restore, Status
 from coffre.model.errors import BackupStateError
 from coffre.model.manifest import Manifest
 from coffre.model.names import shown
+from coffre.model.words import counted
+from coffre_cli.commands.restore_result import show_comparisons, show_kept, show_script
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import (
@@ -23,7 +25,6 @@ from coffre_cli.screen import (
     restore_json,
     say,
     say_command,
-    show_comparisons,
     show_failure,
     size,
     status_text,
@@ -182,13 +183,12 @@ def _show_restore(deployed: DeployedStack, restore: Restore, *, as_json: bool) -
             say(f"  step      {step}")
         for exception in report.exceptions:
             say(f"  note      {exception}")
-        if report.comparisons:
-            show_comparisons(report.comparisons)
-        for kept in report.kept:
-            say(f"  kept      {kept.what}; remove it with: {kept.remove}")
         slowest = sorted(report.tables, key=lambda table: -table.duration_ms)[:_TABLES_SHOWN]
-        say(f"  tables    {len(report.tables)}, {report.rows:,} rows; those that took longest:")
+        say(f"  tables    {len(report.tables)}, {counted(report.rows, 'row')}; those that took longest:")
         rows = (
             [table.table, f"{table.rows:,}", size(table.size_bytes), duration(table.duration_ms)] for table in slowest
         )
         print_table(["TABLE", "ROWS", "SIZE", "TIME"], rows, right=["ROWS", "SIZE", "TIME"])
+        show_comparisons(report.comparisons)
+        show_script(report)
+        show_kept(report.kept)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 from ulid import ULID
 
 from coffre.model.backup import Backup, Restore, RestoreReport
-from coffre.model.errors import BackupStateError
-from coffre.model.restore import Scope
-from coffre.model.target import Contents, describe_validation
+from coffre.model.errors import BackupStateError, SecretError
+from coffre.model.target import Contents
 from coffre.operations.restore_plan import refuse_unrestorable
 from coffre_cli.commands.catalog import latest
 from coffre_cli.commands.destination import Destination, destination_secret
+from coffre_cli.commands.restore_choices import Choices
 from coffre_cli.commands.restore_result import Ask, show_result
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
@@ -53,19 +52,29 @@ def restore(
         list[str] | None, typer.Option("--schema", "-n", metavar="PATTERN", help="Only the tables of these schemas.")
     ] = None,
     with_dependencies: Annotated[
-        bool, typer.Option("--with-dependencies", help="Bring back types and functions that the tables need.")
+        bool,
+        typer.Option(
+            "--with-dependencies",
+            help="With a table that is gone, bring back the types and functions that it needs, and the views, keys and "
+            "policies that went with it.",
+        ),
     ] = False,
     where_column: Annotated[
         str | None, typer.Option("--where-column", metavar="COLUMN", help="Only rows of a period of this column.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--from", metavar="VALUE", help="With --where-column: the first value.")
+        str | None,
+        typer.Option(
+            "--from", metavar="VALUE", help="With --where-column: the first value, say 2026-11-17 (times are UTC)."
+        ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--until", metavar="VALUE", help="With --where-column: the first value beyond.")
+        str | None,
+        typer.Option("--until", metavar="VALUE", help="With --where-column: the first value that is not wanted."),
     ] = None,
     where: Annotated[
-        str | None, typer.Option("--where", metavar="SQL", help="Only rows for which this expression is true.")
+        str | None,
+        typer.Option("--where", metavar="SQL", help='Only rows for which this is true, for experts: "total < 0".'),
     ] = None,
     apply: Annotated[
         bool, typer.Option("--apply", help="Insert missing rows and set changed ones back, after the comparison.")
@@ -97,20 +106,22 @@ def restore(
     is there, the backup's version is put beside it, into a schema of its own, and compared by key. Nothing in use is
     touched without --apply or --replace.
     """
-    rows = {"column": where_column, "start": since, "end": until, "where": where}
-    scope = _scope(
-        contents=contents,
+    choices = Choices(
+        to=to,
         tables=tuple(table or ()),
         schemas=tuple(schema or ()),
         with_dependencies=with_dependencies,
-        rows={name: value for name, value in rows.items() if value is not None} or None,
+        where_column=where_column,
+        since=since,
+        until=until,
+        where=where,
         apply=apply,
         replace=replace_,
+        contents=contents,
         dry_run=dry_run,
     )
-    if to is None and scope.is_whole and not scope.replace:
-        raise typer.BadParameter("a whole restore needs a place: --to, or --replace for the target's own database")
-    wanted = Destination.parse(to) if to is not None else None
+    wanted = _destination(choices)
+    scope = choices.scope()
     deployed = find_stack(stack)
     backup = latest(deployed, target) if backup_id == "latest" else _of(deployed.catalog.get_backup(backup_id), target)
     refuse_unrestorable(backup)
@@ -121,11 +132,15 @@ def restore(
     _end(ask, record, report, as_json=as_json)
 
 
-def _scope(**choices: Any) -> Scope:
+def _destination(choices: Choices) -> Destination | None:
+    if choices.to is None:
+        return None
     try:
-        return Scope.model_validate(choices)
-    except ValidationError as error:
-        raise typer.BadParameter("; ".join(describe_validation(error)).removeprefix("document: ")) from None
+        return Destination.parse(choices.to)
+    except SecretError as error:
+        if choices.where_column is not None and choices.until is None:
+            error.hint = f"The end of the period is --until; --to names a database. {error.hint}"
+        raise
 
 
 def _of(backup: Backup, target: str | None) -> Backup:

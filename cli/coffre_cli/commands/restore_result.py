@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from coffre.model.backup import Backup, Failure, Restore, RestoreReport
+from coffre.model.backup import Backup, Comparison, Failure, Kept, Restore, RestoreReport
 from coffre.model.restore import Scope
+from coffre.model.target import Contents
+from coffre.model.words import counted
 from coffre_cli.commands.destination import Destination
-from coffre_cli.screen import duration, remark, say, say_command, show_comparisons, show_failure
+from coffre_cli.screen import duration, print_table, remark, say, say_command, show_failure
 
 
 @dataclass(frozen=True)
@@ -32,26 +35,78 @@ def show_result(ask: Ask, record: Restore, report: RestoreReport | None) -> None
     if report.dry_run:
         say("Nothing was changed. This would be done:")
         for step in report.steps:
-            say(f"  {step}")
+            # The run itself will have an id of its own.
+            say(f"  {step.replace(report.id.lower(), '<id>')}")
     else:
-        _show_done(ask, record, report)
+        say(_done(ask, record, report), style="green")
+        show_comparisons(report.comparisons)
     for exception in record.exceptions:
         say(f"  Note: {exception}")
     if not report.dry_run:
         _show_next(ask, report)
 
 
-def _show_done(ask: Ask, record: Restore, report: RestoreReport) -> None:
-    exceptions = f", with {len(record.exceptions)} exception(s)" if record.exceptions else ""
-    what = "Compared" if ask.scope.rows and not ask.scope.apply else "Restored"
-    counted = "" if ask.scope.rows else " Row counts equal the backup's."
-    say(
-        f"{what} {ask.backup.target} in {record.destination}: {len(report.tables)} tables, {report.rows:,} rows in "
-        f"{duration(record.duration_ms)}{exceptions}.{counted}",
-        style="green",
-    )
-    if report.comparisons:
-        show_comparisons(report.comparisons)
+def _done(ask: Ask, record: Restore, report: RestoreReport) -> str:
+    rows, tables = counted(report.rows, "row"), counted(len(report.tables), "table")
+    took = f"in {duration(record.duration_ms)}"
+    if record.exceptions:
+        took += f", with {counted(len(record.exceptions), 'exception')}"
+    if ask.scope.apply:
+        changed = sum(found.inserted + found.updated for found in report.comparisons)
+        return f"Brought {changed:,} of {rows} of the backup into {record.destination} {took}."
+    if ask.scope.rows is not None:
+        return f"Compared {rows} of the backup with {record.destination} {took}."
+    if ask.scope.contents is Contents.SCHEMA:
+        return f"Restored the definitions of {ask.backup.target} in {record.destination} {took}. Its tables are empty."
+    # What is beside only is not back yet.
+    done = "Loaded" if report.kept and not ask.scope.replace else "Restored"
+    where = f"{ask.backup.target} in {record.destination}"
+    return f"{done} {where}: {tables}, {rows} {took}. Row counts equal the backup's."
+
+
+def show_comparisons(comparisons: Sequence[Comparison]) -> None:
+    """Print how tables in use and the backup's versions differ, or what was done about it."""
+    if not comparisons:
+        return
+    if any(found.inserted or found.updated or found.deleted for found in comparisons):
+        say("What was done to the tables in use, in rows:")
+        counts = {
+            "INSERTED": [found.inserted for found in comparisons],
+            "SET BACK": [found.updated for found in comparisons],
+            "DELETED": [found.deleted for found in comparisons],
+            "SAME": [found.same for found in comparisons],
+            "NOT IN BACKUP": [found.extra - found.deleted for found in comparisons],
+        }
+    else:
+        say("The tables in use against the backup, in rows, by key:")
+        counts = {
+            "MISSING": [found.missing for found in comparisons],
+            "CHANGED": [found.changed for found in comparisons],
+            "SAME": [found.same for found in comparisons],
+            "NOT IN BACKUP": [found.extra for found in comparisons],
+        }
+    numbers = zip(*counts.values(), strict=True)
+    rows = [[found.table, *(f"{count:,}" for count in line)] for found, line in zip(comparisons, numbers, strict=True)]
+    print_table(["TABLE", *counts], rows, right=list(counts))
+    for found in comparisons:
+        if found.columns:
+            say(f"Changed in {found.table}: {', '.join(found.columns)}")
+        if found.before:
+            say(f"Rows of {found.table} as they were before: {found.before}")
+
+
+def show_kept(kept: Sequence[Kept]) -> None:
+    """Print what a restore left, and how to remove it."""
+    for left in kept:
+        say(f"Kept: {left.what}. When nobody needs it any more, in psql:")
+        say_command(f"{left.remove};")
+
+
+def show_script(report: RestoreReport) -> None:
+    """Print how to bring back what went with tables and was not restored."""
+    if report.script is not None:
+        say("To bring back what went with the tables, in the order that it needs:")
+        say_command(f"coffre show {report.id} --json | jq -r .report.script | psql postgresql://...")
 
 
 def _show_next(ask: Ask, report: RestoreReport) -> None:
@@ -60,14 +115,13 @@ def _show_next(ask: Ask, report: RestoreReport) -> None:
         say("Nothing in use was touched. The backup's version is beside:")
         for found in report.comparisons:
             say(f"  {found.beside}")
-        if ask.scope.rows is not None:
-            say("To bring the missing and changed rows over, add --apply to the command.")
-    for found in report.comparisons:
-        if found.before:
-            say(f"Rows of {found.table} as they were before: {found.before}")
-    for kept in report.kept:
-        say(f"Kept: {kept.what}. When nobody needs it any more, in psql:")
-        say_command(kept.remove)
+        if any(found.missing or found.changed for found in report.comparisons):
+            if ask.scope.rows is not None:
+                say("To bring the missing and changed rows over, say the same with --apply.")
+            else:
+                say("To make the table's rows those of the backup, new ones deleted, say the same with --replace.")
+    show_script(report)
+    show_kept(report.kept)
     say("Table by table:")
     say_command(f"coffre show {report.id}")
 
