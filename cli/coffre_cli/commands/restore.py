@@ -154,7 +154,7 @@ def _of(backup: Backup, target: str | None) -> Backup:
 
 def _confirm(deployed: DeployedStack, ask: Ask) -> None:
     """Show what would be done, and go on only when a person says yes."""
-    if not (sys.stdin.isatty() and error_console.is_terminal):
+    if not _is_a_person_there():
         raise typer.BadParameter("this changes a database in use: add --yes, or --dry-run to see what would be done")
     trial = replace(ask, scope=ask.scope.model_copy(update={"dry_run": True}))
     record, report = _run(deployed, trial, None, quiet=False)
@@ -162,6 +162,10 @@ def _confirm(deployed: DeployedStack, ask: Ask) -> None:
     if record.failure is not None:
         raise typer.Exit(Exit.FAILED)
     typer.confirm("Go on?", abort=True, err=True)
+
+
+def _is_a_person_there() -> bool:
+    return sys.stdin.isatty() and error_console.is_terminal
 
 
 def _run(

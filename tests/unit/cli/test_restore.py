@@ -9,7 +9,9 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.unit.cli.conftest import FAILURE, Account, Coffre
 
-from coffre.model.backup import Failure, Status
+from coffre.model.backup import Comparison, Failure, Kept, Status
+from coffre.runtime.events import RestoreEvent
+from coffre_cli.commands import restore as restore_command
 from coffre_cli.deployed import DeployedStack
 
 PASSWORD = "pa55%2Fword"
@@ -273,3 +275,272 @@ def test_both_the_backup_and_the_destination_have_to_be_said(
 
     assert said.status == 2
     assert "Usage: coffre restore" in said.err
+
+
+# --- parts of a backup, and what is in use ---
+
+KEPT = Kept(what="the schema restored_x", remove='DROP SCHEMA "restored_x" CASCADE')
+COMPARED = Comparison(
+    table="public.orders_of_2026",
+    beside="restored_x.orders_of_2026",
+    missing=28,
+    changed=1_234_567,
+    same=12_345_678,
+    extra=3,
+    columns=("price", "total"),
+)
+
+
+def saying(account: Account, exceptions: tuple[str, ...] = (), **report: Any) -> None:
+    """Play a restore whose report says this."""
+
+    def play(function: str, event: Mapping[str, Any]) -> None:
+        ids = {"id": event["restore_id"], "backup_id": event["backup_id"]}
+        dry_run = bool(event.get("dry_run"))
+        said = {"dry_run": dry_run, **report}
+        account.restore(**ids, dry_run=dry_run, exceptions=exceptions, report=said)
+
+    account.play = play
+
+
+@pytest.mark.parametrize(
+    ("options", "event"),
+    [
+        ("-t orders", {"tables": ["orders"]}),
+        ("--table orders -t app.*", {"tables": ["orders", "app.*"]}),
+        ("--schema app -n web", {"schemas": ["app", "web"]}),
+        ("-t orders --with-dependencies", {"tables": ["orders"], "with_dependencies": True}),
+        ("-t orders --replace --yes", {"tables": ["orders"], "replace": True}),
+        ("--replace -y", {"replace": True}),
+        ("--replace --dry-run", {"replace": True, "dry_run": True}),
+        ("-t orders --streams 3", {"tables": ["orders"], "streams": 3}),
+        (
+            "-t orders --where-column at --from 2026-11-17 --until 2026-11-18",
+            {"tables": ["orders"], "rows": {"column": "at", "start": "2026-11-17", "end": "2026-11-18"}},
+        ),
+        (
+            "-t orders --where-column at --until 5 --apply --yes",
+            {"tables": ["orders"], "rows": {"column": "at", "end": "5"}, "apply": True},
+        ),
+        ("-t orders --where total<0", {"tables": ["orders"], "rows": {"where": "total<0"}}),
+        ("--to coffre/destination/x --contents schema", {"destination": "coffre/destination/x", "contents": "schema"}),
+        ("--to coffre/destination/x -t orders", {"destination": "coffre/destination/x", "tables": ["orders"]}),
+    ],
+)
+def test_every_option_is_said_in_the_event(
+    coffre: Coffre, account: Account, options: str, event: dict[str, Any]
+) -> None:
+    backup = account.backup()
+    saying(account)
+
+    said = coffre("restore", "latest", *options.split())
+
+    [(_, sent)] = account.invoked
+    restore_id = sent["restore_id"]
+    parsed = RestoreEvent.parse(sent)
+    assert parsed == RestoreEvent.parse({"backup_id": backup.id, "restore_id": restore_id, **event})
+    assert (said.status, said.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("", "a whole restore needs a place: --to, or --replace"),
+        ("--dry-run", "a whole restore needs a place: --to, or --replace"),
+        ("--apply", "--apply needs --where-column or --where"),
+        ("-t orders --apply", "--apply needs --where-column or --where; for all rows of a table say --replace"),
+        ("-t orders --where-column at", "--where-column needs --from, --until, or both"),
+        ("-t orders --from 1", "--from and --until need --where-column"),
+        ("-t orders --where true --until 1", "--from and --until need --where-column"),
+        ("-t orders --where-column at --from 1 --where true", "--where-column and --where exclude each other"),
+        ("--where-column at --from 1", "--where-column needs --table"),
+        ("-n app --where true", "--where needs --table"),
+        ("-t orders --where true --replace", "--where and --replace exclude each other"),
+        ("-t orders --where true --with-dependencies", "--with-dependencies is for whole tables: leave --where out"),
+        ("--replace --with-dependencies", "--with-dependencies needs --table or --schema"),
+        ("-t orders --contents data", "--contents is for whole restores"),
+        ("--replace --contents data", "--contents is for restores into a new or empty database"),
+        ("-t orders --where a;b", "--where: only one expression is possible"),
+        ("-t orders --where (a", "--where: the parentheses do not match"),
+        ("-t orders --where-column at --from=", "--from is empty"),
+        ("--table=", "--table is empty"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused_by_their_names(
+    coffre: Coffre, account: Account, options: str, words: str
+) -> None:
+    account.backup()
+
+    said = coffre("restore", "latest", *options.split())
+
+    assert (said.status, said.out, account.invoked) == (2, "", [])
+    assert words in said.err
+
+
+def test_who_takes_to_for_the_end_of_the_period_is_told(coffre: Coffre, account: Account) -> None:
+    account.backup()
+
+    period = ["--where-column", "at", "--from", "2026-11-17", "--to", "2026-11-18"]
+    said = coffre("restore", "latest", "-t", "orders", *period)
+
+    assert (said.status, account.invoked) == (1, [])
+    assert "What to do: The end of the period is --until; --to names a database. Give postgresql://" in said.err
+
+
+@pytest.mark.parametrize("options", ["--replace", "-t orders --replace", "-t orders --where true --apply"])
+def test_without_a_terminal_nothing_in_use_is_changed_unless_yes_is_said(
+    coffre: Coffre, account: Account, options: str
+) -> None:
+    account.backup()
+
+    said = coffre("restore", "latest", *options.split(), stdin="y\n")
+
+    assert (said.status, said.out, account.invoked) == (2, "", [])
+    assert "this changes a database in use: add --yes, or --dry-run" in said.err
+
+
+@pytest.mark.parametrize(("answer", "status", "runs"), [("y", 0, [True, False]), ("n", 1, [True]), ("", 1, [True])])
+def test_a_person_sees_the_plan_and_is_asked(
+    coffre: Coffre,
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    status: int,
+    runs: list[bool],
+) -> None:
+    monkeypatch.setattr(restore_command, "_is_a_person_there", lambda: True)
+    account.backup()
+    saying(account, steps=("Make the rows of public.orders those of the backup.",))
+
+    said = coffre("restore", "latest", "-t", "orders", "--replace", stdin=f"{answer}\n")
+
+    assert said.status == status
+    assert [event.get("dry_run", False) for _, event in account.invoked] == runs
+    plan = "Nothing was changed. This would be done:\n  Make the rows of public.orders those of the backup.\n"
+    assert said.out.startswith(plan)
+    assert "Go on? [y/N]:" in said.err
+
+
+def test_a_plan_that_fails_is_not_asked_about(
+    coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restore_command, "_is_a_person_there", lambda: True)
+    backup = account.backup()
+    account.play = lambda function, event: (
+        account.restore(Status.FAILED, id=event["restore_id"], backup_id=backup.id) and None
+    )
+
+    said = coffre("restore", "latest", "--replace", stdin="y\n")
+
+    assert (said.status, len(account.invoked)) == (1, 1)
+    assert "Go on?" not in said.out + said.err
+
+
+def test_names_in_a_plan_do_not_pretend_to_be_those_of_the_run(coffre: Coffre, account: Account) -> None:
+    account.backup()
+
+    def play(function: str, event: Mapping[str, Any]) -> None:
+        ids = {"id": event["restore_id"], "backup_id": event["backup_id"]}
+        step = f"Create the database shop_restored_{event['restore_id'].lower()}."
+        account.restore(**ids, dry_run=True, report={"dry_run": True, "steps": (step,)})
+
+    account.play = play
+
+    said = coffre("restore", "latest", "--replace", "--dry-run")
+
+    assert said.out == "Nothing was changed. This would be done:\n  Create the database shop_restored_<id>.\n"
+
+
+def test_exceptions_are_listed_and_have_a_status_of_their_own(coffre: Coffre, account: Account) -> None:
+    account.backup()
+    saying(account, ("The destination lacks the role app.",))
+
+    said = coffre("restore", "latest", "--to", URL)
+
+    assert said.status == 4
+    assert "1,003 rows in 2.5 s, with 1 exception. Row counts equal the backup's.\n" in said.out
+    assert "  Note: The destination lacks the role app.\n" in said.out
+    assert coffre("restore", "latest", "--to", URL, "--json").status == 4
+
+
+def test_a_table_beside_is_compared_within_eighty_columns(coffre: Coffre, account: Account) -> None:
+    account.backup()
+    saying(account, comparisons=(COMPARED,), kept=(KEPT,))
+
+    said = coffre("restore", "latest", "-t", "orders_of_2026")
+
+    lines = said.out.splitlines()
+    assert lines[0].startswith("Loaded shop in db.example:5432/copy: 2 tables, 1,003 rows in 2.5 s.")
+    [heading, row] = lines[2:4]
+    assert heading.split() == ["TABLE", "MISSING", "CHANGED", "SAME", "NOT", "IN", "BACKUP"]
+    assert row.split() == [COMPARED.table, "28", "1,234,567", "12,345,678", "3"]
+    assert len(row) <= 80
+    assert f"Changed in {COMPARED.table}: price, total" in lines
+    assert "Nothing in use was touched. The backup's version is beside:" in lines
+    assert f"  {COMPARED.beside}" in lines
+    assert any(line.endswith("say the same with --replace.") for line in lines)
+    # And what it leaves is removed by a statement that psql runs as it stands
+    assert '  DROP SCHEMA "restored_x" CASCADE;' in lines
+
+
+def test_rows_that_were_brought_over_are_counted(coffre: Coffre, account: Account) -> None:
+    account.backup()
+    done = COMPARED.model_copy(update={"inserted": 28, "updated": 4, "before": "restored_x.before"})
+    saying(account, comparisons=(done,), kept=(KEPT,))
+
+    said = coffre("restore", "latest", "-t", "orders", "--where", "true", "--apply", "--yes")
+
+    lines = said.out.splitlines()
+    assert lines[0] == "Brought 32 of 1,003 rows of the backup into db.example:5432/copy in 2.5 s."
+    [heading, row] = lines[2:4]
+    assert heading.split() == ["TABLE", "INSERTED", "SET", "BACK", "DELETED", "SAME", "NOT", "IN", "BACKUP"]
+    assert row.split() == [COMPARED.table, "28", "4", "0", "12,345,678", "3"]
+    assert len(row) <= 80
+    assert f"Rows of {COMPARED.table} as they were before: restored_x.before" in lines
+    assert "Nothing in use was touched" not in said.out
+
+
+def test_what_went_with_a_table_is_brought_back_by_a_command(coffre: Coffre, account: Account) -> None:
+    account.backup()
+    saying(account, script="CREATE VIEW sales ...;")
+
+    said = coffre("restore", "latest", "-t", "orders")
+
+    restore_id = account.invoked[0][1]["restore_id"]
+    command = f"  coffre show {restore_id} --json | jq -r .report.script | psql postgresql://..."
+    assert command in said.out.splitlines()
+    assert command in coffre("show", restore_id).out.splitlines()
+    assert coffre("show", restore_id, "--json").json()["report"]["script"] == "CREATE VIEW sales ...;"
+
+
+def test_show_repeats_what_a_restore_found_and_left(coffre: Coffre, account: Account) -> None:
+    account.backup()
+    saying(account, comparisons=(COMPARED,), kept=(KEPT,))
+    coffre("restore", "latest", "-t", "orders")
+
+    lines = coffre("show", account.invoked[0][1]["restore_id"]).out.splitlines()
+
+    assert f"Changed in {COMPARED.table}: price, total" in lines
+    assert '  DROP SCHEMA "restored_x" CASCADE;' in lines
+
+
+def test_definitions_alone_do_not_boast_of_rows(coffre: Coffre, account: Account) -> None:
+    account.backup()
+    saying(account, tables=(), rows=0)
+
+    said = coffre("restore", "latest", "--to", URL, "--contents", "schema")
+
+    assert said.out.startswith(
+        "Restored the definitions of shop in db.example:5432/copy in 2.5 s. Its tables are empty.\n"
+    )
+
+
+def test_scripts_get_comparisons_and_what_is_kept(coffre: Coffre, account: Account) -> None:
+    account.backup()
+    saying(account, comparisons=(COMPARED,), kept=(KEPT,))
+
+    report = coffre("restore", "latest", "-t", "orders", "--json").json()["report"]
+
+    [found] = report["comparisons"]
+    assert (found["missing"], found["changed"], found["columns"]) == (28, 1_234_567, ["price", "total"])
+    assert report["kept"] == [{"what": KEPT.what, "remove": KEPT.remove}]
