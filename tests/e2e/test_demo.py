@@ -43,12 +43,20 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing(fresh: Checkout, temp
     said = fresh.coffre("demo", "--short")
 
     assert said.status == 0, said.out + said.err
-    for chapter in ("1. Deploy", "2. Back up", "3. Lose data", "4. Restore", "5. Compare"):
+    for chapter in (
+        "1. Deploy",
+        "2. Back up",
+        "3. Lose data",
+        "4. Restore",
+        "5. Compare",
+        "6. Restore no more than was lost",
+    ):
         assert f"\n{chapter}\n" in said.out
     assert "One backup answers all three: " in said.out
     assert {"COMPLETED", "daily", "weekly", "monthly"} <= set(said.out.split())
     assert "  - Dropped billing.payments" in said.out
     assert "not one differs." in said.out
+    assert "Equal again in casa: billing.payments and casa.reviews, every row." in said.out
     assert "password" not in (said.out + said.err).lower()
 
     assert processes_below(temporary, fresh.root) == []

@@ -282,6 +282,34 @@ def test_coffre_restore_brings_back_every_row(
     assert sum(table["rows"] for table in report["tables"]) == shown["rows"]
 
 
+def test_a_table_and_rows_are_brought_back_into_the_targets_own_database(
+    stack: Stack, checkout: Checkout, backup: Backup
+) -> None:
+    source = stack.server.dsn(SAMPLE)
+    before = fingerprint(source)
+    with closing(psycopg2.connect(source)) as session, session.cursor() as cursor:
+        cursor.execute("DROP TABLE billing.payments CASCADE")
+        cursor.execute("DELETE FROM casa.reviews WHERE written_at >= '2025-06-01'")
+        session.commit()
+
+    table = checkout.coffre("restore", backup.id, "-t", "payments", "--with-dependencies")
+    period = ("--where-column", "written_at", "--from", "2025-06-01")
+    looked = checkout.coffre("restore", backup.id, "-t", "reviews", *period, "--json")
+    rows = checkout.coffre("restore", backup.id, "-t", "reviews", *period, "--apply", "--yes", "--json")
+
+    assert (table.status, table.err) == (0, ""), table.out
+    assert "casa: 1 table, " in table.out
+    assert (looked.status, rows.status) == (0, 0), looked.err + rows.err
+    ((found,), (done,)) = (said.json()["report"]["comparisons"] for said in (looked, rows))
+    assert found["missing"] == done["inserted"] > 0
+    kept = [left["remove"] for said in (looked, rows) for left in said.json()["report"]["kept"]]
+    with closing(psycopg2.connect(source)) as session, session.cursor() as cursor:
+        for statement in kept:
+            cursor.execute(statement)
+        session.commit()
+    assert fingerprint(source) == before
+
+
 @pytest.mark.parametrize("format_", ["custom", "plain"])
 def test_coffre_export_makes_a_file_that_needs_no_coffre(
     stack: Stack,

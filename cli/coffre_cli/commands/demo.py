@@ -15,6 +15,7 @@ from coffre.model.backup import Backup, Restore, Status, Tier
 from coffre.model.errors import TransientError
 from coffre_cli.commands.catalog import list_backups
 from coffre_cli.commands.local import start
+from coffre_cli.commands.restore import restore
 from coffre_cli.deployed import DeployedStack, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -30,6 +31,9 @@ from coffre_cli.screen import console, duration, say, show_failure, size
 _SLOT: Final = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)
 _RULES: Final = ("DailyBackupRule", "WeeklyBackupRule", "MonthlyBackupRule")
 _RESTORED: Final = "casa_restored"
+# What is brought back into casa itself; the first review is younger.
+_BROUGHT_BACK: Final = ('"billing"."payments"', '"casa"."reviews"')
+_FROM: Final = "2020-01-01"
 _SHORT_SCALE: Final = 0.05
 _PATIENCE_SECONDS: Final = 300
 
@@ -59,6 +63,7 @@ def demo(
         _lose(source, before)
         _restore(deployed, state, backup)
         equal = _compare(before, fingerprint(_url(state, _RESTORED)))
+        equal = _bring_back(source, before, backup) and equal
     if not equal:
         raise typer.Exit(Exit.FAILED)
     say(
@@ -173,6 +178,24 @@ def _compare(before: Fingerprints, restored: Fingerprints) -> bool:
         if before.get(name) != restored.get(name):
             say(f"  DIFFERENT: {name}: {before.get(name)} is now {restored.get(name)}", style="bold red")
     return False
+
+
+def _bring_back(source: str, before: Fingerprints, backup: Backup) -> bool:
+    _title(
+        "6. Restore no more than was lost", "In casa itself: the dropped table with its views, and the deleted rows."
+    )
+    say(f"$ coffre restore {backup.id} --table billing.payments --with-dependencies", style="dim")
+    restore(backup.id, table=["billing.payments"], with_dependencies=True)
+    console.print()
+    say(f"$ coffre restore {backup.id} --table reviews --where-column written_at --from {_FROM} --apply", style="dim")
+    restore(backup.id, table=["reviews"], where_column="written_at", since=_FROM, apply=True, yes=True)
+    after = fingerprint(source)
+    wrong = [name for name in _BROUGHT_BACK if after.get(name) != before[name]]
+    for name in wrong:
+        say(f"  DIFFERENT: {name}: {before[name]} is now {after.get(name)}", style="bold red")
+    if not wrong:
+        say("  Equal again in casa: billing.payments and casa.reviews, every row.", style="bold green")
+    return not wrong
 
 
 def _title(title: str, text: str) -> None:
