@@ -435,3 +435,44 @@ def test_schemas_of_another_encoding_are_replaced(latin: RoundTrip) -> None:
     run(latin.source, *(kept.remove for kept in report.kept))
     assert fingerprint(latin.source) == before
     assert schema_of(latin.home, latin.source) == schema
+
+
+def test_a_table_whose_name_begins_anothers_keeps_to_itself(round_trip: RoundTrip) -> None:
+    round_trip.fill(
+        "CREATE TABLE a (id int PRIMARY KEY)",
+        'CREATE TABLE "a b" (id int PRIMARY KEY, a int CONSTRAINT "to a" REFERENCES a)',
+        'ALTER TABLE a ADD CONSTRAINT "b to it" FOREIGN KEY (id) REFERENCES "a b" DEFERRABLE',
+    )
+    backup = round_trip.back_up()
+    schema = schema_of(round_trip.home, round_trip.source)
+    round_trip.fill('DROP TABLE a, "a b"')
+
+    round_trip.restore_in_place(backup, tables=["a"])
+
+    keys = "SELECT conname FROM pg_constraint WHERE contype = 'f' ORDER BY 1"
+    assert rows(round_trip.source, keys) == []
+    round_trip.fill("DROP TABLE a")
+    round_trip.restore_in_place(backup, tables=["a", '"a b"'])
+    assert schema_of(round_trip.home, round_trip.source) == schema
+
+
+def test_functions_with_odd_names_and_types_are_found(round_trip: RoundTrip) -> None:
+    round_trip.fill(
+        "CREATE TYPE \"My Type\" AS ENUM ('x')",
+        'CREATE FUNCTION "My Func"(a "My Type", b numeric(5, 2)) RETURNS int IMMUTABLE LANGUAGE sql AS \'SELECT 1\'',
+        'CREATE COLLATION "My Order" FROM "C"',
+        'CREATE TABLE t (id int DEFAULT "My Func"(\'x\', 1) PRIMARY KEY, v text COLLATE "My Order")',
+        "INSERT INTO t VALUES (1)",
+    )
+    backup = round_trip.back_up()
+    round_trip.fill("DROP TABLE t")
+
+    round_trip.restore_in_place(backup, tables=["t"])
+
+    assert rows(round_trip.source, "SELECT id FROM t") == [(1,)]
+    round_trip.fill("DROP TABLE t", 'DROP FUNCTION "My Func"', 'DROP TYPE "My Type"', 'DROP COLLATION "My Order"')
+    error = failed(round_trip, backup, tables=["t"])
+    assert error.code == "DEPENDENCY_MISSING"
+    assert "My Order" in error.message
+    round_trip.restore_in_place(backup, tables=["t"], with_dependencies=True)
+    assert rows(round_trip.source, "SELECT id FROM t") == [(1,)]

@@ -43,8 +43,9 @@ def replace_schemas(job: Job, source: Source, outcome: Outcome) -> None:
         old = {schema: shortened(schema, f"_before_{job.restore_id.lower()}") for schema in schemas}
         extensions = _movable_extensions(job, session, schemas)
         with session.cursor() as cursor:
-            there = {entry.dump_id for entry in source.toc if entry.description == "EXTENSION"}
-            there -= {entry.dump_id for entry in absent(cursor, source.toc)}
+            extensions_dumped = [entry for entry in source.toc if entry.description == "EXTENSION"]
+            there = {entry.dump_id for entry in extensions_dumped}
+            there -= {entry.dump_id for entry in absent(cursor, extensions_dumped)}
         stays = [entry for entry in source.toc if entry.description in _OUTSIDE]
         wanted = {entry.dump_id for entry in source.toc} - there - {entry.dump_id for entry in stays}
         selection = select(source, destination, frozenset(wanted))

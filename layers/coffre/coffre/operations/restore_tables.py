@@ -26,7 +26,7 @@ from coffre.postgres.destination import Destination, open_existing
 from coffre.postgres.live import LiveTable, TableName, live_tables, names_of, table_oids
 from coffre.postgres.load import set_sequences
 from coffre.postgres.schema_loader import SchemaLoader
-from coffre.postgres.selection import absent, needed_by, parts_of, with_partitions
+from coffre.postgres.selection import absent, needed_by, needing, parts_of, with_partitions
 
 # Keys to tables, and places in publications and partitioned tables: a table can be without them.
 _OPTIONAL: Final = frozenset({"FK CONSTRAINT", "PUBLICATION TABLE", "TABLE ATTACH"})
@@ -175,9 +175,12 @@ def _plan_back(
     tables = [table.entry for table in gone if table.entry]
     parts = parts_of(source.toc, tables)
     missing = absent(cursor, needed_by(source.toc, parts))
-    homeless = [part for part in parts if part.description in _OPTIONAL and _needs_any(part, missing, source)]
-    parts = [part for part in parts if part not in homeless]
-    missing = [entry for entry in missing if entry in needed_by(source.toc, parts)]
+    homes = [entry for entry in missing if entry.description in _HOMES]
+    without = {entry.dump_id for entry in needing(source.toc, homes) if entry.description in _OPTIONAL}
+    homeless = [part for part in parts if part.dump_id in without]
+    parts = [part for part in parts if part.dump_id not in without]
+    needed = {entry.dump_id for entry in needed_by(source.toc, parts)}
+    missing = [entry for entry in missing if entry.dump_id in needed]
     dependencies = [entry for entry in missing if job.scope.with_dependencies or entry.description == "SCHEMA"]
     if lacking := [entry for entry in missing if entry not in dependencies]:
         raise DestinationError(
@@ -194,22 +197,16 @@ def _plan_back(
     exceptions = [f"Not restored, because what it points at is not there: {spoken(part)}." for part in homeless]
     exceptions += [*([problem] if problem else []), *selection.exceptions, *went.exceptions]
     # A partition of a partitioned table that is in use joins it at the end, with its indexes: it takes them over.
-    outside = {entry.dump_id for entry in needed_by(source.toc, parts)}
-    joins = [part for part in parts if part.description in _JOINS and outside.intersection(part.dependencies)]
+    joins = {part.dump_id for part in parts if part.description in _JOINS and needed.intersection(part.dependencies)}
     return _Plan(
         tables=gone,
         dependencies=dependencies,
-        lines=[line for line in selection.lines if line not in joins],
-        attachments=[line for line in joins if line.description == "TABLE ATTACH"],
+        lines=[line for line in selection.lines if line.dump_id not in joins],
+        attachments=[part for part in parts if part.dump_id in joins and part.description == "TABLE ATTACH"],
         went=went,
         exceptions=exceptions,
         owner_problem=problem,
     )
-
-
-def _needs_any(entry: TocEntry, missing: Sequence[TocEntry], source: Source) -> bool:
-    ids = {needed.dump_id for needed in missing if needed.description in _HOMES}
-    return any(needed.dump_id in ids for needed in needed_by(source.toc, [entry]))
 
 
 def _bring_back(job: Job, source: Source, destination: Destination, plan: _Plan, outcome: Outcome) -> None:
