@@ -279,9 +279,9 @@ class Catalog:
                 f"The restore {restore.id} is {found.status} and cannot become {restore.status}.", code="RESTORE_STATE"
             ) from error
 
-    def restores(self, target: str | None = None) -> Iterator[Restore]:
+    def restores(self, target: str | None = None, *, status: Status | None = None) -> Iterator[Restore]:
         """Yield restores newest first, reading as they are taken."""
-        return self._restores.records(self._restores.listing(target, None))
+        return self._restores.records(self._restores.listing(target, status))
 
 
 def _refused(backup: Backup, cannot: str, hint: str) -> BackupStateError:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Failure, Progress, Restore, RestoreReport, Status
-from coffre.model.errors import CoffreError
+from coffre.model.errors import BackupStateError, CoffreError
+from coffre.operations.admission import STALE_AFTER
 from coffre.operations.progress import BEAT_SECONDS, Meter, Watch
 from coffre.operations.restore_plan import refuse_unrestorable
 from coffre.vault.vault import Vault
@@ -36,6 +38,7 @@ class RestoreRun:
 
         Whatever `work` raises is recorded in the catalog and raised.
         """
+        self._settle_dead()
         self.catalog.create_restore(restore)
         meter = Meter()
         watch = Watch(
@@ -55,12 +58,20 @@ class RestoreRun:
             self._record_failure(restore, meter, error)
             raise
 
+    def _settle_dead(self) -> None:
+        """End the records of restores that were killed without a word."""
+        for restore in list(self.catalog.restores(status=Status.IN_PROGRESS)):
+            if self.now() - (restore.heartbeat_at or restore.created_at) > STALE_AFTER:
+                failed = self._ended(restore, restore.progress, Status.FAILED)
+                with contextlib.suppress(BackupStateError):  # it has just ended otherwise
+                    self.catalog.finish_restore(failed.model_copy(update={"failure": _died(restore)}))
+
     def _beat(self, restore: Restore, progress: Progress) -> None:
         self.catalog.heartbeat_restore(restore.id, self.now(), progress)
 
     def _finish(self, restore: Restore, meter: Meter, report: RestoreReport) -> Restore:
         key = self.vault.write_report(restore.id, report.model_dump_json(indent=1))
-        finished = self._ended(restore, meter, Status.COMPLETED).model_copy(
+        finished = self._ended(restore, meter.read(), Status.COMPLETED).model_copy(
             update={
                 "destination": report.destination,
                 "tables": len(report.tables),
@@ -72,15 +83,25 @@ class RestoreRun:
         return self.catalog.finish_restore(finished)
 
     def _record_failure(self, restore: Restore, meter: Meter, error: Exception) -> None:
-        failed = self._ended(restore, meter, Status.FAILED).model_copy(update={"failure": Failure.of(error)})
+        failed = self._ended(restore, meter.read(), Status.FAILED).model_copy(update={"failure": Failure.of(error)})
         try:
             self.catalog.finish_restore(failed)
         except CoffreError as unrecorded:
             error.add_note(f"This could not be recorded in the catalog: {unrecorded.message}")
 
-    def _ended(self, restore: Restore, meter: Meter, status: Status) -> Restore:
+    def _ended(self, restore: Restore, progress: Progress, status: Status) -> Restore:
         now = self.now()
         duration_ms = int((now - restore.created_at).total_seconds() * 1000)
         return restore.model_copy(
-            update={"status": status, "completed_at": now, "duration_ms": duration_ms, "progress": meter.read()}
+            update={"status": status, "completed_at": now, "duration_ms": duration_ms, "progress": progress}
         )
+
+
+def _died(restore: Restore) -> Failure:
+    run = restore.id.lower()
+    return Failure(
+        code="RUN_DIED",
+        message="The restore stopped without a word (killed, out of memory, or its deadline passed).",
+        hint=f"Look at the function's log for its request id. What it may have left: the schema restored_{run}, and "
+        f"databases whose names end in _restored_{run} (not in use) or _before_{run} (the one that was replaced).",
+    )
