@@ -193,3 +193,22 @@ def test_the_database_postgres_itself_is_replaced(special: PostgresServer) -> No
     found = rows(special.dsn("template1"), "SELECT datname FROM pg_database WHERE datname LIKE 'postgres%' ORDER BY 1")
     assert found == [("postgres",), ("postgres_old",)]
     run(special.dsn("template1"), 'DROP DATABASE "postgres"', 'ALTER DATABASE "postgres_old" RENAME TO "postgres"')
+
+
+@pytest.mark.parametrize(
+    "pointing",
+    ["CREATE TABLE mine.notes (id int REFERENCES orders)", "CREATE VIEW mine.notes AS SELECT id FROM public.orders"],
+)
+def test_schemas_into_which_others_point_are_not_replaced(shop: RoundTrip, pointing: str) -> None:
+    """Nothing would say that the key now points at the old table."""
+    owner = shop.create_role("schemas_only", "LOGIN")
+    name = database_of(shop.source)
+    run(shop.server.dsn(), f'ALTER DATABASE "{name}" OWNER TO schemas_only')
+    shop.fill("ALTER TABLE orders OWNER TO schemas_only")
+    backup = shop.back_up(reader=owner)
+    shop.fill("CREATE SCHEMA mine", pointing)
+
+    error = failed(shop, backup, replace=True, dry_run=True)
+
+    assert error.code == "REPLACE_IMPOSSIBLE"
+    assert "mine.notes" in error.message

@@ -9,7 +9,7 @@ from psycopg2 import sql
 
 from coffre.model.backup import Kept
 from coffre.model.errors import DestinationError
-from coffre.model.names import quoted
+from coffre.model.names import quoted, shown
 from coffre.operations.restore_load import Loading, check_counts, load_tables, loading_session
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Selection, Source, select, why_no_owners
@@ -41,6 +41,7 @@ def replace_schemas(job: Job, source: Source, outcome: Outcome) -> None:
         destination.refuse_reader()
         schemas = sorted({entry.schema for entry in source.toc if entry.schema} & destination.schemas)
         old = {schema: shortened(schema, f"_before_{job.restore_id.lower()}") for schema in schemas}
+        _refuse_pointed_at(job, session, schemas)
         extensions = _movable_extensions(job, session, schemas)
         with session.cursor() as cursor:
             extensions_dumped = [entry for entry in source.toc if entry.description == "EXTENSION"]
@@ -95,6 +96,21 @@ def _restore(
             outcome.say_missing("materialized view", missing)
 
 
+def _refuse_pointed_at(job: Job, session: psycopg2.extensions.connection, schemas: list[str]) -> None:
+    """Refuse when keys or views of other schemas point into these: they would go on to point at the old tables."""
+    with session.cursor() as cursor:
+        cursor.execute(_POINTING_IN, {"schemas": schemas})
+        found = [shown(*name) for name in cursor.fetchall()]
+    if found:
+        raise DestinationError(
+            f"The schemas of {job.connection} cannot be replaced: what the backup does not have points into them: "
+            f"{', '.join(found[:5])}.",
+            code="REPLACE_IMPOSSIBLE",
+            hint="Its foreign keys or views would stay with the old tables. Restore into a new database (--to) and "
+            "switch your application over, or restore chosen tables.",
+        )
+
+
 def _movable_extensions(job: Job, session: psycopg2.extensions.connection, schemas: list[str]) -> list[tuple[str, str]]:
     """Return the extensions in these schemas with their schema: they move on to the fresh one."""
     with session.cursor() as cursor:
@@ -132,6 +148,21 @@ def _make_room(session: psycopg2.extensions.connection, old: dict[str, str], ext
 _EXTENSIONS: Final = """
 SELECT e.extname, n.nspname, e.extrelocatable FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 WHERE n.nspname = ANY(%s) ORDER BY 1
+"""
+# Tables and views of other schemas whose foreign keys or queries need tables of these.
+_POINTING_IN: Final = """
+SELECT n.nspname, c.relname
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
+WHERE k.contype = 'f' AND pn.nspname = ANY(%(schemas)s) AND n.nspname <> ALL (%(schemas)s)
+UNION
+SELECT n.nspname, c.relname
+FROM pg_depend d JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class p ON d.refclassid = 'pg_class'::regclass AND p.oid = d.refobjid
+JOIN pg_namespace pn ON pn.oid = p.relnamespace
+WHERE pn.nspname = ANY(%(schemas)s) AND n.nspname <> ALL (%(schemas)s)
+ORDER BY 1, 2
 """
 # Whose the schema is (where we may give it to them), its comment, and who may do what (CREATE, USAGE) in it.
 _FACTS: Final = """
