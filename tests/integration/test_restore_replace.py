@@ -191,6 +191,19 @@ def test_rows_alone_need_the_tables_as_they_were_and_empty(shop: RoundTrip, chan
     assert fingerprint(shop.copy) == before
 
 
+def test_rows_alone_that_do_not_fit_leave_the_tables_empty(shop: RoundTrip) -> None:
+    backup = shop.back_up()
+    shop.restore(backup, contents="schema")
+    run(shop.copy, "ALTER TABLE children ADD CHECK (id < 400)")
+
+    with pytest.raises(CoffreError) as caught:
+        shop.restore(backup, contents="data")
+
+    assert caught.value.code == "COPY_FAILED"
+    assert "The tables were emptied again." in caught.value.__notes__
+    assert rows(shop.copy, "SELECT FROM app.parents UNION ALL SELECT FROM children") == []
+
+
 @pytest.mark.parametrize(("contents", "wanted"), [("data", "full"), ("schema", "data")])
 def test_a_backup_that_lacks_what_is_wanted_says_so(shop: RoundTrip, contents: str, wanted: str) -> None:
     backup = shop.back_up(contents=contents)

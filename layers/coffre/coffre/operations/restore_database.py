@@ -8,8 +8,9 @@ from coffre.operations.progress import Meter
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, open_source, refuse_unrestorable
 from coffre.operations.restore_replace import replace_database
+from coffre.operations.restore_rows import restore_rows
 from coffre.operations.restore_tables import restore_tables
-from coffre.operations.restore_whole import restore_rows, restore_whole
+from coffre.operations.restore_whole import restore_whole
 
 
 def restore_database(job: Job, meter: Meter) -> RestoreReport:

@@ -10,19 +10,17 @@ from psycopg2 import sql
 from coffre.model.errors import DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import shown
-from coffre.operations.restore_load import FAST_COMMITS, Loading, check_counts, load_tables, loading_session
+from coffre.operations.restore_load import Loading, check_counts, load_tables, loading_session
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Selection, Source, select, why_no_owners
 from coffre.postgres.database_properties import apply_database_properties
-from coffre.postgres.destination import Destination, open_destination, open_existing
+from coffre.postgres.destination import Destination, open_destination
 from coffre.postgres.live import TableName, live_tables
-from coffre.postgres.load import has_rows, key_levels, refresh_materialized_views, set_sequences
+from coffre.postgres.load import key_levels, refresh_materialized_views, set_sequences
 from coffre.postgres.schema_loader import SchemaLoader
 from coffre.postgres.toc import is_event_trigger, is_of_database
 
 _CLOSED_SINCE: Final = 150000
-# Neither keys nor triggers see the rows: only a superuser can say so.
-_WITHOUT_TRIGGERS: Final = f"{FAST_COMMITS}; SET session_replication_role = replica"
 
 
 def restore_whole(job: Job, source: Source, outcome: Outcome) -> None:
@@ -164,67 +162,3 @@ def _there(job: Job, tables: dict[TableName, TableContent], outcome: Outcome) ->
         missing = set(of_extensions) - live_tables(session, of_extensions).keys()
     outcome.say_missing("extension's table", [shown(*name) for name in sorted(missing)])
     return {name: table for name, table in tables.items() if name not in missing}
-
-
-def restore_rows(job: Job, source: Source, outcome: Outcome) -> None:
-    """Load the rows of all tables into a database that has the tables, empty, and count them.
-
-    Raises
-    ------
-    DestinationError
-        `TABLES_NOT_READY`: a table is missing, lacks a column, or has rows. Nothing was changed then.
-    CoffreError
-        Whatever else stopped it; the tables that were filled are named.
-    """
-    if not source.content.contents.has_rows:
-        raise DestinationError(
-            f"The backup {job.backup.id} holds definitions only: it has no rows.",
-            code="NO_ROWS",
-            hint="Choose a backup of the whole target, or leave --contents out.",
-        )
-    tables = {
-        (t.schema_name, t.table_name): t for t in source.content.tables if not (t.rows_excluded or t.of_extension)
-    }
-    with open_existing(job.connection, source.content) as destination:
-        _refuse_unready(job, tables)
-        is_superuser = destination.capabilities.is_superuser
-        how = "without their keys and triggers seeing it" if is_superuser else "in the order of their foreign keys"
-        outcome.steps.append(f"Load the rows of {len(tables)} tables into {job.connection}, {how}.")
-        outcome.exceptions += source.manifest.exceptions
-        if job.scope.dry_run:
-            return
-        with loading_session(job) as session:
-            order = {} if is_superuser else key_levels(session, tables)
-        first = _WITHOUT_TRIGGERS if is_superuser else FAST_COMMITS
-        with outcome.phase("tables"):
-            loading = Loading(order=order, first_statement=first)
-            outcome.tables += load_tables(job, source, tables, outcome.meter, loading)
-        with outcome.phase("sequences"), loading_session(job) as session:
-            outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
-            session.commit()
-        with outcome.phase("count"):
-            check_counts(job, tables)
-        with outcome.phase("materialized views"), loading_session(job) as session:
-            missing = refresh_materialized_views(session, source.content.materialized_views)
-            outcome.say_missing("materialized view", missing)
-            session.commit()
-
-
-def _refuse_unready(job: Job, tables: dict[TableName, TableContent]) -> None:
-    problems = []
-    with loading_session(job) as session:
-        live = live_tables(session, list(tables))
-        for name, table in tables.items():
-            if name not in live:
-                problems.append(f"{shown(*name)} is missing")
-            elif lacking := [column for column in table.columns if live[name].column(column) is None]:
-                problems.append(f"{shown(*name)} lacks the column {lacking[0]}")
-            elif has_rows(session, name):
-                problems.append(f"{shown(*name)} has rows")
-    if problems:
-        more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise DestinationError(
-            f"Rows alone need the backup's tables, empty; in {job.connection} {'; '.join(problems[:5])}{more}.",
-            code="TABLES_NOT_READY",
-            hint="Nothing was changed. Restore definitions first (--contents schema), or all into a new database.",
-        )
