@@ -52,7 +52,7 @@ def test_an_unknown_target_is_refused_and_the_known_ones_are_named(coffre: Coffr
     ("event", "code", "words"),
     [
         ({"backup_id": "latest", "destination": "d", "colour": "red"}, "EVENT_INVALID", ["colour: unknown field"]),
-        ({"backup_id": "latest"}, "EVENT_INVALID", ["destination: Field required"]),
+        ({"backup_id": "latest"}, "EVENT_INVALID", ["a whole restore needs a destination"]),
         ({"backup_id": "newest", "destination": "d", "target": "shop"}, "EVENT_INVALID", ["backup_id"]),
         ({"backup_id": "latest", "destination": "d"}, "EVENT_INVALID", ['"latest" needs a target']),
     ],
