@@ -23,6 +23,7 @@ def commands(scale: float, runs: int) -> dict[str, list[str]]:
         "over_link": size,
         "second_backup": size,
         "profile": size,
+        "memory": [f"--scale={scale}"],
         "incremental": [f"--rows={int(2_000_000 * scale)}"],
         "cold_start": [f"--runs={3 * runs + 1}"],
     }

@@ -1,6 +1,6 @@
 """Peak memory of a backup for data that is hard on it: big rows, many rows, many tables, nothing to compress.
 
-The process tree of one full backup (`benchmarks.backup_job`), with as many streams as are given. The server is not in it.
+The process tree of one full backup (`benchmarks.backup_job`), with as many streams as are given, without the server.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ _CASES = {
     "one table of 2 GB": "CREATE TABLE t AS SELECT n AS id, repeat(md5(n::text), 30) AS body"
     " FROM generate_series(1, {rows}) n|2000000",
     "rows of 200 MB of bytea": "CREATE TABLE t (id int, body bytea); ALTER TABLE t ALTER body SET STORAGE EXTERNAL;"
-    " INSERT INTO t SELECT n, decode(repeat(md5(n::text), 6250000), 'hex') || decode(repeat(md5(n::text), 6250000), 'hex')"
-    " FROM generate_series(1, {rows}) n|4",
+    " INSERT INTO t SELECT n, part || part"
+    " FROM (SELECT n, decode(repeat(md5(n::text), 6250000), 'hex') AS part"
+    " FROM generate_series(1, {rows}) n) AS parts|4",
     "10 million narrow rows": "CREATE TABLE t AS SELECT n AS id FROM generate_series(1, {rows}) n|10000000",
     "10,000 empty tables": "DO $$ BEGIN FOR n IN 1..{rows} LOOP EXECUTE format('CREATE TABLE t%s (id int)', n);"
     " IF n % 100 = 0 THEN COMMIT; END IF; END LOOP; END $$|10000",
