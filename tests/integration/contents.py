@@ -172,4 +172,15 @@ def before_locks(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None], *,
     return snapshots
 
 
+def after_plan(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
+    """Let something happen when everything is planned and locked, and no row is read yet."""
+    look = Holder.free_connections
+
+    def free_connections(holder: Holder) -> int:
+        action()
+        return look(holder)
+
+    monkeypatch.setattr(Holder, "free_connections", free_connections)
+
+
 type RoundTripOn = Callable[[PostgresServer], RoundTrip]

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 
 import psycopg2
 import pytest
-from tests.integration.contents import RoundTrip, before_locks, rows, run, value
+from tests.integration.contents import RoundTrip, after_plan, before_locks, rows, run, value
 
 from coffre.model.backup import Status
 from coffre.model.errors import DumpTransientError
@@ -153,18 +153,8 @@ def test_rows_that_change_while_tables_are_read_are_not_in_the_backup(
 ) -> None:
     # Given somebody who writes after the plan was made and before the first row is read
     before = fingerprint(filled.source)
-    dump_roles = ArchiveDumper.roles
-
-    def roles(dumper: ArchiveDumper) -> bytes:
-        run(
-            filled.source,
-            "UPDATE t SET a = 'new'",
-            "DELETE FROM other",
-            "INSERT INTO t SELECT generate_series(200, 300)",
-        )
-        return dump_roles(dumper)
-
-    monkeypatch.setattr(ArchiveDumper, "roles", roles)
+    changes = ("UPDATE t SET a = 'new'", "DELETE FROM other", "INSERT INTO t SELECT generate_series(200, 300)")
+    after_plan(monkeypatch, lambda: run(filled.source, *changes))
 
     filled.make()
 
@@ -227,13 +217,8 @@ def test_the_backup_takes_only_locks_that_let_others_read_and_write(
     filled: RoundTrip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: set[str] = set()
-    dump_roles = ArchiveDumper.roles
-
-    def roles(dumper: ArchiveDumper) -> bytes:
-        seen.update(mode for (mode,) in rows(filled.source, "SELECT mode FROM pg_locks WHERE relation = 't'::regclass"))
-        return dump_roles(dumper)
-
-    monkeypatch.setattr(ArchiveDumper, "roles", roles)
+    locks = "SELECT mode FROM pg_locks WHERE relation = 't'::regclass"
+    after_plan(monkeypatch, lambda: seen.update(mode for (mode,) in rows(filled.source, locks)))
 
     filled.back_up()
 

@@ -15,13 +15,12 @@ from typing import Final, Self
 import psycopg2
 import psycopg2.extensions
 import pytest
-from tests.integration.contents import RoundTrip, before_locks, rows, run, schema_of, value
+from tests.integration.contents import RoundTrip, after_plan, before_locks, rows, run, schema_of, value
 from tests.integration.expect import lock_is_free, manifests
 
 from coffre.model.backup import Backup
 from coffre.model.errors import DumpTransientError
 from coffre.policy import slicing
-from coffre.postgres.dump import ArchiveDumper
 from coffre.postgres.snapshot import Holder
 from coffre_cli.local.postgres_server import PostgresServer
 from coffre_cli.sample import fingerprint
@@ -351,14 +350,9 @@ def test_a_change_that_gets_into_the_rows_is_no_backup(
 ) -> None:
     # Given somebody who does that after the plan was made and before the first row is read
     round_trip.fill(*_OBJECTS)
-    dump_roles = ArchiveDumper.roles
-
-    def roles(dumper: ArchiveDumper) -> bytes:
-        run(round_trip.source, change)
-        return dump_roles(dumper)
 
     with monkeypatch.context() as changing:
-        changing.setattr(ArchiveDumper, "roles", roles)
+        after_plan(changing, lambda: run(round_trip.source, change))
         assert _try(round_trip) is None
 
     # And the next backup is of the state after it
@@ -382,17 +376,15 @@ def test_a_backup_gives_way_to_those_who_wait_behind_it(round_trip: RoundTrip, m
         done.append(f"read {value(round_trip.source, 'SELECT count(*) FROM t')}")
 
     threads = [threading.Thread(target=alter), threading.Thread(target=read)]
-    dump_roles = ArchiveDumper.roles
 
-    def roles(dumper: ArchiveDumper) -> bytes:
+    def wait() -> None:
         for waiting, thread in enumerate(threads, start=1):
             thread.start()
             _until(lambda: len(rows(round_trip.source, _WAITING)) == waiting)  # noqa: B023 - called at once
         # Then they wait no longer than the limit: the backup, which would have gone on for ever, gives way
         _until(lambda: rows(round_trip.source, _WAITING) == [])
-        return dump_roles(dumper)
 
-    monkeypatch.setattr(ArchiveDumper, "roles", roles)
+    after_plan(monkeypatch, wait)
     with pytest.raises(DumpTransientError) as caught:
         round_trip.back_up(limits={"lock_timeout_seconds": 1})
 
