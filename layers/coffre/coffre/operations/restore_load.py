@@ -61,8 +61,9 @@ class Loading:
     first_statement
         Executed in every session.
     is_fresh
-        Nobody uses the tables yet, and nothing points at them: one that is no larger than a stream's share is loaded
-        in one transaction, frozen, so that neither counting, indexing nor a later vacuum has to write its rows again.
+        Nobody uses the tables yet, and nothing points at them: one that is no larger than half of a stream's share is
+        loaded in one transaction, frozen, so that neither counting, indexing nor a later vacuum has to write its rows
+        again.
     session
         Load over this session alone, one slice after the other, and leave its transaction open.
     """
@@ -86,8 +87,8 @@ def load_tables(
     total = sum(table.size for table in tables.values())
     meter.begin("tables", total_bytes=total, total_tables=len(tables))
     tally = _Tally(tables, meter)
-    # What one stream can take without being the last one for long.
-    share = max(int(1.2 * total / job.streams), _SMALL_BYTES) if how.is_fresh else -1
+    # Half of what one stream has to do: then none is the last one for long.
+    share = max(total // (2 * job.streams), _SMALL_BYTES) if how.is_fresh else -1
 
     def load(slices: list[Entry]) -> None:
         table = tables[_table_of(slices[0])]

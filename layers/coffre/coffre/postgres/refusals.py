@@ -74,7 +74,8 @@ CONNECTION_LOST: Final = (
     r"|connection already closed"
 )
 _BUSY: Final = re.compile(
-    r"too many (clients|connections)|remaining connection slots|starting up|shutting down|MaxClients|recovery mode"
+    r"too many (clients|connections)|remaining connection slots|starting up|shutting down|recovery mode"
+    r"|max clients reached|no more connections allowed"  # of Supavisor, of PgBouncer
 )
 
 
