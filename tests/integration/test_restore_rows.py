@@ -190,3 +190,16 @@ def test_names_and_values_that_are_hostile_stay_names_and_values(round_trip: Rou
 
     assert [found.inserted for found in report.comparisons] == [1]
     assert rows(round_trip.source, f"SELECT l FROM {quoted_name}") == [(1,)]
+
+
+def test_rows_of_a_table_without_a_key_are_put_beside(round_trip: RoundTrip) -> None:
+    round_trip.fill(
+        "CREATE TABLE notes (day date, text text)",
+        "INSERT INTO notes VALUES ('2026-11-17', 'a'), ('2026-11-19', 'b')",
+    )
+    backup = round_trip.back_up()
+
+    report = round_trip.restore_in_place(backup, tables=["notes"], rows={"column": "day", "end": "2026-11-18"})
+
+    assert rows(round_trip.source, f"SELECT text FROM restored_{report.id.lower()}.notes") == [("a",)]
+    assert any("has no primary key" in text for text in report.exceptions)

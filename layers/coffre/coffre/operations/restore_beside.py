@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
+from psycopg2 import sql
 
 from coffre.model.backup import Kept
 from coffre.model.errors import CoffreError, DestinationError, EventError, RestoreError
@@ -80,7 +81,7 @@ def refuse_unmergeable(job: Job, beside: Beside, session: psycopg2.extensions.co
                 hint="Restore it beside (without --apply and --replace) and copy what you need by hand.",
             )
         if job.scope.rows is not None:
-            _try_filter(session, pair)
+            _try_filter(session, pair.live, condition(job.scope.rows))
 
 
 def _why_no_key(pair: Pair) -> str:
@@ -90,18 +91,18 @@ def _why_no_key(pair: Pair) -> str:
     return f"The backup of {pair.live.shown_name} has no {names}, which is in its key now"
 
 
-def _try_filter(session: psycopg2.extensions.connection, pair: Pair) -> None:
+def _try_filter(session: psycopg2.extensions.connection, live: LiveTable, wanted: sql.Composable) -> None:
     try:
         with session.cursor() as cursor:
-            cursor.execute(pair.statement("SELECT FROM {live} l WHERE {scope} LIMIT 0"))
+            cursor.execute(sql.SQL("SELECT FROM {} WHERE {} LIMIT 0").format(live.identifier, wanted))
     except psycopg2.Error as error:
         if session.closed:
             raise
         raise EventError(
-            f"The rows of {pair.live.shown_name} cannot be chosen like this.",
+            f"The rows of {live.shown_name} cannot be chosen like this.",
             code="ROWS_INVALID",
             detail=one_line(error),
-            hint=f"{pair.live.shown_name} has the columns {', '.join(column.name for column in pair.live.columns)}.",
+            hint=f"{live.shown_name} has the columns {', '.join(column.name for column in live.columns)}.",
         ) from error
 
 

@@ -27,8 +27,7 @@ from coffre.postgres.load import copy_in, count_rows, translated, truncate
 # What a restore loads is safe once its last transaction is, which waits for the disk; waiting after every slice too
 # would only take time.
 FAST_COMMITS: Final = "SET synchronous_commit = off"
-
-
+# Smaller tables are loaded by one stream in any case.
 _SMALL_BYTES: Final = 16 * 1024 * 1024
 
 

@@ -40,7 +40,7 @@ class Pair:
         return self.live.key if all(column.name in self.columns for column in self.live.key) else ()
 
     def statement(self, template: str, **more: sql.Composable) -> sql.Composed:
-        """Fill a statement in which the live table is `l` and the other one is `s`."""
+        """Fill a statement in which the live table, which has a key, is `l` and the other one is `s`."""
         only = "ONLY {}" if self.live.kind == "r" else "{}"
         return sql.SQL(template).format(
             table=self.live.identifier,
