@@ -170,6 +170,8 @@ def select(source: Source, destination: Destination, only: frozenset[int] | None
     tables = {
         (table.schema_name, table.table_name): table for table in source.content.tables if table.oid not in lost_oids
     }
+    if tablespaces := sorted({line.tablespace for line in lines if line.tablespace}):
+        exceptions.append(f"Not restored: tablespaces ({', '.join(tablespaces)}). All is in the database's own.")
     if empty := [shown(*name) for name, table in tables.items() if table.rows_excluded]:
         exceptions.append(f"The backup has no rows of {', '.join(empty)}: the configuration leaves them out.")
     return Selection(lines, tables, exceptions)

@@ -75,9 +75,9 @@ class SchemaLoader:
         chosen = archive.with_suffix(".list")
         chosen.write_text("".join(f"{entry.dump_id};\n" for entry in toc))
         argv = [self._tools.program("pg_restore"), f"--section={section}", f"--use-list={chosen}", "--file=-"]
-        if not self._with_owners:
-            argv += ["--no-owner", "--no-privileges"]
-        with output_of(self._children, [*argv, str(archive)], self._tools.environment(), None) as stdout:
+        with output_of(
+            self._children, [*argv, *self._options(), str(archive)], self._tools.environment(), None
+        ) as stdout:
             text = stdout.read().decode("utf-8", "surrogateescape")
         text = _RESTRICT.sub(r"\3", text)
         return text if self._destination.version_number >= 170000 else text.replace(_NEW_PARAMETER, "", 1)
@@ -124,13 +124,16 @@ class SchemaLoader:
             "--format=custom",
             f"--dbname={conninfo_of(self._destination.connection.database)}",
             f"--section={section}",
-            "--no-tablespaces",  # they belong to a machine's disks: no managed server has the source's
+            *self._options(),
         ]
-        if not self._with_owners:
-            argv += ["--no-owner", "--no-privileges"]
         if self._destination.version_number >= 170000:
             argv.append("--exit-on-error")
         return argv
+
+    def _options(self) -> list[str]:
+        """Return what is left out in whatever way an archive is restored."""
+        # Tablespaces belong to a machine's disks: no managed server has the source's.
+        return ["--no-tablespaces", *([] if self._with_owners else ["--no-owner", "--no-privileges"])]
 
     def _run(self, argv: Sequence[str], archive: Iterable[bytes] = ()) -> None:
         environment = self._tools.environment(self._destination.connection)
