@@ -129,6 +129,19 @@ def test_where_no_second_database_is_possible_schemas_are_replaced_in_one_transa
     assert schema_of(shop.home, shop.source) == schema
 
 
+def test_where_no_other_database_lets_us_in_schemas_are_replaced_too(shop: RoundTrip, owner: str) -> None:
+    backup = shop.back_up(reader=owner)
+    closed = ("postgres", "template1")
+    run(shop.server.dsn(), *(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC" for name in closed))
+    try:
+        report = shop.restore_in_place(backup, replace=True, dry_run=True)
+    finally:
+        run(shop.server.dsn(), *(f"GRANT CONNECT ON DATABASE {name} TO PUBLIC" for name in closed))
+
+    assert "schema by schema" in report.steps[0]
+    assert "no other database of the server can be used" in report.steps[0]
+
+
 def test_replacing_schemas_never_goes_half_way(shop: RoundTrip, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     backup = shop.back_up(reader=owner)
     run(owner, *DAMAGE)

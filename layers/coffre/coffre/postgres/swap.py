@@ -13,7 +13,7 @@ import psycopg2.errors
 import psycopg2.extensions
 from psycopg2 import sql
 
-from coffre.model.errors import CoffreError, DestinationError, RestoreError
+from coffre.model.errors import CoffreError, ConnectError, DestinationError, RestoreError
 from coffre.postgres.connect import Connection, one_line
 from coffre.postgres.databases import maintenance_session
 
@@ -23,9 +23,12 @@ _AGAIN_SECONDS: Final = 0.1
 
 def why_no_swap(connection: Connection) -> str | None:
     """Return why the databases of this server cannot be swapped by this role; None when they can."""
-    with maintenance_session(connection) as session, session.cursor() as cursor:
-        cursor.execute(_RIGHTS, {"database": connection.database})
-        ((may_create, owns),) = cursor.fetchall()
+    try:
+        with maintenance_session(connection) as session, session.cursor() as cursor:
+            cursor.execute(_RIGHTS, {"database": connection.database})
+            ((may_create, owns),) = cursor.fetchall()
+    except (ConnectError, DestinationError) as error:
+        return f"no other database of the server can be used ({error.message.rstrip('.')})"
     if not may_create:
         return f'"{connection.user}" may not create databases (ALTER ROLE ... CREATEDB)'
     if not owns:
