@@ -2,10 +2,12 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+import psycopg2
 import pytest
+from psycopg2 import sql
 
 from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
 from coffre_cli.local.toolchain import Toolchain
@@ -34,10 +36,25 @@ def postgres_server(toolchain: Toolchain) -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def empty_database(postgres_server: PostgresServer) -> Iterator[str]:
-    """The connection URL of a database that holds nothing, dropped afterwards."""
+    """The connection URL of a database that holds nothing; it goes afterwards, with the roles that were made meanwhile."""
     name = f"empty_{next(_numbers)}"
+    before = _roles(postgres_server)
     yield postgres_server.create_database(name)
     postgres_server.drop_database(name)
+    _drop_roles(postgres_server, _roles(postgres_server) - before)
+
+
+def _roles(server: PostgresServer) -> set[str]:
+    with closing(psycopg2.connect(server.dsn())) as session, session.cursor() as cursor:
+        cursor.execute("SELECT rolname FROM pg_roles")
+        return {name for (name,) in cursor.fetchall()}
+
+
+def _drop_roles(server: PostgresServer, names: set[str]) -> None:
+    with closing(psycopg2.connect(server.dsn())) as session, session.cursor() as cursor:
+        for name in names:
+            cursor.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name)))
+        session.commit()
 
 
 @pytest.fixture(scope="session")

@@ -17,18 +17,11 @@ from coffre.model.backup import Backup, Restore, Status, Tier
 from coffre.model.errors import CoffreError
 from coffre.operations.keep import Keeper
 from coffre.operations.rebuild import ADDED, KNOWN, rebuild
-from coffre.postgres.dump import ArchiveDumper
 from coffre.runtime import rotate_function
 
 ROWS = "SELECT count(*), sum(id), min(note) FROM orders"
 
 type Later = Callable[[float], datetime]
-
-
-@pytest.fixture(autouse=True)
-def no_roles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Roles that other tests left on the server would be one more thing that backups share, here not looked for."""
-    monkeypatch.setattr(ArchiveDumper, "roles", lambda dumper: b"")
 
 
 @pytest.fixture
