@@ -36,7 +36,7 @@ def postgres_server(toolchain: Toolchain) -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def empty_database(postgres_server: PostgresServer) -> Iterator[str]:
-    """The connection URL of a database that holds nothing; it goes afterwards, with the roles that were made meanwhile."""
+    """The URL of a database that holds nothing; it goes afterwards, with the roles that were made meanwhile."""
     name = f"empty_{next(_numbers)}"
     before = _roles(postgres_server)
     yield postgres_server.create_database(name)
