@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.integration.conftest import new_id
+from tests.integration.conftest import TABLE, client, new_id
 from tests.integration.contents import RoundTrip
 
 from coffre.model.backup import Restore, Status
@@ -40,3 +40,13 @@ def test_the_next_restore_ends_the_records_of_dead_ones(round_trip: RoundTrip) -
     assert found.failure.code == "RUN_DIED"
     assert f"restored_{dead.id.lower()}" in (found.failure.hint or "")
     assert catalog.get_restore(alive.id).status is Status.IN_PROGRESS
+
+
+def test_a_record_that_somebody_damaged_stops_no_other_restore(round_trip: RoundTrip) -> None:
+    round_trip.fill("CREATE TABLE t (id int)")
+    backup = round_trip.back_up()
+    key = {"pk": {"S": "RESTORE"}, "sk": {"S": new_id()}}
+    by_status = {"status": {"S": "IN_PROGRESS"}, "status_key": {"S": "RESTORE#IN_PROGRESS"}}
+    client("dynamodb").put_item(TableName=TABLE, Item={**key, **by_status})
+
+    round_trip.restore(backup)

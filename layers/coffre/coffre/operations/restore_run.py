@@ -59,12 +59,13 @@ class RestoreRun:
             raise
 
     def _settle_dead(self) -> None:
-        """End the records of restores that were killed without a word."""
-        for restore in list(self.catalog.restores(status=Status.IN_PROGRESS)):
-            if self.now() - (restore.heartbeat_at or restore.created_at) > STALE_AFTER:
-                failed = self._ended(restore, restore.progress, Status.FAILED)
-                with contextlib.suppress(BackupStateError):  # it has just ended otherwise
-                    self.catalog.finish_restore(failed.model_copy(update={"failure": _died(restore)}))
+        """End the records of restores that were killed without a word. Whatever is wrong with them stops no restore."""
+        with contextlib.suppress(CoffreError):
+            for restore in list(self.catalog.restores(status=Status.IN_PROGRESS)):
+                if self.now() - (restore.heartbeat_at or restore.created_at) > STALE_AFTER:
+                    failed = self._ended(restore, restore.progress, Status.FAILED)
+                    with contextlib.suppress(BackupStateError):  # it has just ended otherwise
+                        self.catalog.finish_restore(failed.model_copy(update={"failure": _died(restore)}))
 
     def _beat(self, restore: Restore, progress: Progress) -> None:
         self.catalog.heartbeat_restore(restore.id, self.now(), progress)
