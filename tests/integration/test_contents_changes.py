@@ -61,7 +61,7 @@ def test_a_change_between_snapshot_and_lock_takes_a_new_snapshot(
     assert len(set(snapshots)) == 2
     assert {
         (table.schema_name, table.table_name, table.columns, table.rows)
-        for table in filled.manifest(backup).content.tables
+        for table in filled.manifest(backup).database.tables
     } == {
         (schema, name, tuple(columns), value(filled.source, f'SELECT count(*) FROM "{schema}"."{name}"'))
         for schema, name, columns in rows(filled.source, _COLUMNS)

@@ -33,7 +33,7 @@ def filled(round_trip: RoundTrip) -> RoundTrip:
 
 def _without_rows(round_trip: RoundTrip) -> set[str]:
     (backup,) = round_trip.coffre.backups()
-    tables: tuple[TableContent, ...] = round_trip.manifest(backup).content.tables
+    tables: tuple[TableContent, ...] = round_trip.manifest(backup).database.tables
     assert all(table.rows == table.size == 0 for table in tables if table.rows_excluded)
     return {table.table_name for table in tables if table.rows_excluded}
 
@@ -50,7 +50,7 @@ def test_a_backup_of_the_schema_restores_everything_empty(filled: RoundTrip) -> 
     assert value(filled.copy, "SELECT relispopulated FROM pg_class WHERE relname = 'counted'") is False
     assert rows(filled.copy, "SELECT oid FROM pg_largeobject_metadata") == []
     # And the manifest says why, so that nobody takes it for a loss
-    assert filled.manifest(backup).content.contents is Contents.SCHEMA
+    assert filled.manifest(backup).database.contents is Contents.SCHEMA
     assert _without_rows(filled) == {"customers", "Sessions", "events_old", "events_new_rest"}
     assert {entry.kind for entry in filled.entries(backup)} == {EntryKind.SCHEMA, EntryKind.ROLES}
 
@@ -60,12 +60,12 @@ def test_a_backup_of_the_data_holds_rows_and_values_alone(filled: RoundTrip) -> 
 
     # Then the rows are those of a full backup, and can be copied into the tables
     manifest = filled.manifest(backup)
-    assert manifest.content.contents is Contents.DATA
+    assert manifest.database.contents is Contents.DATA
     assert _without_rows(filled) == set()
     entries = filled.entries(backup)
     assert {entry.kind for entry in entries} == {EntryKind.TABLE, EntryKind.LARGE_OBJECTS}
     assert backup.rows == 100 + 50 + 60
-    assert {s.sequence_name: s.last_value for s in manifest.content.sequences} == {"customers_id_seq": 100}
+    assert {s.sequence_name: s.last_value for s in manifest.database.sequences} == {"customers_id_seq": 100}
     vault = filled.coffre.backup_function().vault
     decoder = FrameDecoder([filled.coffre.identity])
     (customers,) = [entry for entry in entries if entry.name.startswith("tables/public.customers/")]

@@ -67,7 +67,7 @@ def test_temporary_tables_of_others_are_nobodys_business(round_trip: RoundTrip) 
         assert cursor.fetchone() == (10,)
     round_trip.restore(backup)
 
-    assert [table.table_name for table in round_trip.manifest(backup).content.tables] == ["t"]
+    assert [table.table_name for table in round_trip.manifest(backup).database.tables] == ["t"]
     round_trip.assert_equal()
 
 

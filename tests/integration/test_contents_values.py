@@ -190,4 +190,4 @@ def test_a_database_in_another_encoding_comes_back_byte_by_byte(round_trip: Roun
     stored = f"""SELECT convert_to("{odd}x", '{encoding}'), b FROM "{odd}" ORDER BY 1"""
     assert rows(round_trip.copy, stored) == rows(round_trip.source, stored)
     assert schema_of(round_trip.home, round_trip.copy) == schema_of(round_trip.home, round_trip.source)
-    assert [table.table_name for table in round_trip.manifest(backup).content.tables] == [odd]
+    assert [table.table_name for table in round_trip.manifest(backup).database.tables] == [odd]

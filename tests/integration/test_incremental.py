@@ -43,7 +43,7 @@ def test_a_second_backup_of_an_unchanged_database_stores_almost_nothing(coffre: 
     assert second.plaintext_bytes == pytest.approx(first.plaintext_bytes, rel=0.01)
     assert second.stored_bytes < 0.01 * first.stored_bytes
     assert {pack.key for pack in first.packs} & {pack.key for pack in second.packs}
-    assert (second.rows, second.content.tables) == (first.rows, first.content.tables)
+    assert (second.rows, second.database.tables) == (first.rows, first.database.tables)
 
 
 def test_a_changed_row_costs_one_slice(coffre: Coffre, shop: str) -> None:
@@ -136,7 +136,7 @@ def test_new_recipients_get_everything_anew(coffre: Coffre, shop: str) -> None:
 def test_a_damaged_previous_backup_does_not_stop_the_next(coffre: Coffre, shop: str) -> None:
     coffre.configure(shop)
     first = _manifest(coffre, coffre.backup()["id"])
-    coffre.put_object(first.entries.key, b"garbage")
+    coffre.put_object(first.entries[0].key, b"garbage")
 
     second = _manifest(coffre, coffre.backup()["id"])
 

@@ -265,7 +265,7 @@ def _try(round_trip: RoundTrip) -> Backup | None:
 
 
 def _snapshot_of(round_trip: RoundTrip, backup: Backup) -> str:
-    return round_trip.manifest(backup).content.snapshot
+    return round_trip.manifest(backup).database.snapshot
 
 
 # How many of the things that hold in every moment do not hold.

@@ -514,7 +514,7 @@ def test_the_parameters_make_a_document_with_every_recipient(count: int, separat
 
     assert configuration.encryption == "age"
     assert configuration.recipients == tuple(chosen)
-    [target] = configuration.targets
+    [target] = configuration.databases
     assert (target.name, target.secret) == ("main", "coffre/database/main")
 
 
@@ -524,7 +524,7 @@ def test_the_parameters_make_a_document_without_encryption_when_told_so() -> Non
     configuration = parse_configuration(text, where="the template")
 
     assert (configuration.encryption, configuration.recipients) == ("none", ())
-    [target] = configuration.targets
+    [target] = configuration.databases
     assert (target.name, target.secret) == ("shop", f"{SECRETS}rds!db-1-AbCdEf")
 
 

@@ -49,7 +49,7 @@ def backup_database(
     """
     deployed = find_stack(stack)
     configuration = deployed.configuration
-    names = [configuration.target(target).name] if target else [item.name for item in configuration.targets]
+    names = [configuration.database(target).name] if target else [item.name for item in configuration.databases]
     if configuration.encryption == "none":
         remark("Warning: the configuration says encryption none: backups are NOT encrypted by Coffre.")
     # All are started first: one slow target does not hold up the others.

@@ -150,7 +150,7 @@ def _show_backup(deployed: DeployedStack, backup: Backup, *, as_json: bool) -> N
 
 
 def _show_manifest(backup: Backup, manifest: Manifest) -> None:
-    content = manifest.content
+    content = manifest.database
     say(f"  took      {duration(backup.duration_ms)}")
     say(f"  size      {size(manifest.plaintext_bytes)}, stored as {size(manifest.stored_bytes)}")
     say(f"  source    PostgreSQL {content.server_version}, database {content.database}, {content.encoding}")

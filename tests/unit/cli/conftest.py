@@ -157,7 +157,7 @@ class Account:
             completed_at=created_at + timedelta(seconds=12),
             encryption="age",
             recipients=(RECIPIENT,),
-            entries=EntriesFile(key="entries", sha256="0" * 64, length=1, count=2),
+            entries=(EntriesFile(key="entries", sha256="0" * 64, length=1, count=2),),
             packs=(),
             plaintext_bytes=5_000_012,
             stored_bytes=1_234_567,

@@ -133,8 +133,8 @@ def test_an_unknown_target_is_named_before_anything_starts(coffre: Coffre, accou
 
     assert (said.status, said.out, account.invoked) == (1, "", [])
     assert said.err == (
-        'Error: There is no target "shp". [TARGET_UNKNOWN]\n'
-        "  Configured targets: shop\n"
+        'Error: There is no database target "shp". [TARGET_UNKNOWN]\n'
+        "  Configured database targets: shop\n"
         "What to do: Check the name's spelling.\n"
     )
 

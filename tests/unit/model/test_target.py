@@ -25,6 +25,10 @@ def target(**changes: Any) -> dict[str, Any]:
     return {"name": "shop", "secret": "coffre/database/shop", **changes}
 
 
+def bucket(**changes: Any) -> dict[str, Any]:
+    return {"name": "files", "kind": "bucket", "buckets": [{"name": "uploads"}], **changes}
+
+
 def refused(data: object) -> ConfigurationError:
     with pytest.raises(ConfigurationError) as caught:
         parse_configuration(data if isinstance(data, str) else json.dumps(data), where="/coffre/configuration")
@@ -34,7 +38,7 @@ def refused(data: object) -> ConfigurationError:
 def test_the_smallest_document_has_sensible_defaults() -> None:
     configuration = parse_configuration(json.dumps(document()), where="x")
 
-    (shop,) = configuration.targets
+    (shop,) = configuration.databases
     assert shop.kind is TargetKind.DATABASE
     assert (shop.retention.daily_days, shop.retention.weekly_days, shop.retention.monthly_days) == (7, 28, 365)
     assert shop.limits.streams is None
@@ -56,10 +60,10 @@ def test_a_full_document_is_accepted() -> None:
 
     configuration = parse_configuration(json.dumps(document(version=1, targets=[full])), where="x")
 
-    assert configuration.targets[0].schemas.include == ("public", "app_*")
-    assert configuration.targets[0].tables.exclude_data == ("*.sessions",)
-    assert configuration.targets[0].contents is Contents.SCHEMA
-    assert configuration.targets[0].tls.ca == CERTIFICATE
+    assert configuration.databases[0].schemas.include == ("public", "app_*")
+    assert configuration.databases[0].tables.exclude_data == ("*.sessions",)
+    assert configuration.databases[0].contents is Contents.SCHEMA
+    assert configuration.databases[0].tls.ca == CERTIFICATE
 
 
 @pytest.mark.parametrize(
@@ -78,7 +82,6 @@ def test_a_full_document_is_accepted() -> None:
         (document(targets=[target(name="../x")]), "targets[0].name: String should match pattern"),
         (document(targets=[target(secret="")]), "targets[0].secret: String should have at least 1 character"),
         (document(targets=[{"name": "shop"}]), "targets[0].secret: Field required"),
-        (document(targets=[target(kind="bucket")]), "targets[0].kind: should be 'database'"),
         (
             document(targets=[target(contents="rows")]),
             "targets[0].contents: should be 'full', 'schema' or 'data'",
@@ -104,6 +107,21 @@ def test_a_full_document_is_accepted() -> None:
         (
             document(targets=[target(retention={"minimum_verified": -1})]),
             "targets[0].retention.minimum_verified: should be greater than or equal to 0",
+        ),
+        (
+            document(targets=[target(kind="buckets")]),
+            "targets[0].kind: should be 'database' or 'bucket'",
+        ),
+        (document(targets=[bucket(secret="x")]), "targets[0].secret: unknown field"),
+        (document(targets=[bucket(buckets=[])]), "targets[0].buckets: Tuple should have at least 1 item"),
+        (document(targets=[bucket(buckets=[{"name": "a/b"}])]), "targets[0].buckets[0].name: String should match"),
+        (
+            document(targets=[bucket(buckets=[{"name": "a"}, {"name": "a"}])]),
+            "targets[0]: each bucket is named once, with all its prefixes; named twice: a",
+        ),
+        (
+            document(targets=[bucket(store={"endpoint": "s3.example.com"})]),
+            "targets[0].store.endpoint: String should match pattern",
         ),
         ([], "document: should be a valid dictionary"),
         ("null", "document: should be a valid dictionary"),
@@ -198,3 +216,14 @@ def test_a_validation_error_becomes_one_line_for_each_field() -> None:
         "inner[0].numbers[1]: should be a valid integer, unable to parse string as an integer",
         "inner[0].mode: String should match pattern '^a$'",
     ]
+
+
+def test_each_kind_of_target_is_found_among_its_own() -> None:
+    configuration = Configuration.model_validate(document(targets=[target(), bucket()]))
+
+    assert [found.name for found in configuration.databases] == ["shop"]
+    assert [found.name for found in configuration.buckets] == ["files"]
+    assert configuration.target("files") is configuration.bucket("files")
+    with pytest.raises(TargetUnknownError) as caught:
+        configuration.database("files")
+    assert caught.value.detail == "Configured database targets: shop"

@@ -92,7 +92,7 @@ class Scene:
             created_at=backup.created_at,
             completed_at=backup.created_at,
             encryption="none",
-            entries=EntriesFile(key=key, sha256="0" * 64, length=100, count=0),
+            entries=(EntriesFile(key=key, sha256="0" * 64, length=100, count=0),),
             packs=tuple(sorted(packs, key=lambda pack: pack.key)),
             plaintext_bytes=1000,
             stored_bytes=100,

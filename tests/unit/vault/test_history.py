@@ -43,7 +43,7 @@ def _stored(vault: Vault, scratch: Path, entries: list[Entry], packs: list[PackR
         created_at=NOW,
         completed_at=NOW,
         encryption="none",
-        entries=file,
+        entries=(file,),
         packs=tuple(packs),
         plaintext_bytes=0,
         stored_bytes=0,

@@ -80,7 +80,7 @@ def stored(store: DirectoryStore, tmp_path: Path, encoder: FrameEncoder, identit
         completed_at=NOON,
         encryption="age",
         recipients=(public_key(identity),),
-        entries=file,
+        entries=(file,),
         packs=tuple(packs.packs),
         plaintext_bytes=sum(map(len, PLAINTEXTS.values())),
         stored_bytes=sum(pack.length for pack in packs.packs),
@@ -153,9 +153,9 @@ BREAKS: dict[str, tuple[Callable[[Stored], object], str]] = {
     "manifest swapped": (swap_manifest, "MANIFEST_SWAPPED"),
     "manifest emptied": (other_manifest, "MANIFEST_SWAPPED"),
     "manifest flipped": (lambda stored: flip(stored.file(stored.committed.key)), "MANIFEST_SWAPPED"),
-    "entries gone": (lambda stored: stored.file(stored.manifest.entries.key).unlink(), "ENTRIES_MISSING"),
-    "entries flipped": (lambda stored: flip(stored.file(stored.manifest.entries.key)), "ENTRIES_SWAPPED"),
-    "entries emptied": (lambda stored: stored.file(stored.manifest.entries.key).write_bytes(b""), "ENTRIES_SWAPPED"),
+    "entries gone": (lambda stored: stored.file(stored.manifest.entries[0].key).unlink(), "ENTRIES_MISSING"),
+    "entries flipped": (lambda stored: flip(stored.file(stored.manifest.entries[0].key)), "ENTRIES_SWAPPED"),
+    "entries emptied": (lambda stored: stored.file(stored.manifest.entries[0].key).write_bytes(b""), "ENTRIES_SWAPPED"),
     "pack gone": (lambda stored: stored.file(stored.manifest.packs[0].key).unlink(), "PACK_MISSING"),
     "pack flipped": (lambda stored: flip(stored.file(stored.manifest.packs[0].key)), "FRAME_DAMAGED"),
     "pack emptied": (lambda stored: stored.file(stored.manifest.packs[0].key).write_bytes(b""), "OBJECT_TRUNCATED"),
@@ -256,3 +256,29 @@ def test_marks_and_reports_do_not_touch_the_backup(stored: Stored) -> None:
     assert (stored.root / f"v1/backups/shop/{BACKUP}/marks/tier-WEEKLY.json").exists()
     assert stored.read() == PLAINTEXTS
     assert manifest_key("shop", BACKUP) == stored.committed.key
+
+
+def test_several_files_of_entries_are_read_as_one_and_those_before_a_name_are_not_read(stored: Stored) -> None:
+    entries = list(stored.vault.entries(stored.manifest))
+    files = []
+    for number, group in enumerate((entries[:2], entries[2:4], entries[4:])):
+        write_lines(group, stored.root.parent / "lines.jsonl")
+        file, _ = stored.vault.write_entries("shop", BACKUP, [stored.root.parent / "lines.jsonl"], stored.root.parent)
+        key = f"v1/backups/shop/{BACKUP}/entries-{number:06d}.jsonl.zst"
+        stored.file(file.key).rename(stored.file(key))
+        files.append(file.model_copy(update={"key": key}))
+    manifest = stored.manifest.model_copy(update={"entries": tuple(files)})
+
+    assert list(stored.vault.entries(manifest)) == entries
+    stored.file(files[0].key).unlink()
+    assert list(stored.vault.entries(manifest, entries[2].name)) == entries[2:]
+    assert list(stored.vault.entries(manifest, entries[3].name)) == entries[2:]
+    with pytest.raises(IntegrityError):
+        list(stored.vault.entries(manifest, entries[1].name))
+
+
+def test_a_manifest_of_before_there_could_be_several_files_of_entries_is_read(stored: Stored) -> None:
+    old = stored.manifest.model_dump(mode="json")
+    (old["entries"],) = old["entries"]
+
+    assert Manifest.model_validate(old) == stored.manifest

@@ -57,6 +57,8 @@ class ProgressMap(MapAttribute[str, Any]):
     total_bytes = NumberAttribute(null=True)
     done_tables = NumberAttribute(null=True)
     total_tables = NumberAttribute(null=True)
+    done_objects = NumberAttribute(null=True)
+    total_objects = NumberAttribute(null=True)
     current = UnicodeAttribute(null=True)
 
 
@@ -91,6 +93,7 @@ class RunItem(Item):
     duration_ms = NumberAttribute(null=True)
     tables = NumberAttribute(null=True)
     rows = NumberAttribute(null=True)
+    objects = NumberAttribute(null=True)
     exceptions = ListAttribute(of=UnicodeAttribute, null=True)
     progress = ProgressMap(null=True)  # type: ignore[no-untyped-call]
     failure = FailureMap(null=True)  # type: ignore[no-untyped-call]

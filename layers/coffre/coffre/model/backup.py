@@ -69,6 +69,8 @@ class Progress(_Record):
     total_bytes: int = 0
     done_tables: int = 0
     total_tables: int = 0
+    done_objects: int = 0
+    total_objects: int = 0
     current: str | None = None
 
 
@@ -93,6 +95,7 @@ class Backup(_Record):
     stored_bytes: int | None = None
     tables: int | None = None
     rows: int | None = None
+    objects: int | None = None
     manifest_key: str | None = None
     manifest_sha256: str | None = None
     source_version: str | None = None
@@ -122,6 +125,7 @@ class Restore(_Record):
     dry_run: bool = False
     tables: int | None = None
     rows: int | None = None
+    objects: int | None = None
     exceptions: tuple[str, ...] = ()
     report_key: str | None = None
     progress: Progress = Progress()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from coffre.model.backup import Tier
+from coffre.model.errors import IntegrityError
 from coffre.model.target import Contents, TargetKind
 
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
@@ -39,6 +40,7 @@ class EntryKind(StrEnum):
     ROLES = "roles"
     TABLE = "table"
     LARGE_OBJECTS = "large_objects"
+    OBJECT = "object"
 
 
 class RelationName(_Stored):
@@ -48,8 +50,35 @@ class RelationName(_Stored):
     relation_name: str
 
 
+class ObjectFacts(_Stored):
+    """What a bucket says about an object besides its bytes; what it does not say is None or empty.
+
+    `etag` (without quotes), `last_modified`, `version_id` and the entry's `size` tell whether an object changed; the
+    etag is not always an MD5. `expires` is the header's own text. `metadata` is the user's (`x-amz-meta-...`), by
+    lower-case name. `acl` are grants as `grantee=permission`, where the store knows them.
+    `unread` says why the object's bytes are not in the backup (its entry then has no frames, and the listed size).
+    """
+
+    etag: str | None = None
+    last_modified: datetime | None = None
+    version_id: str | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    content_disposition: str | None = None
+    content_language: str | None = None
+    cache_control: str | None = None
+    expires: str | None = None
+    metadata: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    storage_class: str | None = None
+    acl: tuple[str, ...] = ()
+    unread: str | None = None
+
+
 class Entry(_Stored):
     """One named thing in a backup. Its bytes are those of its frames, one after another.
+
+    An object's name is `<bucket>/<key>`; a bucket's name has no slash, a key may be anything.
 
     A small entry can share a solid frame with others: then `frames` has that one frame, and the entry's own bytes
     start at `start` in its plaintext and are `size` long.
@@ -61,6 +90,7 @@ class Entry(_Stored):
     sha256: str = Sha256
     rows: int | None = None
     relation: RelationName | None = None
+    object: ObjectFacts | None = None
     frames: tuple[Frame, ...] = ()
     start: int = 0
 
@@ -123,13 +153,48 @@ class DatabaseContent(_Stored):
     policy_roles: dict[int, tuple[str, ...]] = {}
 
 
+class BucketSummary(_Stored):
+    """What a backup took of one bucket. `size` is in bytes."""
+
+    name: str
+    prefixes: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    objects: int
+    size: int
+
+
+class StorageContent(_Stored):
+    """What a backup of buckets holds besides its entries.
+
+    `added`, `changed` and `removed` objects are told from the backup before (`previous`); `unread` ones are in the
+    listing but not in the backup. `endpoint` is None for AWS.
+    """
+
+    endpoint: str | None = None
+    region: str | None = None
+    buckets: tuple[BucketSummary, ...]
+    objects: int
+    added: int
+    changed: int
+    removed: int
+    unread: int = 0
+    previous: str | None = None
+    invocations: int = 1
+    requests: dict[str, int] = {}
+
+
 class EntriesFile(_Stored):
-    """The file of entries beside the manifest: `sha256` is of its compressed bytes."""
+    """A file of entries beside the manifest: `sha256` is of its compressed bytes, `first` the name of its first entry.
+
+    Files before this was recorded have an empty `first`.
+    """
 
     key: str
     sha256: str = Sha256
     length: int
     count: int
+    first: str = ""
 
 
 class PackReference(_Stored):
@@ -144,6 +209,7 @@ class PackReference(_Stored):
 class Manifest(_Stored):
     """The self-describing record of one backup; it is written last and commits the backup.
 
+    The files of `entries` follow one another in the order of the names.
     `stored_bytes` is what this backup added to the vault; what it points at in packs of earlier backups is not in it.
     """
 
@@ -156,10 +222,45 @@ class Manifest(_Stored):
     completed_at: datetime
     encryption: Literal["age", "none"]
     recipients: tuple[str, ...] = ()
-    entries: EntriesFile
+    entries: tuple[EntriesFile, ...]
     packs: tuple[PackReference, ...]
     plaintext_bytes: int
     stored_bytes: int
     rows: int
-    content: DatabaseContent
+    content: DatabaseContent | StorageContent
     exceptions: tuple[str, ...] = ()
+
+    @field_validator("entries", mode="before")
+    @classmethod
+    def _one_file_alone(cls, value: Any) -> Any:
+        """Read the manifests of before backups could have several files of entries."""
+        return (value,) if isinstance(value, dict | EntriesFile) else value
+
+    @property
+    def database(self) -> DatabaseContent:
+        """What a database backup holds.
+
+        Raises
+        ------
+        IntegrityError
+            `MANIFEST_KIND`: this is the backup of something else.
+        """
+        if isinstance(self.content, DatabaseContent):
+            return self.content
+        raise _other_kind(self, "database")
+
+    @property
+    def storage(self) -> StorageContent:
+        """What a backup of buckets holds; raises as `database` does."""
+        if isinstance(self.content, StorageContent):
+            return self.content
+        raise _other_kind(self, "bucket")
+
+
+def _other_kind(manifest: Manifest, wanted: str) -> IntegrityError:
+    return IntegrityError(
+        f'The backup {manifest.backup_id} of "{manifest.target}" is not one of a {wanted}.',
+        code="MANIFEST_KIND",
+        detail=f"Its manifest says: {manifest.kind}.",
+        hint="Choose another backup: coffre list",
+    )

@@ -10,7 +10,7 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from coffre.model.errors import ConfigurationError, TargetUnknownError
 
@@ -21,9 +21,10 @@ AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$", descr
 
 
 class TargetKind(StrEnum):
-    """What a target is. Buckets come next."""
+    """What a target is."""
 
     DATABASE = "database"
+    BUCKET = "bucket"
 
 
 class Contents(StrEnum):
@@ -128,6 +129,86 @@ class DatabaseTarget(_Document):
     tls: Tls = Tls()
 
 
+# As S3 names buckets, and more widely: Supabase takes spaces, upper case and others too. Never a slash: it ends the
+# bucket's in the name of an entry.
+BucketName = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f\x7f]{1,255}$", description="a bucket's name")]
+
+
+class BucketSource(_Document):
+    """One bucket, or some of its objects.
+
+    `prefixes` are starts of keys (none: all objects). `include` and `exclude` are patterns of whole keys: `*` stands
+    for any characters but a slash, `**` for any, `?` for one character; an object is taken when it matches one of
+    `include` (or there is none) and none of `exclude`.
+    """
+
+    name: BucketName
+    prefixes: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class ObjectStore(_Document):
+    """Where buckets are, and how to get in: AWS's own S3 with the function's role when nothing is said.
+
+    `secret` names a Secrets Manager secret with `access_key_id`, `secret_access_key` and perhaps `session_token`.
+    """
+
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[^/?#@\s]+(/[^?#@\s]*)?$")
+    region: str | None = Field(default=None, pattern=r"^[a-z0-9-]+$")
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    secret: str | None = Field(default=None, min_length=1)
+
+
+class BucketLimits(_Document):
+    """What a run may use. `streams` is the number of connections that read objects at once.
+
+    A backup that does not fit into one invocation goes on in the next one, `invocations` at most.
+    """
+
+    streams: int = Field(default=16, ge=1, le=64)
+    compression_level: int = Field(default=3, ge=1, le=19)
+    invocations: int = Field(default=24, ge=1, le=200)
+
+
+class BucketTarget(_Document):
+    """Buckets of one object store that are backed up together."""
+
+    name: TargetName
+    kind: Literal[TargetKind.BUCKET]
+    store: ObjectStore = ObjectStore()
+    buckets: tuple[BucketSource, ...] = Field(min_length=1)
+    retention: Retention = Retention()
+    limits: BucketLimits = BucketLimits()
+
+    @model_validator(mode="after")
+    def _buckets_are_unique(self) -> BucketTarget:
+        names = [bucket.name for bucket in self.buckets]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"each bucket is named once, with all its prefixes; named twice: {', '.join(twice)}")
+        return self
+
+
+_KIND_UNKNOWN: Final = "kind_unknown"
+
+
+def _kind_of(target: object) -> str | None:
+    """Return which kind of target a value is meant to be: a database when it does not say."""
+    kind = target.get("kind", TargetKind.DATABASE) if isinstance(target, dict) else getattr(target, "kind", None)
+    return kind if isinstance(kind, str) and kind in set(TargetKind) else None
+
+
+Target = Annotated[
+    Annotated[DatabaseTarget, Tag("database")] | Annotated[BucketTarget, Tag("bucket")],
+    Discriminator(
+        _kind_of,
+        custom_error_type=_KIND_UNKNOWN,
+        custom_error_message="should be 'database' or 'bucket'",
+    ),
+]
+
+
 class Configuration(_Document):
     """The whole document.
 
@@ -137,7 +218,7 @@ class Configuration(_Document):
     version: Literal[1] = 1
     encryption: Literal["age", "none"]
     recipients: tuple[AgeRecipient, ...] = ()
-    targets: tuple[DatabaseTarget, ...] = Field(min_length=1)
+    targets: tuple[Target, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _recipients_fit_encryption(self) -> Configuration:
@@ -155,7 +236,17 @@ class Configuration(_Document):
             raise ValueError(f"each target needs its own name; used twice: {', '.join(twice)}")
         return self
 
-    def target(self, name: str) -> DatabaseTarget:
+    @property
+    def databases(self) -> tuple[DatabaseTarget, ...]:
+        """The targets that are databases."""
+        return tuple(target for target in self.targets if isinstance(target, DatabaseTarget))
+
+    @property
+    def buckets(self) -> tuple[BucketTarget, ...]:
+        """The targets that are buckets."""
+        return tuple(target for target in self.targets if isinstance(target, BucketTarget))
+
+    def target(self, name: str) -> DatabaseTarget | BucketTarget:
         """Return the target of this name.
 
         Raises
@@ -163,13 +254,27 @@ class Configuration(_Document):
         TargetUnknownError
             When no target has it; the message names those that exist.
         """
-        for target in self.targets:
-            if target.name == name:
-                return target
-        known = ", ".join(sorted(target.name for target in self.targets))
-        raise TargetUnknownError(
-            f'There is no target "{name}".', detail=f"Configured targets: {known}", hint="Check the name's spelling."
-        )
+        return _named(name, self.targets, "target")
+
+    def database(self, name: str) -> DatabaseTarget:
+        """Return the database of this name; raises as `target` does."""
+        return _named(name, self.databases, "database target")
+
+    def bucket(self, name: str) -> BucketTarget:
+        """Return the bucket target of this name; raises as `target` does."""
+        return _named(name, self.buckets, "bucket target")
+
+
+def _named[T: (DatabaseTarget, BucketTarget, DatabaseTarget | BucketTarget)](
+    name: str, targets: tuple[T, ...], what: str
+) -> T:
+    for target in targets:
+        if target.name == name:
+            return target
+    known = ", ".join(sorted(target.name for target in targets)) or "none"
+    raise TargetUnknownError(
+        f'There is no {what} "{name}".', detail=f"Configured {what}s: {known}", hint="Check the name's spelling."
+    )
 
 
 def parse_configuration(text: str, *, where: str) -> Configuration:
@@ -218,10 +323,20 @@ def describe_validation(error: ValidationError) -> list[str]:
             other["loc"][: len(item["loc"])] == item["loc"] for other in items if other is not item
         ):
             continue  # too few are left only because others are wrong, which is said already
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in _spoken(item["loc"])).lstrip(
+            "."
+        )
         message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
         message = _MEMBER.sub(r"\1", message)
         if item["type"] == "extra_forbidden":
             message = "unknown field"
+        if item["type"] == _KIND_UNKNOWN:
+            path += ".kind"
         lines.append(f"{path or 'document'}: {message}")
     return lines
+
+
+def _spoken(path: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Leave out what pydantic puts into the path of a target: its kind, which is no field."""
+    is_target = len(path) > 2 and path[0] == "targets" and path[2] in set(TargetKind)
+    return (*path[:2], *path[3:]) if is_target else path

@@ -253,12 +253,17 @@ def completed(backup: Backup, manifest: Manifest, committed: Committed) -> Backu
             "duration_ms": int((manifest.completed_at - manifest.created_at).total_seconds() * 1000),
             "plaintext_bytes": manifest.plaintext_bytes,
             "stored_bytes": manifest.stored_bytes,
-            "tables": len(manifest.content.tables),
-            "rows": manifest.rows,
             "manifest_key": committed.key,
             "manifest_sha256": committed.sha256,
-            "source_version": manifest.content.server_version,
             "encryption": manifest.encryption,
             "exceptions": manifest.exceptions,
+            **_contents(manifest),
         }
     )
+
+
+def _contents(manifest: Manifest) -> dict[str, int | str]:
+    if manifest.kind is TargetKind.BUCKET:
+        return {"objects": manifest.storage.objects}
+    content = manifest.database
+    return {"tables": len(content.tables), "rows": manifest.rows, "source_version": content.server_version}

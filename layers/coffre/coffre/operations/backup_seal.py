@@ -43,7 +43,7 @@ def seal(job: Job, plan: Plan, results: Sequence[PartResult], run: Run) -> tuple
         completed_at=job.now(),
         encryption="age" if job.encoder.encrypts else "none",
         recipients=job.recipients,
-        entries=entries,
+        entries=(entries,),
         packs=packs,
         plaintext_bytes=sum(result.size_bytes for result in results),
         stored_bytes=sum(pack.length for pack in stored.values()) + entries.length,

@@ -75,7 +75,7 @@ def plan_export(
         The backup cannot be read; `PATTERN_UNMATCHED`.
     """
     source = _open(vault, decoder, backup)
-    content = source.manifest.content
+    content = source.manifest.database
     names = Names(content.encoding)
     entries, left_out, wanted = source.archive.entries, list[TocEntry](), list(content.tables)
     if tables:
@@ -168,7 +168,7 @@ def _archive_of(vault: Vault, decoder: FrameDecoder, entry: Entry) -> Archive:
 
 
 def _schema(vault: Vault, decoder: FrameDecoder, manifest: Manifest, entry: Entry | None) -> Archive:
-    content = manifest.content
+    content = manifest.database
     if entry is not None:
         return _archive_of(vault, decoder, entry)
     if content.contents.has_schema:

@@ -57,7 +57,7 @@ class Source:
     @property
     def content(self) -> DatabaseContent:
         """What the backup holds besides its entries."""
-        return self.manifest.content
+        return self.manifest.database
 
     def read(self, job: Job, entry: Entry) -> Iterator[bytes]:
         """Yield the checked plaintext of an entry, until the run is stopped."""
@@ -102,7 +102,7 @@ def open_source(job: Job) -> Source:
     decoder = job.decoder.of_recipients(manifest.recipients)
     found = {entry.kind: entry for entry in job.vault.entries(manifest) if entry.kind is not EntryKind.TABLE}
     archive = job.scratch / "schema.dump"
-    if not manifest.content.contents.has_schema:
+    if not manifest.database.contents.has_schema:
         return Source(manifest, decoder, archive, found.get(EntryKind.LARGE_OBJECTS), ())
     if EntryKind.SCHEMA not in found:
         raise IntegrityError(
@@ -113,7 +113,7 @@ def open_source(job: Job) -> Source:
     with archive.open("wb") as file:
         file.writelines(job.vault.read_entry(found[EntryKind.SCHEMA], decoder))
     with archive.open("rb") as file:
-        toc = in_unicode(read_archive(file).entries, manifest.content.encoding)
+        toc = in_unicode(read_archive(file).entries, manifest.database.encoding)
     return Source(manifest, decoder, archive, found.get(EntryKind.LARGE_OBJECTS), toc)
 
 

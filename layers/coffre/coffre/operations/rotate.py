@@ -160,7 +160,7 @@ def bytes_by_newest_user(vault: Vault, copies: Iterable[Backup]) -> dict[str, in
         manifest = vault.read_manifest(copy.manifest_key or "", sha256=copy.manifest_sha256 or "")
         own = [pack for pack in manifest.packs if pack.key not in seen]
         seen.update(pack.key for pack in own)
-        sizes[copy.id] = sum(pack.length for pack in own) + manifest.entries.length
+        sizes[copy.id] = sum(pack.length for pack in own) + sum(file.length for file in manifest.entries)
     return sizes
 
 

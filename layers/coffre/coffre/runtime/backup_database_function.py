@@ -70,13 +70,13 @@ class BackupDatabaseFunction:
             configuration = read_configuration(self.ssm, self.settings.configuration)
             if wanted.target is None:
                 return self._start_each(configuration, wanted, context.function_name)
-            target = configuration.target(wanted.target)
+            target = configuration.database(wanted.target)
         return self._back_up(configuration, target, wanted, context)
 
     def _start_each(self, configuration: Configuration, wanted: BackupDatabaseEvent, function: str) -> dict[str, Any]:
         """Invoke this function once for each target, so that a slow or broken one cannot hurt another."""
         started, refused = [], {}
-        for target in configuration.targets:
+        for target in configuration.databases:
             payload = json.dumps(wanted.for_target(target.name)).encode()
             try:
                 self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=payload)

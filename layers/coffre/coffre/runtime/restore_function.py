@@ -141,7 +141,7 @@ class RestoreFunction:
         if wanted.destination is not None:
             connection = parse_secret(read_secret(self.secrets, wanted.destination), where=wanted.destination)
         else:
-            target = read_configuration(self.ssm, self.settings.configuration).target(backup.target)
+            target = read_configuration(self.ssm, self.settings.configuration).database(backup.target)
             own = parse_secret(read_secret(self.secrets, target.secret), where=target.secret)
             timeout = target.limits.connect_timeout_seconds
             connection = apply_tls(own, target.tls, scratch, connect_timeout_seconds=timeout)

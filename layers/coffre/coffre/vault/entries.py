@@ -161,6 +161,7 @@ class Merged:
     """What the entries of all parts amount to: how many they are, and what they use of each pack."""
 
     count: int = 0
+    first: str = ""
     live_bytes: Counter[str] = field(default_factory=Counter)
 
 
@@ -190,6 +191,7 @@ def merge_lines(paths: Iterable[Path], destination: Path) -> Merged:
                             hint="This is a defect of Coffre: please report it.",
                         )
                     last = entry.name
+                    merged.first = merged.first or last
                     output.write(line)
                     merged.count += 1
                     for pack, length in live_bytes(entry):

@@ -14,7 +14,7 @@ MANIFEST: Final = "manifest.json"
 _ID: Final = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
 _FOLDER: Final = re.compile(rf"{BACKUPS}([a-z0-9][a-z0-9-]{{0,62}})/({_ID})/(.+)", re.DOTALL)
 _RECORD: Final = re.compile(
-    r"manifest\.json|entries\.jsonl\.zst|marks/tier-[A-Z]+\.json|marks/pin\.json|reports/[A-Za-z0-9][A-Za-z0-9._-]*"
+    r"manifest\.json|entries(?:-\d{6})?\.jsonl\.zst|progress\.json|marks/tier-[A-Z]+\.json|marks/pin\.json|reports/[A-Za-z0-9][A-Za-z0-9._-]*"
 )
 _PACK: Final = re.compile(rf"{PACKS}({_ID})/\d{{6}}-[0-9a-f]{{8}}-\d{{4,}}")
 _RESTORE: Final = re.compile(rf"{RESTORES}{_ID}\.json")

@@ -90,7 +90,8 @@ class Vault:
         key = f"{backup_prefix(target, backup_id)}/entries.jsonl.zst"
         sha256 = hashlib.sha256(body).hexdigest()
         self.store.put(key, body, sha256=sha256)
-        return EntriesFile(key=key, sha256=sha256, length=len(body), count=merged.count), merged.live_bytes
+        file_of_all = EntriesFile(key=key, sha256=sha256, length=len(body), count=merged.count, first=merged.first)
+        return file_of_all, merged.live_bytes
 
     def commit(self, manifest: Manifest, announce: Callable[[Committed], None]) -> Committed:
         """Write the manifest. After this the backup exists, whatever happens to the run.
@@ -189,16 +190,24 @@ class Vault:
         folders = {pack.key.rsplit("/", 1)[0] + "/" for pack in packs}
         return {info.key: info.size for folder in sorted(folders) for info in self.store.list(folder)}
 
-    def entries(self, manifest: Manifest) -> Iterator[Entry]:
-        """Yield the entries of a backup, sorted by name, after checking the file against the manifest."""
-        key = manifest.entries.key
+    def entries(self, manifest: Manifest, start: str = "") -> Iterator[Entry]:
+        """Yield the entries of a backup, sorted by name, after checking each file against the manifest.
+
+        Files whose names all come before `start` are not read; the first of the others may begin before it.
+        """
+        files = manifest.entries
+        before = [index for index, file in enumerate(files) if file.first <= start]
+        for file in files[max(before, default=0) :]:
+            yield from parse_lines(self._entries_bytes(file), where=file.key)
+
+    def _entries_bytes(self, file: EntriesFile) -> bytes:
         try:
-            body = self.store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES)
+            body = self.store.get(file.key, limit_bytes=_MANIFEST_LIMIT_BYTES)
         except ObjectMissingError as error:
-            raise _lost("ENTRIES_MISSING", f"The list of entries {key} is not in the vault.") from error
-        if hashlib.sha256(body).hexdigest() != manifest.entries.sha256:
-            raise _lost("ENTRIES_SWAPPED", f"The list of entries {key} is not the one that the manifest recorded.")
-        return parse_lines(body, where=key)
+            raise _lost("ENTRIES_MISSING", f"The list of entries {file.key} is not in the vault.") from error
+        if hashlib.sha256(body).hexdigest() != file.sha256:
+            raise _lost("ENTRIES_SWAPPED", f"The list of entries {file.key} is not the one that the manifest recorded.")
+        return body
 
     def read_entry(self, entry: Entry, decoder: FrameDecoder) -> Iterator[bytes]:
         """Yield the plaintext of an entry, each frame checked before it is given out.
