@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 Checksum = Literal["sha256", "md5"]
+Addressing = Literal["auto", "path", "virtual"]
 
 # Uploads whose bytes changed on the way, or that met another one, are sent again this often in all. botocore retries
 # neither, because a wrong digest is usually the caller's mistake; ours was computed over these very bytes.
@@ -55,6 +56,7 @@ def make_client(
     region: str | None = None,
     endpoint_url: str | None = None,
     credentials: S3Credentials | None = None,
+    addressing: Addressing = "auto",
     max_connections: int = 16,
     attempts: int = 6,
     connect_timeout_seconds: float = _CONNECT_TIMEOUT_SECONDS,
@@ -69,10 +71,12 @@ def make_client(
     region
         Region of the bucket; the environment's when not given.
     endpoint_url
-        Address of a store that is not AWS (or of an emulator), without credentials in it. Buckets are then addressed by
-        path, and the SHA-256 of every body is part of the signature: such a store may not know the newer checksums.
+        Address of a store that is not AWS (or of an emulator), without credentials in it. The SHA-256 of every body is
+        then part of the signature: such a store may not know the newer checksums.
     credentials
         The environment's when not given.
+    addressing
+        Whether the bucket stands in the path or in the host's name; "auto": in the path where there is an endpoint.
     max_connections
         Connections kept open; as many as threads use the store, or they wait for each other.
     attempts
@@ -98,7 +102,7 @@ def make_client(
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         s3={
-            "addressing_style": "path" if endpoint_url else "auto",
+            "addressing_style": "path" if endpoint_url and addressing == "auto" else addressing,
             # AWS checks the digest header, which is signed: hashing the body once more for the signature adds nothing.
             "payload_signing_enabled": endpoint_url is not None,
         },
