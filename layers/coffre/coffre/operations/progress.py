@@ -24,23 +24,28 @@ class Meter:
         self._lock = threading.Lock()
         self._progress = Progress()
 
-    def begin(self, phase: str, *, total_bytes: int | None = None, total_tables: int | None = None) -> None:
+    def begin(
+        self,
+        phase: str,
+        *,
+        total_bytes: int | None = None,
+        total_tables: int | None = None,
+        total_objects: int | None = None,
+    ) -> None:
         """Enter a phase."""
+        totals = {"total_bytes": total_bytes, "total_tables": total_tables, "total_objects": total_objects}
+        known = {name: total for name, total in totals.items() if total is not None}
         with self._lock:
-            changes: dict[str, object] = {"phase": phase}
-            if total_bytes is not None:
-                changes["total_bytes"] = total_bytes
-            if total_tables is not None:
-                changes["total_tables"] = total_tables
-            self._progress = self._progress.model_copy(update=changes)
+            self._progress = self._progress.model_copy(update={"phase": phase, **known})
 
-    def add(self, *, size_bytes: int = 0, tables: int = 0, current: str | None = None) -> None:
+    def add(self, *, size_bytes: int = 0, tables: int = 0, objects: int = 0, current: str | None = None) -> None:
         """Add what one step did."""
         with self._lock:
             self._progress = self._progress.model_copy(
                 update={
                     "done_bytes": self._progress.done_bytes + size_bytes,
                     "done_tables": self._progress.done_tables + tables,
+                    "done_objects": self._progress.done_objects + objects,
                     "current": current or self._progress.current,
                 }
             )
