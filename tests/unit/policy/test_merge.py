@@ -1,7 +1,5 @@
 """Two sorted sequences side by side."""
 
-from operator import itemgetter
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +11,7 @@ SIDES = st.dictionaries(st.text(max_size=3), st.integers(), max_size=12)
 
 
 def merged(left: list[tuple[str, int]], right: list[tuple[str, int]]) -> list[tuple[object, object]]:
-    return list(side_by_side(left, right, itemgetter(0), itemgetter(0)))
+    return list(side_by_side(left, right, lambda item: item[0], lambda item: item[0]))
 
 
 @given(SIDES, SIDES)
