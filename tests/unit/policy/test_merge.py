@@ -11,7 +11,11 @@ SIDES = st.dictionaries(st.text(max_size=3), st.integers(), max_size=12)
 
 
 def merged(left: list[tuple[str, int]], right: list[tuple[str, int]]) -> list[tuple[object, object]]:
-    return list(side_by_side(left, right, lambda item: item[0], lambda item: item[0]))
+    return list(side_by_side(left, right, _name, _name))
+
+
+def _name(pair: tuple[str, int]) -> str:
+    return pair[0]
 
 
 @given(SIDES, SIDES)
