@@ -7,14 +7,15 @@ from hypothesis import strategies as st
 from coffre.policy.merge import side_by_side
 
 Named = dict[str, int]
+Pair = tuple[str, int]
 SIDES = st.dictionaries(st.text(max_size=3), st.integers(), max_size=12)
 
 
-def merged(left: list[tuple[str, int]], right: list[tuple[str, int]]) -> list[tuple[object, object]]:
+def merged(left: list[Pair], right: list[Pair]) -> list[tuple[Pair | None, Pair | None]]:
     return list(side_by_side(left, right, _name, _name))
 
 
-def _name(pair: tuple[str, int]) -> str:
+def _name(pair: Pair) -> str:
     return pair[0]
 
 
