@@ -12,7 +12,8 @@ SIDES = st.dictionaries(st.text(max_size=3), st.integers(), max_size=12)
 
 
 def merged(left: list[Pair], right: list[Pair]) -> list[tuple[Pair | None, Pair | None]]:
-    return list(side_by_side(left, right, _name, _name))
+    pairs = side_by_side(left, right, _name, _name)
+    return list(pairs)
 
 
 def _name(pair: Pair) -> str:
