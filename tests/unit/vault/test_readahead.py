@@ -10,7 +10,7 @@ import pytest
 from backports import zstd
 
 from coffre.model.errors import IntegrityError
-from coffre.model.manifest import Entry, EntryKind
+from coffre.model.manifest import Entry, EntryKind, Frame
 from coffre.stores.directory import DirectoryStore
 from coffre.vault import readahead
 from coffre.vault.codec import FrameDecoder, FrameEncoder
@@ -27,10 +27,10 @@ class Counting(Vault):
     fetched = 0
     _lock = threading.Lock()
 
-    def read_frame(self, *arguments: object) -> tuple[bytes, bytes]:
+    def read_frame(self, frame: Frame, decoder: FrameDecoder, *, hashed: bool = True) -> tuple[bytes, bytes]:
         with self._lock:
             self.fetched += 1
-        return super().read_frame(*arguments)  # type: ignore[arg-type]
+        return super().read_frame(frame, decoder, hashed=hashed)
 
 
 @pytest.fixture

@@ -282,3 +282,17 @@ def test_a_manifest_of_before_there_could_be_several_files_of_entries_is_read(st
     (old["entries"],) = old["entries"]
 
     assert Manifest.model_validate(old) == stored.manifest
+
+
+def test_an_entry_that_is_hashed_at_its_end_is_refused_there(stored: Stored) -> None:
+    """Two frames of one length that changed places open well, each by itself."""
+    entry = stored.entry("tables/public.big/000000")
+    first, second, rest = entry.frames
+    swapped = entry.model_copy(update={"frames": (second, first, rest)})
+
+    assert b"".join(stored.vault.read_entry(entry, stored.decoder, at_end=True)) == PLAINTEXTS[entry.name]
+    pieces = stored.vault.read_entry(swapped, stored.decoder, at_end=True)
+    assert len([next(pieces), next(pieces), next(pieces)]) == 3
+    with pytest.raises(IntegrityError) as caught:
+        next(pieces)
+    assert caught.value.code == "ENTRY_DAMAGED"

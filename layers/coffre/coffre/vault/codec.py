@@ -107,8 +107,10 @@ class FrameDecoder:
         """Return the plaintext of `frame`; raises what `open` raises."""
         return self.open(stored, frame)[0]
 
-    def open(self, stored: bytes, frame: Frame) -> tuple[bytes, bytes]:
+    def open(self, stored: bytes, frame: Frame, *, hashed: bool = True) -> tuple[bytes, bytes]:
         """Return the plaintext of `frame`, and the one zstd frame that it was in.
+
+        Without `hashed` its SHA-256 is left to the caller, who hashes the whole that the frame belongs to.
 
         Raises
         ------
@@ -126,7 +128,7 @@ class FrameDecoder:
             raise _damaged(frame, f"zstd: {error}") from error
         if len(plaintext) != frame.size or (frame.size and not decompressor.eof):
             raise _damaged(frame, f"the plaintext is not {frame.size} bytes long")
-        if hashlib.sha256(plaintext).hexdigest() != frame.sha256:
+        if hashed and hashlib.sha256(plaintext).hexdigest() != frame.sha256:
             raise _damaged(frame, "the SHA-256 of the plaintext differs")
         if decompressor.unused_data:
             raise _damaged(frame, "bytes follow its zstd frame")
