@@ -212,7 +212,8 @@ def test_a_run_that_died_is_marked_failed_and_told_by_the_next_one(
     assert buried.status is Status.FAILED
     assert buried.failure is not None
     assert buried.failure.code == "RUN_DIED"
-    (alert,) = coffre.alerts()
+    alert, over = coffre.alerts()
+    assert over["Subject"] == f"Over: {alert['Subject']}"
     assert "RUN_DIED" in alert["Subject"]
     assert dead in alert["Message"]
     assert "request-of-the-dead" in alert["Message"]

@@ -173,7 +173,7 @@ def test_the_rotate_role_changes_backups_and_its_lock_and_adds_audit_events(depl
 
     assert allowed == {
         "dynamodb:UpdateItem": ["BACKUP", "LOCK"],
-        "dynamodb:PutItem": ["LOCK", "AUDIT"],
+        "dynamodb:PutItem": ["LOCK", "AUDIT", "ALERT"],
         "dynamodb:DeleteItem": ["LOCK"],
     }
 

@@ -1,155 +1,123 @@
-"""Alerts: what a person is told, in the words of three in the morning."""
+"""Alerts: what is one, how soon somebody has to look, and what SNS takes. Their words are in the modules beside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from coffre.model.backup import Backup, Failure
-from coffre.model.errors import CoffreError
-from coffre.model.rotation import Problem
 
-_PROBLEMS_SHOWN: Final = 10
+class Severity(StrEnum):
+    """How soon somebody has to look: at once; today; never, unless they wonder."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
 
 
 class AlertKind(StrEnum):
-    """What happened. The name is also the message attribute `kind`, for filter policies."""
+    """What happened. The name is also the message attribute `kind`, and that of the runbook in docs/runbooks."""
 
     BACKUP_FAILED = "BACKUP_FAILED"
+    BACKUP_OVERDUE = "BACKUP_OVERDUE"
+    BACKUP_EXCEPTIONS = "BACKUP_EXCEPTIONS"
+    SIZE_ANOMALY = "SIZE_ANOMALY"
+    DURATION_EXCEEDED = "DURATION_EXCEEDED"
+    SUCCESS_RATE = "SUCCESS_RATE"
+    VERIFY_FAILED = "VERIFY_FAILED"
+    VERIFY_OVERDUE = "VERIFY_OVERDUE"
+    DRILL_FAILED = "DRILL_FAILED"
+    DRILL_NOT_POSSIBLE = "DRILL_NOT_POSSIBLE"
+    RTO_EXCEEDED = "RTO_EXCEEDED"
+    RESTORE_STARTED = "RESTORE_STARTED"
+    RESTORE_COMPLETED = "RESTORE_COMPLETED"
     RESTORE_FAILED = "RESTORE_FAILED"
     ROTATION_FAILED = "ROTATION_FAILED"
     VAULT_INCONSISTENT = "VAULT_INCONSISTENT"
+    QUOTA = "QUOTA"
+    KEY_ROTATION_DUE = "KEY_ROTATION_DUE"
+    ENCRYPTION_OFF = "ENCRYPTION_OFF"
     CONFIG_INVALID = "CONFIG_INVALID"
 
+    @property
+    def severity(self) -> Severity:
+        """How soon somebody has to look at alerts of this kind."""
+        return _SEVERITIES.get(self, Severity.WARNING)
 
-class Severity(StrEnum):
-    """How soon somebody has to look."""
+    @property
+    def is_event(self) -> bool:
+        """Whether it has happened once and for all, rather than going on until it is over."""
+        return self in _EVENTS
 
-    WARNING = "warning"
-    CRITICAL = "critical"
+    @property
+    def changes_slowly(self) -> bool:
+        """Whether nobody could mend it within a day: a reminder each day would only teach people not to look."""
+        return self in _SLOW
+
+    @property
+    def runbook(self) -> str:
+        """Where in this repository it says what to do."""
+        return f"docs/runbooks/{self.value}.md"
+
+
+_SEVERITIES: Final[Mapping[AlertKind, Severity]] = {
+    AlertKind.BACKUP_FAILED: Severity.CRITICAL,
+    AlertKind.BACKUP_OVERDUE: Severity.CRITICAL,
+    AlertKind.VERIFY_FAILED: Severity.CRITICAL,
+    AlertKind.DRILL_FAILED: Severity.CRITICAL,
+    AlertKind.RESTORE_FAILED: Severity.CRITICAL,
+    AlertKind.VAULT_INCONSISTENT: Severity.CRITICAL,
+    AlertKind.CONFIG_INVALID: Severity.CRITICAL,
+    AlertKind.DRILL_NOT_POSSIBLE: Severity.INFO,
+    AlertKind.RESTORE_STARTED: Severity.INFO,
+    AlertKind.RESTORE_COMPLETED: Severity.INFO,
+}
+_EVENTS: Final = frozenset({AlertKind.RESTORE_STARTED, AlertKind.RESTORE_COMPLETED, AlertKind.RESTORE_FAILED})
+_SLOW: Final = frozenset(
+    {AlertKind.SUCCESS_RATE, AlertKind.KEY_ROTATION_DUE, AlertKind.ENCRYPTION_OFF, AlertKind.DRILL_NOT_POSSIBLE}
+)
+
+EVERY_TARGET: Final = "-"
+"""The target of an alert that is about no single one. No target can have this name."""
+
+
+class State(StrEnum):
+    """Where in the life of a problem a message stands."""
+
+    NEW = "new"
+    REMINDER = "reminder"
+    RECOVERED = "recovered"
 
 
 @dataclass(frozen=True)
 class Alert:
-    """One message: `subject` at most 100 ASCII characters (what SNS takes), `text` plain."""
+    """One message: `subject` at most 100 ASCII characters (what SNS takes), `text` plain.
+
+    A line of the text that is indented is a command. `fingerprint` tells problems of one kind and target apart: an
+    error code, the id of a restore. It must stay the same while the problem does.
+    """
 
     kind: AlertKind
-    severity: Severity
     target: str
     subject: str
     text: str
+    fingerprint: str = ""
+    state: State = State.NEW
+
+    @property
+    def severity(self) -> Severity:
+        """How soon somebody has to look."""
+        return self.kind.severity
 
 
-def backup_failed(target: str, failure: Failure, *, backup_id: str, request_id: str, last_good: str) -> Alert:
-    """Say that a backup failed, and what is still safe: `last_good` is a sentence of `last_good_backup`."""
-    return _failed(
-        AlertKind.BACKUP_FAILED,
-        target,
-        f"Backup of {target} FAILED: {failure.code}",
-        f'The backup of "{target}" failed. Older backups are untouched.',
-        failure,
-        [last_good, _ids(backup=backup_id, request=request_id)],
-        f"Try again: coffre backup database {target}",
-    )
-
-
-def last_good_backup(find: Callable[[], Backup | None]) -> str:
-    """Say which backup can be restored, without ever hiding the alert itself behind a catalog that does not answer."""
-    try:
-        backup = find()
-    except CoffreError:
-        return "Last good backup: not known, as the catalog does not answer. Look with: coffre list"
-    if backup is None:
-        return "Last good backup: NONE. This target has no completed backup."
-    return f"Last good backup: {backup.id}, taken {backup.created_at:%Y-%m-%d %H:%M} UTC."
-
-
-def restore_failed(
-    target: str | None,
-    failure: Failure,
-    *,
-    backup_id: str,
-    restore_id: str,
-    request_id: str,
-    destination: str | None = None,
-) -> Alert:
-    """Say that a restore failed, and that the backup itself is untouched. `target` is None while it is not known."""
-    where = f" into {destination}" if destination else ""
-    what = f'The restore of "{target}"' if target else f"The restore of backup {backup_id}"
-    return _failed(
-        AlertKind.RESTORE_FAILED,
-        target or "-",
-        f"Restore of {target or backup_id} FAILED: {failure.code}",
-        f"{what}{where} failed. The backup itself is untouched.",
-        failure,
-        [_ids(backup=backup_id, restore=restore_id, request=request_id)],
-        f"See the backup: coffre show {backup_id}",
-    )
-
-
-def rotation_failed(target: str | None, failure: Failure, *, request_id: str) -> Alert:
-    """Say that a rotation stopped: old backups stay longer than asked for, and nothing is lost."""
-    return _failed(
-        AlertKind.ROTATION_FAILED,
-        target or "-",
-        f"Rotation FAILED: {failure.code}",
-        "A rotation stopped. No backup is lost by that; old ones stay until a rotation gets through.",
-        failure,
-        [_ids(request=request_id)],
-        "See what it would do: coffre rotate --dry-run",
-    )
-
-
-def vault_inconsistent(problems: Sequence[Problem], *, request_id: str) -> Alert:
-    """Say that backups in the vault are not as the catalog knows them: some may not be restorable."""
-    targets = sorted({problem.target for problem in problems if problem.target})
-    shown = [f"- {problem.text} [{problem.code}]" for problem in problems[:_PROBLEMS_SHOWN]]
-    more = len(problems) - len(shown)
-    lines = [
-        "A rotation compared the vault with the catalog, and they do not agree. It deleted nothing that may be needed.",
-        "",
-        *shown,
-        *([f"... and {more} more: coffre rotate --dry-run"] if more else []),
-        "",
-        "What to do: find out who changed the vault. What was deleted or overwritten stays in the bucket as an older",
-        "version for 30 days. Take a new full backup now: coffre backup database --full",
-        _ids(request=request_id),
-    ]
-    subject = f"The vault is not as it should be: {', '.join(targets) or 'see below'}"
-    target = targets[0] if len(targets) == 1 else "-"
-    return Alert(AlertKind.VAULT_INCONSISTENT, Severity.CRITICAL, target, _subject(subject), "\n".join(lines))
-
-
-def configuration_invalid(failure: Failure, *, function: str, request_id: str) -> Alert:
-    """Say that a function could not even start to work: nothing is being backed up."""
-    return _failed(
-        AlertKind.CONFIG_INVALID,
-        "-",
-        f"Coffre cannot run: {failure.code}",
-        f"The function {function} could not start its work: no target is being backed up until this is mended.",
-        failure,
-        [_ids(request=request_id)],
-        "Check again after mending it: coffre backup database",
-    )
-
-
-def _failed(
-    kind: AlertKind, target: str, subject: str, what: str, failure: Failure, facts: list[str], command: str
-) -> Alert:
-    lines = [what, "", f"Why: {failure.message} [{failure.code}]"]
-    if failure.hint:
-        lines.append(f"What to do: {failure.hint}")
-    lines += ["", *facts, command]
-    return Alert(kind, Severity.CRITICAL, target, _subject(subject), "\n".join(lines))
-
-
-def _subject(text: str) -> str:
-    """SNS refuses subjects with control characters, others than ASCII, or more than 100 of them."""
+def subject_of(text: str) -> str:
+    """Return a subject that SNS takes: it refuses control characters, others than ASCII, and more than 100 of them."""
     ascii_text = text.encode("ascii", "replace").decode()
     return "".join(letter if letter.isprintable() else " " for letter in ascii_text)[:100]
 
 
-def _ids(**ids: str | None) -> str:
-    return "Ids: " + ", ".join(f"{name} {value}" for name, value in ids.items() if value)
+def digest_of(*parts: str) -> str:
+    """Return a short fingerprint of several texts, whose order does not matter."""
+    return hashlib.sha256("\0".join(sorted(parts)).encode()).hexdigest()[:16]

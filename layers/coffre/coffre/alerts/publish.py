@@ -1,4 +1,4 @@
-"""Publishing alerts to the SNS topic."""
+"""Publishing alerts to the SNS topic. Only `coffre.operations.alerting` does: it knows what was told before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AlertError(TransientError):
 
 
 class Publisher:
-    """Publishes to one topic, with kind, severity and target as message attributes for filter policies."""
+    """Publishes to one topic, with kind, severity, target and state as message attributes for filter policies."""
 
     def __init__(self, client: SNSClient, topic_arn: str) -> None:
         self._client = client
@@ -34,7 +34,12 @@ class Publisher:
         AlertError
             When the topic does not take it: the caller must not let that hide what the alert is about.
         """
-        attributes = {"kind": alert.kind.value, "severity": alert.severity.value, "target": alert.target}
+        attributes = {
+            "kind": alert.kind.value,
+            "severity": alert.severity.value,
+            "target": alert.target,
+            "state": alert.state.value,
+        }
         try:
             self._client.publish(
                 TopicArn=self._topic_arn,

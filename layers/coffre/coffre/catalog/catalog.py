@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Final
 
 from coffre.catalog.audit import Audit
+from coffre.catalog.incidents import Incidents
 from coffre.catalog.keeping import Keeping
 from coffre.catalog.lock import Locks
 from coffre.catalog.page import Cursor, Page
@@ -44,6 +45,8 @@ class Catalog:
         Who did what.
     keeping
         What a backup's life depends on: pins, verification, deletion.
+    incidents
+        Which problems people were told about.
     """
 
     def __init__(self, table_name: str, *, region: str | None = None, endpoint_url: str | None = None) -> None:
@@ -54,6 +57,7 @@ class Catalog:
         self.locks = Locks(self._table)
         self.audit = Audit(self._table)
         self.keeping = Keeping(self._backups)
+        self.incidents = Incidents(self._table)
 
     # --- backups: one run ---
 

@@ -154,3 +154,19 @@ class AuditItem(Item):
     target = UnicodeAttribute(null=True)
     subject = UnicodeAttribute(null=True)
     detail = UnicodeAttribute(null=True)
+
+
+class IncidentItem(Item):
+    """`coffre.model.incident.Incident`. `sk` is `<target>#<kind>#<fingerprint>`."""
+
+    target = UnicodeAttribute(null=True)
+    kind = UnicodeAttribute(null=True)
+    fingerprint = UnicodeAttribute(null=True)
+    subject = UnicodeAttribute(null=True)
+    since = TimeAttribute(null=True)
+    seen_at = TimeAttribute(null=True)
+    seen = NumberAttribute(null=True)
+    claimed_at = TimeAttribute(null=True)
+    told_at = TimeAttribute(null=True)
+    ended_at = TimeAttribute(null=True)
+    version = NumberAttribute(null=True)

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from ulid import ULID
 
-from coffre.alerts.alert import Alert, backup_failed, configuration_invalid, last_good_backup
+from coffre.alerts.alert import Alert, AlertKind
+from coffre.alerts.runs import backup_failed, configuration_invalid
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure
 from coffre.model.errors import TransientError
 from coffre.model.manifest import Manifest
 from coffre.model.target import Configuration, DatabaseTarget
 from coffre.operations.admission import Outcome, Request, Result
+from coffre.operations.alerting import what_is_safe
 from coffre.operations.backup_database import backup_database
 from coffre.operations.backup_plan import Job
 from coffre.operations.lifecycle import Lifecycle
@@ -117,6 +119,7 @@ class BackupDatabaseFunction:
         self._log(result)
         if result.outcome is Outcome.COMPLETED:
             count_backup(_SERVICE, target.name, result.backup)
+            self.edge.recovered(target.name, AlertKind.BACKUP_FAILED, AlertKind.BACKUP_OVERDUE, **ids)
             self._announce(result.backup)
         return summary(result)
 
@@ -174,7 +177,8 @@ class BackupDatabaseFunction:
             failure,
             backup_id=request.backup_id,
             request_id=request.request_id,
-            last_good=last_good_backup(lambda: self.catalog.latest_completed(request.target)),
+            safe=what_is_safe(self.catalog, request.target),
+            kind=request.kind,
         )
 
     def _announce(self, backup: Backup) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import botocore.session
@@ -12,10 +12,11 @@ from botocore.config import Config
 
 from coffre.alerts.publish import Publisher
 from coffre.catalog.catalog import Catalog
+from coffre.operations.alerting import Alerting
 from coffre.runtime.announce import Announcer
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
-from coffre.runtime.function import Edge
-from coffre.runtime.observability import make_logger
+from coffre.runtime.function import Edge, utc_now
+from coffre.runtime.observability import log_failure, make_logger
 from coffre.runtime.restore_function import RestoreFunction
 from coffre.runtime.rotate_function import RotateFunction
 from coffre.runtime.settings import RestoreSettings, Settings
@@ -44,11 +45,12 @@ def rotate_function() -> RotateFunction:
 def make_backup_database_function(environment: Mapping[str, str]) -> BackupDatabaseFunction:
     """Put the function together from its environment."""
     settings = Settings.from_env(environment)
+    catalog = Catalog(settings.catalog_table)
     return BackupDatabaseFunction(
         settings=settings,
-        edge=_edge(settings, "backup_database"),
+        edge=_edge(settings, "backup_database", catalog),
         vault=_vault(settings),
-        catalog=Catalog(settings.catalog_table),
+        catalog=catalog,
         ssm=_client("ssm"),
         secrets=_client("secretsmanager"),
         functions=_client("lambda"),
@@ -59,11 +61,12 @@ def make_backup_database_function(environment: Mapping[str, str]) -> BackupDatab
 def make_restore_function(environment: Mapping[str, str]) -> RestoreFunction:
     """Put the function together from its environment."""
     settings = RestoreSettings.from_env(environment)
+    catalog = Catalog(settings.catalog_table)
     return RestoreFunction(
         settings=settings,
-        edge=_edge(settings, "restore"),
+        edge=_edge(settings, "restore", catalog),
         vault=_vault(settings),
-        catalog=Catalog(settings.catalog_table),
+        catalog=catalog,
         ssm=_client("ssm"),
         secrets=_client("secretsmanager"),
     )
@@ -72,18 +75,20 @@ def make_restore_function(environment: Mapping[str, str]) -> RestoreFunction:
 def make_rotate_function(environment: Mapping[str, str]) -> RotateFunction:
     """Put the function together from its environment."""
     settings = Settings.from_env(environment)
+    catalog = Catalog(settings.catalog_table)
     return RotateFunction(
         settings=settings,
-        edge=_edge(settings, "rotate"),
+        edge=_edge(settings, "rotate", catalog),
         vault=_vault(settings),
-        catalog=Catalog(settings.catalog_table),
+        catalog=catalog,
         ssm=_client("ssm"),
     )
 
 
-def _edge(settings: Settings, service: str) -> Edge:
+def _edge(settings: Settings, service: str, catalog: Catalog) -> Edge:
+    logger = make_logger(service)
     publisher = Publisher(_client("sns"), settings.alert_topic_arn)
-    return Edge(make_logger(service), publisher)
+    return Edge(logger, Alerting(catalog, publisher, utc_now, partial(log_failure, logger)))
 
 
 def _vault(settings: Settings) -> Vault:

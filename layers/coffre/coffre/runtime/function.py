@@ -10,9 +10,9 @@ from typing import Protocol
 
 from aws_lambda_powertools import Logger
 
-from coffre.alerts.alert import Alert
-from coffre.alerts.publish import AlertError, Publisher
-from coffre.runtime.observability import log_failure
+from coffre.alerts.alert import Alert, AlertKind
+from coffre.operations.alerting import Alerting, Review
+from coffre.runtime.observability import count_unsent, log_failure
 
 
 class LambdaContext(Protocol):
@@ -30,7 +30,7 @@ class Edge:
     """Logs, alerts and re-raises."""
 
     logger: Logger
-    publisher: Publisher
+    alerting: Alerting
 
     @contextlib.contextmanager
     def reporting(self, describe: Callable[[Exception], Alert], **keys: str | None) -> Iterator[None]:
@@ -43,11 +43,28 @@ class Edge:
             raise
 
     def publish(self, alert: Alert, **keys: str | None) -> None:
-        """Tell a person; an alert that cannot be sent is logged and stops nothing."""
+        """Tell a person, unless the same was told before (docs/alerts.md)."""
+        with self._unsent(alert.kind.value, **keys):
+            self.alerting.raise_alert(alert)
+
+    def recovered(self, target: str, /, *kinds: AlertKind, **keys: str | None) -> None:
+        """Tell a person that what was told of a target is over."""
+        with self._unsent("recovery", **keys):
+            self.alerting.recovered(target, *kinds)
+
+    def settle(self, review: Review, **keys: str | None) -> None:
+        """Tell a person what a review found, and what is over."""
+        with self._unsent("review", **keys):
+            self.alerting.settle(review)
+
+    @contextlib.contextmanager
+    def _unsent(self, what: str, **keys: str | None) -> Iterator[None]:
+        """Log and count an alert that cannot be sent; it stops nothing, and a run that is done stays done."""
         try:
-            self.publisher.publish(alert)
-        except AlertError as unsent:
-            log_failure(self.logger, unsent, **keys)
+            yield
+        except Exception as unsent:  # noqa: BLE001 - whatever it is, it is logged, and must not hide what it is about
+            log_failure(self.logger, unsent, alert=what, **keys)
+            count_unsent(self.logger.service)
 
 
 def utc_now() -> datetime:

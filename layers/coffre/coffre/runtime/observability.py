@@ -67,6 +67,13 @@ def count_rotation(service: str, report: RotationReport) -> None:
         vault.flush_metrics()
 
 
+def count_unsent(service: str) -> None:
+    """Count an alert that the topic did not take."""
+    metrics = EphemeralMetrics(namespace="Coffre", service=service)
+    metrics.add_metric("AlertsUnsent", MetricUnit.Count, 1)
+    metrics.flush_metrics()
+
+
 def _metrics(service: str, target: str) -> EphemeralMetrics:
     metrics = EphemeralMetrics(namespace="Coffre", service=service)
     metrics.add_dimension("target", target)

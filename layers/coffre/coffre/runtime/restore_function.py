@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ulid import ULID
 
-from coffre.alerts.alert import Alert, configuration_invalid, restore_failed
+from coffre.alerts.alert import Alert
+from coffre.alerts.runs import configuration_invalid, restore_failed
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.errors import BackupStateError, EventError

@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ulid import ULID
 
-from coffre.alerts.alert import (
-    Alert,
-    backup_failed,
-    configuration_invalid,
-    last_good_backup,
-    rotation_failed,
-    vault_inconsistent,
-)
+from coffre.alerts.alert import Alert
+from coffre.alerts.runs import backup_failed, configuration_invalid, rotation_failed, vault_inconsistent
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure
 from coffre.model.rotation import Action, RotationReport
 from coffre.model.target import Configuration
+from coffre.operations.alerting import what_is_safe
 from coffre.operations.rotate import Job, rotate
 from coffre.runtime.events import RotateEvent
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
@@ -114,7 +109,8 @@ class RotateFunction:
                 backup.failure,
                 backup_id=backup.id,
                 request_id=backup.request_id or "-",
-                last_good=last_good_backup(lambda: self.catalog.latest_completed(backup.target)),
+                safe=what_is_safe(self.catalog, backup.target),
+                kind=backup.kind,
             )
             self.edge.publish(alert, backup_id=backup.id, target=backup.target)
 

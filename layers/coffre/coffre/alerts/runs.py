@@ -1,0 +1,197 @@
+"""The words of alerts about backups, restores and rotations that did not go as they should."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, digest_of
+from coffre.alerts.wording import alert_of, backup_command, because, bullets, ids_of, moment, span
+from coffre.model.backup import Backup, Failure, Restore
+from coffre.model.rotation import Problem
+from coffre.model.target import TargetKind
+
+SAFE_UNKNOWN: Final = "Last good backup: not known, as the catalog does not answer. Look with: coffre list"
+
+
+def backup_failed(
+    target: str,
+    failure: Failure,
+    *,
+    backup_id: str,
+    request_id: str,
+    safe: str,
+    kind: TargetKind = TargetKind.DATABASE,
+) -> Alert:
+    """Say that a backup failed. `safe` comes from `coffre.operations.alerting.what_is_safe`."""
+    return alert_of(
+        AlertKind.BACKUP_FAILED,
+        target,
+        f"Backup of {target} FAILED: {failure.code}",
+        f'The backup of "{target}" failed. Older backups are untouched.',
+        why=because(failure),
+        safe=safe,
+        hint=failure.hint,
+        commands=[backup_command(kind, target)],
+        ids=ids_of(backup=backup_id, request=request_id),
+        fingerprint=failure.code,
+    )
+
+
+def backup_overdue(
+    target: str, *, due: datetime, now: datetime, safe: str, kind: TargetKind = TargetKind.DATABASE
+) -> Alert:
+    """Say that a target has no completed backup that is young enough. `due` is when one should have been there."""
+    return alert_of(
+        AlertKind.BACKUP_OVERDUE,
+        target,
+        f"No backup of {target} since it was due {span((now - due).total_seconds())} ago",
+        f'There should be a newer backup of "{target}", and there is none: whatever changes now is in no backup.',
+        since=due,
+        safe=safe,
+        hint="Take one now. If that works, the schedule is what is broken: is its rule there, and enabled?",
+        commands=[backup_command(kind, target), f"coffre list {target}"],
+    )
+
+
+def backup_exceptions(backup: Backup) -> Alert:
+    """Say that a backup is complete but for some things, which it names."""
+    what = [
+        f'The backup of "{backup.target}" is complete but for what is named here: it is not in the backup.',
+        *bullets(backup.exceptions),
+    ]
+    return alert_of(
+        AlertKind.BACKUP_EXCEPTIONS,
+        backup.target,
+        f"Backup of {backup.target} has {len(backup.exceptions)} exceptions",
+        "\n".join(what),
+        hint="Look whether anything that matters is among them. What was only busy is in the next backup.",
+        commands=[f"coffre show {backup.id}"],
+        ids=ids_of(backup=backup.id, request=backup.request_id),
+        fingerprint=digest_of(*backup.exceptions),
+    )
+
+
+def restore_started(restore: Restore) -> Alert:
+    """Say that somebody restores: whoever did not expect it should look."""
+    return alert_of(
+        AlertKind.RESTORE_STARTED,
+        restore.target,
+        f"Restore of {restore.target} started",
+        f'Backup {restore.backup_id} of "{restore.target}" is being restored into {restore.destination}.',
+        since=restore.created_at,
+        hint="Nothing, if you know who it is. Otherwise find out who invoked the function restore.",
+        commands=[f"coffre show {restore.backup_id}"],
+        ids=ids_of(restore=restore.id, request=restore.request_id),
+        fingerprint=restore.id,
+    )
+
+
+def restore_completed(restore: Restore) -> Alert:
+    """Say that a restore is complete, and with how many exceptions."""
+    tables, rows = restore.tables or 0, restore.rows or 0
+    exceptions = bullets(restore.exceptions)
+    took = f" in {span(restore.duration_ms / 1000)}" if restore.duration_ms else ""
+    counted = f"{tables:,} tables with {rows:,} rows{took}"
+    what = [
+        f'Backup {restore.backup_id} of "{restore.target}" was restored into {restore.destination}: {counted}.',
+        *(["With exceptions:"] if exceptions else []),
+        *exceptions,
+    ]
+    return alert_of(
+        AlertKind.RESTORE_COMPLETED,
+        restore.target,
+        f"Restore of {restore.target} completed{' with exceptions' if exceptions else ''}",
+        "\n".join(what),
+        hint="Look at the data before anybody relies on it." if exceptions else None,
+        ids=ids_of(restore=restore.id, request=restore.request_id),
+        fingerprint=restore.id,
+    )
+
+
+def restore_failed(
+    target: str | None,
+    failure: Failure,
+    *,
+    backup_id: str,
+    restore_id: str,
+    request_id: str | None,
+    destination: str | None = None,
+) -> Alert:
+    """Say that a restore failed, and that the backup itself is untouched. `target` is None while it is not known."""
+    where = f" into {destination}" if destination else ""
+    what = f'The restore of "{target}"' if target else f"The restore of backup {backup_id}"
+    return alert_of(
+        AlertKind.RESTORE_FAILED,
+        target or EVERY_TARGET,
+        f"Restore of {target or backup_id} FAILED: {failure.code}",
+        f"{what}{where} failed. The backup itself is untouched.",
+        why=because(failure),
+        hint=failure.hint,
+        commands=[f"coffre show {backup_id}"] if backup_id != "latest" else ["coffre list"],
+        ids=ids_of(backup=backup_id, restore=restore_id, request=request_id),
+        fingerprint=restore_id,
+    )
+
+
+def rotation_failed(target: str | None, failure: Failure, *, request_id: str) -> Alert:
+    """Say that a rotation stopped: old backups stay longer than asked for, and nothing is lost."""
+    return alert_of(
+        AlertKind.ROTATION_FAILED,
+        target or EVERY_TARGET,
+        f"Rotation FAILED: {failure.code}",
+        "A rotation stopped. No backup is lost by that; old ones stay until a rotation gets through.",
+        why=because(failure),
+        hint=failure.hint,
+        commands=["coffre rotate --dry-run"],
+        ids=ids_of(request=request_id),
+        fingerprint=failure.code,
+    )
+
+
+def vault_inconsistent(problems: Sequence[Problem], *, request_id: str) -> Alert:
+    """Say that backups in the vault are not as the catalog knows them: some may not be restorable."""
+    targets = sorted({problem.target for problem in problems if problem.target})
+    what = [
+        "A rotation compared the vault with the catalog, and they do not agree. It deleted nothing that may be needed.",
+        *bullets([f"{problem.text} [{problem.code}]" for problem in problems]),
+    ]
+    return alert_of(
+        AlertKind.VAULT_INCONSISTENT,
+        targets[0] if len(targets) == 1 else EVERY_TARGET,
+        f"The vault is not as it should be: {', '.join(targets) or 'see below'}",
+        "\n".join(what),
+        hint="Take a new full backup now, then find out who changed the vault. What was deleted or overwritten stays "
+        "in the bucket as an older version for 30 days.",
+        commands=[f"coffre backup database {name} --full" for name in targets] or ["coffre rotate --dry-run"],
+        ids=ids_of(request=request_id),
+        fingerprint=digest_of(*(f"{problem.code} {problem.target} {problem.text}" for problem in problems)),
+    )
+
+
+def configuration_invalid(failure: Failure, *, function: str, request_id: str) -> Alert:
+    """Say that a function could not even start to work: nothing is being backed up."""
+    return alert_of(
+        AlertKind.CONFIG_INVALID,
+        EVERY_TARGET,
+        f"Coffre cannot run: {failure.code}",
+        f"The function {function} could not start its work: nothing that it should do is done until this is mended.",
+        why=because(failure),
+        hint=failure.hint,
+        commands=["coffre backup"],
+        ids=ids_of(request=request_id),
+        fingerprint=f"{function} {failure.code}",
+    )
+
+
+def safe_backups(newest: Backup | None, verified: Backup | None) -> str:
+    """Say which backup can be restored: the newest complete one, and the newest of which that was proven."""
+    if newest is None:
+        return "Last good backup: NONE. This target has no completed backup."
+    text = f"Last good backup: {newest.id}, taken {moment(newest.created_at)}"
+    if newest.verified_at is not None:
+        return f"{text}, verified {moment(newest.verified_at)}."
+    if verified is None or verified.verified_at is None:
+        return f"{text}. Last verified backup: none yet."
+    return f"{text}. Last verified backup: {verified.id}, taken {moment(verified.created_at)}."

@@ -1,0 +1,103 @@
+"""How an alert is laid out: what, since when, why, what is still safe, what to do, what to type, where to read on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from coffre.alerts.alert import Alert, AlertKind, subject_of
+from coffre.model.backup import Failure
+from coffre.model.target import TargetKind
+
+# A mail with thousands of lines is read by nobody, and SNS takes 256 KB.
+_BULLETS_SHOWN: Final = 10
+_BULLET_LETTERS: Final = 500
+
+
+def alert_of(
+    kind: AlertKind,
+    target: str,
+    subject: str,
+    what: str,
+    *,
+    since: datetime | None = None,
+    why: str | None = None,
+    safe: str | None = None,
+    hint: str | None = None,
+    commands: Iterable[str] = (),
+    ids: str | None = None,
+    fingerprint: str = "",
+) -> Alert:
+    """Return an alert whose text a person understands at three in the morning.
+
+    Parameters
+    ----------
+    what
+        What happened, in a sentence or two; several lines may follow.
+    safe
+        Which backup can still be relied upon: a sentence of `coffre.operations.alerting.what_is_safe`.
+    hint, commands
+        What to do now, and what to type.
+    ids
+        What to look for in logs and lists.
+    """
+    facts = [
+        f"Since: {moment(since)}" if since else None,
+        f"Why: {why}" if why else None,
+        safe,
+        f"What to do: {hint}" if hint else None,
+    ]
+    paragraphs = [
+        what,
+        "\n".join(filter(None, facts)),
+        "\n".join(f"    {command}" for command in commands),
+        "\n".join(filter(None, [ids, f"Runbook: {kind.runbook}"])),
+    ]
+    return Alert(kind, target, subject_of(subject), "\n\n".join(filter(None, paragraphs)), fingerprint)
+
+
+def bullets(texts: Sequence[str]) -> list[str]:
+    """Return the first few of many, one a line, and how many more there are."""
+    shown = [f"- {text[:_BULLET_LETTERS]}" for text in texts[:_BULLETS_SHOWN]]
+    more = len(texts) - len(shown)
+    return [*shown, f"... and {more:,} more"] if more else shown
+
+
+def backup_command(kind: TargetKind, target: str) -> str:
+    """Return what takes a backup of a target now."""
+    return f"coffre backup {kind.value} {target}"
+
+
+def because(failure: Failure) -> str:
+    """Return why something failed, with the code that scripts and runbooks know it by."""
+    return f"{failure.message} [{failure.code}]"
+
+
+def ids_of(**ids: str | None) -> str:
+    """Return a line with those ids that are known."""
+    return "Ids: " + ", ".join(f"{name} {value}" for name, value in ids.items() if value)
+
+
+def moment(time: datetime) -> str:
+    """Return a time as people write it."""
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def span(seconds: float) -> str:
+    """Return a duration with its largest two units: `1 day 4 h`, `2 h 5 min`, `3 min 20 s`."""
+    whole = round(seconds)
+    days, hours, minutes, rest = whole // 86400, whole // 3600 % 24, whole // 60 % 60, whole % 60
+    units = [(days, "day" if days == 1 else "days"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    first = next((index for index, (count, _) in enumerate(units) if count), 3)
+    shown = [f"{count} {unit}" for count, unit in units[first : first + 2] if count]
+    return " ".join(shown) or "0 s"
+
+
+def size(count: float) -> str:
+    """Return bytes as people read them."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,60 @@
+"""Which problems people were told about: one item for each, which stays when the problem is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from pydantic import ValidationError
+
+from coffre.catalog.items import IncidentItem
+from coffre.catalog.records import damaged, read_item
+from coffre.catalog.tables import ConditionFailedError, DynamoTable, Listing, RawItem
+from coffre.model.incident import Incident
+from coffre.model.target import describe_validation
+
+_PARTITION: Final = "ALERT"
+
+
+class Incidents:
+    """The incidents of one deployment. Whoever changes one has read it, and loses when another was faster."""
+
+    def __init__(self, table: DynamoTable) -> None:
+        self._table = table
+
+    def find(self, target: str, kind: str, fingerprint: str) -> Incident | None:
+        """Return an incident as it is at this instant, whether it goes on or not."""
+        raw = self._table.get(_PARTITION, _key(target, kind, fingerprint))
+        return _read(raw) if raw else None
+
+    def open(self, target: str | None = None) -> Iterator[Incident]:
+        """Yield the incidents that go on, of one target or of all."""
+        keys = IncidentItem.sk.startswith(f"{target}#") if target is not None else None
+        for raw in self._table.query(Listing(_PARTITION, None, keys, IncidentItem.ended_at.does_not_exist())):
+            yield _read(raw)
+
+    def replace(self, found: Incident | None, incident: Incident) -> bool:
+        """Write an incident if it is still as it was `found` (None: there was none). False: another was faster."""
+        version = found.version + 1 if found else 1
+        changed = incident.model_copy(update={"version": version})
+        unchanged = IncidentItem.version == found.version if found else IncidentItem.pk.does_not_exist()
+        key = _key(incident.target, incident.kind, incident.fingerprint)
+        fields = {name: value for name, value in changed.model_dump().items() if value is not None}
+        try:
+            self._table.put(IncidentItem(pk=_PARTITION, sk=key, **fields), unchanged)
+        except ConditionFailedError as error:
+            # The answer to our own first attempt may have been lost.
+            return error.repeated and self.find(incident.target, incident.kind, incident.fingerprint) == changed
+        return True
+
+
+def _key(target: str, kind: str, fingerprint: str) -> str:
+    return f"{target}#{kind}#{fingerprint}"
+
+
+def _read(raw: RawItem) -> Incident:
+    item = read_item(raw, IncidentItem)
+    try:
+        return Incident.model_validate(item.attribute_values)
+    except ValidationError as error:
+        raise damaged(raw, "; ".join(describe_validation(error))) from error

@@ -1,0 +1,34 @@
+"""A problem that goes on: what the catalog remembers of it, so that people hear of it once and not every time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Incident(BaseModel):
+    """One problem: the same kind, target and fingerprint, from when it was first seen until it is over.
+
+    `seen` is how often it was noticed since then. Whoever is about to tell people claims it first (`claimed_at`); once
+    they are told, that is `told_at`. `version` counts the changes of the record.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    target: str
+    kind: str
+    fingerprint: str
+    subject: str
+    since: datetime
+    seen_at: datetime
+    seen: int = 1
+    claimed_at: datetime | None = None
+    told_at: datetime | None = None
+    ended_at: datetime | None = None
+    version: int = 1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the problem goes on."""
+        return self.ended_at is None

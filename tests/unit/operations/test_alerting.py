@@ -1,0 +1,269 @@
+"""Telling people once: what the topic gets when a problem goes on, ends, is seen by two, or the catalog is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from threading import Barrier
+
+import pytest
+from moto import mock_aws
+
+from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, State
+from coffre.alerts.publish import AlertError
+from coffre.catalog.catalog import Catalog
+from coffre.catalog.items import IncidentItem
+from coffre.model.backup import Backup, Status, Tier
+from coffre.model.incident import Incident
+from coffre.operations.alerting import Alerting, Review, what_is_safe
+
+NOON = datetime(2026, 10, 2, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@dataclass
+class Topic:
+    """A topic that keeps what it is given, or refuses it."""
+
+    messages: list[Alert] = field(default_factory=list)
+    refuses: bool = False
+
+    def publish(self, alert: Alert) -> None:
+        if self.refuses:
+            raise AlertError("The topic is gone.")
+        self.messages.append(alert)
+
+    def said(self) -> list[tuple[State, str]]:
+        """Take what was said so far."""
+        said = [(message.state, message.subject) for message in self.messages]
+        self.messages.clear()
+        return said
+
+
+@dataclass
+class Scene:
+    """One deployment's alerting, and its clock."""
+
+    catalog: Catalog
+    topic: Topic
+    now: datetime = NOON
+    noted: list[Exception] = field(default_factory=list)
+
+    @property
+    def alerting(self) -> Alerting:
+        return Alerting(self.catalog, self.topic, lambda: self.now, self.noted.append)  # type: ignore[arg-type]
+
+    def stored(self) -> list[Incident]:
+        return list(self.catalog.incidents.open())
+
+
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
+    with mock_aws():
+        catalog = Catalog("catalog")
+        catalog._table.create()
+        yield Scene(catalog, Topic())
+
+
+def alert(
+    fingerprint: str = "LOCK_TIMEOUT", *, kind: AlertKind = AlertKind.BACKUP_FAILED, target: str = "shop"
+) -> Alert:
+    return Alert(kind, target, f"{kind} {target} {fingerprint}", "Why: ...", fingerprint)
+
+
+def test_a_problem_is_told_once_then_reminded_of_then_over(scene: Scene) -> None:
+    subject = alert().subject
+    for _ in range(3):
+        scene.alerting.raise_alert(alert())
+        scene.now += HOUR
+    assert scene.topic.said() == [(State.NEW, subject)]
+
+    scene.now += 24 * HOUR
+    scene.alerting.raise_alert(alert())
+    assert scene.topic.said() == [(State.REMINDER, f"Still: {subject}")]
+
+    scene.alerting.recovered("shop", AlertKind.BACKUP_FAILED)
+    scene.alerting.recovered("shop", AlertKind.BACKUP_FAILED)
+    assert scene.topic.said() == [(State.RECOVERED, f"Over: {subject}")]
+
+    scene.alerting.raise_alert(alert())
+    assert scene.topic.said() == [(State.NEW, subject)]
+
+
+def test_problems_of_other_targets_kinds_and_codes_are_told_each(scene: Scene) -> None:
+    several = [alert(), alert("DISK"), alert(target="blog"), alert(kind=AlertKind.QUOTA)]
+    for one in several:
+        scene.alerting.raise_alert(one)
+
+    assert [subject for _, subject in scene.topic.said()] == [one.subject for one in several]
+
+
+def test_two_problems_of_one_kind_end_with_one_message(scene: Scene) -> None:
+    for code in ("LOCK_TIMEOUT", "DISK"):
+        scene.alerting.raise_alert(alert(code))
+        scene.now += HOUR
+    scene.alerting.raise_alert(alert(kind=AlertKind.QUOTA))
+    scene.topic.said()
+
+    (over,) = scene.alerting.recovered("shop", AlertKind.BACKUP_FAILED)
+
+    assert "LOCK_TIMEOUT" in over.text
+    assert "DISK" in over.text
+    assert [one.kind for one in scene.stored()] == ["QUOTA"]
+
+
+def test_what_was_never_told_is_over_without_a_word(scene: Scene) -> None:
+    scene.alerting.recovered("shop", *AlertKind)
+    assert scene.topic.said() == []
+
+    scene.topic.refuses = True
+    with pytest.raises(AlertError):
+        scene.alerting.raise_alert(alert())
+    scene.topic.refuses = False
+    scene.alerting.recovered("shop", *AlertKind)
+
+    assert scene.topic.said() == []
+    assert scene.stored() == []
+
+
+def test_functions_that_notice_the_same_at_once_send_one_message(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, find = Barrier(4), scene.catalog.incidents.find
+    seen: list[None] = []
+
+    def find_together(*key: str) -> Incident | None:
+        found = find(*key)
+        if len(seen) < 4:  # all have seen that there is none before anybody writes
+            seen.append(None)
+            together.wait()
+        return found
+
+    monkeypatch.setattr(scene.catalog.incidents, "find", find_together)
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(scene.alerting.raise_alert, [alert()] * 4))
+
+    assert sorted(map(str, told)) == ["None", "None", "None", "new"]
+    assert len(scene.topic.messages) == 1
+    assert scene.stored()[0].seen == 4
+
+
+def break_catalog(scene: Scene) -> None:
+    scene.catalog = Catalog("gone")
+
+
+def break_record(scene: Scene) -> None:
+    scene.alerting.raise_alert(alert())
+    item = IncidentItem.pk.exists()
+    scene.catalog._table.update("ALERT", "shop#BACKUP_FAILED#LOCK_TIMEOUT", [IncidentItem.since.remove()], item)
+    scene.topic.said()
+
+
+@pytest.mark.parametrize("breaks", [break_catalog, break_record])
+def test_a_catalog_that_does_not_answer_never_swallows_an_alert(scene: Scene, breaks: Callable[[Scene], None]) -> None:
+    breaks(scene)
+
+    scene.alerting.raise_alert(alert())
+    scene.alerting.raise_alert(alert())
+
+    assert scene.topic.said() == [(State.NEW, alert().subject)] * 2
+    assert len(scene.noted) == 2
+
+
+def test_a_catalog_that_does_not_answer_says_of_nothing_that_it_is_over(scene: Scene) -> None:
+    break_catalog(scene)
+
+    assert scene.alerting.recovered("shop", AlertKind.BACKUP_FAILED) == ()
+    assert len(scene.noted) == 1
+
+
+def test_a_topic_that_refuses_is_tried_again_by_the_next_who_notices(scene: Scene) -> None:
+    scene.topic.refuses = True
+    with pytest.raises(AlertError):
+        scene.alerting.raise_alert(alert())
+
+    scene.topic.refuses = False
+    scene.alerting.raise_alert(alert())
+
+    assert scene.topic.said() == [(State.NEW, alert().subject)]
+
+
+def test_a_recovery_that_the_topic_refuses_is_told_by_the_next_good_run(scene: Scene) -> None:
+    scene.alerting.raise_alert(alert())
+    scene.topic.refuses = True
+    with pytest.raises(AlertError):
+        scene.alerting.recovered("shop", AlertKind.BACKUP_FAILED)
+
+    scene.topic.refuses = False
+    scene.topic.said()
+    scene.alerting.recovered("shop", AlertKind.BACKUP_FAILED)
+
+    assert scene.topic.said() == [(State.RECOVERED, f"Over: {alert().subject}")]
+
+
+# --- reviews ---
+
+
+def test_a_review_tells_what_it_found_and_ends_what_it_did_not_find_again(scene: Scene) -> None:
+    overdue, quota = AlertKind.BACKUP_OVERDUE, AlertKind.QUOTA
+    scene.alerting.raise_alert(alert("", kind=overdue))
+    scene.alerting.raise_alert(alert("", kind=overdue, target="blog"))
+    scene.alerting.raise_alert(alert())
+    scene.topic.said()
+
+    found = alert("", kind=quota, target=EVERY_TARGET)
+    scene.alerting.settle(Review((found,), frozenset({(overdue, "shop"), (quota, EVERY_TARGET)})))
+
+    assert scene.topic.said() == [(State.NEW, found.subject), (State.RECOVERED, "Over: BACKUP_OVERDUE shop ")]
+    assert {(one.kind, one.target) for one in scene.stored()} == {
+        ("QUOTA", "-"),
+        ("BACKUP_OVERDUE", "blog"),
+        ("BACKUP_FAILED", "shop"),
+    }
+
+
+def test_a_finding_that_changed_is_told_anew_and_the_old_one_does_not_count_as_over(scene: Scene) -> None:
+    kind = AlertKind.SIZE_ANOMALY
+    checked = frozenset({(kind, "shop")})
+    scene.alerting.settle(Review((alert("orders", kind=kind),), checked))
+    scene.alerting.settle(Review((alert("orders, users", kind=kind),), checked))
+
+    assert [state for state, _ in scene.topic.said()] == [State.NEW, State.NEW]
+    assert [one.fingerprint for one in scene.stored()] == ["orders, users"]
+
+    scene.alerting.settle(Review((), checked))
+    assert scene.topic.said() == [(State.RECOVERED, "Over: SIZE_ANOMALY shop orders, users")]
+
+
+def test_reviews_can_be_put_together() -> None:
+    one = Review((alert(),), frozenset({(AlertKind.QUOTA, "-")}))
+    other = Review((alert("DISK"),), frozenset({(AlertKind.QUOTA, "shop")}))
+
+    assert one.plus(other) == Review((alert(), alert("DISK")), one.checked | other.checked)
+
+
+# --- what is still safe ---
+
+
+def test_what_is_safe_names_the_newest_and_the_newest_verified_backup(scene: Scene) -> None:
+    for number, verified_at in ((1, NOON), (2, None)):
+        taken = NOON - timedelta(days=9 - number)
+        backup = Backup(
+            id=f"01K9X00000000000000000000{number}",
+            target="shop",
+            tiers=(Tier.DAILY,),
+            status=Status.COMPLETED,
+            created_at=taken,
+            verified_at=verified_at,
+        )
+        scene.catalog.create_backup(backup)
+
+    text = what_is_safe(scene.catalog, "shop")
+
+    assert "Last good backup: 01K9X000000000000000000002, taken 2026-09-25" in text
+    assert "Last verified backup: 01K9X000000000000000000001, taken 2026-09-24" in text
+    assert "NONE" in what_is_safe(scene.catalog, "blog")
+    assert "not known" in what_is_safe(Catalog("gone"), "shop")
