@@ -5,7 +5,6 @@ Run as `python -m benchmarks.backup_job URL POSTGRES_HOME VAULT_DIRECTORY [age|n
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from time import process_time
 
 from ulid import ULID
 
+from benchmarks.newest import newest
 from benchmarks.timers import Timers, cpu_report
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import Manifest
@@ -63,24 +63,6 @@ def run_backup(
         )
         manifest, _ = backup_database(job, Run(backup, meter, watch, lambda: backup.tiers, lambda _: None))
     return manifest
-
-
-def newest(directory: Path) -> Backup | None:
-    """Return the newest backup in a vault directory, as the catalog would know it."""
-    manifests = sorted(directory.glob("v1/backups/bench/*/manifest.json"))
-    if not manifests:
-        return None
-    body = manifests[-1].read_bytes()
-    manifest = Manifest.model_validate_json(body)
-    return Backup(
-        id=manifest.backup_id,
-        target="bench",
-        tiers=manifest.tiers,
-        status=Status.COMPLETED,
-        created_at=manifest.created_at,
-        manifest_key=str(manifests[-1].relative_to(directory)),
-        manifest_sha256=hashlib.sha256(body).hexdigest(),
-    )
 
 
 def main(url: str, home: str, vault: str, encryption: str = "age", streams: str = "2", *options: str) -> None:

@@ -20,8 +20,9 @@ import psycopg2
 import psycopg2.extensions
 from backports import zstd
 
-from benchmarks.backup_job import RECIPIENT, newest, run_backup
+from benchmarks.backup_job import RECIPIENT, run_backup
 from benchmarks.harness import progress, tree_size
+from benchmarks.newest import newest
 from coffre_cli.local.postgres_server import PostgresServer
 from coffre_cli.local.toolchain import Toolchain
 

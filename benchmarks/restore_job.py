@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.backup_job import newest
+from benchmarks.newest import newest
 from benchmarks.timers import cpu_report
 from coffre.model.restore import Scope
 from coffre.operations.progress import Meter
