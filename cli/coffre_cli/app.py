@@ -11,7 +11,20 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre import __version__
 from coffre.model.errors import CoffreError
-from coffre_cli.commands import backup, catalog, demo, export, invoke, keep, keys, local, rebuild, restore, rotate
+from coffre_cli.commands import (
+    backup,
+    catalog,
+    demo,
+    export,
+    invoke,
+    keep,
+    keys,
+    local,
+    rebuild,
+    report,
+    restore,
+    rotate,
+)
 from coffre_cli.deployed import aws_refused
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -24,6 +37,7 @@ _ORDER = (
     "show",
     "restore",
     "export",
+    "report",
     "rotate",
     "pin",
     "unpin",
@@ -81,6 +95,7 @@ app.command("restore", short_help="Get a backup back, or some of its tables or r
     restore.restore
 )
 app.command("export", short_help="Write a backup into a portable file.", epilog=export.EXAMPLES)(export.export)
+app.command("report", short_help="Read what a drill found out about a backup.", epilog=report.EXAMPLES)(report.report)
 app.command("rotate", short_help="Delete what has outlived its tiers, or see what would go.", epilog=rotate.EXAMPLES)(
     rotate.rotate
 )

@@ -27,7 +27,13 @@ from coffre.catalog.catalog import Catalog
 from coffre.catalog.tables import create_table
 from coffre.model.backup import Backup
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
-from coffre.runtime.bootstrap import make_backup_database_function, make_restore_function, make_rotate_function
+from coffre.runtime.bootstrap import (
+    make_backup_database_function,
+    make_drill_function,
+    make_restore_function,
+    make_rotate_function,
+)
+from coffre.runtime.drill_function import DrillFunction
 from coffre.runtime.restore_function import RestoreFunction
 from coffre.runtime.rotate_function import RotateFunction
 from coffre.vault.codec import new_identity, public_key
@@ -106,6 +112,15 @@ class Coffre:
     def rotate(self, context: Context | None = None, **event: Any) -> dict[str, Any]:
         """Invoke `rotate`."""
         return self.rotate_function().handle(event, context or Context(function_name="rotate"))
+
+    def drill_function(self) -> DrillFunction:
+        """The function `drill` with this environment."""
+        function: DrillFunction = self._function(make_drill_function)
+        return function
+
+    def drill(self, context: Context | None = None, **event: Any) -> dict[str, Any]:
+        """Invoke `drill`, of the target `shop` unless the event says otherwise."""
+        return self.drill_function().handle(event or {"target": "shop"}, context or Context(function_name="drill"))
 
     def _function(self, make: Callable[[dict[str, str]], Any]) -> Any:
         key = (make, *sorted(self.environment.items()))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from layers.pg_dump.recipe import debian, elf, gate, layer
+from layers.pg_dump.recipe import contents, debian, elf, gate, layer
 from layers.pg_dump.recipe.archives import read_deb, read_wheel
 from layers.pg_dump.recipe.downloads import fetch
 from layers.pg_dump.recipe.model import (
@@ -124,7 +124,7 @@ def snapshot(root: Path) -> Mapping[str, tuple[int, float, bytes]]:
 # --- what was built
 
 
-@pytest.mark.parametrize("program", layer.PROGRAMS)
+@pytest.mark.parametrize("program", contents.CLIENT.programs)
 def test_a_client_program_runs_with_nothing_but_the_library_path(x86_64: Built, program: str) -> None:
     result = run_tool(x86_64.home, program, "--version")
     assert result.stdout == f"{program} (PostgreSQL) 18.6\n"
@@ -175,7 +175,7 @@ def test_the_layer_passes_the_glibc_gate(architecture: str, request: pytest.Fixt
 
 def test_both_architectures_carry_the_same_files(x86_64: Built, arm64: Built) -> None:
     assert snapshot(x86_64.output).keys() == snapshot(arm64.output).keys()
-    assert {path.name for path in (x86_64.home / "bin").iterdir()} == set(layer.PROGRAMS)
+    assert {path.name for path in (x86_64.home / "bin").iterdir()} == set(contents.CLIENT.programs)
 
 
 def test_the_layer_stays_small(x86_64: Built, arm64: Built) -> None:

@@ -19,19 +19,25 @@ from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import ConfigurationError
 from coffre.model.target import parse_configuration
 from coffre.runtime.announce import Announcer
-from coffre.runtime.events import BackupDatabaseEvent, RestoreEvent, RotateEvent
+from coffre.runtime.events import BackupDatabaseEvent, DrillEvent, RestoreEvent, RotateEvent
 from coffre.runtime.settings import RestoreSettings, Settings
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli.local.schedule_rules import scheduled_event, target_input
 
-BACKUP, RESTORE, ROTATE = "BackupDatabaseFunction", "RestoreFunction", "RotateFunction"
-BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE = "BackupDatabaseRole", "RestoreRole", "RotateRole"
-ROLES = [BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE]
-SETTINGS: dict[str, type[Settings]] = {BACKUP: Settings, RESTORE: RestoreSettings, ROTATE: Settings}
-EVENTS: dict[str, type[BackupDatabaseEvent | RestoreEvent | RotateEvent]] = {
+BACKUP, RESTORE, ROTATE, DRILL = "BackupDatabaseFunction", "RestoreFunction", "RotateFunction", "DrillFunction"
+BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE = "BackupDatabaseRole", "RestoreRole", "RotateRole", "DrillRole"
+ROLES = [BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE]
+SETTINGS: dict[str, type[Settings]] = {
+    BACKUP: Settings,
+    RESTORE: RestoreSettings,
+    ROTATE: Settings,
+    DRILL: RestoreSettings,
+}
+EVENTS: dict[str, type[BackupDatabaseEvent | RestoreEvent | RotateEvent | DrillEvent]] = {
     "backup_database": BackupDatabaseEvent,
     "restore": RestoreEvent,
     "rotate": RotateEvent,
+    "drill": DrillEvent,
 }
 TIERS = {"DailyBackupRule": Tier.DAILY, "WeeklyBackupRule": Tier.WEEKLY, "MonthlyBackupRule": Tier.MONTHLY}
 # 1 November 2026 is a Sunday.
@@ -131,7 +137,7 @@ def test_the_backup_role_cannot_read_packs(deployed: Rendered, prefix: str, acti
     assert not deployed.allows(BACKUP_ROLE, action, f"{VAULT}/{prefix}{PACK}")
 
 
-@pytest.mark.parametrize("role", [BACKUP_ROLE, RESTORE_ROLE])
+@pytest.mark.parametrize("role", [BACKUP_ROLE, RESTORE_ROLE, DRILL_ROLE])
 def test_no_role_but_rotate_can_delete_from_the_vault(deployed: Rendered, prefix: str, role: str) -> None:
     for resource in (VAULT, f"{VAULT}/{prefix}{PACK}", f"{VAULT}/{prefix}{MANIFEST}"):
         assert not deployed.allows(role, "s3:DeleteObject", resource), resource
@@ -176,6 +182,36 @@ def test_the_rotate_role_changes_backups_and_its_lock_and_adds_audit_events(depl
         "dynamodb:PutItem": ["LOCK", "AUDIT", "ALERT"],
         "dynamodb:DeleteItem": ["LOCK"],
     }
+
+
+def test_the_drill_role_reads_backups_and_the_identity_and_writes_reports_alone(
+    deployed: Rendered, prefix: str
+) -> None:
+    report = "v1/backups/main/01K9X000000000000000000000/reports/drill-01K9X000000000000000000001.json"
+    for key in (PACK, MANIFEST, report):
+        assert deployed.allows(DRILL_ROLE, "s3:GetObject", f"{VAULT}/{prefix}{key}")
+    for suffix in ("json", "html"):
+        assert deployed.allows(DRILL_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{report[:-4]}{suffix}")
+    marks = MANIFEST.replace("manifest.json", "marks/pin.json")
+    for key in (PACK, MANIFEST, REPORT, marks, MANIFEST.replace("manifest.json", "reports/verify-1.json")):
+        assert not deployed.allows(DRILL_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{key}"), key
+    assert deployed.allows(DRILL_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}coffre/identity/main-AbCdEf")
+    for secret in ("coffre/identity/other-AbCdEf", "coffre/database/main-AbCdEf", "coffre/destination/x-AbCdEf"):
+        assert not deployed.allows(DRILL_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}{secret}")
+
+
+def test_the_drill_role_marks_backups_and_starts_itself(deployed: Rendered) -> None:
+    allowed = {
+        action: statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
+        for statement in deployed.statements(DRILL_ROLE)
+        if "Condition" in statement
+        for action in listed(statement["Action"])
+    }
+
+    assert allowed == {"dynamodb:UpdateItem": ["BACKUP"], "dynamodb:PutItem": ["ALERT"]}
+    function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}"
+    assert deployed.allows(DRILL_ROLE, "lambda:InvokeFunction", f"{function}-drill")
+    assert not deployed.allows(DRILL_ROLE, "lambda:InvokeFunction", f"{function}-backup-database")
 
 
 def test_only_the_backup_role_announces_and_only_on_the_default_bus(deployed: Rendered) -> None:
@@ -320,7 +356,7 @@ def test_every_function_has_what_an_unattended_function_needs(deployed: Rendered
 
 
 def test_every_role_writes_its_own_log_and_the_failed_events(deployed: Rendered) -> None:
-    own = {BACKUP_ROLE: "BackupDatabaseLogs", RESTORE_ROLE: "RestoreLogs", ROTATE_ROLE: "RotateLogs"}
+    own = {role: f"{role.removesuffix('Role')}Logs" for role in ROLES}
     for role in own:
         for logs in own.values():
             group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{STACK}-{logs.lower()}:log-stream:one"
@@ -334,7 +370,7 @@ def test_a_backup_and_a_rotation_are_tried_twice_and_a_restore_once(deployed: Re
         name: function["EventInvokeConfig"]["MaximumRetryAttempts"] for name, function in deployed.functions().items()
     }
 
-    assert attempts == {BACKUP: 1, RESTORE: 0, ROTATE: 1}
+    assert attempts == {BACKUP: 1, RESTORE: 0, ROTATE: 1, DRILL: 1}
 
 
 def test_failed_events_wait_for_two_weeks_and_ring_an_alarm(deployed: Rendered) -> None:
@@ -354,7 +390,8 @@ def test_every_function_gets_its_layers_in_the_chosen_architecture() -> None:
     for architecture in ("x86_64", "arm64"):
         deployed = render(Architecture=architecture)
         for name, function in deployed.functions().items():
-            programs = [] if name == ROTATE else [f"{STACK}-postgresqlclientlayer"]
+            layers = {ROTATE: [], DRILL: [f"{STACK}-postgresqlserverlayer"]}
+            programs = layers.get(name, [f"{STACK}-postgresqlclientlayer"])
             assert function["Layers"] == [f"{STACK}-coffrelayer", *programs]
             assert function["Architectures"] == [architecture]
         for name, layer in deployed.of_type("AWS::Serverless::LayerVersion").items():
@@ -365,7 +402,7 @@ def test_every_function_gets_its_layers_in_the_chosen_architecture() -> None:
             )
 
 
-@pytest.mark.parametrize("name", [BACKUP, RESTORE, ROTATE])
+@pytest.mark.parametrize("name", [BACKUP, RESTORE, ROTATE, DRILL])
 def test_the_environment_and_the_settings_know_each_other(deployed: Rendered, name: str) -> None:
     variables = deployed.functions()[name]["Environment"]["Variables"]
     known = {f"COFFRE_{field.upper()}" for field in RestoreSettings.model_fields}
@@ -380,13 +417,21 @@ def test_the_environment_and_the_settings_know_each_other(deployed: Rendered, na
     assert str(settings.postgres_home) == "/opt/postgresql"
 
 
-def test_only_restore_is_told_where_the_identity_is(deployed: Rendered) -> None:
+def test_only_restore_and_drill_are_told_where_the_identity_is(deployed: Rendered) -> None:
     told = {
         name: function["Environment"]["Variables"].get("COFFRE_IDENTITY_SECRET")
         for name, function in deployed.functions().items()
     }
 
-    assert told == {BACKUP: "", RESTORE: "coffre/identity/main", ROTATE: ""}
+    assert told == {BACKUP: "", RESTORE: "coffre/identity/main", ROTATE: "", DRILL: "coffre/identity/main"}
+
+
+def test_a_drill_has_the_memory_and_the_scratch_space_that_it_is_given() -> None:
+    default = render().functions()[DRILL]
+    small = render(DrillMemorySize="1769", DrillStorageSize="2048").functions()[DRILL]
+
+    assert (default["MemorySize"], default["EphemeralStorage"]) == (3538, {"Size": 10240})
+    assert (small["MemorySize"], small["EphemeralStorage"]) == ("1769", {"Size": "2048"})
 
 
 # --- schedules and events ---
@@ -405,7 +450,17 @@ def test_the_default_schedules_are_two_in_the_morning_daily_on_sunday_and_on_the
         "WeeklyBackupRule": "cron(0 2 ? * SUN *)",
         "MonthlyBackupRule": "cron(0 2 1 * ? *)",
         "DailyRotateRule": "cron(0 5 * * ? *)",
+        "WeeklyDrillRule": "cron(0 6 ? * SUN *)",
+        "MonthlyDrillRule": "cron(0 6 1 * ? *)",
     }
+
+
+@pytest.mark.parametrize("rule", ["WeeklyDrillRule", "MonthlyDrillRule"])
+def test_a_scheduled_drill_is_of_every_database(deployed: Rendered, rule: str) -> None:
+    [target] = deployed.resources[rule]["Properties"]["Targets"]
+    due = scheduled_event("arn:aws:events:::rule/any", SLOT, region=REGION)
+
+    assert DrillEvent.parse(json.loads(target_input(target, due))) == DrillEvent()
 
 
 def test_the_daily_rotation_is_of_every_target(deployed: Rendered) -> None:
@@ -472,6 +527,7 @@ def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None
             (f"{STACK}-{rule.lower()}", f"{STACK}-rotatefunction")
             for rule in ("DailyRotateRule", "RotateAfterBackupRule")
         ),
+        *((f"{STACK}-{rule.lower()}", f"{STACK}-drillfunction") for rule in ("WeeklyDrillRule", "MonthlyDrillRule")),
     }
 
 

@@ -28,6 +28,7 @@ class Function(StrEnum):
     BACKUP_DATABASE = "backup_database"
     RESTORE = "restore"
     ROTATE = "rotate"
+    DRILL = "drill"
 
 
 def invoke(

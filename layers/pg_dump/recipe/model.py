@@ -48,7 +48,7 @@ class Architecture:
 
     @property
     def pip_platforms(self) -> tuple[str, ...]:
-        return (f"manylinux_2_17_{self.wheel}", f"manylinux2014_{self.wheel}")
+        return tuple(f"manylinux{version}_{self.wheel}" for version in ("_2_28", "_2_27", "_2_17", "2014"))
 
     def builds_from(self, pin: Input) -> bool:
         return pin.architecture == (self.debian if pin.kind == "deb" else self.wheel)
@@ -110,7 +110,12 @@ def write_lock(path: Path, comment: str, inputs: list[Input]) -> None:
     path.write_text(comment + "".join(lines), encoding="utf-8")
 
 
+def layer_name() -> str:
+    """Return the name of the layer that is being built: the Makefiles set COFFRE_LAYER."""
+    return os.environ.get("COFFRE_LAYER") or "pg_dump"
+
+
 def say(line: str) -> None:
     """Print a line on standard output: ``sam build`` hides the standard error of a build that succeeds."""
-    sys.stdout.write(f"pg_dump layer: {line}\n")
+    sys.stdout.write(f"{layer_name()} layer: {line}\n")
     sys.stdout.flush()

@@ -41,6 +41,7 @@ OUTPUTS = {
     "BackupDatabaseFunction": "safe-backup-database",
     "RestoreFunction": "safe-restore",
     "RotateFunction": "safe-rotate",
+    "DrillFunction": "safe-drill",
 }
 FAILURE = Failure(code="AUTHENTICATION_FAILED", message="The server refuses the password.", hint="Update the secret.")
 

@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from coffre.model.backup import Tier
 from coffre.model.errors import EventError
-from coffre.runtime.events import BackupDatabaseEvent, RestoreEvent, RotateEvent, slot_of
+from coffre.runtime.events import BackupDatabaseEvent, DrillEvent, RestoreEvent, RotateEvent, slot_of
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "events").glob("*/*.json"))
-MODELS: dict[str, type[BackupDatabaseEvent] | type[RestoreEvent] | type[RotateEvent]] = {
+MODELS: dict[str, type[BackupDatabaseEvent] | type[RestoreEvent] | type[RotateEvent] | type[DrillEvent]] = {
     "backup_database": BackupDatabaseEvent,
     "restore": RestoreEvent,
     "rotate": RotateEvent,
+    "drill": DrillEvent,
 }
 ULID = "01JD0000000000000000000000"
 

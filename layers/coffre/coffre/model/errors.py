@@ -198,3 +198,18 @@ class ScratchError(PermanentError):
     """The function's own disk cannot take what the job has to put there."""
 
     default_code = "SCRATCH_FULL"
+
+
+# --- Drills ----------------------------------------------------------------------------------------------------------
+
+
+class DrillError(PermanentError):
+    """What a drill restored is not what was backed up, or an owner's check of it failed."""
+
+    default_code = "DRILL_FAILED"
+
+
+class DrillImpossibleError(PermanentError):
+    """A drill has no place where it could run. This says nothing about the backup."""
+
+    default_code = "DRILL_NOT_POSSIBLE"

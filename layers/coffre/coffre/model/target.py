@@ -10,7 +10,19 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from coffre.model.errors import ConfigurationError, TargetUnknownError
 
@@ -108,6 +120,32 @@ class Limits(_Document):
     compression_level: int = Field(default=3, ge=1, le=19)
 
 
+class DrillCheck(_Document):
+    """A question of the owner's that a restored database has to answer right: one row with one value.
+
+    `expect` is what JSON makes of that value; anything but numbers, booleans and NULL is compared as text.
+    """
+
+    name: str = Field(min_length=1, max_length=100)
+    query: str = Field(min_length=1, max_length=10_000)
+    expect: StrictBool | StrictInt | StrictFloat | StrictStr | None
+
+
+class Drill(_Document):
+    """How a backup is proven by restoring it (docs/drills.md). `rto_minutes` is the longest that a restore may take."""
+
+    checks: tuple[DrillCheck, ...] = Field(default=(), max_length=100)
+    check_timeout_seconds: int = Field(default=30, ge=1, le=600)
+    rto_minutes: int | None = Field(default=None, ge=1, le=100_000)
+
+    @model_validator(mode="after")
+    def _names_of_checks_are_unique(self) -> Drill:
+        names = [check.name for check in self.checks]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"each check needs its own name; used twice: {', '.join(twice)}")
+        return self
+
+
 class Tls(_Document):
     """How the server's certificate is checked. `ca` is a PEM text; with one, `verify-full` is the default."""
 
@@ -127,6 +165,7 @@ class DatabaseTarget(_Document):
     retention: Retention = Retention()
     limits: Limits = Limits()
     tls: Tls = Tls()
+    drill: Drill = Drill()
 
 
 # As S3 names buckets, and more widely: Supabase takes spaces, upper case and others too. Never a slash: it ends the

@@ -63,6 +63,9 @@ class Loading:
         Nobody uses the tables yet, and nothing points at them: one that is no larger than half of a stream's share is
         loaded in one transaction, frozen, so that neither counting, indexing nor a later vacuum has to write its rows
         again.
+    in_order
+        With `is_fresh`: every table is loaded in one transaction, slice after slice, so that its rows lie in the order
+        in which they were backed up.
     session
         Load over this session alone, one slice after the other, and leave its transaction open.
     """
@@ -72,6 +75,7 @@ class Loading:
     order: Mapping[TableName, int] = field(default_factory=dict)
     first_statement: str = FAST_COMMITS
     is_fresh: bool = False
+    in_order: bool = False
     session: psycopg2.extensions.connection | None = None
 
 
@@ -87,7 +91,7 @@ def load_tables(
     meter.begin("tables", total_bytes=total, total_tables=len(tables))
     tally = _Tally(tables, meter)
     # Half of what one stream has to do: then none is the last one for long.
-    share = max(total // (2 * job.streams), _SMALL_BYTES) if how.is_fresh else -1
+    share = max(total if how.in_order else total // (2 * job.streams), _SMALL_BYTES) if how.is_fresh else -1
 
     def load(slices: list[Entry]) -> None:
         table = tables[_table_of(slices[0])]

@@ -26,7 +26,7 @@ from coffre.vault.vault import Vault
 
 @dataclass(frozen=True)
 class Job:
-    """What a restore needs: from where, to where, with what, and how wide."""
+    """What a restore needs: from where, to where, with what, and how wide. `in_order` is for drills, which compare."""
 
     restore_id: str
     backup: Backup
@@ -39,6 +39,7 @@ class Job:
     streams: int
     runner: Runner
     scope: Scope = field(default_factory=Scope)
+    in_order: bool = False
 
 
 @dataclass(frozen=True)

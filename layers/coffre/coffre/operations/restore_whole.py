@@ -122,7 +122,8 @@ def _restore(
                 with loading_session(job) as session:
                     how = Loading(order=key_levels(session, of_extensions))
                 outcome.tables += load_tables(job, source, of_extensions, outcome.meter, how)
-            loaded = load_tables(job, source, own, outcome.meter, Loading(is_fresh=True))
+            fresh = Loading(is_fresh=True, in_order=job.in_order)
+            loaded = load_tables(job, source, own, outcome.meter, fresh)
             refuse_missing_rows(own, loaded)
             outcome.tables += loaded
         with outcome.phase("large objects and sequences"), loading_session(job) as session:

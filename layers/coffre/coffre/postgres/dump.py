@@ -62,7 +62,7 @@ class SliceReader:
     connection, children
         Where to read, and who stops it.
     snapshot
-        What `pg_export_snapshot()` returned in the holder.
+        What `pg_export_snapshot()` returned in the holder; None reads what is there, where nobody else writes.
     encoding
         The server's encoding: bytes come as they are stored.
     buffer_bytes
@@ -70,7 +70,7 @@ class SliceReader:
     """
 
     def __init__(
-        self, connection: Connection, children: Children, *, snapshot: str, encoding: str, buffer_bytes: int
+        self, connection: Connection, children: Children, *, snapshot: str | None, encoding: str, buffer_bytes: int
     ) -> None:
         self._connection = connection
         self._children = children
@@ -85,7 +85,8 @@ class SliceReader:
             stack.enter_context(self._children.cancelling(session))
             session.autocommit = True
             with self._translated(None), session.cursor() as cursor:
-                cursor.execute("; ".join((*_FIRST_STATEMENTS, f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")))
+                shared = (f"SET TRANSACTION SNAPSHOT '{self._snapshot}'",) if self._snapshot else ()
+                cursor.execute("; ".join((*_FIRST_STATEMENTS, *shared)))
             self._copy = CopyOut(open_channel(session, self._children.check))
             self._stack = stack.pop_all()
         return self

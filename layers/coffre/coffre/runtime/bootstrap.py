@@ -15,6 +15,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.operations.alerting import Alerting
 from coffre.runtime.announce import Announcer
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
+from coffre.runtime.drill_function import DrillFunction
 from coffre.runtime.function import Edge, utc_now
 from coffre.runtime.observability import log_failure, make_logger
 from coffre.runtime.restore_function import RestoreFunction
@@ -40,6 +41,12 @@ def restore_function() -> RestoreFunction:
 def rotate_function() -> RotateFunction:
     """Return the function `rotate` of this process."""
     return make_rotate_function(os.environ)
+
+
+@cache
+def drill_function() -> DrillFunction:
+    """Return the function `drill` of this process."""
+    return make_drill_function(os.environ)
 
 
 def make_backup_database_function(environment: Mapping[str, str]) -> BackupDatabaseFunction:
@@ -82,6 +89,21 @@ def make_rotate_function(environment: Mapping[str, str]) -> RotateFunction:
         vault=_vault(settings),
         catalog=catalog,
         ssm=_client("ssm"),
+    )
+
+
+def make_drill_function(environment: Mapping[str, str]) -> DrillFunction:
+    """Put the function together from its environment."""
+    settings = RestoreSettings.from_env(environment)
+    catalog = Catalog(settings.catalog_table)
+    return DrillFunction(
+        settings=settings,
+        edge=_edge(settings, "drill", catalog),
+        vault=_vault(settings),
+        catalog=catalog,
+        ssm=_client("ssm"),
+        secrets=_client("secretsmanager"),
+        functions=_client("lambda"),
     )
 
 

@@ -109,6 +109,16 @@ class RotateEvent(_Event):
     dry_run: bool = False
 
 
+class DrillEvent(_Event):
+    """Restore a backup into a scratch server and prove it: the one of this id, or the newest of a target.
+
+    With neither, the newest of every database target, each in an invocation of its own.
+    """
+
+    target: TargetName | None = None
+    backup_id: Ulid | None = None
+
+
 def slot_of(scheduled_time: datetime | None) -> datetime | None:
     """Return the slot: the scheduled time to the minute, which is the unit of cron rules."""
     return scheduled_time.replace(second=0, microsecond=0) if scheduled_time else None

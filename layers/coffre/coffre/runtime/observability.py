@@ -8,6 +8,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from coffre.model.backup import Backup
+from coffre.model.drill import DrillReport, Outcome
 from coffre.model.errors import CoffreError
 from coffre.model.rotation import Action, RotationReport
 
@@ -65,6 +66,21 @@ def count_rotation(service: str, report: RotationReport) -> None:
         vault.add_metric("VaultBytes", MetricUnit.Bytes, report.sweep.packs.size_bytes)
         vault.add_metric("VaultWastedBytes", MetricUnit.Bytes, report.sweep.wasted_bytes)
         vault.flush_metrics()
+
+
+def count_drill(service: str, report: DrillReport) -> None:
+    """Count one finished drill, by target, with the seconds that the drill and its restore took."""
+    metrics = _metrics(service, report.target)
+    for name, outcome in (
+        ("DrillPassed", Outcome.PASSED),
+        ("DrillFailed", Outcome.FAILED),
+        ("DrillNotPossible", Outcome.NOT_POSSIBLE),
+    ):
+        metrics.add_metric(name, MetricUnit.Count, int(report.outcome is outcome))
+    metrics.add_metric("DrillSeconds", MetricUnit.Seconds, report.duration_seconds)
+    if report.restore_seconds is not None:
+        metrics.add_metric("RestoreSeconds", MetricUnit.Seconds, report.restore_seconds)
+    metrics.flush_metrics()
 
 
 def count_unsent(service: str) -> None:

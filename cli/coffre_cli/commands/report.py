@@ -1,0 +1,140 @@
+"""`coffre report`: what a drill found out about a backup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coffre.model.backup import Backup
+from coffre.model.drill import CheckProof, DrillReport, Outcome, TableProof, Verdict
+from coffre.model.errors import BackupStateError
+from coffre.model.words import counted
+from coffre.operations.drill_page import VERDICTS, heading_of, page_of, seconds_shown
+from coffre.vault.reports import DrillReports
+from coffre_cli.commands.catalog import latest
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.examples import examples
+from coffre_cli.exits import Exit
+from coffre_cli.screen import age, print_json, print_table, remark, say, show_failure, size
+
+EXAMPLES = examples(
+    "coffre report latest", "coffre report 01K9X... --html drill.html", "coffre report latest --json | jq .tables"
+)
+_TABLES_SHOWN = 20
+_STYLES = {Outcome.PASSED: "bold green", Outcome.FAILED: "bold red", Outcome.NOT_POSSIBLE: "bold yellow"}
+
+
+def report(
+    backup_id: Annotated[str, typer.Argument(metavar="ID", help="A backup's id, or `latest`.")],
+    target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page to read or to print.", dir_okay=False)
+    ] = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the report of a backup's newest drill: what was restored and compared, how long it took, what is not proven.
+
+    The exit status is 1 when the drill did not pass.
+    """
+    deployed = find_stack(stack)
+    found = newest_report(deployed, _find(deployed, backup_id, target))
+    if html is not None:
+        html.write_text(page_of(found), encoding="utf-8")
+        remark(f"Written: {html}")
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    elif html is None:
+        show_report(found)
+    if found.outcome is not Outcome.PASSED:
+        raise typer.Exit(Exit.FAILED)
+
+
+def newest_report(deployed: DeployedStack, backup: Backup) -> DrillReport:
+    """Return the report of a backup's newest drill.
+
+    Raises
+    ------
+    BackupStateError
+        Code `NEVER_DRILLED`.
+    """
+    found = DrillReports(deployed.vault.store).newest(backup.target, backup.id)
+    if found is None:
+        raise BackupStateError(
+            f'The backup {backup.id} of "{backup.target}" was never drilled.',
+            code="NEVER_DRILLED",
+            hint=f"Drill it: coffre verify --level drill {backup.id}",
+        )
+    return found
+
+
+def show_report(found: DrillReport) -> None:
+    """Print a report for a person."""
+    say(f"Drill of {found.target}: {heading_of(found)}.", style=_STYLES[found.outcome])
+    say(f"  backup    {found.backup_id}, taken {found.backup_created_at:%Y-%m-%d %H:%M} UTC")
+    say(f"  drilled   {found.started_at:%Y-%m-%d %H:%M} UTC ({age(found.started_at)}), {_took(found.duration_seconds)}")
+    if found.failure is not None:
+        show_failure(found.failure)
+    if found.restore_seconds is not None:
+        say(f"  restore   {_took(found.restore_seconds)}{_limit(found)}", style="red" if found.is_late else "")
+    say(f"  versions  PostgreSQL {found.source_version} at the source, {found.server_version} here")
+    groups = f", tables in {found.groups} groups" if found.groups > 1 else ""
+    say(f"  scratch   {size(found.scratch_bytes)}{groups}")
+    for word, sentences in (("wrong", found.problems), ("except", found.exceptions), ("never", found.limits)):
+        for sentence in sentences:
+            say(f"  {word:9} {sentence}", style="red" if word == "wrong" else "")
+    for check in found.checks:
+        say(f"  check     {check.name}: {_answer(check)}", style="" if check.passed else "red")
+    looked_at = found.structure
+    say(
+        f"  looked at {looked_at.indexes:,} indexes, {counted(looked_at.constraints, 'constraint')}, "
+        f"{counted(looked_at.sequences, 'sequence')}; {looked_at.amcheck or 'pages were not checked'}"
+    )
+    phases = ", ".join(f"{name} {_took(spent / 1000)}" for name, spent in found.phases_ms.items())
+    say(f"  phases    {phases}")
+    _show_tables(found)
+
+
+def _show_tables(found: DrillReport) -> None:
+    equal = sum(table.verdict is Verdict.EQUAL for table in found.tables)
+    say(f"  tables    {equal} of {len(found.tables)} equal, {counted(found.rows, 'row')} compared")
+    shown = sorted(found.tables, key=lambda table: (table.verdict is Verdict.EQUAL, -table.size_bytes))
+    if shown:
+        rows = (_row(table) for table in shown[:_TABLES_SHOWN])
+        print_table(
+            ["TABLE", "ROWS", "SIZE", "SLICES", "SHA-256", "RESULT"],
+            rows,
+            right=["ROWS", "SIZE", "SLICES"],
+            optional=["SLICES", "SHA-256"],
+        )
+    if len(shown) > _TABLES_SHOWN:
+        say(f"{len(shown) - _TABLES_SHOWN:,} more are not shown: --json, --html")
+
+
+def _row(table: TableProof) -> list[str]:
+    rows = f"{table.rows:,}" if table.rows == table.rows_found else f"{table.rows_found:,} of {table.rows:,}"
+    slices = f"{table.slices_equal:,}/{table.slices:,}"
+    return [table.table, rows, size(table.size_bytes), slices, (table.sha256 or "")[:12], VERDICTS[table.verdict]]
+
+
+def _answer(check: CheckProof) -> str:
+    if check.passed:
+        return f"passed ({check.found!r})"
+    return f"FAILED, {check.error}" if check.error else f"FAILED, expected {check.expected!r}, found {check.found!r}"
+
+
+def _limit(found: DrillReport) -> str:
+    if found.restore_limit_seconds is None:
+        return ""
+    limit = _took(found.restore_limit_seconds)
+    return f", MORE than the {limit} that are allowed" if found.is_late else f" of the {limit} that are allowed"
+
+
+def _took(seconds: float) -> str:
+    return seconds_shown(seconds)
+
+
+def _find(deployed: DeployedStack, backup_id: str, target: str | None) -> Backup:
+    return latest(deployed, target) if backup_id == "latest" else deployed.catalog.get_backup(backup_id)

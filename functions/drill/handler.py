@@ -1,0 +1,13 @@
+"""Lambda function `drill`: restore a backup into a scratch server and prove that it is what was backed up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coffre.runtime.bootstrap import drill_function
+from coffre.runtime.function import LambdaContext
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answer an event of `events/drill/`."""
+    return drill_function().handle(event, context)

@@ -1,0 +1,137 @@
+"""What a drill found out: the report that lies beside the backup in the vault."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from coffre.model.backup import Failure
+
+
+class Outcome(StrEnum):
+    """How a drill ended. Only FAILED says something against the backup; NOT_POSSIBLE says nothing about it."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_POSSIBLE = "not_possible"
+
+
+class Verdict(StrEnum):
+    """What became of one table.
+
+    EQUAL: written again, the table gives the bytes that were backed up, slice by slice. SAME_VALUES: it gives other
+    bytes, but every row has the value that the scratch server reads from the backup's bytes. NOT_LOADED: the scratch
+    server cannot have it; an exception says why.
+    """
+
+    EQUAL = "equal"
+    SAME_VALUES = "same_values"
+    DIFFERENT = "different"
+    NOT_LOADED = "not_loaded"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class TableProof(_Record):
+    """One table of the backup, compared.
+
+    `rows` and `sha256` are the backup's, `rows_found` and `sha256_found` the restored table's. A table of several
+    slices has as `sha256` that of its slices' hashes, in order, as hexadecimal lines.
+    """
+
+    table: str
+    verdict: Verdict
+    rows: int
+    rows_found: int = 0
+    size_bytes: int
+    slices: int
+    slices_equal: int = 0
+    sha256: str | None = None
+    sha256_found: str | None = None
+    detail: str | None = None
+
+
+class CheckProof(_Record):
+    """One of the owner's checks: what was asked, what should come, and what came. `error` instead when nothing did."""
+
+    name: str
+    query: str
+    expected: bool | int | float | str | None
+    found: bool | int | float | str | None = None
+    passed: bool
+    error: str | None = None
+    duration_ms: int = 0
+
+
+class Structure(_Record):
+    """How much of what else makes a database right was looked at. `amcheck` says what checked indexes and pages."""
+
+    indexes: int = 0
+    constraints: int = 0
+    foreign_keys: int = 0
+    sequences: int = 0
+    large_objects: int = 0
+    amcheck: str | None = None
+
+
+class DrillReport(_Record):
+    """The whole result of a drill.
+
+    Parameters
+    ----------
+    problems
+        What is wrong, a sentence each, the worst first: any makes the drill FAILED.
+    exceptions
+        What could not be proven here, a sentence each: the backup is verified except for these.
+    limits
+        What no drill proves, as far as this backup has it.
+    restore_seconds
+        From the first byte read to the last index built, of all groups together: the time that a restore takes.
+    groups
+        In how many portions the tables were restored; more than one when they did not fit all at once.
+    scratch_bytes
+        The most that the scratch server's files were seen to take.
+    """
+
+    format: Literal[1] = 1
+    id: str
+    backup_id: str
+    target: str
+    outcome: Outcome
+    backup_created_at: datetime
+    started_at: datetime
+    completed_at: datetime
+    source_version: str | None = None
+    server_version: str | None = None
+    coffre_version: str
+    rows: int = 0
+    size_bytes: int = 0
+    tables: tuple[TableProof, ...] = ()
+    checks: tuple[CheckProof, ...] = ()
+    structure: Structure = Structure()
+    problems: tuple[str, ...] = ()
+    exceptions: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    phases_ms: dict[str, int] = {}
+    restore_seconds: float | None = None
+    restore_limit_seconds: int | None = None
+    groups: int = 1
+    scratch_bytes: int = 0
+    failure: Failure | None = None
+    request_id: str | None = None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the restore took longer than the target allows."""
+        limit, took = self.restore_limit_seconds, self.restore_seconds
+        return limit is not None and took is not None and took > limit
+
+    @property
+    def duration_seconds(self) -> float:
+        """How long the drill took, comparing included."""
+        return (self.completed_at - self.started_at).total_seconds()

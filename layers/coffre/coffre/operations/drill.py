@@ -1,0 +1,267 @@
+"""A drill: a backup is restored into a scratch server, and what comes back is proven to be what was backed up."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from coffre.model.backup import Backup
+from coffre.model.drill import DrillReport
+from coffre.model.errors import (
+    DeadlineError,
+    DestinationError,
+    DrillImpossibleError,
+    IntegrityError,
+    RestoreError,
+    ScratchError,
+)
+from coffre.model.manifest import TableContent
+from coffre.model.names import shown
+from coffre.model.restore import Scope
+from coffre.model.target import Contents, Drill
+from coffre.operations.drill_compare import compare_tables, never_read, not_loaded
+from coffre.operations.drill_findings import Found, refuse_forged_totals
+from coffre.operations.drill_source import for_ordinary_role, groups_of, keys_never_checked, part_of
+from coffre.operations.progress import Meter, Watch
+from coffre.operations.restore_load import loading_session
+from coffre.operations.restore_outcome import Outcome as Restored
+from coffre.operations.restore_plan import Job as RestoreJob
+from coffre.operations.restore_plan import Source, open_source, refuse_unrestorable
+from coffre.operations.restore_whole import restore_whole
+from coffre.operations.runner import Runner
+from coffre.postgres.owner_checks import ask
+from coffre.postgres.proofs import check_pages, look_at_structure, unreadable_tables
+from coffre.postgres.scratch import ScratchServer, scratch_server
+from coffre.postgres.scratch_roles import ScratchRoles, drop_database, make_roles
+from coffre.postgres.tools import Children, PostgresTools
+from coffre.vault.codec import FrameDecoder
+from coffre.vault.vault import Vault
+
+_DATABASE: Final = "drill"
+# Of the disk that is free: what a server writes besides tables, and room for having guessed wrong.
+_SHARE_OF_DISK: Final = 0.8
+_REFUSED_A_RIGHT: Final = re.compile(r"permission denied|must be (superuser|owner|able)|[Oo]nly (superusers|roles)")
+# What speaks against the backup; anything else says that the drill could not be done.
+_AGAINST: Final = (IntegrityError, RestoreError, DestinationError)
+
+
+@dataclass(frozen=True)
+class DrillJob:
+    """What a drill needs.
+
+    Parameters
+    ----------
+    settings
+        The target's own: checks, limits.
+    scratch
+        A directory for the schema archive.
+    look_again
+        Returns the backup's record as it is now.
+    budget_bytes
+        What a group of tables may take; by default what the disk has.
+    """
+
+    id: str
+    backup: Backup
+    settings: Drill
+    tools: PostgresTools
+    children: Children
+    vault: Vault
+    decoder: FrameDecoder
+    scratch: Path
+    streams: int
+    runner: Runner
+    now: Callable[[], datetime]
+    remaining_seconds: Callable[[], float]
+    look_again: Callable[[], Backup]
+    request_id: str | None = None
+    budget_bytes: int | None = None
+
+
+def drill(job: DrillJob) -> DrillReport:
+    """Restore a backup and prove it. Whatever is found out about the backup, or about this place, is in the report.
+
+    Raises
+    ------
+    BackupStateError
+        The backup is not COMPLETED, or was deleted meanwhile.
+    CoffreError
+        Something else stopped the drill, which says nothing about the backup: a store or a catalog that fails.
+    """
+    refuse_unrestorable(job.backup)
+    started_at, meter = job.now(), Meter()
+    found = Found(meter)
+    error: Exception | None = None
+    try:
+        with Watch(meter, beat=lambda _: None, remaining_seconds=job.remaining_seconds, stop=job.children.end_all):
+            _prove(job, found, meter)
+    except (DrillImpossibleError, ScratchError, DeadlineError) as impossible:
+        error = impossible
+    except _AGAINST as against:
+        refuse_unrestorable(job.look_again())  # a rotation can have taken its packs away meanwhile
+        error = against
+    return found.report(
+        job.backup,
+        drill_id=job.id,
+        started_at=started_at,
+        now=job.now(),
+        error=error,
+        is_possible=error is None or isinstance(error, _AGAINST),
+        limit_minutes=job.settings.rto_minutes,
+        request_id=job.request_id,
+    )
+
+
+def _prove(job: DrillJob, found: Found, meter: Meter) -> None:
+    with ExitStack() as stack:
+        with found.phase("scratch server"):
+            server = stack.enter_context(scratch_server(job.tools))
+        stack.enter_context(_told_apart(server))
+        restore = _restore_job(job, server)
+        with found.restoring(), found.phase("read"):
+            source = open_source(restore)
+        _refuse_rows_alone(source)
+        refuse_forged_totals(job.backup, source.manifest)
+        found.source_version = source.content.server_version
+        named = chain(source.content.roles, *source.content.policy_roles.values())
+        roles = make_roles(server, named)
+        restore = replace(restore, connection=server.connection(_DATABASE, roles.restorer))
+        source, lost = for_ordinary_role(source)
+        found.except_for(lost)
+        _look_for_unreadable(restore, server, source, found)
+        _drill_groups(job, restore, server, roles, source, found, meter)
+
+
+def _drill_groups(
+    job: DrillJob,
+    restore: RestoreJob,
+    server: ScratchServer,
+    roles: ScratchRoles,
+    source: Source,
+    found: Found,
+    meter: Meter,
+) -> None:
+    readable = [table for table in source.content.tables if table.oid not in found.unreadable]
+    content = source.content.model_copy(update={"tables": tuple(readable)})
+    groups = groups_of(content, job.budget_bytes or int(shutil.disk_usage(server.directory).free * _SHARE_OF_DISK))
+    found.groups = len(groups)
+    is_whole = len(groups) == 1 and not found.unreadable
+    if not is_whole:
+        found.except_for(_said_of_groups(job, source, groups))
+    for group in groups:
+        part = part_of(source, group, is_whole=is_whole)
+        _drill_part(restore, server, part, found, meter)
+        with found.phase("pages"):
+            # The one thing that a superuser does with the restored database; its index functions run as their owner.
+            found.take_pages(check_pages(job.tools, job.children, server.connection(_DATABASE), job.streams))
+        if is_whole and job.settings.checks:
+            with found.phase("checks"):
+                _ask(job, restore, server, roles, found)
+        drop_database(server, _DATABASE)
+
+
+def _drill_part(restore: RestoreJob, server: ScratchServer, part: Source, found: Found, meter: Meter) -> None:
+    """Restore a part of the backup, and compare it."""
+    restored = Restored(meter)
+    with found.restoring():
+        restore_whole(restore, part, restored)
+    found.take_restore(restored, part.manifest.exceptions)
+    there = {table.table for table in restored.tables}
+    wanted = {(t.schema_name, t.table_name): t for t in part.content.tables if not t.rows_excluded}
+    loaded = {name: table for name, table in wanted.items() if shown(*name) in there}
+    with found.phase("compare"):
+        proofs = list(compare_tables(restore, part, loaded, meter))
+        found.take_tables(proofs)
+        found.take_tables(never_read(loaded, proofs))
+    found.take_tables(not_loaded(table) for name, table in wanted.items() if name not in loaded)
+    with found.phase("structure"), loading_session(restore) as session:
+        found.server_version = session.info.parameter_status("server_version")
+        found.take_structure(look_at_structure(session, part.content.sequences))
+    found.scratch_bytes = max(found.scratch_bytes, server.used_bytes())
+
+
+def _ask(job: DrillJob, restore: RestoreJob, server: ScratchServer, roles: ScratchRoles, found: Found) -> None:
+    with loading_session(restore) as session, session.cursor() as cursor:
+        cursor.execute("ANALYZE")  # without statistics a good question can take for ever
+        session.commit()
+    connection = server.connection(_DATABASE, roles.reader)
+    timeout = job.settings.check_timeout_seconds
+    found.take_checks(ask(job.settings.checks, connection, job.children, timeout_seconds=timeout))
+
+
+def _look_for_unreadable(restore: RestoreJob, server: ScratchServer, source: Source, found: Found) -> None:
+    """Find the tables whose values this server cannot read, if the backup may have some: it may lack libxml."""
+    if b"xml" not in source.archive.read_bytes() or not source.content.contents.has_rows:
+        return
+    with found.phase("types"):
+        definitions = replace(restore, scope=Scope(contents=Contents.SCHEMA))
+        restore_whole(definitions, source, Restored(found.meter))
+        with loading_session(restore) as session:
+            names = set(unreadable_tables(session))
+        drop_database(server, _DATABASE)
+    for table in source.content.tables:
+        if (table.schema_name, table.table_name) in names and table.rows:
+            found.unreadable.add(table.oid)
+            found.take_tables([not_loaded(table)])
+            name = shown(table.schema_name, table.table_name)
+            found.except_for([f"The rows of {name} were not restored: the scratch server knows no XML."])
+
+
+def _said_of_groups(job: DrillJob, source: Source, groups: Sequence[Collection[TableContent]]) -> Iterator[str]:
+    if len(groups) > 1:
+        yield f"The tables were restored in {len(groups)} groups, as they did not fit the scratch space all at once."
+    yield from keys_never_checked(source, groups)
+    if source.content.materialized_views:
+        yield "Materialized views were not filled: not all that they may read was there at once."
+    for check in job.settings.checks:
+        yield f'The check "{check.name}" was not asked: not all that it may read was there at once.'
+
+
+def _restore_job(job: DrillJob, server: ScratchServer) -> RestoreJob:
+    return RestoreJob(
+        restore_id=job.id,
+        backup=job.backup,
+        connection=server.connection(_DATABASE),
+        tools=job.tools,
+        children=job.children,
+        vault=job.vault,
+        decoder=job.decoder,
+        scratch=job.scratch,
+        streams=job.streams,
+        runner=job.runner,
+        in_order=True,
+    )
+
+
+def _refuse_rows_alone(source: Source) -> None:
+    if not source.content.contents.has_schema:
+        raise DrillImpossibleError(
+            "The backup holds rows without definitions: a drill has no tables to load them into.",
+            code="NO_DEFINITIONS",
+            hint="Have it read back instead (coffre verify --level read), or let the target's contents be full.",
+        )
+
+
+@contextmanager
+def _told_apart(server: ScratchServer) -> Iterator[None]:
+    """Tell what speaks against the backup from a place that is too small, or rights that a drill does not have."""
+    try:
+        yield
+    except Exception as error:
+        server.refuse_impossible(error)
+        if isinstance(error, RestoreError) and _REFUSED_A_RIGHT.search(error.detail or ""):
+            raise DrillImpossibleError(
+                "The backup has a definition that only a superuser can restore, and a drill is none.",
+                code="DRILL_NEEDS_SUPERUSER",
+                detail=error.detail,
+                hint="Nothing is known against the backup. Restore it into a server of yours to prove it, and rely on "
+                "`coffre verify --level read` meanwhile.",
+            ) from error
+        raise

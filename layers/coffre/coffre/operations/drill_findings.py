@@ -1,0 +1,219 @@
+"""What a drill has found so far, and the report that it becomes."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from coffre import __version__
+from coffre.model.backup import Backup, Failure
+from coffre.model.drill import CheckProof, DrillReport, Outcome, Structure, TableProof, Verdict
+from coffre.model.errors import DrillError, IntegrityError
+from coffre.model.manifest import Manifest
+from coffre.operations.progress import Meter
+from coffre.operations.restore_outcome import Outcome as Restored
+from coffre.postgres.proofs import AMCHECK_OPTIONS, Findings
+
+# What a drill never shows, whatever the backup: its role is no superuser, and has no rights over others.
+_LIMITS: Final = re.compile(
+    r"^Owners and rights were not restored"
+    r"|only an extension's owner can comment on it\.$"
+    r"|only a superuser can create event triggers\.$"
+    r"|security labels need their provider and a superuser\.$"
+    r"|default privileges of another role can only be set by a member of it\.$"
+    r"|^The backup has no rows of .*: the configuration leaves them out\.$"
+)
+_OWNERS: Final = "Owners and rights were not restored: a drill's role has no rights over others."
+
+
+@dataclass
+class Found:
+    """Grows while a drill works.
+
+    `phases_ms` is how long each phase took; `unreadable` are the oids of tables whose values the server cannot read.
+    """
+
+    meter: Meter
+    problems: list[str] = field(default_factory=list)
+    exceptions: list[str] = field(default_factory=list)
+    limits: list[str] = field(default_factory=list)
+    tables: list[TableProof] = field(default_factory=list)
+    checks: list[CheckProof] = field(default_factory=list)
+    structure: Structure = field(default_factory=Structure)
+    phases_ms: dict[str, int] = field(default_factory=dict)
+    restore_seconds: float | None = None
+    groups: int = 1
+    scratch_bytes: int = 0
+    source_version: str | None = None
+    server_version: str | None = None
+    unreadable: set[int] = field(default_factory=set)
+    _code: str | None = None
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Say that a phase begins, and measure it."""
+        self.meter.begin(name)
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._add_time(name, int((time.monotonic() - began) * 1000))
+
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Measure what a restore takes."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.restore_seconds = (self.restore_seconds or 0.0) + time.monotonic() - began
+
+    def take_restore(self, restored: Restored, own: Iterable[str]) -> None:
+        """Take over what a restore has to say; `own` are the exceptions that the backup itself began with."""
+        for name, milliseconds in restored.phases_ms.items():
+            self._add_time(name, milliseconds)
+        self.except_for(sentence for sentence in restored.exceptions if sentence not in set(own))
+
+    def except_for(self, sentences: Iterable[str]) -> None:
+        """Note what is not proven, each thing once: what no drill proves apart from what this one did not."""
+        for sentence in sentences:
+            is_limit = _LIMITS.search(sentence) is not None
+            said = _OWNERS if sentence.startswith("Owners and rights") else sentence
+            place = self.limits if is_limit else self.exceptions
+            if said not in place:
+                place.append(said)
+
+    def take_tables(self, proofs: Iterable[TableProof]) -> None:
+        """Take over the proofs of tables; those that differ are problems."""
+        for proof in proofs:
+            self.tables.append(proof)
+            if proof.verdict is Verdict.DIFFERENT:
+                self.wrong("ROWS_DIFFER", f"{proof.table} is not as it was backed up: {proof.detail}.")
+            elif proof.verdict is Verdict.SAME_VALUES:
+                self.except_for([_written_otherwise(proof)])
+
+    def take_structure(self, found: Findings) -> None:
+        """Take over what was seen of indexes, constraints and sequences; in groups, the most of each."""
+        ours = self.structure
+        names = ("indexes", "constraints", "foreign_keys", "sequences", "large_objects")
+        most = {name: max(getattr(ours, name), getattr(found, name)) for name in names}
+        self.structure = ours.model_copy(update=most)
+        for problem in found.problems:
+            self.wrong("STRUCTURE_BROKEN", problem)
+        self.except_for(found.remarks)
+
+    def take_pages(self, found: Findings) -> None:
+        """Take over what `pg_amcheck` said about pages and indexes."""
+        if not found.remarks:
+            self.structure = self.structure.model_copy(update={"amcheck": " ".join(("pg_amcheck", *AMCHECK_OPTIONS))})
+        self.take_structure(found)
+
+    def take_checks(self, proofs: Iterable[CheckProof]) -> None:
+        """Take over the owner's checks."""
+        for proof in proofs:
+            self.checks.append(proof)
+            if not proof.passed:
+                what = proof.error or f"expected {proof.expected!r}, found {proof.found!r}"
+                self.wrong("CHECK_FAILED", f'The check "{proof.name}" failed: {what}')
+
+    def wrong(self, code: str, problem: str) -> None:
+        """Note a problem; the first one's code is the drill's."""
+        self._code = self._code or code
+        self.problems.append(problem)
+
+    def report(
+        self,
+        backup: Backup,
+        *,
+        drill_id: str,
+        started_at: datetime,
+        now: datetime,
+        error: Exception | None = None,
+        is_possible: bool = True,
+        limit_minutes: int | None = None,
+        request_id: str | None = None,
+    ) -> DrillReport:
+        """Return what there is to say in the end; `error` is what ended the drill early."""
+        failure = Failure.of(error) if error else self._failure()
+        problems = [*([failure.message] if error and failure and is_possible else []), *self.problems]
+        outcome = Outcome.FAILED if problems else Outcome.PASSED
+        return DrillReport(
+            id=drill_id,
+            backup_id=backup.id,
+            target=backup.target,
+            outcome=outcome if is_possible else Outcome.NOT_POSSIBLE,
+            backup_created_at=backup.created_at,
+            started_at=started_at,
+            completed_at=now,
+            source_version=self.source_version,
+            server_version=self.server_version,
+            coffre_version=__version__,
+            rows=sum(table.rows_found for table in self.tables),
+            size_bytes=sum(table.size_bytes for table in self.tables if table.verdict is not Verdict.NOT_LOADED),
+            tables=tuple(sorted(self.tables, key=lambda table: table.table)),
+            checks=tuple(self.checks),
+            structure=self.structure,
+            problems=tuple(problems),
+            exceptions=tuple(self.exceptions),
+            limits=tuple(self.limits),
+            phases_ms=self.phases_ms,
+            restore_seconds=self.restore_seconds if error is None else None,
+            restore_limit_seconds=limit_minutes * 60 if limit_minutes else None,
+            groups=self.groups,
+            scratch_bytes=self.scratch_bytes,
+            failure=failure,
+            request_id=request_id,
+        )
+
+    def _failure(self) -> Failure | None:
+        if not self.problems:
+            return None
+        message = self.problems[0] + (f" And {len(self.problems) - 1} more." if len(self.problems) > 1 else "")
+        return Failure(code=self._code or DrillError.default_code, message=message, hint=_HINTS.get(self._code or ""))
+
+    def _add_time(self, name: str, milliseconds: int) -> None:
+        self.phases_ms[name] = self.phases_ms.get(name, 0) + milliseconds
+
+
+_HINTS: Final = {
+    "ROWS_DIFFER": "Do not rely on this backup. Take a new full one, and drill that.",
+    "STRUCTURE_BROKEN": "Do not rely on this backup. Take a new full one, and drill that.",
+    "CHECK_FAILED": "The backup was restored as it was taken. Is the check right, and was the database?",
+}
+
+
+def _written_otherwise(proof: TableProof) -> str:
+    return (
+        f"{proof.table}: {proof.slices - proof.slices_equal:,} of {proof.slices:,} slices are written otherwise by the "
+        "scratch server than by the source, or their rows lie in another order; every row has the backup's values."
+    )
+
+
+def refuse_forged_totals(backup: Backup, manifest: Manifest) -> None:
+    """Compare what the catalog, the manifest and its tables say in sum: who changed one of them has to change all.
+
+    Raises
+    ------
+    IntegrityError
+        Code `TOTALS_DIFFER`.
+    """
+    content = manifest.database
+    told = {
+        "rows": (backup.rows, manifest.rows, sum(table.rows for table in content.tables)),
+        "tables": (backup.tables, len(content.tables), len(content.tables)),
+        "bytes": (backup.plaintext_bytes, manifest.plaintext_bytes, manifest.plaintext_bytes),
+    }
+    for what, (catalog, whole, parts) in told.items():
+        if catalog not in (None, whole) or whole != parts:
+            raise IntegrityError(
+                f"Catalog and manifest of backup {backup.id} do not agree on the number of {what}.",
+                code="TOTALS_DIFFER",
+                detail=f"The catalog says {catalog}, the manifest {whole}, its tables {parts}.",
+                hint="Somebody changed the vault or the catalog. Restore an older backup, and find out who can write "
+                "to both.",
+            )

@@ -1,0 +1,206 @@
+"""The function `drill`: which backup an event means, where its report goes, and what a person has to hear."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+from ulid import ULID
+
+from coffre.alerts.alert import Alert
+from coffre.alerts.runs import configuration_invalid
+from coffre.alerts.verification import drill_stopped
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Failure
+from coffre.model.drill import DrillReport, Outcome, Verdict
+from coffre.model.errors import BackupStateError, CoffreError, EventError, TransientError
+from coffre.model.target import Configuration, Drill, TargetKind
+from coffre.operations.alerting import what_is_safe
+from coffre.operations.drill import DrillJob, drill
+from coffre.operations.drill_page import page_of
+from coffre.operations.restore_plan import refuse_unrestorable
+from coffre.operations.runner import ThreadRunner
+from coffre.postgres.tools import Children, PostgresTools
+from coffre.runtime.drill_alerts import review_of
+from coffre.runtime.events import DrillEvent
+from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.observability import count_drill, log_failure
+from coffre.runtime.scratch import scratch_directory
+from coffre.runtime.settings import RestoreSettings
+from coffre.runtime.sources import read_configuration, read_secret
+from coffre.vault.codec import FrameDecoder, parse_identities
+from coffre.vault.reports import DrillReports
+from coffre.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
+
+_SERVICE: Final = "drill"
+_LOOK: Final = "Look which backups there are: coffre list"
+_PROBLEMS_TOLD: Final = 10
+
+
+@dataclass(frozen=True)
+class DrillFunction:
+    """Everything that lives as long as the function's process."""
+
+    settings: RestoreSettings
+    edge: Edge
+    vault: Vault
+    catalog: Catalog
+    ssm: SSMClient
+    secrets: SecretsManagerClient
+    functions: LambdaClient
+
+    def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
+        """Drill the event's backup, or start one invocation for each database target when it names none."""
+        request_id = context.aws_request_id
+
+        def invalid(error: Exception) -> Alert:
+            return configuration_invalid(Failure.of(error), function=context.function_name, request_id=request_id)
+
+        with self.edge.reporting(invalid, request_id=request_id):
+            wanted = DrillEvent.parse(event)
+            configuration = read_configuration(self.ssm, self.settings.configuration)
+            if wanted.backup_id is None and wanted.target is None:
+                return self._start_each(configuration, context.function_name)
+        ids = {"request_id": request_id, "target": wanted.target, "backup_id": wanted.backup_id}
+
+        def stopped(error: Exception) -> Alert:
+            safe = what_is_safe(self.catalog, wanted.target) if wanted.target else _LOOK
+            failure = Failure.of(error)
+            return drill_stopped(wanted.target, failure, backup_id=wanted.backup_id, safe=safe, request_id=request_id)
+
+        with self.edge.reporting(stopped, **ids):
+            backup = self._find(configuration, wanted)
+            report = self._drill(backup, _settings_of(configuration, backup.target), context)
+            self._record(backup, report)
+        self._tell(backup, report, request_id)
+        return summary(report)
+
+    def _start_each(self, configuration: Configuration, function: str) -> dict[str, Any]:
+        """Invoke this function once for each target that has a backup, so that a slow one cannot hurt another."""
+        started, without_backup, refused = [], [], {}
+        for target in configuration.databases:
+            if self.catalog.latest_completed(target.name) is None:
+                without_backup.append(target.name)
+                continue
+            payload = json.dumps({"target": target.name}).encode()
+            try:
+                self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=payload)
+                started.append(target.name)
+            except (ClientError, BotoCoreError) as error:
+                refused[target.name] = str(error)[:200]
+        if refused:
+            raise TransientError(
+                f"The drill of {', '.join(sorted(refused))} could not be started.",
+                code="INVOKE_FAILED",
+                detail="; ".join(f"{name}: {text}" for name, text in refused.items()),
+                hint="It is tried again by itself. The function's role needs lambda:InvokeFunction on itself.",
+            )
+        return {"started": started, "without_backup": without_backup}
+
+    def _find(self, configuration: Configuration, wanted: DrillEvent) -> Backup:
+        if wanted.backup_id is None:
+            target = configuration.database(wanted.target or "").name
+            backup = self.catalog.latest_completed(target)
+            if backup is None:
+                raise BackupStateError(
+                    f'There is no completed backup of "{target}".',
+                    code="BACKUP_UNKNOWN",
+                    hint="List what there is: coffre list",
+                )
+            return backup
+        backup = self.catalog.get_backup(wanted.backup_id)
+        if wanted.target not in (None, backup.target):
+            raise EventError(
+                f"Backup {backup.id} is of {backup.target}, not of {wanted.target}.",
+                hint="Leave target out, or choose a backup of that target.",
+            )
+        if backup.kind is not TargetKind.DATABASE:
+            raise EventError(
+                f"Backup {backup.id} is of buckets: only databases are drilled.",
+                hint=f"Have it read back: coffre verify --level read {backup.id}",
+            )
+        refuse_unrestorable(backup)
+        return backup
+
+    def _drill(self, backup: Backup, settings: Drill, context: LambdaContext) -> DrillReport:
+        children = Children()
+        streams = os.cpu_count() or 1
+        with scratch_directory() as scratch:
+            job = DrillJob(
+                id=str(ULID.from_datetime(utc_now())),
+                backup=backup,
+                settings=settings,
+                tools=PostgresTools(self.settings.postgres_home),
+                children=children,
+                vault=self.vault,
+                decoder=self._decoder(),
+                scratch=scratch,
+                streams=streams,
+                runner=ThreadRunner(2 * streams, children.end_all),
+                now=utc_now,
+                remaining_seconds=remaining_seconds(context),
+                look_again=lambda: self.catalog.get_backup(backup.id),
+                request_id=context.aws_request_id,
+            )
+            return drill(job)
+
+    def _record(self, backup: Backup, report: DrillReport) -> None:
+        """Keep the report beside the backup, then say in the catalog what it means for the backup."""
+        DrillReports(self.vault.store).write(report, page_of(report))
+        if report.outcome is Outcome.PASSED:
+            self.catalog.keeping.mark_verified(backup.id, report.completed_at)
+        elif speaks_against_backup(report):
+            self.catalog.keeping.mark_verified(backup.id, None)
+
+    def _tell(self, backup: Backup, report: DrillReport, request_id: str) -> None:
+        count_drill(_SERVICE, report)
+        self.edge.logger.info("drill ended", extra={**summary(report), "request_id": request_id})
+        safe = what_is_safe(self.catalog, backup.target)
+        try:
+            # Not `edge.settle`, which goes on when nobody could be told: such a drill has to fail.
+            self.edge.alerting.settle(review_of(backup, report, safe=safe, request_id=request_id))
+        except CoffreError as unsent:
+            log_failure(self.edge.logger, unsent, target=backup.target, backup_id=backup.id)
+            raise
+
+    def _decoder(self) -> FrameDecoder:
+        reference = self.settings.identity_secret
+        return FrameDecoder(parse_identities(read_secret(self.secrets, reference)) if reference else ())
+
+
+def speaks_against_backup(report: DrillReport) -> bool:
+    """Whether a drill found the backup itself to be bad, and not only a check of the owner's not to be met."""
+    differs = any(table.verdict is Verdict.DIFFERENT for table in report.tables)
+    failed = report.outcome is Outcome.FAILED
+    return failed and (differs or report.failure is None or report.failure.code != "CHECK_FAILED")
+
+
+def _settings_of(configuration: Configuration, target: str) -> Drill:
+    """Return the target's own; one that is not configured any more has none."""
+    return next((database.drill for database in configuration.databases if database.name == target), Drill())
+
+
+def summary(report: DrillReport) -> dict[str, Any]:
+    """Return what an invocation answers: small, and without what the tables hold."""
+    return {
+        "id": report.id,
+        "backup_id": report.backup_id,
+        "target": report.target,
+        "outcome": report.outcome.value,
+        "problems": list(report.problems[:_PROBLEMS_TOLD]),
+        "exceptions": len(report.exceptions),
+        "rows": report.rows,
+        "tables": len(report.tables),
+        "restore_seconds": report.restore_seconds,
+        "restore_limit_seconds": report.restore_limit_seconds,
+        "duration_seconds": report.duration_seconds,
+        "failure": report.failure.model_dump() if report.failure else None,
+    }
