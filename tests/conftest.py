@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 from psycopg2 import sql
+from tests.web import Web, web_server
 
 from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
 from coffre_cli.local.toolchain import Toolchain
@@ -19,6 +20,13 @@ _numbers = itertools.count(1)
 def toolchain() -> Toolchain:
     """The checkout's tools, made on first use."""
     return Toolchain()
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """A web server on this machine that keeps what it is sent."""
+    with web_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

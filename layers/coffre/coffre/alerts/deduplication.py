@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,6 +17,11 @@ REMINDER_AFTER: Final = timedelta(hours=23, minutes=30)
 SLOW_REMINDER_AFTER: Final = timedelta(days=6, hours=23, minutes=30)
 # Whoever claims an incident tells people within seconds, or has died.
 CLAIM_HOLDS: Final = timedelta(minutes=2)
+
+_OVER: Final[Mapping[AlertKind, str]] = {
+    AlertKind.SIZE_ANOMALY: "The newest backup is like those before it. Either what was missing is back, or, if nobody "
+    "did anything, what was told has become usual by now.",
+}
 
 
 def next_of(found: Incident | None, alert: Alert, now: datetime) -> tuple[State | None, Incident]:
@@ -88,7 +93,7 @@ def recovery(kind: AlertKind, incidents: Sequence[Incident], now: datetime) -> A
         f"- {incident.subject} (since {moment(incident.since)}, for {span((now - incident.since).total_seconds())})"
         for incident in incidents
     ]
-    paragraphs = ["It is over. Nothing has to be done.", "\n".join(lines), ids_of(kind=kind.value)]
+    paragraphs = [_OVER.get(kind, "It is over. Nothing has to be done."), "\n".join(lines), ids_of(kind=kind.value)]
     return Alert(
         kind,
         oldest.target,

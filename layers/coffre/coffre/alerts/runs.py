@@ -181,7 +181,7 @@ def configuration_invalid(failure: Failure, *, function: str, request_id: str) -
         hint=failure.hint,
         commands=["coffre backup"],
         ids=ids_of(request=request_id),
-        fingerprint=f"{function} {failure.code}",
+        fingerprint=f"{function}: {failure.code}",
     )
 
 

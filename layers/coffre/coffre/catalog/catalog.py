@@ -10,6 +10,7 @@ from typing import Final
 from coffre.catalog.audit import Audit
 from coffre.catalog.incidents import Incidents
 from coffre.catalog.keeping import Keeping
+from coffre.catalog.keys import Keys
 from coffre.catalog.lock import Locks
 from coffre.catalog.page import Cursor, Page
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
@@ -47,6 +48,8 @@ class Catalog:
         What a backup's life depends on: pins, verification, deletion.
     incidents
         Which problems people were told about.
+    keys
+        Since when each public key has been in use.
     """
 
     def __init__(self, table_name: str, *, region: str | None = None, endpoint_url: str | None = None) -> None:
@@ -58,6 +61,7 @@ class Catalog:
         self.audit = Audit(self._table)
         self.keeping = Keeping(self._backups)
         self.incidents = Incidents(self._table)
+        self.keys = Keys(self._table)
 
     # --- backups: one run ---
 

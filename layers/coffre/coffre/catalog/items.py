@@ -170,3 +170,9 @@ class IncidentItem(Item):
     told_at = TimeAttribute(null=True)
     ended_at = TimeAttribute(null=True)
     version = NumberAttribute(null=True)
+
+
+class KeyItem(Item):
+    """Since when a public key has been in use. `sk` is the key."""
+
+    first_used_at = TimeAttribute(null=True)

@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from coffre.model.alert_rules import FleetAlerts, TargetAlerts
 from coffre.model.errors import ConfigurationError, TargetUnknownError
 
 TargetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="lower case, digits and dashes")]
@@ -164,6 +165,7 @@ class DatabaseTarget(_Document):
     tables: TablePatterns = TablePatterns()
     retention: Retention = Retention()
     limits: Limits = Limits()
+    alerts: TargetAlerts = TargetAlerts()
     tls: Tls = Tls()
     drill: Drill = Drill()
 
@@ -219,6 +221,7 @@ class BucketTarget(_Document):
     buckets: tuple[BucketSource, ...] = Field(min_length=1)
     retention: Retention = Retention()
     limits: BucketLimits = BucketLimits()
+    alerts: TargetAlerts = TargetAlerts()
 
     @model_validator(mode="after")
     def _buckets_are_unique(self) -> BucketTarget:
@@ -252,12 +255,15 @@ class Configuration(_Document):
     """The whole document.
 
     `encryption` is `age` (then `recipients` must hold at least one public key) or, in so many words, `none`.
+    `vault_quota_bytes` is what the vault may hold before somebody should look.
     """
 
     version: Literal[1] = 1
     encryption: Literal["age", "none"]
     recipients: tuple[AgeRecipient, ...] = ()
     targets: tuple[Target, ...] = Field(min_length=1)
+    alerts: FleetAlerts = FleetAlerts()
+    vault_quota_bytes: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _recipients_fit_encryption(self) -> Configuration:

@@ -81,8 +81,13 @@ class Alerting:
         self._publish(said, incident)
         return state
 
-    def recovered(self, target: str, *kinds: AlertKind) -> tuple[Alert, ...]:
+    def recovered(self, target: str, *kinds: AlertKind, about: str = "") -> tuple[Alert, ...]:
         """Tell people that the problems of these kinds are over, if they were told of any; return what was told.
+
+        Parameters
+        ----------
+        about
+            What the fingerprints of those that are over begin with.
 
         Raises
         ------
@@ -90,7 +95,11 @@ class Alerting:
             The topic did not take it: the problem then still counts as going on.
         """
         try:
-            going_on = [one for one in self.catalog.incidents.open(target) if one.kind in kinds]
+            going_on = [
+                one
+                for one in self.catalog.incidents.open(target)
+                if one.kind in kinds and one.fingerprint.startswith(about)
+            ]
         except CoffreError as error:
             self.note(error)
             return ()

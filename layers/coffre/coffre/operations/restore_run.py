@@ -24,6 +24,8 @@ class RestoreRun:
     ----------
     now, remaining_seconds, stop
         As in `coffre.operations.lifecycle.Lifecycle`.
+    tell_died
+        Gets the record of an earlier restore that was found dead and marked FAILED.
     """
 
     catalog: Catalog
@@ -32,6 +34,7 @@ class RestoreRun:
     remaining_seconds: Callable[[], float]
     stop: Callable[[], None]
     beat_seconds: float = BEAT_SECONDS
+    tell_died: Callable[[Restore], None] = lambda _: None
 
     def run(self, restore: Restore, work: Callable[[Meter], RestoreReport]) -> Restore:
         """Do the work, keep its report in the vault, and return the finished record.
@@ -65,7 +68,7 @@ class RestoreRun:
                 if self.now() - (restore.heartbeat_at or restore.created_at) > STALE_AFTER:
                     failed = self._ended(restore, restore.progress, Status.FAILED)
                     with contextlib.suppress(BackupStateError):  # it has just ended otherwise
-                        self.catalog.finish_restore(failed.model_copy(update={"failure": _died(restore)}))
+                        self.tell_died(self.catalog.finish_restore(_with_failure(failed)))
 
     def _beat(self, restore: Restore, progress: Progress) -> None:
         self.catalog.heartbeat_restore(restore.id, self.now(), progress)
@@ -98,11 +101,12 @@ class RestoreRun:
         )
 
 
-def _died(restore: Restore) -> Failure:
+def _with_failure(restore: Restore) -> Restore:
     run = restore.id.lower()
-    return Failure(
+    died = Failure(
         code="RUN_DIED",
         message="The restore stopped without a word (killed, out of memory, or its deadline passed).",
         hint=f"Look at the function's log for its request id. What it may have left: the schema restored_{run}, and "
         f"databases whose names end in _restored_{run} (not in use) or _before_{run} (the one that was replaced).",
     )
+    return restore.model_copy(update={"failure": died})

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from ulid import ULID
 
-from coffre.alerts.alert import Alert, AlertKind
-from coffre.alerts.runs import backup_failed, configuration_invalid
+from coffre.alerts.alert import Alert
+from coffre.alerts.runs import backup_failed
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure
 from coffre.model.errors import TransientError
@@ -29,6 +29,7 @@ from coffre.policy.streams import default_streams
 from coffre.postgres.connect import Connection, apply_tls, refuse_transaction_pooler
 from coffre.postgres.secret import parse_secret
 from coffre.postgres.tools import Children, PostgresTools
+from coffre.runtime.after_backup import after_backup
 from coffre.runtime.announce import AnnouncementError, Announcer
 from coffre.runtime.events import BackupDatabaseEvent, slot_of
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
@@ -62,12 +63,7 @@ class BackupDatabaseFunction:
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target when it names none."""
-        request_id = context.aws_request_id
-
-        def invalid(error: Exception) -> Alert:
-            return configuration_invalid(Failure.of(error), function=context.function_name, request_id=request_id)
-
-        with self.edge.reporting(invalid, request_id=request_id):
+        with self.edge.beginning(context):
             wanted = BackupDatabaseEvent.parse(event)
             configuration = read_configuration(self.ssm, self.settings.configuration)
             if wanted.target is None:
@@ -119,8 +115,9 @@ class BackupDatabaseFunction:
         self._log(result)
         if result.outcome is Outcome.COMPLETED:
             count_backup(_SERVICE, target.name, result.backup)
-            self.edge.recovered(target.name, AlertKind.BACKUP_FAILED, AlertKind.BACKUP_OVERDUE, **ids)
             self._announce(result.backup)
+            remaining = remaining_seconds(context)
+            after_backup(self.edge, self.catalog, self.vault, target, result.backup, remaining)
         return summary(result)
 
     def _run(

@@ -10,7 +10,10 @@ from typing import Protocol
 
 from aws_lambda_powertools import Logger
 
-from coffre.alerts.alert import Alert, AlertKind
+from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
+from coffre.alerts.publish import AlertError
+from coffre.alerts.runs import configuration_invalid
+from coffre.model.backup import Failure
 from coffre.operations.alerting import Alerting, Review
 from coffre.runtime.observability import count_unsent, log_failure
 
@@ -42,20 +45,32 @@ class Edge:
             self.publish(describe(error), **keys)
             raise
 
+    @contextlib.contextmanager
+    def beginning(self, context: LambdaContext) -> Iterator[None]:
+        """Report what keeps a function from even starting its work; once it starts, what was told of that is over."""
+        name, request_id = context.function_name, context.aws_request_id
+
+        def invalid(error: Exception) -> Alert:
+            return configuration_invalid(Failure.of(error), function=name, request_id=request_id)
+
+        with self.reporting(invalid, request_id=request_id):
+            yield
+        self.recovered(EVERY_TARGET, AlertKind.CONFIG_INVALID, about=f"{name}: ", request_id=request_id)
+
     def publish(self, alert: Alert, **keys: str | None) -> None:
         """Tell a person, unless the same was told before (docs/alerts.md)."""
         with self._unsent(alert.kind.value, **keys):
             self.alerting.raise_alert(alert)
 
-    def recovered(self, target: str, /, *kinds: AlertKind, **keys: str | None) -> None:
-        """Tell a person that what was told of a target is over."""
+    def recovered(self, target: str, /, *kinds: AlertKind, about: str = "", **keys: str | None) -> None:
+        """Tell a person that what was told of a target is over (`about`: only fingerprints that begin with it)."""
         with self._unsent("recovery", **keys):
-            self.alerting.recovered(target, *kinds)
+            self.alerting.recovered(target, *kinds, about=about)
 
-    def settle(self, review: Review, **keys: str | None) -> None:
-        """Tell a person what a review found, and what is over."""
+    def review(self, look: Callable[[], Review], **keys: str | None) -> None:
+        """Tell a person what a look at things found, and what is over."""
         with self._unsent("review", **keys):
-            self.alerting.settle(review)
+            self.alerting.settle(look())
 
     @contextlib.contextmanager
     def _unsent(self, what: str, **keys: str | None) -> Iterator[None]:
@@ -64,7 +79,8 @@ class Edge:
             yield
         except Exception as unsent:  # noqa: BLE001 - whatever it is, it is logged, and must not hide what it is about
             log_failure(self.logger, unsent, alert=what, **keys)
-            count_unsent(self.logger.service)
+            if isinstance(unsent, AlertError):
+                count_unsent(self.logger.service)
 
 
 def utc_now() -> datetime:

@@ -83,6 +83,13 @@ def count_drill(service: str, report: DrillReport) -> None:
     metrics.flush_metrics()
 
 
+def count_heartbeat(service: str, target: str, *, succeeded: bool) -> None:
+    """Count a call of a target's heartbeat URL."""
+    metrics = _metrics(service, target)
+    metrics.add_metric("HeartbeatFailed", MetricUnit.Count, int(not succeeded))
+    metrics.flush_metrics()
+
+
 def count_unsent(service: str) -> None:
     """Count an alert that the topic did not take."""
     metrics = EphemeralMetrics(namespace="Coffre", service=service)

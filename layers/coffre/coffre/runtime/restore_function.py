@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ulid import ULID
 
 from coffre.alerts.alert import Alert
-from coffre.alerts.runs import configuration_invalid, restore_failed
+from coffre.alerts.runs import restore_completed, restore_failed, restore_started
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.errors import BackupStateError, EventError
@@ -53,11 +53,7 @@ class RestoreFunction:
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Restore the event's backup into its destination."""
         request_id = context.aws_request_id
-
-        def invalid(error: Exception) -> Alert:
-            return configuration_invalid(Failure.of(error), function=context.function_name, request_id=request_id)
-
-        with self.edge.reporting(invalid, request_id=request_id):
+        with self.edge.beginning(context):
             wanted = RestoreEvent.parse(event)
         restore_id = wanted.restore_id or str(ULID.from_datetime(utc_now()))
         ids = {"restore_id": restore_id, "backup_id": wanted.backup_id, "request_id": request_id}
@@ -84,6 +80,8 @@ class RestoreFunction:
             count_restore(_SERVICE, backup.target, succeeded=False)
             raise
         count_restore(_SERVICE, restore.target, succeeded=True)
+        if not restore.dry_run:
+            self.edge.publish(restore_completed(restore), **ids)
         self.edge.logger.info("restore ended", extra={**ids, "duration_ms": restore.duration_ms, "rows": restore.rows})
         return {
             "id": restore.id,
@@ -102,6 +100,7 @@ class RestoreFunction:
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=children.end_all,
+            tell_died=self._tell_died,
         )
         now = utc_now()
         restore = Restore(
@@ -115,7 +114,23 @@ class RestoreFunction:
             dry_run=wanted.dry_run,
             request_id=context.aws_request_id,
         )
+        if not restore.dry_run:
+            self.edge.publish(restore_started(restore), restore_id=restore.id, target=restore.target)
         return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter))
+
+    def _tell_died(self, restore: Restore) -> None:
+        """Tell a person about an earlier restore that could not do so itself."""
+        count_restore(_SERVICE, restore.target, succeeded=False)
+        if restore.failure is not None:
+            alert = restore_failed(
+                restore.target,
+                restore.failure,
+                backup_id=restore.backup_id,
+                restore_id=restore.id,
+                request_id=restore.request_id,
+                destination=restore.destination,
+            )
+            self.edge.publish(alert, restore_id=restore.id, target=restore.target)
 
     def _work(
         self, backup: Backup, wanted: RestoreEvent, children: Children, restore_id: str, meter: Meter

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ulid import ULID
 
-from coffre.alerts.alert import Alert
-from coffre.alerts.runs import backup_failed, configuration_invalid, rotation_failed, vault_inconsistent
+from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
+from coffre.alerts.runs import backup_failed, rotation_failed, vault_inconsistent
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure
 from coffre.model.rotation import Action, RotationReport
 from coffre.model.target import Configuration
-from coffre.operations.alerting import what_is_safe
+from coffre.operations.alerting import Review, what_is_safe
+from coffre.operations.review import review_vault
 from coffre.operations.rotate import Job, rotate
 from coffre.runtime.events import RotateEvent
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
@@ -45,10 +46,7 @@ class RotateFunction:
         """Rotate the event's target, or every one."""
         request_id = context.aws_request_id
 
-        def invalid(error: Exception) -> Alert:
-            return configuration_invalid(Failure.of(error), function=context.function_name, request_id=request_id)
-
-        with self.edge.reporting(invalid, request_id=request_id):
+        with self.edge.beginning(context):
             wanted = RotateEvent.parse(event)
             configuration = read_configuration(self.ssm, self.settings.configuration)
             if wanted.target is not None:
@@ -59,7 +57,7 @@ class RotateFunction:
 
         with self.edge.reporting(failed, request_id=request_id, target=wanted.target):
             report = self._rotate(configuration, wanted, context)
-        self._tell(report, wanted, request_id)
+        self._tell(configuration, report, wanted, request_id)
         return summary(report)
 
     def _rotate(self, configuration: Configuration, wanted: RotateEvent, context: LambdaContext) -> RotationReport:
@@ -76,7 +74,7 @@ class RotateFunction:
             )
             return rotate(job, only=wanted.target, dry_run=wanted.dry_run, always_sweep=wanted.after is None)
 
-    def _tell(self, report: RotationReport, wanted: RotateEvent, request_id: str) -> None:
+    def _tell(self, configuration: Configuration, report: RotationReport, wanted: RotateEvent, request_id: str) -> None:
         swept = report.sweep
         self.edge.logger.info(
             "rotation ended",
@@ -97,9 +95,21 @@ class RotateFunction:
             return
         if wanted.target is None:
             count_rotation(_SERVICE, report)
-        # After each backup it would be told again and again; the daily rotation tells it once a day.
+            self.edge.review(lambda: self._review(configuration, report, request_id), request_id=request_id)
+            return
+        self.edge.recovered(wanted.target, AlertKind.ROTATION_FAILED, request_id=request_id)
+        # One after a backup sees a part of what the daily one will see and tell.
         if report.all_problems and wanted.after is None:
             self.edge.publish(vault_inconsistent(report.all_problems, request_id=request_id), request_id=request_id)
+
+    def _review(self, configuration: Configuration, report: RotationReport, request_id: str) -> Review:
+        """Return what a rotation of every target, which looked at the whole vault, found."""
+        problems = report.all_problems
+        alerts = (vault_inconsistent(problems, request_id=request_id),) if problems else ()
+        targets = {EVERY_TARGET, *(target.name for target in configuration.targets)}
+        kinds = (AlertKind.ROTATION_FAILED, AlertKind.VAULT_INCONSISTENT)
+        found = Review(alerts, frozenset((kind, target) for kind in kinds for target in targets))
+        return found.plus(review_vault(report.sweep, configuration)) if report.sweep else found
 
     def _tell_died(self, backup: Backup) -> None:
         """Tell a person about a backup that died without a word, and that no later run of its target has found."""

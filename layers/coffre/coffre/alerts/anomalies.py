@@ -1,0 +1,117 @@
+"""The words of alerts about what is not as usual: sizes, durations, rates, room, keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, digest_of
+from coffre.alerts.wording import alert_of, bullets, ids_of, moment, size, span
+from coffre.model.backup import Backup
+from coffre.policy.anomaly import COMPARED, QUOTA_PERCENT, RATE_DAYS, Deviation, Rate
+
+
+def size_anomaly(backup: Backup, found: Sequence[Deviation], *, noun: str, safe: str) -> Alert:
+    """Say that a backup is much larger or smaller than those before. `noun` is what is counted: rows or objects."""
+    grew = {deviation.grew for deviation in found}
+    how = "an unusual size" if len(grew) > 1 else "grown a lot" if grew == {True} else "shrunk a lot"
+    first = (
+        f'The backup of "{backup.target}" is complete, and it is not like the last {COMPARED}. Either the data changed '
+        "as somebody meant it to, or something was deleted, filled up, or encrypted by somebody else:"
+    )
+    return alert_of(
+        AlertKind.SIZE_ANOMALY,
+        backup.target,
+        f"The backup of {backup.target} has {how}",
+        "\n".join([first, *bullets([_line(one, noun) for one in found])]),
+        since=backup.created_at,
+        safe=safe,
+        hint="Ask whoever works on the data whether this was meant. If not: pin an older backup, so that it stays "
+        "whatever happens, and bring back what is gone (docs/restore.md).",
+        commands=[f"coffre list {backup.target}", "coffre pin ID"],
+        ids=ids_of(backup=backup.id, request=backup.request_id),
+        fingerprint=digest_of(*(f"{one.what} {one.unit} {one.grew}" for one in found)),
+    )
+
+
+def _line(one: Deviation, noun: str) -> str:
+    change = f"{100 * (one.value - one.mean) / one.mean:+.0f} %" if one.mean else "there was nothing"
+    if one.unit == "bytes":
+        return f"{one.what}: {size(one.value)}, usually {size(one.mean)} ({change})"
+    return f"{one.what}: {one.value:,} {noun}, usually {one.mean:,.0f} ({change})"
+
+
+def duration_exceeded(backup: Backup, *, took: timedelta, limit: timedelta) -> Alert:
+    """Say that a backup took, or has been taking, longer than its target's limit."""
+    done = backup.status.is_final
+    taken = "took" if done else "has been going on for"
+    return alert_of(
+        AlertKind.DURATION_EXCEEDED,
+        backup.target,
+        f"The backup of {backup.target} {taken} {span(took.total_seconds())}",
+        f'The backup of "{backup.target}" {taken} {span(took.total_seconds())}; the limit is '
+        f"{span(limit.total_seconds())}. {'It is complete.' if done else 'It is not complete yet.'}",
+        since=backup.created_at,
+        hint="Is the database busy, did it grow, is the network slow? More memory gives the function more cores; "
+        "alerts.duration_minutes of the target sets another limit.",
+        commands=[f"coffre show {backup.id}", f"coffre list {backup.target}"],
+        ids=ids_of(backup=backup.id, request=backup.request_id),
+    )
+
+
+def success_rate_low(target: str, rate: Rate, *, wanted_percent: float, safe: str) -> Alert:
+    """Say that too many backups of the last weeks failed, though each was told when it did."""
+    return alert_of(
+        AlertKind.SUCCESS_RATE,
+        target,
+        f"{rate.failed} of {rate.good + rate.failed} backups of {target} failed in {RATE_DAYS} days",
+        f'Of the backups of "{target}" in the last {RATE_DAYS} days, {rate.percent:.1f} % succeeded: {rate.good} of '
+        f"{rate.good + rate.failed}. At least {wanted_percent:g} % should.",
+        safe=safe,
+        hint="Look at the failures together: the same code again and again has one cause.",
+        commands=[f"coffre list {target} --status FAILED"],
+    )
+
+
+def quota_near(used_bytes: int, quota_bytes: int) -> Alert:
+    """Say that the vault holds nearly as much as it should at most. Nothing stops at the limit."""
+    return alert_of(
+        AlertKind.QUOTA,
+        EVERY_TARGET,
+        f"The vault is {100 * used_bytes / quota_bytes:.0f} % full",
+        f"The vault holds {size(used_bytes)}; vault_quota_bytes is {size(quota_bytes)}. You are told from "
+        f"{QUOTA_PERCENT} % on. Nothing is refused or deleted because of it: backups go on, and cost more.",
+        hint="See what would go and what is held back, keep backups for a shorter time, or raise the quota.",
+        commands=["coffre rotate --dry-run", "coffre list"],
+    )
+
+
+def key_rotation_due(first_used: Mapping[str, datetime], days: int) -> Alert:
+    """Say that recipients have been in use for too long. `first_used` are those, by public key."""
+    oldest = min(first_used.values())
+    lines = [f"{key[:12]}...{key[-6:]}, since {moment(since)}" for key, since in sorted(first_used.items())]
+    return alert_of(
+        AlertKind.KEY_ROTATION_DUE,
+        EVERY_TARGET,
+        f"The backup keys have been in use for more than {days} days",
+        "\n".join([f"Backups have been encrypted to the same public keys for {days} days or more:", *bullets(lines)]),
+        since=oldest,
+        hint="Make a new key pair, put its public key among the recipients, and keep the old private keys as long as "
+        "there are backups that were encrypted to them.",
+        commands=["coffre keys new"],
+        fingerprint=digest_of(*first_used),
+    )
+
+
+def encryption_off() -> Alert:
+    """Say that the configuration asks for backups that Coffre does not encrypt."""
+    return alert_of(
+        AlertKind.ENCRYPTION_OFF,
+        EVERY_TARGET,
+        "Backups are NOT encrypted by Coffre",
+        'The configuration says "encryption": "none". Whoever can read the bucket can read every backup; the bucket\'s '
+        "own encryption at rest does not keep out who may read it.",
+        hint="Make a key pair, set encryption to age with its public key in recipients, and take a full backup. "
+        "Backups that are there stay as they are.",
+        commands=["coffre keys new", "coffre backup database --full"],
+    )
