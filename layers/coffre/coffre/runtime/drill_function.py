@@ -165,7 +165,7 @@ class DrillFunction:
         self.edge.logger.info("drill ended", extra={**summary(report), "request_id": request_id})
         safe = what_is_safe(self.catalog, backup.target)
         try:
-            # Not `edge.settle`, which goes on when nobody could be told: such a drill has to fail.
+            # Not `edge.review`, which goes on when nobody could be told: such a drill has to fail.
             self.edge.alerting.settle(review_of(backup, report, safe=safe, request_id=request_id))
         except CoffreError as unsent:
             log_failure(self.edge.logger, unsent, target=backup.target, backup_id=backup.id)
