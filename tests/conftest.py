@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 from psycopg2 import sql
+from tests.contract.weed import Weed
 from tests.web import Web, web_server
 
 from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
@@ -33,6 +34,13 @@ def web() -> Iterator[Web]:
 def postgresql_home(toolchain: Toolchain) -> Path:
     """A PostgreSQL 18 with `bin/{pg_dump,pg_restore,psql,pg_dumpall}` and `lib`, like the layer's."""
     return toolchain.postgresql(18)
+
+
+@pytest.fixture(scope="session")
+def weed(toolchain: Toolchain) -> Iterator[Weed]:
+    """A SeaweedFS server without buckets: a real S3 store that is not AWS."""
+    with Weed(toolchain.weed()) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3 import Checksum, S3Credentials, S3Store, make_client
 from coffre.stores.store import Store
 from coffre_cli.local.certificate import write_certificate
-from coffre_cli.local.toolchain import Toolchain
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -30,12 +29,11 @@ MakeStore = Callable[..., S3Store]
 
 
 @pytest.fixture(scope="session")
-def weed(toolchain: Toolchain) -> Iterator[Weed]:
-    """A SeaweedFS server with one bucket."""
-    with Weed(toolchain.weed()) as server:
-        with closing(make_client(region="us-east-1", endpoint_url=server.endpoint_url, credentials=OWNER)) as client:
-            client.create_bucket(Bucket=BUCKET)
-        yield server
+def weed(weed: Weed) -> Weed:
+    """The SeaweedFS server with one bucket."""
+    with closing(make_client(region="us-east-1", endpoint_url=weed.endpoint_url, credentials=OWNER)) as client:
+        client.create_bucket(Bucket=BUCKET)
+    return weed
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import tomllib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import ConfigurationError
 from coffre.model.target import parse_configuration
 from coffre.runtime.announce import Announcer
-from coffre.runtime.events import BackupDatabaseEvent, DrillEvent, RestoreEvent, RotateEvent
+from coffre.runtime.events import BackupDatabaseEvent, DrillEvent, RotateEvent, parse_restore
 from coffre.runtime.settings import RestoreSettings, Settings
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli.local.schedule_rules import scheduled_event, target_input
@@ -33,11 +34,11 @@ SETTINGS: dict[str, type[Settings]] = {
     ROTATE: Settings,
     DRILL: RestoreSettings,
 }
-EVENTS: dict[str, type[BackupDatabaseEvent | RestoreEvent | RotateEvent | DrillEvent]] = {
-    "backup_database": BackupDatabaseEvent,
-    "restore": RestoreEvent,
-    "rotate": RotateEvent,
-    "drill": DrillEvent,
+EVENTS: dict[str, Callable[[object], object]] = {
+    "backup_database": BackupDatabaseEvent.parse,
+    "restore": parse_restore,
+    "rotate": RotateEvent.parse,
+    "drill": DrillEvent.parse,
 }
 TIERS = {"DailyBackupRule": Tier.DAILY, "WeeklyBackupRule": Tier.WEEKLY, "MonthlyBackupRule": Tier.MONTHLY}
 # 1 November 2026 is a Sunday.
@@ -251,6 +252,37 @@ def test_the_restore_role_cannot_write_what_a_backup_is_made_of(deployed: Render
     assert not deployed.allows(RESTORE_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{key}")
 
 
+OBJECT_ACTIONS = (
+    *("s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload"),
+    *("s3:GetObject", "s3:GetObjectTagging", "s3:DeleteObject"),
+)
+BUCKET_ACTIONS = ("s3:ListBucket", "s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration")
+
+
+def test_the_restore_role_writes_to_the_buckets_that_are_named_and_no_others(deployed: Rendered, prefix: str) -> None:
+    named = render(RestoreBuckets="photos, docs.example", VaultPrefix=prefix.rstrip("/"))
+    photos, docs = "arn:aws:s3:::photos", "arn:aws:s3:::docs.example"
+
+    for bucket in (photos, docs):
+        for action in OBJECT_ACTIONS:
+            assert named.allows(RESTORE_ROLE, action, f"{bucket}/a/b"), action
+            assert not deployed.allows(RESTORE_ROLE, action, f"{bucket}/a/b"), action
+        for action in BUCKET_ACTIONS:
+            assert named.allows(RESTORE_ROLE, action, bucket), action
+            assert not deployed.allows(RESTORE_ROLE, action, bucket), action
+    for action in (*OBJECT_ACTIONS[:3], *OBJECT_ACTIONS[5:]):
+        for other in ("arn:aws:s3:::photos-old/a", f"{VAULT}/{prefix}{PACK}", f"{VAULT}/{prefix}{MANIFEST}"):
+            assert not named.allows(RESTORE_ROLE, action, other), (action, other)
+    for action in (*S3_RULES, "s3:DeleteObjectVersion", "s3:DeleteBucket", "s3:PutObjectAcl", "s3:CreateBucket"):
+        for resource in (photos, f"{photos}/a"):
+            assert not named.allows(RESTORE_ROLE, action, resource), action
+
+
+def test_the_restore_role_reads_the_keys_of_other_stores(deployed: Rendered) -> None:
+    assert deployed.allows(RESTORE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}coffre/storage/r2-AbCdEf")
+    assert not deployed.allows(ROTATE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}coffre/storage/r2-AbCdEf")
+
+
 def test_the_restore_role_reads_the_identity_it_is_told_and_no_other() -> None:
     deployed = render(IdentitySecret="coffre/identity/team")
 
@@ -272,7 +304,9 @@ def test_no_role_touches_other_secrets_tables_topics_queues_or_functions(deploye
     assert not deployed.allows(
         role, "ssm:PutParameter", f"arn:aws:ssm:{elsewhere}:parameter/coffre/{STACK}/configuration"
     )
-    assert not deployed.allows(role, "lambda:InvokeFunction", f"arn:aws:lambda:{elsewhere}:function:{STACK}-restore")
+    # It goes on in another invocation of itself.
+    restore = f"arn:aws:lambda:{elsewhere}:function:{STACK}-restore"
+    assert deployed.allows(role, "lambda:InvokeFunction", restore) is (role == RESTORE_ROLE)
 
 
 def test_only_traces_have_a_wildcard_and_no_action_has_one(deployed: Rendered) -> None:
@@ -536,7 +570,7 @@ def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None
 )
 def test_every_example_event_has_its_function_and_is_one(path: Path) -> None:
     assert (ROOT / "functions" / path.parent.name / "handler.py").is_file()
-    EVENTS[path.parent.name].parse(json.loads(path.read_text()))
+    EVENTS[path.parent.name](json.loads(path.read_text()))
 
 
 @pytest.mark.parametrize("function", EVENTS)

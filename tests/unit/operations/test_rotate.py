@@ -284,13 +284,14 @@ def test_foreign_objects_are_told_and_never_touched(scene: Scene) -> None:
         scene.put(f"v1/packs/{old.id}/{name}")
         for name in ("000001-0000000a-0000.bak", "1-a-1", "000001-0000000A-0000", "sub/000001-0000000a-0000")
     }
-    report_of_a_restore = scene.put("v1/restores/01K9X000000000000000000000.json")
+    names = ("json", "state.json", "names-000001.jsonl.zst", "failed-000012.jsonl.zst")
+    records_of_a_restore = {scene.put(f"v1/restores/01K9X000000000000000000000.{name}") for name in names}
 
     report = scene.rotate()
 
     assert scene.status(old) is Status.DELETED
     assert scene.objects_of(old) == {key for key in foreign if old.id in key}
-    assert foreign | {report_of_a_restore} <= scene.objects()
+    assert foreign | records_of_a_restore <= scene.objects()
     assert report.sweep is not None
     assert set(report.sweep.foreign_keys) == foreign
     assert report.sweep.foreign.objects == len(foreign)

@@ -1,6 +1,7 @@
 """Events: every example is one, and what is none is named."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,15 @@ from hypothesis import strategies as st
 
 from coffre.model.backup import Tier
 from coffre.model.errors import EventError
-from coffre.runtime.events import BackupDatabaseEvent, DrillEvent, RestoreEvent, RotateEvent, slot_of
+from coffre.runtime.events import BackupDatabaseEvent, DrillEvent, RestoreEvent, RotateEvent, parse_restore, slot_of
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "events").glob("*/*.json"))
-MODELS: dict[str, type[BackupDatabaseEvent] | type[RestoreEvent] | type[RotateEvent] | type[DrillEvent]] = {
-    "backup_database": BackupDatabaseEvent,
-    "restore": RestoreEvent,
-    "rotate": RotateEvent,
-    "drill": DrillEvent,
+PARSERS: dict[str, Callable[[object], object]] = {
+    "backup_database": BackupDatabaseEvent.parse,
+    "restore": parse_restore,
+    "rotate": RotateEvent.parse,
+    "drill": DrillEvent.parse,
 }
 ULID = "01JD0000000000000000000000"
 
@@ -32,13 +33,13 @@ def refused(model: type[BackupDatabaseEvent] | type[RestoreEvent], event: object
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_example_is_a_valid_event(path: Path) -> None:
-    MODELS[path.parent.name].parse(json.loads(path.read_text()))
+    PARSERS[path.parent.name](json.loads(path.read_text()))
 
 
 def test_every_function_has_examples() -> None:
     functions = {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
 
-    assert {path.parent.name for path in EXAMPLES} == functions == set(MODELS)
+    assert {path.parent.name for path in EXAMPLES} == functions == set(PARSERS)
 
 
 def test_an_empty_event_is_a_manual_backup_of_every_target() -> None:
@@ -97,6 +98,25 @@ def test_a_value_is_never_repeated() -> None:
     for event in ({"tier": "hunter2"}, {"target": "HUNTER hunter2"}, {"backup_id": "hunter2"}):
         error = refused(BackupDatabaseEvent, event)
         assert "hunter2" not in f"{error} {error.__cause__}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "detail"),
+    [
+        ({"storage": {"keys": ["a"], "prefix": "b"}}, "storage: keys, prefix and names exclude each other"),
+        ({"storage": {"keys": ["a"], "mode": "mirror"}}, "storage: mirror is for whole buckets or prefixes"),
+        ({"storage": {"mode": "wipe"}}, "storage.mode: should be 'missing', 'overwrite' or 'mirror'"),
+        ({"storage": {"to": "/a"}}, "storage.to: String should match pattern"),
+        ({"storage": {"tables": ["a"]}}, "storage.tables: unknown field"),
+        ({"storage": {}, "tables": ["a"]}, "tables: unknown field"),
+        ({"storage": {}, "invocation": 2}, "invocation needs restore_id"),
+    ],
+)
+def test_wrong_restores_of_objects_are_refused_by_name(fields: dict[str, object], detail: str) -> None:
+    with pytest.raises(EventError) as caught:
+        parse_restore({"backup_id": ULID, **fields})
+
+    assert detail in (caught.value.detail or "")
 
 
 times = st.datetimes(

@@ -93,7 +93,8 @@ def restore_completed(restore: Restore) -> Alert:
     tables, rows = restore.tables or 0, restore.rows or 0
     exceptions = bullets(restore.exceptions)
     took = f" in {span(restore.duration_ms / 1000)}" if restore.duration_ms else ""
-    counted = f"{tables:,} tables with {rows:,} rows{took}"
+    amount = f"{tables:,} tables with {rows:,} rows" if restore.objects is None else f"{restore.objects:,} objects"
+    counted = f"{amount}{took}"
     what = [
         f'Backup {restore.backup_id} of "{restore.target}" was restored into {restore.destination}: {counted}.',
         *(["With exceptions:"] if exceptions else []),

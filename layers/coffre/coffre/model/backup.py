@@ -8,6 +8,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict
 
 from coffre.model.errors import CoffreError
+from coffre.model.storage import StorageResult
 from coffre.model.target import TargetKind
 
 
@@ -173,7 +174,7 @@ class RestoreReport(_Record):
     """The whole result of a restore, kept in the vault: `phases_ms` says how long each phase took.
 
     `steps` are what it did, of a dry run what it would do. `script` is SQL that brings back what was lost together with
-    restored tables (views, keys of other tables), and was not restored.
+    restored tables (views, keys of other tables), and was not restored. `storage` is what was done with objects.
     """
 
     id: str
@@ -189,5 +190,6 @@ class RestoreReport(_Record):
     kept: tuple[Kept, ...] = ()
     script: str | None = None
     rows: int
+    storage: StorageResult | None = None
     phases_ms: dict[str, int]
     exceptions: tuple[str, ...]

@@ -36,14 +36,26 @@ class RestoreRun:
     beat_seconds: float = BEAT_SECONDS
     tell_died: Callable[[Restore], None] = lambda _: None
 
-    def run(self, restore: Restore, work: Callable[[Meter], RestoreReport]) -> Restore:
+    def run(self, restore: Restore, work: Callable[[Meter], RestoreReport | None], *, goes_on: bool = False) -> Restore:
         """Do the work, keep its report in the vault, and return the finished record.
 
         Whatever `work` raises is recorded in the catalog and raised.
+
+        Parameters
+        ----------
+        restore
+            The record.
+        work
+            Returns None when another invocation goes on with it: the record stays as it is.
+        goes_on
+            An earlier invocation has made the record.
         """
-        self._settle_dead()
-        self.catalog.create_restore(restore)
         meter = Meter()
+        if goes_on:
+            self._beat(restore, restore.progress)
+        else:
+            self._settle_dead()
+            self.catalog.create_restore(restore)
         watch = Watch(
             meter,
             beat=lambda progress: self._beat(restore, progress),
@@ -56,7 +68,7 @@ class RestoreRun:
                 # Now that this run's record is there, rotation leaves the backup alone; was it in time?
                 refuse_unrestorable(self.catalog.get_backup(restore.backup_id))
                 report = work(meter)
-            return self._finish(restore, meter, report)
+            return self._finish(restore, meter, report) if report else restore
         except Exception as error:
             self._record_failure(restore, meter, error)
             raise
@@ -75,13 +87,14 @@ class RestoreRun:
 
     def _finish(self, restore: Restore, meter: Meter, report: RestoreReport) -> Restore:
         key = self.vault.write_report(restore.id, report.model_dump_json(indent=1))
+        storage = report.storage
+        amounts = {"objects": storage.written} if storage else {"tables": len(report.tables), "rows": report.rows}
         finished = self._ended(restore, meter.read(), Status.COMPLETED).model_copy(
             update={
                 "destination": report.destination,
-                "tables": len(report.tables),
-                "rows": report.rows,
                 "exceptions": report.exceptions,
                 "report_key": key,
+                **amounts,
             }
         )
         return self.catalog.finish_restore(finished)

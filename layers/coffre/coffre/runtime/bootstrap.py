@@ -76,6 +76,7 @@ def make_restore_function(environment: Mapping[str, str]) -> RestoreFunction:
         catalog=catalog,
         ssm=_client("ssm"),
         secrets=_client("secretsmanager"),
+        functions=_client("lambda"),
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from coffre.model.backup import Tier
 from coffre.model.errors import EventError
 from coffre.model.restore import Scope
+from coffre.model.storage import StorageScope
 from coffre.model.target import TargetName, describe_validation
 
 Ulid = Annotated[str, Field(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$", description="a ULID")]
@@ -95,6 +96,50 @@ class RestoreEvent(Scope, _Event):
     def scope(self) -> Scope:
         """Which part of the backup is wanted."""
         return Scope.model_validate(self.model_dump(include=set(Scope.model_fields)))
+
+
+class StorageRestoreEvent(_Event):
+    """Restore objects of a backup of buckets: `backup_id` is an id, or `latest` together with `target`.
+
+    `store` names a secret with another store's address and key; without it the target's own store is meant. `streams`
+    is the number of objects written at once. `invocation` counts those of one restore that goes on and on: it is for
+    the function itself.
+    """
+
+    backup_id: Ulid | Annotated[str, Field(pattern="^latest$")]
+    storage: StorageScope
+    store: str | None = Field(default=None, min_length=1)
+    target: TargetName | None = None
+    restore_id: Ulid | None = None
+    streams: int = Field(default=16, ge=1, le=64)
+    invocation: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _goes_on_with_a_restore(self) -> Self:
+        if self.invocation > 1 and self.restore_id is None:
+            raise ValueError("invocation needs restore_id")
+        return self
+
+    @property
+    def destination(self) -> str:
+        """Where it goes, for a person."""
+        return self.storage.to or "the buckets where they were"
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing is to be changed."""
+        return self.storage.dry_run
+
+    def going_on(self, backup_id: str, restore_id: str, invocation: int) -> dict[str, Any]:
+        """Return the event that starts the next invocation of the same restore."""
+        changed = {"backup_id": backup_id, "restore_id": restore_id, "invocation": invocation}
+        return self.model_copy(update=changed).model_dump(mode="json", exclude_defaults=True)
+
+
+def parse_restore(event: object) -> RestoreEvent | StorageRestoreEvent:
+    """Validate an event of `restore`: one with the field `storage` is about objects; raises what `parse` raises."""
+    is_storage = isinstance(event, Mapping) and "storage" in event
+    return (StorageRestoreEvent if is_storage else RestoreEvent).parse(event)
 
 
 class RotateEvent(_Event):

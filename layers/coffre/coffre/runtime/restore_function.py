@@ -22,9 +22,10 @@ from coffre.operations.runner import ThreadRunner
 from coffre.postgres.connect import Connection, apply_tls, refuse_transaction_pooler
 from coffre.postgres.secret import parse_secret
 from coffre.postgres.tools import Children, PostgresTools
-from coffre.runtime.events import RestoreEvent
+from coffre.runtime.events import RestoreEvent, StorageRestoreEvent, parse_restore
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.observability import count_restore
+from coffre.runtime.restore_storage_function import StorageRestores
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import RestoreSettings
 from coffre.runtime.sources import read_configuration, read_secret
@@ -32,6 +33,7 @@ from coffre.vault.codec import FrameDecoder, parse_identities
 from coffre.vault.vault import Vault
 
 if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
 
@@ -49,12 +51,13 @@ class RestoreFunction:
     catalog: Catalog
     ssm: SSMClient
     secrets: SecretsManagerClient
+    functions: LambdaClient
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Restore the event's backup into its destination."""
         request_id = context.aws_request_id
         with self.edge.beginning(context):
-            wanted = RestoreEvent.parse(event)
+            wanted = parse_restore(event)
         restore_id = wanted.restore_id or str(ULID.from_datetime(utc_now()))
         ids = {"restore_id": restore_id, "backup_id": wanted.backup_id, "request_id": request_id}
 
@@ -79,20 +82,24 @@ class RestoreFunction:
         except Exception:
             count_restore(_SERVICE, backup.target, succeeded=False)
             raise
+        self._tell(restore, ids)
+        return summary(restore)
+
+    def _tell(self, restore: Restore, ids: dict[str, str]) -> None:
+        if not restore.status.is_final:
+            self.edge.logger.info("restore goes on in another invocation", extra=ids)
+            return
         count_restore(_SERVICE, restore.target, succeeded=True)
         if not restore.dry_run:
             self.edge.publish(restore_completed(restore), **ids)
-        self.edge.logger.info("restore ended", extra={**ids, "duration_ms": restore.duration_ms, "rows": restore.rows})
-        return {
-            "id": restore.id,
-            "backup_id": restore.backup_id,
-            "status": restore.status.value,
-            "dry_run": restore.dry_run,
-            "rows": restore.rows,
-            "exceptions": len(restore.exceptions),
-        }
+        amounts = {"duration_ms": restore.duration_ms, "rows": restore.rows, "objects": restore.objects}
+        self.edge.logger.info("restore ended", extra={**ids, **amounts})
 
-    def _restore(self, backup: Backup, wanted: RestoreEvent, restore_id: str, context: LambdaContext) -> Restore:
+    def _restore(
+        self, backup: Backup, wanted: RestoreEvent | StorageRestoreEvent, restore_id: str, context: LambdaContext
+    ) -> Restore:
+        if isinstance(wanted, StorageRestoreEvent):
+            return self._of_objects().restore(backup, wanted, restore_id, self._decoder(), context)
         children = Children()
         run = RestoreRun(
             catalog=self.catalog,
@@ -114,9 +121,24 @@ class RestoreFunction:
             dry_run=wanted.dry_run,
             request_id=context.aws_request_id,
         )
+        self._tell_started(restore)
+        return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter))
+
+    def _of_objects(self) -> StorageRestores:
+        return StorageRestores(
+            settings=self.settings,
+            vault=self.vault,
+            catalog=self.catalog,
+            ssm=self.ssm,
+            secrets=self.secrets,
+            functions=self.functions,
+            tell_started=self._tell_started,
+            tell_died=self._tell_died,
+        )
+
+    def _tell_started(self, restore: Restore) -> None:
         if not restore.dry_run:
             self.edge.publish(restore_started(restore), restore_id=restore.id, target=restore.target)
-        return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter))
 
     def _tell_died(self, restore: Restore) -> None:
         """Tell a person about an earlier restore that could not do so itself."""
@@ -164,7 +186,7 @@ class RestoreFunction:
         refuse_transaction_pooler(connection)
         return connection
 
-    def _find(self, wanted: RestoreEvent) -> Backup:
+    def _find(self, wanted: RestoreEvent | StorageRestoreEvent) -> Backup:
         if wanted.backup_id != "latest":
             backup = self.catalog.get_backup(wanted.backup_id)
             if wanted.target not in (None, backup.target):
@@ -187,3 +209,15 @@ class RestoreFunction:
     def _decoder(self) -> FrameDecoder:
         reference = self.settings.identity_secret
         return FrameDecoder(parse_identities(read_secret(self.secrets, reference)) if reference else ())
+
+
+def summary(restore: Restore) -> dict[str, Any]:
+    """Return what an invocation answers: small, and without secrets."""
+    return {
+        "id": restore.id,
+        "backup_id": restore.backup_id,
+        "status": restore.status.value,
+        "dry_run": restore.dry_run,
+        **({"rows": restore.rows} if restore.objects is None else {"objects": restore.objects}),
+        "exceptions": len(restore.exceptions),
+    }

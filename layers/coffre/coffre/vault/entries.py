@@ -208,7 +208,7 @@ def parse_lines(compressed: bytes, *, where: str) -> Iterator[Entry]:
         When a line is not an entry (code `ENTRIES_DAMAGED`).
     """
     try:
-        for line in _lines(compressed):
+        for line in lines_of(compressed):
             yield Entry.model_validate_json(line)
     except (zstd.ZstdError, ValidationError, EOFError) as error:
         raise IntegrityError(
@@ -218,7 +218,8 @@ def parse_lines(compressed: bytes, *, where: str) -> Iterator[Entry]:
         ) from error
 
 
-def _lines(compressed: bytes) -> Iterator[bytes]:
+def lines_of(compressed: bytes) -> Iterator[bytes]:
+    """Yield the lines of a zstd file as they are unpacked; `EOFError` when it ends too early."""
     decompressor = zstd.ZstdDecompressor()
     data, rest = compressed, b""
     while not decompressor.eof:

@@ -17,7 +17,7 @@ _RECORD: Final = re.compile(
     r"manifest\.json|entries(?:-\d{6})?\.jsonl\.zst|progress\.json|marks/tier-[A-Z]+\.json|marks/pin\.json|reports/[A-Za-z0-9][A-Za-z0-9._-]*"
 )
 _PACK: Final = re.compile(rf"{PACKS}({_ID})/\d{{6}}-[0-9a-f]{{8}}-\d{{4,}}")
-_RESTORE: Final = re.compile(rf"{RESTORES}{_ID}\.json")
+_RESTORE: Final = re.compile(rf"{RESTORES}{_ID}(?:\.json|\.state\.json|\.(?:names|failed)-\d{{6}}\.jsonl\.zst)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,5 +50,5 @@ def writer_of(key: str) -> str | None:
 
 
 def is_restore_report(key: str) -> bool:
-    """Tell whether a key is that of a restore's report."""
+    """Tell whether a key is that of a restore's report, or of what it needs meanwhile."""
     return _RESTORE.fullmatch(key) is not None

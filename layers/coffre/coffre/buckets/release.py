@@ -1,0 +1,146 @@
+"""Objects written back into a bucket: whole and checked, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from coffre.buckets.release_attributes import are_there, fields_of
+from coffre.buckets.release_requests import Requests, condition, in_base64
+from coffre.buckets.release_upload import Upload
+from coffre.model.errors import ObjectMissingError
+from coffre.model.manifest import ObjectFacts
+from coffre.stores.checks import digest_of
+from coffre.stores.s3_errors import translated
+from coffre.stores.s3_listing import Listing
+from coffre.stores.store import ObjectInfo
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_PAGE_SIZE: Final = 1000
+
+
+class Bucket:
+    """One bucket that objects are written to. Used by several threads at once.
+
+    Parameters
+    ----------
+    client
+        Of the store.
+    name
+        The bucket's.
+    is_aws
+        Whether the store is AWS's own.
+    """
+
+    def __init__(self, client: S3Client, name: str, *, is_aws: bool) -> None:
+        self.name = name
+        self._client = client
+        self._requests = Requests(client, name, is_aws=is_aws)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What objects had to go without."""
+        return self._requests.notes
+
+    def listing(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield what is there, sorted by key.
+
+        Raises
+        ------
+        StoreError
+            `BUCKET_MISSING`, `STORE_DENIED`, `LISTING_BROKEN` ...
+        """
+        call = self._requests.call("s3:ListBucket", prefix)
+        return Listing(self._client, call, base="", page_size=_PAGE_SIZE).in_order()
+
+    def require(self) -> None:
+        """Make sure that the bucket is there and can be listed; raises what `listing` raises."""
+        with translated(self._requests.call("s3:ListBucket", "")):
+            self._client.list_objects_v2(Bucket=self.name, MaxKeys=1)
+
+    def find(self, key: str) -> ObjectInfo | None:
+        """Return what is there under one key."""
+        try:
+            with translated(self._requests.call("s3:GetObject", key)):
+                head = self._client.head_object(Bucket=self.name, Key=key)
+        except ObjectMissingError:
+            return None
+        etag = head["ETag"].strip('"') if "ETag" in head else None
+        return ObjectInfo(key=key, size=head["ContentLength"], etag=etag, last_modified=head.get("LastModified"))
+
+    def has(self, key: str, facts: ObjectFacts, *, size: int, sha256: str) -> bool:
+        """Tell whether an object is there with these very bytes and attributes, as far as the store can say."""
+        request: dict[str, Any] = {"Bucket": self.name, "Key": key}
+        if self._requests.is_aws:
+            request["ChecksumMode"] = "ENABLED"
+        try:
+            with translated(self._requests.call("s3:GetObject", key)):
+                head = self._client.head_object(**request)
+                if head["ContentLength"] != size or not are_there(facts, head):
+                    return False
+                kept = head.get("ChecksumSHA256", "")
+                is_same = head.get("ETag", "").strip('"') == facts.etag or kept == in_base64(digest_of(sha256))
+                return is_same and self._has_tags(key, facts)
+        except ObjectMissingError:
+            return False
+
+    def put(self, key: str, body: bytes, facts: ObjectFacts, *, sha256: str, if_absent: bool) -> None:
+        """Write a small object in one request, checked on arrival.
+
+        Raises
+        ------
+        StoreError
+            `OBJECT_EXISTS` (only with `if_absent`) and whatever the store refuses with.
+        """
+        check = self._requests.checksum(body, sha256)
+
+        def send(fields: dict[str, Any]) -> None:
+            with (
+                translated(self._requests.call("s3:PutObject", key)),
+                self._requests.headers.taken_from(fields) as others,
+            ):
+                self._client.put_object(Bucket=self.name, Key=key, Body=body, **check, **others)
+
+        self._requests.adapting({**fields_of(facts), **condition(if_absent=if_absent)}, send)
+
+    def upload(self, key: str, pieces: Iterable[bytes], facts: ObjectFacts, *, size: int, if_absent: bool) -> None:
+        """Write a large object in parts. It becomes visible when the last piece came without an error."""
+
+        def find_size() -> int | None:
+            there = self.find(key)
+            return there.size if there else None
+
+        Upload(self._requests, key, find_size).run(pieces, facts, size=size, if_absent=if_absent)
+
+    def delete(self, key: str) -> None:
+        """Delete an object; quiet when there is none."""
+        with translated(self._requests.call("s3:DeleteObject", key)):
+            self._client.delete_object(Bucket=self.name, Key=key)
+
+    def habits(self) -> list[str]:
+        """Say what this bucket does with what is overwritten or deleted, as far as it tells."""
+        with contextlib.suppress(ClientError, BotoCoreError):
+            if self._client.get_bucket_versioning(Bucket=self.name).get("Status") == "Enabled":
+                kept = f"{self.name} keeps versions: what is overwritten or deleted there can be got back."
+                return [kept, *self._locks()]
+        return []
+
+    def _locks(self) -> list[str]:
+        with contextlib.suppress(ClientError, BotoCoreError):
+            found = self._client.get_object_lock_configuration(Bucket=self.name)["ObjectLockConfiguration"]
+            rule = found.get("Rule", {}).get("DefaultRetention", {})
+            time = f"{rule['Days']} days" if "Days" in rule else f"{rule.get('Years', 0)} years"
+            if "Mode" in rule:
+                return [f"{self.name} locks what is written there for {time} ({rule['Mode']})."]
+        return []
+
+    def _has_tags(self, key: str, facts: ObjectFacts) -> bool:
+        if not facts.tags or self._requests.goes_without("Tagging"):
+            return True
+        found = self._client.get_object_tagging(Bucket=self.name, Key=key)
+        return {tag["Key"]: tag["Value"] for tag in found["TagSet"]} == facts.tags

@@ -1,0 +1,140 @@
+"""Objects that are brought back from a backup of buckets: which, where to, and what became of them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from coffre.model.target import BucketName
+
+
+class Mode(StrEnum):
+    """What may happen to objects that are there already.
+
+    `missing` leaves them. `overwrite` sets those back that are not as in the backup. `mirror` deletes besides what the
+    backup does not have.
+    """
+
+    MISSING = "missing"
+    OVERWRITE = "overwrite"
+    MIRROR = "mirror"
+
+
+class ObjectChoice(BaseModel):
+    """Which objects of a backup: all, those of one bucket, those whose keys start with `prefix`, or `keys`.
+
+    `prefix` and `keys` are of the one bucket, which has to be named when the backup has several. `names` are keys of
+    lists in the vault with whole names (`<bucket>/<key>`), sorted, each list before the next.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    bucket: BucketName | None = None
+    prefix: str = ""
+    keys: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether single objects are meant, each by its name."""
+        return bool(self.keys or self.names)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.keys and (self.prefix or self.names):
+            raise ValueError("keys, prefix and names exclude each other")
+        if self.names and self.prefix:
+            raise ValueError("names and prefix exclude each other")
+        return self
+
+
+class StorageScope(ObjectChoice):
+    """Which objects are restored, where to, and what may happen to those that are there.
+
+    `to` is `BUCKET` or `BUCKET/PREFIX`; without it each object goes where it was. Objects of several buckets get the
+    name of theirs in front of the key. `dry_run` only says what would happen.
+    """
+
+    to: str | None = Field(default=None, pattern=r"^[^/\\\x00-\x1f\x7f]{1,255}(/.*)?$")
+    mode: Mode = Mode.MISSING
+    dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _mirrors_a_whole(self) -> Self:
+        if self.mode is Mode.MIRROR and self.is_listed:
+            raise ValueError("mirror is for whole buckets or prefixes: of chosen keys say overwrite")
+        return self
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Objects(_Record):
+    """A number of objects and their bytes."""
+
+    count: int = 0
+    size_bytes: int = 0
+
+
+class StorageOutcome(StrEnum):
+    """What became of one object. Of a dry run: what would."""
+
+    RESTORED = "restored"
+    OVERWRITTEN = "overwritten"
+    SAME = "same"
+    LEFT = "left"
+    FAILED = "failed"
+    DELETED = "deleted"
+
+
+class StorageResult(_Record):
+    """What a restore of objects did so far, or would do.
+
+    `restored` were not there, `overwritten` were other, `same` were there as in the backup, `left` are there otherwise
+    and were not touched, `deleted` are not in the backup. `examples` has the first names of each of these.
+    `failures` are the first that failed, each with why; `failed_lists` are keys of lists in the vault with all of them.
+    `lacking` says what the destination does not take, `notes` what else to know about it.
+    """
+
+    scope: StorageScope
+    restored: Objects = Objects()
+    overwritten: Objects = Objects()
+    same: Objects = Objects()
+    left: Objects = Objects()
+    failed: Objects = Objects()
+    deleted: Objects = Objects()
+    examples: dict[StorageOutcome, tuple[str, ...]] = {}
+    failures: tuple[str, ...] = ()
+    failed_lists: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    with_acl: int = 0
+
+    @property
+    def written(self) -> int:
+        """How many objects were written."""
+        return self.restored.count + self.overwritten.count
+
+
+class StorageStep(StrEnum):
+    """What a restore is doing when it goes on in another invocation."""
+
+    WRITE = "write"
+    DELETE = "delete"
+
+
+class StorageState(_Record):
+    """How far a restore is that goes on in another invocation; it is kept in the vault meanwhile.
+
+    Everything up to the name `after` is done in this step. `phases_ms` is how long each took.
+    """
+
+    restore_id: str
+    invocation: int = 1
+    step: StorageStep = StorageStep.WRITE
+    after: str = ""
+    result: StorageResult
+    phases_ms: dict[str, int] = {}

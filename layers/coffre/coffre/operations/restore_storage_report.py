@@ -1,0 +1,61 @@
+"""What a restore of objects says in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from coffre.model.backup import Backup, RestoreReport
+from coffre.model.storage import Mode, Objects, StorageResult
+from coffre.model.words import counted
+
+
+def report_of(
+    restore_id: str, backup: Backup, result: StorageResult, destination: str, phases_ms: Mapping[str, int]
+) -> RestoreReport:
+    """Return the report: counts, what would be or was done in words, and every exception."""
+    return RestoreReport(
+        id=restore_id,
+        backup_id=backup.id,
+        target=backup.target,
+        destination=destination,
+        dry_run=result.scope.dry_run,
+        steps=tuple(_steps(result)),
+        rows=0,
+        storage=result,
+        phases_ms=dict(phases_ms),
+        exceptions=tuple(_exceptions(result)),
+    )
+
+
+def _steps(result: StorageResult) -> Iterator[str]:
+    for verb, amount, why in (
+        ("Write", result.restored, "not there"),
+        ("Overwrite", result.overwritten, "there, but not as in the backup"),
+        ("Leave", result.same, "there, the same"),
+        ("Leave", result.left, "there, and not the same by size or etag"),
+        ("Delete", result.deleted, "not in the backup"),
+    ):
+        if amount.count:
+            yield f"{verb} {_said(amount)}: {why}."
+    yield from result.notes
+
+
+def _exceptions(result: StorageResult) -> Iterator[str]:
+    if result.failed.count:
+        yield f"{counted(result.failed.count, 'object')} could not be restored or deleted:"
+        yield from (f"  {failure}" for failure in result.failures)
+        more = result.failed.count - len(result.failures)
+        if more:
+            yield f"  and {more:,} more."
+    if result.failed.count and result.scope.mode is Mode.MIRROR and not result.deleted.count:
+        yield "Nothing was deleted, because not everything could be brought back. Run it again."
+    yield from result.lacking
+    if result.with_acl:
+        yield (
+            f"{counted(result.with_acl, 'object')} had grants (ACL) of their own at the source. They were not set: "
+            "the destination's own rules hold."
+        )
+
+
+def _said(amount: Objects) -> str:
+    return f"{counted(amount.count, 'object')} ({amount.size_bytes:,} bytes)"

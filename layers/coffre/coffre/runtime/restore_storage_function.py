@@ -1,0 +1,178 @@
+"""The function `restore`, for objects: which store they go to, and on and on until all are there."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from coffre.buckets.client import make_bucket_client, parse_credentials, parse_store_secret
+from coffre.buckets.release import Bucket
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Restore, RestoreReport, Status
+from coffre.model.errors import DeadlineError, TargetUnknownError, TransientError
+from coffre.model.storage import StorageState
+from coffre.model.target import ObjectStore
+from coffre.operations.progress import Meter
+from coffre.operations.restore_run import RestoreRun
+from coffre.operations.restore_storage import StorageJob, restore_storage
+from coffre.runtime.events import StorageRestoreEvent
+from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.scratch import scratch_directory
+from coffre.runtime.settings import RestoreSettings
+from coffre.runtime.sources import read_configuration, read_secret
+from coffre.stores.s3 import S3Credentials
+from coffre.vault.codec import FrameDecoder
+from coffre.vault.restores import read_state
+from coffre.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
+
+# A day of invocations of a quarter of an hour: what is not done by then will never be.
+_MOST_INVOCATIONS: Final = 96
+# Each large object has connections of its own for parts, beside the streams'.
+_MORE_CONNECTIONS: Final = 8
+
+
+@dataclass(frozen=True)
+class StorageRestores:
+    """What restores of objects need of the function's process.
+
+    `tell_started` and `tell_died` tell a person of a restore that begins, and of an earlier one that died.
+    """
+
+    settings: RestoreSettings
+    vault: Vault
+    catalog: Catalog
+    ssm: SSMClient
+    secrets: SecretsManagerClient
+    functions: LambdaClient
+    tell_started: Callable[[Restore], None]
+    tell_died: Callable[[Restore], None]
+
+    def restore(
+        self,
+        backup: Backup,
+        wanted: StorageRestoreEvent,
+        restore_id: str,
+        decoder: FrameDecoder,
+        context: LambdaContext,
+    ) -> Restore:
+        """Restore as much as fits into this invocation, and start the next one for what is left."""
+        stop = threading.Event()
+        run = RestoreRun(
+            catalog=self.catalog,
+            vault=self.vault,
+            now=utc_now,
+            remaining_seconds=remaining_seconds(context),
+            stop=stop.set,
+            tell_died=self.tell_died,
+        )
+        goes_on = wanted.invocation > 1
+        record = self.catalog.get_restore(restore_id) if goes_on else _record(backup, wanted, restore_id, context)
+        if not goes_on:
+            self.tell_started(record)
+
+        def work(meter: Meter) -> RestoreReport | None:
+            done = self._work(backup, wanted, restore_id, decoder, context, stop, meter)
+            if isinstance(done, RestoreReport):
+                return done
+            self._start_next(backup, wanted, done, context.function_name)
+            return None
+
+        return run.run(record, work, goes_on=goes_on)
+
+    def _work(
+        self,
+        backup: Backup,
+        wanted: StorageRestoreEvent,
+        restore_id: str,
+        decoder: FrameDecoder,
+        context: LambdaContext,
+        stop: threading.Event,
+        meter: Meter,
+    ) -> RestoreReport | StorageState:
+        before = read_state(self.vault, restore_id) if wanted.invocation > 1 else None
+        store, credentials = self._store(backup, wanted)
+        client = make_bucket_client(store, credentials, connections=wanted.streams + _MORE_CONNECTIONS)
+        with closing(client), scratch_directory() as scratch:
+            job = StorageJob(
+                restore_id=restore_id,
+                backup=backup,
+                vault=self.vault,
+                decoder=decoder,
+                scope=wanted.storage,
+                open_bucket=_opener(client, store),
+                store=store.endpoint or "AWS",
+                streams=wanted.streams,
+                scratch=scratch,
+                stop=stop,
+                remaining_seconds=remaining_seconds(context),
+            )
+            return restore_storage(job, before, meter)
+
+    def _store(self, backup: Backup, wanted: StorageRestoreEvent) -> tuple[ObjectStore, S3Credentials | None]:
+        """Return the store that objects go to, by default the target's own, and its key if it needs one."""
+        if wanted.store is not None:
+            secret = parse_store_secret(read_secret(self.secrets, wanted.store), where=wanted.store)
+            return secret.store, secret.credentials
+        store = self._own_store(backup)
+        if store.secret is None:
+            return store, None
+        return store, parse_credentials(read_secret(self.secrets, store.secret), where=store.secret)
+
+    def _own_store(self, backup: Backup) -> ObjectStore:
+        try:
+            return read_configuration(self.ssm, self.settings.configuration).bucket(backup.target).store
+        except TargetUnknownError as error:
+            raise TargetUnknownError(
+                f'The buckets of "{backup.target}" are not configured any more, so their store is not known.',
+                detail=error.detail,
+                hint="Name a store: coffre restore ID --store ... (a secret with its address and key).",
+            ) from error
+
+    def _start_next(self, backup: Backup, wanted: StorageRestoreEvent, state: StorageState, function: str) -> None:
+        if state.invocation > _MOST_INVOCATIONS:
+            raise DeadlineError(
+                f"The restore is not done after {_MOST_INVOCATIONS} invocations, and was ended.",
+                detail=f"It came as far as {state.after}",
+                hint="Restore it in pieces (--bucket, --prefix). What is restored already will be found the same.",
+            )
+        event = wanted.going_on(backup.id, state.restore_id, state.invocation)
+        try:
+            self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode())
+        except (ClientError, BotoCoreError) as error:
+            raise TransientError(
+                "The next invocation, which has to go on with the restore, could not be started.",
+                code="INVOKE_FAILED",
+                detail=str(error)[:500],
+                hint="Run the restore again: what is restored already will be found the same.",
+            ) from error
+
+
+def _opener(client: S3Client, store: ObjectStore) -> Callable[[str], Bucket]:
+    return lambda name: Bucket(client, name, is_aws=store.endpoint is None)
+
+
+def _record(backup: Backup, wanted: StorageRestoreEvent, restore_id: str, context: LambdaContext) -> Restore:
+    now = utc_now()
+    return Restore(
+        id=restore_id,
+        backup_id=backup.id,
+        target=backup.target,
+        destination=wanted.destination,
+        status=Status.IN_PROGRESS,
+        created_at=now,
+        heartbeat_at=now,
+        dry_run=wanted.dry_run,
+        request_id=context.aws_request_id,
+    )

@@ -1,0 +1,109 @@
+"""What restores of objects keep in the vault: lists of names that no event could hold, and how far they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from backports import zstd
+from pydantic import ValidationError
+
+from coffre.model.errors import EventError, IntegrityError, ObjectMissingError
+from coffre.model.storage import StorageState
+from coffre.vault.entries import lines_of
+from coffre.vault.layout import RESTORES
+from coffre.vault.vault import Vault
+
+_LEVEL: Final = 3
+_STATE_LIMIT_BYTES: Final = 4 * 1024 * 1024
+
+
+def write_names(vault: Vault, restore_id: str, names: Iterable[str], scratch: Path) -> str:
+    """Store a list of names, which have to be sorted, and return its key."""
+    lines = (json.dumps({"name": name}).encode() + b"\n" for name in names)
+    return _write(vault, f"{RESTORES}{restore_id}.names-000001.jsonl.zst", lines, scratch)
+
+
+def write_failed(vault: Vault, restore_id: str, invocation: int, failed: Path, scratch: Path) -> str:
+    """Store the failures that a file has as JSON lines (`name`, `code`, `message`), and return the list's key."""
+    with failed.open("rb") as lines:
+        return _write(vault, f"{RESTORES}{restore_id}.failed-{invocation:06d}.jsonl.zst", lines, scratch)
+
+
+def read_names(vault: Vault, keys: Iterable[str]) -> Iterator[str]:
+    """Yield the names of lists, one list after another, in constant memory.
+
+    Raises
+    ------
+    EventError
+        `NAMES_INVALID`: a list is not there, not one of names, or not sorted.
+    """
+    last = ""
+    for key in keys:
+        for name in _names(vault, key):
+            if name < last:
+                raise _invalid(key, f"{name[:200]!a} follows {last[:200]!a}")
+            if name != last:
+                yield name
+            last = name
+
+
+def write_state(vault: Vault, state: StorageState) -> None:
+    """Store how far a restore is."""
+    body = state.model_dump_json().encode()
+    vault.store.put(_state_key(state.restore_id), body, sha256=hashlib.sha256(body).hexdigest())
+
+
+def read_state(vault: Vault, restore_id: str) -> StorageState:
+    """Return how far a restore was when an invocation of it ended.
+
+    Raises
+    ------
+    IntegrityError
+        `RESTORE_STATE_DAMAGED`
+    """
+    key = _state_key(restore_id)
+    try:
+        return StorageState.model_validate_json(vault.store.get(key, limit_bytes=_STATE_LIMIT_BYTES))
+    except (ObjectMissingError, ValidationError) as error:
+        raise IntegrityError(
+            f"How far the restore {restore_id} was cannot be read from {key}.",
+            code="RESTORE_STATE_DAMAGED",
+            hint="Start the restore again: what is there already is not written a second time.",
+        ) from error
+
+
+def _state_key(restore_id: str) -> str:
+    return f"{RESTORES}{restore_id}.state.json"
+
+
+def _write(vault: Vault, key: str, lines: Iterable[bytes], scratch: Path) -> str:
+    path = scratch / "list.jsonl.zst"
+    with zstd.open(path, "wb", level=_LEVEL) as file:
+        file.writelines(lines)
+    body = path.read_bytes()
+    path.unlink()
+    vault.store.put(key, body, sha256=hashlib.sha256(body).hexdigest())
+    return key
+
+
+def _names(vault: Vault, key: str) -> Iterator[str]:
+    try:
+        for line in lines_of(vault.store.get(key)):
+            yield str(json.loads(line)["name"])
+    except ObjectMissingError as error:
+        raise _invalid(key, "it is not in the vault") from error
+    except (ValueError, KeyError, TypeError, EOFError, zstd.ZstdError) as error:
+        raise _invalid(key, "a line is not JSON with a name") from error
+
+
+def _invalid(key: str, why: str) -> EventError:
+    return EventError(
+        f"The list of names {key} cannot be used.",
+        code="NAMES_INVALID",
+        detail=why,
+        hint="`coffre restore` writes such lists: start it with --key or --keys-from, or --retry.",
+    )

@@ -1,0 +1,223 @@
+"""The function `restore` for objects: which store, how it goes on in another invocation, what it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from tests.contract.weed import OWNER, READER, Weed
+from tests.integration.bucket_backups import Object, keep_backup
+from tests.integration.conftest import BUCKET, REGION, Coffre, Context, client, new_id
+from tests.integration.expect import no_secret
+
+from coffre.model.backup import Backup, Status
+from coffre.model.errors import CoffreError
+from coffre.stores.s3 import S3Store, make_client
+from coffre.vault.codec import public_key
+from coffre.vault.vault import Vault
+
+FILES = {f"photos/{n:02d}.txt": Object(b"%d" % n, content_type="text/plain", tags={"n": str(n)}) for n in range(9)}
+# What the store of AWS takes, and what it shows: keys that are no file names, values that are no dates.
+HOSTILE = [
+    *("/", "//", "a//b", "/leading", "trailing/", "..", "../up", "a/../b", ".", "a/./b", "a\\b"),
+    *("ümlaut", "emoji 🦊", "sp ace +&=?#%25", "A", "a", "a\u0301", "x" * 1024, "é" * 512, "bell\x07", "line\nbreak"),
+]
+
+
+def bucket_target(**store: Any) -> dict[str, Any]:
+    return {"kind": "bucket", "store": store, "buckets": [{"name": "photos"}]}
+
+
+@pytest.fixture
+def uploads(coffre: Coffre) -> Coffre:
+    """A deployment with the target `uploads`, whose bucket `photos` in AWS is empty."""
+    _configure(coffre)
+    client("s3").create_bucket(Bucket="photos", CreateBucketConfiguration={"LocationConstraint": REGION})
+    return coffre
+
+
+def _configure(coffre: Coffre, **store: Any) -> None:
+    target = {"name": "uploads", **bucket_target(**store)}
+    coffre.document(json.dumps({"encryption": "age", "recipients": [public_key(coffre.identity)], "targets": [target]}))
+
+
+def keep(coffre: Coffre, objects: Mapping[str, Object], scratch: Path) -> Backup:
+    """Put a backup of these objects into the vault and the catalog."""
+    vault = Vault(S3Store(BUCKET, client=make_client(session=botocore.session.get_session(), region=REGION)))
+    backup = keep_backup(vault, objects, scratch, recipients=[public_key(coffre.identity)])
+    coffre.catalog.create_backup(backup)
+    return backup
+
+
+def invoke(coffre: Coffre, event: Mapping[str, Any], context: Context | None = None, **fields: Any) -> dict[str, Any]:
+    """Invoke `restore`; AWS as moto plays it is not made for several threads."""
+    function = coffre.restore_function()
+    wanted = {"streams": 1, **event}
+    return replace(function, **fields).handle(wanted, context or Context(function_name="restore"))
+
+
+def bodies(bucket: str = "photos") -> dict[str, bytes]:
+    s3 = client("s3")
+    listed = s3.list_objects_v2(Bucket=bucket).get("Contents", [])
+    return {item["Key"]: s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read() for item in listed}
+
+
+def test_the_latest_backup_comes_back_where_it_was(uploads: Coffre, tmp_path: Path) -> None:
+    backup = keep(uploads, FILES, tmp_path)
+
+    said = invoke(uploads, {"backup_id": "latest", "target": "uploads", "storage": {}})
+
+    assert said == {
+        "id": said["id"],
+        "backup_id": backup.id,
+        "status": "COMPLETED",
+        "dry_run": False,
+        "objects": 9,
+        "exceptions": 0,
+    }
+    assert bodies() == {name.partition("/")[2]: found.body for name, found in FILES.items()}
+    record = uploads.catalog.get_restore(said["id"])
+    assert (record.status, record.objects, record.tables, record.destination) == (
+        Status.COMPLETED,
+        9,
+        None,
+        "photos at AWS",
+    )
+    assert client("s3").get_object_tagging(Bucket="photos", Key="03.txt")["TagSet"] == [{"Key": "n", "Value": "3"}]
+    head = client("s3").head_object(Bucket="photos", Key="03.txt", ChecksumMode="ENABLED")
+    assert head["ChecksumSHA256"], "AWS keeps the SHA-256 that it checked"
+
+
+def test_hostile_keys_and_values_come_back_as_they_were(uploads: Coffre, tmp_path: Path) -> None:
+    objects = {
+        f"photos/{key}": Object(key.encode(), expires="0", metadata={"odd": "=?utf-8?b?w7w=?="}) for key in HOSTILE
+    }
+    keep(uploads, objects, tmp_path)
+
+    said = invoke(uploads, {"backup_id": "latest", "target": "uploads", "storage": {}})
+    again = invoke(uploads, {"backup_id": "latest", "target": "uploads", "storage": {"mode": "mirror"}})
+
+    assert (said["objects"], again["objects"]) == (len(HOSTILE), 0)
+    assert bodies() == {key: key.encode() for key in HOSTILE}
+    head = client("s3").head_object(Bucket="photos", Key="A")
+    assert (head["ExpiresString"], head["Metadata"]) == ("0", {"odd": "=?utf-8?b?w7w=?="})
+
+
+class Lambda:
+    """Takes asynchronous invocations."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> None:  # noqa: N803
+        assert (FunctionName, InvocationType) == ("restore", "Event")
+        self.events.append(json.loads(Payload))
+
+
+def test_what_does_not_fit_into_one_invocation_goes_on_in_the_next(uploads: Coffre, tmp_path: Path) -> None:
+    backup, functions, restore_id = keep(uploads, FILES, tmp_path), Lambda(), new_id()
+    event: dict[str, Any] = {
+        "backup_id": "latest",
+        "target": "uploads",
+        "storage": {"mode": "overwrite"},
+        "restore_id": restore_id,
+    }
+    records = []
+
+    for number in range(1, 20):
+        # The watch looks at the time too; it must not see the end of it before the work does.
+        counts = iter(range(6))
+        context = Context(lambda counts=counts: 900 if next(counts, None) is not None else 50, "r", "restore")  # type: ignore[misc]
+        said = invoke(uploads, event, context, functions=functions)
+        records.append(uploads.catalog.get_restore(restore_id))
+        if said["status"] == "COMPLETED":
+            break
+        assert said["status"] == "IN_PROGRESS"
+        [event] = functions.events
+        assert event["invocation"] == number + 1
+        assert event["backup_id"] == backup.id
+        functions.events.clear()
+
+    assert said["objects"] == 9
+    assert len(records) >= 2
+    assert len(bodies()) == 9
+    assert {record.created_at for record in records} == {records[0].created_at}
+    assert records[-1].progress.done_objects == 9
+
+
+def test_a_restore_that_was_ended_meanwhile_does_not_go_on(uploads: Coffre, tmp_path: Path) -> None:
+    keep(uploads, FILES, tmp_path)
+    said = invoke(uploads, {"backup_id": "latest", "target": "uploads", "storage": {"dry_run": True}})
+    event = {"backup_id": said["backup_id"], "restore_id": said["id"], "invocation": 2, "storage": {}}
+
+    with pytest.raises(CoffreError) as caught:
+        invoke(uploads, event)
+
+    assert caught.value.code == "LOCK_LOST"
+    assert bodies() == {}
+
+
+def test_another_store_is_reached_by_a_secret(uploads: Coffre, tmp_path: Path, weed: Weed) -> None:
+    keep(uploads, FILES, tmp_path)
+    there = {"endpoint": weed.endpoint_url, "region": "us-east-1"}
+    key = {"access_key_id": OWNER.access_key_id, "secret_access_key": OWNER.secret_access_key}
+    uploads.secret("coffre/destination/other", json.dumps({**there, **key}))
+    other = make_client(region="us-east-1", endpoint_url=weed.endpoint_url, credentials=OWNER)
+    other.create_bucket(Bucket="copies-of-photos")
+
+    said = invoke(
+        uploads,
+        {
+            "backup_id": "latest",
+            "target": "uploads",
+            "store": "coffre/destination/other",
+            "storage": {"to": "copies-of-photos/2026"},
+        },
+    )
+
+    assert said["objects"] == 9
+    assert len(other.list_objects_v2(Bucket="copies-of-photos", Prefix="2026/")["Contents"]) == 9
+    assert bodies() == {}
+    assert uploads.catalog.get_restore(said["id"]).destination == f"copies-of-photos/2026 at {weed.endpoint_url}"
+    no_secret(uploads)
+    assert OWNER.secret_access_key not in "\n".join(uploads.log_lines)
+
+
+def test_a_key_that_may_not_write_ends_it_with_one_clear_error(uploads: Coffre, tmp_path: Path, weed: Weed) -> None:
+    many = {f"photos/{n:03d}": Object(b"%d" % n) for n in range(60)}
+    keep(uploads, many, tmp_path)
+    _configure(uploads, endpoint=weed.endpoint_url, secret="coffre/storage/weed")
+    uploads.secret(
+        "coffre/storage/weed",
+        json.dumps({"access_key_id": READER.access_key_id, "secret_access_key": READER.secret_access_key}),
+    )
+    make_client(region="us-east-1", endpoint_url=weed.endpoint_url, credentials=OWNER).create_bucket(Bucket="photos")
+
+    with pytest.raises(CoffreError) as caught:
+        invoke(uploads, {"backup_id": "latest", "target": "uploads", "storage": {}})
+
+    assert caught.value.code == "STORE_DENIED"
+    assert "25 objects in a row failed alike" in caught.value.message
+    assert "s3:PutObject" in caught.value.message
+    alert = uploads.alerts()[-1]
+    assert "Restore of uploads FAILED: STORE_DENIED" in alert["Subject"]
+    [record] = uploads.catalog.restores()
+    assert record.failure is not None
+    no_secret(uploads, caught.value)
+    assert READER.secret_access_key not in "\n".join([alert["Message"], *uploads.log_lines, str(record)])
+
+
+def test_a_target_that_is_gone_from_the_configuration_needs_a_store(uploads: Coffre, tmp_path: Path) -> None:
+    keep(uploads, FILES, tmp_path)
+    uploads.configure("postgresql://a@b/c")
+
+    with pytest.raises(CoffreError) as caught:
+        invoke(uploads, {"backup_id": "latest", "target": "uploads", "storage": {}})
+
+    assert caught.value.code == "TARGET_UNKNOWN"
+    assert "--store" in (caught.value.hint or "")
