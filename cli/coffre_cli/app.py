@@ -24,6 +24,7 @@ from coffre_cli.commands import (
     report,
     restore,
     rotate,
+    verify,
 )
 from coffre_cli.deployed import aws_refused
 from coffre_cli.examples import examples
@@ -37,6 +38,7 @@ _ORDER = (
     "show",
     "restore",
     "export",
+    "verify",
     "report",
     "rotate",
     "pin",
@@ -95,6 +97,9 @@ app.command("restore", short_help="Get a backup back, or some of its tables or r
     restore.restore
 )
 app.command("export", short_help="Write a backup into a portable file.", epilog=export.EXAMPLES)(export.export)
+app.command("verify", short_help="See whether backups are recent, there, and as stored.", epilog=verify.EXAMPLES)(
+    verify.verify
+)
 app.command("report", short_help="Read what a drill found out about a backup.", epilog=report.EXAMPLES)(report.report)
 app.command("rotate", short_help="Delete what has outlived its tiers, or see what would go.", epilog=rotate.EXAMPLES)(
     rotate.rotate

@@ -32,10 +32,12 @@ from coffre.runtime.bootstrap import (
     make_drill_function,
     make_restore_function,
     make_rotate_function,
+    make_verify_function,
 )
 from coffre.runtime.drill_function import DrillFunction
 from coffre.runtime.restore_function import RestoreFunction
 from coffre.runtime.rotate_function import RotateFunction
+from coffre.runtime.verify_function import VerifyFunction
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli.local.postgres_server import PostgresServer
 
@@ -121,6 +123,15 @@ class Coffre:
     def drill(self, context: Context | None = None, **event: Any) -> dict[str, Any]:
         """Invoke `drill`, of the target `shop` unless the event says otherwise."""
         return self.drill_function().handle(event or {"target": "shop"}, context or Context(function_name="drill"))
+
+    def verify_function(self) -> VerifyFunction:
+        """The function `verify` with this environment."""
+        function: VerifyFunction = self._function(make_verify_function)
+        return function
+
+    def verify(self, level: str, context: Context | None = None, **event: Any) -> dict[str, Any]:
+        """Invoke `verify`."""
+        return self.verify_function().handle({"level": level, **event}, context or Context(function_name="verify"))
 
     def _function(self, make: Callable[[dict[str, str]], Any]) -> Any:
         key = (make, *sorted(self.environment.items()))

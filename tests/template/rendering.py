@@ -178,7 +178,7 @@ class _Resolver:
                 return self._attribute(*name.split(".", 1))
             return str(self._value(name))
 
-        return re.sub(r"\$\{([^!}]+)\}", value, text)
+        return re.sub(r"\$\{([^!}]+)\}", value, text).replace("${!", "${")
 
 
 def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

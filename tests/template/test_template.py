@@ -19,26 +19,30 @@ from coffre.catalog.tables import table_definition
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import ConfigurationError
 from coffre.model.target import parse_configuration
+from coffre.model.verification import Level
 from coffre.runtime.announce import Announcer
-from coffre.runtime.events import BackupDatabaseEvent, DrillEvent, RotateEvent, parse_restore
+from coffre.runtime.events import BackupDatabaseEvent, DrillEvent, RotateEvent, VerifyEvent, parse_restore
 from coffre.runtime.settings import RestoreSettings, Settings
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli.local.schedule_rules import scheduled_event, target_input
 
 BACKUP, RESTORE, ROTATE, DRILL = "BackupDatabaseFunction", "RestoreFunction", "RotateFunction", "DrillFunction"
 BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE = "BackupDatabaseRole", "RestoreRole", "RotateRole", "DrillRole"
-ROLES = [BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE]
+VERIFY, VERIFY_ROLE = "VerifyFunction", "VerifyRole"
+ROLES = [BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE, VERIFY_ROLE]
 SETTINGS: dict[str, type[Settings]] = {
     BACKUP: Settings,
     RESTORE: RestoreSettings,
     ROTATE: Settings,
     DRILL: RestoreSettings,
+    VERIFY: RestoreSettings,
 }
 EVENTS: dict[str, Callable[[object], object]] = {
     "backup_database": BackupDatabaseEvent.parse,
     "restore": parse_restore,
     "rotate": RotateEvent.parse,
     "drill": DrillEvent.parse,
+    "verify": VerifyEvent.parse,
 }
 TIERS = {"DailyBackupRule": Tier.DAILY, "WeeklyBackupRule": Tier.WEEKLY, "MonthlyBackupRule": Tier.MONTHLY}
 # 1 November 2026 is a Sunday.
@@ -138,7 +142,7 @@ def test_the_backup_role_cannot_read_packs(deployed: Rendered, prefix: str, acti
     assert not deployed.allows(BACKUP_ROLE, action, f"{VAULT}/{prefix}{PACK}")
 
 
-@pytest.mark.parametrize("role", [BACKUP_ROLE, RESTORE_ROLE, DRILL_ROLE])
+@pytest.mark.parametrize("role", [BACKUP_ROLE, RESTORE_ROLE, DRILL_ROLE, VERIFY_ROLE])
 def test_no_role_but_rotate_can_delete_from_the_vault(deployed: Rendered, prefix: str, role: str) -> None:
     for resource in (VAULT, f"{VAULT}/{prefix}{PACK}", f"{VAULT}/{prefix}{MANIFEST}"):
         assert not deployed.allows(role, "s3:DeleteObject", resource), resource
@@ -213,6 +217,38 @@ def test_the_drill_role_marks_backups_and_starts_itself(deployed: Rendered) -> N
     function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}"
     assert deployed.allows(DRILL_ROLE, "lambda:InvokeFunction", f"{function}-drill")
     assert not deployed.allows(DRILL_ROLE, "lambda:InvokeFunction", f"{function}-backup-database")
+
+
+def test_the_verify_role_reads_everything_and_writes_only_reports(deployed: Rendered, prefix: str) -> None:
+    for key in (PACK, MANIFEST):
+        assert deployed.allows(VERIFY_ROLE, "s3:GetObject", f"{VAULT}/{prefix}{key}")
+    damage = MANIFEST.replace("manifest.json", "reports/damage.json")
+    assert deployed.allows(VERIFY_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{damage}")
+    for key in (PACK, MANIFEST, REPORT, MANIFEST.replace("manifest.json", "marks/pin.json")):
+        assert not deployed.allows(VERIFY_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{key}")
+
+
+def test_the_verify_role_has_the_identity_and_no_address_of_a_database(deployed: Rendered) -> None:
+    allowed = {
+        secret: deployed.allows(VERIFY_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}{secret}")
+        for secret in ("coffre/identity/main-AbCdEf", "coffre/database/main-AbCdEf", "coffre/destination/x-AbCdEf")
+    }
+
+    assert list(allowed.values()) == [True, False, False]
+    functions = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function"
+    assert deployed.allows(VERIFY_ROLE, "lambda:InvokeFunction", f"{functions}:{STACK}-verify")
+    assert not deployed.allows(VERIFY_ROLE, "lambda:InvokeFunction", f"{functions}:{STACK}-rotate")
+
+
+def test_the_verify_role_marks_runs_and_remembers_what_was_told(deployed: Rendered) -> None:
+    allowed = {
+        action: statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
+        for statement in deployed.statements(VERIFY_ROLE)
+        if "Condition" in statement
+        for action in listed(statement["Action"])
+    }
+
+    assert allowed == {"dynamodb:UpdateItem": ["BACKUP", "RESTORE"], "dynamodb:PutItem": ["ALERT"]}
 
 
 def test_only_the_backup_role_announces_and_only_on_the_default_bus(deployed: Rendered) -> None:
@@ -404,7 +440,7 @@ def test_a_backup_and_a_rotation_are_tried_twice_and_a_restore_once(deployed: Re
         name: function["EventInvokeConfig"]["MaximumRetryAttempts"] for name, function in deployed.functions().items()
     }
 
-    assert attempts == {BACKUP: 1, RESTORE: 0, ROTATE: 1, DRILL: 1}
+    assert attempts == {BACKUP: 1, RESTORE: 0, ROTATE: 1, DRILL: 1, VERIFY: 1}
 
 
 def test_failed_events_wait_for_two_weeks_and_ring_an_alarm(deployed: Rendered) -> None:
@@ -424,7 +460,7 @@ def test_every_function_gets_its_layers_in_the_chosen_architecture() -> None:
     for architecture in ("x86_64", "arm64"):
         deployed = render(Architecture=architecture)
         for name, function in deployed.functions().items():
-            layers = {ROTATE: [], DRILL: [f"{STACK}-postgresqlserverlayer"]}
+            layers = {ROTATE: [], VERIFY: [], DRILL: [f"{STACK}-postgresqlserverlayer"]}
             programs = layers.get(name, [f"{STACK}-postgresqlclientlayer"])
             assert function["Layers"] == [f"{STACK}-coffrelayer", *programs]
             assert function["Architectures"] == [architecture]
@@ -436,7 +472,7 @@ def test_every_function_gets_its_layers_in_the_chosen_architecture() -> None:
             )
 
 
-@pytest.mark.parametrize("name", [BACKUP, RESTORE, ROTATE, DRILL])
+@pytest.mark.parametrize("name", [BACKUP, RESTORE, ROTATE, DRILL, VERIFY])
 def test_the_environment_and_the_settings_know_each_other(deployed: Rendered, name: str) -> None:
     variables = deployed.functions()[name]["Environment"]["Variables"]
     known = {f"COFFRE_{field.upper()}" for field in RestoreSettings.model_fields}
@@ -451,13 +487,14 @@ def test_the_environment_and_the_settings_know_each_other(deployed: Rendered, na
     assert str(settings.postgres_home) == "/opt/postgresql"
 
 
-def test_only_restore_and_drill_are_told_where_the_identity_is(deployed: Rendered) -> None:
+def test_only_who_reads_backups_is_told_where_the_identity_is(deployed: Rendered) -> None:
     told = {
         name: function["Environment"]["Variables"].get("COFFRE_IDENTITY_SECRET")
         for name, function in deployed.functions().items()
     }
 
-    assert told == {BACKUP: "", RESTORE: "coffre/identity/main", ROTATE: "", DRILL: "coffre/identity/main"}
+    identity = "coffre/identity/main"
+    assert told == {BACKUP: "", RESTORE: identity, ROTATE: "", DRILL: identity, VERIFY: identity}
 
 
 def test_a_drill_has_the_memory_and_the_scratch_space_that_it_is_given() -> None:
@@ -486,7 +523,17 @@ def test_the_default_schedules_are_two_in_the_morning_daily_on_sunday_and_on_the
         "DailyRotateRule": "cron(0 5 * * ? *)",
         "WeeklyDrillRule": "cron(0 6 ? * SUN *)",
         "MonthlyDrillRule": "cron(0 6 1 * ? *)",
+        "FreshRule": "cron(15 * * * ? *)",
+        "InventoryRule": "cron(0 4 * * ? *)",
+        "ReadRule": "cron(30 4 * * ? *)",
     }
+
+
+@pytest.mark.parametrize("level", [Level.FRESH, Level.INVENTORY, Level.READ])
+def test_a_verification_by_the_clock_is_of_everything(deployed: Rendered, level: Level) -> None:
+    [target] = deployed.resources[f"{level.value.capitalize()}Rule"]["Properties"]["Targets"]
+
+    assert VerifyEvent.parse(json.loads(target["Input"])) == VerifyEvent(level=level)
 
 
 @pytest.mark.parametrize("rule", ["WeeklyDrillRule", "MonthlyDrillRule"])
@@ -562,6 +609,10 @@ def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None
             for rule in ("DailyRotateRule", "RotateAfterBackupRule")
         ),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-drillfunction") for rule in ("WeeklyDrillRule", "MonthlyDrillRule")),
+        *(
+            (f"{STACK}-{rule.lower()}", f"{STACK}-verifyfunction")
+            for rule in ("FreshRule", "InventoryRule", "ReadRule")
+        ),
     }
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from coffre.model.backup import Backup, Restore, Status
-from coffre.model.errors import BackupStateError
+from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.manifest import Manifest
 from coffre.model.names import shown
 from coffre.model.words import counted
@@ -75,7 +75,7 @@ def _row(backup: Backup) -> list[str | Text]:
     return [
         backup.id,
         backup.target,
-        status_text(backup.status),
+        status_text(backup.status) if backup.damaged_at is None else Text("DAMAGED", style="bold red"),
         _tiers(backup),
         age(backup.created_at),
         duration(backup.duration_ms),
@@ -114,22 +114,28 @@ def show(
 
 
 def latest(deployed: DeployedStack, target: str | None) -> Backup:
-    """Return the newest completed backup of the target, or of the only one."""
+    """Return the newest good backup of the target, or of the only one; a damaged one is had by its id alone."""
     name = deployed.only_target(target)
     backup = deployed.catalog.latest_completed(name)
-    if backup is None:
+    if backup is not None:
+        return backup
+    damaged = deployed.catalog.latest_completed(name, damaged_too=True)
+    if damaged is not None:
         raise BackupStateError(
-            f'There is no completed backup of "{name}" yet.',
-            code="BACKUP_UNKNOWN",
-            hint=f"Take one: coffre backup database {name}",
+            f'Every completed backup of "{name}" is damaged; the newest is {damaged.id}.',
+            code="BACKUP_DAMAGED",
+            detail=damaged.damage,
+            hint=f"What is still whole of it can be had by its id: coffre show {damaged.id}",
         )
-    return backup
+    raise BackupStateError(
+        f'There is no completed backup of "{name}" yet.',
+        code="BACKUP_UNKNOWN",
+        hint=f"Take one: coffre backup database {name}",
+    )
 
 
 def _show_backup(deployed: DeployedStack, backup: Backup, *, as_json: bool) -> None:
-    manifest = None
-    if backup.status is Status.COMPLETED and backup.manifest_key and backup.manifest_sha256:
-        manifest = deployed.vault.read_manifest(backup.manifest_key, sha256=backup.manifest_sha256)
+    manifest = _manifest_of(deployed, backup)
     if as_json:
         print_json({**backup_json(backup), "manifest": manifest.model_dump(mode="json") if manifest else None})
         return
@@ -139,6 +145,8 @@ def _show_backup(deployed: DeployedStack, backup: Backup, *, as_json: bool) -> N
     for word, time in (("verified", backup.verified_at), ("pinned", backup.pinned_at), ("deleted", backup.deleted_at)):
         if time is not None:
             say(f"  {word:9} {time:%Y-%m-%d %H:%M:%S} UTC ({age(time)})")
+    if backup.damaged_at is not None:
+        say(f"  DAMAGED   since {backup.damaged_at:%Y-%m-%d %H:%M:%S} UTC: {backup.damage}", style="red")
     if backup.deletion is not None:
         say(f"  why       {backup.deletion}")
     if backup.failure is not None:
@@ -147,6 +155,17 @@ def _show_backup(deployed: DeployedStack, backup: Backup, *, as_json: bool) -> N
         say(f"  progress  {backup.progress.phase}, {size(backup.progress.done_bytes)} so far")
     if manifest is not None:
         _show_manifest(backup, manifest)
+
+
+def _manifest_of(deployed: DeployedStack, backup: Backup) -> Manifest | None:
+    if backup.status is not Status.COMPLETED or not (backup.manifest_key and backup.manifest_sha256):
+        return None
+    try:
+        return deployed.vault.read_manifest(backup.manifest_key, sha256=backup.manifest_sha256)
+    except IntegrityError:
+        if backup.damaged_at is None:
+            raise
+        return None  # the record says so already
 
 
 def _show_manifest(backup: Backup, manifest: Manifest) -> None:

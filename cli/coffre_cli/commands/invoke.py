@@ -29,6 +29,7 @@ class Function(StrEnum):
     RESTORE = "restore"
     ROTATE = "rotate"
     DRILL = "drill"
+    VERIFY = "verify"
 
 
 def invoke(

@@ -42,6 +42,7 @@ OUTPUTS = {
     "RestoreFunction": "safe-restore",
     "RotateFunction": "safe-rotate",
     "DrillFunction": "safe-drill",
+    "VerifyFunction": "safe-verify",
 }
 FAILURE = Failure(code="AUTHENTICATION_FAILED", message="The server refuses the password.", hint="Update the secret.")
 

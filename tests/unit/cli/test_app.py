@@ -66,9 +66,9 @@ def test_the_help_lists_the_commands_in_the_order_of_use(coffre: Coffre) -> None
     lines = coffre("--help").out.splitlines()
     start = lines.index("Commands:") + 1
 
-    names = [line.split()[0] for line in lines[start : start + 15]]
+    names = [line.split()[0] for line in lines[start : start + 16]]
     assert names[:6] == ["demo", "backup", "list", "show", "restore", "export"]
-    assert names[6:] == ["report", "rotate", "pin", "unpin", "delete", "keys", "catalog", "invoke", "local"]
+    assert names[6:] == ["verify", "report", "rotate", "pin", "unpin", "delete", "keys", "catalog", "invoke", "local"]
 
 
 def test_the_version_is_that_of_the_project(coffre: Coffre) -> None:

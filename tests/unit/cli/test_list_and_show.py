@@ -43,6 +43,33 @@ def test_the_list_has_every_state_newest_first_and_every_tier_on_eighty_columns(
     assert {"daily", "weekly", "monthly", "manual"} <= set(" ".join(lines).split())
 
 
+def test_a_damaged_backup_is_shown_as_one_and_is_nobodys_latest(coffre: Coffre, account: Account) -> None:
+    good, bad = account.backup(), account.backup()
+    account.catalog.keeping.mark_damaged(bad.id, "The pack P is not in the vault. [PACK_MISSING]", bad.created_at)
+
+    rows = {line.split()[0]: line.split()[2] for line in coffre("list").out.splitlines()[1:]}
+    shown = coffre("show", bad.id)
+
+    assert rows == {good.id: "COMPLETED", bad.id: "DAMAGED"}
+    assert "  DAMAGED   since " in shown.out
+    assert "UTC: The pack P is not in the vault. [PACK_MISSING]" in shown.out
+    assert coffre("show", "latest", "--json").json()["id"] == good.id
+    assert coffre("show", bad.id, "--json").json()["damage"] == "The pack P is not in the vault. [PACK_MISSING]"
+
+
+def test_when_all_are_damaged_latest_says_so_and_a_swapped_manifest_hides_nothing(
+    coffre: Coffre, account: Account
+) -> None:
+    bad = account.backup(manifest_sha256="0" * 64)
+    account.catalog.keeping.mark_damaged(bad.id, "Not the one that was recorded.", bad.created_at)
+
+    refused = coffre("show", "latest")
+
+    assert refused.status == 1
+    assert f"the newest is {bad.id}. [BACKUP_DAMAGED]" in refused.err
+    assert "Not the one that was recorded." in coffre("show", bad.id).out
+
+
 @pytest.mark.parametrize("target", ["a" * 63, "a-target-of-a-usual-length"])
 def test_a_long_name_folds_and_the_id_stays_whole(coffre: Coffre, account: Account, target: str) -> None:
     backup = account.backup(target=target, tiers=ALL_TIERS)

@@ -330,3 +330,72 @@ def test_pinned_and_manual_backups_stay(history: list[Backup], policy: Retention
     ]
 
     assert ids(safe) <= ids(left(history, limited(policy, limit)))
+
+
+# --- damaged backups ---
+
+
+def test_a_damaged_backup_counts_neither_as_verified_nor_as_one_of_the_newest() -> None:
+    good = [copy(20), copy(21)]
+    damaged = [copy(age, damaged_at=NOW) for age in (1, 2, 9)]
+
+    decisions = {one.backup_id: one for one in decide([*good, *damaged], Retention(), NOW)}
+
+    assert gone(tuple(decisions.values())) == set()
+    assert decisions[good[0].id].reason == "among the newest 2 backups, which always stay"
+    # It has outlived its tier, but nothing newer is known to be good
+    assert decisions[damaged[2].id].reason == "no newer backup is verified yet"
+
+
+def test_a_damaged_backup_that_outlived_its_tier_goes_when_a_newer_one_is_verified() -> None:
+    damaged = copy(9, damaged_at=NOW)
+
+    assert gone(decide([*days_of_dailies(3), damaged], Retention(), NOW)) == {damaged.id}
+
+
+def test_a_damaged_backup_pushes_no_good_one_out() -> None:
+    good = [copy(3), copy(8), copy(9)]
+    damaged = [copy(age, damaged_at=NOW, stored_bytes=10_000) for age in (0.1, 0.2, 0.3)]
+
+    by_count = decide([*good, *damaged], Retention(daily_days=None, daily_count=3), NOW)
+    by_size = decide([*good, *damaged], Retention(daily_days=30, maximum_bytes=300), NOW)
+
+    assert gone(by_count) & {backup.id for backup in good} == set()
+    # The limit takes the damaged ones first, as far as a newer one is verified: here there is none
+    assert gone(by_size) & {backup.id for backup in good[:2]} == set()
+
+
+def test_beyond_the_limit_damaged_backups_go_before_older_good_ones() -> None:
+    good = [copy(1), copy(2), copy(6)]
+    damaged = copy(3, damaged_at=NOW, stored_bytes=1000)
+
+    decisions = decide([*good, damaged], Retention(maximum_bytes=300), NOW)
+
+    assert gone(decisions) == {damaged.id}
+    reason = next(one.reason for one in decisions if one.backup_id == damaged.id)
+    assert "the limit is 300: the damaged ones go first" in reason
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 400), st.booleans(), st.booleans(), st.sampled_from([DAILY, WEEKLY, MONTHLY])),
+        max_size=12,
+    ),
+    st.integers(1, 3),
+    st.integers(0, 3),
+)
+def test_a_good_backup_never_goes_because_others_are_damaged(
+    history: list[tuple[float, bool, bool, Tier]], minimum_kept: int, minimum_verified: int
+) -> None:
+    """What stays of the good ones when the damaged ones were never taken stays beside them too."""
+    retention = Retention(minimum_kept=minimum_kept, minimum_verified=minimum_verified)
+    backups = [
+        copy(age, tier, verified=verified and not is_damaged, damaged_at=NOW if is_damaged else None)
+        for age, verified, is_damaged, tier in history
+    ]
+    good = [backup for backup in backups if backup.damaged_at is None]
+
+    with_damaged = {one.backup_id: one.action for one in decide(backups, retention, NOW)}
+    alone = {one.backup_id: one.action for one in decide(good, retention, NOW)}
+
+    assert {backup_id: with_damaged[backup_id] for backup_id in alone} == alone

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from coffre.model.backup import Tier
 from coffre.model.errors import EventError
-from coffre.runtime.events import BackupDatabaseEvent, DrillEvent, RestoreEvent, RotateEvent, parse_restore, slot_of
+from coffre.runtime.events import (
+    BackupDatabaseEvent,
+    DrillEvent,
+    RestoreEvent,
+    RotateEvent,
+    VerifyEvent,
+    parse_restore,
+    slot_of,
+)
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "events").glob("*/*.json"))
@@ -21,11 +29,12 @@ PARSERS: dict[str, Callable[[object], object]] = {
     "restore": parse_restore,
     "rotate": RotateEvent.parse,
     "drill": DrillEvent.parse,
+    "verify": VerifyEvent.parse,
 }
 ULID = "01JD0000000000000000000000"
 
 
-def refused(model: type[BackupDatabaseEvent] | type[RestoreEvent], event: object) -> EventError:
+def refused(model: type[BackupDatabaseEvent | RestoreEvent | VerifyEvent], event: object) -> EventError:
     with pytest.raises(EventError) as caught:
         model.parse(event)
     return caught.value
@@ -159,3 +168,19 @@ def test_the_event_for_one_target_is_an_event_that_differs_in_nothing_else(
     started = BackupDatabaseEvent.parse(json.loads(json.dumps(event.for_target("shop"))))
 
     assert started == event.model_copy(update={"target": "shop"})
+
+
+@pytest.mark.parametrize(
+    ("event", "detail"),
+    [
+        ({}, "level: Field required"),
+        ({"level": "drill"}, "level: should be 'fresh', 'inventory' or 'read'"),
+        ({"level": "fresh", "backup_id": ULID}, "backup_id goes with inventory and read, and without a target"),
+        ({"level": "read", "backup_id": ULID, "target": "shop"}, "backup_id goes with inventory and read"),
+        ({"level": "read", "backup_id": ULID, "share": 0.5}, "share goes with inventory, and with read of a target"),
+        ({"level": "inventory", "share": 0}, "share: should be greater than 0"),
+        ({"level": "inventory", "share": 1.1}, "share: should be less than or equal to 1"),
+    ],
+)
+def test_a_verification_that_makes_no_sense_is_refused(event: dict[str, Any], detail: str) -> None:
+    assert detail in (refused(VerifyEvent, event).detail or "")

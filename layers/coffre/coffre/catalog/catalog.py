@@ -244,14 +244,21 @@ class Catalog:
         more = len(found) > limit
         return Page(found[:limit], Cursor(found[limit - 1].id, target, status).encode() if more else None)
 
-    def latest_completed(self, target: str) -> Backup | None:
-        """Return the newest COMPLETED backup of a target that is still COMPLETED at this instant.
+    def latest_completed(self, target: str, *, damaged_too: bool = False) -> Backup | None:
+        """Return the newest COMPLETED backup of a target that is still COMPLETED, and healthy, at this instant.
 
         The index may still have one that was deleted, whose packs the next backup must not point at (docs/adr/0007).
+
+        Parameters
+        ----------
+        damaged_too
+            Take one that is known to be damaged as well.
         """
         listed = self.backups(target=target, status=Status.COMPLETED)
         found = (self._backups.find(backup.id) for backup in listed)
-        return next((backup for backup in found if backup and backup.status is Status.COMPLETED), None)
+        return next(
+            (one for one in found if one and one.status is Status.COMPLETED and (damaged_too or one.is_healthy)), None
+        )
 
     # --- restores ---
 

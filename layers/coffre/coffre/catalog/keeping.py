@@ -1,4 +1,4 @@
-"""What a backup's life depends on: pins, verification, deletion. A deleted backup keeps its record for ever."""
+"""What a backup's life depends on: pins, verification, damage, deletion. A deleted backup keeps its record for ever."""
 
 from __future__ import annotations
 
@@ -45,18 +45,66 @@ class Keeping:
         except ConditionFailedError as error:
             raise _refused(self._backups.get(backup_id), "has no pin that could be removed") from error
 
-    def mark_verified(self, backup_id: str, at: datetime | None) -> Backup:
+    def mark_verified(self, backup_id: str, at: datetime | None, *, heals: bool = False) -> Backup:
         """Record that a backup was read back or restored with success `at`; None takes the mark away again.
+
+        Parameters
+        ----------
+        heals
+            Every byte of it was read: if it was known to be damaged, it is not any more.
 
         Raises
         ------
         BackupStateError
-            `BACKUP_UNKNOWN`, or `BACKUP_STATE`: only a COMPLETED backup can be verified.
+            `BACKUP_UNKNOWN`, `BACKUP_STATE`: only a COMPLETED backup can be verified; or `BACKUP_DAMAGED` (only without
+            `heals`).
+        """
+        fields = {"verified_at": at, "read_until": None}
+        if heals:
+            fields |= {"damaged_at": None, "damage": None}
+        where = None if heals or at is None else BackupItem.damaged_at.does_not_exist()
+        try:
+            return self._backups.change(backup_id, fields, allowed=(Status.COMPLETED,), where=where)
+        except ConditionFailedError as error:
+            found = self._backups.get(backup_id)
+            if found.status is Status.COMPLETED and found.damaged_at is not None:
+                raise _damaged(found) from error
+            raise _refused(found, "cannot be verified") from error
+
+    def mark_damaged(self, backup_id: str, damage: str, now: datetime) -> Backup:
+        """Record that bytes of a backup are lost or changed; it does not count as verified any more.
+
+        A DELETED one is marked too: others may still point at what it wrote. The first time of damage stays.
+
+        Raises
+        ------
+        BackupStateError
+            `BACKUP_UNKNOWN`, or `BACKUP_STATE`: it was never complete.
+        """
+        known = self._backups.get(backup_id)
+        fields = {
+            "damaged_at": known.damaged_at or now,
+            "damage": damage,
+            "verified_at": None,
+            "read_until": None,
+        }
+        try:
+            return self._backups.change(backup_id, fields, allowed=(Status.COMPLETED, Status.DELETED))
+        except ConditionFailedError as error:
+            raise _refused(self._backups.get(backup_id), "cannot be damaged") from error
+
+    def note_read(self, backup_id: str, read_until: str) -> Backup:
+        """Record up to which entry a reading has found a backup good, for the next one to go on from.
+
+        Raises
+        ------
+        BackupStateError
+            `BACKUP_UNKNOWN`, or `BACKUP_STATE`: it is not COMPLETED any more.
         """
         try:
-            return self._backups.change(backup_id, {"verified_at": at}, allowed=(Status.COMPLETED,))
+            return self._backups.change(backup_id, {"read_until": read_until}, allowed=(Status.COMPLETED,))
         except ConditionFailedError as error:
-            raise _refused(self._backups.get(backup_id), "cannot be verified") from error
+            raise _refused(self._backups.get(backup_id), "cannot be read") from error
 
     def delete(self, seen: Backup, reason: str, now: datetime) -> Backup:
         """Mark a COMPLETED backup as DELETED if it is still as it was `seen`, and return the record.
@@ -85,6 +133,14 @@ class Keeping:
                 detail=f"It is {found.status}{', pinned' if found.pinned_at else ''}, tiers: {', '.join(found.tiers)}.",
                 hint="A pin protects it (coffre unpin); otherwise look at it again: coffre show " + found.id,
             ) from error
+
+
+def _damaged(backup: Backup) -> BackupStateError:
+    return BackupStateError(
+        f'The backup {backup.id} of "{backup.target}" is damaged and cannot be verified: {backup.damage}',
+        code="BACKUP_DAMAGED",
+        hint=f"If it was mended, read all of it back: coffre verify {backup.id}",
+    )
 
 
 def _refused(backup: Backup, cannot: str) -> BackupStateError:

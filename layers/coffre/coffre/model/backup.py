@@ -79,6 +79,8 @@ class Backup(_Record):
     """One restore point. Times are UTC; sizes are bytes; `duration_ms` is from start to the commit.
 
     `verified_at` is when it was last read back or restored with success; `deletion` says why it was deleted.
+    `damaged_at` is since when bytes of it are known to be lost or changed, and `damage` says which; a backup is never
+    verified and damaged. `read_until` is the last entry that a reading which goes on later has found good.
     """
 
     id: str
@@ -102,6 +104,9 @@ class Backup(_Record):
     source_version: str | None = None
     encryption: str | None = None
     verified_at: datetime | None = None
+    damaged_at: datetime | None = None
+    damage: str | None = None
+    read_until: str | None = None
     pinned_at: datetime | None = None
     deleted_at: datetime | None = None
     deletion: str | None = None
@@ -109,6 +114,11 @@ class Backup(_Record):
     progress: Progress = Progress()
     failure: Failure | None = None
     request_id: str | None = None
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it is complete, and nothing is known to be wrong with it."""
+        return self.status is Status.COMPLETED and self.damaged_at is None
 
 
 class Restore(_Record):

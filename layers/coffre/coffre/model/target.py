@@ -108,6 +108,18 @@ class Retention(_Document):
         return self
 
 
+class Freshness(_Document):
+    """How old the newest backup may be before somebody is told (docs/verification.md).
+
+    A backup is expected every `every_hours` (default: 24 for a database, 168 for buckets), and `late_hours` later it is
+    overdue. Once anything of the target was verified, the newest verified backup may be `verified_hours` old.
+    """
+
+    every_hours: float | None = Field(default=None, gt=0, le=100_000)
+    late_hours: float = Field(default=4, ge=0, le=10_000)
+    verified_hours: float = Field(default=192, gt=0, le=100_000)
+
+
 class Limits(_Document):
     """What a run may use.
 
@@ -164,6 +176,7 @@ class DatabaseTarget(_Document):
     schemas: Patterns = Patterns()
     tables: TablePatterns = TablePatterns()
     retention: Retention = Retention()
+    freshness: Freshness = Freshness()
     limits: Limits = Limits()
     alerts: TargetAlerts = TargetAlerts()
     tls: Tls = Tls()
@@ -220,6 +233,7 @@ class BucketTarget(_Document):
     store: ObjectStore = ObjectStore()
     buckets: tuple[BucketSource, ...] = Field(min_length=1)
     retention: Retention = Retention()
+    freshness: Freshness = Freshness()
     limits: BucketLimits = BucketLimits()
     alerts: TargetAlerts = TargetAlerts()
 

@@ -82,10 +82,10 @@ class Keeper:
         copies = [
             one
             for one in self.catalog.backups()
-            if one.target == backup.target and one.status is Status.COMPLETED and one.id != backup.id
+            if one.target == backup.target and one.is_healthy and one.id != backup.id
         ]
         if not copies:
-            return "the only backup"
+            return "the only backup" if backup.is_healthy else "what is left, though damaged,"
         if backup.verified_at is not None and not any(
             one.verified_at and one.created_at > backup.created_at for one in copies
         ):

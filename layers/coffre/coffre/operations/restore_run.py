@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Failure, Progress, Restore, RestoreReport, Status
@@ -76,11 +76,7 @@ class RestoreRun:
     def _settle_dead(self) -> None:
         """End the records of restores that were killed without a word. Whatever is wrong with them stops no restore."""
         with contextlib.suppress(CoffreError):
-            for restore in list(self.catalog.restores(status=Status.IN_PROGRESS)):
-                if self.now() - (restore.heartbeat_at or restore.created_at) > STALE_AFTER:
-                    failed = self._ended(restore, restore.progress, Status.FAILED)
-                    with contextlib.suppress(BackupStateError):  # it has just ended otherwise
-                        self.tell_died(self.catalog.finish_restore(_with_failure(failed)))
+            settle_restores(self.catalog, self.now(), STALE_AFTER, self.tell_died)
 
     def _beat(self, restore: Restore, progress: Progress) -> None:
         self.catalog.heartbeat_restore(restore.id, self.now(), progress)
@@ -89,7 +85,7 @@ class RestoreRun:
         key = self.vault.write_report(restore.id, report.model_dump_json(indent=1))
         storage = report.storage
         amounts = {"objects": storage.written} if storage else {"tables": len(report.tables), "rows": report.rows}
-        finished = self._ended(restore, meter.read(), Status.COMPLETED).model_copy(
+        finished = _ended(restore, meter.read(), Status.COMPLETED, self.now()).model_copy(
             update={
                 "destination": report.destination,
                 "exceptions": report.exceptions,
@@ -100,18 +96,33 @@ class RestoreRun:
         return self.catalog.finish_restore(finished)
 
     def _record_failure(self, restore: Restore, meter: Meter, error: Exception) -> None:
-        failed = self._ended(restore, meter.read(), Status.FAILED).model_copy(update={"failure": Failure.of(error)})
+        failed = _ended(restore, meter.read(), Status.FAILED, self.now())
+        failed = failed.model_copy(update={"failure": Failure.of(error)})
         try:
             self.catalog.finish_restore(failed)
         except CoffreError as unrecorded:
             error.add_note(f"This could not be recorded in the catalog: {unrecorded.message}")
 
-    def _ended(self, restore: Restore, progress: Progress, status: Status) -> Restore:
-        now = self.now()
-        duration_ms = int((now - restore.created_at).total_seconds() * 1000)
-        return restore.model_copy(
-            update={"status": status, "completed_at": now, "duration_ms": duration_ms, "progress": progress}
-        )
+
+def settle_restores(
+    catalog: Catalog, now: datetime, silent_for: timedelta, tell_died: Callable[[Restore], None]
+) -> list[Restore]:
+    """End the records of restores without a sign of life for so long, as FAILED, tell of them, and return them."""
+    failed = []
+    for restore in list(catalog.restores(status=Status.IN_PROGRESS)):
+        if now - (restore.heartbeat_at or restore.created_at) > silent_for:
+            ended = _with_failure(_ended(restore, restore.progress, Status.FAILED, now))
+            with contextlib.suppress(BackupStateError):  # it has just ended otherwise
+                failed.append(catalog.finish_restore(ended))
+                tell_died(failed[-1])
+    return failed
+
+
+def _ended(restore: Restore, progress: Progress, status: Status, now: datetime) -> Restore:
+    duration_ms = int((now - restore.created_at).total_seconds() * 1000)
+    return restore.model_copy(
+        update={"status": status, "completed_at": now, "duration_ms": duration_ms, "progress": progress}
+    )
 
 
 def _with_failure(restore: Restore) -> Restore:

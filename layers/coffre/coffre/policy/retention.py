@@ -2,7 +2,8 @@
 
 What keeps a backup, in this order: a pin, a tier (by age or by number), and what is safer than both: of each target the
 newest copies stay, the newest verified ones stay, and nothing goes unless a newer backup was proven to be good. So
-neither a broken verification nor a series of bad backups can make rotation remove the last good one.
+neither a broken verification nor a series of bad backups can make rotation remove the last good one. One that is known
+to be damaged counts for nothing there: it takes no good one's place, and is the first to go where room is short.
 """
 
 from __future__ import annotations
@@ -66,11 +67,12 @@ class _Target:
         """Yield a new decision for each kept copy that goes because all of them together are too large."""
         kept = [copy for copy in self.copies if decisions[copy.id].action is Action.KEEP]
         total, limit = sum(self._size(copy) for copy in kept), self.retention.maximum_bytes or 0
-        for copy in reversed(kept):
+        for copy in sorted(kept, key=lambda copy: (copy.damaged_at is None, _key(copy))):
             if total <= limit:
                 return
             if self._endless(copy) is None and self._needed(copy) is None:
-                reason = f"the target's backups are {total:,} bytes, the limit is {limit:,}: the oldest goes first"
+                first = "the oldest goes first" if copy.damaged_at is None else "the damaged ones go first"
+                reason = f"the target's backups are {total:,} bytes, the limit is {limit:,}: {first}"
                 yield copy.id, self._decision(copy, Action.DELETE, f"{reason}; {self._proof(copy)}")
                 total -= self._size(copy)
 
@@ -135,11 +137,12 @@ class _Target:
 
     @cached_property
     def _verified(self) -> Sequence[Backup]:
-        return [copy for copy in self._present if copy.verified_at is not None]
+        return [copy for copy in self._present if copy.verified_at is not None and copy.damaged_at is None]
 
     @cached_property
     def _newest(self) -> frozenset[str]:
-        return frozenset(copy.id for copy in self._present[: self.retention.minimum_kept])
+        healthy = [copy for copy in self._present if copy.damaged_at is None]
+        return frozenset(copy.id for copy in healthy[: self.retention.minimum_kept])
 
     @cached_property
     def _newest_verified(self) -> frozenset[str]:

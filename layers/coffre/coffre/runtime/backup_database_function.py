@@ -142,7 +142,7 @@ class BackupDatabaseFunction:
         def work(run: Run) -> tuple[Manifest, Committed]:
             with scratch_directory() as scratch:
                 job = self._job(configuration, target, children, scratch)
-                previous = None if full else self.catalog.latest_completed(target.name)
+                previous = None if full else self.catalog.latest_completed(target.name, damaged_too=True)
                 return backup_database(replace(job, previous=previous), run)
 
         return lifecycle.run(request, work)

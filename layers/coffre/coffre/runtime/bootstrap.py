@@ -21,6 +21,7 @@ from coffre.runtime.observability import log_failure, make_logger
 from coffre.runtime.restore_function import RestoreFunction
 from coffre.runtime.rotate_function import RotateFunction
 from coffre.runtime.settings import RestoreSettings, Settings
+from coffre.runtime.verify_function import VerifyFunction
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.vault import Vault
 
@@ -47,6 +48,12 @@ def rotate_function() -> RotateFunction:
 def drill_function() -> DrillFunction:
     """Return the function `drill` of this process."""
     return make_drill_function(os.environ)
+
+
+@cache
+def verify_function() -> VerifyFunction:
+    """Return the function `verify` of this process."""
+    return make_verify_function(os.environ)
 
 
 def make_backup_database_function(environment: Mapping[str, str]) -> BackupDatabaseFunction:
@@ -100,6 +107,21 @@ def make_drill_function(environment: Mapping[str, str]) -> DrillFunction:
     return DrillFunction(
         settings=settings,
         edge=_edge(settings, "drill", catalog),
+        vault=_vault(settings),
+        catalog=catalog,
+        ssm=_client("ssm"),
+        secrets=_client("secretsmanager"),
+        functions=_client("lambda"),
+    )
+
+
+def make_verify_function(environment: Mapping[str, str]) -> VerifyFunction:
+    """Put the function together from its environment."""
+    settings = RestoreSettings.from_env(environment)
+    catalog = Catalog(settings.catalog_table)
+    return VerifyFunction(
+        settings=settings,
+        edge=_edge(settings, "verify", catalog),
         vault=_vault(settings),
         catalog=catalog,
         ssm=_client("ssm"),

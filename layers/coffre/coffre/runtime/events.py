@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -13,6 +13,7 @@ from coffre.model.errors import EventError
 from coffre.model.restore import Scope
 from coffre.model.storage import StorageScope
 from coffre.model.target import TargetName, describe_validation
+from coffre.model.verification import Level
 
 Ulid = Annotated[str, Field(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$", description="a ULID")]
 _Utc = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
@@ -162,6 +163,34 @@ class DrillEvent(_Event):
 
     target: TargetName | None = None
     backup_id: Ulid | None = None
+
+
+class VerifyEvent(_Event):
+    """Verify backups at one level (docs/verification.md): of every target, of one, or (not `fresh`) one backup.
+
+    `share` is of what the level looks closely at: packs whose checksums are compared (`inventory`), packs that are read
+    (`read` of a target). Another share is taken each day.
+    """
+
+    level: Literal[Level.FRESH, Level.INVENTORY, Level.READ]
+    target: TargetName | None = None
+    backup_id: Ulid | None = None
+    share: float | None = Field(default=None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _fields_fit_the_level(self) -> Self:
+        if self.backup_id is not None and (self.level is Level.FRESH or self.target is not None):
+            raise ValueError("backup_id goes with inventory and read, and without a target")
+        if self.share is not None and (
+            self.level is Level.FRESH or (self.level is Level.READ and self.backup_id is not None)
+        ):
+            raise ValueError("share goes with inventory, and with read of a target: of one backup all is read")
+        return self
+
+    def for_target(self, target: str) -> dict[str, Any]:
+        """Return the event that starts one target's own invocation."""
+        changed = self.model_copy(update={"target": target})
+        return changed.model_dump(mode="json", exclude_defaults=True)
 
 
 def slot_of(scheduled_time: datetime | None) -> datetime | None:

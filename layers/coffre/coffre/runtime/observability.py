@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from typing import Final
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
@@ -11,6 +13,11 @@ from coffre.model.backup import Backup
 from coffre.model.drill import DrillReport, Outcome
 from coffre.model.errors import CoffreError
 from coffre.model.rotation import Action, RotationReport
+from coffre.model.verification import Checked, FreshReport, Level, VerificationReport
+
+_NAMESPACE: Final = "POWERTOOLS_METRICS_NAMESPACE"
+# Whose service it is that counts backups of every kind and target: what an alarm can watch.
+_EVERY_BACKUP: Final = "backup"
 
 
 def make_logger(service: str) -> Logger:
@@ -31,10 +38,12 @@ def log_failure(logger: Logger, error: Exception, **keys: str | None) -> None:
 
 
 def count_backup(service: str, target: str, backup: Backup | None) -> None:
-    """Count one finished backup (None: failed) with its size and duration, by target."""
-    metrics = _metrics(service, target)
-    metrics.add_metric("BackupSucceeded", MetricUnit.Count, 1 if backup else 0)
-    metrics.add_metric("BackupFailed", MetricUnit.Count, 0 if backup else 1)
+    """Count one finished backup (None: failed) with its size and duration, by target, and all of them together."""
+    metrics, every = _metrics(service, target), _metrics(_EVERY_BACKUP)
+    for counted in (metrics, every):
+        counted.add_metric("BackupSucceeded", MetricUnit.Count, 1 if backup else 0)
+        counted.add_metric("BackupFailed", MetricUnit.Count, 0 if backup else 1)
+    every.flush_metrics()
     if backup is not None:
         metrics.add_metric("DurationSeconds", MetricUnit.Seconds, (backup.duration_ms or 0) / 1000)
         metrics.add_metric("PlaintextBytes", MetricUnit.Bytes, backup.plaintext_bytes or 0)
@@ -62,7 +71,7 @@ def count_rotation(service: str, report: RotationReport) -> None:
         metrics.add_metric("Deleted", MetricUnit.Count, deleted[target])
         metrics.flush_metrics()
     if report.sweep is not None:
-        vault = EphemeralMetrics(namespace="Coffre", service=service)
+        vault = _metrics(service)
         vault.add_metric("VaultBytes", MetricUnit.Bytes, report.sweep.packs.size_bytes)
         vault.add_metric("VaultWastedBytes", MetricUnit.Bytes, report.sweep.wasted_bytes)
         vault.flush_metrics()
@@ -92,12 +101,45 @@ def count_heartbeat(service: str, target: str, *, succeeded: bool) -> None:
 
 def count_unsent(service: str) -> None:
     """Count an alert that the topic did not take."""
-    metrics = EphemeralMetrics(namespace="Coffre", service=service)
+    metrics = _metrics(service)
     metrics.add_metric("AlertsUnsent", MetricUnit.Count, 1)
     metrics.flush_metrics()
 
 
-def _metrics(service: str, target: str) -> EphemeralMetrics:
-    metrics = EphemeralMetrics(namespace="Coffre", service=service)
-    metrics.add_dimension("target", target)
+def count_fresh(service: str, report: FreshReport) -> None:
+    """Count how old the newest backups are, by target, and of all targets how many are not as fresh as they should be.
+
+    Nothing else says that a target is overdue when nothing runs any more: an alarm rings when this count is missing.
+    """
+    names = {Checked.BACKUP: "BackupAgeHours", Checked.VERIFIED: "VerifiedAgeHours"}
+    for check in report.checks:
+        if check.check in names and check.age_hours is not None:
+            metrics = _metrics(service, check.target)
+            metrics.add_metric(names[check.check], MetricUnit.NoUnit, check.age_hours)
+            metrics.flush_metrics()
+    whole = _metrics(service)
+    whole.add_metric("TargetsOverdue", MetricUnit.Count, len({one.target for one in report.checks if not one.is_ok}))
+    whole.flush_metrics()
+
+
+def count_verification(service: str, report: VerificationReport) -> None:
+    """Count what an inventory or a reading went through, and what it found damaged; by target what the vault holds."""
+    for target, amount in report.living.items():
+        metrics = _metrics(service, target)
+        metrics.add_metric("VaultBytes", MetricUnit.Bytes, amount.size_bytes)
+        metrics.flush_metrics()
+    whole = _metrics(service)
+    whole.add_metric("BackupsDamaged", MetricUnit.Count, len(report.damaged))
+    if report.level is Level.READ:
+        whole.add_metric("ReadBackBytes", MetricUnit.Bytes, report.frames.size_bytes)
+    else:
+        whole.add_metric("PacksChecked", MetricUnit.Count, report.packs.objects)
+    whole.flush_metrics()
+
+
+def _metrics(service: str, target: str | None = None) -> EphemeralMetrics:
+    # The namespace tells the stacks of one account apart (template.yaml).
+    metrics = EphemeralMetrics(namespace=os.environ.get(_NAMESPACE) or "Coffre", service=service)
+    if target is not None:
+        metrics.add_dimension("target", target)
     return metrics

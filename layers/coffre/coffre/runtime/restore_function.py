@@ -198,6 +198,13 @@ class RestoreFunction:
         if wanted.target is None:
             raise EventError('"latest" needs a target.', hint="Add the field target.")
         latest = self.catalog.latest_completed(wanted.target)
+        if latest is None and (damaged := self.catalog.latest_completed(wanted.target, damaged_too=True)) is not None:
+            raise BackupStateError(
+                f'Every completed backup of "{wanted.target}" is damaged; the newest is {damaged.id}.',
+                code="BACKUP_DAMAGED",
+                detail=damaged.damage,
+                hint="What is still whole of it can be restored by its id.",
+            )
         if latest is None:
             raise BackupStateError(
                 f'There is no completed backup of "{wanted.target}".',

@@ -1,7 +1,8 @@
 """What the previous backup stored, so that unchanged bytes are pointed at instead of stored again.
 
 A small entry is known by its name and SHA-256; a large one frame by frame. Only frames that are surely still there are
-used: their pack is in the vault with its recorded length, and enough of it is still in use.
+used: their pack is in the vault with its recorded length, nothing is known to be wrong with it, and enough of it is
+still in use.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from coffre.model.manifest import Entry, Manifest, PackReference
+from coffre.vault.damage import read_damage
 from coffre.vault.entries import read_lines, write_lines
 from coffre.vault.vault import Vault
 
@@ -69,8 +71,12 @@ def open_history(vault: Vault, previous: Manifest, firsts: Sequence[tuple[int, s
 
 def _usable_packs(vault: Vault, previous: Manifest) -> dict[str, PackReference]:
     stored = vault.pack_lengths(previous.packs)
+    known = read_damage(vault, previous.target, previous.backup_id)
+    damaged = frozenset(known.packs if known else ())
     return {
         pack.key: pack
         for pack in previous.packs
-        if stored.get(pack.key) == pack.length and pack.live_bytes >= _LEAST_LIVE_SHARE * pack.length
+        if stored.get(pack.key) == pack.length
+        and pack.key not in damaged
+        and pack.live_bytes >= _LEAST_LIVE_SHARE * pack.length
     }

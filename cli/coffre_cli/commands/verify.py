@@ -1,0 +1,219 @@
+"""`coffre verify`: are there recent backups, is all of them there, is every byte as it was stored?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from coffre.model.errors import PermanentError
+from coffre.model.verification import Check, DamageReport, FreshReport, Level, VerificationReport
+from coffre.model.words import counted
+from coffre_cli.commands.catalog import latest
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.examples import examples
+from coffre_cli.exits import Exit
+from coffre_cli.screen import duration, error_console, print_json, print_table, say, say_command, size
+
+EXAMPLES = examples(
+    "coffre verify",
+    "coffre verify --level inventory",
+    "coffre verify latest",
+    "coffre verify --level read --target shop",
+    "coffre verify --json | jq '.checks[] | select(.status == \"failed\")'",
+)
+_DAMAGES_SHOWN = 5
+# One invocation reads tens of gigabytes: nothing that a person waits for needs more.
+_INVOCATIONS = 200
+
+
+class VerificationError(PermanentError):
+    """The function `verify` failed: that says nothing about the backups."""
+
+    default_code = "VERIFICATION_STOPPED"
+
+
+def verify(
+    backup_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Only this backup, or `latest`; all of it is read.")
+    ] = None,
+    level: Annotated[
+        Level | None,
+        typer.Option(help="How closely to look. Default: fresh; with an ID: read.", case_sensitive=False),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Only backups of this target.")] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(min=0.0001, max=1, help="Of a target: how much to read, or of how much to compare checksums."),
+    ] = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify backups. It happens by itself: fresh hourly, inventory and a share of reading daily.
+
+    fresh: is there a recent backup of each target? inventory: is everything there, as long as recorded? read: is every
+    byte as it was stored? What is damaged is marked, told, and not pointed at by later backups.
+    """
+    deployed = find_stack(stack)
+    chosen = level or (Level.READ if backup_id else Level.FRESH)
+    if chosen is Level.DRILL:
+        raise typer.BadParameter("drills are not there yet", param_hint="--level")
+    if chosen is Level.FRESH:
+        _show_fresh(_fresh(deployed, backup_id, target, quiet=as_json), as_json=as_json)
+        return
+    reports = list(_reports(deployed, chosen, backup_id, target, share, quiet=as_json))
+    if as_json:
+        print_json([report.model_dump(mode="json") for report in reports])
+    else:
+        for report in reports:
+            _show(report)
+    if any(report.status != 200 for report in reports):
+        raise typer.Exit(Exit.FAILED)
+
+
+# --- fresh ---
+
+
+def _fresh(deployed: DeployedStack, backup_id: str | None, target: str | None, *, quiet: bool) -> FreshReport:
+    if backup_id is not None:
+        raise typer.BadParameter("the level fresh is about targets: give --target, or another level")
+    event = {"level": Level.FRESH.value, "target": target}
+    return FreshReport.model_validate(_call(deployed, event, "Looking", quiet=quiet))
+
+
+def _show_fresh(report: FreshReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+    else:
+        print_table(
+            ["TARGET", "CHECK", "STATUS", "LAST BACKUP", "AGE", "LIMIT"],
+            (_check_row(check) for check in report.checks),
+            right=["AGE", "LIMIT"],
+            optional=["LIMIT"],
+        )
+        for check in report.checks:
+            if check.text is not None:
+                say(check.text, style="" if check.is_ok else "red")
+        for one in report.settled:
+            say(f"The {one.kind} {one.id} of {one.target} had died without a word; it is {one.status} now.")
+    if report.status != 200:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _check_row(check: Check) -> list[str | Text]:
+    return [
+        check.target,
+        check.check.value,
+        Text(check.status, style="green" if check.is_ok else "red"),
+        check.last_backup or "-",
+        "-" if check.age_hours is None else f"{check.age_hours:.1f} h",
+        "-" if check.limit_hours is None else f"{check.limit_hours:g} h",
+    ]
+
+
+# --- inventory and read ---
+
+
+def _reports(
+    deployed: DeployedStack,
+    level: Level,
+    backup_id: str | None,
+    target: str | None,
+    share: float | None,
+    *,
+    quiet: bool,
+) -> Iterator[VerificationReport]:
+    event: dict[str, Any] = {"level": level.value, "share": share}
+    if backup_id is not None:
+        found = latest(deployed, target) if backup_id == "latest" else deployed.catalog.get_backup(backup_id)
+        yield from _until_done(deployed, {**event, "backup_id": found.id}, f"Verifying {found.id}", quiet=quiet)
+        return
+    if level is Level.INVENTORY:
+        yield from _until_done(deployed, {**event, "target": target}, "Looking for every pack", quiet=quiet)
+        return
+    names = [target] if target else [one.name for one in deployed.configuration.targets]
+    for name in names:
+        wanted = {**event, "target": deployed.configuration.target(name).name}
+        yield from _until_done(deployed, wanted, f"Reading backups of {name}", quiet=quiet)
+
+
+def _until_done(
+    deployed: DeployedStack, event: Mapping[str, Any], words: str, *, quiet: bool
+) -> Iterator[VerificationReport]:
+    """Call the function, and again while one backup is too large to be read by one invocation."""
+    for _ in range(_INVOCATIONS):
+        report = VerificationReport.model_validate(_call(deployed, event, words, quiet=quiet))
+        yield report
+        if "backup_id" not in event or not any(one.outcome == "unfinished" for one in report.examined):
+            return
+
+
+def _call(deployed: DeployedStack, event: Mapping[str, Any], words: str, *, quiet: bool) -> object:
+    given = {name: value for name, value in event.items() if value is not None}
+    with error_console.status(words, spinner="dots") as status:
+        if quiet:
+            status.stop()
+        answer, succeeded = deployed.call("verify", given)
+    if not succeeded:
+        said = answer.get("errorMessage", "") if isinstance(answer, dict) else ""
+        raise VerificationError(
+            "The verification stopped. No backup is known to be bad by that.",
+            detail=str(said)[:2000],
+            hint="Put right what it says, and run it again.",
+        )
+    return answer
+
+
+def _show(report: VerificationReport) -> None:
+    if report.level is Level.INVENTORY:
+        _show_inventory(report)
+    else:
+        _show_read(report)
+    for problem in report.problems:
+        say(f"Problem: {problem.text} [{problem.code}]", style="red")
+    for damaged in report.damaged:
+        _show_damaged(damaged)
+    for name, backup_id in report.healthy.items():
+        say(f"The newest good backup of {name}: {backup_id or 'there is NONE'}", style="bold")
+    if report.damaged:
+        say("Later backups do not point at what is damaged. Take one now:")
+        for name in report.healthy:
+            say_command(f"coffre backup database {name}")
+    if report.unfinished is not None:
+        say(f"Not finished: {report.unfinished}", style="yellow")
+
+
+def _show_inventory(report: VerificationReport) -> None:
+    say(
+        f"Looked for {counted(report.packs.objects, 'pack')} ({size(report.packs.size_bytes)}) of "
+        f"{counted(report.backups, 'backup')} in {duration(report.duration_ms)}; "
+        f"compared the checksums of {report.checksums:,} ({report.share})."
+    )
+    if report.checksums_not_kept:
+        say(f"The store kept no checksum of {report.checksums_not_kept:,} of them: only reading tells more.")
+    if not report.damaged:
+        say("Everything is there.", style="green")
+
+
+def _show_read(report: VerificationReport) -> None:
+    say(
+        f"Read {size(report.frames.size_bytes)} in {counted(report.frames.objects, 'frame')} of "
+        f"{counted(report.packs.objects, 'pack')}{f' of {report.target}' if report.target else ''} "
+        f"in {duration(report.duration_ms)} (share: {report.share})."
+    )
+    for one in report.examined:
+        style = {"verified": "green", "unfinished": "yellow"}.get(one.outcome, "red")
+        say(f"{one.backup_id}: {one.outcome}{f'. {one.text}' if one.text else ''}", style=style)
+    if not (report.damaged or report.examined or report.problems):
+        say("Every byte that was read is as it was stored.", style="green")
+
+
+def _show_damaged(damaged: DamageReport) -> None:
+    say(f"Backup {damaged.backup_id} of {damaged.target} is DAMAGED:", style="bold red")
+    for damage in damaged.damages[:_DAMAGES_SHOWN]:
+        where = f" ({damage.entry})" if damage.entry else ""
+        say(f"  {damage.text}{where} [{damage.code}]")
+    if damaged.total > _DAMAGES_SHOWN:
+        say(f"  and {damaged.total - _DAMAGES_SHOWN:,} more")

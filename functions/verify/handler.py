@@ -1,0 +1,13 @@
+"""Lambda function `verify`: are there recent backups, is all of them there, is every byte as it was stored?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coffre.runtime.bootstrap import verify_function
+from coffre.runtime.function import LambdaContext
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answer an event of `events/verify/`."""
+    return verify_function().handle(event, context)

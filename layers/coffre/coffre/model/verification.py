@@ -1,0 +1,196 @@
+"""What a verification looked at and found: the answers of the function `verify`, and what `coffre verify` shows."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from enum import StrEnum
+from hashlib import sha256
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from coffre.model.errors import IntegrityError
+from coffre.model.rotation import Amount, Problem
+
+_TOLD = 20
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Level(StrEnum):
+    """How closely is looked (docs/verification.md). `drill` is a function of its own."""
+
+    FRESH = "fresh"
+    INVENTORY = "inventory"
+    READ = "read"
+    DRILL = "drill"
+
+
+class Share(_Record):
+    """One of `parts` about equal shares of all packs: another one each day, so that `parts` days see every pack."""
+
+    parts: int = Field(ge=1)
+    day: int
+
+    @classmethod
+    def of_day(cls, share: float, day: date) -> Share:
+        """Return the share of a day; 1.0 is everything, 0.1 a tenth."""
+        return cls(parts=max(1, round(1 / share)), day=day.toordinal())
+
+    def holds(self, pack: str) -> bool:
+        """Tell whether a pack is looked at on this day."""
+        return int.from_bytes(sha256(pack.encode()).digest()[:8]) % self.parts == self.day % self.parts
+
+    def __str__(self) -> str:
+        return "all" if self.parts == 1 else f"1/{self.parts}"
+
+
+class Damage(_Record):
+    """Something of a backup that is not as it was recorded.
+
+    With `offset` and `length`, one frame of `pack`; with `pack` alone, all of that pack; without, the backup's own
+    records. `packs` are those that the next backup must not point at.
+    """
+
+    code: str
+    text: str
+    pack: str | None = None
+    offset: int | None = None
+    length: int | None = None
+    entry: str | None = None
+    packs: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, error: IntegrityError, **where: object) -> Damage:
+        """Describe an error with where it was found."""
+        text = f"{error.message} {error.detail}" if error.detail else error.message
+        return cls.model_validate({"code": error.code, "text": text, **where})
+
+
+class DamageReport(_Record):
+    """Everything that is known to be wrong with one backup. It is kept in the vault beside it.
+
+    `packs` are those that later backups do not point at; `damages` are the first of `total`.
+    """
+
+    backup_id: str
+    target: str
+    found_at: datetime
+    level: Level
+    total: int = 0
+    damages: tuple[Damage, ...] = ()
+    packs: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """Say the worst in a sentence or two."""
+        if not self.damages:
+            return "nothing is known to be wrong"
+        more = f" And {self.total - 1:,} more." if self.total > 1 else ""
+        return f"{self.damages[0].text} [{self.damages[0].code}]{more}"
+
+    @classmethod
+    def on(cls, backup_id: str, target: str, level: Level, found_at: datetime, damages: list[Damage]) -> DamageReport:
+        """Put together what was found."""
+        packs = {pack for damage in damages for pack in (damage.pack, *damage.packs) if pack is not None}
+        return cls(
+            backup_id=backup_id,
+            target=target,
+            found_at=found_at,
+            level=level,
+            total=len(damages),
+            damages=tuple(damages[:_TOLD]),
+            packs=tuple(sorted(packs)),
+        )
+
+
+# --- fresh -----------------------------------------------------------------------------------------------------------
+
+
+class Checked(StrEnum):
+    """What is asked about a target."""
+
+    BACKUP = "backup"
+    VERIFIED = "verified"
+    COPY = "copy"
+
+
+class Check(_Record):
+    """One question and its answer. `last_backup` and its `age_hours` are of the backup that the answer is about.
+
+    `limit_hours` is the age from which it fails; `text` says what is wrong, or why nothing can be asked yet.
+    """
+
+    check: Checked
+    target: str
+    status: Literal["ok", "failed"]
+    last_backup: str | None = None
+    age_hours: float | None = None
+    limit_hours: float | None = None
+    text: str | None = None
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether nobody has to do anything."""
+        return self.status == "ok"
+
+
+class Settled(_Record):
+    """A run that died without a word, and what its record says now."""
+
+    id: str
+    kind: Literal["backup", "restore"]
+    target: str
+    status: str
+
+
+class FreshReport(_Record):
+    """The answer of the level `fresh`: 200 when every check is ok, else 500."""
+
+    level: Literal[Level.FRESH] = Level.FRESH
+    status: Literal[200, 500]
+    checked_at: datetime
+    checks: tuple[Check, ...]
+    settled: tuple[Settled, ...] = ()
+
+
+# --- inventory and read ----------------------------------------------------------------------------------------------
+
+
+class Examined(_Record):
+    """A backup of which all was read, or as much as there was time for."""
+
+    backup_id: str
+    target: str
+    outcome: Literal["verified", "damaged", "unreadable", "unfinished"]
+    text: str | None = None
+
+
+class VerificationReport(_Record):
+    """The answer of the levels `inventory` and `read`: 200 when nothing is wrong, else 500.
+
+    `packs` are those that were looked for, or of which something was read; `checksums` is how many were compared by the
+    store's own checksum. `damaged` are the backups that are damaged, the newest first; `healthy` is by target the
+    newest backup to go back to, None when there is none. `unfinished` says what there was no time for.
+    """
+
+    id: str
+    level: Literal[Level.INVENTORY, Level.READ]
+    status: Literal[200, 500] = 200
+    target: str | None = None
+    share: str = "all"
+    backups: int = 0
+    packs: Amount = Amount()
+    checksums: int = 0
+    checksums_not_kept: int = 0
+    entries: int = 0
+    frames: Amount = Amount()
+    living: dict[str, Amount] = {}
+    examined: tuple[Examined, ...] = ()
+    damaged: tuple[DamageReport, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    healthy: dict[str, str | None] = {}
+    unfinished: str | None = None
+    duration_ms: int = 0

@@ -1,0 +1,180 @@
+"""What the levels of verification share: the job, what is living, and what becomes of what is found damaged."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Status
+from coffre.model.errors import BackupStateError, IntegrityError
+from coffre.model.manifest import Frame, Manifest
+from coffre.model.verification import Damage, DamageReport, Level
+from coffre.vault.codec import FrameDecoder
+from coffre.vault.damage import write_damage
+from coffre.vault.layout import writer_of
+from coffre.vault.vault import Vault
+
+# Time to record what was found.
+RESERVE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a verification needs.
+
+    Parameters
+    ----------
+    decoder
+        Opens frames; the level `inventory` reads none.
+    now
+        The clock.
+    remaining_seconds
+        Time until the platform kills the function.
+    """
+
+    id: str
+    catalog: Catalog
+    vault: Vault
+    decoder: FrameDecoder
+    scratch: Path
+    now: Callable[[], datetime]
+    remaining_seconds: Callable[[], float]
+
+    def is_time_over(self) -> bool:
+        """Tell whether only the reserve is left."""
+        return self.remaining_seconds() <= RESERVE_SECONDS
+
+
+@dataclass(frozen=True)
+class Known:
+    """The catalog at the beginning: every backup by id, newest first, of any status."""
+
+    records: Mapping[str, Backup]
+
+    @classmethod
+    def read(cls, catalog: Catalog) -> Known:
+        """Read the whole table, consistently."""
+        return cls({backup.id: backup for backup in catalog.backups()})
+
+    def living(self, target: str | None = None, backup_id: str | None = None) -> list[Backup]:
+        """Return the COMPLETED backups, newest first: of all targets, of one, or the one of this id."""
+        return [
+            backup
+            for backup in self.records.values()
+            if backup.status is Status.COMPLETED and target in (None, backup.target) and backup_id in (None, backup.id)
+        ]
+
+
+def manifest_of(vault: Vault, backup: Backup) -> Manifest:
+    """Return the manifest that the catalog recorded.
+
+    Raises
+    ------
+    IntegrityError
+        As `Vault.read_manifest`, and `MANIFEST_SWAPPED` for one that says it is another backup's.
+    """
+    manifest = vault.read_manifest(backup.manifest_key or "", sha256=backup.manifest_sha256 or "")
+    if (manifest.target, manifest.backup_id) != (backup.target, backup.id):
+        raise IntegrityError(
+            f"The manifest {backup.manifest_key} is of backup {manifest.backup_id} of {manifest.target}.",
+            code="MANIFEST_SWAPPED",
+        )
+    return manifest
+
+
+@dataclass(frozen=True)
+class _Bad:
+    """What was found in packs: whole ones, and single frames."""
+
+    packs: Mapping[str, Damage]
+    frames: Mapping[tuple[str, int], Damage]
+
+    @classmethod
+    def among(cls, damages: Iterable[Damage]) -> _Bad:
+        packs: dict[str, Damage] = {}
+        frames: dict[tuple[str, int], Damage] = {}
+        for damage in damages:
+            if damage.pack is not None and damage.offset is None:
+                packs.setdefault(damage.pack, damage)
+            elif damage.pack is not None and damage.offset is not None:
+                frames.setdefault((damage.pack, damage.offset), damage)
+        return cls(packs, frames)
+
+    def in_backup(self, vault: Vault, manifest: Manifest) -> list[Damage]:
+        """Return what a backup has of it. Entries are read only when single frames of its packs are bad."""
+        named = {pack.key for pack in manifest.packs}
+        found = [damage for pack, damage in self.packs.items() if pack in named]
+        if any(pack in named for pack, _ in self.frames):
+            used: dict[tuple[str, int], str] = {}
+            for entry in vault.entries(manifest):
+                for frame in entry.frames:
+                    if _place(frame) in self.frames:
+                        used.setdefault(_place(frame), entry.name)
+            found += [self.frames[place].model_copy(update={"entry": name}) for place, name in used.items()]
+        return found
+
+
+def record_damage(
+    job: Job, level: Level, known: Known, damages: Sequence[Damage], own: Mapping[str, Sequence[Damage]]
+) -> tuple[DamageReport, ...]:
+    """Mark every backup that has something of what was found, and keep the facts beside it; newest first.
+
+    Parameters
+    ----------
+    damages
+        What was found in packs: every backup that points there has it.
+    own
+        By backup what only it has: its manifest, its entries.
+    """
+    bad = _Bad.among(damages)
+    reports = []
+    for backup in known.living():
+        found = [*own.get(backup.id, ()), *_shared(job, backup, bad)]
+        if found and (report := _mark(job, level, backup, found)) is not None:
+            reports.append(report)
+    if reports:
+        _distrust_writers(job, known, bad, {report.backup_id for report in reports})
+    return tuple(reports)
+
+
+def _shared(job: Job, backup: Backup, bad: _Bad) -> list[Damage]:
+    if not (bad.packs or bad.frames):
+        return []
+    try:
+        return bad.in_backup(job.vault, manifest_of(job.vault, backup))
+    except IntegrityError as error:
+        return [Damage.of(error)]
+
+
+def _mark(job: Job, level: Level, backup: Backup, found: list[Damage]) -> DamageReport | None:
+    """Record the damage unless a rotation has deleted the backup meanwhile, and its packs with it."""
+    if job.catalog.get_backup(backup.id).status is not Status.COMPLETED:
+        return None
+    report = DamageReport.on(backup.id, backup.target, level, job.now(), _once(found))
+    # First the facts: from the moment that it counts as damaged, the next backup must know what not to point at.
+    write_damage(job.vault, report)
+    job.catalog.keeping.mark_damaged(backup.id, report.words, job.now())
+    return report
+
+
+def _distrust_writers(job: Job, known: Known, bad: _Bad, marked: set[str]) -> None:
+    """Take the mark *verified* from deleted backups whose packs went bad: later ones rely on it (docs/adr)."""
+    writers = {writer_of(pack) for pack in (*bad.packs, *(pack for pack, _ in bad.frames))}
+    for writer in sorted(writer for writer in writers if writer is not None and writer not in marked):
+        if writer in known.records:
+            with contextlib.suppress(BackupStateError):  # it never was complete
+                job.catalog.keeping.mark_damaged(writer, "A pack that it wrote is damaged.", job.now())
+
+
+def _once(damages: Iterable[Damage]) -> list[Damage]:
+    """Leave out what many entries share."""
+    seen = {(one.pack, one.offset, one.code, one.entry if one.pack is None else None): one for one in damages}
+    return list(seen.values())
+
+
+def _place(frame: Frame) -> tuple[str, int]:
+    return frame.pack, frame.offset

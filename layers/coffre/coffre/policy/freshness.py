@@ -1,0 +1,76 @@
+"""Is the newest backup of a target young enough? Pure decisions over the records of one target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from coffre.model.backup import Backup
+from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
+from coffre.model.verification import Check, Checked
+
+_EVERY_HOURS: Final = {TargetKind.DATABASE: 24.0, TargetKind.BUCKET: 168.0}
+
+
+def check_backup(target: DatabaseTarget | BucketTarget, backups: Sequence[Backup], now: datetime) -> Check:
+    """Decide whether the newest healthy backup is young enough; age counts from the instant whose data it holds."""
+    limit = overdue_after_hours(target)
+    newest = newest_of(backups, now)
+    if newest is not None and (hours := age_hours(newest, now)) <= limit:
+        return _ok(Checked.BACKUP, target.name, newest, hours, limit)
+    if newest is None:
+        damaged = newest_of(backups, now, healthy=False)
+        text = (
+            f"Every completed backup of {target.name} is damaged; the newest is {damaged.id}."
+            if damaged
+            else f"There is no completed backup of {target.name} at all."
+        )
+        return Check(check=Checked.BACKUP, target=target.name, status="failed", limit_hours=limit, text=text)
+    text = f"The newest good backup of {target.name} is {hours:.1f} hours old; it should be at most {limit:g}."
+    return _failed(Checked.BACKUP, target.name, newest, hours, limit, text)
+
+
+def check_verified(target: DatabaseTarget | BucketTarget, backups: Sequence[Backup], now: datetime) -> Check:
+    """Decide whether the newest verified backup is young enough. Before anything is verified nothing is asked for."""
+    limit = target.freshness.verified_hours
+    newest = newest_of((backup for backup in backups if backup.verified_at is not None), now)
+    if newest is None:
+        text = "No backup of this target is verified yet."
+        return Check(check=Checked.VERIFIED, target=target.name, status="ok", limit_hours=limit, text=text)
+    hours = age_hours(newest, now)
+    if hours <= limit:
+        return _ok(Checked.VERIFIED, target.name, newest, hours, limit)
+    text = f"The newest verified backup of {target.name} is {hours:.1f} hours old; it should be at most {limit:g}."
+    return _failed(Checked.VERIFIED, target.name, newest, hours, limit, text)
+
+
+def overdue_after_hours(target: DatabaseTarget | BucketTarget) -> float:
+    """Return the age from which the newest backup is overdue."""
+    return (target.freshness.every_hours or _EVERY_HOURS[target.kind]) + target.freshness.late_hours
+
+
+def newest_of(backups: Iterable[Backup], now: datetime, *, healthy: bool = True) -> Backup | None:
+    """Return the newest backup that is healthy; one of the future (a clock was wrong) would be the newest for ever."""
+    present = (one for one in backups if one.created_at <= now and (one.is_healthy or not healthy))
+    return max(present, key=lambda backup: (backup.created_at, backup.id), default=None)
+
+
+def age_hours(backup: Backup, now: datetime) -> float:
+    """Return how old what a backup holds is."""
+    return (now - backup.created_at).total_seconds() / 3600
+
+
+def _ok(check: Checked, target: str, backup: Backup, hours: float, limit: float) -> Check:
+    return Check(
+        check=check,
+        target=target,
+        status="ok",
+        last_backup=backup.id,
+        age_hours=round(hours, 2),
+        limit_hours=limit,
+    )
+
+
+def _failed(check: Checked, target: str, backup: Backup, hours: float, limit: float, text: str) -> Check:
+    return _ok(check, target, backup, hours, limit).model_copy(update={"status": "failed", "text": text})

@@ -1,0 +1,75 @@
+"""What people hear of a verification: which targets were looked at, and what of them is not in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
+from coffre.alerts.runs import backup_overdue
+from coffre.alerts.verification import verification_overdue, verify_failed
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Status
+from coffre.model.target import Configuration
+from coffre.model.verification import Check, Checked, FreshReport, Level, VerificationReport
+from coffre.operations.alerting import Review, what_is_safe
+from coffre.policy.freshness import newest_of
+
+_KINDS = {Checked.BACKUP: AlertKind.BACKUP_OVERDUE, Checked.VERIFIED: AlertKind.VERIFY_OVERDUE}
+
+
+def review_of_fresh(report: FreshReport, catalog: Catalog, configuration: Configuration) -> Review:
+    """Return what people are told of the level `fresh`."""
+    alerts = [_alert(check, report.checked_at, catalog, configuration) for check in report.checks if not check.is_ok]
+    checked = {(_KINDS[check.check], check.target) for check in report.checks if check.check in _KINDS}
+    return Review(tuple(alerts), frozenset(checked))
+
+
+def review_of_damage(report: VerificationReport, catalog: Catalog, targets: Iterable[str], request_id: str) -> Review:
+    """Return what people are told of `inventory` and `read`: one alert for each target that has damaged backups.
+
+    What was found damaged before and is still there counts as going on, whatever this verification looked at.
+    """
+    looked_at = sorted(set(targets))
+    alerts = [alert for name in looked_at for alert in _damage_of(name, report, catalog, request_id)]
+    # An inventory that is in order does not say that a reading which stopped is over.
+    well = looked_at if report.level is Level.READ else [EVERY_TARGET]
+    is_whole = report.unfinished is None and not report.problems
+    checked = {(AlertKind.VERIFY_FAILED, name) for name in well} if is_whole else set()
+    return Review(tuple(alerts), frozenset(checked))
+
+
+def _alert(check: Check, now: datetime, catalog: Catalog, configuration: Configuration) -> Alert:
+    late = timedelta(hours=(check.age_hours or 0) - (check.limit_hours or 0))
+    since = now - max(late, timedelta()) if check.age_hours is not None else now
+    if check.check is Checked.VERIFIED:
+        return verification_overdue(check.target, since=since, now=now, safe=what_is_safe(catalog, check.target))
+    if check.check is Checked.COPY and check.last_backup is not None:
+        backup = catalog.get_backup(check.last_backup)
+        older = [one for one in _completed(catalog, check.target) if one.id != backup.id]
+        return verify_failed(backup, [check.text or ""], level="fresh", healthy=newest_of(older, now))
+    kind = configuration.target(check.target).kind
+    return backup_overdue(check.target, due=since, now=now, safe=what_is_safe(catalog, check.target), kind=kind)
+
+
+def _damage_of(target: str, report: VerificationReport, catalog: Catalog, request_id: str) -> Iterator[Alert]:
+    damaged = [backup for backup in _completed(catalog, target) if backup.damaged_at is not None]
+    unreadable = [problem.text for problem in report.problems if problem.target == target]
+    if damaged:
+        more = [f"{len(damaged) - 1} older backups of {target} are damaged as well."] if len(damaged) > 1 else []
+        problems = [damaged[0].damage or "", *more, *unreadable]
+        yield _failed(damaged[0], problems, report, catalog, request_id)
+    elif unreadable:
+        about = next(one for one in report.examined if one.target == target and one.outcome == "unreadable")
+        yield _failed(catalog.get_backup(about.backup_id), unreadable, report, catalog, request_id)
+
+
+def _failed(
+    backup: Backup, problems: Sequence[str], report: VerificationReport, catalog: Catalog, request_id: str
+) -> Alert:
+    healthy = catalog.latest_completed(backup.target)
+    return verify_failed(backup, problems, level=report.level.value, healthy=healthy, request_id=request_id)
+
+
+def _completed(catalog: Catalog, target: str) -> list[Backup]:
+    return list(catalog.backups(target=target, status=Status.COMPLETED))

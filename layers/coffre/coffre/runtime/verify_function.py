@@ -1,0 +1,219 @@
+"""The function `verify`: which level an event means, what it is about, and what a person has to hear."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+from ulid import ULID
+
+from coffre.alerts.alert import Alert
+from coffre.alerts.runs import backup_failed, restore_failed
+from coffre.alerts.verification import verification_stopped
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Failure, Restore
+from coffre.model.errors import TransientError
+from coffre.model.target import Configuration
+from coffre.model.verification import FreshReport, Level, Share, VerificationReport
+from coffre.operations.alerting import what_is_safe
+from coffre.operations.review import review_fleet
+from coffre.operations.verify_fresh import FreshJob, fresh
+from coffre.operations.verify_inventory import inventory
+from coffre.operations.verify_job import Job, Known
+from coffre.operations.verify_read import read_backup, read_target
+from coffre.runtime.events import VerifyEvent
+from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.observability import count_fresh, count_verification
+from coffre.runtime.scratch import scratch_directory
+from coffre.runtime.settings import RestoreSettings
+from coffre.runtime.sources import read_configuration, read_secret
+from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh
+from coffre.vault.codec import FrameDecoder, parse_identities
+from coffre.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
+
+_SERVICE: Final = "verify"
+# A month sees everything.
+_SHARE: Final = 1 / 30
+# An answer can have 6 MB; what is wrong with one backup has up to 10 KB.
+_DAMAGED_TOLD: Final = 100
+
+
+@dataclass(frozen=True)
+class VerifyFunction:
+    """Everything that lives as long as the function's process."""
+
+    settings: RestoreSettings
+    edge: Edge
+    vault: Vault
+    catalog: Catalog
+    ssm: SSMClient
+    secrets: SecretsManagerClient
+    functions: LambdaClient
+
+    def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
+        """Verify what the event names, at its level."""
+        request_id = context.aws_request_id
+
+        with self.edge.beginning(context):
+            wanted = VerifyEvent.parse(event)
+            configuration = read_configuration(self.ssm, self.settings.configuration)
+            if wanted.target is not None and wanted.level is Level.FRESH:
+                configuration.target(wanted.target)
+
+        def stopped(error: Exception) -> Alert:
+            failure = Failure.of(error)
+            return verification_stopped(wanted.target, failure, level=wanted.level.value, request_id=request_id)
+
+        ids = {"request_id": request_id, "target": wanted.target, "backup_id": wanted.backup_id}
+        with self.edge.reporting(stopped, **ids):
+            if wanted.level is Level.FRESH:
+                return self._fresh(configuration, wanted, request_id)
+            if wanted.level is Level.READ and wanted.target is None and wanted.backup_id is None:
+                return self._start_each(wanted, context.function_name)
+            return self._verify(wanted, context)
+
+    # --- fresh ---
+
+    def _fresh(self, configuration: Configuration, wanted: VerifyEvent, request_id: str) -> dict[str, Any]:
+        now = utc_now()
+        job = FreshJob(self.catalog, self.vault, configuration, now, self._tell_died, self._tell_restore_died)
+        report = fresh(job, only=wanted.target)
+        count_fresh(_SERVICE, report)
+        self._log_fresh(report, request_id)
+        # Not `edge.review`, which goes on when nobody could be told: this is what the check is for.
+        self.edge.alerting.settle(review_of_fresh(report, self.catalog, configuration))
+        if wanted.target is None:
+            self.edge.review(lambda: review_fleet(self.catalog, configuration, now), request_id=request_id)
+        return report.model_dump(mode="json")
+
+    def _log_fresh(self, report: FreshReport, request_id: str) -> None:
+        failed = [check.model_dump(mode="json") for check in report.checks if not check.is_ok]
+        settled = [one.model_dump() for one in report.settled]
+        self.edge.logger.info(
+            "freshness checked",
+            extra={"request_id": request_id, "status": report.status, "failed": failed, "settled": settled},
+        )
+
+    def _tell_died(self, backup: Backup) -> None:
+        """Tell a person about a backup that died without a word, and that no later run of its target has found."""
+        if backup.failure is not None:
+            alert = backup_failed(
+                backup.target,
+                backup.failure,
+                backup_id=backup.id,
+                request_id=backup.request_id or "-",
+                safe=what_is_safe(self.catalog, backup.target),
+                kind=backup.kind,
+            )
+            self.edge.publish(alert, backup_id=backup.id, target=backup.target)
+
+    def _tell_restore_died(self, restore: Restore) -> None:
+        if restore.failure is not None:
+            alert = restore_failed(
+                restore.target,
+                restore.failure,
+                backup_id=restore.backup_id,
+                restore_id=restore.id,
+                request_id=restore.request_id or "-",
+                destination=restore.destination,
+            )
+            self.edge.publish(alert, restore_id=restore.id, target=restore.target)
+
+    # --- inventory and read ---
+
+    def _start_each(self, wanted: VerifyEvent, function: str) -> dict[str, Any]:
+        """Invoke this function once for each target that has backups: each has the whole time of a function."""
+        started, refused = [], {}
+        for target in sorted({backup.target for backup in Known.read(self.catalog).living()}):
+            payload = json.dumps(wanted.for_target(target)).encode()
+            try:
+                self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=payload)
+                started.append(target)
+            except (ClientError, BotoCoreError) as error:
+                refused[target] = str(error)[:200]
+        if refused:
+            raise TransientError(
+                f"The reading of {', '.join(sorted(refused))} could not be started.",
+                code="INVOKE_FAILED",
+                detail="; ".join(f"{name}: {text}" for name, text in refused.items()),
+                hint="It is tried again by itself. The function's role needs lambda:InvokeFunction on itself.",
+            )
+        return {"level": wanted.level.value, "started": started}
+
+    def _verify(self, wanted: VerifyEvent, context: LambdaContext) -> dict[str, Any]:
+        began = utc_now()
+        share = Share.of_day(wanted.share or _SHARE, began.date())
+        with scratch_directory() as scratch:
+            job = Job(
+                id=str(ULID.from_datetime(began)),
+                catalog=self.catalog,
+                vault=self.vault,
+                decoder=self._decoder() if wanted.level is Level.READ else FrameDecoder(),
+                scratch=scratch,
+                now=utc_now,
+                remaining_seconds=remaining_seconds(context),
+            )
+            report = _run(job, wanted, share)
+        took = int((utc_now() - began).total_seconds() * 1000)
+        report = report.model_copy(update={"duration_ms": took})
+        self._tell(report, wanted, context.aws_request_id)
+        return summary(report, {name: self._healthy(name) for name in sorted({one.target for one in report.damaged})})
+
+    def _decoder(self) -> FrameDecoder:
+        reference = self.settings.identity_secret
+        return FrameDecoder(parse_identities(read_secret(self.secrets, reference)) if reference else ())
+
+    def _healthy(self, target: str) -> str | None:
+        backup = self.catalog.latest_completed(target)
+        return backup.id if backup else None
+
+    def _tell(self, report: VerificationReport, wanted: VerifyEvent, request_id: str) -> None:
+        self.edge.logger.info(
+            "verification ended",
+            extra={
+                "request_id": request_id,
+                "verification_id": report.id,
+                "level": report.level.value,
+                "target": report.target,
+                "status": report.status,
+                "packs": report.packs.objects,
+                "checksums": report.checksums,
+                "read_bytes": report.frames.size_bytes,
+                "damaged": [{"backup_id": one.backup_id, "code": one.damages[0].code} for one in report.damaged],
+                "unfinished": report.unfinished,
+                "duration_ms": report.duration_ms,
+            },
+        )
+        count_verification(_SERVICE, report)
+        review = review_of_damage(report, self.catalog, self._looked_at(report, wanted), request_id)
+        self.edge.alerting.settle(review)
+
+    def _looked_at(self, report: VerificationReport, wanted: VerifyEvent) -> Iterable[str]:
+        """Return the targets of which this verification can say that all is well, or is not."""
+        if wanted.backup_id is not None:
+            return {one.target for one in report.damaged} | {one.target for one in report.examined}
+        if wanted.target is not None:
+            return {wanted.target}
+        return {backup.target for backup in Known.read(self.catalog).living()}
+
+
+def _run(job: Job, wanted: VerifyEvent, share: Share) -> VerificationReport:
+    if wanted.level is Level.INVENTORY:
+        return inventory(job, share, target=wanted.target, backup_id=wanted.backup_id)
+    if wanted.backup_id is not None:
+        return read_backup(job, wanted.backup_id)
+    return read_target(job, wanted.target or "", share)
+
+
+def summary(report: VerificationReport, healthy: dict[str, str | None]) -> dict[str, Any]:
+    """Return what an invocation answers: small, and without secrets."""
+    told = report.model_copy(update={"damaged": report.damaged[:_DAMAGED_TOLD], "healthy": healthy})
+    return told.model_dump(mode="json")

@@ -1,0 +1,163 @@
+"""`coffre verify`: what is asked, what is shown, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.unit.cli.conftest import Account, Coffre
+
+from coffre.model.rotation import Amount, Problem
+from coffre.model.verification import (
+    Check,
+    Checked,
+    Damage,
+    DamageReport,
+    Examined,
+    FreshReport,
+    Level,
+    Settled,
+    VerificationReport,
+)
+
+NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)
+BACKUP, OTHER = "01K9X000000000000000000001", "01K9X000000000000000000002"
+
+
+def fresh(**fields: Any) -> FreshReport:
+    checks = (
+        Check(check=Checked.BACKUP, target="shop", status="ok", last_backup=BACKUP, age_hours=3.25, limit_hours=28),
+        Check(check=Checked.VERIFIED, target="shop", status="ok", limit_hours=192, text="No backup is verified yet."),
+    )
+    return FreshReport.model_validate({"status": 200, "checked_at": NOW, "checks": checks, **fields})
+
+
+def report(**fields: Any) -> VerificationReport:
+    told = {"id": "V", "level": "read", "target": "shop", "share": "1/30", "packs": Amount(objects=2, size_bytes=9)}
+    return VerificationReport.model_validate({**told, "duration_ms": 1500, **fields})
+
+
+def damage_of(backup_id: str) -> DamageReport:
+    damages = [
+        Damage(code="FRAME_DAMAGED", text=f"A stored frame is damaged. {number}", pack="P", entry="table:public.orders")
+        for number in range(7)
+    ]
+    return DamageReport.on(backup_id, "shop", Level.READ, NOW, damages)
+
+
+def answering(account: Account, *answers: FreshReport | VerificationReport) -> None:
+    left = [answer.model_dump(mode="json") for answer in answers]
+    account.play = lambda function, event: left.pop(0)
+
+
+def asked(account: Account) -> list[tuple[str, Mapping[str, Any]]]:
+    return account.invoked
+
+
+def test_without_a_level_it_asks_whether_backups_are_recent(coffre: Coffre, account: Account) -> None:
+    settled = Settled(id=OTHER, kind="backup", target="shop", status="FAILED")
+    answering(account, fresh(settled=(settled,)))
+
+    said = coffre("verify")
+
+    assert asked(account) == [("safe-verify", {"level": "fresh"})]
+    assert said.status == 0
+    lines = said.out.splitlines()
+    assert lines[1].split() == ["shop", "backup", "ok", BACKUP, "3.2", "h", "28", "h"]
+    assert lines[3:] == [
+        "No backup is verified yet.",
+        f"The backup {OTHER} of shop had died without a word; it is FAILED now.",
+    ]
+
+
+def test_a_check_that_failed_is_a_failure_for_people_and_for_scripts(coffre: Coffre, account: Account) -> None:
+    late = Check(check=Checked.BACKUP, target="shop", status="failed", text="There is no completed backup of shop.")
+    found = fresh(status=500, checks=(late,))
+
+    answering(account, found)
+    said = coffre("verify", "--target", "shop")
+    answering(account, found)
+    for_scripts = coffre("verify", "--json")
+
+    assert asked(account)[0] == ("safe-verify", {"level": "fresh", "target": "shop"})
+    assert (said.status, for_scripts.status) == (1, 1)
+    assert "There is no completed backup of shop." in said.out
+    assert FreshReport.model_validate(for_scripts.json()) == found
+
+
+def test_an_inventory_in_order_says_what_was_looked_for(coffre: Coffre, account: Account) -> None:
+    answering(account, report(level="inventory", backups=3, checksums=1, checksums_not_kept=1, target=None))
+
+    said = coffre("verify", "--level", "inventory", "--share", "0.5")
+
+    assert asked(account) == [("safe-verify", {"level": "inventory", "share": 0.5})]
+    assert said.status == 0
+    assert said.out.splitlines() == [
+        "Looked for 2 packs (9 B) of 3 backups in 1.5 s; compared the checksums of 1 (1/30).",
+        "The store kept no checksum of 1 of them: only reading tells more.",
+        "Everything is there.",
+    ]
+
+
+def test_damage_is_shown_with_what_to_go_back_to_and_what_to_do(coffre: Coffre, account: Account) -> None:
+    unreadable = Problem(code="WRONG_IDENTITY", target="shop", text="Backup X cannot be read.")
+    healthy = {"shop": OTHER}
+    answering(account, report(status=500, damaged=(damage_of(BACKUP),), problems=(unreadable,), healthy=healthy))
+
+    said = coffre("verify", "--level", "read", "--target", "shop")
+
+    assert asked(account) == [("safe-verify", {"level": "read", "target": "shop"})]
+    assert said.status == 1
+    lines = said.out.splitlines()
+    assert lines[1:3] == [
+        "Problem: Backup X cannot be read. [WRONG_IDENTITY]",
+        f"Backup {BACKUP} of shop is DAMAGED:",
+    ]
+    assert lines[3] == "  A stored frame is damaged. 0 (table:public.orders) [FRAME_DAMAGED]"
+    assert lines[8:] == [
+        "  and 2 more",
+        f"The newest good backup of shop: {OTHER}",
+        "Later backups do not point at what is damaged. Take one now:",
+        "  coffre backup database shop",
+    ]
+
+
+def test_reading_goes_through_every_target(coffre: Coffre, account: Account) -> None:
+    account.configure("shop", "blog")
+    answering(account, report(), report(target="blog"))
+
+    said = coffre("verify", "--level", "read", "--json")
+
+    assert [event["target"] for _, event in asked(account)] == ["shop", "blog"]
+    assert [one["target"] for one in said.json()] == ["shop", "blog"]
+    assert (said.status, said.err) == (0, "")
+
+
+def test_a_backup_that_one_invocation_cannot_read_is_read_by_several(coffre: Coffre, account: Account) -> None:
+    backup = account.backup()
+    part, end = (
+        Examined(backup_id=backup.id, target="shop", outcome=outcome) for outcome in ("unfinished", "verified")
+    )
+    answering(account, report(share="all", examined=(part,)), report(share="all", examined=(end,)))
+
+    said = coffre("verify", "latest")
+
+    assert asked(account) == [("safe-verify", {"level": "read", "backup_id": backup.id})] * 2
+    assert said.status == 0
+    assert said.out.splitlines()[-1] == f"{backup.id}: verified"
+
+
+def test_a_verification_that_stops_says_why_and_calls_no_backup_bad(coffre: Coffre, account: Account) -> None:
+    account.play = lambda function, event: {"errorType": "StoreError", "errorMessage": "Refused. [STORE_DENIED]"}
+
+    said = coffre("verify")
+
+    assert (said.status, said.out) == (1, "")
+    assert "No backup is known to be bad by that. [VERIFICATION_STOPPED]\n  Refused. [STORE_DENIED]" in said.err
+
+
+def test_what_makes_no_sense_is_wrong_usage(coffre: Coffre, account: Account) -> None:
+    for arguments in (("latest", "--level", "fresh"), ("--share", "2"), ("--level", "deep")):
+        assert coffre("verify", *arguments).status == 2
+    assert asked(account) == []

@@ -1,0 +1,549 @@
+"""Verification over a vault and a catalog: what is found, what follows from it, and what is left alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.synthetic import Writer, made_up_rows
+from tests.unit.operations.conftest import NOW, Scene
+
+from coffre.model.backup import Backup, Restore, Status, Tier
+from coffre.model.errors import BackupStateError, StoreTransientError
+from coffre.model.manifest import Manifest
+from coffre.model.target import Configuration
+from coffre.model.verification import Check, Checked, FreshReport, Share, VerificationReport
+from coffre.operations.verify_fresh import FreshJob, fresh
+from coffre.operations.verify_inventory import inventory
+from coffre.operations.verify_job import Job
+from coffre.operations.verify_read import read_backup, read_target
+from coffre.stores.store import ObjectInfo
+from coffre.vault.codec import FrameDecoder, new_identity, public_key
+from coffre.vault.damage import damage_key, read_damage
+from coffre.vault.layout import writer_of
+from coffre.vault.vault import Vault
+
+EVERYTHING = Share(parts=1, day=0)
+# A share that no pack of these tests is in.
+NOTHING = Share(parts=10**9, day=0)
+SMALL = {"customers": made_up_rows(1, 40), "orders": made_up_rows(2, 60)}
+
+
+@dataclass
+class Safe:
+    """A deployment with real backups."""
+
+    scene: Scene
+    identity: str = field(default_factory=new_identity)
+    remaining_seconds: Callable[[], float] = lambda: 900.0
+
+    def writer(self, target: str = "shop") -> Writer:
+        scene = self.scene
+        return Writer(scene.catalog, scene.vault, scene.scratch, (public_key(self.identity),), target)
+
+    def backup(
+        self, age_days: float, previous: Backup | None = None, *tiers: Tier, target: str = "shop", **tables: bytes
+    ) -> Backup:
+        taken = NOW - timedelta(days=age_days)
+        return self.writer(target).backup({**SMALL, **tables}, taken, previous, *tiers)
+
+    def job(self, vault: Vault | None = None) -> Job:
+        scene = self.scene
+        decoder = FrameDecoder([self.identity])
+        return Job(
+            "J", scene.catalog, vault or scene.vault, decoder, scene.scratch, lambda: NOW, self.remaining_seconds
+        )
+
+    def inventory(self, share: Share = EVERYTHING, **what: Any) -> VerificationReport:
+        return inventory(self.job(), share, **what)
+
+    def read(self, share: Share = NOTHING, target: str = "shop") -> VerificationReport:
+        return read_target(self.job(), target, share)
+
+    def record(self, backup: Backup) -> Backup:
+        return self.scene.catalog.get_backup(backup.id)
+
+    def manifest(self, backup: Backup) -> Manifest:
+        found = self.scene.vault.find_manifest(backup.target, backup.id)
+        assert found is not None
+        return found[0]
+
+    def packs(self, backup: Backup) -> set[str]:
+        return {pack.key for pack in self.manifest(backup).packs}
+
+    def lose(self, key: str) -> None:
+        self.scene.store.delete(key)
+
+    def overwrite(self, key: str, body: bytes) -> None:
+        self.scene.store.put(key, body, sha256=hashlib.sha256(body).hexdigest())
+
+    def spoil_all(self, key: str) -> bytes:
+        """Change every byte of a pack; return what was there."""
+        before = self.scene.store.get(key)
+        self.overwrite(key, bytes(byte ^ 1 for byte in before))
+        return before
+
+
+@pytest.fixture
+def safe(scene: Scene) -> Safe:
+    return Safe(scene)
+
+
+def ids(*backups: Backup) -> set[str]:
+    return {backup.id for backup in backups}
+
+
+def damaged(report: VerificationReport) -> set[str]:
+    return {one.backup_id for one in report.damaged}
+
+
+def outcomes(report: VerificationReport) -> dict[str, str]:
+    return {one.backup_id: one.outcome for one in report.examined}
+
+
+# --- inventory ---
+
+
+def test_an_inventory_of_a_whole_vault_is_in_order(safe: Safe) -> None:
+    first = safe.backup(2)
+    safe.backup(1, first, orders=made_up_rows(5, 80))
+    blog = safe.backup(1, target="blog")
+
+    report = safe.inventory()
+
+    assert (report.status, report.backups, report.packs.objects) == (200, 3, 5)
+    assert {name: amount.objects for name, amount in report.living.items()} == {"shop": 3, "blog": 2}
+    assert report.living["blog"].size_bytes == sum(pack.length for pack in safe.manifest(blog).packs)
+
+
+def test_a_lost_pack_damages_every_backup_that_points_at_it_and_no_other(safe: Safe) -> None:
+    first = safe.backup(3)
+    second = safe.backup(2, first, orders=made_up_rows(5, 80))
+    third = safe.backup(1, second, orders=made_up_rows(6, 80), customers=made_up_rows(7, 50))
+    other = safe.backup(1, target="blog")
+    (shared,) = safe.packs(first) & safe.packs(second)
+    safe.lose(shared)
+
+    report = safe.inventory()
+
+    assert (report.status, damaged(report)) == (500, ids(first, second))
+    found = safe.record(second)
+    assert (found.damaged_at, found.damage) == (NOW, f"The pack {shared} is not in the vault. [PACK_MISSING]")
+    for whole in (third, other):
+        assert safe.record(whole).damaged_at is None
+    facts = read_damage(safe.scene.vault, "shop", second.id)
+    assert facts is not None
+    assert facts.packs == (shared,)
+
+
+def test_a_pack_of_another_length_and_lists_and_manifests_that_are_not_the_recorded_ones_are_told(safe: Safe) -> None:
+    cut, swapped, listless, headless = (safe.backup(age) for age in (4, 3, 2, 1))
+    pack = min(safe.packs(cut))
+    safe.overwrite(pack, safe.scene.store.get(pack)[:-1])
+    safe.overwrite(safe.manifest(swapped).entries[0].key, b"something else")
+    safe.lose(safe.manifest(listless).entries[0].key)
+    safe.lose(str(headless.manifest_key))
+
+    report = safe.inventory()
+
+    codes = {one.backup_id: one.damages[0].code for one in report.damaged}
+    assert codes == {
+        cut.id: "PACK_TRUNCATED",
+        swapped.id: "ENTRIES_SWAPPED",
+        listless.id: "ENTRIES_MISSING",
+        headless.id: "MANIFEST_MISSING",
+    }
+    assert [one.backup_id for one in report.damaged] == [headless.id, listless.id, swapped.id, cut.id]
+
+
+class _WithChecksums:
+    """A store that keeps checksums, as S3 does, and has another object where a pack should be."""
+
+    def __init__(self, safe: Safe, swapped: str) -> None:
+        self._store = safe.scene.store
+        self._swapped = swapped
+        self.asked: list[str] = []
+
+    def head(self, key: str) -> ObjectInfo:
+        self.asked.append(key)
+        sha256 = hashlib.sha256(self._store.get(key)).hexdigest()
+        return replace(self._store.head(key), sha256="0" * 64 if key == self._swapped else sha256)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_checksums_that_the_store_keeps_are_compared_for_a_share_each_day(safe: Safe) -> None:
+    backup = safe.backup(1)
+    swapped, other = sorted(safe.packs(backup))
+    store: Any = _WithChecksums(safe, swapped)
+    day = next(day for day in range(100) if [Share(parts=9, day=day).holds(key) for key in (swapped, other)] == [1, 0])
+
+    missed = inventory(safe.job(Vault(store)), Share(parts=9, day=day + 1))
+    found = inventory(safe.job(Vault(store)), Share(parts=9, day=day))
+
+    assert (missed.status, missed.share) == (200, "1/9")
+    assert [one.damages[0].code for one in found.damaged] == ["PACK_SWAPPED"]
+    assert (found.checksums, found.checksums_not_kept) == (1, 0)
+    assert store.asked.count(other) == 0
+    # A directory keeps none, and it is said
+    assert safe.inventory(backup_id=backup.id).checksums_not_kept == 2
+
+
+def test_a_backup_that_is_deleted_meanwhile_is_not_called_damaged(safe: Safe) -> None:
+    backup, kept = safe.backup(2), safe.backup(1)
+    store: Any = safe.scene.store
+    listing = store.list
+
+    class Meanwhile:
+        def list(self, prefix: str = "") -> Any:
+            safe.scene.catalog.keeping.delete(backup, "too old", NOW)
+            for key in (*safe.packs(backup), str(backup.manifest_key)):
+                safe.lose(key)
+            return listing(prefix)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+    meanwhile: Any = Meanwhile()
+
+    report = inventory(safe.job(Vault(meanwhile)), EVERYTHING)
+
+    assert (report.status, report.damaged) == (200, ())
+    assert safe.record(backup).damaged_at is None
+    assert safe.record(kept).damaged_at is None
+
+
+def test_an_inventory_that_runs_out_of_time_says_so_and_damages_nothing(safe: Safe) -> None:
+    backup = safe.backup(1)
+    safe.remaining_seconds = lambda: 10.0
+
+    report = safe.inventory()
+
+    assert (report.status, report.unfinished) == (500, "The time was over after 0 packs.")
+    assert safe.record(backup).damaged_at is None
+
+
+def test_a_store_that_does_not_answer_fails_the_inventory_and_damages_nothing(
+    safe: Safe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = safe.backup(1)
+
+    def silent(key: str) -> ObjectInfo:
+        raise StoreTransientError("The store is silent.")
+
+    monkeypatch.setattr(safe.scene.store, "head", silent)
+
+    with pytest.raises(StoreTransientError):
+        safe.inventory()
+    assert safe.record(backup).damaged_at is None
+
+
+# --- read ---
+
+
+def test_new_backups_are_read_and_count_as_verified(safe: Safe) -> None:
+    first = safe.backup(2)
+    second = safe.backup(1, first, orders=made_up_rows(5, 80))
+
+    report = safe.read()
+
+    assert (report.status, outcomes(report)) == (200, {first.id: "verified", second.id: "verified"})
+    assert {safe.record(backup).verified_at for backup in (first, second)} == {NOW}
+
+
+def test_what_was_read_with_the_backup_that_wrote_it_is_not_read_again(safe: Safe) -> None:
+    first = safe.backup(2)
+    safe.read()
+    second = safe.backup(1, first, orders=made_up_rows(5, 80))
+    own = {pack for pack in safe.packs(second) if writer_of(pack) == second.id}
+
+    report = safe.read()
+
+    assert outcomes(report) == {second.id: "verified"}
+    assert report.packs.objects == len(own) == 1
+    # But the packs of a backup that could not be verified are.
+    safe.scene.catalog.keeping.mark_verified(first.id, None)
+    safe.scene.catalog.keeping.mark_verified(second.id, None)
+    assert safe.read().packs.objects == 3
+
+
+def test_a_damaged_frame_damages_the_backups_that_need_it(safe: Safe) -> None:
+    first = safe.backup(3)
+    second = safe.backup(2, first, orders=made_up_rows(5, 80))
+    third = safe.backup(1, second, orders=made_up_rows(6, 80), customers=made_up_rows(7, 50))
+    (shared,) = safe.packs(first) & safe.packs(second)
+    safe.spoil_all(shared)
+
+    report = safe.read()
+
+    assert (report.status, damaged(report)) == (500, ids(first, second))
+    assert outcomes(report)[third.id] == "verified"
+    assert {one.code for one in report.damaged[0].damages} == {"FRAME_DAMAGED"}
+    assert safe.record(second).verified_at is None
+
+
+def test_rot_is_found_by_the_share_of_its_day_in_backups_that_were_verified(safe: Safe) -> None:
+    first = safe.backup(40, None, Tier.MONTHLY)
+    second = safe.backup(1, first, orders=made_up_rows(5, 80))
+    safe.read()
+    (shared,) = safe.packs(first) & safe.packs(second)
+    safe.spoil_all(shared)
+    days = [Share(parts=30, day=day) for day in range(30)]
+
+    found = [share for share in days if safe.read(share).damaged]
+
+    assert found == [share for share in days if share.holds(shared)]
+    assert len(found) == 1
+    assert safe.record(second).damaged_at == safe.record(first).damaged_at == NOW
+    assert safe.record(second).verified_at is None
+
+
+def test_a_month_of_shares_reads_every_frame_of_all_backups_once(safe: Safe) -> None:
+    first = safe.backup(2)
+    second = safe.backup(1, first, orders=made_up_rows(5, 80))
+    safe.read()
+
+    reports = [safe.read(Share(parts=30, day=day)) for day in range(100, 130)]
+
+    frames = {
+        (frame.pack, frame.offset)
+        for backup in (first, second)
+        for entry in safe.scene.vault.entries(safe.manifest(backup))
+        for frame in entry.frames
+    }
+    assert sum(report.frames.objects for report in reports) == len(frames)
+
+
+def test_reading_goes_on_where_time_ended(safe: Safe) -> None:
+    backup = safe.backup(1, products=made_up_rows(9, 4000))
+    names = [entry.name for entry in safe.scene.vault.entries(safe.manifest(backup))]
+    seconds = iter([900.0, 900.0, 900.0, 900.0, *[10.0] * 50])
+    safe.remaining_seconds = lambda: next(seconds)
+
+    first = read_backup(safe.job(), backup.id)
+
+    assert outcomes(first) == {backup.id: "unfinished"}
+    reached = safe.record(backup).read_until
+    assert reached in names[:-1]
+    safe.remaining_seconds = lambda: 900.0
+    rest = read_backup(safe.job(), backup.id)
+    assert outcomes(rest) == {backup.id: "verified"}
+    assert first.entries + rest.entries == len(names)
+    assert safe.record(backup).read_until is None
+
+
+def test_a_backup_that_nobody_here_can_open_is_told_and_not_called_damaged(safe: Safe) -> None:
+    backup = safe.backup(1)
+    safe.identity = new_identity()
+
+    report = safe.read(EVERYTHING)
+
+    assert (report.status, outcomes(report)) == (500, {backup.id: "unreadable"})
+    assert [problem.code for problem in report.problems] == ["WRONG_IDENTITY"]
+    assert safe.record(backup).damaged_at is None
+
+
+def test_only_a_complete_backup_can_be_read(safe: Safe) -> None:
+    failed = safe.scene.failed(1)
+
+    with pytest.raises(BackupStateError, match="FAILED"):
+        read_backup(safe.job(), failed.id)
+
+
+# --- what follows ---
+
+
+def test_the_next_backup_stores_anew_what_was_in_a_damaged_pack_and_only_that(safe: Safe) -> None:
+    first = safe.backup(2)
+    spoiled, intact = sorted(safe.packs(first))
+    safe.spoil_all(spoiled)
+    safe.read()
+    previous = safe.scene.catalog.latest_completed("shop", damaged_too=True)
+    assert previous is not None
+    assert previous.damaged_at is not None
+
+    second = safe.backup(1, previous)
+
+    assert spoiled not in safe.packs(second)
+    assert intact in safe.packs(second)
+    assert outcomes(safe.read()) == {second.id: "verified"}
+
+
+def test_a_damaged_backup_is_nobodys_latest_and_is_still_there_by_its_id(safe: Safe) -> None:
+    older, newest = safe.backup(2), safe.backup(1)
+    safe.lose(min(safe.packs(newest)))
+    safe.inventory()
+    catalog = safe.scene.catalog
+
+    latest = catalog.latest_completed("shop")
+
+    assert latest is not None
+    assert latest.id == older.id
+    assert catalog.get_backup(newest.id).status is Status.COMPLETED
+
+
+def test_a_mended_backup_is_healthy_again_when_all_of_it_was_read(safe: Safe) -> None:
+    backup = safe.backup(1)
+    pack = min(safe.packs(backup))
+    body = safe.spoil_all(pack)
+    safe.read()
+    safe.overwrite(pack, body)
+
+    # It takes a whole reading: neither an inventory nor the daily reading say so
+    assert safe.inventory().status == safe.read().status == 200
+    assert safe.record(backup).damaged_at is not None
+    with pytest.raises(BackupStateError, match="BACKUP_DAMAGED"):
+        safe.scene.catalog.keeping.mark_verified(backup.id, NOW)
+    read_backup(safe.job(), backup.id)
+
+    found = safe.record(backup)
+    assert (found.damaged_at, found.damage, found.verified_at) == (None, None, NOW)
+    facts = read_damage(safe.scene.vault, "shop", backup.id)
+    assert facts is not None
+    assert facts.packs == ()
+
+
+def test_a_deleted_backups_mark_is_not_relied_upon_once_its_pack_is_damaged(safe: Safe) -> None:
+    first = safe.backup(9)
+    second = safe.backup(2, first, orders=made_up_rows(5, 80))
+    safe.read()
+    safe.scene.catalog.keeping.delete(safe.record(first), "too old", NOW)
+    (shared,) = safe.packs(first) & safe.packs(second)
+    safe.spoil_all(shared)
+    assert damaged(safe.read(EVERYTHING)) == {second.id}
+    # A run that had begun before could not know, and points there too
+    safe.lose(damage_key("shop", second.id))
+    third = safe.backup(1, second)
+    assert shared in safe.packs(third)
+
+    report = safe.read()
+
+    assert outcomes(report) == {third.id: "damaged"}
+    assert safe.record(third).verified_at is None
+
+
+def test_rotation_deletes_nothing_on_the_word_of_a_damaged_backup(safe: Safe) -> None:
+    old, other = safe.backup(30), safe.backup(20)
+    newest = safe.backup(1)
+    safe.read()
+    safe.lose(min(safe.packs(newest)))
+    safe.inventory()
+
+    safe.scene.rotate()
+
+    assert {safe.record(one).status for one in (old, other, newest)} == {Status.COMPLETED}
+
+
+# --- fresh ---
+
+
+def checked(safe: Safe, **freshness: Any) -> tuple[FreshReport, dict[Checked, Check], list[str]]:
+    target = {"name": "shop", "secret": "s", "freshness": freshness}
+    configuration = Configuration.model_validate({"encryption": "none", "targets": [target]})
+    died: list[str] = []
+
+    def told(run: Backup | Restore) -> None:
+        died.append(run.id)
+
+    report = fresh(FreshJob(safe.scene.catalog, safe.scene.vault, configuration, NOW, told, told))
+    return report, {check.check: check for check in report.checks}, died
+
+
+def test_recent_backups_are_fresh(safe: Safe) -> None:
+    backup = safe.backup(27 / 24)
+    safe.read()
+
+    report, checks, _ = checked(safe)
+
+    assert (report.status, {check.status for check in report.checks}) == (200, {"ok"})
+    found = checks[Checked.BACKUP]
+    assert (found.last_backup, found.age_hours, found.limit_hours) == (backup.id, 27.0, 28.0)
+
+
+def test_a_backup_that_is_late_is_not_fresh(safe: Safe) -> None:
+    safe.backup(29 / 24)
+
+    report, checks, _ = checked(safe)
+
+    assert (report.status, checks[Checked.BACKUP].status) == (500, "failed")
+    assert checks[Checked.BACKUP].text == "The newest good backup of shop is 29.0 hours old; it should be at most 28."
+    assert checked(safe, every_hours=48)[0].status == 200
+    assert checked(safe, late_hours=5)[0].status == 200
+
+
+def test_damaged_failed_and_future_backups_are_not_fresh(safe: Safe) -> None:
+    old, newest = safe.backup(3), safe.backup(0.1)
+    safe.scene.failed(0.05)
+    safe.backup(-1)
+    safe.lose(min(safe.packs(newest)))
+    safe.inventory()
+
+    _, checks, _ = checked(safe)
+
+    assert (checks[Checked.BACKUP].status, checks[Checked.BACKUP].last_backup) == ("failed", old.id)
+
+
+def test_a_target_without_any_backup_is_not_fresh(safe: Safe) -> None:
+    report, checks, _ = checked(safe)
+
+    assert report.status == 500
+    assert checks[Checked.BACKUP].text == "There is no completed backup of shop at all."
+    assert checks[Checked.VERIFIED].is_ok
+
+
+def test_once_something_is_verified_it_must_not_be_too_old(safe: Safe) -> None:
+    old = safe.backup(9)
+    safe.backup(0.5)
+    assert checked(safe)[0].status == 200
+
+    safe.scene.catalog.keeping.mark_verified(old.id, NOW)
+
+    report, checks, _ = checked(safe)
+    assert (report.status, checks[Checked.VERIFIED].age_hours) == (500, 216.0)
+    assert checked(safe, verified_hours=240)[0].status == 200
+
+
+def test_a_backup_whose_manifest_is_gone_is_no_copy(safe: Safe) -> None:
+    backup = safe.backup(0.5)
+    safe.lose(str(backup.manifest_key))
+
+    report, checks, _ = checked(safe)
+
+    assert (report.status, checks[Checked.COPY].status) == (500, "failed")
+
+
+def test_runs_that_died_are_given_their_end_and_the_living_are_left_alone(safe: Safe) -> None:
+    scene = safe.scene
+    safe.backup(0.5)
+    dead, alive = scene.begin(21 / 1440), scene.begin(19 / 1440)
+    committed = scene.begin(2)
+    scene.commit(committed, ())
+    restores = [
+        Restore(
+            id=f"01K9X00000000000000000000{number}",
+            backup_id=dead.id,
+            target="shop",
+            destination="d",
+            status=Status.IN_PROGRESS,
+            created_at=NOW - timedelta(hours=hours),
+        )
+        for number, hours in enumerate((5, 0.1))
+    ]
+    for restore in restores:
+        scene.catalog.create_restore(restore)
+
+    report, _, died = checked(safe)
+
+    assert {(one.id, one.status) for one in report.settled} == {
+        (dead.id, "FAILED"),
+        (committed.id, "COMPLETED"),
+        (restores[0].id, "FAILED"),
+    }
+    assert died == [dead.id, restores[0].id]
+    assert scene.status(alive) is Status.IN_PROGRESS
+    assert scene.catalog.get_restore(restores[1].id).status is Status.IN_PROGRESS
