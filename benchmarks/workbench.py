@@ -75,6 +75,7 @@ def arguments_of(description: str | None, *, runs: int = 3) -> argparse.Argument
 def workbench(database: Database, scale: float) -> Iterator[Workbench]:
     """Start a server, fill the database, warm every cache; nothing is left afterwards, not even by SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    Toolchain(on_step=progress).copydata()
     for package in ("layers/coffre", "benchmarks", "cli"):  # byte code, as the layer has it
         compileall.compile_dir(CHECKOUT / package, quiet=2)
     home = Toolchain(on_step=progress).postgresql(18)

@@ -31,6 +31,12 @@ def web() -> Iterator[Web]:
 
 
 @pytest.fixture(scope="session")
+def copydata(toolchain: Toolchain) -> None:
+    """The loop in C, built where the package looks for it."""
+    toolchain.copydata()
+
+
+@pytest.fixture(scope="session")
 def postgresql_home(toolchain: Toolchain) -> Path:
     """A PostgreSQL 18 with `bin/{pg_dump,pg_restore,psql,pg_dumpall}` and `lib`, like the layer's."""
     return toolchain.postgresql(18)

@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from layers.pg_dump.recipe import gate
+from layers.pg_dump.recipe.model import ARCHITECTURES
+
+from coffre.postgres.copy_rows import LIBRARY
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "layers" / "coffre" / "coffre"
@@ -70,6 +74,14 @@ from coffre.runtime.bootstrap import backup_database_function, restore_function
 print(json.dumps([type(make()).__name__ for make in (backup_database_function, restore_function)]))
 """
 
+TAKE_ROWS = """
+import json
+from coffre.postgres.copy_rows import rows_of_a_stream
+rows, room = rows_of_a_stream(), bytearray(8)
+moved = rows.take(bytearray(b"d\\0\\0\\0\\x06x\\n"), 0, 7, memoryview(room))
+print(json.dumps([type(rows).__name__, *moved, rows.ended, room.decode()]))
+"""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -87,17 +99,29 @@ class Layer:
         return sum(path.stat().st_size for path in self.files("*"))
 
 
-def build(name: str, target: str, architecture: str, directory: Path) -> Layer:
-    """Copy the content directory away, as SAM does, and run the Makefile that the template's ContextPath names."""
-    source, scratch, output = ROOT / "layers" / name, directory / "scratch", directory / "layer"
-    shutil.copytree(source, scratch, ignore=shutil.ignore_patterns("__pycache__"))
+def run_make(
+    name: str, target: str, architecture: str, scratch: Path, output: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run the Makefile that the template's ContextPath names, in a scratch copy of the sources."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "ARTIFACTS_DIR": str(output),
     }
     environment.pop("PYTHONPATH", None)
-    command = [shutil.which("make") or "make", "--makefile", str(source / architecture / "Makefile"), target]
-    result = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
+    makefile = ROOT / "layers" / name / architecture / "Makefile"
+    command = [shutil.which("make") or "make", "--makefile", str(makefile), target]
+    return subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
+
+
+def copy_of_sources(name: str, directory: Path) -> Path:
+    ignored = shutil.ignore_patterns("__pycache__", "*.so")
+    return Path(shutil.copytree(ROOT / "layers" / name, directory / "scratch", ignore=ignored))
+
+
+def build(name: str, target: str, architecture: str, directory: Path) -> Layer:
+    """Copy the content directory away and build it, as SAM does."""
+    output = directory / "layer"
+    result = run_make(name, target, architecture, copy_of_sources(name, directory), output)
     assert result.returncode == 0, result.stdout + result.stderr
     return Layer(output, architecture)
 
@@ -202,6 +226,40 @@ def test_every_library_is_of_the_architecture_that_was_asked_for(
     machines = {path.name: struct.unpack_from("<H", path.read_bytes(), 18)[0] for path in libraries}
     assert set(machines.values()) == {ELF_MACHINES[architecture]}
     assert any(name.startswith("_psycopg.") for name in machines)
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "arm64"])
+def test_the_loop_in_c_is_there_and_needs_no_version_of_glibc(
+    request: pytest.FixtureRequest, architecture: str
+) -> None:
+    layer: Layer = request.getfixturevalue(architecture)
+
+    # The gate of the client layer: the architecture, glibc 2.34 at most, nothing that has to be carried along.
+    report = gate.check(layer.packages / "coffre", ARCHITECTURES[architecture])
+
+    assert report == gate.GateReport(elf_files=1, highest_glibc=(0,))
+
+
+def test_the_functions_take_rows_by_the_loop_in_c(x86_64: Layer) -> None:
+    assert run_bare(TAKE_ROWS, [x86_64.packages]) == ["CompiledRows", 7, 2, 1, "x\n" + "\0" * 6]
+
+
+def test_two_builds_give_the_same_bytes(x86_64: Layer, copydata: None) -> None:
+    (built,) = x86_64.files("libcopydata.so")
+
+    assert built.read_bytes() == LIBRARY.read_bytes()
+
+
+def test_a_loop_that_does_not_compile_stops_the_build(tmp_path: Path) -> None:
+    scratch = copy_of_sources("coffre", tmp_path)
+    with (scratch / "copydata" / "copydata.c").open("a") as source:
+        source.write("static int unused;\n")
+
+    result = run_make("coffre", "build-CoffreLayer", "x86_64", scratch, tmp_path / "layer")
+
+    assert result.returncode != 0
+    assert "copydata.c" in result.stderr
+    assert "unused variable" in result.stderr
 
 
 def test_both_architectures_carry_the_same_packages(x86_64: Layer, arm64: Layer) -> None:

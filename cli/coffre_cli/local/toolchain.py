@@ -87,6 +87,17 @@ class Toolchain:
         """Return the home of the PostgreSQL 18 that needs nothing but libc and libz (no TLS, no zstd)."""
         return self._ready("postgresql-embedded", self._stamp_of("dev"), _copy_embedded_postgresql)
 
+    def copydata(self) -> None:
+        """Build the package's loop in C (`layers/coffre/copydata`) where the checkout's package finds it."""
+        self._on_step("Building the loop in C")
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        command = ["make", "-C", str(self.checkout / "layers" / "coffre"), "copydata"]
+        result = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise ToolError(
+                "The loop in C could not be built.", code="LOCAL_TOOL_INSTALL", detail=result.stderr.strip()
+            )
+
     def make(self, names: list[str]) -> None:
         """Make the named tools: `sam`, `ministack`, `weed`, `postgresql-embedded`, `postgresql-14` to `-18`."""
         for name in names:

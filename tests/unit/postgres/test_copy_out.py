@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg2
@@ -14,9 +14,23 @@ from coffre.model.errors import IntegrityError
 from coffre.postgres import copy_out
 from coffre.postgres.channel import CLOSED
 from coffre.postgres.copy_out import CopyOut, QueryFailedError
+from coffre.postgres.copy_rows import LIBRARY, CompiledRows, RegexRows, Rows, load
 
 NOTICE = b"SNOTICE\0VNOTICE\0C00000\0Mone\nd\0\0\0\x09more\n\0\0"
 STATUS = b"TimeZone\0UTC\0"
+FRAME_BYTES = 4096
+WAYS: dict[str, Callable[[], Rows]] = {
+    "C": lambda: CompiledRows(load(LIBRARY)),
+    "regular expression": RegexRows,
+}
+
+
+@pytest.fixture(scope="module", params=list(WAYS), autouse=True)
+def way(request: pytest.FixtureRequest, copydata: None) -> Iterator[None]:
+    """Everything holds for both ways of taking rows out of messages."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copy_out, "rows_of_a_stream", WAYS[request.param])
+        yield
 
 
 def message(kind: bytes, body: bytes = b"") -> bytes:
@@ -53,13 +67,23 @@ class Recorded:
         return count
 
 
-def read(stream: bytes, sizes: list[int], statements: int = 1) -> list[tuple[bytes, int]]:
+def read(
+    stream: bytes, sizes: list[int], statements: int = 1, frame_bytes: int = FRAME_BYTES
+) -> list[tuple[bytes, int]]:
     def endless() -> Iterator[int]:
         while True:
             yield from sizes
 
-    copy = CopyOut(Recorded(stream, endless()))  # type: ignore[arg-type]
-    return [(b"".join(blocks), copy.rows) for blocks in copy.run(["COPY t TO STDOUT"] * statements)]
+    copy = CopyOut(Recorded(stream, endless()), memoryview(bytearray(frame_bytes)))  # type: ignore[arg-type]
+    return [(joined(pieces, frame_bytes), copy.rows) for pieces in copy.run(["COPY t TO STDOUT"] * statements)]
+
+
+def joined(pieces: Iterator[memoryview], frame_bytes: int) -> bytes:
+    """Copy pieces as they come, for they are valid until the next one; all but the last have the frame's size."""
+    copies = [bytes(piece) for piece in pieces]
+    assert {len(copy) for copy in copies[:-1]} <= {frame_bytes}
+    assert b"" not in copies
+    return b"".join(copies)
 
 
 @contextmanager
@@ -81,17 +105,20 @@ OTHERS = st.lists(st.sampled_from([(b"N", NOTICE), (b"S", STATUS), (b"A", b"\0\0
 
 
 @given(
-    st.lists(st.tuples(ROWS, OTHERS), min_size=1, max_size=4), st.lists(st.integers(1, 40), min_size=1), st.booleans()
+    st.lists(st.tuples(ROWS, OTHERS), min_size=1, max_size=4),
+    st.lists(st.integers(1, 40), min_size=1),
+    st.sampled_from([16, 4096]),
+    st.sampled_from([1, 2, 7, 64, FRAME_BYTES]),
 )
-@example([([b"x" * 5] * 8, [(b"N", NOTICE)])], [5], True)
-@example([([], []), ([b""], [])], [1], False)
+@example([([b"x" * 5] * 8, [(b"N", NOTICE)])], [5], 16, 1)
+@example([([], []), ([b""], [])], [1], 4096, 2)
 def test_the_rows_are_those_that_the_server_wrote(
-    answers: list[tuple[list[bytes], list[tuple[bytes, bytes]]]], sizes: list[int], in_small_blocks: bool
+    answers: list[tuple[list[bytes], list[tuple[bytes, bytes]]]], sizes: list[int], block_bytes: int, frame_bytes: int
 ) -> None:
     stream = b"".join(answer(rows, others) for rows, others in answers)
 
-    with block_size(16 if in_small_blocks else 4096):
-        found = read(stream, sizes, len(answers))
+    with block_size(block_bytes):
+        found = read(stream, sizes, len(answers), frame_bytes)
 
     assert found == [(b"".join(row + b"\n" for row in rows), len(rows)) for rows, _ in answers]
 
@@ -100,11 +127,11 @@ def test_a_row_far_bigger_than_the_buffer_passes_in_pieces() -> None:
     row = b"0123456789" * 1_000_000
     channel = Recorded(answer([row, b"small"]), iter([2**30] * 1000))
 
-    copy = CopyOut(channel)  # type: ignore[arg-type]
-    found = [block for blocks in copy.run(["COPY t TO STDOUT"]) for block in blocks]
+    copy = CopyOut(channel, memoryview(bytearray(FRAME_BYTES)))  # type: ignore[arg-type]
+    found = [joined(pieces, FRAME_BYTES) for pieces in copy.run(["COPY t TO STDOUT"])]
 
-    assert b"".join(found) == row + b"\nsmall\n"
-    assert max(len(block) for block in found) <= 256 * 1024
+    assert found == [row + b"\nsmall\n"]
+    assert len(copy._buffer) == 256 * 1024
 
 
 def error(severity: bytes, code: bytes, text: bytes) -> bytes:
@@ -146,15 +173,48 @@ def test_another_count_than_the_servers_is_an_error() -> None:
     assert caught.value.code == "ROWS_MISCOUNTED"
 
 
+@pytest.mark.parametrize("length", [0, 1, 3])
+@pytest.mark.parametrize("kind", [b"d", b"C", b"S"])
+def test_a_message_shorter_than_its_own_length_is_an_error(kind: bytes, length: int) -> None:
+    stream = message(b"H", b"\0\0\1\0\0") + kind + length.to_bytes(4, "big") + answer([b"one"])
+
+    with pytest.raises(IntegrityError) as caught:
+        read(stream, [1000])
+
+    assert caught.value.code == "PROTOCOL_VIOLATED"
+
+
+def test_a_message_of_gigabytes_is_an_error_before_memory_is_taken_for_it() -> None:
+    stream = message(b"H", b"\0\0\1\0\0") + b"N" + (2**31 - 1).to_bytes(4, "big") + answer([b"one"])
+
+    with pytest.raises(IntegrityError) as caught:
+        read(stream, [1000])
+
+    assert caught.value.code == "PROTOCOL_VIOLATED"
+
+
+def test_a_row_of_gigabytes_that_never_comes_is_a_connection_that_ends() -> None:
+    stream = message(b"H", b"\0\0\1\0\0") + b"d" + (2**32 - 1).to_bytes(4, "big") + b"x" * 10_000
+
+    with pytest.raises(psycopg2.OperationalError, match="closed the connection"):
+        read(stream, [1000])
+
+
+def test_a_long_message_between_rows_is_read_whole() -> None:
+    notice = b"SNOTICE\0M" + b"x" * 1_000_000 + b"\0\0"
+
+    assert read(answer([b"one", b"two"], [(b"N", notice)]), [100_000]) == [(b"one\ntwo\n", 2)]
+
+
 @pytest.mark.parametrize(("length", "ahead"), [(100, 77), (5000, 1), (100_000, 1)])
 def test_statements_are_sent_ahead_as_far_as_any_socket_takes_them(length: int, ahead: int) -> None:
     """The server reads no statement while it waits for somebody to take its rows: more could never end."""
     statements = ["x" * length] * 200
     channel = Recorded(answer([b"row"]) * 200, iter([2**20] * 1000))
-    copy = CopyOut(channel)  # type: ignore[arg-type]
+    copy = CopyOut(channel, memoryview(bytearray(FRAME_BYTES)))  # type: ignore[arg-type]
 
-    for number, blocks in enumerate(copy.run(statements)):
+    for number, pieces in enumerate(copy.run(statements)):
         assert len(channel.sent) == min(number + ahead, 200)
-        assert b"".join(blocks) == b"row\n"
+        assert joined(pieces, FRAME_BYTES) == b"row\n"
 
     assert channel.sent == [copy_out._query(text) for text in statements]

@@ -1,14 +1,12 @@
 """`COPY ... TO STDOUT` read in large blocks: rows never pass one by one through Python, nor must one fit into memory.
 
-The server sends each row as a message of its own: a header of 5 bytes, then the row, whose one line feed is its last
-byte. So after the first header each line feed outside a header is followed by the next header, and a regular expression
-removes them all. Where another message follows, that message is read, and then it goes on. Text has no NUL and any
-message has one: what is left over gives itself away. In the end the server's count of the rows must be met.
+The server sends each row as a message of its own. Whole blocks of them are moved into the caller's frame without
+their headers (`copy_rows.py`). Where another message follows, that message is read, and then it goes on. In the end the
+server's count of the rows must be met.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from time import sleep
 from typing import Final
@@ -17,11 +15,13 @@ import psycopg2
 
 from coffre.model.errors import IntegrityError
 from coffre.postgres.channel import Channel
+from coffre.postgres.copy_rows import HEADER_BYTES, not_understood, rows_of_a_stream
 
-# Small enough for the processor's cache, with the rows cut apart and joined again.
+# Small enough for the processor's cache, where rows are moved from.
 _BLOCK_BYTES: Final = 256 * 1024
-_ROW_BORDER: Final = re.compile(rb"(?s)\n(?=d).{5}")
-_HEADER_BYTES: Final = 5
+_LENGTH_BYTES: Final = 4
+# What the server says between rows has some hundred bytes, and must fit into memory.
+_LONGEST_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 # The server sends 8 KiB at a time: a reader that woke up for each would spend more on waking than on reading, so where
 # answers are long it lets the socket fill for a moment when it found only little.
 _LONG_ANSWER_BYTES: Final = 64 * 1024
@@ -43,18 +43,30 @@ class QueryFailedError(Exception):
 
 
 class CopyOut:
-    """Runs `COPY` statements one after another over a channel, sending the next ones ahead. Not thread-safe."""
+    """Runs `COPY` statements one after another over a channel, sending the next ones ahead. Not thread-safe.
 
-    def __init__(self, channel: Channel) -> None:
+    Parameters
+    ----------
+    channel
+        Of a session with no statement under way.
+    frame
+        Where rows are put together: the pieces that `run` yields are of its size.
+    """
+
+    def __init__(self, channel: Channel, frame: memoryview) -> None:
         self._channel = channel
+        self._frame = frame
+        self._messages = rows_of_a_stream()
         self._buffer = bytearray(_BLOCK_BYTES)
         self._start = self._end = 0
-        self._received = self._received_before = self._rows_seen = 0
+        self._received = self._received_before = 0
         self._failure: QueryFailedError | None = None
         self.rows = 0
 
-    def run(self, statements: Iterable[str]) -> Iterator[Iterator[bytes]]:
-        """Yield the rows of each statement, in blocks; after a statement's last block `rows` is the server's count.
+    def run(self, statements: Iterable[str]) -> Iterator[Iterator[memoryview]]:
+        """Yield the rows of each statement, in pieces that are valid until the next one is asked for.
+
+        All but the last piece have the frame's size. After a statement's last one `rows` is the server's count.
 
         Raises
         ------
@@ -71,83 +83,87 @@ class CopyOut:
                 self._channel.send(following)
                 sent.append(len(following))
                 following = next(waiting, None)
-            blocks = self._answer()
-            yield blocks
-            for _ in blocks:  # what the caller left
+            pieces = self._answer()
+            yield pieces
+            for _ in pieces:  # what the caller left
                 pass
             del sent[0]
 
-    def _answer(self) -> Iterator[bytes]:
-        self._received_before, self._received, self._rows_seen = self._received, 0, 0
+    def _answer(self) -> Iterator[memoryview]:
+        self._received_before, self._received = self._received, 0
+        ended, filled = self._messages.ended, 0
         while (kind := self._next_kind()) != b"Z":
-            if kind == b"d":
-                self._start += _HEADER_BYTES
-                yield from self._rows()
+            if kind != b"d":
+                self._note(kind, self._body())
                 continue
-            body = self._body()
-            if kind == b"E":
-                self._failure = QueryFailedError(_fields(body))
-            elif kind == b"C":
-                self.rows = int(body.rstrip(b"\0").rsplit(b" ", 1)[-1])
+            while count := self._take_rows(self._frame[filled:]):
+                filled += count
+                if filled == len(self._frame):
+                    yield self._frame
+                    filled = 0
         self._body()
+        self._require_whole(self._messages.ended - ended)
+        if filled:
+            yield self._frame[:filled]
+
+    def _take_rows(self, room: memoryview) -> int:
+        """Move rows into `room`, and return how many bytes; 0 where something else than a whole header follows."""
+        given = 0
+        taken = 1
+        while taken and not given:
+            if self._start == self._end:
+                self._start = self._end = 0
+                self._receive()
+            taken, given = self._messages.take(self._buffer, self._start, self._end, room)
+            self._start += taken
+        self._received += given
+        return given
+
+    def _note(self, kind: bytes, body: bytes) -> None:
+        if kind == b"E":
+            self._failure = QueryFailedError(_fields(body))
+        elif kind == b"C":
+            self.rows = int(body.rstrip(b"\0").rsplit(b" ", 1)[-1])
+
+    def _require_whole(self, rows_seen: int) -> None:
         if self._failure is not None:
             raise self._failure
-        if self._rows_seen != self.rows:
+        if rows_seen != self.rows:
             raise IntegrityError(
-                f"The server sent {self.rows} rows, and {self._rows_seen} were found in what came.",
+                f"The server sent {self.rows} rows, and {rows_seen} were found in what came.",
                 code="ROWS_MISCOUNTED",
                 hint="Nothing was published. This is a defect of Coffre: please report it.",
             )
 
-    def _rows(self) -> Iterator[bytes]:
-        """Yield rows from behind a first header up to where something else than a row follows."""
-        while True:
-            with memoryview(self._buffer) as view, view[self._start : self._end] as block:
-                parts = _ROW_BORDER.split(block)
-            borders = len(parts) - 1
-            text = b"\n".join(parts)
-            is_cut_off = b"\n" not in parts[-1] and b"\0" not in text
-            if is_cut_off:
-                self._start = self._end = 0
-            else:
-                borders = next(number for number, part in enumerate(parts) if b"\n" in part)
-                last = parts[borders][: parts[borders].index(b"\n") + 1]
-                text = b"\n".join((*parts[:borders], last))
-                self._start += len(text) + borders * _HEADER_BYTES
-            self._received += len(text)
-            self._rows_seen += borders + (not is_cut_off)
-            if text:
-                yield text
-            if not is_cut_off:
-                return
-            self._receive()
-
     def _next_kind(self) -> bytes:
         """Return the type of the next message; its whole header is there then."""
-        self._need(_HEADER_BYTES)
-        return bytes(self._buffer[self._start : self._start + 1])
+        self._need(HEADER_BYTES)
+        kind, length = bytes(self._buffer[self._start : self._start + 1]), self._length()
+        if length < _LENGTH_BYTES or (kind != b"d" and length > _LONGEST_MESSAGE_BYTES):
+            raise not_understood(f"a message of type {kind!r} with a length of {length} bytes")
+        return kind
+
+    def _length(self) -> int:
+        return int.from_bytes(self._buffer[self._start + 1 : self._start + HEADER_BYTES], "big")
 
     def _body(self) -> bytes:
         """Return what the next message holds, and pass over it."""
-        begin = self._start + _HEADER_BYTES
-        length = 1 + int.from_bytes(self._buffer[self._start + 1 : begin], "big")
-        shift = self._need(length)
-        body = bytes(self._buffer[begin - shift : begin - shift - _HEADER_BYTES + length])
+        length = 1 + self._length()
+        self._need(length)
+        body = bytes(self._buffer[self._start + HEADER_BYTES : self._start + length])
         self._start += length
         return body
 
-    def _need(self, length: int) -> int:
-        """Receive until so many bytes are there; return how far what was there moved to the front."""
-        shift = 0
+    def _need(self, length: int) -> None:
+        """Receive until so many bytes are there; what is there may move to the front."""
         while self._end - self._start < length:
             if self._start:
-                shift = self._start
-                self._buffer[: self._end - shift] = self._buffer[shift : self._end]
-                self._start, self._end = 0, self._end - shift
+                rest = self._end - self._start
+                self._buffer[:rest] = self._buffer[self._start : self._end]
+                self._start, self._end = 0, rest
             if length > len(self._buffer):
                 self._buffer.extend(bytes(length - len(self._buffer)))
             self._receive()
-        return shift
 
     def _receive(self) -> None:
         try:

@@ -87,7 +87,7 @@ class SliceReader:
             with self._translated(None), session.cursor() as cursor:
                 shared = (f"SET TRANSACTION SNAPSHOT '{self._snapshot}'",) if self._snapshot else ()
                 cursor.execute("; ".join((*_FIRST_STATEMENTS, *shared)))
-            self._copy = CopyOut(open_channel(session, self._children.check))
+            self._copy = CopyOut(open_channel(session, self._children.check), self._buffer)
             self._stack = stack.pop_all()
         return self
 
@@ -114,27 +114,16 @@ class SliceReader:
         for piece in answered:
             self._children.check()
             with self._translated(piece):
-                blocks = next(answers)
-            yield piece, self.chunks(piece, blocks)
+                chunks = next(answers)
+            yield piece, self.chunks(piece, chunks)
         with self._translated(None):
             next(answers, None)
 
-    def chunks(self, piece: Slice, blocks: Iterator[bytes]) -> Iterator[memoryview]:
-        """Gather blocks into pieces of the buffer's size."""
-        filled = 0
+    def chunks(self, piece: Slice, chunks: Iterator[memoryview]) -> Iterator[memoryview]:
+        """Yield what was read, and say which table an error belongs to."""
         with self._translated(piece):
-            for block in blocks:
-                rest = memoryview(block)
-                while rest:
-                    taken = rest[: len(self._buffer) - filled]
-                    self._buffer[filled : filled + len(taken)] = taken
-                    filled += len(taken)
-                    rest = rest[len(taken) :]
-                    if filled == len(self._buffer):
-                        yield self._buffer
-                        filled = 0
-        if filled:
-            yield self._buffer[:filled]
+            for chunk in chunks:  # noqa: UP028 - what the caller left is read to its end: this must not close it
+                yield chunk
 
     @contextmanager
     def _translated(self, piece: Slice | None) -> Iterator[None]:
