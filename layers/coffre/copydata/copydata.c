@@ -3,7 +3,7 @@
 #include <stdint.h>
 
 /* Of the C library that is in the process already: nothing is linked. */
-void *memcpy(void *to, const void *from, size_t count);
+void *memmove(void *to, const void *from, size_t count);
 
 /* A message: its type, the length of all that follows the type (big-endian), the body. A row is a message "d". */
 enum { HEADER_BYTES = 5, LENGTH_BYTES = 4 };
@@ -45,7 +45,7 @@ void coffre_take_rows(const unsigned char *from, uint64_t length, unsigned char 
             taken += HEADER_BYTES;
         }
         uint64_t count = least(left, length - taken, room - given);
-        memcpy(to + given, from + taken, count);
+        memmove(to + given, from + taken, count);
         taken += count;
         given += count;
         left -= count;
