@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import psycopg2
 import psycopg2.extensions
@@ -12,6 +13,7 @@ import pytest
 from tests.integration.conftest import run_sql
 
 from coffre.policy.slicing import Slice, TableExtent
+from coffre.postgres.copy_rows import CompiledRows, RegexRows, Rows, rows_of_a_stream
 from coffre.postgres.dump import SliceReader
 from coffre.postgres.secret import parse_secret
 from coffre.postgres.tools import Children
@@ -34,7 +36,7 @@ TABLES = {
 }
 
 
-@pytest.fixture(params=["plain", "TLS"])
+@pytest.fixture(scope="module", params=["plain", "TLS"])
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
     fixture = {"plain": "postgres_server", "TLS": "tls_server"}[request.param]
     server: PostgresServer = request.getfixturevalue(fixture)
@@ -62,7 +64,13 @@ def slices() -> list[Slice]:
     return [*cut, *(Slice(table, 0, None, None, 1) for table in tables)] * 3
 
 
-def test_the_bytes_are_those_of_copy(database: str) -> None:
+@pytest.mark.parametrize("way", [CompiledRows, RegexRows])
+def test_the_bytes_are_those_of_copy(
+    database: str, way: type[Rows], copydata: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way is RegexRows:
+        monkeypatch.setattr("coffre.postgres.copy_rows.LIBRARY", Path("not built"))
+    assert isinstance(rows_of_a_stream(), way)
     with reader_of(database) as (reader, holder):
         expected = {}
         for name in TABLES:

@@ -106,3 +106,14 @@ def test_a_copied_tree_can_be_read_and_run_by_everyone(tmp_path: Path) -> None:
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "copy").rglob("*")}
     assert modes == {"bin": 0o755, "postgres": 0o755, "notes": 0o644}
     assert (source / "bin" / "postgres").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_loop_in_c_that_does_not_build_is_an_error_with_what_make_said(checkout: Path) -> None:
+    layer = checkout / "layers" / "coffre"
+    layer.mkdir(parents=True)
+    (layer / "Makefile").write_text("copydata:\n\t@echo no compiler >&2; false\n")
+
+    with pytest.raises(ToolError) as caught:
+        Toolchain(checkout).copydata()
+
+    assert "no compiler" in (caught.value.detail or "")

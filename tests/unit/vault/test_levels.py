@@ -8,7 +8,7 @@ import threading
 import pytest
 from backports import zstd
 
-from coffre.vault.levels import Levels
+from coffre.vault.levels import Levels, _Choice
 
 FRAME_BYTES = 512 * 1024
 HEX = random.Random(1).randbytes(FRAME_BYTES // 2).hex().encode()
@@ -62,6 +62,40 @@ def test_a_table_that_changes_its_kind_is_noticed_after_some_frames() -> None:
 
     assert sizes[0] > sizes[-1]
     assert sizes[-1] <= alone(REPETITIVE, 9) + 4
+
+
+class CountingLevels(Levels):
+    """Counts trials."""
+
+    trials = 0
+
+    def _try(self, plaintext: bytes | bytearray | memoryview, alike: str, before: _Choice | None) -> bytes:
+        self.trials += 1
+        return super()._try(plaintext, alike, before)
+
+
+def test_the_longer_a_choice_holds_the_fewer_frames_are_tried() -> None:
+    levels = CountingLevels(3)
+    small = HEX[: 128 * 1024]
+
+    trials = []
+    for frames in (1, 31, 1, 63, 1, 127, 1, 255, 1, 255, 1):
+        for _ in range(frames):
+            levels.compress(small, "t")
+        trials.append(levels.trials)
+
+    assert trials == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6]
+
+
+def test_a_choice_that_changes_is_looked_at_again_soon() -> None:
+    levels = CountingLevels(9)
+    for _ in range(33):
+        levels.compress(HEX, "t")
+
+    for _ in range(64 + 32):
+        levels.compress(REPETITIVE[: 128 * 1024], "t")
+
+    assert levels.trials == 4
 
 
 def test_each_table_has_a_choice_of_its_own() -> None:

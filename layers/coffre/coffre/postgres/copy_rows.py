@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -117,7 +116,6 @@ def rows_of_a_stream() -> Rows:
     return RegexRows() if library is None else CompiledRows(library)
 
 
-@cache
 def load(path: Path) -> Any:
     """Return the library with the loop in C, or None where it was not built, or for another machine."""
     try:

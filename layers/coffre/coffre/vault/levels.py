@@ -13,8 +13,10 @@ from typing import Final
 from backports import zstd
 
 _CHEAP_LEVELS: Final = (1, 2)
-# One frame in so many is compressed at each candidate level: about 4 % of the time for compression.
+# One frame in so many is compressed at each candidate level, which takes three times as long; fewer, down to the second
+# number, while the choice stays the same.
 _FRAMES_A_TRIAL: Final = 32
+_MOST_FRAMES_A_TRIAL: Final = 256
 # A smaller frame says too little about those that follow.
 _SMALLEST_TRIAL_BYTES: Final = 128 * 1024
 # A level takes the place of a higher one when its frame is at most so much larger.
@@ -24,6 +26,7 @@ _AS_SMALL: Final = 1.01
 @dataclass
 class _Choice:
     level: int
+    frames_a_trial: int
     frames_left: int
 
 
@@ -48,15 +51,20 @@ class Levels:
             return self._compress(plaintext, self._highest)
         choice = self._choices.get(alike)
         if choice is None or choice.frames_left <= 0:
-            return self._try(plaintext, alike)
+            return self._try(plaintext, alike, choice)
         choice.frames_left -= 1
         return self._compress(plaintext, choice.level)
 
-    def _try(self, plaintext: bytes | bytearray | memoryview, alike: str) -> bytes:
+    def _try(self, plaintext: bytes | bytearray | memoryview, alike: str, before: _Choice | None) -> bytes:
+        if before is not None:
+            before.frames_left = before.frames_a_trial  # meanwhile no other thread tries
         frames = {level: self._compress(plaintext, level) for level in self._candidates}
         smallest = min(len(frame) for frame in frames.values())
         level = next(level for level, frame in frames.items() if len(frame) <= _AS_SMALL * smallest)
-        self._choices[alike] = _Choice(level, _FRAMES_A_TRIAL - 1)
+        a_trial = _FRAMES_A_TRIAL
+        if before is not None and before.level == level:
+            a_trial = min(2 * before.frames_a_trial, _MOST_FRAMES_A_TRIAL)
+        self._choices[alike] = _Choice(level, a_trial, a_trial - 1)
         return frames[level]
 
     def _compress(self, plaintext: bytes | bytearray | memoryview, level: int) -> bytes:
