@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ from coffre.model.errors import CoffreError
 
 console = Console(highlight=False)
 error_console = Console(stderr=True, highlight=False)
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 # For measuring: how wide something would like to be.
 _UNBOUNDED = console.options.update(width=10_000)
@@ -60,7 +63,12 @@ def _labelled(label: str, text: str, *, style: str) -> None:
 
 
 def _print_line(where: Console, text: str, *, style: str = "") -> None:
-    where.print(Text(_fitted(where, text), style=style), soft_wrap=True)
+    where.print(Text(_fitted(where, harmless(text)), style=style), soft_wrap=True)
+
+
+def harmless(text: str) -> str:
+    """Show control characters, which names of objects may have, instead of sending them to a terminal."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _fitted(where: Console, text: str) -> str:

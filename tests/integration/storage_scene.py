@@ -70,6 +70,7 @@ class Scene:
             scope=StorageScope.model_validate(scope),
             open_bucket=lambda name: Bucket(self.client, name, is_aws=False),
             store="here",
+            store_secret=None,
             streams=self.streams,
             scratch=self.scratch,
             stop=self.stop,

@@ -13,6 +13,7 @@ from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.manifest import Manifest
 from coffre.model.names import shown
 from coffre.model.words import counted
+from coffre_cli.commands.restore_objects import show_examples
 from coffre_cli.commands.restore_result import show_comparisons, show_kept, show_script
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
@@ -202,6 +203,9 @@ def _show_restore(deployed: DeployedStack, restore: Restore, *, as_json: bool) -
             say(f"  step      {step}")
         for exception in report.exceptions:
             say(f"  note      {exception}")
+        if report.storage is not None:
+            show_examples(report.storage)
+            return
         slowest = sorted(report.tables, key=lambda table: -table.duration_ms)[:_TABLES_SHOWN]
         say(f"  tables    {len(report.tables)}, {counted(report.rows, 'row')}; those that took longest:")
         rows = (

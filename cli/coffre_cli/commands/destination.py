@@ -86,11 +86,16 @@ def destination_secret(deployed: DeployedStack, wanted: Destination | None, rest
     if wanted is None or wanted.url is None:
         yield wanted.text if wanted else None
         return
+    with temporary_secret(deployed, wanted.text, restore_id) as name:
+        yield name
+
+
+@contextmanager
+def temporary_secret(deployed: DeployedStack, text: str, restore_id: str) -> Iterator[str]:
+    """Give the reference of a secret that lives as long as the block."""
     name = f"coffre/destination/{restore_id}"
     try:
-        deployed.secrets.create_secret(
-            Name=name, SecretString=wanted.text, Description="Destination of a running restore"
-        )
+        deployed.secrets.create_secret(Name=name, SecretString=text, Description="Destination of a running restore")
     except (ClientError, BotoCoreError) as error:
         raise SecretError(
             f"The destination could not be kept in the secret {name} for the function.",

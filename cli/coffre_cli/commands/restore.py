@@ -1,4 +1,4 @@
-"""`coffre restore`: get a backup back, or some of its tables or rows."""
+"""`coffre restore`: get a backup back, or some of its tables, rows or objects."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import typer
 from ulid import ULID
 
 from coffre.model.backup import Backup, Restore, RestoreReport
-from coffre.model.errors import BackupStateError, SecretError
-from coffre.model.target import Contents
+from coffre.model.errors import BackupStateError, CoffreError
+from coffre.model.storage import Mode
+from coffre.model.target import Contents, TargetKind
 from coffre.operations.restore_plan import refuse_unrestorable
 from coffre_cli.commands.catalog import latest
-from coffre_cli.commands.destination import Destination, destination_secret
+from coffre_cli.commands.destination import destination_secret
+from coffre_cli.commands.object_choices import ObjectChoices
 from coffre_cli.commands.restore_choices import Choices
+from coffre_cli.commands.restore_objects import restore_objects
 from coffre_cli.commands.restore_result import Ask, show_result
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
@@ -29,6 +32,8 @@ EXAMPLES = examples(
     "coffre restore latest --table orders",
     "coffre restore latest -t orders --where-column day --from 2026-11-17",
     "coffre restore latest --replace --dry-run",
+    "coffre restore latest --target uploads --prefix 2026/invoices/",
+    "coffre restore 01K9X... --key photos/cat.jpg --to bucket-for-tests",
 )
 
 
@@ -41,7 +46,7 @@ def restore(
             metavar="URL|env:NAME|SECRET",
             help="The database to restore into: a postgresql:// URL, a variable that holds one (keeps the password out "
             "of your shell's history), or the name of a secret below coffre/destination/. Default for tables, rows and "
-            "--replace: the target's own database.",
+            "--replace: the target's own database. Objects: BUCKET or BUCKET/PREFIX; default: where they were.",
         ),
     ] = None,
     table: Annotated[
@@ -89,6 +94,37 @@ def restore(
     contents: Annotated[
         Contents, typer.Option(help="Of a whole restore: all, definitions only, or rows only.")
     ] = Contents.FULL,
+    bucket: Annotated[
+        str | None, typer.Option("--bucket", metavar="NAME", help="Objects: only those of this bucket.")
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option("--prefix", help="Objects: only those whose keys start with this.")
+    ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", "-k", help="Objects: only the one with this key; may be repeated.")
+    ] = None,
+    keys_from: Annotated[
+        str | None, typer.Option("--keys-from", metavar="FILE|-", help="Objects: only those in a file, one key a line.")
+    ] = None,
+    mode: Annotated[
+        Mode | None,
+        typer.Option(
+            help="Objects that are there already: missing leaves them (default), overwrite sets back those that "
+            "differ, mirror also deletes what the backup does not have."
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="FILE|env:NAME|SECRET",
+            help="Objects: another store, as JSON with endpoint, region, access_key_id and secret_access_key.",
+        ),
+    ] = None,
+    retry: Annotated[
+        str | None,
+        typer.Option("--retry", metavar="RESTORE", help="Objects: those that this restore could not bring back."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --apply and --replace.")] = False,
     streams: Annotated[
@@ -98,13 +134,16 @@ def restore(
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Restore a backup into a new database, or bring back tables or rows of it.
+    """Restore a backup into a new database, or bring back tables, rows or objects of it.
 
     A whole restore goes into a database that does not exist yet (it is created) or is empty; anything else is refused.
 
     Tables (--table) go back into the target's own database: one that is gone comes back under its own name; of one that
     is there, the backup's version is put beside it, into a schema of its own, and compared by key. Nothing in use is
     touched without --apply or --replace.
+
+    Objects of a backup of buckets go where they were, or to another bucket (--to) or store (--store). What is there
+    already is not touched without --mode overwrite or mirror.
     """
     choices = Choices(
         to=to,
@@ -120,27 +159,59 @@ def restore(
         contents=contents,
         dry_run=dry_run,
     )
-    wanted = _destination(choices)
-    scope = choices.scope()
-    deployed = find_stack(stack)
-    backup = latest(deployed, target) if backup_id == "latest" else _of(deployed.catalog.get_backup(backup_id), target)
-    refuse_unrestorable(backup)
-    ask = Ask(backup, scope, wanted)
-    if (scope.replace or scope.apply) and not dry_run and not yes:
+    objects = ObjectChoices(
+        to=to,
+        bucket=bucket,
+        prefix=prefix,
+        keys=tuple(key or ()),
+        keys_from=keys_from,
+        mode=mode,
+        store=store,
+        retry=retry,
+        dry_run=dry_run,
+    )
+    _refuse_at_once(choices, objects)
+    try:
+        deployed, backup = _find(backup_id, target, stack)
+    except CoffreError as error:
+        raise (choices.problem or error) from None
+    _refuse_of_this_kind(backup, choices, objects)
+    if backup.kind is TargetKind.BUCKET:
+        restore_objects(deployed, backup, objects, streams, yes=yes, as_json=as_json)
+        return
+    ask = Ask(backup, choices.scope(), choices.destination)
+    if (ask.scope.replace or ask.scope.apply) and not dry_run and not yes:
         _confirm(deployed, ask)
     record, report = _run(deployed, ask, streams, quiet=as_json)
     _end(ask, record, report, as_json=as_json)
 
 
-def _destination(choices: Choices) -> Destination | None:
-    if choices.to is None:
-        return None
-    try:
-        return Destination.parse(choices.to)
-    except SecretError as error:
-        if choices.where_column is not None and choices.until is None:
-            error.hint = f"The end of the period is --until; --to names a database. {error.hint}"
-        raise
+def _refuse_at_once(choices: Choices, objects: ObjectChoices) -> None:
+    """Refuse what is wrong whatever the backup is of."""
+    if choices.given is not None and objects.given is not None:
+        raise typer.BadParameter(f"{choices.given} is for databases, {objects.given} for buckets")
+    wrong = objects if objects.given else choices if choices.given else None
+    if wrong is not None and wrong.problem is not None:
+        raise wrong.problem
+
+
+def _refuse_of_this_kind(backup: Backup, choices: Choices, objects: ObjectChoices) -> None:
+    """Refuse what is wrong for a backup of this kind."""
+    is_bucket = backup.kind is TargetKind.BUCKET
+    option = choices.given if is_bucket else objects.given
+    if option is not None:
+        other = "databases, and this is a backup of buckets" if is_bucket else "buckets, and this is one of a database"
+        raise typer.BadParameter(f"{option} is for backups of {other}: {backup.id}")
+    problem = objects.problem if is_bucket else choices.problem
+    if problem is not None:
+        raise problem
+
+
+def _find(backup_id: str, target: str | None, stack: str | None) -> tuple[DeployedStack, Backup]:
+    deployed = find_stack(stack)
+    backup = latest(deployed, target) if backup_id == "latest" else _of(deployed.catalog.get_backup(backup_id), target)
+    refuse_unrestorable(backup)
+    return deployed, backup
 
 
 def _of(backup: Backup, target: str | None) -> Backup:

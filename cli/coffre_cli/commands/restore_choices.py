@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import typer
 from pydantic import ValidationError
 
+from coffre.model.errors import CoffreError, SecretError
 from coffre.model.restore import Scope, why_not_an_expression
 from coffre.model.target import Contents, describe_validation
+from coffre_cli.commands.destination import Destination
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,51 @@ class Choices:
             return Scope.model_validate(choices)
         except ValidationError as error:
             raise typer.BadParameter("; ".join(describe_validation(error)).removeprefix("document: ")) from None
+
+    @property
+    def destination(self) -> Destination | None:
+        """Where `--to` leads; None: the target's own database.
+
+        Raises
+        ------
+        SecretError, ConnectError
+            It is no address.
+        """
+        if self.to is None:
+            return None
+        try:
+            return Destination.parse(self.to)
+        except SecretError as error:
+            if self.where_column is not None and self.until is None:
+                error.hint = f"The end of the period is --until; --to names a database. {error.hint}"
+            raise
+
+    @property
+    def given(self) -> str | None:
+        """An option that was given and is for databases only."""
+        options = {
+            "--table": self.tables,
+            "--schema": self.schemas,
+            "--with-dependencies": self.with_dependencies,
+            "--where-column": self.where_column,
+            "--where": self.where,
+            "--from": self.since,
+            "--until": self.until,
+            "--apply": self.apply,
+            "--replace": self.replace,
+            "--contents": self.contents is not Contents.FULL,
+        }
+        return next((option for option, value in options.items() if value not in (None, False, ())), None)
+
+    @property
+    def problem(self) -> CoffreError | typer.BadParameter | None:
+        """What is wrong with them, as far as it can be told before anything is asked."""
+        try:
+            self.destination  # noqa: B018 - looked at for what it raises
+            self.scope()
+        except (CoffreError, typer.BadParameter) as problem:
+            return problem
+        return None
 
     @property
     def _rows_option(self) -> str | None:

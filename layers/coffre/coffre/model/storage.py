@@ -93,6 +93,7 @@ class StorageOutcome(StrEnum):
 class StorageResult(_Record):
     """What a restore of objects did so far, or would do.
 
+    `store_secret` names the secret with the destination's store, None: the target's own.
     `restored` were not there, `overwritten` were other, `same` were there as in the backup, `left` are there otherwise
     and were not touched, `deleted` are not in the backup. `examples` has the first names of each of these.
     `failures` are the first that failed, each with why; `failed_lists` are keys of lists in the vault with all of them.
@@ -100,6 +101,7 @@ class StorageResult(_Record):
     """
 
     scope: StorageScope
+    store_secret: str | None = None
     restored: Objects = Objects()
     overwritten: Objects = Objects()
     same: Objects = Objects()

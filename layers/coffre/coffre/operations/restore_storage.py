@@ -42,8 +42,8 @@ class StorageJob:
     ----------
     open_bucket
         Returns the bucket of this name at the destination.
-    store
-        How a person calls the destination's store.
+    store, store_secret
+        How a person calls the destination's store, and the name of the secret that names it, if one does.
     stop
         Set when the run must end at once.
     remaining_seconds
@@ -57,6 +57,7 @@ class StorageJob:
     scope: StorageScope
     open_bucket: Callable[[str], Bucket]
     store: str
+    store_secret: str | None
     streams: int
     scratch: Path
     stop: threading.Event
@@ -86,7 +87,8 @@ def restore_storage(job: StorageJob, before: StorageState | None, meter: Meter) 
     refuse_database(job.backup)
     meter.begin("read")
     manifest = open_manifest(job.vault, job.backup)
-    state = before or StorageState(restore_id=job.restore_id, result=StorageResult(scope=job.scope))
+    nothing = StorageResult(scope=job.scope, store_secret=job.store_secret)
+    state = before or StorageState(restore_id=job.restore_id, result=nothing)
     return _Run(job, manifest, state, meter).run()
 
 

@@ -113,6 +113,7 @@ class StorageRestores:
                 scope=wanted.storage,
                 open_bucket=_opener(client, store),
                 store=store.endpoint or "AWS",
+                store_secret=wanted.store,
                 streams=wanted.streams,
                 scratch=scratch,
                 stop=stop,

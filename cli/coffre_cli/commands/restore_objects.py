@@ -1,0 +1,157 @@
+"""`coffre restore`, for backups of buckets: start it, follow it, say what became of the objects."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from ulid import ULID
+
+from coffre.model.backup import Backup, Restore, RestoreReport
+from coffre.model.errors import BackupStateError
+from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageScope
+from coffre.model.words import counted
+from coffre_cli.commands.object_choices import ObjectChoices, store_secret
+from coffre_cli.deployed import DeployedStack
+from coffre_cli.exits import Exit
+from coffre_cli.follow import follow, going_on
+from coffre_cli.screen import duration, error_console, print_json, restore_json, say, say_command, show_failure, size
+
+_EXAMPLES_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a person asked for."""
+
+    backup: Backup
+    scope: StorageScope
+    store: str | None
+    streams: int | None
+
+
+def restore_objects(
+    deployed: DeployedStack, backup: Backup, choices: ObjectChoices, streams: int | None, *, yes: bool, as_json: bool
+) -> None:
+    """Restore objects of a backup; what overwrites or deletes is shown and asked for first."""
+    restore_id = str(ULID())
+    ask = _ask(deployed, backup, choices, restore_id, streams)
+    if ask.scope.mode is not Mode.MISSING and not ask.scope.dry_run and not yes:
+        _confirm(deployed, ask)
+    record, report = _run(deployed, ask, restore_id, quiet=as_json)
+    _end(ask, record, report, as_json=as_json)
+
+
+def _ask(deployed: DeployedStack, backup: Backup, choices: ObjectChoices, restore_id: str, streams: int | None) -> Ask:
+    if choices.retry is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            scope = choices.scope(deployed, backup, restore_id, Path(scratch))
+        return Ask(backup, scope, choices.store, streams)
+    before = _storage_of(deployed, deployed.catalog.get_restore(choices.retry), backup)
+    store = choices.store or before.store_secret
+    if choices.store is None and before.store_secret == f"coffre/destination/{choices.retry}":
+        raise typer.BadParameter("that restore went to another store, whose key is not kept: give --store again")
+    return Ask(backup, choices.again(before), store, streams)
+
+
+def _storage_of(deployed: DeployedStack, record: Restore, backup: Backup) -> StorageResult:
+    report = deployed.vault.read_report(record.report_key) if record.report_key else None
+    if record.backup_id != backup.id or report is None or report.storage is None:
+        raise BackupStateError(
+            f"{record.id} is not a finished restore of backup {backup.id}.",
+            code="RESTORE_UNKNOWN",
+            hint=f"The backup of that restore is {record.backup_id}; look at it: coffre show {record.id}",
+        )
+    return report.storage
+
+
+def _confirm(deployed: DeployedStack, ask: Ask) -> None:
+    if not (sys.stdin.isatty() and error_console.is_terminal):
+        raise typer.BadParameter("this changes objects in use: add --yes, or --dry-run to see what would be done")
+    trial = Ask(ask.backup, ask.scope.model_copy(update={"dry_run": True}), ask.store, ask.streams)
+    record, report = _run(deployed, trial, str(ULID()), quiet=False)
+    _show(trial, record, report)
+    if record.failure is not None:
+        raise typer.Exit(Exit.FAILED)
+    typer.confirm("Go on?", abort=True, err=True)
+
+
+def _run(deployed: DeployedStack, ask: Ask, restore_id: str, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:
+    with going_on(restore_id), store_secret(deployed, ask.store, restore_id) as store:
+        event = {"backup_id": ask.backup.id, "restore_id": restore_id, "store": store, "streams": ask.streams}
+        event = {name: value for name, value in event.items() if value is not None}
+        deployed.start("restore", {**event, "storage": ask.scope.model_dump(mode="json", exclude_defaults=True)})
+        record = follow(
+            lambda: deployed.catalog.get_restore(restore_id),
+            title=f"{'Planning a restore of' if ask.scope.dry_run else 'Restoring'} {ask.backup.target}",
+            quiet=quiet,
+            has_ended=lambda: False,
+        )
+    return record, deployed.vault.read_report(record.report_key) if record.report_key else None
+
+
+def _end(ask: Ask, record: Restore, report: RestoreReport | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json({**restore_json(record), "report": report.model_dump(mode="json") if report else None})
+        if record.failure is not None:
+            show_failure(record.failure)
+    else:
+        _show(ask, record, report)
+    if record.failure is not None:
+        raise typer.Exit(Exit.FAILED)
+    if record.exceptions:
+        raise typer.Exit(Exit.EXCEPTIONS)
+
+
+def _show(ask: Ask, record: Restore, report: RestoreReport | None) -> None:
+    if record.failure is not None:
+        say(f"The restore of {ask.backup.target} failed. The backup itself is untouched.", style="red")
+        show_failure(record.failure)
+    if report is None or report.storage is None:
+        return
+    if report.dry_run:
+        say(f"Nothing was changed in {report.destination}. This would be done:")
+        for step in report.steps:
+            say(f"  {step}")
+        show_examples(report.storage)
+    else:
+        say(_done(ask, record, report.storage), style="green")
+        for note in report.storage.notes:
+            say(f"  {note}")
+    for exception in record.exceptions:
+        say(f"  Note: {exception}")
+    _show_next(ask, record, report.storage)
+
+
+def _done(ask: Ask, record: Restore, result: StorageResult) -> str:
+    written = f"{counted(result.written, 'object')}, {size(result.restored.size_bytes + result.overwritten.size_bytes)}"
+    others = [
+        (result.overwritten.count, "of them overwritten"),
+        (result.same.count, "there already"),
+        (result.left.count, "there otherwise and left"),
+        (result.deleted.count, "deleted"),
+        (result.failed.count, "failed"),
+    ]
+    more = "".join(f", {count:,} {what}" for count, what in others if count)
+    return f"Restored {ask.backup.target} in {record.destination}: {written} in {duration(record.duration_ms)}{more}."
+
+
+def show_examples(result: StorageResult) -> None:
+    """Print the first names of what is overwritten or deleted."""
+    for outcome, word in ((StorageOutcome.OVERWRITTEN, "Overwrite"), (StorageOutcome.DELETED, "Delete")):
+        names, amount = result.examples.get(outcome, ()), getattr(result, outcome.value)
+        for name in names[:_EXAMPLES_SHOWN]:
+            say(f"  {word} {name}")
+        if amount.count > len(names[:_EXAMPLES_SHOWN]):
+            say(f"  ... and {amount.count - len(names[:_EXAMPLES_SHOWN]):,} more")
+
+
+def _show_next(ask: Ask, record: Restore, result: StorageResult) -> None:
+    if result.left.count and ask.scope.mode is Mode.MISSING:
+        say("What is there was not touched. To have the backup's version instead, say the same with --mode overwrite.")
+    if result.failed_lists:
+        say("To try again what failed:")
+        say_command(f"coffre restore {ask.backup.id} --retry {record.id}")
