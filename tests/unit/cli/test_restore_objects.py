@@ -64,7 +64,7 @@ def playing(account: Account, status: Status = Status.COMPLETED, **storage: Any)
     return seen
 
 
-DONE = {
+DONE: dict[str, Any] = {
     "restored": Objects(count=1200, size_bytes=3_000_000),
     "overwritten": Objects(count=1, size_bytes=5),
     "same": Objects(count=7),
