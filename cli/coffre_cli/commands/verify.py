@@ -1,4 +1,4 @@
-"""`coffre verify`: are there recent backups, is all of them there, is every byte as it was stored?"""
+"""`coffre verify`: are there recent backups, is all of them there, is it as it was stored, does it come back?"""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from coffre.model.backup import Backup
+from coffre.model.drill import Outcome
 from coffre.model.errors import PermanentError
 from coffre.model.verification import Check, DamageReport, FreshReport, Level, VerificationReport
 from coffre.model.words import counted
 from coffre_cli.commands.catalog import latest
+from coffre_cli.commands.report import newest_report, show_report
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -22,6 +25,7 @@ EXAMPLES = examples(
     "coffre verify --level inventory",
     "coffre verify latest",
     "coffre verify --level read --target shop",
+    "coffre verify --level drill latest",
     "coffre verify --json | jq '.checks[] | select(.status == \"failed\")'",
 )
 _DAMAGES_SHOWN = 5
@@ -54,12 +58,14 @@ def verify(
     """Verify backups. It happens by itself: fresh hourly, inventory and a share of reading daily.
 
     fresh: is there a recent backup of each target? inventory: is everything there, as long as recorded? read: is every
-    byte as it was stored? What is damaged is marked, told, and not pointed at by later backups.
+    byte as it was stored? drill: restored into a scratch server, is it what was backed up? What is damaged is marked,
+    told, and not pointed at by later backups.
     """
     deployed = find_stack(stack)
     chosen = level or (Level.READ if backup_id else Level.FRESH)
     if chosen is Level.DRILL:
-        raise typer.BadParameter("drills are not there yet", param_hint="--level")
+        _drill(deployed, backup_id, target, as_json=as_json)
+        return
     if chosen is Level.FRESH:
         _show_fresh(_fresh(deployed, backup_id, target, quiet=as_json), as_json=as_json)
         return
@@ -113,6 +119,30 @@ def _check_row(check: Check) -> list[str | Text]:
     ]
 
 
+# --- drill ---
+
+
+def _drill(deployed: DeployedStack, backup_id: str | None, target: str | None, *, as_json: bool) -> None:
+    """Drill the chosen backup, or the newest one of each database, and show what was found out."""
+    names = [target] if target else [one.name for one in deployed.configuration.databases]
+    backups = [_chosen(deployed, backup_id, target)] if backup_id else [latest(deployed, name) for name in names]
+    reports = []
+    for backup in backups:
+        _call(deployed, {"backup_id": backup.id}, f"Drilling {backup.id}", quiet=as_json, function="drill")
+        reports.append(newest_report(deployed, backup))
+    if as_json:
+        print_json([report.model_dump(mode="json") for report in reports])
+    else:
+        for report in reports:
+            show_report(report)
+    if any(report.outcome is not Outcome.PASSED for report in reports):
+        raise typer.Exit(Exit.FAILED)
+
+
+def _chosen(deployed: DeployedStack, backup_id: str, target: str | None) -> Backup:
+    return latest(deployed, target) if backup_id == "latest" else deployed.catalog.get_backup(backup_id)
+
+
 # --- inventory and read ---
 
 
@@ -127,7 +157,7 @@ def _reports(
 ) -> Iterator[VerificationReport]:
     event: dict[str, Any] = {"level": level.value, "share": share}
     if backup_id is not None:
-        found = latest(deployed, target) if backup_id == "latest" else deployed.catalog.get_backup(backup_id)
+        found = _chosen(deployed, backup_id, target)
         yield from _until_done(deployed, {**event, "backup_id": found.id}, f"Verifying {found.id}", quiet=quiet)
         return
     if level is Level.INVENTORY:
@@ -150,12 +180,14 @@ def _until_done(
             return
 
 
-def _call(deployed: DeployedStack, event: Mapping[str, Any], words: str, *, quiet: bool) -> object:
+def _call(
+    deployed: DeployedStack, event: Mapping[str, Any], words: str, *, quiet: bool, function: str = "verify"
+) -> object:
     given = {name: value for name, value in event.items() if value is not None}
     with error_console.status(words, spinner="dots") as status:
         if quiet:
             status.stop()
-        answer, succeeded = deployed.call("verify", given)
+        answer, succeeded = deployed.call(function, given)
     if not succeeded:
         said = answer.get("errorMessage", "") if isinstance(answer, dict) else ""
         raise VerificationError(

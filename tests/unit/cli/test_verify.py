@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.unit.cli.conftest import Account, Coffre
+from tests.unit.cli.conftest import BUCKET, Account, Coffre
 
+from coffre.model.drill import DrillReport, Outcome
 from coffre.model.rotation import Amount, Problem
 from coffre.model.verification import (
     Check,
@@ -20,6 +21,8 @@ from coffre.model.verification import (
     Settled,
     VerificationReport,
 )
+from coffre.stores.s3 import S3Store, make_client
+from coffre.vault.reports import DrillReports
 
 NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)
 BACKUP, OTHER = "01K9X000000000000000000001", "01K9X000000000000000000002"
@@ -161,3 +164,38 @@ def test_what_makes_no_sense_is_wrong_usage(coffre: Coffre, account: Account) ->
     for arguments in (("latest", "--level", "fresh"), ("--share", "2"), ("--level", "deep")):
         assert coffre("verify", *arguments).status == 2
     assert asked(account) == []
+
+
+def test_the_level_drill_drills_the_newest_backup_of_each_database_and_shows_what_came_out(
+    coffre: Coffre, account: Account
+) -> None:
+    backup = account.backup()
+
+    def drill(function: str, event: Mapping[str, Any]) -> object:
+        outcome = Outcome.FAILED if event["backup_id"] == backup.id else Outcome.PASSED
+        DrillReports(S3Store(BUCKET, client=make_client())).write(drilled(event["backup_id"], outcome), "<page>")
+        return {"outcome": outcome.value}
+
+    account.play = drill
+
+    said = coffre("verify", "--level", "drill")
+    for_scripts = coffre("verify", "--level", "drill", "latest", "--json")
+
+    assert asked(account) == [("safe-drill", {"backup_id": backup.id})] * 2
+    assert (said.status, for_scripts.status) == (1, 1)
+    assert "wrong     public.orders has other rows." in said.out
+    assert [one["outcome"] for one in for_scripts.json()] == ["failed"]
+
+
+def drilled(backup_id: str, outcome: Outcome) -> DrillReport:
+    return DrillReport(
+        id="01K9X00000000000000000000D",
+        backup_id=backup_id,
+        target="shop",
+        outcome=outcome,
+        backup_created_at=NOW,
+        started_at=NOW,
+        completed_at=NOW,
+        coffre_version="1",
+        problems=("public.orders has other rows.",) if outcome is Outcome.FAILED else (),
+    )
