@@ -474,6 +474,35 @@ def test_a_person_pins_and_deletes(stack: Stack, checkout: Checkout) -> None:
     assert actions == ["backup.deleted", "backup.unpinned", "backup.pinned"]
 
 
+def test_a_lost_pack_is_found_told_and_mended(stack: Stack, checkout: Checkout) -> None:
+    """Each level has the rights that it needs; the local AWS enforces them."""
+    # Given a backup that was read back whole
+    backup = daily_backup(stack, full=True)
+    read = checkout.coffre("verify", backup.id, "--json")
+    assert (read.status, [one["outcome"] for one in read.json()[0]["examined"]]) == (0, ["verified"]), read.err
+    # When one of its packs is lost
+    bucket, key = stack.output("VaultBucket"), stack.objects(f"v1/packs/{backup.id}/")[0]
+    with closing(stack.client("s3").get_object(Bucket=bucket, Key=key)["Body"]) as body:
+        pack = body.read()
+    stack.client("s3").delete_object(Bucket=bucket, Key=key)
+
+    found = checkout.coffre("verify", "--level", "inventory", "--json")
+
+    # Then the inventory says so, by mail too, and the backup does not count any more
+    (report,) = found.json()
+    assert (found.status, [one["backup_id"] for one in report["damaged"]]) == (1, [backup.id]), found.err
+    assert key in stack.alert(f"A backup of {SAMPLE} is DAMAGED")["Message"]
+    assert stack.catalog.get_backup(backup.id).verified_at is None
+    # And when it is brought back, reading all of it mends the record
+    stack.client("s3").put_object(Bucket=bucket, Key=key, Body=pack)
+    assert checkout.coffre("verify", backup.id).status == 0
+    assert stack.catalog.get_backup(backup.id).damaged_at is None
+    # The check of the clock sees this target, and the one that has no backup
+    checked = checkout.coffre("verify", "--json")
+    status = {(one["target"], one["check"]): one["status"] for one in checked.json()["checks"]}
+    assert (status[SAMPLE, "backup"], status[BROKEN, "backup"], checked.status) == ("ok", "failed", 1)
+
+
 # --- failures ---
 
 
@@ -596,6 +625,21 @@ def test_the_rotate_role_deletes_and_can_neither_read_packs_nor_write(
     with closing(stack.as_role("RotateRole", "secretsmanager")) as secrets:
         for name in (IDENTITY, f"coffre/database/{SAMPLE}"):
             assert refused(secrets, "get_secret_value", SecretId=name)
+
+
+def test_the_verify_role_reads_packs_and_writes_reports_alone(
+    stack: Stack, pack: dict[str, str], manifest: dict[str, str]
+) -> None:
+    report = {**manifest, "Key": manifest["Key"].replace("manifest.json", "reports/verify.json")}
+    with closing(stack.as_role("VerifyRole", "s3")) as s3:
+        assert not refused(s3, "put_object", **report, Body=b"{}")
+        for place in (pack, manifest):
+            assert not refused(s3, "get_object", **place)
+            assert refused(s3, "put_object", **place, Body=b"other")
+            assert refused(s3, "delete_object", **place)
+    with closing(stack.as_role("VerifyRole", "secretsmanager")) as secrets:
+        assert not refused(secrets, "get_secret_value", SecretId=IDENTITY)
+        assert refused(secrets, "get_secret_value", SecretId=f"coffre/database/{SAMPLE}")
 
 
 def test_the_restore_role_reads_packs_and_cannot_write_or_delete_any(
