@@ -14,7 +14,9 @@ from coffre.model.errors import CoffreError
 from coffre_cli.commands import (
     backup,
     catalog,
+    contents,
     demo,
+    diff,
     export,
     invoke,
     keep,
@@ -36,6 +38,9 @@ _ORDER = (
     "backup",
     "list",
     "show",
+    "ls",
+    "cat",
+    "diff",
     "restore",
     "export",
     "verify",
@@ -93,9 +98,12 @@ def coffre(
 app.add_typer(backup.app, name="backup")
 app.command("list", epilog=catalog.LIST_EXAMPLES)(catalog.list_backups)
 app.command("show", epilog=catalog.SHOW_EXAMPLES)(catalog.show)
-app.command("restore", short_help="Get a backup back, or some of its tables or rows.", epilog=restore.EXAMPLES)(
-    restore.restore
-)
+app.command("ls", short_help="List objects or tables in a backup.", epilog=contents.LS_EXAMPLES)(contents.ls)
+app.command("cat", short_help="Write one object or table to stdout.", epilog=contents.CAT_EXAMPLES)(contents.cat)
+app.command("diff", short_help="Compare two backups.", epilog=diff.EXAMPLES)(diff.diff)
+app.command(
+    "restore", short_help="Get a backup back, or some of its tables, rows or objects.", epilog=restore.EXAMPLES
+)(restore.restore)
 app.command("export", short_help="Write a backup into a portable file.", epilog=export.EXAMPLES)(export.export)
 app.command("verify", short_help="See whether backups are recent, there, and as stored.", epilog=verify.EXAMPLES)(
     verify.verify

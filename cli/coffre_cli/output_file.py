@@ -58,7 +58,7 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def standard_output() -> Iterator[BinaryIO]:
+def standard_output(*, also_terminal: bool = False) -> Iterator[BinaryIO]:
     """Give stdout for bytes, unless a person would see them.
 
     Raises
@@ -66,7 +66,7 @@ def standard_output() -> Iterator[BinaryIO]:
     ExportError
         `OUTPUT_IS_TERMINAL`, `OUTPUT_CLOSED`, `OUTPUT_FULL`, `OUTPUT_FAILED`
     """
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not also_terminal:
         raise ExportError(
             "The export would be written to the terminal.",
             code="OUTPUT_IS_TERMINAL",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -14,16 +13,15 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from coffre.model.backup import Backup
-from coffre.model.errors import EncryptionError
 from coffre.operations.export_database import Exporter
 from coffre.operations.export_database import Progress as ProgressCall
 from coffre.operations.export_plan import ExportPlan, plan_export
 from coffre.operations.restore_plan import refuse_unrestorable
 from coffre.postgres.archive import Compression
-from coffre.runtime.sources import read_secret
-from coffre.vault.codec import FrameDecoder, parse_identities, parse_recipient
+from coffre.vault.codec import parse_recipient
 from coffre.vault.envelope import encrypt_stream
 from coffre_cli.commands.catalog import latest
+from coffre_cli.commands.identity import IdentityOption, decoder_of
 from coffre_cli.deployed import DeployedStack, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -100,12 +98,7 @@ def export(
         Compress | None, typer.Option(help="Default: zstd for custom and directory, none for plain.")
     ] = None,
     no_owner: Annotated[bool, typer.Option("--no-owner", help="With plain: set no owners and no rights.")] = False,
-    identity: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|env:NAME", help="The private age key. Default: the stack's secret, if you may read it."
-        ),
-    ] = None,
+    identity: IdentityOption = None,
     target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
     stack: StackOption = None,
 ) -> None:
@@ -129,7 +122,7 @@ def export(
         refuse_existing(Path(wanted.output))
     plan = plan_export(
         deployed.vault,
-        _decoder(deployed, backup, identity),
+        decoder_of(deployed, backup, identity),
         backup,
         tables=tables or (),
         compression=_COMPRESSIONS[compress],
@@ -156,42 +149,6 @@ def _refuse_odd(format_: Format, recipients: Sequence[str], output: str | None, 
 def _name(backup: Backup, format_: Format, compress: Compress, *, encrypted: bool) -> str:
     suffix = {Format.CUSTOM: ".dump", Format.PLAIN: _SCRIPT_SUFFIXES[compress], Format.DIRECTORY: ""}[format_]
     return f"{backup.target}-{backup.created_at:%Y%m%dT%H%M%SZ}{suffix}{'.age' if encrypted else ''}"
-
-
-def _decoder(deployed: DeployedStack, backup: Backup, identity: str | None) -> FrameDecoder:
-    """Return what opens the backup: the key that was given, or the stack's own."""
-    if identity is not None:
-        return FrameDecoder(_given_identities(identity))
-    if backup.encryption == "none":
-        return FrameDecoder()
-    secret = deployed.outputs.get("IdentitySecret")
-    return FrameDecoder(parse_identities(read_secret(deployed.secrets, secret)) if secret else ())
-
-
-def _given_identities(identity: str) -> tuple[str, ...]:
-    if identity.startswith("env:"):
-        place = f"the variable {identity.removeprefix('env:')}"
-        text = os.environ.get(identity.removeprefix("env:"), "")
-    else:
-        place = f"the file {identity}"
-        try:
-            text = Path(identity).read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise _no_identity(place, error.strerror if isinstance(error, OSError) else "not a text") from error
-    return parse_identities(text) or _refuse_identity(place)
-
-
-def _refuse_identity(place: str) -> tuple[str, ...]:
-    raise _no_identity(place, None)
-
-
-def _no_identity(place: str, why: str | None) -> EncryptionError:
-    return EncryptionError(
-        f"There is no age identity in {place}.",
-        code="IDENTITY_MISSING",
-        detail=why,
-        hint="It is a line that starts with AGE-SECRET-KEY-1, as `coffre keys new` printed it.",
-    )
 
 
 def _write(deployed: DeployedStack, plan: ExportPlan, wanted: _Wanted) -> None:

@@ -66,9 +66,9 @@ def test_the_help_lists_the_commands_in_the_order_of_use(coffre: Coffre) -> None
     lines = coffre("--help").out.splitlines()
     start = lines.index("Commands:") + 1
 
-    names = [line.split()[0] for line in lines[start : start + 16]]
-    assert names[:6] == ["demo", "backup", "list", "show", "restore", "export"]
-    assert names[6:] == ["verify", "report", "rotate", "pin", "unpin", "delete", "keys", "catalog", "invoke", "local"]
+    names = [line.split()[0] for line in lines[start : start + 19]]
+    assert names[:9] == ["demo", "backup", "list", "show", "ls", "cat", "diff", "restore", "export"]
+    assert names[9:] == ["verify", "report", "rotate", "pin", "unpin", "delete", "keys", "catalog", "invoke", "local"]
 
 
 def test_the_version_is_that_of_the_project(coffre: Coffre) -> None:
