@@ -79,7 +79,7 @@ bench: setup ## Measure every claim of docs/benchmarks.md (about an hour)
 	@.venv/bin/python -m benchmarks $(ARGS)
 
 lock: setup ## Compile requirements/*.in into locked files
-	@for file in requirements/*.in layers/coffre/requirements.in layers/coffre/copydata/compiler.in; do \
+	@for file in requirements/*.in layers/coffre/requirements.in layers/notify/requirements.in layers/coffre/copydata/compiler.in; do \
 		echo "$$file"; \
 		$(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url $(UPGRADE) "$$file" --output-file "$${file%.in}.txt"; \
 	done

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -80,6 +81,26 @@ from coffre.postgres.copy_rows import rows_of_a_stream
 rows, room = rows_of_a_stream(), bytearray(8)
 moved = rows.take(bytearray(b"d\\0\\0\\0\\x06x\\n"), 0, 7, memoryview(room))
 print(json.dumps([type(rows).__name__, *moved, rows.ended, room.decode()]))
+"""
+
+
+# Importing apprise takes seconds and imports what it sends with: a deployment with Slack alone never pays that.
+SEND = """
+import json, sys
+from coffre.alerts import slack
+assert not [name for name in sys.modules if name.startswith("apprise")]
+from coffre.alerts import chat
+from coffre.alerts.message import Message
+from coffre.model.errors import CoffreError
+message = Message(kind="TEST", severity="info", target="-", state="new", subject="s", text="t")
+codes = []
+for url in ("json://127.0.0.1:1/x", "discord://webhook_id/webhook_token_x", "nonsense://x"):
+    try:
+        chat.send(url, message, [], place="line 1") if "discord" not in url else chat.apprise.Apprise().add(url)
+    except CoffreError as error:
+        codes.append(error.code)
+files = [module.__file__ for module in sys.modules.values() if getattr(module, "__file__", None)]
+print(json.dumps({"codes": codes, "compiled": compiled, "files": files}))
 """
 
 
@@ -160,6 +181,11 @@ def arm64(tmp_path_factory: pytest.TempPathFactory) -> Layer:
 @pytest.fixture(scope="module")
 def client_layer(tmp_path_factory: pytest.TempPathFactory) -> Layer:
     return build("pg_dump", "build-PostgresqlClientLayer", "x86_64", tmp_path_factory.mktemp("pg_dump"))
+
+
+@pytest.fixture(scope="module")
+def notify_layer(tmp_path_factory: pytest.TempPathFactory) -> Layer:
+    return build("notify", "build-NotifyLayer", "x86_64", tmp_path_factory.mktemp("notify"))
 
 
 @pytest.fixture(scope="module")
@@ -283,3 +309,45 @@ def test_without_a_place_for_the_result_the_recipe_says_so() -> None:
 
     assert result.returncode != 0
     assert "ARTIFACTS_DIR is not set" in result.stderr
+
+
+# --- the layer `notify`, beside it ---
+
+
+def test_notify_needs_only_its_layers_and_apprise_only_when_it_sends(x86_64: Layer, notify_layer: Layer) -> None:
+    folder, packages = ROOT / "functions" / "notify", [x86_64.packages, notify_layer.packages]
+
+    seen = run_bare(COUNT_COMPILED + IMPORT_HANDLER.replace("print", "str") + SEND, [folder, *packages])
+
+    assert seen["codes"] == ["CHAT_UNAVAILABLE", "ALERT_URL_MALFORMED"]
+    assert seen["compiled"] == [str(folder / "handler.py")]
+    allowed = (folder, *packages, Path(os.__file__).parent)
+    assert [file for file in seen["files"] if not any(Path(file).is_relative_to(place) for place in allowed)] == []
+    assert any(Path(file).is_relative_to(notify_layer.packages / "apprise") for file in seen["files"])
+
+
+def test_the_layer_of_notify_is_small_and_repeats_nothing(x86_64: Layer, notify_layer: Layer) -> None:
+    names = [{path.name for path in layer.packages.iterdir()} for layer in (x86_64, notify_layer)]
+
+    assert names[0] & names[1] == set()
+    assert notify_layer.size_bytes() < 25 * 1024 * 1024
+
+
+def test_what_both_layers_pin_is_pinned_to_one_version() -> None:
+    coffre, notify = (
+        dict(
+            re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "layers" / name / "requirements.txt").read_text(), re.MULTILINE)
+        )
+        for name in ("coffre", "notify")
+    )
+    both = coffre.keys() & notify.keys()
+
+    assert "urllib3" in both
+    assert {name: notify[name] for name in both} == {name: coffre[name] for name in both}
+
+
+def test_the_layer_of_notify_can_be_built_for_arm64(tmp_path: Path) -> None:
+    layer = build("notify", "build-NotifyLayer", "arm64", tmp_path)
+
+    machines = {struct.unpack_from("<H", path.read_bytes(), 18)[0] for path in layer.files("*.so")}
+    assert machines == {ELF_MACHINES["arm64"]}

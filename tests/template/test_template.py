@@ -21,13 +21,14 @@ from coffre.model.errors import ConfigurationError
 from coffre.model.target import parse_configuration
 from coffre.model.verification import Level
 from coffre.runtime.announce import Announcer
-from coffre.runtime.events import BackupDatabaseEvent, DrillEvent, RotateEvent, VerifyEvent, parse_restore
-from coffre.runtime.settings import RestoreSettings, Settings
+from coffre.runtime.events import BackupDatabaseEvent, DrillEvent, NotifyEvent, RotateEvent, VerifyEvent, parse_restore
+from coffre.runtime.settings import NotifySettings, RestoreSettings, Settings
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli.local.schedule_rules import scheduled_event, target_input
 
 BACKUP, RESTORE, ROTATE, DRILL = "BackupDatabaseFunction", "RestoreFunction", "RotateFunction", "DrillFunction"
 BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE = "BackupDatabaseRole", "RestoreRole", "RotateRole", "DrillRole"
+NOTIFY = "NotifyFunction"
 VERIFY, VERIFY_ROLE = "VerifyFunction", "VerifyRole"
 ROLES = [BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE, VERIFY_ROLE]
 SETTINGS: dict[str, type[Settings]] = {
@@ -36,6 +37,7 @@ SETTINGS: dict[str, type[Settings]] = {
     ROTATE: Settings,
     DRILL: RestoreSettings,
     VERIFY: RestoreSettings,
+    NOTIFY: NotifySettings,
 }
 EVENTS: dict[str, Callable[[object], object]] = {
     "backup_database": BackupDatabaseEvent.parse,
@@ -43,6 +45,7 @@ EVENTS: dict[str, Callable[[object], object]] = {
     "rotate": RotateEvent.parse,
     "drill": DrillEvent.parse,
     "verify": VerifyEvent.parse,
+    "notify": NotifyEvent.parse,
 }
 TIERS = {"DailyBackupRule": Tier.DAILY, "WeeklyBackupRule": Tier.WEEKLY, "MonthlyBackupRule": Tier.MONTHLY}
 # 1 November 2026 is a Sunday.
@@ -440,7 +443,7 @@ def test_a_backup_and_a_rotation_are_tried_twice_and_a_restore_once(deployed: Re
         name: function["EventInvokeConfig"]["MaximumRetryAttempts"] for name, function in deployed.functions().items()
     }
 
-    assert attempts == {BACKUP: 1, RESTORE: 0, ROTATE: 1, DRILL: 1, VERIFY: 1}
+    assert attempts == {BACKUP: 1, RESTORE: 0, ROTATE: 1, DRILL: 1, VERIFY: 1, NOTIFY: 2}
 
 
 def test_failed_events_wait_for_two_weeks_and_ring_an_alarm(deployed: Rendered) -> None:
@@ -460,7 +463,12 @@ def test_every_function_gets_its_layers_in_the_chosen_architecture() -> None:
     for architecture in ("x86_64", "arm64"):
         deployed = render(Architecture=architecture)
         for name, function in deployed.functions().items():
-            layers = {ROTATE: [], VERIFY: [], DRILL: [f"{STACK}-postgresqlserverlayer"]}
+            layers = {
+                ROTATE: [],
+                VERIFY: [],
+                DRILL: [f"{STACK}-postgresqlserverlayer"],
+                NOTIFY: [f"{STACK}-notifylayer"],
+            }
             programs = layers.get(name, [f"{STACK}-postgresqlclientlayer"])
             assert function["Layers"] == [f"{STACK}-coffrelayer", *programs]
             assert function["Architectures"] == [architecture]
@@ -494,7 +502,7 @@ def test_only_who_reads_backups_is_told_where_the_identity_is(deployed: Rendered
     }
 
     identity = "coffre/identity/main"
-    assert told == {BACKUP: "", RESTORE: identity, ROTATE: "", DRILL: identity, VERIFY: identity}
+    assert told == {BACKUP: "", RESTORE: identity, ROTATE: "", DRILL: identity, VERIFY: identity, NOTIFY: ""}
 
 
 def test_a_drill_has_the_memory_and_the_scratch_space_that_it_is_given() -> None:
@@ -698,6 +706,9 @@ def test_both_roles_configuration_is_the_parameter_they_may_read(deployed: Rende
             ['a"b', "a b", "", "postgresql://u:p@h/d"],
         ),
         ("IdentitySecret", ["coffre/identity/main"], [f"{SECRETS}x", "coffre/identity/a b", ""]),
+        ("AlertUrlsSecret", ["", "coffre/alerts/urls"], ["alerts", f"{SECRETS}x", "https://hooks.example.org/x"]),
+        ("RunbooksUrl", ["", "https://example.org/docs/runbooks"], ["http://x", "x", 'https://x"y', "https://x y"]),
+        ("HeartbeatUrl", ["", "https://hc.example.org/7c0ffee"], ["hc", 'https://x"}', "https://x y", "https://x\\y"]),
         ("VaultPrefix", ["", "a", "team/prod", "a.b_c-d"], ["/a", "a/", "a//b", "a b"]),
     ],
 )

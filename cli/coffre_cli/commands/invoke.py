@@ -28,6 +28,7 @@ class Function(StrEnum):
     BACKUP_DATABASE = "backup_database"
     RESTORE = "restore"
     ROTATE = "rotate"
+    NOTIFY = "notify"
     DRILL = "drill"
     VERIFY = "verify"
 

@@ -15,6 +15,7 @@ from coffre.model.errors import EventError
 from coffre.runtime.events import (
     BackupDatabaseEvent,
     DrillEvent,
+    NotifyEvent,
     RestoreEvent,
     RotateEvent,
     VerifyEvent,
@@ -27,6 +28,7 @@ EXAMPLES = sorted((ROOT / "events").glob("*/*.json"))
 PARSERS: dict[str, Callable[[object], object]] = {
     "backup_database": BackupDatabaseEvent.parse,
     "restore": parse_restore,
+    "notify": NotifyEvent.parse,
     "rotate": RotateEvent.parse,
     "drill": DrillEvent.parse,
     "verify": VerifyEvent.parse,

@@ -20,11 +20,15 @@ class AlertError(TransientError):
 
 
 class Publisher:
-    """Publishes to one topic, with kind, severity, target and state as message attributes for filter policies."""
+    """Publishes to one topic, with kind, severity, target and state as message attributes for filter policies.
 
-    def __init__(self, client: SNSClient, topic_arn: str) -> None:
+    `function` is who publishes: its log is what people want to see.
+    """
+
+    def __init__(self, client: SNSClient, topic_arn: str, function: str | None = None) -> None:
         self._client = client
         self._topic_arn = topic_arn
+        self._function = function
 
     def publish(self, alert: Alert) -> None:
         """Send one alert.
@@ -39,6 +43,7 @@ class Publisher:
             "severity": alert.severity.value,
             "target": alert.target,
             "state": alert.state.value,
+            **({"function": self._function} if self._function else {}),
         }
         try:
             self._client.publish(

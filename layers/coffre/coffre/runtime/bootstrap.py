@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
@@ -17,10 +18,11 @@ from coffre.runtime.announce import Announcer
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
 from coffre.runtime.drill_function import DrillFunction
 from coffre.runtime.function import Edge, utc_now
+from coffre.runtime.notify_function import NotifyFunction
 from coffre.runtime.observability import log_failure, make_logger
 from coffre.runtime.restore_function import RestoreFunction
 from coffre.runtime.rotate_function import RotateFunction
-from coffre.runtime.settings import RestoreSettings, Settings
+from coffre.runtime.settings import NotifySettings, RestoreSettings, Settings
 from coffre.runtime.verify_function import VerifyFunction
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.vault import Vault
@@ -54,6 +56,12 @@ def drill_function() -> DrillFunction:
 def verify_function() -> VerifyFunction:
     """Return the function `verify` of this process."""
     return make_verify_function(os.environ)
+
+
+@cache
+def notify_function() -> NotifyFunction:
+    """Return the function `notify` of this process."""
+    return make_notify_function(os.environ)
 
 
 def make_backup_database_function(environment: Mapping[str, str]) -> BackupDatabaseFunction:
@@ -130,9 +138,21 @@ def make_verify_function(environment: Mapping[str, str]) -> VerifyFunction:
     )
 
 
+def make_notify_function(environment: Mapping[str, str]) -> NotifyFunction:
+    """Put the function together from its environment."""
+    return NotifyFunction(
+        settings=NotifySettings.from_env(environment),
+        logger=make_logger("notify"),
+        secrets=_client("secretsmanager"),
+        functions=_client("lambda"),
+        region=environment.get("AWS_REGION"),
+        pause=time.sleep,
+    )
+
+
 def _edge(settings: Settings, service: str, catalog: Catalog) -> Edge:
     logger = make_logger(service)
-    publisher = Publisher(_client("sns"), settings.alert_topic_arn)
+    publisher = Publisher(_client("sns"), settings.alert_topic_arn, os.environ.get("AWS_LAMBDA_FUNCTION_NAME"))
     return Edge(logger, Alerting(catalog, publisher, utc_now, partial(log_failure, logger)))
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from coffre.alerts.message import Message
 from coffre.model.backup import Tier
 from coffre.model.errors import EventError
 from coffre.model.restore import Scope
@@ -191,6 +192,55 @@ class VerifyEvent(_Event):
         """Return the event that starts one target's own invocation."""
         changed = self.model_copy(update={"target": target})
         return changed.model_dump(mode="json", exclude_defaults=True)
+
+
+class _SnsValue(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    Value: str = ""
+
+
+class _SnsMessage(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    Subject: str | None = None
+    Message: str
+    MessageAttributes: dict[str, _SnsValue] = {}
+
+
+class _SnsRecord(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    Sns: _SnsMessage
+
+
+class NotifyEvent(_Event):
+    """Send alerts on: what the topic delivers (`Records`), or one message to one destination, or a test to all.
+
+    `destination` is a number: the line of the URL in the secret.
+    """
+
+    Records: tuple[_SnsRecord, ...] = ()
+    message: Message | None = None
+    destination: int | None = None
+    test: bool = False
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if sum((bool(self.Records), self.message is not None, self.test)) != 1:
+            raise ValueError("one of Records, message and test is needed")
+        if (self.message is None) != (self.destination is None):
+            raise ValueError("message and destination go together")
+        return self
+
+    @property
+    def messages(self) -> list[Message]:
+        """What the topic delivered."""
+        delivered = [record.Sns for record in self.Records]
+        return [
+            Message.of_sns(one.Subject, one.Message, {name: it.Value for name, it in one.MessageAttributes.items()})
+            for one in delivered
+        ]
 
 
 def slot_of(scheduled_time: datetime | None) -> datetime | None:

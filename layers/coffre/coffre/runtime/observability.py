@@ -99,6 +99,14 @@ def count_heartbeat(service: str, target: str, *, succeeded: bool) -> None:
     metrics.flush_metrics()
 
 
+def count_notification(service: str, *, succeeded: bool) -> None:
+    """Count a message that a destination took, or did not."""
+    metrics = EphemeralMetrics(namespace="Coffre", service=service)
+    metrics.add_metric("NotificationSent", MetricUnit.Count, int(succeeded))
+    metrics.add_metric("NotificationFailed", MetricUnit.Count, int(not succeeded))
+    metrics.flush_metrics()
+
+
 def count_unsent(service: str) -> None:
     """Count an alert that the topic did not take."""
     metrics = _metrics(service)

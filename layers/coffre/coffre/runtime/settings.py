@@ -62,6 +62,16 @@ class RestoreSettings(Settings):
     identity_secret: str | None = None
 
 
+class NotifySettings(Settings):
+    """Settings of the function that sends alerts on.
+
+    `alert_urls_secret` holds the URLs; `runbooks_url` is the folder in which the runbooks can be read, if they can.
+    """
+
+    alert_urls_secret: str = Field(min_length=1)
+    runbooks_url: str | None = None
+
+
 def _named(error: ValidationError) -> list[tuple[str, str]]:
     pairs = (line.split(": ", 1) for line in describe_validation(error))
     return [(name, "missing" if text == "Field required" else text) for name, text in pairs]

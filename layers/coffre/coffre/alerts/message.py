@@ -1,0 +1,81 @@
+"""What comes out of the topic: Coffre's own alerts, and those of CloudWatch's alarms on Coffre."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from coffre.alerts.alert import EVERY_TARGET, AlertKind, Severity, State
+
+
+class Message(BaseModel):
+    """One alert as it is shown in a chat. `kind` is that of an alert, or `ALARM`; `function` is who noticed it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    severity: str
+    target: str
+    state: str
+    subject: str
+    text: str
+    function: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it says that something is in order again."""
+        return self.state == State.RECOVERED
+
+    @property
+    def runbook(self) -> str | None:
+        """The name of the file that says what to do."""
+        return f"{self.kind}.md" if self.kind in set(AlertKind) else None
+
+    @classmethod
+    def of_sns(cls, subject: str | None, text: str, attributes: Mapping[str, str]) -> Self:
+        """Return the message of what SNS delivers. Whatever it is, it is shown."""
+        alarm = _alarm(text)
+        return cls(
+            kind=attributes.get("kind", "ALARM"),
+            severity=attributes.get("severity", alarm.severity if alarm else Severity.CRITICAL),
+            target=attributes.get("target", EVERY_TARGET),
+            state=attributes.get("state", alarm.state if alarm else State.NEW),
+            subject=subject or "Coffre",
+            text=alarm.text if alarm else text,
+            function=attributes.get("function"),
+        )
+
+
+class _Alarm(BaseModel):
+    """What CloudWatch publishes when an alarm changes its state."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    AlarmName: str
+    AlarmDescription: str | None = None
+    NewStateValue: str
+    NewStateReason: str = ""
+
+    @property
+    def severity(self) -> str:
+        return Severity.CRITICAL if self.NewStateValue == "ALARM" else Severity.INFO
+
+    @property
+    def state(self) -> str:
+        return State.RECOVERED if self.NewStateValue == "OK" else State.NEW
+
+    @property
+    def text(self) -> str:
+        what = self.AlarmDescription or self.AlarmName
+        return f"{what}\n\nIt is {self.NewStateValue} now: {self.NewStateReason}".rstrip(": ")
+
+
+def _alarm(text: str) -> _Alarm | None:
+    try:
+        data: Any = json.loads(text)
+        return _Alarm.model_validate(data)
+    except (ValueError, ValidationError):
+        return None
