@@ -88,6 +88,11 @@ class Coffre:
         """Write the configuration document as it is."""
         client("ssm").put_parameter(Name="configuration", Value=text, Type="String", Overwrite=True)
 
+    def document_text(self) -> str:
+        """The configuration document as it is now."""
+        text: str = client("ssm").get_parameter(Name="configuration")["Parameter"]["Value"]
+        return text
+
     def secret(self, name: str, value: str) -> None:
         """Write a secret."""
         secrets = client("secretsmanager")

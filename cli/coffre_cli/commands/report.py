@@ -75,8 +75,10 @@ def show_report(found: DrillReport) -> None:
     say(f"Drill of {found.target}: {heading_of(found)}.", style=_STYLES[found.outcome])
     say(f"  backup    {found.backup_id}, taken {found.backup_created_at:%Y-%m-%d %H:%M} UTC")
     say(f"  drilled   {found.started_at:%Y-%m-%d %H:%M} UTC ({age(found.started_at)}), {_took(found.duration_seconds)}")
-    if found.failure is not None:
+    if found.outcome is Outcome.NOT_POSSIBLE and found.failure is not None:
         show_failure(found.failure)
+    elif found.failure is not None:
+        say(f"  code      {found.failure.code}. {found.failure.hint or ''}".rstrip())
     if found.restore_seconds is not None:
         say(f"  restore   {_took(found.restore_seconds)}{_limit(found)}", style="red" if found.is_late else "")
     say(f"  versions  PostgreSQL {found.source_version} at the source, {found.server_version} here")

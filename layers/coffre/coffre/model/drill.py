@@ -96,6 +96,8 @@ class DrillReport(_Record):
         In how many portions the tables were restored; more than one when they did not fit all at once.
     scratch_bytes
         The most that the scratch server's files were seen to take.
+    is_damaged
+        Rows or stored bytes are not what was backed up: the backup is bad, whatever else it may be.
     """
 
     format: Literal[1] = 1
@@ -122,6 +124,7 @@ class DrillReport(_Record):
     restore_limit_seconds: int | None = None
     groups: int = 1
     scratch_bytes: int = 0
+    is_damaged: bool = False
     failure: Failure | None = None
     request_id: str | None = None
 

@@ -28,7 +28,13 @@ from coffre.model.restore import Scope
 from coffre.model.target import Contents, Drill
 from coffre.operations.drill_compare import compare_tables, never_read, not_loaded
 from coffre.operations.drill_findings import Found, refuse_forged_totals
-from coffre.operations.drill_source import for_ordinary_role, groups_of, keys_never_checked, part_of
+from coffre.operations.drill_source import (
+    for_ordinary_role,
+    groups_of,
+    keys_never_checked,
+    part_of,
+    tables_of_superusers,
+)
 from coffre.operations.progress import Meter, Watch
 from coffre.operations.restore_load import loading_session
 from coffre.operations.restore_outcome import Outcome as Restored
@@ -64,8 +70,6 @@ class DrillJob:
         A directory for the schema archive.
     look_again
         Returns the backup's record as it is now.
-    budget_bytes
-        What a group of tables may take; by default what the disk has.
     """
 
     id: str
@@ -82,7 +86,6 @@ class DrillJob:
     remaining_seconds: Callable[[], float]
     look_again: Callable[[], Backup]
     request_id: str | None = None
-    budget_bytes: int | None = None
 
 
 def drill(job: DrillJob) -> DrillReport:
@@ -128,11 +131,12 @@ def _prove(job: DrillJob, found: Found, meter: Meter) -> None:
         with found.restoring(), found.phase("read"):
             source = open_source(restore)
         _refuse_rows_alone(source)
-        refuse_forged_totals(job.backup, source.manifest)
+        refuse_forged_totals(job.backup, source.manifest, job.vault.entries(source.manifest))
         found.source_version = source.content.server_version
         named = chain(source.content.roles, *source.content.policy_roles.values())
         roles = make_roles(server, named)
         restore = replace(restore, connection=server.connection(_DATABASE, roles.restorer))
+        found.take_tables(map(not_loaded, tables_of_superusers(source)))
         source, lost = for_ordinary_role(source)
         found.except_for(lost)
         _look_for_unreadable(restore, server, source, found)
@@ -150,7 +154,7 @@ def _drill_groups(
 ) -> None:
     readable = [table for table in source.content.tables if table.oid not in found.unreadable]
     content = source.content.model_copy(update={"tables": tuple(readable)})
-    groups = groups_of(content, job.budget_bytes or int(shutil.disk_usage(server.directory).free * _SHARE_OF_DISK))
+    groups = groups_of(content, free_bytes(server))
     found.groups = len(groups)
     is_whole = len(groups) == 1 and not found.unreadable
     if not is_whole:
@@ -222,6 +226,11 @@ def _said_of_groups(job: DrillJob, source: Source, groups: Sequence[Collection[T
         yield "Materialized views were not filled: not all that they may read was there at once."
     for check in job.settings.checks:
         yield f'The check "{check.name}" was not asked: not all that it may read was there at once.'
+
+
+def free_bytes(server: ScratchServer) -> int:
+    """Return how much a group of tables may take."""
+    return int(shutil.disk_usage(server.directory).free * _SHARE_OF_DISK)
 
 
 def _restore_job(job: DrillJob, server: ScratchServer) -> RestoreJob:

@@ -13,22 +13,22 @@ from typing import Final
 from coffre import __version__
 from coffre.model.backup import Backup, Failure
 from coffre.model.drill import CheckProof, DrillReport, Outcome, Structure, TableProof, Verdict
-from coffre.model.errors import DrillError, IntegrityError
-from coffre.model.manifest import Manifest
+from coffre.model.errors import DrillError, IntegrityError, RestoreError
+from coffre.model.manifest import Entry, Manifest
 from coffre.operations.progress import Meter
 from coffre.operations.restore_outcome import Outcome as Restored
 from coffre.postgres.proofs import AMCHECK_OPTIONS, Findings
 
 # What a drill never shows, whatever the backup: its role is no superuser, and has no rights over others.
-_LIMITS: Final = re.compile(
-    r"^Owners and rights were not restored"
-    r"|only an extension's owner can comment on it\.$"
-    r"|only a superuser can create event triggers\.$"
-    r"|security labels need their provider and a superuser\.$"
-    r"|default privileges of another role can only be set by a member of it\.$"
-    r"|^The backup has no rows of .*: the configuration leaves them out\.$"
-)
-_OWNERS: Final = "Owners and rights were not restored: a drill's role has no rights over others."
+_LIMITS: Final = {
+    r"^Owners and rights were not restored": "Owners and rights: a drill's role has no rights over others.",
+    r"only an extension's owner can comment on it\.$": "Comments on extensions: only their owner can make them.",
+    r"only a superuser can create event triggers\.$": "Event triggers: only a superuser can make them.",
+    r"security labels need their provider and a superuser\.$": "Security labels: only a superuser can make them.",
+    r"default privileges of another role can only be": "Default privileges of roles: only their members can set them.",
+    r"^The backup has no rows of .*: the configuration leaves them out\.$": None,
+    r"is NOT VALID or NOT ENFORCED by definition": None,
+}
 
 
 @dataclass
@@ -82,9 +82,8 @@ class Found:
     def except_for(self, sentences: Iterable[str]) -> None:
         """Note what is not proven, each thing once: what no drill proves apart from what this one did not."""
         for sentence in sentences:
-            is_limit = _LIMITS.search(sentence) is not None
-            said = _OWNERS if sentence.startswith("Owners and rights") else sentence
-            place = self.limits if is_limit else self.exceptions
+            limit = next((said or sentence for pattern, said in _LIMITS.items() if re.search(pattern, sentence)), None)
+            place, said = (self.exceptions, sentence) if limit is None else (self.limits, limit)
             if said not in place:
                 place.append(said)
 
@@ -166,6 +165,7 @@ class Found:
             restore_limit_seconds=limit_minutes * 60 if limit_minutes else None,
             groups=self.groups,
             scratch_bytes=self.scratch_bytes,
+            is_damaged=is_possible and (_is_damage(error) or self._code == "ROWS_DIFFER"),
             failure=failure,
             request_id=request_id,
         )
@@ -187,6 +187,11 @@ _HINTS: Final = {
 }
 
 
+def _is_damage(error: Exception | None) -> bool:
+    """Whether an error says that bytes or rows are wrong, and not that a definition could not be restored here."""
+    return isinstance(error, IntegrityError) or (isinstance(error, RestoreError) and error.code == "ROWS_DIFFER")
+
+
 def _written_otherwise(proof: TableProof) -> str:
     return (
         f"{proof.table}: {proof.slices - proof.slices_equal:,} of {proof.slices:,} slices are written otherwise by the "
@@ -194,8 +199,8 @@ def _written_otherwise(proof: TableProof) -> str:
     )
 
 
-def refuse_forged_totals(backup: Backup, manifest: Manifest) -> None:
-    """Compare what the catalog, the manifest and its tables say in sum: who changed one of them has to change all.
+def refuse_forged_totals(backup: Backup, manifest: Manifest, entries: Iterable[Entry]) -> None:
+    """Compare what the catalog, the manifest and its parts say in sum: who changed one of them has to change all.
 
     Raises
     ------
@@ -203,17 +208,18 @@ def refuse_forged_totals(backup: Backup, manifest: Manifest) -> None:
         Code `TOTALS_DIFFER`.
     """
     content = manifest.database
+    in_entries = sum(entry.size for entry in entries)
     told = {
         "rows": (backup.rows, manifest.rows, sum(table.rows for table in content.tables)),
         "tables": (backup.tables, len(content.tables), len(content.tables)),
-        "bytes": (backup.plaintext_bytes, manifest.plaintext_bytes, manifest.plaintext_bytes),
+        "bytes": (backup.plaintext_bytes, manifest.plaintext_bytes, in_entries),
     }
     for what, (catalog, whole, parts) in told.items():
         if catalog not in (None, whole) or whole != parts:
             raise IntegrityError(
                 f"Catalog and manifest of backup {backup.id} do not agree on the number of {what}.",
                 code="TOTALS_DIFFER",
-                detail=f"The catalog says {catalog}, the manifest {whole}, its tables {parts}.",
+                detail=f"The catalog says {catalog}, the manifest {whole}, its parts {parts}.",
                 hint="Somebody changed the vault or the catalog. Restore an older backup, and find out who can write "
                 "to both.",
             )

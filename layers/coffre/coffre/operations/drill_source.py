@@ -36,18 +36,25 @@ _NAMES_SHOWN: Final = 20
 
 def for_ordinary_role(source: Source) -> tuple[Source, list[str]]:
     """Return the backup without what only a superuser can make, or what leads elsewhere, and a sentence for each."""
-    roots = {entry.dump_id: reason for entry in source.toc if (reason := _obstacle(entry)) is not None}
     lost: set[int] = set()
     sentences = []
     for entry in source.toc:
-        if entry.dump_id in roots and entry.dump_id not in lost:
+        reason = _obstacle(entry)
+        if reason is not None and entry.dump_id not in lost:
             found = needing(source.toc, [entry])
             lost |= {one.dump_id for one in found}
-            sentences.append(f"Not restored: {entry.shown}: {roots[entry.dump_id]}{_with(found, entry)}.")
+            sentences.append(f"Not restored: {entry.shown}: {reason}{_with(found, entry)}.")
+    gone = tables_of_superusers(source)
+    tables = tuple(table for table in source.content.tables if table not in gone)
     toc = tuple(entry for entry in source.toc if entry.dump_id not in lost)
-    gone = {entry.oid for entry in source.toc if entry.dump_id in lost and entry.description == "TABLE"}
-    tables = tuple(table for table in source.content.tables if table.oid not in gone)
     return _with_content(replace(source, toc=toc), tables=tables), sentences
+
+
+def tables_of_superusers(source: Source) -> list[TableContent]:
+    """Return the tables that need something which only a superuser can make."""
+    lost = needing(source.toc, [entry for entry in source.toc if _obstacle(entry) is not None])
+    oids = {entry.oid for entry in lost if entry.description == "TABLE"}
+    return [table for table in source.content.tables if table.oid in oids]
 
 
 def _obstacle(entry: TocEntry) -> str | None:

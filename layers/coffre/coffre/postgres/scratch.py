@@ -245,6 +245,7 @@ def _trust_extensions(home: Path, directory: Path) -> None:
         lines = [line for line in control.read_text().splitlines() if not re.match(r"\s*(trusted|superuser)\s*=", line)]
         lines += ["trusted = true", *([] if _names_directory(lines) else [f"directory = '{scripts}'"])]
         (trusted / control.name).write_text("\n".join(lines) + "\n")
+    _open_to_all(directory / "trusted")
 
 
 def _names_directory(lines: list[str]) -> bool:
@@ -260,10 +261,14 @@ def _reachable(home: Path, directory: Path) -> Path:
         copy = directory / "programs"
         for part in ("bin", "lib", "share"):
             shutil.copytree(home / part, copy / part, copy_function=_link)
-    for place in (copy, *copy.rglob("*")):
-        if place.is_dir():
-            place.chmod(0o755)
+    _open_to_all(copy)
     return copy
+
+
+def _open_to_all(top: Path) -> None:
+    """Let the user that the server runs as read what we have made, whatever our own umask is."""
+    for place in (top, *top.rglob("*")):
+        place.chmod(0o755 if place.is_dir() or place.stat().st_mode & 0o100 else 0o644)
 
 
 def _link(source: str, target: str) -> None:

@@ -15,7 +15,7 @@ from coffre.alerts.runs import configuration_invalid
 from coffre.alerts.verification import drill_stopped
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure
-from coffre.model.drill import DrillReport, Outcome, Verdict
+from coffre.model.drill import DrillReport, Outcome
 from coffre.model.errors import BackupStateError, CoffreError, EventError, TransientError
 from coffre.model.target import Configuration, Drill, TargetKind
 from coffre.operations.alerting import what_is_safe
@@ -111,7 +111,7 @@ class DrillFunction:
             backup = self.catalog.latest_completed(target)
             if backup is None:
                 raise BackupStateError(
-                    f'There is no completed backup of "{target}".',
+                    f'There is no completed backup of "{target}" that is not known to be damaged.',
                     code="BACKUP_UNKNOWN",
                     hint="List what there is: coffre list",
                 )
@@ -155,10 +155,14 @@ class DrillFunction:
     def _record(self, backup: Backup, report: DrillReport) -> None:
         """Keep the report beside the backup, then say in the catalog what it means for the backup."""
         DrillReports(self.vault.store).write(report, page_of(report))
-        if report.outcome is Outcome.PASSED:
-            self.catalog.keeping.mark_verified(backup.id, report.completed_at)
-        elif speaks_against_backup(report):
-            self.catalog.keeping.mark_verified(backup.id, None)
+        keeping = self.catalog.keeping
+        if report.is_damaged:
+            keeping.mark_damaged(backup.id, report.problems[0], report.completed_at)
+        elif report.outcome is Outcome.PASSED and self.catalog.get_backup(backup.id).damaged_at is None:
+            # What was found damaged before may be in what a drill does not read: only reading all of it heals.
+            keeping.mark_verified(backup.id, report.completed_at)
+        elif report.outcome is Outcome.FAILED and not _is_of_checks(report):
+            keeping.mark_verified(backup.id, None)
 
     def _tell(self, backup: Backup, report: DrillReport, request_id: str) -> None:
         count_drill(_SERVICE, report)
@@ -176,11 +180,9 @@ class DrillFunction:
         return FrameDecoder(parse_identities(read_secret(self.secrets, reference)) if reference else ())
 
 
-def speaks_against_backup(report: DrillReport) -> bool:
-    """Whether a drill found the backup itself to be bad, and not only a check of the owner's not to be met."""
-    differs = any(table.verdict is Verdict.DIFFERENT for table in report.tables)
-    failed = report.outcome is Outcome.FAILED
-    return failed and (differs or report.failure is None or report.failure.code != "CHECK_FAILED")
+def _is_of_checks(report: DrillReport) -> bool:
+    """Whether nothing but checks of the owner's failed: the backup itself came back as it was."""
+    return report.failure is not None and report.failure.code == "CHECK_FAILED"
 
 
 def _settings_of(configuration: Configuration, target: str) -> Drill:

@@ -1,0 +1,69 @@
+"""What people hear of a drill, and what is over."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from coffre.alerts.alert import AlertKind
+from coffre.model.backup import Backup, Failure, Status, Tier
+from coffre.model.drill import DrillReport, Outcome
+from coffre.operations.alerting import Review
+from coffre.runtime.drill_alerts import review_of
+
+NOW = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
+BACKUP = Backup(id="01K9X0", target="shop", tiers=(Tier.DAILY,), status=Status.COMPLETED, created_at=NOW)
+FAILURE = Failure(code="ROWS_DIFFER", message="public.orders is not as it was.")
+
+
+def reviewed(outcome: Outcome, **changes: Any) -> Review:
+    report = DrillReport(
+        id="01K9X1",
+        backup_id=BACKUP.id,
+        target="shop",
+        outcome=outcome,
+        backup_created_at=NOW,
+        started_at=NOW,
+        completed_at=NOW,
+        coffre_version="0.1.0",
+        **changes,
+    )
+    return review_of(BACKUP, report, safe="Nothing is safe.", request_id="request-1")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "changes", "told", "over"),
+    [
+        (Outcome.PASSED, {"restore_seconds": 9.0}, [], {"DRILL_FAILED", "DRILL_NOT_POSSIBLE", "RTO_EXCEEDED"}),
+        (
+            Outcome.PASSED,
+            {"restore_seconds": 61.0, "restore_limit_seconds": 60},
+            ["RTO_EXCEEDED"],
+            {"DRILL_FAILED", "DRILL_NOT_POSSIBLE"},
+        ),
+        (
+            Outcome.FAILED,
+            {"restore_seconds": 61.0, "restore_limit_seconds": 60, "failure": FAILURE, "problems": ("wrong",)},
+            ["DRILL_FAILED", "RTO_EXCEEDED"],
+            {"DRILL_NOT_POSSIBLE"},
+        ),
+        (Outcome.FAILED, {"failure": FAILURE}, ["DRILL_FAILED"], {"DRILL_NOT_POSSIBLE"}),
+        (Outcome.NOT_POSSIBLE, {"failure": FAILURE}, ["DRILL_NOT_POSSIBLE"], set()),
+    ],
+)
+def test_what_is_told_and_what_is_over(
+    outcome: Outcome, changes: dict[str, Any], told: list[str], over: set[str]
+) -> None:
+    review = reviewed(outcome, **changes)
+
+    assert [alert.kind.value for alert in review.alerts] == told
+    assert {kind.value for kind, _ in review.checked} - set(told) == over
+    assert {target for _, target in review.checked} == {"shop"}
+
+
+def test_a_drill_that_was_not_possible_ends_no_other_trouble() -> None:
+    review = reviewed(Outcome.NOT_POSSIBLE, failure=FAILURE)
+
+    assert (AlertKind.DRILL_FAILED, "shop") not in review.checked
