@@ -108,16 +108,16 @@ class TlsChannel(Channel):
         return self._done(self._library.SSL_write(self._ssl, bytes(data), len(data)))
 
     def _read(self, buffer: bytearray, start: int) -> int:
-        window = (ctypes.c_char * (len(buffer) - start)).from_buffer(buffer, start)
-        address, filled = ctypes.addressof(window), 0
-        # A call brings one record, at most 16 KiB.
-        while filled < len(window):
-            self._library.ERR_clear_error()
-            count = self._done(self._library.SSL_read(self._ssl, address + filled, len(window) - filled))
-            if not count:
-                break
-            filled += count
-        return filled
+        window = ctypes.c_char.from_buffer(buffer, start)
+        address, room = ctypes.addressof(window), len(buffer) - start
+        filled, count = 0, 1
+        self._library.ERR_clear_error()
+        # A call brings one record, mostly of 8 KiB.
+        while count > 0 and filled < room:
+            count = self._library.SSL_read(self._ssl, address + filled, room - filled)
+            filled += max(count, 0)
+        # What came is given out before it is asked why no more did: the server says the reason, and closes.
+        return filled or self._done(count)
 
     def _done(self, count: int) -> int:
         if count > 0:
