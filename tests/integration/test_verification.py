@@ -178,3 +178,29 @@ def test_a_verification_that_stops_is_an_error_and_calls_no_backup_bad(coffre: C
     (alert,) = coffre.alerts()
     assert alert["Subject"] == "A verification could not be done: SECRET_MISSING"
     assert coffre.catalog.get_backup(made["id"]).damaged_at is None
+
+
+def test_what_there_was_no_time_for_is_told(coffre: Coffre, shop: str) -> None:
+    coffre.configure(shop)
+    made = coffre.backup()
+
+    report = coffre.verify("read", Context(remaining=lambda: 20.0, function_name="verify"), target="shop", share=1)
+
+    assert (report["status"], report["unfinished"]) == (500, "The time was over before the day's share was read.")
+    assert [one["outcome"] for one in report["examined"]] == ["unfinished"]
+    (alert,) = coffre.alerts()
+    assert alert["Subject"] == "A verification could not be done: DEADLINE"
+    assert coffre.catalog.get_backup(made["id"]).damaged_at is None
+    # And when the next one gets through, that is over
+    assert coffre.verify("read", target="shop")["status"] == 200
+    assert told(coffre) == [("VERIFY_FAILED", "recovered")]
+
+
+def test_who_encrypts_nothing_needs_no_key_to_verify(coffre: Coffre, shop: str) -> None:
+    coffre.configure(shop, encryption="none", recipients=[])
+    made = coffre.backup()
+    coffre.environment["COFFRE_IDENTITY_SECRET"] = "coffre/identity/nowhere"
+
+    report = coffre.verify("read", target="shop")
+
+    assert [(one["backup_id"], one["outcome"]) for one in report["examined"]] == [(made["id"], "verified")]

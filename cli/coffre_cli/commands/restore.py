@@ -24,7 +24,7 @@ from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_sta
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.follow import follow, going_on
-from coffre_cli.screen import error_console, print_json, restore_json, show_failure
+from coffre_cli.screen import error_console, print_json, remark, restore_json, show_failure
 
 EXAMPLES = examples(
     "coffre restore latest --to postgresql://postgres:SECRET@db.example.com/new",
@@ -211,6 +211,8 @@ def _find(backup_id: str, target: str | None, stack: str | None) -> tuple[Deploy
     deployed = find_stack(stack)
     backup = latest(deployed, target) if backup_id == "latest" else _of(deployed.catalog.get_backup(backup_id), target)
     refuse_unrestorable(backup)
+    if backup.damaged_at is not None:
+        remark(f"This backup is DAMAGED, and the restore stops where it needs what is lost: {backup.damage}")
     return deployed, backup
 
 

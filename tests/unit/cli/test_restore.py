@@ -50,6 +50,19 @@ def test_a_restore_is_started_followed_and_reported(coffre: Coffre, account: Acc
     )
 
 
+def test_a_damaged_backup_is_restored_by_its_id_and_it_is_said(coffre: Coffre, account: Account) -> None:
+    healthy, damaged = account.backup(), account.backup()
+    account.catalog.keeping.mark_damaged(damaged.id, "The pack P is not in the vault.", damaged.created_at)
+    completing(account)
+
+    by_id, latest = coffre("restore", damaged.id, "--to", URL), coffre("restore", "latest", "--to", URL)
+
+    assert [event["backup_id"] for _, event in account.invoked] == [damaged.id, healthy.id]
+    assert "This backup is DAMAGED" in by_id.err
+    assert "The pack P is not in the vault." in by_id.err
+    assert latest.err == ""
+
+
 def test_scripts_get_the_promised_names(coffre: Coffre, account: Account) -> None:
     backup = account.backup()
     completing(account)

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
 from coffre.alerts.runs import backup_overdue
-from coffre.alerts.verification import verification_overdue, verify_failed
+from coffre.alerts.verification import verification_overdue, verification_stopped, verify_failed
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Backup, Status
+from coffre.model.backup import Backup, Failure, Status
 from coffre.model.target import Configuration
 from coffre.model.verification import Check, Checked, FreshReport, Level, VerificationReport
 from coffre.operations.alerting import Review, what_is_safe
@@ -32,6 +32,8 @@ def review_of_damage(report: VerificationReport, catalog: Catalog, targets: Iter
     """
     looked_at = sorted(set(targets))
     alerts = [alert for name in looked_at for alert in _damage_of(name, report, catalog, request_id)]
+    if report.unfinished is not None:
+        alerts.append(_unfinished(report, report.unfinished, request_id))
     # An inventory that is in order does not say that a reading which stopped is over.
     well = looked_at if report.level is Level.READ else [EVERY_TARGET]
     is_whole = report.unfinished is None and not report.problems
@@ -62,6 +64,12 @@ def _damage_of(target: str, report: VerificationReport, catalog: Catalog, reques
     elif unreadable:
         about = next(one for one in report.examined if one.target == target and one.outcome == "unreadable")
         yield _failed(catalog.get_backup(about.backup_id), unreadable, report, catalog, request_id)
+
+
+def _unfinished(report: VerificationReport, what: str, request_id: str) -> Alert:
+    hint = "Raise MemorySize, which brings cores; or give the rule's event a smaller share, and it takes more days."
+    failure = Failure(code="DEADLINE", message=what, hint=hint)
+    return verification_stopped(report.target, failure, level=report.level.value, request_id=request_id)
 
 
 def _failed(

@@ -15,7 +15,7 @@ from coffre.alerts.runs import backup_failed, restore_failed
 from coffre.alerts.verification import verification_stopped
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Restore
-from coffre.model.errors import TransientError
+from coffre.model.errors import SecretError, TransientError
 from coffre.model.target import Configuration
 from coffre.model.verification import FreshReport, Level, Share, VerificationReport
 from coffre.operations.alerting import what_is_safe
@@ -78,7 +78,7 @@ class VerifyFunction:
                 return self._fresh(configuration, wanted, request_id)
             if wanted.level is Level.READ and wanted.target is None and wanted.backup_id is None:
                 return self._start_each(wanted, context.function_name)
-            return self._verify(wanted, context)
+            return self._verify(configuration, wanted, context)
 
     # --- fresh ---
 
@@ -148,7 +148,7 @@ class VerifyFunction:
             )
         return {"level": wanted.level.value, "started": started}
 
-    def _verify(self, wanted: VerifyEvent, context: LambdaContext) -> dict[str, Any]:
+    def _verify(self, configuration: Configuration, wanted: VerifyEvent, context: LambdaContext) -> dict[str, Any]:
         began = utc_now()
         share = Share.of_day(wanted.share or _SHARE, began.date())
         with scratch_directory() as scratch:
@@ -156,7 +156,7 @@ class VerifyFunction:
                 id=str(ULID.from_datetime(began)),
                 catalog=self.catalog,
                 vault=self.vault,
-                decoder=self._decoder() if wanted.level is Level.READ else FrameDecoder(),
+                decoder=self._decoder(configuration) if wanted.level is Level.READ else FrameDecoder(),
                 scratch=scratch,
                 now=utc_now,
                 remaining_seconds=remaining_seconds(context),
@@ -167,9 +167,15 @@ class VerifyFunction:
         self._tell(report, wanted, context.aws_request_id)
         return summary(report, {name: self._healthy(name) for name in sorted({one.target for one in report.damaged})})
 
-    def _decoder(self) -> FrameDecoder:
+    def _decoder(self, configuration: Configuration) -> FrameDecoder:
         reference = self.settings.identity_secret
-        return FrameDecoder(parse_identities(read_secret(self.secrets, reference)) if reference else ())
+        try:
+            return FrameDecoder(parse_identities(read_secret(self.secrets, reference)) if reference else ())
+        except SecretError as error:
+            # Who encrypts nothing needs no key; a backup of before that is encrypted is told as unreadable.
+            if configuration.encryption == "none" and error.code == "SECRET_MISSING":
+                return FrameDecoder()
+            raise
 
     def _healthy(self, target: str) -> str | None:
         backup = self.catalog.latest_completed(target)
