@@ -17,6 +17,18 @@ from coffre_cli.local.toolchain import Toolchain
 _numbers = itertools.count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what asks for more than the usual."""
+    parser.addoption("--lost-rows", type=int, default=4, help="drill so many backups that an insider robbed of a row")
+
+
+@pytest.fixture
+def lost_rows(request: pytest.FixtureRequest) -> int:
+    """How many backups are robbed of a row and drilled."""
+    count: int = request.config.getoption("--lost-rows")
+    return count
+
+
 @pytest.fixture(scope="session")
 def toolchain() -> Toolchain:
     """The checkout's tools, made on first use."""

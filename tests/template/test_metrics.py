@@ -13,6 +13,7 @@ import pytest
 from tests.template.rendering import ACCOUNT, REGION, STACK, Rendered, render
 
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.drill import DrillReport, Outcome
 from coffre.model.rotation import Action, Amount, Decision, RotationReport, SweepReport
 from coffre.model.verification import Check, Checked, FreshReport, Level, VerificationReport
 from coffre.runtime import observability
@@ -27,6 +28,17 @@ BACKUP = Backup(
     status=Status.COMPLETED,
     created_at=NOW,
     duration_ms=1000,
+)
+DRILL = DrillReport(
+    id="D",
+    backup_id=BACKUP.id,
+    target="shop",
+    outcome=Outcome.PASSED,
+    backup_created_at=NOW,
+    started_at=NOW,
+    completed_at=NOW,
+    coffre_version="1",
+    restore_seconds=1.0,
 )
 
 
@@ -71,6 +83,7 @@ def count_everything() -> None:
     for level in (Level.INVENTORY, Level.READ):
         report = VerificationReport(id="V", level=level, living={"shop": Amount(objects=1, size_bytes=1)})
         observability.count_verification("verify", report)
+    observability.count_drill("drill", DRILL)
     observability.count_unsent("verify")
 
 
@@ -107,7 +120,7 @@ def test_everything_on_the_dashboard_is_emitted(deployed: Rendered, emitted: set
     assert on_it <= emitted, on_it - emitted
     assert {metric.name for metric in on_it} >= {
         *("BackupSucceeded", "BackupFailed", "DurationSeconds", "PlaintextBytes", "StoredBytes"),
-        *("BackupAgeHours", "VerifiedAgeHours", "VaultBytes", "Retained"),
+        *("BackupAgeHours", "VerifiedAgeHours", "VaultBytes", "Retained", "DrillSeconds"),
     }
 
 
@@ -116,7 +129,7 @@ def test_what_is_emitted_by_target_has_all_that_was_promised(emitted: set[Metric
 
     assert by_target >= {
         *("BackupSucceeded", "BackupFailed", "DurationSeconds", "PlaintextBytes", "StoredBytes"),
-        *("BackupAgeHours", "VerifiedAgeHours", "VaultBytes", "Retained"),
+        *("BackupAgeHours", "VerifiedAgeHours", "VaultBytes", "Retained", "DrillSeconds"),
     }
 
 

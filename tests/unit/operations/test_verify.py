@@ -408,6 +408,16 @@ def test_a_mended_backup_is_healthy_again_when_all_of_it_was_read(safe: Safe) ->
     assert facts.packs == ()
 
 
+def test_reading_does_not_mend_what_a_drill_found(safe: Safe) -> None:
+    backup = safe.backup(1)
+    safe.scene.catalog.keeping.mark_damaged(backup.id, "public.orders has 999 rows, not 1,000.", NOW)
+
+    report = read_backup(safe.job(), backup.id)
+
+    assert (report.status, outcomes(report)) == (500, {backup.id: "damaged"})
+    assert safe.record(backup).damage == "public.orders has 999 rows, not 1,000."
+
+
 def test_a_deleted_backups_mark_is_not_relied_upon_once_its_pack_is_damaged(safe: Safe) -> None:
     first = safe.backup(9)
     second = safe.backup(2, first, orders=made_up_rows(5, 80))

@@ -18,7 +18,7 @@ from coffre.model.rotation import Amount, Problem
 from coffre.model.verification import Damage, DamageReport, Examined, Level, Share, VerificationReport
 from coffre.operations.verify_job import RESERVE_SECONDS, Job, Known, manifest_of, record_damage
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.damage import write_damage
+from coffre.vault.damage import read_damage, write_damage
 from coffre.vault.layout import writer_of
 from coffre.vault.readback import ReadEntry, read_back
 
@@ -140,6 +140,11 @@ def _prove(job: Job, backup: Backup, tally: _Tally, wanted: _Wanted, is_over: _I
 
 
 def _note_verified(job: Job, backup: Backup, tally: _Tally, *, heals: bool) -> bool:
+    if backup.damaged_at is not None and not _is_of_stored_bytes(job, backup):
+        text = f"Every byte is as it was stored, and that does not mend what a drill found: {backup.damage}"
+        tally.problems.append(Problem(code="BACKUP_DAMAGED", target=backup.target, text=text))
+        tally.tell(backup, "damaged", text)
+        return False
     try:
         job.catalog.keeping.mark_verified(backup.id, job.now(), heals=heals)
     except BackupStateError:  # deleted meanwhile, or found damaged by somebody else
@@ -148,6 +153,12 @@ def _note_verified(job: Job, backup: Backup, tally: _Tally, *, heals: bool) -> b
         write_damage(job.vault, DamageReport.on(backup.id, backup.target, Level.READ, job.now(), []))
     tally.tell(backup, "verified")
     return True
+
+
+def _is_of_stored_bytes(job: Job, backup: Backup) -> bool:
+    """Tell damage that a level of this function found from what a drill found in the rows."""
+    found = read_damage(job.vault, backup.target, backup.id)
+    return found is not None and found.total > 0
 
 
 def _note_unfinished(job: Job, backup: Backup, tally: _Tally, last: str) -> None:
