@@ -38,15 +38,20 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def new_directory(path: Path) -> Iterator[Path]:
+def new_directory(path: Path, *, may_be_there: bool = False) -> Iterator[Path]:
     """Give a directory to fill; it gets its name when the block was left without an error, and is removed otherwise.
+
+    Parameters
+    ----------
+    may_be_there
+        It may be there already, if it is empty.
 
     Raises
     ------
     ExportError
         `OUTPUT_EXISTS`, `OUTPUT_FULL`, `OUTPUT_FAILED`
     """
-    refuse_existing(path)
+    refuse_existing(path, unless_empty=may_be_there)
     part = _part_of(path)
     with _explained(path):
         part.mkdir(0o700)
@@ -76,15 +81,16 @@ def standard_output(*, also_terminal: bool = False) -> Iterator[BinaryIO]:
         yield file
 
 
-def refuse_existing(path: Path) -> None:
-    """Refuse to overwrite anything.
+def refuse_existing(path: Path, *, unless_empty: bool = False) -> None:
+    """Refuse to overwrite anything; an empty directory is nothing, where one is wanted.
 
     Raises
     ------
     ExportError
         `OUTPUT_EXISTS`
     """
-    if path.exists() or path.is_symlink():
+    is_empty = unless_empty and path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+    if not is_empty and (path.exists() or path.is_symlink()):
         raise ExportError(
             f"{path} exists already.",
             code="OUTPUT_EXISTS",

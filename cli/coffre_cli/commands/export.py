@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +13,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from coffre.model.backup import Backup
+from coffre.model.target import TargetKind
 from coffre.operations.export_database import Exporter
 from coffre.operations.export_database import Progress as ProgressCall
 from coffre.operations.export_plan import ExportPlan, plan_export
@@ -21,6 +22,7 @@ from coffre.postgres.archive import Compression
 from coffre.vault.codec import parse_recipient
 from coffre.vault.envelope import encrypt_stream
 from coffre_cli.commands.catalog import latest
+from coffre_cli.commands.export_objects import ObjectsWanted, export_objects
 from coffre_cli.commands.identity import IdentityOption, decoder_of
 from coffre_cli.deployed import DeployedStack, StackOption, find_stack
 from coffre_cli.examples import examples
@@ -33,6 +35,7 @@ EXAMPLES = examples(
     "coffre export 01K9X... --format plain --table public.orders --table 'app.*'",
     "coffre export latest --target shop --recipient age1... -o shop.age",
     "coffre export latest --format plain -o - | psql -Xv ON_ERROR_STOP=1 new",
+    "coffre export latest --target uploads --prefix 2026/ --to ./uploads",
 )
 
 
@@ -42,6 +45,13 @@ class Format(StrEnum):
     CUSTOM = "custom"
     PLAIN = "plain"
     DIRECTORY = "directory"
+    TAR_ZST = "tar.zst"
+    TAR_GZ = "tar.gz"
+
+    @property
+    def is_of_objects(self) -> bool:
+        """Whether it is for backups of buckets; the others are for databases."""
+        return self in (Format.TAR_ZST, Format.TAR_GZ)
 
 
 class Compress(StrEnum):
@@ -78,8 +88,13 @@ class _Wanted:
 def export(
     backup_id: Annotated[str, typer.Argument(metavar="ID", help="A backup's id, or `latest`.")],
     format_: Annotated[
-        Format, typer.Option("--format", help="custom and directory are for pg_restore 17 and newer, plain for psql.")
-    ] = Format.CUSTOM,
+        Format | None,
+        typer.Option(
+            "--format",
+            help="custom (default) and directory are for pg_restore 17 and newer, plain for psql; objects: tar.zst "
+            "(default) and tar.gz.",
+        ),
+    ] = None,
     tables: Annotated[
         list[str] | None,
         typer.Option("--table", metavar="PATTERN", help="Only these tables, and what they need. Can be repeated."),
@@ -97,19 +112,37 @@ def export(
     compress: Annotated[
         Compress | None, typer.Option(help="Default: zstd for custom and directory, none for plain.")
     ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="DIRECTORY", help="Objects as files below a new or empty directory.")
+    ] = None,
+    bucket: Annotated[
+        str | None, typer.Option("--bucket", metavar="NAME", help="Objects: only of this bucket.")
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option("--prefix", help="Objects: only those whose keys start with this.")
+    ] = None,
     no_owner: Annotated[bool, typer.Option("--no-owner", help="With plain: set no owners and no rights.")] = False,
     identity: IdentityOption = None,
     target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
     stack: StackOption = None,
 ) -> None:
-    """Write a backup into one portable file, which pg_restore or psql read without Coffre.
+    """Write a backup into one portable file, which pg_restore, psql or tar read without Coffre.
 
     It runs on this machine: your AWS credentials need to read the vault, and the private key opens the backup here.
     """
+    objects = ObjectsWanted(to, bucket, prefix, format_, tuple(recipients or ()), output)
+    of_databases = None if format_ is None or format_.is_of_objects else format_
+    others = {"--table": tables, "--compress": compress, "--no-owner": no_owner or None, "--format": of_databases}
+    _refuse_mixture(objects, others)
     _refuse_odd(format_, recipients or (), output, no_owner=no_owner)
     deployed = find_stack(stack)
     backup = latest(deployed, target) if backup_id == "latest" else deployed.catalog.get_backup(backup_id)
     refuse_unrestorable(backup)
+    _refuse_other_kind(backup, objects, others)
+    if backup.kind is TargetKind.BUCKET:
+        export_objects(deployed, backup, objects, identity)
+        return
+    format_ = format_ or Format.CUSTOM
     compress = compress or (Compress.NONE if format_ is Format.PLAIN else Compress.ZSTD)
     wanted = _Wanted(
         format=format_,
@@ -135,7 +168,27 @@ def export(
     _report(backup, plan, wanted)
 
 
-def _refuse_odd(format_: Format, recipients: Sequence[str], output: str | None, *, no_owner: bool) -> None:
+def _refuse_mixture(objects: ObjectsWanted, others: Mapping[str, object]) -> None:
+    other = next((option for option, value in others.items() if value is not None), None)
+    if objects.given is not None and other is not None:
+        raise typer.BadParameter(f"{objects.given} is for buckets, {other} for databases")
+    if problem := objects.problem():
+        raise typer.BadParameter(problem)
+
+
+def _refuse_other_kind(backup: Backup, objects: ObjectsWanted, others: Mapping[str, object]) -> None:
+    """Refuse options that mean nothing for this kind of backup."""
+    is_bucket = backup.kind is TargetKind.BUCKET
+    wrong = next((option for option, value in others.items() if value is not None and is_bucket), None)
+    if not is_bucket and objects.given is not None:
+        raise typer.BadParameter(
+            f"{objects.given} is for backups of buckets, and this is one of a database: {backup.id}"
+        )
+    if wrong is not None:
+        raise typer.BadParameter(f"{wrong} is for backups of databases, and this is one of buckets: {backup.id}")
+
+
+def _refuse_odd(format_: Format | None, recipients: Sequence[str], output: str | None, *, no_owner: bool) -> None:
     if format_ is Format.DIRECTORY and (recipients or output == "-"):
         raise typer.BadParameter(
             "a directory is not one stream: it can be neither encrypted (--recipient) nor written to stdout."
@@ -147,7 +200,7 @@ def _refuse_odd(format_: Format, recipients: Sequence[str], output: str | None, 
 
 
 def _name(backup: Backup, format_: Format, compress: Compress, *, encrypted: bool) -> str:
-    suffix = {Format.CUSTOM: ".dump", Format.PLAIN: _SCRIPT_SUFFIXES[compress], Format.DIRECTORY: ""}[format_]
+    suffix = {Format.CUSTOM: ".dump", Format.PLAIN: _SCRIPT_SUFFIXES[compress]}.get(format_, "")
     return f"{backup.target}-{backup.created_at:%Y%m%dT%H%M%SZ}{suffix}{'.age' if encrypted else ''}"
 
 

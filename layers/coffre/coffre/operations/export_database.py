@@ -13,11 +13,10 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Final
 
-from backports import zstd
-
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, RelationName, TableContent
 from coffre.model.names import shown
+from coffre.operations.export_files import GZIP_WINDOW_BITS, zstd_file
 from coffre.operations.export_plan import ExportPlan, open_chunks
 from coffre.postgres.archive import Compression, read_archive
 from coffre.postgres.archive_writer import (
@@ -35,7 +34,6 @@ from coffre.postgres.plain import PlainWriter, in_order, large_objects
 from coffre.vault.readahead import Piece, read_ahead
 from coffre.vault.vault import Vault
 
-_GZIP_WINDOW_BITS: Final = 16 + zlib.MAX_WBITS
 _SUFFIXES: Final = {Compression.NONE: "", Compression.GZIP: ".gz", Compression.ZSTD: ".zst"}
 
 type Progress = Callable[[int, str], None]
@@ -83,7 +81,7 @@ class Exporter:
     def _write(self, path: Path, chunks: Iterable[tuple[bytes | memoryview, bytes | None]]) -> None:
         compression = self.plan.archive.compression
         with path.with_name(path.name + _SUFFIXES[compression]).open("xb") as file:
-            file.writelines(compressed(chunks, compression, _GZIP_WINDOW_BITS))
+            file.writelines(compressed(chunks, compression, GZIP_WINDOW_BITS))
 
     def _script(self, *, with_owners: bool) -> Generator[bytes]:
         manifest = self.plan.manifest
@@ -183,18 +181,10 @@ def _expected[T](blocks: Iterator[tuple[int, T]], dump_id: int) -> T:
 
 def _compressed_file(chunks: Generator[bytes], compression: Compression) -> Generator[bytes]:
     if compression is Compression.GZIP:
-        return (bytes(data) for data in compressed(((chunk, None) for chunk in chunks), compression, _GZIP_WINDOW_BITS))
+        return (bytes(data) for data in compressed(((chunk, None) for chunk in chunks), compression, GZIP_WINDOW_BITS))
     if compression is Compression.ZSTD:
-        return _zstd_file(chunks)
+        return zstd_file(chunks)
     return chunks
-
-
-def _zstd_file(chunks: Generator[bytes]) -> Generator[bytes]:
-    compressor = zstd.ZstdCompressor(options={zstd.CompressionParameter.checksum_flag: 1})
-    for chunk in chunks:
-        if data := compressor.compress(chunk):
-            yield data
-    yield compressor.flush()
 
 
 def _encoded(text: str) -> bytes:
