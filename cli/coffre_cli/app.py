@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from coffre import __version__
 from coffre.model.errors import CoffreError
 from coffre_cli.commands import (
+    alerts,
     backup,
     catalog,
     contents,
@@ -45,6 +46,7 @@ _ORDER = (
     "export",
     "verify",
     "report",
+    "alerts",
     "rotate",
     "pin",
     "unpin",
@@ -109,6 +111,7 @@ app.command("verify", short_help="See whether backups are recent, there, and as 
     verify.verify
 )
 app.command("report", short_help="Read what a drill found out about a backup.", epilog=report.EXAMPLES)(report.report)
+app.add_typer(alerts.app, name="alerts")
 app.command("rotate", short_help="Delete what has outlived its tiers, or see what would go.", epilog=rotate.EXAMPLES)(
     rotate.rotate
 )

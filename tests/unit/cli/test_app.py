@@ -38,6 +38,8 @@ COMMANDS = [
     ("local", "up"),
     ("pin",),
     ("restore",),
+    ("alerts", "list"),
+    ("alerts", "test"),
     ("rotate",),
     ("show",),
     ("unpin",),
@@ -66,9 +68,10 @@ def test_the_help_lists_the_commands_in_the_order_of_use(coffre: Coffre) -> None
     lines = coffre("--help").out.splitlines()
     start = lines.index("Commands:") + 1
 
-    names = [line.split()[0] for line in lines[start : start + 19]]
+    names = [line.split()[0] for line in lines[start : start + 20]]
     assert names[:9] == ["demo", "backup", "list", "show", "ls", "cat", "diff", "restore", "export"]
-    assert names[9:] == ["verify", "report", "rotate", "pin", "unpin", "delete", "keys", "catalog", "invoke", "local"]
+    middle = ["verify", "report", "alerts", "rotate", "pin", "unpin", "delete", "keys", "catalog"]
+    assert names[9:] == [*middle, "invoke", "local"]
 
 
 def test_the_version_is_that_of_the_project(coffre: Coffre) -> None:

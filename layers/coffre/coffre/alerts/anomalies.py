@@ -98,7 +98,7 @@ def key_rotation_due(first_used: Mapping[str, datetime], days: int) -> Alert:
         since=oldest,
         hint="Make a new key pair, put its public key among the recipients, and keep the old private keys as long as "
         "there are backups that were encrypted to them.",
-        commands=["coffre keys new"],
+        commands=["coffre keys new --file ./identity-new.txt"],
         fingerprint=digest_of(*first_used),
     )
 

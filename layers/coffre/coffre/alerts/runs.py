@@ -180,7 +180,7 @@ def configuration_invalid(failure: Failure, *, function: str, request_id: str) -
         f"The function {function} could not start its work: nothing that it should do is done until this is mended.",
         why=because(failure),
         hint=failure.hint,
-        commands=["coffre backup"],
+        commands=["coffre alerts list", "coffre verify"],
         ids=ids_of(request=request_id),
         fingerprint=f"{function}: {failure.code}",
     )

@@ -1,0 +1,121 @@
+"""`coffre alerts`: what is not in order right now, and whether people would hear of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from coffre.alerts.alert import AlertKind, Severity
+from coffre.model.errors import PermanentError
+from coffre.model.incident import Incident
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.examples import examples
+from coffre_cli.exits import Exit
+from coffre_cli.screen import age, error_console, print_json, print_table, say
+
+_STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.INFO: ""}
+
+app = typer.Typer(
+    help="See what is not in order, and try out whether alerts arrive.",
+    epilog=examples("coffre alerts list", "coffre alerts test"),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+class NotifyError(PermanentError):
+    """The function `notify` is not there, or failed."""
+
+    default_code = "NOTIFY_FAILED"
+
+
+@app.callback()
+def alerts() -> None:
+    """See what is not in order, and try out whether alerts arrive."""
+
+
+@app.command(
+    "list",
+    short_help="List the problems that go on.",
+    epilog=examples("coffre alerts list", "coffre alerts list shop", "coffre alerts list --json | jq '.[].kind'"),
+)
+def list_alerts(
+    target: Annotated[str | None, typer.Argument(help="Only problems of this target; - is of no single one.")] = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the problems that people were told about and that are not over, the newest first."""
+    found = [one for one in find_stack(stack).catalog.incidents.open(target) if not _kind(one).is_event]
+    found.sort(key=lambda one: one.since, reverse=True)
+    if as_json:
+        print_json([_json(one) for one in found])
+    elif not found:
+        say("Everything that is watched is in order.")
+    else:
+        print_table(["KIND", "TARGET", "SINCE", "SEEN", "TOLD", "WHAT"], map(_row, found), right=["SEEN"])
+        say("What to do about each: docs/runbooks/KIND.md")
+
+
+@app.command(
+    "test",
+    short_help="Send a test to every chat and webhook.",
+    epilog=examples("coffre alerts test", "coffre alerts test --json | jq '.[] | select(.sent | not)'"),
+)
+def try_out(stack: StackOption = None, as_json: JsonOption = False) -> None:
+    """Send a test to every URL of the secret AlertUrlsSecret, whatever it is told otherwise, and say how each took it.
+
+    Mail is not tried: it comes from the topic, whose subscription you have confirmed.
+    """
+    tried = _try_all(find_stack(stack), quiet=as_json)
+    failed = [one for one in tried if not one["sent"]]
+    if as_json:
+        print_json(tried)
+    else:
+        for one in tried:
+            say(f"{one['place']}: {'sent' if one['sent'] else one['error']}", style="" if one["sent"] else "red")
+    if failed:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _try_all(deployed: DeployedStack, *, quiet: bool) -> list[dict[str, Any]]:
+    if "NotifyFunction" not in deployed.outputs:
+        raise NotifyError(
+            "This stack tells nobody but the topic's own subscribers: it has no function notify.",
+            code="NOTIFY_OFF",
+            hint="Store the URLs in a secret below coffre/alerts/, and give its name to the template: AlertUrlsSecret. "
+            "docs/alerts.md shows how.",
+        )
+    with error_console.status("Sending", spinner="dots") as status:
+        if quiet:
+            status.stop()
+        answer, succeeded = deployed.call("notify", {"test": True})
+    if succeeded and isinstance(answer, Mapping):
+        return list(answer["tried"])
+    words = answer.get("errorMessage", "") if isinstance(answer, Mapping) else ""
+    raise NotifyError(
+        "Nothing could be sent.", detail=str(words)[:2000], hint="Put right what it says, and try it again."
+    )
+
+
+def _kind(incident: Incident) -> AlertKind:
+    return AlertKind(incident.kind)
+
+
+def _row(incident: Incident) -> list[str | Text]:
+    return [
+        Text(incident.kind, style=_STYLES[_kind(incident).severity]),
+        incident.target,
+        age(incident.since),
+        f"{incident.seen:,}",
+        age(incident.told_at) if incident.told_at else "not yet",
+        incident.subject,
+    ]
+
+
+def _json(incident: Incident) -> dict[str, Any]:
+    kind = _kind(incident)
+    said = incident.model_dump(mode="json", exclude={"version", "claimed_at", "ended_at"})
+    return {**said, "severity": kind.severity.value, "runbook": kind.runbook}

@@ -1,0 +1,108 @@
+"""Every kind of alert has a runbook, every message names it, and what both say to type can be typed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+from tests.unit.alerts.test_alert import FAILURE, GOOD, NOW, TAKEN, failures, findings
+
+from coffre.alerts.alert import Alert, AlertKind
+from coffre.alerts.anomalies import (
+    duration_exceeded,
+    encryption_off,
+    key_rotation_due,
+    quota_near,
+    size_anomaly,
+    success_rate_low,
+)
+from coffre.alerts.runs import SAFE_UNKNOWN
+from coffre.model.target import TargetKind
+from coffre.policy.anomaly import Deviation, Rate
+from coffre_cli.app import app
+
+ROOT = Path(__file__).parents[3]
+RUNBOOKS = ROOT / "docs" / "runbooks"
+
+
+def anomalies() -> list[Alert]:
+    found = [Deviation("plaintext", "bytes", 10, 5e9), Deviation("public.orders", "count", 0, 1000.0)]
+    return [
+        size_anomaly(GOOD, found, noun="rows", safe=SAFE_UNKNOWN),
+        size_anomaly(GOOD.model_copy(update={"kind": TargetKind.BUCKET}), found[:1], noun="objects", safe=SAFE_UNKNOWN),
+        duration_exceeded(GOOD, took=NOW - TAKEN, limit=(NOW - TAKEN) / 2),
+        success_rate_low("shop", Rate(27, 3), wanted_percent=99, safe=SAFE_UNKNOWN),
+        quota_near(900, 1000),
+        key_rotation_due({"age1" + "q" * 58: TAKEN}, 90),
+        encryption_off(),
+    ]
+
+
+ALERTS = [*failures(FAILURE), *findings(), *anomalies()]
+
+
+def test_there_is_an_alert_of_every_kind_here() -> None:
+    assert {alert.kind for alert in ALERTS} == set(AlertKind)
+
+
+@pytest.mark.parametrize("kind", list(AlertKind))
+def test_every_kind_has_a_runbook_that_says_what_is_safe_and_what_to_do(kind: AlertKind) -> None:
+    text = (ROOT / kind.runbook).read_text()
+
+    assert text.startswith(f"# {kind.value}\n")
+    assert len(text) > 300
+    assert "coffre " in text
+
+
+def test_there_is_no_runbook_of_a_kind_that_is_never_told() -> None:
+    assert {path.stem for path in RUNBOOKS.glob("*.md")} == {kind.value for kind in AlertKind}
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.kind)
+def test_every_message_names_its_runbook(alert: Alert) -> None:
+    assert alert.text.splitlines()[-1] == f"Runbook: {alert.kind.runbook}"
+
+
+# --- what there is to type ---
+
+
+def commands_of(alert: Alert) -> list[str]:
+    return [line.strip() for line in alert.text.splitlines() if line.startswith("    coffre ")]
+
+
+def commands_in(text: str) -> Iterator[str]:
+    """Yield the commands of a document: those in lines of code, and those between backticks."""
+    yield from re.findall(r"^(?:\$ )?(coffre [a-z][^\n#]*)", text, flags=re.MULTILINE)
+    yield from re.findall(r"`(coffre [a-z][^`]*)`", text)
+
+
+# Of a part that is just being built: this goes when the command is there.
+COMING = "coffre backup storage"
+
+
+def assert_can_be_typed(command: str) -> None:
+    if command.startswith(COMING):
+        return
+    group = typer.main.get_command(app)
+    words = shlex.split(re.sub(r"\s+", " ", command))[1:]
+    while words and hasattr(group, "commands") and words[0] in group.commands:
+        group = group.commands[words.pop(0)]
+    assert not hasattr(group, "commands"), f"{command}: {words[:1]} is no command"
+    known = {option for parameter in group.params for option in parameter.opts} | {"--help"}
+    assert [word for word in words if word.startswith("--") and word.split("=")[0] not in known] == [], command
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.kind)
+def test_the_commands_of_every_message_exist(alert: Alert) -> None:
+    for command in commands_of(alert):
+        assert_can_be_typed(command)
+
+
+@pytest.mark.parametrize("path", [*sorted(RUNBOOKS.glob("*.md")), ROOT / "docs" / "alerts.md"], ids=lambda p: p.stem)
+def test_the_commands_of_every_runbook_exist(path: Path) -> None:
+    for command in commands_in(path.read_text()):
+        assert_can_be_typed(command)
