@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.e2e.conftest import Checkout, Said, ended, until
 from tests.integration.exports import program, psql
+from tests.web import Received, Web, web_server
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status, Tier
@@ -35,6 +37,7 @@ pytestmark = pytest.mark.e2e
 
 BROKEN = "broken"
 IDENTITY = "coffre/identity/main"
+ALERT_URLS = "coffre/alerts/urls"
 WRONG_PASSWORD = "not-the-password"
 RULES = {"DailyBackupRule": Tier.DAILY, "WeeklyBackupRule": Tier.WEEKLY, "MonthlyBackupRule": Tier.MONTHLY}
 # 1 November 2026 is a Sunday: all three rules fire.
@@ -53,6 +56,7 @@ class Stack:
     environment: Mapping[str, str]
     server: PostgresServer
     catalog: Catalog
+    web: Web
     _clients: dict[str, Any] = field(default_factory=dict)
     _alerts: str = ""
 
@@ -172,20 +176,36 @@ def is_started_by(message: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
     }
 
 
-def prepare(environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Make a key pair, and a document with a good target and a broken one."""
+def prepare(web: Web, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Make a key pair, a document with a good target and a broken one, and chats that are told of what fails."""
     identity = new_identity()
+    chat = {"severities": ["critical"], "targets": [BROKEN]}
+    urls = [
+        {"url": f"{web.url}/services/T/B/x", "format": "slack", **chat},
+        {"url": f"{web.url.replace('http:', 'json:')}/hook", **chat},
+    ]
     with closing(session(environment).client("secretsmanager", endpoint_url=environment["AWS_ENDPOINT_URL"])) as client:
         client.create_secret(Name=IDENTITY, SecretString=identity)
+        client.create_secret(Name=ALERT_URLS, SecretString=json.dumps(urls))
     targets = [{"name": name, "secret": f"coffre/database/{name}"} for name in (BROKEN, SAMPLE)]
     document = {"encryption": "age", "recipients": [public_key(identity)], "targets": targets}
-    return {"ConfigurationDocument": json.dumps(document)}
+    return {"ConfigurationDocument": json.dumps(document), "AlertUrlsSecret": ALERT_URLS}
 
 
 @pytest.fixture(scope="module")
-def stack(checkout: Checkout) -> Iterator[Stack]:
+def chats() -> Iterator[Web]:
+    """A web server that plays Slack and a webhook."""
+    with web_server() as web:
+        yield web
+
+
+@pytest.fixture(scope="module")
+def stack(checkout: Checkout, chats: Web) -> Iterator[Stack]:
     options = StackOptions(
-        databases={BROKEN: "postgresql://nobody@127.0.0.1/none"}, sample=True, sample_scale=0.02, prepare=prepare
+        databases={BROKEN: "postgresql://nobody@127.0.0.1/none"},
+        sample=True,
+        sample_scale=0.02,
+        prepare=partial(prepare, chats),
     )
     state = up(options, checkout=checkout.root)
     try:
@@ -193,7 +213,7 @@ def stack(checkout: Checkout) -> Iterator[Stack]:
         environment, server = environment_of(state), state.postgres.server()
         put_database_secret(environment, BROKEN, server.dsn(SAMPLE, user="postgres", password=WRONG_PASSWORD))
         with activated(environment):
-            made = Stack(state, environment, server, Catalog(state.outputs["CatalogTable"]))
+            made = Stack(state, environment, server, Catalog(state.outputs["CatalogTable"]), chats)
             made.listen_to_alerts()
             yield made
             made.close()
@@ -249,6 +269,28 @@ def test_a_broken_target_is_told_and_does_not_hurt_the_other(stack: Stack) -> No
     assert failed["responsePayload"]["errorType"] == "ConnectError"
     assert {one.status for one in stack.backups(BROKEN, slot)} == {Status.FAILED}
     assert stack.backups(SAMPLE, slot)[0].failure is None
+
+
+def test_an_alert_goes_on_to_every_chat(stack: Stack, checkout: Checkout) -> None:
+    subject = f"Backup of {BROKEN} FAILED: AUTHENTICATION_FAILED"
+    stack.invoke("BackupDatabaseFunction", {"target": BROKEN})
+
+    def told(path: str) -> Received:
+        def look() -> Received | None:
+            return next((one for one in stack.web.received if one.path == path and subject in one.body.decode()), None)
+
+        return until(look, f"a message to {path}")
+
+    blocks, webhook = told("/services/T/B/x").json()["blocks"], told("/hook").json()
+    assert subject in blocks[0]["text"]["text"]
+    assert f"```coffre backup database {BROKEN}```" in [block.get("text", {}).get("text") for block in blocks]
+    assert webhook["title"] == subject
+    assert WRONG_PASSWORD not in "".join(one.body.decode() for one in stack.web.received)
+
+    tried = checkout.coffre("alerts", "test", "--json")
+    assert [one["sent"] for one in tried.json()] == [True, True], tried.err
+    [incident] = checkout.coffre("alerts", "list", BROKEN, "--json").json()
+    assert (incident["kind"], incident["fingerprint"]) == ("BACKUP_FAILED", "AUTHENTICATION_FAILED")
 
 
 # --- the command ---
