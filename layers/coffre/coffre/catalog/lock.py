@@ -62,6 +62,21 @@ class Locks:
             hint="Many runs of this target start at once. The run can be repeated.",
         )
 
+    def resume(self, target: str, owner: str, now: datetime, *, stale_after: timedelta) -> bool:
+        """Let one invocation go on with a run that paused (its heartbeat is in the future) or died; False: one works.
+
+        Raises
+        ------
+        LockLostError
+            The lock is another's, or nobody's.
+        """
+        found = self._find(target)
+        if found is None or found.owner != owner:
+            raise _lost(target, owner, found)
+        if timedelta(0) <= now - found.heartbeat_at <= stale_after:
+            return False
+        return self._replace(target, found, Acquired(True, owner, found.since, now, found.dead_owner))
+
     def renew(self, target: str, owner: str, now: datetime) -> None:
         """Say that the owner is alive.
 
@@ -73,12 +88,7 @@ class Locks:
         try:
             self._table.update(_PARTITION, target, [LockItem.heartbeat_at.set(now)], LockItem.owner == owner)
         except ConditionFailedError as error:
-            found = self._find(target)
-            raise LockLostError(
-                f'The run {owner} has lost the lock of "{target}".',
-                detail=f"It is {found.owner}'s since {found.since.isoformat()}." if found else "Nobody has it.",
-                hint="This run was not heard of for too long and was taken for dead. It has stopped.",
-            ) from error
+            raise _lost(target, owner, self._find(target)) from error
 
     def release(self, target: str, owner: str) -> None:
         """Give the lock back. Nothing happens when it is not the owner's."""
@@ -119,3 +129,11 @@ def _taken(found: LockItem | None, owner: str, now: datetime) -> Acquired:
     if found.owner == owner:
         return Acquired(True, owner, found.since, now, found.dead_owner)
     return Acquired(True, owner, now, now, found.owner)
+
+
+def _lost(target: str, owner: str, found: LockItem | None) -> LockLostError:
+    return LockLostError(
+        f'The run {owner} has lost the lock of "{target}".',
+        detail=f"It is {found.owner}'s since {found.since.isoformat()}." if found else "Nobody has it.",
+        hint="This run was not heard of for too long and was taken for dead. It has stopped.",
+    )

@@ -33,6 +33,7 @@ class Outcome(StrEnum):
     COMPLETED = "completed"
     SKIPPED = "skipped"
     JOINED = "joined"
+    PAUSED = "paused"
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,23 @@ class Admission:
                 code="RUN_STARTING",
                 hint="Nothing was done. Run it again in a minute; a scheduled run is tried again by itself.",
             ) from error
+
+    def resume(self, request: Request) -> Backup | Result:
+        """Return the record of a paused run, which this invocation alone goes on with, or why it does not.
+
+        Raises
+        ------
+        BackupStateError
+            There is no such run.
+        LockLostError
+            Another run of the target has taken its place.
+        """
+        backup = self.catalog.get_backup(request.backup_id)
+        if backup.status.is_final:
+            return Result(Outcome.SKIPPED, backup, f"backup {backup.id} is {backup.status}")
+        if not self.catalog.locks.resume(request.target, backup.id, self.now(), stale_after=STALE_AFTER):
+            return Result(Outcome.SKIPPED, backup, f"another invocation works on backup {backup.id}")
+        return backup
 
     def _begin(self, request: Request) -> Backup | Result:
         target, backup_id = request.target, request.backup_id

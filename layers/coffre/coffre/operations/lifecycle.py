@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Progress, Tier
@@ -13,8 +14,13 @@ from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.manifest import Manifest
 from coffre.operations.admission import Admission, Outcome, Request, Result, completed
 from coffre.operations.progress import BEAT_SECONDS, Meter, Watch
-from coffre.operations.run import Run
+from coffre.operations.run import Paused, Run
 from coffre.vault.vault import Committed, Vault
+
+# Lambda starts an asynchronous event within a second, and later when all the account's functions are busy.
+HAND_OVER_WITHIN: Final = timedelta(minutes=15)
+
+type Work = Callable[[Run], tuple[Manifest, Committed] | Paused]
 
 
 @dataclass(frozen=True)
@@ -41,21 +47,25 @@ class Lifecycle:
     tell_died: Callable[[Backup], None]
     beat_seconds: float = BEAT_SECONDS
 
-    def run(self, request: Request, work: Callable[[Run], tuple[Manifest, Committed]]) -> Result:
+    def run(self, request: Request, work: Work) -> Result:
         """Answer a request: do the work, or say which backup answers it already.
 
-        `work` returns the manifest that it has committed. Whatever it raises is recorded in the catalog and raised.
+        `work` returns the manifest that it has committed, or that it paused. Whatever it raises is recorded in the
+        catalog and raised.
         """
         begun = self._admission.begin(request)
-        if isinstance(begun, Result):
-            return begun
-        return Result(Outcome.COMPLETED, self._work(begun, work))
+        return begun if isinstance(begun, Result) else self._work(begun, work)
+
+    def resume(self, request: Request, work: Work) -> Result:
+        """Go on with the run that paused under the request's id; raises what `run` and `Admission.resume` raise."""
+        begun = self._admission.resume(request)
+        return begun if isinstance(begun, Result) else self._work(begun, work)
 
     @property
     def _admission(self) -> Admission:
         return Admission(self.catalog, self.vault, self.now, time.sleep, self.tell_died)
 
-    def _work(self, backup: Backup, work: Callable[[Run], tuple[Manifest, Committed]]) -> Backup:
+    def _work(self, backup: Backup, work: Work) -> Result:
         meter = Meter()
         watch = Watch(
             meter,
@@ -66,13 +76,24 @@ class Lifecycle:
         )
         try:
             with watch:
-                manifest, committed = work(self._run_of(backup, meter, watch))
+                made = work(self._run_of(backup, meter, watch))
+            if isinstance(made, Paused):
+                return self._pause(backup, made, meter.read())
         except Exception as error:
             self._end_failed(backup, error)
             raise
-        record = self._publish(backup, manifest, committed)
+        record = self._publish(backup, *made)
         self._admission.release(backup.target, backup.id)
-        return record
+        return Result(Outcome.COMPLETED, record)
+
+    def _pause(self, backup: Backup, paused: Paused, progress: Progress) -> Result:
+        """Leave lock and record to the next invocation, and start it: nobody takes the run for dead until it is late."""
+        until = self.now() + HAND_OVER_WITHIN
+        self.catalog.locks.renew(backup.target, backup.id, until)
+        self.catalog.heartbeat_backup(backup.id, until, progress)
+        paused.go_on()
+        reason = f"it goes on in the next invocation; so far there were {paused.invocations}"
+        return Result(Outcome.PAUSED, backup, reason)
 
     def _run_of(self, backup: Backup, meter: Meter, watch: Watch) -> Run:
         return Run(

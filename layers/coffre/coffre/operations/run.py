@@ -24,3 +24,14 @@ class Run:
     watch: Watch
     ready_to_commit: Callable[[], tuple[Tier, ...]]
     announce: Callable[[Committed], None]
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The work is not finished, and how far it came is written down.
+
+    `go_on` starts the next invocation; `invocations` counts those that there were.
+    """
+
+    invocations: int
+    go_on: Callable[[], None]

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, SSLError
 
 from coffre.model.errors import CoffreError, IntegrityError, ObjectMissingError, StoreError, StoreTransientError
 
@@ -91,7 +91,7 @@ _REGION = _Rule(
     StoreError,
     "BUCKET_REGION",
     "The bucket {bucket} is in {region}, not in the region that was asked.",
-    "Set the region of this vault to {region}.",
+    "Set the region of this store to {region}.",
 )
 _CORRUPTED = _Rule(
     StoreTransientError,
@@ -236,7 +236,7 @@ def _rule_for(call: Call, code: str, message: str, status: int) -> _Rule:
 def _of_connection(call: Call, error: Exception) -> CoffreError:
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
         rule = _CREDENTIALS
-    elif isinstance(error, boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+    elif isinstance(error, boto.SSLError | SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         rule = _TLS
     elif isinstance(error, boto.HTTPClientError | boto.IncompleteReadError | boto.ConnectionError | HTTPError):
         rule = _UNREACHABLE

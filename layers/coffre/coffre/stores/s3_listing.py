@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -52,15 +52,8 @@ class Listing:
             yield found
 
     def _objects(self) -> Iterator[ObjectInfo]:
-        seen: set[str] = set()
         for page in self._pages():
-            contents = page.get("Contents", [])
-            if contents and contents[0]["Key"] in seen:
-                raise self._broken("the same page came twice")
-            seen.update(item["Key"] for item in contents[:1])
-            for item in contents:
-                if not item["Key"].startswith(self.call.key):
-                    raise self._broken(f"the key {item['Key']!a} was not asked for")
+            for item in page.get("Contents", []):
                 yield ObjectInfo(
                     key=item["Key"].removeprefix(self.base),
                     size=item["Size"],
@@ -70,26 +63,60 @@ class Listing:
 
     def _pages(self) -> Iterator[ListObjectsV2OutputTypeDef]:
         request: dict[str, Any] = {"Bucket": self.call.bucket, "Prefix": self.call.key, "MaxKeys": self.page_size}
-        tokens: set[str] = set()
-        empty_in_a_row = 0
+        check = PageCheck(self.call)
         while True:
             with translated(self.call):
                 page = self.client.list_objects_v2(**request)
+            token = page.get("NextContinuationToken") if page.get("IsTruncated") else None
+            check.see([item["Key"] for item in page.get("Contents", [])])
             yield page
             if not page.get("IsTruncated"):
                 return
-            token = page.get("NextContinuationToken")
-            if not token or token in tokens:
-                raise self._broken("a page is said to follow, without a way to ask for it")
-            empty_in_a_row = 0 if page.get("Contents") else empty_in_a_row + 1
-            if empty_in_a_row == _EMPTY_PAGES_IN_A_ROW:
-                raise self._broken("only empty pages come")
-            tokens.add(token)
-            request["ContinuationToken"] = token
+            request["ContinuationToken"] = check.follow(token)
 
     def _broken(self, reason: str) -> StoreError:
-        return StoreError(
-            f"The listing of {self.call.place} is not usable: {reason}.",
-            code="LISTING_BROKEN",
-            hint="Run it again; if it happens again, this store's listing cannot be trusted: use another one.",
-        )
+        return broken(self.call, reason)
+
+
+@dataclass
+class PageCheck:
+    """Notices a listing that repeats itself, goes round, or does not end. Keeps one key and one token of each page."""
+
+    call: Call
+    _first_keys: set[str] = field(default_factory=set)
+    _tokens: set[str] = field(default_factory=set)
+    _empty_in_a_row: int = 0
+
+    def see(self, keys: Sequence[str]) -> None:
+        """Look at the keys of a page.
+
+        Raises
+        ------
+        StoreError
+            `LISTING_BROKEN`: it came before, has a key that was not asked for, or is one of too many empty ones.
+        """
+        if keys and keys[0] in self._first_keys:
+            raise broken(self.call, "the same page came twice")
+        self._first_keys.update(keys[:1])
+        for key in keys:
+            if not key.startswith(self.call.key):
+                raise broken(self.call, f"the key {key!a} was not asked for")
+        self._empty_in_a_row = 0 if keys else self._empty_in_a_row + 1
+
+    def follow(self, token: str | None) -> str:
+        """Return the token of the page that is said to follow (`LISTING_BROKEN` when there is no way to ask for it)."""
+        if not token or token in self._tokens:
+            raise broken(self.call, "a page is said to follow, without a way to ask for it")
+        if self._empty_in_a_row == _EMPTY_PAGES_IN_A_ROW:
+            raise broken(self.call, "only empty pages come")
+        self._tokens.add(token)
+        return token
+
+
+def broken(call: Call, reason: str) -> StoreError:
+    """Return the error of a listing that cannot be used."""
+    return StoreError(
+        f"The listing of {call.place} is not usable: {reason}.",
+        code="LISTING_BROKEN",
+        hint="Run it again; if it happens again, this store's listing cannot be trusted: use another one.",
+    )

@@ -44,8 +44,10 @@ class FrameEncoder:
         """Whether frames are encrypted."""
         return bool(self._recipients)
 
-    def encode(self, plaintext: Plaintext, alike: str = "") -> bytes:
+    def encode(self, plaintext: Plaintext, alike: str | None = "") -> bytes:
         """Return the stored bytes of one frame; `alike` names what it has in common with others, for its compression.
+
+        None: nothing. Whether it is compressed already is then tried out on a part of it.
 
         Raises
         ------

@@ -13,7 +13,7 @@ from backports import zstd
 from pydantic import ValidationError
 
 from coffre.model.errors import IntegrityError
-from coffre.model.manifest import Entry, EntryKind, Frame, RelationName
+from coffre.model.manifest import Entry, EntryKind, Frame, ObjectFacts, RelationName
 from coffre.vault.codec import Plaintext
 from coffre.vault.pack import PackWriter
 
@@ -42,6 +42,7 @@ class EntryWriter:
         self._packs = packs
         self._known = known or {}
         self._solid = bytearray()
+        self._solid_alike: str | None = ""
         self._waiting: list[Entry] = []
         self.entries: list[Entry] = []
 
@@ -53,6 +54,7 @@ class EntryWriter:
         *,
         relation: RelationName | None = None,
         rows: Callable[[], int] | None = None,
+        facts: Callable[[], ObjectFacts] | None = None,
     ) -> Entry:
         """Store the plaintext of one entry and return it; one that waits in a solid frame has no frames yet.
 
@@ -69,13 +71,17 @@ class EntryWriter:
             The table, for table slices.
         rows
             Asked for the number of rows after the last piece.
+        facts
+            Asked for what a bucket says about the object after the last piece. Objects have nothing in common with
+            each other: how to compress their frames is told from the frames.
         """
         previous = self._known.get(name)
         reusable = _own_frames(previous)
         whole = hashlib.sha256()
         frames: list[Frame] = []
+        self._solid_alike = None if facts else ""
         size, start, is_solid = 0, 0, False
-        alike = f"{relation.schema_name}.{relation.relation_name}" if relation else name
+        alike = f"{relation.schema_name}.{relation.relation_name}" if relation else None if facts else name
         for chunk in chunks:
             if is_solid:
                 raise ValueError(f"{name}: a small first piece was not the only one")
@@ -97,6 +103,7 @@ class EntryWriter:
             sha256=whole.hexdigest(),
             rows=rows() if rows else None,
             relation=relation,
+            object=facts() if facts else None,
             frames=tuple(frames),
             start=start,
         )
@@ -119,7 +126,7 @@ class EntryWriter:
     def _flush_solid(self) -> None:
         if not self._waiting:
             return
-        frame = self._packs.append(self._solid, hashlib.sha256(self._solid).hexdigest())
+        frame = self._packs.append(self._solid, hashlib.sha256(self._solid).hexdigest(), self._solid_alike)
         self.entries.extend(entry.model_copy(update={"frames": (frame,)}) for entry in self._waiting)
         self._waiting.clear()
         self._solid = bytearray()

@@ -51,7 +51,7 @@ def open_history(vault: Vault, previous: Manifest, firsts: Sequence[tuple[int, s
     scratch
         Where the files go.
     """
-    packs = _usable_packs(vault, previous)
+    packs = usable_packs(vault, previous)
     entries = (entry for entry in vault.entries(previous) if all(frame.pack in packs for frame in entry.frames))
     waiting = next(entries, None)
 
@@ -69,7 +69,8 @@ def open_history(vault: Vault, previous: Manifest, firsts: Sequence[tuple[int, s
     return History(files, packs)
 
 
-def _usable_packs(vault: Vault, previous: Manifest) -> dict[str, PackReference]:
+def usable_packs(vault: Vault, previous: Manifest) -> dict[str, PackReference]:
+    """Return the packs of a backup that the next one may point at, by key."""
     stored = vault.pack_lengths(previous.packs)
     known = read_damage(vault, previous.target, previous.backup_id)
     damaged = frozenset(known.packs if known else ())

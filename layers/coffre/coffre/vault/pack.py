@@ -81,7 +81,7 @@ class PackWriter:
         self._upload: Future[None] | None = None
         self.packs: list[PackReference] = []
 
-    def append(self, plaintext: Plaintext, sha256: str, alike: str = "") -> Frame:
+    def append(self, plaintext: Plaintext, sha256: str, alike: str | None = "") -> Frame:
         """Encode one frame and append it; returns where it is going to be. `alike`: see `FrameEncoder.encode`."""
         stored = self._encoder.encode(plaintext, alike)
         if self._offsets and len(self._pack) + len(stored) > PACK_SIZE_BYTES:

@@ -1,0 +1,134 @@
+"""One backup of buckets into a vault, as the function does it; the process that benchmarks measure.
+
+Run as `python -m benchmarks.storage_job ENDPOINT BUCKETS VAULT [age|none]`: several buckets with commas between them; the
+vault is a directory, or `s3:BUCKET` at the same endpoint. Keys are `benchmark`, secrets `benchmark-secret`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ulid import ULID
+
+from benchmarks.backup_job import RECIPIENT
+from coffre.buckets.client import make_bucket_client
+from coffre.buckets.source import BucketReader
+from coffre.buckets.wiring import open_reader
+from coffre.model.backup import Backup, Status, Tier
+from coffre.model.manifest import Manifest
+from coffre.model.target import BucketSource, BucketTarget, ObjectStore, TargetKind
+from coffre.operations.backup_storage import backup_storage
+from coffre.operations.progress import Meter, Watch
+from coffre.operations.run import Paused, Run
+from coffre.operations.runner import ThreadRunner
+from coffre.operations.storage_job import WORKERS, Job
+from coffre.stores.directory import DirectoryStore
+from coffre.stores.s3 import S3Credentials, S3Store
+from coffre.stores.store import Store
+from coffre.vault.codec import FrameEncoder
+from coffre.vault.vault import Vault
+
+CREDENTIALS = S3Credentials("benchmark", "benchmark-secret")
+TARGET = "files"
+
+
+def vault_of(place: str, endpoint: str) -> Vault:
+    """Return the vault in a directory, or in a bucket at the endpoint."""
+    store: Store = DirectoryStore(Path(place))
+    if place.startswith("s3:"):
+        client = make_bucket_client(ObjectStore(endpoint=endpoint), CREDENTIALS)
+        store = S3Store(place.removeprefix("s3:"), client=client)
+    return Vault(store)
+
+
+def newest(vault: Vault) -> Backup | None:
+    """Return the newest backup in the vault, as the catalog would know it."""
+    keys = [info.key for info in vault.store.list(f"v1/backups/{TARGET}/") if info.key.endswith("/manifest.json")]
+    if not keys:
+        return None
+    body = vault.store.get(keys[-1])
+    manifest = Manifest.model_validate_json(body)
+    return Backup(
+        id=manifest.backup_id,
+        target=TARGET,
+        tiers=manifest.tiers,
+        status=Status.COMPLETED,
+        created_at=manifest.created_at,
+        manifest_key=keys[-1],
+        manifest_sha256=hashlib.sha256(body).hexdigest(),
+    )
+
+
+def run_backup(reader: BucketReader, target: BucketTarget, vault: Vault, *, encrypts: bool) -> Manifest:
+    """Back up once and return the manifest."""
+    now = datetime.now(UTC)
+    recipients = (RECIPIENT,) if encrypts else ()
+    backup = Backup(
+        id=str(ULID.from_datetime(now)),
+        target=TARGET,
+        kind=TargetKind.BUCKET,
+        tiers=(Tier.MANUAL,),
+        status=Status.IN_PROGRESS,
+        created_at=now,
+    )
+    meter = Meter()
+    stopping = reader.wire.stopping
+    watch = Watch(meter, beat=lambda _: None, remaining_seconds=lambda: 900.0, stop=stopping.set)
+    with tempfile.TemporaryDirectory() as scratch, watch:
+        job = Job(
+            target=target,
+            reader=reader,
+            vault=vault,
+            encoder=FrameEncoder(recipients, level=3),
+            recipients=recipients,
+            scratch=Path(scratch),
+            runner=ThreadRunner(WORKERS, stopping.set),
+            now=lambda: datetime.now(UTC),
+            remaining_seconds=lambda: 900.0,
+            go_on=lambda _: None,
+            previous=newest(vault),
+        )
+        made = backup_storage(job, Run(backup, meter, watch, lambda: backup.tiers, lambda _: None))
+    if isinstance(made, Paused):
+        raise SystemExit("it paused")
+    return made[0]
+
+
+def main(endpoint: str, buckets: str, place: str, encryption: str = "age") -> None:
+    """Back up, pointing at what the vault has already; print what was stored and what it took."""
+    began = time.perf_counter()
+    target = BucketTarget(
+        name=TARGET,
+        kind=TargetKind.BUCKET,
+        store=ObjectStore(endpoint=endpoint),
+        buckets=tuple(BucketSource(name=name) for name in buckets.split(",")),
+    )
+    reader = open_reader(target, CREDENTIALS, stopping=threading.Event())
+    manifest = run_backup(reader, target, vault_of(place, endpoint), encrypts=encryption == "age")
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    report = {
+        "objects": manifest.storage.objects,
+        "plaintext_bytes": manifest.plaintext_bytes,
+        "stored_bytes": manifest.stored_bytes,
+        "requests": manifest.storage.requests,
+        "added": manifest.storage.added,
+        "changed": manifest.storage.changed,
+        "unread": manifest.storage.unread,
+        "exceptions": manifest.exceptions[:3],
+        "peak_rss": usage.ru_maxrss * 1024,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "seconds": time.perf_counter() - began,
+    }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,74 @@
+"""What became of each object since the previous backup: one pass over two sorted sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from operator import attrgetter
+
+from coffre.buckets.facts import Listed
+from coffre.model.manifest import Entry
+from coffre.policy.merge import side_by_side
+
+
+class Change(StrEnum):
+    """What became of an object. STORE_ANEW: nothing, but its bytes cannot be pointed at any more."""
+
+    UNCHANGED = "unchanged"
+    STORE_ANEW = "store_anew"
+    ADDED = "added"
+    CHANGED = "changed"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object of a bucket, by the name of its entry."""
+
+    name: str
+    bucket: str
+    listed: Listed
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One name. `found` is None when it is gone; `previous` when it is new, or cannot be pointed at."""
+
+    change: Change
+    name: str
+    found: Found | None
+    previous: Entry | None
+
+
+def compare(found: Iterable[Found], previous: Iterable[Entry], usable: frozenset[str]) -> Iterator[Compared]:
+    """Yield every name of both, sorted.
+
+    Parameters
+    ----------
+    found, previous
+        Sorted by name.
+    usable
+        Keys of the packs that may be pointed at.
+    """
+    by_name = attrgetter("name")
+    for here, before in side_by_side(found, previous, by_name, by_name):
+        if here is None:
+            assert before is not None  # noqa: S101 - for mypy
+            yield Compared(Change.REMOVED, before.name, None, before)
+        else:
+            is_usable = before is not None and _is_usable(before, usable)
+            yield Compared(_change(here, before, is_usable=is_usable), here.name, here, before if is_usable else None)
+
+
+def _change(found: Found, previous: Entry | None, *, is_usable: bool) -> Change:
+    if previous is None or previous.object is None:
+        return Change.ADDED
+    if previous.object.unread is not None or not found.listed.is_same(previous.size, previous.object):
+        return Change.CHANGED
+    return Change.UNCHANGED if is_usable else Change.STORE_ANEW
+
+
+def _is_usable(entry: Entry, packs: frozenset[str]) -> bool:
+    is_whole = entry.object is not None and entry.object.unread is None
+    return is_whole and all(frame.pack in packs for frame in entry.frames)

@@ -1,0 +1,138 @@
+"""The objects of a bucket, each once, sorted by key, in bounded memory: whatever order the store has.
+
+S3 lists in the order of the keys' bytes. Stores that keep a directory tree do not (SeaweedFS has `a/x` before `a-b`),
+and some have no order at all. A listing is therefore looked at before it is used: what is in order is passed on, what is
+not is sorted through files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from coffre.buckets.facts import Listed
+from coffre.buckets.pages import Page
+from coffre.buckets.source import BucketReader
+from coffre.buckets.spool import Spool
+from coffre.stores.s3_errors import Call
+from coffre.stores.s3_listing import PageCheck, broken
+
+# Of AWS it is known that it sorts: so many objects are looked at before the first is read. Of other stores as many as
+# fit on a function's disk.
+LOOKED_AT: Final = 50_000
+LOOKED_AT_ELSEWHERE: Final = 2_000_000
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Objects of a listing that follow one another; their number and bytes are known before the first is read."""
+
+    objects: Iterator[Listed]
+    count: int
+    size: int
+
+
+@dataclass
+class SortedListing:
+    """The objects of one bucket below one prefix.
+
+    Parameters
+    ----------
+    takes
+        Whether a key belongs to the backup; others are left out at once.
+    after
+        Only objects whose keys come after this one.
+    may_skip
+        Whether the store may be asked to begin after that key: it must have been seen to sort.
+    looked_at
+        How many objects have to be in order before the first is passed on.
+
+    Attributes
+    ----------
+    is_sorted
+        Whether the store listed in order, as far as it was seen.
+    """
+
+    reader: BucketReader
+    bucket: str
+    prefix: str
+    scratch: Path
+    takes: Callable[[str], bool] = lambda _: True
+    after: str | None = None
+    may_skip: bool = True
+    looked_at: int = LOOKED_AT
+    is_sorted: bool = field(default=True, init=False)
+
+    def stretches(self) -> Iterator[Stretch]:
+        """Yield the objects, each stretch to be used up before the next is asked for.
+
+        Raises
+        ------
+        StoreError
+            `LISTING_BROKEN`: the store repeats itself, does not end, or begins to be out of order after `looked_at`
+            objects that were in order.
+        CoffreError
+        """
+        pages = self._pages()
+        last: str | None = None
+        is_over = False
+        while not is_over:
+            with Spool(self.scratch) as spool:
+                is_over = self._fill(spool, pages, last)
+                self.is_sorted = self.is_sorted and spool.is_sorted
+                last = spool.last or last
+                yield Stretch(self._each_once(spool.in_order()), spool.count, spool.size)
+
+    def _fill(self, spool: Spool, pages: Iterator[Sequence[Listed]], last: str | None) -> bool:
+        """Take objects until they are many and in order; return whether these were all."""
+        for objects in pages:
+            if last is not None and any(found.key <= last for found in objects):
+                raise broken(self._call, "it is large, and not in order")
+            spool.add(objects)
+            if spool.count >= self.looked_at and spool.is_sorted:
+                return False
+        return True
+
+    def _each_once(self, objects: Iterator[Listed]) -> Iterator[Listed]:
+        last: str | None = None
+        for found in objects:
+            if found.key == last:
+                raise broken(self._call, f"the key {last!a} came twice")
+            last = found.key
+            yield found
+
+    def _pages(self) -> Iterator[Sequence[Listed]]:
+        """Yield what is wanted of each page, asking for the next one meanwhile."""
+        check = PageCheck(self._call)
+        with ThreadPoolExecutor(1, thread_name_prefix="listing") as ahead:
+            following: Future[Page] | None = ahead.submit(self._first_page)
+            while following is not None:
+                page = following.result()
+                check.see([found.key for found in page.objects])
+                following = None
+                if page.is_truncated:
+                    following = ahead.submit(self._next_page, check.follow(page.token))
+                after = self.after or ""
+                yield [found for found in page.objects if found.key > after and self.takes(found.key)]
+
+    def _first_page(self) -> Page:
+        return self.reader.page(self.bucket, self.prefix, after=self.after if self.may_skip else None)
+
+    def _next_page(self, token: str) -> Page:
+        return self.reader.page(self.bucket, self.prefix, token=token)
+
+    @property
+    def _call(self) -> Call:
+        return self.reader.call("s3:ListBucket", self.bucket, self.prefix)
+
+
+def merged_prefixes(prefixes: Sequence[str]) -> list[str]:
+    """Return prefixes in order, without those that another one covers; the empty one for none: every key."""
+    found: list[str] = []
+    for prefix in sorted(prefixes or ("",)):
+        if not found or not prefix.startswith(found[-1]):
+            found.append(prefix)
+    return found

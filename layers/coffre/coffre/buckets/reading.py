@@ -1,0 +1,99 @@
+"""One object being read: its bytes in order, and then what is known about it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from coffre.buckets.changes import Found
+from coffre.buckets.facts import Listed, facts_of
+from coffre.buckets.source import PIECE_BYTES, BucketReader, Piece, changed
+from coffre.model.errors import StoreTransientError
+from coffre.model.manifest import ObjectFacts
+
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass
+class Reading:
+    """Reads one object from pieces that were asked for already.
+
+    Parameters
+    ----------
+    pieces
+        In order; the first may show that the object is not what was listed.
+    known_md5
+        The MD5 that an earlier reading came to and that its etag does not have: twice the same is no damage on the way.
+    """
+
+    reader: BucketReader
+    found: Found
+    pieces: Iterator[Future[Piece]]
+    known_md5: str | None = None
+    md5: str | None = field(default=None, init=False)
+    _headers: Mapping[str, str] = field(default_factory=dict, init=False)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the bytes.
+
+        Raises
+        ------
+        StoreTransientError
+            `OBJECT_CHANGED`, `DOWNLOAD_CORRUPTED`: the reading is of no use; another one may be.
+        CoffreError
+        """
+        received = 0
+        for number, future in enumerate(self.pieces):
+            piece = future.result()
+            if number == 0:
+                self._begin(piece)
+            received += len(piece.body)
+            if piece.body:
+                yield piece.body
+        if received != self.found.listed.size:
+            raise self._changed()
+
+    def facts(self) -> ObjectFacts:
+        """Return what is known about the object that was read."""
+        bucket, key = self.found.bucket, self.found.listed.key
+        facts = facts_of(self.found.listed, self._headers)
+        tags = self.reader.tags(bucket, key) if self._headers.get("x-amz-tagging-count", "0") != "0" else {}
+        return facts.model_copy(update={"tags": tags, "acl": self.reader.acl(bucket, key)})
+
+    def _begin(self, piece: Piece) -> None:
+        listed = self.found.listed.seen_as(piece.headers, piece.size)
+        was_one_piece = self.found.listed.size <= PIECE_BYTES
+        self.found = replace(self.found, listed=listed)
+        self._headers = piece.headers
+        if was_one_piece and len(piece.body) != piece.size:
+            raise self._changed()
+        if was_one_piece:
+            self._check_md5(piece, listed)
+
+    def _check_md5(self, piece: Piece, listed: Listed) -> None:
+        """Compare with the etag, if it may be an MD5: those of parts and of some encryptions are none."""
+        if listed.etag is None or not _MD5.fullmatch(listed.etag):
+            return
+        self.md5 = hashlib.md5(piece.body, usedforsecurity=False).hexdigest()
+        if self.md5 not in {listed.etag, self.known_md5}:
+            raise StoreTransientError(
+                f"Other bytes came of {self._place} than the store has.", code="DOWNLOAD_CORRUPTED"
+            )
+
+    def _changed(self) -> StoreTransientError:
+        return changed(self.reader.call("s3:GetObject", self.found.bucket, self.found.listed.key))
+
+    @property
+    def _place(self) -> str:
+        return f"s3://{self.found.bucket}/{self.found.listed.key}"
+
+
+def refreshed(reader: BucketReader, found: Found) -> Found:
+    """Return an object as it is now: pieces of what it was when it was listed do not fit together any more."""
+    seen = replace(found.listed, size=max(1, found.listed.size))
+    piece = reader.piece(found.bucket, seen, 0)
+    return replace(found, listed=found.listed.seen_as(piece.headers, piece.size))

@@ -1,0 +1,164 @@
+"""Buckets as backups read them: pages of listings, pieces of objects, tags, grants. Keys in them may be anything."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from coffre.buckets.facts import Listed, etag_of
+from coffre.buckets.pages import Page, parse_page, parse_pairs
+from coffre.model.errors import IntegrityError, StoreError, StoreTransientError
+from coffre.stores.s3_errors import Call
+from coffre.stores.s3_wire import Answer, S3Wire
+
+# The length of one request for a part of an object, and of the frames that are stored: large enough that neither
+# requests nor lines of entries count, small enough that a few dozen fit into memory.
+PIECE_BYTES: Final = 4 * 1024 * 1024
+# A thousand keys of 1,024 bytes, each byte as `%XX`.
+_PAGE_BYTES: Final = 8 * 1024 * 1024
+_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_NO_ACLS: Final = "BucketOwnerEnforced"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes of an object, the object's own size, and the headers that came with them."""
+
+    body: bytes
+    size: int
+    headers: Mapping[str, str]
+
+
+@dataclass
+class BucketReader:
+    """Reads the buckets of one store. Safe to use from several threads at once.
+
+    Parameters
+    ----------
+    has_acls
+        Whether the store is one whose objects can have grants of their own (AWS).
+
+    Attributes
+    ----------
+    notes
+        What could not be learned about objects, with how many.
+    """
+
+    wire: S3Wire
+    has_acls: bool = False
+    notes: Counter[str] = field(default_factory=Counter)
+    _with_acls: dict[str, bool] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def page(self, bucket: str, prefix: str, *, token: str | None = None, after: str | None = None) -> Page:
+        """Return up to a thousand objects whose keys start with `prefix`, from a token or after a key."""
+        query = {"list-type": "2", "encoding-type": "url", "max-keys": "1000"}
+        query |= {"prefix": prefix} if prefix else {}
+        query |= {"continuation-token": token} if token else {"start-after": after} if after else {}
+        call = self.call("s3:ListBucket", bucket, prefix)
+        return parse_page(self.wire.get(call, "list", query=query, limit_bytes=_PAGE_BYTES).body, call)
+
+    def piece(self, bucket: str, listed: Listed, offset: int, *, etag: str | None = None) -> Piece:
+        """Return up to `PIECE_BYTES` of an object from `offset`; with an `etag` only if it still has that one.
+
+        Raises
+        ------
+        StoreTransientError
+            `OBJECT_CHANGED`: it has another etag by now, or is another size.
+        CoffreError
+        """
+        call = self.call("s3:GetObject", bucket, listed.key)
+        answer = self._answer(call, listed, offset, etag)
+        size = _size_of(answer, offset, call)
+        if etag is not None and (etag_of(answer.headers) != etag or size != listed.size):
+            raise changed(call)
+        return Piece(answer.body, size, answer.headers)
+
+    def _answer(self, call: Call, listed: Listed, offset: int, etag: str | None) -> Answer:
+        condition = {"if-match": f'"{etag}"'} if etag is not None else {}
+        wanted = {"range": f"bytes={offset}-{offset + PIECE_BYTES - 1}"} if listed.size else {}
+        try:
+            return self.wire.get(call, "get", headers={**wanted, **condition}, limit_bytes=PIECE_BYTES)
+        except IntegrityError as error:  # no byte is there
+            if offset:
+                raise changed(call) from error
+            return self.wire.get(call, "get", limit_bytes=PIECE_BYTES)
+        except StoreError as error:
+            if error.code == "RANGE_UNSUPPORTED" and not wanted:  # it was empty when it was listed
+                raise changed(call) from error
+            raise
+
+    def is_listed(self, bucket: str, key: str) -> bool:
+        """Tell whether a listing shows an object."""
+        return any(found.key == key for found in self.page(bucket, key).objects)
+
+    def tags(self, bucket: str, key: str) -> dict[str, str]:
+        """Return an object's tags; none, and a note, when they cannot be read."""
+        answer = self._asked("s3:GetObjectTagging", bucket, key, "tagging", f"Tags of objects in {bucket}")
+        return dict(parse_pairs(answer.body, "Tag", "Key", "Value")) if answer else {}
+
+    def acl(self, bucket: str, key: str) -> tuple[str, ...]:
+        """Return the grants of an object, where the bucket's objects have any of their own."""
+        if not self.has_acls or not self._bucket_has_acls(bucket):
+            return ()
+        answer = self._asked("s3:GetObjectAcl", bucket, key, "acl", f"Grants (ACL) of objects in {bucket}")
+        if answer is None:
+            return ()
+        grants = parse_pairs(answer.body, "Grant", ("ID", "URI", "EmailAddress"), "Permission")
+        return tuple(f"{grantee}={permission}" for grantee, permission in grants)
+
+    def call(self, action: str, bucket: str, key: str) -> Call:
+        """Return what a request is about."""
+        return Call(action, bucket, key, self.wire.endpoint.url)
+
+    def _bucket_has_acls(self, bucket: str) -> bool:
+        with self._lock:
+            if bucket not in self._with_acls:
+                self._with_acls[bucket] = self._ask_for_acls(bucket)
+            return self._with_acls[bucket]
+
+    def _ask_for_acls(self, bucket: str) -> bool:
+        call = Call("s3:GetBucketOwnershipControls", bucket, "", self.wire.endpoint.url)
+        query = {"ownershipControls": ""}
+        try:
+            return _NO_ACLS.encode() not in self.wire.get(call, "acl", query=query, limit_bytes=_PAGE_BYTES).body
+        except StoreError as error:
+            # Buckets from before 2023 have no such setting, and then grants.
+            if "OwnershipControlsNotFound" in (error.detail or ""):
+                return True
+            self._note(f"Grants (ACL) of objects in {bucket} were not looked at", error)
+            return False
+
+    def _asked(self, action: str, bucket: str, key: str, what: str, whose: str) -> Answer | None:
+        try:
+            return self.wire.get(self.call(action, bucket, key), what, query={what: ""}, limit_bytes=_PAGE_BYTES)
+        except StoreError as error:
+            self._note(f"{whose} could not be read", error)
+            return None
+
+    def _note(self, text: str, error: StoreError) -> None:
+        with self._lock:
+            self.notes[f"{text}: {error.code}."] += 1
+
+
+def changed(call: Call) -> StoreTransientError:
+    """Return the error of an object that is not the one any more that was begun."""
+    return StoreTransientError(f"{call.place} was replaced while it was read.", code="OBJECT_CHANGED")
+
+
+def _size_of(answer: Answer, offset: int, call: Call) -> int:
+    """Return the whole size of the object, after checking that these are the bytes that were asked for."""
+    found = _RANGE.fullmatch(answer.headers.get("content-range", ""))
+    if found is None and answer.status == 200 and offset == 0:
+        return len(answer.body)
+    if found is None or int(found[1]) != offset or int(found[2]) != offset + len(answer.body) - 1:
+        raise StoreError(
+            f"The store at {call.host} sent another part than it was asked for of {call.place}.",
+            code="RANGE_UNSUPPORTED",
+            hint="Use a store that serves byte ranges, or look for a proxy in between that does not.",
+        )
+    return int(found[3])

@@ -1,0 +1,81 @@
+"""The seal of a backup of buckets: the last file of entries, then the manifest, which commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coffre.model.manifest import BucketSummary, Manifest, StorageContent
+from coffre.operations.run import Run
+from coffre.operations.storage_collect import Collector, notes_of, requests_of
+from coffre.operations.storage_job import Job
+from coffre.operations.storage_plan import Past
+from coffre.vault.vault import Committed
+
+
+def seal(job: Job, run: Run, collector: Collector, past: Past, notes: list[str]) -> tuple[Manifest, Committed]:
+    """Write what is left of the entries, then the manifest."""
+    collector.close()
+    collector.refuse_denied()
+    backup, tally = run.backup, collector.tally
+    files = tuple(collector.files.files)
+    known = {**past.packs, **collector.packs}
+    packs = tuple(
+        known[key].model_copy(update={"live_bytes": min(live, known[key].length)})
+        for key, live in sorted(tally.live_bytes.items())
+    )
+    own = sum(pack.length for pack in collector.packs.values())
+    content = _content(job, collector, past)
+    manifest = Manifest(
+        backup_id=backup.id,
+        target=backup.target,
+        kind=backup.kind,
+        tiers=run.ready_to_commit(),
+        created_at=backup.created_at,
+        completed_at=job.now(),
+        encryption="age" if job.encoder.encrypts else "none",
+        recipients=job.recipients,
+        entries=files,
+        packs=packs,
+        plaintext_bytes=sum(tally.sizes.values()),
+        stored_bytes=own + sum(file.length for file in files),
+        rows=0,
+        content=content,
+        exceptions=tuple(_exceptions(job, collector, notes)),
+    )
+    return manifest, job.vault.commit(manifest, run.announce)
+
+
+def _content(job: Job, collector: Collector, past: Past) -> StorageContent:
+    tally, store, begun = collector.tally, job.target.store, job.begun
+    stored = len(collector.packs) + len(collector.files.files)
+    return StorageContent(
+        endpoint=store.endpoint,
+        region=job.reader.wire.endpoint.region,
+        buckets=tuple(
+            BucketSummary(
+                name=source.name,
+                prefixes=source.prefixes,
+                include=source.include,
+                exclude=source.exclude,
+                objects=tally.objects[source.name],
+                size=tally.sizes[source.name],
+            )
+            for source in job.target.buckets
+        ),
+        objects=sum(tally.objects.values()),
+        added=tally.added,
+        changed=tally.changed,
+        removed=tally.removed,
+        unread=collector.unread,
+        previous=past.manifest.backup_id if past.manifest else None,
+        invocations=(begun.invocations if begun else 0) + 1,
+        requests={**requests_of(job), "put": stored + 1},
+    )
+
+
+def _exceptions(job: Job, collector: Collector, notes: list[str]) -> Iterator[str]:
+    for text, count in sorted(notes_of(job, notes).items()):
+        yield f"{text} ({count:,} times)" if count > 1 else text
+    yield from collector.exceptions
+    if collector.left_out:
+        yield f"... and {collector.left_out:,} more objects that could not be read."

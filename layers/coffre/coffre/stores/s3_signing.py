@@ -1,0 +1,70 @@
+"""Signature version 4 for requests without a body: what botocore computes, at a fifth of its time.
+
+A backup of many small objects is bound by what the interpreter does for each request; a test holds every signature
+against botocore's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote
+
+from coffre.stores.s3 import S3Credentials
+
+EMPTY_SHA256: Final = hashlib.sha256().hexdigest()
+_ALGORITHM: Final = "AWS4-HMAC-SHA256"
+
+
+def encoded_path(*names: str) -> str:
+    """Return the path of a bucket and a key: every byte that is not plain in `%XX`, slashes in a key as they are."""
+    return "/".join(quote(name, safe="/-_.~") for name in names)
+
+
+def encoded_query(query: Mapping[str, str]) -> str:
+    """Return a query, sorted by name, as it is both sent and signed."""
+    return "&".join(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in sorted(query.items()))
+
+
+def signed_headers(
+    credentials: S3Credentials, region: str, now: datetime, *, method: str, host: str, path: str, query: str
+) -> dict[str, str]:
+    """Return the headers that prove who sends a request.
+
+    Parameters
+    ----------
+    now
+        UTC.
+    host
+        As the header `Host` will have it, with a port that is not the scheme's own.
+    path, query
+        Encoded, as they will be sent.
+    """
+    moment = now.strftime("%Y%m%dT%H%M%SZ")
+    headers = {"host": host, "x-amz-content-sha256": EMPTY_SHA256, "x-amz-date": moment}
+    if credentials.session_token:
+        headers["x-amz-security-token"] = credentials.session_token
+    names = ";".join(headers)  # they are in order
+    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
+    request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{EMPTY_SHA256}"
+    scope = f"{moment[:8]}/{region}/s3/aws4_request"
+    to_sign = f"{_ALGORITHM}\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+    key = _signing_key(credentials.secret_access_key, moment[:8], region)
+    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+    del headers["host"]  # who sends it writes it
+    headers["authorization"] = (
+        f"{_ALGORITHM} Credential={credentials.access_key_id}/{scope}, SignedHeaders={names}, Signature={signature}"
+    )
+    return headers
+
+
+@lru_cache(maxsize=16)
+def _signing_key(secret: str, day: str, region: str) -> bytes:
+    key = b"AWS4" + secret.encode()
+    for word in (day, region, "s3", "aws4_request"):
+        key = hmac.digest(key, word.encode(), "sha256")
+    return key

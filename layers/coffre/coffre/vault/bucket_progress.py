@@ -1,0 +1,88 @@
+"""How far a backup of buckets is that one invocation could not finish: `progress.json` (docs/format/buckets.md)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from coffre.model.errors import IntegrityError, ObjectMissingError
+from coffre.model.manifest import EntriesFile, PackReference
+from coffre.vault.vault import Vault, backup_prefix
+
+_LIMIT_BYTES: Final = 64 * 1024 * 1024
+
+
+class Counts(BaseModel):
+    """What was counted so far. `objects` and `sizes` are by bucket."""
+
+    model_config = ConfigDict(frozen=True)
+
+    objects: dict[str, int] = {}
+    sizes: dict[str, int] = {}
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    unread: int = 0
+    vanished: int = 0
+    requests: dict[str, int] = {}
+    notes: dict[str, int] = {}
+
+
+class BucketProgress(BaseModel):
+    """Everything that the next invocation has to know.
+
+    `position` is the name of the last entry that is stored, or of what was found to be gone after it: the next
+    invocation goes on after it. `previous` is the id of the backup that this one is compared with.
+    `unsorted` are buckets whose listing had to be sorted: of those the store cannot be asked to begin in the middle.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    invocations: int
+    position: str
+    parts: int
+    previous: str | None
+    entries: tuple[EntriesFile, ...]
+    packs: tuple[PackReference, ...]
+    live_bytes: dict[str, int]
+    counts: Counts
+    exceptions: tuple[str, ...] = ()
+    exceptions_left_out: int = 0
+    unsorted: tuple[str, ...] = ()
+
+
+def write_progress(vault: Vault, target: str, backup_id: str, progress: BucketProgress) -> None:
+    """Store how far a run is; all that it names is stored."""
+    body = progress.model_dump_json().encode()
+    vault.store.put(_key(target, backup_id), body, sha256=hashlib.sha256(body).hexdigest())
+
+
+def read_progress(vault: Vault, target: str, backup_id: str) -> BucketProgress:
+    """Return how far a run is.
+
+    Raises
+    ------
+    IntegrityError
+        `PROGRESS_MISSING`, `PROGRESS_DAMAGED`
+    """
+    key = _key(target, backup_id)
+    try:
+        return BucketProgress.model_validate_json(vault.store.get(key, limit_bytes=_LIMIT_BYTES))
+    except ObjectMissingError as error:
+        raise _lost("PROGRESS_MISSING", f"{key} is not in the vault") from error
+    except ValidationError as error:
+        raise _lost("PROGRESS_DAMAGED", f"{key} cannot be read") from error
+
+
+def _key(target: str, backup_id: str) -> str:
+    return f"{backup_prefix(target, backup_id)}/progress.json"
+
+
+def _lost(code: str, what: str) -> IntegrityError:
+    return IntegrityError(
+        f"The backup cannot go on where it stopped: {what}.",
+        code=code,
+        hint="Nothing was published. Take it again: coffre backup storage",
+    )

@@ -1,0 +1,89 @@
+"""Several files of entries for one backup, each small enough to be held in memory, however many entries there are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Final
+
+from backports import zstd
+
+from coffre.model.errors import IntegrityError
+from coffre.model.manifest import EntriesFile, Entry
+from coffre.vault.vault import Vault, backup_prefix
+
+# Compressed: some 50,000 objects. Readers take 64 MiB.
+FILE_BYTES: Final = 8 * 1024 * 1024
+_LEVEL: Final = 3
+
+
+class EntryFiles:
+    """Takes lines of entries, sorted by name over all of them, and stores them in numbered files.
+
+    Parameters
+    ----------
+    written
+        The files that an earlier invocation of the same run has stored: numbers and names go on after them.
+    last
+        The last name in those.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        target: str,
+        backup_id: str,
+        *,
+        written: Iterable[EntriesFile] = (),
+        last: str = "",
+        file_bytes: int = FILE_BYTES,
+    ) -> None:
+        self._vault = vault
+        self._prefix = backup_prefix(target, backup_id)
+        self._file_bytes = file_bytes
+        self._compressor = zstd.ZstdCompressor(level=_LEVEL)
+        self._body = bytearray()
+        self._count = 0
+        self._first = ""
+        self.files: list[EntriesFile] = list(written)
+        self.last = last
+
+    def add(self, lines: Iterable[bytes], first: str, last: str) -> None:
+        """Take the lines of a part (each with its newline), sorted by name from `first` to `last`.
+
+        Raises
+        ------
+        IntegrityError
+            `ENTRIES_UNSORTED`: the part does not come after the one before.
+        """
+        if first <= self.last:
+            raise IntegrityError(
+                "The entries of this backup are not in order; nothing was published.",
+                code="ENTRIES_UNSORTED",
+                detail=f"{first!r} follows {self.last!r}",
+                hint="This is a defect of Coffre: please report it.",
+            )
+        self.last = last
+        for line in lines:
+            if not self._count:
+                self._first = Entry.model_validate_json(line).name
+            self._count += 1
+            self._body += self._compressor.compress(line)
+            if len(self._body) >= self._file_bytes:
+                self._store()
+
+    def close(self) -> tuple[EntriesFile, ...]:
+        """Store what is left, and return all files. Without a single entry there is one empty file."""
+        if self._count or not self.files:
+            self._store()
+        return tuple(self.files)
+
+    def _store(self) -> None:
+        self._body += self._compressor.flush()
+        body, self._body = bytes(self._body), bytearray()
+        sha256 = hashlib.sha256(body).hexdigest()
+        key = f"{self._prefix}/entries-{len(self.files):06d}.jsonl.zst"
+        self._vault.store.put(key, body, sha256=sha256)
+        self.files.append(EntriesFile(key=key, sha256=sha256, length=len(body), count=self._count, first=self._first))
+        self._compressor = zstd.ZstdCompressor(level=_LEVEL)
+        self._count, self._first = 0, ""
