@@ -1,7 +1,7 @@
 """One backup of buckets into a vault, as the function does it; the process that benchmarks measure.
 
-Run as `python -m benchmarks.storage_job ENDPOINT BUCKETS VAULT [age|none]`: several buckets with commas between them; the
-vault is a directory, or `s3:BUCKET` at the same endpoint. Keys are `benchmark`, secrets `benchmark-secret`.
+Run as `python -m benchmarks.storage_job ENDPOINT BUCKETS VAULT [age|none]`: several buckets with commas between them;
+the vault is a directory, or `s3:BUCKET` at the same endpoint. Keys are `benchmark`, secrets `benchmark-secret`.
 """
 
 from __future__ import annotations

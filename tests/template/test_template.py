@@ -21,18 +21,28 @@ from coffre.model.errors import ConfigurationError
 from coffre.model.target import parse_configuration
 from coffre.model.verification import Level
 from coffre.runtime.announce import Announcer
-from coffre.runtime.events import BackupDatabaseEvent, DrillEvent, NotifyEvent, RotateEvent, VerifyEvent, parse_restore
+from coffre.runtime.events import (
+    BackupDatabaseEvent,
+    BackupStorageEvent,
+    DrillEvent,
+    NotifyEvent,
+    RotateEvent,
+    VerifyEvent,
+    parse_restore,
+)
 from coffre.runtime.settings import NotifySettings, RestoreSettings, Settings
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli.local.schedule_rules import scheduled_event, target_input
 
 BACKUP, RESTORE, ROTATE, DRILL = "BackupDatabaseFunction", "RestoreFunction", "RotateFunction", "DrillFunction"
+STORAGE, STORAGE_ROLE = "BackupStorageFunction", "BackupStorageRole"
 BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE = "BackupDatabaseRole", "RestoreRole", "RotateRole", "DrillRole"
 NOTIFY = "NotifyFunction"
 VERIFY, VERIFY_ROLE = "VerifyFunction", "VerifyRole"
-ROLES = [BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE, VERIFY_ROLE]
+ROLES = [BACKUP_ROLE, STORAGE_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE, VERIFY_ROLE]
 SETTINGS: dict[str, type[Settings]] = {
     BACKUP: Settings,
+    STORAGE: Settings,
     RESTORE: RestoreSettings,
     ROTATE: Settings,
     DRILL: RestoreSettings,
@@ -41,6 +51,7 @@ SETTINGS: dict[str, type[Settings]] = {
 }
 EVENTS: dict[str, Callable[[object], object]] = {
     "backup_database": BackupDatabaseEvent.parse,
+    "backup_storage": BackupStorageEvent.parse,
     "restore": parse_restore,
     "rotate": RotateEvent.parse,
     "drill": DrillEvent.parse,
@@ -48,6 +59,7 @@ EVENTS: dict[str, Callable[[object], object]] = {
     "notify": NotifyEvent.parse,
 }
 TIERS = {"DailyBackupRule": Tier.DAILY, "WeeklyBackupRule": Tier.WEEKLY, "MonthlyBackupRule": Tier.MONTHLY}
+STORAGE_TIERS = {"WeeklyStorageBackupRule": Tier.WEEKLY, "MonthlyStorageBackupRule": Tier.MONTHLY}
 # 1 November 2026 is a Sunday.
 SLOT = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)
 
@@ -145,7 +157,7 @@ def test_the_backup_role_cannot_read_packs(deployed: Rendered, prefix: str, acti
     assert not deployed.allows(BACKUP_ROLE, action, f"{VAULT}/{prefix}{PACK}")
 
 
-@pytest.mark.parametrize("role", [BACKUP_ROLE, RESTORE_ROLE, DRILL_ROLE, VERIFY_ROLE])
+@pytest.mark.parametrize("role", [BACKUP_ROLE, STORAGE_ROLE, RESTORE_ROLE, DRILL_ROLE, VERIFY_ROLE])
 def test_no_role_but_rotate_can_delete_from_the_vault(deployed: Rendered, prefix: str, role: str) -> None:
     for resource in (VAULT, f"{VAULT}/{prefix}{PACK}", f"{VAULT}/{prefix}{MANIFEST}"):
         assert not deployed.allows(role, "s3:DeleteObject", resource), resource
@@ -254,11 +266,58 @@ def test_the_verify_role_marks_runs_and_remembers_what_was_told(deployed: Render
     assert allowed == {"dynamodb:UpdateItem": ["BACKUP", "RESTORE"], "dynamodb:PutItem": ["ALERT"]}
 
 
-def test_only_the_backup_role_announces_and_only_on_the_default_bus(deployed: Rendered) -> None:
+def test_the_storage_role_stores_and_reads_its_own_records(deployed: Rendered, prefix: str) -> None:
+    for key in (PACK, MANIFEST):
+        assert deployed.allows(STORAGE_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{key}")
+    assert deployed.allows(STORAGE_ROLE, "s3:GetObject", f"{VAULT}/{prefix}{MANIFEST}")
+    assert not deployed.allows(STORAGE_ROLE, "s3:GetObject", f"{VAULT}/{prefix}{PACK}")
+    assert deployed.allows(STORAGE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}coffre/storage/r2-AbCdEf")
+    for secret in ("coffre/identity/main-AbCdEf", "coffre/database/main-AbCdEf", "coffre/destination/x-AbCdEf"):
+        assert not deployed.allows(STORAGE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}{secret}")
+    function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}"
+    assert deployed.allows(STORAGE_ROLE, "lambda:InvokeFunction", f"{function}-backup-storage")
+    assert not deployed.allows(STORAGE_ROLE, "lambda:InvokeFunction", f"{function}-backup-database")
+
+
+@pytest.mark.parametrize("names", ["photos", "photos,team.files"])
+def test_the_storage_role_reads_the_buckets_that_are_named_and_changes_none(names: str) -> None:
+    deployed = render(SourceBuckets=names)
+
+    for name in names.split(","):
+        bucket = f"arn:aws:s3:::{name}"
+        for action in ("s3:ListBucket", "s3:GetBucketOwnershipControls"):
+            assert deployed.allows(STORAGE_ROLE, action, bucket)
+        for action in ("s3:GetObject", "s3:GetObjectTagging", "s3:GetObjectAcl"):
+            assert deployed.allows(STORAGE_ROLE, action, f"{bucket}/a/b.jpg"), action
+        for action in ("s3:PutObject", "s3:PutObjectTagging", "s3:DeleteObject"):
+            assert not deployed.allows(STORAGE_ROLE, action, f"{bucket}/a/b.jpg")
+    assert not deployed.allows(STORAGE_ROLE, "s3:GetObject", "arn:aws:s3:::other/a")
+    assert not deployed.allows(STORAGE_ROLE, "s3:GetObject", "arn:aws:s3:::photos-two/a")
+
+
+def test_the_storage_role_reads_no_bucket_and_no_key_that_nobody_named(deployed: Rendered) -> None:
+    key = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
+    readable = {
+        resource
+        for statement in deployed.statements(STORAGE_ROLE)
+        if any(action.startswith(("s3:Get", "s3:List")) for action in listed(statement["Action"]))
+        for resource in listed(statement["Resource"])
+    }
+
+    assert all(resource.startswith(VAULT) for resource in readable)
+    assert not deployed.allows(STORAGE_ROLE, "kms:Decrypt", key)
+    assert render(SourceKeys=key).allows(STORAGE_ROLE, "kms:Decrypt", key)
+
+
+def test_only_the_backup_roles_announce_and_only_on_the_default_bus(deployed: Rendered) -> None:
     bus = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus"
 
-    assert {role for role in ROLES if deployed.allows(role, "events:PutEvents", f"{bus}/default")} == {BACKUP_ROLE}
-    assert not deployed.allows(BACKUP_ROLE, "events:PutEvents", f"{bus}/other")
+    assert {role for role in ROLES if deployed.allows(role, "events:PutEvents", f"{bus}/default")} == {
+        BACKUP_ROLE,
+        STORAGE_ROLE,
+    }
+    for role in (BACKUP_ROLE, STORAGE_ROLE):
+        assert not deployed.allows(role, "events:PutEvents", f"{bus}/other")
 
 
 @pytest.mark.parametrize(
@@ -376,7 +435,7 @@ def test_nothing_is_deleted_from_the_catalog_but_locks(deployed: Rendered) -> No
         )
     }
 
-    assert set(found) == {BACKUP_ROLE, ROTATE_ROLE}
+    assert set(found) == {BACKUP_ROLE, STORAGE_ROLE, ROTATE_ROLE}
     for statement in found.values():
         assert statement["Action"] == "dynamodb:DeleteItem"
         assert statement["Condition"] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["LOCK"]}}
@@ -443,7 +502,7 @@ def test_a_backup_and_a_rotation_are_tried_twice_and_a_restore_once(deployed: Re
         name: function["EventInvokeConfig"]["MaximumRetryAttempts"] for name, function in deployed.functions().items()
     }
 
-    assert attempts == {BACKUP: 1, RESTORE: 0, ROTATE: 1, DRILL: 1, VERIFY: 1, NOTIFY: 2}
+    assert attempts == {BACKUP: 1, STORAGE: 1, RESTORE: 0, ROTATE: 1, DRILL: 1, VERIFY: 1, NOTIFY: 2}
 
 
 def test_failed_events_wait_for_two_weeks_and_ring_an_alarm(deployed: Rendered) -> None:
@@ -465,6 +524,7 @@ def test_every_function_gets_its_layers_in_the_chosen_architecture() -> None:
         for name, function in deployed.functions().items():
             layers = {
                 ROTATE: [],
+                STORAGE: [],
                 VERIFY: [],
                 DRILL: [f"{STACK}-postgresqlserverlayer"],
                 NOTIFY: [f"{STACK}-notifylayer"],
@@ -480,7 +540,7 @@ def test_every_function_gets_its_layers_in_the_chosen_architecture() -> None:
             )
 
 
-@pytest.mark.parametrize("name", [BACKUP, RESTORE, ROTATE, DRILL, VERIFY])
+@pytest.mark.parametrize("name", [BACKUP, STORAGE, RESTORE, ROTATE, DRILL, VERIFY])
 def test_the_environment_and_the_settings_know_each_other(deployed: Rendered, name: str) -> None:
     variables = deployed.functions()[name]["Environment"]["Variables"]
     known = {f"COFFRE_{field.upper()}" for field in RestoreSettings.model_fields}
@@ -502,7 +562,15 @@ def test_only_who_reads_backups_is_told_where_the_identity_is(deployed: Rendered
     }
 
     identity = "coffre/identity/main"
-    assert told == {BACKUP: "", RESTORE: identity, ROTATE: "", DRILL: identity, VERIFY: identity, NOTIFY: ""}
+    assert told == {
+        BACKUP: "",
+        STORAGE: "",
+        RESTORE: identity,
+        ROTATE: "",
+        DRILL: identity,
+        VERIFY: identity,
+        NOTIFY: "",
+    }
 
 
 def test_a_drill_has_the_memory_and_the_scratch_space_that_it_is_given() -> None:
@@ -528,6 +596,8 @@ def test_the_default_schedules_are_two_in_the_morning_daily_on_sunday_and_on_the
         "DailyBackupRule": "cron(0 2 * * ? *)",
         "WeeklyBackupRule": "cron(0 2 ? * SUN *)",
         "MonthlyBackupRule": "cron(0 2 1 * ? *)",
+        "WeeklyStorageBackupRule": "cron(0 3 ? * SUN *)",
+        "MonthlyStorageBackupRule": "cron(0 3 1 * ? *)",
         "DailyRotateRule": "cron(0 5 * * ? *)",
         "WeeklyDrillRule": "cron(0 6 ? * SUN *)",
         "MonthlyDrillRule": "cron(0 6 1 * ? *)",
@@ -603,6 +673,18 @@ def test_a_rule_passes_its_tier_and_its_own_time(deployed: Rendered, rule: str) 
     assert target["Arn"].endswith(f":function:{STACK}-backupdatabasefunction")
 
 
+@pytest.mark.parametrize("rule", STORAGE_TIERS)
+def test_a_rule_for_buckets_passes_its_tier_and_its_own_time(deployed: Rendered, rule: str) -> None:
+    [target] = deployed.resources[rule]["Properties"]["Targets"]
+    slot = SLOT.replace(hour=3)
+    sent = json.loads(target_input(target, scheduled_event("arn:aws:events:::rule/any", slot, region=REGION)))
+
+    assert BackupStorageEvent.parse(sent) == BackupStorageEvent(tier=STORAGE_TIERS[rule], scheduled_time=slot)
+    assert target["Arn"].endswith(f":function:{STACK}-backupstoragefunction")
+    example = ROOT / "events" / "backup_storage" / f"{STORAGE_TIERS[rule].lower()}.json"
+    assert json.loads(example.read_text()) == sent
+
+
 def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None:
     permitted = {
         (permission["SourceArn"].rpartition("/")[2], permission["FunctionName"])
@@ -616,6 +698,7 @@ def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None
             (f"{STACK}-{rule.lower()}", f"{STACK}-rotatefunction")
             for rule in ("DailyRotateRule", "RotateAfterBackupRule")
         ),
+        *((f"{STACK}-{rule.lower()}", f"{STACK}-backupstoragefunction") for rule in STORAGE_TIERS),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-drillfunction") for rule in ("WeeklyDrillRule", "MonthlyDrillRule")),
         *(
             (f"{STACK}-{rule.lower()}", f"{STACK}-verifyfunction")

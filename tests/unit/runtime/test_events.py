@@ -14,6 +14,7 @@ from coffre.model.backup import Tier
 from coffre.model.errors import EventError
 from coffre.runtime.events import (
     BackupDatabaseEvent,
+    BackupStorageEvent,
     DrillEvent,
     NotifyEvent,
     RestoreEvent,
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "events").glob("*/*.json"))
 PARSERS: dict[str, Callable[[object], object]] = {
     "backup_database": BackupDatabaseEvent.parse,
+    "backup_storage": BackupStorageEvent.parse,
     "restore": parse_restore,
     "notify": NotifyEvent.parse,
     "rotate": RotateEvent.parse,

@@ -1,8 +1,8 @@
 """The objects of a bucket, each once, sorted by key, in bounded memory: whatever order the store has.
 
 S3 lists in the order of the keys' bytes. Stores that keep a directory tree do not (SeaweedFS has `a/x` before `a-b`),
-and some have no order at all. A listing is therefore looked at before it is used: what is in order is passed on, what is
-not is sorted through files.
+and some have no order at all. A listing is therefore looked at before it is used: what is in order is passed on, what
+is not is sorted through files.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from coffre.buckets.facts import Listed, etag_of
 from coffre.buckets.pages import Page, parse_page, parse_pairs
@@ -35,7 +36,7 @@ class Piece:
 
 @dataclass
 class BucketReader:
-    """Reads the buckets of one store. Safe to use from several threads at once.
+    """Reads the buckets of one store. Safe to use from several threads at once; a context manager that hangs up.
 
     Parameters
     ----------
@@ -53,6 +54,14 @@ class BucketReader:
     notes: Counter[str] = field(default_factory=Counter)
     _with_acls: dict[str, bool] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.wire.close()
 
     def page(self, bucket: str, prefix: str, *, token: str | None = None, after: str | None = None) -> Page:
         """Return up to a thousand objects whose keys start with `prefix`, from a token or after a key."""

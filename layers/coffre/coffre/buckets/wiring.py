@@ -33,7 +33,7 @@ def open_reader(
     stopping: threading.Event,
     session: Session | None = None,
 ) -> BucketReader:
-    """Return what reads a target's buckets; who opens it closes its `wire`.
+    """Return what reads a target's buckets; who opens it leaves it.
 
     Parameters
     ----------
@@ -76,6 +76,6 @@ def _of_session(session: Session, url: str) -> Callable[[], S3Credentials]:
 
     def current() -> S3Credentials:
         frozen = found.get_frozen_credentials()
-        return S3Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+        return S3Credentials(frozen.access_key or "", frozen.secret_key or "", frozen.token)
 
     return current

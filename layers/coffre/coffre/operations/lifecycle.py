@@ -87,7 +87,7 @@ class Lifecycle:
         return Result(Outcome.COMPLETED, record)
 
     def _pause(self, backup: Backup, paused: Paused, progress: Progress) -> Result:
-        """Leave lock and record to the next invocation, and start it: nobody takes the run for dead until it is late."""
+        """Leave lock and record to the next invocation, and start it: nobody takes the run for dead before that."""
         until = self.now() + HAND_OVER_WITHIN
         self.catalog.locks.renew(backup.target, backup.id, until)
         self.catalog.heartbeat_backup(backup.id, until, progress)

@@ -68,7 +68,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class ToRead:
-    """An object whose bytes are to be read: `previous` is its entry in the backup before, if it can be pointed at."""
+    """An object whose bytes are to be read: `previous` is its entry in the backup before, if it is usable."""
 
     name: str
     found: Found
@@ -78,7 +78,7 @@ class ToRead:
 
 @dataclass
 class Tally:
-    """What was counted: `objects` and `sizes` by bucket. `unread` are sentences about objects that could not be read."""
+    """What was counted: `objects` and `sizes` by bucket. `unread` says of objects why they could not be read."""
 
     objects: Counter[str] = field(default_factory=Counter)
     sizes: Counter[str] = field(default_factory=Counter)

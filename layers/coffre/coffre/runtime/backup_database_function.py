@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from ulid import ULID
 
-from coffre.alerts.alert import Alert
-from coffre.alerts.runs import backup_failed
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Backup, Failure
-from coffre.model.errors import TransientError
+from coffre.model.backup import Failure
 from coffre.model.manifest import Manifest
 from coffre.model.target import Configuration, DatabaseTarget
-from coffre.operations.admission import Outcome, Request, Result
-from coffre.operations.alerting import what_is_safe
+from coffre.operations.admission import Request, Result
 from coffre.operations.backup_database import backup_database
 from coffre.operations.backup_plan import Job
 from coffre.operations.lifecycle import Lifecycle
@@ -29,11 +23,11 @@ from coffre.policy.streams import default_streams
 from coffre.postgres.connect import Connection, apply_tls, refuse_transaction_pooler
 from coffre.postgres.secret import parse_secret
 from coffre.postgres.tools import Children, PostgresTools
-from coffre.runtime.after_backup import after_backup
-from coffre.runtime.announce import AnnouncementError, Announcer
+from coffre.runtime.announce import Announcer
+from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.events import BackupDatabaseEvent, slot_of
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
-from coffre.runtime.observability import count_backup, log_failure
+from coffre.runtime.observability import count_backup
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import read_configuration, read_secret
@@ -61,34 +55,21 @@ class BackupDatabaseFunction:
     functions: LambdaClient
     announcer: Announcer
 
+    @property
+    def runs(self) -> BackupRuns:
+        """What is said about runs."""
+        return BackupRuns(self.edge, self.vault, self.catalog, self.functions, self.announcer)
+
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target when it names none."""
         with self.edge.beginning(context):
             wanted = BackupDatabaseEvent.parse(event)
             configuration = read_configuration(self.ssm, self.settings.configuration)
             if wanted.target is None:
-                return self._start_each(configuration, wanted, context.function_name)
+                events = {target.name: wanted.for_target(target.name) for target in configuration.databases}
+                return self.runs.start_each(context.function_name, events)
             target = configuration.database(wanted.target)
         return self._back_up(configuration, target, wanted, context)
-
-    def _start_each(self, configuration: Configuration, wanted: BackupDatabaseEvent, function: str) -> dict[str, Any]:
-        """Invoke this function once for each target, so that a slow or broken one cannot hurt another."""
-        started, refused = [], {}
-        for target in configuration.databases:
-            payload = json.dumps(wanted.for_target(target.name)).encode()
-            try:
-                self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=payload)
-                started.append(target.name)
-            except (ClientError, BotoCoreError) as error:
-                refused[target.name] = str(error)[:200]
-        if refused:
-            raise TransientError(
-                f"The backup of {', '.join(sorted(refused))} could not be started.",
-                code="INVOKE_FAILED",
-                detail="; ".join(f"{name}: {text}" for name, text in refused.items()),
-                hint="It is tried again by itself. The function's role needs lambda:InvokeFunction on itself.",
-            )
-        return {"started": started}
 
     def _back_up(
         self, configuration: Configuration, target: DatabaseTarget, wanted: BackupDatabaseEvent, context: LambdaContext
@@ -107,18 +88,12 @@ class BackupDatabaseFunction:
                 "this backup is NOT encrypted by Coffre: the configuration says encryption none", extra=ids
             )
         try:
-            with self.edge.reporting(lambda error: self._alert(request, Failure.of(error)), **ids):
+            with self.edge.reporting(lambda error: self.runs.failed(request, Failure.of(error)), **ids):
                 result = self._run(configuration, target, request, context, full=wanted.full)
         except Exception:
             count_backup(_SERVICE, target.name, None)
             raise
-        self._log(result)
-        if result.outcome is Outcome.COMPLETED:
-            count_backup(_SERVICE, target.name, result.backup)
-            self._announce(result.backup)
-            remaining = remaining_seconds(context)
-            after_backup(self.edge, self.catalog, self.vault, target, result.backup, remaining)
-        return summary(result)
+        return self.runs.ended(target, result, context)
 
     def _run(
         self,
@@ -136,7 +111,7 @@ class BackupDatabaseFunction:
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=children.end_all,
-            tell_died=self._tell_died,
+            tell_died=self.runs.tell_died,
         )
 
         def work(run: Run) -> tuple[Manifest, Committed]:
@@ -167,53 +142,3 @@ class BackupDatabaseFunction:
         connection = parse_secret(read_secret(self.secrets, target.secret), where=target.secret)
         refuse_transaction_pooler(connection)
         return apply_tls(connection, target.tls, scratch, connect_timeout_seconds=target.limits.connect_timeout_seconds)
-
-    def _alert(self, request: Request, failure: Failure) -> Alert:
-        return backup_failed(
-            request.target,
-            failure,
-            backup_id=request.backup_id,
-            request_id=request.request_id,
-            safe=what_is_safe(self.catalog, request.target),
-            kind=request.kind,
-        )
-
-    def _announce(self, backup: Backup) -> None:
-        """Publish that a backup is complete. What follows from it also happens by the clock: no failure of the run."""
-        try:
-            self.announcer.backup_completed(backup)
-        except AnnouncementError as error:
-            log_failure(self.edge.logger, error, target=backup.target, backup_id=backup.id)
-
-    def _tell_died(self, backup: Backup) -> None:
-        """Tell a person about an earlier run that could not do so itself."""
-        count_backup(_SERVICE, backup.target, None)
-        if backup.failure is not None:
-            request = Request(backup.target, backup.kind, backup.tiers[0], backup.id, backup.request_id or "-")
-            self.edge.publish(self._alert(request, backup.failure), backup_id=backup.id, target=backup.target)
-
-    def _log(self, result: Result) -> None:
-        self.edge.logger.info(
-            "run ended",
-            extra={
-                "outcome": result.outcome.value,
-                "reason": result.reason,
-                "target": result.backup.target,
-                "backup_id": result.backup.id,
-                "duration_ms": result.backup.duration_ms,
-                "stored_bytes": result.backup.stored_bytes,
-            },
-        )
-
-
-def summary(result: Result) -> dict[str, Any]:
-    """Return what an invocation answers: small, and without secrets."""
-    backup = result.backup
-    return {
-        "outcome": result.outcome.value,
-        "reason": result.reason,
-        "id": backup.id,
-        "target": backup.target,
-        "status": backup.status.value,
-        "tiers": [tier.value for tier in backup.tiers],
-    }

@@ -16,6 +16,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.operations.alerting import Alerting
 from coffre.runtime.announce import Announcer
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
+from coffre.runtime.backup_storage_function import BackupStorageFunction
 from coffre.runtime.drill_function import DrillFunction
 from coffre.runtime.function import Edge, utc_now
 from coffre.runtime.notify_function import NotifyFunction
@@ -32,6 +33,12 @@ from coffre.vault.vault import Vault
 def backup_database_function() -> BackupDatabaseFunction:
     """Return the function `backup_database` of this process."""
     return make_backup_database_function(os.environ)
+
+
+@cache
+def backup_storage_function() -> BackupStorageFunction:
+    """Return the function `backup_storage` of this process."""
+    return make_backup_storage_function(os.environ)
 
 
 @cache
@@ -77,6 +84,23 @@ def make_backup_database_function(environment: Mapping[str, str]) -> BackupDatab
         secrets=_client("secretsmanager"),
         functions=_client("lambda"),
         announcer=Announcer(_client("events"), settings.catalog_table),
+    )
+
+
+def make_backup_storage_function(environment: Mapping[str, str]) -> BackupStorageFunction:
+    """Put the function together from its environment."""
+    settings = Settings.from_env(environment)
+    catalog = Catalog(settings.catalog_table)
+    return BackupStorageFunction(
+        settings=settings,
+        edge=_edge(settings, "backup_storage", catalog),
+        vault=_vault(settings),
+        catalog=catalog,
+        ssm=_client("ssm"),
+        secrets=_client("secretsmanager"),
+        functions=_client("lambda"),
+        announcer=Announcer(_client("events"), settings.catalog_table),
+        session=_session(),
     )
 
 

@@ -40,7 +40,7 @@ class _Event(BaseModel):
         try:
             return cls.model_validate(dict(event))
         except ValidationError as error:
-            known = ", ".join(cls.model_fields)
+            known = ", ".join(about.alias or name for name, about in cls.model_fields.items())
             raise EventError(
                 "The event has wrong fields.",
                 detail="; ".join(describe_validation(error)),
@@ -72,6 +72,29 @@ class BackupDatabaseEvent(_Event):
         """Return the event that starts one target's own invocation."""
         changed = self.model_copy(update={"target": target})
         return changed.model_dump(mode="json", exclude_defaults=True)
+
+
+class BackupStorageEvent(BackupDatabaseEvent):
+    """Back up one target of buckets, or every one when none is named; the fields are those of `BackupDatabaseEvent`.
+
+    `continue` is what the function sends to itself: go on with the backup of this id, which so many invocations did
+    not finish.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+
+    after_invocations: int | None = Field(default=None, alias="continue", ge=1)
+
+    @model_validator(mode="after")
+    def _a_run_has_an_id(self) -> Self:
+        if self.after_invocations is not None and self.backup_id is None:
+            raise ValueError("continue needs a target and a backup_id: which run is meant?")
+        return self
+
+    def after(self, target: str, backup_id: str, invocations: int) -> dict[str, Any]:
+        """Return the event that goes on with a run."""
+        changes = {"target": target, "backup_id": backup_id, "after_invocations": invocations}
+        return self.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
 
 
 class RestoreEvent(Scope, _Event):

@@ -1,0 +1,156 @@
+"""The function `backup_storage`: which targets an event means, what each needs, and going on in another invocation."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ulid import ULID
+
+from coffre.buckets.client import parse_credentials
+from coffre.buckets.source import BucketReader
+from coffre.buckets.wiring import open_reader
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Failure
+from coffre.model.errors import BackupStateError
+from coffre.model.manifest import Manifest
+from coffre.model.target import BucketTarget, Configuration
+from coffre.operations.admission import Request, Result
+from coffre.operations.backup_storage import backup_storage
+from coffre.operations.lifecycle import Lifecycle
+from coffre.operations.run import Paused, Run
+from coffre.operations.runner import ThreadRunner
+from coffre.operations.storage_job import WORKERS, Job
+from coffre.runtime.announce import Announcer
+from coffre.runtime.backup_runs import BackupRuns
+from coffre.runtime.events import BackupStorageEvent, slot_of
+from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.observability import count_backup
+from coffre.runtime.scratch import scratch_directory
+from coffre.runtime.settings import Settings
+from coffre.runtime.sources import read_configuration, read_secret
+from coffre.vault.bucket_progress import BucketProgress, read_progress
+from coffre.vault.codec import FrameEncoder
+from coffre.vault.vault import Committed, Vault
+
+if TYPE_CHECKING:
+    from botocore.session import Session
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
+
+_SERVICE = "backup_storage"
+
+
+@dataclass(frozen=True)
+class BackupStorageFunction:
+    """Everything that lives as long as the function's process."""
+
+    settings: Settings
+    edge: Edge
+    vault: Vault
+    catalog: Catalog
+    ssm: SSMClient
+    secrets: SecretsManagerClient
+    functions: LambdaClient
+    announcer: Announcer
+    session: Session
+
+    @property
+    def runs(self) -> BackupRuns:
+        """What is said about runs."""
+        return BackupRuns(self.edge, self.vault, self.catalog, self.functions, self.announcer)
+
+    def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
+        """Back up the event's target, or start one invocation for each target of buckets when it names none."""
+        with self.edge.beginning(context):
+            wanted = BackupStorageEvent.parse(event)
+            configuration = read_configuration(self.ssm, self.settings.configuration)
+            if wanted.target is None:
+                events = {target.name: wanted.for_target(target.name) for target in configuration.buckets}
+                return self.runs.start_each(context.function_name, events)
+            target = configuration.bucket(wanted.target)
+        return self._back_up(configuration, target, wanted, context)
+
+    def _back_up(
+        self, configuration: Configuration, target: BucketTarget, wanted: BackupStorageEvent, context: LambdaContext
+    ) -> dict[str, Any]:
+        request = Request(
+            target=target.name,
+            kind=target.kind,
+            tier=wanted.tier,
+            slot=slot_of(wanted.scheduled_time),
+            backup_id=wanted.backup_id or str(ULID.from_datetime(utc_now())),
+            request_id=context.aws_request_id,
+        )
+        ids = {"target": target.name, "request_id": context.aws_request_id, "backup_id": request.backup_id}
+        if configuration.encryption == "none":
+            self.edge.logger.warning(
+                "this backup is NOT encrypted by Coffre: the configuration says encryption none", extra=ids
+            )
+        try:
+            with self.edge.reporting(lambda error: self.runs.failed(request, Failure.of(error)), **ids):
+                result = self._run(configuration, target, request, wanted, context)
+        except Exception:
+            count_backup(_SERVICE, target.name, None)
+            raise
+        return self.runs.ended(target, result, context)
+
+    def _run(
+        self,
+        configuration: Configuration,
+        target: BucketTarget,
+        request: Request,
+        wanted: BackupStorageEvent,
+        context: LambdaContext,
+    ) -> Result:
+        stopping = threading.Event()
+        lifecycle = Lifecycle(
+            catalog=self.catalog,
+            vault=self.vault,
+            now=utc_now,
+            remaining_seconds=remaining_seconds(context),
+            stop=stopping.set,
+            tell_died=self.runs.tell_died,
+        )
+
+        def go_on(invocations: int) -> None:
+            event = wanted.after(target.name, request.backup_id, invocations)
+            self.runs.go_on(context.function_name, event)
+
+        def work(run: Run) -> tuple[Manifest, Committed] | Paused:
+            begun = read_progress(self.vault, target.name, run.backup.id) if wanted.after_invocations else None
+            previous = self._previous(target.name, begun, full=wanted.full)
+            with scratch_directory() as scratch, self._reader(target, stopping) as reader:
+                job = Job(
+                    target=target,
+                    reader=reader,
+                    vault=self.vault,
+                    encoder=FrameEncoder(configuration.recipients, level=target.limits.compression_level),
+                    recipients=configuration.recipients,
+                    scratch=scratch,
+                    runner=ThreadRunner(WORKERS, stopping.set),
+                    now=utc_now,
+                    remaining_seconds=remaining_seconds(context),
+                    go_on=go_on,
+                    previous=previous,
+                    begun=begun,
+                )
+                return backup_storage(job, run)
+
+        return lifecycle.resume(request, work) if wanted.after_invocations else lifecycle.run(request, work)
+
+    def _previous(self, target: str, begun: BucketProgress | None, *, full: bool) -> Backup | None:
+        """Return the backup to compare with: of a run that goes on the one that it began with."""
+        if begun is None:
+            return None if full else self.catalog.latest_completed(target)
+        try:
+            return self.catalog.get_backup(begun.previous) if begun.previous else None
+        except BackupStateError:
+            return None
+
+    def _reader(self, target: BucketTarget, stopping: threading.Event) -> BucketReader:
+        secret = target.store.secret
+        credentials = parse_credentials(read_secret(self.secrets, secret), where=secret) if secret else None
+        return open_reader(target, credentials, stopping=stopping, session=self.session)
