@@ -99,7 +99,7 @@ class DeployedStack:
         )
 
     def function_name(self, function: str) -> str:
-        """Return the deployed name of `backup_database`, `restore`, `rotate` or `drill`."""
+        """Return the deployed name of `backup_database`, `backup_storage`, `restore`, `rotate` or `drill`."""
         output = "".join(word.capitalize() for word in function.split("_")) + "Function"
         return self._output(output)
 

@@ -120,11 +120,19 @@ class _Signs:
 def facts(record: Backup | Restore) -> str:
     """Say in a few words how far a run is: `12.0 of 70.0 MB, 5.1 MB/s, 12 s left, 12/49 tables`, or its phase."""
     done = record.progress
-    tables = f"{done.done_tables}/{done.total_tables} tables" if done.total_tables else ""
-    if not done.total_bytes or done.done_bytes >= done.total_bytes or done.done_tables >= done.total_tables:
-        return ", ".join(part for part in (done.phase, tables) if part)
+    things, is_over = _things(done)
+    if not done.total_bytes or done.done_bytes >= done.total_bytes or is_over:
+        return ", ".join(part for part in (done.phase, things) if part)
     amount = f"{size(done.done_bytes)} of {size(done.total_bytes)}"
-    return ", ".join(part for part in (amount, *_speed(record, done), tables) if part)
+    return ", ".join(part for part in (amount, *_speed(record, done), things) if part)
+
+
+def _things(done: Done) -> tuple[str, bool]:
+    """Return how many tables or objects of how many are done, and whether these are all."""
+    if done.total_objects:
+        return f"{done.done_objects:,}/{done.total_objects:,} objects", done.done_objects >= done.total_objects
+    tables = f"{done.done_tables}/{done.total_tables} tables" if done.total_tables else ""
+    return tables, done.done_tables >= done.total_tables
 
 
 def _speed(record: Backup | Restore, done: Done) -> tuple[str, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from ulid import ULID
 
 from coffre.model.backup import Backup, Status, Tier
-from coffre.model.errors import BackupStateError
+from coffre.model.errors import BackupStateError, TargetUnknownError
+from coffre.model.target import TargetKind
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -17,7 +19,7 @@ from coffre_cli.screen import backup_json, duration, print_json, remark, say, sa
 
 app = typer.Typer(
     help="Take a backup now.",
-    epilog=examples("coffre backup database", "coffre backup database shop"),
+    epilog=examples("coffre backup database", "coffre backup database shop", "coffre backup storage files"),
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -50,10 +52,48 @@ def backup_database(
     deployed = find_stack(stack)
     configuration = deployed.configuration
     names = [configuration.database(target).name] if target else [item.name for item in configuration.databases]
-    if configuration.encryption == "none":
+    _back_up(deployed, "backup_database", names, target, full=full, as_json=as_json)
+
+
+@app.command(
+    "storage",
+    short_help="Back up the buckets of one target, or of every one.",
+    epilog=examples(
+        "coffre backup storage",
+        "coffre backup storage files --stack coffre",
+        "coffre backup storage files --json | jq '.objects, .exceptions'",
+    ),
+)
+def backup_storage(
+    target: Annotated[str | None, typer.Argument(help="The target's name. Default: every target of buckets.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Store everything anew, pointing at no earlier backup.")] = False,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Back up the buckets of one target, or of all of them, and wait for the end.
+
+    Only new and changed objects are read. What one invocation of the function cannot finish, the next one goes on with.
+    This command follows the heartbeat in the catalog and may be interrupted.
+    """
+    deployed = find_stack(stack)
+    configuration = deployed.configuration
+    names = [configuration.bucket(target).name] if target else [item.name for item in configuration.buckets]
+    if not names:
+        raise TargetUnknownError(
+            "No target of buckets is configured.",
+            hint='Add one to the configuration document ("kind": "bucket"): docs/storage.md has examples.',
+        )
+    _back_up(deployed, "backup_storage", names, target, full=full, as_json=as_json)
+
+
+def _back_up(
+    deployed: DeployedStack, function: str, names: Sequence[str], target: str | None, *, full: bool, as_json: bool
+) -> None:
+    """Start and follow the backups of these targets; `target` is the one that was asked for by name."""
+    if deployed.configuration.encryption == "none":
         remark("Warning: the configuration says encryption none: backups are NOT encrypted by Coffre.")
     # All are started first: one slow target does not hold up the others.
-    started = {name: _start(deployed, name, full=full) for name in names}
+    started = {name: _start(deployed, function, name, full=full) for name in names}
     backups = [_follow(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
     if as_json:
         done = [backup_json(found) for found in backups if found is not None]
@@ -65,10 +105,10 @@ def backup_database(
         raise typer.Exit(Exit.SKIPPED)
 
 
-def _start(deployed: DeployedStack, target: str, *, full: bool) -> str:
+def _start(deployed: DeployedStack, function: str, target: str, *, full: bool) -> str:
     backup_id = str(ULID())
     event = {"target": target, "tier": Tier.MANUAL.value, "backup_id": backup_id, "full": full}
-    deployed.start("backup_database", event)
+    deployed.start(function, event)
     return backup_id
 
 
@@ -106,12 +146,19 @@ def _report(record: Backup) -> None:
         say(f"The backup of {record.target} failed. Nothing was published; older backups are untouched.", style="red")
         show_failure(record.failure)
         return
+    is_bucket = record.kind is TargetKind.BUCKET
+    what = f"{record.objects or 0:,} objects" if is_bucket else f"{record.tables} tables, {record.rows:,} rows"
     say(
-        f"Backed up {record.target}: {record.tables} tables, {record.rows:,} rows, {size(record.plaintext_bytes)} "
-        f"in {duration(record.duration_ms)}; {size(record.stored_bytes)} stored.",
+        f"Backed up {record.target}: {what}, {size(record.plaintext_bytes)} in {duration(record.duration_ms)}; "
+        f"{size(record.stored_bytes)} stored.",
         style="green",
     )
     for exception in record.exceptions:
-        say(f"  Note: {exception}")
+        say(f"  Note: {exception}", style="yellow" if is_bucket else "")
+    if is_bucket:
+        say("See what is in it, and get files back:")
+        say_command(f"coffre ls {record.id}")
+        say_command(f"coffre restore {record.id} --help")
+        return
     say("To get it back, into a new database:")
     say_command(f"coffre restore {record.id} --to postgresql://USER@HOST/NEW")

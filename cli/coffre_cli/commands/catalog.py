@@ -12,7 +12,9 @@ from coffre.model.backup import Backup, Restore, Status
 from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.manifest import Manifest
 from coffre.model.names import shown
+from coffre.model.target import TargetKind
 from coffre.model.words import counted
+from coffre_cli.commands.backup_contents import show_buckets, source_of
 from coffre_cli.commands.restore_objects import show_examples
 from coffre_cli.commands.restore_result import show_comparisons, show_kept, show_script
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
@@ -95,7 +97,7 @@ def show(
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one backup or restore with its tables."""
+    """Show one backup or restore with its tables or buckets."""
     deployed = find_stack(stack)
     if run_id == "latest":
         _show_backup(deployed, latest(deployed, target), as_json=as_json)
@@ -131,7 +133,7 @@ def latest(deployed: DeployedStack, target: str | None) -> Backup:
     raise BackupStateError(
         f'There is no completed backup of "{name}" yet.',
         code="BACKUP_UNKNOWN",
-        hint=f"Take one: coffre backup database {name}",
+        hint=f"Take one: coffre backup {deployed.configuration.target(name).kind.word} {name}",
     )
 
 
@@ -170,15 +172,18 @@ def _manifest_of(deployed: DeployedStack, backup: Backup) -> Manifest | None:
 
 
 def _show_manifest(backup: Backup, manifest: Manifest) -> None:
-    content = manifest.database
     say(f"  took      {duration(backup.duration_ms)}")
     say(f"  size      {size(manifest.plaintext_bytes)}, stored as {size(manifest.stored_bytes)}")
-    say(f"  source    PostgreSQL {content.server_version}, database {content.database}, {content.encoding}")
+    say(f"  source    {source_of(manifest)}")
     say(f"  encrypted {'to ' + ', '.join(manifest.recipients) if manifest.recipients else 'NO (encryption: none)'}")
     say(f"  manifest  {backup.manifest_key}")
     say(f"  sha-256   {backup.manifest_sha256}")
     for exception in manifest.exceptions:
         say(f"  note      {exception}")
+    if manifest.kind is TargetKind.BUCKET:
+        show_buckets(manifest.storage)
+        return
+    content = manifest.database
     say(f"  tables    {len(content.tables)}, {manifest.rows:,} rows; the largest:")
     largest = sorted(content.tables, key=lambda table: -table.size)[:_TABLES_SHOWN]
     rows = ([shown(table.schema_name, table.table_name), f"{table.rows:,}", size(table.size)] for table in largest)

@@ -26,6 +26,7 @@ class Function(StrEnum):
     """The deployed functions."""
 
     BACKUP_DATABASE = "backup_database"
+    BACKUP_STORAGE = "backup_storage"
     RESTORE = "restore"
     ROTATE = "rotate"
     NOTIFY = "notify"

@@ -21,7 +21,14 @@ from ulid import ULID
 from coffre.catalog.catalog import Catalog
 from coffre.catalog.tables import DynamoTable
 from coffre.model.backup import Backup, Failure, Restore, RestoredTable, RestoreReport, Status, Tier
-from coffre.model.manifest import DatabaseContent, EntriesFile, Manifest, TableContent
+from coffre.model.manifest import (
+    BucketSummary,
+    DatabaseContent,
+    EntriesFile,
+    Manifest,
+    StorageContent,
+    TableContent,
+)
 from coffre.model.target import TargetKind
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli import app, deployed, screen
@@ -39,11 +46,37 @@ OUTPUTS = {
     "CatalogTable": TABLE,
     "Configuration": "configuration",
     "BackupDatabaseFunction": "safe-backup-database",
+    "BackupStorageFunction": "safe-backup-storage",
     "RestoreFunction": "safe-restore",
     "RotateFunction": "safe-rotate",
     "DrillFunction": "safe-drill",
     "VerifyFunction": "safe-verify",
 }
+DATABASE = DatabaseContent(
+    database="shop",
+    encoding="UTF8",
+    server_version="18.6",
+    server_version_number=180006,
+    client_version="18.6",
+    snapshot="1:1:",
+    tables=(
+        TableContent(oid=16385, schema_name="public", table_name="orders", columns=("id",), rows=1000, size=5_000_000),
+        TableContent(oid=16390, schema_name="public", table_name="Odd Name", columns=("id",), rows=3, size=12),
+    ),
+)
+STORAGE = StorageContent(
+    endpoint="https://account.r2.cloudflarestorage.com",
+    buckets=(
+        BucketSummary(name="avatars", objects=12_000, size=5_000_000),
+        BucketSummary(name="invoices", prefixes=("2026/",), exclude=("**.tmp",), objects=345, size=12),
+    ),
+    objects=12_345,
+    added=40,
+    changed=5,
+    removed=1,
+    previous="01K9X000000000000000000000",
+    requests={"list": 13, "get": 45, "put": 3},
+)
 FAILURE = Failure(code="AUTHENTICATION_FAILED", message="The server refuses the password.", hint="Update the secret.")
 
 
@@ -91,13 +124,31 @@ class Account:
             Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True
         )
 
+    def configure_buckets(self, name: str, *buckets: str) -> None:
+        """Write a configuration document with a database and one target of buckets."""
+        document = {
+            "encryption": "age",
+            "recipients": [RECIPIENT],
+            "targets": [
+                {"name": "shop", "secret": "coffre/database/shop"},
+                {"name": name, "kind": "bucket", "buckets": [{"name": bucket} for bucket in buckets]},
+            ],
+        }
+        boto3.client("ssm").put_parameter(
+            Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True
+        )
+
     def backup(self, status: Status = Status.COMPLETED, **fields: Any) -> Backup:
         """Put a backup into the catalog, each one younger than the one before."""
         created_at = fields.pop("created_at", next(self._times))
         backup_id = fields.pop("id", str(ULID.from_datetime(created_at)))
         target = fields.setdefault("target", "shop")
         if status is Status.COMPLETED:
-            fields = {**_results(created_at), **self._manifest(backup_id, target, created_at), **fields}
+            is_bucket = fields.get("kind") is TargetKind.BUCKET
+            content = fields.pop("content", STORAGE if is_bucket else DATABASE)
+            results = {"tables": None, "rows": None, "objects": 12_345} if is_bucket else {}
+            manifest = self._manifest(backup_id, target, created_at, content)
+            fields = {**_results(created_at), **results, **manifest, **fields}
         if status is Status.FAILED:
             fields.setdefault("failure", FAILURE)
         fields.setdefault("tiers", (Tier.DAILY,))
@@ -143,17 +194,14 @@ class Account:
         boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=report.model_dump_json().encode())
         return key
 
-    def _manifest(self, backup_id: str, target: str, created_at: datetime) -> dict[str, str]:
-        tables = (
-            TableContent(
-                oid=16385, schema_name="public", table_name="orders", columns=("id",), rows=1000, size=5_000_000
-            ),
-            TableContent(oid=16390, schema_name="public", table_name="Odd Name", columns=("id",), rows=3, size=12),
-        )
+    def _manifest(
+        self, backup_id: str, target: str, created_at: datetime, content: DatabaseContent | StorageContent
+    ) -> dict[str, str]:
+        is_bucket = isinstance(content, StorageContent)
         manifest = Manifest(
             backup_id=backup_id,
             target=target,
-            kind=TargetKind.DATABASE,
+            kind=TargetKind.BUCKET if is_bucket else TargetKind.DATABASE,
             tiers=(Tier.DAILY,),
             created_at=created_at,
             completed_at=created_at + timedelta(seconds=12),
@@ -163,17 +211,9 @@ class Account:
             packs=(),
             plaintext_bytes=5_000_012,
             stored_bytes=1_234_567,
-            rows=1003,
-            content=DatabaseContent(
-                database="shop",
-                encoding="UTF8",
-                server_version="18.6",
-                server_version_number=180006,
-                client_version="18.6",
-                snapshot="1:1:",
-                tables=tables,
-            ),
-            exceptions=("extension table spatial_ref_sys is left out",),
+            rows=0 if is_bucket else 1003,
+            content=content,
+            exceptions=() if is_bucket else ("extension table spatial_ref_sys is left out",),
         )
         body = manifest.model_dump_json().encode()
         key = f"v1/backups/{target}/{backup_id}/manifest.json"

@@ -73,4 +73,4 @@ def test_an_unknown_function_is_wrong_usage(coffre: Coffre, account: Account) ->
     said = coffre("invoke", "rotate_everything", "--event", "-")
 
     assert said.status == 2
-    assert "'backup_database', 'restore'" in said.err
+    assert "'backup_database', 'backup_storage', 'restore'" in said.err

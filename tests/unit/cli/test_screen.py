@@ -225,6 +225,16 @@ def test_how_far_a_run_is_in_a_few_words(progress: dict[str, Any], text: str) ->
     assert facts(running(**progress)) == text
 
 
+def test_a_backup_of_buckets_is_followed_by_its_objects() -> None:
+    totals = {"total_bytes": 70_000_000, "total_objects": 20_000}
+
+    done = facts(running(done_bytes=35_000_000, done_objects=12_345, **totals))
+    listing = facts(running(phase="listing"))
+
+    assert done == "35.0 MB of 70.0 MB, 3.5 MB/s, 10 s left, 12,345/20,000 objects"
+    assert listing == "listing"
+
+
 def test_nothing_is_said_about_speed_in_the_first_second() -> None:
     progress = {"done_bytes": 10, "total_bytes": 20, "total_tables": 1}
 

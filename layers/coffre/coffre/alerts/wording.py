@@ -13,7 +13,6 @@ from coffre.model.target import TargetKind
 # A mail with thousands of lines is read by nobody, and SNS takes 256 KB.
 _BULLETS_SHOWN: Final = 10
 _BULLET_LETTERS: Final = 500
-_BACKUP_COMMANDS: Final = {TargetKind.DATABASE: "database", TargetKind.BUCKET: "storage"}
 
 
 def alert_of(
@@ -67,7 +66,7 @@ def bullets(texts: Sequence[str]) -> list[str]:
 
 def backup_command(kind: TargetKind, target: str) -> str:
     """Return what takes a backup of a target now."""
-    return f"coffre backup {_BACKUP_COMMANDS[kind]} {target}"
+    return f"coffre backup {kind.word} {target}"
 
 
 def because(failure: Failure) -> str:

@@ -39,6 +39,11 @@ class TargetKind(StrEnum):
     DATABASE = "database"
     BUCKET = "bucket"
 
+    @property
+    def word(self) -> str:
+        """How the command `coffre backup` calls it."""
+        return "storage" if self is TargetKind.BUCKET else self.value
+
 
 class Contents(StrEnum):
     """What of a database a backup holds."""
