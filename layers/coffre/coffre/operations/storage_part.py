@@ -84,14 +84,13 @@ class _Reader:
                 left.cancel()
 
     def _object(self, item: ToRead, pieces: Iterator[Future[Piece]]) -> None:
-        found, md5 = item.found, None
+        found, md5, code = item.found, None, ""
         for attempt in range(1, _ATTEMPTS + 1):
             reading = Reading(self.ahead.reader, found, pieces, md5)
             try:
                 if attempt > 1:
-                    found = refreshed(self.ahead.reader, found)
-                    again = self.ahead.fetch(pieces_of(found))
-                    reading = Reading(self.ahead.reader, found, again, md5)
+                    reading = self._again(found, md5, is_other=code == "OBJECT_CHANGED")
+                    found = reading.found
                 entry = self._add(item, reading)
             except StoppedError:
                 raise
@@ -99,7 +98,7 @@ class _Reader:
                 if self._gone_for_good(found, error, attempt):
                     return
             except (StoreTransientError, StoreError, IntegrityError) as error:
-                md5 = reading.md5
+                md5, code = reading.md5, error.code
                 if error.code not in _OF_THE_OBJECT:
                     raise
                 if error.code not in _READ_AGAIN or attempt == _ATTEMPTS:
@@ -109,6 +108,11 @@ class _Reader:
                 self._count(item, reading.found, entry)
                 return
         self._give_up(found, StoreError("It changed again and again while it was read.", code="OBJECT_CHANGED"))
+
+    def _again(self, found: Found, md5: str | None, *, is_other: bool) -> Reading:
+        """Return another reading; of an object that was replaced, of what it is now."""
+        found = refreshed(self.ahead.reader, found) if is_other else found
+        return Reading(self.ahead.reader, found, self.ahead.fetch(pieces_of(found)), md5)
 
     def _add(self, item: ToRead, reading: Reading) -> Entry:
         return self.entries.add(item.name, EntryKind.OBJECT, reading.chunks(), facts=reading.facts)

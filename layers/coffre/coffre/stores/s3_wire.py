@@ -200,14 +200,15 @@ def _body(response: urllib3.BaseHTTPResponse, call: Call, limit_bytes: int) -> b
     """Return a body of the length that was promised (field note 34)."""
     promised = response.headers.get("content-length")
     if promised is not None and int(promised) > limit_bytes:
-        raise _too_much(call)
+        raise too_much(call)
     body = response.read(limit_bytes + 1)
     if len(body) > limit_bytes or promised not in {None, str(len(body))}:
         raise ProtocolError(f"{len(body)} bytes came; {promised} were promised")
     return body
 
 
-def _too_much(call: Call) -> StoreError:
+def too_much(call: Call) -> StoreError:
+    """Return the error of an answer that is longer than it may be."""
     return StoreError(
         f"The store at {call.host} sent more than it was asked for of {call.place}.",
         code="RANGE_UNSUPPORTED",

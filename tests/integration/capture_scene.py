@@ -1,0 +1,135 @@
+"""Backups of buckets without functions around them: a store, a vault on this disk, and what a test looks at."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from tests.memory_store import MemoryStore
+from ulid import ULID
+
+from coffre.buckets.source import BucketReader
+from coffre.model.backup import Backup, Status, Tier
+from coffre.model.manifest import Entry, Manifest
+from coffre.model.target import BucketTarget, TargetKind
+from coffre.operations.admission import completed
+from coffre.operations.backup_storage import backup_storage
+from coffre.operations.progress import Meter, Watch
+from coffre.operations.run import Paused, Run
+from coffre.operations.runner import ThreadRunner
+from coffre.operations.storage_job import Job, Patience
+from coffre.stores.directory import DirectoryStore
+from coffre.stores.s3_wire import S3Wire
+from coffre.vault.bucket_progress import BucketProgress, read_progress
+from coffre.vault.codec import FrameDecoder, FrameEncoder, new_identity, public_key
+from coffre.vault.vault import Committed, Vault
+
+_numbers = itertools.count(1)
+IDENTITY = new_identity()
+RECIPIENT = public_key(IDENTITY)
+
+
+@dataclass
+class Scene:
+    """One target of buckets in one store, and one vault. `document` is the target's configuration."""
+
+    root: Path
+    store: MemoryStore | S3Wire
+    document: dict[str, Any] = field(default_factory=dict)
+    remaining: Callable[[], float] = lambda: 900.0
+    patience: Patience = field(default_factory=Patience)
+    has_acls: bool = False
+    recipients: tuple[str, ...] = (RECIPIENT,)
+    looked_at: int | None = None
+    workers: int = 3
+    meter: Meter = field(default_factory=Meter)
+    last: Backup | None = None
+    went_on: list[int] = field(default_factory=list)
+
+    @property
+    def vault(self) -> Vault:
+        folder = self.root / "vault"
+        folder.mkdir(exist_ok=True)
+        return Vault(DirectoryStore(folder))
+
+    @property
+    def target(self) -> BucketTarget:
+        document = {"name": "files", "kind": "bucket", "buckets": [{"name": "photos"}], **self.document}
+        return BucketTarget.model_validate(document)
+
+    def begin(self) -> Backup:
+        """Return the record of a run that begins."""
+        now = datetime.now(UTC)
+        return Backup(
+            id=str(ULID.from_datetime(now)),
+            target="files",
+            kind=TargetKind.BUCKET,
+            tiers=(Tier.MANUAL,),
+            status=Status.IN_PROGRESS,
+            created_at=now,
+        )
+
+    def invoke(self, backup: Backup, begun: BucketProgress | None = None) -> tuple[Manifest, Committed] | Paused:
+        """Do one invocation's work."""
+        self.store.stopping.clear()
+        self.meter = Meter()
+        stop = self.store.stopping.set
+        watch = Watch(self.meter, beat=lambda _: None, remaining_seconds=self.remaining, stop=stop)
+        scratch = self.root / f"scratch-{next(_numbers)}"
+        scratch.mkdir()
+        job = Job(
+            target=self.target,
+            reader=BucketReader(cast("S3Wire", self.store), has_acls=self.has_acls),
+            vault=self.vault,
+            encoder=FrameEncoder(self.recipients),
+            recipients=self.recipients,
+            scratch=scratch,
+            runner=ThreadRunner(self.workers, stop),
+            now=lambda: datetime.now(UTC),
+            remaining_seconds=self.remaining,
+            go_on=self.went_on.append,
+            previous=self.last,
+            begun=begun,
+            patience=self.patience,
+            looked_at=self.looked_at,
+        )
+        with watch:
+            made = backup_storage(job, Run(backup, self.meter, watch, lambda: backup.tiers, lambda _: None))
+        if isinstance(made, Paused):
+            made.go_on()
+        return made
+
+    def backup(self) -> Manifest:
+        """Take a backup in one invocation."""
+        backup = self.begin()
+        made = self.invoke(backup)
+        assert not isinstance(made, Paused)
+        self.last = completed(backup, *made)
+        return made[0]
+
+    def backup_in_many(self) -> Manifest:
+        """Take a backup in as many invocations as it wants."""
+        backup = self.begin()
+        made = self.invoke(backup)
+        while isinstance(made, Paused):
+            made = self.invoke(backup, read_progress(self.vault, "files", backup.id))
+        self.last = completed(backup, *made)
+        return made[0]
+
+    def entries(self, manifest: Manifest) -> dict[str, Entry]:
+        found = list(self.vault.entries(manifest))
+        assert [entry.name for entry in found] == sorted({entry.name for entry in found})
+        return {entry.name: entry for entry in found}
+
+    def bodies(self, manifest: Manifest) -> dict[str, bytes]:
+        """Read everything back, checked; without what could not be read."""
+        decoder = FrameDecoder([IDENTITY])
+        return {
+            name: b"".join(self.vault.read_entry(entry, decoder))
+            for name, entry in self.entries(manifest).items()
+            if entry.object is not None and entry.object.unread is None
+        }
