@@ -17,6 +17,7 @@ from coffre.model.errors import BackupStateError, StoreTransientError
 from coffre.model.manifest import Manifest
 from coffre.model.target import Configuration
 from coffre.model.verification import Check, Checked, FreshReport, Share, VerificationReport
+from coffre.operations.rebuild import rebuild
 from coffre.operations.verify_fresh import FreshJob, fresh
 from coffre.operations.verify_inventory import inventory
 from coffre.operations.verify_job import Job
@@ -406,6 +407,23 @@ def test_a_mended_backup_is_healthy_again_when_all_of_it_was_read(safe: Safe) ->
     facts = read_damage(safe.scene.vault, "shop", backup.id)
     assert facts is not None
     assert facts.packs == ()
+
+
+def test_a_catalog_that_is_made_anew_knows_what_is_damaged(safe: Safe) -> None:
+    damaged_one, mended = safe.backup(2), safe.backup(1)
+    bodies = {backup.id: safe.spoil_all(min(safe.packs(backup))) for backup in (damaged_one, mended)}
+    safe.read()
+    safe.overwrite(min(safe.packs(mended)), bodies[mended.id])
+    read_backup(safe.job(), mended.id)
+    table = safe.scene.catalog._table._connection
+    for backup in (damaged_one, mended):
+        table.delete_item("BACKUP", range_key=backup.id)
+
+    assert [one.outcome for one in rebuild(safe.scene.catalog, safe.scene.vault)] == ["added", "added"]
+
+    found = safe.record(damaged_one)
+    assert (found.damaged_at, "FRAME_DAMAGED" in (found.damage or "")) == (NOW, True)
+    assert safe.record(mended).damaged_at is None
 
 
 def test_reading_does_not_mend_what_a_drill_found(safe: Safe) -> None:

@@ -13,6 +13,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.operations.admission import completed
+from coffre.vault.damage import read_damage
 from coffre.vault.layout import BACKUPS, MANIFEST, record_of
 from coffre.vault.vault import Vault
 
@@ -78,6 +79,7 @@ def _described(vault: Vault, target: str, backup_id: str) -> Backup:
             code="MANIFEST_SWAPPED",
         )
     marks = vault.read_marks(target, backup_id)
+    damage = read_damage(vault, target, backup_id)
     bare = Backup(
         id=backup_id,
         target=target,
@@ -87,6 +89,8 @@ def _described(vault: Vault, target: str, backup_id: str) -> Backup:
         created_at=manifest.created_at,
         started_at=manifest.created_at,
         pinned_at=marks.pinned_at,
+        damaged_at=damage.found_at if damage and damage.total else None,
+        damage=damage.words if damage and damage.total else None,
     )
     backup = completed(bare, manifest, committed)
     return backup.model_copy(update={"tiers": tuple(sorted({*backup.tiers, *marks.tiers}))})
