@@ -19,7 +19,7 @@ _numbers = itertools.count(1)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what asks for more than the usual."""
-    parser.addoption("--lost-rows", type=int, default=4, help="drill so many backups that an insider robbed of a row")
+    parser.addoption("--lost-rows", type=int, default=2, help="drill so many backups that an insider robbed of a row")
 
 
 @pytest.fixture

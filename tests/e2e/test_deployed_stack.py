@@ -537,12 +537,14 @@ def test_a_lost_pack_is_found_told_and_mended(stack: Stack, checkout: Checkout) 
     assert stack.catalog.get_backup(backup.id).verified_at is None
     # And when it is brought back, reading all of it mends the record
     stack.client("s3").put_object(Bucket=bucket, Key=key, Body=pack)
-    assert checkout.coffre("verify", backup.id).status == 0
+    answer, failure = stack.invoke("VerifyFunction", {"level": "read", "backup_id": backup.id})
+    assert (failure, answer["status"]) == (None, 200)
     assert stack.catalog.get_backup(backup.id).damaged_at is None
     # The check of the clock sees this target, and the one that has no backup
-    checked = checkout.coffre("verify", "--json")
-    status = {(one["target"], one["check"]): one["status"] for one in checked.json()["checks"]}
-    assert (status[SAMPLE, "backup"], status[BROKEN, "backup"], checked.status) == ("ok", "failed", 1)
+    checked, failure = stack.invoke("VerifyFunction", {"level": "fresh"})
+    status = {(one["target"], one["check"]): one["status"] for one in checked["checks"]}
+    assert (failure, checked["status"]) == (None, 500)
+    assert (status[SAMPLE, "backup"], status[BROKEN, "backup"]) == ("ok", "failed")
 
 
 # --- failures ---
