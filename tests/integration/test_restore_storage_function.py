@@ -212,6 +212,32 @@ def test_a_key_that_may_not_write_ends_it_with_one_clear_error(uploads: Coffre, 
     assert READER.secret_access_key not in "\n".join([alert["Message"], *uploads.log_lines, str(record)])
 
 
+def test_a_bucket_that_keeps_and_locks_versions_says_so(uploads: Coffre, tmp_path: Path) -> None:
+    s3 = client("s3")
+    where = {"LocationConstraint": REGION}
+    s3.create_bucket(Bucket="locked", CreateBucketConfiguration=where, ObjectLockEnabledForBucket=True)
+    retention = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 30}}
+    s3.put_object_lock_configuration(
+        Bucket="locked", ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": retention}
+    )
+    s3.put_object(Bucket="locked", Key="00.txt", Body=b"newer")
+    s3.put_object(Bucket="locked", Key="extra", Body=b"extra")
+    keep(uploads, FILES, tmp_path)
+
+    said = invoke(uploads, {"backup_id": "latest", "target": "uploads", "storage": {"to": "locked", "mode": "mirror"}})
+
+    assert (said["objects"], said["exceptions"]) == (9, 0)
+    assert bodies("locked") == {name.partition("/")[2]: found.body for name, found in FILES.items()}
+    versions = s3.list_object_versions(Bucket="locked")
+    assert {found["Key"] for found in versions["Versions"]} >= {"00.txt", "extra"}
+    assert [found["Key"] for found in versions["DeleteMarkers"]] == ["extra"]
+    report = json.loads(uploads.objects("v1/restores/")[f"v1/restores/{said['id']}.json"])
+    assert report["storage"]["notes"] == [
+        "locked keeps versions: what is overwritten or deleted there can be got back.",
+        "locked locks what is written there for 30 days (GOVERNANCE).",
+    ]
+
+
 def test_a_target_that_is_gone_from_the_configuration_needs_a_store(uploads: Coffre, tmp_path: Path) -> None:
     keep(uploads, FILES, tmp_path)
     uploads.configure("postgresql://a@b/c")

@@ -11,10 +11,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from coffre.buckets.release_attributes import are_there, fields_of
 from coffre.buckets.release_requests import Requests, condition, in_base64
 from coffre.buckets.release_upload import Upload
-from coffre.model.errors import ObjectMissingError
+from coffre.model.errors import ObjectMissingError, StoreError
 from coffre.model.manifest import ObjectFacts
 from coffre.stores.checks import digest_of
-from coffre.stores.s3_errors import translated
+from coffre.stores.s3_errors import translated, was_retried
 from coffre.stores.s3_listing import Listing
 from coffre.stores.store import ObjectInfo
 
@@ -106,7 +106,13 @@ class Bucket:
             ):
                 self._client.put_object(Bucket=self.name, Key=key, Body=body, **check, **others)
 
-        self._requests.adapting({**fields_of(facts), **condition(if_absent=if_absent)}, send)
+        try:
+            self._requests.adapting({**fields_of(facts), **condition(if_absent=if_absent)}, send)
+        except StoreError as error:
+            # In its way may be what it has written itself, when the answer to that was lost.
+            is_own = error.code == "OBJECT_EXISTS" and was_retried(error)
+            if not is_own or not self.has(key, facts, size=len(body), sha256=sha256):
+                raise
 
     def upload(self, key: str, pieces: Iterable[bytes], facts: ObjectFacts, *, size: int, if_absent: bool) -> None:
         """Write a large object in parts. It becomes visible when the last piece came without an error."""

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 _ATTEMPTS: Final = 3
 _SEND_AGAIN: Final = frozenset({"UPLOAD_CORRUPTED", "STORE_CONFLICT"})
 
-# What a store may not know: the parameter, and what to tell a person when objects go without it.
+# What a store may not know, the most dispensable first: the parameter, and what to tell a person when objects go
+# without it.
 _DISPENSABLE: Final = {
-    "Tagging": "objects have no tags there: the store does not take them",
-    "StorageClass": "objects have the default storage class there: the store does not know that of the source",
     "IfNoneMatch": "",
+    "StorageClass": "objects have the default storage class there: the store does not know that of the source",
+    "Tagging": "objects have no tags there: the store does not take them",
 }
+_NAMED: Final = {"none-match": "IfNoneMatch", "storage": "StorageClass", "tagging": "Tagging"}
 _EXPIRES: Final = "some objects have no Expires there: the store does not take a text that is no date"
 
 
@@ -104,7 +106,8 @@ def _unknown(error: CoffreError, used: dict[str, Any]) -> str | None:
         return "Expires" if "Expires" in used else None
     if error.code != "CHECKSUM_UNSUPPORTED":
         return None
-    return next((name for name in _DISPENSABLE if name in used), None)
+    named = (name for word, name in _NAMED.items() if word in said.lower() and name in used)
+    return next(named, next((name for name in _DISPENSABLE if name in used), None))
 
 
 def condition(*, if_absent: bool) -> dict[str, str]:

@@ -16,7 +16,7 @@ from coffre.buckets.release_attributes import fields_of
 from coffre.buckets.release_requests import Requests, again, condition
 from coffre.model.errors import ObjectMissingError, StoreError
 from coffre.model.manifest import ObjectFacts
-from coffre.stores.s3_errors import translated
+from coffre.stores.s3_errors import translated, was_retried
 
 # The store's limit.
 _MOST_PARTS: Final = 10_000
@@ -110,9 +110,10 @@ class Upload:
 
         try:
             requests.adapting(dict(only_if), send)
-        except ObjectMissingError:
-            # The upload is not known any more: its first completion was done, and the answer to it lost.
-            if self.find_size() != size:
+        except StoreError as error:
+            # Its first completion was done, and the answer to it lost: the upload is not known any more, or in its way.
+            is_own = isinstance(error, ObjectMissingError) or (error.code == "OBJECT_EXISTS" and was_retried(error))
+            if not is_own or self.find_size() != size:
                 raise
 
     def _abort(self, upload_id: str, error: BaseException) -> None:
