@@ -144,7 +144,7 @@ class BackupStorageFunction:
     def _previous(self, target: str, begun: BucketProgress | None, *, full: bool) -> Backup | None:
         """Return the backup to compare with: of a run that goes on the one that it began with."""
         if begun is None:
-            return None if full else self.catalog.latest_completed(target)
+            return None if full else self.catalog.latest_completed(target, damaged_too=True)
         try:
             return self.catalog.get_backup(begun.previous) if begun.previous else None
         except BackupStateError:
