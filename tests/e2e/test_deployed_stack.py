@@ -547,6 +547,32 @@ def test_a_lost_pack_is_found_told_and_mended(stack: Stack, checkout: Checkout) 
     assert (status[SAMPLE, "backup"], status[BROKEN, "backup"]) == ("ok", "failed")
 
 
+def test_the_weekly_drill_restores_the_newest_backup_and_reports(
+    stack: Stack, checkout: Checkout, tmp_path: Path
+) -> None:
+    """From the rule to the page: the server's layer, the function that starts itself, the rights that it needs."""
+    backup = daily_backup(stack)
+    assert backup.verified_at is None
+
+    stack.fire("WeeklyDrillRule", SLOT)
+
+    verified = until(
+        lambda: next((one for one in [stack.catalog.get_backup(backup.id)] if one.verified_at), None), "a drill"
+    )
+    page = tmp_path / "drill.html"
+    said = checkout.coffre("report", backup.id, "--json", "--html", str(page))
+    report = said.json()
+    assert (said.status, report["outcome"], report["problems"]) == (0, "passed", []), said.err
+    assert {table["verdict"] for table in report["tables"]} == {"equal"}
+    assert (len(report["tables"]), report["rows"]) == (backup.tables, backup.rows)
+    assert verified.verified_at is not None
+    assert report["structure"]["amcheck"]
+    assert "Restored and proven" in page.read_text()
+    # And by hand
+    again = checkout.coffre("verify", "--level", "drill", backup.id, "--json")
+    assert (again.status, again.json()[0]["outcome"]) == (0, "passed"), again.err
+
+
 # --- failures ---
 
 
@@ -684,6 +710,23 @@ def test_the_verify_role_reads_packs_and_writes_reports_alone(
     with closing(stack.as_role("VerifyRole", "secretsmanager")) as secrets:
         assert not refused(secrets, "get_secret_value", SecretId=IDENTITY)
         assert refused(secrets, "get_secret_value", SecretId=f"coffre/database/{SAMPLE}")
+
+
+def test_the_drill_role_reads_backups_and_no_database_and_writes_reports_alone(
+    stack: Stack, pack: dict[str, str], manifest: dict[str, str]
+) -> None:
+    report = {**manifest, "Key": manifest["Key"].replace("manifest.json", "reports/drill-1.json")}
+    with closing(stack.as_role("DrillRole", "s3")) as s3:
+        assert not refused(s3, "put_object", **report, Body=b"{}")
+        for place in (pack, manifest):
+            assert not refused(s3, "get_object", **place)
+            assert refused(s3, "put_object", **place, Body=b"other")
+            assert refused(s3, "delete_object", **place)
+    with closing(stack.as_role("DrillRole", "secretsmanager")) as secrets:
+        assert not refused(secrets, "get_secret_value", SecretId=IDENTITY)
+        assert refused(secrets, "get_secret_value", SecretId=f"coffre/database/{SAMPLE}")
+    with closing(stack.as_role("DrillRole", "lambda")) as functions:
+        assert refused(functions, "invoke", FunctionName=stack.output("BackupDatabaseFunction"), Payload=b"{}")
 
 
 def test_the_restore_role_reads_packs_and_cannot_write_or_delete_any(

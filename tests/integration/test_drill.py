@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +27,10 @@ from coffre.model.backup import Backup, Status
 from coffre.model.drill import Outcome, Verdict
 from coffre.model.errors import BackupStateError, CoffreError, RestoreError, TransientError
 from coffre.operations import drill
+from coffre.operations.drill_compare import compare_tables
 from coffre.operations.progress import Watch
-from coffre.operations.restore_plan import Job, Source
+from coffre.operations.restore_load import loading_session
+from coffre.operations.restore_plan import Job, Source, open_source
 from coffre.operations.restore_whole import restore_whole
 from coffre.postgres.scratch import ScratchServer, scratch_server
 from coffre.postgres.tools import PostgresTools
@@ -63,7 +68,16 @@ def postgres_processes() -> set[int]:
 # --- a good backup ---
 
 
-def test_a_good_backup_is_proven_and_the_server_is_gone(coffre: Coffre, shop: str) -> None:
+@pytest.fixture
+def own_tmp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory for temporary files that nobody else uses; its path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="drill-") as directory:
+        Path(directory).chmod(0o755)
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        yield Path(directory)
+
+
+def test_a_good_backup_is_proven_and_the_server_is_gone(coffre: Coffre, shop: str, own_tmp: Path) -> None:
     # Given a backup, and what its owner wants to know of it
     checks = [
         {"name": "orders", "query": "SELECT count(*) > 900 FROM orders;", "expect": True},
@@ -73,7 +87,7 @@ def test_a_good_backup_is_proven_and_the_server_is_gone(coffre: Coffre, shop: st
     ]
     coffre.configure(shop, target={"drill": {"rto_minutes": 5, "checks": checks}})
     made = coffre.catalog.get_backup(coffre.backup()["id"])
-    before = postgres_processes(), set(Path(tempfile.gettempdir()).glob("coffre-*"))
+    before = postgres_processes()
 
     # When it is drilled
     answer = coffre.drill()
@@ -100,7 +114,7 @@ def test_a_good_backup_is_proven_and_the_server_is_gone(coffre: Coffre, shop: st
     kept = [key.rpartition("/")[2] for key in coffre.objects(f"v1/backups/shop/{made.id}/reports/")]
     assert kept == [f"drill-{report.id}.html", f"drill-{report.id}.json"]
     # And of the server nothing is left
-    assert (postgres_processes(), set(Path(tempfile.gettempdir()).glob("coffre-*"))) == before
+    assert (postgres_processes(), list(own_tmp.iterdir())) == (before, [])
 
 
 @pytest.mark.parametrize("major", [18, 14])
@@ -395,6 +409,45 @@ def test_what_the_scratch_server_lacks_is_named_and_the_rest_is_proven(
     assert "pages_document_fkey" in said
 
 
+def test_collations_that_the_scratch_server_lacks_keep_no_other_table_from_being_proven(
+    coffre: Coffre, shop: str, quick: ScratchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No PostgreSQL of these tests has ICU: the backup names collations as one with ICU would."""
+    run_sql(
+        shop,
+        """CREATE COLLATION pg_catalog."de-x-icu" (provider = builtin, locale = 'C')""",
+        "CREATE COLLATION german (provider = libc, locale = 'C')",
+        """CREATE TABLE words (word text COLLATE "de-x-icu" PRIMARY KEY); INSERT INTO words VALUES ('b'), ('a')""",
+        "CREATE TABLE names (name text COLLATE german); INSERT INTO names VALUES ('b'), ('a')",
+    )
+    coffre.configure(shop)
+    made = coffre.catalog.get_backup(coffre.backup()["id"])
+
+    def with_icu(job: Job) -> Source:
+        source = open_source(job)
+        toc = tuple(
+            replace(entry, definition=entry.definition.replace("libc", "icu"))
+            if entry.description == "COLLATION"
+            else entry
+            for entry in source.toc
+        )
+        return replace(source, toc=toc)
+
+    monkeypatch.setattr(drill, "open_source", with_icu)
+
+    answer = coffre.drill()
+
+    assert answer["outcome"] == "passed"
+    report = report_of(coffre, made)
+    assert {one.table: one.verdict for one in report.tables if one.verdict is not Verdict.EQUAL} == {
+        "public.names": Verdict.NOT_LOADED
+    }
+    (lost,) = report.exceptions
+    assert "COLLATION public german" in lost
+    assert "TABLE public names" in lost
+    assert any("no collation de-x-icu" in limit for limit in report.limits)
+
+
 # --- more than fits ---
 
 
@@ -504,6 +557,23 @@ def test_a_disk_that_fills_up_while_rows_are_loaded_says_nothing_against_the_bac
     answer = coffre.drill()
 
     assert (answer["outcome"], answer["failure"]["code"]) == ("not_possible", "SCRATCH_FULL")
+
+
+def test_a_server_that_is_killed_for_memory_says_nothing_against_the_backup(
+    coffre: Coffre, backup: Backup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(job: Job, *arguments: Any) -> Any:
+        with loading_session(job) as session:
+            os.kill(session.info.backend_pid, signal.SIGKILL)
+            with session.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(30)")
+        return compare_tables(job, *arguments)
+
+    monkeypatch.setattr(drill, "compare_tables", kill)
+
+    answer = coffre.drill()
+
+    assert (answer["outcome"], answer["failure"]["code"]) == ("not_possible", "SCRATCH_MEMORY")
 
 
 def test_time_that_runs_out_says_nothing_against_the_backup(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -33,7 +34,6 @@ from coffre.operations.drill_source import (
     groups_of,
     keys_never_checked,
     part_of,
-    tables_of_superusers,
 )
 from coffre.operations.progress import Meter, Watch
 from coffre.operations.restore_load import loading_session
@@ -45,6 +45,7 @@ from coffre.operations.runner import Runner
 from coffre.postgres.owner_checks import ask
 from coffre.postgres.proofs import check_pages, look_at_structure, unreadable_tables
 from coffre.postgres.scratch import ScratchServer, scratch_server
+from coffre.postgres.scratch_collations import impossible_collations, stand_in
 from coffre.postgres.scratch_roles import ScratchRoles, drop_database, make_roles
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.vault.codec import FrameDecoder
@@ -53,6 +54,7 @@ from coffre.vault.vault import Vault
 _DATABASE: Final = "drill"
 # Of the disk that is free: what a server writes besides tables, and room for having guessed wrong.
 _SHARE_OF_DISK: Final = 0.8
+_GAUGE_SECONDS: Final = 0.5
 _REFUSED_A_RIGHT: Final = re.compile(r"permission denied|must be (superuser|owner|able)|[Oo]nly (superusers|roles)")
 # What speaks against the backup; anything else says that the drill could not be done.
 _AGAINST: Final = (IntegrityError, RestoreError, DestinationError)
@@ -136,11 +138,23 @@ def _prove(job: DrillJob, found: Found, meter: Meter) -> None:
         named = chain(source.content.roles, *source.content.policy_roles.values())
         roles = make_roles(server, named)
         restore = replace(restore, connection=server.connection(_DATABASE, roles.restorer))
-        found.take_tables(map(not_loaded, tables_of_superusers(source)))
-        source, lost = for_ordinary_role(source)
-        found.except_for(lost)
+        source = _possible(server, source, found)
+        stack.enter_context(_gauging(server, found))
         _look_for_unreadable(restore, server, source, found)
         _drill_groups(job, restore, server, roles, source, found, meter)
+
+
+def _possible(server: ScratchServer, source: Source, found: Found) -> Source:
+    """Return what of the backup can be had here, and say what cannot."""
+    found.except_for(
+        f"The scratch server has no collation {name}: texts were ordered by their bytes."
+        for name in stand_in(server, source.toc)
+    )
+    possible, lost = for_ordinary_role(source, impossible_collations(server, source.toc))
+    found.except_for(lost)
+    kept = {table.oid for table in possible.content.tables}
+    found.take_tables(not_loaded(table) for table in source.content.tables if table.oid not in kept)
+    return possible
 
 
 def _drill_groups(
@@ -161,7 +175,7 @@ def _drill_groups(
         found.except_for(_said_of_groups(job, source, groups))
     for group in groups:
         part = part_of(source, group, is_whole=is_whole)
-        _drill_part(restore, server, part, found, meter)
+        _drill_part(restore, part, found, meter)
         with found.phase("pages"):
             # The one thing that a superuser does with the restored database; its index functions run as their owner.
             found.take_pages(check_pages(job.tools, job.children, server.connection(_DATABASE), job.streams))
@@ -171,7 +185,7 @@ def _drill_groups(
         drop_database(server, _DATABASE)
 
 
-def _drill_part(restore: RestoreJob, server: ScratchServer, part: Source, found: Found, meter: Meter) -> None:
+def _drill_part(restore: RestoreJob, part: Source, found: Found, meter: Meter) -> None:
     """Restore a part of the backup, and compare it."""
     restored = Restored(meter)
     with found.restoring():
@@ -188,7 +202,6 @@ def _drill_part(restore: RestoreJob, server: ScratchServer, part: Source, found:
     with found.phase("structure"), loading_session(restore) as session:
         found.server_version = session.info.parameter_status("server_version")
         found.take_structure(look_at_structure(session, part.content.sequences))
-    found.scratch_bytes = max(found.scratch_bytes, server.used_bytes())
 
 
 def _ask(job: DrillJob, restore: RestoreJob, server: ScratchServer, roles: ScratchRoles, found: Found) -> None:
@@ -231,6 +244,26 @@ def _said_of_groups(job: DrillJob, source: Source, groups: Sequence[Collection[T
 def free_bytes(server: ScratchServer) -> int:
     """Return how much a group of tables may take."""
     return int(shutil.disk_usage(server.directory).free * _SHARE_OF_DISK)
+
+
+@contextmanager
+def _gauging(server: ScratchServer, found: Found) -> Iterator[None]:
+    """See from time to time how much the server's files take: most while indexes are sorted."""
+    done = threading.Event()
+
+    def look() -> None:
+        is_over = False
+        while not is_over:
+            is_over = done.wait(_GAUGE_SECONDS)
+            found.scratch_bytes = max(found.scratch_bytes, server.used_bytes())
+
+    thread = threading.Thread(target=look, name="gauge", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _restore_job(job: DrillJob, server: ScratchServer) -> RestoreJob:

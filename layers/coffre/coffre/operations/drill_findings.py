@@ -26,6 +26,8 @@ _LIMITS: Final = {
     r"only a superuser can create event triggers\.$": "Event triggers: only a superuser can make them.",
     r"security labels need their provider and a superuser\.$": "Security labels: only a superuser can make them.",
     r"default privileges of another role can only be": "Default privileges of roles: only their members can set them.",
+    r"^The server has no \w+ locale .*: the database got its default\.$": None,
+    r"^The scratch server has no collation": None,
     r"^The backup has no rows of .*: the configuration leaves them out\.$": None,
     r"is NOT VALID or NOT ENFORCED by definition": None,
 }

@@ -31,30 +31,32 @@ _WORDS_OF_SUPERUSERS: Final[Mapping[str, re.Pattern[str]]] = {
     "PUBLICATION": re.compile(r"\bFOR ALL TABLES\b"),
     "PUBLICATION TABLES IN SCHEMA": re.compile(""),
 }
+_NO_LOCALE: Final = "the scratch server does not have its locale"
 _NAMES_SHOWN: Final = 20
 
 
-def for_ordinary_role(source: Source) -> tuple[Source, list[str]]:
-    """Return the backup without what only a superuser can make, or what leads elsewhere, and a sentence for each."""
+def for_ordinary_role(source: Source, impossible: Collection[TocEntry] = ()) -> tuple[Source, list[str]]:
+    """Return the backup without what only a superuser can make, or what leads elsewhere, and a sentence for each.
+
+    `impossible` are collations that the server cannot make.
+    """
     lost: set[int] = set()
     sentences = []
     for entry in source.toc:
-        reason = _obstacle(entry)
+        reason = _NO_LOCALE if entry in impossible else _obstacle(entry)
         if reason is not None and entry.dump_id not in lost:
             found = needing(source.toc, [entry])
             lost |= {one.dump_id for one in found}
             sentences.append(f"Not restored: {entry.shown}: {reason}{_with(found, entry)}.")
-    gone = tables_of_superusers(source)
+    gone = [table for table in source.content.tables if table.oid in _oids(source, lost)]
     tables = tuple(table for table in source.content.tables if table not in gone)
     toc = tuple(entry for entry in source.toc if entry.dump_id not in lost)
     return _with_content(replace(source, toc=toc), tables=tables), sentences
 
 
-def tables_of_superusers(source: Source) -> list[TableContent]:
-    """Return the tables that need something which only a superuser can make."""
-    lost = needing(source.toc, [entry for entry in source.toc if _obstacle(entry) is not None])
-    oids = {entry.oid for entry in lost if entry.description == "TABLE"}
-    return [table for table in source.content.tables if table.oid in oids]
+def _oids(source: Source, lost: Collection[int]) -> set[int]:
+    """Return the oids of tables by the dump ids of their entries."""
+    return {entry.oid for entry in source.toc if entry.dump_id in lost and entry.description == "TABLE"}
 
 
 def _obstacle(entry: TocEntry) -> str | None:

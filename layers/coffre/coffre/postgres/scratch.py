@@ -50,7 +50,9 @@ _OWN_SETTINGS: Final[Mapping[str, str]] = {
     # Lambda has 1,024 open files for all processes together.
     "max_files_per_process": "64",
     "maintenance_work_mem": "128MB",
-    "log_min_messages": "fatal",
+    # That a process was killed is a LOG; an ERROR is not logged, it can quote values.
+    "log_min_messages": "log",
+    "log_checkpoints": "off",
     "log_min_error_statement": "panic",
 }
 # PostgreSQL refuses to run as root (field note 38), and initdb wants a user that has a name.
