@@ -338,3 +338,22 @@ def test_a_scratch_directory_is_not_left_behind(
     deployed.invoke(target="files")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backup_of_objects_is_verified_by_reading_and_the_next_one_points_at_nothing_damaged(
+    deployed: Deployed,
+) -> None:
+    coffre = deployed.coffre
+    first = deployed.invoke(target="files")["id"]
+    assert [one["outcome"] for one in coffre.verify("read", target="files")["examined"]] == ["verified"]
+    assert {check["limit_hours"] for check in coffre.verify("fresh", target="files")["checks"]} == {172, 192, None}
+    key, body = max(coffre.objects("v1/packs/").items(), key=lambda item: len(item[1]))
+    coffre.put_object(key, body[:-1] + bytes([body[-1] ^ 1]))
+
+    found = coffre.verify("read", backup_id=first)
+    second = deployed.invoke(target="files")["id"]
+
+    assert [one["backup_id"] for one in found["damaged"]] == [first]
+    place = f"v1/backups/files/{second}/manifest.json"
+    assert key not in {pack["key"] for pack in json.loads(coffre.objects(place)[place])["packs"]}
+    assert coffre.verify("read", backup_id=second)["status"] == 200
