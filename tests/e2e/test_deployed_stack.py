@@ -32,12 +32,14 @@ from coffre_cli.local.schedule_rules import fire_rule, rules_of
 from coffre_cli.local.stack import SAMPLE, StackOptions, down, environment_of, put_database_secret, up
 from coffre_cli.local.state import LocalState
 from coffre_cli.sample import fingerprint
+from coffre_cli.sample.files import load_files, sample_files
 
 pytestmark = pytest.mark.e2e
 
 BROKEN = "broken"
 IDENTITY = "coffre/identity/main"
 ALERT_URLS = "coffre/alerts/urls"
+UPLOADS, FILES = "uploads", "casa-files"
 WRONG_PASSWORD = "not-the-password"
 RULES = {"DailyBackupRule": Tier.DAILY, "WeeklyBackupRule": Tier.WEEKLY, "MonthlyBackupRule": Tier.MONTHLY}
 # 1 November 2026 is a Sunday: all three rules fire.
@@ -187,9 +189,15 @@ def prepare(web: Web, environment: Mapping[str, str]) -> Mapping[str, str]:
     with closing(session(environment).client("secretsmanager", endpoint_url=environment["AWS_ENDPOINT_URL"])) as client:
         client.create_secret(Name=IDENTITY, SecretString=identity)
         client.create_secret(Name=ALERT_URLS, SecretString=json.dumps(urls))
-    targets = [{"name": name, "secret": f"coffre/database/{name}"} for name in (BROKEN, SAMPLE)]
+    targets: list[dict[str, Any]] = [{"name": name, "secret": f"coffre/database/{name}"} for name in (BROKEN, SAMPLE)]
+    targets.append({"name": UPLOADS, "kind": "bucket", "buckets": [{"name": FILES}], "limits": {"streams": 4}})
     document = {"encryption": "age", "recipients": [public_key(identity)], "targets": targets}
-    return {"ConfigurationDocument": json.dumps(document), "AlertUrlsSecret": ALERT_URLS}
+    return {
+        "ConfigurationDocument": json.dumps(document),
+        "AlertUrlsSecret": ALERT_URLS,
+        "SourceBuckets": FILES,
+        "RestoreBuckets": FILES,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -373,6 +381,53 @@ def test_coffre_export_makes_a_file_that_needs_no_coffre(
     else:
         program(postgresql_home, "pg_restore", "-e", "-d", new_database, file)
     assert fingerprint(new_database) == fingerprint(stack.server.dsn(SAMPLE))
+
+
+def test_files_of_a_bucket_are_backed_up_lost_and_brought_back(
+    stack: Stack, checkout: Checkout, tmp_path: Path
+) -> None:
+    s3 = stack.client("s3")
+    s3.create_bucket(Bucket=FILES, CreateBucketConfiguration={"LocationConstraint": stack.environment["AWS_REGION"]})
+    files = {file.key: file for file in sample_files(0.1)}
+    load_files(s3, FILES, scale=0.1)
+    identity = ("--identity", str(tmp_path / "key.txt"))
+    (tmp_path / "key.txt").write_text(
+        stack.client("secretsmanager").get_secret_value(SecretId=IDENTITY)["SecretString"]
+    )
+
+    # Given a backup of the bucket
+    taken = checkout.coffre("backup", "storage", UPLOADS, "--json").json()
+    assert taken["status"] == "COMPLETED", taken
+    # When files are deleted, overwritten, and added
+    photos = [key for key in files if key.startswith("photos/")]
+    for key in photos[:3]:
+        s3.delete_object(Bucket=FILES, Key=key)
+    s3.put_object(Bucket=FILES, Key=photos[3], Body=b"overwritten")
+    s3.put_object(Bucket=FILES, Key="photos/extra", Body=b"extra")
+    checkout.coffre("backup", "storage", UPLOADS)
+    told = checkout.coffre("diff", taken["id"], "latest", "--target", UPLOADS)
+    restored = checkout.coffre("restore", taken["id"], "--prefix", "photos/", "--json")
+    mirrored = checkout.coffre("restore", taken["id"], "--mode", "mirror", "--yes")
+
+    # Then what is lost is told, and comes back with what is known of it
+    assert (told.status, told.err) == (1, "1 added, 1 changed, 3 removed\n")
+    assert (restored.status, restored.json()["objects"]) == (0, 3), restored.err
+    assert mirrored.status == 0, mirrored.out + mirrored.err
+    assert "1 of them overwritten" in mirrored.out
+    assert "1 deleted" in mirrored.out
+    for key, file in files.items():
+        found = s3.get_object(Bucket=FILES, Key=key)
+        with closing(found["Body"]) as body:
+            assert body.read() == file.body, key
+        assert (found["ContentType"], found["Metadata"]) == (file.content_type, file.metadata), key
+    listed = s3.list_objects_v2(Bucket=FILES)["Contents"]
+    assert {item["Key"] for item in listed} == set(files)
+    # And out of the backup without the stack
+    shown = checkout.coffre("ls", taken["id"], "photos/", "--recursive", "--json").json()
+    assert [item["key"] for item in shown] == sorted(photos)
+    exported = checkout.coffre("export", taken["id"], "--to", str(tmp_path / "out"), *identity)
+    assert exported.status == 0, exported.err
+    assert (tmp_path / "out" / photos[3]).read_bytes() == files[photos[3]].body
 
 
 def test_coffre_list_has_the_backups_newest_first(stack: Stack, checkout: Checkout, backup: Backup) -> None:
