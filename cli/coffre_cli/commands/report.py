@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -122,9 +123,10 @@ def _row(table: TableProof) -> list[str]:
 
 
 def _answer(check: CheckProof) -> str:
+    expected = f"expected {json.dumps(check.expected)}, found {json.dumps(check.found)}"
     if check.passed:
-        return f"passed ({check.found!r})"
-    return f"FAILED, {check.error}" if check.error else f"FAILED, expected {check.expected!r}, found {check.found!r}"
+        return f"passed ({json.dumps(check.found)})"
+    return f"FAILED, {check.error}" if check.error else f"FAILED, {expected}"
 
 
 def _limit(found: DrillReport) -> str:

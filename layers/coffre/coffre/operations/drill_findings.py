@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -119,7 +120,7 @@ class Found:
         for proof in proofs:
             self.checks.append(proof)
             if not proof.passed:
-                what = proof.error or f"expected {proof.expected!r}, found {proof.found!r}"
+                what = proof.error or f"expected {json.dumps(proof.expected)}, found {json.dumps(proof.found)}"
                 self.wrong("CHECK_FAILED", f'The check "{proof.name}" failed: {what}')
 
     def wrong(self, code: str, problem: str) -> None:

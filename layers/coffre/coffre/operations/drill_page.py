@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -68,6 +69,7 @@ def _template() -> Template:
     environment.filters |= {
         "bytes": bytes_shown,
         "seconds": seconds_shown,
+        "value": json.dumps,
         "number": lambda number: f"{number:,}",
         "moment": lambda moment: f"{moment:%Y-%m-%d %H:%M} UTC",
     }
