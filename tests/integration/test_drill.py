@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -574,6 +575,19 @@ def test_a_server_that_is_killed_for_memory_says_nothing_against_the_backup(
     answer = coffre.drill()
 
     assert (answer["outcome"], answer["failure"]["code"]) == ("not_possible", "SCRATCH_MEMORY")
+
+
+def test_a_disk_that_is_full_before_anything_is_restored_says_nothing_against_the_backup(
+    coffre: Coffre, backup: Backup, quick: ScratchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_up(job: Job) -> Source:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(drill, "open_source", fill_up)
+
+    answer = coffre.drill()
+
+    assert (answer["outcome"], answer["failure"]["code"]) == ("not_possible", "SCRATCH_FULL")
 
 
 def test_time_that_runs_out_says_nothing_against_the_backup(

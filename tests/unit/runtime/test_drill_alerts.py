@@ -67,3 +67,12 @@ def test_a_drill_that_was_not_possible_ends_no_other_trouble() -> None:
     review = reviewed(Outcome.NOT_POSSIBLE, failure=FAILURE)
 
     assert (AlertKind.DRILL_FAILED, "shop") not in review.checked
+
+
+def test_a_check_of_the_owners_that_fails_is_not_told_as_a_bad_backup() -> None:
+    failure = Failure(code="CHECK_FAILED", message='The check "paid" failed.')
+
+    (alert,) = reviewed(Outcome.FAILED, failure=failure, problems=(failure.message,)).alerts
+
+    assert "it came back as it was backed up, but your own checks of it failed" in alert.text
+    assert "Take a new full backup" not in alert.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
 from coffre.alerts.wording import alert_of, backup_command, because, bullets, ids_of, moment, span
@@ -70,11 +71,23 @@ def verification_overdue(target: str, *, since: datetime, now: datetime, safe: s
     )
 
 
+# What a drill found, and what to do.
+_NOT_AS_BACKED_UP: Final = (
+    "what came back is not what was backed up",
+    "Take a new full backup and drill that one. The report of this drill says which tables it is about.",
+)
+_NOT_AS_EXPECTED: Final = (
+    "it came back as it was backed up, but your own checks of it failed",
+    "Ask the same of the database itself: was it so when the backup was taken, or is the check wrong?",
+)
+
+
 def drill_failed(backup: Backup, problems: Sequence[str], *, code: str, safe: str, request_id: str) -> Alert:
     """Say that a drill showed that a backup does not come back as it was. `code` tells kinds of failures apart."""
+    what, hint = _NOT_AS_EXPECTED if code == "CHECK_FAILED" else _NOT_AS_BACKED_UP
     first = (
         f'The backup of "{backup.target}" that was taken {moment(backup.created_at)} was restored into a scratch '
-        "server, and what came back is not what was backed up:"
+        f"server, and {what}:"
     )
     return alert_of(
         AlertKind.DRILL_FAILED,
@@ -82,7 +95,7 @@ def drill_failed(backup: Backup, problems: Sequence[str], *, code: str, safe: st
         f"Restore drill of {backup.target} FAILED: {code}",
         "\n".join([first, *bullets(problems)]),
         safe=safe,
-        hint="Take a new full backup and drill that one. The report of this drill says which tables it is about.",
+        hint=hint,
         commands=[
             f"{backup_command(backup.kind, backup.target)} --full",
             f"coffre report {backup.id}",

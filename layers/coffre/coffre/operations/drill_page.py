@@ -6,11 +6,12 @@ import json
 from collections import Counter
 from functools import cache
 from pathlib import Path
-from typing import Final
-
-from jinja2 import Environment, StrictUndefined, Template
+from typing import TYPE_CHECKING, Final
 
 from coffre.model.drill import DrillReport, Outcome, Verdict
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _FILE: Final = Path(__file__).with_name("drill_page.html.jinja")
 HEADINGS: Final = {
@@ -65,6 +66,9 @@ def seconds_shown(seconds: float) -> str:
 
 @cache
 def _template() -> Template:
+    # Here, for every function's start imports this module.
+    from jinja2 import Environment, StrictUndefined
+
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "bytes": bytes_shown,

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -75,7 +75,7 @@ class ScratchServer:
 
     directory: Path
     superuser: str
-    password: str
+    password: str = field(repr=False)
 
     def connection(self, database: str, user: str | None = None) -> Connection:
         """Return how to reach a database of it; every role has the same password."""
