@@ -20,10 +20,10 @@ from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Vault
 
 # Threads that compress, encrypt and store, whatever the number of connections: each holds a pack.
-WORKERS: Final = 4
+WORKERS: Final = 3
 # Of the pieces that were read and wait for a worker, over all parts.
-READ_AHEAD_BYTES: Final = 48 * 1024 * 1024
-PACKS_IN_MEMORY: Final = 6
+READ_AHEAD_BYTES: Final = 24 * 1024 * 1024
+PACKS_IN_MEMORY: Final = 5
 
 
 @dataclass(frozen=True)

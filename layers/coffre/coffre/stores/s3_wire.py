@@ -201,7 +201,8 @@ def _body(response: urllib3.BaseHTTPResponse, call: Call, limit_bytes: int) -> b
     promised = response.headers.get("content-length")
     if promised is not None and int(promised) > limit_bytes:
         raise too_much(call)
-    body = response.read(limit_bytes + 1)
+    # Of a length that is known it reads into one piece of memory, else into many that it joins.
+    body = response.read() if promised is not None else response.read(limit_bytes + 1)
     if len(body) > limit_bytes or promised not in {None, str(len(body))}:
         raise ProtocolError(f"{len(body)} bytes came; {promised} were promised")
     return body
