@@ -1,0 +1,99 @@
+"""docs/format/buckets.md is true: its script reads real backups without Coffre, and it names all that is stored."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.integration.capture_scene import IDENTITY, RECIPIENT, Scene
+from tests.memory_store import MemoryStore, refusal
+
+from coffre.buckets.source import PIECE_BYTES
+from coffre.model.manifest import BucketSummary, Entry, Manifest, ObjectFacts, StorageContent
+from coffre.stores.s3_errors import Call
+
+DOCUMENT: Final = (Path(__file__).parents[2] / "docs" / "format" / "buckets.md").read_text()
+
+
+def fenced(language: str) -> str:
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+    return str(block)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    store = MemoryStore()
+    for number in range(40):
+        store.put("photos", f"{number:02}/../x\n", b"small " * number, content_type="text/plain")
+    store.put("photos", "empty", b"")
+    store.put("photos", "film", random.Random(1).randbytes(PIECE_BYTES + 5))
+    store.put("photos", "frozen", b"1")
+
+    def refuse(operation: str, call: Call, number: int) -> None:
+        if operation == "get" and call.key == "frozen":
+            raise refusal(403, "InvalidObjectState")
+
+    store.before = refuse
+    return Scene(tmp_path, store)
+
+
+def restored(scene: Scene, manifest: Manifest) -> tuple[subprocess.CompletedProcess[str], Path]:
+    script, identity, out = (scene.root / name for name in ("restore.py", "identity", "out"))
+    script.write_text(fenced("python"))
+    identity.write_text(IDENTITY + "\n")
+    arguments = [scene.root / "vault", "files", manifest.backup_id, identity, out]
+    return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=False), out
+
+
+@pytest.mark.parametrize("recipients", [(RECIPIENT,), ()], ids=["age", "none"])
+def test_the_documents_script_reads_every_object(scene: Scene, recipients: tuple[str, ...]) -> None:
+    scene.recipients = recipients
+    scene.backup()
+    scene.store.put("photos", "00/../x\n", b"newer")  # type: ignore[union-attr]
+    manifest = scene.backup()
+
+    ended, out = restored(scene, manifest)
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.startswith("not in the backup: 'photos/frozen': OBJECT_ARCHIVED")
+    index = [json.loads(line) for line in (out / "index.jsonl").read_text().splitlines()]
+    bodies = scene.store.bodies()  # type: ignore[union-attr]
+    del bodies["photos/frozen"]
+    assert {found["name"]: (out / found["file"]).read_bytes() for found in index} == bodies
+    assert index[1]["content_type"] == "text/plain"
+
+
+def test_it_stops_at_bytes_that_are_not_what_was_recorded(scene: Scene) -> None:
+    manifest = scene.backup()
+    pack = scene.root / "vault" / manifest.packs[0].key
+    pack.write_bytes(pack.read_bytes()[:-1] + b"?")
+
+    ended, _ = restored(scene, manifest)
+
+    assert ended.returncode != 0
+
+
+def test_the_examples_are_written_as_the_code_writes_them() -> None:
+    lines = fenced("jsonl").splitlines()
+    entries = [Entry.model_validate_json(line) for line in lines]
+
+    assert [entry.model_dump_json(exclude_defaults=True) for entry in entries] == lines
+    assert sorted(entry.name for entry in entries) == [entry.name for entry in entries]
+    content: dict[str, Any] = json.loads(fenced("json"))
+    assert StorageContent.model_validate(content).model_dump(mode="json") == content
+    assert list(content) == list(StorageContent.model_fields)
+    assert list(content["buckets"][0]) == list(BucketSummary.model_fields)
+
+
+def test_every_field_is_in_the_document() -> None:
+    for shape in (StorageContent, BucketSummary, ObjectFacts):
+        for name in shape.model_fields:
+            assert f"`{name}`" in DOCUMENT, name
+    shown = {name for line in fenced("jsonl").splitlines() for name in json.loads(line)["object"]}
+    assert shown == set(ObjectFacts.model_fields)
