@@ -47,7 +47,7 @@ def restored(scene: Scene, manifest: Manifest) -> tuple[subprocess.CompletedProc
     script, identity, out = (scene.root / name for name in ("restore.py", "identity", "out"))
     script.write_text(fenced("python"))
     identity.write_text(IDENTITY + "\n")
-    arguments = [scene.root / "vault", "files", manifest.backup_id, identity, out]
+    arguments = [str(scene.root / "vault"), "files", manifest.backup_id, str(identity), str(out)]
     return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=False), out
 
 
