@@ -200,6 +200,10 @@ class Coffre:
                 sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         return found
 
+    def troubles(self) -> list[dict[str, Any]]:
+        """The same without what is told for information, as that a restore began."""
+        return [alert for alert in self.alerts() if alert["MessageAttributes"]["severity"]["Value"] != "info"]
+
 
 class _Lines(logging.Handler):
     """Keeps what a logger writes."""

@@ -128,7 +128,7 @@ def _recorded(record: Backup | Restore, error: CoffreError) -> None:
 
 
 def _told(coffre: Coffre, error: CoffreError, ids: list[str]) -> None:
-    (alert,) = [alert for alert in coffre.alerts() if not alert["Subject"].endswith(" started")]
+    (alert,) = coffre.troubles()
     assert error.code in alert["Subject"]
     assert error.message in alert["Message"]
     assert str(error.hint) in alert["Message"]

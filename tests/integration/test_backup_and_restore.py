@@ -57,4 +57,4 @@ def test_a_restored_database_equals_its_source(coffre: Coffre, sample: str, rest
     (restore,) = coffre.catalog.restores()
     assert restore.status is Status.COMPLETED
     assert restore.rows == backup.rows
-    assert coffre.alerts() == []
+    assert coffre.troubles() == []

@@ -44,7 +44,12 @@ def test_an_unknown_target_is_refused_and_the_known_ones_are_named(coffre: Coffr
     coffre.configure(NOWHERE)
 
     failed_backup(
-        coffre, "TARGET_UNKNOWN", '"shpo"', "Configured targets: shop", event={"target": "shpo"}, recorded=False
+        coffre,
+        "TARGET_UNKNOWN",
+        '"shpo"',
+        "Configured database targets: shop",
+        event={"target": "shpo"},
+        recorded=False,
     )
 
 

@@ -92,7 +92,7 @@ def test_what_is_left_restores_after_the_backups_it_points_at_are_gone(
     # And what stayed is whole
     assert coffre.restore(third.id, new_database)["status"] == "COMPLETED"
     assert run_sql(new_database, ROWS) == expected
-    assert coffre.alerts() == []
+    assert coffre.troubles() == []
 
 
 def test_the_next_backup_does_not_point_at_what_was_deleted(

@@ -48,8 +48,8 @@ def list_alerts(
     as_json: JsonOption = False,
 ) -> None:
     """List the problems that people were told about and that are not over, the newest first."""
-    found = [one for one in find_stack(stack).catalog.incidents.open(target) if not _kind(one).is_event]
-    found.sort(key=lambda one: one.since, reverse=True)
+    going_on = find_stack(stack).catalog.incidents.open(target)
+    found = sorted(going_on, key=lambda one: one.since, reverse=True)
     if as_json:
         print_json([_json(one) for one in found])
     elif not found:

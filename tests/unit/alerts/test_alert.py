@@ -34,6 +34,7 @@ from coffre.alerts.wording import size, span
 from coffre.model.backup import Backup, Failure, Restore, Status, Tier
 from coffre.model.errors import DumpError
 from coffre.model.rotation import Problem
+from coffre.model.target import TargetKind
 
 TAKEN = datetime(2026, 10, 2, 2, 0, 7, tzinfo=UTC)
 NOW = TAKEN + timedelta(hours=30)
@@ -125,6 +126,24 @@ def test_a_failed_restore_says_where_and_that_the_backup_is_untouched() -> None:
     assert alert.kind is AlertKind.RESTORE_FAILED
     assert 'The restore of "shop" into h:5432/copy failed. The backup itself is untouched.' in alert.text
     assert "Ids: backup B1, restore X1, request R1" in alert.text
+
+
+def test_an_event_that_somebody_wrote_wrongly_does_not_sound_like_the_end_of_all_backups() -> None:
+    wrong, broken = (
+        configuration_invalid(FAILURE.model_copy(update={"code": code}), function="rotate", request_id="R1")
+        for code in ("EVENT_INVALID", "CONFIGURATION_INVALID")
+    )
+
+    assert wrong.subject == "Coffre was called wrongly: EVENT_INVALID"
+    assert broken.subject == "Coffre cannot run: CONFIGURATION_INVALID"
+
+
+def test_a_full_backup_of_buckets_is_asked_for_by_its_own_command() -> None:
+    problem = Problem(code="PACK_MISSING", target="files", text="x")
+
+    alert = vault_inconsistent([problem], request_id="R1", kinds={"files": TargetKind.BUCKET})
+
+    assert "    coffre backup storage files --full" in alert.text
 
 
 def test_a_restore_whose_target_is_not_known_yet_names_the_backup() -> None:

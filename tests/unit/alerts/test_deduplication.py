@@ -60,6 +60,7 @@ def test_what_nobody_can_mend_in_a_day_is_told_once_a_week() -> None:
 
 def test_an_event_is_told_once_for_ever() -> None:
     assert states(AlertKind.RESTORE_FAILED, 30 * DAY, 3) == [State.NEW, None, None]
+    assert not told_at_noon(AlertKind.RESTORE_FAILED).is_open, "it does not go on"
 
 
 def test_a_problem_that_comes_back_is_new() -> None:

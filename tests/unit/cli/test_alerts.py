@@ -35,7 +35,6 @@ def incidents(account: Account) -> Account:
         incident("BACKUP_FAILED", hours=5, told_at=NOW, seen=12),
         incident("QUOTA", "-", told_at=NOW),
         incident("SIZE_ANOMALY", told_at=NOW, ended_at=NOW),
-        incident("RESTORE_FAILED", told_at=NOW),
     ):
         assert account.catalog.incidents.replace(None, one)
     return account
@@ -49,7 +48,6 @@ def test_what_goes_on_is_listed_newest_first(incidents: Account, coffre: Coffre)
     assert rows[1:3] == [["QUOTA", "-"], ["BACKUP_FAILED", "shop"]]
     assert "12" in said.out
     assert "SIZE_ANOMALY" not in said.out
-    assert "RESTORE_FAILED" not in said.out, "an event does not go on"
 
 
 def test_scripts_get_the_kind_its_severity_and_its_runbook(incidents: Account, coffre: Coffre) -> None:

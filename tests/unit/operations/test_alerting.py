@@ -103,6 +103,16 @@ def test_problems_of_other_targets_kinds_and_codes_are_told_each(scene: Scene) -
     assert [subject for _, subject in scene.topic.said()] == [one.subject for one in several]
 
 
+def test_an_event_is_told_once_and_does_not_go_on(scene: Scene) -> None:
+    restore = alert("01K9X", kind=AlertKind.RESTORE_FAILED)
+    for _ in range(2):
+        scene.alerting.raise_alert(restore)
+        scene.now += 48 * HOUR
+
+    assert scene.topic.said() == [(State.NEW, restore.subject)]
+    assert scene.stored() == []
+
+
 def test_two_problems_of_one_kind_end_with_one_message(scene: Scene) -> None:
     for code in ("LOCK_TIMEOUT", "DISK"):
         scene.alerting.raise_alert(alert(code))

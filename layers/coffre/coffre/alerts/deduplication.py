@@ -32,6 +32,8 @@ def next_of(found: Incident | None, alert: Alert, now: datetime) -> tuple[State 
     found
         What is remembered of the same problem, or None when it is the first time.
     """
+    if found is not None and alert.kind.is_event and found.told_at is not None:
+        return None, found  # it happened once, and is not told a second time
     if found is None or not found.is_open:
         fresh = Incident(
             target=alert.target,
@@ -54,15 +56,14 @@ def _due(found: Incident, kind: AlertKind, now: datetime) -> State | None:
         return None  # somebody is just about to tell it
     if found.told_at is None:
         return State.NEW
-    if kind.is_event:
-        return None
     pause = SLOW_REMINDER_AFTER if kind.changes_slowly else REMINDER_AFTER
     return State.REMINDER if now - found.told_at >= pause else None
 
 
 def told(incident: Incident, now: datetime) -> Incident:
-    """Return what is remembered once people were told."""
-    return incident.model_copy(update={"told_at": now, "claimed_at": None})
+    """Return what is remembered once people were told. An event is over with that."""
+    over = now if AlertKind(incident.kind).is_event else None
+    return incident.model_copy(update={"told_at": now, "claimed_at": None, "ended_at": over})
 
 
 def untold(incident: Incident) -> Incident:

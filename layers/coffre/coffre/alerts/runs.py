@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -12,6 +12,7 @@ from coffre.model.backup import Backup, Failure, Restore
 from coffre.model.rotation import Problem
 from coffre.model.target import TargetKind
 
+_CALLED_WRONGLY: Final = frozenset({"EVENT_INVALID", "TARGET_UNKNOWN"})
 SAFE_UNKNOWN: Final = "Last good backup: not known, as the catalog does not answer. Look with: coffre list"
 
 
@@ -151,9 +152,15 @@ def rotation_failed(target: str | None, failure: Failure, *, request_id: str) ->
     )
 
 
-def vault_inconsistent(problems: Sequence[Problem], *, request_id: str) -> Alert:
-    """Say that backups in the vault are not as the catalog knows them: some may not be restorable."""
+def vault_inconsistent(
+    problems: Sequence[Problem], *, request_id: str, kinds: Mapping[str, TargetKind] | None = None
+) -> Alert:
+    """Say that backups in the vault are not as the catalog knows them: some may not be restorable.
+
+    `kinds` are those of the configured targets.
+    """
     targets = sorted({problem.target for problem in problems if problem.target})
+    known = [(name, (kinds or {}).get(name, TargetKind.DATABASE)) for name in targets]
     what = [
         "A rotation compared the vault with the catalog, and they do not agree. It deleted nothing that may be needed.",
         *bullets([f"{problem.text} [{problem.code}]" for problem in problems]),
@@ -165,19 +172,27 @@ def vault_inconsistent(problems: Sequence[Problem], *, request_id: str) -> Alert
         "\n".join(what),
         hint="Take a new full backup now, then find out who changed the vault. What was deleted or overwritten stays "
         "in the bucket as an older version for 30 days.",
-        commands=[f"coffre backup database {name} --full" for name in targets] or ["coffre rotate --dry-run"],
+        commands=[f"{backup_command(kind, name)} --full" for name, kind in known] or ["coffre rotate --dry-run"],
         ids=ids_of(request=request_id),
         fingerprint=digest_of(*(f"{problem.code} {problem.target} {problem.text}" for problem in problems)),
     )
 
 
 def configuration_invalid(failure: Failure, *, function: str, request_id: str) -> Alert:
-    """Say that a function could not even start to work: nothing is being backed up."""
+    """Say that a function could not even start to work."""
+    subject = f"Coffre cannot run: {failure.code}"
+    what = f"The function {function} could not start its work: nothing that it should do is done until this is mended."
+    if failure.code in _CALLED_WRONGLY:
+        subject = f"Coffre was called wrongly: {failure.code}"
+        what = (
+            f"The function {function} was called with an event that it cannot follow, and did nothing. If somebody "
+            "called it, only that was not done; if one of its rules did, nothing is done until this is mended."
+        )
     return alert_of(
         AlertKind.CONFIG_INVALID,
         EVERY_TARGET,
-        f"Coffre cannot run: {failure.code}",
-        f"The function {function} could not start its work: nothing that it should do is done until this is mended.",
+        subject,
+        what,
         why=because(failure),
         hint=failure.hint,
         commands=["coffre alerts list", "coffre verify"],

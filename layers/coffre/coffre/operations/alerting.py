@@ -124,6 +124,8 @@ class Alerting:
         for _ in range(_ATTEMPTS):
             found = incidents.find(alert.target, alert.kind.value, alert.fingerprint)
             state, incident = next_of(found, alert, self.now())
+            if incident == found:
+                return None
             if incidents.replace(found, incident):
                 stored = incident.model_copy(update={"version": found.version + 1 if found else 1})
                 return (state, stored) if state else None
@@ -142,7 +144,7 @@ class Alerting:
         mine = [(one, ended(one, now)) for one in going_on]
         mine = [(one, over) for one, over in mine if self._remember(one, over)]
         heard_of = [one for one, _ in mine if one.told_at is not None]
-        if not heard_of or kind.is_event:
+        if not heard_of:
             return None
         alert = recovery(kind, heard_of, now)
         try:

@@ -100,12 +100,11 @@ class RotateFunction:
         self.edge.recovered(wanted.target, AlertKind.ROTATION_FAILED, request_id=request_id)
         # One after a backup sees a part of what the daily one will see and tell.
         if report.all_problems and wanted.after is None:
-            self.edge.publish(vault_inconsistent(report.all_problems, request_id=request_id), request_id=request_id)
+            self.edge.publish(_inconsistent(configuration, report, request_id), request_id=request_id)
 
     def _review(self, configuration: Configuration, report: RotationReport, request_id: str) -> Review:
         """Return what a rotation of every target, which looked at the whole vault, found."""
-        problems = report.all_problems
-        alerts = (vault_inconsistent(problems, request_id=request_id),) if problems else ()
+        alerts = (_inconsistent(configuration, report, request_id),) if report.all_problems else ()
         targets = {EVERY_TARGET, *(target.name for target in configuration.targets)}
         kinds = (AlertKind.ROTATION_FAILED, AlertKind.VAULT_INCONSISTENT)
         found = Review(alerts, frozenset((kind, target) for kind in kinds for target in targets))
@@ -123,6 +122,11 @@ class RotateFunction:
                 kind=backup.kind,
             )
             self.edge.publish(alert, backup_id=backup.id, target=backup.target)
+
+
+def _inconsistent(configuration: Configuration, report: RotationReport, request_id: str) -> Alert:
+    kinds = {target.name: target.kind for target in configuration.targets}
+    return vault_inconsistent(report.all_problems, request_id=request_id, kinds=kinds)
 
 
 def summary(report: RotationReport) -> dict[str, Any]:
