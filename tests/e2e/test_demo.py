@@ -50,6 +50,10 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing(fresh: Checkout, temp
         "4. Restore",
         "5. Compare",
         "6. Restore no more than was lost",
+        "7. Prove it",
+        "8. Find damage",
+        "9. Hear of what is not as usual",
+        "10. Keep what is needed",
     ):
         assert f"\n{chapter}\n" in said.out
     assert "One backup answers all three: " in said.out
@@ -57,6 +61,11 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing(fresh: Checkout, temp
     assert "  - Dropped billing.payments" in said.out
     assert "not one differs." in said.out
     assert "Equal again in casa: billing.payments and casa.reviews, every row." in said.out
+    assert "Equal again: all 18 files, with their types and metadata." in said.out
+    assert "Drill of casa: Restored and proven." in said.out
+    assert "of casa is DAMAGED:" in said.out
+    assert "Subject: The backup of casa-files has shrunk a lot" in said.out
+    assert "0 of 6 backups would be deleted." in said.out
     assert "password" not in (said.out + said.err).lower()
 
     assert processes_below(temporary, fresh.root) == []

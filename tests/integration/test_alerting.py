@@ -55,8 +55,7 @@ def test_a_document_that_is_wrong_is_told_once_and_over_when_the_same_function_c
 
 def test_a_backup_that_lost_the_rows_of_a_table_is_complete_and_told(coffre: Coffre, shop: str) -> None:
     coffre.configure(shop)
-    for _ in range(3):
-        coffre.backup()
+    usual = [coffre.backup()["id"] for _ in range(3)]
     assert heard(coffre) == []
 
     # When somebody deletes what they should not, the backup is what the database is, and somebody hears of it
@@ -69,7 +68,8 @@ def test_a_backup_that_lost_the_rows_of_a_table_is_complete_and_told(coffre: Cof
     assert alert["Subject"] == "The backup of shop has shrunk a lot"
     assert "- public.orders: 0 rows, usually 1,000 (-100 %)" in alert["Message"]
     assert lost["id"] in alert["Message"]
-    assert "Last good backup: " in alert["Message"]
+    assert f"The backup before it: {usual[-1]}, taken " in alert["Message"]
+    assert f"coffre diff {usual[-1]} {lost['id']}" in alert["Message"]
 
     # And when the rows are back, it is over
     run_sql(shop, "INSERT INTO orders OVERRIDING SYSTEM VALUE TABLE kept")

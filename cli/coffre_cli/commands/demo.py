@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -11,12 +10,14 @@ from typing import Annotated, Final
 import typer
 from ulid import ULID
 
-from coffre.model.backup import Backup, Restore, Status, Tier
-from coffre.model.errors import TransientError
+from coffre.model.backup import Backup, Restore, Tier
 from coffre_cli.commands.catalog import list_backups
+from coffre_cli.commands.demo_files import back_up_files, bring_back_files, look_at_files, lose_files
+from coffre_cli.commands.demo_steps import Mailbox, Scene, title, typed
+from coffre_cli.commands.demo_trust import drill, find_corruption, show_rotation, tell_anomaly
 from coffre_cli.commands.local import start
 from coffre_cli.commands.restore import restore
-from coffre_cli.deployed import DeployedStack, find_stack
+from coffre_cli.deployed import find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.follow import follow
@@ -35,7 +36,6 @@ _RESTORED: Final = "casa_restored"
 _BROUGHT_BACK: Final = ('"billing"."payments"', '"casa"."reviews"')
 _FROM: Final = "2020-01-01"
 _SHORT_SCALE: Final = 0.05
-_PATIENCE_SECONDS: Final = 300
 
 EXAMPLES = examples("coffre demo", "coffre demo --short", "coffre demo --keep && coffre list")
 
@@ -48,7 +48,7 @@ def demo(
     ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the local stack running afterwards.")] = False,
 ) -> None:
-    """Back up, lose and get back a sample database, on this machine, without an AWS account."""
+    """Back up, lose and get back a sample database and its files, on this machine, without an AWS account."""
     if read_state() is not None:
         raise StackError(
             "A local stack is up already, and the demo needs one of its own.",
@@ -56,14 +56,8 @@ def demo(
             hint="Stop it first (what it stored is lost): coffre local down",
         )
     with _local_stack(keep=keep, scale=_SHORT_SCALE if short else 1.0) as state:
-        deployed = find_stack(None)
-        source = _url(state, stack.SAMPLE)
-        before = _look(source)
-        backup = _back_up(state, deployed)
-        _lose(source, before)
-        _restore(deployed, state, backup)
-        equal = _compare(before, fingerprint(_url(state, _RESTORED)))
-        equal = _bring_back(source, before, backup) and equal
+        scene = Scene(state, find_stack(None))
+        equal = _lose_and_get_back(scene)
     if not equal:
         raise typer.Exit(Exit.FAILED)
     say(
@@ -71,9 +65,31 @@ def demo(
     )
 
 
+def _lose_and_get_back(scene: Scene) -> bool:
+    """Tell the story; return whether everything came back as it was."""
+    mailbox = Mailbox(scene)
+    source = scene.url(stack.SAMPLE)
+    before, files = _look(source), look_at_files(scene)
+    backup = _back_up(scene)
+    backup_of_files = back_up_files(scene, _SLOT)
+    typed("coffre list")
+    list_backups()
+    _lose(source, before)
+    lose_files(scene)
+    _restore(scene, backup)
+    equal = _compare(before, fingerprint(scene.url(_RESTORED)))
+    equal = _bring_back(source, before, backup) and equal
+    equal = bring_back_files(scene, files, backup_of_files) and equal
+    drill(backup)
+    find_corruption(scene, backup)
+    tell_anomaly(scene, mailbox)
+    show_rotation()
+    return equal
+
+
 @contextlib.contextmanager
 def _local_stack(*, keep: bool, scale: float) -> Iterator[LocalState]:
-    _title(
+    title(
         "1. Deploy",
         "The real template.yaml, built by SAM, on a local AWS; a PostgreSQL 18 with a rental company's data.",
     )
@@ -84,12 +100,6 @@ def _local_stack(*, keep: bool, scale: float) -> Iterator[LocalState]:
             stack.down()
 
 
-def _url(state: LocalState, database: str) -> str:
-    if state.postgres is None:
-        raise StackError("The demo's PostgreSQL server is not running.", code="LOCAL_STACK_DOWN")
-    return state.postgres.server().dsn(database=database)
-
-
 def _look(url: str) -> Fingerprints:
     found = fingerprint(url)
     rows = sum(table.rows for table in found.values())
@@ -97,44 +107,24 @@ def _look(url: str) -> Fingerprints:
     return found
 
 
-def _back_up(state: LocalState, deployed: DeployedStack) -> Backup:
-    _title(
+def _back_up(scene: Scene) -> Backup:
+    title(
         "2. Back up",
         f"It is {_SLOT:%A, %d %B %Y, %H:%M} UTC: the daily, the weekly and the monthly rule fire at the same time.",
     )
-    environment = stack.environment_of(state)
-    names = rules_of(environment, state.stack)
+    names = rules_of(scene.environment, scene.state.stack)
     for rule in _RULES:
-        fire_rule(environment, names[rule], _SLOT)
-    backup = _wait_for_all_tiers(deployed)
+        fire_rule(scene.environment, names[rule], _SLOT)
+    backup = scene.wait_for(stack.SAMPLE, {Tier.DAILY, Tier.WEEKLY, Tier.MONTHLY})
     say(
         f"One backup answers all three: {backup.tables} tables, {backup.rows:,} rows, {size(backup.plaintext_bytes)} "
         f"in {duration(backup.duration_ms)}; {size(backup.stored_bytes)} stored, compressed and encrypted."
     )
-    say("$ coffre list", style="dim")
-    list_backups()
     return backup
 
 
-def _wait_for_all_tiers(deployed: DeployedStack) -> Backup:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        for backup in deployed.catalog.backups(target=stack.SAMPLE):
-            if backup.failure is not None:
-                show_failure(backup.failure)
-                raise typer.Exit(Exit.FAILED)
-            if backup.status is Status.COMPLETED and {Tier.DAILY, Tier.WEEKLY, Tier.MONTHLY} <= set(backup.tiers):
-                return backup
-        time.sleep(0.3)
-    raise TransientError(
-        f"The scheduled backup did not end within {_PATIENCE_SECONDS} seconds.",
-        code="DEMO_TIMEOUT",
-        hint="Run it again with --keep and look: coffre list",
-    )
-
-
 def _lose(source: str, before: Fingerprints) -> None:
-    _title("3. Lose data", "3 a.m., the wrong window, a migration gone wrong:")
+    title("3. Lose data", "3 a.m., the wrong window, a migration gone wrong:")
     for sentence in damage(source):
         say(f"  - {sentence}", style="red")
     after = fingerprint(source)
@@ -142,15 +132,16 @@ def _lose(source: str, before: Fingerprints) -> None:
     say(f"Compared row by row, {len(hurt)} tables and views are gone or wrong: {', '.join(hurt[:8])}.")
 
 
-def _restore(deployed: DeployedStack, state: LocalState, backup: Backup) -> None:
-    _title(
+def _restore(scene: Scene, backup: Backup) -> None:
+    title(
         "4. Restore",
         f"The function restore loads it into a new database, {_RESTORED}; the source stays as it is.",
     )
+    deployed = scene.deployed
     restore_id = str(ULID())
     secret = f"coffre/destination/{restore_id}"
-    deployed.secrets.create_secret(Name=secret, SecretString=_url(state, _RESTORED))
-    say(f"$ coffre restore {backup.id} --to postgresql://.../{_RESTORED}", style="dim")
+    deployed.secrets.create_secret(Name=secret, SecretString=scene.url(_RESTORED))
+    typed(f"coffre restore {backup.id} --to postgresql://.../{_RESTORED}")
     deployed.start("restore", {"backup_id": backup.id, "destination": secret, "restore_id": restore_id})
     record = follow(
         lambda: deployed.catalog.get_restore(restore_id), title="Restoring", quiet=False, has_ended=lambda: False
@@ -167,7 +158,7 @@ def _check(record: Restore) -> None:
 
 
 def _compare(before: Fingerprints, restored: Fingerprints) -> bool:
-    _title("5. Compare", "Every row of every table, before the accident and in the restored database:")
+    title("5. Compare", "Every row of every table, before the accident and in the restored database:")
     rows = sum(table.rows for table in before.values())
     if before == restored:
         say(
@@ -181,13 +172,14 @@ def _compare(before: Fingerprints, restored: Fingerprints) -> bool:
 
 
 def _bring_back(source: str, before: Fingerprints, backup: Backup) -> bool:
-    _title(
-        "6. Restore no more than was lost", "In casa itself: the dropped table with its views, and the deleted rows."
+    title(
+        "6. Restore no more than was lost",
+        "In casa itself: the dropped table with its views, and the deleted rows; then the files.",
     )
-    say(f"$ coffre restore {backup.id} --table billing.payments --with-dependencies", style="dim")
+    typed(f"coffre restore {backup.id} --table billing.payments --with-dependencies")
     restore(backup.id, table=["billing.payments"], with_dependencies=True)
     console.print()
-    say(f"$ coffre restore {backup.id} --table reviews --where-column written_at --from {_FROM} --apply", style="dim")
+    typed(f"coffre restore {backup.id} --table reviews --where-column written_at --from {_FROM} --apply")
     restore(backup.id, table=["reviews"], where_column="written_at", since=_FROM, apply=True, yes=True)
     after = fingerprint(source)
     wrong = [name for name in _BROUGHT_BACK if after.get(name) != before[name]]
@@ -196,9 +188,3 @@ def _bring_back(source: str, before: Fingerprints, backup: Backup) -> bool:
     if not wrong:
         say("  Equal again in casa: billing.payments and casa.reviews, every row.", style="bold green")
     return not wrong
-
-
-def _title(title: str, text: str) -> None:
-    console.print()
-    console.print(title, style="bold")
-    say(text)

@@ -56,15 +56,20 @@ def up(
     if empty and databases:
         raise ConfigurationError("--empty and --database exclude each other.", hint="Leave one of them out.")
     state = start(databases, sample=not databases and not empty, port=port)
-    names = ", ".join(state.databases) or "nothing yet (add one: coffre local up --database NAME=URL)"
+    names = (
+        ", ".join((*state.databases, *state.buckets)) or "nothing yet (add one: coffre local up --database NAME=URL)"
+    )
     say(f"The local stack is up and protects: {names}.", style="green")
     if state.databases:
         say("Take a backup:")
         say_command(f"coffre backup database {state.databases[0]}")
+    for bucket in state.buckets:
+        say_command(f"coffre backup storage {bucket}")
     if state.postgres is not None:
+        server = state.postgres.server()
         say("The sample database, and where it can be restored to:")
-        say_command(state.postgres.server().dsn(stack.SAMPLE))
-        say_command(f"coffre restore latest --to {state.postgres.server().dsn(f'{stack.SAMPLE}_restored')}")
+        say_command(server.dsn(stack.SAMPLE))
+        say_command(f"coffre restore latest --target {stack.SAMPLE} --to {server.dsn(f'{stack.SAMPLE}_restored')}")
     say("Reach it with aws and sam:")
     say_command('eval "$(coffre local env)"')
     say("Stop it:")
@@ -90,16 +95,17 @@ def start(
     """Bring the local stack up with a key pair and a configuration document of its own."""
     before = read_state()
     names = sorted({*databases, *([stack.SAMPLE] if sample else []), *(before.databases if before else ())})
-    parameters: dict[str, str] = {}
+    buckets = [stack.SAMPLE_FILES] if sample or (before is not None and before.buckets) else []
+    parameters = {"SourceBuckets": ",".join(buckets), "RestoreBuckets": ",".join(buckets)}
     if before is not None and "ConfigurationDocument" in before.parameters:
         known = json.loads(before.parameters["ConfigurationDocument"])
-        parameters["ConfigurationDocument"] = _document(names, known["recipients"][0])
+        parameters["ConfigurationDocument"] = _document(names, buckets, known["recipients"][0])
 
     def prepare(environment: Mapping[str, str]) -> Mapping[str, str]:
         identity = new_identity()
         client = session(environment).client("secretsmanager", endpoint_url=environment["AWS_ENDPOINT_URL"])
         client.create_secret(Name=DEFAULT_SECRET, SecretString=identity)
-        return {"ConfigurationDocument": _document(names, public_key(identity))}
+        return {"ConfigurationDocument": _document(names, buckets, public_key(identity))}
 
     options = stack.StackOptions(
         databases=databases, sample=sample, sample_scale=sample_scale, parameters=parameters, prepare=prepare
@@ -136,9 +142,10 @@ def _databases(options: list[str]) -> dict[str, str]:
     return databases
 
 
-def _document(names: list[str], recipient: str) -> str:
+def _document(names: list[str], buckets: list[str], recipient: str) -> str:
     """Return the configuration document; without databases one target that waits for its secret."""
     targets: list[dict[str, Any]] = [
         {"name": name, "secret": f"{stack.SECRET_PREFIX}{name}"} for name in names or ["main"]
     ]
+    targets += [{"name": name, "kind": "bucket", "buckets": [{"name": name}]} for name in buckets]
     return json.dumps({"encryption": "age", "recipients": [recipient], "targets": targets})

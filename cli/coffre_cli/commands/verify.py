@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -74,7 +74,7 @@ def verify(
         print_json([report.model_dump(mode="json") for report in reports])
     else:
         for report in reports:
-            _show(report)
+            _show(report, [target.name for target in deployed.configuration.buckets])
     if any(report.status != 200 for report in reports):
         raise typer.Exit(Exit.FAILED)
 
@@ -198,7 +198,7 @@ def _call(
     return answer
 
 
-def _show(report: VerificationReport) -> None:
+def _show(report: VerificationReport, buckets: Collection[str]) -> None:
     if report.level is Level.INVENTORY:
         _show_inventory(report)
     else:
@@ -212,7 +212,7 @@ def _show(report: VerificationReport) -> None:
     if report.damaged:
         say("Later backups do not point at what is damaged. Take one now:")
         for name in report.healthy:
-            say_command(f"coffre backup database {name}")
+            say_command(f"coffre backup {'storage' if name in buckets else 'database'} {name}")
     if report.unfinished is not None:
         say(f"Not finished: {report.unfinished}", style="yellow")
 

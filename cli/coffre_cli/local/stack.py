@@ -22,9 +22,11 @@ from coffre_cli.local.processes import ProcessMark, end
 from coffre_cli.local.state import LocalPostgres, LocalState, forget_state, read_state, state_file, write_state
 from coffre_cli.local.toolchain import CHECKOUT, Toolchain, quiet
 from coffre_cli.sample import load
+from coffre_cli.sample.files import load_files, make_bucket
 
 STACK = "coffre"
 SAMPLE = "casa"
+SAMPLE_FILES = "casa-files"
 SECRET_PREFIX = "coffre/database/"  # noqa: S105 (where the secrets are)
 
 Prepare = Callable[[Mapping[str, str]], Mapping[str, str]]
@@ -44,7 +46,8 @@ class StackOptions:
     databases
         Name -> connection URL of the databases to protect. Each URL goes into the secret `coffre/database/<name>`.
     sample
-        Start a PostgreSQL server with the sample database, protected as `casa`.
+        Start a PostgreSQL server with the sample database, protected as `casa`, and fill a bucket with the sample's
+        files, protected as `casa-files`.
     sample_scale
         1.0 is about 770,000 rows.
     parameters
@@ -165,17 +168,20 @@ class _Builder:
 
     def build(self, options: StackOptions, port: int) -> LocalState:
         # The sample keeps PostgreSQL busy while SAM builds: both take seconds.
-        with ThreadPoolExecutor(max_workers=1) as pool:
+        with ThreadPoolExecutor(max_workers=2) as pool:
             sample: Future[str] | None = (
                 pool.submit(self._start_sample, options.sample_scale) if options.sample else None
             )
             self._on_step("Starting the local AWS")
             self._note(aws=start_aws(self._toolchain.ministack(), self.state.directory / "aws", port=port))
+            files = pool.submit(self._load_files, options.sample_scale) if options.sample else None
             self._protect(options.databases or {})
             parameters = {**(options.parameters or {}), **options.prepare(environment_of(self.state))}
             self._deploy(parameters)
             if sample is not None:
                 self._protect({SAMPLE: sample.result()})
+            if files is not None:
+                files.result()
         self._note(status="up")
         return self.state
 
@@ -183,6 +189,7 @@ class _Builder:
         databases = dict(options.databases or {})
         if options.sample and self.state.postgres is None:
             databases[SAMPLE] = self._start_sample(options.sample_scale)
+            self._load_files(options.sample_scale)
         self._protect(databases)
         parameters = {**self.state.parameters, **(options.parameters or {})}
         if parameters != self.state.parameters or self._deployment().fingerprint() != self.state.code:
@@ -225,6 +232,13 @@ class _Builder:
         url = server.create_database(SAMPLE)
         load(url, scale=scale)
         return url
+
+    def _load_files(self, scale: float) -> None:
+        environment = environment_of(self.state)
+        client = session(environment).client("s3", endpoint_url=environment["AWS_ENDPOINT_URL"])
+        make_bucket(client, SAMPLE_FILES, environment["AWS_REGION"])
+        load_files(client, SAMPLE_FILES, scale=scale)
+        self._note(buckets=(SAMPLE_FILES,))
 
     def _note(self, **changes: Any) -> None:
         with self._writing:

@@ -43,6 +43,8 @@ class LocalState:
         Below it is everything that the stack keeps on disk.
     databases
         Names of the databases whose URLs are in secrets, sorted.
+    buckets
+        Names of the buckets with the sample's files, each the only one of a target of its name.
     outputs
         The deployed template's outputs.
     code
@@ -55,6 +57,7 @@ class LocalState:
     aws: LocalAws | None = None
     postgres: LocalPostgres | None = None
     databases: tuple[str, ...] = ()
+    buckets: tuple[str, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     code: str = ""

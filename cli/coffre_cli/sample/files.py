@@ -56,7 +56,7 @@ def sample_files(scale: float = 1.0) -> Iterator[SampleFile]:
         text = f"Lease {number}\n\n" + _CLAUSE * (20 + number % 200)
         yield SampleFile(f"leases/2026/{number:05d}.txt", text.encode(), "text/plain; charset=utf-8")
     yield SampleFile(
-        "plans/Haus am See, 1. Stock.pdf", _noise("plan", max(300_000, int(_PLAN_BYTES * scale))), "application/pdf"
+        "plans/Haus am See, 1. Stock.pdf", _noise("plan", max(2_000_000, int(_PLAN_BYTES * scale))), "application/pdf"
     )
     yield SampleFile("plans/Crème brûlée & café.pdf", _noise("menu", 12_000), "application/pdf")
     yield SampleFile("plans/", b"", "application/x-directory")

@@ -32,8 +32,10 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 def anomalies() -> list[Alert]:
     found = [Deviation("plaintext", "bytes", 10, 5e9), Deviation("public.orders", "count", 0, 1000.0)]
     return [
-        size_anomaly(GOOD, found, noun="rows", safe=SAFE_UNKNOWN),
-        size_anomaly(GOOD.model_copy(update={"kind": TargetKind.BUCKET}), found[:1], noun="objects", safe=SAFE_UNKNOWN),
+        size_anomaly(GOOD, found, before=GOOD, compared=10, noun="rows"),
+        size_anomaly(
+            GOOD.model_copy(update={"kind": TargetKind.BUCKET}), found[:1], before=GOOD, compared=3, noun="objects"
+        ),
         duration_exceeded(GOOD, took=NOW - TAKEN, limit=(NOW - TAKEN) / 2),
         success_rate_low("shop", Rate(27, 3), wanted_percent=99, safe=SAFE_UNKNOWN),
         quota_near(900, 1000),

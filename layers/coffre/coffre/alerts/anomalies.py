@@ -8,16 +8,20 @@ from datetime import datetime, timedelta
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, digest_of
 from coffre.alerts.wording import alert_of, bullets, ids_of, moment, size, span
 from coffre.model.backup import Backup
-from coffre.policy.anomaly import COMPARED, QUOTA_PERCENT, RATE_DAYS, Deviation, Rate
+from coffre.policy.anomaly import QUOTA_PERCENT, RATE_DAYS, Deviation, Rate
 
 
-def size_anomaly(backup: Backup, found: Sequence[Deviation], *, noun: str, safe: str) -> Alert:
-    """Say that a backup is much larger or smaller than those before. `noun` is what is counted: rows or objects."""
+def size_anomaly(backup: Backup, found: Sequence[Deviation], *, before: Backup, compared: int, noun: str) -> Alert:
+    """Say that a backup is much larger or smaller than those before. `noun` is what is counted: rows or objects.
+
+    `before` is the newest of the `compared` ones: what was deleted is in it.
+    """
     grew = {deviation.grew for deviation in found}
     how = "an unusual size" if len(grew) > 1 else "grown a lot" if grew == {True} else "shrunk a lot"
+    proven = f", verified {moment(before.verified_at)}" if before.verified_at else ", not verified"
     first = (
-        f'The backup of "{backup.target}" is complete, and it is not like the last {COMPARED}. Either the data changed '
-        "as somebody meant it to, or something was deleted, filled up, or encrypted by somebody else:"
+        f'The backup of "{backup.target}" is complete, and it is not like the {compared} before it. Either the data '
+        "changed as somebody meant it to, or something was deleted, filled up, or encrypted by somebody else:"
     )
     return alert_of(
         AlertKind.SIZE_ANOMALY,
@@ -25,10 +29,10 @@ def size_anomaly(backup: Backup, found: Sequence[Deviation], *, noun: str, safe:
         f"The backup of {backup.target} has {how}",
         "\n".join([first, *bullets([_line(one, noun) for one in found])]),
         since=backup.created_at,
-        safe=safe,
-        hint="Ask whoever works on the data whether this was meant. If not: pin an older backup, so that it stays "
-        "whatever happens, and bring back what is gone (docs/restore.md).",
-        commands=[f"coffre list {backup.target}", "coffre pin ID"],
+        safe=f"The backup before it: {before.id}, taken {moment(before.created_at)}{proven}. It is untouched.",
+        hint="Look at what changed, and ask whoever works on the data whether this was meant. If not: pin the backup "
+        "before, so that it stays whatever happens, and bring back what is gone (docs/restore.md).",
+        commands=[f"coffre diff {before.id} {backup.id}", f"coffre pin {before.id}"],
         ids=ids_of(backup=backup.id, request=backup.request_id),
         fingerprint=digest_of(*(f"{one.what} {one.unit} {one.grew}" for one in found)),
     )

@@ -105,10 +105,10 @@ def _exceptions(backup: Backup) -> Iterator[Alert]:
 
 def _sizes(catalog: Catalog, vault: Vault, change_percent: int, backup: Backup, manifest: Manifest) -> Iterator[Alert]:
     completed = catalog.backups(target=backup.target, status=Status.COMPLETED)
-    before = islice((one for one in completed if one.id < backup.id), COMPARED)
+    before = list(islice((one for one in completed if one.id < backup.id), COMPARED))
     found = deviations(measures(manifest), list(_measured(vault, before)), change_percent)
     if found:
-        yield size_anomaly(backup, found, noun=_NOUNS[backup.kind], safe=what_is_safe(catalog, backup.target))
+        yield size_anomaly(backup, found, before=before[0], compared=len(before), noun=_NOUNS[backup.kind])
 
 
 def _measured(vault: Vault, backups: Iterable[Backup]) -> Iterator[Measures]:

@@ -1,0 +1,73 @@
+"""The demo's chapters about files: back up a bucket, lose a folder, bring it back."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from coffre.model.backup import Backup, Tier
+from coffre.model.storage import Mode
+from coffre_cli.commands.backup import backup_storage
+from coffre_cli.commands.demo_steps import Scene, typed
+from coffre_cli.commands.restore import restore
+from coffre_cli.local import stack
+from coffre_cli.local.schedule_rules import fire_rule, rules_of
+from coffre_cli.sample.files import FileFingerprint, damage_files, fingerprint_files
+from coffre_cli.screen import console, duration, say, size
+
+_RULES: Final = ("WeeklyStorageBackupRule", "MonthlyStorageBackupRule")
+
+FileFingerprints = dict[str, FileFingerprint]
+
+
+def look_at_files(scene: Scene) -> FileFingerprints:
+    """Hash the sample's files."""
+    found = fingerprint_files(scene.s3, stack.SAMPLE_FILES)
+    say(f"The bucket {stack.SAMPLE_FILES} has {len(found)} files: photos, leases, plans.")
+    return found
+
+
+def back_up_files(scene: Scene, slot: datetime) -> Backup:
+    """Let the rules fire that come an hour after the databases', and back up once more."""
+    say(f"\nAn hour later, at {slot + timedelta(hours=1):%H:%M}, the weekly and the monthly rule for buckets fire.")
+    names = rules_of(scene.environment, scene.state.stack)
+    for rule in _RULES:
+        fire_rule(scene.environment, names[rule], slot + timedelta(hours=1))
+    backup = scene.wait_for(stack.SAMPLE_FILES, {Tier.WEEKLY, Tier.MONTHLY})
+    say(
+        f"One backup answers both: {backup.objects} objects, {size(backup.plaintext_bytes)} in "
+        f"{duration(backup.duration_ms)}; {size(backup.stored_bytes)} stored. Once more: nothing is stored twice."
+    )
+    typed(f"coffre backup storage {stack.SAMPLE_FILES}")
+    backup_storage(stack.SAMPLE_FILES)
+    return backup
+
+
+def lose_files(scene: Scene) -> None:
+    """Delete a folder, and overwrite another."""
+    for sentence in damage_files(scene.s3, stack.SAMPLE_FILES):
+        say(f"  - {sentence}", style="red")
+
+
+def bring_back_files(scene: Scene, before: FileFingerprints, backup: Backup) -> bool:
+    """Restore what is missing, then what differs, and compare every file."""
+    console.print()
+    typed(f"coffre restore {backup.id} --mode overwrite")
+    restore(backup.id, mode=Mode.OVERWRITE, yes=True)
+    after = fingerprint_files(scene.s3, stack.SAMPLE_FILES)
+    wrong = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    for key in wrong[:10]:
+        say(f"  DIFFERENT: {key}", style="bold red")
+    if not wrong:
+        say(f"  Equal again: all {len(before)} files, with their types and metadata.", style="bold green")
+    return not wrong
+
+
+def empty_photos(scene: Scene) -> None:
+    """Delete most of what the bucket has, as an accident that nobody notices would."""
+    say("A week later a job deletes photos/ and plans/, and nobody notices. The next backup does:")
+    for key in fingerprint_files(scene.s3, stack.SAMPLE_FILES):
+        if key.startswith(("photos/", "plans/")):
+            scene.s3.delete_object(Bucket=stack.SAMPLE_FILES, Key=key)
+    typed(f"coffre backup storage {stack.SAMPLE_FILES}")
+    backup_storage(stack.SAMPLE_FILES)
