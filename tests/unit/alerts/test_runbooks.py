@@ -69,6 +69,15 @@ def test_every_message_names_its_runbook(alert: Alert) -> None:
     assert alert.text.splitlines()[-1] == f"Runbook: {alert.kind.runbook}"
 
 
+@pytest.mark.parametrize("path", sorted(RUNBOOKS.glob("*.md")), ids=lambda path: path.stem)
+def test_every_code_of_a_runbook_is_one_that_there_is(path: Path) -> None:
+    sources = [*(ROOT / "layers" / "coffre").rglob("*.py"), ROOT / "template.yaml"]
+    known = {code for source in sources for code in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", source.read_text())}
+
+    for code, star in re.findall(r"`([A-Z]+_[A-Z_]*)(\*?)`", path.read_text()):
+        assert any(one.startswith(code) for one in known) if star else code in known, code
+
+
 # --- what there is to type ---
 
 

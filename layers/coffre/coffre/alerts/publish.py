@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -11,6 +11,10 @@ from coffre.model.errors import TransientError
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
+
+
+# SNS takes 256 KB, attributes included (its quotas, 2026). A longer text is nobody's to read.
+_LONGEST_TEXT_BYTES: Final = 200_000
 
 
 class AlertError(TransientError):
@@ -49,7 +53,7 @@ class Publisher:
             self._client.publish(
                 TopicArn=self._topic_arn,
                 Subject=alert.subject,
-                Message=alert.text,
+                Message=_fitting(alert.text),
                 MessageAttributes={
                     name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
                 },
@@ -60,3 +64,7 @@ class Publisher:
                 detail=str(error)[:500],
                 hint="Check that the topic exists and that the function's role has sns:Publish on it.",
             ) from error
+
+
+def _fitting(text: str) -> str:
+    return text.encode(errors="replace")[:_LONGEST_TEXT_BYTES].decode(errors="ignore")

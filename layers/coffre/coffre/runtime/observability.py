@@ -101,7 +101,7 @@ def count_heartbeat(service: str, target: str, *, succeeded: bool) -> None:
 
 def count_notification(service: str, *, succeeded: bool) -> None:
     """Count a message that a destination took, or did not."""
-    metrics = EphemeralMetrics(namespace="Coffre", service=service)
+    metrics = _metrics(service)
     metrics.add_metric("NotificationSent", MetricUnit.Count, int(succeeded))
     metrics.add_metric("NotificationFailed", MetricUnit.Count, int(not succeeded))
     metrics.flush_metrics()
