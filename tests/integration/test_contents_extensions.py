@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests.integration.contents import RoundTrip, RoundTripOn, rows, run, value
+from tests.integration.drills import report_of
 from tests.integration.exports import Export, another_database, program
 
+from coffre.model.drill import Verdict
 from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
 from coffre_cli.local.toolchain import Toolchain
 from coffre_cli.sample import fingerprint, sequences
@@ -33,16 +35,21 @@ CREATE FUNCTION thing_count() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FR
 """
 
 
+def write_extension(share: Path) -> None:
+    """Write the extension `coffre_config`, which is not trusted and not relocatable, for everybody to read."""
+    place = share / "extension"
+    place.mkdir()
+    (place / "coffre_config.control").write_text("default_version = '1.0'\nrelocatable = false\n")
+    (place / "coffre_config--1.0.sql").write_text(_SCRIPT)
+    for path in (share, place, *place.iterdir()):
+        path.chmod(0o755)
+
+
 @pytest.fixture(scope="module")
 def server(toolchain: Toolchain) -> Iterator[PostgresServer]:
-    """A server that has the extension `coffre_config`, which is not trusted and not relocatable."""
+    """A server that has the extension."""
     with tempfile.TemporaryDirectory(prefix="coffre-extension-") as directory:
-        place = Path(directory) / "extension"
-        place.mkdir()
-        (place / "coffre_config.control").write_text("default_version = '1.0'\nrelocatable = false\n")
-        (place / "coffre_config--1.0.sql").write_text(_SCRIPT)
-        for path in (Path(directory), place, *place.iterdir()):
-            path.chmod(0o755)
+        write_extension(Path(directory))
         options = ServerOptions(settings={"extension_control_path": f"{directory}:$system"})
         with PostgresServer(toolchain.embedded_postgresql(), options) as server:
             yield server
@@ -139,3 +146,30 @@ def test_an_export_loads_rows_of_configuration_tables_in_the_order_of_their_keys
             source.pop('"Conf"."not_configuration"')
             assert copied == source
             assert sequences(copy)['"Conf"."z_owners_id_seq"'] == (50, True)
+
+
+def test_a_drill_compares_rows_of_configuration_tables_and_not_the_extensions_own(
+    round_trip: RoundTrip, toolchain: Toolchain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The role that drills may create every extension that its server has, trusted or not."""
+    coffre, real = round_trip.coffre, toolchain.embedded_postgresql()
+    round_trip.fill("DROP TABLE own", """UPDATE "Conf".z_owners SET name = 'first' WHERE id = 1""")
+    made = round_trip.back_up()
+    with tempfile.TemporaryDirectory(prefix="coffre-home-") as directory:
+        home = Path(directory)
+        (home / "share").mkdir()
+        write_extension(home / "share")
+        home.chmod(0o755)
+        for part in ("bin", "lib"):
+            (home / part).symlink_to(real / part)
+        monkeypatch.setitem(coffre.environment, "COFFRE_POSTGRES_HOME", directory)
+
+        answer = coffre.drill()
+
+    assert (answer["outcome"], answer["problems"]) == ("passed", [])
+    verdicts = {one.table: (one.verdict, one.rows_found) for one in report_of(coffre, made).tables}
+    assert verdicts == {
+        '"Conf".a_things': (Verdict.EQUAL, 100),
+        '"Conf".settings': (Verdict.EQUAL, 2),
+        '"Conf".z_owners': (Verdict.EQUAL, 50),
+    }
