@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
@@ -29,6 +26,7 @@ from coffre.model.restore import Scope
 from coffre.model.target import Contents, Drill
 from coffre.operations.drill_compare import compare_tables, never_read, not_loaded
 from coffre.operations.drill_findings import Found, refuse_forged_totals
+from coffre.operations.drill_place import free_bytes, gauging, told_apart
 from coffre.operations.drill_source import (
     for_ordinary_role,
     groups_of,
@@ -52,10 +50,6 @@ from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 
 _DATABASE: Final = "drill"
-# Of the disk that is free: what a server writes besides tables, and room for having guessed wrong.
-_SHARE_OF_DISK: Final = 0.8
-_GAUGE_SECONDS: Final = 0.5
-_REFUSED_A_RIGHT: Final = re.compile(r"permission denied|must be (superuser|owner|able)|[Oo]nly (superusers|roles)")
 # What speaks against the backup; anything else says that the drill could not be done.
 _AGAINST: Final = (IntegrityError, RestoreError, DestinationError)
 
@@ -128,7 +122,7 @@ def _prove(job: DrillJob, found: Found, meter: Meter) -> None:
     with ExitStack() as stack:
         with found.phase("scratch server"):
             server = stack.enter_context(scratch_server(job.tools))
-        stack.enter_context(_told_apart(server))
+        stack.enter_context(told_apart(server))
         restore = _restore_job(job, server)
         with found.restoring(), found.phase("read"):
             source = open_source(restore)
@@ -139,7 +133,7 @@ def _prove(job: DrillJob, found: Found, meter: Meter) -> None:
         roles = make_roles(server, named)
         restore = replace(restore, connection=server.connection(_DATABASE, roles.restorer))
         source = _possible(server, source, found)
-        stack.enter_context(_gauging(server, found))
+        stack.enter_context(gauging(server, found))
         _look_for_unreadable(restore, server, source, found)
         _drill_groups(job, restore, server, roles, source, found, meter)
 
@@ -241,31 +235,6 @@ def _said_of_groups(job: DrillJob, source: Source, groups: Sequence[Collection[T
         yield f'The check "{check.name}" was not asked: not all that it may read was there at once.'
 
 
-def free_bytes(server: ScratchServer) -> int:
-    """Return how much a group of tables may take."""
-    return int(shutil.disk_usage(server.directory).free * _SHARE_OF_DISK)
-
-
-@contextmanager
-def _gauging(server: ScratchServer, found: Found) -> Iterator[None]:
-    """See from time to time how much the server's files take: most while indexes are sorted."""
-    done = threading.Event()
-
-    def look() -> None:
-        is_over = False
-        while not is_over:
-            is_over = done.wait(_GAUGE_SECONDS)
-            found.scratch_bytes = max(found.scratch_bytes, server.used_bytes())
-
-    thread = threading.Thread(target=look, name="gauge", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
 def _restore_job(job: DrillJob, server: ScratchServer) -> RestoreJob:
     return RestoreJob(
         restore_id=job.id,
@@ -289,21 +258,3 @@ def _refuse_rows_alone(source: Source) -> None:
             code="NO_DEFINITIONS",
             hint="Have it read back instead (coffre verify --level read), or let the target's contents be full.",
         )
-
-
-@contextmanager
-def _told_apart(server: ScratchServer) -> Iterator[None]:
-    """Tell what speaks against the backup from a place that is too small, or rights that a drill does not have."""
-    try:
-        yield
-    except Exception as error:
-        server.refuse_impossible(error)
-        if isinstance(error, RestoreError) and _REFUSED_A_RIGHT.search(error.detail or ""):
-            raise DrillImpossibleError(
-                "The backup has a definition that only a superuser can restore, and a drill is none.",
-                code="DRILL_NEEDS_SUPERUSER",
-                detail=error.detail,
-                hint="Nothing is known against the backup. Restore it into a server of yours to prove it, and rely on "
-                "`coffre verify --level read` meanwhile.",
-            ) from error
-        raise

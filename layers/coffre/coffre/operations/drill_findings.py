@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from coffre import __version__
 from coffre.model.backup import Backup, Failure
@@ -142,7 +142,7 @@ class Found:
     ) -> DrillReport:
         """Return what there is to say in the end; `error` is what ended the drill early."""
         failure = Failure.of(error) if error else self._failure()
-        problems = [*([failure.message] if error and failure and is_possible else []), *self.problems]
+        problems = (*((failure.message,) if error and failure and is_possible else ()), *self.problems)
         outcome = Outcome.FAILED if problems else Outcome.PASSED
         return DrillReport(
             id=drill_id,
@@ -152,26 +152,27 @@ class Found:
             backup_created_at=backup.created_at,
             started_at=started_at,
             completed_at=now,
-            source_version=self.source_version,
-            server_version=self.server_version,
             coffre_version=__version__,
-            rows=sum(table.rows_found for table in self.tables),
-            size_bytes=sum(table.size_bytes for table in self.tables if table.verdict is not Verdict.NOT_LOADED),
-            tables=tuple(sorted(self.tables, key=lambda table: table.table)),
-            checks=tuple(self.checks),
-            structure=self.structure,
-            problems=tuple(problems),
-            exceptions=tuple(self.exceptions),
-            limits=tuple(self.limits),
-            phases_ms=self.phases_ms,
+            problems=problems,
             restore_seconds=self.restore_seconds if error is None else None,
             restore_limit_seconds=limit_minutes * 60 if limit_minutes else None,
-            groups=self.groups,
-            scratch_bytes=self.scratch_bytes,
             is_damaged=is_possible and (_is_damage(error) or self._code == "ROWS_DIFFER"),
             failure=failure,
             request_id=request_id,
+            **self._facts(),
         )
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what was counted and measured, under the names of the report."""
+        names = ("checks", "exceptions", "limits")
+        same = ("structure", "phases_ms", "groups", "scratch_bytes", "source_version", "server_version")
+        return {
+            **{name: tuple(getattr(self, name)) for name in names},
+            **{name: getattr(self, name) for name in same},
+            "tables": tuple(sorted(self.tables, key=lambda table: table.table)),
+            "rows": sum(table.rows_found for table in self.tables),
+            "size_bytes": sum(table.size_bytes for table in self.tables if table.verdict is not Verdict.NOT_LOADED),
+        }
 
     def _failure(self) -> Failure | None:
         if not self.problems:

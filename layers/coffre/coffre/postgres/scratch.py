@@ -23,6 +23,7 @@ from typing import Final, NoReturn
 
 from coffre.model.errors import DrillImpossibleError
 from coffre.postgres.connect import Connection
+from coffre.postgres.scratch_programs import reachable, trust_extensions
 from coffre.postgres.tools import PostgresTools
 
 # Of any server whose data nobody will miss (field note 37: /dev/shm is tiny in many containers and missing in Lambda).
@@ -140,7 +141,8 @@ def scratch_server(tools: PostgresTools) -> Iterator[ScratchServer]:
         user = _NOBODY if os.geteuid() == 0 else None
         if user is not None:
             os.chown(directory, user, user)
-            tools = PostgresTools(_reachable(tools.home, directory))
+            with _told_apart():
+                tools = PostgresTools(reachable(tools.home, directory))
         server = ScratchServer(directory, f"scratch_{secrets.token_hex(4)}", secrets.token_urlsafe(24))
         _initialise(tools, server, user)
         with _running(tools, server, user):
@@ -151,7 +153,7 @@ def scratch_server(tools: PostgresTools) -> Iterator[ScratchServer]:
 
 def _initialise(tools: PostgresTools, server: ScratchServer, user: int | None) -> None:
     with _told_apart():
-        _trust_extensions(tools.home, server.directory)
+        trust_extensions(tools.home, server.directory)
         password_file = server.directory / "password"
         password_file.touch(mode=0o600)
         password_file.write_text(f"{server.password}\n")
@@ -233,51 +235,6 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 def _environment(tools: PostgresTools, server: ScratchServer) -> dict[str, str]:
     return {**tools.environment(), "HOME": str(server.directory), "TZ": "UTC"}
-
-
-def _trust_extensions(home: Path, directory: Path) -> None:
-    """Let a role that is no superuser create every extension that the server has: copies of the control files say so.
-
-    What an extension keeps from ordinary roles (files, other servers) it still does.
-    """
-    trusted = directory / "trusted" / "extension"
-    trusted.mkdir(parents=True)
-    scripts = home / "share" / "extension"
-    for control in scripts.glob("*.control"):
-        lines = [line for line in control.read_text().splitlines() if not re.match(r"\s*(trusted|superuser)\s*=", line)]
-        lines += ["trusted = true", *([] if _names_directory(lines) else [f"directory = '{scripts}'"])]
-        (trusted / control.name).write_text("\n".join(lines) + "\n")
-    _open_to_all(directory / "trusted")
-
-
-def _names_directory(lines: list[str]) -> bool:
-    return any(re.match(r"\s*directory\s*=", line) for line in lines)
-
-
-def _reachable(home: Path, directory: Path) -> Path:
-    """Return the programs, or a copy of them when the user that the server runs as cannot reach them."""
-    real = (home / "bin" / "postgres").resolve()
-    if all(place.stat().st_mode & 0o001 for place in real.parents):
-        return home
-    with _told_apart():
-        copy = directory / "programs"
-        for part in ("bin", "lib", "share"):
-            shutil.copytree(home / part, copy / part, copy_function=_link)
-    _open_to_all(copy)
-    return copy
-
-
-def _open_to_all(top: Path) -> None:
-    """Let the user that the server runs as read what we have made, whatever our own umask is."""
-    for place in (top, *top.rglob("*")):
-        place.chmod(0o755 if place.is_dir() or place.stat().st_mode & 0o100 else 0o644)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy(source, target)
 
 
 @contextmanager
