@@ -40,16 +40,12 @@ class Catalog:
 
     Attributes
     ----------
-    locks
-        Who works on which target.
-    audit
-        Who did what.
+    locks, audit
+        Who works on which target; who did what.
     keeping
         What a backup's life depends on: pins, verification, deletion.
-    incidents
-        Which problems people were told about.
-    keys
-        Since when each public key has been in use.
+    incidents, keys
+        Which problems people were told about; since when each public key has been in use.
     """
 
     def __init__(self, table_name: str, *, region: str | None = None, endpoint_url: str | None = None) -> None:
