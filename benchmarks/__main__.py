@@ -20,6 +20,7 @@ def commands(scale: float, runs: int) -> dict[str, list[str]]:
     return {
         "backup_database": size,
         "restore_database": size,
+        "backup_storage": size,
         "drill": size,
         "over_link": size,
         "second_backup": size,

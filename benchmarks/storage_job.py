@@ -1,13 +1,14 @@
 """One backup of buckets into a vault, as the function does it; the process that benchmarks measure.
 
 Run as `python -m benchmarks.storage_job ENDPOINT BUCKETS VAULT [age|none]`: several buckets with commas between them;
-the vault is a directory, or `s3:BUCKET` at the same endpoint. Keys are `benchmark`, secrets `benchmark-secret`.
+the vault is a directory, or `s3:BUCKET` at the same endpoint. The access key is the environment's.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -18,7 +19,6 @@ from pathlib import Path
 
 from ulid import ULID
 
-from benchmarks.backup_job import RECIPIENT
 from coffre.buckets.client import make_bucket_client
 from coffre.buckets.source import BucketReader
 from coffre.buckets.wiring import open_reader
@@ -36,15 +36,17 @@ from coffre.stores.store import Store
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Vault
 
-CREDENTIALS = S3Credentials("benchmark", "benchmark-secret")
+CREDENTIALS = S3Credentials(os.environ.get("AWS_ACCESS_KEY_ID", "-"), os.environ.get("AWS_SECRET_ACCESS_KEY", "-"))
 TARGET = "files"
+# Only ever a benchmark's key: its backups are thrown away.
+RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 
 
 def vault_of(place: str, endpoint: str) -> Vault:
     """Return the vault in a directory, or in a bucket at the endpoint."""
     store: Store = DirectoryStore(Path(place))
     if place.startswith("s3:"):
-        client = make_bucket_client(ObjectStore(endpoint=endpoint), CREDENTIALS)
+        client = make_bucket_client(ObjectStore(endpoint=endpoint), CREDENTIALS, connections=4)
         store = S3Store(place.removeprefix("s3:"), client=client)
     return Vault(store)
 

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from botocore.httpsession import where
 from botocore.session import get_session
 
-from coffre.buckets.client import make_bucket_client
+from coffre.buckets.client import make_bucket_client, region_of
 from coffre.buckets.source import BucketReader
 from coffre.model.errors import StoreError
-from coffre.model.target import BucketTarget
+from coffre.model.target import BucketTarget, ObjectStore
 from coffre.stores.s3 import S3Credentials
 from coffre.stores.s3_wire import Endpoint, S3Wire
 
@@ -44,9 +44,7 @@ def open_reader(
     """
     session = session or get_session()
     store = target.store
-    # botocore knows the addresses of AWS's regions, and the variables that lead to an emulator.
-    with closing(make_bucket_client(store, credentials, session=session)) as client:
-        url, region = client.meta.endpoint_url, client.meta.region_name
+    url, region = _address(store, credentials, session)
     is_aws = urlsplit(url).hostname is not None and ".amazonaws.com" in f"{urlsplit(url).hostname}"
     by_path = store.addressing == "path" or (store.addressing == "auto" and not is_aws)
     by_path = by_path or (store.addressing == "auto" and any("." in bucket.name for bucket in target.buckets))
@@ -58,6 +56,16 @@ def open_reader(
         max_connections=target.limits.streams + _MORE_CONNECTIONS,
     )
     return BucketReader(wire, has_acls=is_aws)
+
+
+def _address(store: ObjectStore, credentials: S3Credentials | None, session: Session) -> tuple[str, str]:
+    """Return where requests go, and the region that they are signed for."""
+    region = region_of(store)
+    if store.endpoint is not None and region is not None:
+        return store.endpoint, region
+    # botocore knows the addresses of AWS's regions, and the variables that lead to an emulator.
+    with closing(make_bucket_client(store, credentials, session=session)) as client:
+        return client.meta.endpoint_url, client.meta.region_name
 
 
 def _fixed(credentials: S3Credentials) -> Callable[[], S3Credentials]:
