@@ -137,12 +137,9 @@ def main() -> None:
             if answer.returncode:
                 raise SystemExit(answer.stderr)
             found = json.loads(answer.stdout)
-            figures = [
-                f"{found['seconds']:.1f}",
-                *(f"{found[name] / 1e6:.0f}" for name in ("peak_rss", "scratch_bytes")),
-            ]
+            sizes = (f"{found[name] / 1e6:.0f}" for name in ("peak_rss", "scratch_bytes"))
             rest = [str(found["files"]), f"{found['stored'] / 1e6:.0f}", str(found["requests"])]
-            print(f"| {stage} | {' | '.join([*figures, *rest])} |", flush=True)
+            print(f"| {stage} | {found['seconds']:.1f} | {' | '.join([*sizes, *rest])} |", flush=True)
 
 
 if __name__ == "__main__":
