@@ -33,6 +33,7 @@ from coffre.operations.progress import Watch
 from coffre.operations.restore_load import loading_session
 from coffre.operations.restore_plan import Job, Source, open_source
 from coffre.operations.restore_whole import restore_whole
+from coffre.postgres import scratch
 from coffre.postgres.scratch import ScratchServer, scratch_server
 from coffre.postgres.tools import PostgresTools
 from coffre_cli.local.postgres_server import PostgresServer
@@ -575,6 +576,23 @@ def test_a_server_that_is_killed_for_memory_says_nothing_against_the_backup(
     answer = coffre.drill()
 
     assert (answer["outcome"], answer["failure"]["code"]) == ("not_possible", "SCRATCH_MEMORY")
+
+
+def test_a_server_that_goes_away_says_nothing_against_the_backup(
+    coffre: Coffre, backup: Backup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(job: Job, *arguments: Any) -> Any:
+        os.kill(
+            next(one.pid for one in psutil.Process().children() if job.connection.host in one.cwd()), signal.SIGQUIT
+        )
+        return compare_tables(job, *arguments)
+
+    monkeypatch.setattr(drill, "compare_tables", end)
+    monkeypatch.setattr(scratch, "_LAST_WORDS_SECONDS", 0.0)
+
+    answer = coffre.drill()
+
+    assert (answer["outcome"], answer["failure"]["code"]) == ("not_possible", "SCRATCH_SERVER_FAILED")
 
 
 def test_a_disk_that_is_full_before_anything_is_restored_says_nothing_against_the_backup(

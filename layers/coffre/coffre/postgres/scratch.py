@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
 
-from coffre.model.errors import DrillImpossibleError
+from coffre.model.errors import CoffreError, ConnectError, ConnectTransientError, DrillImpossibleError
 from coffre.postgres.connect import Connection
 from coffre.postgres.scratch_programs import reachable, trust_extensions
 from coffre.postgres.tools import PostgresTools
@@ -62,12 +62,13 @@ _PORT: Final = 5432
 _START_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.01
 _STOP_SECONDS: Final = 10.0
+_LAST_WORDS_SECONDS: Final = 2.0
 # The line of postmaster.pid with the server's state, which pg_ctl waits for too.
 _STATE_LINE: Final = 7
 _SAID_BYTES: Final = 8192
 _NO_SHARED_MEMORY: Final = re.compile(r"could not create shared memory segment|shmget|shmat")
 _NO_SPACE: Final = re.compile(r"No space left on device|Disk quota exceeded|SQLSTATE 53100")
-_KILLED: Final = re.compile(r"was terminated by signal 9|Cannot allocate memory|out of memory")
+_KILLED: Final = re.compile(r"was terminated by signal 9|exit status -9|Cannot allocate memory|out of memory")
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,10 @@ class ScratchServer:
         Raises
         ------
         DrillImpossibleError
-            `SCRATCH_FULL` or `SCRATCH_MEMORY`.
+            `SCRATCH_FULL`, `SCRATCH_MEMORY` or `SCRATCH_SERVER_FAILED`.
         """
-        words = f"{error} {getattr(error, 'detail', '') or ''} {self.said}"
+        is_gone = isinstance(error, ConnectError | ConnectTransientError) or _code_of(error) == "CONNECTION_LOST"
+        words = f"{error} {getattr(error, 'detail', '') or ''} {self._last_words() if is_gone else self.said}"
         if _NO_SPACE.search(words):
             raise _full() from error
         if _KILLED.search(words):
@@ -122,8 +124,17 @@ class ScratchServer:
                 "The scratch server ran out of memory.",
                 code="SCRATCH_MEMORY",
                 detail=_last_line(self.said),
-                hint="Give the function `drill` more memory (DrillMemorySize). Nothing is known against the backup.",
+                hint="Nothing is known against the backup. Give the function `drill` more memory (DrillMemorySize).",
             ) from error
+        if is_gone:
+            raise _failed("The scratch PostgreSQL server went away.", words) from error
+
+    def _last_words(self) -> str:
+        """Wait until the server has logged why a session ended: the session's own end is seen before."""
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        while time.monotonic() < deadline and not (_KILLED.search(self.said) or _NO_SPACE.search(self.said)):
+            time.sleep(_LOOK_SECONDS)
+        return self.said
 
 
 @contextmanager
@@ -258,13 +269,21 @@ def _refuse(said: str) -> NoReturn:
         )
     if _NO_SPACE.search(said):
         raise _full()
-    raise DrillImpossibleError(
-        "The scratch PostgreSQL server could not be started.",
+    raise _failed("The scratch PostgreSQL server could not be started.", said)
+
+
+def _failed(what: str, said: str) -> DrillImpossibleError:
+    return DrillImpossibleError(
+        what,
         code="SCRATCH_SERVER_FAILED",
         detail=said.strip()[-800:] or None,
         hint="Nothing is known against the backup. The detail is the server's own explanation; is the layer "
         "PostgresqlServerLayer of this function's architecture?",
     )
+
+
+def _code_of(error: BaseException) -> str:
+    return error.code if isinstance(error, CoffreError) else ""
 
 
 def _full() -> DrillImpossibleError:
