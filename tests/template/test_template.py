@@ -750,6 +750,16 @@ def test_the_parameters_make_a_document_with_every_recipient(count: int, separat
     assert (target.name, target.secret) == ("main", "coffre/database/main")
 
 
+def test_the_parameters_make_a_target_of_the_buckets() -> None:
+    configuration = parse_configuration(
+        document(AgeRecipients=RECIPIENTS[0], SourceBuckets="uploads, avatars"), where="the template"
+    )
+
+    [target] = configuration.buckets
+    assert target.name == "files"
+    assert [bucket.name for bucket in target.buckets] == ["uploads", "avatars"]
+
+
 def test_the_parameters_make_a_document_without_encryption_when_told_so() -> None:
     text = document(Encryption="none", TargetName="shop", DatabaseSecret=f"{SECRETS}rds!db-1-AbCdEf")
 
