@@ -122,9 +122,8 @@ def main() -> None:
     parser = arguments_of(__doc__, runs=1)
     arguments = parser.parse_args()
     objects = int(1_000_000 * arguments.scale)
-    print(
-        f"{objects:,} objects\n\n| backup | wall s | peak memory MB | scratch MB | files of entries | stored MB | requests |"
-    )
+    print(f"{objects:,} objects\n")
+    print("| backup | wall s | peak memory MB | scratch MB | files of entries | stored MB | requests |")
     print("|---|---:|---:|---:|---:|---:|---|")
     with tempfile.TemporaryDirectory(prefix="coffre-bench-") as directory:
         vault, scratch = Path(directory, "vault"), Path(directory, "scratch")
