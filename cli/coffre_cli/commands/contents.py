@@ -23,8 +23,8 @@ from coffre.operations.backup_contents import (
     rows_of,
 )
 from coffre.operations.storage_choice import open_manifest
-from coffre_cli.commands.catalog import latest
 from coffre_cli.commands.identity import IdentityOption, decoder_of
+from coffre_cli.commands.which import BackupId, which_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -37,11 +37,10 @@ LS_EXAMPLES = examples(
     "coffre ls 01K9X... --recursive --json | jq -r '.[].key'",
 )
 CAT_EXAMPLES = examples(
-    "coffre cat latest 2026/invoices/0042.pdf > 0042.pdf",
+    "coffre cat 2026-11-17 2026/invoices/0042.pdf --target uploads > 0042.pdf",
     "coffre cat 01K9X... public.orders | head",
 )
 
-BackupId = Annotated[str, typer.Argument(metavar="ID", help="A backup's id, or `latest`.")]
 BucketOption = Annotated[
     str | None, typer.Option("--bucket", metavar="NAME", help="Which bucket, when the backup has several.")
 ]
@@ -106,7 +105,7 @@ def cat(
 
 def open_backup(deployed: DeployedStack, backup_id: str, target: str | None) -> tuple[Backup, Manifest]:
     """Return a completed backup with its manifest."""
-    backup = latest(deployed, target) if backup_id == "latest" else deployed.catalog.get_backup(backup_id)
+    backup = which_backup(deployed, backup_id, target)
     return backup, open_manifest(deployed.vault, backup)
 
 

@@ -11,7 +11,8 @@ import typer
 from coffre.model.errors import CoffreError
 from coffre.model.storage import ObjectChoice
 from coffre.operations.backup_diff import Change, Difference, differences
-from coffre_cli.commands.contents import BackupId, BucketOption, open_backup, print_json_lines
+from coffre_cli.commands.contents import BucketOption, open_backup, print_json_lines
+from coffre_cli.commands.which import BackupId
 from coffre_cli.deployed import JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import console, harmless, remark, show_error, size

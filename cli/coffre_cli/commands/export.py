@@ -21,9 +21,9 @@ from coffre.operations.restore_plan import refuse_unrestorable
 from coffre.postgres.archive import Compression
 from coffre.vault.codec import parse_recipient
 from coffre.vault.envelope import encrypt_stream
-from coffre_cli.commands.catalog import latest
 from coffre_cli.commands.export_objects import ObjectsWanted, export_objects
 from coffre_cli.commands.identity import IdentityOption, decoder_of
+from coffre_cli.commands.which import BackupId, which_backup
 from coffre_cli.deployed import DeployedStack, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -86,7 +86,7 @@ class _Wanted:
 
 
 def export(
-    backup_id: Annotated[str, typer.Argument(metavar="ID", help="A backup's id, or `latest`.")],
+    backup_id: BackupId,
     format_: Annotated[
         Format | None,
         typer.Option(
@@ -136,7 +136,7 @@ def export(
     _refuse_mixture(objects, others)
     _refuse_odd(format_, recipients or (), output, no_owner=no_owner)
     deployed = find_stack(stack)
-    backup = latest(deployed, target) if backup_id == "latest" else deployed.catalog.get_backup(backup_id)
+    backup = which_backup(deployed, backup_id, target)
     refuse_unrestorable(backup)
     _refuse_other_kind(backup, objects, others)
     if backup.kind is TargetKind.BUCKET:

@@ -14,12 +14,12 @@ from coffre.model.errors import BackupStateError, CoffreError
 from coffre.model.storage import Mode
 from coffre.model.target import Contents, TargetKind
 from coffre.operations.restore_plan import refuse_unrestorable
-from coffre_cli.commands.catalog import latest
 from coffre_cli.commands.destination import destination_secret
 from coffre_cli.commands.object_choices import ObjectChoices
 from coffre_cli.commands.restore_choices import Choices
 from coffre_cli.commands.restore_objects import restore_objects
 from coffre_cli.commands.restore_result import Ask, show_result
+from coffre_cli.commands.which import BackupId, which_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -38,7 +38,7 @@ EXAMPLES = examples(
 
 
 def restore(
-    backup_id: Annotated[str, typer.Argument(metavar="ID", help="A backup's id, or `latest`.")],
+    backup_id: BackupId,
     to: Annotated[
         str | None,
         typer.Option(
@@ -209,7 +209,7 @@ def _refuse_of_this_kind(backup: Backup, choices: Choices, objects: ObjectChoice
 
 def _find(backup_id: str, target: str | None, stack: str | None) -> tuple[DeployedStack, Backup]:
     deployed = find_stack(stack)
-    backup = latest(deployed, target) if backup_id == "latest" else _of(deployed.catalog.get_backup(backup_id), target)
+    backup = _of(which_backup(deployed, backup_id, target), target)
     refuse_unrestorable(backup)
     if backup.damaged_at is not None:
         remark(f"This backup is DAMAGED, and the restore stops where it needs what is lost: {backup.damage}")

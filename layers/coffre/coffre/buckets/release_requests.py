@@ -62,10 +62,11 @@ class Requests:
         """Return what a request is about, for errors."""
         return Call(action, self.bucket, key, self.client.meta.endpoint_url)
 
-    def checksum(self, body: bytes, sha256: str) -> dict[str, Any]:
+    def checksum(self, body: bytes, sha256: str | None = None) -> dict[str, Any]:
         """Return the parameters by which the store checks a body."""
         if self.is_aws:
-            return {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": in_base64(digest_of(sha256))}
+            digest = digest_of(sha256) if sha256 else hashlib.sha256(body).digest()
+            return {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": in_base64(digest)}
         return {"ContentMD5": in_base64(hashlib.md5(body, usedforsecurity=False).digest())}
 
     def adapting(self, fields: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,8 +19,9 @@ from coffre.stores.s3_errors import translated, was_retried
 
 # The store's limit.
 _MOST_PARTS: Final = 10_000
-# Small enough to have three of them in memory, large enough that requests do not show.
-PART_BYTES: Final = 16 * 1024 * 1024
+# Small enough to have some of them in memory, large enough that requests do not show. With the most parts it makes
+# 80 GB, more than a function can write in its time.
+PART_BYTES: Final = 8 * 1024 * 1024
 _PARTS_AT_ONCE: Final = 3
 
 
@@ -80,7 +80,7 @@ class Upload:
 
     def _send_part(self, upload_id: str, number: int, part: bytes) -> dict[str, Any]:
         requests = self.requests
-        check = requests.checksum(part, hashlib.sha256(part).hexdigest())
+        check = requests.checksum(part)
         found: dict[str, Any] = {"PartNumber": number}
         if requests.is_aws:
             found["ChecksumSHA256"] = check["ChecksumSHA256"]

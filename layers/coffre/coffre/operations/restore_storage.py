@@ -28,7 +28,7 @@ from coffre.vault.restores import write_failed, write_state
 from coffre.vault.vault import Vault
 
 # With the interpreter, the lists of entries and the frames that neighbours share it stays below 300 MB.
-_ROOM_BYTES: Final = 128 * 1024 * 1024
+_ROOM_BYTES: Final = 96 * 1024 * 1024
 # Nothing new is begun when so little time is left: what is begun can end, and the next invocation be started.
 _LAST_START_SECONDS: Final = 60.0
 _FAILED: Final = "failed.jsonl"

@@ -22,7 +22,7 @@ from coffre.vault.vault import Vault, check_entry
 # Larger objects go in parts.
 _ONE_REQUEST_BYTES: Final = 16 * 1024 * 1024
 # What a large object takes while it is restored: frames ahead, and parts on their way.
-_LARGE_BYTES: Final = 96 * 1024 * 1024
+_LARGE_BYTES: Final = 64 * 1024 * 1024
 # A small one: stored, compressed and open, and a request.
 _COPIES: Final = 3
 _REQUEST_BYTES: Final = 64 * 1024

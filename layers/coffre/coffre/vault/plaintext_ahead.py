@@ -8,12 +8,12 @@ from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
-from coffre.model.manifest import Entry
+from coffre.model.manifest import Entry, Frame
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault, check_entry
 
-# What has been opened and not been consumed; frames of objects have up to 8 MiB.
-_AHEAD_BYTES: Final = 32 * 1024 * 1024
+# What has been opened and not been consumed: eight frames.
+_AHEAD_BYTES: Final = 16 * 1024 * 1024
 _THREADS: Final = 4
 
 
@@ -27,23 +27,27 @@ def plaintext_ahead(vault: Vault, decoder: FrameDecoder, entry: Entry) -> Genera
     IntegrityError
         What `Vault.read_entry` raises.
     """
+
+    def opened(frame: Frame) -> bytes:
+        return vault.read_frame(frame, decoder)[0]
+
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="read-ahead")
-    waiting: deque[tuple[int, Future[tuple[bytes, bytes]]]] = deque()
+    waiting: deque[tuple[int, Future[bytes]]] = deque()
     frames = iter(entry.frames)
     whole, ahead, last = hashlib.sha256(), 0, b""
     try:
         for frame in frames:
-            waiting.append((frame.size, pool.submit(vault.read_frame, frame, decoder)))
+            waiting.append((frame.size, pool.submit(opened, frame)))
             ahead += frame.size
             while ahead > _AHEAD_BYTES and len(waiting) > 1:
-                size, opened = waiting.popleft()
+                size, future = waiting.popleft()
                 ahead -= size
-                plaintext = opened.result()[0]
-                del opened
+                plaintext = future.result()
+                del future
                 whole.update(plaintext)
                 yield plaintext
         while waiting:
-            last = waiting.popleft()[1].result()[0]
+            last = waiting.popleft()[1].result()
             whole.update(last)
             if waiting:
                 yield last

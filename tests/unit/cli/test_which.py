@@ -1,0 +1,52 @@
+"""Which backup a person means by a day or a time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.unit.cli.conftest import Account, Coffre
+from ulid import ULID
+
+from coffre.model.backup import Backup, Status
+from coffre_cli.commands.which import which_backup
+from coffre_cli.deployed import find_stack
+
+NOON = datetime(2026, 11, 17, 12, 0, tzinfo=UTC)
+
+
+def taken(account: Account, hours: float, status: Status = Status.COMPLETED, **fields: Any) -> Backup:
+    created_at = NOON + timedelta(hours=hours)
+    return account.backup(status, created_at=created_at, id=str(ULID.from_datetime(created_at)), **fields)
+
+
+@pytest.mark.parametrize(
+    ("said", "hours"),
+    [
+        ("2026-11-17", 11),
+        ("2026-11-16", -13),
+        ("2026-11-17T12:00:01", 0),
+        ("2026-11-17T11:59", -13),
+        ("2026-11-17T13:30+01:00", 0),
+        ("2027-01-01", 30),
+    ],
+)
+def test_a_day_or_a_time_means_the_last_good_backup_until_then(account: Account, said: str, hours: int) -> None:
+    backups = {hour: taken(account, hour) for hour in (-13, 0, 11, 30)}
+    taken(account, 11.5, Status.FAILED)
+    taken(account, 10, target="other")
+
+    assert which_backup(find_stack(None), said, None) == backups[hours]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"), [("2026-11-15", "from before 2026-11-16 00:00:00 UTC"), ("2026-11-35", "no day")]
+)
+def test_what_means_no_backup_is_told(coffre: Coffre, account: Account, said: str, words: str) -> None:
+    taken(account, 0)
+
+    ended = coffre("ls", said)
+
+    assert ended.status in (1, 2)
+    assert words in " ".join(ended.err.split())
