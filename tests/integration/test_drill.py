@@ -483,6 +483,30 @@ def test_what_does_not_fit_at_once_is_proven_in_groups(
     assert "Materialized views were not filled" in said
 
 
+def test_groups_that_do_not_fit_after_all_are_halved(
+    coffre: Coffre, backup: Backup, quick: ScratchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[list[str]] = []
+
+    def two_are_too_many(job: Job, source: Source, outcome: Any) -> None:
+        tried.append([table.table_name for table in source.content.tables])
+        if len(tried[-1]) > 1:
+            raise RestoreError("Rows could not be loaded.", code="COPY_FAILED", detail="No space left on device")
+        restore_whole(job, source, outcome)
+
+    monkeypatch.setattr(drill, "restore_whole", two_are_too_many)
+
+    answer = coffre.drill()
+
+    report = report_of(coffre, backup)
+    assert (answer["outcome"], report.groups) == ("passed", 2)
+    assert tried == [["customers", "orders"], ["customers"], ["orders"]]
+    assert {one.table: one.verdict for one in report.tables} == {
+        "public.customers": Verdict.EQUAL,
+        "public.orders": Verdict.EQUAL,
+    }
+
+
 # --- no place for a drill ---
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from coffre.model.restore import Scope
 from coffre.model.target import Contents, Drill
 from coffre.operations.drill_compare import compare_tables, never_read, not_loaded
 from coffre.operations.drill_findings import Found, refuse_forged_totals
-from coffre.operations.drill_place import free_bytes, gauging, told_apart
+from coffre.operations.drill_place import free_bytes, gauging, is_full, told_apart
 from coffre.operations.drill_source import (
     for_ordinary_role,
     groups_of,
@@ -40,6 +41,7 @@ from coffre.operations.restore_plan import Job as RestoreJob
 from coffre.operations.restore_plan import Source, open_source, refuse_unrestorable
 from coffre.operations.restore_whole import restore_whole
 from coffre.operations.runner import Runner
+from coffre.postgres.live import TableName
 from coffre.postgres.owner_checks import ask
 from coffre.postgres.proofs import check_pages, look_at_structure, unreadable_tables
 from coffre.postgres.scratch import ScratchServer, scratch_server
@@ -100,7 +102,7 @@ def drill(job: DrillJob) -> DrillReport:
     error: Exception | None = None
     try:
         with Watch(meter, beat=lambda _: None, remaining_seconds=job.remaining_seconds, stop=job.children.end_all):
-            _prove(job, found, meter)
+            _prove(job, found)
     except (DrillImpossibleError, ScratchError, DeadlineError) as impossible:
         error = impossible
     except _AGAINST as against:
@@ -118,7 +120,7 @@ def drill(job: DrillJob) -> DrillReport:
     )
 
 
-def _prove(job: DrillJob, found: Found, meter: Meter) -> None:
+def _prove(job: DrillJob, found: Found) -> None:
     with ExitStack() as stack:
         with found.phase("scratch server"):
             server = stack.enter_context(scratch_server(job.tools))
@@ -135,7 +137,7 @@ def _prove(job: DrillJob, found: Found, meter: Meter) -> None:
         source = _possible(server, source, found)
         stack.enter_context(gauging(server, found))
         _look_for_unreadable(restore, server, source, found)
-        _drill_groups(job, restore, server, roles, source, found, meter)
+        _drill_groups(job, restore, server, roles, source, found)
 
 
 def _possible(server: ScratchServer, source: Source, found: Found) -> Source:
@@ -158,44 +160,64 @@ def _drill_groups(
     roles: ScratchRoles,
     source: Source,
     found: Found,
-    meter: Meter,
 ) -> None:
     readable = [table for table in source.content.tables if table.oid not in found.unreadable]
     content = source.content.model_copy(update={"tables": tuple(readable)})
-    groups = groups_of(content, free_bytes(server))
-    found.groups = len(groups)
-    is_whole = len(groups) == 1 and not found.unreadable
-    if not is_whole:
-        found.except_for(_said_of_groups(job, source, groups))
-    for group in groups:
+    waiting = deque(groups_of(content, free_bytes(server)))
+    is_whole = len(waiting) == 1 and not found.unreadable
+    done: list[list[TableContent]] = []
+    while waiting:
+        group = waiting.popleft()
         part = part_of(source, group, is_whole=is_whole)
-        _drill_part(restore, part, found, meter)
-        with found.phase("pages"):
-            # The one thing that a superuser does with the restored database; its index functions run as their owner.
-            found.take_pages(check_pages(job.tools, job.children, server.connection(_DATABASE), job.streams))
+        try:
+            loaded = _restore_part(restore, part, found)
+        except RestoreError as error:
+            if len(group) == 1 or not is_full(error):
+                raise
+            half = len(group) // 2  # it was guessed too low what they take
+            waiting.extendleft((group[half:], group[:half]))
+            is_whole = False
+            drop_database(server, _DATABASE)
+            continue
+        done.append(group)
+        _prove_part(restore, part, loaded, found)
+        _check_pages(job, server, found)
         if is_whole and job.settings.checks:
             with found.phase("checks"):
                 _ask(job, restore, server, roles, found)
         drop_database(server, _DATABASE)
+    found.groups = len(done)
+    if not is_whole:
+        found.except_for(_said_of_groups(job, source, done))
 
 
-def _drill_part(restore: RestoreJob, part: Source, found: Found, meter: Meter) -> None:
-    """Restore a part of the backup, and compare it."""
-    restored = Restored(meter)
+def _restore_part(restore: RestoreJob, part: Source, found: Found) -> dict[TableName, TableContent]:
+    """Restore a part of the backup, and return the tables that have their rows."""
+    restored = Restored(found.meter)
     with found.restoring():
         restore_whole(restore, part, restored)
     found.take_restore(restored, part.manifest.exceptions)
     there = {table.table for table in restored.tables}
     wanted = {(t.schema_name, t.table_name): t for t in part.content.tables if not t.rows_excluded}
-    loaded = {name: table for name, table in wanted.items() if shown(*name) in there}
+    found.take_tables(not_loaded(table) for name, table in wanted.items() if shown(*name) not in there)
+    return {name: table for name, table in wanted.items() if shown(*name) in there}
+
+
+def _prove_part(restore: RestoreJob, part: Source, loaded: dict[TableName, TableContent], found: Found) -> None:
+    """Compare what was restored, and look at everything that is there besides rows."""
     with found.phase("compare"):
-        proofs = list(compare_tables(restore, part, loaded, meter))
+        proofs = list(compare_tables(restore, part, loaded, found.meter))
         found.take_tables(proofs)
         found.take_tables(never_read(loaded, proofs))
-    found.take_tables(not_loaded(table) for name, table in wanted.items() if name not in loaded)
     with found.phase("structure"), loading_session(restore) as session:
         found.server_version = session.info.parameter_status("server_version")
         found.take_structure(look_at_structure(session, part.content.sequences))
+
+
+def _check_pages(job: DrillJob, server: ScratchServer, found: Found) -> None:
+    with found.phase("pages"):
+        # The one thing that a superuser does with the restored database; its index functions run as their owner.
+        found.take_pages(check_pages(job.tools, job.children, server.connection(_DATABASE), job.streams))
 
 
 def _ask(job: DrillJob, restore: RestoreJob, server: ScratchServer, roles: ScratchRoles, found: Found) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from coffre.model.errors import DrillImpossibleError, RestoreError
 from coffre.operations.drill_findings import Found
-from coffre.postgres.scratch import ScratchServer
+from coffre.postgres.scratch import NO_SPACE, ScratchServer
 
 # Of the disk that is free: what a server writes besides tables, and room for having guessed wrong.
 _SHARE_OF_DISK: Final = 0.8
@@ -22,6 +22,11 @@ _REFUSED_A_RIGHT: Final = re.compile(r"permission denied|must be (superuser|owne
 def free_bytes(server: ScratchServer) -> int:
     """Return how much a group of tables may take."""
     return int(shutil.disk_usage(server.directory).free * _SHARE_OF_DISK)
+
+
+def is_full(error: RestoreError) -> bool:
+    """Whether a restore ended because the disk was full."""
+    return NO_SPACE.search(error.detail or "") is not None
 
 
 @contextmanager

@@ -67,7 +67,7 @@ _LAST_WORDS_SECONDS: Final = 2.0
 _STATE_LINE: Final = 7
 _SAID_BYTES: Final = 8192
 _NO_SHARED_MEMORY: Final = re.compile(r"could not create shared memory segment|shmget|shmat")
-_NO_SPACE: Final = re.compile(r"No space left on device|Disk quota exceeded|SQLSTATE 53100")
+NO_SPACE: Final = re.compile(r"No space left on device|Disk quota exceeded|SQLSTATE 53100")
 _KILLED: Final = re.compile(r"was terminated by signal 9|exit status -9|Cannot allocate memory|out of memory")
 
 
@@ -117,7 +117,7 @@ class ScratchServer:
         """
         is_gone = isinstance(error, ConnectError | ConnectTransientError) or _code_of(error) == "CONNECTION_LOST"
         words = f"{error} {getattr(error, 'detail', '') or ''} {self._last_words() if is_gone else self.said}"
-        if _NO_SPACE.search(words):
+        if NO_SPACE.search(words):
             raise _full() from error
         if _KILLED.search(words):
             raise DrillImpossibleError(
@@ -132,7 +132,7 @@ class ScratchServer:
     def _last_words(self) -> str:
         """Wait until the server has logged why a session ended: the session's own end is seen before."""
         deadline = time.monotonic() + _LAST_WORDS_SECONDS
-        while time.monotonic() < deadline and not (_KILLED.search(self.said) or _NO_SPACE.search(self.said)):
+        while time.monotonic() < deadline and not (_KILLED.search(self.said) or NO_SPACE.search(self.said)):
             time.sleep(_LOOK_SECONDS)
         return self.said
 
@@ -253,7 +253,7 @@ def _told_apart() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if _NO_SPACE.search(str(error)):
+        if NO_SPACE.search(str(error)):
             raise _full() from error
         raise
 
@@ -267,7 +267,7 @@ def _refuse(said: str) -> NoReturn:
             hint="Nothing is known against the backup. Restore it into a server of yours to prove it, and rely on "
             "`coffre verify --level read` meanwhile.",
         )
-    if _NO_SPACE.search(said):
+    if NO_SPACE.search(said):
         raise _full()
     raise _failed("The scratch PostgreSQL server could not be started.", said)
 
