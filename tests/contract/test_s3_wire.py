@@ -210,6 +210,26 @@ def test_certificates_are_checked(
     assert get(trusting, stored) == BODY
 
 
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("a/../b", "a/../b"),
+        ("/leading", "/leading"),
+        ("a//b/", "a//b/"),
+        ("./", "./"),
+        ("?a=1#b", "%3Fa%3D1%23b"),
+        ("%2e%2e", "%252e%252e"),
+        ("line\nbreak\x01", "line%0Abreak%01"),
+        ("+ é", "%2B%20%C3%A9"),
+    ],
+)
+def test_a_key_is_sent_as_it_is(script: FaultyStore, open_wire: Open, key: str, path: str) -> None:
+    script.expect([Answer(200, b"1")])
+
+    assert get(open_wire(script.endpoint_url), key) == b"1"
+    assert script.requests[0].path == f"/{BUCKET}/{path}"
+
+
 def test_a_bucket_can_stand_in_the_hosts_name(
     script: FaultyStore, open_wire: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

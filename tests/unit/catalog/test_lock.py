@@ -159,3 +159,33 @@ def test_a_lock_that_changes_without_end_is_given_up(
     with pytest.raises(CatalogError) as caught:
         _acquire(catalog, "01OURS", now + 2 * MINUTE)
     assert caught.value.code == "LOCK_CONTENDED"
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "resumes"),
+    [
+        (timedelta(minutes=15), True),
+        (timedelta(), False),
+        (timedelta(seconds=-45), False),
+        (timedelta(minutes=-1), True),
+    ],
+    ids=["paused", "alive", "slow", "dead"],
+)
+def test_a_run_is_resumed_when_it_paused_or_died_and_only_once(
+    catalog: Catalog, now: datetime, heartbeat: timedelta, resumes: bool
+) -> None:
+    stale_after = timedelta(seconds=45)
+    catalog.locks.acquire("files", "ours", now - timedelta(hours=1), stale_after=stale_after)
+    catalog.locks.renew("files", "ours", now + heartbeat)
+
+    attempts = [catalog.locks.resume("files", "ours", now, stale_after=stale_after) for _ in range(2)]
+
+    assert attempts == [resumes, False]
+
+
+def test_a_lock_that_is_anothers_is_not_resumed(catalog: Catalog, now: datetime) -> None:
+    catalog.locks.acquire("files", "other", now, stale_after=timedelta(seconds=45))
+
+    for target in ("files", "nobodys"):
+        with pytest.raises(LockLostError):
+            catalog.locks.resume(target, "ours", now, stale_after=timedelta(seconds=45))

@@ -122,3 +122,16 @@ def test_threads_do_not_disturb_one_another() -> None:
         thread.join()
 
     assert wrong == []
+
+
+@pytest.mark.parametrize("level", [3, 19])
+def test_what_is_compressed_already_is_told_from_the_data(level: int) -> None:
+    """What has nothing in common with others, objects of a bucket, is not judged by them."""
+    noise, levels = random.Random(3).randbytes(FRAME_BYTES), Levels(level)
+
+    frames = {name: levels.compress(body, None) for name, body in (("noise", noise), ("text", REPETITIVE))}
+
+    assert len(frames["noise"]) == alone(noise, 1) + 4  # the checksum
+    assert len(frames["text"]) == alone(REPETITIVE, level) + 4
+    assert zstd.decompress(frames["noise"]) == noise
+    assert levels._choices == {}

@@ -10,6 +10,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from coffre.buckets.ahead import ReadAhead, ReadRoom
 from coffre.model.errors import DeadlineError, StoreTransientError
@@ -36,6 +37,7 @@ def backup_storage(job: Job, run: Run) -> tuple[Manifest, Committed] | Paused:
     CoffreError
         Nothing is published then; packs that were stored are swept later.
     """
+    job = replace(job, patience=job.patience.within(job.remaining_seconds()))
     past = open_past(job)
     collector = Collector(job, run.backup)
     run.meter.add(size_bytes=sum(collector.tally.sizes.values()), objects=sum(collector.tally.objects.values()))

@@ -24,6 +24,8 @@ WORKERS: Final = 3
 # Of the pieces that were read and wait for a worker, over all parts.
 READ_AHEAD_BYTES: Final = 24 * 1024 * 1024
 PACKS_IN_MEMORY: Final = 5
+# The watch ends a run without mercy a little later.
+_LEAST_STOP_SECONDS: Final = 25.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class Patience:
 
     no_new_parts: float = 120.0
     stop: float = 50.0
+
+    def within(self, seconds: float) -> Patience:
+        """Return what fits an invocation that has only so long."""
+        return Patience(min(self.no_new_parts, seconds / 4), min(self.stop, max(seconds / 8, _LEAST_STOP_SECONDS)))
 
 
 @dataclass(frozen=True)
