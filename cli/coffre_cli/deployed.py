@@ -15,8 +15,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.catalog.catalog import Catalog
+from coffre.model.configuration import Configuration
 from coffre.model.errors import PermanentError, TargetUnknownError
-from coffre.model.target import Configuration
 from coffre.runtime.sources import read_configuration
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.vault import Vault

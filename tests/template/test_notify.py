@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.template.rendering import ACCOUNT, REGION, STACK, Rendered, read_template, render, strings
 
-from coffre.model.target import parse_configuration
+from coffre.model.configuration import parse_configuration
 
 FUNCTION, ROLE = "NotifyFunction", "NotifyRole"
 SECRETS = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:"

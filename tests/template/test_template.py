@@ -17,8 +17,8 @@ from tests.template.rendering import ACCOUNT, REGION, ROOT, STACK, Rendered, lis
 
 from coffre.catalog.tables import table_definition
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.configuration import parse_configuration
 from coffre.model.errors import ConfigurationError
-from coffre.model.target import parse_configuration
 from coffre.model.verification import Level
 from coffre.runtime.announce import Announcer
 from coffre.runtime.events import (

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 
 from coffre.buckets.client import parse_store_secret
 from coffre.model.backup import Backup
+from coffre.model.document import describe_validation
 from coffre.model.errors import EventError, SecretError
 from coffre.model.storage import Mode, ObjectChoice, StorageResult, StorageScope
-from coffre.model.target import describe_validation
 from coffre.operations.storage_choice import open_manifest, start_of
 from coffre.vault.restores import write_names
 from coffre_cli.commands.destination import temporary_secret

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import typer
 from pydantic import ValidationError
 
+from coffre.model.document import describe_validation
 from coffre.model.errors import CoffreError, SecretError
 from coffre.model.restore import Scope, why_not_an_expression
-from coffre.model.target import Contents, describe_validation
+from coffre.model.target import Contents
 from coffre_cli.commands.destination import Destination
 
 

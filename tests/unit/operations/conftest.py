@@ -16,9 +16,10 @@ from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Status, Tier
+from coffre.model.configuration import Configuration
 from coffre.model.manifest import DatabaseContent, EntriesFile, Manifest, PackReference
 from coffre.model.rotation import RotationReport
-from coffre.model.target import Configuration, TargetKind
+from coffre.model.target import TargetKind
 from coffre.operations.admission import completed
 from coffre.operations.rotate import Job, rotate
 from coffre.stores.directory import DirectoryStore

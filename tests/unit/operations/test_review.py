@@ -11,9 +11,10 @@ from tests.unit.operations.conftest import CONTENT, Scene
 from coffre.alerts.alert import EVERY_TARGET, AlertKind
 from coffre.model.alert_rules import TargetAlerts
 from coffre.model.backup import Backup, Failure, Status
+from coffre.model.configuration import Configuration
 from coffre.model.manifest import BucketSummary, PackReference, StorageContent, TableContent
 from coffre.model.rotation import Amount, SweepReport
-from coffre.model.target import Configuration, Contents, TargetKind
+from coffre.model.target import Contents, TargetKind
 from coffre.operations.admission import completed
 from coffre.operations.review import measures, review_backup, review_fleet, review_vault
 from coffre.vault.codec import new_identity, public_key

@@ -13,9 +13,9 @@ from tests.synthetic import Writer, made_up_rows
 from tests.unit.operations.conftest import NOW, Scene
 
 from coffre.model.backup import Backup, Restore, Status, Tier
+from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, StoreTransientError
 from coffre.model.manifest import Manifest
-from coffre.model.target import Configuration
 from coffre.model.verification import Check, Checked, FreshReport, Share, VerificationReport
 from coffre.operations.rebuild import rebuild
 from coffre.operations.verify_fresh import FreshJob, fresh

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coffre.alerts.alert import AlertKind, Severity, State
 from coffre.alerts.message import Message
+from coffre.model.document import describe_validation
 from coffre.model.errors import SecretError
-from coffre.model.target import describe_validation
 
 _HINT: Final = (
     "One URL a line, or a JSON list of URLs and of objects with url, kinds, severities, targets, states, format; "

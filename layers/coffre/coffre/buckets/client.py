@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from coffre.model.document import describe_validation
 from coffre.model.errors import SecretError
-from coffre.model.target import ObjectStore, describe_validation
+from coffre.model.target import ObjectStore
 from coffre.stores.s3 import S3Credentials, make_client
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from coffre.catalog.items import IncidentItem
 from coffre.catalog.records import damaged, read_item
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, Listing, RawItem
+from coffre.model.document import describe_validation
 from coffre.model.incident import Incident
-from coffre.model.target import describe_validation
 
 _PARTITION: Final = "ALERT"
 

@@ -11,8 +11,8 @@ from pynamodb.attributes import MapAttribute
 from coffre.catalog.items import Item
 from coffre.catalog.tables import RawItem
 from coffre.model.backup import Tier
+from coffre.model.document import describe_validation
 from coffre.model.errors import IntegrityError
-from coffre.model.target import describe_validation
 
 
 def read_item[I: Item](raw: RawItem, kind: type[I], required: tuple[str, ...] = ()) -> I:

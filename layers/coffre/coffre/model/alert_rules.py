@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from coffre.model.document import Document
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class TargetAlerts(_Section):
+class TargetAlerts(Document):
     """What is told of one target.
 
     `size_change_percent` is how far a size may be off the mean of the last comparable backups (null: any), and
@@ -22,7 +20,7 @@ class TargetAlerts(_Section):
     heartbeat_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]\S*$", max_length=2000)
 
 
-class FleetAlerts(_Section):
+class FleetAlerts(Document):
     """What is told of all targets together; null says that it is not told.
 
     `success_rate_percent` of each target's backups of the last 30 days have to succeed, and keys have to be younger

@@ -20,10 +20,11 @@ from coffre.alerts.runs import backup_exceptions
 from coffre.catalog.catalog import Catalog
 from coffre.model.alert_rules import TargetAlerts
 from coffre.model.backup import Backup, Status
+from coffre.model.configuration import Configuration
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import DatabaseContent, Manifest
 from coffre.model.rotation import SweepReport
-from coffre.model.target import BucketTarget, Configuration, DatabaseTarget, TargetKind
+from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
 from coffre.operations.alerting import Review, what_is_safe
 from coffre.policy.anomaly import (
     COMPARED,

@@ -11,9 +11,10 @@ from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
+from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, CatalogError, CoffreError, DeadlineError, IntegrityError
 from coffre.model.rotation import Action, Decision, Problem, RotationReport
-from coffre.model.target import Configuration, Retention
+from coffre.model.target import Retention
 from coffre.operations.admission import settle
 from coffre.operations.sweep import sweep
 from coffre.operations.sweep_job import GRACE, SweepJob, restores_going_on

@@ -10,8 +10,9 @@ from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Restore, Status
+from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, IntegrityError, ObjectMissingError
-from coffre.model.target import BucketTarget, Configuration, DatabaseTarget
+from coffre.model.target import BucketTarget, DatabaseTarget
 from coffre.model.verification import Check, Checked, FreshReport, Settled
 from coffre.operations.admission import settle
 from coffre.operations.restore_run import settle_restores

@@ -11,8 +11,9 @@ from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Failure
+from coffre.model.configuration import Configuration
 from coffre.model.manifest import Manifest
-from coffre.model.target import Configuration, DatabaseTarget
+from coffre.model.target import DatabaseTarget
 from coffre.operations.admission import Request, Result
 from coffre.operations.backup_database import backup_database
 from coffre.operations.backup_plan import Job

@@ -13,9 +13,10 @@ from coffre.buckets.source import BucketReader
 from coffre.buckets.wiring import open_reader
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure
+from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError
 from coffre.model.manifest import Manifest
-from coffre.model.target import BucketTarget, Configuration
+from coffre.model.target import BucketTarget
 from coffre.operations.admission import Request, Result
 from coffre.operations.backup_storage import backup_storage
 from coffre.operations.lifecycle import Lifecycle

@@ -15,9 +15,10 @@ from coffre.alerts.runs import configuration_invalid
 from coffre.alerts.verification import drill_stopped
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure
+from coffre.model.configuration import Configuration
 from coffre.model.drill import DrillReport, Outcome
 from coffre.model.errors import BackupStateError, CoffreError, EventError, TransientError
-from coffre.model.target import Configuration, Drill, TargetKind
+from coffre.model.target import Drill, TargetKind
 from coffre.operations.alerting import what_is_safe
 from coffre.operations.drill import DrillJob, drill
 from coffre.operations.drill_page import page_of

@@ -10,10 +10,11 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from coffre.alerts.message import Message
 from coffre.model.backup import Tier
+from coffre.model.document import describe_validation
 from coffre.model.errors import EventError
 from coffre.model.restore import Scope
 from coffre.model.storage import StorageScope
-from coffre.model.target import TargetName, describe_validation
+from coffre.model.target import TargetName
 from coffre.model.verification import Level
 
 Ulid = Annotated[str, Field(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$", description="a ULID")]

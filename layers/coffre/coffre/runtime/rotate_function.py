@@ -11,8 +11,8 @@ from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
 from coffre.alerts.runs import backup_failed, rotation_failed, vault_inconsistent
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure
+from coffre.model.configuration import Configuration
 from coffre.model.rotation import Action, RotationReport
-from coffre.model.target import Configuration
 from coffre.operations.alerting import Review, what_is_safe
 from coffre.operations.review import review_vault
 from coffre.operations.rotate import Job, rotate

@@ -8,8 +8,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from coffre.model.document import describe_validation
 from coffre.model.errors import SettingsError
-from coffre.model.target import describe_validation
 
 _PREFIX = "COFFRE_"
 

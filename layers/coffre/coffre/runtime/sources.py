@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from coffre.model.configuration import Configuration, parse_configuration
 from coffre.model.errors import ConfigurationError, SecretError
-from coffre.model.target import Configuration, parse_configuration
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

@@ -10,7 +10,7 @@ from coffre.alerts.runs import backup_overdue
 from coffre.alerts.verification import verification_overdue, verification_stopped, verify_failed
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Status
-from coffre.model.target import Configuration
+from coffre.model.configuration import Configuration
 from coffre.model.verification import Check, Checked, FreshReport, Level, VerificationReport
 from coffre.operations.alerting import Review, what_is_safe
 from coffre.policy.freshness import newest_of

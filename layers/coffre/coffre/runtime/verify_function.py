@@ -15,8 +15,8 @@ from coffre.alerts.runs import backup_failed, restore_failed
 from coffre.alerts.verification import verification_stopped
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Restore
+from coffre.model.configuration import Configuration
 from coffre.model.errors import SecretError, TransientError
-from coffre.model.target import Configuration
 from coffre.model.verification import FreshReport, Level, Share, VerificationReport
 from coffre.operations.alerting import what_is_safe
 from coffre.operations.review import review_fleet

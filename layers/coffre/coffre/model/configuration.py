@@ -1,0 +1,139 @@
+"""The configuration document: which targets exist, and what holds for all of them.
+
+JSON, in an SSM parameter or a file. Unknown fields are errors.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+
+from coffre.model.alert_rules import FleetAlerts
+from coffre.model.document import KIND_UNKNOWN, Document, describe_validation
+from coffre.model.errors import ConfigurationError, TargetUnknownError
+from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
+
+AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$", description="an age X25519 public key")]
+
+
+def _kind_of(target: object) -> str | None:
+    """Return which kind of target a value is meant to be: a database when it does not say."""
+    kind = target.get("kind", TargetKind.DATABASE) if isinstance(target, dict) else getattr(target, "kind", None)
+    return kind if isinstance(kind, str) and kind in set(TargetKind) else None
+
+
+Target = Annotated[
+    Annotated[DatabaseTarget, Tag("database")] | Annotated[BucketTarget, Tag("bucket")],
+    Discriminator(
+        _kind_of,
+        custom_error_type=KIND_UNKNOWN,
+        custom_error_message="should be 'database' or 'bucket'",
+    ),
+]
+
+
+class Configuration(Document):
+    """The whole document.
+
+    `encryption` is `age` (then `recipients` must hold at least one public key) or, in so many words, `none`.
+    `vault_quota_bytes` is what the vault may hold before somebody should look.
+    """
+
+    version: Literal[1] = 1
+    encryption: Literal["age", "none"]
+    recipients: tuple[AgeRecipient, ...] = ()
+    targets: tuple[Target, ...] = Field(min_length=1)
+    alerts: FleetAlerts = FleetAlerts()
+    vault_quota_bytes: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _recipients_fit_encryption(self) -> Configuration:
+        if self.encryption == "age" and not self.recipients:
+            raise ValueError('encryption is "age" but recipients is empty: make a key with `coffre keys new`')
+        if self.encryption == "none" and self.recipients:
+            raise ValueError('encryption is "none" but recipients are given: remove them, or say "age"')
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Configuration:
+        names = [target.name for target in self.targets]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"each target needs its own name; used twice: {', '.join(twice)}")
+        return self
+
+    @property
+    def databases(self) -> tuple[DatabaseTarget, ...]:
+        """The targets that are databases."""
+        return tuple(target for target in self.targets if isinstance(target, DatabaseTarget))
+
+    @property
+    def buckets(self) -> tuple[BucketTarget, ...]:
+        """The targets that are buckets."""
+        return tuple(target for target in self.targets if isinstance(target, BucketTarget))
+
+    def target(self, name: str) -> DatabaseTarget | BucketTarget:
+        """Return the target of this name.
+
+        Raises
+        ------
+        TargetUnknownError
+            When no target has it; the message names those that exist.
+        """
+        return _named(name, self.targets, "target")
+
+    def database(self, name: str) -> DatabaseTarget:
+        """Return the database of this name; raises as `target` does."""
+        return _named(name, self.databases, "database target")
+
+    def bucket(self, name: str) -> BucketTarget:
+        """Return the bucket target of this name; raises as `target` does."""
+        return _named(name, self.buckets, "bucket target")
+
+
+def _named[T: (DatabaseTarget, BucketTarget, DatabaseTarget | BucketTarget)](
+    name: str, targets: tuple[T, ...], what: str
+) -> T:
+    for target in targets:
+        if target.name == name:
+            return target
+    known = ", ".join(sorted(target.name for target in targets)) or "none"
+    raise TargetUnknownError(
+        f'There is no {what} "{name}".', detail=f"Configured {what}s: {known}", hint="Check the name's spelling."
+    )
+
+
+def parse_configuration(text: str, *, where: str) -> Configuration:
+    """Parse and validate a configuration document.
+
+    Parameters
+    ----------
+    text
+        The JSON document.
+    where
+        Where it came from, for the message (an SSM parameter's name or a file's path).
+
+    Raises
+    ------
+    ConfigurationError
+        Names each wrong field by its path with the allowed values.
+    """
+    try:
+        data: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            f"The configuration document in {where} is not valid JSON.",
+            detail=f"line {error.lineno}, column {error.colno}: {error.msg}",
+            hint="Correct the document; docs/configuration.md shows a complete one.",
+        ) from error
+    try:
+        return Configuration.model_validate(data)
+    except ValidationError as error:
+        lines = describe_validation(error)
+        raise ConfigurationError(
+            f"The configuration document in {where} has {len(lines)} wrong value(s).",
+            detail="\n  ".join(lines),
+            hint="Correct these fields; docs/configuration.md lists every field with its allowed values.",
+        ) from error

@@ -1,0 +1,49 @@
+"""Documents that people write: strict, frozen, and with errors that name the wrong field."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+# How pydantic shows the member of an enumeration: `<TargetKind.DATABASE: 'database'>`.
+_MEMBER: Final = re.compile(r"<\w+\.\w+: ('[^']*')>")
+KIND_UNKNOWN: Final = "kind_unknown"
+# What pydantic puts into the path of a target: its kind, which is no field.
+_KINDS: Final = frozenset({"database", "bucket"})
+
+
+class Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def describe_validation(error: ValidationError) -> list[str]:
+    """Turn a pydantic error into lines like `targets[0].limits.streams: should be less than or equal to 16`.
+
+    The offending value is not repeated: it may be a secret that was put into the wrong field.
+    """
+    lines = []
+    items = error.errors(include_url=False, include_input=False)
+    for item in items:
+        if item["type"] == "too_short" and any(
+            other["loc"][: len(item["loc"])] == item["loc"] for other in items if other is not item
+        ):
+            continue  # too few are left only because others are wrong, which is said already
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in _spoken(item["loc"])).lstrip(
+            "."
+        )
+        message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        message = _MEMBER.sub(r"\1", message)
+        if item["type"] == "extra_forbidden":
+            message = "unknown field"
+        if item["type"] == KIND_UNKNOWN:
+            path += ".kind"
+        lines.append(f"{path or 'document'}: {message}")
+    return lines
+
+
+def _spoken(path: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Leave out what pydantic puts into the path of a target: its kind, which is no field."""
+    is_target = len(path) > 2 and path[0] == "targets" and path[2] in _KINDS
+    return (*path[:2], *path[3:]) if is_target else path
