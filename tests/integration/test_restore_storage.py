@@ -26,7 +26,7 @@ def scene(weed: Weed, tmp_path: Path) -> Iterator[Scene]:
         yield Scene(tmp_path, client)
 
 
-BIG = hashlib.shake_256(b"big").digest(40 * 1024 * 1024 + 7)
+BIG = hashlib.shake_256(b"big").digest(17 * 1024 * 1024 + 7)
 ATTRIBUTES = {
     "content_type": "text/plain; charset=utf-8",
     "content_encoding": "gzip",
