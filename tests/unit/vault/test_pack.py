@@ -1,6 +1,7 @@
 """Packs: bounded, never written twice under one key, and nothing after an error."""
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from coffre.model.manifest import Frame
 from coffre.stores.directory import DirectoryStore
 from coffre.vault import pack
 from coffre.vault.codec import FrameDecoder, FrameEncoder
-from coffre.vault.pack import PackWriter
+from coffre.vault.pack import PackRoom, PackWriter
 
 LIMIT = 4096
 
@@ -121,6 +122,28 @@ def test_an_upload_that_fails_in_the_background_surfaces_and_nothing_after_it_is
     assert len(keys(store)) == takes
     assert len(store.asked) == takes + 1
     assert len(appended) < 20  # it surfaced at the next pack, not at the end
+
+
+class MeetingStore(DirectoryStore):
+    """Takes an object only together with others."""
+
+    def __init__(self, path: Path, others: threading.Barrier) -> None:
+        super().__init__(path)
+        self._others = others
+
+    def put(self, key: str, body: bytes | memoryview, *, sha256: str, if_absent: bool = False) -> None:
+        self._others.wait(timeout=30)
+        super().put(key, body, sha256=sha256, if_absent=if_absent)
+
+
+def test_several_packs_can_be_on_their_way_at_once(tmp_path: Path) -> None:
+    store = MeetingStore(tmp_path, threading.Barrier(3))
+
+    with PackWriter(store, "p", FrameEncoder([]), PackRoom(4), uploads=3) as writer:
+        frames = [writer.append(_noise(n, LIMIT), digest(_noise(n, LIMIT))) for n in range(9)]
+
+    assert {frame.pack for frame in frames} == {pack.key for pack in writer.packs} == set(keys(store))
+    assert len(keys(store)) == 9
 
 
 def test_leaving_by_an_error_stores_nothing_more(store: DirectoryStore) -> None:

@@ -24,6 +24,8 @@ WORKERS: Final = 3
 # Of the pieces that were read and wait for a worker, over all parts.
 READ_AHEAD_BYTES: Final = 24 * 1024 * 1024
 PACKS_IN_MEMORY: Final = 5
+# Of one part: an object of gigabytes is one, and a single connection is slower than its worker.
+UPLOADS: Final = 3
 # The watch ends a run without mercy a little later.
 _LEAST_STOP_SECONDS: Final = 25.0
 

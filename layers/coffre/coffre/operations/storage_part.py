@@ -19,7 +19,7 @@ from coffre.buckets.source import Piece
 from coffre.model.errors import CoffreError, IntegrityError, ObjectMissingError, StoreError, StoreTransientError
 from coffre.model.manifest import Entry, EntryKind, ObjectFacts
 from coffre.operations.progress import Meter
-from coffre.operations.storage_job import Job, Kept, StoragePart, StorageResult, Tally, ToRead
+from coffre.operations.storage_job import UPLOADS, Job, Kept, StoragePart, StorageResult, Tally, ToRead
 from coffre.stores.s3_wire import StoppedError
 from coffre.vault.entries import EntryWriter, live_bytes
 from coffre.vault.pack import PackRoom
@@ -49,7 +49,7 @@ def run_part(
     kept = sum(isinstance(item, Kept) for item in part.items)
     meter.add(size_bytes=sum(tally.sizes.values()), objects=kept)
     wanted = [item for item in part.items if isinstance(item, ToRead)]
-    with job.vault.pack_writer(backup_id, part.number, job.encoder, room) as packs:
+    with job.vault.pack_writer(backup_id, part.number, job.encoder, room, uploads=UPLOADS) as packs:
         known = {item.name: item.previous for item in wanted if item.previous is not None}
         work = _Reader(ahead, EntryWriter(packs, known), tally, meter)
         work.read(wanted)

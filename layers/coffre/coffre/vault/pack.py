@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self
@@ -53,7 +54,7 @@ class PackRoom:
 
 
 class PackWriter:
-    """Appends frames to packs and uploads each full pack in the background, one at a time.
+    """Appends frames to packs and uploads each full pack in the background.
 
     Use as a context manager: leaving waits until the last pack is stored; leaving by an error stores nothing more.
 
@@ -66,19 +67,24 @@ class PackWriter:
     encoder
         Makes the stored bytes; the writer asks it to check them once more before they leave.
     room
-        Shared with the other writers of the job; by itself a writer fills one pack while another is on its way.
+        Shared with the other writers of the job; by itself a writer fills one pack while others are on their way.
+    uploads
+        How many may be on their way at once.
     """
 
-    def __init__(self, store: Store, prefix: str, encoder: FrameEncoder, room: PackRoom | None = None) -> None:
+    def __init__(
+        self, store: Store, prefix: str, encoder: FrameEncoder, room: PackRoom | None = None, *, uploads: int = 1
+    ) -> None:
         self._store = store
         self._prefix = f"{prefix}-{secrets.token_hex(4)}"
         self._encoder = encoder
-        self._room = room or PackRoom(2)
+        self._room = room or PackRoom(uploads + 1)
         self._pack = bytearray()
         self._offsets: list[int] = []
         self._count = 0
-        self._uploader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pack-upload")
-        self._upload: Future[None] | None = None
+        self._uploader = ThreadPoolExecutor(max_workers=uploads, thread_name_prefix="pack-upload")
+        self._at_once = uploads
+        self._uploads: deque[Future[None]] = deque()
         self.packs: list[PackReference] = []
 
     def append(self, plaintext: Plaintext, sha256: str, alike: str | None = "") -> Frame:
@@ -103,7 +109,7 @@ class PackWriter:
         """Store what is left and wait for it. Raises what the store raised."""
         if self._offsets:
             self._send()
-        self._wait()
+        self._wait_for(0)
 
     def __enter__(self) -> Self:
         return self
@@ -120,12 +126,12 @@ class PackWriter:
                 self._room.give_back()
 
     def _send(self) -> None:
-        self._wait()
+        self._wait_for(self._at_once - 1)
         key = f"{self._prefix}-{self._count:04d}"
         pack, self._pack = self._pack, bytearray()
         offsets, self._offsets = self._offsets, []
         self._count += 1
-        self._upload = self._uploader.submit(self._put, key, pack, offsets)
+        self._uploads.append(self._uploader.submit(self._put, key, pack, offsets))
 
     def _put(self, key: str, pack: bytearray, offsets: list[int]) -> None:
         try:
@@ -138,7 +144,7 @@ class PackWriter:
         finally:
             self._room.give_back()
 
-    def _wait(self) -> None:
-        upload, self._upload = self._upload, None
-        if upload is not None:
-            upload.result()
+    def _wait_for(self, left: int) -> None:
+        """Wait until at most so many uploads are on their way. Raises what the store raised."""
+        while len(self._uploads) > left:
+            self._uploads.popleft().result()

@@ -68,9 +68,11 @@ class Vault:
 
     # --- writing ---
 
-    def pack_writer(self, backup_id: str, part: int, encoder: FrameEncoder, room: PackRoom | None = None) -> PackWriter:
+    def pack_writer(
+        self, backup_id: str, part: int, encoder: FrameEncoder, room: PackRoom | None = None, *, uploads: int = 1
+    ) -> PackWriter:
         """Return a writer for the packs of one part of one backup; `room` is shared by all parts."""
-        return PackWriter(self.store, f"{_ROOT}/packs/{backup_id}/{part:06d}", encoder, room)
+        return PackWriter(self.store, f"{_ROOT}/packs/{backup_id}/{part:06d}", encoder, room, uploads=uploads)
 
     def write_entries(
         self, target: str, backup_id: str, parts: Iterable[Path], scratch: Path
