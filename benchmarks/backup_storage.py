@@ -116,6 +116,7 @@ def variables(endpoint: str, directory: Path) -> dict[str, str]:
     """Return the environment of all contenders: where the server is, keys, and no certificates of somebody else."""
     found = {name: value for name, value in environment().items() if name != "AWS_CA_BUNDLE"}
     found |= {"AWS_ACCESS_KEY_ID": OWNER.access_key_id, "AWS_SECRET_ACCESS_KEY": OWNER.secret_access_key}
+    found |= {"MALLOC_ARENA_MAX": "2"}  # as template.yaml has it
     found |= {"AWS_ENDPOINT_URL_S3": endpoint, "AWS_DEFAULT_REGION": "us-east-1"}
     return found | {"RCLONE_CONFIG": str(directory / "rclone.conf")}
 

@@ -573,6 +573,10 @@ def test_only_who_reads_backups_is_told_where_the_identity_is(deployed: Rendered
     }
 
 
+def test_the_heaps_of_many_threads_stay_small(deployed: Rendered) -> None:
+    assert deployed.functions()[STORAGE]["Environment"]["Variables"]["MALLOC_ARENA_MAX"] == "2"
+
+
 def test_a_drill_has_the_memory_and_the_scratch_space_that_it_is_given() -> None:
     default = render().functions()[DRILL]
     small = render(DrillMemorySize="1769", DrillStorageSize="2048").functions()[DRILL]
