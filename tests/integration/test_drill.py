@@ -690,7 +690,7 @@ def test_a_backup_that_is_deleted_while_it_is_drilled_is_not_called_bad(
         coffre.drill(backup_id=backup.id)
 
 
-def test_without_a_target_each_database_with_a_backup_gets_a_run_of_its_own(
+def test_without_a_target_each_one_with_a_backup_gets_a_run_of_its_own(
     coffre: Coffre, backup: Backup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = json.loads(coffre.document_text())
@@ -705,7 +705,7 @@ def test_without_a_target_each_database_with_a_backup_gets_a_run_of_its_own(
 
     answer_ = coffre.drill_function().handle({}, Context(function_name="the-drill"))
 
-    assert answer_ == {"started": ["shop"], "without_backup": ["new"]}
+    assert answer_ == {"started": ["shop"], "without_backup": ["new", "files"]}
     assert [(call["FunctionName"], call["InvocationType"], json.loads(call["Payload"])) for call in invoked] == [
         ("the-drill", "Event", {"target": "shop"})
     ]

@@ -220,6 +220,37 @@ def test_the_drill_role_reads_backups_and_the_identity_and_writes_reports_alone(
         assert not deployed.allows(DRILL_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}{secret}")
 
 
+@pytest.mark.parametrize("vault_prefix", ["", "safe/here"])
+def test_the_drill_role_restores_objects_below_scratch_alone(vault_prefix: str) -> None:
+    stack = render(VaultPrefix=vault_prefix)
+    start = f"{vault_prefix}/".removeprefix("/")
+    copy = f"{VAULT}/{start}scratch/01K9X000000000000000000001/photos/a.txt"
+    needed = ["s3:PutObject", "s3:PutObjectTagging", "s3:GetObject", "s3:GetObjectTagging", "s3:DeleteObject"]
+    for action in needed:
+        assert stack.allows(DRILL_ROLE, action, copy), action
+    # What lies there in the clear for a moment, only those read who have the private key; nobody else changes it back.
+    assert {role for role in ROLES if stack.allows(role, "s3:GetObject", copy)} == {
+        DRILL_ROLE,
+        RESTORE_ROLE,
+        VERIFY_ROLE,
+    }
+    assert [role for role in ROLES if stack.allows(role, "s3:DeleteObject", copy)] == [DRILL_ROLE]
+    # A target and a bucket can be called so too
+    others_keys = (PACK, MANIFEST, "v1/backups/scratch/01K9X000000000000000000000/manifest.json", "v1/scratch/a")
+    for key in others_keys:
+        for action in ("s3:PutObject", "s3:PutObjectTagging", "s3:DeleteObject", "s3:DeleteObjectVersion"):
+            assert not stack.allows(DRILL_ROLE, action, f"{VAULT}/{start}{key}"), (action, key)
+    assert not stack.allows(DRILL_ROLE, "s3:DeleteObjectVersion", copy)
+
+
+@pytest.mark.parametrize(("vault_prefix", "folder"), [("", "scratch/"), ("safe/here", "safe/here/scratch/")])
+def test_what_drills_restored_is_forgotten_after_a_day(vault_prefix: str, folder: str) -> None:
+    [bucket] = [one for name, one in render(VaultPrefix=vault_prefix).resources.items() if name == "VaultBucket"]
+    [rule] = [one for one in bucket["Properties"]["LifecycleConfiguration"]["Rules"] if "Prefix" in one]
+    assert (rule["Prefix"], rule["NoncurrentVersionExpiration"]) == (folder, {"NoncurrentDays": 1})
+    assert rule["ExpiredObjectDeleteMarker"]
+
+
 def test_the_drill_role_marks_backups_and_starts_itself(deployed: Rendered) -> None:
     allowed = {
         action: statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
@@ -619,7 +650,7 @@ def test_a_verification_by_the_clock_is_of_everything(deployed: Rendered, level:
 
 
 @pytest.mark.parametrize("rule", ["WeeklyDrillRule", "MonthlyDrillRule"])
-def test_a_scheduled_drill_is_of_every_database(deployed: Rendered, rule: str) -> None:
+def test_a_scheduled_drill_is_of_every_target(deployed: Rendered, rule: str) -> None:
     [target] = deployed.resources[rule]["Properties"]["Targets"]
     due = scheduled_event("arn:aws:events:::rule/any", SLOT, region=REGION)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from coffre.model.backup import Backup
-from coffre.model.drill import CheckProof, DrillReport, Outcome, TableProof, Verdict
+from coffre.model.drill import CheckProof, DrillReport, Outcome, Sample, Structure, TableProof, Verdict
 from coffre.model.errors import BackupStateError
 from coffre.model.words import counted
 from coffre.operations.drill_page import VERDICTS, heading_of, page_of, seconds_shown
@@ -82,22 +82,43 @@ def show_report(found: DrillReport) -> None:
         say(f"  code      {found.failure.code}. {found.failure.hint or ''}".rstrip())
     if found.restore_seconds is not None:
         say(f"  restore   {_took(found.restore_seconds)}{_limit(found)}", style="red" if found.is_late else "")
-    say(f"  versions  PostgreSQL {found.source_version} at the source, {found.server_version} here")
-    groups = f", tables in {found.groups} groups" if found.groups > 1 else ""
-    say(f"  scratch   {size(found.scratch_bytes)}{groups}")
+    if found.sample is None:
+        say(f"  versions  PostgreSQL {found.source_version} at the source, {found.server_version} here")
+        groups = f", tables in {found.groups} groups" if found.groups > 1 else ""
+        say(f"  scratch   {size(found.scratch_bytes)}{groups}")
     for word, sentences in (("wrong", found.problems), ("except", found.exceptions), ("never", found.limits)):
         for sentence in sentences:
             say(f"  {word:9} {sentence}", style="red" if word == "wrong" else "")
     for check in found.checks:
         say(f"  check     {check.name}: {_answer(check)}", style="" if check.passed else "red")
-    looked_at = found.structure
+    if found.sample is None:
+        _show_structure(found.structure)
+    phases = ", ".join(f"{name} {_took(spent / 1000)}" for name, spent in found.phases_ms.items())
+    say(f"  phases    {phases}")
+    if found.sample is None:
+        _show_tables(found)
+    else:
+        _show_objects(found, found.sample)
+
+
+def _show_structure(looked_at: Structure) -> None:
     say(
         f"  looked at {looked_at.indexes:,} indexes, {counted(looked_at.constraints, 'constraint')}, "
         f"{counted(looked_at.sequences, 'sequence')}; {looked_at.amcheck or 'pages were not checked'}"
     )
-    phases = ", ".join(f"{name} {_took(spent / 1000)}" for name, spent in found.phases_ms.items())
-    say(f"  phases    {phases}")
-    _show_tables(found)
+
+
+def _show_objects(found: DrillReport, sample: Sample) -> None:
+    equal = sum(one.verdict is Verdict.EQUAL for one in found.objects)
+    of_all = f"{counted(sample.objects, 'object')} and {size(sample.size_bytes)} of the backup"
+    say(f"  objects   {equal} of {len(found.objects)} equal, {size(sample.chosen_bytes)} of them; {of_all}")
+    shown = sorted(found.objects, key=lambda one: (one.verdict is Verdict.EQUAL, -one.size_bytes))
+    if shown:
+        rows = (
+            [one.name, size(one.size_bytes), one.sha256[:12], VERDICTS[one.verdict]] for one in shown[:_TABLES_SHOWN]
+        )
+        print_table(["OBJECT", "SIZE", "SHA-256", "RESULT"], rows, right=["SIZE"], optional=["SHA-256"])
+    _say_more(len(shown))
 
 
 def _show_tables(found: DrillReport) -> None:
@@ -112,8 +133,12 @@ def _show_tables(found: DrillReport) -> None:
             right=["ROWS", "SIZE", "SLICES"],
             optional=["SLICES", "SHA-256"],
         )
-    if len(shown) > _TABLES_SHOWN:
-        say(f"{len(shown) - _TABLES_SHOWN:,} more are not shown: --json, --html")
+    _say_more(len(shown))
+
+
+def _say_more(count: int) -> None:
+    if count > _TABLES_SHOWN:
+        say(f"{count - _TABLES_SHOWN:,} more are not shown: --json, --html")
 
 
 def _row(table: TableProof) -> list[str]:

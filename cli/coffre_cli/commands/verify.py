@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from coffre.model.backup import Backup
+from coffre.model.configuration import Configuration
 from coffre.model.drill import Outcome
 from coffre.model.errors import PermanentError
 from coffre.model.verification import Check, DamageReport, FreshReport, Level, VerificationReport
@@ -58,7 +59,8 @@ def verify(
     """Verify backups. It happens by itself: fresh hourly, inventory and a share of reading daily.
 
     fresh: is there a recent backup of each target? inventory: is everything there, as long as recorded? read: is every
-    byte as it was stored? drill: restored into a scratch server, is it what was backed up? What is damaged is marked,
+    byte as it was stored? drill: restored, a database into a scratch server and of buckets a sample, is it what was
+    backed up? What is damaged is marked,
     told, and not pointed at by later backups.
     """
     deployed = find_stack(stack)
@@ -123,8 +125,8 @@ def _check_row(check: Check) -> list[str | Text]:
 
 
 def _drill(deployed: DeployedStack, backup_id: str | None, target: str | None, *, as_json: bool) -> None:
-    """Drill the chosen backup, or the newest one of each database, and show what was found out."""
-    names = [target] if target else [one.name for one in deployed.configuration.databases]
+    """Drill the chosen backup, or the newest one of each target, and show what was found out."""
+    names = [target] if target else list(_drilled(deployed.configuration))
     backups = [_chosen(deployed, backup_id, target)] if backup_id else [latest(deployed, name) for name in names]
     reports = []
     for backup in backups:
@@ -137,6 +139,12 @@ def _drill(deployed: DeployedStack, backup_id: str | None, target: str | None, *
             show_report(report)
     if any(report.outcome is not Outcome.PASSED for report in reports):
         raise typer.Exit(Exit.FAILED)
+
+
+def _drilled(configuration: Configuration) -> Iterator[str]:
+    """Yield the names of the targets that are drilled: buckets can be left out by their `drill.objects`."""
+    yield from (database.name for database in configuration.databases)
+    yield from (buckets.name for buckets in configuration.buckets if buckets.drill.objects)
 
 
 def _chosen(deployed: DeployedStack, backup_id: str, target: str | None) -> Backup:

@@ -10,7 +10,7 @@ import boto3
 from tests.unit.cli.conftest import BUCKET, Account, Coffre
 
 from coffre.model.backup import Backup, Failure
-from coffre.model.drill import CheckProof, DrillReport, Outcome, Structure, TableProof, Verdict
+from coffre.model.drill import CheckProof, DrillReport, ObjectProof, Outcome, Sample, Structure, TableProof, Verdict
 
 NOW = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 
@@ -70,6 +70,24 @@ def test_a_report_says_what_was_proven_and_what_was_not(account: Account, coffre
         "equal",
     ):
         assert words in " ".join(said.out.split("\n")) or words in said.out, words
+
+
+def test_a_report_of_buckets_has_objects_and_says_of_how_many(account: Account, coffre: Coffre) -> None:
+    backup = account.backup()
+    objects = (
+        ObjectProof(name="photos/good.jpg", verdict=Verdict.EQUAL, size_bytes=12, sha256="a" * 64),
+        ObjectProof(name="photos/bad.jpg", verdict=Verdict.DIFFERENT, size_bytes=1, sha256="b" * 64),
+    )
+    sample = Sample(objects=12_345, size_bytes=5_000_000, chosen=2, chosen_bytes=13)
+    drilled(backup, tables=(), checks=(), objects=objects, sample=sample, restore_seconds=None)
+
+    said = coffre("report", backup.id)
+
+    assert "A sample was restored and proven, 2 of 12,345 objects" in said.out
+    assert "1 of 2 equal, 13 B of them; 12,345 objects and 5.0 MB of the backup" in " ".join(said.out.split())
+    assert said.out.index("photos/bad.jpg") < said.out.index("photos/good.jpg")
+    for words in ("PostgreSQL", "indexes", "scratch ", "tables    "):
+        assert words not in said.out, words
 
 
 def test_the_newest_drill_counts_and_a_failed_one_is_an_error_for_scripts(account: Account, coffre: Coffre) -> None:

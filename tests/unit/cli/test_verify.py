@@ -10,6 +10,7 @@ from tests.unit.cli.conftest import BUCKET, Account, Coffre
 
 from coffre.model.drill import DrillReport, Outcome
 from coffre.model.rotation import Amount, Problem
+from coffre.model.target import TargetKind
 from coffre.model.verification import (
     Check,
     Checked,
@@ -185,6 +186,23 @@ def test_the_level_drill_drills_the_newest_backup_of_each_database_and_shows_wha
     assert (said.status, for_scripts.status) == (1, 1)
     assert "wrong     public.orders has other rows." in said.out
     assert [one["outcome"] for one in for_scripts.json()] == ["failed"]
+
+
+def test_the_level_drill_is_of_buckets_too(coffre: Coffre, account: Account) -> None:
+    account.configure_buckets("uploads", "photos")
+    newest = [account.backup(), account.backup(target="uploads", kind=TargetKind.BUCKET)]
+
+    def drill(function: str, event: Mapping[str, Any]) -> object:
+        report = drilled(event["backup_id"], Outcome.PASSED)
+        of = {backup.id: backup.target for backup in newest}
+        report = report.model_copy(update={"target": of[report.backup_id]})
+        DrillReports(S3Store(BUCKET, client=make_client())).write(report, "<page>")
+        return {"outcome": "passed"}
+
+    account.play = drill
+
+    assert coffre("verify", "--level", "drill").status == 0
+    assert asked(account) == [("safe-drill", {"backup_id": backup.id}) for backup in newest]
 
 
 def drilled(backup_id: str, outcome: Outcome) -> DrillReport:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from coffre.model.backup import Failure
-from coffre.model.drill import CheckProof, DrillReport, Outcome, Structure, TableProof, Verdict
+from coffre.model.drill import CheckProof, DrillReport, ObjectProof, Outcome, Sample, Structure, TableProof, Verdict
 from coffre.operations.drill_page import bytes_shown, heading_of, page_of, seconds_shown
 
 NOW = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
@@ -71,6 +71,21 @@ def test_names_from_a_database_stay_text() -> None:
     assert {"script", "img", "iframe", "link", "a"}.isdisjoint(tag for tag, _ in page.tags)
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     assert page.text.count(HOSTILE) >= 12
+
+
+def test_names_of_objects_stay_text_and_nothing_is_said_of_tables() -> None:
+    proof = ObjectProof(
+        name=HOSTILE, verdict=Verdict.DIFFERENT, size_bytes=12, sha256="a" * 64, sha256_found="b" * 64, detail=HOSTILE
+    )
+    sample = Sample(objects=12_345, size_bytes=5_000_000, chosen=1, chosen_bytes=12)
+    page = _Page()
+    page.feed(page_of(drilled(tables=(), checks=(), objects=(proof,), sample=sample)))
+
+    assert {"script", "img", "iframe", "link", "a"}.isdisjoint(tag for tag, _ in page.tags)
+    assert page.text.count(HOSTILE) >= 6
+    assert "1 of 12,345" in page.text
+    for words in ("Rows compared", "PostgreSQL", "indexes"):
+        assert words not in page.text
 
 
 def test_nothing_is_fetched_and_no_script_could_run() -> None:

@@ -270,6 +270,8 @@ FOREIGN = [
     "v2/backups/shop/manifest.json",
     "v1/restores/notes.txt",
     "v1/anything",
+    "scratch/notes.txt",
+    "scratch/01K9X0000000000000000000/a",
 ]
 
 
@@ -286,12 +288,13 @@ def test_foreign_objects_are_told_and_never_touched(scene: Scene) -> None:
     }
     names = ("json", "state.json", "names-000001.jsonl.zst", "failed-000012.jsonl.zst")
     records_of_a_restore = {scene.put(f"v1/restores/01K9X000000000000000000000.{name}") for name in names}
+    copies_of_a_drill = {scene.put("scratch/01K9X000000000000000000000/photos/a.txt")}
 
     report = scene.rotate()
 
     assert scene.status(old) is Status.DELETED
     assert scene.objects_of(old) == {key for key in foreign if old.id in key}
-    assert foreign | records_of_a_restore <= scene.objects()
+    assert foreign | records_of_a_restore | copies_of_a_drill <= scene.objects()
     assert report.sweep is not None
     assert set(report.sweep.foreign_keys) == foreign
     assert report.sweep.foreign.objects == len(foreign)

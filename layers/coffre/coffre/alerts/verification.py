@@ -9,6 +9,7 @@ from typing import Final
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
 from coffre.alerts.wording import alert_of, backup_command, because, bullets, ids_of, moment, span
 from coffre.model.backup import Backup, Failure
+from coffre.model.target import TargetKind
 
 
 def verify_failed(
@@ -74,7 +75,7 @@ def verification_overdue(target: str, *, since: datetime, now: datetime, safe: s
 # What a drill found, and what to do.
 _NOT_AS_BACKED_UP: Final = (
     "what came back is not what was backed up",
-    "Take a new full backup and drill that one. The report of this drill says which tables it is about.",
+    "Take a new full backup and drill that one. The report of this drill says which tables or objects it is about.",
 )
 _NOT_AS_EXPECTED: Final = (
     "it came back as it was backed up, but your own checks of it failed",
@@ -85,9 +86,9 @@ _NOT_AS_EXPECTED: Final = (
 def drill_failed(backup: Backup, problems: Sequence[str], *, code: str, safe: str, request_id: str) -> Alert:
     """Say that a drill showed that a backup does not come back as it was. `code` tells kinds of failures apart."""
     what, hint = _NOT_AS_EXPECTED if code == "CHECK_FAILED" else _NOT_AS_BACKED_UP
+    place = "into a scratch server" if backup.kind is TargetKind.DATABASE else "in part beside the vault"
     first = (
-        f'The backup of "{backup.target}" that was taken {moment(backup.created_at)} was restored into a scratch '
-        f"server, and {what}:"
+        f'The backup of "{backup.target}" that was taken {moment(backup.created_at)} was restored {place}, and {what}:'
     )
     return alert_of(
         AlertKind.DRILL_FAILED,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from coffre.buckets.release_attributes import are_there, fields_of
+from coffre.buckets.release_attributes import are_there, differing, fields_of
 from coffre.buckets.release_requests import Requests, condition, in_base64
 from coffre.buckets.release_upload import Upload
 from coffre.model.errors import ObjectMissingError, StoreError
@@ -22,6 +24,16 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 _PAGE_SIZE: Final = 1000
+_READ_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True)
+class ReadBack:
+    """What an object is that was read: its bytes, and which attributes are not those that were expected."""
+
+    size: int
+    sha256: str
+    differing: tuple[str, ...]
 
 
 class Bucket:
@@ -89,6 +101,27 @@ class Bucket:
         except ObjectMissingError:
             return False
 
+    def read_back(self, key: str, facts: ObjectFacts) -> ReadBack:
+        """Read a whole object, in constant memory, and compare its attributes but for those that `notes` tells of.
+
+        Raises
+        ------
+        StoreError
+            `OBJECT_MISSING`, `STORE_DENIED` ...
+        """
+        digest, size = hashlib.sha256(), 0
+        with translated(self._requests.call("s3:GetObject", key)):
+            answer = self._client.get_object(Bucket=self.name, Key=key)
+            with contextlib.closing(answer["Body"]) as body:
+                for piece in body.iter_chunks(_READ_BYTES):
+                    digest.update(piece)
+                    size += len(piece)
+        is_without_expires = self._requests.goes_without("Expires")
+        others = [name for name in differing(facts, answer) if not (name == "expires" and is_without_expires)]
+        with translated(self._requests.call("s3:GetObjectTagging", key)):
+            has_tags = self._requests.goes_without("Tagging") or self._tags(key) == facts.tags
+        return ReadBack(size, digest.hexdigest(), (*others, *(() if has_tags else ("tags",))))
+
     def put(self, key: str, body: bytes, facts: ObjectFacts, *, sha256: str, if_absent: bool) -> None:
         """Write a small object in one request, checked on arrival.
 
@@ -148,5 +181,8 @@ class Bucket:
     def _has_tags(self, key: str, facts: ObjectFacts) -> bool:
         if not facts.tags or self._requests.goes_without("Tagging"):
             return True
+        return self._tags(key) == facts.tags
+
+    def _tags(self, key: str) -> dict[str, str]:
         found = self._client.get_object_tagging(Bucket=self.name, Key=key)
-        return {tag["Key"]: tag["Value"] for tag in found["TagSet"]} == facts.tags
+        return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}

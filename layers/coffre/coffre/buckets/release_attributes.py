@@ -14,7 +14,7 @@ from coffre.model.manifest import ObjectFacts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
-    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
 
 # Stores say one of these, or guess, when they were told nothing.
 _SENT_FOR_NOTHING: Final = frozenset({None, "", "binary/octet-stream"})
@@ -63,6 +63,11 @@ def fields_of(facts: ObjectFacts) -> dict[str, Any]:
 
 def are_there(facts: ObjectFacts, head: HeadObjectOutputTypeDef) -> bool:
     """Tell whether an object has these attributes (tags and storage class apart: a head does not say, or they move)."""
+    return not differing(facts, head)
+
+
+def differing(facts: ObjectFacts, head: HeadObjectOutputTypeDef | GetObjectOutputTypeDef) -> list[str]:
+    """Return the names of the attributes that an object has otherwise, of those that `are_there` looks at."""
     found = {
         "content_type": head.get("ContentType"),
         "content_encoding": _encoding(head.get("ContentEncoding")),
@@ -72,11 +77,11 @@ def are_there(facts: ObjectFacts, head: HeadObjectOutputTypeDef) -> bool:
         "expires": head.get("ExpiresString"),
     }
     wanted = {**facts.model_dump(include=set(found)), "content_encoding": _encoding(facts.content_encoding)}
-    types = found.pop("content_type"), wanted.pop("content_type")
-    if types[0] != types[1] and types[1] not in _SENT_FOR_NOTHING:
-        return False
+    if wanted["content_type"] in _SENT_FOR_NOTHING:
+        found["content_type"] = wanted["content_type"]
     metadata = {name: _header(value) for name, value in facts.metadata.items()}
-    return {name: value or None for name, value in found.items()} == wanted and head.get("Metadata", {}) == metadata
+    others = [name for name in found if (found[name] or None) != (wanted[name] or None)]
+    return [*others, *(["metadata"] if head.get("Metadata", {}) != metadata else [])]
 
 
 def _encoding(text: str | None) -> str | None:

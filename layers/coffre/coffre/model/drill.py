@@ -68,6 +68,31 @@ class CheckProof(_Record):
     duration_ms: int = 0
 
 
+class ObjectProof(_Record):
+    """One object of the backup, restored and read again. `sha256` is the backup's, `sha256_found` what was read."""
+
+    name: str
+    verdict: Verdict
+    size_bytes: int
+    sha256: str
+    sha256_found: str | None = None
+    detail: str | None = None
+
+
+class Sample(_Record):
+    """How much of a backup of buckets was restored: `chosen` of its `objects`, `chosen_bytes` of its `size_bytes`."""
+
+    objects: int
+    size_bytes: int
+    chosen: int
+    chosen_bytes: int
+
+    @property
+    def is_all(self) -> bool:
+        """Whether every object was restored."""
+        return self.chosen == self.objects
+
+
 class Structure(_Record):
     """How much of what else makes a database right was looked at. `amcheck` says what checked indexes and pages."""
 
@@ -90,8 +115,11 @@ class DrillReport(_Record):
         What could not be proven here, a sentence each: the backup is verified except for these.
     limits
         What no drill proves, as far as this backup has it.
+    objects, sample
+        What became of the objects of a backup of buckets, and how many of all they are; it has no tables.
     restore_seconds
-        From the first byte read to the last index built, of all groups together: the time that a restore takes.
+        From the first byte read to the last index built, of all groups together: the time that a restore takes. None
+        when only a sample was restored.
     groups
         In how many portions the tables were restored; more than one when they did not fit all at once.
     scratch_bytes
@@ -114,6 +142,8 @@ class DrillReport(_Record):
     rows: int = 0
     size_bytes: int = 0
     tables: tuple[TableProof, ...] = ()
+    objects: tuple[ObjectProof, ...] = ()
+    sample: Sample | None = None
     checks: tuple[CheckProof, ...] = ()
     structure: Structure = Structure()
     problems: tuple[str, ...] = ()
@@ -133,6 +163,11 @@ class DrillReport(_Record):
         """Whether the restore took longer than the target allows."""
         limit, took = self.restore_limit_seconds, self.restore_seconds
         return limit is not None and took is not None and took > limit
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether all of the backup was looked at, as far as it can be: only then does it count as verified."""
+        return self.sample is None or self.sample.is_all
 
     @property
     def duration_seconds(self) -> float:

@@ -140,6 +140,16 @@ class Drill(Document):
         return self
 
 
+class BucketDrill(Document):
+    """How a backup of buckets is proven by restoring some of its objects (docs/drills.md).
+
+    `objects` is how many at most; 0: none, and never. `rto_minutes` is the longest that a restore may take.
+    """
+
+    objects: int = Field(default=100, ge=0, le=1000)
+    rto_minutes: int | None = Field(default=None, ge=1, le=100_000)
+
+
 class Tls(Document):
     """How the server's certificate is checked. `ca` is a PEM text; with one, `verify-full` is the default."""
 
@@ -217,6 +227,7 @@ class BucketTarget(Document):
     freshness: Freshness = Freshness()
     limits: BucketLimits = BucketLimits()
     alerts: TargetAlerts = TargetAlerts()
+    drill: BucketDrill = BucketDrill()
 
     @model_validator(mode="after")
     def _buckets_are_unique(self) -> BucketTarget:

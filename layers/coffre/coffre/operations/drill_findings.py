@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from coffre import __version__
 from coffre.model.backup import Backup, Failure
-from coffre.model.drill import CheckProof, DrillReport, Outcome, Structure, TableProof, Verdict
+from coffre.model.drill import CheckProof, DrillReport, ObjectProof, Outcome, Sample, Structure, TableProof, Verdict
 from coffre.model.errors import DrillError, IntegrityError, RestoreError
 from coffre.model.manifest import Entry, Manifest
 from coffre.operations.progress import Meter
@@ -46,6 +46,8 @@ class Found:
     exceptions: list[str] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)
     tables: list[TableProof] = field(default_factory=list)
+    objects: list[ObjectProof] = field(default_factory=list)
+    sample: Sample | None = None
     checks: list[CheckProof] = field(default_factory=list)
     structure: Structure = field(default_factory=Structure)
     phases_ms: dict[str, int] = field(default_factory=dict)
@@ -97,6 +99,15 @@ class Found:
             elif proof.verdict is Verdict.SAME_VALUES:
                 self.except_for([_written_otherwise(proof)])
 
+    def take_objects(self, proofs: Iterable[ObjectProof]) -> None:
+        """Take over the proofs of objects. Other bytes are damage; attributes the store of the copy can have lost."""
+        for proof in proofs:
+            self.objects.append(proof)
+            if proof.verdict is Verdict.DIFFERENT:
+                has_bytes = proof.sha256_found == proof.sha256
+                code = "ATTRIBUTES_DIFFER" if has_bytes else "OBJECTS_DIFFER"
+                self.wrong(code, f"{proof.name} is not as it was backed up: {proof.detail}")
+
     def take_structure(self, found: Findings) -> None:
         """Take over what was seen of indexes, constraints and sequences; in groups, the most of each."""
         ours = self.structure
@@ -122,9 +133,10 @@ class Found:
                 self.wrong("CHECK_FAILED", f'The check "{proof.name}" failed: {what}')
 
     def wrong(self, code: str, problem: str) -> None:
-        """Note a problem; the first one's code is the drill's."""
-        self._code = self._code or code
-        self.problems.append(problem)
+        """Note a problem; the first one's code is the drill's, but damage comes before everything else."""
+        is_worse = code in _DAMAGE and self._code not in _DAMAGE
+        self._code = code if is_worse else self._code or code
+        self.problems.insert(0 if is_worse else len(self.problems), problem)
 
     def report(
         self,
@@ -154,7 +166,7 @@ class Found:
             problems=problems,
             restore_seconds=self.restore_seconds if error is None else None,
             restore_limit_seconds=limit_minutes * 60 if limit_minutes else None,
-            is_damaged=is_possible and (_is_damage(error) or self._code == "ROWS_DIFFER"),
+            is_damaged=is_possible and (_is_damage(error) or self._code in _DAMAGE),
             failure=failure,
             request_id=request_id,
             **self._facts(),
@@ -163,13 +175,15 @@ class Found:
     def _facts(self) -> dict[str, Any]:
         """Return what was counted and measured, under the names of the report."""
         names = ("checks", "exceptions", "limits")
-        same = ("structure", "phases_ms", "groups", "scratch_bytes", "source_version", "server_version")
+        same = ("structure", "phases_ms", "groups", "scratch_bytes", "source_version", "server_version", "sample")
         return {
             **{name: tuple(getattr(self, name)) for name in names},
             **{name: getattr(self, name) for name in same},
             "tables": tuple(sorted(self.tables, key=lambda table: table.table)),
+            "objects": tuple(sorted(self.objects, key=lambda proof: proof.name)),
             "rows": sum(table.rows_found for table in self.tables),
-            "size_bytes": sum(table.size_bytes for table in self.tables if table.verdict is not Verdict.NOT_LOADED),
+            "size_bytes": sum(table.size_bytes for table in self.tables if table.verdict is not Verdict.NOT_LOADED)
+            + sum(proof.size_bytes for proof in self.objects),
         }
 
     def _failure(self) -> Failure | None:
@@ -184,9 +198,15 @@ class Found:
 
 _HINTS: Final = {
     "ROWS_DIFFER": "Do not rely on this backup. Take a new full one, and drill that.",
+    "OBJECTS_DIFFER": "Do not rely on this backup. Take a new full one, and drill that.",
+    "ATTRIBUTES_DIFFER": "The bytes are right. Does the vault's store keep every attribute, and the destination's?",
     "STRUCTURE_BROKEN": "Do not rely on this backup. Take a new full one, and drill that.",
     "CHECK_FAILED": "The backup was restored as it was taken. Is the check right, and was the database?",
 }
+
+
+# What says that stored bytes are not what was backed up.
+_DAMAGE: Final = frozenset({"ROWS_DIFFER", "OBJECTS_DIFFER"})
 
 
 def _is_damage(error: Exception | None) -> bool:
@@ -211,11 +231,24 @@ def refuse_forged_totals(backup: Backup, manifest: Manifest, entries: Iterable[E
     """
     content = manifest.database
     in_entries = sum(entry.size for entry in entries)
-    told = {
-        "rows": (backup.rows, manifest.rows, sum(table.rows for table in content.tables)),
-        "tables": (backup.tables, len(content.tables), len(content.tables)),
-        "bytes": (backup.plaintext_bytes, manifest.plaintext_bytes, in_entries),
-    }
+    refuse_other_sums(
+        backup,
+        {
+            "rows": (backup.rows, manifest.rows, sum(table.rows for table in content.tables)),
+            "tables": (backup.tables, len(content.tables), len(content.tables)),
+            "bytes": (backup.plaintext_bytes, manifest.plaintext_bytes, in_entries),
+        },
+    )
+
+
+def refuse_other_sums(backup: Backup, told: Mapping[str, tuple[int | None, int, int]]) -> None:
+    """Compare sums as the catalog (None: it does not say), the manifest and its parts have them.
+
+    Raises
+    ------
+    IntegrityError
+        Code `TOTALS_DIFFER`.
+    """
     for what, (catalog, whole, parts) in told.items():
         if catalog not in (None, whole) or whole != parts:
             raise IntegrityError(

@@ -30,7 +30,7 @@ _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 def page_of(report: DrillReport) -> str:
     """Return the page as HTML. Whatever a name holds, it is text."""
-    counts = Counter(table.verdict for table in report.tables)
+    counts = Counter(table.verdict for table in report.tables) + Counter(one.verdict for one in report.objects)
     return _template().render(
         report=report,
         heading=heading_of(report),
@@ -42,6 +42,8 @@ def page_of(report: DrillReport) -> str:
 def heading_of(report: DrillReport) -> str:
     """Return what a drill came to, in one sentence without a full stop."""
     heading = HEADINGS[report.outcome]
+    if report.outcome is Outcome.PASSED and report.sample is not None and not report.sample.is_all:
+        heading = f"A sample was restored and proven, {report.sample.chosen:,} of {report.sample.objects:,} objects"
     if report.outcome is Outcome.PASSED and report.exceptions:
         number = len(report.exceptions)
         return f"{heading}, except for {number} thing{'s' if number > 1 else ''} that could not be proven here"

@@ -15,7 +15,7 @@ from coffre.operations.sweep_job import SweepJob, Tally
 from coffre.operations.sweep_packs import PacksWalk
 from coffre.operations.sweep_records import RecordsWalk
 from coffre.stores.store import ObjectInfo
-from coffre.vault.layout import PACKS, folder_of, is_restore_report
+from coffre.vault.layout import PACKS, drill_of, folder_of, is_restore_report
 
 type _Section = tuple[str, str] | str
 
@@ -55,5 +55,5 @@ def _section(info: ObjectInfo) -> _Section:
 
 def _note_others(objects: Iterable[ObjectInfo], tally: Tally) -> None:
     for info in objects:
-        if not is_restore_report(info.key):
+        if not is_restore_report(info.key) and drill_of(info.key) is None:
             tally.note_foreign(info)

@@ -12,12 +12,14 @@ import botocore.session
 from botocore.config import Config
 
 from coffre.alerts.publish import Publisher
+from coffre.buckets.release import Bucket
 from coffre.catalog.catalog import Catalog
 from coffre.operations.alerting import Alerting
+from coffre.operations.drill_scratch import ScratchPlace
 from coffre.runtime.announce import Announcer
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
 from coffre.runtime.backup_storage_function import BackupStorageFunction
-from coffre.runtime.drill_function import DrillFunction
+from coffre.runtime.drill_function import OBJECT_STREAMS, DrillFunction
 from coffre.runtime.function import Edge, utc_now
 from coffre.runtime.notify_function import NotifyFunction
 from coffre.runtime.observability import log_failure, make_logger
@@ -144,6 +146,7 @@ def make_drill_function(environment: Mapping[str, str]) -> DrillFunction:
         ssm=_client("ssm"),
         secrets=_client("secretsmanager"),
         functions=_client("lambda"),
+        place=_scratch_place(settings),
     )
 
 
@@ -188,6 +191,14 @@ def _vault(settings: Settings) -> Vault:
         checksum=settings.vault_checksum,
     )
     return Vault(store)
+
+
+def _scratch_place(settings: Settings) -> ScratchPlace:
+    # Each large object has connections of its own for parts.
+    client = make_client(session=_session(), max_connections=4 * OBJECT_STREAMS)
+    folder = settings.vault_prefix.removesuffix("/")
+    bucket = Bucket(client, settings.vault_bucket, is_aws=settings.vault_checksum == "sha256")
+    return ScratchPlace(bucket, f"{folder}/" if folder else "")
 
 
 def _client(service: str) -> Any:

@@ -18,10 +18,12 @@ from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.drill import DrillReport, Outcome
 from coffre.model.errors import BackupStateError, CoffreError, EventError, TransientError
-from coffre.model.target import Drill, TargetKind
+from coffre.model.target import BucketDrill, BucketTarget, Drill, TargetKind
 from coffre.operations.alerting import what_is_safe
 from coffre.operations.drill import DrillJob, drill
 from coffre.operations.drill_page import page_of
+from coffre.operations.drill_scratch import ScratchPlace
+from coffre.operations.drill_storage import StorageDrillJob, drill_storage
 from coffre.operations.restore_plan import refuse_unrestorable
 from coffre.operations.runner import ThreadRunner
 from coffre.postgres.tools import Children, PostgresTools
@@ -44,11 +46,13 @@ if TYPE_CHECKING:
 _SERVICE: Final = "drill"
 _LOOK: Final = "Look which backups there are: coffre list"
 _PROBLEMS_TOLD: Final = 10
+# Objects that are restored at once; requests are what takes time.
+OBJECT_STREAMS: Final = 8
 
 
 @dataclass(frozen=True)
 class DrillFunction:
-    """Everything that lives as long as the function's process."""
+    """Everything that lives as long as the function's process. `place` is where objects are restored to."""
 
     settings: RestoreSettings
     edge: Edge
@@ -57,9 +61,11 @@ class DrillFunction:
     ssm: SSMClient
     secrets: SecretsManagerClient
     functions: LambdaClient
+    place: ScratchPlace
+    object_streams: int = OBJECT_STREAMS
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
-        """Drill the event's backup, or start one invocation for each database target when it names none."""
+        """Drill the event's backup, or start one invocation for each target when it names none."""
         request_id = context.aws_request_id
 
         def invalid(error: Exception) -> Alert:
@@ -79,7 +85,7 @@ class DrillFunction:
 
         with self.edge.reporting(stopped, **ids):
             backup = self._find(configuration, wanted)
-            report = self._drill(backup, _settings_of(configuration, backup.target), context)
+            report = self._drill(configuration, backup, context)
             self._record(backup, report)
         self._tell(backup, report, request_id)
         return summary(report)
@@ -87,7 +93,9 @@ class DrillFunction:
     def _start_each(self, configuration: Configuration, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has a backup, so that a slow one cannot hurt another."""
         started, without_backup, refused = [], [], {}
-        for target in configuration.databases:
+        for target in configuration.targets:
+            if isinstance(target, BucketTarget) and not target.drill.objects:
+                continue
             if self.catalog.latest_completed(target.name) is None:
                 without_backup.append(target.name)
                 continue
@@ -108,7 +116,7 @@ class DrillFunction:
 
     def _find(self, configuration: Configuration, wanted: DrillEvent) -> Backup:
         if wanted.backup_id is None:
-            target = configuration.database(wanted.target or "").name
+            target = configuration.target(wanted.target or "").name
             backup = self.catalog.latest_completed(target)
             if backup is None:
                 raise BackupStateError(
@@ -123,22 +131,36 @@ class DrillFunction:
                 f"Backup {backup.id} is of {backup.target}, not of {wanted.target}.",
                 hint="Leave target out, or choose a backup of that target.",
             )
-        if backup.kind is not TargetKind.DATABASE:
-            raise EventError(
-                f"Backup {backup.id} is of buckets: only databases are drilled.",
-                hint=f"Have it read back: coffre verify --level read {backup.id}",
-            )
         refuse_unrestorable(backup)
         return backup
 
-    def _drill(self, backup: Backup, settings: Drill, context: LambdaContext) -> DrillReport:
+    def _drill(self, configuration: Configuration, backup: Backup, context: LambdaContext) -> DrillReport:
+        if backup.kind is TargetKind.DATABASE:
+            return self._drill_database(configuration, backup, context)
+        named = (target.drill for target in configuration.buckets if target.name == backup.target)
+        job = StorageDrillJob(
+            id=str(ULID.from_datetime(utc_now())),
+            backup=backup,
+            settings=next(named, BucketDrill()),
+            vault=self.vault,
+            decoder=self._decoder(),
+            place=self.place,
+            streams=self.object_streams,
+            now=utc_now,
+            remaining_seconds=remaining_seconds(context),
+            look_again=lambda: self.catalog.get_backup(backup.id),
+            request_id=context.aws_request_id,
+        )
+        return drill_storage(job)
+
+    def _drill_database(self, configuration: Configuration, backup: Backup, context: LambdaContext) -> DrillReport:
         children = Children()
         streams = os.cpu_count() or 1
         with scratch_directory() as scratch:
             job = DrillJob(
                 id=str(ULID.from_datetime(utc_now())),
                 backup=backup,
-                settings=settings,
+                settings=_settings_of(configuration, backup.target),
                 tools=PostgresTools(self.settings.postgres_home),
                 children=children,
                 vault=self.vault,
@@ -159,7 +181,9 @@ class DrillFunction:
         keeping = self.catalog.keeping
         if report.is_damaged:
             keeping.mark_damaged(backup.id, report.problems[0], report.completed_at)
-        elif report.outcome is Outcome.PASSED and self.catalog.get_backup(backup.id).damaged_at is None:
+        elif report.outcome is Outcome.PASSED:
+            if not report.is_of_all or self.catalog.get_backup(backup.id).damaged_at is not None:
+                return
             # What was found damaged before may be in what a drill does not read: only reading all of it heals.
             keeping.mark_verified(backup.id, report.completed_at)
         elif report.outcome is Outcome.FAILED and not _is_of_checks(report):
@@ -202,6 +226,7 @@ def summary(report: DrillReport) -> dict[str, Any]:
         "exceptions": len(report.exceptions),
         "rows": report.rows,
         "tables": len(report.tables),
+        "objects": len(report.objects),
         "restore_seconds": report.restore_seconds,
         "restore_limit_seconds": report.restore_limit_seconds,
         "duration_seconds": report.duration_seconds,

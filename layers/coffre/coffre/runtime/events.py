@@ -181,9 +181,9 @@ class RotateEvent(_Event):
 
 
 class DrillEvent(_Event):
-    """Restore a backup into a scratch server and prove it: the one of this id, or the newest of a target.
+    """Restore a backup, or some of its objects, and prove it: the one of this id, or the newest of a target.
 
-    With neither, the newest of every database target, each in an invocation of its own.
+    With neither, the newest of every target, each in an invocation of its own.
     """
 
     target: TargetName | None = None

@@ -9,6 +9,7 @@ from typing import Final
 BACKUPS: Final = "v1/backups/"
 PACKS: Final = "v1/packs/"
 RESTORES: Final = "v1/restores/"
+SCRATCH: Final = "scratch/"
 MANIFEST: Final = "manifest.json"
 
 _ID: Final = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
@@ -18,6 +19,7 @@ _RECORD: Final = re.compile(
 )
 _PACK: Final = re.compile(rf"{PACKS}({_ID})/\d{{6}}-[0-9a-f]{{8}}-\d{{4,}}")
 _RESTORE: Final = re.compile(rf"{RESTORES}{_ID}(?:\.json|\.state\.json|\.(?:names|failed)-\d{{6}}\.jsonl\.zst)")
+_SCRATCH: Final = re.compile(rf"{SCRATCH}({_ID})/.+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +54,9 @@ def writer_of(key: str) -> str | None:
 def is_restore_report(key: str) -> bool:
     """Tell whether a key is that of a restore's report, or of what it needs meanwhile."""
     return _RESTORE.fullmatch(key) is not None
+
+
+def drill_of(key: str) -> str | None:
+    """Return the id of the drill that has objects below this key for a while, or None when it is no such key."""
+    found = _SCRATCH.fullmatch(key)
+    return found[1] if found else None
