@@ -15,7 +15,7 @@ from coffre.stores.store import MAX_KEY_BYTES, MAX_SEGMENT_BYTES, Store, check_k
 
 # The stores of a parametrized fixture are shared by the examples of one test: each uses a key of its own, or cleans up.
 ON_EACH_STORE = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 HOSTILE_KEYS = [

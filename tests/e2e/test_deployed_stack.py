@@ -39,7 +39,7 @@ pytestmark = pytest.mark.e2e
 BROKEN = "broken"
 IDENTITY = "coffre/identity/main"
 ALERT_URLS = "coffre/alerts/urls"
-UPLOADS, FILES = "uploads", "casa-files"
+UPLOADS, FILES = "uploads", "files-of-users"
 WRONG_PASSWORD = "not-the-password"
 RULES = {"DailyBackupRule": Tier.DAILY, "WeeklyBackupRule": Tier.WEEKLY, "MonthlyBackupRule": Tier.MONTHLY}
 # 1 November 2026 is a Sunday: all three rules fire.

@@ -99,7 +99,7 @@ def contents(scene: Scene, manifest: Manifest) -> dict[str, Any]:
 
 @pytest.mark.parametrize("order", [str, directory_order])
 @given(before=OBJECTS, after=OBJECTS, ends=ENDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_number_of_invocations_and_any_border_give_the_same_backup(
     order: Any, before: dict[tuple[str, str], bytes], after: dict[tuple[str, str], bytes], ends: list[tuple[str, int]]
 ) -> None:

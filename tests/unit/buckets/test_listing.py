@@ -89,7 +89,7 @@ def test_disorder_that_is_seen_late_is_an_error(tmp_path: Path) -> None:
 
 
 @given(keys=st.sets(st.text(min_size=1, max_size=3), min_size=1, max_size=120), seed=st.integers())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_spool_sorts_whatever_comes(tmp_path_factory: pytest.TempPathFactory, keys: set[str], seed: int) -> None:
     folder = tmp_path_factory.mktemp("spool")
     shuffled = sorted(keys)

@@ -59,9 +59,7 @@ BACKUPS = st.builds(
 RESTORES = st.builds(Restore, **RUN, backup_id=TEXTS, destination=TEXTS, report_key=st.none() | TEXTS)
 
 # One table serves all examples: an id that an earlier example had is left out.
-many = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+many = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @pytest.fixture

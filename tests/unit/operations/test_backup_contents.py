@@ -63,7 +63,7 @@ def naive_view(keys: set[str], prefix: str) -> list[str]:
     return sorted(prefix + name + ("/" if is_folder else "") for name, is_folder in first)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sets(KEYS, max_size=14), st.integers(1, 4), st.sampled_from(["", "a", "a/", "b/a"]))
 def test_a_folder_view_has_each_object_and_each_folder_once(keys: set[str], in_a_file: int, prefix: str) -> None:
     objects = {f"photos/{key}": Object(key.encode()) for key in keys}
@@ -157,7 +157,7 @@ def test_nothing_more_than_checked_pieces_come_out_of_a_damaged_object() -> None
     assert large.startswith(b"".join(out))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(KEYS, st.sampled_from("xy")), st.dictionaries(KEYS, st.sampled_from("xy")), st.integers(1, 3))
 def test_differences_are_those_of_the_two_sets(before: dict[str, str], after: dict[str, str], in_a_file: int) -> None:
     sides = [{f"b/{key}": Object(body.encode()) for key, body in side.items()} for side in (before, after)]

@@ -14,7 +14,7 @@ def nothing() -> None:
     """Stop nothing."""
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(), max_size=50), st.integers(1, 8))
 def test_every_part_gives_one_result_in_whatever_order(parts: list[int], width: int) -> None:
     results = list(ThreadRunner(width, nothing)(lambda part: part * 2, parts))

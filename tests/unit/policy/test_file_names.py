@@ -39,7 +39,7 @@ def folded(path: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(KEYS, st.booleans())
 @example(["A", "a", "a/b", "A/b"], True)
 @example(["a/b", "a", "A"], False)
@@ -93,7 +93,7 @@ def test_folders_that_are_marked_are_folders_unless_a_file_is_in_the_way() -> No
         assert names.folder_of(key) is None
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(KEYS)
 def test_a_real_folder_holds_them_all(keys: list[str]) -> None:
 

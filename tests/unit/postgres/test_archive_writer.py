@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 from backports import zstd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.model.errors import IntegrityError
@@ -59,7 +59,6 @@ pieces = st.lists(st.binary(max_size=300_000), max_size=4)
 objects = st.lists(st.tuples(st.integers(1, 2**32 - 1), st.lists(st.binary(min_size=1, max_size=50), max_size=3)))
 
 
-@settings(deadline=None)
 @given(archives)
 def test_what_is_written_is_read(archive: Archive) -> None:
     file = io.BytesIO(b"".join(custom_header(archive)) + b"rest")
@@ -79,7 +78,6 @@ def chunks_of(block: bytes) -> list[bytes]:
     return chunks
 
 
-@settings(deadline=None)
 @given(pieces, st.booleans())
 def test_a_chunk_is_one_whole_frame_and_together_they_are_the_rows(parts: list[bytes], at_hand: bool) -> None:
     given_chunks = ((part, zstd.compress(part) if at_hand else None) for part in parts)
@@ -97,7 +95,6 @@ def _one_frame(chunk: bytes) -> bytes:
     return data
 
 
-@settings(deadline=None)
 @given(pieces)
 def test_other_compressions_have_the_rows_too(parts: list[bytes]) -> None:
     def block(compression: Compression) -> bytes:
@@ -116,7 +113,6 @@ def test_small_pieces_share_a_frame() -> None:
     assert b"".join(bytes(data) for data, _ in chunks) == b"x" * 200_000 + END_OF_ROWS
 
 
-@settings(deadline=None)
 @given(objects)
 def test_large_objects_that_are_written_are_read(wanted: list[tuple[int, list[bytes]]]) -> None:
     block = large_objects_block(9, (LargeObject(oid, iter(chunks)) for oid, chunks in wanted), Compression.NONE)

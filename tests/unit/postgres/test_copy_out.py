@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psycopg2
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coffre.model.errors import IntegrityError
@@ -104,7 +104,6 @@ ROWS = st.lists(
 OTHERS = st.lists(st.sampled_from([(b"N", NOTICE), (b"S", STATUS), (b"A", b"\0\0\0\1x\0y\0")]), max_size=3)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(ROWS, OTHERS), min_size=1, max_size=4),
     st.lists(st.integers(1, 40), min_size=1),

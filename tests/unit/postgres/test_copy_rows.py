@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coffre.model.errors import IntegrityError
@@ -52,7 +52,6 @@ ROWS = st.lists(st.binary(max_size=20).map(lambda row: row.translate(None, b"\0\
 SIZES = st.integers(5, 60), st.integers(1, 60)
 
 
-@settings(deadline=None)
 @given(ROWS, *SIZES)
 @example([b"x" * 5 + b"\n"] * 3, 5, 1)
 @example([b"x" * 2553 + b"\n"] * 3, 5000, 5000)
@@ -64,7 +63,6 @@ def test_both_give_the_same_bytes_and_the_same_number_of_rows(rows: list[bytes],
     assert found == [(b"".join(rows), len(rows), b"c\0\0\0\4")] * 2
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), *SIZES)
 @example(b"d\xff\xff\xff\xff" + b"x" * 100, 60, 10)
 @example(b"d\0\0\0\4" * 9 + b"d\0\0\0\5\n", 5, 1)

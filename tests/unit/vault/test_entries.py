@@ -67,7 +67,7 @@ def noise(seed: int, size: int) -> bytes:
     return b"".join(blocks)[:size]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plaintexts)
 def test_entries_of_every_size_come_back(
     store: DirectoryStore, encoder: FrameEncoder, decoder: FrameDecoder, sizes: list[tuple[int, int]]
@@ -88,7 +88,7 @@ def test_entries_of_every_size_come_back(
     assert {frame.pack for entry in entries for frame in entry.frames} == {reference.key for reference in packs.packs}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plaintexts, plaintexts)
 def test_what_did_not_change_is_not_stored_again_and_all_comes_back(
     store: DirectoryStore,
@@ -112,7 +112,7 @@ def test_what_did_not_change_is_not_stored_again_and_all_comes_back(
         assert packs.packs == []
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plaintexts)
 def test_the_live_bytes_of_a_backup_that_uses_all_of_its_packs_are_all_of_them(
     store: DirectoryStore, encoder: FrameEncoder, sizes: list[tuple[int, int]]
@@ -156,7 +156,7 @@ names = st.lists(
 ).map(sorted)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names, st.integers(1, 4))
 def test_a_list_of_any_names_comes_back_in_order(tmp_path: Path, names: list[str], parts: int) -> None:
     size = -(-len(names) // parts) or 1

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyrage
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.model.errors import EncryptionError, IntegrityError
@@ -20,7 +20,6 @@ def opened(data: bytes, identity: str) -> bytes:
     return pyrage.decrypt(data, [pyrage.x25519.Identity.from_str(identity)])
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=200_000), max_size=5))
 def test_every_recipient_opens_it(chunks: list[bytes]) -> None:
     written: list[bytes] = []
