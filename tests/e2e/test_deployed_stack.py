@@ -398,6 +398,10 @@ def test_files_of_a_bucket_are_backed_up_lost_and_brought_back(
     # Given a backup of the bucket
     taken = checkout.coffre("backup", "storage", UPLOADS, "--json").json()
     assert taken["status"] == "COMPLETED", taken
+    # That a drill, with its own rights, restores and proves
+    drilled = checkout.coffre("verify", "--level", "drill", taken["id"], "--json")
+    assert (drilled.status, {one["verdict"] for one in drilled.json()[0]["objects"]}) == (0, {"equal"}), drilled.out
+    assert "Contents" not in s3.list_objects_v2(Bucket=stack.output("VaultBucket"), Prefix="scratch/")
     # When files are deleted, overwritten, and added
     photos = [key for key in files if key.startswith("photos/")]
     for key in photos[:3]:
