@@ -138,7 +138,7 @@ class Stack:
         """Take failed events from the queue until one was started by this event."""
         return self._message(
             self.resource("FailedEvents"),
-            lambda message: event.items() <= message["requestPayload"].items(),
+            lambda message: message["requestPayload"] == event,
             f"the failed event {event}",
         )
 
@@ -248,19 +248,8 @@ def new_database(stack: Stack) -> Iterator[str]:
 # --- schedules ---
 
 
-def test_three_rules_of_one_slot_make_one_backup_with_three_tiers(stack: Stack) -> None:
-    for rule in RULES:
-        stack.fire(rule, SLOT)
-
-    backup = stack.completed(SAMPLE, SLOT, set(RULES.values()))
-
-    assert [one.id for one in stack.backups(SAMPLE, SLOT)] == [backup.id]
-    assert (backup.tables, backup.source_version is not None) == (49, True)
-    assert stack.objects(f"v1/packs/{backup.id}/")
-    assert f"v1/backups/{SAMPLE}/{backup.id}/manifest.json" in stack.objects(f"v1/backups/{SAMPLE}/")
-
-
 def test_a_broken_target_is_told_and_does_not_hurt_the_other(stack: Stack) -> None:
+    # Before any other test: a run of the broken target that is still going on would make this one be skipped.
     slot = SLOT + timedelta(days=1)
 
     stack.fire("DailyBackupRule", slot)
@@ -277,6 +266,18 @@ def test_a_broken_target_is_told_and_does_not_hurt_the_other(stack: Stack) -> No
     assert failed["responsePayload"]["errorType"] == "ConnectError"
     assert {one.status for one in stack.backups(BROKEN, slot)} == {Status.FAILED}
     assert stack.backups(SAMPLE, slot)[0].failure is None
+
+
+def test_three_rules_of_one_slot_make_one_backup_with_three_tiers(stack: Stack) -> None:
+    for rule in RULES:
+        stack.fire(rule, SLOT)
+
+    backup = stack.completed(SAMPLE, SLOT, set(RULES.values()))
+
+    assert [one.id for one in stack.backups(SAMPLE, SLOT)] == [backup.id]
+    assert (backup.tables, backup.source_version is not None) == (49, True)
+    assert stack.objects(f"v1/packs/{backup.id}/")
+    assert f"v1/backups/{SAMPLE}/{backup.id}/manifest.json" in stack.objects(f"v1/backups/{SAMPLE}/")
 
 
 def test_an_alert_goes_on_to_every_chat(stack: Stack, checkout: Checkout) -> None:
@@ -485,7 +486,7 @@ def test_a_restore_into_the_source_is_refused_and_says_how_to_go_on(
 
 
 def test_a_shell_is_led_to_the_stack_whatever_aws_it_had(stack: Stack, checkout: Checkout) -> None:
-    program = "import boto3; print(boto3.client('s3').list_buckets()['Buckets'][-1]['Name'])"
+    program = "import boto3; print(*(one['Name'] for one in boto3.client('s3').list_buckets()['Buckets']))"
     environment_commands = checkout.coffre("local", "env").out
     result = subprocess.run(
         ["/bin/sh", "-c", f'{environment_commands}\n"{sys.executable}" -c "{program}"; echo "$COFFRE_STACK"'],
@@ -495,8 +496,8 @@ def test_a_shell_is_led_to_the_stack_whatever_aws_it_had(stack: Stack, checkout:
         check=True,
     )
 
-    bucket, name = result.stdout.split()
-    assert bucket.startswith(("coffre-", stack.output("VaultBucket")))
+    *buckets, name = result.stdout.split()
+    assert stack.output("VaultBucket") in buckets
     assert name == stack.state.stack
 
 
@@ -667,7 +668,6 @@ def test_an_event_that_failed_for_good_is_kept(stack: Stack) -> None:
     stack.invoke_later("BackupDatabaseFunction", event)
 
     failed = stack.failed_event(event)
-    assert failed["requestPayload"] == event
     assert failed["requestContext"]["condition"] == "RetriesExhausted"
     assert failed["responsePayload"]["errorType"] == "ConnectError"
     attempts = [one for one in stack.catalog.backups(target=BROKEN) if one.tiers == (Tier.WEEKLY,) and not one.slot]
