@@ -79,23 +79,43 @@ def test_the_longer_a_choice_holds_the_fewer_frames_are_tried() -> None:
     small = HEX[: 128 * 1024]
 
     trials = []
-    for frames in (1, 31, 1, 63, 1, 127, 1, 255, 1, 255, 1):
+    for frames in (1, 3, 1, 31, 1, 63, 1, 127, 1, 255, 1, 255, 1):
         for _ in range(frames):
             levels.compress(small, "t")
         trials.append(levels.trials)
 
-    assert trials == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6]
+    assert trials == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7]
+
+
+class WeighingLevels(Levels):
+    """Adds up what is compressed."""
+
+    size = 0
+
+    def _compress(self, plaintext: bytes | bytearray | memoryview, level: int) -> bytes:
+        self.size += len(plaintext)
+        return super()._compress(plaintext, level)
+
+
+def test_small_tables_are_not_compressed_at_every_level() -> None:
+    levels = WeighingLevels(3)
+    frame = HEX * 4
+
+    for number in range(20):
+        levels.compress(frame, f"table {number}")
+
+    assert levels.size < 1.5 * 20 * len(frame)
 
 
 def test_a_choice_that_changes_is_looked_at_again_soon() -> None:
     levels = CountingLevels(9)
-    for _ in range(33):
+    for _ in range(4 + 33):
         levels.compress(HEX, "t")
 
     for _ in range(64 + 32):
         levels.compress(REPETITIVE[: 128 * 1024], "t")
 
-    assert levels.trials == 4
+    assert levels.trials == 5
 
 
 def test_each_table_has_a_choice_of_its_own() -> None:

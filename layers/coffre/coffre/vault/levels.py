@@ -14,14 +14,16 @@ from typing import Final
 from backports import zstd
 
 _CHEAP_LEVELS: Final = (1, 2)
-# Of one frame in so many a part is compressed at each candidate level; of fewer, down to the second number, while the
-# choice stays the same.
+# One frame in so many is compressed at each candidate level, which takes three times as long; fewer, down to the second
+# number, while the choice stays the same.
 _FRAMES_A_TRIAL: Final = 32
 _MOST_FRAMES_A_TRIAL: Final = 256
 # A smaller frame says too little about those that follow.
 _SMALLEST_TRIAL_BYTES: Final = 128 * 1024
-# The part: an eighth of a frame of 2 MiB. Tables of a few frames would else be compressed three times over.
-_TRIAL_BYTES: Final = 256 * 1024
+# The first choice is made by a part, and soon looked at again: tables of a few frames would else be compressed three
+# times over.
+_FIRST_TRIAL_BYTES: Final = 256 * 1024
+_FRAMES_A_FIRST_TRIAL: Final = 4
 # What is cut out of the middle of a frame to see whether it is compressed already, and what it must save to be not.
 _SAMPLE_BYTES: Final = 64 * 1024
 _COMPRESSED_ALREADY: Final = 0.98
@@ -34,6 +36,13 @@ class _Choice:
     level: int
     frames_a_trial: int
     frames_left: int
+
+
+def _next_choice(level: int, before: _Choice | None) -> _Choice:
+    a_trial = _FRAMES_A_FIRST_TRIAL if before is None else _FRAMES_A_TRIAL
+    if before is not None and before.level == level:
+        a_trial = min(max(2 * before.frames_a_trial, _FRAMES_A_TRIAL), _MOST_FRAMES_A_TRIAL)
+    return _Choice(level, a_trial, a_trial - 1)
 
 
 class Levels:
@@ -74,16 +83,13 @@ class Levels:
     def _try(self, plaintext: bytes | bytearray | memoryview, alike: str, before: _Choice | None) -> bytes:
         if before is not None:
             before.frames_left = before.frames_a_trial  # meanwhile no other thread tries
-        start = max(0, (len(plaintext) - _TRIAL_BYTES) // 2)
-        part = memoryview(plaintext)[start : start + _TRIAL_BYTES]
-        sizes = {level: len(self._compress(part, level)) for level in self._candidates}
-        smallest = min(sizes.values())
-        level = next(level for level, size in sizes.items() if size <= _AS_SMALL * smallest)
-        a_trial = _FRAMES_A_TRIAL
-        if before is not None and before.level == level:
-            a_trial = min(2 * before.frames_a_trial, _MOST_FRAMES_A_TRIAL)
-        self._choices[alike] = _Choice(level, a_trial, a_trial - 1)
-        return self._compress(plaintext, level)
+        start = max(0, (len(plaintext) - _FIRST_TRIAL_BYTES) // 2)
+        part = memoryview(plaintext)[start : start + _FIRST_TRIAL_BYTES] if before is None else plaintext
+        frames = {level: self._compress(part, level) for level in self._candidates}
+        smallest = min(len(frame) for frame in frames.values())
+        level = next(level for level, frame in frames.items() if len(frame) <= _AS_SMALL * smallest)
+        self._choices[alike] = _next_choice(level, before)
+        return self._compress(plaintext, level) if before is None else frames[level]
 
     def _compress(self, plaintext: bytes | bytearray | memoryview, level: int) -> bytes:
         # A context is kept: a fresh one costs a page fault for every 4 KiB of its tables.
