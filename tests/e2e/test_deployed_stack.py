@@ -26,6 +26,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status, Tier
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli.exits import Exit
+from coffre_cli.local.alert_queue import subscribe_queue
 from coffre_cli.local.aws import activated, session
 from coffre_cli.local.postgres_server import PostgresServer
 from coffre_cli.local.schedule_rules import fire_rule, rules_of
@@ -114,21 +115,8 @@ class Stack:
         return [item["Key"] for item in listed.get("Contents", [])]
 
     def listen_to_alerts(self) -> None:
-        """Subscribe a queue to the topic, which has to be allowed to write to it."""
-        sqs, topic = self.client("sqs"), self.output("AlertTopic")
-        queue = sqs.create_queue(QueueName="alerts")["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
-        self.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-        self._alerts = queue
+        """Subscribe a queue to the topic."""
+        self._alerts = subscribe_queue(self.environment, self.output("AlertTopic"), "alerts")
 
     def alert(self, subject: str) -> dict[str, Any]:
         """Take alerts from the queue until one has this subject."""

@@ -16,6 +16,7 @@ from coffre.model.errors import TransientError
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
 from coffre_cli.local import stack
+from coffre_cli.local.alert_queue import subscribe_queue
 from coffre_cli.local.aws import session
 from coffre_cli.local.errors import StackError
 from coffre_cli.local.state import LocalState
@@ -76,22 +77,9 @@ class Mailbox:
     """What the alert topic sends: a queue in the place of a person's mail."""
 
     def __init__(self, scene: Scene) -> None:
-        connection, endpoint = session(scene.environment), scene.environment["AWS_ENDPOINT_URL"]
-        self._queue_service = connection.client("sqs", endpoint_url=endpoint)
-        topic = scene.state.outputs["AlertTopic"]
-        self._queue = self._queue_service.create_queue(QueueName="demo-mailbox")["QueueUrl"]
-        about = self._queue_service.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
-        arn = about["Attributes"]["QueueArn"]
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        self._queue_service.set_queue_attributes(QueueUrl=self._queue, Attributes={"Policy": policy})
-        connection.client("sns", endpoint_url=endpoint).subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        environment = scene.environment
+        self._queue = subscribe_queue(environment, scene.state.outputs["AlertTopic"], "demo-mailbox")
+        self._sqs = session(environment).client("sqs", endpoint_url=environment["AWS_ENDPOINT_URL"])
 
     def show(self, kind: str) -> None:
         """Wait for an alert of this kind, and print it as the mail that a person would get."""
@@ -101,9 +89,9 @@ class Mailbox:
             say(f"  | {line}")
 
     def _take(self, kind: str) -> dict[str, str] | None:
-        answer = self._queue_service.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10)
+        answer = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10)
         for message in answer.get("Messages", []):
-            self._queue_service.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+            self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
             body = json.loads(message["Body"])
             if body["MessageAttributes"]["kind"]["Value"] == kind:
                 return dict(body)

@@ -19,12 +19,13 @@ from coffre_cli.commands.object_choices import ObjectChoices
 from coffre_cli.commands.restore_choices import Choices
 from coffre_cli.commands.restore_objects import restore_objects
 from coffre_cli.commands.restore_result import Ask, show_result
+from coffre_cli.commands.restore_run import end_restore, run_restore
 from coffre_cli.commands.which import BackupId, which_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.follow import follow, going_on
-from coffre_cli.screen import error_console, print_json, remark, restore_json, show_failure
+from coffre_cli.follow import going_on
+from coffre_cli.screen import error_console, remark
 
 EXAMPLES = examples(
     "coffre restore latest --to postgresql://postgres:SECRET@db.example.com/new",
@@ -183,7 +184,7 @@ def restore(
     if (ask.scope.replace or ask.scope.apply) and not dry_run and not yes:
         _confirm(deployed, ask)
     record, report = _run(deployed, ask, streams, quiet=as_json)
-    _end(ask, record, report, as_json=as_json)
+    end_restore(record, report, lambda: show_result(ask, record, report), as_json=as_json)
 
 
 def _refuse_at_once(choices: Choices, objects: ObjectChoices) -> None:
@@ -246,27 +247,6 @@ def _run(
 ) -> tuple[Restore, RestoreReport | None]:
     restore_id = str(ULID())
     with going_on(restore_id), destination_secret(deployed, ask.wanted, restore_id) as reference:
-        event = {"backup_id": ask.backup.id, "destination": reference, "restore_id": restore_id, "streams": streams}
-        event = {name: value for name, value in event.items() if value is not None}
-        deployed.start("restore", {**event, **ask.scope.model_dump(mode="json", exclude_defaults=True)})
-        record = follow(
-            lambda: deployed.catalog.get_restore(restore_id),
-            title=f"{'Planning a restore of' if ask.scope.dry_run else 'Restoring'} {ask.backup.target}",
-            quiet=quiet,
-            has_ended=lambda: False,
-        )
-    report = deployed.vault.read_report(record.report_key) if record.report_key else None
-    return record, report
-
-
-def _end(ask: Ask, record: Restore, report: RestoreReport | None, *, as_json: bool) -> None:
-    if as_json:
-        print_json({**restore_json(record), "report": report.model_dump(mode="json") if report else None})
-        if record.failure is not None:
-            show_failure(record.failure)
-    else:
-        show_result(ask, record, report)
-    if record.failure is not None:
-        raise typer.Exit(Exit.FAILED)
-    if record.exceptions:
-        raise typer.Exit(Exit.EXCEPTIONS)
+        event = {"destination": reference, "restore_id": restore_id, "streams": streams}
+        event |= ask.scope.model_dump(mode="json", exclude_defaults=True)
+        return run_restore(deployed, ask.backup, event, dry_run=ask.scope.dry_run, quiet=quiet)

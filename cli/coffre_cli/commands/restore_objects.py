@@ -15,10 +15,11 @@ from coffre.model.errors import BackupStateError
 from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageScope
 from coffre.model.words import counted
 from coffre_cli.commands.object_choices import ObjectChoices, store_secret
+from coffre_cli.commands.restore_run import end_restore, run_restore
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
-from coffre_cli.follow import follow, going_on
-from coffre_cli.screen import duration, error_console, print_json, restore_json, say, say_command, show_failure, size
+from coffre_cli.follow import going_on
+from coffre_cli.screen import duration, error_console, say, say_command, show_failure, size
 
 _EXAMPLES_SHOWN = 10
 
@@ -42,7 +43,7 @@ def restore_objects(
     if ask.scope.mode is not Mode.MISSING and not ask.scope.dry_run and not yes:
         _confirm(deployed, ask)
     record, report = _run(deployed, ask, restore_id, quiet=as_json)
-    _end(ask, record, report, as_json=as_json)
+    end_restore(record, report, lambda: _show(ask, record, report), as_json=as_json)
 
 
 def _ask(deployed: DeployedStack, backup: Backup, choices: ObjectChoices, restore_id: str, streams: int | None) -> Ask:
@@ -81,29 +82,9 @@ def _confirm(deployed: DeployedStack, ask: Ask) -> None:
 
 def _run(deployed: DeployedStack, ask: Ask, restore_id: str, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:
     with going_on(restore_id), store_secret(deployed, ask.store, restore_id) as store:
-        event = {"backup_id": ask.backup.id, "restore_id": restore_id, "store": store, "streams": ask.streams}
-        event = {name: value for name, value in event.items() if value is not None}
-        deployed.start("restore", {**event, "storage": ask.scope.model_dump(mode="json", exclude_defaults=True)})
-        record = follow(
-            lambda: deployed.catalog.get_restore(restore_id),
-            title=f"{'Planning a restore of' if ask.scope.dry_run else 'Restoring'} {ask.backup.target}",
-            quiet=quiet,
-            has_ended=lambda: False,
-        )
-    return record, deployed.vault.read_report(record.report_key) if record.report_key else None
-
-
-def _end(ask: Ask, record: Restore, report: RestoreReport | None, *, as_json: bool) -> None:
-    if as_json:
-        print_json({**restore_json(record), "report": report.model_dump(mode="json") if report else None})
-        if record.failure is not None:
-            show_failure(record.failure)
-    else:
-        _show(ask, record, report)
-    if record.failure is not None:
-        raise typer.Exit(Exit.FAILED)
-    if record.exceptions:
-        raise typer.Exit(Exit.EXCEPTIONS)
+        storage = ask.scope.model_dump(mode="json", exclude_defaults=True)
+        event = {"restore_id": restore_id, "store": store, "streams": ask.streams, "storage": storage}
+        return run_restore(deployed, ask.backup, event, dry_run=ask.scope.dry_run, quiet=quiet)
 
 
 def _show(ask: Ask, record: Restore, report: RestoreReport | None) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import (
     DatabaseContent,
     Manifest,
-    PackReference,
     TableContent,
 )
 from coffre.operations.backup_plan import METADATA_PART, Job, PartResult, Plan
 from coffre.operations.run import Run
 from coffre.policy.slicing import TableExtent
+from coffre.vault.entries import referenced
 from coffre.vault.vault import Committed
 
 
@@ -31,7 +31,7 @@ def seal(job: Job, plan: Plan, results: Sequence[PartResult], run: Run) -> tuple
     files = [result.entries for result in results]
     entries, live_bytes = job.vault.write_entries(backup.target, backup.id, files, job.scratch)
     stored = {pack.key: pack for result in results for pack in result.packs}
-    packs = _referenced(live_bytes, {**plan.history.packs, **stored})
+    packs = referenced(live_bytes, {**plan.history.packs, **stored})
     content = _content(job, plan, results)
     exceptions = (*plan.exceptions, *(text for result in results for text in result.exceptions))
     manifest = Manifest(
@@ -52,14 +52,6 @@ def seal(job: Job, plan: Plan, results: Sequence[PartResult], run: Run) -> tuple
         exceptions=exceptions,
     )
     return manifest, job.vault.commit(manifest, run.announce)
-
-
-def _referenced(live_bytes: Mapping[str, int], packs: Mapping[str, PackReference]) -> tuple[PackReference, ...]:
-    """Return the packs that the entries point at, with what they use of each."""
-    return tuple(
-        packs[key].model_copy(update={"live_bytes": min(live, packs[key].length)})
-        for key, live in sorted(live_bytes.items())
-    )
 
 
 def _check_complete(plan: Plan, results: Sequence[PartResult]) -> None:

@@ -9,6 +9,7 @@ from coffre.operations.run import Run
 from coffre.operations.storage_collect import Collector, notes_of, requests_of
 from coffre.operations.storage_job import Job
 from coffre.operations.storage_plan import Past
+from coffre.vault.entries import referenced
 from coffre.vault.vault import Committed
 
 
@@ -18,11 +19,7 @@ def seal(job: Job, run: Run, collector: Collector, past: Past, notes: list[str])
     collector.refuse_denied()
     backup, tally = run.backup, collector.tally
     files = tuple(collector.files.files)
-    known = {**past.packs, **collector.packs}
-    packs = tuple(
-        known[key].model_copy(update={"live_bytes": min(live, known[key].length)})
-        for key, live in sorted(tally.live_bytes.items())
-    )
+    packs = referenced(tally.live_bytes, {**past.packs, **collector.packs})
     own = sum(pack.length for pack in collector.packs.values())
     content = _content(job, collector, past)
     manifest = Manifest(

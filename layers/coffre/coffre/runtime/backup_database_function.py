@@ -7,10 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ulid import ULID
-
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
 from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
@@ -26,9 +23,8 @@ from coffre.postgres.secret import parse_secret
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.runtime.announce import Announcer
 from coffre.runtime.backup_runs import BackupRuns
-from coffre.runtime.events import BackupDatabaseEvent, slot_of
+from coffre.runtime.events import BackupDatabaseEvent
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
-from coffre.runtime.observability import count_backup
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import read_configuration, read_secret
@@ -70,31 +66,11 @@ class BackupDatabaseFunction:
                 events = {target.name: wanted.for_target(target.name) for target in configuration.databases}
                 return self.runs.start_each(context.function_name, events)
             target = configuration.database(wanted.target)
-        return self._back_up(configuration, target, wanted, context)
 
-    def _back_up(
-        self, configuration: Configuration, target: DatabaseTarget, wanted: BackupDatabaseEvent, context: LambdaContext
-    ) -> dict[str, Any]:
-        request = Request(
-            target=target.name,
-            kind=target.kind,
-            tier=wanted.tier,
-            slot=slot_of(wanted.scheduled_time),
-            backup_id=wanted.backup_id or str(ULID.from_datetime(utc_now())),
-            request_id=context.aws_request_id,
-        )
-        ids = {"target": target.name, "request_id": context.aws_request_id, "backup_id": request.backup_id}
-        if configuration.encryption == "none":
-            self.edge.logger.warning(
-                "this backup is NOT encrypted by Coffre: the configuration says encryption none", extra=ids
-            )
-        try:
-            with self.edge.reporting(lambda error: self.runs.failed(request, Failure.of(error)), **ids):
-                result = self._run(configuration, target, request, context, full=wanted.full)
-        except Exception:
-            count_backup(_SERVICE, target.name, None)
-            raise
-        return self.runs.ended(target, result, context)
+        def run(request: Request) -> Result:
+            return self._run(configuration, target, request, context, full=wanted.full)
+
+        return self.runs.back_up(configuration, target, wanted, context, run)
 
     def _run(
         self,

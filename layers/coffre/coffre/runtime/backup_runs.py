@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from ulid import ULID
 
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import backup_failed
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure
+from coffre.model.configuration import Configuration
 from coffre.model.errors import TransientError
 from coffre.model.target import BucketTarget, DatabaseTarget
 from coffre.operations.admission import Outcome, Request, Result
 from coffre.operations.alerting import what_is_safe
 from coffre.runtime.after_backup import after_backup
 from coffre.runtime.announce import AnnouncementError, Announcer
-from coffre.runtime.function import Edge, LambdaContext, remaining_seconds
+from coffre.runtime.events import BackupDatabaseEvent, slot_of
+from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.observability import count_backup, log_failure
 from coffre.vault.vault import Vault
 
@@ -77,8 +80,37 @@ class BackupRuns:
         """Start a function, without waiting for it."""
         self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode())
 
-    def failed(self, request: Request, failure: Failure) -> Alert:
-        """Return the alert about a run that failed."""
+    def back_up(
+        self,
+        configuration: Configuration,
+        target: DatabaseTarget | BucketTarget,
+        wanted: BackupDatabaseEvent,
+        context: LambdaContext,
+        run: Callable[[Request], Result],
+    ) -> dict[str, Any]:
+        """Run what an event asks for of one target, and return what the invocation answers."""
+        request = Request(
+            target=target.name,
+            kind=target.kind,
+            tier=wanted.tier,
+            slot=slot_of(wanted.scheduled_time),
+            backup_id=wanted.backup_id or str(ULID.from_datetime(utc_now())),
+            request_id=context.aws_request_id,
+        )
+        ids = {"target": target.name, "request_id": context.aws_request_id, "backup_id": request.backup_id}
+        if configuration.encryption == "none":
+            self.edge.logger.warning(
+                "this backup is NOT encrypted by Coffre: the configuration says encryption none", extra=ids
+            )
+        try:
+            with self.edge.reporting(lambda error: self._failed(request, Failure.of(error)), **ids):
+                result = run(request)
+        except Exception:
+            count_backup(self.edge.logger.service, target.name, None)
+            raise
+        return self._ended(target, result, context)
+
+    def _failed(self, request: Request, failure: Failure) -> Alert:
         return backup_failed(
             request.target,
             failure,
@@ -91,12 +123,9 @@ class BackupRuns:
     def tell_died(self, backup: Backup) -> None:
         """Tell a person about an earlier run that could not do so itself."""
         count_backup(self.edge.logger.service, backup.target, None)
-        if backup.failure is not None:
-            request = Request(backup.target, backup.kind, backup.tiers[0], backup.id, backup.request_id or "-")
-            self.edge.publish(self.failed(request, backup.failure), backup_id=backup.id, target=backup.target)
+        tell_died(self.edge, self.catalog, backup)
 
-    def ended(self, target: DatabaseTarget | BucketTarget, result: Result, context: LambdaContext) -> dict[str, Any]:
-        """Log how a run ended, do what follows a good backup, and return what the invocation answers."""
+    def _ended(self, target: DatabaseTarget | BucketTarget, result: Result, context: LambdaContext) -> dict[str, Any]:
         self._log(result)
         if result.outcome is Outcome.COMPLETED:
             count_backup(self.edge.logger.service, target.name, result.backup)
@@ -123,6 +152,20 @@ class BackupRuns:
                 "stored_bytes": result.backup.stored_bytes,
             },
         )
+
+
+def tell_died(edge: Edge, catalog: Catalog, backup: Backup) -> None:
+    """Tell a person about a backup that died without a word: its record is FAILED by now."""
+    if backup.failure is not None:
+        alert = backup_failed(
+            backup.target,
+            backup.failure,
+            backup_id=backup.id,
+            request_id=backup.request_id or "-",
+            safe=what_is_safe(catalog, backup.target),
+            kind=backup.kind,
+        )
+        edge.publish(alert, backup_id=backup.id, target=backup.target)
 
 
 def summary(result: Result) -> dict[str, Any]:

@@ -6,13 +6,11 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ulid import ULID
-
 from coffre.buckets.client import parse_credentials
 from coffre.buckets.source import BucketReader
 from coffre.buckets.wiring import open_reader
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Backup, Failure
+from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError
 from coffre.model.manifest import Manifest
@@ -25,9 +23,8 @@ from coffre.operations.runner import ThreadRunner
 from coffre.operations.storage_job import WORKERS, Job
 from coffre.runtime.announce import Announcer
 from coffre.runtime.backup_runs import BackupRuns
-from coffre.runtime.events import BackupStorageEvent, slot_of
+from coffre.runtime.events import BackupStorageEvent
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
-from coffre.runtime.observability import count_backup
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import read_configuration, read_secret
@@ -72,31 +69,11 @@ class BackupStorageFunction:
                 events = {target.name: wanted.for_target(target.name) for target in configuration.buckets}
                 return self.runs.start_each(context.function_name, events)
             target = configuration.bucket(wanted.target)
-        return self._back_up(configuration, target, wanted, context)
 
-    def _back_up(
-        self, configuration: Configuration, target: BucketTarget, wanted: BackupStorageEvent, context: LambdaContext
-    ) -> dict[str, Any]:
-        request = Request(
-            target=target.name,
-            kind=target.kind,
-            tier=wanted.tier,
-            slot=slot_of(wanted.scheduled_time),
-            backup_id=wanted.backup_id or str(ULID.from_datetime(utc_now())),
-            request_id=context.aws_request_id,
-        )
-        ids = {"target": target.name, "request_id": context.aws_request_id, "backup_id": request.backup_id}
-        if configuration.encryption == "none":
-            self.edge.logger.warning(
-                "this backup is NOT encrypted by Coffre: the configuration says encryption none", extra=ids
-            )
-        try:
-            with self.edge.reporting(lambda error: self.runs.failed(request, Failure.of(error)), **ids):
-                result = self._run(configuration, target, request, wanted, context)
-        except Exception:
-            count_backup(_SERVICE, target.name, None)
-            raise
-        return self.runs.ended(target, result, context)
+        def run(request: Request) -> Result:
+            return self._run(configuration, target, request, wanted, context)
+
+        return self.runs.back_up(configuration, target, wanted, context, run)
 
     def _run(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -29,48 +29,6 @@ from coffre.runtime.settings import NotifySettings, RestoreSettings, Settings
 from coffre.runtime.verify_function import VerifyFunction
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.vault import Vault
-
-
-@cache
-def backup_database_function() -> BackupDatabaseFunction:
-    """Return the function `backup_database` of this process."""
-    return make_backup_database_function(os.environ)
-
-
-@cache
-def backup_storage_function() -> BackupStorageFunction:
-    """Return the function `backup_storage` of this process."""
-    return make_backup_storage_function(os.environ)
-
-
-@cache
-def restore_function() -> RestoreFunction:
-    """Return the function `restore` of this process."""
-    return make_restore_function(os.environ)
-
-
-@cache
-def rotate_function() -> RotateFunction:
-    """Return the function `rotate` of this process."""
-    return make_rotate_function(os.environ)
-
-
-@cache
-def drill_function() -> DrillFunction:
-    """Return the function `drill` of this process."""
-    return make_drill_function(os.environ)
-
-
-@cache
-def verify_function() -> VerifyFunction:
-    """Return the function `verify` of this process."""
-    return make_verify_function(os.environ)
-
-
-@cache
-def notify_function() -> NotifyFunction:
-    """Return the function `notify` of this process."""
-    return make_notify_function(os.environ)
 
 
 def make_backup_database_function(environment: Mapping[str, str]) -> BackupDatabaseFunction:
@@ -211,3 +169,17 @@ def _client(service: str) -> Any:
 def _session() -> botocore.session.Session:
     # One for all clients: each session reads the descriptions of endpoints and services again.
     return botocore.session.get_session()
+
+
+def _once[F](make: Callable[[Mapping[str, str]], F]) -> Callable[[], F]:
+    """Return what gives the function of this process: put together when it is first asked for."""
+    return cache(lambda: make(os.environ))
+
+
+backup_database_function = _once(make_backup_database_function)
+backup_storage_function = _once(make_backup_storage_function)
+restore_function = _once(make_restore_function)
+rotate_function = _once(make_rotate_function)
+drill_function = _once(make_drill_function)
+verify_function = _once(make_verify_function)
+notify_function = _once(make_notify_function)

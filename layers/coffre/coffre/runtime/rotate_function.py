@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ulid import ULID
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
-from coffre.alerts.runs import backup_failed, rotation_failed, vault_inconsistent
+from coffre.alerts.runs import rotation_failed, vault_inconsistent
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Backup, Failure
+from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
 from coffre.model.rotation import Action, RotationReport
-from coffre.operations.alerting import Review, what_is_safe
+from coffre.operations.alerting import Review
 from coffre.operations.review import review_vault
 from coffre.operations.rotate import Job, rotate
+from coffre.runtime.backup_runs import tell_died
 from coffre.runtime.events import RotateEvent
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.observability import count_rotation
@@ -70,7 +72,7 @@ class RotateFunction:
                 scratch=scratch,
                 now=utc_now,
                 remaining_seconds=remaining_seconds(context),
-                tell_died=self._tell_died,
+                tell_died=partial(tell_died, self.edge, self.catalog),
             )
             return rotate(job, only=wanted.target, dry_run=wanted.dry_run, always_sweep=wanted.after is None)
 
@@ -109,19 +111,6 @@ class RotateFunction:
         kinds = (AlertKind.ROTATION_FAILED, AlertKind.VAULT_INCONSISTENT)
         found = Review(alerts, frozenset((kind, target) for kind in kinds for target in targets))
         return found.plus(review_vault(report.sweep, configuration)) if report.sweep else found
-
-    def _tell_died(self, backup: Backup) -> None:
-        """Tell a person about a backup that died without a word, and that no later run of its target has found."""
-        if backup.failure is not None:
-            alert = backup_failed(
-                backup.target,
-                backup.failure,
-                backup_id=backup.id,
-                request_id=backup.request_id or "-",
-                safe=what_is_safe(self.catalog, backup.target),
-                kind=backup.kind,
-            )
-            self.edge.publish(alert, backup_id=backup.id, target=backup.target)
 
 
 def _inconsistent(configuration: Configuration, report: RotationReport, request_id: str) -> Alert:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 from ulid import ULID
 
 from coffre.alerts.alert import Alert
-from coffre.alerts.runs import backup_failed, restore_failed
+from coffre.alerts.runs import restore_failed
 from coffre.alerts.verification import verification_stopped
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Backup, Failure, Restore
+from coffre.model.backup import Failure, Restore
 from coffre.model.configuration import Configuration
 from coffre.model.errors import SecretError, TransientError
 from coffre.model.verification import FreshReport, Level, Share, VerificationReport
-from coffre.operations.alerting import what_is_safe
 from coffre.operations.review import review_fleet
 from coffre.operations.verify_fresh import FreshJob, fresh
 from coffre.operations.verify_inventory import inventory
 from coffre.operations.verify_job import Job, Known
 from coffre.operations.verify_read import read_backup, read_target
+from coffre.runtime.backup_runs import tell_died
 from coffre.runtime.events import VerifyEvent
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.observability import count_fresh, count_verification
@@ -84,7 +85,14 @@ class VerifyFunction:
 
     def _fresh(self, configuration: Configuration, wanted: VerifyEvent, request_id: str) -> dict[str, Any]:
         now = utc_now()
-        job = FreshJob(self.catalog, self.vault, configuration, now, self._tell_died, self._tell_restore_died)
+        job = FreshJob(
+            self.catalog,
+            self.vault,
+            configuration,
+            now,
+            partial(tell_died, self.edge, self.catalog),
+            self._tell_restore_died,
+        )
         report = fresh(job, only=wanted.target)
         count_fresh(_SERVICE, report)
         self._log_fresh(report, request_id)
@@ -101,19 +109,6 @@ class VerifyFunction:
             "freshness checked",
             extra={"request_id": request_id, "status": report.status, "failed": failed, "settled": settled},
         )
-
-    def _tell_died(self, backup: Backup) -> None:
-        """Tell a person about a backup that died without a word, and that no later run of its target has found."""
-        if backup.failure is not None:
-            alert = backup_failed(
-                backup.target,
-                backup.failure,
-                backup_id=backup.id,
-                request_id=backup.request_id or "-",
-                safe=what_is_safe(self.catalog, backup.target),
-                kind=backup.kind,
-            )
-            self.edge.publish(alert, backup_id=backup.id, target=backup.target)
 
     def _tell_restore_died(self, restore: Restore) -> None:
         if restore.failure is not None:

@@ -13,7 +13,7 @@ from backports import zstd
 from pydantic import ValidationError
 
 from coffre.model.errors import IntegrityError
-from coffre.model.manifest import Entry, EntryKind, Frame, ObjectFacts, RelationName
+from coffre.model.manifest import Entry, EntryKind, Frame, ObjectFacts, PackReference, RelationName
 from coffre.vault.codec import Plaintext
 from coffre.vault.pack import PackWriter
 
@@ -147,6 +147,13 @@ def live_bytes(entry: Entry) -> Iterator[tuple[str, int]]:
     else:
         for frame in entry.frames:
             yield frame.pack, frame.length
+
+
+def referenced(live: Mapping[str, int], packs: Mapping[str, PackReference]) -> tuple[PackReference, ...]:
+    """Return the packs that entries point at, with what they use of each (`live`: bytes by key), sorted by key."""
+    return tuple(
+        packs[key].model_copy(update={"live_bytes": min(used, packs[key].length)}) for key, used in sorted(live.items())
+    )
 
 
 def read_lines(path: Path) -> Iterator[Entry]:
