@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -510,8 +511,17 @@ def test_groups_that_do_not_fit_after_all_are_halved(
 # --- no place for a drill ---
 
 
-def home_with(toolchain: Toolchain, directory: Path, **scripts: str) -> Path:
-    """Return PostgreSQL's directory with some programs replaced by shell scripts."""
+@pytest.fixture
+def reachable_path() -> Iterator[Path]:
+    """Below it, the user that the server runs as may run programs: pytest's own folders are closed to others."""
+    directory = Path(tempfile.mkdtemp(prefix="coffre-home-"))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def home_with(toolchain: Toolchain, directory: Path, **scripts: str | None) -> Path:
+    """Return PostgreSQL's directory with some programs replaced by shell scripts, or by a file that is no program."""
     real = toolchain.postgresql(18)
     (directory / "bin").mkdir(parents=True)
     for part in ("lib", "share"):
@@ -520,11 +530,8 @@ def home_with(toolchain: Toolchain, directory: Path, **scripts: str) -> Path:
         (directory / "bin" / program.name).symlink_to(program)
     for name, script in scripts.items():
         (directory / "bin" / name).unlink()
-        (directory / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (directory / "bin" / name).write_text("no program" if script is None else f"#!/bin/sh\n{script}\n")
         (directory / "bin" / name).chmod(0o755)
-    for place in (directory, *directory.parents):
-        if place != Path(tempfile.gettempdir()) and place.is_relative_to(tempfile.gettempdir()):
-            place.chmod(place.stat().st_mode | 0o011)
     return directory
 
 
@@ -541,20 +548,29 @@ NO_MEMORY = (
         ({"postgres": NO_MEMORY}, "SHARED_MEMORY_UNAVAILABLE"),
         ({"initdb": 'echo "initdb: error: could not write file: No space left on device" >&2; exit 1'}, "SCRATCH_FULL"),
         ({"postgres": "exit 1"}, "SCRATCH_SERVER_FAILED"),
+        ({"postgres": None}, "SCRATCH_SERVER_FAILED"),
+        ({"initdb": None}, "SCRATCH_SERVER_FAILED"),
     ],
-    ids=["no shared memory for initdb", "none for the server", "no space", "a server that ends"],
+    ids=[
+        "no shared memory for initdb",
+        "none for the server",
+        "no space",
+        "a server that ends",
+        "a server that cannot be started",
+        "an initdb that cannot be started",
+    ],
 )
 def test_a_place_without_room_for_a_server_says_nothing_against_the_backup(
     coffre: Coffre,
     backup: Backup,
     toolchain: Toolchain,
-    tmp_path: Path,
-    scripts: dict[str, str],
+    reachable_path: Path,
+    scripts: dict[str, str | None],
     code: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     coffre.catalog.keeping.mark_verified(backup.id, backup.created_at)
-    home = home_with(toolchain, tmp_path / "home", **scripts)
+    home = home_with(toolchain, reachable_path / "home", **scripts)
     monkeypatch.setitem(coffre.environment, "COFFRE_POSTGRES_HOME", str(home))
 
     answer = coffre.drill()

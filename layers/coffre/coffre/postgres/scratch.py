@@ -172,16 +172,17 @@ def _initialise(tools: PostgresTools, server: ScratchServer, user: int | None) -
             os.chown(password_file, user, user)
     argv = [tools.program("initdb"), "--no-sync", "--no-instructions", "--locale=C", "--encoding=UTF8"]
     argv += ["--auth=scram-sha-256", f"--username={server.superuser}", f"--pwfile={password_file}"]
-    done = subprocess.run(
-        [*argv, f"--pgdata={server.directory / 'data'}"],
-        capture_output=True,
-        check=False,
-        cwd=server.directory,
-        env=_environment(tools, server),
-        user=user,
-        group=user,
-        extra_groups=None if user is None else [],
-    )
+    with _told_apart():
+        done = subprocess.run(
+            [*argv, f"--pgdata={server.directory / 'data'}"],
+            capture_output=True,
+            check=False,
+            cwd=server.directory,
+            env=_environment(tools, server),
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
+        )
     password_file.unlink()
     if done.returncode != 0:
         _refuse(done.stderr.decode("utf-8", "replace"))
@@ -255,7 +256,7 @@ def _told_apart() -> Iterator[None]:
     except OSError as error:
         if NO_SPACE.search(str(error)):
             raise _full() from error
-        raise
+        raise _failed("The scratch PostgreSQL server could not be started.", str(error)) from error
 
 
 def _refuse(said: str) -> NoReturn:
