@@ -14,7 +14,7 @@ from tests.memory_store import MemoryStore, directory_order
 
 from coffre.buckets import spool
 from coffre.buckets.facts import Listed
-from coffre.buckets.listing import SortedListing, merged_prefixes
+from coffre.buckets.listing import LOOKED_AT, SortedListing, merged_prefixes, pages_of
 from coffre.buckets.source import BucketReader
 from coffre.buckets.spool import Spool
 from coffre.model.errors import StoreError
@@ -32,12 +32,16 @@ def filled(keys: list[str], **how: Any) -> MemoryStore:
     return store
 
 
-def listing(store: MemoryStore, scratch: Path, prefix: str = "", **how: Any) -> SortedListing:
-    return SortedListing(BucketReader(cast("S3Wire", store)), "b", prefix, scratch, **how)
+def listing(
+    store: MemoryStore, scratch: Path, prefix: str = "", *, looked_at: int = LOOKED_AT, **how: Any
+) -> SortedListing:
+    reader = BucketReader(cast("S3Wire", store))
+    call = reader.call("s3:ListBucket", "b", prefix)
+    return SortedListing(pages_of(reader, "b", prefix, **how), call, scratch, looked_at)
 
 
 def keys_of(found: SortedListing) -> list[str]:
-    return [one.key for stretch in found.stretches() for one in stretch.objects]
+    return [one.key for one in found.objects()]
 
 
 @pytest.mark.parametrize("order", [str, directory_order, lambda key: key[::-1]])
@@ -110,7 +114,7 @@ def test_what_is_known_of_an_object_survives_the_spool(tmp_path: Path) -> None:
     store.put("b", "new\nline\t", b"123")
     kept = store.buckets["b"]["new\nline\t"]
     with Spool(tmp_path, run_objects=1) as found:
-        for page in listing(store, tmp_path)._pages():
+        for page in listing(store, tmp_path).pages:
             found.add(page)
 
         (one,) = found.in_order()

@@ -37,16 +37,14 @@ class Stretch:
 
 @dataclass
 class SortedListing:
-    """The objects of one bucket below one prefix.
+    """Objects sorted by key, each once, whatever order the pages of a listing have.
 
     Parameters
     ----------
-    takes
-        Whether a key belongs to the backup; others are left out at once.
-    after
-        Only objects whose keys come after this one.
-    may_skip
-        Whether the store may be asked to begin after that key: it must have been seen to sort.
+    pages
+        From `pages_of`, or another client's.
+    call
+        What is listed, for errors.
     looked_at
         How many objects have to be in order before the first is passed on.
 
@@ -56,13 +54,9 @@ class SortedListing:
         Whether the store listed in order, as far as it was seen.
     """
 
-    reader: BucketReader
-    bucket: str
-    prefix: str
+    pages: Iterator[Sequence[Listed]]
+    call: Call
     scratch: Path
-    takes: Callable[[str], bool] = lambda _: True
-    after: str | None = None
-    may_skip: bool = True
     looked_at: int = LOOKED_AT
     is_sorted: bool = field(default=True, init=False)
 
@@ -76,21 +70,25 @@ class SortedListing:
             objects that were in order.
         CoffreError
         """
-        pages = self._pages()
         last: str | None = None
         is_over = False
         while not is_over:
             with Spool(self.scratch) as spool:
-                is_over = self._fill(spool, pages, last)
+                is_over = self._fill(spool, last)
                 self.is_sorted = self.is_sorted and spool.is_sorted
                 last = spool.last or last
                 yield Stretch(self._each_once(spool.in_order()), spool.count, spool.size)
 
-    def _fill(self, spool: Spool, pages: Iterator[Sequence[Listed]], last: str | None) -> bool:
+    def objects(self) -> Iterator[Listed]:
+        """Yield the objects of all stretches; raises what `stretches` raises."""
+        for stretch in self.stretches():
+            yield from stretch.objects
+
+    def _fill(self, spool: Spool, last: str | None) -> bool:
         """Take objects until they are many and in order; return whether these were all."""
-        for objects in pages:
+        for objects in self.pages:
             if last is not None and any(found.key <= last for found in objects):
-                raise broken(self._call, "it is large, and not in order")
+                raise broken(self.call, "it is large, and not in order")
             spool.add(objects)
             if spool.count >= self.looked_at and spool.is_sorted:
                 return False
@@ -100,33 +98,41 @@ class SortedListing:
         last: str | None = None
         for found in objects:
             if found.key == last:
-                raise broken(self._call, f"the key {last!a} came twice")
+                raise broken(self.call, f"the key {last!a} came twice")
             last = found.key
             yield found
 
-    def _pages(self) -> Iterator[Sequence[Listed]]:
-        """Yield what is wanted of each page, asking for the next one meanwhile."""
-        check = PageCheck(self._call)
-        with ThreadPoolExecutor(1, thread_name_prefix="listing") as ahead:
-            following: Future[Page] | None = ahead.submit(self._first_page)
-            while following is not None:
-                page = following.result()
-                check.see([found.key for found in page.objects])
-                following = None
-                if page.is_truncated:
-                    following = ahead.submit(self._next_page, check.follow(page.token))
-                after = self.after or ""
-                yield [found for found in page.objects if found.key > after and self.takes(found.key)]
 
-    def _first_page(self) -> Page:
-        return self.reader.page(self.bucket, self.prefix, after=self.after if self.may_skip else None)
+def pages_of(
+    reader: BucketReader,
+    bucket: str,
+    prefix: str,
+    *,
+    takes: Callable[[str], bool] = lambda _: True,
+    after: str | None = None,
+    may_skip: bool = True,
+) -> Iterator[Sequence[Listed]]:
+    """Yield what is wanted of each page of a bucket's listing, asking for the next one meanwhile.
 
-    def _next_page(self, token: str) -> Page:
-        return self.reader.page(self.bucket, self.prefix, token=token)
-
-    @property
-    def _call(self) -> Call:
-        return self.reader.call("s3:ListBucket", self.bucket, self.prefix)
+    Parameters
+    ----------
+    takes
+        Whether a key belongs to the backup; others are left out at once.
+    after
+        Only objects whose keys come after this one.
+    may_skip
+        Whether the store may be asked to begin after that key: it must have been seen to sort.
+    """
+    check = PageCheck(reader.call("s3:ListBucket", bucket, prefix))
+    with ThreadPoolExecutor(1, thread_name_prefix="listing") as ahead:
+        following: Future[Page] | None = ahead.submit(reader.page, bucket, prefix, after=after if may_skip else None)
+        while following is not None:
+            page = following.result()
+            check.see([found.key for found in page.objects])
+            following = None
+            if page.is_truncated:
+                following = ahead.submit(reader.page, bucket, prefix, token=check.follow(page.token))
+            yield [found for found in page.objects if found.key > (after or "") and takes(found.key)]
 
 
 def merged_prefixes(prefixes: Sequence[str]) -> list[str]:

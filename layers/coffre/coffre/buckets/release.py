@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from coffre.buckets.facts import Listed
+from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing
 from coffre.buckets.release_attributes import are_there, differing, fields_of
 from coffre.buckets.release_requests import Requests, condition, in_base64
 from coffre.buckets.release_upload import Upload
@@ -59,8 +63,8 @@ class Bucket:
         """What objects had to go without."""
         return self._requests.notes
 
-    def listing(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield what is there, sorted by key.
+    def listing(self, prefix: str) -> Iterator[Listed]:
+        """Yield what is there, sorted by key, in bounded memory: what does not come in order is sorted through files.
 
         Raises
         ------
@@ -68,14 +72,18 @@ class Bucket:
             `BUCKET_MISSING`, `STORE_DENIED`, `LISTING_BROKEN` ...
         """
         call = self._requests.call("s3:ListBucket", prefix)
-        return Listing(self._client, call, base="", page_size=_PAGE_SIZE).in_order()
+        pages = Listing(self._client, call, base="", page_size=_PAGE_SIZE).pages()
+        listed = ([_listed(info) for info in page] for page in pages)
+        looked_at = LOOKED_AT if self._requests.is_aws else LOOKED_AT_ELSEWHERE
+        with tempfile.TemporaryDirectory(prefix="coffre-listing-") as scratch:
+            yield from SortedListing(listed, call, Path(scratch), looked_at).objects()
 
     def require(self) -> None:
         """Make sure that the bucket is there and can be listed; raises what `listing` raises."""
         with translated(self._requests.call("s3:ListBucket", "")):
             self._client.list_objects_v2(Bucket=self.name, MaxKeys=1)
 
-    def find(self, key: str) -> ObjectInfo | None:
+    def find(self, key: str) -> Listed | None:
         """Return what is there under one key."""
         try:
             with translated(self._requests.call("s3:GetObject", key)):
@@ -83,7 +91,7 @@ class Bucket:
         except ObjectMissingError:
             return None
         etag = head["ETag"].strip('"') if "ETag" in head else None
-        return ObjectInfo(key=key, size=head["ContentLength"], etag=etag, last_modified=head.get("LastModified"))
+        return Listed(key, head["ContentLength"], etag, head.get("LastModified"))
 
     def has(self, key: str, facts: ObjectFacts, *, size: int, sha256: str) -> bool:
         """Tell whether an object is there with these very bytes and attributes, as far as the store can say."""
@@ -186,3 +194,7 @@ class Bucket:
     def _tags(self, key: str) -> dict[str, str]:
         found = self._client.get_object_tagging(Bucket=self.name, Key=key)
         return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
+
+
+def _listed(info: ObjectInfo) -> Listed:
+    return Listed(info.key, info.size, info.etag, info.last_modified)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from coffre.buckets.facts import Listed
 from coffre.buckets.release import Bucket
 from coffre.model.manifest import BucketSummary, Entry, Manifest
 from coffre.model.storage import ObjectChoice, StorageScope
 from coffre.operations.storage_choice import chosen_entries, start_of
 from coffre.policy.keys import key_choice
 from coffre.policy.merge import side_by_side
-from coffre.stores.store import ObjectInfo
 from coffre.vault.vault import Vault
 
 # The first name that no object of a bucket `b` can have is `b` + this: the slash's successor.
@@ -30,7 +30,7 @@ class Step:
     bucket: str
     key: str
     entry: Entry | None
-    there: ObjectInfo | None = None
+    there: Listed | None = None
     known: bool = True
 
 
@@ -104,7 +104,7 @@ class Places:
         base = start.removesuffix(self._scope.prefix)
         choice = ObjectChoice(bucket=source.name, prefix=self._scope.prefix)
 
-        def name_of(there: ObjectInfo) -> str:
+        def name_of(there: Listed) -> str:
             return f"{source.name}/{there.key.removeprefix(base)}"
 
         listing = (there for there in self.bucket(to).listing(start) if name_of(there) > after)

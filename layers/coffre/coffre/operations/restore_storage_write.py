@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from coffre.buckets.facts import Listed
 from coffre.buckets.release import Bucket
 from coffre.model.errors import CoffreError, EventError, PermanentError, RestoreError
 from coffre.model.manifest import Entry, ObjectFacts
 from coffre.model.storage import Mode, StorageOutcome, StorageScope
 from coffre.operations.restore_storage_places import Places, Step
-from coffre.stores.store import ObjectInfo
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.frame_cache import FrameCache
 from coffre.vault.plaintext_ahead import plaintext_ahead
@@ -116,9 +116,7 @@ class Writer:
                 raise
         return StorageOutcome.RESTORED if there is None else StorageOutcome.OVERWRITTEN
 
-    def _of_what_is_there(
-        self, step: Step, entry: Entry, facts: ObjectFacts, there: ObjectInfo
-    ) -> StorageOutcome | None:
+    def _of_what_is_there(self, step: Step, entry: Entry, facts: ObjectFacts, there: Listed) -> StorageOutcome | None:
         """Return what becomes of an object whose place is taken; None: it is overwritten."""
         looks_same = (there.size, there.etag) == (entry.size, facts.etag) and there.etag is not None
         if self.scope.mode is Mode.MISSING or facts.unread:
@@ -185,5 +183,5 @@ def _refuse_unwritable(step: Step, facts: ObjectFacts) -> None:
         )
 
 
-def _second(source: ObjectInfo | ObjectFacts) -> int | None:
+def _second(source: Listed | ObjectFacts) -> int | None:
     return int(source.last_modified.timestamp()) if source.last_modified else None

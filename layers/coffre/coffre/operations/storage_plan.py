@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from coffre.buckets.changes import Change, Compared, Found, compare
-from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing, merged_prefixes
+from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing, merged_prefixes, pages_of
 from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import Entry, Manifest, PackReference
 from coffre.model.target import BucketSource
@@ -122,20 +122,19 @@ class Planner:
         for prefix in merged_prefixes(source.prefixes):
             if after is not None and prefix < after and not after.startswith(prefix):
                 continue
-            listing = SortedListing(
+            pages = pages_of(
                 self.job.reader,
                 source.name,
                 prefix,
-                self.job.scratch,
                 takes=takes,
                 after=after if after is not None and after.startswith(prefix) else None,
                 may_skip=begun is None or source.name not in begun.unsorted,
-                looked_at=self._looked_at,
             )
-            yield from self._read(listing)
+            call = self.job.reader.call("s3:ListBucket", source.name, prefix)
+            yield from self._read(SortedListing(pages, call, self.job.scratch, self._looked_at))
 
     def _read(self, listing: SortedListing) -> Iterator[Found]:
-        bucket = listing.bucket
+        bucket = listing.call.bucket
         self.meter.begin("listing")
         for stretch in listing.stretches():
             if not listing.is_sorted:

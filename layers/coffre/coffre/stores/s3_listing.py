@@ -43,23 +43,26 @@ class Listing:
             `LISTING_BROKEN`: the store repeats itself, does not end, answers with other keys, or is larger than
             `SORTED_IN_MEMORY` and not in order.
         """
-        objects = self._objects()
+        objects = chain.from_iterable(self.pages())
         last: str | None = None
         for found in chain(sorted(islice(objects, SORTED_IN_MEMORY), key=attrgetter("key")), objects):
             if last is not None and found.key <= last:
-                raise self._broken(f"the key {found.key!a} came again, or out of order")
+                raise broken(self.call, f"the key {found.key!a} came again, or out of order")
             last = found.key
             yield found
 
-    def _objects(self) -> Iterator[ObjectInfo]:
+    def pages(self) -> Iterator[list[ObjectInfo]]:
+        """Yield the objects of each page as they come (`LISTING_BROKEN`: no page twice, none without an end)."""
         for page in self._pages():
-            for item in page.get("Contents", []):
-                yield ObjectInfo(
+            yield [
+                ObjectInfo(
                     key=item["Key"].removeprefix(self.base),
                     size=item["Size"],
                     etag=item["ETag"].strip('"') if "ETag" in item else None,
                     last_modified=item.get("LastModified"),
                 )
+                for item in page.get("Contents", [])
+            ]
 
     def _pages(self) -> Iterator[ListObjectsV2OutputTypeDef]:
         request: dict[str, Any] = {"Bucket": self.call.bucket, "Prefix": self.call.key, "MaxKeys": self.page_size}
@@ -73,9 +76,6 @@ class Listing:
             if not page.get("IsTruncated"):
                 return
             request["ContinuationToken"] = check.follow(token)
-
-    def _broken(self, reason: str) -> StoreError:
-        return broken(self.call, reason)
 
 
 @dataclass
