@@ -1,16 +1,13 @@
 """What the tests of stores do with objects."""
 
-import hashlib
-
+from coffre.stores.body import Body
+from coffre.stores.body import sha256_of as sha256
 from coffre.stores.store import Store
 
-
-def sha256(body: bytes | memoryview) -> str:
-    """Return the digest that goes with a body."""
-    return hashlib.sha256(body).hexdigest()
+__all__ = ["keys_of", "put", "sha256"]
 
 
-def put(store: Store, key: str, body: bytes | memoryview = b"content", *, if_absent: bool = False) -> None:
+def put(store: Store, key: str, body: Body = b"content", *, if_absent: bool = False) -> None:
     """Store a body with its digest."""
     store.put(key, body, sha256=sha256(body), if_absent=if_absent)
 

@@ -108,7 +108,7 @@ def test_a_full_pack_is_held_once(weed: Weed, store_at: MakeStore) -> None:
     digest = sha256(body)
     tracemalloc.start()
     try:
-        store.put("pack", memoryview(body), sha256=digest)
+        store.put("pack", body, sha256=digest)
         sent = tracemalloc.get_traced_memory()[1]
         tracemalloc.reset_peak()
         assert store.get_range("pack", 0, MAX_OBJECT_BYTES) == body

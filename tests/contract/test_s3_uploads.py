@@ -3,14 +3,15 @@
 import os
 
 import pytest
-from botocore.auth import S3SigV4Auth
 from tests.contract.conftest import BUCKET, MakeStore
 from tests.contract.faults import Answer, FaultyStore, FlipByte, LoseAnswer
 from tests.contract.objects import put, sha256
 from tests.contract.weed import WRITER, Weed
 
 from coffre.model.errors import StoreError, StoreTransientError
+from coffre.stores.body import Body
 from coffre.stores.s3 import Checksum
+from coffre.stores.s3_put import SignerWithDigest
 
 BODY = os.urandom(900_000)
 
@@ -59,7 +60,7 @@ def test_the_store_itself_notices_without_help_of_the_signature(
     network: FaultyStore, store_at: MakeStore, checksum: Checksum, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Against AWS the body is not signed: the digest header alone must do."""
-    monkeypatch.setattr(S3SigV4Auth, "_should_sha256_sign_payload", lambda *_: False)
+    monkeypatch.setattr(SignerWithDigest, "payload", lambda *_: "UNSIGNED-PAYLOAD")
     store = store_at(network.endpoint_url, checksum=checksum)
     network.expect([FlipByte(3)] * 3)
     with pytest.raises(StoreTransientError) as refused:
@@ -79,9 +80,9 @@ def test_the_digest_is_kept_beside_the_object(weed: Weed, store_at: MakeStore, c
 
 @pytest.mark.usefixtures("trusted")
 @both_checksums
-@pytest.mark.parametrize("body", [BODY, memoryview(BODY)], ids=["bytes", "view"])
+@pytest.mark.parametrize("body", [BODY, [BODY[:300_000], BODY[300_000:]]], ids=["bytes", "pieces"])
 def test_over_tls_no_trailing_checksum_is_sent(
-    tls_network: FaultyStore, store_at: MakeStore, checksum: Checksum, body: bytes | memoryview
+    tls_network: FaultyStore, store_at: MakeStore, checksum: Checksum, body: Body
 ) -> None:
     store = store_at(tls_network.endpoint_url, checksum=checksum)
     put(store, "pack", body)
@@ -94,10 +95,10 @@ def test_over_tls_no_trailing_checksum_is_sent(
     assert store.get_range("pack", 1, 1000) == BODY[1:1001]
 
 
-def test_a_view_is_sent_again_from_its_start(network: FaultyStore, store_at: MakeStore) -> None:
+def test_pieces_are_sent_again_from_the_start(network: FaultyStore, store_at: MakeStore) -> None:
     store = store_at(network.endpoint_url)
     network.expect([Answer.error(500, "InternalError"), FlipByte(1)])
-    put(store, "pack", memoryview(BODY)[10:700_000])
+    put(store, "pack", [BODY[10:300_000], BODY[300_000:700_000]])
     assert store.get("pack") == BODY[10:700_000]
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from coffre.model.errors import EncryptionError, StoreError
 from coffre.model.manifest import Frame
+from coffre.stores.body import Body
 from coffre.stores.directory import DirectoryStore
 from coffre.vault import pack
 from coffre.vault.codec import FrameDecoder, FrameEncoder
@@ -35,7 +36,7 @@ class RefusingStore(DirectoryStore):
         self._left = takes
         self.asked: list[str] = []
 
-    def put(self, key: str, body: bytes | memoryview, *, sha256: str, if_absent: bool = False) -> None:
+    def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
         self.asked.append(key)
         if not self._left:
             raise StoreError("The store is full.", code="DISK_FULL")
@@ -133,7 +134,7 @@ class MeetingStore(DirectoryStore):
         super().__init__(path)
         self._others = others
 
-    def put(self, key: str, body: bytes | memoryview, *, sha256: str, if_absent: bool = False) -> None:
+    def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
         self._others.wait(timeout=30)
         super().put(key, body, sha256=sha256, if_absent=if_absent)
 

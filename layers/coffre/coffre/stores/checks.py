@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 from coffre.model.errors import IntegrityError, StoreError, StoreTransientError
+from coffre.stores.body import Body, sha256_of
 from coffre.stores.store import MAX_OBJECT_BYTES
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -52,7 +52,7 @@ def digest_of(sha256: str) -> bytes:
     return bytes.fromhex(sha256)
 
 
-def check_body(key: str, body: bytes | memoryview, sha256: str) -> None:
+def check_body(key: str, body: Body, sha256: str) -> None:
     """Refuse bytes that are not the ones that `sha256` names.
 
     Raises
@@ -60,7 +60,7 @@ def check_body(key: str, body: bytes | memoryview, sha256: str) -> None:
     StoreTransientError
         `UPLOAD_CORRUPTED`.
     """
-    if hashlib.sha256(body).hexdigest() != sha256:
+    if sha256_of(body) != sha256:
         raise StoreTransientError(
             f"The bytes for {key} are not the ones that were hashed before; nothing was stored.",
             code="UPLOAD_CORRUPTED",

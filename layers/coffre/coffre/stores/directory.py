@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from coffre.model.errors import ObjectMissingError, StoreError
+from coffre.stores.body import Body, pieces_of, size_of
 from coffre.stores.checks import check_body, check_range, check_size, digest_of, too_large, truncated
 from coffre.stores.directory_errors import NO_LINKS, exists, links_unsupported, missing, reading, root_missing, writing
 from coffre.stores.store import MAX_OBJECT_BYTES, ObjectInfo, Store, check_key, check_prefix
@@ -50,10 +51,10 @@ class DirectoryStore(Store):
         self._root = Path(path)
         self._swept = False
 
-    def put(self, key: str, body: bytes | memoryview, *, sha256: str, if_absent: bool = False) -> None:
+    def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
         _own_key(key)
         digest_of(sha256)
-        check_size(key, memoryview(body).nbytes)
+        check_size(key, size_of(body))
         check_body(key, body, sha256)
         with writing(self._place(key)), self._folder([_INCOMING], create=True) as incoming:
             self._sweep(incoming)
@@ -211,12 +212,13 @@ def _make_folder(parent: int, name: str) -> None:
         os.fsync(parent)
 
 
-def _write(folder: int, name: str, body: bytes | memoryview) -> None:
+def _write(folder: int, name: str, body: Body) -> None:
     descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
     try:
-        rest = memoryview(body).cast("B")
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        for piece in pieces_of(body):
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

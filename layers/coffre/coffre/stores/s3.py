@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
 import botocore.session
@@ -15,10 +14,12 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from coffre.model.errors import CoffreError, ObjectMissingError, SettingsError, StoreError, StoreTransientError
+from coffre.stores.body import Body, pieces_of, size_of
 from coffre.stores.checks import check_body, check_range, check_size, digest_of
 from coffre.stores.s3_download import Download
 from coffre.stores.s3_errors import Call, bucket_missing, translated, was_retried
 from coffre.stores.s3_listing import Listing
+from coffre.stores.s3_put import BodyFile, sign_by_digest
 from coffre.stores.store import MAX_OBJECT_BYTES, ObjectInfo, Store, check_key, check_prefix
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ def make_client(
         aws_session_token=credentials.session_token if credentials else None,
         config=config,
     )
+    if endpoint_url is not None:
+        sign_by_digest(client)
     return cast("S3Client", client)
 
 
@@ -153,9 +156,9 @@ class S3Store(Store):
         self._checksum = checksum
         self._page_size = page_size
 
-    def put(self, key: str, body: bytes | memoryview, *, sha256: str, if_absent: bool = False) -> None:
+    def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
         call = self._call("s3:PutObject", check_key(key))
-        size = memoryview(body).nbytes
+        size = size_of(body)
         check_size(key, size)
         request = self._put_request(call, body, sha256)
         if if_absent:
@@ -163,7 +166,7 @@ class S3Store(Store):
         for attempt in range(1, _UPLOAD_ATTEMPTS + 1):
             try:
                 with translated(call):
-                    self._client.put_object(Body=_sendable(body), **request)
+                    self._client.put_object(Body=cast("IO[bytes]", BodyFile(body)), **request)
                 return
             except StoreTransientError as error:
                 if error.code not in _SEND_AGAIN or attempt == _UPLOAD_ATTEMPTS:
@@ -214,15 +217,17 @@ class S3Store(Store):
     def _call(self, action: str, key: str) -> Call:
         return Call(action, self._bucket, self._prefix + key, self._client.meta.endpoint_url)
 
-    def _put_request(self, call: Call, body: bytes | memoryview, sha256: str) -> dict[str, Any]:
+    def _put_request(self, call: Call, body: Body, sha256: str) -> dict[str, Any]:
         digest = digest_of(sha256)
         request: dict[str, Any] = {"Bucket": self._bucket, "Key": call.key}
         if self._checksum == "sha256":
             # The algorithm's name is redundant for S3 itself, but some emulators keep the checksum only with it.
             return {**request, "ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _base64(digest)}
         check_body(call.key, body, sha256)
-        md5 = hashlib.md5(body, usedforsecurity=False).digest()
-        return {**request, "ContentMD5": _base64(md5), "Metadata": {_METADATA_SHA256: sha256}}
+        md5 = hashlib.md5(usedforsecurity=False)
+        for piece in pieces_of(body):
+            md5.update(piece)
+        return {**request, "ContentMD5": _base64(md5.digest()), "Metadata": {_METADATA_SHA256: sha256}}
 
     def _holds(self, key: str, size: int, sha256: str) -> bool:
         try:
@@ -238,38 +243,6 @@ class S3Store(Store):
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
                 raise bucket_missing(call) from error
-
-
-class _View(io.RawIOBase):
-    """A file over bytes that are somewhere else, for botocore, which takes no views."""
-
-    def __init__(self, view: memoryview) -> None:
-        self._view = view.cast("B")
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        end = len(self._view) if size is None or size < 0 else self._position + size
-        piece = bytes(self._view[self._position : end])
-        self._position += len(piece)
-        return piece
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._view)}[whence]
-        self._position = start + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-
-def _sendable(body: bytes | memoryview) -> bytes | io.BytesIO:
-    return body if isinstance(body, bytes) else cast("io.BytesIO", _View(body))
 
 
 def _base64(digest: bytes) -> str:

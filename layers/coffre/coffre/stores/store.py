@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from coffre.model.errors import StoreError
+from coffre.stores.body import Body
 
 # Objects are sent in one request, so that a store can check one SHA-256 and a reader sees all or nothing. 64 MiB is the
 # size of a full pack (docs/format): small enough to hold one per worker in the memory of a function, and far below the
@@ -64,7 +65,7 @@ class Store(Protocol):
     not answer or asked to slow down, after several attempts.
     """
 
-    def put(self, key: str, body: bytes | memoryview, *, sha256: str, if_absent: bool = False) -> None:
+    def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
         """Store an object whole, checked on arrival.
 
         A reader sees the object as it was before or as it is after, never a part. When the call returns, the bytes are
@@ -76,8 +77,7 @@ class Store(Protocol):
         key
             Where; an object that is there is replaced, unless `if_absent`.
         body
-            At most `MAX_OBJECT_BYTES`. A view (contiguous) is sent without a copy of the whole; it must not
-            change meanwhile.
+            At most `MAX_OBJECT_BYTES`; of several pieces one after another, which are never copied into one.
         sha256
             SHA-256 of `body` in lower-case hex.
         if_absent

@@ -6,25 +6,20 @@ crash or a retry) cannot change what another attempt refers to.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import threading
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Final, Self
 
 from coffre.model.manifest import Frame, PackReference
+from coffre.stores.body import sha256_of, size_of
 from coffre.stores.store import Store
 from coffre.vault.codec import FrameEncoder, Plaintext
 
 # A single PUT each: no multipart bookkeeping, nothing to abort. 16 MiB is where S3's throughput per connection levels
 # off, and two packs a stream (one filling, one on its way) keep the memory small.
 PACK_SIZE_BYTES: Final = 16 * 1024 * 1024
-# The start of a frame that is looked at once more before it leaves: more than the header of any age file with the
-# recipients that a person would configure.
-_HEADER_BYTES: Final = 64 * 1024
-
 
 # Together with frames, buffers and the interpreter, four streams stay below 300 MB whatever the data.
 _PACKS_FOR_FEW_STREAMS: Final = 8
@@ -79,35 +74,35 @@ class PackWriter:
         self._prefix = f"{prefix}-{secrets.token_hex(4)}"
         self._encoder = encoder
         self._room = room or PackRoom(uploads + 1)
-        self._pack = bytearray()
-        self._offsets: list[int] = []
+        self._frames: list[bytes] = []
+        self._length = 0
         self._count = 0
         self._uploader = ThreadPoolExecutor(max_workers=uploads, thread_name_prefix="pack-upload")
         self._at_once = uploads
-        self._uploads: deque[Future[None]] = deque()
+        self._uploads: set[Future[None]] = set()
         self.packs: list[PackReference] = []
 
     def append(self, plaintext: Plaintext, sha256: str, alike: str | None = "") -> Frame:
         """Encode one frame and append it; returns where it is going to be. `alike`: see `FrameEncoder.encode`."""
         stored = self._encoder.encode(plaintext, alike)
-        if self._offsets and len(self._pack) + len(stored) > PACK_SIZE_BYTES:
+        if self._frames and self._length + len(stored) > PACK_SIZE_BYTES:
             self._send()
-        if not self._offsets:
+        if not self._frames:
             self._room.take()
         frame = Frame(
             pack=f"{self._prefix}-{self._count:04d}",
-            offset=len(self._pack),
+            offset=self._length,
             length=len(stored),
             size=len(plaintext),
             sha256=sha256,
         )
-        self._offsets.append(len(self._pack))
-        self._pack += stored
+        self._frames.append(stored)
+        self._length += len(stored)
         return frame
 
     def close(self) -> None:
         """Store what is left and wait for it. Raises what the store raised."""
-        if self._offsets:
+        if self._frames:
             self._send()
         self._wait_for(0)
 
@@ -122,29 +117,30 @@ class PackWriter:
                 self.close()
         finally:
             self._uploader.shutdown(wait=True)
-            if self._offsets:
+            if self._frames:
                 self._room.give_back()
 
     def _send(self) -> None:
         self._wait_for(self._at_once - 1)
         key = f"{self._prefix}-{self._count:04d}"
-        pack, self._pack = self._pack, bytearray()
-        offsets, self._offsets = self._offsets, []
+        frames, self._frames, self._length = self._frames, [], 0
         self._count += 1
-        self._uploads.append(self._uploader.submit(self._put, key, pack, offsets))
+        self._uploads.add(self._uploader.submit(self._put, key, frames))
 
-    def _put(self, key: str, pack: bytearray, offsets: list[int]) -> None:
+    def _put(self, key: str, frames: list[bytes]) -> None:
         try:
             if self._encoder.encrypts:
-                for offset in offsets:
-                    self._encoder.check_encrypted(pack[offset : offset + _HEADER_BYTES])
-            sha256 = hashlib.sha256(pack).hexdigest()
-            self._store.put(key, memoryview(pack), sha256=sha256)
-            self.packs.append(PackReference(key=key, length=len(pack), sha256=sha256, live_bytes=len(pack)))
+                for frame in frames:
+                    self._encoder.check_encrypted(frame)
+            sha256, length = sha256_of(frames), size_of(frames)
+            self._store.put(key, frames, sha256=sha256)
+            self.packs.append(PackReference(key=key, length=length, sha256=sha256, live_bytes=length))
         finally:
             self._room.give_back()
 
     def _wait_for(self, left: int) -> None:
-        """Wait until at most so many uploads are on their way. Raises what the store raised."""
+        """Wait until at most so many uploads are on their way, whichever ends first. Raises what the store raised."""
         while len(self._uploads) > left:
-            self._uploads.popleft().result()
+            done, self._uploads = wait(self._uploads, return_when=FIRST_COMPLETED)
+            for upload in done:
+                upload.result()
