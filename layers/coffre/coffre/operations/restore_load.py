@@ -60,9 +60,9 @@ class Loading:
     first_statement
         Executed in every session.
     is_fresh
-        Nobody uses the tables yet, and nothing points at them: one that is no larger than half of a stream's share is
-        loaded in one transaction, frozen, so that neither counting, indexing nor a later vacuum has to write its rows
-        again.
+        Nobody uses the tables yet, and nothing points at them: one that is no larger than three quarters of a stream's
+        share is loaded in one transaction, frozen, so that neither counting, indexing nor a later vacuum has to write
+        its rows again.
     in_order
         With `is_fresh`: every table is loaded in one transaction, slice after slice, so that its rows lie in the order
         in which they were backed up.
@@ -90,8 +90,8 @@ def load_tables(
     total = sum(table.size for table in tables.values())
     meter.begin("tables", total_bytes=total, total_tables=len(tables))
     tally = _Tally(tables, meter)
-    # Half of what one stream has to do: then none is the last one for long.
-    share = max(total if how.in_order else total // (2 * job.streams), _SMALL_BYTES) if how.is_fresh else -1
+    # Three quarters of what one stream has to do: such a table, begun first, is never the last one.
+    share = max(total if how.in_order else 3 * total // (4 * job.streams), _SMALL_BYTES) if how.is_fresh else -1
 
     def load(slices: list[Entry]) -> None:
         table = tables[_table_of(slices[0])]
@@ -114,8 +114,11 @@ def load_tables(
                 session.commit()
 
     with Streams(lambda _: _prepared(job, how.first_statement), job.streams) as sessions:
+        at_once = frozenset(name for name, table in tables.items() if table.size <= share)
         for group in _groups(tables, how.order):
-            work = _batches(_slices(job, source, group), lambda entry: tables[_table_of(entry)].size <= share)
+            # What one stream has to do alone is begun first; slices of other tables fill what is left.
+            slices = chain(_slices(job, source, group & at_once), _slices(job, source, group - at_once))
+            work = _batches(slices, lambda entry: _table_of(entry) in at_once)
             for _ in job.runner(load, work) if how.session is None else map(load, work):
                 pass
     return tally.tables()

@@ -18,7 +18,8 @@ from coffre.postgres.connect import Connection, one_line
 from coffre.postgres.live import TableName
 from coffre.postgres.refusals import CONNECTION_LOST
 
-_COPY_BLOCK_BYTES: Final = 1024 * 1024
+# A message that stays in the cache of the server's processor while it is taken apart: 1 MiB costs it 5 % more time.
+_COPY_BLOCK_BYTES: Final = 128 * 1024
 
 
 @contextlib.contextmanager
