@@ -47,14 +47,21 @@ class Shape:
     large: int
     huge: int
 
-    @classmethod
-    def scaled(cls, scale: float) -> Shape:
-        """Return the full size (10,000 of 20 KB, 200 of 10 MB, one of 2 GB), or a part of it."""
-        return cls(int(10_000 * scale), int(200 * scale), int(64 * scale) * _PART_BYTES)
+    def scaled(self, scale: float) -> Shape:
+        """Return a part of it."""
+        parts = int(self.huge // _PART_BYTES * scale)
+        return Shape(int(self.small * scale), int(self.large * scale), parts * _PART_BYTES)
 
     @property
     def objects(self) -> int:
         return self.small + self.large + bool(self.huge)
+
+
+SHAPES: Final = {
+    "mixed": Shape(10_000, 200, 64 * _PART_BYTES),
+    "many": Shape(100_000, 0, 0),
+    "huge": Shape(0, 0, 192 * _PART_BYTES),
+}
 
 
 @dataclass(frozen=True)
@@ -217,8 +224,9 @@ def main() -> None:
     """Fill a bucket and compare."""
     parser = arguments_of(__doc__)
     parser.add_argument("--only", default="", help="only contenders whose name has this text")
+    parser.add_argument("--shape", choices=SHAPES, default="mixed", help="which objects")
     arguments = parser.parse_args()
-    shape = Shape.scaled(arguments.scale)
+    shape = SHAPES[arguments.shape].scaled(arguments.scale)
     print(f"{shape.small:,} objects of 20 KB, {shape.large} of 10 MB, one of {shape.huge / 1e9:.2f} GB")
     with bench(shape) as found:
         samples = run(found, arguments.runs, arguments.only)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ulid import ULID
 
+from benchmarks.processes import peak_of_process
 from coffre.buckets.client import make_bucket_client
 from coffre.buckets.source import BucketReader
 from coffre.buckets.wiring import open_reader
@@ -125,7 +126,7 @@ def main(endpoint: str, buckets: str, place: str, encryption: str = "age") -> No
         "changed": manifest.storage.changed,
         "unread": manifest.storage.unread,
         "exceptions": manifest.exceptions[:3],
-        "peak_rss": usage.ru_maxrss * 1024,
+        "peak_rss": peak_of_process(),
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "seconds": time.perf_counter() - began,
     }
