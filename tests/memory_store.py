@@ -15,8 +15,9 @@ from xml.sax.saxutils import escape
 
 from botocore.exceptions import ClientError
 
+from coffre.stores.s3_connections import Answer
 from coffre.stores.s3_errors import Call, translated
-from coffre.stores.s3_wire import Answer, Endpoint, StoppedError, too_much
+from coffre.stores.s3_wire import Endpoint, StoppedError, too_much
 
 THEN = datetime(2026, 11, 17, 3, 0, 0, 250_000, tzinfo=UTC)
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
-import urllib3
 from tests.contract.conftest import BUCKET
 from tests.contract.faults import Answer, Cut, Fault, FaultyStore, Silence, endless
 from tests.contract.weed import OWNER, READER, WRITER, Weed
@@ -28,17 +28,10 @@ BODY = b"0123456789" * 50_000
 def open_wire() -> Iterator[Open]:
     with ExitStack() as stack:
 
-        def make(
-            url: str, credentials: S3Credentials = OWNER, *, attempts: int = 4, read_seconds: float = 20
-        ) -> S3Wire:
-            wire = S3Wire(
-                Endpoint(url, "us-east-1", by_path=True),
-                lambda: credentials,
-                threading.Event(),
-                attempts=attempts,
-                first_pause_seconds=0.001,
-                timeout=urllib3.Timeout(connect=5, read=read_seconds),
-            )
+        def make(url: str, credentials: S3Credentials = OWNER, **how: Any) -> S3Wire:
+            defaults = {"attempts": 4, "first_pause_seconds": 0.001, "connect_seconds": 5, "read_seconds": 20}
+            endpoint = Endpoint(url, "us-east-1", by_path=True)
+            wire = S3Wire(endpoint, lambda: credentials, threading.Event(), **(defaults | how))
             stack.callback(wire.close)
             return wire
 
@@ -205,8 +198,7 @@ def test_certificates_are_checked(
         get(wire, stored)
     assert len(tls_network.requests) == 0
 
-    trusting = open_wire(tls_network.endpoint_url)
-    trusting.ca_bundle = str(certificate[0])
+    trusting = open_wire(tls_network.endpoint_url, ca_bundle=str(certificate[0]))
     assert get(trusting, stored) == BODY
 
 

@@ -13,8 +13,9 @@ from typing import Final, Self
 from coffre.buckets.facts import Listed, etag_of
 from coffre.buckets.pages import Page, parse_page, parse_pairs
 from coffre.model.errors import IntegrityError, StoreError, StoreTransientError
+from coffre.stores.s3_connections import Answer
 from coffre.stores.s3_errors import Call
-from coffre.stores.s3_wire import Answer, S3Wire
+from coffre.stores.s3_wire import S3Wire
 
 # The length of one request for a part of an object, and of the frames that are stored: large enough that neither
 # requests nor lines of entries count, small enough that a few dozen fit into memory.

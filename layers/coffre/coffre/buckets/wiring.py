@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from botocore.httpsession import where
@@ -21,9 +21,6 @@ from coffre.stores.s3_wire import Endpoint, S3Wire
 
 if TYPE_CHECKING:
     from botocore.session import Session
-
-# Requests for pieces, and beside them those for pages.
-_MORE_CONNECTIONS: Final = 4
 
 
 def open_reader(
@@ -53,7 +50,6 @@ def open_reader(
         _fixed(credentials) if credentials else _of_session(session, url),
         stopping,
         ca_bundle=os.environ.get("AWS_CA_BUNDLE") or where(),
-        max_connections=target.limits.streams + _MORE_CONNECTIONS,
     )
     return BucketReader(wire, has_acls=is_aws)
 

@@ -1,0 +1,214 @@
+"""HTTP as stores speak it, and as broken ones do: every answer whole, or an error."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from urllib3.exceptions import ProtocolError
+
+from coffre.stores.s3_connections import Answer, Connections, TooMuchError
+
+LIMITS = (100, 10)
+
+
+@dataclass
+class Script:
+    """A server that answers each request of a connection with the next text, and then hangs up."""
+
+    answers: Sequence[Sequence[bytes]]
+    requests: list[bytes] = field(default_factory=list)
+    connections: int = 0
+
+    def __enter__(self) -> Script:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.host = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)  # ends a wait for a connection
+        self._listening.close()
+        self._thread.join(timeout=20)
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            for answers in self.answers:
+                connection, _ = self._listening.accept()
+                self.connections += 1
+                with connection:
+                    self._play(connection, answers)
+
+    def _play(self, connection: socket.socket, answers: Sequence[bytes]) -> None:
+        for answer in answers:
+            request = b""
+            while not request.endswith(b"\r\n\r\n"):
+                more = connection.recv(4096)
+                if not more:
+                    return
+                request += more
+            self.requests.append(request)
+            connection.sendall(answer)
+
+
+Play = Callable[..., tuple[Script, Connections]]
+
+
+@pytest.fixture
+def play() -> Iterator[Play]:
+    with ExitStack() as stack:
+
+        def start(*answers: Sequence[bytes]) -> tuple[Script, Connections]:
+            script = stack.enter_context(Script(answers))
+            connections = Connections(urlsplit(f"http://{script.host}"), None, 5, 5)
+            stack.callback(connections.close)
+            return script, connections
+
+        yield start
+
+
+def get(script: Script, connections: Connections, **headers: str) -> Answer:
+    return connections.get(script.host, "/b/k?x=1", headers, LIMITS)
+
+
+SHORT = b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: "e"\r\n\r\nhello'
+
+
+def test_one_connection_serves_many_requests(play: Play) -> None:
+    script, connections = play([SHORT, SHORT, SHORT])
+
+    answers = [get(script, connections, range="bytes=0-4") for _ in range(3)]
+
+    assert answers == [Answer(200, {"content-length": "5", "etag": '"e"'}, b"hello")] * 3
+    assert script.connections == 1
+    assert script.requests[0] == f"GET /b/k?x=1 HTTP/1.1\r\nhost: {script.host}\r\nrange: bytes=0-4\r\n\r\n".encode()
+
+
+def test_a_connection_that_was_kept_for_too_long_is_made_anew(play: Play) -> None:
+    script, connections = play([SHORT], [SHORT])
+
+    assert get(script, connections) == get(script, connections)
+
+    assert script.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "body", "stays"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", b"abcde", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n0\r\n\r\n", b"", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", True),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b"", True),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", b"a", True),
+        (b"HTTP/1.1 200\r\ncontent-length:1\r\n\r\na", b"a", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\na", b"a", False),
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", b"until the end", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\na", b"a", False),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\n<no>", b"<no>", True),
+        (b"HTTP/1.1 500 Error\r\nContent-Length: 40\r\n\r\n" + b"x" * 40, b"x" * 10, False),
+    ],
+)
+def test_every_way_to_end_a_body(play: Play, answer: bytes, body: bytes, *, stays: bool) -> None:
+    script, connections = play([answer, *([SHORT] if stays else [])], [SHORT])
+
+    assert get(script, connections).body == body
+    assert get(script, connections).body == b"hello"
+
+    assert script.connections == (1 if stays else 2)
+
+
+def test_headers_are_read_whatever_their_case_and_joined_when_they_repeat(play: Play) -> None:
+    script, connections = play(
+        [b"HTTP/1.1 200 OK\r\nX-Amz-Meta-A:  1 \r\nx-amz-meta-a: 2\r\nE: caf\xe9: x\r\nContent-Length: 0\r\n\r\n"]
+    )
+
+    headers = get(script, connections).headers
+
+    assert headers == {"x-amz-meta-a": "1, 2", "e": "café: x", "content-length": "0"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"<html>",
+        b"HTTP/2 200\r\n\r\n",
+        b"HTTP/1.1 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
+        b"HTTP/1.1 200 OK\r\nno header\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: 1\r\n folded\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 201 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfive\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    ],
+)
+def test_what_is_no_whole_answer_is_an_error(play: Play, answer: bytes) -> None:
+    script, connections = play([answer])
+
+    with pytest.raises(ProtocolError):
+        get(script, connections)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n" + b"x" * 101,
+        b"HTTP/1.1 206 OK\r\n\r\n" + b"x" * 101,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n" + b"x" * 200,
+    ],
+)
+def test_more_than_was_asked_for_is_refused(play: Play, answer: bytes) -> None:
+    script, connections = play([answer])
+
+    with pytest.raises(TooMuchError):
+        get(script, connections)
+
+
+@pytest.mark.parametrize("value", ["a\r\nx-evil: 1", "a\nb", "a\rb"])
+def test_a_header_cannot_bring_others_along(play: Play, value: str) -> None:
+    script, connections = play([SHORT])
+
+    with pytest.raises(ProtocolError):
+        connections.get(script.host, "/", {"if-match": value}, LIMITS)
+
+    assert script.requests == []
+
+
+def test_a_host_that_is_not_there_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+
+    with pytest.raises(ProtocolError, match="Could not connect to"):
+        Connections(urlsplit(f"http://{host}"), None, 5, 5).get(host, "/", {}, LIMITS)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=30), max_size=5))
+def test_chunks_are_put_together(pieces: list[bytes]) -> None:
+    body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+    with Script([[answer, SHORT]]) as script:
+        connections = Connections(urlsplit(f"http://{script.host}"), None, 5, 5)
+        whole = b"".join(pieces)
+
+        if len(whole) > LIMITS[0]:
+            with pytest.raises(TooMuchError):
+                get(script, connections)
+        else:
+            assert get(script, connections).body == whole
+            assert get(script, connections).body == b"hello"
+        connections.close()
