@@ -18,6 +18,7 @@ from coffre.model.storage import ObjectChoice
 from coffre.operations.backup_contents import Folder, bytes_of, find_object, folder_view, objects_below
 from coffre.operations.backup_diff import Change, Difference, differences
 from coffre.operations.storage_choice import open_manifest
+from coffre.stores.body import Body, pieces_of
 from coffre.stores.store import Store
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
@@ -30,8 +31,8 @@ class Memory:
         self.objects: dict[str, bytes] = {}
         self.read: list[str] = []
 
-    def put(self, key: str, body: bytes, **_: Any) -> None:
-        self.objects[key] = bytes(body)
+    def put(self, key: str, body: Body, **_: Any) -> None:
+        self.objects[key] = b"".join(pieces_of(body))
 
     def get(self, key: str, **_: Any) -> bytes:
         self.read.append(key)
