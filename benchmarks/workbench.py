@@ -18,12 +18,15 @@ from typing import Final
 
 from benchmarks.databases import Database, fill
 from benchmarks.harness import Surroundings, progress
+from coffre_cli.local.cluster import ServerOptions
 from coffre_cli.local.errors import ToolError
 from coffre_cli.local.postgres_server import PostgresServer
 from coffre_cli.local.shared_libraries import install, may_install
 from coffre_cli.local.toolchain import CHECKOUT, Toolchain
 
 _BLOCK_BYTES: Final = 1024 * 1024
+# Files of the write-ahead log are kept for those who come next: else whoever follows a quiet minute has to make them.
+_WAL_KEPT: Final = "4GB"
 # Only ever a benchmark's password: its repositories are thrown away.
 _RESTIC: Final = {"RESTIC_PASSWORD": "benchmark"}
 
@@ -79,7 +82,8 @@ def workbench(database: Database, scale: float) -> Iterator[Workbench]:
     for package in ("layers/coffre", "benchmarks", "cli"):  # byte code, as the layer has it
         compileall.compile_dir(CHECKOUT / package, quiet=2)
     home = Toolchain(on_step=progress).postgresql(18)
-    with PostgresServer(home) as server, tempfile.TemporaryDirectory(prefix="coffre-bench-") as directory:
+    options = ServerOptions(settings={"min_wal_size": _WAL_KEPT, "max_wal_size": _WAL_KEPT})
+    with PostgresServer(home, options) as server, tempfile.TemporaryDirectory(prefix="coffre-bench-") as directory:
         progress(f"filling {database.title}, scale {scale:g}")
         url = server.create_database("bench")
         fill(database, url, scale)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -99,6 +101,28 @@ def test_a_connection_that_was_kept_for_too_long_is_made_anew(play: Play) -> Non
     assert get(script, connections) == get(script, connections)
 
     assert script.connections == 2
+
+
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError(), ConnectionResetError(), ssl.SSLEOFError(), ssl.SSLZeroReturnError()], ids=repr
+)
+def test_a_connection_that_refuses_the_next_request_is_made_anew(play: Play, error: OSError) -> None:
+    class Gone:
+        def sendall(self, sent: bytes) -> None:
+            raise error
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    script, connections = play([SHORT], [SHORT])
+    get(script, connections)
+    (kept,) = connections._idle[script.host]
+    connections._idle[script.host] = deque([replace(kept, wire=Gone())])  # type: ignore[arg-type]
+
+    assert get(script, connections).body == b"hello"
+
+    assert script.connections == 2
+    kept.close()
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ class _Connection:
         try:
             self.wire.sendall(sent)
             line = self.reader.readline(_LINE_BYTES)
-        except ConnectionError as error:
+        except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
             raise _GoneError(f"{error}") from error
         if not line:
             raise _GoneError("The connection was closed without an answer")
