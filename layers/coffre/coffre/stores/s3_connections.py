@@ -6,6 +6,7 @@ still there, `http.client` reads headers as those of a mail, and each hands the 
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
@@ -22,6 +23,7 @@ _BUFFER_BYTES: Final = 64 * 1024
 _LINE_BYTES: Final = 64 * 1024
 _HEADERS: Final = 200
 _CHUNK_LINE_BYTES: Final = 1024
+_CHUNK_LINE: Final = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 
 class TooMuchError(Exception):
@@ -223,7 +225,10 @@ class _Head:
 
     @property
     def is_chunked(self) -> bool:
-        return self.headers.get("transfer-encoding", "").lower() == "chunked"
+        coding = self.headers.get("transfer-encoding")
+        if coding is not None and coding.lower() != "chunked":
+            raise ProtocolError(f"The answer comes as {coding[:40]!r}, which nobody asked for")
+        return coding is not None
 
     @property
     def length(self) -> int | None:
@@ -244,14 +249,27 @@ def _chunks(reader: BufferedReader, limit: int) -> bytes:
     """Return a body in chunks (RFC 9112, 7.1), or its first `limit` bytes."""
     pieces, total = [], 0
     while total < limit:
-        size = int(reader.readline(_CHUNK_LINE_BYTES).partition(b";")[0].strip(), 16)
-        piece = reader.read(min(size, limit - total))
-        if len(piece) < min(size, limit - total):
+        line = reader.readline(_CHUNK_LINE_BYTES)
+        found = _CHUNK_LINE.match(line)
+        if found is None:
+            raise ProtocolError(f"A chunk of the answer begins with {line[:40]!r}")
+        size = int(found[1], 16)
+        if not size:
+            _skip_trailers(reader)
+            break
+        wanted = min(size, limit - total)
+        piece = reader.read(wanted)
+        if len(piece) < wanted:
             raise ProtocolError(f"{len(piece)} bytes of a chunk came; {size} were promised")
         pieces.append(piece)
-        total += len(piece)
-        if total < limit and reader.readline(_CHUNK_LINE_BYTES).strip() and size:
+        total += wanted
+        if total < limit and reader.readline(_CHUNK_LINE_BYTES) != b"\r\n":
             raise ProtocolError("A chunk of the answer does not end where it should")
-        if not size:
-            break
     return b"".join(pieces)
+
+
+def _skip_trailers(reader: BufferedReader) -> None:
+    for _ in range(_HEADERS):
+        if reader.readline(_LINE_BYTES) == b"\r\n":
+            return
+    raise ProtocolError("What follows the last chunk of the answer does not end")
