@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from coffre.model.errors import CoffreError, ConnectError, ConnectTransientError, DrillImpossibleError
 from coffre.postgres.connect import Connection
@@ -170,20 +170,11 @@ def _initialise(tools: PostgresTools, server: ScratchServer, user: int | None) -
         password_file.write_text(f"{server.password}\n")
         if user is not None:
             os.chown(password_file, user, user)
-    argv = [tools.program("initdb"), "--no-sync", "--no-instructions", "--locale=C", "--encoding=UTF8"]
-    argv += ["--auth=scram-sha-256", f"--username={server.superuser}", f"--pwfile={password_file}"]
-    with _told_apart():
-        done = subprocess.run(
-            [*argv, f"--pgdata={server.directory / 'data'}"],
-            capture_output=True,
-            check=False,
-            cwd=server.directory,
-            env=_environment(tools, server),
-            user=user,
-            group=user,
-            extra_groups=None if user is None else [],
-        )
-    password_file.unlink()
+        argv = [tools.program("initdb"), "--no-sync", "--no-instructions", "--locale=C", "--encoding=UTF8"]
+        argv += ["--auth=scram-sha-256", f"--username={server.superuser}", f"--pwfile={password_file}"]
+        argv += [f"--pgdata={server.directory / 'data'}"]
+        done = subprocess.run(argv, capture_output=True, check=False, **_surroundings(tools, server, user))
+        password_file.unlink()
     if done.returncode != 0:
         _refuse(done.stderr.decode("utf-8", "replace"))
 
@@ -200,12 +191,8 @@ def _running(tools: PostgresTools, server: ScratchServer, user: int | None) -> I
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            cwd=server.directory,
-            env=_environment(tools, server),
             start_new_session=True,
-            user=user,
-            group=user,
-            extra_groups=None if user is None else [],
+            **_surroundings(tools, server, user),
         )
     try:
         _wait_until_ready(server, child)
@@ -245,8 +232,11 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _environment(tools: PostgresTools, server: ScratchServer) -> dict[str, str]:
-    return {**tools.environment(), "HOME": str(server.directory), "TZ": "UTC"}
+def _surroundings(tools: PostgresTools, server: ScratchServer, user: int | None) -> dict[str, Any]:
+    """Return where and as whom a program of the server runs, for `subprocess`."""
+    environment = {**tools.environment(), "HOME": str(server.directory), "TZ": "UTC"}
+    as_whom = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+    return {"cwd": server.directory, "env": environment, **as_whom}
 
 
 @contextmanager
