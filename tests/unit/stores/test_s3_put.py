@@ -42,6 +42,15 @@ def test_it_can_be_read_again_from_anywhere(body: bytes | list[bytes], start: in
     assert file.read() == b""
 
 
+def test_blocks_are_large_and_no_copies() -> None:
+    body = bytes(1_000_000)
+
+    block = BodyFile(body).read(16_384)
+
+    assert len(block) == 262_144
+    assert memoryview(block).obj is body
+
+
 def signed_as(request: AWSRequest) -> str:
     return SignerWithDigest(Credentials("id", "secret"), "s3", "eu-west-3").payload(request)
 

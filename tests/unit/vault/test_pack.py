@@ -149,6 +149,31 @@ def test_several_packs_can_be_on_their_way_at_once(tmp_path: Path) -> None:
     assert len(keys(store)) == 9
 
 
+class SlowFirstStore(DirectoryStore):
+    """Takes its first object only after three more."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._others = threading.Semaphore(0)
+
+    def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
+        if key.endswith("-0000"):
+            for _ in range(3):
+                assert self._others.acquire(timeout=20)
+        super().put(key, body, sha256=sha256, if_absent=if_absent)
+        self._others.release()
+
+
+def test_a_slow_upload_holds_up_no_other(tmp_path: Path) -> None:
+    store = SlowFirstStore(tmp_path)
+
+    with PackWriter(store, "p", FrameEncoder([]), PackRoom(3), uploads=2) as writer:
+        for number in range(6):
+            writer.append(_noise(number, LIMIT), digest(_noise(number, LIMIT)))
+
+    assert len(keys(store)) == 6
+
+
 def test_leaving_by_an_error_stores_nothing_more(store: DirectoryStore) -> None:
     writer = PackWriter(store, "p", FrameEncoder([]))
 

@@ -90,7 +90,7 @@ def load_tables(
     total = sum(table.size for table in tables.values())
     meter.begin("tables", total_bytes=total, total_tables=len(tables))
     tally = _Tally(tables, meter)
-    # Three quarters of what one stream has to do: such a table, begun first, is never the last one.
+    # Three quarters of what one stream has to do: tables in slices, which come later, make up for what it does alone.
     share = max(total if how.in_order else 3 * total // (4 * job.streams), _SMALL_BYTES) if how.is_fresh else -1
 
     def load(slices: list[Entry]) -> None:
