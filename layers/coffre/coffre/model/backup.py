@@ -180,11 +180,28 @@ class Kept(_Record):
     remove: str
 
 
+class LeftOut(_Record):
+    """Something of the backup that a restore could not bring back.
+
+    `what` names it for a person, `reason` has the server's words where the server refused it, and `sql` makes it once
+    the reason is gone (None when no statement can).
+    """
+
+    what: str
+    reason: str
+    sql: str | None = None
+
+    def __str__(self) -> str:
+        return f"Not restored: {self.what}: {self.reason.rstrip('.')}."
+
+
 class RestoreReport(_Record):
     """The whole result of a restore, kept in the vault: `phases_ms` says how long each phase took.
 
     `steps` are what it did, of a dry run what it would do. `script` is SQL that brings back what was lost together with
     restored tables (views, keys of other tables), and was not restored. `storage` is what was done with objects.
+    `exceptions` say in what the result differs from the backup (`left_out` has the same for single objects, with SQL);
+    `notes` are worth knowing and no difference.
     """
 
     id: str
@@ -203,3 +220,5 @@ class RestoreReport(_Record):
     storage: StorageResult | None = None
     phases_ms: dict[str, int]
     exceptions: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()

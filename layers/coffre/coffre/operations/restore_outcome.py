@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from coffre.model.backup import Comparison, Kept, RestoredTable, RestoreReport
+from coffre.model.backup import Comparison, Kept, LeftOut, RestoredTable, RestoreReport
 from coffre.operations.progress import Meter
 from coffre.operations.restore_plan import Job
 
@@ -22,6 +22,8 @@ class Outcome:
     with_owners: bool = True
     steps: list[str] = field(default_factory=list)
     exceptions: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     tables: list[RestoredTable] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
@@ -34,6 +36,11 @@ class Outcome:
         began = time.monotonic()
         yield
         self.phases_ms[name] = self.phases_ms.get(name, 0) + int((time.monotonic() - began) * 1000)
+
+    def leave_out(self, what: str, reason: str, sql: str | None = None) -> None:
+        """Record an object that could not be restored, why, and the SQL that makes it later."""
+        self.left_out.append(LeftOut(what=what, reason=reason, sql=sql))
+        self.exceptions.append(str(self.left_out[-1]))
 
     def say_missing(self, kind: str, names: Sequence[str]) -> None:
         """Say that things were not there to be set or filled."""
@@ -57,4 +64,6 @@ class Outcome:
             rows=sum(table.rows for table in self.tables),
             phases_ms=self.phases_ms,
             exceptions=tuple(self.exceptions),
+            left_out=tuple(self.left_out),
+            notes=tuple(self.notes),
         )
