@@ -8,10 +8,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from tests.integration.conftest import PASSWORD, SHOP, Coffre, run_sql, with_password
+from tests.integration.conftest import PASSWORD, SHOP, Coffre, new_id, run_sql, with_password
 from tests.integration.expect import failed_backup, failed_restore, no_secret
 from tests.integration.faults import silent_server
 
+from coffre.model.errors import ConnectError
 from coffre.postgres.refusals import explain_refusal
 from coffre.postgres.secret import parse_secret
 from coffre_cli.local.certificate import write_certificate
@@ -30,7 +31,12 @@ def at(port: int, host: str = "127.0.0.1") -> str:
 def test_an_unknown_host_is_named(coffre: Coffre) -> None:
     coffre.configure(at(5432, "db.nowhere.invalid"))
 
-    failed_backup(coffre, "HOST_UNKNOWN", "The host db.nowhere.invalid is not known", "Check the host in the secret")
+    failed_backup(
+        coffre,
+        "HOST_UNKNOWN",
+        "The host db.nowhere.invalid is not known",
+        "Check the host in the secret coffre/database/shop",
+    )
 
 
 def test_a_port_where_nothing_listens_is_named(coffre: Coffre) -> None:
@@ -141,7 +147,9 @@ def test_a_wrong_password_is_an_error_that_does_not_repeat_it(
     url = f"postgresql://postgres:{QUOTED}@127.0.0.1:{tls_server.port}/tls_shop"
     coffre.configure(url, target={"tls": {"mode": mode}})
 
-    failed_backup(coffre, "AUTHENTICATION_FAILED", 'the role "postgres" or its password', "in the secret")
+    failed_backup(
+        coffre, "AUTHENTICATION_FAILED", 'the role "postgres" or its password', "in the secret coffre/database/shop"
+    )
 
 
 def test_the_right_password_with_odd_characters_is_in_no_text(
@@ -165,7 +173,21 @@ def test_a_role_that_does_not_exist_is_an_error(coffre: Coffre, shop: str) -> No
 def test_a_missing_database_is_named(coffre: Coffre, shop: str) -> None:
     coffre.configure(f"{shop}_gone")
 
-    failed_backup(coffre, "DATABASE_MISSING", "_gone", "Check the database's name in the secret")
+    failed_backup(coffre, "DATABASE_MISSING", "_gone", "Check the database's name in the secret coffre/database/shop")
+
+
+@pytest.mark.parametrize(("is_from_to", "place"), [(True, "--to"), (False, "the secret coffre/destination/mine")])
+def test_a_restore_names_where_its_address_came_from(coffre: Coffre, shop: str, is_from_to: bool, place: str) -> None:
+    """The command keeps what --to says in a secret that is named after the restore, and nobody ever sees that."""
+    coffre.configure(shop)
+    backup_id, restore_id = coffre.backup()["id"], new_id()
+    secret = f"coffre/destination/{restore_id}" if is_from_to else "coffre/destination/mine"
+    coffre.secret(secret, f"{shop}_gone")
+
+    with pytest.raises(ConnectError) as caught:
+        coffre.restore(backup_id, None, destination=secret, restore_id=restore_id, tables=["orders"])
+
+    assert (caught.value.code, caught.value.hint) == ("DATABASE_MISSING", f"Check the database's name in {place}.")
 
 
 def test_a_server_without_room_is_an_error_that_passes(coffre: Coffre, shop: str) -> None:

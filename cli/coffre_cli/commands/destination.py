@@ -49,10 +49,10 @@ class Destination:
                 raise _no_address(place, None if text else "it is empty, or not exported")
             return cls(None, text, place)
         try:
-            connection = parse_secret(text, where=place)
+            connection = parse_secret(text, where=place, place=place)
         except SecretError as error:
             raise _no_address(place, error.detail) from error
-        _refuse_pooler(connection, place)
+        _refuse_pooler(connection)
         return cls(connection, text, place)
 
 
@@ -65,15 +65,12 @@ def _no_address(place: str, why: str | None) -> SecretError:
     )
 
 
-def _refuse_pooler(connection: Connection, place: str) -> None:
+def _refuse_pooler(connection: Connection) -> None:
     try:
         refuse_transaction_pooler(connection)
     except ConnectError as error:
-        instead = (error.hint or "").removesuffix(" Change it in the target's secret.")
         raise ConnectError(
-            f"{connection} is a transaction pooler: a restore needs a session.",
-            code=error.code,
-            hint=f"{instead} Change it in {place}.",
+            f"{connection} is a transaction pooler: a restore needs a session.", code=error.code, hint=error.hint
         ) from error
 
 

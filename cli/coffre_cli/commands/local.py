@@ -131,7 +131,7 @@ def _databases(options: list[str]) -> dict[str, str]:
                 f"--database {name} is given twice.", hint="Each database needs a name of its own."
             )
         try:
-            refuse_transaction_pooler(parse_secret(url, where=f"--database {name}"))
+            refuse_transaction_pooler(parse_secret(url, where=f"--database {name}", place=f"--database {name}"))
         except SecretError as error:
             raise ConfigurationError(
                 f"--database {name} has no address of a database.",

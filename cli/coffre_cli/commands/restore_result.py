@@ -11,7 +11,7 @@ from coffre.model.restore import Scope
 from coffre.model.target import Contents
 from coffre.model.words import counted
 from coffre_cli.commands.destination import Destination
-from coffre_cli.screen import duration, print_table, remark, say, say_command, show_failure
+from coffre_cli.screen import duration, print_table, say, say_command, show_failure
 
 
 @dataclass(frozen=True)
@@ -134,5 +134,3 @@ def _say_how_to_go_on(ask: Ask, failure: Failure) -> None:
         new = f"{quote(there.user)}@{there.host}:{there.port}/{quote(there.database)}_restored"
         say("For example, into a new database beside it:")
         say_command(f"coffre restore {ask.backup.id} --to postgresql://{new}")
-    elif "secret" in (failure.hint or ""):
-        remark(f"(The function found the address in a secret; here it came from {ask.wanted.place}.)")

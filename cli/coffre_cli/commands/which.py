@@ -10,6 +10,7 @@ import typer
 
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError
+from coffre.model.times import in_utc
 from coffre_cli.commands.catalog import latest
 from coffre_cli.deployed import DeployedStack
 
@@ -57,6 +58,6 @@ def _until(text: str) -> datetime:
         if len(text) == len("2026-11-17"):
             return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC) + timedelta(days=1)
         time = datetime.fromisoformat(text)
-    except ValueError as error:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else in_utc(time)
+    except (ValueError, OverflowError) as error:
         raise typer.BadParameter(f"{text} is no day or time: write 2026-11-17 or 2026-11-17T14:30") from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

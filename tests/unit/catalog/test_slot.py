@@ -33,7 +33,9 @@ def test_one_time_is_one_slot_however_it_is_written(catalog: Catalog, now: datet
         assert catalog.claim_slot("shop", spelling, "01B", now) == "01A"
 
 
-@pytest.mark.parametrize("slot", ["", "tomorrow", "2026-10-02T03:00:00", "2026-13-02T03:00:00Z"])
+@pytest.mark.parametrize(
+    "slot", ["", "tomorrow", "2026-10-02T03:00:00", "2026-13-02T03:00:00Z", "0001-01-01T00:00:00+14:00"]
+)
 def test_a_slot_that_is_not_a_time_with_its_zone_is_refused(catalog: Catalog, now: datetime, slot: str) -> None:
     with pytest.raises(PermanentError) as caught:
         catalog.claim_slot("shop", slot, "01A", now)

@@ -249,16 +249,16 @@ def test_a_destination_in_use_is_answered_with_a_command_that_works(coffre: Coff
     assert PASSWORD not in said.out + said.err
 
 
-def test_a_failure_about_the_secret_says_that_it_came_from_to(coffre: Coffre, account: Account) -> None:
+def test_the_secret_of_the_destination_is_named_after_the_restore(coffre: Coffre, account: Account) -> None:
+    """By that the function knows that the address is the one of --to, and says so in its errors."""
     backup = account.backup()
     account.play = lambda function, event: (
         account.restore(Status.FAILED, id=event["restore_id"], backup_id=backup.id) and None
     )
 
-    said = coffre("restore", backup.id, "--to", URL)
-
-    assert said.err.endswith("(The function found the address in a secret; here it came from --to.)\n")
     assert coffre("restore", backup.id, "--to", URL, "--json").json()["status"] == "FAILED"
+    ((_, event),) = account.invoked
+    assert event["destination"] == f"coffre/destination/{event['restore_id']}"
 
 
 def test_without_the_right_to_keep_the_address_nothing_starts(

@@ -41,7 +41,13 @@ def test_a_day_or_a_time_means_the_last_good_backup_until_then(account: Account,
 
 
 @pytest.mark.parametrize(
-    ("said", "words"), [("2026-11-15", "from before 2026-11-16 00:00:00 UTC"), ("2026-11-35", "no day")]
+    ("said", "words"),
+    [
+        ("2026-11-15", "from before 2026-11-16 00:00:00 UTC"),
+        ("2026-11-35", "no day"),
+        ("9999-12-31", "no day"),
+        ("0001-01-01T00:00+14:00", "no day"),
+    ],
 )
 def test_what_means_no_backup_is_told(coffre: Coffre, account: Account, said: str, words: str) -> None:
     taken(account, 0)

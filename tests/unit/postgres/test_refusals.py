@@ -6,7 +6,7 @@ from coffre.model.errors import ConnectError, ConnectTransientError, PermanentEr
 from coffre.postgres.connect import Connection
 from coffre.postgres.refusals import explain_refusal
 
-HERE = Connection("db.example.com", 5432, "app", "hunter2", "shop")
+HERE = Connection("db.example.com", 5432, "app", "hunter2", "shop", place="the secret coffre/database/{shop}")
 AT = 'connection to server at "db.example.com" (10.0.0.1), port 5432 failed: '
 
 
@@ -73,7 +73,7 @@ def test_each_refusal_has_a_code_a_message_and_a_hint(text: str, code: str, mess
     assert isinstance(error, PermanentError)
     assert error.code == code
     assert message in error.message
-    assert error.hint
+    assert "the secret coffre/database/{shop}" in (error.hint or "")
     assert "\n" not in (error.detail or "")
     assert "hunter2" not in str(error)
 
@@ -99,6 +99,7 @@ def test_a_server_that_is_only_busy_can_be_asked_again(text: str) -> None:
     assert isinstance(error, TransientError)
     assert error.code == "SERVER_BUSY"
     assert "limits.streams" in (error.hint or "")
+    assert "the secret coffre/database/{shop}" in (error.hint or "")
 
 
 def test_supabases_direct_hosts_get_their_own_advice() -> None:

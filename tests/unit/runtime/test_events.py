@@ -70,6 +70,8 @@ def test_an_empty_event_is_a_manual_backup_of_every_target() -> None:
         ({"target": "shop\n"}, "target: String should match pattern"),
         ({"scheduled_time": "2026-10-02T02:00:00"}, "scheduled_time: should have timezone info"),
         ({"scheduled_time": "soon"}, "scheduled_time: should be a valid datetime"),
+        ({"scheduled_time": "0001-01-01T00:00:00+14:00"}, "scheduled_time: should be a time from year 1 to year 9999"),
+        ({"scheduled_time": "9999-12-31T23:59:59-12:00"}, "scheduled_time: should be a time from year 1 to year 9999"),
         ({"target": "shop", "backup_id": "x"}, "backup_id: String should match pattern"),
         ({"backup_id": ULID}, "backup_id needs a target"),
         ({"detail-type": "Scheduled Event", "source": "aws.events"}, "source: unknown field"),

@@ -6,7 +6,7 @@ takes the backup, the others add their tier to it. A backup that failed gives it
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from coffre.catalog.items import SlotItem
@@ -15,6 +15,7 @@ from coffre.catalog.runs import Runs
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import CatalogError, PermanentError
+from coffre.model.times import in_utc
 
 ORPHAN_AFTER: Final = timedelta(minutes=2)
 """A claim without a backup's record is dead after this: the record is written right after the claim."""
@@ -71,11 +72,11 @@ class Slots:
 def _text(slot: datetime | str) -> str:
     try:
         time = slot if isinstance(slot, datetime) else datetime.fromisoformat(slot)
+        if time.tzinfo is None:
+            raise _invalid(str(slot))
+        return in_utc(time).isoformat(timespec="seconds").replace("+00:00", "Z")
     except ValueError as error:
         raise _invalid(str(slot)) from error
-    if time.tzinfo is None:
-        raise _invalid(str(slot))
-    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _invalid(slot: str) -> PermanentError:

@@ -46,7 +46,10 @@ _NEWER_SETTINGS: Final = (
 
 @dataclass(frozen=True)
 class Connection:
-    """How to reach one database. `password` and `ca` are never shown."""
+    """How to reach one database. `password` and `ca` are never shown.
+
+    `place` names for a person where this address is kept: `the secret coffre/database/shop`, `--to`.
+    """
 
     host: str
     port: int
@@ -57,6 +60,7 @@ class Connection:
     sslrootcert: str | None = None
     connect_timeout_seconds: int = 10
     channel_binding: str | None = None
+    place: str = "the target's secret"
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}/{self.database}"
@@ -125,7 +129,7 @@ def _pooler(connection: Connection, hint: str) -> ConnectError:
     return ConnectError(
         f"{connection} is a transaction pooler: a consistent backup needs a session.",
         code="TRANSACTION_POOLER",
-        hint=f"{hint} Change it in the target's secret.",
+        hint=f"{hint} Change it in {connection.place}.",
     )
 
 

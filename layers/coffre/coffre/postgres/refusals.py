@@ -16,7 +16,7 @@ _REFUSALS: Final[tuple[tuple[str, str, str, str], ...]] = (
         r"could not translate host name|Name or service not known|No address associated",
         "HOST_UNKNOWN",
         "The host {host} is not known.",
-        "Check the host in the secret, and that the function's network can resolve it.",
+        "Check the host in {place}, and that the function's network can resolve it.",
     ),
     (
         r"Network is unreachable|Cannot assign requested address",
@@ -28,7 +28,7 @@ _REFUSALS: Final[tuple[tuple[str, str, str, str], ...]] = (
         r"Connection refused",
         "CONNECTION_REFUSED",
         "Nothing answers at {host}:{port}.",
-        "Check host and port in the secret, and that the server runs and listens there.",
+        "Check host and port in {place}, and that the server runs and listens there.",
     ),
     (
         r"timeout expired|Connection timed out|Operation timed out",
@@ -53,7 +53,7 @@ _REFUSALS: Final[tuple[tuple[str, str, str, str], ...]] = (
         r"password authentication failed|no password supplied|authentication failed|role \".*\" does not exist",
         "AUTHENTICATION_FAILED",
         'The server refuses the role "{user}" or its password.',
-        "Update username and password in the secret.",
+        "Update username and password in {place}.",
     ),
     (
         r"no pg_hba.conf entry|pg_hba.conf rejects",
@@ -65,7 +65,7 @@ _REFUSALS: Final[tuple[tuple[str, str, str, str], ...]] = (
         r"database \".*\" does not exist",
         "DATABASE_MISSING",
         'There is no database "{database}" at {host}:{port}.',
-        "Check the database's name in the secret.",
+        "Check the database's name in {place}.",
     ),
 )
 CONNECTION_LOST: Final = (
@@ -86,7 +86,10 @@ def explain_refusal(connection: Connection, text: str) -> CoffreError:
         return ConnectTransientError(
             f"The server {connection} has no room for another connection now.",
             detail=detail,
-            hint="It is tried again. If it stays so, lower limits.streams of the target or raise max_connections.",
+            hint=_naming_place(
+                connection,
+                "It is tried again. If it stays so, lower limits.streams of the target or raise max_connections.",
+            ),
         )
     facts = {
         "host": connection.host,
@@ -94,20 +97,30 @@ def explain_refusal(connection: Connection, text: str) -> CoffreError:
         "user": connection.user,
         "database": connection.database,
         "sslmode": connection.sslmode,
+        "place": connection.place,
     }
     if re.search(CONNECTION_LOST, text):
         return ConnectTransientError(
             f"The connection to {connection} was cut while it was being made.",
             code="CONNECTION_LOST",
             detail=detail,
-            hint="Run it again; if it happens again, look at the server's log, and at the proxies on the way.",
+            hint=_naming_place(
+                connection,
+                "Run it again; if it happens again, look at the server's log, and at the proxies on the way.",
+            ),
         )
     for pattern, code, message, hint in _REFUSALS:
         if re.search(pattern, text):
+            hint = _naming_place(connection, hint.format(**facts))
             return ConnectError(message.format(**facts), code=code, detail=detail, hint=_for_provider(connection, hint))
     return ConnectError(
-        f"The connection to {connection} failed.", detail=detail, hint="Check the target's secret and the network."
+        f"The connection to {connection} failed.", detail=detail, hint=f"Check {connection.place} and the network."
     )
+
+
+def _naming_place(connection: Connection, hint: str) -> str:
+    """Let every hint name where the address comes from: it is the first thing to look at, and there are many."""
+    return hint if connection.place in hint else f"{hint} The address comes from {connection.place}."
 
 
 def _for_provider(connection: Connection, hint: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -21,7 +22,7 @@ _SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "veri
 _CHANNEL_BINDINGS: Final = ("disable", "prefer", "require")
 
 
-def parse_secret(text: str, *, where: str) -> Connection:
+def parse_secret(text: str, *, where: str, place: str | None = None) -> Connection:
     """Read a secret's value: a `postgresql://` URL, or JSON as RDS writes it.
 
     Parameters
@@ -30,13 +31,18 @@ def parse_secret(text: str, *, where: str) -> Connection:
         The value. It is never repeated in an error.
     where
         The secret's name, for the message.
+    place
+        How later errors name where the address is kept; by default as this secret.
 
     Raises
     ------
     SecretError
         Code `SECRET_SHAPE`, naming what is missing.
     """
-    text = text.strip()
+    return replace(_parse(text.strip(), where), place=place or f"the secret {where}")
+
+
+def _parse(text: str, where: str) -> Connection:
     if text.startswith(_SCHEMES):
         return _from_url(text, where)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -15,10 +15,11 @@ from coffre.model.errors import EventError
 from coffre.model.restore import Scope
 from coffre.model.storage import StorageScope
 from coffre.model.target import TargetName
+from coffre.model.times import in_utc
 from coffre.model.verification import Level
 
 Ulid = Annotated[str, Field(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$", description="a ULID")]
-_Utc = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
+_Utc = Annotated[AwareDatetime, AfterValidator(in_utc)]
 
 
 class _Event(BaseModel):

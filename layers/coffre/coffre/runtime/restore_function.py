@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _SERVICE = "restore"
 _OWN_DATABASE = "the target's own database"
+_FROM_TO = "coffre/destination/"
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,10 @@ class RestoreFunction:
     def _connection(self, backup: Backup, wanted: RestoreEvent, scratch: Path) -> Connection:
         """Return how to reach the destination, by default the target's own database with its own TLS settings."""
         if wanted.destination is not None:
-            connection = parse_secret(read_secret(self.secrets, wanted.destination), where=wanted.destination)
+            text = read_secret(self.secrets, wanted.destination)
+            # The command keeps what --to says in a secret of this name, for as long as the restore runs.
+            place = "--to" if wanted.destination == f"{_FROM_TO}{wanted.restore_id}" else None
+            connection = parse_secret(text, where=wanted.destination, place=place)
         else:
             target = read_configuration(self.ssm, self.settings.configuration).database(backup.target)
             own = parse_secret(read_secret(self.secrets, target.secret), where=target.secret)
