@@ -33,6 +33,7 @@ from coffre.alerts.verification import (
 from coffre.alerts.wording import size, span
 from coffre.model.backup import Backup, Failure, Restore, Status, Tier
 from coffre.model.errors import DumpError
+from coffre.model.names import visible
 from coffre.model.rotation import Problem
 from coffre.model.target import TargetKind
 
@@ -190,7 +191,7 @@ def test_every_alert_says_what_to_do_and_names_its_runbook(alert: Alert) -> None
 def test_whatever_went_wrong_sns_takes_the_subject(target: str, code: str, message: str, hint: str) -> None:
     for alert in failures(Failure(code=code, message=message, hint=hint), target=target):
         assert_is_taken(alert)
-        assert message in alert.text
+        assert visible(message, breaks=True) in alert.text
 
 
 @given(st.text(), st.text(max_size=400))

@@ -13,6 +13,7 @@ from coffre.alerts.destinations import malformed_url
 from coffre.alerts.links import Link
 from coffre.alerts.message import Message
 from coffre.model.errors import TransientError
+from coffre.model.names import visible
 
 _STATUS: Final = re.compile(r"error\s*=\s*(\d{3})")
 _TYPES: Final = {
@@ -48,9 +49,10 @@ def send(url: str, message: Message, links: Sequence[Link], *, place: str) -> No
     said = _listen()
     if not service.add(url):
         raise malformed_url(place, "url: no service has such a URL")
-    body = "\n".join([message.text, *(f"{link.label}: {link.url}" for link in links)])
+    body = "\n".join([visible(message.text, breaks=True), *(f"{link.label}: {link.url}" for link in links)])
     kind = apprise.NotifyType.SUCCESS if message.is_over else _TYPES.get(message.severity, apprise.NotifyType.WARNING)
-    taken = service.notify(title=message.subject, body=body, notify_type=kind, body_format=apprise.NotifyFormat.TEXT)
+    title = visible(message.subject)
+    taken = service.notify(title=title, body=body, notify_type=kind, body_format=apprise.NotifyFormat.TEXT)
     if not taken:
         status = _STATUS.search("\n".join(said.lines))
         raise ChatError(

@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.alerts.alert import Alert
 from coffre.model.errors import TransientError
+from coffre.model.names import visible
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -67,4 +68,4 @@ class Publisher:
 
 
 def _fitting(text: str) -> str:
-    return text.encode(errors="replace")[:_LONGEST_TEXT_BYTES].decode(errors="ignore")
+    return visible(text, breaks=True).encode(errors="replace")[:_LONGEST_TEXT_BYTES].decode(errors="ignore")

@@ -12,6 +12,7 @@ import urllib3
 from coffre.alerts.links import Link
 from coffre.alerts.message import Message
 from coffre.model.errors import CoffreError, PermanentError, TransientError
+from coffre.model.names import visible
 
 # Slack's limits (its reference of Block Kit, 2026): 150 letters in a header, 3,000 in a section, 50 blocks.
 _HEADER_LETTERS: Final = 150
@@ -46,8 +47,8 @@ class SlackRefusedError(PermanentError):
 def payload_of(message: Message, links: Sequence[Link] = ()) -> dict[str, Any]:
     """Return what an incoming webhook takes."""
     mark = _OVER if message.is_over else _MARKS.get(message.severity, "")
-    title = f"{mark} {message.subject}".strip()[:_HEADER_LETTERS]
-    about = " · ".join([message.severity, message.kind, message.target, message.state])
+    title = f"{mark} {visible(message.subject)}".strip()[:_HEADER_LETTERS]
+    about = visible(" · ".join([message.severity, message.kind, message.target, message.state]))
     buttons = [
         {"type": "button", "text": {"type": "plain_text", "text": link.label}, "url": link.url} for link in links
     ]
@@ -67,7 +68,7 @@ def payload_of(message: Message, links: Sequence[Link] = ()) -> dict[str, Any]:
 def _sections(text: str) -> list[str]:
     """Return the text in pieces that Slack takes, commands as code that can be copied."""
     pieces = []
-    for is_command, lines in groupby(text.splitlines(), key=lambda line: line.startswith("    ")):
+    for is_command, lines in groupby(visible(text, breaks=True).split("\n"), key=lambda line: line.startswith("    ")):
         joined = _escaped("\n".join(line.removeprefix("    ") for line in lines)).strip("\n")
         for start in range(0, len(joined), _SECTION_LETTERS):
             piece = joined[start : start + _SECTION_LETTERS]

@@ -8,6 +8,7 @@ from typing import Final
 
 from coffre.alerts.alert import Alert, AlertKind, subject_of
 from coffre.model.backup import Failure
+from coffre.model.names import visible
 from coffre.model.target import TargetKind
 
 # A mail with thousands of lines is read by nobody, and SNS takes 256 KB.
@@ -54,12 +55,13 @@ def alert_of(
         "\n".join(f"    {command}" for command in commands),
         "\n".join(filter(None, [ids, f"Runbook: {kind.runbook}"])),
     ]
-    return Alert(kind, target, subject_of(subject), "\n\n".join(filter(None, paragraphs)), fingerprint)
+    text = visible("\n\n".join(filter(None, paragraphs)), breaks=True)
+    return Alert(kind, target, subject_of(subject), text, fingerprint)
 
 
 def bullets(texts: Sequence[str]) -> list[str]:
     """Return the first few of many, one a line, and how many more there are."""
-    shown = [f"- {text[:_BULLET_LETTERS]}" for text in texts[:_BULLETS_SHOWN]]
+    shown = [f"- {visible(text)[:_BULLET_LETTERS]}" for text in texts[:_BULLETS_SHOWN]]
     more = len(texts) - len(shown)
     return [*shown, f"... and {more:,} more"] if more else shown
 

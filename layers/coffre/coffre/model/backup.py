@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
 from coffre.model.errors import CoffreError
+from coffre.model.kinds import Status as Status
+from coffre.model.kinds import TargetKind
+from coffre.model.kinds import Tier as Tier
+from coffre.model.names import visible
 from coffre.model.storage import StorageResult
-from coffre.model.target import TargetKind
-
-
-class Tier(StrEnum):
-    """Why a backup was taken, and so how long it lives. One backup can carry several."""
-
-    DAILY = "DAILY"
-    WEEKLY = "WEEKLY"
-    MONTHLY = "MONTHLY"
-    MANUAL = "MANUAL"
-    SAFETY = "SAFETY"
-
-
-class Status(StrEnum):
-    """How far a run is. COMPLETED means that every byte is stored and checked."""
-
-    PENDING = "PENDING"
-    IN_PROGRESS = "IN_PROGRESS"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    DELETED = "DELETED"
-
-    @property
-    def is_final(self) -> bool:
-        """Whether nothing will happen to the run any more."""
-        return self in (Status.COMPLETED, Status.FAILED, Status.DELETED)
 
 
 class _Record(BaseModel):
@@ -51,7 +28,7 @@ class Failure(_Record):
     @classmethod
     def of(cls, error: Exception) -> Failure:
         """Describe any exception with its notes; the unexpected ones by their type: no secret in their text leaks."""
-        notes: list[str] = getattr(error, "__notes__", [])
+        notes = [visible(note, breaks=True) for note in getattr(error, "__notes__", [])]
         if isinstance(error, CoffreError):
             said = [error.message, error.detail or "", *notes]
             return cls(code=error.code, message=" ".join(filter(None, said)), hint=error.hint)
@@ -81,6 +58,7 @@ class Backup(_Record):
     `verified_at` is when it was last read back or restored with success; `deletion` says why it was deleted.
     `damaged_at` is since when bytes of it are known to be lost or changed, and `damage` says which; a backup is never
     verified and damaged. `read_until` is the last entry that a reading which goes on later has found good.
+    `expires_at` is until when one taken by hand was asked for; without it such a backup stays.
     """
 
     id: str
@@ -108,6 +86,7 @@ class Backup(_Record):
     damage: str | None = None
     read_until: str | None = None
     pinned_at: datetime | None = None
+    expires_at: datetime | None = None
     deleted_at: datetime | None = None
     deletion: str | None = None
     exceptions: tuple[str, ...] = ()

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from coffre.model.names import visible
+
 
 class CoffreError(Exception):
     """An error with a stable code, a message for a person, and a hint that says what to do.
@@ -13,7 +15,8 @@ class CoffreError(Exception):
     Parameters
     ----------
     message
-        What happened, to which target or object, in one sentence. Never a secret.
+        What happened, to which target or object, in one sentence. Never a secret. Names in it may hold anything: what
+        nobody can see is written out, here and in the other texts (`coffre.model.names.visible`).
     code
         Stable upper-case name, for scripts and alerts.
     detail
@@ -27,11 +30,12 @@ class CoffreError(Exception):
     def __init__(
         self, message: str, *, code: str | None = None, detail: str | None = None, hint: str | None = None
     ) -> None:
+        message = visible(message)
         super().__init__(message)
         self.message = message
         self.code = code or self.default_code
-        self.detail = detail
-        self.hint = hint
+        self.detail = visible(detail, breaks=True) if detail else detail
+        self.hint = visible(hint) if hint else hint
 
     def __str__(self) -> str:
         text = f"{self.message} [{self.code}]"

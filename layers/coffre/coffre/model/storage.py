@@ -7,19 +7,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from coffre.model.kinds import Mode as Mode
 from coffre.model.target import BucketName
-
-
-class Mode(StrEnum):
-    """What may happen to objects that are there already.
-
-    `missing` leaves them. `overwrite` sets those back that are not as in the backup. `mirror` deletes besides what the
-    backup does not have.
-    """
-
-    MISSING = "missing"
-    OVERWRITE = "overwrite"
-    MIRROR = "mirror"
 
 
 class ObjectChoice(BaseModel):

@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from coffre.model.alert_rules import TargetAlerts
 from coffre.model.document import Document
+from coffre.model.kinds import Contents as Contents
+from coffre.model.kinds import TargetKind as TargetKind
 
 TargetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="lower case, digits and dashes")]
-
-
-class TargetKind(StrEnum):
-    """What a target is."""
-
-    DATABASE = "database"
-    BUCKET = "bucket"
-
-    @property
-    def word(self) -> str:
-        """How the command `coffre backup` calls it."""
-        return "storage" if self is TargetKind.BUCKET else self.value
-
-
-class Contents(StrEnum):
-    """What of a database a backup holds."""
-
-    FULL = "full"
-    SCHEMA = "schema"
-    DATA = "data"
-
-    @property
-    def has_schema(self) -> bool:
-        """Whether the schema archive and the roles belong to the backup."""
-        return self is not Contents.DATA
-
-    @property
-    def has_rows(self) -> bool:
-        """Whether rows, values of sequences, large objects, and what fills materialized views belong to the backup."""
-        return self is not Contents.SCHEMA
 
 
 class Patterns(Document):

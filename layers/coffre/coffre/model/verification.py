@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from coffre.model.errors import IntegrityError
+from coffre.model.kinds import Level as Level
 from coffre.model.rotation import Amount, Problem
 
 _TOLD = 20
@@ -17,15 +18,6 @@ _TOLD = 20
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True)
-
-
-class Level(StrEnum):
-    """How closely is looked (docs/verification.md). `drill` is a function of its own."""
-
-    FRESH = "fresh"
-    INVENTORY = "inventory"
-    READ = "read"
-    DRILL = "drill"
 
 
 class Share(_Record):

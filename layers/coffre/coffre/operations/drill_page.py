@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from coffre.model.drill import DrillReport, Outcome, Verdict
+from coffre.model.names import visible
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -66,14 +67,31 @@ def seconds_shown(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+class _Lines(str):
+    """A text that has lines of its own: an owner's query, the words of a server."""
+
+    __slots__ = ()
+
+
+def _shown(value: object) -> object:
+    return visible(value, breaks=isinstance(value, _Lines)) if isinstance(value, str) else value
+
+
 @cache
 def _template() -> Template:
     # Here, for every function's start imports this module.
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
     environment.filters |= {
         "bytes": bytes_shown,
+        "lines": _Lines,
         "seconds": seconds_shown,
         "value": json.dumps,
         "number": lambda number: f"{number:,}",

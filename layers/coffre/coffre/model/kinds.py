@@ -1,0 +1,84 @@
+"""What there is of each: kinds of targets, states, tiers, levels. Here alone, without what checks whole records.
+
+The command's help needs these words, and would wait for pydantic otherwise.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Tier(StrEnum):
+    """Why a backup was taken, and so how long it lives. One backup can carry several."""
+
+    DAILY = "DAILY"
+    WEEKLY = "WEEKLY"
+    MONTHLY = "MONTHLY"
+    MANUAL = "MANUAL"
+    SAFETY = "SAFETY"
+
+
+class Status(StrEnum):
+    """How far a run is. COMPLETED means that every byte is stored and checked."""
+
+    PENDING = "PENDING"
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    DELETED = "DELETED"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing will happen to the run any more."""
+        return self in (Status.COMPLETED, Status.FAILED, Status.DELETED)
+
+
+class TargetKind(StrEnum):
+    """What a target is."""
+
+    DATABASE = "database"
+    BUCKET = "bucket"
+
+    @property
+    def word(self) -> str:
+        """How the command `coffre backup` calls it."""
+        return "storage" if self is TargetKind.BUCKET else self.value
+
+
+class Contents(StrEnum):
+    """What of a database a backup holds."""
+
+    FULL = "full"
+    SCHEMA = "schema"
+    DATA = "data"
+
+    @property
+    def has_schema(self) -> bool:
+        """Whether the schema archive and the roles belong to the backup."""
+        return self is not Contents.DATA
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether rows, values of sequences, large objects, and what fills materialized views belong to the backup."""
+        return self is not Contents.SCHEMA
+
+
+class Mode(StrEnum):
+    """What may happen to objects that are there already.
+
+    `missing` leaves them. `overwrite` sets those back that are not as in the backup. `mirror` deletes besides what the
+    backup does not have.
+    """
+
+    MISSING = "missing"
+    OVERWRITE = "overwrite"
+    MIRROR = "mirror"
+
+
+class Level(StrEnum):
+    """How closely is looked (docs/verification.md). `drill` is a function of its own."""
+
+    FRESH = "fresh"
+    INVENTORY = "inventory"
+    READ = "read"
+    DRILL = "drill"
