@@ -273,7 +273,9 @@ def test_a_lost_catalog_is_made_anew_from_the_vault(coffre: Coffre, shop: str, n
     vault.mark_tier("shop", second.id, Tier.WEEKLY)
     keeper.delete(gone.id, force=True)
     coffre.rotate()
+    kept = coffre.backup(keep="7d")["id"]
     before = {backup.id: backup for backup in coffre.backups() if backup.status is Status.COMPLETED}
+    assert before[kept].expires_at == before[kept].created_at + timedelta(days=7)
 
     # When the table is lost and an empty one is in its place
     client("dynamodb").delete_table(TableName=TABLE)
@@ -283,7 +285,7 @@ def test_a_lost_catalog_is_made_anew_from_the_vault(coffre: Coffre, shop: str, n
     done = list(rebuild(coffre.catalog, vault))
 
     # Then it knows the same backups, but for what only the catalog knew
-    assert [one.outcome for one in planned] == [one.outcome for one in done] == [ADDED, ADDED]
+    assert [one.outcome for one in planned] == [one.outcome for one in done] == [ADDED, ADDED, ADDED]
     unknown = ("verified_at", "heartbeat_at", "progress", "request_id", "slot", "pinned_at", "started_at")
     for backup in coffre.backups():
         assert backup.model_dump(exclude=set(unknown)) == before[backup.id].model_dump(exclude=set(unknown))
@@ -291,7 +293,7 @@ def test_a_lost_catalog_is_made_anew_from_the_vault(coffre: Coffre, shop: str, n
     # And they restore, and rotation finds nothing wrong
     assert coffre.restore(second.id, new_database)["status"] == "COMPLETED"
     assert coffre.rotate()["sweep"]["problems"] == []
-    assert [one.outcome for one in rebuild(coffre.catalog, vault)] == [KNOWN, KNOWN]
+    assert [one.outcome for one in rebuild(coffre.catalog, vault)] == [KNOWN, KNOWN, KNOWN]
 
 
 def test_a_manifest_that_cannot_be_trusted_is_left_out_of_the_catalog(coffre: Coffre, shop: str) -> None:

@@ -86,6 +86,44 @@ def test_every_reason_says_what_decided_it() -> None:
     assert decision_on(copy(99, MANUAL), history).reason == "taken by hand: kept until somebody deletes it"
 
 
+def kept_for(days: float, age_days: float, *tiers: Tier, **fields: Any) -> Backup:
+    taken = copy(age_days, *(tiers or (MANUAL,)), **fields)
+    return taken.model_copy(update={"expires_at": taken.created_at + timedelta(days=days)})
+
+
+def test_a_backup_by_hand_goes_when_the_time_that_was_asked_for_is_over() -> None:
+    history = days_of_dailies(5)
+
+    before, after = kept_for(7, 6.9), kept_for(7, 7.1)
+
+    assert decision_on(before, history).action is Action.KEEP
+    assert decision_on(before, history).reason == "taken by hand, to be kept until 2026-11-22 07:24 UTC"
+    decision = decision_on(after, history)
+    assert decision.action is Action.DELETE
+    assert decision.reason.startswith("taken by hand, to be kept until 2026-11-22 02:36 UTC; ")
+
+
+@pytest.mark.parametrize(
+    ("backup", "others"),
+    [
+        (kept_for(1, 5, pinned_at=NOW), days_of_dailies(5)),
+        (kept_for(1, 5, DAILY, MANUAL), days_of_dailies(5)),
+        (kept_for(1, 0.5), [copy(0.2)]),
+        (kept_for(1, 5), days_of_dailies(3, verified=False)),
+        (kept_for(1, 5), []),
+    ],
+    ids=["pinned", "daily too", "its time is not over", "nothing newer is verified", "the only one"],
+)
+def test_what_else_keeps_it_counts_for_it_too(backup: Backup, others: list[Backup]) -> None:
+    assert decision_on(backup, others).action is Action.KEEP
+
+
+def test_no_limit_of_size_shortens_the_time_that_was_asked_for() -> None:
+    backup = kept_for(30, 5, stored_bytes=10**9)
+
+    assert decision_on(backup, days_of_dailies(5), Retention(maximum_bytes=1)).action is Action.KEEP
+
+
 def test_a_count_keeps_the_newest_of_a_tier_whatever_their_age() -> None:
     retention = Retention(weekly_days=None, weekly_count=3)
     weeklies = [copy(200 + 7 * number, WEEKLY) for number in range(5)]

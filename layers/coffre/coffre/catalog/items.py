@@ -118,6 +118,7 @@ class BackupItem(RunItem):
     damage = UnicodeAttribute(null=True)
     read_until = UnicodeAttribute(null=True)
     pinned_at = TimeAttribute(null=True)
+    expires_at = TimeAttribute(null=True)
     deleted_at = TimeAttribute(null=True)
     deletion = UnicodeAttribute(null=True)
 

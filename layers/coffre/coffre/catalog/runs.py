@@ -21,7 +21,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MILLISECOND: Final = 2**48 - 1  # A ULID has 48 bits of time.
 _NOT_RESULTS: Final = frozenset(
     {"target", "kind", "tiers", "status", "slot", "created_at", "heartbeat_at", "backup_id"}
-    | {"verified_at", "damaged_at", "damage", "read_until", "pinned_at", "deleted_at", "deletion"}
+    | {"verified_at", "damaged_at", "damage", "read_until", "pinned_at", "expires_at"}
+    | {"deleted_at", "deletion"}
 )
 
 

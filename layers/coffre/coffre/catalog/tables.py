@@ -200,7 +200,7 @@ class DynamoTable:
             detail = f"{type(cause).__name__}: {cause}"
             hint = _HINT_UNREACHABLE
         if isinstance(cause, NoCredentialsError | NoRegionError):
-            hint = "Set AWS credentials and a region (AWS_PROFILE, AWS_DEFAULT_REGION)."
+            hint = "Set AWS credentials and a region (AWS_PROFILE, AWS_REGION)."
         return CatalogError(
             f'The catalog table "{self.name}" did not answer {call}.', detail=detail, hint=hint.format(call=call)
         )

@@ -211,6 +211,7 @@ class Manifest(_Stored):
 
     The files of `entries` follow one another in the order of the names.
     `stored_bytes` is what this backup added to the vault; what it points at in packs of earlier backups is not in it.
+    `expires_at` is until when a backup taken by hand was asked for.
     """
 
     format: Literal[1] = 1
@@ -229,6 +230,7 @@ class Manifest(_Stored):
     rows: int
     content: DatabaseContent | StorageContent
     exceptions: tuple[str, ...] = ()
+    expires_at: datetime | None = None
 
     @field_validator("entries", mode="before")
     @classmethod

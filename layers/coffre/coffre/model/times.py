@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_SPAN: Final = re.compile(r"([1-9]\d{0,5})([hdw])")
+_UNITS: Final = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+# As of the days of a tier: a hundred years.
+_LONGEST: Final = timedelta(days=36_500)
 
 
 def in_utc(time: datetime) -> datetime:
@@ -17,3 +24,18 @@ def in_utc(time: datetime) -> datetime:
         return time.astimezone(UTC)
     except OverflowError:
         raise ValueError("should be a time from year 1 to year 9999 in UTC") from None
+
+
+def parse_span(text: str) -> timedelta:
+    """Return a length of time that is written as `12h`, `7d` or `4w`.
+
+    Raises
+    ------
+    ValueError
+        It is none, or longer than 36,500 days.
+    """
+    found = _SPAN.fullmatch(text)
+    span = int(found[1]) * _UNITS[found[2]] if found else None
+    if span is None or span > _LONGEST:
+        raise ValueError("should be a number of hours, days or weeks, up to 36500d: 12h, 7d, 4w")
+    return span

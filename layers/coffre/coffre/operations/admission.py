@@ -40,7 +40,8 @@ class Outcome(StrEnum):
 class Request:
     """Somebody wants a backup of one target, and calls it `backup_id`.
 
-    `slot` is the scheduled time of a cron rule, None when run by hand; `request_id` is the invocation's.
+    `slot` is the scheduled time of a cron rule, None when run by hand; `request_id` is the invocation's. `keep` is how
+    long a backup taken by hand is kept, None for ever.
     """
 
     target: str
@@ -49,6 +50,7 @@ class Request:
     backup_id: str
     request_id: str
     slot: datetime | None = None
+    keep: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,7 @@ class Admission:
             created_at=now,
             started_at=now,
             heartbeat_at=now,
+            expires_at=now + request.keep if request.keep else None,
             request_id=request.request_id,
         )
         self.catalog.create_backup(backup)

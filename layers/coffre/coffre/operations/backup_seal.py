@@ -40,6 +40,7 @@ def seal(job: Job, plan: Plan, results: Sequence[PartResult], run: Run) -> tuple
         kind=backup.kind,
         tiers=run.ready_to_commit(),
         created_at=backup.created_at,
+        expires_at=backup.expires_at,
         completed_at=job.now(),
         encryption="age" if job.encoder.encrypts else "none",
         recipients=job.recipients,

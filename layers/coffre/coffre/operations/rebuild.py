@@ -89,6 +89,7 @@ def _described(vault: Vault, target: str, backup_id: str) -> Backup:
         created_at=manifest.created_at,
         started_at=manifest.created_at,
         pinned_at=marks.pinned_at,
+        expires_at=manifest.expires_at,
         damaged_at=damage.found_at if damage and damage.total else None,
         damage=damage.words if damage and damage.total else None,
     )

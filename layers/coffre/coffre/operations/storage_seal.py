@@ -28,6 +28,7 @@ def seal(job: Job, run: Run, collector: Collector, past: Past, notes: list[str])
         kind=backup.kind,
         tiers=run.ready_to_commit(),
         created_at=backup.created_at,
+        expires_at=backup.expires_at,
         completed_at=job.now(),
         encryption="age" if job.encoder.encrypts else "none",
         recipients=job.recipients,

@@ -13,13 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Final
 
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.rotation import Action, Decision
 from coffre.model.target import Retention
-
-_ENDLESS: Final = frozenset({Tier.MANUAL})
 
 type _Key = tuple[datetime, str]
 
@@ -82,15 +79,20 @@ class _Target:
         return self._endless(copy) or next((reason for tier in copy.tiers if (reason := self._lives(copy, tier))), None)
 
     def _endless(self, copy: Backup) -> str | None:
+        """Say what keeps a copy whatever its tiers and the target's limit say."""
         if copy.pinned_at is not None:
             return f"pinned since {_day(copy.pinned_at)}"
-        if _ENDLESS & set(copy.tiers):
+        if Tier.MANUAL in copy.tiers and copy.expires_at is None:
             return "taken by hand: kept until somebody deletes it"
+        if Tier.MANUAL in copy.tiers and copy.expires_at is not None and self.now <= copy.expires_at:
+            return f"taken by hand, to be kept until {_day(copy.expires_at)}"
         if copy.created_at > self.now:
             return f"its time {copy.created_at:%Y-%m-%d %H:%M} UTC is in the future: some clock was wrong"
         return None
 
     def _lives(self, copy: Backup, tier: Tier) -> str | None:
+        if tier is Tier.MANUAL:
+            return None  # `_endless` has looked
         days, count = self._days(tier), self._count(tier)
         if days is not None and self.now - copy.created_at <= timedelta(days=days):
             return f"{_word(tier)}, kept for {days} days: until {_day(copy.created_at + timedelta(days=days))}"
@@ -118,6 +120,8 @@ class _Target:
         return ", ".join(self._end_of(copy, tier) for tier in copy.tiers)
 
     def _end_of(self, copy: Backup, tier: Tier) -> str:
+        if tier is Tier.MANUAL and copy.expires_at is not None:
+            return f"taken by hand, to be kept until {_day(copy.expires_at)}"
         days, count = self._days(tier), self._count(tier)
         if days is None:
             return f"{_word(tier)}, {count} newer ones are verified"

@@ -109,9 +109,9 @@ def explain_refusal(connection: Connection, text: str) -> CoffreError:
                 "Run it again; if it happens again, look at the server's log, and at the proxies on the way.",
             ),
         )
-    for pattern, code, message, hint in _REFUSALS:
+    for pattern, code, message, advice in _REFUSALS:
         if re.search(pattern, text):
-            hint = _naming_place(connection, hint.format(**facts))
+            hint = _naming_place(connection, advice.format(**facts))
             return ConnectError(message.format(**facts), code=code, detail=detail, hint=_for_provider(connection, hint))
     return ConnectError(
         f"The connection to {connection} failed.", detail=detail, hint=f"Check {connection.place} and the network."

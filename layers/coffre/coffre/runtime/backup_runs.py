@@ -17,6 +17,7 @@ from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.errors import TransientError
 from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.model.times import parse_span
 from coffre.operations.admission import Outcome, Request, Result
 from coffre.operations.alerting import what_is_safe
 from coffre.runtime.after_backup import after_backup
@@ -94,6 +95,7 @@ class BackupRuns:
             kind=target.kind,
             tier=wanted.tier,
             slot=slot_of(wanted.scheduled_time),
+            keep=parse_span(wanted.keep) if wanted.keep else None,
             backup_id=wanted.backup_id or str(ULID.from_datetime(utc_now())),
             request_id=context.aws_request_id,
         )

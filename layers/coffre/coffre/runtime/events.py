@@ -15,10 +15,18 @@ from coffre.model.errors import EventError
 from coffre.model.restore import Scope
 from coffre.model.storage import StorageScope
 from coffre.model.target import TargetName
-from coffre.model.times import in_utc
+from coffre.model.times import in_utc, parse_span
 from coffre.model.verification import Level
 
 Ulid = Annotated[str, Field(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$", description="a ULID")]
+
+
+def _checked_span(text: str) -> str:
+    parse_span(text)
+    return text
+
+
+_Span = Annotated[str, AfterValidator(_checked_span)]
 _Utc = Annotated[AwareDatetime, AfterValidator(in_utc)]
 
 
@@ -55,7 +63,8 @@ class BackupDatabaseEvent(_Event):
 
     `scheduled_time` is the slot of a cron rule (EventBridge's own time of the event); runs by hand have none.
     `backup_id` lets the caller choose the id, so that it can follow the run. `full` stores everything anew, pointing at
-    nothing that earlier backups stored.
+    nothing that earlier backups stored. `keep` (`12h`, `7d`, `4w`) lets rotation delete a backup taken by hand after
+    that time.
     """
 
     tier: Tier = Tier.MANUAL
@@ -63,6 +72,13 @@ class BackupDatabaseEvent(_Event):
     scheduled_time: _Utc | None = None
     backup_id: Ulid | None = None
     full: bool = False
+    keep: _Span | None = None
+
+    @model_validator(mode="after")
+    def _keep_fits_the_tier(self) -> Self:
+        if self.keep is not None and self.tier is not Tier.MANUAL:
+            raise ValueError("keep is for the tier MANUAL: of the others the target's retention decides")
+        return self
 
     @model_validator(mode="after")
     def _id_fits_one_target(self) -> Self:
