@@ -2,72 +2,91 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
 
 import typer
 import typer.core
-from botocore.exceptions import BotoCoreError, ClientError
+import typer.main
 
 from coffre import __version__
 from coffre.model.errors import CoffreError
-from coffre_cli.commands import (
-    alerts,
-    backup,
-    catalog,
-    contents,
-    demo,
-    diff,
-    export,
-    invoke,
-    keep,
-    keys,
-    local,
-    rebuild,
-    report,
-    restore,
-    rotate,
-    verify,
-)
-from coffre_cli.deployed import aws_refused
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.screen import show_error
-
-_ORDER = (
-    "demo",
-    "backup",
-    "list",
-    "show",
-    "ls",
-    "cat",
-    "diff",
-    "restore",
-    "export",
-    "verify",
-    "report",
-    "alerts",
-    "rotate",
-    "pin",
-    "unpin",
-    "delete",
-    "keys",
-    "catalog",
-    "invoke",
-    "local",
-)
 
 
-class _InOrderOfUse(typer.core.TyperGroup):
-    """Lists the subcommands as a person meets them."""
+@dataclass(frozen=True)
+class _Command:
+    """A subcommand, or (without a `function`) a group of them, in a module that is imported when it is asked for.
+
+    A help that lists all of them, and one of a single command, should not wait for what the others need.
+    """
+
+    module: str
+    short_help: str
+    function: str | None = None
+    examples: str = "EXAMPLES"
+
+    def load(self, name: str) -> Any:
+        """Import the module and return the command."""
+        module = importlib.import_module(f"coffre_cli.commands.{self.module}")
+        if self.function is None:
+            command: Any = typer.main.get_group(module.app)
+        else:
+            alone = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+            epilog = getattr(module, self.examples)
+            alone.command(name, short_help=self.short_help, epilog=epilog)(getattr(module, self.function))
+            command = typer.main.get_command(alone)
+        command.name = name
+        return command
+
+
+# In the order in which a person meets them.
+_COMMANDS: Final = {
+    "demo": _Command("demo", "See the main job on this machine.", "demo"),
+    "backup": _Command("backup", "Take a backup now."),
+    "list": _Command("catalog", "List backups, newest first.", "list_backups", "LIST_EXAMPLES"),
+    "show": _Command("catalog", "Show one backup or restore with its tables or buckets.", "show", "SHOW_EXAMPLES"),
+    "ls": _Command("contents", "List objects or tables in a backup.", "ls", "LS_EXAMPLES"),
+    "cat": _Command("contents", "Write one object or table to stdout.", "cat", "CAT_EXAMPLES"),
+    "diff": _Command("diff", "Compare two backups.", "diff"),
+    "restore": _Command("restore", "Get a backup back, or some of its tables, rows or objects.", "restore"),
+    "export": _Command("export", "Write a backup into a portable file.", "export"),
+    "verify": _Command("verify", "See whether backups are recent, there, and as stored.", "verify"),
+    "report": _Command("report", "Read what a drill found out about a backup.", "report"),
+    "alerts": _Command("alerts", "See what is not in order, and try out whether alerts arrive."),
+    "rotate": _Command("rotate", "Delete what has outlived its tiers, or see what would go.", "rotate"),
+    "pin": _Command("keep", "Keep a backup whatever its age.", "pin", "PIN_EXAMPLES"),
+    "unpin": _Command("keep", "Take a pin away.", "unpin", "UNPIN_EXAMPLES"),
+    "delete": _Command("keep", "Delete one backup.", "delete", "DELETE_EXAMPLES"),
+    "keys": _Command("keys", "Make the key pair that backups are encrypted with."),
+    "catalog": _Command("rebuild", "Look after the catalog, the table with the records of backups."),
+    "invoke": _Command("invoke", "Call a function with an event.", "invoke"),
+    "local": _Command("local", "Run the whole stack on this machine, without an AWS account."),
+}
+
+
+class _LoadedWhenAsked(typer.core.TyperGroup):
+    """Knows every subcommand by name, and imports one when it is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(super().list_commands(ctx), key=_ORDER.index)
+        return [*_COMMANDS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = _COMMANDS.get(cmd_name)
+        return found.load(cmd_name) if found else super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name].short_help) for name in self.list_commands(ctx)])
 
 
 app = typer.Typer(
     name="coffre",
-    cls=_InOrderOfUse,
+    cls=_LoadedWhenAsked,
     help="Back up PostgreSQL databases, look at the backups, and get your data back.\n\n"
     "Commands work on the local stack when one is up (`coffre local up`), else on the deployed stack that --stack or "
     "the variable COFFRE_STACK names, with your usual AWS credentials.",
@@ -97,41 +116,34 @@ def coffre(
     """Back up PostgreSQL databases, look at the backups, and get your data back."""
 
 
-app.add_typer(backup.app, name="backup")
-app.command("list", epilog=catalog.LIST_EXAMPLES)(catalog.list_backups)
-app.command("show", epilog=catalog.SHOW_EXAMPLES)(catalog.show)
-app.command("ls", short_help="List objects or tables in a backup.", epilog=contents.LS_EXAMPLES)(contents.ls)
-app.command("cat", short_help="Write one object or table to stdout.", epilog=contents.CAT_EXAMPLES)(contents.cat)
-app.command("diff", short_help="Compare two backups.", epilog=diff.EXAMPLES)(diff.diff)
-app.command(
-    "restore", short_help="Get a backup back, or some of its tables, rows or objects.", epilog=restore.EXAMPLES
-)(restore.restore)
-app.command("export", short_help="Write a backup into a portable file.", epilog=export.EXAMPLES)(export.export)
-app.command("verify", short_help="See whether backups are recent, there, and as stored.", epilog=verify.EXAMPLES)(
-    verify.verify
-)
-app.command("report", short_help="Read what a drill found out about a backup.", epilog=report.EXAMPLES)(report.report)
-app.add_typer(alerts.app, name="alerts")
-app.command("rotate", short_help="Delete what has outlived its tiers, or see what would go.", epilog=rotate.EXAMPLES)(
-    rotate.rotate
-)
-app.command("pin", short_help="Keep a backup whatever its age.", epilog=keep.PIN_EXAMPLES)(keep.pin)
-app.command("unpin", short_help="Take a pin away.", epilog=keep.UNPIN_EXAMPLES)(keep.unpin)
-app.command("delete", short_help="Delete one backup.", epilog=keep.DELETE_EXAMPLES)(keep.delete)
-app.add_typer(keys.app, name="keys")
-app.add_typer(rebuild.app, name="catalog")
-app.command("invoke", short_help="Call a function with an event.", epilog=invoke.EXAMPLES)(invoke.invoke)
-app.add_typer(local.app, name="local")
-app.command("demo", short_help="See the main job on this machine.", epilog=demo.EXAMPLES)(demo.demo)
-
-
 def main() -> None:
     """Run the command; an error that Coffre raised on purpose is shown as it is meant: what, why, what to do."""
+    honour_region()
     try:
         app(prog_name="coffre")
-    except CoffreError as error:
-        show_error(error)
+    except Exception as error:
+        meant = _meant(error)
+        if meant is None:
+            raise
+        from coffre_cli.screen import show_error
+
+        show_error(meant)
         sys.exit(Exit.FAILED)
-    except (BotoCoreError, ClientError) as error:
-        show_error(aws_refused(error))
-        sys.exit(Exit.FAILED)
+
+
+def _meant(error: Exception) -> CoffreError | None:
+    """Return the error that a person is shown, None for one that is a mistake of ours."""
+    if isinstance(error, CoffreError):
+        return error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from coffre_cli.deployed import aws_refused
+
+    return aws_refused(error) if isinstance(error, BotoCoreError | ClientError) else None
+
+
+def honour_region() -> None:
+    """Let AWS_REGION decide, as it does for every other SDK and the AWS CLI: boto3 reads AWS_DEFAULT_REGION alone."""
+    region = os.environ.get("AWS_REGION")
+    if region:
+        os.environ["AWS_DEFAULT_REGION"] = region

@@ -23,6 +23,7 @@ from coffre.vault.vault import Vault
 from coffre_cli.local.aws import isolated
 from coffre_cli.local.stack import environment_of
 from coffre_cli.local.state import LocalState, read_state
+from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -88,15 +89,39 @@ class DeployedStack:
 
     def only_target(self, name: str | None) -> str:
         """Return the named target, or the only one that is configured."""
-        configuration = self.configuration
         if name is not None:
-            return configuration.target(name).name
-        names = [target.name for target in configuration.targets]
+            return self.known_target(name)
+        names = [target.name for target in self.configuration.targets]
         if len(names) == 1:
             return names[0]
         raise TargetUnknownError(
             f"Several targets are configured: {', '.join(names)}.", hint=f"Name one of them: --target {names[0]}"
         )
+
+    def known_target(self, name: str) -> str:
+        """Return the name of a target that is configured, or was: backups of it are in the catalog.
+
+        Raises
+        ------
+        TargetUnknownError
+            It is neither; the error names the targets that are known.
+        """
+        if next(self.catalog.backups(target=name), None) is not None:
+            return name
+        configured = {target.name for target in self.configuration.targets}
+        if name in configured:
+            return name
+        removed = {backup.target for backup in self.catalog.backups()} - configured
+        also = f" With backups, though no longer configured: {', '.join(sorted(removed))}." if removed else ""
+        raise TargetUnknownError(
+            f'There is no target "{name}".',
+            detail=f"Configured targets: {', '.join(sorted(configured))}.{also}",
+            hint="Check the name's spelling, and that this is the right stack.",
+        )
+
+    def word_of(self, name: str) -> str:
+        """Return what `coffre backup` calls targets of this kind: `database` or `storage`."""
+        return next((target.kind.word for target in self.configuration.targets if target.name == name), "database")
 
     def function_name(self, function: str) -> str:
         """Return the deployed name of `backup_database`, `backup_storage`, `restore`, `rotate` or `drill`."""
@@ -137,17 +162,45 @@ class DeployedStack:
 def find_stack(name: str | None) -> DeployedStack:
     """Return the stack that a command is about: `--stack`, then the local stack, then the variable COFFRE_STACK.
 
+    Which one answered, where and why is said on stderr: the wrong stack is the most dangerous of all typing errors.
+
     Raises
     ------
     StackUnreachableError
         There is none, or AWS does not answer.
     """
+    variable = os.environ.get(STACK_VARIABLE)
     if name is None and (local := use_local_stack()) is not None:
+        remark(f"The local stack {local.stack} in {asked_place()}{_before(variable, local)}.")
         return DeployedStack(local.stack, local.outputs)
-    name = name or os.environ.get(STACK_VARIABLE)
-    if name is None:
+    found = name or variable
+    if not found:
         raise _no_stack()
-    return DeployedStack(name, _outputs(name))
+    outputs = _outputs(found)
+    why = "named by --stack" if name else f"named by {STACK_VARIABLE}{_instead_of_local()}"
+    remark(f"Stack {found} in {asked_place()} ({why}).")
+    return DeployedStack(found, outputs)
+
+
+def asked_place() -> str:
+    """Say where AWS clients of this process go."""
+    region = boto3.Session().region_name or "no region"
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    return f"{region} at {endpoint}" if endpoint else region
+
+
+def _before(variable: str | None, local: LocalState) -> str:
+    """Say what a local stack that is up goes before."""
+    if variable in (None, "", local.stack):
+        return ""
+    return f" is up and goes before {STACK_VARIABLE}; for the other one: --stack {variable}"
+
+
+def _instead_of_local() -> str:
+    local = read_state()
+    if local is None:
+        return ""
+    return "; a local stack is starting" if local.status == "starting" else "; the local stack does not run any more"
 
 
 def _no_stack() -> StackUnreachableError:
@@ -190,7 +243,7 @@ def _outputs(name: str) -> dict[str, str]:
         raise StackUnreachableError(
             f"The stack {name} could not be looked up.",
             detail=str(error)[:500],
-            hint=f"Check the name, the region and your AWS credentials: {_SIGN_IN}",
+            hint=f"Check the name, the region and your AWS credentials: {_SIGN_IN} Asked was {asked_place()}.",
         ) from error
     return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
 

@@ -7,38 +7,41 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
 from rich.text import Text
 
 from coffre.model.backup import Backup, Failure, Restore, Status
 from coffre.model.errors import CoffreError
+from coffre.model.names import visible, visible_json
 
 console = Console(highlight=False)
 error_console = Console(stderr=True, highlight=False)
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-# For measuring: how wide something would like to be.
-_UNBOUNDED = console.options.update(width=10_000)
+# Words of a table stay whole up to IN_PROGRESS. Longer ones are folded (names of targets have up to 63 letters), never
+# into less than can be read.
+_WHOLE_CELLS = 11
+_READABLE_CELLS = 8
+_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _STYLES = {Status.COMPLETED: "green", Status.FAILED: "red", Status.IN_PROGRESS: "yellow"}
 
 
 def show_error(error: CoffreError) -> None:
     """Show an error on stderr: what happened, the other side's words, what to do."""
     _labelled("Error: ", f"{error.message} [{error.code}]", style="bold red")
-    for line in (error.detail or "").splitlines():
+    for line in filter(None, (error.detail or "").split("\n")):
         _print_line(error_console, f"  {line}", style="dim")
     if error.hint:
         _labelled("What to do: ", error.hint, style="bold")
 
 
 def show_failure(failure: Failure) -> None:
-    """Show why a run failed, as the catalog recorded it."""
-    show_error(CoffreError(failure.message, code=failure.code, hint=failure.hint))
+    """Show why a run failed, as the catalog recorded it: what the other side said may have lines of its own."""
+    message, _, said = failure.message.partition("\n")
+    show_error(CoffreError(message, code=failure.code, detail=said or None, hint=failure.hint))
 
 
 def say(text: str, *, style: str = "") -> None:
@@ -47,8 +50,8 @@ def say(text: str, *, style: str = "") -> None:
 
 
 def say_command(text: str) -> None:
-    """Print a command that can be copied as it is: it is never broken into lines."""
-    console.print(Text(f"  {text}", style="bold"), soft_wrap=True)
+    """Print a command that can be copied as it is: lines are only broken where it has lines of its own."""
+    console.print(Text(f"  {visible(text, breaks=True)}", style="bold"), soft_wrap=True)
 
 
 def remark(text: str) -> None:
@@ -57,18 +60,13 @@ def remark(text: str) -> None:
 
 
 def _labelled(label: str, text: str, *, style: str) -> None:
-    line = Text(_fitted(error_console, label + text))
+    line = Text(_fitted(error_console, label + visible(text)))
     line.stylize(style, 0, len(label))
     error_console.print(line, soft_wrap=True)
 
 
 def _print_line(where: Console, text: str, *, style: str = "") -> None:
-    where.print(Text(_fitted(where, harmless(text)), style=style), soft_wrap=True)
-
-
-def harmless(text: str) -> str:
-    """Show control characters, which names of objects may have, instead of sending them to a terminal."""
-    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    where.print(Text(_fitted(where, visible(text)), style=style), soft_wrap=True)
 
 
 def _fitted(where: Console, text: str) -> str:
@@ -87,7 +85,7 @@ def _fitted(where: Console, text: str) -> str:
 
 def print_json(data: object) -> None:
     """Print one JSON document on stdout, and nothing else."""
-    console.file.write(json.dumps(data, indent=2, default=str, ensure_ascii=False) + "\n")
+    console.file.write(visible_json(json.dumps(data, indent=2, default=str, ensure_ascii=False)) + "\n")
 
 
 def size(count: int | None) -> str:
@@ -132,57 +130,97 @@ def status_text(status: Status) -> Text:
     return Text(status.value, style=_STYLES.get(status, ""))
 
 
-def print_table(
-    columns: Sequence[str],
-    rows: Iterable[Sequence[str | Text]],
-    *,
-    right: Sequence[str] = (),
-    optional: Sequence[str] = (),
-) -> None:
-    """Print rows below their headings.
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: Sequence[str] = ()) -> None:
+    """Print rows below their headings; where the terminal is too narrow for that, row below row.
+
+    Ids and numbers stay whole, other words may be folded; no column is ever left out.
 
     Parameters
     ----------
     right
         Columns of numbers.
-    optional
-        Columns that a narrow terminal does without, the first one first.
     """
-    cells = list(rows)
-    shown = list(columns)
-    for dropped in (None, *optional):
-        shown = [column for column in shown if column != dropped]
-        table = _table(columns, shown, cells, right)
-        if Measurement.get(console, _UNBOUNDED, table).maximum <= console.width:
-            break
-    console.print(table)
+    cells = [[Text(visible(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    widths = _widths(columns, cells, right)
+    if widths is None:
+        _print_row_below_row(columns, cells)
+        return
+    _print_folded([Text(column, "bold") for column in columns], columns, widths, right)
+    for row in cells:
+        _print_folded(row, columns, widths, right)
 
 
-def _table(
-    columns: Sequence[str], shown: Sequence[str], rows: list[Sequence[str | Text]], right: Sequence[str]
-) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in shown:
-        # What is copied, and numbers, stay whole; other words may be folded.
-        whole = column == "ID" or column in right
-        table.add_column(
-            column,
-            justify="right" if column in right else "left",
-            no_wrap=whole,
-            overflow="fold",
-            min_width=len(column),
-        )
+def _print_folded(row: Sequence[Text], columns: Sequence[str], widths: Sequence[int], right: Sequence[str]) -> None:
+    """Print one row; a cell that is wider than its column goes on below."""
+    folded = [[*cell.wrap(console, width, overflow="fold")] for cell, width in zip(row, widths, strict=True)]
+    for parts in zip_longest(*folded, fillvalue=Text()):
+        line = Text()
+        for column, width, part in zip(columns, widths, parts, strict=True):
+            part.rstrip()
+            gap = " " * (width - part.cell_len)
+            line.append_text(Text.assemble(gap, part, " ") if column in right else Text.assemble(part, gap, " "))
+        line.rstrip()
+        console.print(line, soft_wrap=True)
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[Text]], right: Sequence[str]) -> list[int] | None:
+    """Return how wide each column is; None when they do not fit side by side."""
+    wanted = [max([len(column), *(row[at].cell_len for row in rows)]) for at, column in enumerate(columns)]
+    widths = [
+        width if column in right else _least(column, [row[at] for row in rows])
+        for at, (column, width) in enumerate(zip(columns, wanted, strict=True))
+    ]
+    room = console.width - sum(widths) - (len(columns) - 1)
+    if room < 0:
+        return None
+    while room and widths != wanted:
+        at = max(range(len(columns)), key=lambda column: wanted[column] - widths[column])
+        widths[at] += 1
+        room -= 1
+    return widths
+
+
+def _least(column: str, cells: Sequence[Text]) -> int:
+    """Return how narrow a column of words can be: its longest word, of long ones so much that they can be read."""
+    return max([len(column), *(_least_of(word) for cell in cells for word in cell.plain.split())])
+
+
+def _least_of(word: str) -> int:
+    cells = cell_len(word)
+    return cells if cells <= _WHOLE_CELLS or _ID.fullmatch(word) else _READABLE_CELLS
+
+
+def _print_row_below_row(columns: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
+    """Print each cell behind its heading: the first of a row on a line of its own, the others as many as fit."""
     for row in rows:
-        chosen = [cell for column, cell in zip(columns, row, strict=True) if column in shown]
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in chosen))
-    return table
+        lines = [*Text.assemble((columns[0], "bold"), " ", row[0]).wrap(console, console.width, overflow="fold")]
+        line = Text()
+        for column, cell in zip(columns[1:], row[1:], strict=True):
+            pair = Text.assemble((column, "bold"), " ", cell)
+            if line and line.cell_len + 2 + pair.cell_len > console.width - 2:
+                lines += _indented(line)
+                line = Text()
+            line = Text.assemble(line, "  ", pair) if line else pair
+        lines += _indented(line)
+        for one in lines:
+            console.print(one, soft_wrap=True)
+
+
+def _indented(line: Text) -> list[Text]:
+    return [Text.assemble("  ", part) for part in line.wrap(console, console.width - 2, overflow="fold")]
 
 
 def backup_json(backup: Backup) -> dict[str, Any]:
     """Return the record of a backup for scripts; the names are a promise."""
-    return backup.model_dump(mode="json")
+    return _record_json(backup)
 
 
 def restore_json(restore: Restore) -> dict[str, Any]:
     """Return the record of a restore for scripts; the names are a promise."""
-    return restore.model_dump(mode="json")
+    return _record_json(restore)
+
+
+def _record_json(record: Backup | Restore) -> dict[str, Any]:
+    """The record of a run that has ended may still hold the progress of its last heartbeat: null then."""
+    ended = {"progress": None} if record.status.is_final else {}
+    return record.model_dump(mode="json") | ended

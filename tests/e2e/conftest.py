@@ -28,11 +28,12 @@ PATIENCE_SECONDS = 60
 
 @dataclass(frozen=True)
 class Said:
-    """How a command ended and what it said."""
+    """How a command ended and what it said; `stack` is the first line on stderr, which says which stack answered."""
 
     status: int
     out: str
     err: str
+    stack: str = ""
 
     def json(self) -> Any:
         """What a script reads."""
@@ -74,7 +75,9 @@ def ended(command: subprocess.Popen[str]) -> Said:
         except subprocess.TimeoutExpired:
             command.kill()
             raise
-    return Said(command.returncode, out, err)
+    first, newline, rest = err.partition("\n")
+    is_about_stack = newline and first.startswith(("The local stack ", "Stack ", "Your AWS account "))
+    return Said(command.returncode, out, rest, first) if is_about_stack else Said(command.returncode, out, err)
 
 
 @contextmanager

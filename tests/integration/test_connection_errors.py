@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from tests.integration.conftest import PASSWORD, SHOP, Coffre, new_id, run_sql, with_password
+from tests.integration.conftest import PASSWORD, SHOP, Coffre, Context, new_id, run_sql, with_password
 from tests.integration.expect import failed_backup, failed_restore, no_secret
 from tests.integration.faults import silent_server
 
@@ -185,7 +185,10 @@ def test_a_restore_names_where_its_address_came_from(coffre: Coffre, shop: str, 
     coffre.secret(secret, f"{shop}_gone")
 
     with pytest.raises(ConnectError) as caught:
-        coffre.restore(backup_id, None, destination=secret, restore_id=restore_id, tables=["orders"])
+        coffre.restore_function().handle(
+            {"backup_id": backup_id, "destination": secret, "restore_id": restore_id, "tables": ["orders"]},
+            Context(function_name="restore"),
+        )
 
     assert (caught.value.code, caught.value.hint) == ("DATABASE_MISSING", f"Check the database's name in {place}.")
 

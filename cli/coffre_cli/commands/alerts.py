@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from coffre.alerts.alert import AlertKind, Severity
+from coffre.alerts.alert import EVERY_TARGET, AlertKind, Severity
 from coffre.model.errors import PermanentError
 from coffre.model.incident import Incident
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
@@ -48,8 +48,10 @@ def list_alerts(
     as_json: JsonOption = False,
 ) -> None:
     """List the problems that people were told about and that are not over, the newest first."""
-    going_on = find_stack(stack).catalog.incidents.open(target)
-    found = sorted(going_on, key=lambda one: one.since, reverse=True)
+    deployed = find_stack(stack)
+    found = sorted(deployed.catalog.incidents.open(target), key=lambda one: one.since, reverse=True)
+    if not found and target not in (None, EVERY_TARGET):
+        deployed.known_target(target)
     if as_json:
         print_json([_json(one) for one in found])
     elif not found:

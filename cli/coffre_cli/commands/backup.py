@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -11,11 +12,31 @@ from ulid import ULID
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import BackupStateError, TargetUnknownError
 from coffre.model.target import TargetKind
+from coffre.model.times import parse_span
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.follow import follow, going_on
 from coffre_cli.screen import backup_json, duration, print_json, remark, say, say_command, show_failure, size
+
+
+def _span(text: str) -> str:
+    try:
+        parse_span(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
+KeepOption = Annotated[
+    str | None,
+    typer.Option(
+        "--keep",
+        metavar="TIME",
+        parser=_span,
+        help="How long to keep it: 12h, 7d, 4w. Rotation deletes it then. Default: until somebody deletes it.",
+    ),
+]
 
 app = typer.Typer(
     help="Take a backup now.",
@@ -23,6 +44,14 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is asked for besides the target."""
+
+    full: bool
+    keep: str | None
 
 
 @app.callback()
@@ -36,12 +65,14 @@ def backup() -> None:
     epilog=examples(
         "coffre backup database",
         "coffre backup database shop --stack coffre",
+        "coffre backup database shop --keep 7d",
         "coffre backup database shop --json | jq -r .id",
     ),
 )
 def backup_database(
     target: Annotated[str | None, typer.Argument(help="The target's name. Default: every database target.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Store everything anew, pointing at no earlier backup.")] = False,
+    keep: KeepOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,7 +83,7 @@ def backup_database(
     deployed = find_stack(stack)
     configuration = deployed.configuration
     names = [configuration.database(target).name] if target else [item.name for item in configuration.databases]
-    _back_up(deployed, "backup_database", names, target, full=full, as_json=as_json)
+    _back_up(deployed, "backup_database", names, target, _Wanted(full, keep), as_json=as_json)
 
 
 @app.command(
@@ -61,12 +92,14 @@ def backup_database(
     epilog=examples(
         "coffre backup storage",
         "coffre backup storage files --stack coffre",
+        "coffre backup storage files --keep 4w",
         "coffre backup storage files --json | jq '.objects, .exceptions'",
     ),
 )
 def backup_storage(
     target: Annotated[str | None, typer.Argument(help="The target's name. Default: every target of buckets.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Store everything anew, pointing at no earlier backup.")] = False,
+    keep: KeepOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -83,17 +116,17 @@ def backup_storage(
             "No target of buckets is configured.",
             hint='Add one to the configuration document ("kind": "bucket"): docs/storage.md has examples.',
         )
-    _back_up(deployed, "backup_storage", names, target, full=full, as_json=as_json)
+    _back_up(deployed, "backup_storage", names, target, _Wanted(full, keep), as_json=as_json)
 
 
 def _back_up(
-    deployed: DeployedStack, function: str, names: Sequence[str], target: str | None, *, full: bool, as_json: bool
+    deployed: DeployedStack, function: str, names: Sequence[str], target: str | None, wanted: _Wanted, *, as_json: bool
 ) -> None:
     """Start and follow the backups of these targets; `target` is the one that was asked for by name."""
     if deployed.configuration.encryption == "none":
         remark("Warning: the configuration says encryption none: backups are NOT encrypted by Coffre.")
     # All are started first: one slow target does not hold up the others.
-    started = {name: _start(deployed, function, name, full=full) for name in names}
+    started = {name: _start(deployed, function, name, wanted) for name in names}
     backups = [_follow(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
     if as_json:
         done = [backup_json(found) for found in backups if found is not None]
@@ -105,10 +138,10 @@ def _back_up(
         raise typer.Exit(Exit.SKIPPED)
 
 
-def _start(deployed: DeployedStack, function: str, target: str, *, full: bool) -> str:
+def _start(deployed: DeployedStack, function: str, target: str, wanted: _Wanted) -> str:
     backup_id = str(ULID())
-    event = {"target": target, "tier": Tier.MANUAL.value, "backup_id": backup_id, "full": full}
-    deployed.start(function, event)
+    event = {"target": target, "tier": Tier.MANUAL.value, "backup_id": backup_id, "full": wanted.full}
+    deployed.start(function, event | ({"keep": wanted.keep} if wanted.keep else {}))
     return backup_id
 
 
@@ -153,6 +186,8 @@ def _report(record: Backup) -> None:
         f"{size(record.stored_bytes)} stored.",
         style="green",
     )
+    if record.expires_at is not None:
+        say(f"It is kept until {record.expires_at:%Y-%m-%d %H:%M} UTC, then rotation deletes it.")
     for exception in record.exceptions:
         say(f"  Note: {exception}", style="yellow" if is_bucket else "")
     if is_bucket:

@@ -36,7 +36,7 @@ def show_buckets(content: StorageContent) -> None:
         ]
         for bucket in content.buckets
     )
-    print_table(["BUCKET", "ONLY", "OBJECTS", "SIZE"], rows, right=["OBJECTS", "SIZE"], optional=["ONLY"])
+    print_table(["BUCKET", "ONLY", "OBJECTS", "SIZE"], rows, right=["OBJECTS", "SIZE"])
 
 
 def _chosen(prefixes: tuple[str, ...], include: tuple[str, ...], exclude: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from coffre.model.backup import Backup, Restore, Status
-from coffre.model.errors import BackupStateError, IntegrityError
+from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Manifest
 from coffre.model.names import shown
 from coffre.model.target import TargetKind
@@ -17,6 +17,7 @@ from coffre.model.words import counted
 from coffre_cli.commands.backup_contents import show_buckets, source_of
 from coffre_cli.commands.restore_objects import show_examples
 from coffre_cli.commands.restore_result import show_comparisons, show_kept, show_script
+from coffre_cli.commands.which import which_run
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import (
@@ -47,29 +48,31 @@ def list_backups(
     as_json: JsonOption = False,
 ) -> None:
     """List backups, newest first."""
+    deployed = find_stack(stack)
+    if target is not None:
+        deployed.known_target(target)
     # One more than is shown tells whether there are older ones.
-    found = list(islice(find_stack(stack).catalog.backups(target=target, status=status), limit + 1))
+    found = list(islice(deployed.catalog.backups(target=target, status=status), limit + 1))
     more, found = len(found) > limit, found[:limit]
     if as_json:
         print_json([backup_json(backup) for backup in found])
     elif not found:
-        _say_none(target, status)
+        _say_none(deployed, target, status)
     else:
         print_table(
             ["ID", "TARGET", "STATUS", "TIERS", "TAKEN", "TOOK", "SIZE", "STORED"],
             (_row(backup) for backup in found),
             right=["TOOK", "SIZE", "STORED"],
-            optional=["TOOK", "STORED"],
         )
         if more:
             say(f"Older ones are not shown: --limit {limit * 5}")
 
 
-def _say_none(target: str | None, status: Status | None) -> None:
+def _say_none(deployed: DeployedStack, target: str | None, status: Status | None) -> None:
     of = f" of {target}" if target else ""
     if status is None:
         say(f"No backups{of} yet. Take one:")
-        say_command(f"coffre backup database{' ' + target if target else ''}")
+        say_command(f"coffre backup {deployed.word_of(target)} {target}" if target else "coffre backup database")
     else:
         say(f"No {status} backups{of}.")
 
@@ -88,53 +91,31 @@ def _row(backup: Backup) -> list[str | Text]:
 
 
 def _tiers(backup: Backup) -> str:
-    return " ".join(tier.lower() for tier in backup.tiers)
+    """Return the tiers; words that are short enough for a narrow column."""
+    expires = f" until {backup.expires_at:%-d %b %Y}" if backup.expires_at else ""
+    return " ".join(tier.lower() for tier in backup.tiers) + expires
 
 
 def show(
-    run_id: Annotated[str, typer.Argument(metavar="ID", help="A backup's or a restore's id, or `latest`.")],
+    run_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="A backup's or a restore's id (its beginning or end is enough), `latest`, or a day or time (UTC): the "
+            "last backup until then.",
+        ),
+    ],
     target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show one backup or restore with its tables or buckets."""
     deployed = find_stack(stack)
-    if run_id == "latest":
-        _show_backup(deployed, latest(deployed, target), as_json=as_json)
-        return
-    try:
-        backup = deployed.catalog.get_backup(run_id)
-    except BackupStateError as unknown:
-        try:
-            restore = deployed.catalog.get_restore(run_id)
-        except BackupStateError:
-            raise BackupStateError(
-                f'There is no backup and no restore "{run_id}".', code=unknown.code, hint=unknown.hint
-            ) from None
-        _show_restore(deployed, restore, as_json=as_json)
-        return
-    _show_backup(deployed, backup, as_json=as_json)
-
-
-def latest(deployed: DeployedStack, target: str | None) -> Backup:
-    """Return the newest good backup of the target, or of the only one; a damaged one is had by its id alone."""
-    name = deployed.only_target(target)
-    backup = deployed.catalog.latest_completed(name)
-    if backup is not None:
-        return backup
-    damaged = deployed.catalog.latest_completed(name, damaged_too=True)
-    if damaged is not None:
-        raise BackupStateError(
-            f'Every completed backup of "{name}" is damaged; the newest is {damaged.id}.',
-            code="BACKUP_DAMAGED",
-            detail=damaged.damage,
-            hint=f"What is still whole of it can be had by its id: coffre show {damaged.id}",
-        )
-    raise BackupStateError(
-        f'There is no completed backup of "{name}" yet.',
-        code="BACKUP_UNKNOWN",
-        hint=f"Take one: coffre backup {deployed.configuration.target(name).kind.word} {name}",
-    )
+    run = which_run(deployed, run_id, target)
+    if isinstance(run, Restore):
+        _show_restore(deployed, run, as_json=as_json)
+    else:
+        _show_backup(deployed, run, as_json=as_json)
 
 
 def _show_backup(deployed: DeployedStack, backup: Backup, *, as_json: bool) -> None:
@@ -143,7 +124,9 @@ def _show_backup(deployed: DeployedStack, backup: Backup, *, as_json: bool) -> N
         print_json({**backup_json(backup), "manifest": manifest.model_dump(mode="json") if manifest else None})
         return
     say(f"Backup {backup.id} of {backup.target}: {backup.status.value}")
-    say(f"  tiers     {_tiers(backup)}")
+    say(f"  tiers     {' '.join(tier.lower() for tier in backup.tiers)}")
+    if backup.expires_at is not None:
+        say(f"  kept      until {backup.expires_at:%Y-%m-%d %H:%M:%S} UTC, as asked for; then rotation deletes it")
     say(f"  taken     {backup.created_at:%Y-%m-%d %H:%M:%S} UTC ({age(backup.created_at)})")
     for word, time in (("verified", backup.verified_at), ("pinned", backup.pinned_at), ("deleted", backup.deleted_at)):
         if time is not None:

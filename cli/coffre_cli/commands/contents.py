@@ -10,7 +10,7 @@ import typer
 
 from coffre.model.backup import Backup
 from coffre.model.manifest import Entry, Manifest, TableContent
-from coffre.model.names import shown
+from coffre.model.names import shown, visible, visible_json
 from coffre.model.storage import ObjectChoice
 from coffre.model.target import TargetKind
 from coffre.operations.backup_contents import (
@@ -29,7 +29,7 @@ from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_sta
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.output_file import standard_output
-from coffre_cli.screen import console, harmless, print_table, remark, say, size
+from coffre_cli.screen import console, print_table, remark, say, size
 
 LS_EXAMPLES = examples(
     "coffre ls latest --target uploads",
@@ -113,7 +113,7 @@ def print_json_lines(items: Iterable[dict[str, Any]]) -> None:
     """Print one JSON array on stdout as its items come, one a line."""
     begin = "["
     for item in items:
-        console.file.write(f"{begin}\n{json.dumps(item, default=str, ensure_ascii=False)}")
+        console.file.write(f"{begin}\n{visible_json(json.dumps(item, default=str, ensure_ascii=False))}")
         begin = ","
     console.file.write("[]\n" if begin == "[" else "\n]\n")
 
@@ -121,7 +121,7 @@ def print_json_lines(items: Iterable[dict[str, Any]]) -> None:
 def _line(item: Folder | Entry, prefix: str) -> str:
     """Return a line like those of `aws s3 ls`, with names as they are below the folder that was asked for."""
     name = item.name.partition("/")[2] or item.name
-    shown_name = harmless(name[prefix.rfind("/") + 1 :])
+    shown_name = visible(name[prefix.rfind("/") + 1 :])
     if isinstance(item, Folder):
         return f"{'PRE':>38} {shown_name}"
     facts = item.object

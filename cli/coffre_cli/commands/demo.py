@@ -60,9 +60,8 @@ def demo(
         equal = _lose_and_get_back(scene)
     if not equal:
         raise typer.Exit(Exit.FAILED)
-    say(
-        "\nThat is the whole point of Coffre: lose something, and get it back." + ("" if keep else " (All cleaned up.)")
-    )
+    console.print()
+    say("That is the whole point of Coffre: lose something, and get it back." + ("" if keep else " (All cleaned up.)"))
 
 
 def _lose_and_get_back(scene: Scene) -> bool:

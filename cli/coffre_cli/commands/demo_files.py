@@ -29,7 +29,8 @@ def look_at_files(scene: Scene) -> FileFingerprints:
 
 def back_up_files(scene: Scene, slot: datetime) -> Backup:
     """Let the rules fire that come an hour after the databases', and back up once more."""
-    say(f"\nAn hour later, at {slot + timedelta(hours=1):%H:%M}, the weekly and the monthly rule for buckets fire.")
+    console.print()
+    say(f"An hour later, at {slot + timedelta(hours=1):%H:%M}, the weekly and the monthly rule for buckets fire.")
     names = rules_of(scene.environment, scene.state.stack)
     for rule in _RULES:
         fire_rule(scene.environment, names[rule], slot + timedelta(hours=1))

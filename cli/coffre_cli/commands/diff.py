@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from coffre.model.errors import CoffreError
+from coffre.model.names import visible
 from coffre.model.storage import ObjectChoice
 from coffre.operations.backup_diff import Change, Difference, differences
 from coffre_cli.commands.contents import BucketOption, open_backup, print_json_lines
 from coffre_cli.commands.which import BackupId
 from coffre_cli.deployed import JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
-from coffre_cli.screen import console, harmless, remark, show_error, size
+from coffre_cli.screen import console, remark, show_error, size
 
 EXAMPLES = examples(
     "coffre diff 01K9X... 01K9Y...",
@@ -72,7 +73,7 @@ def _line(one: Difference) -> str:
     if one.rows_before is not None or one.rows_after is not None:
         facts.append(_rows(one.rows_before, one.rows_after))
     other = [what for what in one.what if what != "content"]
-    return f"{_SIGNS[one.change]} {harmless(one.name)}  ({', '.join([*facts, *other])})"
+    return f"{_SIGNS[one.change]} {visible(one.name)}  ({', '.join([*facts, *other])})"
 
 
 def _went(before: int | None, after: int | None) -> str:

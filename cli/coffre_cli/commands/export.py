@@ -13,6 +13,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from coffre.model.backup import Backup
+from coffre.model.names import visible
 from coffre.model.target import TargetKind
 from coffre.operations.export_database import Exporter
 from coffre.operations.export_database import Progress as ProgressCall
@@ -228,14 +229,14 @@ def _progress(plan: ExportPlan) -> Iterator[ProgressCall]:
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[table]}"),
+        TextColumn("{task.fields[table]}", markup=False),
         console=error_console,
         transient=True,
         disable=not error_console.is_terminal,
     )
     with bar:
         task = bar.add_task("export", total=plan.size_bytes, table="")
-        yield lambda count, table: bar.update(task, advance=count, table=table)
+        yield lambda count, table: bar.update(task, advance=count, table=visible(table))
 
 
 def _report(backup: Backup, plan: ExportPlan, wanted: _Wanted) -> None:
@@ -249,7 +250,8 @@ def _report(backup: Backup, plan: ExportPlan, wanted: _Wanted) -> None:
     for entry in plan.left_out:
         remark(f"  Note: left out, as it needs something that is not in this file: {entry.shown}")
     if not wanted.is_to_stdout:
-        remark(f"Load it into an empty database:\n  {_how_to_load(wanted)}")
+        remark("Load it into an empty database:")
+        remark(f"  {_how_to_load(wanted)}")
 
 
 def _how_to_load(wanted: _Wanted) -> str:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from coffre.model.backup import Backup
 from coffre.model.manifest import Manifest
+from coffre.model.names import visible
 from coffre.model.storage import ObjectChoice
 from coffre.model.words import counted
 from coffre.operations.export_files import gzip_file, zstd_file
@@ -25,7 +26,7 @@ from coffre_cli.commands.identity import decoder_of
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
 from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
-from coffre_cli.screen import error_console, harmless, remark, size
+from coffre_cli.screen import error_console, remark, size
 
 _TAR_ZST: Final = "tar.zst"
 _TAR_GZ: Final = "tar.gz"
@@ -125,7 +126,7 @@ def _progress(total: int | None) -> Iterator[ProgressCall]:
     )
     with bar:
         task = bar.add_task("export", total=total, name="")
-        yield lambda count, name: bar.update(task, advance=count, name=harmless(name[-60:]))
+        yield lambda count, name: bar.update(task, advance=count, name=visible(name[-60:]))
 
 
 def _report(backup: Backup, wanted: ObjectsWanted, exported: Exported, place: str) -> None:
@@ -140,7 +141,8 @@ def _report(backup: Backup, wanted: ObjectsWanted, exported: Exported, place: st
             f"another file's. {LIST} in it says which is which."
         )
     if place != "-" and wanted.to is None:
-        remark(f"Unpack it:\n  {_how_to_unpack(wanted, place)}")
+        remark("Unpack it:")
+        remark(f"  {_how_to_unpack(wanted, place)}")
     for line in exported.unread[:_UNREAD_SHOWN]:
         remark(f"  Note: not in the backup, as it could not be read: {line}")
     if len(exported.unread) > _UNREAD_SHOWN:

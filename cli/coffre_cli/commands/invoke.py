@@ -48,7 +48,9 @@ def invoke(
     print_json(answer)
     if not succeeded:
         if isinstance(answer, dict):
-            remark(f"{answer.get('errorType', 'Error')}: {answer.get('errorMessage', 'the function failed')}")
+            said = f"{answer.get('errorType', 'Error')}: {answer.get('errorMessage', 'the function failed')}"
+            for line in said.split("\n"):
+                remark(line)
         raise typer.Exit(Exit.FAILED)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from coffre.model.backup import Backup
 from coffre.operations.keep import Keeper
+from coffre_cli.commands.which import find_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, StackUnreachableError, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import age, backup_json, print_json, remark, say, size
@@ -17,18 +18,20 @@ PIN_EXAMPLES = examples("coffre pin 01K9X...")
 UNPIN_EXAMPLES = examples("coffre unpin 01K9X...")
 DELETE_EXAMPLES = examples("coffre delete 01K9X...", "coffre delete 01K9X... --yes")
 
-BackupId = Annotated[str, typer.Argument(metavar="ID", help="A backup's id.")]
+BackupId = Annotated[str, typer.Argument(metavar="ID", help="A backup's id; its beginning or end is enough.")]
 
 
 def pin(backup_id: BackupId, stack: StackOption = None, as_json: JsonOption = False) -> None:
     """Keep a backup until somebody takes the pin away, whatever its tiers say."""
-    backup = _keeper(find_stack(stack)).pin(backup_id)
+    deployed = find_stack(stack)
+    backup = _keeper(deployed).pin(find_backup(deployed, backup_id).id)
     _show(backup, f"Pinned: rotation never deletes {backup.id}.", as_json=as_json)
 
 
 def unpin(backup_id: BackupId, stack: StackOption = None, as_json: JsonOption = False) -> None:
     """Take a backup's pin away: its tiers decide again how long it stays."""
-    backup = _keeper(find_stack(stack)).unpin(backup_id)
+    deployed = find_stack(stack)
+    backup = _keeper(deployed).unpin(find_backup(deployed, backup_id).id)
     _show(backup, f"Not pinned any more: the tiers of {backup.id} decide how long it stays.", as_json=as_json)
 
 
@@ -37,7 +40,7 @@ def delete(
     force: Annotated[
         bool, typer.Option("--force", help="Delete it though it is the only one, or the newest verified one.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,12 +51,12 @@ def delete(
     """
     deployed = find_stack(stack)
     keeper = _keeper(deployed)
-    backup = keeper.refuse_deletion(backup_id, force=force)
+    backup = keeper.refuse_deletion(find_backup(deployed, backup_id).id, force=force)
     if not yes:
         tiers = " ".join(tier.lower() for tier in backup.tiers)
         remark(f"Backup {backup.id} of {backup.target} ({tiers}), taken {age(backup.created_at)}.")
         typer.confirm("Delete it?", abort=True, err=True)
-    deleted = keeper.delete(backup_id, force=force)
+    deleted = keeper.delete(backup.id, force=force)
     try:
         deployed.start("rotate", {"target": deleted.target})
     except StackUnreachableError as error:

@@ -12,9 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.model.errors import EncryptionError
 from coffre.vault.codec import new_identity, public_key
-from coffre_cli.deployed import JsonOption, use_local_stack
+from coffre_cli.deployed import JsonOption, asked_place, use_local_stack
 from coffre_cli.examples import examples
-from coffre_cli.screen import print_json, say, say_command
+from coffre_cli.screen import print_json, remark, say, say_command
 
 DEFAULT_SECRET = "coffre/identity/main"  # noqa: S105 (a secret's name)
 # What the role of the restore function may read (template.yaml).
@@ -63,11 +63,14 @@ def new(
     if as_json:
         print_json({"recipient": recipient, "identity": identity, "stored_in": place})
         return
-    say("A new key pair.\n")
+    say("A new key pair.")
+    say("")
     say("Public key (the template's parameter AgeRecipients; not secret):")
-    say(f"  {recipient}\n", style="bold green")
+    say(f"  {recipient}", style="bold green")
+    say("")
     say("Private key (SECRET: print it or put it into your password manager NOW, away from AWS):")
-    say(f"  {identity}\n", style="bold red")
+    say(f"  {identity}", style="bold red")
+    say("")
     if file:
         say(f"It is stored in {place}. The restore function needs it in a secret of AWS:")
         say_command(f"aws secretsmanager create-secret --name {secret} --secret-string file://{place}")
@@ -95,6 +98,7 @@ def _write_file(file: Path, identity: str, recipient: str) -> str:
 def _write_secret(secret: str, identity: str) -> str:
     local = use_local_stack()
     account = "the local stack" if local else "your AWS account"
+    remark(f"{account[0].upper()}{account[1:]} in {asked_place()}.")
     client = boto3.client("secretsmanager")
     try:
         client.create_secret(Name=secret, SecretString=identity, Description="Coffre: private age key of the backups")

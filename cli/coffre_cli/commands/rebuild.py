@@ -32,7 +32,7 @@ def catalog() -> None:
 )
 def rebuild_catalog(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added; change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -14,7 +14,7 @@ from coffre.model.errors import BackupStateError
 from coffre.model.words import counted
 from coffre.operations.drill_page import VERDICTS, heading_of, page_of, seconds_shown
 from coffre.vault.reports import DrillReports
-from coffre_cli.commands.catalog import latest
+from coffre_cli.commands.which import BackupId, which_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -28,7 +28,7 @@ _STYLES = {Outcome.PASSED: "bold green", Outcome.FAILED: "bold red", Outcome.NOT
 
 
 def report(
-    backup_id: Annotated[str, typer.Argument(metavar="ID", help="A backup's id, or `latest`.")],
+    backup_id: BackupId,
     target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page to read or to print.", dir_okay=False)
@@ -41,7 +41,7 @@ def report(
     The exit status is 1 when the drill did not pass.
     """
     deployed = find_stack(stack)
-    found = newest_report(deployed, _find(deployed, backup_id, target))
+    found = newest_report(deployed, which_backup(deployed, backup_id, target))
     if html is not None:
         html.write_text(page_of(found), encoding="utf-8")
         remark(f"Written: {html}")
@@ -117,7 +117,7 @@ def _show_objects(found: DrillReport, sample: Sample) -> None:
         rows = (
             [one.name, size(one.size_bytes), one.sha256[:12], VERDICTS[one.verdict]] for one in shown[:_TABLES_SHOWN]
         )
-        print_table(["OBJECT", "SIZE", "SHA-256", "RESULT"], rows, right=["SIZE"], optional=["SHA-256"])
+        print_table(["OBJECT", "SIZE", "SHA-256", "RESULT"], rows, right=["SIZE"])
     _say_more(len(shown))
 
 
@@ -131,7 +131,6 @@ def _show_tables(found: DrillReport) -> None:
             ["TABLE", "ROWS", "SIZE", "SLICES", "SHA-256", "RESULT"],
             rows,
             right=["ROWS", "SIZE", "SLICES"],
-            optional=["SLICES", "SHA-256"],
         )
     _say_more(len(shown))
 
@@ -163,7 +162,3 @@ def _limit(found: DrillReport) -> str:
 
 def _took(seconds: float) -> str:
     return seconds_shown(seconds)
-
-
-def _find(deployed: DeployedStack, backup_id: str, target: str | None) -> Backup:
-    return latest(deployed, target) if backup_id == "latest" else deployed.catalog.get_backup(backup_id)

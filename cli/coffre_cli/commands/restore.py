@@ -10,7 +10,7 @@ import typer
 from ulid import ULID
 
 from coffre.model.backup import Backup, Restore, RestoreReport
-from coffre.model.errors import BackupStateError, CoffreError
+from coffre.model.errors import CoffreError
 from coffre.model.storage import Mode
 from coffre.model.target import Contents, TargetKind
 from coffre.operations.restore_plan import refuse_unrestorable
@@ -210,20 +210,11 @@ def _refuse_of_this_kind(backup: Backup, choices: Choices, objects: ObjectChoice
 
 def _find(backup_id: str, target: str | None, stack: str | None) -> tuple[DeployedStack, Backup]:
     deployed = find_stack(stack)
-    backup = _of(which_backup(deployed, backup_id, target), target)
+    backup = which_backup(deployed, backup_id, target)
     refuse_unrestorable(backup)
     if backup.damaged_at is not None:
         remark(f"This backup is DAMAGED, and the restore stops where it needs what is lost: {backup.damage}")
     return deployed, backup
-
-
-def _of(backup: Backup, target: str | None) -> Backup:
-    if target not in (None, backup.target):
-        raise BackupStateError(
-            f"Backup {backup.id} is of {backup.target}, not of {target}.",
-            hint=f"Leave --target out, or choose another backup: coffre list {target}",
-        )
-    return backup
 
 
 def _confirm(deployed: DeployedStack, ask: Ask) -> None:

@@ -16,6 +16,7 @@ from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageSco
 from coffre.model.words import counted
 from coffre_cli.commands.object_choices import ObjectChoices, store_secret
 from coffre_cli.commands.restore_run import end_restore, run_restore
+from coffre_cli.commands.which import find_restore
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
 from coffre_cli.follow import going_on
@@ -51,9 +52,10 @@ def _ask(deployed: DeployedStack, backup: Backup, choices: ObjectChoices, restor
         with tempfile.TemporaryDirectory() as scratch:
             scope = choices.scope(deployed, backup, restore_id, Path(scratch))
         return Ask(backup, scope, choices.store, streams)
-    before = _storage_of(deployed, deployed.catalog.get_restore(choices.retry), backup)
+    retried = find_restore(deployed, choices.retry)
+    before = _storage_of(deployed, retried, backup)
     store = choices.store or before.store_secret
-    if choices.store is None and before.store_secret == f"coffre/destination/{choices.retry}":
+    if choices.store is None and before.store_secret == f"coffre/destination/{retried.id}":
         raise typer.BadParameter("that restore went to another store, whose key is not kept: give --store again")
     return Ask(backup, choices.again(before), store, streams)
 

@@ -68,9 +68,7 @@ def _call(deployed: DeployedStack, event: Mapping[str, Any], *, quiet: bool) -> 
 def _show(report: RotationReport) -> None:
     rows = sorted(report.decisions, key=lambda decision: (decision.target, decision.taken_at), reverse=True)
     if rows:
-        print_table(
-            ["ID", "TARGET", "TIERS", "TAKEN", "WHAT", "WHY"], (_row(one) for one in rows), optional=["TIERS", "TARGET"]
-        )
+        print_table(["ID", "TARGET", "TIERS", "TAKEN", "WHAT", "WHY"], (_row(one) for one in rows))
     else:
         say("No completed backups yet.")
     if report.decisions_left_out:

@@ -8,14 +8,13 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.drill import Outcome
 from coffre.model.errors import PermanentError
 from coffre.model.verification import Check, DamageReport, FreshReport, Level, VerificationReport
 from coffre.model.words import counted
-from coffre_cli.commands.catalog import latest
 from coffre_cli.commands.report import newest_report, show_report
+from coffre_cli.commands.which import latest, which_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -42,7 +41,12 @@ class VerificationError(PermanentError):
 
 def verify(
     backup_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Only this backup, or `latest`; all of it is read.")
+        str | None,
+        typer.Argument(
+            metavar="[ID]",
+            help="Only this backup: its id (the beginning or end is enough), `latest`, or a day or time (UTC). All of "
+            "it is read.",
+        ),
     ] = None,
     level: Annotated[
         Level | None,
@@ -64,7 +68,9 @@ def verify(
     told, and not pointed at by later backups.
     """
     deployed = find_stack(stack)
-    chosen = level or (Level.READ if backup_id else Level.FRESH)
+    chosen = level or (Level.FRESH if backup_id is None else Level.READ)
+    if target is not None:
+        deployed.known_target(target)
     if chosen is Level.DRILL:
         _drill(deployed, backup_id, target, as_json=as_json)
         return
@@ -99,7 +105,6 @@ def _show_fresh(report: FreshReport, *, as_json: bool) -> None:
             ["TARGET", "CHECK", "STATUS", "LAST BACKUP", "AGE", "LIMIT"],
             (_check_row(check) for check in report.checks),
             right=["AGE", "LIMIT"],
-            optional=["LIMIT"],
         )
         for check in report.checks:
             if check.text is not None:
@@ -127,7 +132,11 @@ def _check_row(check: Check) -> list[str | Text]:
 def _drill(deployed: DeployedStack, backup_id: str | None, target: str | None, *, as_json: bool) -> None:
     """Drill the chosen backup, or the newest one of each target, and show what was found out."""
     names = [target] if target else list(_drilled(deployed.configuration))
-    backups = [_chosen(deployed, backup_id, target)] if backup_id else [latest(deployed, name) for name in names]
+    backups = (
+        [which_backup(deployed, backup_id, target)]
+        if backup_id is not None
+        else [latest(deployed, name) for name in names]
+    )
     reports = []
     for backup in backups:
         _call(deployed, {"backup_id": backup.id}, f"Drilling {backup.id}", quiet=as_json, function="drill")
@@ -147,10 +156,6 @@ def _drilled(configuration: Configuration) -> Iterator[str]:
     yield from (buckets.name for buckets in configuration.buckets if buckets.drill.objects)
 
 
-def _chosen(deployed: DeployedStack, backup_id: str, target: str | None) -> Backup:
-    return latest(deployed, target) if backup_id == "latest" else deployed.catalog.get_backup(backup_id)
-
-
 # --- inventory and read ---
 
 
@@ -165,7 +170,7 @@ def _reports(
 ) -> Iterator[VerificationReport]:
     event: dict[str, Any] = {"level": level.value, "share": share}
     if backup_id is not None:
-        found = _chosen(deployed, backup_id, target)
+        found = which_backup(deployed, backup_id, target)
         yield from _until_done(deployed, {**event, "backup_id": found.id}, f"Verifying {found.id}", quiet=quiet)
         return
     if level is Level.INVENTORY:

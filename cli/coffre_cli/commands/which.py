@@ -1,26 +1,33 @@
-"""Which backup a person means: by its id, the latest, or the last one before a time."""
+"""Which backup or restore a person means: by an id or a part of one, the latest, or the last one before a time."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final
 
 import typer
 
-from coffre.model.backup import Backup, Status
+from coffre.model.backup import Backup, Restore, Status
 from coffre.model.errors import BackupStateError
 from coffre.model.times import in_utc
-from coffre_cli.commands.catalog import latest
 from coffre_cli.deployed import DeployedStack
 
 BackupId = Annotated[
     str,
     typer.Argument(
-        metavar="ID", help="A backup's id, `latest`, or a day or time (UTC), say 2026-11-17: the last one until then."
+        metavar="ID",
+        help="A backup's id (its beginning or end is enough), `latest`, or a day or time (UTC), say 2026-11-17: the "
+        "last one until then.",
     ),
 ]
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d.*", re.DOTALL)
+_CANDIDATES_SHOWN: Final = 10
+# DynamoDB takes no empty key; a variable of a script that is not set must end as an unknown id.
+_NO_ID: Final = " "
 
 
 def which_backup(deployed: DeployedStack, text: str, target: str | None) -> Backup:
@@ -29,13 +36,125 @@ def which_backup(deployed: DeployedStack, text: str, target: str | None) -> Back
     Raises
     ------
     BackupStateError
-        There is none.
+        There is none, several could be meant, or it is of another target.
+    TargetUnknownError
+        There is no such target.
     """
     if text == "latest":
         return latest(deployed, target)
     if _TIME.fullmatch(text):
         return _as_of(deployed, text, target)
-    return deployed.catalog.get_backup(text)
+    if target is not None:
+        deployed.known_target(target)
+    return _of(find_backup(deployed, text), target)
+
+
+def find_backup(deployed: DeployedStack, text: str) -> Backup:
+    """Return the backup with this id, or the only one whose id begins or ends so.
+
+    Raises
+    ------
+    BackupStateError
+        `BACKUP_UNKNOWN`, or `BACKUP_AMBIGUOUS` naming those that could be meant.
+    """
+    try:
+        return deployed.catalog.get_backup(text or _NO_ID)
+    except BackupStateError:
+        found = _only(text, deployed.catalog.backups(), "backup")
+        if found is None:
+            raise
+        return deployed.catalog.get_backup(found.id)
+
+
+def find_restore(deployed: DeployedStack, text: str) -> Restore:
+    """Return the restore with this id; otherwise as `find_backup`, with codes that begin with `RESTORE`."""
+    try:
+        return deployed.catalog.get_restore(text or _NO_ID)
+    except BackupStateError:
+        found = _only(text, deployed.catalog.restores(), "restore")
+        if found is None:
+            raise
+        return deployed.catalog.get_restore(found.id)
+
+
+def which_run(deployed: DeployedStack, text: str, target: str | None) -> Backup | Restore:
+    """Return the backup or the restore; words, times and errors are those of `which_backup`."""
+    if text == "latest" or _TIME.fullmatch(text):
+        return which_backup(deployed, text, target)
+    if target is not None:
+        deployed.known_target(target)
+    return _of(_find_run(deployed, text), target)
+
+
+def _find_run(deployed: DeployedStack, text: str) -> Backup | Restore:
+    catalog = deployed.catalog
+    with contextlib.suppress(BackupStateError):
+        return catalog.get_backup(text or _NO_ID)
+    with contextlib.suppress(BackupStateError):
+        return catalog.get_restore(text or _NO_ID)
+    runs: Iterator[Backup | Restore] = itertools.chain(catalog.backups(), catalog.restores())
+    found = _only(text, runs, "backup")
+    if found is None:
+        raise BackupStateError(
+            f'There is no backup and no restore "{text}".',
+            code="BACKUP_UNKNOWN",
+            hint="`coffre list` shows the backups and their ids.",
+        )
+    return catalog.get_backup(found.id) if isinstance(found, Backup) else catalog.get_restore(found.id)
+
+
+def _only(text: str, runs: Iterable[Backup | Restore], noun: str) -> Backup | Restore | None:
+    """Return the only run whose id begins or ends with the text; None when there is none."""
+    found = list(itertools.islice((run for run in runs if _is_meant(run.id, text)), _CANDIDATES_SHOWN + 1))
+    if len(found) <= 1:
+        return found[0] if found else None
+    lines = [
+        f"{run.id}  {run.target}, {run.status}, {run.created_at:%Y-%m-%d %H:%M:%S} UTC"
+        for run in found[:_CANDIDATES_SHOWN]
+    ]
+    more = ["..."] if len(found) > _CANDIDATES_SHOWN else []
+    raise BackupStateError(
+        f'Several ids begin or end with "{text}".',
+        code=f"{noun.upper()}_AMBIGUOUS",
+        detail="\n".join(lines + more),
+        hint="Give more of the id.",
+    )
+
+
+def _is_meant(run_id: str, text: str) -> bool:
+    """Tell whether an id begins or ends with a text; names in databases have ids in lower case."""
+    wanted, there = text.upper(), run_id.upper()
+    return bool(wanted) and (there.startswith(wanted) or there.endswith(wanted))
+
+
+def _of[R: Backup | Restore](backup: R, target: str | None) -> R:
+    if target not in (None, backup.target):
+        raise BackupStateError(
+            f"{type(backup).__name__} {backup.id} is of {backup.target}, not of {target}.",
+            hint=f"Leave --target out, or choose another backup: coffre list {target}",
+        )
+    return backup
+
+
+def latest(deployed: DeployedStack, target: str | None) -> Backup:
+    """Return the newest good backup of the target, or of the only one; a damaged one is had by its id alone."""
+    name = deployed.only_target(target)
+    backup = deployed.catalog.latest_completed(name)
+    if backup is not None:
+        return backup
+    damaged = deployed.catalog.latest_completed(name, damaged_too=True)
+    if damaged is not None:
+        raise BackupStateError(
+            f'Every completed backup of "{name}" is damaged; the newest is {damaged.id}.',
+            code="BACKUP_DAMAGED",
+            detail=damaged.damage,
+            hint=f"What is still whole of it can be had by its id: coffre show {damaged.id}",
+        )
+    raise BackupStateError(
+        f'There is no completed backup of "{name}" yet.',
+        code="BACKUP_UNKNOWN",
+        hint=f"Take one: coffre backup {deployed.word_of(name)} {name}",
+    )
 
 
 def _as_of(deployed: DeployedStack, text: str, target: str | None) -> Backup:

@@ -82,11 +82,12 @@ FAILURE = Failure(code="AUTHENTICATION_FAILED", message="The server refuses the 
 
 @dataclass(frozen=True)
 class Said:
-    """How a command ended and what it said."""
+    """How a command ended and what it said; `stack` is the first line on stderr when it says which stack answered."""
 
     status: int
     out: str
     err: str
+    stack: str = ""
 
     def json(self) -> Any:
         """What a script reads."""
@@ -278,7 +279,10 @@ def coffre(aws_environment: None, monkeypatch: pytest.MonkeyPatch, capsys: pytes
         said = capsys.readouterr()
         assert "Traceback" not in said.out + said.err
         assert isinstance(ended.value.code, int | None)
-        return Said(ended.value.code or 0, said.out, said.err)
+        first, _, rest = said.err.partition("\n")
+        is_about_stack = first.startswith(("Stack ", "The local stack ", "Your AWS account in ")) and " in " in first
+        stack, err = (first, rest) if is_about_stack else ("", said.err)
+        return Said(ended.value.code or 0, said.out, err, stack)
 
     return run
 

@@ -187,3 +187,28 @@ def test_ctrl_c_leaves_the_run_alone_and_says_so(
     [(_, event)] = account.invoked
     assert (said.status, said.out) == (130, "")
     assert said.err == f"Interrupted. The run goes on in the stack: coffre show {event['backup_id']}\n"
+
+
+# --- for how long ---
+
+
+@pytest.mark.parametrize("command", [("database", "shop"), ("database",)])
+def test_a_backup_can_be_kept_for_a_time(coffre: Coffre, account: Account, command: tuple[str, ...]) -> None:
+    completing(account, expires_at=datetime(2026, 12, 5, 3, tzinfo=UTC))
+
+    said = coffre("backup", *command, "--keep", "7d")
+
+    ((_, event),) = account.invoked
+    assert (said.status, event["keep"]) == (0, "7d")
+    assert "It is kept until 2026-12-05 03:00 UTC, then rotation deletes it.\n" in said.out
+    assert all(f" {word}" in coffre("list").out for word in ("manual", "until", "5", "Dec", "2026"))
+    assert "  kept      until 2026-12-05 03:00:00 UTC" in coffre("show", "latest").out
+    assert coffre("list", "--json").json()[0]["expires_at"] == "2026-12-05T03:00:00Z"
+
+
+@pytest.mark.parametrize("wrong", ["7", "0d", "-1d", "1y", "7 days", "", "999999w"])
+def test_a_time_that_is_none_is_wrong_usage(coffre: Coffre, account: Account, wrong: str) -> None:
+    said = coffre("backup", "database", "shop", "--keep", wrong)
+
+    assert (said.status, account.invoked) == (2, [])
+    assert "12h, 7d, 4w" in said.err

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -287,3 +288,50 @@ def test_a_run_that_ended_without_a_record_is_told() -> None:
 
     with pytest.raises(BackupStateError, match="none"):
         follow(look, title="", quiet=True, has_ended=lambda: True)
+
+
+# --- tables ---
+
+words = st.text(st.characters(categories=["L", "N"], max_codepoint=0x24F), min_size=1, max_size=30)
+numbers = st.integers(min_value=0, max_value=10**15).map(lambda number: f"{number:,}") | st.just("999.9 GB")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_a_table_never_loses_a_column_or_a_part_of_a_number(
+    monkeypatch: pytest.MonkeyPatch, terminal: io.StringIO, width: int
+) -> None:
+    monkeypatch.setattr(screen.console, "width", width)
+    row = st.tuples(words, st.lists(words, max_size=9).map(" ".join), numbers, numbers, numbers)
+
+    @settings(max_examples=30)
+    @given(st.lists(row, min_size=1, max_size=4))
+    def check(rows: list[tuple[str, ...]]) -> None:
+        terminal.seek(0)
+        terminal.truncate()
+        screen.print_table(["TABLE", "WHY", "ROWS", "SIZE", "LIMIT"], rows, right=["ROWS", "SIZE", "LIMIT"])
+        said = terminal.getvalue()
+        assert all(len(line) <= width for line in said.splitlines())
+        assert all(heading in said for heading in ("TABLE", "WHY", "ROWS", "SIZE", "LIMIT"))
+        assert all(number in said for row in rows for number in row[2:])
+        # Folded or not, every letter is there.
+        for row in rows:
+            assert not Counter("".join(row[:2])) - Counter(said) - Counter(" ")
+
+    check()
+
+
+def test_what_does_not_fit_side_by_side_comes_row_below_row(
+    monkeypatch: pytest.MonkeyPatch, terminal: io.StringIO
+) -> None:
+    monkeypatch.setattr(screen.console, "width", 40)
+
+    screen.print_table(
+        ["ID", "TARGET", "WHY", "SIZE"],
+        [["01K9XAAAAAAAAAAAAAAAAAAAB1", "shop", "daily, kept for 7 days: until tomorrow", "9.0 MB"]] * 2,
+        right=["SIZE"],
+    )
+
+    block = (
+        "ID 01K9XAAAAAAAAAAAAAAAAAAAB1\n  TARGET shop\n  WHY daily, kept for 7 days: until\n  tomorrow\n  SIZE 9.0 MB\n"
+    )
+    assert terminal.getvalue().replace(" \n", "\n") == block * 2
