@@ -72,16 +72,34 @@ _COMMANDS: Final = {
 class _LoadedWhenAsked(typer.core.TyperGroup):
     """Knows every subcommand by name, and imports one when it is called."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return [*_COMMANDS, *super().list_commands(ctx)]
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Loading()
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        found = _COMMANDS.get(cmd_name)
-        return found.load(cmd_name) if found else super().get_command(ctx, cmd_name)
+    def list_commands(self, ctx: Any) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, _COMMANDS[name].short_help) for name in self.list_commands(ctx)])
+
+
+class _Loading(dict[str, Any]):
+    """The subcommands by name; each is loaded on its first use."""
+
+    def __init__(self) -> None:
+        super().__init__(dict.fromkeys(_COMMANDS))
+
+    def __getitem__(self, name: str) -> Any:
+        if super().__getitem__(name) is None:
+            self[name] = _COMMANDS[name].load(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        if name not in self:
+            return default
+        return self[name]
 
 
 app = typer.Typer(

@@ -9,25 +9,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
-import boto3
 import typer
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
-from coffre.catalog.catalog import Catalog
-from coffre.model.configuration import Configuration
 from coffre.model.errors import PermanentError, TargetUnknownError
-from coffre.runtime.sources import read_configuration
-from coffre.stores.s3 import S3Store, make_client
-from coffre.vault.vault import Vault
-from coffre_cli.local.aws import isolated
-from coffre_cli.local.stack import environment_of
-from coffre_cli.local.state import LocalState, read_state
 from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
+    from botocore.exceptions import BotoCoreError, ClientError
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
+
+    from coffre.catalog.catalog import Catalog
+    from coffre.model.configuration import Configuration
+    from coffre.vault.vault import Vault
+    from coffre_cli.local.state import LocalState
 
 STACK_VARIABLE = "COFFRE_STACK"
 # A function lives up to 15 minutes, and who waits for it must not ask a second time.
@@ -58,24 +53,37 @@ class DeployedStack:
 
     @cached_property
     def catalog(self) -> Catalog:
+        from coffre.catalog.catalog import Catalog
+
         return Catalog(self._output("CatalogTable"))
 
     @cached_property
     def vault(self) -> Vault:
+        from coffre.stores.s3 import S3Store, make_client
+        from coffre.vault.vault import Vault
+
         prefix = self._output("VaultPrefix").lstrip("/")
         return Vault(S3Store(self._output("VaultBucket"), prefix=prefix, client=make_client()))
 
     @cached_property
     def functions(self) -> LambdaClient:
+        import boto3
+        from botocore.config import Config
+
         return boto3.client("lambda", config=Config(read_timeout=_LONGEST_RUN_SECONDS))
 
     @cached_property
     def secrets(self) -> SecretsManagerClient:
+        import boto3
+
         return boto3.client("secretsmanager")
 
     @cached_property
     def caller(self) -> str:
         """Who is asking, for the audit events: the ARN of the AWS credentials."""
+        import boto3
+        from botocore.exceptions import BotoCoreError, ClientError
+
         try:
             arn: str = boto3.client("sts").get_caller_identity()["Arn"]
         except (ClientError, BotoCoreError):
@@ -85,6 +93,10 @@ class DeployedStack:
     @cached_property
     def configuration(self) -> Configuration:
         """The stack's configuration document."""
+        import boto3
+
+        from coffre.runtime.sources import read_configuration
+
         return read_configuration(boto3.client("ssm"), self._output("Configuration"))
 
     def only_target(self, name: str | None) -> str:
@@ -139,6 +151,8 @@ class DeployedStack:
         return (json.loads(payload) if payload else None), "FunctionError" not in answer
 
     def _invoke(self, function: str, event: Mapping[str, Any], how: Any) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError
+
         name = self.function_name(function)
         try:
             return self.functions.invoke(FunctionName=name, InvocationType=how, Payload=json.dumps(event).encode())
@@ -184,6 +198,8 @@ def find_stack(name: str | None) -> DeployedStack:
 
 def asked_place() -> str:
     """Say where AWS clients of this process go."""
+    import boto3
+
     region = boto3.Session().region_name or "no region"
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     return f"{region} at {endpoint}" if endpoint else region
@@ -224,8 +240,18 @@ def _no_stack() -> StackUnreachableError:
     )
 
 
+def read_state() -> LocalState | None:
+    """Return the state of the local stack, or None when there is none; raises what reading it raises."""
+    from coffre_cli.local.state import read_state as read
+
+    return read()
+
+
 def use_local_stack() -> LocalState | None:
     """Lead every client of this process to the local stack if it is up, and away from the user's own AWS profile."""
+    from coffre_cli.local.aws import isolated
+    from coffre_cli.local.stack import environment_of
+
     local = read_state()
     if local is None or not local.is_alive():
         return None
@@ -237,6 +263,9 @@ def use_local_stack() -> LocalState | None:
 
 
 def _outputs(name: str) -> dict[str, str]:
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
     try:
         stacks = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
     except (ClientError, BotoCoreError) as error:

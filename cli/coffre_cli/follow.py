@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-from rich.table import Column
 
-from coffre.model.backup import Backup, Restore
-from coffre.model.backup import Progress as Done
 from coffre.model.errors import BackupStateError, CatalogError, TransientError
 from coffre_cli.exits import Exit
 from coffre_cli.screen import duration, error_console, remark, size
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from coffre.model.backup import Backup, Restore
+    from coffre.model.backup import Progress as Done
 
 _POLL_SECONDS: Final = 0.4
 # A cold start takes seconds; who has not written a record by then has not started.
@@ -148,6 +150,9 @@ def _speed(record: Backup | Restore, done: Done) -> tuple[str, ...]:
 
 
 def _bar(*, quiet: bool) -> Progress:
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+    from rich.table import Column
+
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),

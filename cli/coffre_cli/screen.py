@@ -8,15 +8,18 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from coffre.model.backup import Backup, Failure, Restore, Status
 from coffre.model.errors import CoffreError
+from coffre.model.kinds import Status
 from coffre.model.names import visible, visible_json
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup, Failure, Restore
 
 console = Console(highlight=False)
 error_console = Console(stderr=True, highlight=False)

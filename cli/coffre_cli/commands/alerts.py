@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from coffre.alerts.alert import EVERY_TARGET, AlertKind, Severity
 from coffre.model.errors import PermanentError
-from coffre.model.incident import Incident
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import age, error_console, print_json, print_table, say
 
-_STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.INFO: ""}
+if TYPE_CHECKING:
+    from coffre.alerts.alert import AlertKind
+    from coffre.model.incident import Incident
+
+_STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}  # by `Severity`
 
 app = typer.Typer(
     help="See what is not in order, and try out whether alerts arrive.",
@@ -48,6 +50,8 @@ def list_alerts(
     as_json: JsonOption = False,
 ) -> None:
     """List the problems that people were told about and that are not over, the newest first."""
+    from coffre.alerts.alert import EVERY_TARGET
+
     deployed = find_stack(stack)
     found = sorted(deployed.catalog.incidents.open(target), key=lambda one: one.since, reverse=True)
     if not found and target not in (None, EVERY_TARGET):
@@ -103,6 +107,8 @@ def _try_all(deployed: DeployedStack, *, quiet: bool) -> list[dict[str, Any]]:
 
 
 def _kind(incident: Incident) -> AlertKind:
+    from coffre.alerts.alert import AlertKind
+
     return AlertKind(incident.kind)
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ulid import ULID
 
-from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import BackupStateError, TargetUnknownError
-from coffre.model.target import TargetKind
+from coffre.model.kinds import Status, TargetKind, Tier
 from coffre.model.times import parse_span
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.follow import follow, going_on
 from coffre_cli.screen import backup_json, duration, print_json, remark, say, say_command, show_failure, size
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
 
 
 def _span(text: str) -> str:
@@ -139,6 +139,8 @@ def _back_up(
 
 
 def _start(deployed: DeployedStack, function: str, target: str, wanted: _Wanted) -> str:
+    from ulid import ULID
+
     backup_id = str(ULID())
     event = {"target": target, "tier": Tier.MANUAL.value, "backup_id": backup_id, "full": wanted.full}
     deployed.start(function, event | ({"keep": wanted.keep} if wanted.keep else {}))
@@ -147,6 +149,7 @@ def _start(deployed: DeployedStack, function: str, target: str, wanted: _Wanted)
 
 def _follow(deployed: DeployedStack, target: str, backup_id: str, *, quiet: bool) -> Backup | None:
     """Wait for a backup; None when it was skipped."""
+    from coffre_cli.follow import follow, going_on
 
     def skipped() -> str | None:
         for event in deployed.catalog.audit.events(target=target):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from coffre.model.manifest import Manifest, StorageContent
-from coffre.model.target import TargetKind
+from typing import TYPE_CHECKING
+
+from coffre.model.kinds import TargetKind
 from coffre_cli.screen import print_table, say, size
+
+if TYPE_CHECKING:
+    from coffre.model.manifest import Manifest, StorageContent
 
 
 def source_of(manifest: Manifest) -> str:

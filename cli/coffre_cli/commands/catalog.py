@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from coffre.model.backup import Backup, Restore, Status
 from coffre.model.errors import IntegrityError
-from coffre.model.manifest import Manifest
+from coffre.model.kinds import Status, TargetKind
 from coffre.model.names import shown
-from coffre.model.target import TargetKind
 from coffre.model.words import counted
 from coffre_cli.commands.backup_contents import show_buckets, source_of
 from coffre_cli.commands.restore_objects import show_examples
@@ -33,6 +31,10 @@ from coffre_cli.screen import (
     size,
     status_text,
 )
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup, Restore
+    from coffre.model.manifest import Manifest
 
 _TABLES_SHOWN = 20
 
@@ -110,6 +112,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one backup or restore with its tables or buckets."""
+    from coffre.model.backup import Restore
+
     deployed = find_stack(stack)
     run = which_run(deployed, run_id, target)
     if isinstance(run, Restore):

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coffre.model.backup import Backup
-from coffre.model.manifest import Entry, Manifest, TableContent
+from coffre.model.kinds import TargetKind
 from coffre.model.names import shown, visible, visible_json
-from coffre.model.storage import ObjectChoice
-from coffre.model.target import TargetKind
-from coffre.operations.backup_contents import (
-    Folder,
-    bytes_of,
-    find_object,
-    find_table,
-    folder_view,
-    objects_below,
-    rows_of,
-)
-from coffre.operations.storage_choice import open_manifest
 from coffre_cli.commands.identity import IdentityOption, decoder_of
 from coffre_cli.commands.which import BackupId, which_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
@@ -30,6 +17,11 @@ from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.output_file import standard_output
 from coffre_cli.screen import console, print_table, remark, say, size
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
+    from coffre.model.manifest import Entry, Manifest, TableContent
+    from coffre.operations.backup_contents import Folder
 
 LS_EXAMPLES = examples(
     "coffre ls latest --target uploads",
@@ -60,6 +52,9 @@ def ls(
 
     Sizes are bytes, times those of the last change (UTC). Nothing is decrypted: names are in the vault's lists.
     """
+    from coffre.model.storage import ObjectChoice
+    from coffre.operations.backup_contents import folder_view, objects_below
+
     deployed = find_stack(stack)
     backup, manifest = open_backup(deployed, backup_id, target)
     if backup.kind is not TargetKind.BUCKET:
@@ -87,6 +82,9 @@ def cat(
 
     Every piece is checked before it is written. When something is wrong further on, the exit status is 1.
     """
+    from coffre.model.storage import ObjectChoice
+    from coffre.operations.backup_contents import bytes_of, find_object, find_table, rows_of
+
     deployed = find_stack(stack)
     backup, manifest = open_backup(deployed, backup_id, target)
     decoder = decoder_of(deployed, backup, identity).of_recipients(manifest.recipients)
@@ -105,6 +103,8 @@ def cat(
 
 def open_backup(deployed: DeployedStack, backup_id: str, target: str | None) -> tuple[Backup, Manifest]:
     """Return a completed backup with its manifest."""
+    from coffre.operations.storage_choice import open_manifest
+
     backup = which_backup(deployed, backup_id, target)
     return backup, open_manifest(deployed.vault, backup)
 
@@ -120,6 +120,8 @@ def print_json_lines(items: Iterable[dict[str, Any]]) -> None:
 
 def _line(item: Folder | Entry, prefix: str) -> str:
     """Return a line like those of `aws s3 ls`, with names as they are below the folder that was asked for."""
+    from coffre.operations.backup_contents import Folder
+
     name = item.name.partition("/")[2] or item.name
     shown_name = visible(name[prefix.rfind("/") + 1 :])
     if isinstance(item, Folder):
@@ -131,6 +133,8 @@ def _line(item: Folder | Entry, prefix: str) -> str:
 
 
 def _json(item: Folder | Entry) -> dict[str, Any]:
+    from coffre.operations.backup_contents import Folder
+
     bucket, _, key = item.name.partition("/")
     if isinstance(item, Folder):
         return {"bucket": bucket, "folder": key}

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from ulid import ULID
 
-from coffre.model.backup import Backup, Restore, Tier
+from coffre.model.kinds import Tier
 from coffre_cli.commands.catalog import list_backups
 from coffre_cli.commands.demo_files import back_up_files, bring_back_files, look_at_files, lose_files
 from coffre_cli.commands.demo_steps import Mailbox, Scene, title, typed
@@ -20,13 +19,14 @@ from coffre_cli.commands.restore import restore
 from coffre_cli.deployed import find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.follow import follow
-from coffre_cli.local import stack
-from coffre_cli.local.errors import StackError
-from coffre_cli.local.schedule_rules import fire_rule, rules_of
-from coffre_cli.local.state import LocalState, read_state
-from coffre_cli.sample import TableFingerprint, damage, fingerprint
 from coffre_cli.screen import console, duration, say, show_failure, size
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup, Restore
+    from coffre_cli.local.state import LocalState
+    from coffre_cli.sample import TableFingerprint
+
+    type Fingerprints = dict[str, TableFingerprint]
 
 # A Sunday and the first of a month: all three rules fire.
 _SLOT: Final = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)
@@ -39,8 +39,6 @@ _SHORT_SCALE: Final = 0.05
 
 EXAMPLES = examples("coffre demo", "coffre demo --short", "coffre demo --keep && coffre list")
 
-Fingerprints = dict[str, TableFingerprint]
-
 
 def demo(
     short: Annotated[
@@ -49,6 +47,9 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the local stack running afterwards.")] = False,
 ) -> None:
     """Back up, lose and get back a sample database and its files, on this machine, without an AWS account."""
+    from coffre_cli.local.errors import StackError
+    from coffre_cli.local.state import read_state
+
     if read_state() is not None:
         raise StackError(
             "A local stack is up already, and the demo needs one of its own.",
@@ -66,6 +67,9 @@ def demo(
 
 def _lose_and_get_back(scene: Scene) -> bool:
     """Tell the story; return whether everything came back as it was."""
+    from coffre_cli.local import stack
+    from coffre_cli.sample import fingerprint
+
     mailbox = Mailbox(scene)
     source = scene.url(stack.SAMPLE)
     before, files = _look(source), look_at_files(scene)
@@ -88,6 +92,8 @@ def _lose_and_get_back(scene: Scene) -> bool:
 
 @contextlib.contextmanager
 def _local_stack(*, keep: bool, scale: float) -> Iterator[LocalState]:
+    from coffre_cli.local import stack
+
     title(
         "1. Deploy",
         "The real template.yaml, built by SAM, on a local AWS; a PostgreSQL 18 with a rental company's data.",
@@ -100,6 +106,8 @@ def _local_stack(*, keep: bool, scale: float) -> Iterator[LocalState]:
 
 
 def _look(url: str) -> Fingerprints:
+    from coffre_cli.sample import fingerprint
+
     found = fingerprint(url)
     rows = sum(table.rows for table in found.values())
     say(f"The sample database casa has {len(found)} tables and materialized views with {rows:,} rows.")
@@ -107,6 +115,9 @@ def _look(url: str) -> Fingerprints:
 
 
 def _back_up(scene: Scene) -> Backup:
+    from coffre_cli.local import stack
+    from coffre_cli.local.schedule_rules import fire_rule, rules_of
+
     title(
         "2. Back up",
         f"It is {_SLOT:%A, %d %B %Y, %H:%M} UTC: the daily, the weekly and the monthly rule fire at the same time.",
@@ -123,6 +134,8 @@ def _back_up(scene: Scene) -> Backup:
 
 
 def _lose(source: str, before: Fingerprints) -> None:
+    from coffre_cli.sample import damage, fingerprint
+
     title("3. Lose data", "3 a.m., the wrong window, a migration gone wrong:")
     for sentence in damage(source):
         say(f"  - {sentence}", style="red")
@@ -132,6 +145,10 @@ def _lose(source: str, before: Fingerprints) -> None:
 
 
 def _restore(scene: Scene, backup: Backup) -> None:
+    from ulid import ULID
+
+    from coffre_cli.follow import follow
+
     title(
         "4. Restore",
         f"The function restore loads it into a new database, {_RESTORED}; the source stays as it is.",
@@ -171,6 +188,8 @@ def _compare(before: Fingerprints, restored: Fingerprints) -> bool:
 
 
 def _bring_back(source: str, before: Fingerprints, backup: Backup) -> bool:
+    from coffre_cli.sample import fingerprint
+
     title(
         "6. Restore no more than was lost",
         "In casa itself: the dropped table with its views, and the deleted rows; then the files.",

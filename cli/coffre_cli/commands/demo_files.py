@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from coffre.model.backup import Backup, Tier
-from coffre.model.storage import Mode
+from coffre.model.kinds import Mode, Tier
 from coffre_cli.commands.backup import backup_storage
 from coffre_cli.commands.demo_steps import Scene, typed
 from coffre_cli.commands.restore import restore
-from coffre_cli.local import stack
-from coffre_cli.local.schedule_rules import fire_rule, rules_of
-from coffre_cli.sample.files import FileFingerprint, damage_files, fingerprint_files
 from coffre_cli.screen import console, duration, say, size
 
-_RULES: Final = ("WeeklyStorageBackupRule", "MonthlyStorageBackupRule")
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
+    from coffre_cli.sample.files import FileFingerprint
 
-FileFingerprints = dict[str, FileFingerprint]
+    type FileFingerprints = dict[str, FileFingerprint]
+
+_RULES: Final = ("WeeklyStorageBackupRule", "MonthlyStorageBackupRule")
 
 
 def look_at_files(scene: Scene) -> FileFingerprints:
     """Hash the sample's files."""
+    from coffre_cli.local import stack
+    from coffre_cli.sample.files import fingerprint_files
+
     found = fingerprint_files(scene.s3, stack.SAMPLE_FILES)
     say(f"The bucket {stack.SAMPLE_FILES} has {len(found)} files: photos, leases, plans.")
     return found
@@ -29,6 +32,9 @@ def look_at_files(scene: Scene) -> FileFingerprints:
 
 def back_up_files(scene: Scene, slot: datetime) -> Backup:
     """Let the rules fire that come an hour after the databases', and back up once more."""
+    from coffre_cli.local import stack
+    from coffre_cli.local.schedule_rules import fire_rule, rules_of
+
     console.print()
     say(f"An hour later, at {slot + timedelta(hours=1):%H:%M}, the weekly and the monthly rule for buckets fire.")
     names = rules_of(scene.environment, scene.state.stack)
@@ -46,12 +52,18 @@ def back_up_files(scene: Scene, slot: datetime) -> Backup:
 
 def lose_files(scene: Scene) -> None:
     """Delete a folder, and overwrite another."""
+    from coffre_cli.local import stack
+    from coffre_cli.sample.files import damage_files
+
     for sentence in damage_files(scene.s3, stack.SAMPLE_FILES):
         say(f"  - {sentence}", style="red")
 
 
 def bring_back_files(scene: Scene, before: FileFingerprints, backup: Backup) -> bool:
     """Restore what is missing, then what differs, and compare every file."""
+    from coffre_cli.local import stack
+    from coffre_cli.sample.files import fingerprint_files
+
     console.print()
     typed(f"coffre restore {backup.id} --mode overwrite")
     restore(backup.id, mode=Mode.OVERWRITE, yes=True)
@@ -66,6 +78,9 @@ def bring_back_files(scene: Scene, before: FileFingerprints, backup: Backup) -> 
 
 def empty_photos(scene: Scene) -> None:
     """Delete most of what the bucket has, as an accident that nobody notices would."""
+    from coffre_cli.local import stack
+    from coffre_cli.sample.files import fingerprint_files
+
     say("A week later a job deletes photos/ and plans/, and nobody notices. The next backup does:")
     for key in fingerprint_files(scene.s3, stack.SAMPLE_FILES):
         if key.startswith(("photos/", "plans/")):

@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import TransientError
+from coffre.model.kinds import Status, Tier
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
-from coffre_cli.local import stack
-from coffre_cli.local.alert_queue import subscribe_queue
-from coffre_cli.local.aws import session
-from coffre_cli.local.errors import StackError
-from coffre_cli.local.state import LocalState
 from coffre_cli.screen import console, say, show_failure
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from coffre.model.backup import Backup
+    from coffre_cli.local.state import LocalState
 
 _PATIENCE_SECONDS: Final = 300
 
@@ -38,15 +36,21 @@ class Scene:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that lead to the local AWS."""
+        from coffre_cli.local import stack
+
         return stack.environment_of(self.state)
 
     @property
     def s3(self) -> S3Client:
         """The local S3, as an administrator sees it."""
+        from coffre_cli.local.aws import session
+
         return session(self.environment).client("s3", endpoint_url=self.environment["AWS_ENDPOINT_URL"])
 
     def url(self, database: str) -> str:
         """Return the address of a database on the demo's server."""
+        from coffre_cli.local.errors import StackError
+
         if self.state.postgres is None:
             raise StackError("The demo's PostgreSQL server is not running.", code="LOCAL_STACK_DOWN")
         return self.state.postgres.server().dsn(database=database)
@@ -77,6 +81,9 @@ class Mailbox:
     """What the alert topic sends: a queue in the place of a person's mail."""
 
     def __init__(self, scene: Scene) -> None:
+        from coffre_cli.local.alert_queue import subscribe_queue
+        from coffre_cli.local.aws import session
+
         environment = scene.environment
         self._queue = subscribe_queue(environment, scene.state.outputs["AlertTopic"], "demo-mailbox")
         self._sqs = session(environment).client("sqs", endpoint_url=environment["AWS_ENDPOINT_URL"])

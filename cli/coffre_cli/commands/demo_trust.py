@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from coffre.model.backup import Backup
-from coffre.model.verification import Level
+from typing import TYPE_CHECKING
+
+from coffre.model.kinds import Level
 from coffre_cli.commands.backup import backup_storage
 from coffre_cli.commands.demo_files import empty_photos
 from coffre_cli.commands.demo_steps import Mailbox, Scene, title, typed, whatever_status
 from coffre_cli.commands.rotate import rotate
 from coffre_cli.commands.verify import verify
-from coffre_cli.local import stack
 from coffre_cli.screen import console, say, size
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
 
 
 def drill(backup: Backup) -> None:
@@ -41,6 +44,8 @@ def find_corruption(scene: Scene, backup: Backup) -> None:
 
 def tell_anomaly(scene: Scene, mailbox: Mailbox) -> None:
     """Make a backup that is much smaller than those before it: a person hears of it."""
+    from coffre_cli.local import stack
+
     title("9. Hear of what is not as usual", "Some ordinary backups make known what is usual.")
     for _ in range(2):
         backup_storage(stack.SAMPLE_FILES)

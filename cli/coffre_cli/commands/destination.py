@@ -6,15 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Self
-
-from botocore.exceptions import BotoCoreError, ClientError
+from typing import TYPE_CHECKING, Self
 
 from coffre.model.errors import ConnectError, SecretError
-from coffre.postgres.connect import Connection, refuse_transaction_pooler
-from coffre.postgres.secret import parse_secret
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.screen import remark
+
+if TYPE_CHECKING:
+    from coffre.postgres.connect import Connection
 
 _URL = ("postgresql://", "postgres://")
 # What the role of the restore function may read (template.yaml).
@@ -41,6 +40,8 @@ class Destination:
         ConnectError
             `TRANSACTION_POOLER`
         """
+        from coffre.postgres.secret import parse_secret
+
         variable = to.removeprefix("env:") if to.startswith("env:") else None
         text = to if variable is None else os.environ.get(variable, "")
         place = "--to" if variable is None else f"the variable {variable}"
@@ -66,6 +67,8 @@ def _no_address(place: str, why: str | None) -> SecretError:
 
 
 def _refuse_pooler(connection: Connection) -> None:
+    from coffre.postgres.connect import refuse_transaction_pooler
+
     try:
         refuse_transaction_pooler(connection)
     except ConnectError as error:
@@ -90,6 +93,8 @@ def destination_secret(deployed: DeployedStack, wanted: Destination | None, rest
 @contextmanager
 def temporary_secret(deployed: DeployedStack, text: str, restore_id: str) -> Iterator[str]:
     """Give the reference of a secret that lives as long as the block."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
     name = f"coffre/destination/{restore_id}"
     try:
         deployed.secrets.create_secret(Name=name, SecretString=text, Description="Destination of a running restore")

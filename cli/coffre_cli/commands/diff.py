@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from coffre.model.errors import CoffreError
 from coffre.model.names import visible
-from coffre.model.storage import ObjectChoice
-from coffre.operations.backup_diff import Change, Difference, differences
 from coffre_cli.commands.contents import BucketOption, open_backup, print_json_lines
 from coffre_cli.commands.which import BackupId
 from coffre_cli.deployed import JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import console, remark, show_error, size
 
+if TYPE_CHECKING:
+    from coffre.operations.backup_diff import Change, Difference
+
 EXAMPLES = examples(
     "coffre diff 01K9X... 01K9Y...",
     "coffre diff 01K9X... latest --target uploads --prefix 2026/",
-    """coffre diff 01K9X... 01K9Y... --json | jq -r '.[] | select(.change == "removed").name'""",
+    "coffre diff 01K9X... 01K9Y... --json | jq -r '.[].name'",
 )
-_SIGNS = {Change.ADDED: "+", Change.CHANGED: "~", Change.REMOVED: "-"}
+_SIGNS = {"added": "+", "changed": "~", "removed": "-"}  # by `Change`
 # As diff(1): 0 means the same, 1 different, 2 trouble.
 _DIFFERENT, _TROUBLE = 1, 2
 
@@ -42,6 +43,9 @@ def diff(
     Objects are compared by content and attributes, tables by what `COPY` read: rows that only moved count as changed.
     Exit status as of diff(1): 0 the same, 1 different, 2 trouble.
     """
+    from coffre.model.storage import ObjectChoice
+    from coffre.operations.backup_diff import Change, differences
+
     counts: Counter[Change] = Counter()
     try:
         deployed = find_stack(stack)

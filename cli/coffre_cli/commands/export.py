@@ -7,21 +7,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from coffre.model.backup import Backup
+from coffre.model.kinds import TargetKind
 from coffre.model.names import visible
-from coffre.model.target import TargetKind
-from coffre.operations.export_database import Exporter
-from coffre.operations.export_database import Progress as ProgressCall
-from coffre.operations.export_plan import ExportPlan, plan_export
-from coffre.operations.restore_plan import refuse_unrestorable
-from coffre.postgres.archive import Compression
-from coffre.vault.codec import parse_recipient
-from coffre.vault.envelope import encrypt_stream
 from coffre_cli.commands.export_objects import ObjectsWanted, export_objects
 from coffre_cli.commands.identity import IdentityOption, decoder_of
 from coffre_cli.commands.which import BackupId, which_backup
@@ -30,6 +21,11 @@ from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
 from coffre_cli.screen import error_console, remark, size
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
+    from coffre.operations.export_database import Progress as ProgressCall
+    from coffre.operations.export_plan import ExportPlan
 
 EXAMPLES = examples(
     "coffre export latest",
@@ -63,11 +59,6 @@ class Compress(StrEnum):
     GZIP = "gzip"
 
 
-_COMPRESSIONS: Final = {
-    Compress.NONE: Compression.NONE,
-    Compress.ZSTD: Compression.ZSTD,
-    Compress.GZIP: Compression.GZIP,
-}
 _SCRIPT_SUFFIXES: Final = {Compress.NONE: ".sql", Compress.ZSTD: ".sql.zst", Compress.GZIP: ".sql.gz"}
 
 
@@ -131,6 +122,10 @@ def export(
 
     It runs on this machine: your AWS credentials need to read the vault, and the private key opens the backup here.
     """
+    from coffre.operations.export_plan import plan_export
+    from coffre.operations.restore_plan import refuse_unrestorable
+    from coffre.postgres.archive import Compression
+
     objects = ObjectsWanted(to, bucket, prefix, format_, tuple(recipients or ()), output)
     of_databases = None if format_ is None or format_.is_of_objects else format_
     others = {"--table": tables, "--compress": compress, "--no-owner": no_owner or None, "--format": of_databases}
@@ -159,7 +154,7 @@ def export(
         decoder_of(deployed, backup, identity),
         backup,
         tables=tables or (),
-        compression=_COMPRESSIONS[compress],
+        compression=Compression[compress.name],
     )
     try:
         _write(deployed, plan, wanted)
@@ -190,6 +185,8 @@ def _refuse_other_kind(backup: Backup, objects: ObjectsWanted, others: Mapping[s
 
 
 def _refuse_odd(format_: Format | None, recipients: Sequence[str], output: str | None, *, no_owner: bool) -> None:
+    from coffre.vault.codec import parse_recipient
+
     if format_ is Format.DIRECTORY and (recipients or output == "-"):
         raise typer.BadParameter(
             "a directory is not one stream: it can be neither encrypted (--recipient) nor written to stdout."
@@ -206,6 +203,9 @@ def _name(backup: Backup, format_: Format, compress: Compress, *, encrypted: boo
 
 
 def _write(deployed: DeployedStack, plan: ExportPlan, wanted: _Wanted) -> None:
+    from coffre.operations.export_database import Exporter
+    from coffre.vault.envelope import encrypt_stream
+
     with _progress(plan) as progress:
         exporter = Exporter(deployed.vault, plan, progress)
         if wanted.format is Format.DIRECTORY:
@@ -223,6 +223,8 @@ def _write(deployed: DeployedStack, plan: ExportPlan, wanted: _Wanted) -> None:
 
 @contextmanager
 def _progress(plan: ExportPlan) -> Iterator[ProgressCall]:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
     bar = Progress(
         TextColumn("Exporting"),
         BarColumn(),

@@ -6,27 +6,24 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from coffre.model.backup import Backup
-from coffre.model.manifest import Manifest
 from coffre.model.names import visible
-from coffre.model.storage import ObjectChoice
 from coffre.model.words import counted
-from coffre.operations.export_files import gzip_file, zstd_file
-from coffre.operations.export_storage import Exported, ObjectExporter
-from coffre.operations.export_storage import Progress as ProgressCall
-from coffre.operations.storage_choice import open_manifest
-from coffre.policy.file_names import LIST
-from coffre.vault.envelope import encrypt_stream
 from coffre_cli.commands.identity import decoder_of
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
 from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
 from coffre_cli.screen import error_console, remark, size
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
+    from coffre.model.manifest import Manifest
+    from coffre.model.storage import ObjectChoice
+    from coffre.operations.export_storage import Exported, ObjectExporter
+    from coffre.operations.export_storage import Progress as ProgressCall
 
 _TAR_ZST: Final = "tar.zst"
 _TAR_GZ: Final = "tar.gz"
@@ -62,11 +59,16 @@ class ObjectsWanted:
 
     @property
     def choice(self) -> ObjectChoice:
+        from coffre.model.storage import ObjectChoice
+
         return ObjectChoice(bucket=self.bucket, prefix=self.prefix or "")
 
 
 def export_objects(deployed: DeployedStack, backup: Backup, wanted: ObjectsWanted, identity: str | None) -> None:
     """Write what is wanted, and say what it is on stderr: stdout may be the archive."""
+    from coffre.operations.export_storage import Exported, ObjectExporter
+    from coffre.operations.storage_choice import open_manifest
+
     place = wanted.to or wanted.output or _name(backup, wanted)
     if place != "-":
         refuse_existing(Path(place), unless_empty=wanted.to is not None)
@@ -89,6 +91,9 @@ def _name(backup: Backup, wanted: ObjectsWanted) -> str:
 
 
 def _write(exporter: ObjectExporter, wanted: ObjectsWanted, place: str) -> None:
+    from coffre.operations.export_files import gzip_file, zstd_file
+    from coffre.vault.envelope import encrypt_stream
+
     if wanted.to is not None:
         with new_directory(Path(place), may_be_there=True) as folder:
             exporter.directory(folder)
@@ -113,6 +118,8 @@ def _expected(manifest: Manifest, wanted: ObjectsWanted) -> int | None:
 
 @contextmanager
 def _progress(total: int | None) -> Iterator[ProgressCall]:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
     bar = Progress(
         TextColumn("Exporting"),
         BarColumn(),
@@ -130,6 +137,8 @@ def _progress(total: int | None) -> Iterator[ProgressCall]:
 
 
 def _report(backup: Backup, wanted: ObjectsWanted, exported: Exported, place: str) -> None:
+    from coffre.policy.file_names import LIST
+
     where = "stdout" if place == "-" else place
     remark(
         f"Exported {backup.target} of {backup.created_at:%Y-%m-%d %H:%M:%S} UTC to {where}: "

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coffre.model.backup import Backup
 from coffre.model.errors import EncryptionError
-from coffre.runtime.sources import read_secret
-from coffre.vault.codec import FrameDecoder, parse_identities
 from coffre_cli.deployed import DeployedStack
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
+    from coffre.vault.codec import FrameDecoder
 
 IdentityOption = Annotated[
     str | None,
@@ -32,6 +33,9 @@ def decoder_of(deployed: DeployedStack, backup: Backup, identity: str | None) ->
     EncryptionError
         `IDENTITY_MISSING`
     """
+    from coffre.runtime.sources import read_secret
+    from coffre.vault.codec import FrameDecoder, parse_identities
+
     if identity is not None:
         return FrameDecoder(_given_identities(identity))
     if backup.encryption == "none":
@@ -41,6 +45,8 @@ def decoder_of(deployed: DeployedStack, backup: Backup, identity: str | None) ->
 
 
 def _given_identities(identity: str) -> tuple[str, ...]:
+    from coffre.vault.codec import parse_identities
+
     if identity.startswith("env:"):
         place = f"the variable {identity.removeprefix('env:')}"
         text = os.environ.get(identity.removeprefix("env:"), "")

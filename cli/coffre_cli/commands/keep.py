@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coffre.model.backup import Backup
-from coffre.operations.keep import Keeper
 from coffre_cli.commands.which import find_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, StackUnreachableError, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import age, backup_json, print_json, remark, say, size
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
+    from coffre.operations.keep import Keeper
 
 PIN_EXAMPLES = examples("coffre pin 01K9X...")
 UNPIN_EXAMPLES = examples("coffre unpin 01K9X...")
@@ -66,6 +68,8 @@ def delete(
 
 
 def _keeper(deployed: DeployedStack) -> Keeper:
+    from coffre.operations.keep import Keeper
+
     return Keeper(deployed.catalog, deployed.vault, deployed.caller, datetime.now(UTC))
 
 

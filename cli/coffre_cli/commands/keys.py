@@ -6,12 +6,9 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-import boto3
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.model.errors import EncryptionError
-from coffre.vault.codec import new_identity, public_key
 from coffre_cli.deployed import JsonOption, asked_place, use_local_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import print_json, remark, say, say_command
@@ -51,6 +48,8 @@ def new(
     the restore function may read it, and is printed once: keep it offline too. Whoever loses it loses every backup;
     nobody can bring it back.
     """
+    from coffre.vault.codec import new_identity, public_key
+
     if not secret.startswith(_READABLE):
         raise EncryptionError(
             f'"{secret}" cannot be the secret\'s name: the restore function may read only those below {_READABLE}.',
@@ -96,6 +95,9 @@ def _write_file(file: Path, identity: str, recipient: str) -> str:
 
 
 def _write_secret(secret: str, identity: str) -> str:
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
     local = use_local_stack()
     account = "the local stack" if local else "your AWS account"
     remark(f"{account[0].upper()}{account[1:]} in {asked_place()}.")

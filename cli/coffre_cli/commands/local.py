@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from coffre.model.errors import ConfigurationError, SecretError
-from coffre.postgres.connect import refuse_transaction_pooler
-from coffre.postgres.secret import parse_secret
-from coffre.vault.codec import new_identity, public_key
 from coffre_cli.commands.keys import DEFAULT_SECRET
 from coffre_cli.examples import examples
-from coffre_cli.local import stack
-from coffre_cli.local.aws import session, shell_commands
-from coffre_cli.local.state import LocalState, read_state
 from coffre_cli.screen import error_console, say, say_command
+
+if TYPE_CHECKING:
+    from coffre_cli.local.state import LocalState
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _EXAMPLE = "shop=postgresql://me:secret@localhost/shop"
@@ -52,6 +49,8 @@ def up(
 
     Without --database it comes with a sample database of its own. It runs until `coffre local down`.
     """
+    from coffre_cli.local import stack
+
     databases = _databases(database or [])
     if empty and databases:
         raise ConfigurationError("--empty and --database exclude each other.", hint="Leave one of them out.")
@@ -79,12 +78,17 @@ def up(
 @app.command("down", short_help="Stop the stack and remove it.", epilog=examples("coffre local down"))
 def down() -> None:
     """Stop the stack and remove everything that it stored, backups included."""
+    from coffre_cli.local import stack
+
     say("The local stack is down; nothing of it is left." if stack.down() else "No local stack was up.")
 
 
 @app.command("env", short_help="Lead a shell to the stack.", epilog=examples('eval "$(coffre local env)" && aws s3 ls'))
 def env() -> None:
     """Print the shell commands that lead `aws`, `sam` and `coffre` to the local stack."""
+    from coffre_cli.local import stack
+    from coffre_cli.local.aws import shell_commands
+
     for command in shell_commands(stack.environment()):
         print(command)
 
@@ -93,6 +97,11 @@ def start(
     databases: Mapping[str, str], *, sample: bool, sample_scale: float = 1.0, port: int = 0, quiet: bool = False
 ) -> LocalState:
     """Bring the local stack up with a key pair and a configuration document of its own."""
+    from coffre.vault.codec import new_identity, public_key
+    from coffre_cli.local import stack
+    from coffre_cli.local.aws import session
+    from coffre_cli.local.state import read_state
+
     before = read_state()
     names = sorted({*databases, *([stack.SAMPLE] if sample else []), *(before.databases if before else ())})
     buckets = [stack.SAMPLE_FILES] if sample or (before is not None and before.buckets) else []
@@ -116,6 +125,9 @@ def start(
 
 def _databases(options: list[str]) -> dict[str, str]:
     """Return name -> URL of each `--database`, refused before anything is started."""
+    from coffre.postgres.connect import refuse_transaction_pooler
+    from coffre.postgres.secret import parse_secret
+
     databases: dict[str, str] = {}
     for text in options:
         name, equals, url = text.partition("=")
@@ -144,6 +156,8 @@ def _databases(options: list[str]) -> dict[str, str]:
 
 def _document(names: list[str], buckets: list[str], recipient: str) -> str:
     """Return the configuration document; without databases one target that waits for its secret."""
+    from coffre_cli.local import stack
+
     targets: list[dict[str, Any]] = [
         {"name": name, "secret": f"{stack.SECRET_PREFIX}{name}"} for name in names or ["main"]
     ]

@@ -9,20 +9,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
-from pydantic import ValidationError
 
-from coffre.buckets.client import parse_store_secret
-from coffre.model.backup import Backup
-from coffre.model.document import describe_validation
 from coffre.model.errors import EventError, SecretError
-from coffre.model.storage import Mode, ObjectChoice, StorageResult, StorageScope
-from coffre.operations.storage_choice import open_manifest, start_of
-from coffre.vault.restores import write_names
+from coffre.model.kinds import Mode
 from coffre_cli.commands.destination import temporary_secret
 from coffre_cli.deployed import DeployedStack
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
+    from coffre.model.storage import StorageResult, StorageScope
 
 # What fits easily into an event, which may have 256 KB.
 _MOST_KEYS: Final = 500
@@ -78,6 +76,10 @@ class ObjectChoices:
         CoffreError
             A list cannot be read or kept; a bucket has to be named.
         """
+        from coffre.model.storage import ObjectChoice
+        from coffre.operations.storage_choice import open_manifest, start_of
+        from coffre.vault.restores import write_names
+
         keys = _sorted_once([*self.keys, *(_read_keys(self.keys_from) if self.keys_from else ())])
         plain = [key for key in keys if isinstance(key, str)]
         if len(plain) == len(keys) <= _MOST_KEYS and sum(map(len, plain)) <= _MOST_CHARACTERS:
@@ -105,6 +107,11 @@ class ObjectChoices:
         return before.scope.model_copy(update=changes)
 
     def _scope(self) -> StorageScope:
+        from pydantic import ValidationError
+
+        from coffre.model.document import describe_validation
+        from coffre.model.storage import StorageScope
+
         choices = {
             "bucket": self.bucket,
             "prefix": self.prefix or "",
@@ -182,6 +189,8 @@ def store_secret(deployed: DeployedStack, store: str | None, restore_id: str) ->
     SecretError
         It is neither the name of a secret that the function may read, nor a file or variable with one's contents.
     """
+    from coffre.buckets.client import parse_store_secret
+
     if store is None or store.removeprefix("arn:").rpartition(":secret:")[2].startswith(_READABLE):
         yield store
         return

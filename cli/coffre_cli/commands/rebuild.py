@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coffre.operations.rebuild import ADDED, KNOWN, Rebuilt, rebuild
 from coffre_cli.deployed import JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import print_json, print_table, remark, say
+
+if TYPE_CHECKING:
+    from coffre.operations.rebuild import Rebuilt
 
 app = typer.Typer(
     help="Look after the catalog, the table with the records of backups.",
@@ -42,6 +44,8 @@ def rebuild_catalog(
     in the catalog. Not to be known any more: failed and deleted runs, restores, audit events, and which backups were
     verified; until some are verified anew, rotation deletes nothing.
     """
+    from coffre.operations.rebuild import ADDED, KNOWN, rebuild
+
     deployed = find_stack(stack)
     if not (dry_run or yes):
         remark(f"Every manifest in the vault of {deployed.name} is going to be taken for genuine.")
@@ -56,6 +60,8 @@ def rebuild_catalog(
 
 
 def _show(done: list[Rebuilt], *, dry_run: bool) -> None:
+    from coffre.operations.rebuild import ADDED, KNOWN
+
     new = [one for one in done if one.outcome != KNOWN]
     if new:
         print_table(["ID", "TARGET", "OUTCOME"], ([one.backup_id, one.target, one.outcome] for one in new))

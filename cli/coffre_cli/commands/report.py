@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coffre.model.backup import Backup
-from coffre.model.drill import CheckProof, DrillReport, Outcome, Sample, Structure, TableProof, Verdict
 from coffre.model.errors import BackupStateError
 from coffre.model.words import counted
-from coffre.operations.drill_page import VERDICTS, heading_of, page_of, seconds_shown
-from coffre.vault.reports import DrillReports
 from coffre_cli.commands.which import BackupId, which_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import age, print_json, print_table, remark, say, show_failure, size
 
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
+    from coffre.model.drill import CheckProof, DrillReport, Sample, Structure, TableProof
+
 EXAMPLES = examples(
     "coffre report latest", "coffre report 01K9X... --html drill.html", "coffre report latest --json | jq .tables"
 )
 _TABLES_SHOWN = 20
-_STYLES = {Outcome.PASSED: "bold green", Outcome.FAILED: "bold red", Outcome.NOT_POSSIBLE: "bold yellow"}
+_STYLES = {"passed": "bold green", "failed": "bold red", "not_possible": "bold yellow"}  # by `Outcome`
 
 
 def report(
@@ -40,6 +40,9 @@ def report(
 
     The exit status is 1 when the drill did not pass.
     """
+    from coffre.model.drill import Outcome
+    from coffre.operations.drill_page import page_of
+
     deployed = find_stack(stack)
     found = newest_report(deployed, which_backup(deployed, backup_id, target))
     if html is not None:
@@ -61,6 +64,8 @@ def newest_report(deployed: DeployedStack, backup: Backup) -> DrillReport:
     BackupStateError
         Code `NEVER_DRILLED`.
     """
+    from coffre.vault.reports import DrillReports
+
     found = DrillReports(deployed.vault.store).newest(backup.target, backup.id)
     if found is None:
         raise BackupStateError(
@@ -73,6 +78,9 @@ def newest_report(deployed: DeployedStack, backup: Backup) -> DrillReport:
 
 def show_report(found: DrillReport) -> None:
     """Print a report for a person."""
+    from coffre.model.drill import Outcome
+    from coffre.operations.drill_page import heading_of
+
     say(f"Drill of {found.target}: {heading_of(found)}.", style=_STYLES[found.outcome])
     say(f"  backup    {found.backup_id}, taken {found.backup_created_at:%Y-%m-%d %H:%M} UTC")
     say(f"  drilled   {found.started_at:%Y-%m-%d %H:%M} UTC ({age(found.started_at)}), {_took(found.duration_seconds)}")
@@ -109,6 +117,9 @@ def _show_structure(looked_at: Structure) -> None:
 
 
 def _show_objects(found: DrillReport, sample: Sample) -> None:
+    from coffre.model.drill import Verdict
+    from coffre.operations.drill_page import VERDICTS
+
     equal = sum(one.verdict is Verdict.EQUAL for one in found.objects)
     of_all = f"{counted(sample.objects, 'object')} and {size(sample.size_bytes)} of the backup"
     say(f"  objects   {equal} of {len(found.objects)} equal, {size(sample.chosen_bytes)} of them; {of_all}")
@@ -122,6 +133,8 @@ def _show_objects(found: DrillReport, sample: Sample) -> None:
 
 
 def _show_tables(found: DrillReport) -> None:
+    from coffre.model.drill import Verdict
+
     equal = sum(table.verdict is Verdict.EQUAL for table in found.tables)
     say(f"  tables    {equal} of {len(found.tables)} equal, {counted(found.rows, 'row')} compared")
     shown = sorted(found.tables, key=lambda table: (table.verdict is Verdict.EQUAL, -table.size_bytes))
@@ -141,6 +154,8 @@ def _say_more(count: int) -> None:
 
 
 def _row(table: TableProof) -> list[str]:
+    from coffre.operations.drill_page import VERDICTS
+
     rows = f"{table.rows:,}" if table.rows == table.rows_found else f"{table.rows_found:,} of {table.rows:,}"
     slices = f"{table.slices_equal:,}/{table.slices:,}"
     return [table.table, rows, size(table.size_bytes), slices, (table.sha256 or "")[:12], VERDICTS[table.verdict]]
@@ -161,4 +176,6 @@ def _limit(found: DrillReport) -> str:
 
 
 def _took(seconds: float) -> str:
+    from coffre.operations.drill_page import seconds_shown
+
     return seconds_shown(seconds)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ulid import ULID
 
-from coffre.model.backup import Backup, Restore, RestoreReport
 from coffre.model.errors import CoffreError
-from coffre.model.storage import Mode
-from coffre.model.target import Contents, TargetKind
-from coffre.operations.restore_plan import refuse_unrestorable
+from coffre.model.kinds import Contents, Mode, TargetKind
 from coffre_cli.commands.destination import destination_secret
 from coffre_cli.commands.object_choices import ObjectChoices
 from coffre_cli.commands.restore_choices import Choices
@@ -24,8 +20,10 @@ from coffre_cli.commands.which import BackupId, which_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.follow import going_on
 from coffre_cli.screen import error_console, remark
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup, Restore, RestoreReport
 
 EXAMPLES = examples(
     "coffre restore latest --to postgresql://postgres:SECRET@db.example.com/new",
@@ -209,6 +207,8 @@ def _refuse_of_this_kind(backup: Backup, choices: Choices, objects: ObjectChoice
 
 
 def _find(backup_id: str, target: str | None, stack: str | None) -> tuple[DeployedStack, Backup]:
+    from coffre.operations.restore_plan import refuse_unrestorable
+
     deployed = find_stack(stack)
     backup = which_backup(deployed, backup_id, target)
     refuse_unrestorable(backup)
@@ -236,6 +236,10 @@ def _is_a_person_there() -> bool:
 def _run(
     deployed: DeployedStack, ask: Ask, streams: int | None, *, quiet: bool
 ) -> tuple[Restore, RestoreReport | None]:
+    from ulid import ULID
+
+    from coffre_cli.follow import going_on
+
     restore_id = str(ULID())
     with going_on(restore_id), destination_secret(deployed, ask.wanted, restore_id) as reference:
         event = {"destination": reference, "restore_id": restore_id, "streams": streams}

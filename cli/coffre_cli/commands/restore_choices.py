@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import typer
-from pydantic import ValidationError
 
-from coffre.model.document import describe_validation
 from coffre.model.errors import CoffreError, SecretError
-from coffre.model.restore import Scope, why_not_an_expression
-from coffre.model.target import Contents
+from coffre.model.kinds import Contents
 from coffre_cli.commands.destination import Destination
+
+if TYPE_CHECKING:
+    from coffre.model.restore import Scope
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class Choices:
         typer.BadParameter
             They do not fit together: which of them, and what to do.
         """
+        from pydantic import ValidationError
+
+        from coffre.model.document import describe_validation
+        from coffre.model.restore import Scope
+
         for problem in self._problems():
             raise typer.BadParameter(problem)
         rows = {"column": self.where_column, "start": self.since, "end": self.until, "where": self.where}
@@ -122,6 +128,8 @@ class Choices:
             yield "a whole restore needs a place: --to, or --replace for the target's own database"
 
     def _problems_of_values(self) -> Iterator[str]:
+        from coffre.model.restore import why_not_an_expression
+
         values = {
             "--table": self.tables,
             "--schema": self.schemas,

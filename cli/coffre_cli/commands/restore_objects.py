@@ -6,21 +6,23 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
-from ulid import ULID
 
-from coffre.model.backup import Backup, Restore, RestoreReport
 from coffre.model.errors import BackupStateError
-from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageScope
+from coffre.model.kinds import Mode
 from coffre.model.words import counted
 from coffre_cli.commands.object_choices import ObjectChoices, store_secret
 from coffre_cli.commands.restore_run import end_restore, run_restore
 from coffre_cli.commands.which import find_restore
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
-from coffre_cli.follow import going_on
 from coffre_cli.screen import duration, error_console, say, say_command, show_failure, size
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup, Restore, RestoreReport
+    from coffre.model.storage import StorageResult, StorageScope
 
 _EXAMPLES_SHOWN = 10
 
@@ -39,6 +41,8 @@ def restore_objects(
     deployed: DeployedStack, backup: Backup, choices: ObjectChoices, streams: int | None, *, yes: bool, as_json: bool
 ) -> None:
     """Restore objects of a backup; what overwrites or deletes is shown and asked for first."""
+    from ulid import ULID
+
     restore_id = str(ULID())
     ask = _ask(deployed, backup, choices, restore_id, streams)
     if ask.scope.mode is not Mode.MISSING and not ask.scope.dry_run and not yes:
@@ -72,6 +76,8 @@ def _storage_of(deployed: DeployedStack, record: Restore, backup: Backup) -> Sto
 
 
 def _confirm(deployed: DeployedStack, ask: Ask) -> None:
+    from ulid import ULID
+
     if not (sys.stdin.isatty() and error_console.is_terminal):
         raise typer.BadParameter("this changes objects in use: add --yes, or --dry-run to see what would be done")
     trial = Ask(ask.backup, ask.scope.model_copy(update={"dry_run": True}), ask.store, ask.streams)
@@ -83,6 +89,8 @@ def _confirm(deployed: DeployedStack, ask: Ask) -> None:
 
 
 def _run(deployed: DeployedStack, ask: Ask, restore_id: str, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:
+    from coffre_cli.follow import going_on
+
     with going_on(restore_id), store_secret(deployed, ask.store, restore_id) as store:
         storage = ask.scope.model_dump(mode="json", exclude_defaults=True)
         event = {"restore_id": restore_id, "store": store, "streams": ask.streams, "storage": storage}
@@ -124,6 +132,8 @@ def _done(ask: Ask, record: Restore, result: StorageResult) -> str:
 
 def show_examples(result: StorageResult) -> None:
     """Print the first names of what is overwritten or deleted."""
+    from coffre.model.storage import StorageOutcome
+
     for outcome, word in ((StorageOutcome.OVERWRITTEN, "Overwrite"), (StorageOutcome.DELETED, "Delete")):
         names, amount = result.examples.get(outcome, ()), getattr(result, outcome.value)
         for name in names[:_EXAMPLES_SHOWN]:

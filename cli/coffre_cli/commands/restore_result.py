@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from coffre.model.backup import Backup, Comparison, Failure, Kept, Restore, RestoreReport
-from coffre.model.restore import Scope
-from coffre.model.target import Contents
+from coffre.model.kinds import Contents
 from coffre.model.words import counted
 from coffre_cli.commands.destination import Destination
 from coffre_cli.screen import duration, print_table, say, say_command, show_failure
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup, Comparison, Failure, Kept, Restore, RestoreReport
+    from coffre.model.restore import Scope
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from coffre.model.backup import Backup, Restore, RestoreReport
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
-from coffre_cli.follow import follow
 from coffre_cli.screen import print_json, restore_json, show_failure
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup, Restore, RestoreReport
 
 
 def run_restore(
     deployed: DeployedStack, backup: Backup, event: Mapping[str, Any], *, dry_run: bool, quiet: bool
 ) -> tuple[Restore, RestoreReport | None]:
     """Start a restore of a backup and wait for its end. Fields of the event that are None are left out."""
+    from coffre_cli.follow import follow
+
     restore_id = event["restore_id"]
     given = {name: value for name, value in event.items() if value is not None}
     deployed.start("restore", {"backup_id": backup.id, **given})

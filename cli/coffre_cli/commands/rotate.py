@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from coffre.model.errors import PermanentError
-from coffre.model.rotation import Action, Decision, RotationReport, SweepReport
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import age, error_console, print_json, print_table, remark, say, size
+
+if TYPE_CHECKING:
+    from coffre.model.rotation import Decision, RotationReport, SweepReport
 
 EXAMPLES = examples("coffre rotate --dry-run", "coffre rotate shop", "coffre rotate --dry-run --json | jq .decisions")
 _KEYS_SHOWN = 5
@@ -51,6 +53,8 @@ def rotate(
 
 
 def _call(deployed: DeployedStack, event: Mapping[str, Any], *, quiet: bool) -> RotationReport:
+    from coffre.model.rotation import RotationReport
+
     with error_console.status("Rotating" if not event["dry_run"] else "Looking", spinner="dots") as status:
         if quiet:
             status.stop()
@@ -66,6 +70,8 @@ def _call(deployed: DeployedStack, event: Mapping[str, Any], *, quiet: bool) -> 
 
 
 def _show(report: RotationReport) -> None:
+    from coffre.model.rotation import Action
+
     rows = sorted(report.decisions, key=lambda decision: (decision.target, decision.taken_at), reverse=True)
     if rows:
         print_table(["ID", "TARGET", "TIERS", "TAKEN", "WHAT", "WHY"], (_row(one) for one in rows))
@@ -111,6 +117,8 @@ def _show_sweep(swept: SweepReport, would: str) -> None:
 
 
 def _row(decision: Decision) -> list[str | Text]:
+    from coffre.model.rotation import Action
+
     return [
         decision.backup_id,
         decision.target,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from coffre.model.configuration import Configuration
-from coffre.model.drill import Outcome
 from coffre.model.errors import PermanentError
-from coffre.model.verification import Check, DamageReport, FreshReport, Level, VerificationReport
+from coffre.model.kinds import Level
 from coffre.model.words import counted
 from coffre_cli.commands.report import newest_report, show_report
 from coffre_cli.commands.which import latest, which_backup
@@ -19,6 +17,10 @@ from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_sta
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import duration, error_console, print_json, print_table, say, say_command, size
+
+if TYPE_CHECKING:
+    from coffre.model.configuration import Configuration
+    from coffre.model.verification import Check, DamageReport, FreshReport, VerificationReport
 
 EXAMPLES = examples(
     "coffre verify",
@@ -91,6 +93,8 @@ def verify(
 
 
 def _fresh(deployed: DeployedStack, backup_id: str | None, target: str | None, *, quiet: bool) -> FreshReport:
+    from coffre.model.verification import FreshReport
+
     if backup_id is not None:
         raise typer.BadParameter("the level fresh is about targets: give --target, or another level")
     event = {"level": Level.FRESH.value, "target": target}
@@ -131,6 +135,8 @@ def _check_row(check: Check) -> list[str | Text]:
 
 def _drill(deployed: DeployedStack, backup_id: str | None, target: str | None, *, as_json: bool) -> None:
     """Drill the chosen backup, or the newest one of each target, and show what was found out."""
+    from coffre.model.drill import Outcome
+
     names = [target] if target else list(_drilled(deployed.configuration))
     backups = (
         [which_backup(deployed, backup_id, target)]
@@ -186,6 +192,8 @@ def _until_done(
     deployed: DeployedStack, event: Mapping[str, Any], words: str, *, quiet: bool
 ) -> Iterator[VerificationReport]:
     """Call the function, and again while one backup is too large to be read by one invocation."""
+    from coffre.model.verification import VerificationReport
+
     for _ in range(_INVOCATIONS):
         report = VerificationReport.model_validate(_call(deployed, event, words, quiet=quiet))
         yield report

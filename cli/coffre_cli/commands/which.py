@@ -7,14 +7,17 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from coffre.model.backup import Backup, Restore, Status
 from coffre.model.errors import BackupStateError
+from coffre.model.kinds import Status
 from coffre.model.times import in_utc
 from coffre_cli.deployed import DeployedStack
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup, Restore
 
 BackupId = Annotated[
     str,
@@ -87,6 +90,8 @@ def which_run(deployed: DeployedStack, text: str, target: str | None) -> Backup 
 
 
 def _find_run(deployed: DeployedStack, text: str) -> Backup | Restore:
+    from coffre.model.backup import Backup
+
     catalog = deployed.catalog
     with contextlib.suppress(BackupStateError):
         return catalog.get_backup(text or _NO_ID)

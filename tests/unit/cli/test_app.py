@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -16,6 +20,8 @@ from coffre import __version__
 from coffre_cli import deployed
 from coffre_cli.commands.local import _databases
 from coffre_cli.local import stack as local_stack
+from coffre_cli.local.aws import LocalAws
+from coffre_cli.local.processes import ProcessMark
 from coffre_cli.local.state import LocalState
 
 ROOT = Path(__file__).parents[3]
@@ -23,10 +29,13 @@ COMMANDS = [
     (),
     ("backup",),
     ("backup", "database"),
+    ("backup", "storage"),
+    ("cat",),
     ("catalog",),
     ("catalog", "rebuild"),
     ("delete",),
     ("demo",),
+    ("diff",),
     ("export",),
     ("invoke",),
     ("keys",),
@@ -36,13 +45,17 @@ COMMANDS = [
     ("local", "down"),
     ("local", "env"),
     ("local", "up"),
+    ("ls",),
     ("pin",),
+    ("report",),
     ("restore",),
+    ("alerts",),
     ("alerts", "list"),
     ("alerts", "test"),
     ("rotate",),
     ("show",),
     ("unpin",),
+    ("verify",),
 ]
 
 
@@ -89,6 +102,66 @@ def test_an_unknown_command_is_wrong_usage(coffre: Coffre, arguments: tuple[str,
     assert "Usage: coffre" in said.err
 
 
+HEAVY = {
+    *(
+        "apprise",
+        "boto3",
+        "botocore",
+        "cryptography",
+        "jinja2",
+        "psutil",
+        "psycopg2",
+        "pynamodb",
+        "pyrage",
+        "rich.progress",
+    ),
+    *(
+        "ulid",
+        "urllib3",
+        "coffre.model.backup",
+        "coffre.catalog",
+        "coffre.operations",
+        "coffre.vault",
+        "coffre_cli.local",
+    ),
+}
+EVERY_HELP = """
+import json, sys
+from coffre_cli import app
+
+def shown(*words):
+    sys.argv = ["coffre", *words]
+    try:
+        app.main()
+    except SystemExit as ended:
+        assert ended.code == 0, words
+
+heavy = set(json.loads(sys.argv[1]))
+commands = json.loads(sys.argv[2])
+found = {}
+for words in commands:
+    shown(*words)
+    found[" ".join(words)] = sorted(heavy & set(sys.modules))
+print(json.dumps(found), file=sys.stderr)
+"""
+
+
+def test_no_help_waits_for_what_only_the_work_needs() -> None:
+    """Each command's help and the version in one process: what one of them imported would show in all later ones."""
+    commands = [["--version"], *([*command, "--help"] for command in COMMANDS)]
+    ran = subprocess.run(
+        [sys.executable, "-c", EVERY_HELP, json.dumps(sorted(HEAVY)), json.dumps(commands)],
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'cli'}:{ROOT / 'layers/coffre'}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    found = json.loads(ran.stderr)
+    assert len(found) == len(COMMANDS) + 1
+    assert {command: heavy for command, heavy in found.items() if heavy} == {}
+
+
 # --- which stack ---
 
 
@@ -127,6 +200,95 @@ def test_a_local_stack_that_is_not_up_is_told_apart(
     assert hint in said.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("list",), "Stack safe in eu-west-1 (named by COFFRE_STACK)."),
+        (("list", "--json"), "Stack safe in eu-west-1 (named by COFFRE_STACK)."),
+        (("list", "--stack", "other"), "Stack other in eu-west-1 (named by --stack)."),
+        (("show", "latest"), "Stack safe in eu-west-1 (named by COFFRE_STACK)."),
+        (("report", "latest"), "Stack safe in eu-west-1 (named by COFFRE_STACK)."),
+        (("alerts", "list"), "Stack safe in eu-west-1 (named by COFFRE_STACK)."),
+    ],
+)
+def test_the_stack_and_region_that_answer_are_said_on_stderr(
+    coffre: Coffre, account: Account, arguments: tuple[str, ...], line: str
+) -> None:
+    said = coffre(*arguments)
+
+    assert said.stack == line
+    assert "eu-west-1" not in said.out
+
+
+def test_the_region_of_aws_region_is_asked(coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+
+    assert coffre("list").stack == "Stack safe in eu-central-1 (named by COFFRE_STACK)."
+    assert boto3.client("cloudformation").meta.region_name == "eu-central-1"
+
+
+def test_aws_region_alone_is_enough(coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    account.backup()
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+
+    assert coffre("show", "latest").status == 0
+    assert coffre("keys", "new").status == 0
+
+
+class Alive(LocalState):
+    """A local stack that is up."""
+
+    def is_alive(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("variable", "line"),
+    [
+        ("", "The local stack coffre in eu-north-1 at http://127.0.0.1:1."),
+        ("coffre", "The local stack coffre in eu-north-1 at http://127.0.0.1:1."),
+        (
+            "safe",
+            (
+                "The local stack coffre in eu-north-1 at http://127.0.0.1:1 is up and goes before COFFRE_STACK; for "
+                "the other one: --stack safe."
+            ),
+        ),
+    ],
+)
+def test_a_local_stack_that_goes_before_the_variable_says_so(
+    coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, line: str
+) -> None:
+    aws = LocalAws(1, ProcessMark(1, 1.0), tmp_path, region="eu-north-1")
+    monkeypatch.setattr(deployed, "read_state", lambda: Alive("up", "coffre", tmp_path, aws, outputs={}))
+    monkeypatch.setenv("COFFRE_STACK", variable)
+    before = dict(os.environ)
+
+    said = coffre("list")
+    os.environ.clear()
+    os.environ.update(before)
+
+    assert said.stack == line
+
+
+@pytest.mark.parametrize(("status", "what"), [("up", "does not run any more"), ("starting", "is starting")])
+def test_a_forgotten_local_stack_is_named_beside_the_one_that_answers(
+    coffre: Coffre,
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    status: Literal["up", "starting"],
+    what: str,
+) -> None:
+    monkeypatch.setattr(deployed, "read_state", lambda: LocalState(status, "coffre", tmp_path))
+
+    line = coffre("list").stack
+
+    assert line.startswith("Stack safe in eu-west-1 (named by COFFRE_STACK; ")
+    assert line.endswith(f"local stack {what}).")
+
+
 def test_the_option_wins_over_the_variable(coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
@@ -161,6 +323,7 @@ def test_a_stack_that_cannot_be_looked_up_is_told(coffre: Coffre, monkeypatch: p
     assert (said.status, said.out) == (1, "")
     assert "The stack safe could not be looked up. [STACK_UNREACHABLE]" in said.err
     assert "AWS_REGION, AWS_PROFILE" in said.err
+    assert "Asked was eu-west-1 at http://127.0.0.1:9." in said.err
 
 
 def test_an_error_of_aws_that_nobody_planned_for_is_no_traceback(
