@@ -111,6 +111,7 @@ class Backup(_Record):
     deleted_at: datetime | None = None
     deletion: str | None = None
     exceptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     progress: Progress = Progress()
     failure: Failure | None = None
     request_id: str | None = None
@@ -138,6 +139,7 @@ class Restore(_Record):
     rows: int | None = None
     objects: int | None = None
     exceptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     report_key: str | None = None
     progress: Progress = Progress()
     failure: Failure | None = None
