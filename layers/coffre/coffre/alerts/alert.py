@@ -33,6 +33,7 @@ class AlertKind(StrEnum):
     RTO_EXCEEDED = "RTO_EXCEEDED"
     RESTORE_STARTED = "RESTORE_STARTED"
     RESTORE_COMPLETED = "RESTORE_COMPLETED"
+    RESTORE_INCOMPLETE = "RESTORE_INCOMPLETE"
     RESTORE_FAILED = "RESTORE_FAILED"
     ROTATION_FAILED = "ROTATION_FAILED"
     VAULT_INCONSISTENT = "VAULT_INCONSISTENT"
@@ -74,7 +75,14 @@ _SEVERITIES: Final[Mapping[AlertKind, Severity]] = {
     AlertKind.RESTORE_STARTED: Severity.INFO,
     AlertKind.RESTORE_COMPLETED: Severity.INFO,
 }
-_EVENTS: Final = frozenset({AlertKind.RESTORE_STARTED, AlertKind.RESTORE_COMPLETED, AlertKind.RESTORE_FAILED})
+_EVENTS: Final = frozenset(
+    {
+        AlertKind.RESTORE_STARTED,
+        AlertKind.RESTORE_COMPLETED,
+        AlertKind.RESTORE_INCOMPLETE,
+        AlertKind.RESTORE_FAILED,
+    }
+)
 _SLOW: Final = frozenset(
     {AlertKind.SUCCESS_RATE, AlertKind.KEY_ROTATION_DUE, AlertKind.ENCRYPTION_OFF, AlertKind.DRILL_NOT_POSSIBLE}
 )

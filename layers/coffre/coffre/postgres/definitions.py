@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -262,26 +262,40 @@ class Definitions:
         return encoded(owner_of(entry), self._how.encoding) if self._how.may_give(entry.owner) else b""
 
     def _raise_fatal(self, error: psycopg2.Error) -> None:
-        if self._session.closed or (error.pgcode or "08").startswith(_FATAL):
+        if self._session.closed or is_fatal(error):
             raise error
 
-    @contextmanager
-    def _unit(self) -> Iterator[None]:
-        """Run a block as a transaction, or as a part of the one that is open, that leaves nothing when it fails."""
-        if self._how.is_nested:
-            self._cursor.execute("SAVEPOINT coffre_definition")
-        try:
-            yield
-        except psycopg2.Error:
-            if not self._session.closed and self._how.is_nested:
-                self._cursor.execute("ROLLBACK TO SAVEPOINT coffre_definition; RELEASE SAVEPOINT coffre_definition")
-            elif not self._session.closed:
-                self._session.rollback()
-            raise
-        if self._how.is_nested:
-            self._cursor.execute("RELEASE SAVEPOINT coffre_definition")
-        else:
-            self._session.commit()
+    def _unit(self) -> AbstractContextManager[None]:
+        return unit(self._session, is_nested=self._how.is_nested)
+
+
+@contextmanager
+def unit(session: psycopg2.extensions.connection, *, is_nested: bool) -> Iterator[None]:
+    """Run a block as a transaction, or as a part of the one that is open, that leaves nothing when it fails."""
+
+    def say(statement: str) -> None:
+        with session.cursor() as cursor:
+            cursor.execute(statement)
+
+    if is_nested:
+        say("SAVEPOINT coffre_unit")
+    try:
+        yield
+        if not is_nested:
+            session.commit()
+    except psycopg2.Error:
+        if not session.closed and is_nested:
+            say("ROLLBACK TO SAVEPOINT coffre_unit; RELEASE SAVEPOINT coffre_unit")
+        elif not session.closed:
+            session.rollback()
+        raise
+    if is_nested:
+        say("RELEASE SAVEPOINT coffre_unit")
+
+
+def is_fatal(error: psycopg2.Error) -> bool:
+    """Whether an error says nothing about the statement: the server, the connection or the run cannot go on."""
+    return (error.pgcode or "08").startswith(_FATAL)
 
 
 def sql_of(refusal: Refusal, how: Making) -> str:
