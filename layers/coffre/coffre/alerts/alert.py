@@ -29,6 +29,7 @@ class AlertKind(StrEnum):
     VERIFY_FAILED = "VERIFY_FAILED"
     VERIFY_OVERDUE = "VERIFY_OVERDUE"
     DRILL_FAILED = "DRILL_FAILED"
+    DRILL_INCOMPLETE = "DRILL_INCOMPLETE"
     DRILL_NOT_POSSIBLE = "DRILL_NOT_POSSIBLE"
     RTO_EXCEEDED = "RTO_EXCEEDED"
     RESTORE_STARTED = "RESTORE_STARTED"
@@ -56,6 +57,11 @@ class AlertKind(StrEnum):
     def changes_slowly(self) -> bool:
         """Whether nobody could mend it within a day: a reminder each day would only teach people not to look."""
         return self in _SLOW
+
+    @property
+    def is_told_once(self) -> bool:
+        """Whether no reminder follows while the problem stays the same: it has been decided to live with it."""
+        return self is AlertKind.DRILL_INCOMPLETE
 
     @property
     def runbook(self) -> str:

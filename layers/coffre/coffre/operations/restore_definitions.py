@@ -171,12 +171,15 @@ class DefinitionRestore:
                 # What an extension says about itself is no loss.
                 self.outcome.notes.append(f"Not restored: {spoken(refusal.entry)}: {refusal.reason}.")
             else:
-                self.outcome.leave_out(spoken(refusal.entry), _reason(refusal), sql_of(refusal, self.how))
+                self.outcome.leave_out(
+                    spoken(refusal.entry), _reason(refusal), sql_of(refusal, self.how), refusal.sqlstate
+                )
         for refusal in self.ledger.not_valid:
             self.outcome.leave_out(
                 f"the validation of the {spoken(refusal.entry)}",
                 f"rows violate it ({refusal.reason}). It exists as NOT VALID: new rows are checked",
                 validation_sql(refusal),
+                refusal.sqlstate,
             )
         for entry, path in self.ledger.other_paths:
             self.outcome.notes.append(

@@ -37,9 +37,9 @@ class Outcome:
         yield
         self.phases_ms[name] = self.phases_ms.get(name, 0) + int((time.monotonic() - began) * 1000)
 
-    def leave_out(self, what: str, reason: str, sql: str | None = None) -> None:
+    def leave_out(self, what: str, reason: str, sql: str | None = None, sqlstate: str | None = None) -> None:
         """Record an object that could not be restored, why, and the SQL that makes it later."""
-        self.left_out.append(LeftOut(what=what, reason=reason, sql=sql))
+        self.left_out.append(LeftOut(what=what, reason=reason, sql=sql, sqlstate=sqlstate))
         self.exceptions.append(str(self.left_out[-1]))
 
     def say_missing(self, kind: str, names: Sequence[str]) -> None:

@@ -40,6 +40,7 @@ def refresh_views(making: DefinitionRestore) -> None:
                     f"the rows of the {spoken(entry)}",
                     f"its query fails at the destination: {one_line(error)}",
                     _statement(view) + "\n",
+                    error.pgcode,
                 )
 
 

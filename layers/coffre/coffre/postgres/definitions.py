@@ -15,6 +15,7 @@ from typing import Final
 import psycopg2
 import psycopg2.extensions
 
+from coffre.model.names import quoted
 from coffre.postgres.archive import TocEntry
 from coffre.postgres.connect import one_line
 from coffre.postgres.entry_sql import (
@@ -41,6 +42,8 @@ _FATAL: Final = ("57", "53", "58", "08", "25006")
 _IN_THE_WAY: Final = frozenset({"40P01", "40001", "55P03", "55006", "XX000"})
 # A name that the empty search_path does not find: of a function, relation, type or operator, schema, column.
 _NOT_FOUND: Final = frozenset({"42883", "42P01", "42704", "42703", "3F000", "42725"})
+_PERMISSION: Final = "42501"
+_WITH_ROWS: Final = frozenset({"TABLE", "MATERIALIZED VIEW"})
 _VIOLATED: Final = frozenset({"23503", "23514"})
 
 
@@ -66,6 +69,7 @@ class Ledger:
         self.owners_refused: list[Refusal] = []
         self.other_paths: list[tuple[TocEntry, str]] = []
         self.access_methods: set[str] = set()
+        self.lack_create: set[tuple[str, str]] = set()  # schemas, and owners that may not create anything there
 
     def refuse(self, entry: TocEntry, reason: str, sqlstate: str | None = None) -> None:
         """Record that an entry could not be made: from now on what needs it is lost too."""
@@ -79,11 +83,18 @@ class Ledger:
         with self._lock:
             if entry.dump_id in self._lost:
                 return True
-            refusal = next((self._lost[needed] for needed in entry.dependencies if needed in self._lost), None)
+            refusal = next(
+                (self._lost[needed] for needed in entry.dependencies if self._is_needed(entry, needed)), None
+            )
             if refusal is not None:
                 refusal.needing.append(entry)
                 self._lost[entry.dump_id] = refusal
             return refusal is not None
+
+    def _is_needed(self, entry: TocEntry, other: int) -> bool:
+        """Whether something that is lost is really needed: a table can have another access method."""
+        lost = self._lost.get(other)
+        return lost is not None and not (lost.entry.description == "ACCESS METHOD" and entry.description in _WITH_ROWS)
 
     def lost(self) -> frozenset[int]:
         """Return the dump ids of all that was not made."""
@@ -216,6 +227,11 @@ class Definitions:
                 self._ledger.refuse(entry, one_line(error), error.pgcode)
                 return
         if (owner := self._owner(entry)) and (error := self._refused(owner)) is not None:
+            if entry.schema is not None and error.pgcode == _PERMISSION:
+                self._ledger.lack_create.add((entry.schema, entry.owner))
+                if self._refused(self._owner(entry)) is None:
+                    return
+                self._ledger.lack_create.discard((entry.schema, entry.owner))
             self._ledger.owners_refused.append(Refusal(entry, one_line(error), error.pgcode))
 
     def _make_otherwise(self, entry: TocEntry, error: psycopg2.Error) -> bool:
@@ -251,15 +267,19 @@ class Definitions:
         if method is None or method == self._access_method:
             return b""
         self._access_method = method
-        quoted = '"' + method.replace('"', '""') + '"'
-        return encoded(f"SET default_table_access_method = {quoted};\n", self._how.encoding)
+        return encoded(f"SET default_table_access_method = {quoted(method)};\n", self._how.encoding)
 
     def _definition(self, entry: TocEntry) -> bytes:
         text = definition_of(entry, self._how.by_id).encode("utf-8", "surrogateescape")
         return text + encoded(access_method_of(entry), self._how.encoding)
 
     def _owner(self, entry: TocEntry) -> bytes:
-        return encoded(owner_of(entry), self._how.encoding) if self._how.may_give(entry.owner) else b""
+        """Return the statements that give an entry to its owner, who has to be allowed to create it meanwhile."""
+        text = owner_of(entry) if self._how.may_give(entry.owner) else ""
+        if text and entry.schema is not None and (entry.schema, entry.owner) in self._ledger.lack_create:
+            where, whom = f"CREATE ON SCHEMA {quoted(entry.schema)}", quoted(entry.owner)
+            text = f"GRANT {where} TO {whom};\n{text}REVOKE {where} FROM {whom};\n"
+        return encoded(text, self._how.encoding)
 
     def _raise_fatal(self, error: psycopg2.Error) -> None:
         if self._session.closed or is_fatal(error):
