@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 import psycopg2
@@ -25,6 +26,7 @@ def refresh_views(making: DefinitionRestore) -> None:
         With `strict`: code `SCHEMA_FAILED`.
     """
     lost = making.ledger.lost()
+    empty: dict[int, str | None] = {}
     entries = {
         (entry.schema, entry.tag): entry for entry in making.source.toc if entry.description == "MATERIALIZED VIEW"
     }
@@ -36,12 +38,18 @@ def refresh_views(making: DefinitionRestore) -> None:
             if (error := _refresh(making, session, view, entry)) is not None:
                 if making.job.scope.strict:
                     raise refused_error(making.job, Refusal(entry, one_line(error), error.pgcode)) from error
+                empty[entry.dump_id] = state = _state(entry, empty) or error.pgcode
                 making.outcome.leave_out(
                     f"the rows of the {spoken(entry)}",
                     f"its query fails at the destination: {one_line(error)}",
                     _statement(view) + "\n",
-                    error.pgcode,
+                    state,
                 )
+
+
+def _state(entry: TocEntry, empty: Mapping[int, str | None]) -> str | None:
+    """Return why a view that this one reads is empty, which is why this one is: its SQLSTATE."""
+    return next((empty[needed] for needed in entry.dependencies if needed in empty), None)
 
 
 def _refresh(

@@ -48,6 +48,8 @@ def make_roles(server: ScratchServer, named: Iterable[str]) -> ScratchRoles:
         for name in sorted({name for name in named if not name.startswith("pg_")}):
             if name not in existing:
                 cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(name)))
+                # At the source they could read what their views read, as superusers maybe; here none is one.
+                cursor.execute(sql.SQL("GRANT pg_read_all_data TO {}").format(sql.Identifier(name)))
             if not existing.get(name):
                 cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(name), sql.Identifier(roles.restorer)))
         session.commit()
