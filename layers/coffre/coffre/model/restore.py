@@ -87,6 +87,8 @@ class Scope(_Choice):
         of each become those of the backup, the rows that this changes or deletes are kept beside.
     dry_run
         Only say what would happen.
+    strict
+        The first thing that cannot be restored ends the restore; default: it is left out and named.
     """
 
     contents: Contents = Contents.FULL
@@ -97,6 +99,7 @@ class Scope(_Choice):
     apply: bool = False
     replace: bool = False
     dry_run: bool = False
+    strict: bool = False
 
     @property
     def touches(self) -> bool:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, groupby
 from typing import Final
 
+import psycopg2
 import psycopg2.extensions
 from psycopg2 import sql
 
 from coffre.model.backup import RestoredTable
-from coffre.model.errors import RestoreError
+from coffre.model.errors import CoffreError, IntegrityError, RestoreError
 from coffre.model.manifest import Entry, TableContent
 from coffre.model.names import shown
 from coffre.operations.progress import Meter
@@ -27,7 +28,9 @@ from coffre.operations.restore_batches import (
     table_of,
     transactions,
 )
+from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source
+from coffre.operations.restore_refused import Refused, Salvage, may_be_left_out
 from coffre.operations.streams import Streams
 from coffre.postgres.connect import connect
 from coffre.postgres.live import TableName
@@ -78,6 +81,11 @@ class Loading:
         in which they were backed up.
     session
         Load over this session alone, one slice after the other, and leave its transaction open.
+    outcome
+        Where tables are reported whose rows are refused or damaged: they stay empty, and the others are loaded. Without
+        it the first one ends the restore. Not together with `session`, `into` and `where`.
+    search_path
+        The source database's own: what was refused is tried with it too.
     """
 
     into: Mapping[TableName, TableName] = field(default_factory=dict)
@@ -87,6 +95,8 @@ class Loading:
     is_fresh: bool = False
     in_order: bool = False
     session: psycopg2.extensions.connection | None = None
+    outcome: Outcome | None = None
+    search_path: str | None = None
 
 
 def load_tables(
@@ -96,14 +106,18 @@ def load_tables(
     meter: Meter,
     how: Loading = Loading(),
 ) -> list[RestoredTable]:
-    """Load the rows of chosen tables of the backup, by name, with as many sessions as the job has streams."""
+    """Load the rows of chosen tables of the backup, by name, with as many sessions as the job has streams.
+
+    Returns what was loaded; with an `outcome` to report to, tables that could not be loaded are not among it.
+    """
     meter.begin("tables", total_bytes=sum(table.size for table in tables.values()), total_tables=len(tables))
     tally = Tally(tables, meter)
     with Streams(lambda _: _prepared(job, how.first_statement), job.streams) as sessions:
         loader = _Loader(job, source, tables, how, tally, sessions)
         for group in _groups(tables, how.order):
             loader.load(group)
-    return tally.tables()
+        lost = loader.salvage(how.outcome) if how.outcome is not None else set()
+    return tally.tables(without=lost)
 
 
 class _Loader:
@@ -126,6 +140,8 @@ class _Loader:
         self._sessions = sessions
         self._units = _units(job, tables, how)
         self._frames = SharedFrames(job.vault, source.decoder)
+        self._refused = Refused()
+        self._slices: dict[TableName, list[Entry]] = {}  # of the refused ones
 
     def load(self, group: frozenset[TableName]) -> None:
         """Load some tables at the same time."""
@@ -139,15 +155,43 @@ class _Loader:
             pass
 
     def _load(self, slices: Sequence[Entry]) -> None:
-        # Fetched, decrypted and unpacked while other threads keep the sessions busy.
-        chunks = self._chunks(slices[0])
-        waiting = chain((next(chunks, b""),), chunks)
+        wanted = [entry for entry in slices if table_of(entry) not in self._refused]
+        if not wanted or (error := self._load_together(wanted)) is None:
+            return
+        of_tables = [(name, list(own)) for name, own in groupby(wanted, table_of)]
+        if len(of_tables) == 1:
+            self._refused.add(of_tables[0][0], error)
+            return
+        for name, own in of_tables:  # one of them was refused, which must not cost the others
+            if (reason := self._load_together(own)) is not None:
+                self._refused.add(name, reason)
+
+    def _load_together(self, slices: Sequence[Entry]) -> CoffreError | psycopg2.Error | None:
+        """Load slices in one transaction. Return what refused them, if that may be left out."""
+        done: list[Loaded] = []
+        try:
+            # Fetched, decrypted and unpacked while other threads keep the sessions busy.
+            chunks = self._chunks(slices[0])
+            waiting = chain((next(chunks, b""),), chunks)
+        except IntegrityError as error:
+            if self._how.outcome is None:
+                raise
+            return error
         with translated(self._job.connection), _borrowed(self._sessions, self._how.session) as session:
-            self._begin(session, slices)
-            for entry in slices:
-                self._fill(session, entry, waiting if entry is slices[0] else self._chunks(entry))
-            if self._how.session is None:
-                session.commit()
+            try:
+                self._begin(session, slices)
+                for entry in slices:
+                    done.append(self._fill(session, entry, waiting if entry is slices[0] else self._chunks(entry)))
+                    self._tally.add(done[-1])
+                if self._how.session is None:
+                    session.commit()
+            except (CoffreError, psycopg2.Error) as error:
+                if self._how.outcome is None or session.closed or not may_be_left_out(error):
+                    raise
+                session.rollback()
+                self._tally.undo(done)
+                return error
+        return None
 
     def _begin(self, session: psycopg2.extensions.connection, slices: Sequence[Entry]) -> None:
         if self._how.is_fresh and (unit := self._units[table_of(slices[0])]) is not Unit.SLICE:
@@ -157,15 +201,60 @@ class _Loader:
             else:
                 refuse_rows_of_others(session, places)
 
-    def _fill(self, session: psycopg2.extensions.connection, entry: Entry, chunks: Iterator[bytes]) -> None:
+    def _fill(
+        self, session: psycopg2.extensions.connection, entry: Entry, chunks: Iterator[bytes], *, again: bool = False
+    ) -> Loaded:
         name, where = table_of(entry), self._how.where
         table, began = self._tables[name], time.monotonic()
-        freeze = self._how.is_fresh and self._units[name] is Unit.TABLE
+        freeze = self._how.is_fresh and (again or self._units[name] is Unit.TABLE)
         encoding = self._source.content.encoding
         rows = copy_in(session, table, chunks, encoding, self._place(name), where=where, freeze=freeze)
         if where is None and rows != entry.rows:
             raise _rows_differ(table, f"{entry.name}: {rows} rows were loaded, {entry.rows} were backed up")
-        self._tally.add(Loaded(entry, rows, time.monotonic() - began))
+        return Loaded(entry, rows, time.monotonic() - began)
+
+    def salvage(self, outcome: Outcome) -> set[TableName]:
+        """Load what was refused in another way, and return the names of the tables that stay empty."""
+        refused = frozenset(self._refused.tables())
+        if not refused:
+            return set()
+        for entry in slices_of(self._job, self._source, refused):
+            self._slices.setdefault(table_of(entry), []).append(entry)
+        with translated(self._job.connection), self._sessions.borrow() as session:
+            return Salvage(
+                session,
+                self,
+                outcome,
+                search_path=self._how.search_path,
+                may_loosen=self._how.is_fresh,
+                with_rows=frozenset(name for name, table in self._tables.items() if table.rows),
+            ).load(self._refused)
+
+    def reload(
+        self,
+        session: psycopg2.extensions.connection,
+        name: TableName,
+        before: Callable[[psycopg2.extensions.cursor], None],
+        after: Callable[[psycopg2.extensions.cursor], None],
+    ) -> None:
+        """Load all rows of a table in one transaction, with steps before and after its rows."""
+        with session.cursor() as cursor:
+            if self._how.is_fresh:
+                truncate(session, self._place(name), self._tally.rows_of(name))
+            before(cursor)
+            done = [self._fill(session, entry, self._chunks(entry), again=True) for entry in self._slices.get(name, ())]
+            after(cursor)
+        session.commit()
+        self._tally.forget(name)
+        for loaded in done:
+            self._tally.add(loaded)
+
+    def clear(self, session: psycopg2.extensions.connection, name: TableName) -> None:
+        """Empty a table of the slices that were loaded."""
+        if rows := self._tally.rows_of(name):
+            truncate(session, self._place(name), rows)
+            session.commit()
+        self._tally.forget(name)
 
     def _chunks(self, entry: Entry) -> Iterator[bytes]:
         if not is_shared(entry):
@@ -182,6 +271,8 @@ def _units(job: Job, tables: Mapping[TableName, TableContent], how: Loading) -> 
     total = sum(table.size for table in tables.values())
     # Three quarters of what one stream has to do: tables in slices, which come later, make up for what it does alone.
     share = max(total if how.in_order else 3 * total // (4 * job.streams), _SMALL_BYTES) if how.is_fresh else -1
+    if how.outcome is not None and not how.is_fresh:
+        share = total  # what was committed of a table could not be told from rows of others
     return {
         name: Unit.SMALL_TABLES if is_small(table) else Unit.TABLE if table.size <= share else Unit.SLICE
         for name, table in tables.items()
@@ -221,6 +312,14 @@ def check_counts(
     with Streams(lambda _: loading_session(job), job.streams) as sessions:
         for _ in job.runner(check, work) if session is None else map(check, work):
             pass
+
+
+def loaded_of(
+    tables: Mapping[TableName, TableContent], loaded: Iterable[RestoredTable]
+) -> dict[TableName, TableContent]:
+    """Return those of the tables that were loaded."""
+    names = {table.table for table in loaded}
+    return {name: table for name, table in tables.items() if shown(*name) in names}
 
 
 def refuse_missing_rows(tables: Mapping[TableName, TableContent], loaded: Iterable[RestoredTable]) -> None:

@@ -10,14 +10,17 @@ from psycopg2 import sql
 from coffre.model.errors import DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import shown
+from coffre.operations.restore_large_objects import restore_large_objects
 from coffre.operations.restore_load import (
     Loading,
     check_counts,
     load_tables,
+    loaded_of,
     loading_session,
 )
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Selection, Source, select, why_no_owners
+from coffre.operations.restore_refused import leave_out_views
 from coffre.postgres.database_properties import apply_database_properties
 from coffre.postgres.destination import Destination, open_destination
 from coffre.postgres.live import TableName, live_tables
@@ -108,6 +111,7 @@ def _restore(
     outcome: Outcome,
 ) -> None:
     lines, content = selection.lines, source.content
+    salvage = None if job.scope.strict else outcome
     with outcome.phase("schema"):
         loader.restore(source.archive, "pre-data", lines)
     if job.scope.contents.has_rows:
@@ -117,24 +121,28 @@ def _restore(
             own = {name: table for name, table in tables.items() if not table.of_extension}
             if of_extensions := {name: table for name, table in tables.items() if table.of_extension}:
                 with loading_session(job) as session:
-                    how = Loading(order=key_levels(session, of_extensions))
+                    how = Loading(order=key_levels(session, of_extensions), outcome=salvage)
                 outcome.tables += load_tables(job, source, of_extensions, outcome.meter, how)
-            fresh = Loading(is_fresh=True, in_order=job.in_order)
-            outcome.tables += load_tables(job, source, own, outcome.meter, fresh)
+            fresh = Loading(is_fresh=True, in_order=job.in_order, outcome=salvage)
+            loaded = load_tables(job, source, own, outcome.meter, fresh)
+            outcome.tables += loaded
         with outcome.phase("large objects and sequences"), loading_session(job) as session:
             if source.large_objects is not None:
-                loader.restore_data(source.read(job, source.large_objects))
+                owners = outcome.with_owners
+                restore_large_objects(job, source, source.large_objects, outcome, with_owners=owners)
             outcome.say_missing("sequence", set_sequences(session, content.sequences))
             session.commit()
         # Before row level security comes with the rest of the schema: it can hide rows from the owner of a table too.
         # It takes no time: what it writes down of each row, building indexes would have to, by fewer processes.
         with outcome.phase("count"):
-            check_counts(job, own)
+            check_counts(job, loaded_of(own, loaded))
     with outcome.phase("indexes and constraints"):
         loader.restore(source.archive, "post-data", [entry for entry in lines if not is_event_trigger(entry)])
     if job.scope.contents.has_rows:
         with outcome.phase("materialized views"), loading_session(job) as session:
-            missing = refresh_materialized_views(session, content.materialized_views)
+            lost = own.keys() - loaded_of(own, loaded).keys()
+            views = leave_out_views(session, content.materialized_views, lost, outcome)
+            missing = refresh_materialized_views(session, views)
             outcome.say_missing("materialized view", missing)
             session.commit()
     if event_triggers := [entry for entry in lines if is_event_trigger(entry)]:

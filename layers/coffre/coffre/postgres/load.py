@@ -229,6 +229,14 @@ def refresh_materialized_views(session: psycopg2.extensions.connection, views: I
     return missing
 
 
+def views_reading(session: psycopg2.extensions.connection, tables: Iterable[TableName]) -> set[TableName]:
+    """Return the materialized views that read any of the tables, through other views and partitioned tables too."""
+    schemas, names = zip(*tables, strict=True)
+    with session.cursor() as cursor:
+        cursor.execute(_VIEWS_READING, {"schemas": list(schemas), "tables": list(names)})
+        return {(schema, name) for schema, name in cursor.fetchall()}
+
+
 def key_levels(session: psycopg2.extensions.connection, tables: Iterable[TableName]) -> dict[TableName, int]:
     """Return a number for each table that is higher than those of the tables at which its foreign keys point.
 
@@ -276,6 +284,20 @@ def _count(cursor: psycopg2.extensions.cursor, table: TableName) -> int:
     return int(rows)
 
 
+_VIEWS_READING: Final = """
+WITH RECURSIVE readers(oid) AS (
+    SELECT c.oid FROM unnest(%(schemas)s::text[], %(tables)s::text[]) AS t(schema, name)
+    JOIN pg_namespace n ON n.nspname = t.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.name
+  UNION
+    SELECT next.oid FROM readers CROSS JOIN LATERAL (
+        SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = readers.oid
+        UNION ALL
+        SELECT r.ev_class FROM pg_depend d
+        JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+        WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = readers.oid) AS next(oid))
+SELECT n.nspname, c.relname FROM readers JOIN pg_class c ON c.oid = readers.oid AND c.relkind = 'm'
+JOIN pg_namespace n ON n.oid = c.relnamespace
+"""
 _FOREIGN_KEYS: Final = """
 SELECT n.nspname, c.relname, pn.nspname, p.relname FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
