@@ -281,7 +281,10 @@ def test_a_dry_run_into_a_new_database_creates_nothing(shop: RoundTrip) -> None:
     assert rows(shop.server.dsn(), f"SELECT 1 FROM pg_database WHERE datname = '{name}'") == []
 
 
-def test_restored_rows_need_no_vacuum(shop: RoundTrip) -> None:
+def test_restored_rows_of_tables_that_are_not_small_need_no_vacuum(
+    shop: RoundTrip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coffre.operations.restore_batches._SMALL_TABLE_BYTES", 1024)
     shop.restore(shop.back_up())
 
     with closing(psycopg2.connect(shop.copy)) as session, session.cursor() as cursor:

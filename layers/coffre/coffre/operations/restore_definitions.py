@@ -108,6 +108,14 @@ class DefinitionRestore:
             is_nested=self.session is not None,
         )
         self._size_of = _sizes(self.source)
+        self._tables = {
+            (entry.schema or "", entry.tag): entry for entry in self.source.toc if entry.description == "TABLE"
+        }
+
+    def search_paths(self, table: TableName) -> list[str]:
+        """Return the `search_path`s of the source for a table's rows, the likeliest first."""
+        entry = self._tables.get(table)
+        return list(self.how.paths(entry)) if entry is not None else []
 
     def make(self, entries: Sequence[TocEntry]) -> None:
         """Make entries one after the other."""
