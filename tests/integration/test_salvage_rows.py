@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import psycopg2
@@ -13,8 +12,7 @@ from tests.integration.contents import RoundTrip, RoundTripOn, rows, run, value
 
 from coffre.model.backup import Backup, RestoreReport
 from coffre.model.errors import CoffreError
-from coffre.operations import restore_batches, restore_load, restore_whole
-from coffre.operations.restore_load import Loading
+from coffre.operations import restore_batches, restore_load
 from coffre.policy import slicing
 from coffre_cli.local.postgres_server import PostgresServer
 
@@ -37,11 +35,6 @@ OTHERS = (
 def shop(round_trip: RoundTrip) -> RoundTrip:
     round_trip.fill(*OTHERS)
     return round_trip
-
-
-def with_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Load with the `search_path` that databases have when nobody sets one."""
-    monkeypatch.setattr(restore_whole, "Loading", partial(Loading, search_path='"$user", public'))
 
 
 def failed(shop: RoundTrip, backup: Backup, **scope: Any) -> CoffreError:
@@ -209,11 +202,8 @@ SLUGS = (
 )
 
 
-def test_a_function_that_names_things_without_their_schema_costs_nothing(
-    shop: RoundTrip, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_function_that_names_things_without_their_schema_costs_nothing(shop: RoundTrip) -> None:
     shop.fill(*SLUGS)
-    with_path(monkeypatch)
 
     report = shop.make()
 
@@ -222,8 +212,12 @@ def test_a_function_that_names_things_without_their_schema_costs_nothing(
     shop.assert_equal()
 
 
-def test_a_generated_column_that_cannot_be_computed_costs_its_values_and_a_check_its_validity(shop: RoundTrip) -> None:
+def test_a_generated_column_that_cannot_be_computed_costs_its_values_and_a_check_its_validity(
+    shop: RoundTrip, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop.fill(*SLUGS)
+    # And nobody knows the path with which the names are found
+    monkeypatch.setattr("coffre.operations.restore_definitions.paths_of", lambda _: lambda _: [])
 
     report = shop.make()
 
