@@ -113,6 +113,8 @@ class TableContent(_Stored):
     `of_extension` tables exist already once their extension is created, perhaps with rows of the extension's own, and
     with their keys: `after` are the oids of those whose rows have to be there first.
     Of `rows_excluded` tables the target's configuration asked for the table alone: they have no entries and no columns.
+    `through` is set of partitions whose rows another server may route to other partitions: they are loaded through the
+    root, which it names.
     """
 
     oid: int
@@ -124,6 +126,7 @@ class TableContent(_Stored):
     of_extension: bool = False
     after: tuple[int, ...] = ()
     rows_excluded: bool = False
+    through: RelationName | None = None
 
 
 class DatabaseContent(_Stored):
@@ -151,6 +154,7 @@ class DatabaseContent(_Stored):
     extensions: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     policy_roles: dict[int, tuple[str, ...]] = {}
+    knows_roots: bool = False
 
 
 class BucketSummary(_Stored):

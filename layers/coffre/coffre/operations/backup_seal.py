@@ -8,6 +8,7 @@ from coffre.model.errors import IntegrityError
 from coffre.model.manifest import (
     DatabaseContent,
     Manifest,
+    RelationName,
     TableContent,
 )
 from coffre.operations.backup_plan import METADATA_PART, Job, PartResult, Plan
@@ -83,7 +84,7 @@ def _content(job: Job, plan: Plan, results: Sequence[PartResult]) -> DatabaseCon
         client_version=plan.client_version,
         snapshot=plan.snapshot,
         tables=tuple(
-            _table(table, counts.get(table.oid))
+            _table(table, counts.get(table.oid), plan.roots.get(table.oid))
             for table in sorted((*plan.tables, *plan.tables_without_rows), key=lambda table: (table.schema, table.name))
         ),
         sequences=plan.sequences,
@@ -91,10 +92,11 @@ def _content(job: Job, plan: Plan, results: Sequence[PartResult]) -> DatabaseCon
         extensions=plan.facts.extensions,
         roles=plan.facts.roles,
         policy_roles=plan.facts.policy_roles,
+        knows_roots=True,
     )
 
 
-def _table(table: TableExtent, count: tuple[int, int] | None) -> TableContent:
+def _table(table: TableExtent, count: tuple[int, int] | None, root: RelationName | None) -> TableContent:
     rows, size = count or (0, 0)
     return TableContent(
         oid=table.oid,
@@ -106,4 +108,5 @@ def _table(table: TableExtent, count: tuple[int, int] | None) -> TableContent:
         of_extension=table.of_extension,
         after=table.after,
         rows_excluded=count is None,
+        through=root,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ from coffre.operations.restore_plan import Job, Source
 from coffre.operations.streams import Streams
 from coffre.postgres.connect import connect
 from coffre.postgres.live import TableName
-from coffre.postgres.load import copy_in, count_rows, translated, truncate
+from coffre.postgres.load import copy_in, count_rows, count_rows_below, translated, truncate
+from coffre.postgres.partitions import roots_for_loading
 
 # What a restore loads is safe once its last transaction is, which waits for the disk; waiting after every slice too
 # would only take time.
@@ -92,15 +94,17 @@ def load_tables(
     tally = _Tally(tables, meter)
     # Three quarters of what one stream has to do: tables in slices, which come later, make up for what it does alone.
     share = max(total if how.in_order else 3 * total // (4 * job.streams), _SMALL_BYTES) if how.is_fresh else -1
+    places = _places(job, source, tables, how)
+    at_once = frozenset(name for name in _places_of_their_own(places, how) if tables[name].size <= share)
 
     def load(slices: list[Entry]) -> None:
         table = tables[_table_of(slices[0])]
-        place = how.into.get(_table_of(slices[0]), _table_of(slices[0]))
+        place = places[_table_of(slices[0])]
         # Fetched, decrypted and unpacked while other threads keep the sessions busy.
         chunks = source.read(job, slices[0])
         waiting = chain((next(chunks, b""),), chunks)
         with translated(job.connection), _borrowed(sessions, how.session) as session:
-            freeze = table.size <= share
+            freeze = _table_of(slices[0]) in at_once
             if freeze:
                 truncate(session, place)
             for entry in slices:
@@ -114,7 +118,6 @@ def load_tables(
                 session.commit()
 
     with Streams(lambda _: _prepared(job, how.first_statement), job.streams) as sessions:
-        at_once = frozenset(name for name, table in tables.items() if table.size <= share)
         for group in _groups(tables, how.order):
             # What one stream has to do alone is begun first; slices of other tables fill what is left.
             slices = chain(_slices(job, source, group & at_once), _slices(job, source, group - at_once))
@@ -122,6 +125,23 @@ def load_tables(
             for _ in job.runner(load, work) if how.session is None else map(load, work):
                 pass
     return tally.tables()
+
+
+def _places(
+    job: Job, source: Source, tables: Mapping[TableName, TableContent], how: Loading
+) -> dict[TableName, TableName]:
+    """Return where the rows of each table go: where they are sent, to its root if they have to, or to the table."""
+    sent = {name: how.into[name] for name in tables if name in how.into}
+    others = {name: table for name, table in tables.items() if name not in sent}
+    with translated(job.connection), loading_session(job) if how.session is None else nullcontext(how.session) as asked:
+        roots = roots_for_loading(asked, others, source.content.encoding)
+    return {name: name for name in others} | roots | sent
+
+
+def _places_of_their_own(places: Mapping[TableName, TableName], how: Loading) -> Iterator[TableName]:
+    """Yield the tables that nothing else is loaded into: what goes through a root shares the root's partitions."""
+    taken = Counter(places.values())
+    return (name for name, place in places.items() if taken[place] == 1 and place in (name, how.into.get(name)))
 
 
 def _batches(slices: Iterable[Entry], belongs_together: Callable[[Entry], bool]) -> Iterator[list[Entry]]:
@@ -149,24 +169,47 @@ def check_counts(
 ) -> None:
     """Compare the numbers of rows at the destination with the backup's, over one session or as many as there are.
 
+    Partitions whose rows may have been routed otherwise than at the source are counted together, below their root.
+
     Raises
     ------
     RestoreError
         Code `ROWS_DIFFER`.
     """
 
-    def check(table: TableContent) -> None:
+    def check(table: TableContent) -> tuple[TableContent, int]:
         job.children.check()
         with translated(job.connection), _borrowed(sessions, session) as counting:
             rows = count_rows(counting, table)
             if session is None:
                 counting.commit()
-        if rows != table.rows:
-            raise _rows_differ(table, f"{rows} rows are there, {table.rows} were backed up")
+        return table, rows
 
+    differing = {}
     with Streams(lambda _: loading_session(job), job.streams) as sessions:
-        for _ in job.runner(check, tables.values()) if session is None else map(check, tables.values()):
-            pass
+        for table, rows in job.runner(check, tables.values()) if session is None else map(check, tables.values()):
+            if rows != table.rows:
+                differing[table.schema_name, table.table_name] = rows
+    if differing:
+        with translated(job.connection), loading_session(job) if session is None else nullcontext(session) as counting:
+            _check_roots(counting, tables, differing)
+
+
+def _check_roots(
+    session: psycopg2.extensions.connection,
+    tables: Mapping[TableName, TableContent],
+    differing: Mapping[TableName, int],
+) -> None:
+    """Compare the number of all rows below each root, where rows of its partitions may have been routed otherwise."""
+    roots = roots_for_loading(session, tables, encoding="")
+    for name, rows in differing.items():
+        if name not in roots:
+            raise _rows_differ(tables[name], f"{rows} rows are there, {tables[name].rows} were backed up")
+    for root in {roots[name] for name in differing}:
+        expected = sum(tables[name].rows for name, its in roots.items() if its == root)
+        if (rows := count_rows_below(session, root)) != expected:
+            leaf = next(tables[name] for name in differing if roots[name] == root)
+            raise _rows_differ(leaf, f"{rows} rows are in {shown(*root)}, {expected} were backed up of its partitions")
 
 
 def refuse_missing_rows(tables: Mapping[TableName, TableContent], loaded: Iterable[RestoredTable]) -> None:

@@ -20,6 +20,7 @@ from coffre.postgres import merge
 from coffre.postgres.connect import one_line
 from coffre.postgres.load import key_levels
 from coffre.postgres.merge import Pair
+from coffre.postgres.partitions import root_of, whole_table_hint
 
 type _Steps = list[tuple[Pair, str, Callable[[psycopg2.extensions.cursor, Pair], int]]]
 
@@ -146,6 +147,18 @@ def _nothing_changed(session: psycopg2.extensions.connection) -> Iterator[None]:
             "The rows could not be brought over; nothing was changed.",
             code="APPLY_FAILED",
             detail=one_line(error),
-            hint="The server's own words are above. Often a row in another table is missing too: restore both tables "
+            hint=_elsewhere_now(session, error)
+            or "The server's own words are above. Often a row in another table is missing too: restore both tables "
             "with the same command (-t orders -t customers).",
         ) from error
+
+
+def _elsewhere_now(session: psycopg2.extensions.connection, error: psycopg2.Error) -> str | None:
+    """Return what to do about a row that belongs into another partition now."""
+    schema, name = error.diag.schema_name, error.diag.table_name
+    # Unlike a table's own constraints, the one of a partition has no name.
+    if not isinstance(error, psycopg2.errors.CheckViolation) or error.diag.constraint_name or not (schema and name):
+        return None
+    session.rollback()
+    root = root_of(session, (schema, name))
+    return whole_table_hint(root) if root else None

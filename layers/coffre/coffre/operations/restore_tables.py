@@ -19,6 +19,7 @@ from coffre.operations.restore_beside import Beside, others_at_stake, plan_besid
 from coffre.operations.restore_load import Loading, check_counts, clearing_session, load_tables, loading_session
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source, select, why_no_owners
+from coffre.operations.restore_roots import with_roots
 from coffre.operations.restore_went import Went, fill, find_went, script_of, spoken, views_of
 from coffre.policy.patterns import chosen
 from coffre.postgres.archive import TocEntry
@@ -58,7 +59,8 @@ def restore_tables(job: Job, source: Source, outcome: Outcome) -> None:
         with loading_session(job) as session:
             live = live_tables(session, [table.name for table in tables])
             gone = [table for table in tables if table.name not in live]
-            beside = _beside(tables, live, outcome)
+            entries = {table.name: table.entry for table in tables if table.entry}
+            beside = with_roots(session, source, entries, _beside(tables, live, outcome))
             _refuse_gone(job, gone)
             refuse_unmergeable(job, beside, session)
             at_stake = others_at_stake(job, beside, session)

@@ -230,6 +230,14 @@ def count_rows(session: psycopg2.extensions.connection, table: TableContent) -> 
         return int(row[0]) if row else 0
 
 
+def count_rows_below(session: psycopg2.extensions.connection, root: TableName) -> int:
+    """Return how many rows all partitions of a table have together."""
+    with session.cursor() as cursor:
+        cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*root)))
+        ((count,),) = cursor.fetchall()
+        return int(count)
+
+
 _FOREIGN_KEYS: Final = """
 SELECT n.nspname, c.relname, pn.nspname, p.relname FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
