@@ -16,7 +16,14 @@ from coffre.model.errors import CoffreError, DestinationError, EventError, Resto
 from coffre.model.manifest import TableContent
 from coffre.model.names import quoted, shown
 from coffre.model.words import counted
-from coffre.operations.restore_load import Loading, clearing_session, load_tables, loading_session, refuse_missing_rows
+from coffre.operations.restore_load import (
+    FAST_COMMITS,
+    Loading,
+    clearing_session,
+    load_tables,
+    loading_session,
+    refuse_missing_rows,
+)
 from coffre.operations.restore_merge import merge_tables
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source
@@ -24,6 +31,7 @@ from coffre.postgres import merge, side
 from coffre.postgres.connect import one_line
 from coffre.postgres.live import LiveTable, TableName
 from coffre.postgres.merge import Pair, condition
+from coffre.postgres.owners_code import OWNERS_PATH, owners_path
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,7 @@ def _why_no_key(pair: Pair) -> str:
 
 def _try_filter(session: psycopg2.extensions.connection, live: LiveTable, wanted: sql.Composable) -> None:
     try:
-        with session.cursor() as cursor:
+        with session.cursor() as cursor, owners_path(cursor):
             cursor.execute(sql.SQL("SELECT FROM {} WHERE {} LIMIT 0").format(live.identifier, wanted))
     except psycopg2.Error as error:
         if session.closed:
@@ -190,6 +198,7 @@ def restore_beside(job: Job, source: Source, beside: Beside, outcome: Outcome) -
                 into=beside.places(pairs),
                 where=condition(job.scope.rows) if job.scope.rows else None,
                 is_fresh=True,
+                first_statement=f"{FAST_COMMITS}; {OWNERS_PATH}",  # domains have checks
             )
             loaded = load_tables(job, source, beside.loads, outcome.meter, how)
         outcome.tables += loaded

@@ -24,6 +24,7 @@ from coffre.operations.streams import Streams
 from coffre.postgres.connect import connect
 from coffre.postgres.live import TableName
 from coffre.postgres.load import copy_in, count_rows, count_rows_below, translated, truncate
+from coffre.postgres.owners_code import our_path
 from coffre.postgres.partitions import roots_for_loading
 
 # What a restore loads is safe once its last transaction is, which waits for the disk; waiting after every slice too
@@ -133,7 +134,12 @@ def _places(
     """Return where the rows of each table go: where they are sent, to its root if they have to, or to the table."""
     sent = {name: how.into[name] for name in tables if name in how.into}
     others = {name: table for name, table in tables.items() if name not in sent}
-    with translated(job.connection), loading_session(job) if how.session is None else nullcontext(how.session) as asked:
+    with (
+        translated(job.connection),
+        loading_session(job) if how.session is None else nullcontext(how.session) as asked,
+        asked.cursor() as cursor,
+        our_path(cursor),
+    ):
         roots = roots_for_loading(asked, others, source.content.encoding)
     return {name: name for name in others} | roots | sent
 

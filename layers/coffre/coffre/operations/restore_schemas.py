@@ -15,6 +15,7 @@ from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Selection, Source, select, why_no_owners
 from coffre.postgres.destination import open_existing
 from coffre.postgres.load import refresh_materialized_views, set_sequences
+from coffre.postgres.owners_code import owners_path
 from coffre.postgres.schema_loader import SchemaLoader
 from coffre.postgres.selection import absent
 from coffre.postgres.side import shortened
@@ -85,7 +86,8 @@ def _restore(
         with outcome.phase("schemas"):
             loader.execute(cursor, source.archive, "pre-data", selection.lines, source.content.encoding)
         with outcome.phase("tables"):
-            outcome.tables += load_tables(job, source, tables, outcome.meter, Loading(session=session))
+            with owners_path(cursor):
+                outcome.tables += load_tables(job, source, tables, outcome.meter, Loading(session=session))
             outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
         with outcome.phase("count"):
             check_counts(job, tables, session)
