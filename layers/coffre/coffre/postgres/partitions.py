@@ -143,14 +143,14 @@ unstable AS (
     SELECT p.partrelid FROM pg_partitioned_table p
     WHERE p.partexprs IS NOT NULL OR 16384 <= ANY (p.partclass::oid[])
        OR (p.partstrat = 'h' AND current_setting('server_encoding') <> %(encoding)s))
-SELECT r.leaf::bigint, n.nspname, c.relname, rn.nspname, rc.relname,
-       EXISTS (SELECT FROM ancestry a JOIN unstable u ON u.relation = a.relation WHERE a.leaf = r.leaf),
-       EXISTS (SELECT FROM roots f WHERE f.root = r.root AND f.kind = 'f')
+SELECT r.leaf::bigint, n.nspname, c.relname, rn.nspname, rc.relname, u.leaf IS NOT NULL, f.root IS NOT NULL
 FROM unnest(%(schemas)s::name[], %(names)s::name[]) AS wanted(schema_name, table_name)
 JOIN pg_namespace n ON n.nspname = wanted.schema_name
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.table_name
 JOIN roots r ON r.leaf = c.oid AND r.kind = 'r'
 JOIN pg_class rc ON rc.oid = r.root JOIN pg_namespace rn ON rn.oid = rc.relnamespace
+LEFT JOIN (SELECT DISTINCT a.leaf FROM ancestry a JOIN unstable ON unstable.relation = a.relation) u ON u.leaf = r.leaf
+LEFT JOIN (SELECT DISTINCT root FROM roots WHERE kind = 'f') f ON f.root = r.root
 ORDER BY 2, 3
 """
 
