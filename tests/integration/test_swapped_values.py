@@ -90,7 +90,7 @@ def test_indexes_of_every_kind_stay_as_they_are(
     kind = "INDEX it" if add else "CONSTRAINT it ON item"
     about = (f"COMMENT ON {kind} IS 'one place each'", "ALTER TABLE item CLUSTER ON it")
     if "DEFERRABLE" in made or "WHERE" in made:
-        about = about[:1]
+        about = (about[0], "SELECT")
     same_names = "UPDATE item SET name = 'same' WHERE id > 0"
 
     report = exchanged(round_trip, *item(""), same_names, made, *about, *children, change=(drop, ROTATE, made, *about))

@@ -92,6 +92,28 @@ def restore(
             help="Replace the whole database (the old one is kept under another name), or with --table its rows.",
         ),
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Stop at the first object that the server refuses, and leave nothing behind."),
+    ] = False,
+    no_analyze: Annotated[
+        bool,
+        typer.Option("--no-analyze", help="Of a whole restore: do not gather the planner's statistics afterwards."),
+    ] = False,
+    accept_exceptions: Annotated[
+        bool,
+        typer.Option(
+            "--accept-exceptions", help="With --replace: replace the database even if the restored one lacks something."
+        ),
+    ] = False,
+    swap: Annotated[
+        str | None,
+        typer.Option(
+            "--swap",
+            metavar="RESTORE",
+            help="With --replace: put the database in place that this earlier restore built and kept.",
+        ),
+    ] = None,
     contents: Annotated[
         Contents, typer.Option(help="Of a whole restore: all, definitions only, or rows only.")
     ] = Contents.FULL,
@@ -138,6 +160,8 @@ def restore(
     """Restore a backup into a new database, or bring back tables, rows or objects of it.
 
     A whole restore goes into a database that does not exist yet (it is created) or is empty; anything else is refused.
+    What the server refuses is left out and named with the SQL that makes it later, everything else is restored, and the
+    exit status is 4. With --strict the first refusal stops the restore.
 
     Tables (--table) go back into the target's own database: one that is gone comes back under its own name; of one that
     is there, the backup's version is put beside it, into a schema of its own, and compared by key. Nothing in use is
@@ -157,6 +181,10 @@ def restore(
         where=where,
         apply=apply,
         replace=replace_,
+        strict=strict,
+        analyze=not no_analyze,
+        accept_exceptions=accept_exceptions,
+        swap=swap,
         contents=contents,
         dry_run=dry_run,
     )

@@ -41,7 +41,9 @@ def show_result(ask: Ask, record: Restore, report: RestoreReport | None) -> None
         say(_done(ask, record, report), style="green")
         show_comparisons(report.comparisons)
     for exception in record.exceptions:
-        say(f"  Note: {exception}")
+        say(f"  Exception: {exception}", style="yellow")
+    for note in report.notes:
+        say(f"  Note: {note}")
     if not report.dry_run:
         _show_next(ask, report)
 
@@ -103,9 +105,9 @@ def show_kept(kept: Sequence[Kept]) -> None:
 
 
 def show_script(report: RestoreReport) -> None:
-    """Print how to bring back what went with tables and was not restored."""
+    """Print how to make what was not restored."""
     if report.script is not None:
-        say("To bring back what went with the tables, in the order that it needs:")
+        say("The SQL for what was not restored, for when the reason is gone:")
         say_command(f"coffre show {report.id} --json | jq -r .report.script | psql postgresql://...")
 
 

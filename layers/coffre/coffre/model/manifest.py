@@ -129,13 +129,21 @@ class TableContent(_Stored):
     through: RelationName | None = None
 
 
+class SearchPath(_Stored):
+    """A `search_path` that was set at the source: for one role, or (None) for every session of the database."""
+
+    role: str | None = None
+    path: str
+
+
 class DatabaseContent(_Stored):
     """What a database backup holds besides its entries.
 
     `contents` says what was asked for: with `schema` there are no rows, values of sequences and large objects, with
     `data` no schema archive and no roles.
     `roles` own something in the database or have rights there; `policy_roles` are those that a row level security
-    policy names, by the policy's oid. `materialized_views` are in the order of their refresh.
+    policy names, by the policy's oid. `materialized_views` are in the order of their refresh. `search_paths` find what
+    functions name without a schema: the role's own first, then the database's, then the server's.
     """
 
     contents: Contents = Contents.FULL
@@ -154,6 +162,7 @@ class DatabaseContent(_Stored):
     extensions: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     policy_roles: dict[int, tuple[str, ...]] = {}
+    search_paths: tuple[SearchPath, ...] = ()
     knows_roots: bool = False
 
 
@@ -233,6 +242,7 @@ class Manifest(_Stored):
     rows: int
     content: DatabaseContent | StorageContent
     exceptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @field_validator("entries", mode="before")
     @classmethod

@@ -89,6 +89,7 @@ class RestoreRun:
             update={
                 "destination": report.destination,
                 "exceptions": report.exceptions,
+                "notes": report.notes,
                 "report_key": key,
                 **amounts,
             }
