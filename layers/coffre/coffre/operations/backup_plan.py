@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -59,7 +59,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be read, in which snapshot, and what of it may be stored already."""
+    """What will be read, in which snapshot, and what of it may be stored already.
+
+    `roots` are those through which rows of partitions have to be loaded, by the partition's oid.
+    """
 
     backup: Backup
     snapshot: str
@@ -67,6 +70,7 @@ class Plan:
     client_version: str
     tables: tuple[TableExtent, ...]
     tables_without_rows: tuple[TableExtent, ...]
+    roots: Mapping[int, RelationName]
     sequences: tuple[SequenceValue, ...]
     materialized_views: tuple[RelationName, ...]
     schema_archive: Path
@@ -136,6 +140,7 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
         client_version=".".join(str(number) for number in job.tools.version()),
         tables=tuple(tables),
         tables_without_rows=tuple(holder.tables_without_rows(without_rows)),
+        roots=holder.roots(tables),
         sequences=holder.sequences(toc),
         materialized_views=holder.materialized_views(toc),
         schema_archive=archive,

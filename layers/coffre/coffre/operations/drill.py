@@ -27,6 +27,7 @@ from coffre.model.restore import Scope
 from coffre.model.target import Contents, Drill
 from coffre.operations.drill_compare import compare_tables, never_read, not_loaded
 from coffre.operations.drill_findings import Found, refuse_forged_totals
+from coffre.operations.drill_partitions import compare_families, families_of
 from coffre.operations.drill_place import free_bytes, gauging, is_full, told_apart
 from coffre.operations.drill_source import (
     for_drill,
@@ -206,7 +207,11 @@ def _restore_part(restore: RestoreJob, part: Source, found: Found) -> dict[Table
 def _prove_part(restore: RestoreJob, part: Source, loaded: dict[TableName, TableContent], found: Found) -> None:
     """Compare what was restored, and look at everything that is there besides rows."""
     with found.phase("compare"):
-        proofs = list(compare_tables(restore, part, loaded, found.meter))
+        families = families_of(restore, part, loaded)
+        together = {(table.schema_name, table.table_name) for family in families for table in family.tables}
+        apart = {name: table for name, table in loaded.items() if name not in together}
+        proofs = list(compare_tables(restore, part, apart, found.meter))
+        proofs += compare_families(restore, part, families, found.meter)
         found.take_tables(proofs)
         found.take_tables(never_read(loaded, proofs))
     with found.phase("structure"), loading_session(restore) as session:

@@ -30,11 +30,16 @@ _COUNTED_ALONE_BYTES: Final = 1024 * 1024
 
 
 class Unit(Enum):
-    """What of a table is loaded in one transaction."""
+    """What of a table is loaded in one transaction.
+
+    SHARED is a whole table whose rows go where those of others go too: into a root, say. What is there cannot be told
+    from its own rows, so it is never emptied.
+    """
 
     SLICE = auto()
     TABLE = auto()
     SMALL_TABLES = auto()
+    SHARED = auto()
 
 
 def is_small(table: TableContent) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -34,7 +35,16 @@ from coffre.operations.restore_refused import Refused, Salvage, may_be_left_out
 from coffre.operations.streams import Streams
 from coffre.postgres.connect import connect
 from coffre.postgres.live import TableName
-from coffre.postgres.load import copy_in, count_rows, refuse_rows_of_others, translated, truncate
+from coffre.postgres.load import (
+    copy_in,
+    count_rows,
+    count_rows_below,
+    refuse_rows_of_others,
+    translated,
+    truncate,
+)
+from coffre.postgres.owners_code import our_path
+from coffre.postgres.partitions import roots_for_loading
 from coffre.vault.shared_frames import SharedFrames, is_shared
 
 # What a restore loads is safe once its last transaction is, which waits for the disk; waiting after every slice too
@@ -138,7 +148,8 @@ class _Loader:
         self._how = how
         self._tally = tally
         self._sessions = sessions
-        self._units = _units(job, tables, how)
+        self._places = _places(job, source, tables, how)
+        self._units = _units(job, tables, how) | dict.fromkeys(_shared(self._places, how), Unit.SHARED)
         self._frames = SharedFrames(job.vault, source.decoder)
         self._refused = Refused()
         self._slices: dict[TableName, list[Entry]] = {}  # of the refused ones
@@ -147,7 +158,7 @@ class _Loader:
         """Load some tables at the same time."""
         slices = chain.from_iterable(
             slices_of(self._job, self._source, frozenset(name for name in group if self._units[name] is unit))
-            for unit in (Unit.TABLE, Unit.SLICE, Unit.SMALL_TABLES)
+            for unit in (Unit.TABLE, Unit.SHARED, Unit.SLICE, Unit.SMALL_TABLES)
         )
         work = transactions(slices, self._units)
         alone = self._how.session is not None
@@ -194,8 +205,9 @@ class _Loader:
         return None
 
     def _begin(self, session: psycopg2.extensions.connection, slices: Sequence[Entry]) -> None:
-        if self._how.is_fresh and (unit := self._units[table_of(slices[0])]) is not Unit.SLICE:
-            places = [self._place(name) for name in dict.fromkeys(map(table_of, slices))]
+        unit = self._units[table_of(slices[0])]
+        if self._how.is_fresh and unit not in (Unit.SLICE, Unit.SHARED):
+            places = [self.place(name) for name in dict.fromkeys(map(table_of, slices))]
             if unit is Unit.TABLE:
                 truncate(session, places[0])
             else:
@@ -206,9 +218,10 @@ class _Loader:
     ) -> Loaded:
         name, where = table_of(entry), self._how.where
         table, began = self._tables[name], time.monotonic()
-        freeze = self._how.is_fresh and (again or self._units[name] is Unit.TABLE)
+        is_emptied = self._units[name] is Unit.TABLE or (again and self._units[name] is not Unit.SHARED)
+        freeze = self._how.is_fresh and is_emptied
         encoding = self._source.content.encoding
-        rows = copy_in(session, table, chunks, encoding, self._place(name), where=where, freeze=freeze)
+        rows = copy_in(session, table, chunks, encoding, self.place(name), where=where, freeze=freeze)
         if where is None and rows != entry.rows:
             raise _rows_differ(table, f"{entry.name}: {rows} rows were loaded, {entry.rows} were backed up")
         return Loaded(entry, rows, time.monotonic() - began)
@@ -239,8 +252,8 @@ class _Loader:
     ) -> None:
         """Load all rows of a table in one transaction, with steps before and after its rows."""
         with session.cursor() as cursor:
-            if self._how.is_fresh:
-                truncate(session, self._place(name), self._tally.rows_of(name))
+            if self._how.is_fresh and self._units[name] is not Unit.SHARED:
+                truncate(session, self.place(name), self._tally.rows_of(name))
             before(cursor)
             done = [self._fill(session, entry, self._chunks(entry), again=True) for entry in self._slices.get(name, ())]
             after(cursor)
@@ -252,7 +265,7 @@ class _Loader:
     def clear(self, session: psycopg2.extensions.connection, name: TableName) -> None:
         """Empty a table of the slices that were loaded."""
         if rows := self._tally.rows_of(name):
-            truncate(session, self._place(name), rows)
+            truncate(session, self.place(name), rows)
             session.commit()
         self._tally.forget(name)
 
@@ -262,8 +275,31 @@ class _Loader:
         self._job.children.check()
         return iter((self._frames.read(entry),))
 
-    def _place(self, name: TableName) -> TableName:
-        return self._how.into.get(name, name)
+    def place(self, name: TableName) -> TableName:
+        """Return where the rows of a table go."""
+        return self._places[name]
+
+
+def _places(
+    job: Job, source: Source, tables: Mapping[TableName, TableContent], how: Loading
+) -> dict[TableName, TableName]:
+    """Return where the rows of each table go: where they are sent, to its root if they have to, or to the table."""
+    sent = {name: how.into[name] for name in tables if name in how.into}
+    others = {name: table for name, table in tables.items() if name not in sent}
+    with (
+        translated(job.connection),
+        loading_session(job) if how.session is None else nullcontext(how.session) as asked,
+        asked.cursor() as cursor,
+        our_path(cursor),
+    ):
+        roots = roots_for_loading(asked, others, source.content.encoding)
+    return {name: name for name in others} | roots | sent
+
+
+def _shared(places: Mapping[TableName, TableName], how: Loading) -> Iterator[TableName]:
+    """Yield the tables whose rows do not have a place of their own."""
+    taken = Counter(places.values())
+    return (name for name, place in places.items() if taken[place] > 1 or place not in (name, how.into.get(name)))
 
 
 def _units(job: Job, tables: Mapping[TableName, TableContent], how: Loading) -> dict[TableName, Unit]:
@@ -292,11 +328,14 @@ def check_counts(
 ) -> None:
     """Compare the numbers of rows at the destination with the backup's, over one session or as many as there are.
 
+    Partitions whose rows may have been routed otherwise than at the source are counted together, below their root.
+
     Raises
     ------
     RestoreError
         Code `ROWS_DIFFER`.
     """
+    differing: dict[TableName, int] = {}
 
     def check(together: Sequence[TableContent]) -> None:
         job.children.check()
@@ -306,12 +345,32 @@ def check_counts(
                 counting.commit()
         for table, rows in zip(together, counts, strict=True):
             if rows != table.rows:
-                raise _rows_differ(table, f"{rows} rows are there, {table.rows} were backed up")
+                differing[table.schema_name, table.table_name] = rows
 
     work = counted_together(tables.values())
     with Streams(lambda _: loading_session(job), job.streams) as sessions:
         for _ in job.runner(check, work) if session is None else map(check, work):
             pass
+    if differing:
+        with translated(job.connection), loading_session(job) if session is None else nullcontext(session) as counting:
+            _check_roots(counting, tables, differing)
+
+
+def _check_roots(
+    session: psycopg2.extensions.connection,
+    tables: Mapping[TableName, TableContent],
+    differing: Mapping[TableName, int],
+) -> None:
+    """Compare the number of all rows below each root, where rows of its partitions may have been routed otherwise."""
+    roots = roots_for_loading(session, tables, encoding="")
+    for name, rows in differing.items():
+        if name not in roots:
+            raise _rows_differ(tables[name], f"{rows} rows are there, {tables[name].rows} were backed up")
+    for root in {roots[name] for name in differing}:
+        expected = sum(tables[name].rows for name, its in roots.items() if its == root)
+        if (rows := count_rows_below(session, root)) != expected:
+            leaf = next(tables[name] for name in differing if roots[name] == root)
+            raise _rows_differ(leaf, f"{rows} rows are in {shown(*root)}, {expected} were backed up of its partitions")
 
 
 def loaded_of(

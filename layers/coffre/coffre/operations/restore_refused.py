@@ -62,6 +62,9 @@ class Reloading(Protocol):
     ) -> None:
         """Load all rows of a table in one transaction, with steps before and after its rows, or raise."""
 
+    def place(self, name: TableName) -> TableName:
+        """Return where the rows of a table go."""
+
     def clear(self, session: psycopg2.extensions.connection, name: TableName) -> None:
         """Empty a table of the rows that were loaded."""
 
@@ -206,7 +209,7 @@ class Salvage:
 
         def before(cursor: _Cursor) -> None:
             for step in steps:
-                loosened.extend(step(cursor, name))
+                loosened.extend(step(cursor, self._loader.place(name)))
             _set_path(cursor, search_path)
 
         def after(cursor: _Cursor) -> None:

@@ -278,6 +278,14 @@ def count_rows(session: psycopg2.extensions.connection, tables: Sequence[TableCo
         return [int(rows) for _, rows in sorted(cursor.fetchall())]
 
 
+def count_rows_below(session: psycopg2.extensions.connection, root: TableName) -> int:
+    """Return how many rows all partitions of a table have together."""
+    with session.cursor() as cursor:
+        cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*root)))
+        ((count,),) = cursor.fetchall()
+        return int(count)
+
+
 def _count(cursor: psycopg2.extensions.cursor, table: TableName) -> int:
     cursor.execute(sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(*table)))
     ((rows,),) = cursor.fetchall()

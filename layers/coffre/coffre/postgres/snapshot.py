@@ -23,6 +23,7 @@ from coffre.postgres.complaints import explain_query_error
 from coffre.postgres.connect import Connection, connect
 from coffre.postgres.facts import ServerFacts, read_facts
 from coffre.postgres.locks import REPLACED, WAITED_FOR, lock_if_there, lock_statement
+from coffre.postgres.partitions import read_routes
 from coffre.postgres.room import free_connections
 from coffre.postgres.tools import Children
 
@@ -97,6 +98,16 @@ class Holder:
         oids = [entry.oid for entry in toc if entry.description == "TABLE"]
         rows = self._query(_TABLES, {"tables": oids})
         return [TableExtent(oid, schema, name, (), 0, 0) for oid, schema, name, *_ in rows]
+
+    def roots(self, tables: Sequence[TableExtent]) -> dict[int, RelationName]:
+        """Return the root for each partition whose rows another server may route elsewhere, by the partition's oid."""
+        encoding = str(self._query("SELECT pg_catalog.current_setting('server_encoding')")[0][0])
+        routes = read_routes(self._query, [(table.schema, table.name) for table in tables], encoding)
+        return {
+            route.oid: RelationName(schema_name=route.root[0], relation_name=route.root[1])
+            for route in routes
+            if route.goes_through_root()
+        }
 
     def sequences(self, toc: Sequence[TocEntry]) -> tuple[SequenceValue, ...]:
         """Read the sequences' values. They are not transactional: this is their state now (field note 17)."""
