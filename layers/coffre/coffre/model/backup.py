@@ -186,12 +186,13 @@ class LeftOut(_Record):
     """Something of the backup that a restore could not bring back.
 
     `what` names it for a person, `reason` has the server's words where the server refused it, and `sql` makes it once
-    the reason is gone (None when no statement can).
+    the reason is gone (None when no statement can). `sqlstate` is the server's code when it refused the object.
     """
 
     what: str
     reason: str
     sql: str | None = None
+    sqlstate: str | None = None
 
     def __str__(self) -> str:
         return f"Not restored: {self.what}: {self.reason.rstrip('.')}."

@@ -91,6 +91,9 @@ class Scope(_Choice):
         Gather the statistics that the planner needs, after a whole restore.
     accept_exceptions
         With replace: put the restored database in the place of the one in use even if it lacks something.
+    swap
+        With replace: the id of an earlier restore that built a database and kept it, because it lacks something. It is
+        put in place as it is.
     dry_run
         Only say what would happen.
     """
@@ -105,6 +108,7 @@ class Scope(_Choice):
     strict: bool = False
     analyze: bool = True
     accept_exceptions: bool = False
+    swap: str | None = Field(default=None, pattern="^[0-7][0-9A-HJKMNP-TV-Z]{25}$")
     dry_run: bool = False
 
     @property
@@ -127,6 +131,8 @@ class Scope(_Choice):
             raise ValueError("rows and replace exclude each other: rows are applied with apply")
         if self.contents is not Contents.FULL and (self.replace or not self.is_whole):
             raise ValueError("contents is for restores of a whole backup into an empty database")
+        if self.swap is not None and not (self.replace and self.is_whole):
+            raise ValueError("swap is for replacing a whole database")
         if self.accept_exceptions and not (self.replace and self.is_whole):
             raise ValueError("accept_exceptions is for replacing a whole database")
         if self.with_dependencies and (self.is_whole or self.rows is not None):

@@ -13,8 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+import psycopg2.extensions
+
 from coffre.model.errors import RestoreError
+from coffre.model.manifest import TableContent
 from coffre.model.names import quoted
+from coffre.model.words import counted
 from coffre.operations.definition_schedule import Schedule
 from coffre.operations.restore_load import loading_session
 from coffre.operations.restore_outcome import Outcome
@@ -24,6 +28,7 @@ from coffre.postgres.archive import Section, TocEntry
 from coffre.postgres.definitions import SESSION, Definitions, Ledger, Making, Refusal, sql_of, validation_sql
 from coffre.postgres.destination import Destination
 from coffre.postgres.entry_sql import ACL, definition_of, encoded, owner_of
+from coffre.postgres.live import TableName
 from coffre.postgres.roles import split_statements
 from coffre.postgres.toc import is_event_trigger, is_of_database
 
@@ -33,6 +38,7 @@ _GRANTEE: Final = re.compile(rf"\b(?:TO|FROM) {_ROLE}(?: WITH GRANT OPTION)?;\s*
 _FOR_ROLE: Final = re.compile(rf"\AALTER DEFAULT PRIVILEGES FOR ROLE {_ROLE} ")
 _AUTHORIZATION: Final = re.compile(rf"\A(?:SET SESSION AUTHORIZATION {_ROLE}|RESET SESSION AUTHORIZATION);")
 _PATH_SETTING: Final = re.compile(r" SET search_path TO ([^;]*);")
+_NO_ROLE: Final = "the role does not exist at the destination"
 _DEFAULT_PATH: Final = '"$user", public'
 # What the server's memory allows for building indexes, as far as its own settings tell: an eighth of its buffers.
 _INDEX_MEMORY: Final = """
@@ -79,6 +85,9 @@ class DefinitionRestore:
 
     Parameters
     ----------
+    session
+        Make everything over this session, in the transaction that is open there; default: sessions of its own, which
+        commit as they go.
     ledger
         What is known to be lost already.
     """
@@ -87,6 +96,7 @@ class DefinitionRestore:
     source: Source
     destination: Destination
     outcome: Outcome
+    session: psycopg2.extensions.connection | None = None
     ledger: Ledger = field(default_factory=Ledger)
 
     def __post_init__(self) -> None:
@@ -95,6 +105,7 @@ class DefinitionRestore:
             encoding=self.source.content.encoding,
             may_give=self._may_give,
             paths=paths_of(self.source),
+            is_nested=self.session is not None,
         )
         self._size_of = _sizes(self.source)
 
@@ -129,14 +140,14 @@ class DefinitionRestore:
     def grant(self, entries: Sequence[TocEntry], schemas: Sequence[TocEntry] = ()) -> None:
         """Set privileges, and the owners of schemas that exist, statement by statement."""
         granted: list[tuple[bytes, Callable[[str, str | None], None]]] = []
-        refused: defaultdict[str, list[str]] = defaultdict(list)
+        refused: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         for entry in entries:
             if self.ledger.is_lost(entry):
                 continue
             for statement in self._grants(entry):
                 if missing := self._missing_roles(statement):
                     if not statement.startswith("REVOKE"):
-                        refused[f"the role {missing} does not exist at the destination"].append(statement)
+                        refused[f" of {missing}", _NO_ROLE].append(statement)
                     continue
                 granted.append((statement.encode("utf-8", "surrogateescape"), _into(refused, statement)))
         for schema in schemas:
@@ -146,9 +157,8 @@ class DefinitionRestore:
         with self._definitions(self.how) as definitions:
             for start in range(0, len(granted), 500):
                 definitions.execute(granted[start : start + 500])
-        for reason, statements in refused.items():
-            what = "1 privilege" if len(statements) == 1 else f"{len(statements):,} privileges"
-            self.outcome.leave_out(what, reason, "\n".join(statements) + "\n")
+        for (whose, reason), statements in refused.items():
+            self.outcome.leave_out(counted(len(statements), "privilege") + whose, reason, "\n".join(statements) + "\n")
             self.outcome.with_owners = False
 
     def report(self, made: Iterable[TocEntry]) -> None:
@@ -157,12 +167,19 @@ class DefinitionRestore:
         `made` are all entries that were to be made.
         """
         for refusal in self.ledger.refusals:
-            self.outcome.leave_out(spoken(refusal.entry), _reason(refusal), sql_of(refusal, self.how))
+            if _is_extension_comment(refusal.entry):
+                # What an extension says about itself is no loss.
+                self.outcome.notes.append(f"Not restored: {spoken(refusal.entry)}: {refusal.reason}.")
+            else:
+                self.outcome.leave_out(
+                    spoken(refusal.entry), _reason(refusal), sql_of(refusal, self.how), refusal.sqlstate
+                )
         for refusal in self.ledger.not_valid:
             self.outcome.leave_out(
                 f"the validation of the {spoken(refusal.entry)}",
                 f"rows violate it ({refusal.reason}). It exists as NOT VALID: new rows are checked",
                 validation_sql(refusal),
+                refusal.sqlstate,
             )
         for entry, path in self.ledger.other_paths:
             self.outcome.notes.append(
@@ -210,7 +227,7 @@ class DefinitionRestore:
 
     def _why_not_given(self, role: str) -> str | None:
         if role not in self.destination.roles:
-            return "the role does not exist at the destination"
+            return _NO_ROLE
         if not self.destination.capabilities.is_superuser and role not in self.destination.member_of:
             return f'"{self.destination.capabilities.role}" is not a member of this role'
         return None
@@ -220,6 +237,11 @@ class DefinitionRestore:
 
     @contextmanager
     def _definitions(self, how: Making) -> Iterator[Definitions]:
+        if self.session is not None:
+            definitions = Definitions(self.session, self.ledger, how)
+            yield definitions
+            definitions.restore_session()
+            return
         with loading_session(self.job) as session:
             definitions = Definitions(session, self.ledger, how)
             with session.cursor() as cursor:
@@ -230,10 +252,14 @@ class DefinitionRestore:
     def _refuse_if_strict(self) -> None:
         if self.job.scope.strict:
             for refusal in self.ledger.refusals:
-                if refusal.sqlstate is not None:
+                if refusal.sqlstate is not None and not _is_extension_comment(refusal.entry):
                     raise refused_error(self.job, refusal)
             for refusal in self.ledger.not_valid:
                 raise refused_error(self.job, refusal)
+
+
+def _is_extension_comment(entry: TocEntry) -> bool:
+    return entry.description == "COMMENT" and entry.tag.startswith("EXTENSION ")
 
 
 def refused_error(job: Job, refusal: Refusal) -> RestoreError:
@@ -249,8 +275,15 @@ def refused_error(job: Job, refusal: Refusal) -> RestoreError:
 def spoken(entry: TocEntry) -> str:
     """Return an entry for a sentence: `view public.sales`."""
     kind = {"FK CONSTRAINT": "foreign key"}.get(entry.description, entry.description.lower())
-    name = f"{entry.schema}.{entry.tag}" if entry.schema else entry.tag
+    tag = entry.tag.removeprefix(f"{entry.description} ")
+    name = f"{entry.schema}.{tag}" if entry.schema else tag
     return f"{kind} {name}".encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def possible_tables(source: Source, lost: frozenset[int]) -> dict[TableName, TableContent]:
+    """Return the tables whose definitions are not lost, by name."""
+    oids = {entry.oid for entry in source.toc if entry.dump_id in lost and entry.description == "TABLE"}
+    return {(table.schema_name, table.table_name): table for table in source.content.tables if table.oid not in oids}
 
 
 def paths_of(source: Source) -> Callable[[TocEntry], list[str]]:
@@ -301,8 +334,8 @@ def _hint(sqlstate: str) -> str:
     return "The detail has the server's words. Without --strict everything else comes back, and this is named."
 
 
-def _into(refused: defaultdict[str, list[str]], statement: str) -> Callable[[str, str | None], None]:
-    return lambda reason, _: refused[reason].append(statement)
+def _into(refused: defaultdict[tuple[str, str], list[str]], statement: str) -> Callable[[str, str | None], None]:
+    return lambda reason, _: refused["", reason].append(statement)
 
 
 def _sizes(source: Source) -> dict[int, int]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 import psycopg2
 import psycopg2.extensions
 
+from coffre.model.names import quoted
 from coffre.postgres.archive import TocEntry
 from coffre.postgres.connect import one_line
 from coffre.postgres.entry_sql import (
@@ -41,6 +42,8 @@ _FATAL: Final = ("57", "53", "58", "08", "25006")
 _IN_THE_WAY: Final = frozenset({"40P01", "40001", "55P03", "55006", "XX000"})
 # A name that the empty search_path does not find: of a function, relation, type or operator, schema, column.
 _NOT_FOUND: Final = frozenset({"42883", "42P01", "42704", "42703", "3F000", "42725"})
+_PERMISSION: Final = "42501"
+_WITH_ROWS: Final = frozenset({"TABLE", "MATERIALIZED VIEW"})
 _VIOLATED: Final = frozenset({"23503", "23514"})
 
 
@@ -66,6 +69,7 @@ class Ledger:
         self.owners_refused: list[Refusal] = []
         self.other_paths: list[tuple[TocEntry, str]] = []
         self.access_methods: set[str] = set()
+        self.lack_create: set[tuple[str, str]] = set()  # schemas, and owners that may not create anything there
 
     def refuse(self, entry: TocEntry, reason: str, sqlstate: str | None = None) -> None:
         """Record that an entry could not be made: from now on what needs it is lost too."""
@@ -79,11 +83,18 @@ class Ledger:
         with self._lock:
             if entry.dump_id in self._lost:
                 return True
-            refusal = next((self._lost[needed] for needed in entry.dependencies if needed in self._lost), None)
+            refusal = next(
+                (self._lost[needed] for needed in entry.dependencies if self._is_needed(entry, needed)), None
+            )
             if refusal is not None:
                 refusal.needing.append(entry)
                 self._lost[entry.dump_id] = refusal
             return refusal is not None
+
+    def _is_needed(self, entry: TocEntry, other: int) -> bool:
+        """Whether something that is lost is really needed: a table can have another access method."""
+        lost = self._lost.get(other)
+        return lost is not None and not (lost.entry.description == "ACCESS METHOD" and entry.description in _WITH_ROWS)
 
     def lost(self) -> frozenset[int]:
         """Return the dump ids of all that was not made."""
@@ -216,6 +227,11 @@ class Definitions:
                 self._ledger.refuse(entry, one_line(error), error.pgcode)
                 return
         if (owner := self._owner(entry)) and (error := self._refused(owner)) is not None:
+            if entry.schema is not None and error.pgcode == _PERMISSION:
+                self._ledger.lack_create.add((entry.schema, entry.owner))
+                if self._refused(self._owner(entry)) is None:
+                    return
+                self._ledger.lack_create.discard((entry.schema, entry.owner))
             self._ledger.owners_refused.append(Refusal(entry, one_line(error), error.pgcode))
 
     def _make_otherwise(self, entry: TocEntry, error: psycopg2.Error) -> bool:
@@ -251,37 +267,55 @@ class Definitions:
         if method is None or method == self._access_method:
             return b""
         self._access_method = method
-        quoted = '"' + method.replace('"', '""') + '"'
-        return encoded(f"SET default_table_access_method = {quoted};\n", self._how.encoding)
+        return encoded(f"SET default_table_access_method = {quoted(method)};\n", self._how.encoding)
 
     def _definition(self, entry: TocEntry) -> bytes:
         text = definition_of(entry, self._how.by_id).encode("utf-8", "surrogateescape")
         return text + encoded(access_method_of(entry), self._how.encoding)
 
     def _owner(self, entry: TocEntry) -> bytes:
-        return encoded(owner_of(entry), self._how.encoding) if self._how.may_give(entry.owner) else b""
+        """Return the statements that give an entry to its owner, who has to be allowed to create it meanwhile."""
+        text = owner_of(entry) if self._how.may_give(entry.owner) else ""
+        if text and entry.schema is not None and (entry.schema, entry.owner) in self._ledger.lack_create:
+            where, whom = f"CREATE ON SCHEMA {quoted(entry.schema)}", quoted(entry.owner)
+            text = f"GRANT {where} TO {whom};\n{text}REVOKE {where} FROM {whom};\n"
+        return encoded(text, self._how.encoding)
 
     def _raise_fatal(self, error: psycopg2.Error) -> None:
-        if self._session.closed or (error.pgcode or "08").startswith(_FATAL):
+        if self._session.closed or is_fatal(error):
             raise error
 
-    @contextmanager
-    def _unit(self) -> Iterator[None]:
-        """Run a block as a transaction, or as a part of the one that is open, that leaves nothing when it fails."""
-        if self._how.is_nested:
-            self._cursor.execute("SAVEPOINT coffre_definition")
-        try:
-            yield
-        except psycopg2.Error:
-            if not self._session.closed and self._how.is_nested:
-                self._cursor.execute("ROLLBACK TO SAVEPOINT coffre_definition; RELEASE SAVEPOINT coffre_definition")
-            elif not self._session.closed:
-                self._session.rollback()
-            raise
-        if self._how.is_nested:
-            self._cursor.execute("RELEASE SAVEPOINT coffre_definition")
-        else:
-            self._session.commit()
+    def _unit(self) -> AbstractContextManager[None]:
+        return unit(self._session, is_nested=self._how.is_nested)
+
+
+@contextmanager
+def unit(session: psycopg2.extensions.connection, *, is_nested: bool) -> Iterator[None]:
+    """Run a block as a transaction, or as a part of the one that is open, that leaves nothing when it fails."""
+
+    def say(statement: str) -> None:
+        with session.cursor() as cursor:
+            cursor.execute(statement)
+
+    if is_nested:
+        say("SAVEPOINT coffre_unit")
+    try:
+        yield
+        if not is_nested:
+            session.commit()
+    except psycopg2.Error:
+        if not session.closed and is_nested:
+            say("ROLLBACK TO SAVEPOINT coffre_unit; RELEASE SAVEPOINT coffre_unit")
+        elif not session.closed:
+            session.rollback()
+        raise
+    if is_nested:
+        say("RELEASE SAVEPOINT coffre_unit")
+
+
+def is_fatal(error: psycopg2.Error) -> bool:
+    """Whether an error says nothing about the statement: the server, the connection or the run cannot go on."""
+    return (error.pgcode or "08").startswith(_FATAL)
 
 
 def sql_of(refusal: Refusal, how: Making) -> str:
