@@ -39,7 +39,7 @@ setup: .venv/.ready .venv/bin/coffre ## Make the virtual environment in .venv an
 		'PYTHONPATH="$$checkout/cli:$$checkout/layers/coffre" exec "$$checkout/.venv/bin/python" -m coffre_cli "$$@"' > $@
 	@chmod 755 $@
 
-tools: setup ## Make every tool of the local stack below .tools (SAM, emulators, PostgreSQL 14-18)
+tools: setup ## Make every tool of the local stack below .tools (SAM, emulators, PostgreSQL 12-18)
 	.venv/bin/python -m coffre_cli.local.toolchain
 
 .tools/sam/.ready: requirements/sam.txt | setup

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import BinaryIO, Final, NoReturn
 
 from coffre.model.errors import IntegrityError
+from coffre.postgres.unknown_options import without_known
 
 MAGIC: Final = b"PGDMP"
 # What pg_dump writes: 1.14 is of PostgreSQL 12 to 15, 1.15 of 16, 1.16 of 17 and 18.
@@ -52,7 +53,8 @@ class TocEntry:
     description, tag, schema
         "TABLE", `orders`, `public`; "COMMENT", `COLUMN orders.note`, `public`; "SCHEMA", `app`, None.
     definition, drop, copy
-        Statements, each empty when there is none. `copy` says how the data is loaded.
+        Statements, each empty when there is none. `copy` says how the data is loaded. A definition is without what no
+        server but the source knows (`unknown_options.KNOWN`).
     has_data
         Whether the archive has (or, written with --schema-only, would have had) a data block for it.
     """
@@ -160,7 +162,7 @@ class _Reader:
             schema=schema,
             owner=owner or "",
             section=section,
-            definition=definition or "",
+            definition=without_known(definition or ""),
             drop=drop or "",
             copy=copy or "",
             tablespace=tablespace,
