@@ -193,6 +193,8 @@ class DefinitionRestore:
             self.outcome.notes.append(
                 f"The {spoken(entry)} was made with the search_path {path}: it names things without their schema."
             )
+        for entry, option in self.ledger.options:
+            self.outcome.notes.append(f"The {spoken(entry)} was made without {option}, which the destination lacks.")
         for method in sorted(self.ledger.access_methods):
             self.outcome.notes.append(f"Tables of the access method {method} got the server's default access method.")
         self._report_owners(made)

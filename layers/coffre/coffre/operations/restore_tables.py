@@ -8,31 +8,33 @@ from dataclasses import dataclass
 from itertools import batched
 from typing import Final
 
-import psycopg2.errors
 import psycopg2.extensions
 from psycopg2 import sql
 
-from coffre.model.errors import CoffreError, DestinationError, RestoreError
+from coffre.model.errors import CoffreError, DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import shown
 from coffre.model.words import counted
 from coffre.operations.restore_beside import Beside, others_at_stake, plan_beside, refuse_unmergeable, restore_beside
-from coffre.operations.restore_followers import bring_followers, fill_views, followers_of
+from coffre.operations.restore_definitions import DefinitionRestore, phases_of, refused_error
+from coffre.operations.restore_followers import bring_followers, followers_of
+from coffre.operations.restore_known import is_made, leave_out_known
 from coffre.operations.restore_load import (
     FAST_COMMITS,
     Loading,
     check_counts,
     clearing_session,
     load_tables,
+    loaded_of,
     loading_session,
 )
 from coffre.operations.restore_outcome import Outcome
-from coffre.operations.restore_plan import Job, Source, select, why_no_owners
+from coffre.operations.restore_plan import Job, Source
 from coffre.operations.restore_roots import with_roots
 from coffre.operations.restore_went import Went, find_missing, find_went, named, script_of, spoken
 from coffre.policy.patterns import chosen
 from coffre.postgres.archive import TocEntry
-from coffre.postgres.destination import Destination, open_existing
+from coffre.postgres.destination import open_existing
 from coffre.postgres.live import LiveTable, TableName, live_tables, names_of, table_oids
 from coffre.postgres.load import set_sequences
 from coffre.postgres.owners_code import OWNERS_PATH
@@ -44,6 +46,7 @@ from coffre.postgres.selection import absent, needed_by, needing, parts_of, with
 _OPTIONAL: Final = frozenset({"FK CONSTRAINT", "PUBLICATION TABLE", "TABLE ATTACH"})
 _HOMES: Final = frozenset({"TABLE", "FOREIGN TABLE", "PUBLICATION"})
 _AT_ONCE: Final = 500
+_CHECK_VIOLATION: Final = "23514"
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ def restore_tables(job: Job, source: Source, outcome: Outcome) -> None:
             _refuse_gone(job, gone)
             refuse_unmergeable(job, beside, session)
             at_stake = others_at_stake(job, beside, session)
-            plan = _plan_back(job, source, destination, gone, session.cursor())
+            making = DefinitionRestore(job, source, destination, outcome)
+            plan = _plan_back(making, gone, session.cursor())
             missing = find_missing(
                 source,
                 [entry for name, entry in entries.items() if name in live],
@@ -85,19 +89,16 @@ def restore_tables(job: Job, source: Source, outcome: Outcome) -> None:
         plan.say(outcome)
         missing.say_of_existing(job, outcome)
         plan_beside(job, beside, at_stake, outcome)
-        if job.scope.dry_run:
-            return
-        loader = SchemaLoader(
-            job.tools, job.children, destination, with_owners=plan.owner_problem is None, jobs=job.streams
-        )
-        if plan.tables:
-            _bring_back(job, source, loader, plan, outcome)
-        with _said_what_came_back(plan):
-            if beside.contents:
-                restore_beside(job, source, beside, outcome)
-            followers = [*plan.followers, *followers_of(source, destination, missing, outcome)]
-            made = bring_followers(job, source, loader, followers, outcome)
-            fill_views(job, source, [*plan.lines, *made], outcome)
+        followers = [*plan.followers, *followers_of(making, missing)]
+        if not job.scope.dry_run:
+            if plan.tables:
+                _bring_back(making, plan)
+            with _said_what_came_back(plan):
+                if beside.contents:
+                    restore_beside(job, source, beside, outcome)
+                bring_followers(making, plan.lines, followers)
+        making.report([*plan.lines, *followers])
+        loader = SchemaLoader(job.tools, job.children, destination, with_owners=True, jobs=job.streams)
         outcome.script = script_of(source, plan.went.lost, loader)
 
 
@@ -186,7 +187,6 @@ class _Plan:
     known: frozenset[int]
     went: Went
     exceptions: Sequence[str]
-    owner_problem: str | None
 
     def say(self, outcome: Outcome) -> None:
         for entry in self.dependencies:
@@ -197,12 +197,10 @@ class _Plan:
         for entry in named(self.went.back):
             outcome.steps.append(f"Bring back the {spoken(entry)}, which went with it.")
         outcome.exceptions += self.exceptions
-        outcome.with_owners = self.owner_problem is None
 
 
-def _plan_back(
-    job: Job, source: Source, destination: Destination, gone: Sequence[Chosen], cursor: psycopg2.extensions.cursor
-) -> _Plan:
+def _plan_back(making: DefinitionRestore, gone: Sequence[Chosen], cursor: psycopg2.extensions.cursor) -> _Plan:
+    job, source = making.job, making.source
     tables = [table.entry for table in gone if table.entry]
     parts = parts_of(source.toc, tables)
     missing = absent(cursor, needed_by(source.toc, parts))
@@ -217,23 +215,22 @@ def _plan_back(
     known = wanted | {part.dump_id for part in homeless}
     went = find_went(source, tables, known, cursor, back=job.scope.with_dependencies)
     back = {entry.dump_id for entry in parts_of(source.toc, went.back)} - wanted
-    selection = select(source, destination, frozenset(wanted | back))
-    problem = why_no_owners(source.content.roles, destination)
+    lines = leave_out_known(making.ledger, source, making.destination, wanted | back)
+    lines = [line for line in lines if not is_made(line, making.destination)]
     exceptions = [f"Not restored, because what it points at is not there: {spoken(part)}." for part in homeless]
-    exceptions += [*([problem] if problem else []), *selection.exceptions, *went.exceptions]
+    exceptions += went.exceptions
     joins = _joins(parts, needed)
     keys = [part for part in parts if part.description == "FK CONSTRAINT"]
     late = back | {part.dump_id for part in needing(parts, keys)}
     return _Plan(
         tables=gone,
         dependencies=dependencies,
-        lines=[line for line in selection.lines if line.dump_id not in joins | late],
+        lines=[line for line in lines if line.dump_id not in joins | late],
         attachments=[part for part in parts if part.dump_id in joins and part.description == "TABLE ATTACH"],
-        followers=[line for line in selection.lines if line.dump_id in late],
+        followers=[line for line in lines if line.dump_id in late],
         known=frozenset(known | back | {entry.dump_id for entry in went.lost}),
         went=went,
         exceptions=exceptions if gone else (),
-        owner_problem=problem,
     )
 
 
@@ -273,57 +270,79 @@ def _dependencies(job: Job, missing: Sequence[TocEntry]) -> list[TocEntry]:
     return found
 
 
-def _bring_back(job: Job, source: Source, loader: SchemaLoader, plan: _Plan, outcome: Outcome) -> None:
-    contents = {table.name: table.content for table in plan.tables if table.content}
+def _bring_back(making: DefinitionRestore, plan: _Plan) -> None:
+    job, source, outcome = making.job, making.source, making.outcome
+    phases = phases_of(plan.lines)
     sequences = {(entry.schema, entry.tag) for entry in plan.lines if entry.description == "SEQUENCE"}
     created: list[int] = []
     with _dropped_on_error(job, plan, created):
         with outcome.phase("schema"):
-            _create(job, source, plan, loader, created)
+            _create(making, plan, phases.before_rows, created)
+        contents = _possible(making, plan)
         with outcome.phase("tables"):
-            how = Loading(is_fresh=True, first_statement=f"{FAST_COMMITS}; {OWNERS_PATH}")
-            outcome.tables += load_tables(job, source, contents, outcome.meter, how)
+            how = Loading(
+                is_fresh=True,
+                first_statement=f"{FAST_COMMITS}; {OWNERS_PATH}",
+                outcome=None if job.scope.strict else outcome,
+                search_paths=making.search_paths,
+            )
+            loaded = load_tables(job, source, contents, outcome.meter, how)
+            outcome.tables += loaded
         with outcome.phase("sequences"), loading_session(job) as session:
             values = [v for v in source.content.sequences if (v.schema_name, v.sequence_name) in sequences]
             outcome.say_missing("sequence", set_sequences(session, values))
             session.commit()
         with outcome.phase("count"):
-            check_counts(job, contents)
+            check_counts(job, loaded_of(contents, loaded))
         with outcome.phase("indexes and constraints"):
-            loader.restore(source.archive, "post-data", plan.lines)
+            making.make_in_parallel(phases.after_rows)
             # Keys come later: they see rows of a partition only through the table that it joins.
-            _attach(job, source, loader, plan)
+            _attach(making, plan)
+        with outcome.phase("privileges"):
+            making.grant(phases.privileges)
 
 
-def _attach(job: Job, source: Source, loader: SchemaLoader, plan: _Plan) -> None:
-    for attachment in plan.attachments:
-        with loading_session(job) as session, session.cursor() as cursor:
-            try:
-                loader.execute(cursor, source.archive, "pre-data", [attachment], source.content.encoding)
-                session.commit()
-            except RestoreError as error:
-                session.rollback()
-                homes = [entry for entry in source.toc if entry.dump_id in attachment.dependencies]
-                if isinstance(error.__cause__, psycopg2.errors.CheckViolation):
-                    error.hint = whole_table_hint(
-                        next((e.schema or "", e.tag) for e in homes if e.tag != attachment.tag)
-                    )
-                raise
+def _possible(making: DefinitionRestore, plan: _Plan) -> dict[TableName, TableContent]:
+    """Return the tables that could be made, whose rows are loaded.
+
+    Raises
+    ------
+    RestoreError
+        Code `SCHEMA_FAILED`: not one of them could be.
+    """
+    lost = making.ledger.lost()
+    possible = [table for table in plan.tables if table.entry is None or table.entry.dump_id not in lost]
+    if not possible:
+        refusals = making.ledger.refusals
+        raise refused_error(making.job, next((one for one in refusals if one.sqlstate), refusals[0]))
+    return {table.name: table.content for table in possible if table.content}
 
 
-def _create(job: Job, source: Source, plan: _Plan, loader: SchemaLoader, created: list[int]) -> None:
+def _attach(making: DefinitionRestore, plan: _Plan) -> None:
+    making.make(plan.attachments)
+    for refusal in making.ledger.refusals:
+        if refusal.entry in plan.attachments and refusal.sqlstate == _CHECK_VIOLATION:
+            error = refused_error(making.job, refusal)
+            homes = [entry for entry in making.source.toc if entry.dump_id in refusal.entry.dependencies]
+            error.hint = whole_table_hint(next((e.schema or "", e.tag) for e in homes if e.tag != refusal.entry.tag))
+            raise error
+
+
+def _create(making: DefinitionRestore, plan: _Plan, entries: Sequence[TocEntry], created: list[int]) -> None:
     """Create the tables and what they need, and remember which tables are ours: a name alone can be somebody else's.
 
-    So many at a time, because a transaction's locks have to fit into the server's memory.
+    So many at a time, so that little is created by the time when it is looked at.
     """
     names = [table.name for table in plan.tables]
-    for lines in batched(plan.lines, _AT_ONCE, strict=False):
-        with loading_session(job) as session, session.cursor() as cursor:
+    for lines in batched(entries, _AT_ONCE, strict=False):
+        with loading_session(making.job) as session, session.cursor() as cursor:
             before = set(table_oids(cursor, names))
-            loader.execute(cursor, source.archive, "pre-data", lines, source.content.encoding)
-            ours = [oid for oid in table_oids(cursor, names) if oid not in before]
             session.commit()
-            created += ours
+            try:
+                making.make(lines)
+            finally:
+                created += [oid for oid in table_oids(cursor, names) if oid not in before]
+                session.commit()
 
 
 @contextmanager
