@@ -84,6 +84,9 @@ class Loading:
     outcome
         Where tables are reported whose rows are refused or damaged: they stay empty, and the others are loaded. Without
         it the first one ends the restore. Not together with `session`, `into` and `where`.
+    is_alone
+        With `outcome`: nothing in the database is anybody else's, so that what tables share (domains, checks of their
+        parents) may be loosened to load their rows.
     search_path
         The source database's own: what was refused is tried with it too.
     """
@@ -96,6 +99,7 @@ class Loading:
     in_order: bool = False
     session: psycopg2.extensions.connection | None = None
     outcome: Outcome | None = None
+    is_alone: bool = False
     search_path: str | None = None
 
 
@@ -227,6 +231,7 @@ class _Loader:
                 outcome,
                 search_path=self._how.search_path,
                 may_loosen=self._how.is_fresh,
+                is_alone=self._how.is_alone,
                 with_rows=frozenset(name for name, table in self._tables.items() if table.rows),
             ).load(self._refused)
 

@@ -16,9 +16,17 @@ from coffre.model.manifest import TableContent
 from coffre.model.names import shown
 from coffre.model.words import counted
 from coffre.operations.restore_beside import Beside, others_at_stake, plan_beside, refuse_unmergeable, restore_beside
-from coffre.operations.restore_load import Loading, check_counts, clearing_session, load_tables, loading_session
+from coffre.operations.restore_load import (
+    Loading,
+    check_counts,
+    clearing_session,
+    load_tables,
+    loaded_of,
+    loading_session,
+)
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source, select, why_no_owners
+from coffre.operations.restore_refused import leave_out_views
 from coffre.operations.restore_went import Went, fill, find_went, script_of, spoken, views_of
 from coffre.policy.patterns import chosen
 from coffre.postgres.archive import TocEntry
@@ -220,20 +228,23 @@ def _bring_back(job: Job, source: Source, destination: Destination, plan: _Plan,
         with outcome.phase("schema"):
             _create(job, source, plan, loader, created)
         with outcome.phase("tables"):
-            outcome.tables += load_tables(job, source, contents, outcome.meter, Loading(is_fresh=True))
+            fresh = Loading(is_fresh=True, outcome=None if job.scope.strict else outcome)
+            loaded = load_tables(job, source, contents, outcome.meter, fresh)
+            outcome.tables += loaded
         with outcome.phase("sequences"), loading_session(job) as session:
             values = [v for v in source.content.sequences if (v.schema_name, v.sequence_name) in sequences]
             outcome.say_missing("sequence", set_sequences(session, values))
             session.commit()
         with outcome.phase("count"):
-            check_counts(job, contents)
+            check_counts(job, loaded_of(contents, loaded))
         with outcome.phase("indexes and constraints"):
             loader.restore(source.archive, "post-data", plan.lines)
             if plan.attachments:
                 loader.restore(source.archive, "pre-data", plan.attachments)
     if views := views_of(source, plan.lines):
         with outcome.phase("materialized views"), loading_session(job) as session:
-            outcome.exceptions += fill(session, views)
+            lost = contents.keys() - loaded_of(contents, loaded).keys()
+            outcome.exceptions += fill(session, leave_out_views(session, views, lost, outcome))
     outcome.script = script_of(source, plan.went.lost, loader)
 
 

@@ -123,7 +123,7 @@ def _restore(
                 with loading_session(job) as session:
                     how = Loading(order=key_levels(session, of_extensions), outcome=salvage)
                 outcome.tables += load_tables(job, source, of_extensions, outcome.meter, how)
-            fresh = Loading(is_fresh=True, in_order=job.in_order, outcome=salvage)
+            fresh = Loading(is_fresh=True, in_order=job.in_order, outcome=salvage, is_alone=True)
             loaded = load_tables(job, source, own, outcome.meter, fresh)
             outcome.tables += loaded
         with outcome.phase("large objects and sequences"), loading_session(job) as session:
