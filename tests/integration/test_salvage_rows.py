@@ -321,6 +321,37 @@ def test_where_every_table_is_damaged_there_is_no_restore(shop: RoundTrip) -> No
     assert failed(shop, backup).code == "FRAME_DAMAGED"
 
 
+def test_a_table_that_comes_back_beside_others_is_salvaged_too(shop: RoundTrip) -> None:
+    shop.fill(*TOKENS, "CREATE MATERIALIZED VIEW by_day AS SELECT expires::date, count(*) FROM tokens GROUP BY 1")
+    backup = shop.back_up()
+    shop.fill("DROP TABLE tokens CASCADE")
+
+    report = shop.restore_in_place(backup, tables=["tokens"], with_dependencies=True)
+
+    assert value(shop.source, "SELECT count(*) FROM tokens") == 300
+    assert left_out(report) == ["the constraint fresh of public.tokens"]
+
+
+def test_a_domain_that_others_use_is_not_touched_for_a_table_that_comes_back(shop: RoundTrip) -> None:
+    shop.fill(
+        "CREATE DOMAIN positive AS int",
+        "CREATE TABLE others (n positive)",
+        "CREATE TABLE numbers (n positive)",
+        "INSERT INTO numbers VALUES (-1)",
+        "CREATE MATERIALIZED VIEW total AS SELECT sum(n) FROM numbers",
+        "ALTER DOMAIN positive ADD CONSTRAINT above CHECK (VALUE > 0) NOT VALID",
+        TRUE_ONCE,
+    )
+    backup = shop.back_up()
+    shop.fill("DROP TABLE numbers CASCADE")
+
+    report = shop.restore_in_place(backup, tables=["numbers"], with_dependencies=True)
+
+    assert value(shop.source, "SELECT count(*) FROM numbers") == 0
+    assert left_out(report) == ["the rows of public.numbers", "the rows of the materialized view public.total"]
+    assert rows(shop.source, "SELECT convalidated FROM pg_constraint WHERE conname = 'above'") == [(True,)]
+
+
 def damage(shop: RoundTrip, backup: Backup, table: str) -> None:
     """Change a byte of the first frame that a table has."""
     entries = [entry for entry in shop.entries(backup) if entry.relation and entry.relation.relation_name == table]

@@ -28,6 +28,7 @@ from coffre.postgres.dump import ArchiveDumper
 from coffre.postgres.facts import ServerFacts
 from coffre.postgres.roles import filter_roles
 from coffre.postgres.snapshot import Holder, hold_snapshot
+from coffre.postgres.table_sizes import table_sizes
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.history import NO_HISTORY, History, open_history
@@ -125,11 +126,14 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
     job.tools.refuse_newer_server(job.connection, facts.version_number)
     dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
     archive = job.scratch / "schema.dump"
-    with ThreadPoolExecutor(1, "roles") as beside:
+    with ThreadPoolExecutor(3, "beside") as beside:
         roles = beside.submit(_read_roles, job, dumper)
+        catalog = beside.submit(holder.remember_schema)
+        sizes = beside.submit(table_sizes, job.connection, job.children)
         dumper.schema(holder.snapshot, archive)
+        catalog.result()
     toc, without_rows = _divide_by_rows(job, dumper, holder.snapshot, _toc_of(archive))
-    tables = holder.tables(toc)
+    tables = holder.tables(toc, sizes.result())
     parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=METADATA_PART + 1)
     history, notes = _open_history(job, parts)
     roles_file, roles_exceptions = roles.result()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from coffre.operations.restore_definitions import DefinitionRestore, phases_of
 from coffre.operations.restore_known import leave_out_known
 from coffre.operations.restore_views import refresh_views
 from coffre.operations.restore_went import Went
 from coffre.postgres.archive import TocEntry
+from coffre.postgres.live import TableName
 from coffre.postgres.selection import parts_of
 
 
@@ -18,8 +19,13 @@ def followers_of(making: DefinitionRestore, went: Went) -> list[TocEntry]:
     return leave_out_known(making.ledger, making.source, making.destination, wanted)
 
 
-def bring_followers(making: DefinitionRestore, made: Sequence[TocEntry], followers: Sequence[TocEntry]) -> None:
-    """Create what follows restored tables, and fill the materialized views of both.
+def bring_followers(
+    making: DefinitionRestore,
+    made: Sequence[TocEntry],
+    followers: Sequence[TocEntry],
+    without_rows: Collection[TableName],
+) -> None:
+    """Create what follows restored tables, and fill the materialized views of both but those of `without_rows`.
 
     What the server refuses is left out, with what needs it, and named with its SQL.
     """
@@ -34,4 +40,4 @@ def bring_followers(making: DefinitionRestore, made: Sequence[TocEntry], followe
     views = {(entry.schema, entry.tag) for entry in (*made, *followers) if entry.description == "MATERIALIZED VIEW"}
     if views:
         with outcome.phase("materialized views"):
-            refresh_views(making, only=views)
+            refresh_views(making, without_rows, views)

@@ -94,6 +94,9 @@ class Loading:
     outcome
         Where tables are reported whose rows are refused or damaged: they stay empty, and the others are loaded. Without
         it the first one ends the restore. Not together with `session`, `into` and `where`.
+    is_alone
+        With `outcome`: nothing in the database is anybody else's, so that what tables share (domains, checks of their
+        parents) may be loosened to load their rows.
     search_paths
         Returns the source's own for a table: what was refused is tried with them too.
     """
@@ -106,6 +109,7 @@ class Loading:
     in_order: bool = False
     session: psycopg2.extensions.connection | None = None
     outcome: Outcome | None = None
+    is_alone: bool = False
     search_paths: Callable[[TableName], Sequence[str]] = field(default=lambda _: ())
 
 
@@ -240,6 +244,7 @@ class _Loader:
                 outcome,
                 search_paths=self._how.search_paths,
                 may_loosen=self._how.is_fresh,
+                is_alone=self._how.is_alone,
                 with_rows=frozenset(name for name, table in self._tables.items() if table.rows),
             ).load(self._refused)
 

@@ -25,7 +25,6 @@ type _Cursor = psycopg2.extensions.cursor
 type _Step = Callable[[_Cursor, TableName], list[Loosened]]
 type _Error = CoffreError | psycopg2.Error
 
-_LOOSENING: Final = (loosening.drop_checks, loosening.drop_domain_constraints, loosening.drop_expressions)
 _OUR_PATH: Final = "pg_catalog"
 
 
@@ -115,6 +114,8 @@ class Salvage:
         Returns the `search_path`s of the source for a table, the likeliest first.
     may_loosen
         Whether the tables are the restore's own, so that their constraints can be dropped for a moment.
+    is_alone
+        Whether everything in the database is, so that this goes for domains and for parents of tables too.
     with_rows
         The names of all tables that have rows.
     """
@@ -127,6 +128,7 @@ class Salvage:
         *,
         search_paths: Callable[[TableName], Sequence[str]],
         may_loosen: bool,
+        is_alone: bool,
         with_rows: frozenset[TableName],
     ) -> None:
         self._session = session
@@ -134,6 +136,8 @@ class Salvage:
         self._outcome = outcome
         self._search_paths = search_paths
         self._may_loosen = may_loosen
+        self._of_checks: tuple[_Step, ...] = (loosening.drop_checks if is_alone else loosening.drop_own_checks,)
+        self._of_domains: tuple[_Step, ...] = (loosening.drop_domain_constraints,) if is_alone else ()
         self._with_rows = with_rows
         self._loosened: list[tuple[TableName, Loosened, str]] = []
 
@@ -196,12 +200,27 @@ class Salvage:
         """Load a table without what refuses its rows, adding one step after another to what is loosened."""
         steps: list[_Step] = []
         words = _words(error)
-        while (step := _next_step(error, steps)) is not None:
+        while (step := self._next_step(error, steps)) is not None:
             steps.append(step)
             if (found := self._try(name, self._path(name), steps, words)) is None:
                 return True
             error = found
         return False
+
+    def _next_step(self, error: _Error, done: Sequence[_Step]) -> _Step | None:
+        """Choose what to loosen by what the server said; None when nothing is left that could help."""
+        cause = error.__cause__ if isinstance(error, CoffreError) else error
+        if not isinstance(cause, psycopg2.Error):
+            return None
+        is_of_domain = cause.diag.datatype_name is not None
+        if isinstance(cause, psycopg2.errors.NotNullViolation) and not is_of_domain:
+            return _not_null(cause.diag.column_name, done)
+        candidates = (*self._of_checks, *self._of_domains, loosening.drop_expressions)
+        if isinstance(cause, psycopg2.errors.NotNullViolation | psycopg2.errors.CheckViolation):
+            # A check without a name is the border of a partition.
+            of_table = self._of_checks if cause.diag.constraint_name is not None else ()
+            candidates = self._of_domains if is_of_domain else of_table
+        return next((step for step in candidates if step not in done), None)
 
     def _try(self, name: TableName, search_path: str | None, steps: Sequence[_Step], words: str = "") -> _Error | None:
         """Load a table in one transaction; return why that is impossible."""
@@ -265,22 +284,6 @@ class Salvage:
             else:
                 return None
         return refusal
-
-
-def _next_step(error: _Error, done: Sequence[_Step]) -> _Step | None:
-    """Choose what to loosen by what the server said; None when nothing is left that could help."""
-    cause = error.__cause__ if isinstance(error, CoffreError) else error
-    if not isinstance(cause, psycopg2.Error):
-        return None
-    is_of_domain = cause.diag.datatype_name is not None
-    if isinstance(cause, psycopg2.errors.NotNullViolation) and not is_of_domain:
-        return _not_null(cause.diag.column_name, done)
-    candidates: Sequence[_Step] = _LOOSENING
-    if isinstance(cause, psycopg2.errors.NotNullViolation | psycopg2.errors.CheckViolation):
-        # Without a name it is the border of a partition.
-        has_name = is_of_domain or cause.diag.constraint_name is not None
-        candidates = _LOOSENING[is_of_domain : is_of_domain + 1] if has_name else ()
-    return next((step for step in candidates if step not in done), None)
 
 
 def _not_null(column: str | None, done: Sequence[_Step]) -> _Step | None:

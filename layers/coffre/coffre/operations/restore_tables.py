@@ -91,12 +91,11 @@ def restore_tables(job: Job, source: Source, outcome: Outcome) -> None:
         plan_beside(job, beside, at_stake, outcome)
         followers = [*plan.followers, *followers_of(making, missing)]
         if not job.scope.dry_run:
-            if plan.tables:
-                _bring_back(making, plan)
+            empty = _bring_back(making, plan) if plan.tables else set()
             with _said_what_came_back(plan):
                 if beside.contents:
                     restore_beside(job, source, beside, outcome)
-                bring_followers(making, plan.lines, followers)
+                bring_followers(making, plan.lines, followers, empty)
         making.report([*plan.lines, *followers])
         loader = SchemaLoader(job.tools, job.children, destination, with_owners=True, jobs=job.streams)
         outcome.script = script_of(source, plan.went.lost, loader)
@@ -270,7 +269,8 @@ def _dependencies(job: Job, missing: Sequence[TocEntry]) -> list[TocEntry]:
     return found
 
 
-def _bring_back(making: DefinitionRestore, plan: _Plan) -> None:
+def _bring_back(making: DefinitionRestore, plan: _Plan) -> set[TableName]:
+    """Restore tables that are gone, and return those that stay empty."""
     job, source, outcome = making.job, making.source, making.outcome
     phases = phases_of(plan.lines)
     sequences = {(entry.schema, entry.tag) for entry in plan.lines if entry.description == "SEQUENCE"}
@@ -300,6 +300,7 @@ def _bring_back(making: DefinitionRestore, plan: _Plan) -> None:
             _attach(making, plan)
         with outcome.phase("privileges"):
             making.grant(phases.privileges)
+    return contents.keys() - loaded_of(contents, loaded).keys()
 
 
 def _possible(making: DefinitionRestore, plan: _Plan) -> dict[TableName, TableContent]:

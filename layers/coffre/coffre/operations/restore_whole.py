@@ -142,7 +142,13 @@ def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> s
             with loading_session(job) as session:
                 how = Loading(order=key_levels(session, of_extensions), outcome=salvage)
             outcome.tables += load_tables(job, source, of_extensions, outcome.meter, how)
-        fresh = Loading(is_fresh=True, in_order=job.in_order, outcome=salvage, search_paths=making.search_paths)
+        fresh = Loading(
+            is_fresh=True,
+            in_order=job.in_order,
+            outcome=salvage,
+            is_alone=True,
+            search_paths=making.search_paths,
+        )
         loaded = load_tables(job, source, own, outcome.meter, fresh)
         outcome.tables += loaded
     with outcome.phase("large objects and sequences"), loading_session(job) as session:

@@ -6,7 +6,7 @@ Everything here belongs to the caller's transaction. What was dropped is back be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -50,8 +50,23 @@ class Loosened:
 
 def drop_checks(cursor: psycopg2.extensions.cursor, table: TableName) -> list[Loosened]:
     """Drop the checks of a table, at the ancestors that it has them from."""
+    return _drop_checks(cursor, table, lambda _: True)
+
+
+def drop_own_checks(cursor: psycopg2.extensions.cursor, table: TableName) -> list[Loosened]:
+    """Drop the checks of a table that it did not inherit."""
+    return _drop_checks(cursor, table, lambda owner: owner == table)
+
+
+def _drop_checks(
+    cursor: psycopg2.extensions.cursor, table: TableName, may_change: Callable[[TableName], bool]
+) -> list[Loosened]:
     found: list[Loosened] = []
-    while checks := _rows(cursor, _CHECKS, {"schema": table[0], "table": table[1]}):
+    while checks := [
+        check
+        for check in _rows(cursor, _CHECKS, {"schema": table[0], "table": table[1]})
+        if may_change((check[0], check[1]))
+    ]:
         for schema, name, constraint, definition, comment in checks:
             owner, this = _identified(cursor, schema, name), _identified(cursor, constraint)
             cursor.execute(f"ALTER TABLE {owner} DROP CONSTRAINT {this}")
