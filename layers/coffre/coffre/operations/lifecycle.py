@@ -75,8 +75,7 @@ class Lifecycle:
             beat_seconds=self.beat_seconds,
         )
         try:
-            with watch:
-                made = work(self._run_of(backup, meter, watch))
+            made = watch.run(lambda: work(self._run_of(backup, meter, watch)))
             if isinstance(made, Paused):
                 return self._pause(backup, made, meter.read())
         except Exception as error:

@@ -64,10 +64,7 @@ class RestoreRun:
             beat_seconds=self.beat_seconds,
         )
         try:
-            with watch:
-                # Now that this run's record is there, rotation leaves the backup alone; was it in time?
-                refuse_unrestorable(self.catalog.get_backup(restore.backup_id))
-                report = work(meter)
+            report = watch.run(lambda: self._work(restore, meter, work))
             return self._finish(restore, meter, report) if report else restore
         except Exception as error:
             self._record_failure(restore, meter, error)

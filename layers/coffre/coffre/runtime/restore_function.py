@@ -23,7 +23,7 @@ from coffre.postgres.connect import Connection, apply_tls, refuse_transaction_po
 from coffre.postgres.secret import parse_secret
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.runtime.events import RestoreEvent, StorageRestoreEvent, parse_restore
-from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.function import Edge, LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.observability import count_restore
 from coffre.runtime.restore_storage_function import StorageRestores
 from coffre.runtime.scratch import scratch_directory
@@ -100,7 +100,7 @@ class RestoreFunction:
     ) -> Restore:
         if isinstance(wanted, StorageRestoreEvent):
             return self._of_objects().restore(backup, wanted, restore_id, self._decoder(), context)
-        children = Children()
+        children = Children(clearing_seconds(context))
         run = RestoreRun(
             catalog=self.catalog,
             vault=self.vault,
@@ -158,11 +158,11 @@ class RestoreFunction:
         self, backup: Backup, wanted: RestoreEvent, children: Children, restore_id: str, meter: Meter
     ) -> RestoreReport:
         streams = wanted.streams or os.cpu_count() or 1
-        with scratch_directory() as scratch:
+        with children.ending(), scratch_directory() as scratch:
             job = Job(
                 restore_id=restore_id,
                 backup=backup,
-                connection=self._connection(backup, wanted, scratch),
+                connection=children.watching(self._connection(backup, wanted, scratch)),
                 tools=PostgresTools(self.settings.postgres_home),
                 children=children,
                 vault=self.vault,
