@@ -20,6 +20,8 @@ RECORDING_SECONDS: Final = 8.0
 # Less than the time after which another run takes over (`admission.STALE_AFTER`).
 SILENT_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.25
+# A run that failed does not wait longer for a catalog that does not answer.
+_BEATING_SECONDS: Final = 1.0
 
 
 class Meter:
@@ -141,9 +143,14 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._done.set()
-        for thread in self._threads:
-            # A run that goes on in another invocation must not beat any more. One that failed need not wait for it.
-            thread.join(None if error is None else max(0.0, self._remaining_seconds() - RECORDING_SECONDS))
+        looking, beating = self._threads
+        if error is None:
+            looking.join()
+            beating.join()  # a run that goes on in another invocation must not beat any more
+        else:
+            left = max(0.0, self._remaining_seconds() - RECORDING_SECONDS)
+            looking.join(left)  # it may be ending what the run had begun
+            beating.join(min(left, _BEATING_SECONDS))
         # Work that came to its end in spite of the watch is done: a backup that is committed must not be called failed.
         if error is not None and self.reason is not None and error is not self.reason:
             for note in getattr(error, "__notes__", ()):

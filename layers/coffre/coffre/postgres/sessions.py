@@ -160,7 +160,7 @@ class Sessions:
 
 @dataclass(eq=False)
 class _Held:
-    """A session as other threads reach it: by a descriptor of its own, so that it is no other's when libpq closes its."""
+    """A session as other threads reach it: its descriptor is a copy, which is no other's when libpq closes its own."""
 
     request: CancelRequest | None
     wire: socket.socket
