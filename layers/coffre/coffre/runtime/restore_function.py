@@ -91,14 +91,16 @@ class RestoreFunction:
 
     def _begun_before(self, wanted: RestoreEvent | StorageRestoreEvent) -> Restore | None:
         """Return the restore that an event has begun already: a chosen id names one run and no second one."""
-        if wanted.restore_id is None or (isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1):
+        if wanted.restore_id is None:
             return None
         try:
             known = self.catalog.get_restore(wanted.restore_id)
         except BackupStateError:
             return None
-        if not known.status.is_final:
-            settle_restores(self.catalog, self.vault, utc_now(), STALE_AFTER, self._tell_died)
+        goes_on = isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
+        if known.status.is_final or goes_on:
+            return known if known.status.is_final else None
+        settle_restores(self.catalog, self.vault, utc_now(), STALE_AFTER, self._tell_died)
         return self.catalog.get_restore(known.id)
 
     def _tell(self, restore: Restore, ids: dict[str, str]) -> None:
