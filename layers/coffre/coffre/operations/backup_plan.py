@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from coffre.model.backup import Backup
+from coffre.model.backup import NO_ROLES, Backup
 from coffre.model.errors import CoffreError, DumpError, IntegrityError, StoreError, TransientError
 from coffre.model.manifest import (
     PackReference,
@@ -38,6 +38,7 @@ from coffre.vault.vault import Vault
 METADATA_PART: Final = 0
 # A lock that somebody holds, a table that vanished between snapshot and lock: a new snapshot usually works.
 _PLAN_ATTEMPTS: Final = 3
+_ROLES_ATTEMPTS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -157,13 +158,20 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
 
 
 def _read_roles(job: Job, dumper: ArchiveDumper) -> tuple[bytes | None, tuple[str, ...]]:
-    """Return the statements that make the roles, or say why there are none: a backup is one without them too."""
+    """Return the statements that make the roles, or say why there are none: a backup is one without them too.
+
+    The program can have been killed, or its connection cut: what is lacking for that reason is there when asked again.
+    """
     if not job.target.contents.has_schema:
         return None, ()
-    try:
-        return filter_roles(dumper.roles().decode("utf-8", "replace")).encode(), ()
-    except CoffreError as error:
-        return None, (f"Roles were not backed up: {error.message} ({error.code})",)
+    for attempt in range(1, _ROLES_ATTEMPTS + 1):
+        job.children.check()
+        try:
+            return filter_roles(dumper.roles().decode("utf-8", "replace")).encode(), ()
+        except CoffreError as error:
+            if attempt == _ROLES_ATTEMPTS:
+                return None, (f"{NO_ROLES} {error.message} ({error.code})",)
+    raise AssertionError
 
 
 def _toc_of(archive: Path) -> Sequence[TocEntry]:

@@ -100,15 +100,20 @@ def drill(job: DrillJob) -> DrillReport:
     refuse_unrestorable(job.backup)
     started_at, meter = job.now(), Meter()
     found = Found(meter)
+    watch = Watch(meter, beat=lambda _: None, remaining_seconds=job.remaining_seconds, stop=job.children.end_all)
+    servers: list[ScratchServer] = []
     error: Exception | None = None
     try:
-        with Watch(meter, beat=lambda _: None, remaining_seconds=job.remaining_seconds, stop=job.children.end_all):
-            _prove(job, found)
+        watch.run(lambda: _prove(job, found, servers))
     except (DrillImpossibleError, ScratchError, DeadlineError) as impossible:
         error = impossible
     except _AGAINST as against:
         refuse_unrestorable(job.look_again())  # a rotation can have taken its packs away meanwhile
         error = against
+    finally:
+        if watch.has_left:
+            for server in servers:
+                server.kill()
     return found.report(
         job.backup,
         drill_id=job.id,
@@ -121,10 +126,11 @@ def drill(job: DrillJob) -> DrillReport:
     )
 
 
-def _prove(job: DrillJob, found: Found) -> None:
-    with ExitStack() as stack:
+def _prove(job: DrillJob, found: Found, servers: list[ScratchServer]) -> None:
+    with job.children.ending(), ExitStack() as stack:
         with found.phase("scratch server"):
-            server = stack.enter_context(scratch_server(job.tools))
+            server = replace(stack.enter_context(scratch_server(job.tools)), sessions=job.children.sessions)
+            servers.append(server)
         stack.enter_context(told_apart(server))
         restore = _restore_job(job, server)
         with found.restoring(), found.phase("read"):

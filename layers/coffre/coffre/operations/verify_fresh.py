@@ -104,5 +104,5 @@ def _settle_backups(job: FreshJob) -> Iterator[Settled]:
 
 
 def _settle_restores(job: FreshJob) -> Iterator[Settled]:
-    for restore in settle_restores(job.catalog, job.now, SILENT_FOR, job.tell_restore_died):
+    for restore in settle_restores(job.catalog, job.vault, job.now, SILENT_FOR, job.tell_restore_died):
         yield Settled(id=restore.id, kind="restore", target=restore.target, status=restore.status.value)

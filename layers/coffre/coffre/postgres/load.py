@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import psycopg2
@@ -15,6 +15,7 @@ from coffre.model.errors import RestoreError
 from coffre.model.manifest import RelationName, SequenceValue, TableContent
 from coffre.model.names import shown
 from coffre.postgres.connect import Connection, one_line
+from coffre.postgres.libpq import flush
 from coffre.postgres.live import TableName
 from coffre.postgres.refusals import CONNECTION_LOST
 
@@ -142,7 +143,7 @@ def copy_in(
     if where is not None:
         options += sql.SQL(" WHERE ") + where
     target = sql.SQL("COPY {}{} FROM STDIN ").format(sql.Identifier(*into), listed) + options
-    stream = _Chunks(chunks)
+    stream = _Chunks(chunks, at_end=lambda: flush(session))
     try:
         with session.cursor() as cursor:
             cursor.copy_expert(target, stream, size=_COPY_BLOCK_BYTES)  # type: ignore[arg-type]  # any object with read()
@@ -163,8 +164,9 @@ def copy_in(
 class _Chunks:
     """A file-like view of an iterator of bytes, for psycopg2's COPY: blocks, never rows."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(self, chunks: Iterator[bytes], *, at_end: Callable[[], None] = lambda: None) -> None:
         self._chunks = chunks
+        self._at_end = at_end
         self._current = memoryview(b"")
         self.error: Exception | None = None
 
@@ -173,9 +175,11 @@ class _Chunks:
             while not self._current:
                 self._current = memoryview(next(self._chunks))
         except StopIteration:
+            self._at_end()
             return b""
         except Exception as error:
             self.error = error
+            self._at_end()
             raise
         block, self._current = self._current[:size], self._current[size:]
         return bytes(block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -35,10 +36,12 @@ _BLOCK_BYTES: Final = 8192
 
 
 class Holder:
-    """An open `REPEATABLE READ READ ONLY` transaction with an exported snapshot. One thread at a time."""
+    """An open `REPEATABLE READ READ ONLY` transaction with an exported snapshot. Threads take turns."""
 
     def __init__(self, session: psycopg2.extensions.connection, connection: Connection) -> None:
         self._session = session
+        # Between a statement that fails and the way back to its savepoint, nobody else's would be answered.
+        self._turn = threading.RLock()
         self._connection = connection
         self.wanted: tuple[str, ...] = ()
         self._schema_shown: set[Any] | None = None
@@ -106,7 +109,7 @@ class Holder:
         return {oid: (found.get(oid, (0, 0))[0] or 0, found.get(oid, (0, 0))[1] or 0) for oid in oids}
 
     def _can_plan(self, schema: str, name: str) -> bool:
-        with self._translated(), self._session.cursor() as cursor:
+        with self._turn, self._translated(), self._session.cursor() as cursor:
             cursor.execute("SAVEPOINT before_plan")
             try:
                 cursor.execute(f"EXPLAIN SELECT FROM ONLY {qualified(schema, name)} WHERE ctid >= '(0,0)'")
@@ -187,8 +190,9 @@ class Holder:
 
     def waited_for(self, seconds: int) -> str | None:
         """Return the name of a table for which another session has waited so long behind this run's locks."""
-        self._query("SELECT pg_stat_clear_snapshot()")
-        rows = self._query(WAITED_FOR, {"seconds": seconds})
+        with self._turn:
+            self._query("SELECT pg_stat_clear_snapshot()")
+            rows = self._query(WAITED_FOR, {"seconds": seconds})
         return str(rows[0][0]) if rows else None
 
     def release(self) -> None:
@@ -216,12 +220,12 @@ class Holder:
             )
 
     def _query(self, statement: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        with self._translated(), self._session.cursor() as cursor:
+        with self._turn, self._translated(), self._session.cursor() as cursor:
             cursor.execute(statement, parameters)
             return cursor.fetchall()
 
     def _run(self, statement: str) -> None:
-        with self._translated(), self._session.cursor() as cursor:
+        with self._turn, self._translated(), self._session.cursor() as cursor:
             cursor.execute(statement)
 
     @contextmanager
