@@ -16,15 +16,24 @@ from coffre.model.backup import Backup, Restore, Status, Tier
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, StoreTransientError
 from coffre.model.manifest import Manifest
-from coffre.model.verification import Check, Checked, FreshReport, Share, VerificationReport
+from coffre.model.verification import (
+    Check,
+    Checked,
+    Damage,
+    DamageReport,
+    FreshReport,
+    Level,
+    Share,
+    VerificationReport,
+)
 from coffre.operations.rebuild import rebuild
 from coffre.operations.verify_fresh import FreshJob, fresh
 from coffre.operations.verify_inventory import inventory
-from coffre.operations.verify_job import Job
+from coffre.operations.verify_job import Job, record_finding
 from coffre.operations.verify_read import read_backup, read_target
 from coffre.stores.store import ObjectInfo
 from coffre.vault.codec import FrameDecoder, new_identity, public_key
-from coffre.vault.damage import damage_key, read_damage
+from coffre.vault.damage import damage_prefix, read_damage
 from coffre.vault.layout import writer_of
 from coffre.vault.vault import Vault
 
@@ -439,6 +448,50 @@ def test_reading_does_not_mend_what_a_drill_found(safe: Safe) -> None:
     assert safe.record(backup).damage == "public.orders has 999 rows, not 1,000."
 
 
+def drilled(backup: Backup, code: str, text: str) -> DamageReport:
+    """What a drill keeps beside a backup."""
+    return DamageReport.on(backup.id, "shop", Level.DRILL, NOW, [Damage(code=code, text=text)])
+
+
+def test_a_catalog_that_is_made_anew_knows_what_a_drill_found(safe: Safe) -> None:
+    backup = safe.backup(1)
+    record_finding(safe.scene.catalog, safe.scene.vault, drilled(backup, "ROWS_DIFFER", "public.orders lacks a row."))
+    safe.scene.catalog._table._connection.delete_item("BACKUP", range_key=backup.id)
+
+    list(rebuild(safe.scene.catalog, safe.scene.vault))
+
+    found = safe.record(backup)
+    assert (found.damaged_at, found.damage) == (NOW, "public.orders lacks a row.")
+    # Reading all of it does not mend that, by the new record neither
+    assert outcomes(read_backup(safe.job(), backup.id)) == {backup.id: "damaged"}
+
+
+def test_stored_bytes_that_a_drill_found_damaged_are_mended_by_reading_them(safe: Safe) -> None:
+    backup = safe.backup(1)
+    record_finding(safe.scene.catalog, safe.scene.vault, drilled(backup, "FRAME_DAMAGED", "A frame is damaged."))
+
+    report = read_backup(safe.job(), backup.id)
+
+    assert outcomes(report) == {backup.id: "verified"}
+    assert safe.record(backup).damaged_at is None
+
+
+def test_what_was_found_on_one_day_is_still_known_when_something_else_is_found_on_another(safe: Safe) -> None:
+    backup = safe.backup(1)
+    one, other = sorted(safe.packs(backup))
+    body = safe.spoil_all(one)
+    safe.read()
+    safe.lose(other)
+    safe.overwrite(one, body)
+
+    safe.inventory()
+
+    facts = read_damage(safe.scene.vault, "shop", backup.id)
+    assert facts is not None
+    assert facts.packs == (one, other)
+    assert {damage.code for damage in facts.damages} == {"FRAME_DAMAGED", "PACK_MISSING"}
+
+
 def test_a_deleted_backups_mark_is_not_relied_upon_once_its_pack_is_damaged(safe: Safe) -> None:
     first = safe.backup(9)
     second = safe.backup(2, first, orders=made_up_rows(5, 80))
@@ -448,7 +501,8 @@ def test_a_deleted_backups_mark_is_not_relied_upon_once_its_pack_is_damaged(safe
     safe.spoil_all(shared)
     assert damaged(safe.read(EVERYTHING)) == {second.id}
     # A run that had begun before could not know, and points there too
-    safe.lose(damage_key("shop", second.id))
+    for finding in safe.scene.objects(damage_prefix("shop", second.id)):
+        safe.lose(finding)
     third = safe.backup(1, second)
     assert shared in safe.packs(third)
 

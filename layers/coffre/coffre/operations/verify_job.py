@@ -14,7 +14,7 @@ from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.manifest import Frame, Manifest
 from coffre.model.verification import Damage, DamageReport, Level
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.damage import write_damage
+from coffre.vault.damage import put_back, write_damage
 from coffre.vault.layout import writer_of
 from coffre.vault.vault import Vault
 
@@ -131,14 +131,26 @@ def record_damage(
         By backup what only it has: its manifest, its entries.
     """
     bad = _Bad.among(damages)
-    reports = []
-    for backup in known.living():
+    reports = _mark_each(job, level, known.living(), bad, own)
+    if not reports:
+        return ()
+    _distrust_writers(job, known, bad, {report.backup_id for report in reports})
+    # Backups that were completed meanwhile can point at the same packs, and another reading can call them verified that
+    # knew these packs' writers as verified. It read the catalog before the marks above, so they are in it by now.
+    before = {backup.id for backup in known.living()}
+    newer = [backup for backup in Known.read(job.catalog).living() if backup.id not in before]
+    return (*_mark_each(job, level, newer, bad, own), *reports)
+
+
+def _mark_each(
+    job: Job, level: Level, backups: Iterable[Backup], bad: _Bad, own: Mapping[str, Sequence[Damage]]
+) -> list[DamageReport]:
+    marked = []
+    for backup in backups:
         found = [*own.get(backup.id, ()), *_shared(job, backup, bad)]
         if found and (report := _mark(job, level, backup, found)) is not None:
-            reports.append(report)
-    if reports:
-        _distrust_writers(job, known, bad, {report.backup_id for report in reports})
-    return tuple(reports)
+            marked.append(report)
+    return marked
 
 
 def _shared(job: Job, backup: Backup, bad: _Bad) -> list[Damage]:
@@ -155,10 +167,19 @@ def _mark(job: Job, level: Level, backup: Backup, found: list[Damage]) -> Damage
     if job.catalog.get_backup(backup.id).status is not Status.COMPLETED:
         return None
     report = DamageReport.on(backup.id, backup.target, level, job.now(), _once(found))
-    # First the facts: from the moment that it counts as damaged, the next backup must know what not to point at.
-    write_damage(job.vault, report)
-    job.catalog.keeping.mark_damaged(backup.id, report.words, job.now())
+    record_finding(job.catalog, job.vault, report)
     return report
+
+
+def record_finding(catalog: Catalog, vault: Vault, report: DamageReport) -> None:
+    """Record what is wrong with a backup, beside it and in the catalog.
+
+    First the facts: from the moment that it counts as damaged, the next backup must know what not to point at. They are
+    written once more after the mark, because a reading that ended in between may have healed what it found there.
+    """
+    key = write_damage(vault, report)
+    catalog.keeping.mark_damaged(report.backup_id, report.words, report.found_at)
+    put_back(vault, {key: report})
 
 
 def _distrust_writers(job: Job, known: Known, bad: _Bad, marked: set[str]) -> None:
