@@ -40,7 +40,9 @@ def which_backup(deployed: DeployedStack, text: str, target: str | None) -> Back
 def _as_of(deployed: DeployedStack, text: str, target: str | None) -> Backup:
     until = _until(text)
     name = deployed.only_target(target)
-    for listed in deployed.catalog.backups(target=name, status=Status.COMPLETED, until=until):
+    for listed in deployed.catalog.completed_backups(name):
+        if listed.created_at >= until:
+            continue
         backup = deployed.catalog.get_backup(listed.id)
         if backup.status is Status.COMPLETED and backup.is_healthy:
             return backup

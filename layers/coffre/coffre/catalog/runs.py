@@ -157,6 +157,15 @@ class Runs[R: (Backup, Restore)]:
             return Listing(index_value(kind.partition, status.value), BY_STATUS, keys)
         return Listing(kind.partition, None, keys)
 
+    def completed(self, target: str) -> Listing:
+        """Return how to list a target's COMPLETED records: through those of all targets, which deleted ones never join.
+
+        Records of deleted backups stay for ever; the index of a target would be read through all of them.
+        """
+        kind = self._kind
+        partition = index_value(kind.partition, Status.COMPLETED.value)
+        return Listing(partition, BY_STATUS, where=RunItem.target == target)
+
     def records(self, listing: Listing, *, after: str | None = None, page_size: int | None = None) -> Iterator[R]:
         """Yield records newest first, reading as they are taken."""
         pages = {"page_size": page_size} if page_size else {}

@@ -66,7 +66,7 @@ def _checks(job: FreshJob, target: DatabaseTarget | BucketTarget) -> Iterator[Ch
 def _newest_backups(job: FreshJob, target: str) -> list[Backup]:
     """Return the COMPLETED backups of a target, newest first, down to the newest good one that is verified."""
     found = []
-    for backup in job.catalog.backups(target=target, status=Status.COMPLETED):
+    for backup in job.catalog.completed_backups(target):
         found.append(backup)
         if backup.is_healthy and backup.verified_at is not None and backup.created_at <= job.now:
             break

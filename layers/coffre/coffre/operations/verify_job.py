@@ -13,6 +13,7 @@ from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.manifest import Frame, Manifest
 from coffre.model.verification import Damage, DamageReport, Level
+from coffre.policy.recency import completion
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.damage import put_back, write_damage
 from coffre.vault.layout import writer_of
@@ -51,7 +52,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Known:
-    """The catalog at the beginning: every backup by id, newest first, of any status."""
+    """The catalog at the beginning: every backup by id, of any status."""
 
     records: Mapping[str, Backup]
 
@@ -62,11 +63,12 @@ class Known:
 
     def living(self, target: str | None = None, backup_id: str | None = None) -> list[Backup]:
         """Return the COMPLETED backups, newest first: of all targets, of one, or the one of this id."""
-        return [
+        living = (
             backup
             for backup in self.records.values()
             if backup.status is Status.COMPLETED and target in (None, backup.target) and backup_id in (None, backup.id)
-        ]
+        )
+        return sorted(living, key=completion, reverse=True)
 
 
 def manifest_of(vault: Vault, backup: Backup) -> Manifest:

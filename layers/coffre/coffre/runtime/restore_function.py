@@ -19,6 +19,7 @@ from coffre.operations.restore_database import restore_database
 from coffre.operations.restore_plan import Job, refuse_unrestorable
 from coffre.operations.restore_run import RestoreRun
 from coffre.operations.runner import ThreadRunner
+from coffre.policy.recency import refuse_distant_id
 from coffre.postgres.connect import Connection, apply_tls, refuse_transaction_pooler
 from coffre.postgres.secret import parse_secret
 from coffre.postgres.tools import Children, PostgresTools
@@ -73,6 +74,8 @@ class RestoreFunction:
             )
 
         with self.edge.reporting(failed, **ids):
+            if wanted.restore_id is not None and not _goes_on(wanted):
+                refuse_distant_id("restore_id", wanted.restore_id, utc_now())
             backup = self._find(wanted)
             refuse_unrestorable(backup)
         ids = {**ids, "target": backup.target, "backup_id": backup.id}
@@ -216,6 +219,10 @@ class RestoreFunction:
     def _decoder(self) -> FrameDecoder:
         reference = self.settings.identity_secret
         return FrameDecoder(parse_identities(read_secret(self.secrets, reference)) if reference else ())
+
+
+def _goes_on(wanted: RestoreEvent | StorageRestoreEvent) -> bool:
+    return isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
 
 
 def summary(restore: Restore) -> dict[str, Any]:
