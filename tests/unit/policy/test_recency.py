@@ -38,7 +38,7 @@ def test_the_order_follows_completion_whatever_the_ids(ids: list[str], data: st.
 
     found = newest_first(backups, NOW)
 
-    assert [one.completed_at for one in found] == sorted((one.completed_at for one in backups), reverse=True)
+    assert [one.completed_at for one in found] == sorted((NOW + timedelta(hours=hour) for hour in hours), reverse=True)
 
 
 def test_those_of_the_future_come_last_and_seconds_are_no_future() -> None:

@@ -70,6 +70,32 @@ class Known:
         )
         return sorted(living, key=completion, reverse=True)
 
+    def required(self, target: str | None = None, backup_id: str | None = None) -> list[Backup]:
+        """Return the same backups, of which there has to be one: of nothing it cannot be said that it is in order.
+
+        Raises
+        ------
+        BackupStateError
+            `BACKUP_UNKNOWN`; `BACKUP_STATE`: the one of this id is not COMPLETED; `NOTHING_TO_VERIFY`.
+        """
+        if found := self.living(target, backup_id):
+            return found
+        of = f' of "{target}"' if target else ""
+        if backup_id is None:
+            raise BackupStateError(
+                f"There is no completed backup{of}: nothing can be verified.",
+                code="NOTHING_TO_VERIFY",
+                hint="See which backups there are (coffre list), or take one.",
+            )
+        backup = self.records.get(backup_id)
+        if backup is None or target not in (None, backup.target):
+            hint = "`coffre list` shows the backups and their ids."
+            raise BackupStateError(f'There is no backup "{backup_id}"{of}.', code="BACKUP_UNKNOWN", hint=hint)
+        raise BackupStateError(
+            f"Backup {backup.id} of {backup.target} is {backup.status}: only a COMPLETED one can be verified.",
+            hint=f"Choose another one: coffre list {backup.target} --status COMPLETED",
+        )
+
 
 def manifest_of(vault: Vault, backup: Backup) -> Manifest:
     """Return the manifest that the catalog recorded.

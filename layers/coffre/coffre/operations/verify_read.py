@@ -36,13 +36,8 @@ def read_backup(job: Job, backup_id: str) -> VerificationReport:
     BackupStateError
         `BACKUP_UNKNOWN`, or `BACKUP_STATE`: it is not COMPLETED.
     """
-    backup = job.catalog.get_backup(backup_id)
     known = Known.read(job.catalog)
-    if not known.living(backup_id=backup_id):
-        raise BackupStateError(
-            f"Backup {backup.id} of {backup.target} is {backup.status}: only a COMPLETED one can be read.",
-            hint=f"Choose another one: coffre list {backup.target} --status COMPLETED",
-        )
+    (backup,) = known.required(backup_id=backup_id)
     tally = _Tally()
     _prove(job, backup, tally, lambda _: True, job.is_time_over, heals=True)
     if any(one.outcome == "deleted" for one in tally.examined):
@@ -54,8 +49,15 @@ def read_backup(job: Job, backup_id: str) -> VerificationReport:
 
 
 def read_target(job: Job, target: str, share: Share) -> VerificationReport:
-    """Read what the target's new backups have stored, then a share of all that its backups need."""
+    """Read what the target's new backups have stored, then a share of all that its backups need.
+
+    Raises
+    ------
+    BackupStateError
+        `NOTHING_TO_VERIFY`: it has no COMPLETED backup.
+    """
     known = Known.read(job.catalog)
+    known.required(target)
     tally = _Tally()
     limit = RESERVE_SECONDS + (job.remaining_seconds() - RESERVE_SECONDS) * (1 - _SHARE_FOR_NEW)
     _prove_new(job, known, target, tally, lambda: job.remaining_seconds() <= limit)

@@ -114,6 +114,12 @@ class DrillFunction:
                 detail="; ".join(f"{name}: {text}" for name, text in refused.items()),
                 hint="It is tried again by itself. The function's role needs lambda:InvokeFunction on itself.",
             )
+        if without_backup and not started:
+            raise BackupStateError(
+                f"Nothing can be drilled: no target has a completed backup ({', '.join(without_backup)}).",
+                code="NOTHING_TO_DRILL",
+                hint=_LOOK,
+            )
         return {"started": started, "without_backup": without_backup}
 
     def _find(self, configuration: Configuration, wanted: DrillEvent) -> Backup:
