@@ -113,8 +113,8 @@ def test_what_needs_a_missing_extension_is_left_out_and_said(
     assert value(there.copy, "SELECT nextval('other_id_seq')") == 4
     # And the report names all that is not
     said = " ".join(report.exceptions)
-    assert "lacks the extension coffre_config" in said
-    for name in ("VIEW public owners", "MATERIALIZED VIEW public many", '"Conf".settings', 'Conf".a_things'):
+    assert "extension coffre_config: the destination's server does not have this extension" in said
+    for name in ("view public.owners", "materialized view public.many", '"Conf".settings', 'Conf".a_things'):
         assert name in said, name
 
 

@@ -10,12 +10,11 @@ from rich.text import Text
 
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
-from coffre.model.drill import Outcome
 from coffre.model.errors import PermanentError
 from coffre.model.verification import Check, DamageReport, FreshReport, Level, VerificationReport
 from coffre.model.words import counted
 from coffre_cli.commands.catalog import latest
-from coffre_cli.commands.report import newest_report, show_report
+from coffre_cli.commands.report import leave_with, newest_report, show_report
 from coffre_cli.commands.which import refuse_other_target
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
@@ -146,8 +145,7 @@ def _drill(deployed: DeployedStack, backup_id: str | None, target: str | None, *
     else:
         for report in reports:
             show_report(report)
-    if any(report.outcome is not Outcome.PASSED for report in reports):
-        raise typer.Exit(Exit.FAILED)
+    leave_with(reports)
 
 
 def _drilled(configuration: Configuration) -> Iterator[str]:

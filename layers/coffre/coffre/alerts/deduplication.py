@@ -56,6 +56,8 @@ def _due(found: Incident, kind: AlertKind, now: datetime) -> State | None:
         return None  # somebody is just about to tell it
     if found.told_at is None:
         return State.NEW
+    if kind.is_told_once:
+        return None
     pause = SLOW_REMINDER_AFTER if kind.changes_slowly else REMINDER_AFTER
     return State.REMINDER if now - found.told_at >= pause else None
 

@@ -95,6 +95,7 @@ class RunItem(Item):
     rows = NumberAttribute(null=True)
     objects = NumberAttribute(null=True)
     exceptions = ListAttribute(of=UnicodeAttribute, null=True)
+    notes = ListAttribute(of=UnicodeAttribute, null=True)
     progress = ProgressMap(null=True)  # type: ignore[no-untyped-call]
     failure = FailureMap(null=True)  # type: ignore[no-untyped-call]
     request_id = UnicodeAttribute(null=True)

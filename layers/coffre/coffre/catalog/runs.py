@@ -209,6 +209,7 @@ def _fields(record: Backup | Restore) -> dict[str, Any]:
     # pynamodb takes only lists for lists; sorted tiers make equal records equal.
     fields = {name: value for name, value in record.model_dump(exclude={"id"}).items() if value is not None}
     fields["exceptions"] = list(record.exceptions)
+    fields["notes"] = list(record.notes)
     if isinstance(record, Backup):
         fields["tiers"] = sorted_tiers(record.tiers)
     return fields

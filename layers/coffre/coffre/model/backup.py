@@ -113,6 +113,7 @@ class Backup(_Record):
     deleted_at: datetime | None = None
     deletion: str | None = None
     exceptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     progress: Progress = Progress()
     failure: Failure | None = None
     request_id: str | None = None
@@ -140,6 +141,7 @@ class Restore(_Record):
     rows: int | None = None
     objects: int | None = None
     exceptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     report_key: str | None = None
     progress: Progress = Progress()
     failure: Failure | None = None
@@ -186,12 +188,13 @@ class LeftOut(_Record):
     """Something of the backup that a restore could not bring back.
 
     `what` names it for a person, `reason` has the server's words where the server refused it, and `sql` makes it once
-    the reason is gone (None when no statement can).
+    the reason is gone (None when no statement can). `sqlstate` is the server's code when it refused the object.
     """
 
     what: str
     reason: str
     sql: str | None = None
+    sqlstate: str | None = None
 
     def __str__(self) -> str:
         return f"Not restored: {self.what}: {self.reason.rstrip('.')}."

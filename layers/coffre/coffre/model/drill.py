@@ -13,9 +13,14 @@ from coffre.model.verification import Damage, DamageReport, Level
 
 
 class Outcome(StrEnum):
-    """How a drill ended. Only FAILED says something against the backup; NOT_POSSIBLE says nothing about it."""
+    """How a drill ended.
+
+    PASSED: a restore with `strict` ends without a refusal. INCOMPLETE: every row came back as it was taken, and a
+    restore leaves something out. Only FAILED says something against the backup; NOT_POSSIBLE says nothing about it.
+    """
 
     PASSED = "passed"
+    INCOMPLETE = "incomplete"
     FAILED = "failed"
     NOT_POSSIBLE = "not_possible"
 
@@ -110,8 +115,12 @@ class DrillReport(_Record):
 
     Parameters
     ----------
+    left_out
+        What a restore leaves out, because the server refuses it, a sentence each: any makes the drill INCOMPLETE.
     problems
         What is wrong, a sentence each, the worst first: any makes the drill FAILED.
+    violates_constraints
+        Some of that is because rows violate a constraint: the source has such rows, or the backup is not what it was.
     exceptions
         What could not be proven here, a sentence each: the backup is verified except for these.
     limits
@@ -147,6 +156,8 @@ class DrillReport(_Record):
     sample: Sample | None = None
     checks: tuple[CheckProof, ...] = ()
     structure: Structure = Structure()
+    left_out: tuple[str, ...] = ()
+    violates_constraints: bool = False
     problems: tuple[str, ...] = ()
     exceptions: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()

@@ -126,13 +126,21 @@ class TableContent(_Stored):
     rows_excluded: bool = False
 
 
+class SearchPath(_Stored):
+    """A `search_path` that was set at the source: for one role, or (None) for every session of the database."""
+
+    role: str | None = None
+    path: str
+
+
 class DatabaseContent(_Stored):
     """What a database backup holds besides its entries.
 
     `contents` says what was asked for: with `schema` there are no rows, values of sequences and large objects, with
     `data` no schema archive and no roles.
     `roles` own something in the database or have rights there; `policy_roles` are those that a row level security
-    policy names, by the policy's oid. `materialized_views` are in the order of their refresh.
+    policy names, by the policy's oid. `materialized_views` are in the order of their refresh. `search_paths` find what
+    functions name without a schema: the role's own first, then the database's, then the server's.
     """
 
     contents: Contents = Contents.FULL
@@ -151,6 +159,7 @@ class DatabaseContent(_Stored):
     extensions: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     policy_roles: dict[int, tuple[str, ...]] = {}
+    search_paths: tuple[SearchPath, ...] = ()
 
 
 class BucketSummary(_Stored):
@@ -229,6 +238,7 @@ class Manifest(_Stored):
     rows: int
     content: DatabaseContent | StorageContent
     exceptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @field_validator("entries", mode="before")
     @classmethod

@@ -281,6 +281,7 @@ def completed(backup: Backup, manifest: Manifest, committed: Committed) -> Backu
             "manifest_sha256": committed.sha256,
             "encryption": manifest.encryption,
             "exceptions": manifest.exceptions,
+            "notes": manifest.notes,
             **_contents(manifest),
         }
     )

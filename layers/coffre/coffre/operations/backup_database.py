@@ -76,7 +76,7 @@ def _note_streams(job: Job, result: PartResult, used: int) -> PartResult:
     if wanted is None or used >= wanted:
         return result
     note = f"{used} of {wanted} streams were used (limits.streams): the server has no room for more connections."
-    return replace(result, exceptions=(*result.exceptions, note))
+    return replace(result, notes=(*result.notes, note))
 
 
 def store_metadata(job: Job, plan: Plan, room: PackRoom) -> PartResult:

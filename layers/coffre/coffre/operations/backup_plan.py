@@ -74,6 +74,7 @@ class Plan:
     parts: tuple[Part, ...]
     history: History
     exceptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class PartResult:
     packs: tuple[PackReference, ...]
     size_bytes: int = 0
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
-    exceptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def open_snapshot_and_plan(job: Job, run: Run, stack: ExitStack) -> tuple[Holder, Plan]:
@@ -126,7 +127,7 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
     toc, without_rows = _divide_by_rows(job, dumper, holder.snapshot, _toc_of(archive))
     tables = holder.tables(toc)
     parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=METADATA_PART + 1)
-    history, exceptions = _open_history(job, parts)
+    history, notes = _open_history(job, parts)
     roles_file, roles_exceptions = roles.result()
     return Plan(
         backup=backup,
@@ -141,7 +142,8 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
         roles=roles_file,
         parts=tuple(parts),
         history=history,
-        exceptions=(*exceptions, *roles_exceptions),
+        exceptions=roles_exceptions,
+        notes=notes,
     )
 
 

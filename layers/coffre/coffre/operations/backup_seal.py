@@ -8,6 +8,7 @@ from coffre.model.errors import IntegrityError
 from coffre.model.manifest import (
     DatabaseContent,
     Manifest,
+    SearchPath,
     TableContent,
 )
 from coffre.operations.backup_plan import METADATA_PART, Job, PartResult, Plan
@@ -33,7 +34,6 @@ def seal(job: Job, plan: Plan, results: Sequence[PartResult], run: Run) -> tuple
     stored = {pack.key: pack for result in results for pack in result.packs}
     packs = referenced(live_bytes, {**plan.history.packs, **stored})
     content = _content(job, plan, results)
-    exceptions = (*plan.exceptions, *(text for result in results for text in result.exceptions))
     manifest = Manifest(
         backup_id=backup.id,
         target=backup.target,
@@ -49,7 +49,8 @@ def seal(job: Job, plan: Plan, results: Sequence[PartResult], run: Run) -> tuple
         stored_bytes=sum(pack.length for pack in stored.values()) + entries.length,
         rows=sum(table.rows for table in content.tables),
         content=content,
-        exceptions=exceptions,
+        exceptions=plan.exceptions,
+        notes=(*plan.notes, *(text for result in results for text in result.notes)),
     )
     return manifest, job.vault.commit(manifest, run.announce)
 
@@ -91,6 +92,7 @@ def _content(job: Job, plan: Plan, results: Sequence[PartResult]) -> DatabaseCon
         extensions=plan.facts.extensions,
         roles=plan.facts.roles,
         policy_roles=plan.facts.policy_roles,
+        search_paths=tuple(SearchPath(role=role, path=path) for role, path in plan.facts.search_paths),
     )
 
 

@@ -29,7 +29,7 @@ from coffre.operations.drill_compare import compare_tables, never_read, not_load
 from coffre.operations.drill_findings import Found, refuse_forged_totals
 from coffre.operations.drill_place import free_bytes, gauging, is_full, told_apart
 from coffre.operations.drill_source import (
-    for_ordinary_role,
+    for_drill,
     groups_of,
     keys_never_checked,
     part_of,
@@ -146,7 +146,7 @@ def _possible(server: ScratchServer, source: Source, found: Found) -> Source:
         f"The scratch server has no collation {name}: texts were ordered by their bytes."
         for name in stand_in(server, source.toc)
     )
-    possible, lost = for_ordinary_role(source, impossible_collations(server, source.toc))
+    possible, lost = for_drill(source, impossible_collations(server, source.toc))
     found.except_for(lost)
     kept = {table.oid for table in possible.content.tables}
     found.take_tables(not_loaded(table) for table in source.content.tables if table.oid not in kept)
@@ -184,7 +184,7 @@ def _drill_groups(
         _check_pages(job, server, found)
         if is_whole and job.settings.checks:
             with found.phase("checks"):
-                _ask(job, restore, server, roles, found)
+                _ask(job, server, roles, found)
         drop_database(server, _DATABASE)
     found.groups = len(done)
     if not is_whole:
@@ -220,10 +220,7 @@ def _check_pages(job: DrillJob, server: ScratchServer, found: Found) -> None:
         found.take_pages(check_pages(job.tools, job.children, server.connection(_DATABASE), job.streams))
 
 
-def _ask(job: DrillJob, restore: RestoreJob, server: ScratchServer, roles: ScratchRoles, found: Found) -> None:
-    with loading_session(restore) as session, session.cursor() as cursor:
-        cursor.execute("ANALYZE")  # without statistics a good question can take for ever
-        session.commit()
+def _ask(job: DrillJob, server: ScratchServer, roles: ScratchRoles, found: Found) -> None:
     connection = server.connection(_DATABASE, roles.reader)
     timeout = job.settings.check_timeout_seconds
     found.take_checks(ask(job.settings.checks, connection, job.children, timeout_seconds=timeout))
@@ -270,6 +267,7 @@ def _restore_job(job: DrillJob, server: ScratchServer) -> RestoreJob:
         streams=job.streams,
         runner=job.runner,
         in_order=True,
+        remaining_seconds=job.remaining_seconds,
     )
 
 

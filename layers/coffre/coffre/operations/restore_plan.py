@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,10 @@ from coffre.vault.vault import Vault
 
 @dataclass(frozen=True)
 class Job:
-    """What a restore needs: from where, to where, with what, and how wide. `in_order` is for drills, which compare."""
+    """What a restore needs: from where, to where, with what, and how wide. `in_order` is for drills, which compare.
+
+    `remaining_seconds` says how much time the run has.
+    """
 
     restore_id: str
     backup: Backup
@@ -40,6 +44,7 @@ class Job:
     runner: Runner
     scope: Scope = field(default_factory=Scope)
     in_order: bool = False
+    remaining_seconds: Callable[[], float] = field(default=lambda: math.inf)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from coffre.postgres.refusals import explain_refusal
 _SESSION_SETTINGS: Final = (
     "SET statement_timeout = 0",
     "SET idle_in_transaction_session_timeout = 0",
+    "SET default_transaction_read_only = off",  # a database or role can have it on; backups say READ ONLY themselves
     # The server's own keepalives: when a function dies without a word, its backends are gone after 90 seconds and not
     # after two hours (field note 25).
     "SET tcp_keepalives_idle = 30",

@@ -24,9 +24,10 @@ class ScratchRoles:
 
 
 def make_roles(server: ScratchServer, named: Iterable[str]) -> ScratchRoles:
-    """Make the two roles that a drill works with, and without any rights those that a backup names.
+    """Make the two roles that a drill works with, and those that a backup names, without any rights of their own.
 
-    Policies and user mappings name roles; owners and rights are not restored, for nobody here may act for others.
+    The restorer is a member of all that it makes, so that owners and privileges are set as in a restore by the role
+    that docs/restore.md advises. It is no superuser, and a member of none: the server's superuser has a random name.
     """
     suffix = secrets.token_hex(4)
     roles = ScratchRoles(restorer=f"drill_{suffix}", reader=f"check_{suffix}")
@@ -42,11 +43,15 @@ def make_roles(server: ScratchServer, named: Iterable[str]) -> ScratchRoles:
             sql.SQL("GRANT pg_read_all_data, pg_write_all_data TO {}").format(sql.Identifier(roles.restorer))
         )
         cursor.execute(sql.SQL("GRANT pg_read_all_data TO {}").format(sql.Identifier(roles.reader)))
-        cursor.execute("SELECT rolname FROM pg_roles")
-        there = {name for (name,) in cursor.fetchall()}
-        for name in sorted(set(named) - there):
-            if not name.startswith("pg_"):
+        cursor.execute("SELECT rolname, rolsuper FROM pg_roles")
+        existing: dict[str, bool] = dict(cursor.fetchall())
+        for name in sorted({name for name in named if not name.startswith("pg_")}):
+            if name not in existing:
                 cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(name)))
+                # At the source they could read what their views read, as superusers maybe; here none is one.
+                cursor.execute(sql.SQL("GRANT pg_read_all_data TO {}").format(sql.Identifier(name)))
+            if not existing.get(name):
+                cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(name), sql.Identifier(roles.restorer)))
         session.commit()
     return roles
 

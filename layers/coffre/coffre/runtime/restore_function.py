@@ -125,7 +125,7 @@ class RestoreFunction:
             request_id=context.aws_request_id,
         )
         self._tell_started(restore)
-        return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter))
+        return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter, context))
 
     def _of_objects(self) -> StorageRestores:
         return StorageRestores(
@@ -158,7 +158,13 @@ class RestoreFunction:
             self.edge.publish(alert, restore_id=restore.id, target=restore.target)
 
     def _work(
-        self, backup: Backup, wanted: RestoreEvent, children: Children, restore_id: str, meter: Meter
+        self,
+        backup: Backup,
+        wanted: RestoreEvent,
+        children: Children,
+        restore_id: str,
+        meter: Meter,
+        context: LambdaContext,
     ) -> RestoreReport:
         streams = wanted.streams or os.cpu_count() or 1
         with scratch_directory() as scratch:
@@ -174,6 +180,7 @@ class RestoreFunction:
                 streams=streams,
                 runner=ThreadRunner(2 * streams, children.end_all),
                 scope=wanted.scope,
+                remaining_seconds=remaining_seconds(context),
             )
             return restore_database(job, meter)
 
