@@ -212,6 +212,8 @@ def test_the_drill_role_reads_backups_and_the_identity_and_writes_reports_alone(
         assert deployed.allows(DRILL_ROLE, "s3:GetObject", f"{VAULT}/{prefix}{key}")
     for suffix in ("json", "html"):
         assert deployed.allows(DRILL_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{report[:-4]}{suffix}")
+    finding = report.replace("drill-", "damage-")
+    assert deployed.allows(DRILL_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{finding}")
     marks = MANIFEST.replace("manifest.json", "marks/pin.json")
     for key in (PACK, MANIFEST, REPORT, marks, MANIFEST.replace("manifest.json", "reports/verify-1.json")):
         assert not deployed.allows(DRILL_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{key}"), key
@@ -268,7 +270,7 @@ def test_the_drill_role_marks_backups_and_starts_itself(deployed: Rendered) -> N
 def test_the_verify_role_reads_everything_and_writes_only_reports(deployed: Rendered, prefix: str) -> None:
     for key in (PACK, MANIFEST):
         assert deployed.allows(VERIFY_ROLE, "s3:GetObject", f"{VAULT}/{prefix}{key}")
-    damage = MANIFEST.replace("manifest.json", "reports/damage.json")
+    damage = MANIFEST.replace("manifest.json", "reports/damage-01K9X000000000000000000001.json")
     assert deployed.allows(VERIFY_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{damage}")
     for key in (PACK, MANIFEST, REPORT, MANIFEST.replace("manifest.json", "marks/pin.json")):
         assert not deployed.allows(VERIFY_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{key}")

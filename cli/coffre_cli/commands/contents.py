@@ -29,7 +29,7 @@ from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_sta
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.output_file import standard_output
-from coffre_cli.screen import console, harmless, print_table, remark, say, size
+from coffre_cli.screen import console, harmless, print_table, remark, size
 
 LS_EXAMPLES = examples(
     "coffre ls latest --target uploads",
@@ -142,10 +142,11 @@ def _list_tables(manifest: Manifest, prefix: str, *, as_json: bool) -> None:
     tables = list(_tables(manifest, prefix))
     if as_json:
         print_json_lines({"table": name, "rows": table.rows, "size": table.size} for name, table in tables)
-        return
     if not tables:
-        say(f"No table of the backup starts with {prefix}")
-        raise typer.Exit(Exit.FAILED)
+        remark(f"No table of the backup starts with {prefix}" if prefix else "The backup has no tables.")
+        raise typer.Exit(Exit.FAILED if prefix else Exit.DONE)
+    if as_json:
+        return
     rows = [[name, f"{table.rows:,}", size(table.size)] for name, table in tables]
     print_table(["TABLE", "ROWS", "SIZE"], rows, right=["ROWS", "SIZE"])
 

@@ -117,6 +117,7 @@ class BackupItem(RunItem):
     verified_at = TimeAttribute(null=True)
     damaged_at = TimeAttribute(null=True)
     damage = UnicodeAttribute(null=True)
+    damage_count = NumberAttribute(null=True)
     read_until = UnicodeAttribute(null=True)
     pinned_at = TimeAttribute(null=True)
     deleted_at = TimeAttribute(null=True)

@@ -88,6 +88,7 @@ class Backup(_Record):
     `verified_at` is when it was last read back or restored with success; `deletion` says why it was deleted.
     `damaged_at` is since when bytes of it are known to be lost or changed, and `damage` says which; a backup is never
     verified and damaged. `read_until` is the last entry that a reading which goes on later has found good.
+    `damage_count` is how often damage was recorded: who looked at a backup compares it before a mark of health.
     """
 
     id: str
@@ -113,6 +114,7 @@ class Backup(_Record):
     verified_at: datetime | None = None
     damaged_at: datetime | None = None
     damage: str | None = None
+    damage_count: int = 0
     read_until: str | None = None
     pinned_at: datetime | None = None
     deleted_at: datetime | None = None

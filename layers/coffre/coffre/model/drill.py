@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from coffre.model.backup import Failure
+from coffre.model.verification import Damage, DamageReport, Level
 
 
 class Outcome(StrEnum):
@@ -180,6 +181,13 @@ class DrillReport(_Record):
     def is_of_all(self) -> bool:
         """Whether all of the backup was looked at, as far as it can be: only then does it count as verified."""
         return self.sample is None or self.sample.is_all
+
+    @property
+    def damage(self) -> DamageReport:
+        """What is kept beside the backup, as readers keep it, when it `is_damaged`: the worst problem."""
+        code = self.failure.code if self.failure else "DRILL_FAILED"
+        damages = [Damage(code=code, text=self.problems[0])]
+        return DamageReport.on(self.backup_id, self.target, Level.DRILL, self.completed_at, damages)
 
     @property
     def duration_seconds(self) -> float:

@@ -15,6 +15,7 @@ from coffre.model.backup import RUN_DIED, Backup, Failure, Status, Tier
 from coffre.model.errors import BackupStateError, CatalogError
 from coffre.model.manifest import Manifest
 from coffre.model.target import TargetKind
+from coffre.policy.recency import ID_WITHIN, refuse_distant_id
 from coffre.vault.vault import Committed, Vault
 
 # Twenty missed heartbeats: the run is dead, not slow. Less than the minute after which Lambda repeats an event whose
@@ -91,10 +92,15 @@ class Admission:
         ------
         CatalogError
             Nothing was begun then, and the target's lock is free.
+        EventError
+            `ID_NOT_OF_NOW`: the request's id would be another time's.
         """
         for _ in range(_PAUSES):
             try:
-                return self._repeated(request) or self._join_slot(request) or self._begin(request)
+                if (repeated := self._repeated(request)) is not None:
+                    return repeated
+                refuse_distant_id("backup_id", request.backup_id, self.now())
+                return self._join_slot(request) or self._begin(request)
             except _StartingError:
                 self.pause(_PAUSE_SECONDS)
         try:
@@ -223,7 +229,7 @@ class Admission:
         tiers = {request.tier}
         if request.slot is not None:
             slot = request.slot.isoformat()
-            for backup in self.catalog.backups(target=request.target, since=request.slot):
+            for backup in self.catalog.backups(target=request.target, since=request.slot - ID_WITHIN):
                 if backup.slot == slot and backup.status is Status.FAILED:
                     tiers.update(backup.tiers)
         return tuple(sorted(tiers))

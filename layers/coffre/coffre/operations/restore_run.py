@@ -181,6 +181,7 @@ def _completed(
         update={
             "destination": report.destination,
             "exceptions": (*exceptions, *report.exceptions),
+            "notes": report.notes,
             "report_key": key,
             **amounts,
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Final
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
@@ -36,6 +35,7 @@ from coffre.policy.anomaly import (
     longest,
     success_rates,
 )
+from coffre.policy.recency import completion
 from coffre.vault.vault import Vault
 
 _NOUNS: Final = {TargetKind.DATABASE: "rows", TargetKind.BUCKET: "objects"}
@@ -111,8 +111,8 @@ def _is_told(exception: str) -> bool:
 
 
 def _sizes(catalog: Catalog, vault: Vault, change_percent: int, backup: Backup, manifest: Manifest) -> Iterator[Alert]:
-    completed = catalog.backups(target=backup.target, status=Status.COMPLETED)
-    before = list(islice((one for one in completed if one.id < backup.id), COMPARED))
+    own, completed = completion(backup), catalog.completed_backups(backup.target)
+    before = [one for one in completed if completion(one) < own][:COMPARED]
     found = deviations(measures(manifest), list(_measured(vault, before)), change_percent)
     if found:
         yield size_anomaly(backup, found, before=before[0], compared=len(before), noun=_NOUNS[backup.kind])

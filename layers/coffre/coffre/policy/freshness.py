@@ -9,6 +9,7 @@ from typing import Final
 from coffre.model.backup import Backup
 from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
 from coffre.model.verification import Check, Checked
+from coffre.policy.recency import recency
 
 _EVERY_HOURS: Final = {TargetKind.DATABASE: 24.0, TargetKind.BUCKET: 168.0}
 
@@ -53,7 +54,7 @@ def overdue_after_hours(target: DatabaseTarget | BucketTarget) -> float:
 def newest_of(backups: Iterable[Backup], now: datetime, *, healthy: bool = True) -> Backup | None:
     """Return the newest backup that is healthy; one of the future (a clock was wrong) would be the newest for ever."""
     present = (one for one in backups if one.created_at <= now and (one.is_healthy or not healthy))
-    return max(present, key=lambda backup: (backup.created_at, backup.id), default=None)
+    return max(present, key=lambda backup: recency(backup, now), default=None)
 
 
 def age_hours(backup: Backup, now: datetime) -> float:

@@ -20,6 +20,7 @@ from coffre.operations.restore_database import restore_database
 from coffre.operations.restore_plan import Job, refuse_unrestorable
 from coffre.operations.restore_run import RestoreRun, settle_restores
 from coffre.operations.runner import ThreadRunner
+from coffre.policy.recency import refuse_distant_id
 from coffre.postgres.connect import Connection, apply_tls, refuse_transaction_pooler
 from coffre.postgres.secret import parse_secret
 from coffre.postgres.tools import Children, PostgresTools
@@ -77,6 +78,8 @@ class RestoreFunction:
             if (known := self._begun_before(wanted)) is not None:
                 self.edge.logger.info("the event was delivered before", extra={**ids, "status": known.status.value})
                 return summary(known)
+            if wanted.restore_id is not None and not _goes_on(wanted):
+                refuse_distant_id("restore_id", wanted.restore_id, utc_now())
             backup = self._find(wanted)
             refuse_unrestorable(backup)
         ids = {**ids, "target": backup.target, "backup_id": backup.id}
@@ -241,6 +244,10 @@ class RestoreFunction:
     def _decoder(self) -> FrameDecoder:
         reference = self.settings.identity_secret
         return FrameDecoder(parse_identities(read_secret(self.secrets, reference)) if reference else ())
+
+
+def _goes_on(wanted: RestoreEvent | StorageRestoreEvent) -> bool:
+    return isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
 
 
 def summary(restore: Restore) -> dict[str, Any]:

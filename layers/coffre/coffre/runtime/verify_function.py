@@ -66,7 +66,7 @@ class VerifyFunction:
         with self.edge.beginning(context):
             wanted = VerifyEvent.parse(event)
             configuration = read_configuration(self.ssm, self.settings.configuration)
-            if wanted.target is not None and wanted.level is Level.FRESH:
+            if wanted.target is not None and not self._has_backups(wanted):
                 configuration.target(wanted.target)
 
         def stopped(error: Exception) -> Alert:
@@ -80,6 +80,10 @@ class VerifyFunction:
             if wanted.level is Level.READ and wanted.target is None and wanted.backup_id is None:
                 return self._start_each(wanted, context.function_name)
             return self._verify(configuration, wanted, context)
+
+    def _has_backups(self, wanted: VerifyEvent) -> bool:
+        """Tell whether there is something to verify of a target, though it may not be configured any more."""
+        return wanted.level is not Level.FRESH and bool(Known.read(self.catalog).living(wanted.target))
 
     # --- fresh ---
 
@@ -127,7 +131,7 @@ class VerifyFunction:
     def _start_each(self, wanted: VerifyEvent, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has backups: each has the whole time of a function."""
         started, refused = [], {}
-        for target in sorted({backup.target for backup in Known.read(self.catalog).living()}):
+        for target in sorted({backup.target for backup in Known.read(self.catalog).required()}):
             payload = json.dumps(wanted.for_target(target)).encode()
             try:
                 self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=payload)
