@@ -81,7 +81,7 @@ app = typer.Typer(
         "coffre demo",
         "coffre local up && coffre backup database && coffre list",
         "coffre restore --help",
-        "coffre --vault ./copy --identity key.txt restore latest --to postgresql://me:secret@localhost/new",
+        "coffre --vault ./copy --identity key.txt restore latest --to env:NEW",
     ),
     no_args_is_help=True,
     rich_markup_mode=None,
