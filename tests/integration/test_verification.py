@@ -218,4 +218,4 @@ def test_a_new_stack_alarms_nobody_before_its_first_backup_is_due(
 
     assert (at_once["status"], told_at_once) == (200, [])
     assert a_day_later["status"] == 500
-    assert told(coffre) == [("BACKUP_OVERDUE", "open")]
+    assert told(coffre) == [("BACKUP_OVERDUE", "new")]
