@@ -72,7 +72,7 @@ class _Loading:
         try:
             entries = read_archive(file).entries
         except IntegrityError as error:
-            if self._job.scope.strict:
+            if not self._job.leaves_damage_out:
                 raise
             self._outcome.leave_out("all large objects", _damage(error))
             return
@@ -98,7 +98,7 @@ class _Loading:
             if missing:
                 damaged(f"The large object {min(missing)} is not in it.")
         except IntegrityError as error:
-            if self._job.scope.strict:
+            if not self._job.leaves_damage_out:
                 raise
             with self._lock:
                 self._lost |= dict.fromkeys(missing, _damage(error))

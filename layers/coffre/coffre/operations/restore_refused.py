@@ -116,6 +116,8 @@ class Salvage:
         Whether the tables are the restore's own, so that their constraints can be dropped for a moment.
     is_alone
         Whether everything in the database is, so that this goes for domains and for parents of tables too.
+    leaves_damage_out
+        Whether a table whose bytes are damaged stays empty; else the damage is raised.
     with_rows
         The names of all tables that have rows.
     """
@@ -129,6 +131,7 @@ class Salvage:
         search_paths: Callable[[TableName], Sequence[str]],
         may_loosen: bool,
         is_alone: bool,
+        leaves_damage_out: bool,
         with_rows: frozenset[TableName],
     ) -> None:
         self._session = session
@@ -138,8 +141,9 @@ class Salvage:
         self._may_loosen = may_loosen
         self._of_checks: tuple[_Step, ...] = (loosening.drop_checks if is_alone else loosening.drop_own_checks,)
         self._of_domains: tuple[_Step, ...] = (loosening.drop_domain_constraints,) if is_alone else ()
+        self._leaves_damage_out = leaves_damage_out
         self._with_rows = with_rows
-        self._loosened: list[tuple[TableName, Loosened, str]] = []
+        self._loosened: list[tuple[TableName, Loosened, str, str | None]] = []
 
     def load(self, refused: Refused) -> set[TableName]:
         """Load what can be loaded, report the rest, and return the names of tables that stay empty.
@@ -147,7 +151,7 @@ class Salvage:
         Raises
         ------
         IntegrityError
-            The first damage, when it left nothing of any table.
+            The first damage, when it left nothing of any table, or is not to be left out.
         """
         pending = refused.tables()
         self._again(pending, lambda _: None)
@@ -163,11 +167,15 @@ class Salvage:
                     del pending[name]
             self._tighten()
         damages = [error for error in pending.values() if isinstance(error, IntegrityError)]
-        if damages and len(damages) == len(pending) and self._with_rows.issubset(pending):
+        if damages and not (
+            self._leaves_damage_out and self._with_rows - {n for n, e in pending.items() if e in damages}
+        ):
             raise damages[0]
         for name, error in pending.items():
             self._loader.clear(self._session, name)
-            self._outcome.leave_out(f"the rows of {shown(*name)}", f"{_why(error)}; the table is there, empty")
+            self._outcome.leave_out(
+                f"the rows of {shown(*name)}", f"{_why(error)}; the table exists, empty", sqlstate=_state(error)
+            )
         return set(pending)
 
     def _path(self, name: TableName, number: int = 0) -> str | None:
@@ -199,10 +207,10 @@ class Salvage:
     def _without_constraints(self, name: TableName, error: _Error) -> bool:
         """Load a table without what refuses its rows, adding one step after another to what is loosened."""
         steps: list[_Step] = []
-        words = _words(error)
+        words, state = _words(error), _state(error)
         while (step := self._next_step(error, steps)) is not None:
             steps.append(step)
-            if (found := self._try(name, self._path(name), steps, words)) is None:
+            if (found := self._try(name, self._path(name), steps, words, state)) is None:
                 return True
             error = found
         return False
@@ -222,7 +230,14 @@ class Salvage:
             candidates = self._of_domains if is_of_domain else of_table
         return next((step for step in candidates if step not in done), None)
 
-    def _try(self, name: TableName, search_path: str | None, steps: Sequence[_Step], words: str = "") -> _Error | None:
+    def _try(
+        self,
+        name: TableName,
+        search_path: str | None,
+        steps: Sequence[_Step],
+        words: str = "",
+        state: str | None = None,
+    ) -> _Error | None:
         """Load a table in one transaction; return why that is impossible."""
         loosened: list[Loosened] = []
 
@@ -242,21 +257,21 @@ class Salvage:
                 raise
             self._session.rollback()
             return error
-        self._loosened += [(name, thing, words) for thing in loosened]
+        self._loosened += [(name, thing, words, state) for thing in loosened]
         return None
 
     def _tighten(self) -> None:
         """Validate what was loosened, now that all tables are loaded, and report what cannot be."""
         told: set[str] = set()
         with self._session.cursor() as cursor:
-            for table, loosened, words in self._loosened:
+            for table, loosened, words, state in self._loosened:
                 for thing in loosening.heirs(cursor, loosened):
                     if thing.tightening in told:
                         continue
                     told.add(thing.tightening)
                     if thing.is_lost:
                         self._outcome.leave_out(
-                            thing.what, f"the server could not compute them ({words})", thing.tightening
+                            thing.what, f"the server could not compute them ({words})", thing.tightening, state
                         )
                     elif (refusal := self._tightened(cursor, thing, table)) is not None:
                         kept = (
@@ -265,12 +280,15 @@ class Salvage:
                             else "it was dropped"
                         )
                         self._outcome.leave_out(
-                            thing.what, f"rows of the backup break it ({refusal}); {kept}", thing.tightening
+                            thing.what,
+                            f"rows of the backup break it ({one_line(refusal)}); {kept}",
+                            thing.tightening,
+                            refusal.pgcode,
                         )
 
-    def _tightened(self, cursor: _Cursor, thing: Loosened, table: TableName) -> str | None:
-        """Validate one thing and commit; return the server's words when it refused."""
-        refusal = None
+    def _tightened(self, cursor: _Cursor, thing: Loosened, table: TableName) -> psycopg2.Error | None:
+        """Validate one thing and commit; return why the server refused."""
+        refusal: psycopg2.Error | None = None
         for path in (None, *self._search_paths(table)):
             try:
                 _set_path(cursor, path)
@@ -280,7 +298,7 @@ class Salvage:
                 if self._session.closed or not is_refusal(error):
                     raise
                 self._session.rollback()
-                refusal = one_line(error)
+                refusal = error
             else:
                 return None
         return refusal
@@ -311,3 +329,9 @@ def _why(error: _Error) -> str:
 
 def _words(error: _Error) -> str:
     return one_line(error) if isinstance(error, psycopg2.Error) else error.detail or error.message.rstrip(".")
+
+
+def _state(error: _Error) -> str | None:
+    """Return the SQLSTATE with which the server refused; None of damaged bytes."""
+    cause = error if isinstance(error, psycopg2.Error) else error.__cause__
+    return cause.pgcode if isinstance(cause, psycopg2.Error) else None
