@@ -166,11 +166,9 @@ class Salvage:
                 if not isinstance(error, IntegrityError) and self._without_constraints(name, error):
                     del pending[name]
             self._tighten()
-        damages = [error for error in pending.values() if isinstance(error, IntegrityError)]
-        if damages and not (
-            self._leaves_damage_out and self._with_rows - {n for n, e in pending.items() if e in damages}
-        ):
-            raise damages[0]
+        damages = {name: error for name, error in pending.items() if isinstance(error, IntegrityError)}
+        if damages and not (self._leaves_damage_out and self._with_rows - damages.keys()):
+            raise next(iter(damages.values()))
         for name, error in pending.items():
             self._loader.clear(self._session, name)
             self._outcome.leave_out(
