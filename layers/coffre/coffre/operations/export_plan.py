@@ -37,6 +37,8 @@ class ExportPlan:
         Of each table with rows: its dump id and what the manifest says of it, by its name.
     large_objects
         The entry that holds them, and the new dump id of each entry of its own archive.
+    members
+        Tables of extensions that no archive can define, and whose rows are left out for that.
     left_out
         Entries that hang on chosen tables, but need others, which were not chosen now or not backed up.
     """
@@ -48,6 +50,7 @@ class ExportPlan:
     large_objects: Entry | None
     large_object_ids: dict[int, int]
     left_out: tuple[TocEntry, ...]
+    members: tuple[TableContent, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -80,6 +83,8 @@ def plan_export(
     entries, left_out, wanted = source.archive.entries, list[TocEntry](), list(content.tables)
     if tables:
         entries, left_out, wanted = _choose(entries, content.tables, tables, names)
+    members = tuple(table for table in wanted if table.is_member)
+    wanted = [table for table in wanted if not table.is_member]
     entries, outside = _without_loose_ends(entries, source.archive)
     make = DataEntries(entries, names)
     rows = _rows(make, source.relations, wanted)
@@ -95,6 +100,7 @@ def plan_export(
         large_objects=None if tables else source.large_objects,
         large_object_ids={old: entry.dump_id for old, entry in objects.items()},
         left_out=(*left_out, *outside),
+        members=members,
     )
 
 

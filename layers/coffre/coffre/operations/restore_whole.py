@@ -19,6 +19,7 @@ from coffre.operations.restore_load import (
     load_tables,
     loading_session,
 )
+from coffre.operations.restore_members import empty_members, leave_out_members
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source
 from coffre.operations.restore_statistics import analyze
@@ -140,6 +141,7 @@ def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> N
         if of_extensions:
             with loading_session(job) as session:
                 levels = key_levels(session, of_extensions)
+            of_extensions = dict(empty_members(job, of_extensions, levels, outcome))
             outcome.tables += load_tables(job, source, of_extensions, outcome.meter, Loading(order=levels))
         how = Loading(is_fresh=True, in_order=job.in_order)
         outcome.tables += load_tables(job, source, own, outcome.meter, how)
@@ -153,7 +155,7 @@ def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> N
     # Before row level security comes with the rest of the schema: it can hide rows from the owner of a table too.
     # Counting costs next to nothing: it sets hint bits that building indexes would set otherwise, less parallel.
     with outcome.phase("count"):
-        check_counts(job, own)
+        check_counts(job, {**own, **{name: it for name, it in of_extensions.items() if it.is_member}})
 
 
 def _finish(making: DefinitionRestore, phases: Phases, existing: Sequence[TocEntry]) -> None:
@@ -199,5 +201,7 @@ def _existing(job: Job, tables: dict[TableName, TableContent], outcome: Outcome)
     of_extensions = [name for name, table in tables.items() if table.of_extension]
     with loading_session(job) as session:
         missing = set(of_extensions) - live_tables(session, of_extensions).keys()
-    outcome.say_missing("extension's table", [shown(*name) for name in sorted(missing)])
+    gone = {name: tables[name] for name in missing}
+    leave_out_members(job, gone, outcome, "the table does not exist here, and only its extension can define it")
+    outcome.say_missing("extension's table", [shown(*name) for name in sorted(gone) if not gone[name].is_member])
     return {name: table for name, table in tables.items() if name not in missing}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from graphlib import CycleError, TopologicalSorter
 from itertools import batched
@@ -25,6 +25,7 @@ from coffre.postgres.facts import ServerFacts, read_facts
 from coffre.postgres.locks import REPLACED, WAITED_FOR, lock_if_there, lock_statement
 from coffre.postgres.room import free_connections
 from coffre.postgres.tools import Children
+from coffre.postgres.unstored import Unstored, chosen_members, find_unstored, unread_definitions
 
 _LOCK_BATCH: Final = 200
 _SEQUENCE_BATCH: Final = 100
@@ -44,8 +45,10 @@ class Holder:
         """Read what the manifest says about the source."""
         return read_facts(self._query)
 
-    def tables(self, toc: Sequence[TocEntry]) -> list[TableExtent]:
+    def tables(self, toc: Sequence[TocEntry], members: Sequence[int] = ()) -> list[TableExtent]:
         """Return the tables whose rows belong into the backup: those that `pg_dump` took, and extensions' own.
+
+        `members` are the oids of further members of extensions, which `pg_dump` leaves out.
 
         Each is locked (ACCESS SHARE) until the holder closes, and it is checked that nothing replaced its storage
         between the snapshot and the lock: a `TRUNCATE` there would read as an empty table.
@@ -58,6 +61,7 @@ class Holder:
         dumped = [entry.oid for entry in toc if entry.description == "TABLE"]
         created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
         rows = self._query(_TABLES, {"tables": dumped}) + self._query(_EXTENSION_TABLES, {"extensions": created})
+        rows += [(*row[:7], True, row[8]) for row in self._query(_TABLES, {"tables": list(members)})]
         self.wanted = tuple(f"ONLY {qualified(row[1], row[2])}" for row in rows)
         for names in batched(self.wanted, _LOCK_BATCH, strict=False):
             self._run(lock_statement(names))
@@ -76,21 +80,14 @@ class Holder:
                 mine,
                 is_complex and size // _BLOCK_BYTES > slicing.SLICE_BLOCKS and not self._can_plan(schema, name),
                 after.get(oid, ()),
+                oid in members,
             )
             for oid, schema, name, columns, size, total, where, mine, is_complex in rows
         ]
 
     def _can_plan(self, schema: str, name: str) -> bool:
-        with self._translated(), self._session.cursor() as cursor:
-            cursor.execute("SAVEPOINT before_plan")
-            try:
-                cursor.execute(f"EXPLAIN SELECT FROM ONLY {qualified(schema, name)} WHERE ctid >= '(0,0)'")
-            except (psycopg2.ProgrammingError, psycopg2.DataError):
-                cursor.execute("ROLLBACK TO SAVEPOINT before_plan")
-                return False
-            finally:
-                cursor.execute("RELEASE SAVEPOINT before_plan")
-            return True
+        statement = f"EXPLAIN SELECT FROM ONLY {qualified(schema, name)} WHERE ctid >= '(0,0)'"
+        return self._attempt(statement) is not None
 
     def tables_without_rows(self, toc: Sequence[TocEntry]) -> list[TableExtent]:
         """Return the tables of which nothing will be read; they are not locked."""
@@ -98,9 +95,13 @@ class Holder:
         rows = self._query(_TABLES, {"tables": oids})
         return [TableExtent(oid, schema, name, (), 0, 0) for oid, schema, name, *_ in rows]
 
-    def sequences(self, toc: Sequence[TocEntry]) -> tuple[SequenceValue, ...]:
-        """Read the sequences' values. They are not transactional: this is their state now (field note 17)."""
+    def sequences(self, toc: Sequence[TocEntry], members: Sequence[int] = ()) -> tuple[SequenceValue, ...]:
+        """Read the sequences' values. They are not transactional: this is their state now (field note 17).
+
+        Those that tables of `members` own are not in the table of contents either.
+        """
         dumped = [entry.oid for entry in toc if entry.description == "SEQUENCE"]
+        dumped += [oid for (oid,) in self._query(_OWNED_SEQUENCES, {"tables": list(members)})]
         created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
         names = self._query(_SEQUENCES, {"sequences": dumped, "extensions": created})
         values: list[SequenceValue] = []
@@ -116,6 +117,42 @@ class Holder:
                     SequenceValue(schema_name=schema, sequence_name=name, last_value=last_value, is_called=is_called)
                 )
         return tuple(values)
+
+    def members(self, patterns: Sequence[str]) -> tuple[list[int], list[str]]:
+        """Return the oids of extensions' members that fit, and the patterns that none fits (`unstored`)."""
+        return chosen_members(self._query, patterns)
+
+    def unstored(self, toc: Sequence[TocEntry], tables: Iterable[TableExtent], *, is_chosen: bool) -> list[Unstored]:
+        """Return the relations whose rows are in the snapshot and not in the backup, which has these tables."""
+        sequences = {entry.oid for entry in toc if entry.description == "SEQUENCE"}
+        created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
+        tables = list(tables)
+        sequences |= {oid for (oid,) in self._query(_EXTENSION_SEQUENCES, {"extensions": created})}
+        members = [table.oid for table in tables if table.is_member]
+        sequences |= {oid for (oid,) in self._query(_OWNED_SEQUENCES, {"tables": members})}
+        stored = {table.oid for table in tables} | sequences
+        return list(find_unstored(self._query, toc, stored, is_chosen=is_chosen, may_have_rows=self._may_have_rows))
+
+    def unread_definitions(self, toc: Sequence[TocEntry]) -> tuple[str, ...]:
+        """Return a sentence for each definition that the role cannot read."""
+        return unread_definitions(self._query, toc)
+
+    def _may_have_rows(self, schema: str, name: str) -> bool:
+        found = self._attempt(f"SELECT EXISTS (SELECT FROM ONLY {qualified(schema, name)})")  # noqa: S608 - quoted
+        return found is None or bool(found[0][0])
+
+    def _attempt(self, statement: str) -> list[tuple[Any, ...]] | None:
+        """Execute what may be refused, and return its rows; None when it was. The transaction goes on."""
+        with self._translated(), self._session.cursor() as cursor:
+            cursor.execute("SAVEPOINT before_attempt")
+            try:
+                cursor.execute(statement)
+                found = cursor.fetchall()
+            except (psycopg2.ProgrammingError, psycopg2.DataError, psycopg2.errors.LockNotAvailable):
+                cursor.execute("ROLLBACK TO SAVEPOINT before_attempt")
+                found = None
+            cursor.execute("RELEASE SAVEPOINT before_attempt")
+            return found
 
     def materialized_views(self, toc: Sequence[TocEntry]) -> tuple[RelationName, ...]:
         """Return the populated materialized views in an order in which they can be refreshed."""
@@ -256,6 +293,14 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 WHERE c.relkind = 'S' AND (c.oid = ANY(%(sequences)s::bigint[]::oid[]) OR c.oid IN (
     SELECT unnest(extconfig) FROM pg_extension WHERE oid = ANY(%(extensions)s::bigint[]::oid[])))
 ORDER BY 1, 2
+"""
+_EXTENSION_SEQUENCES: Final = """
+SELECT unnest(extconfig)::bigint FROM pg_extension WHERE oid = ANY(%(extensions)s::bigint[]::oid[])
+"""
+_OWNED_SEQUENCES: Final = """
+SELECT c.oid::bigint FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S'
+WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+  AND d.refobjid = ANY(%(tables)s::bigint[]::oid[])
 """
 _MATERIALIZED_VIEWS: Final = """
 SELECT c.oid::bigint, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
