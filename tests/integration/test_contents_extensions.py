@@ -95,6 +95,15 @@ def test_rows_of_configuration_tables_come_back_beside_the_extensions_own(round_
     assert value(round_trip.copy, 'SELECT "Conf".thing_count()') == 100
 
 
+def test_members_that_are_asked_for_come_back_with_all_their_rows_and_none_twice(round_trip: RoundTrip) -> None:
+    backup = round_trip.back_up(tables={"include_members": ["not_configuration"]})
+    assert not any("not_configuration" in text for text in round_trip.manifest(backup).exceptions)
+
+    round_trip.restore(backup)
+
+    assert fingerprint(round_trip.copy) == fingerprint(round_trip.source)
+
+
 def test_what_needs_a_missing_extension_is_left_out_and_said(
     round_trip: RoundTrip, round_trip_on: RoundTripOn, postgres_server: PostgresServer
 ) -> None:

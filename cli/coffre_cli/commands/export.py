@@ -13,6 +13,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from coffre.model.backup import Backup
+from coffre.model.names import shown
 from coffre.model.target import TargetKind
 from coffre.operations.export_database import Exporter
 from coffre.operations.export_database import Progress as ProgressCall
@@ -249,6 +250,10 @@ def _report(backup: Backup, plan: ExportPlan, wanted: _Wanted) -> None:
     )
     for entry in plan.left_out:
         remark(f"  Note: left out, as it needs something that is not in this file: {entry.shown}")
+    for table in plan.members:
+        name = shown(table.schema_name, table.table_name)
+        remark(f"  Note: left out, as only its extension can define it: {name}")
+        remark(f"  For its rows: coffre cat {backup.id} '{name}'")
     if not wanted.is_to_stdout:
         remark(f"Load it into an empty database:\n  {_how_to_load(wanted)}")
 

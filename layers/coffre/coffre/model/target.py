@@ -51,9 +51,14 @@ class Patterns(Document):
 
 
 class TablePatterns(Patterns):
-    """The same for tables; a parent stands for its partitions too. Of `exclude_data` tables no rows are taken."""
+    """The same for tables; a parent stands for its partitions too. Of `exclude_data` tables no rows are taken.
+
+    `include_members` are tables that are members of an extension and no configuration tables of it: their rows are
+    taken too, which `pg_dump` leaves out.
+    """
 
     exclude_data: tuple[str, ...] = ()
+    include_members: tuple[str, ...] = ()
 
 
 _Days = Annotated[int, Field(ge=1, le=36_500)]

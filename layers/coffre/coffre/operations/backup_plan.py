@@ -30,6 +30,7 @@ from coffre.postgres.roles import filter_roles
 from coffre.postgres.snapshot import Holder, hold_snapshot
 from coffre.postgres.table_sizes import table_sizes
 from coffre.postgres.tools import Children, PostgresTools
+from coffre.postgres.unstored import Unstored, exceptions_for, notes_for
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.history import NO_HISTORY, History, open_history
 from coffre.vault.vault import Vault
@@ -133,8 +134,12 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
         sizes = beside.submit(table_sizes, job.connection, job.children)
         dumper.schema(holder.snapshot, archive)
         catalog.result()
-    toc, without_rows = _divide_by_rows(job, dumper, holder.snapshot, _toc_of(archive))
-    tables = holder.tables(toc, sizes.result())
+    whole = _toc_of(archive)
+    toc, without_rows = _divide_by_rows(job, dumper, holder.snapshot, whole)
+    members, unused = holder.members(job.target.tables.include_members if job.target.contents.has_rows else ())
+    tables = holder.tables(toc, members, sizes.result())
+    tables_without_rows = holder.tables_without_rows(without_rows)
+    unstored = _unstored(job, holder, whole, (*tables, *tables_without_rows))
     parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=METADATA_PART + 1)
     history, notes = _open_history(job, parts)
     roles_file, roles_exceptions = roles.result()
@@ -144,17 +149,30 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
         facts=facts,
         client_version=".".join(str(number) for number in job.tools.version()),
         tables=tuple(tables),
-        tables_without_rows=tuple(holder.tables_without_rows(without_rows)),
+        tables_without_rows=tuple(tables_without_rows),
         roots=holder.roots(tables),
-        sequences=holder.sequences(toc),
+        sequences=holder.sequences(toc, members),
         materialized_views=holder.materialized_views(toc),
         schema_archive=archive,
         roles=roles_file,
         parts=tuple(parts),
         history=history,
-        exceptions=roles_exceptions,
-        notes=notes,
+        exceptions=(*roles_exceptions, *exceptions_for(unstored, unused), *_unread(job, holder, whole)),
+        notes=(*notes, *notes_for(unstored)),
     )
+
+
+def _unstored(job: Job, holder: Holder, toc: Sequence[TocEntry], tables: Sequence[TableExtent]) -> list[Unstored]:
+    """Compare what the snapshot has with what will be stored; without rows there is nothing to compare."""
+    target = job.target
+    if not target.contents.has_rows:
+        return []
+    patterns = (target.schemas.include, target.schemas.exclude, target.tables.include, target.tables.exclude)
+    return holder.unstored(toc, tables, is_chosen=any(patterns))
+
+
+def _unread(job: Job, holder: Holder, toc: Sequence[TocEntry]) -> tuple[str, ...]:
+    return holder.unread_definitions(toc) if job.target.contents.has_schema else ()
 
 
 def _read_roles(job: Job, dumper: ArchiveDumper) -> tuple[bytes | None, tuple[str, ...]]:

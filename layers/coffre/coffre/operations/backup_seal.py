@@ -108,6 +108,7 @@ def _table(table: TableExtent, count: tuple[int, int] | None, root: RelationName
         rows=rows,
         size=size,
         of_extension=table.of_extension,
+        is_member=table.is_member,
         after=table.after,
         rows_excluded=count is None,
         through=root,

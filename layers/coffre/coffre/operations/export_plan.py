@@ -38,6 +38,8 @@ class ExportPlan:
         Of each table with rows: its dump id and what the manifest says of it, by its name.
     large_objects
         The entry that holds them, and the new dump id of each entry of its own archive.
+    members
+        Tables of extensions that no archive can define, and whose rows are left out for that.
     left_out
         Entries that hang on chosen tables, but need others, which were not chosen now or not backed up.
     """
@@ -49,6 +51,7 @@ class ExportPlan:
     large_objects: Entry | None
     large_object_ids: dict[int, int]
     left_out: tuple[TocEntry, ...]
+    members: tuple[TableContent, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -81,6 +84,8 @@ def plan_export(
     entries, left_out, wanted = source.archive.entries, list[TocEntry](), list(content.tables)
     if tables:
         entries, left_out, wanted = _choose(entries, content.tables, tables, names)
+    members = tuple(table for table in wanted if table.is_member)
+    wanted = [table for table in wanted if not table.is_member]
     entries, outside = _without_loose_ends(entries, source.archive)
     roots = Roots(entries, names, knows_roots=content.knows_roots)
     if lonely := roots.without_siblings(wanted, source.archive.entries):
@@ -101,6 +106,7 @@ def plan_export(
         large_objects=None if tables else source.large_objects,
         large_object_ids={old: entry.dump_id for old, entry in objects.items()},
         left_out=(*left_out, *outside),
+        members=members,
     )
 
 

@@ -19,6 +19,7 @@ from coffre.operations.restore_load import (
     load_tables,
     loading_session,
 )
+from coffre.operations.restore_members import leave_out_members
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source
 from coffre.postgres.destination import open_existing
@@ -49,6 +50,8 @@ def restore_rows(job: Job, source: Source, outcome: Outcome) -> None:
     tables = {
         (t.schema_name, t.table_name): t for t in source.content.tables if not (t.rows_excluded or t.of_extension)
     }
+    members = {(t.schema_name, t.table_name): t for t in source.content.tables if t.is_member}
+    leave_out_members(job, members, outcome, "rows alone are not restored into members of extensions")
     with open_existing(job.connection, source.content) as destination:
         _refuse_unready(job, tables)
         is_superuser = destination.capabilities.is_superuser

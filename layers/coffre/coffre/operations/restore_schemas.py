@@ -13,6 +13,7 @@ from coffre.model.names import quoted, shown
 from coffre.operations.restore_definitions import DefinitionRestore, phases_of, possible_tables
 from coffre.operations.restore_known import is_made, leave_out_known
 from coffre.operations.restore_load import Loading, check_counts, load_tables, loading_session
+from coffre.operations.restore_members import leave_out_members
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source
 from coffre.operations.restore_statistics import analyze
@@ -112,6 +113,7 @@ def _restore(making: DefinitionRestore, session: psycopg2.extensions.connection,
         making.make(phases.before_rows)
     possible = possible_tables(source, making.ledger.lost())
     tables = {name: table for name, table in possible.items() if not table.of_extension}
+    leave_out_members(job, possible, outcome, "the new schemas lack the table, which only its extension can define")
     with outcome.phase("tables"):
         with session.cursor() as cursor, owners_path(cursor):
             outcome.tables += load_tables(job, source, tables, outcome.meter, Loading(session=session))

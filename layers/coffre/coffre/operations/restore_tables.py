@@ -120,13 +120,12 @@ def _beside(tables: Sequence[Chosen], live: dict[TableName, LiveTable], outcome:
             outcome.exceptions.append(
                 f"{shown(*name)} is left as it is: the backup has no rows of it, the configuration leaves them out."
             )
-        elif table.of_extension:
+        elif table.of_extension and not table.is_member:
             outcome.exceptions.append(
                 f"{shown(*name)} is left as it is: it belongs to an extension, which has rows of its own there."
             )
-    return Beside(
-        contents={name: it for name, it in there.items() if not (it.rows_excluded or it.of_extension)}, live=live
-    )
+    taken = {name: it for name, it in there.items() if not it.rows_excluded and (it.is_member or not it.of_extension)}
+    return Beside(contents=taken, live=live)
 
 
 def choose_tables(job: Job, source: Source) -> list[Chosen]:
@@ -161,6 +160,13 @@ def _refuse_gone(job: Job, gone: Sequence[Chosen]) -> None:
             f"{names} {'is' if len(gone) == 1 else 'are'} not in {job.connection}: there is nothing to compare with.",
             code="TABLE_GONE",
             hint="Restore the whole table first: leave the choice of rows out.",
+        )
+    if members := [table for table in gone if table.content and table.content.is_member]:
+        name = shown(*members[0].name)
+        raise DestinationError(
+            f"{name} does not exist in {job.connection}, and no backup can define it: it is a member of an extension.",
+            code="TABLE_GONE",
+            hint=f"Create the table, and restore it again; or take its rows: coffre cat {job.backup.id} '{name}'",
         )
     if unknown := [table for table in gone if table.entry is None]:
         raise DestinationError(

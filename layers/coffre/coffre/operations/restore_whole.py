@@ -21,6 +21,7 @@ from coffre.operations.restore_load import (
     loaded_of,
     loading_session,
 )
+from coffre.operations.restore_members import empty_members, leave_out_members
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source
 from coffre.operations.restore_statistics import analyze
@@ -140,7 +141,9 @@ def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> s
         own = {name: table for name, table in tables.items() if not table.of_extension}
         if of_extensions := {name: table for name, table in tables.items() if table.of_extension}:
             with loading_session(job) as session:
-                how = Loading(order=key_levels(session, of_extensions), outcome=salvage)
+                levels = key_levels(session, of_extensions)
+            of_extensions = dict(empty_members(job, of_extensions, levels, outcome))
+            how = Loading(order=levels, outcome=salvage)
             outcome.tables += load_tables(job, source, of_extensions, outcome.meter, how)
         fresh = Loading(
             is_fresh=True,
@@ -159,7 +162,8 @@ def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> s
     # Before row level security comes with the rest of the schema: it can hide rows from the owner of a table too.
     # Counting costs next to nothing: it sets hint bits that building indexes would set otherwise, less parallel.
     with outcome.phase("count"):
-        check_counts(job, loaded_of(own, loaded))
+        members = {name: table for name, table in of_extensions.items() if table.is_member}
+        check_counts(job, {**loaded_of(own, loaded), **loaded_of(members, outcome.tables)})
     return own.keys() - loaded_of(own, loaded).keys()
 
 
@@ -206,5 +210,7 @@ def _existing(job: Job, tables: dict[TableName, TableContent], outcome: Outcome)
     of_extensions = [name for name, table in tables.items() if table.of_extension]
     with loading_session(job) as session:
         missing = set(of_extensions) - live_tables(session, of_extensions).keys()
-    outcome.say_missing("extension's table", [shown(*name) for name in sorted(missing)])
+    gone = {name: tables[name] for name in missing}
+    leave_out_members(job, gone, outcome, "the table does not exist here, and only its extension can define it")
+    outcome.say_missing("extension's table", [shown(*name) for name in sorted(gone) if not gone[name].is_member])
     return {name: table for name, table in tables.items() if name not in missing}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from graphlib import CycleError, TopologicalSorter
@@ -29,6 +29,7 @@ from coffre.postgres.partitions import read_routes
 from coffre.postgres.room import free_connections
 from coffre.postgres.table_sizes import SIZES, TableSizes
 from coffre.postgres.tools import Children
+from coffre.postgres.unstored import Unstored, chosen_members, find_unstored, unread_definitions
 
 _LOCK_BATCH: Final = 200
 _SEQUENCE_BATCH: Final = 100
@@ -56,10 +57,13 @@ class Holder:
         """Read what the manifest says about the source."""
         return read_facts(self._query)
 
-    def tables(self, toc: Sequence[TocEntry], sizes: TableSizes | None = None) -> list[TableExtent]:
+    def tables(
+        self, toc: Sequence[TocEntry], members: Sequence[int] = (), sizes: TableSizes | None = None
+    ) -> list[TableExtent]:
         """Return the tables whose rows belong into the backup: those that `pg_dump` took, and extensions' own.
 
-        `sizes` are those that are known already.
+        `members` are the oids of further members of extensions, which `pg_dump` leaves out; `sizes` are those that are
+        known already.
 
         Each is locked (ACCESS SHARE) until the holder closes, and it is checked that nothing replaced its storage
         between the snapshot and the lock: a `TRUNCATE` there would read as an empty table.
@@ -72,6 +76,7 @@ class Holder:
         dumped = [entry.oid for entry in toc if entry.description == "TABLE"]
         created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
         rows = self._query(_TABLES, {"tables": dumped}) + self._query(_EXTENSION_TABLES, {"extensions": created})
+        rows += [(*row[:5], True, row[6]) for row in self._query(_TABLES, {"tables": list(members)})]
         self.wanted = tuple(f"ONLY {qualified(row[1], row[2])}" for row in rows)
         for names in batched(self.wanted, _LOCK_BATCH, strict=False):
             self._run(lock_statement(names))
@@ -97,6 +102,7 @@ class Holder:
                 and size_of[oid][0] // _BLOCK_BYTES > slicing.SLICE_BLOCKS
                 and not self._can_plan(schema, name),
                 after.get(oid, ()),
+                oid in members,
             )
             for oid, schema, name, columns, where, mine, is_complex in rows
         ]
@@ -109,16 +115,8 @@ class Holder:
         return {oid: (found.get(oid, (0, 0))[0] or 0, found.get(oid, (0, 0))[1] or 0) for oid in oids}
 
     def _can_plan(self, schema: str, name: str) -> bool:
-        with self._turn, self._translated(), self._session.cursor() as cursor:
-            cursor.execute("SAVEPOINT before_plan")
-            try:
-                cursor.execute(f"EXPLAIN SELECT FROM ONLY {qualified(schema, name)} WHERE ctid >= '(0,0)'")
-            except (psycopg2.ProgrammingError, psycopg2.DataError):
-                cursor.execute("ROLLBACK TO SAVEPOINT before_plan")
-                return False
-            finally:
-                cursor.execute("RELEASE SAVEPOINT before_plan")
-            return True
+        statement = f"EXPLAIN SELECT FROM ONLY {qualified(schema, name)} WHERE ctid >= '(0,0)'"
+        return self._attempt(statement) is not None
 
     def tables_without_rows(self, toc: Sequence[TocEntry]) -> list[TableExtent]:
         """Return the tables of which nothing will be read; they are not locked."""
@@ -136,9 +134,13 @@ class Holder:
             if route.goes_through_root()
         }
 
-    def sequences(self, toc: Sequence[TocEntry]) -> tuple[SequenceValue, ...]:
-        """Read the sequences' values. They are not transactional: this is their state now (field note 17)."""
+    def sequences(self, toc: Sequence[TocEntry], members: Sequence[int] = ()) -> tuple[SequenceValue, ...]:
+        """Read the sequences' values. They are not transactional: this is their state now (field note 17).
+
+        Those that tables of `members` own are not in the table of contents either.
+        """
         dumped = [entry.oid for entry in toc if entry.description == "SEQUENCE"]
+        dumped += [oid for (oid,) in self._query(_OWNED_SEQUENCES, {"tables": list(members)})]
         created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
         names = self._query(_SEQUENCES, {"sequences": dumped, "extensions": created})
         values: list[SequenceValue] = []
@@ -154,6 +156,42 @@ class Holder:
                     SequenceValue(schema_name=schema, sequence_name=name, last_value=last_value, is_called=is_called)
                 )
         return tuple(values)
+
+    def members(self, patterns: Sequence[str]) -> tuple[list[int], list[str]]:
+        """Return the oids of extensions' members that fit, and the patterns that none fits (`unstored`)."""
+        return chosen_members(self._query, patterns)
+
+    def unstored(self, toc: Sequence[TocEntry], tables: Iterable[TableExtent], *, is_chosen: bool) -> list[Unstored]:
+        """Return the relations whose rows are in the snapshot and not in the backup, which has these tables."""
+        sequences = {entry.oid for entry in toc if entry.description == "SEQUENCE"}
+        created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
+        tables = list(tables)
+        sequences |= {oid for (oid,) in self._query(_EXTENSION_SEQUENCES, {"extensions": created})}
+        members = [table.oid for table in tables if table.is_member]
+        sequences |= {oid for (oid,) in self._query(_OWNED_SEQUENCES, {"tables": members})}
+        stored = {table.oid for table in tables} | sequences
+        return list(find_unstored(self._query, toc, stored, is_chosen=is_chosen, may_have_rows=self._may_have_rows))
+
+    def unread_definitions(self, toc: Sequence[TocEntry]) -> tuple[str, ...]:
+        """Return a sentence for each definition that the role cannot read."""
+        return unread_definitions(self._query, toc)
+
+    def _may_have_rows(self, schema: str, name: str) -> bool:
+        found = self._attempt(f"SELECT EXISTS (SELECT FROM ONLY {qualified(schema, name)})")  # noqa: S608 - quoted
+        return found is None or bool(found[0][0])
+
+    def _attempt(self, statement: str) -> list[tuple[Any, ...]] | None:
+        """Execute what may be refused, and return its rows; None when it was. The transaction goes on."""
+        with self._turn, self._translated(), self._session.cursor() as cursor:
+            cursor.execute("SAVEPOINT before_attempt")
+            try:
+                cursor.execute(statement)
+                found = cursor.fetchall()
+            except (psycopg2.ProgrammingError, psycopg2.DataError, psycopg2.errors.LockNotAvailable):
+                cursor.execute("ROLLBACK TO SAVEPOINT before_attempt")
+                found = None
+            cursor.execute("RELEASE SAVEPOINT before_attempt")
+            return found
 
     def materialized_views(self, toc: Sequence[TocEntry]) -> tuple[RelationName, ...]:
         """Return the populated materialized views in an order in which they can be refreshed."""
@@ -297,6 +335,14 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 WHERE c.relkind = 'S' AND (c.oid = ANY(%(sequences)s::bigint[]::oid[]) OR c.oid IN (
     SELECT unnest(extconfig) FROM pg_extension WHERE oid = ANY(%(extensions)s::bigint[]::oid[])))
 ORDER BY 1, 2
+"""
+_EXTENSION_SEQUENCES: Final = """
+SELECT unnest(extconfig)::bigint FROM pg_extension WHERE oid = ANY(%(extensions)s::bigint[]::oid[])
+"""
+_OWNED_SEQUENCES: Final = """
+SELECT c.oid::bigint FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S'
+WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+  AND d.refobjid = ANY(%(tables)s::bigint[]::oid[])
 """
 _MATERIALIZED_VIEWS: Final = """
 SELECT c.oid::bigint, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
