@@ -26,6 +26,7 @@ from coffre.postgres.archive import TocEntry, read_archive
 from coffre.postgres.connect import Connection
 from coffre.postgres.dump import ArchiveDumper
 from coffre.postgres.facts import ServerFacts
+from coffre.postgres.minors import note_of_newer_minor
 from coffre.postgres.roles import filter_roles
 from coffre.postgres.snapshot import Holder, hold_snapshot
 from coffre.postgres.tools import Children, PostgresTools
@@ -128,6 +129,7 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
     tables = holder.tables(toc)
     parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=METADATA_PART + 1)
     history, notes = _open_history(job, parts)
+    newer = note_of_newer_minor(facts.version_number, facts.version, job.tools.version())
     roles_file, roles_exceptions = roles.result()
     return Plan(
         backup=backup,
@@ -143,7 +145,7 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
         parts=tuple(parts),
         history=history,
         exceptions=roles_exceptions,
-        notes=notes,
+        notes=(*notes, *([newer] if newer else [])),
     )
 
 
@@ -152,7 +154,8 @@ def _read_roles(job: Job, dumper: ArchiveDumper) -> tuple[bytes | None, tuple[st
     if not job.target.contents.has_schema:
         return None, ()
     try:
-        return filter_roles(dumper.roles().decode("utf-8", "replace")).encode(), ()
+        script = dumper.roles().decode("utf-8", "surrogateescape")
+        return filter_roles(script).encode("utf-8", "surrogateescape"), ()
     except CoffreError as error:
         return None, (f"Roles were not backed up: {error.message} ({error.code})",)
 

@@ -13,6 +13,7 @@ import psycopg2.extensions
 
 from coffre.model.errors import ConnectError
 from coffre.model.target import Tls
+from coffre.postgres import sql_ascii
 from coffre.postgres.refusals import explain_refusal
 
 # Sent by SET on every connection, never as startup options: poolers refuse those (field notes 10, 12, 15).
@@ -139,6 +140,7 @@ def connect(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
     ConnectError, ConnectTransientError
         With one code for each cause (`HOST_UNKNOWN`, `CONNECTION_REFUSED`, `TLS_REFUSED`, ...).
     """
+    sql_ascii.register()
     try:
         session = psycopg2.connect(
             host=connection.host,
@@ -166,7 +168,9 @@ def connect(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
 
 def _prepare(session: psycopg2.extensions.connection, connection: Connection) -> None:
     try:
-        session.set_client_encoding("UTF8")  # names are Unicode whatever the database's encoding; rows say their own
+        # Names are Unicode whatever the database's encoding; rows say their own.
+        has_encoding = session.get_parameter_status("server_encoding") != sql_ascii.ENCODING
+        session.set_client_encoding("UTF8" if has_encoding else sql_ascii.ENCODING)
         with session.cursor() as cursor:
             cursor.execute("; ".join(session_settings(session.server_version)))
         session.commit()
