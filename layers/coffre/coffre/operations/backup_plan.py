@@ -26,6 +26,7 @@ from coffre.postgres.archive import TocEntry, read_archive
 from coffre.postgres.connect import Connection
 from coffre.postgres.dump import ArchiveDumper
 from coffre.postgres.facts import ServerFacts
+from coffre.postgres.minors import note_of_newer_minor
 from coffre.postgres.roles import filter_roles
 from coffre.postgres.snapshot import Holder, hold_snapshot
 from coffre.postgres.table_sizes import table_sizes
@@ -142,6 +143,7 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
     unstored = _unstored(job, holder, whole, (*tables, *tables_without_rows))
     parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=METADATA_PART + 1)
     history, notes = _open_history(job, parts)
+    newer = note_of_newer_minor(facts.version_number, facts.version, job.tools.version())
     roles_file, roles_exceptions = roles.result()
     return Plan(
         backup=backup,
@@ -158,7 +160,7 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
         parts=tuple(parts),
         history=history,
         exceptions=(*roles_exceptions, *exceptions_for(unstored, unused), *_unread(job, holder, whole)),
-        notes=(*notes, *notes_for(unstored)),
+        notes=(*notes, *notes_for(unstored), *([newer] if newer else [])),
     )
 
 
@@ -185,7 +187,8 @@ def _read_roles(job: Job, dumper: ArchiveDumper) -> tuple[bytes | None, tuple[st
     for attempt in range(1, _ROLES_ATTEMPTS + 1):
         job.children.check()
         try:
-            return filter_roles(dumper.roles().decode("utf-8", "replace")).encode(), ()
+            script = dumper.roles().decode("utf-8", "surrogateescape")
+            return filter_roles(script).encode("utf-8", "surrogateescape"), ()
         except CoffreError as error:
             if attempt == _ROLES_ATTEMPTS:
                 return None, (f"{NO_ROLES} {error.message} ({error.code})",)

@@ -139,7 +139,7 @@ def _prove(job: DrillJob, found: Found, servers: list[ScratchServer]) -> None:
         refuse_forged_totals(job.backup, source.manifest, job.vault.entries(source.manifest))
         found.source_version = source.content.server_version
         named = chain(source.content.roles, *source.content.policy_roles.values())
-        roles = make_roles(server, named)
+        roles = make_roles(server, named, source.content.encoding)
         restore = replace(restore, connection=server.connection(_DATABASE, roles.restorer))
         source = _possible(server, source, found)
         stack.enter_context(gauging(server, found))

@@ -173,7 +173,7 @@ def select(source: Source, destination: Destination, only: frozenset[int] | None
             continue  # pg_dump writes CREATE SCHEMA public when the schema was asked for by name
         if (roles := without(entry)) is not None:
             exceptions.append(f"Not restored: {entry.shown}: the destination lacks {roles}.")
-        elif (missing := missing_relation(entry, there)) is not None:
+        elif (missing := missing_relation(entry, there, source.content.encoding)) is not None:
             exceptions.append(f"Not restored: {entry.shown}: the backup does not have {missing}.")
         else:
             lines.append(entry)

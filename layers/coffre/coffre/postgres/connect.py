@@ -14,6 +14,7 @@ import psycopg2.extensions
 
 from coffre.model.errors import ConnectError
 from coffre.model.target import Tls
+from coffre.postgres import sql_ascii
 from coffre.postgres.refusals import explain_refusal
 from coffre.postgres.sessions import PLAIN_NAME, Sessions, after, open_patiently, stopped
 
@@ -159,6 +160,7 @@ def connect(connection: Connection, *, stays: bool = False) -> Iterator[psycopg2
     DumpTransientError
         `STOPPED`: the run was stopped before the session was there.
     """
+    sql_ascii.register()
     sessions = connection.sessions
     if sessions is None:
         session = _translated(connection, lambda: _connected(connection, PLAIN_NAME))
@@ -223,7 +225,9 @@ def _connected(connection: Connection, name: str) -> psycopg2.extensions.connect
 
 def _prepare(session: psycopg2.extensions.connection, connection: Connection) -> None:
     try:
-        session.set_client_encoding("UTF8")  # names are Unicode whatever the database's encoding; rows say their own
+        # Names are Unicode whatever the database's encoding; rows say their own.
+        has_encoding = session.get_parameter_status("server_encoding") != sql_ascii.ENCODING
+        session.set_client_encoding("UTF8" if has_encoding else sql_ascii.ENCODING)
         with session.cursor() as cursor:
             cursor.execute("; ".join(session_settings(session.server_version)))
         session.commit()

@@ -12,6 +12,7 @@ from psycopg2.extensions import encodings
 from coffre.model.errors import ExportError
 from coffre.model.manifest import RelationName, SequenceValue, TableContent
 from coffre.model.names import qualified, quoted
+from coffre.postgres import sql_ascii
 from coffre.postgres.archive import Section, TocEntry
 from coffre.postgres.toc import is_event_trigger
 
@@ -26,13 +27,15 @@ class Names:
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
-        # Without an encoding the server passes bytes as they are, and the manifest read them as UTF-8.
-        self._codec = "utf-8" if encoding == "SQL_ASCII" else encodings.get(encoding)
+        self._is_bytes = encoding == sql_ascii.ENCODING
+        self._codec = encodings.get(encoding)
 
     def archived(self, text: str) -> str:
         """Return a name or a statement as the archive has it."""
         if text.isascii():
             return text
+        if self._is_bytes:
+            return sql_ascii.archived(text)
         try:
             return text.encode(self._known()).decode("utf-8", "surrogateescape")
         except UnicodeEncodeError as error:
@@ -40,7 +43,8 @@ class Names:
 
     def readable(self, text: str) -> str:
         """Return a name of the archive as the manifest has it."""
-        return text.encode("utf-8", "surrogateescape").decode(self._known(), "replace")
+        data = text.encode("utf-8", "surrogateescape")
+        return sql_ascii.text_of(data) if self._is_bytes else data.decode(self._known(), "replace")
 
     def _known(self) -> str:
         if self._codec is None:

@@ -199,7 +199,8 @@ class Definitions:
             self._cursor.execute(
                 "RESET check_function_bodies; RESET client_min_messages; RESET default_table_access_method;"
                 "SELECT pg_catalog.set_config('search_path', 'pg_catalog', false),"
-                " pg_catalog.set_config('client_encoding', 'UTF8', false)"
+                " pg_catalog.set_config('client_encoding', %s, false)",
+                (self._session.encoding,),
             )
 
     def _is_left(self, entry: TocEntry) -> bool:

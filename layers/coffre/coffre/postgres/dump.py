@@ -20,6 +20,7 @@ import psycopg2
 from coffre.model.names import qualified, quoted
 from coffre.model.target import DatabaseTarget
 from coffre.policy.slicing import Slice
+from coffre.postgres import sql_ascii
 from coffre.postgres.archive import read_archive
 from coffre.postgres.archive_writer import custom_header
 from coffre.postgres.channel import open_channel
@@ -40,7 +41,12 @@ _BLOCK_BYTES: Final = 1024 * 1024
 
 
 def copy_statement(piece: Slice, encoding: str) -> str:
-    """Return the query that reads one slice, its bytes in `encoding`."""
+    """Return the query that reads one slice, its bytes in `encoding`; names of other bytes have surrogates for them."""
+    statement = _copy_statement(piece, encoding)
+    return sql_ascii.archived(statement) if encoding == sql_ascii.ENCODING else statement
+
+
+def _copy_statement(piece: Slice, encoding: str) -> str:
     table = piece.table
     columns = ", ".join(quoted(column) for column in table.columns)
     name = qualified(table.schema, table.name)
