@@ -121,7 +121,37 @@ def test_roles_that_cannot_be_read_are_told_and_fail_nothing(
 
     (backup,) = coffre.backups()
     assert backup.status is Status.COMPLETED
-    assert any("Roles were not backed up" in text for text in backup.exceptions)
+    (exception,) = backup.exceptions
+    assert exception.startswith("Roles were not backed up")
+    (alert,) = coffre.troubles()
+    assert alert["MessageAttributes"]["kind"]["Value"] == "BACKUP_EXCEPTIONS"
+    assert exception in alert["Message"]
+    # And the next backup that has them says that it is over
+    coffre.environment["COFFRE_POSTGRES_HOME"] = str(postgresql_home)
+    coffre.backup()
+    assert coffre.backups()[0].exceptions == ()
+    (over,) = coffre.alerts()
+    assert over["MessageAttributes"]["state"]["Value"] == "recovered"
+
+
+def test_a_program_for_roles_that_is_killed_once_is_run_again(
+    coffre: Coffre, shop: str, tmp_path: Path, postgresql_home: Path
+) -> None:
+    killed = tmp_path / "killed"
+    once = f'if [ ! -e {killed} ]; then touch {killed}; kill -9 $$; fi\nexec {{real}} "$@"'
+    coffre.configure(shop)
+    coffre.environment["COFFRE_POSTGRES_HOME"] = client_tools(postgresql_home, tmp_path / "tools", pg_dumpall=once)
+
+    done = coffre.backup()
+
+    assert killed.exists()
+    backup = coffre.catalog.get_backup(done["id"])
+    assert backup.exceptions == ()
+    manifest = coffre.backup_function().vault.read_manifest(
+        backup.manifest_key or "", sha256=backup.manifest_sha256 or ""
+    )
+    assert "roles" in [entry.name for entry in coffre.backup_function().vault.entries(manifest)]
+    assert coffre.alerts() == []
 
 
 # --- connections ---

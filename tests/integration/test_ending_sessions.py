@@ -1,4 +1,4 @@
-"""Ending the sessions of a run: at the server too, whatever becomes of requests to cancel, and none but its own."""
+"""Ending the sessions of a run: at the server too, whatever becomes of requests to cancel them, and no others."""
 
 from __future__ import annotations
 

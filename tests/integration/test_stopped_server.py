@@ -214,7 +214,7 @@ def test_a_drill_ends_at_its_deadline_and_its_server_with_it(
         assert sand.remaining() > 0
         assert said["failure"]["code"] == "DEADLINE"
         assert report_of(coffre, backup).outcome is Outcome.NOT_POSSIBLE
-        assert ["DEADLINE" in alert["Message"] for alert in coffre.troubles()] == [True]
+        assert ["DEADLINE" in alert["Message"] for alert in coffre.alerts()] == [True]
         assert {process.pid for process in postgres_processes()} - before == set()
     finally:
         server.go_on()
