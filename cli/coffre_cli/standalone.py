@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
+from coffre.buckets.client import ANY_REGION, region_of
 from coffre.model.backup import Backup
 from coffre.model.errors import EncryptionError, PermanentError, TargetUnknownError
+from coffre.model.target import ObjectStore
 from coffre.operations.vault_backups import VaultBackups
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3 import S3Store, make_client
@@ -77,7 +80,7 @@ class StandaloneVault:
         Answers what a stack's catalog would, from the manifests.
     """
 
-    place: str
+    choice: VaultChoice
     vault: Vault
     identities: tuple[str, ...] = field(default=(), repr=False)
 
@@ -95,7 +98,7 @@ class StandaloneVault:
             The directory or bucket is missing, or closed to us.
         """
         identities = tuple(key for given in choice.identities for key in given_identities(given))
-        opened = cls(choice.place, Vault(_store(choice)), identities)
+        opened = cls(choice, Vault(_store(choice)), identities)
         if not opened.catalog.targets:
             raise _no_backups(choice, opened.vault.store)
         remark(
@@ -103,6 +106,19 @@ class StandaloneVault:
             "that was written; all other bytes are checked against it."
         )
         return opened
+
+    @property
+    def command(self) -> str:
+        """How the command begins that opens this vault again; what variables say need not be said."""
+        words = ["coffre"]
+        if os.environ.get(VAULT_VARIABLE) != self.choice.place:
+            words += ["--vault", shlex.quote(self.choice.place)]
+        if self.choice.endpoint_url is not None:
+            words += ["--endpoint-url", shlex.quote(self.choice.endpoint_url)]
+        for identity in self.choice.identities:
+            if os.environ.get(IDENTITY_VARIABLE) != identity:
+                words += ["--identity", shlex.quote(identity)]
+        return " ".join(words)
 
     @cached_property
     def catalog(self) -> VaultBackups:
@@ -132,7 +148,7 @@ class StandaloneVault:
             raise EncryptionError(
                 f"Backup {backup.id} is encrypted, and no private key was given.",
                 code="IDENTITY_MISSING",
-                hint=f"Give the file with it before the command: coffre --vault {self.place} --identity FILE ... "
+                hint=f"Give the file with it before the command: {self.command} --identity FILE ... "
                 "It has a line that starts with AGE-SECRET-KEY-1.",
             )
         return FrameDecoder(self.identities)
@@ -190,7 +206,8 @@ def _no_identity(place: str, why: str | None) -> EncryptionError:
 def _store(choice: VaultChoice) -> Store:
     found = _S3.fullmatch(choice.place)
     if found is not None:
-        client = make_client(endpoint_url=choice.endpoint_url, max_connections=_CONNECTIONS)
+        region = _region_of(choice.endpoint_url)
+        client = make_client(region=region, endpoint_url=choice.endpoint_url, max_connections=_CONNECTIONS)
         return S3Store(found["bucket"], prefix=found["prefix"].strip("/"), client=client)
     if "://" in choice.place:
         raise VaultUnusableError(
@@ -198,6 +215,15 @@ def _store(choice: VaultChoice) -> Store:
             hint="Give a directory, or s3://BUCKET/PREFIX; another store than AWS with --endpoint-url URL as well.",
         )
     return DirectoryStore(Path(choice.place).expanduser())
+
+
+def _region_of(endpoint_url: str | None) -> str | None:
+    """Return the region to sign for: the one that the store's address says, else the environment's."""
+    own = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if endpoint_url is None:
+        return own
+    known = region_of(ObjectStore.model_construct(endpoint=endpoint_url))
+    return own if own is not None and known == ANY_REGION else known
 
 
 def _no_backups(choice: VaultChoice, store: Store) -> VaultUnusableError:
