@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from coffre_cli.deployed import DeployedStack, find_stack
-from coffre_cli.standalone import StandaloneVault, chosen_vault
+from coffre_cli.standalone import StandaloneVault
+from coffre_cli.vault_choice import chosen_vault
 
 type Place = DeployedStack | StandaloneVault
 

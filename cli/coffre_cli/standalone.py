@@ -8,7 +8,6 @@ import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -28,16 +27,13 @@ from coffre.vault.layout import BACKUPS
 from coffre.vault.vault import Vault
 from coffre_cli.screen import remark
 from coffre_cli.stores_beside import WritesBeside
-
-VAULT_VARIABLE: Final = "COFFRE_VAULT"
-IDENTITY_VARIABLE: Final = "COFFRE_IDENTITY"
-# What works with a vault alone; everything else needs the functions or the catalog of a stack.
-COMMANDS: Final = ("list", "show", "ls", "cat", "diff", "restore", "export", "verify")
+from coffre_cli.vault_choice import IDENTITY_VARIABLE, VAULT_VARIABLE, VaultChoice
 
 _S3: Final = re.compile(r"s3://(?P<bucket>[^/]+)/?(?P<prefix>.*)")
 _KEY: Final = "AGE-SECRET-KEY-"
 # As many as threads read ahead.
 _CONNECTIONS: Final = 32
+_INSIDE: Final = "/v1"
 # Of a place without backups: enough to see where they are, and soon over in a large bucket.
 _LOOKED_AT: Final = 10_000
 
@@ -46,28 +42,6 @@ class VaultUnusableError(PermanentError):
     """What --vault names is no vault, or has no backup."""
 
     default_code = "VAULT_UNUSABLE"
-
-
-@dataclass(frozen=True)
-class VaultChoice:
-    """What the options before the command say: which vault, which keys, which store."""
-
-    place: str
-    identities: tuple[str, ...] = ()
-    endpoint_url: str | None = None
-
-
-_chosen: ContextVar[VaultChoice | None] = ContextVar("vault", default=None)
-
-
-def choose_vault(choice: VaultChoice | None) -> None:
-    """Remember the choice for the command that follows."""
-    _chosen.set(choice)
-
-
-def chosen_vault() -> VaultChoice | None:
-    """Return the choice, or None when the command is about a stack."""
-    return _chosen.get()
 
 
 @dataclass(frozen=True)
@@ -230,7 +204,9 @@ def _no_backups(choice: VaultChoice, store: Store) -> VaultUnusableError:
     """Say what was looked for, and name the place that was meant, when it can be seen."""
     first = next((info.key for info in islice(store.list(), _LOOKED_AT) if f"/{BACKUPS}" in f"/{info.key}"), None)
     inner = first[: f"/{first}".index(f"/{BACKUPS}")].strip("/") if first else ""
-    if inner:
+    if choice.place.rstrip("/").endswith(_INSIDE):
+        hint = f"It is inside a vault. Give what v1 is in: --vault {choice.place.rstrip('/').removesuffix(_INSIDE)}"
+    elif inner:
         hint = f"Backups are below {inner}: --vault {choice.place.rstrip('/')}/{inner}"
     else:
         hint = "Give the directory, or the bucket with the prefix, that has v1/backups and v1/packs in it."

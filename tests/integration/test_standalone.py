@@ -228,6 +228,7 @@ def test_wrong_places_and_commands_are_refused_with_what_to_do(
     (tmp_path / "empty").mkdir()
 
     above = bare("--vault", tmp_path, "list")
+    inside = bare("--vault", f"{tmp_path}/vault/v1/", "list")
     empty = bare("--vault", tmp_path / "empty", "list")
     missing = bare("--vault", tmp_path / "nowhere", "list")
     strange = bare("--vault", "gs://bucket", "list")
@@ -240,6 +241,7 @@ def test_wrong_places_and_commands_are_refused_with_what_to_do(
     lonely = bare("--identity", tmp_path / "key.txt", "list")
 
     assert f"--vault {tmp_path}/vault" in above.err
+    assert f"--vault {tmp_path}/vault\n" in inside.err
     assert "[VAULT_EMPTY]" in empty.err
     assert str(tmp_path / "nowhere") in missing.err
     assert "[VAULT_UNUSABLE]" in strange.err
