@@ -34,7 +34,7 @@ from coffre_cli.deployed import aws_refused
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import show_error
-from coffre_cli.standalone import COMMANDS, IDENTITY_VARIABLE, VAULT_VARIABLE, VaultChoice, choose_vault
+from coffre_cli.vault_choice import COMMANDS, IDENTITY_VARIABLE, VAULT_VARIABLE, VaultChoice, choose_vault
 
 _ORDER = (
     "demo",

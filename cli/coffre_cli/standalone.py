@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
+from coffre.buckets.client import ANY_REGION, region_of
 from coffre.model.backup import Backup
 from coffre.model.errors import EncryptionError, PermanentError, TargetUnknownError
+from coffre.model.target import ObjectStore
 from coffre.operations.vault_backups import VaultBackups
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3 import S3Store, make_client
@@ -25,16 +27,13 @@ from coffre.vault.layout import BACKUPS
 from coffre.vault.vault import Vault
 from coffre_cli.screen import remark
 from coffre_cli.stores_beside import WritesBeside
-
-VAULT_VARIABLE: Final = "COFFRE_VAULT"
-IDENTITY_VARIABLE: Final = "COFFRE_IDENTITY"
-# What works with a vault alone; everything else needs the functions or the catalog of a stack.
-COMMANDS: Final = ("list", "show", "ls", "cat", "diff", "restore", "export", "verify")
+from coffre_cli.vault_choice import IDENTITY_VARIABLE, VAULT_VARIABLE, VaultChoice
 
 _S3: Final = re.compile(r"s3://(?P<bucket>[^/]+)/?(?P<prefix>.*)")
 _KEY: Final = "AGE-SECRET-KEY-"
 # As many as threads read ahead.
 _CONNECTIONS: Final = 32
+_INSIDE: Final = "/v1"
 # Of a place without backups: enough to see where they are, and soon over in a large bucket.
 _LOOKED_AT: Final = 10_000
 
@@ -43,28 +42,6 @@ class VaultUnusableError(PermanentError):
     """What --vault names is no vault, or has no backup."""
 
     default_code = "VAULT_UNUSABLE"
-
-
-@dataclass(frozen=True)
-class VaultChoice:
-    """What the options before the command say: which vault, which keys, which store."""
-
-    place: str
-    identities: tuple[str, ...] = ()
-    endpoint_url: str | None = None
-
-
-_chosen: ContextVar[VaultChoice | None] = ContextVar("vault", default=None)
-
-
-def choose_vault(choice: VaultChoice | None) -> None:
-    """Remember the choice for the command that follows."""
-    _chosen.set(choice)
-
-
-def chosen_vault() -> VaultChoice | None:
-    """Return the choice, or None when the command is about a stack."""
-    return _chosen.get()
 
 
 @dataclass(frozen=True)
@@ -77,7 +54,7 @@ class StandaloneVault:
         Answers what a stack's catalog would, from the manifests.
     """
 
-    place: str
+    choice: VaultChoice
     vault: Vault
     identities: tuple[str, ...] = field(default=(), repr=False)
 
@@ -95,7 +72,7 @@ class StandaloneVault:
             The directory or bucket is missing, or closed to us.
         """
         identities = tuple(key for given in choice.identities for key in given_identities(given))
-        opened = cls(choice.place, Vault(_store(choice)), identities)
+        opened = cls(choice, Vault(_store(choice)), identities)
         if not opened.catalog.targets:
             raise _no_backups(choice, opened.vault.store)
         remark(
@@ -103,6 +80,19 @@ class StandaloneVault:
             "that was written; all other bytes are checked against it."
         )
         return opened
+
+    @property
+    def command(self) -> str:
+        """How the command begins that opens this vault again; what variables say need not be said."""
+        words = ["coffre"]
+        if os.environ.get(VAULT_VARIABLE) != self.choice.place:
+            words += ["--vault", shlex.quote(self.choice.place)]
+        if self.choice.endpoint_url is not None:
+            words += ["--endpoint-url", shlex.quote(self.choice.endpoint_url)]
+        for identity in self.choice.identities:
+            if os.environ.get(IDENTITY_VARIABLE) != identity:
+                words += ["--identity", shlex.quote(identity)]
+        return " ".join(words)
 
     @cached_property
     def catalog(self) -> VaultBackups:
@@ -132,7 +122,7 @@ class StandaloneVault:
             raise EncryptionError(
                 f"Backup {backup.id} is encrypted, and no private key was given.",
                 code="IDENTITY_MISSING",
-                hint=f"Give the file with it before the command: coffre --vault {self.place} --identity FILE ... "
+                hint=f"Give the file with it before the command: {self.command} --identity FILE ... "
                 "It has a line that starts with AGE-SECRET-KEY-1.",
             )
         return FrameDecoder(self.identities)
@@ -190,7 +180,8 @@ def _no_identity(place: str, why: str | None) -> EncryptionError:
 def _store(choice: VaultChoice) -> Store:
     found = _S3.fullmatch(choice.place)
     if found is not None:
-        client = make_client(endpoint_url=choice.endpoint_url, max_connections=_CONNECTIONS)
+        region = _region_of(choice.endpoint_url)
+        client = make_client(region=region, endpoint_url=choice.endpoint_url, max_connections=_CONNECTIONS)
         return S3Store(found["bucket"], prefix=found["prefix"].strip("/"), client=client)
     if "://" in choice.place:
         raise VaultUnusableError(
@@ -200,11 +191,22 @@ def _store(choice: VaultChoice) -> Store:
     return DirectoryStore(Path(choice.place).expanduser())
 
 
+def _region_of(endpoint_url: str | None) -> str | None:
+    """Return the region to sign for: the one that the store's address says, else the environment's."""
+    own = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if endpoint_url is None:
+        return own
+    known = region_of(ObjectStore.model_construct(endpoint=endpoint_url))
+    return own if own is not None and known == ANY_REGION else known
+
+
 def _no_backups(choice: VaultChoice, store: Store) -> VaultUnusableError:
     """Say what was looked for, and name the place that was meant, when it can be seen."""
     first = next((info.key for info in islice(store.list(), _LOOKED_AT) if f"/{BACKUPS}" in f"/{info.key}"), None)
     inner = first[: f"/{first}".index(f"/{BACKUPS}")].strip("/") if first else ""
-    if inner:
+    if choice.place.rstrip("/").endswith(_INSIDE):
+        hint = f"It is inside a vault. Give what v1 is in: --vault {choice.place.rstrip('/').removesuffix(_INSIDE)}"
+    elif inner:
         hint = f"Backups are below {inner}: --vault {choice.place.rstrip('/')}/{inner}"
     else:
         hint = "Give the directory, or the bucket with the prefix, that has v1/backups and v1/packs in it."

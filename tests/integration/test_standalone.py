@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from tests.integration.conftest import Coffre, run_sql, with_password
@@ -20,7 +26,13 @@ from tests.integration.vault_copies import (
     write_identity,
 )
 
+from coffre.model.backup import RestoreReport
+from coffre.model.manifest import Entry, EntryKind
+from coffre.operations.progress import Meter
+from coffre.operations.restore_database import restore_database
+from coffre.operations.restore_plan import Job
 from coffre.vault.codec import new_identity
+from coffre_cli.commands import restore_here
 
 ROWS = "SELECT count(*), sum(id), min(note) FROM orders"
 
@@ -129,6 +141,7 @@ def test_a_failed_restore_ends_as_one_of_a_stack_does_and_drops_what_it_made(
     assert "[FRAME_DAMAGED]" in ended.err
     assert json.loads(as_json.out)["failure"]["code"] == "FRAME_DAMAGED"
     assert (into_what_is_used.status, "[DESTINATION_NOT_EMPTY]" in into_what_is_used.err) == (1, True)
+    assert f"coffre --vault {tmp_path}/vault --identity {tmp_path}/key.txt restore" in into_what_is_used.out
     # An inventory sees names and lengths, only reading sees bytes; neither tells of backups to be taken
     assert (looked.status, read.status) == (0, 1)
     assert "is DAMAGED" in read.out
@@ -215,6 +228,7 @@ def test_wrong_places_and_commands_are_refused_with_what_to_do(
     (tmp_path / "empty").mkdir()
 
     above = bare("--vault", tmp_path, "list")
+    inside = bare("--vault", f"{tmp_path}/vault/v1/", "list")
     empty = bare("--vault", tmp_path / "empty", "list")
     missing = bare("--vault", tmp_path / "nowhere", "list")
     strange = bare("--vault", "gs://bucket", "list")
@@ -223,9 +237,11 @@ def test_wrong_places_and_commands_are_refused_with_what_to_do(
     nowhere = command("restore", "latest")
     secret = command("restore", "latest", "--to", "coffre/destination/x")
     fresh = command("verify", "--level", "fresh")
+    both = command("list", "--stack", "coffre")
     lonely = bare("--identity", tmp_path / "key.txt", "list")
 
     assert f"--vault {tmp_path}/vault" in above.err
+    assert f"--vault {tmp_path}/vault\n" in inside.err
     assert "[VAULT_EMPTY]" in empty.err
     assert str(tmp_path / "nowhere") in missing.err
     assert "[VAULT_UNUSABLE]" in strange.err
@@ -235,6 +251,7 @@ def test_wrong_places_and_commands_are_refused_with_what_to_do(
     assert "--to" in secret.err
     assert "needs a stack" in fresh.err
     assert "--vault" in lonely.err
+    assert (both.status, "exclude each other" in both.err) == (2, True)
     statuses = [
         said.status for said in (above, empty, missing, strange, unknown, no_stack, nowhere, secret, fresh, lonely)
     ]
@@ -256,6 +273,40 @@ def test_programs_that_are_missing_are_only_missed_when_they_are_needed(
     assert "COFFRE_POSTGRES_HOME" in failed.err
     assert "ADA" not in Path("shop.sql").read_text()
     assert "Ada Lovelace 1" in Path("shop.sql").read_text()
+
+
+def test_ctrl_c_ends_a_restore_as_a_deadline_does(
+    lost: Lose, new_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = lost()
+
+    def interrupted(job: Job, meter: Meter) -> RestoreReport:
+        """Let the person press Ctrl-C when the restore has made its database and reads the first rows."""
+        read = job.vault.read_entry
+
+        def read_slowly(entry: Entry, *how: Any, **more: Any) -> Iterator[bytes]:
+            if entry.kind is EntryKind.TABLE and not pressed.is_set():
+                pressed.set()
+                os.kill(os.getpid(), signal.SIGINT)
+                while True:
+                    job.children.check()  # raises when the run is stopped
+                    time.sleep(0.01)
+            yield from read(entry, *how, **more)
+
+        pressed = threading.Event()
+        monkeypatch.setattr(job.vault, "read_entry", read_slowly)
+        return restore_database(job, meter)
+
+    monkeypatch.setattr(restore_here, "restore_database", interrupted)
+
+    ended = command("restore", "latest", "--to", new_database, "--streams", "1")
+
+    assert ended.status == 130
+    assert "[INTERRUPTED]" in ended.err
+    name = urlsplit(new_database).path[1:]
+    maintenance = new_database.replace(f"/{name}", "/postgres")
+    assert run_sql(maintenance, f"SELECT 1 FROM pg_database WHERE datname = '{name}'") == []
+    assert list(Path().iterdir()) == []
 
 
 def test_a_vault_in_a_bucket_below_a_prefix_needs_no_catalog(
@@ -280,7 +331,13 @@ def test_a_vault_in_a_bucket_below_a_prefix_needs_no_catalog(
         with_password(round_trip.copy),
     )
     above = command("--vault", "s3://vault/safe", "list")
+    looked = command("--vault", "s3://vault/safe/one", "verify")
+    coffre.put_object(max(coffre.objects("safe/one/v1/packs/")), b"x" * 10)
+    lacking = command("--vault", "s3://vault/safe/one", "verify")
 
     assert restored.status == 0
     assert rows(round_trip.copy, "SELECT count(*) FROM t") == [(100,)]
     assert "--vault s3://vault/safe/one" in above.err
+    # S3 keeps checksums: they are compared
+    assert (looked.status, "compared the checksums of 0" in looked.out) == (0, False)
+    assert (lacking.status, "[PACK_TRUNCATED]" in lacking.out) == (1, True)

@@ -92,3 +92,28 @@ def test_a_list_of_keys_too_long_for_an_event_is_kept_beside_the_vault(scene: Sc
 
     assert (said.status, len(scene.contents(bucket))) == (0, 700)
     assert files_of(scene.root / "vault") == before
+
+
+def test_a_vault_in_another_store_is_reached_by_its_address(
+    scene: Scene, weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # Given a vault in a store that is not AWS, below a prefix, and the usual variables with its key
+    scene.backup({"photos/cat.txt": Object(b"cat")})
+    bucket = scene.new_bucket()
+    for name, body in files_of(scene.root / "vault").items():
+        scene.put(bucket, f"safe/{name}", body)
+    key = tmp_path / "key.txt"
+    key.write_text(IDENTITY)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", OWNER.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", OWNER.secret_access_key)
+    run = command_in(tmp_path / "here", monkeypatch, capfd)
+    vault = ("--vault", f"s3://{bucket}/safe", "--endpoint-url", weed.endpoint_url, "--identity", key)
+
+    one = run(*vault, "cat", "latest", "cat.txt")
+    read = run(*vault, "verify", "latest")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    refused = run(*vault, "list")
+
+    assert (one.status, one.out) == (0, "cat")
+    assert (read.status, ": verified" in read.out) == (0, True)
+    assert (refused.status, "[STORE_CREDENTIALS]" in refused.err) == (1, True)

@@ -211,7 +211,9 @@ def restore(
     if backup.kind is TargetKind.BUCKET:
         restore_objects(deployed, backup, objects, streams, yes=yes, as_json=as_json)
         return
-    ask = Ask(backup, choices.scope(), choices.destination, not isinstance(deployed, StandaloneVault))
+    ask = Ask(backup, choices.scope(), choices.destination)
+    if isinstance(deployed, StandaloneVault):
+        ask = replace(ask, command=deployed.command, has_stack=False)
     if (ask.scope.replace or ask.scope.apply) and not dry_run and not yes:
         _confirm(deployed, ask)
     record, report = _run(deployed, ask, streams, quiet=as_json)

@@ -35,9 +35,10 @@ from coffre.stores.s3 import S3Credentials
 from coffre_cli.client_programs import find_client_programs
 from coffre_cli.commands.object_choices import contents_of_store
 from coffre_cli.commands.restore_result import Ask
+from coffre_cli.exits import Exit
 from coffre_cli.follow import bar, facts
 from coffre_cli.output_file import new_file
-from coffre_cli.screen import remark
+from coffre_cli.screen import remark, show_error
 from coffre_cli.standalone import StandaloneVault
 
 _OBJECT_STREAMS: Final = 8
@@ -177,7 +178,7 @@ class _Stoppable(Children):
 def _address_of(ask: Ask) -> Connection:
     if ask.wanted is None or ask.wanted.url is None:
         raise typer.BadParameter(
-            "with --vault nothing says where the database was: give --to postgresql://... or --to env:NAME"
+            "with --vault the address of the database is not known: give --to postgresql://... or --to env:NAME"
         )
     return ask.wanted.url
 
@@ -205,6 +206,9 @@ def _restore(run: _Run, work: Work, children: Children) -> tuple[Restore, Restor
     try:
         with scratch_directory() as scratch, _watched(record, meter, children, quiet=run.quiet):
             report = work(meter, children, scratch)
+    except InterruptedRunError as interrupted:
+        show_error(interrupted)
+        raise typer.Exit(Exit.INTERRUPTED) from None
     except CoffreError as error:
         return _ended(record, Status.FAILED, failure=Failure.of(error)), None
     storage = report.storage
@@ -241,8 +245,10 @@ def _watched(record: Restore, meter: Meter, children: Children, *, quiet: bool) 
 def _ctrl_c_ends(watch: Watch) -> Iterator[None]:
     def interrupt(_: int, __: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one ends at once
-        remark("Interrupted: what was made is being removed. Press Ctrl-C again to leave at once.")
-        reason = InterruptedRunError("The restore was interrupted.", hint="Run it again when you want to.")
+        remark("Stopping. Press Ctrl-C again to leave at once, with what was made so far left behind.")
+        reason = InterruptedRunError(
+            "The restore was interrupted.", hint="What it made was removed as after any failure. Run it again."
+        )
         threading.Thread(target=watch.end, args=(reason,), name="interrupt").start()
 
     before = signal.signal(signal.SIGINT, interrupt)

@@ -17,11 +17,15 @@ from coffre_cli.screen import duration, print_table, remark, say, say_command, s
 
 @dataclass(frozen=True)
 class Ask:
-    """What a person asked for. Without a stack the whole report is kept in the file `report`, if it is anywhere."""
+    """What a person asked for, and how the command began: with a vault alone it names that.
+
+    Without a stack the whole report is kept in the file `report`, if it is anywhere.
+    """
 
     backup: Backup
     scope: Scope
     wanted: Destination | None
+    command: str = "coffre"
     has_stack: bool = True
     report: Path | None = None
 
@@ -142,6 +146,6 @@ def _say_how_to_go_on(ask: Ask, failure: Failure) -> None:
         there = ask.wanted.url
         new = f"{quote(there.user)}@{there.host}:{there.port}/{quote(there.database)}_restored"
         say("For example, into a new database beside it:")
-        say_command(f"coffre restore {ask.backup.id} --to postgresql://{new}")
+        say_command(f"{ask.command} restore {ask.backup.id} --to postgresql://{new}")
     elif "secret" in (failure.hint or ""):
         remark(f"(The function found the address in a secret; here it came from {ask.wanted.place}.)")
