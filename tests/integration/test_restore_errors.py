@@ -432,7 +432,7 @@ def test_a_restore_that_fails_in_an_existing_database_says_what_is_left(
 
     (restore,) = coffre.catalog.restores()
     assert restore.failure is not None
-    assert "holds a part of the backup: empty it before you try again" in restore.failure.message
+    assert "the same restore with --restart removes that and begins again" in restore.failure.message
     assert any("holds a part of the backup" in alert for alert in coffre.alerts_read)
     assert relations(destination) > 0
 

@@ -237,3 +237,46 @@ def test_statistics_are_gathered_so_that_the_planner_knows_the_tables(round_trip
     assert value(round_trip.copy, "SELECT count(*) FROM pg_statistic_ext_data") == 1
     round_trip.server.drop_database(database_of(round_trip.copy))
     assert "statistics" not in round_trip.restore(backup, analyze=False).phases_ms
+
+
+def test_a_restore_that_did_not_end_in_an_existing_database_can_be_started_again(
+    round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an empty database with a function of the platform's, and a restore that ends in the middle
+    round_trip.fill(
+        "CREATE SCHEMA app",
+        "CREATE TYPE kind AS ENUM ('a', 'b')",
+        "CREATE TABLE app.t (id serial PRIMARY KEY, k kind)",
+        "CREATE VIEW v AS SELECT * FROM app.t",
+        "INSERT INTO app.t (k) SELECT 'a' FROM generate_series(1, 100)",
+        "CREATE EXTENSION pg_trgm",
+        "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE PUBLICATION all_of_it FOR TABLE app.t",
+        "SELECT lo_from_bytea(0, 'x')",
+    )
+    backup = round_trip.back_up()
+    round_trip.server.create_database(database_of(round_trip.copy))
+    run(round_trip.copy, "CREATE FUNCTION of_the_platform() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    with monkeypatch.context() as patch:
+        patch.setattr("coffre.operations.restore_load.copy_in", lambda *_, **__: -1)
+        with pytest.raises(CoffreError):
+            round_trip.restore(backup)
+
+    # Then the next one says so, and what would be removed
+    with pytest.raises(CoffreError) as caught:
+        round_trip.restore(backup)
+    assert caught.value.code == "DESTINATION_UNFINISHED"
+    plan = round_trip.restore(backup, dry_run=True, restart=True)
+    assert any("schema app" in step for step in plan.steps)
+    assert not any("of_the_platform" in step for step in plan.steps)
+
+    # And with restart it begins again, and leaves no mark
+    report = round_trip.restore(backup, restart=True)
+
+    assert report.exceptions == ()
+    assert fingerprint(round_trip.copy) == fingerprint(round_trip.source)
+    assert value(round_trip.copy, "SELECT of_the_platform()") == 1
+    assert rows(round_trip.copy, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'coffre%'") == []
+    with pytest.raises(CoffreError) as caught:
+        round_trip.restore(backup, restart=True)
+    assert caught.value.code == "DESTINATION_NOT_EMPTY"

@@ -103,6 +103,12 @@ def restore(
         bool,
         typer.Option("--no-analyze", help="Of a whole restore: do not gather the planner's statistics afterwards."),
     ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart", help="Remove what an earlier, unfinished restore left in the destination, and begin again."
+        ),
+    ] = False,
     accept_exceptions: Annotated[
         bool,
         typer.Option(
@@ -186,6 +192,7 @@ def restore(
         replace=replace_,
         strict=strict,
         analyze=not no_analyze,
+        restart=restart,
         accept_exceptions=accept_exceptions,
         swap=swap,
         contents=contents,
@@ -214,7 +221,7 @@ def restore(
     ask = Ask(backup, choices.scope(), choices.destination)
     if isinstance(deployed, StandaloneVault):
         ask = replace(ask, command=deployed.command, has_stack=False)
-    if (ask.scope.replace or ask.scope.apply) and not dry_run and not yes:
+    if (ask.scope.replace or ask.scope.apply or ask.scope.restart) and not dry_run and not yes:
         _confirm(deployed, ask)
     record, report = _run(deployed, ask, streams, quiet=as_json)
     if report is not None and not (ask.has_stack or dry_run):

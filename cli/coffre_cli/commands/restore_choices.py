@@ -31,6 +31,7 @@ class Choices:
     replace: bool
     strict: bool
     analyze: bool
+    restart: bool
     accept_exceptions: bool
     swap: str | None
     contents: Contents
@@ -57,6 +58,7 @@ class Choices:
             "replace": self.replace,
             "strict": self.strict,
             "analyze": self.analyze,
+            "restart": self.restart,
             "accept_exceptions": self.accept_exceptions,
             "swap": self.swap,
             "dry_run": self.dry_run,
@@ -99,6 +101,7 @@ class Choices:
             "--replace": self.replace,
             "--strict": self.strict,
             "--no-analyze": not self.analyze,
+            "--restart": self.restart,
             "--accept-exceptions": self.accept_exceptions,
             "--swap": self.swap,
             "--contents": self.contents is not Contents.FULL,
@@ -130,6 +133,8 @@ class Choices:
             yield "--contents is for whole restores: leave it out, or leave out --table and --schema"
         if self.contents is not Contents.FULL and self.replace:
             yield "--contents is for restores into a new or empty database: --replace always brings back all"
+        if self.restart and (self.replace or not is_whole):
+            yield "--restart is for whole restores into a new or empty database"
         for option, value in (("--accept-exceptions", self.accept_exceptions), ("--swap", self.swap)):
             if value and not (self.replace and is_whole):
                 yield f"{option} is for replacing a whole database: it needs --replace, without --table and --schema"

@@ -94,6 +94,8 @@ class Scope(_Choice):
     swap
         With replace: the id of an earlier restore that built a database and kept it, because it lacks something. It is
         put in place as it is.
+    restart
+        Of a whole restore into a database that an earlier one has filled in part: remove that, and begin again.
     dry_run
         Only say what would happen.
     """
@@ -108,6 +110,7 @@ class Scope(_Choice):
     strict: bool = False
     analyze: bool = True
     accept_exceptions: bool = False
+    restart: bool = False
     swap: str | None = Field(default=None, pattern="^[0-7][0-9A-HJKMNP-TV-Z]{25}$")
     dry_run: bool = False
 
@@ -131,6 +134,8 @@ class Scope(_Choice):
             raise ValueError("rows and replace exclude each other: rows are applied with apply")
         if self.contents is not Contents.FULL and (self.replace or not self.is_whole):
             raise ValueError("contents is for restores of a whole backup into an empty database")
+        if self.restart and (self.replace or not self.is_whole or not self.contents.has_schema):
+            raise ValueError("restart is for restores of a whole backup into a new or empty database")
         if self.swap is not None and not (self.replace and self.is_whole):
             raise ValueError("swap is for replacing a whole database")
         if self.accept_exceptions and not (self.replace and self.is_whole):

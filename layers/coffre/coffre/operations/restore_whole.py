@@ -56,7 +56,13 @@ def restore_whole(job: Job, source: Source, outcome: Outcome) -> None:
         )
     with ExitStack() as stack:
         with outcome.phase("destination"):
-            opened = open_destination(job.connection, source.content, dry_run=job.scope.dry_run)
+            opened = open_destination(
+                job.connection,
+                source.content,
+                restore_id=job.restore_id,
+                dry_run=job.scope.dry_run,
+                restart=job.scope.restart,
+            )
             destination = stack.enter_context(opened)
         making = DefinitionRestore(job, source, destination, outcome)
         entries = leave_out_known(making.ledger, source, destination)
@@ -85,6 +91,8 @@ def _not_in_backup(source: Source, entries: Sequence[TocEntry]) -> Iterable[str]
 
 
 def _say_plan(job: Job, destination: Destination, tables: dict[TableName, TableContent], outcome: Outcome) -> None:
+    for left in destination.leftovers:
+        outcome.steps.append(f"Remove the {left}, which an unfinished restore has left.")
     what = "Create the database" if destination.created else "Load into the empty database"
     outcome.steps.append(f"{what} {job.connection}.")
     if job.scope.contents.has_rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import psycopg2
@@ -14,7 +14,7 @@ import psycopg2.extensions
 from coffre.model.errors import CoffreError, ConnectError, DestinationError
 from coffre.model.manifest import DatabaseContent
 from coffre.model.names import shown
-from coffre.postgres import sql_ascii
+from coffre.postgres import sql_ascii, unfinished
 from coffre.postgres.connect import Connection, connect
 from coffre.postgres.databases import create_database, drop_created, maintenance_session, refuse_older_server
 from coffre.postgres.toc import Capabilities
@@ -36,6 +36,7 @@ class Destination:
     may_create: bool
     created: bool
     exceptions: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
 
     def refuse_reader(self) -> None:
         """Refuse a role that may only read: the one that takes backups, as a rule.
@@ -55,17 +56,21 @@ class Destination:
 
 @contextmanager
 def open_destination(
-    connection: Connection, content: DatabaseContent, *, dry_run: bool = False
+    connection: Connection, content: DatabaseContent, *, restore_id: str, dry_run: bool = False, restart: bool = False
 ) -> Iterator[Destination]:
     """Give the destination, an existing empty database or a new one, which nobody else loads into meanwhile.
 
-    When the block ends in an error, a database that was created for it is dropped again; of an existing one it is said
-    what is left in it.
+    When the block ends in an error, a database that was created for it is dropped again; an existing one stays marked
+    as unfinished, so that the restore can be started again.
 
     Parameters
     ----------
+    restore_id
+        Of the restore that fills it.
     dry_run
-        Create nothing: a database that does not exist is described as it would be.
+        Create and remove nothing: a database that does not exist is described as it would be.
+    restart
+        Remove what an unfinished restore has left in the database.
 
     Raises
     ------
@@ -86,15 +91,34 @@ def open_destination(
     with _guard(connection) as session:
         if not created:
             _refuse_unfit(connection, session, content)
-            _refuse_content(connection, session)
+        leftovers = () if created else _leftovers(connection, session, dry_run=dry_run, restart=restart)
+        is_marked = not (created or dry_run) and unfinished.begin(session, restore_id)
         try:
-            yield _look(connection, session, created=created, exceptions=exceptions or ())
+            looked = _look(connection, session, created=created, exceptions=exceptions or ())
+            yield replace(looked, leftovers=leftovers)
         except Exception as error:
             if created:
                 drop_created(connection, error)
             elif not dry_run:
-                _say_what_is_left(connection, error)
+                _say_what_is_left(connection, error, is_marked=is_marked)
             raise
+        if is_marked:
+            unfinished.end(session)
+
+
+def _leftovers(
+    connection: Connection, session: psycopg2.extensions.connection, *, dry_run: bool, restart: bool
+) -> tuple[str, ...]:
+    """Make sure that the database is empty, and return what an unfinished restore has left, which is removed."""
+    found = unfinished.find(session)
+    left = tuple(f"{kind} {name}" for kind, name in unfinished.leftovers(session, found)) if found else ()
+    if found is None or not restart:
+        _refuse_content(connection, session, found)
+        return ()
+    if not dry_run:
+        unfinished.clear(session, found)
+        _refuse_content(connection, session, None)
+    return left
 
 
 @contextmanager
@@ -162,13 +186,14 @@ def _guard(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
         yield session
 
 
-def _say_what_is_left(connection: Connection, error: Exception) -> None:
+def _say_what_is_left(connection: Connection, error: Exception, *, is_marked: bool) -> None:
     try:
         with connect(connection) as session, session.cursor() as cursor:
             cursor.execute(_USER_RELATIONS)
             if cursor.fetchone() is None:
                 return
-        error.add_note(f"The database {connection} holds a part of the backup: empty it before you try again.")
+        how = "the same restore with --restart removes that and begins again" if is_marked else "empty it first"
+        error.add_note(f"The database {connection} holds a part of the backup: {how}.")
     except (CoffreError, psycopg2.Error):
         error.add_note(f"The database {connection} may hold a part of the backup: look before you try again.")
 
@@ -179,10 +204,20 @@ def _refuse_unfit(connection: Connection, session: psycopg2.extensions.connectio
         _refuse_encoding(connection, cursor, content)
 
 
-def _refuse_content(connection: Connection, session: psycopg2.extensions.connection) -> None:
+def _refuse_content(
+    connection: Connection, session: psycopg2.extensions.connection, found_unfinished: unfinished.Unfinished | None
+) -> None:
     with session.cursor() as cursor:
         cursor.execute(_USER_RELATIONS)
         found = [shown(schema, name) for schema, name in cursor.fetchall()]
+    if found and found_unfinished is not None:
+        raise DestinationError(
+            f"The destination {connection} holds a part of the backup: the restore {found_unfinished.restore_id} did "
+            "not end.",
+            code="DESTINATION_UNFINISHED",
+            hint="Nothing was changed. With --restart everything that was created there since is removed, and the "
+            "restore begins again; --restart --dry-run lists it.",
+        )
     if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise DestinationError(
