@@ -168,3 +168,39 @@ def file_size_limit(size_bytes: int) -> Iterator[None]:
 def is_root() -> bool:
     """Whether file permissions mean nothing here."""
     return os.geteuid() == 0
+
+
+class StoppedServer:
+    """A PostgreSQL server whose processes can be stopped where they are: its system still answers for it.
+
+    Parameters
+    ----------
+    postmaster
+        Looks for its first process when it is to be stopped.
+    """
+
+    def __init__(self, postmaster: Callable[[], psutil.Process]) -> None:
+        self._postmaster = postmaster
+        self._stopped: list[psutil.Process] = []
+
+    @classmethod
+    def of_backend(cls, pid: int) -> Self:
+        """Return the server that a backend belongs to."""
+        postmaster = psutil.Process(pid).parent()
+        assert postmaster is not None
+        return cls(lambda: postmaster)
+
+    def stop(self) -> None:
+        """Stop all of its processes, the first one first, so that it starts no other."""
+        postmaster = self._postmaster()
+        postmaster.suspend()
+        self._stopped = [postmaster, *postmaster.children(recursive=True)]
+        for process in self._stopped[1:]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+
+    def go_on(self) -> None:
+        """Let all go on."""
+        for process in self._stopped:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()

@@ -47,7 +47,7 @@ def large(postgres_server: PostgresServer) -> Iterator[str]:
 
 def backends(url: str) -> int:
     """How many sessions of ours the server has."""
-    ((count,),) = run_sql(url, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'coffre'")
+    ((count,),) = run_sql(url, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'coffre%'")
     return int(count)
 
 
@@ -137,7 +137,7 @@ def test_a_reader_whose_server_process_ends_is_a_failed_backup(
             lambda: run_sql(
                 large,
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'coffre' AND query LIKE 'COPY%'",
+                " WHERE application_name LIKE 'coffre%' AND query LIKE 'COPY%'",
             ),
         )
         failed_backup(coffre, "CONNECTION_LOST", "was cut while it was being read", "Run the backup again")
@@ -157,7 +157,7 @@ def test_a_holder_that_is_cut_is_a_failed_backup_though_every_row_was_read(
             lambda: run_sql(
                 large,
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'coffre' AND state = 'idle in transaction' AND query NOT LIKE 'COPY%'"
+                " WHERE application_name LIKE 'coffre%' AND state = 'idle in transaction' AND query NOT LIKE 'COPY%'"
                 " AND pid = (SELECT min(pid) FROM pg_locks WHERE mode = 'AccessShareLock'"
                 "            AND relation = 'notes'::regclass)",
             ),
@@ -172,7 +172,7 @@ def test_a_holder_that_is_cut_before_a_reader_begins_is_a_failed_backup(
 ) -> None:
     # Given a reader that begins when the holder's server process has just ended
     begin = SliceReader.__enter__
-    cut = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'coffre'"
+    cut = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name LIKE 'coffre%'"
 
     def cut_and_begin(self: SliceReader) -> SliceReader:
         run_sql(shop, cut)

@@ -11,7 +11,7 @@ import typer
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError
 from coffre_cli.commands.catalog import latest
-from coffre_cli.deployed import DeployedStack
+from coffre_cli.place import Place
 
 BackupId = Annotated[
     str,
@@ -22,7 +22,7 @@ BackupId = Annotated[
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d.*", re.DOTALL)
 
 
-def which_backup(deployed: DeployedStack, text: str, target: str | None) -> Backup:
+def which_backup(deployed: Place, text: str, target: str | None) -> Backup:
     """Return the backup; `latest` and times are of the target, or of the only one.
 
     Raises
@@ -34,13 +34,27 @@ def which_backup(deployed: DeployedStack, text: str, target: str | None) -> Back
         return latest(deployed, target)
     if _TIME.fullmatch(text):
         return _as_of(deployed, text, target)
-    return deployed.catalog.get_backup(text)
+    backup = deployed.catalog.get_backup(text)
+    refuse_other_target(backup, target)
+    return backup
 
 
-def _as_of(deployed: DeployedStack, text: str, target: str | None) -> Backup:
+def refuse_other_target(backup: Backup, target: str | None) -> None:
+    """Refuse a backup that is named by its id together with another target."""
+    if target not in (None, backup.target):
+        raise BackupStateError(
+            f'The backup {backup.id} is of "{backup.target}", not of "{target}".',
+            code="BACKUP_UNKNOWN",
+            hint=f"Leave --target out, or choose another backup: coffre list {backup.target}",
+        )
+
+
+def _as_of(deployed: Place, text: str, target: str | None) -> Backup:
     until = _until(text)
     name = deployed.only_target(target)
-    for listed in deployed.catalog.backups(target=name, status=Status.COMPLETED, until=until):
+    for listed in deployed.catalog.completed_backups(name):
+        if listed.created_at >= until:
+            continue
         backup = deployed.catalog.get_backup(listed.id)
         if backup.status is Status.COMPLETED and backup.is_healthy:
             return backup

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
 from coffre.model.errors import CoffreError
 from coffre.model.storage import StorageResult
 from coffre.model.target import TargetKind
+
+RUN_DIED: Final = "RUN_DIED"
+"""The code of a run that was not heard of for too long, and was taken for dead."""
+
+NO_ROLES: Final = "Roles were not backed up:"
+"""How an exception of a database's backup begins that has no roles: people are told of it."""
 
 
 class Tier(StrEnum):
@@ -81,6 +88,7 @@ class Backup(_Record):
     `verified_at` is when it was last read back or restored with success; `deletion` says why it was deleted.
     `damaged_at` is since when bytes of it are known to be lost or changed, and `damage` says which; a backup is never
     verified and damaged. `read_until` is the last entry that a reading which goes on later has found good.
+    `damage_count` is how often damage was recorded: who looked at a backup compares it before a mark of health.
     """
 
     id: str
@@ -106,6 +114,7 @@ class Backup(_Record):
     verified_at: datetime | None = None
     damaged_at: datetime | None = None
     damage: str | None = None
+    damage_count: int = 0
     read_until: str | None = None
     pinned_at: datetime | None = None
     deleted_at: datetime | None = None
@@ -123,7 +132,10 @@ class Backup(_Record):
 
 
 class Restore(_Record):
-    """One run of `restore`. `destination` names host, port and database, never a password."""
+    """One run of `restore`. `destination` names host, port and database, never a password.
+
+    `invocation` is the number of the last one that worked on it, of a restore that goes on and on.
+    """
 
     id: str
     backup_id: str
@@ -135,6 +147,7 @@ class Restore(_Record):
     completed_at: datetime | None = None
     duration_ms: int | None = None
     dry_run: bool = False
+    invocation: int = 1
     tables: int | None = None
     rows: int | None = None
     objects: int | None = None

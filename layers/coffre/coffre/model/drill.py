@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from coffre.model.backup import Failure
+from coffre.model.verification import Damage, DamageReport, Level
 
 
 class Outcome(StrEnum):
@@ -27,9 +28,10 @@ class Outcome(StrEnum):
 class Verdict(StrEnum):
     """What became of one table.
 
-    EQUAL: written again, the table gives the bytes that were backed up, slice by slice. SAME_VALUES: it gives other
-    bytes, but every row has the value that the scratch server reads from the backup's bytes. NOT_LOADED: the scratch
-    server cannot have it; an exception says why.
+    EQUAL: written again, the table gives the bytes that were backed up, slice by slice; partitions that were loaded
+    through their root give together the same rows, each as often, in any order. SAME_VALUES: it gives other bytes, but
+    every row has the value that the scratch server reads from the backup's bytes. NOT_LOADED: the scratch server cannot
+    have it; an exception says why.
     """
 
     EQUAL = "equal"
@@ -179,6 +181,13 @@ class DrillReport(_Record):
     def is_of_all(self) -> bool:
         """Whether all of the backup was looked at, as far as it can be: only then does it count as verified."""
         return self.sample is None or self.sample.is_all
+
+    @property
+    def damage(self) -> DamageReport:
+        """What is kept beside the backup, as readers keep it, when it `is_damaged`: the worst problem."""
+        code = self.failure.code if self.failure else "DRILL_FAILED"
+        damages = [Damage(code=code, text=self.problems[0])]
+        return DamageReport.on(self.backup_id, self.target, Level.DRILL, self.completed_at, damages)
 
     @property
     def duration_seconds(self) -> float:

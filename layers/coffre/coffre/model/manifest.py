@@ -113,6 +113,8 @@ class TableContent(_Stored):
     `of_extension` tables exist already once their extension is created, perhaps with rows of the extension's own, and
     with their keys: `after` are the oids of those whose rows have to be there first.
     Of `rows_excluded` tables the target's configuration asked for the table alone: they have no entries and no columns.
+    `through` is set of partitions whose rows another server may route to other partitions: they are loaded through the
+    root, which it names.
     """
 
     oid: int
@@ -124,6 +126,7 @@ class TableContent(_Stored):
     of_extension: bool = False
     after: tuple[int, ...] = ()
     rows_excluded: bool = False
+    through: RelationName | None = None
 
 
 class SearchPath(_Stored):
@@ -160,6 +163,7 @@ class DatabaseContent(_Stored):
     roles: tuple[str, ...] = ()
     policy_roles: dict[int, tuple[str, ...]] = {}
     search_paths: tuple[SearchPath, ...] = ()
+    knows_roots: bool = False
 
 
 class BucketSummary(_Stored):

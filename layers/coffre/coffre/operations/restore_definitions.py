@@ -108,6 +108,14 @@ class DefinitionRestore:
             is_nested=self.session is not None,
         )
         self._size_of = _sizes(self.source)
+        self._tables = {
+            (entry.schema or "", entry.tag): entry for entry in self.source.toc if entry.description == "TABLE"
+        }
+
+    def search_paths(self, table: TableName) -> list[str]:
+        """Return the `search_path`s of the source for a table's rows, the likeliest first."""
+        entry = self._tables.get(table)
+        return list(self.how.paths(entry)) if entry is not None else []
 
     def make(self, entries: Sequence[TocEntry]) -> None:
         """Make entries one after the other."""
@@ -186,6 +194,8 @@ class DefinitionRestore:
             self.outcome.notes.append(
                 f"The {spoken(entry)} was made with the search_path {path}: it names things without their schema."
             )
+        for entry, option in self.ledger.options:
+            self.outcome.notes.append(f"The {spoken(entry)} was made without {option}, which the destination lacks.")
         for method in sorted(self.ledger.access_methods):
             self.outcome.notes.append(f"Tables of the access method {method} got the server's default access method.")
         self._report_owners(made)

@@ -46,6 +46,11 @@ class Job:
     in_order: bool = False
     remaining_seconds: Callable[[], float] = field(default=lambda: math.inf)
 
+    @property
+    def leaves_damage_out(self) -> bool:
+        """Whether damaged bytes cost only what they are of. A drill is there to find them."""
+        return not (self.scope.strict or self.in_order)
+
 
 @dataclass(frozen=True)
 class Source:

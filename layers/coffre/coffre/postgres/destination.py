@@ -147,8 +147,8 @@ def _look(
 
 @contextmanager
 def _guard(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
-    """Hold a lock in the destination while it is loaded; it ends with the session."""
-    with connect(connection) as session:
+    """Hold a lock in the destination while it is loaded and, after an error, cleared; it ends with the session."""
+    with connect(connection, stays=True) as session:
         session.autocommit = True
         with session.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", (_GUARD_KEY,))

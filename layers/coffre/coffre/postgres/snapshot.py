@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from graphlib import CycleError, TopologicalSorter
 from itertools import batched
@@ -23,7 +25,9 @@ from coffre.postgres.complaints import explain_query_error
 from coffre.postgres.connect import Connection, connect
 from coffre.postgres.facts import ServerFacts, read_facts
 from coffre.postgres.locks import REPLACED, WAITED_FOR, lock_if_there, lock_statement
+from coffre.postgres.partitions import read_routes
 from coffre.postgres.room import free_connections
+from coffre.postgres.table_sizes import SIZES, TableSizes
 from coffre.postgres.tools import Children
 
 _LOCK_BATCH: Final = 200
@@ -32,20 +36,30 @@ _BLOCK_BYTES: Final = 8192
 
 
 class Holder:
-    """An open `REPEATABLE READ READ ONLY` transaction with an exported snapshot. One thread at a time."""
+    """An open `REPEATABLE READ READ ONLY` transaction with an exported snapshot. Threads take turns."""
 
     def __init__(self, session: psycopg2.extensions.connection, connection: Connection) -> None:
         self._session = session
+        # Between a statement that fails and the way back to its savepoint, nobody else's would be answered.
+        self._turn = threading.RLock()
         self._connection = connection
         self.wanted: tuple[str, ...] = ()
+        self._schema_shown: set[Any] | None = None
         self.snapshot = str(self._query("SELECT pg_catalog.pg_export_snapshot()")[0][0])
+
+    def remember_schema(self) -> set[Any]:
+        """Read what the snapshot shows of the schema, to compare it later: there is time while `pg_dump` works."""
+        self._schema_shown = set(self._query(catalog_check.OF_SCHEMA))
+        return self._schema_shown
 
     def facts(self) -> ServerFacts:
         """Read what the manifest says about the source."""
         return read_facts(self._query)
 
-    def tables(self, toc: Sequence[TocEntry]) -> list[TableExtent]:
+    def tables(self, toc: Sequence[TocEntry], sizes: TableSizes | None = None) -> list[TableExtent]:
         """Return the tables whose rows belong into the backup: those that `pg_dump` took, and extensions' own.
+
+        `sizes` are those that are known already.
 
         Each is locked (ACCESS SHARE) until the holder closes, and it is checked that nothing replaced its storage
         between the snapshot and the lock: a `TRUNCATE` there would read as an empty table.
@@ -61,8 +75,13 @@ class Holder:
         self.wanted = tuple(f"ONLY {qualified(row[1], row[2])}" for row in rows)
         for names in batched(self.wanted, _LOCK_BATCH, strict=False):
             self._run(lock_statement(names))
-        self._check_storage([row[0] for row in rows])
-        self._check_catalog(catalog_check.OF_SCHEMA)
+        then, self._schema_shown = self._schema_shown or self.remember_schema(), None
+        # Two sessions look, so both can look at the same time.
+        with ThreadPoolExecutor(1, "catalog") as beside:
+            catalog = beside.submit(self._check_catalog, catalog_check.OF_SCHEMA, then)
+            self._check_storage([row[0] for row in rows])
+            catalog.result()
+        size_of = self._sizes([row[0] for row in rows], sizes or {})
         after = {oid: tuple(needs) for oid, needs in self._query(_EXTENSION_KEYS, {"extensions": created})}
         return [
             TableExtent(
@@ -70,18 +89,27 @@ class Holder:
                 schema,
                 name,
                 tuple(columns),
-                size // _BLOCK_BYTES,
-                total,
+                size_of[oid][0] // _BLOCK_BYTES,
+                size_of[oid][1],
                 where,
                 mine,
-                is_complex and size // _BLOCK_BYTES > slicing.SLICE_BLOCKS and not self._can_plan(schema, name),
+                is_complex
+                and size_of[oid][0] // _BLOCK_BYTES > slicing.SLICE_BLOCKS
+                and not self._can_plan(schema, name),
                 after.get(oid, ()),
             )
-            for oid, schema, name, columns, size, total, where, mine, is_complex in rows
+            for oid, schema, name, columns, where, mine, is_complex in rows
         ]
 
+    def _sizes(self, oids: Sequence[int], known: TableSizes) -> dict[int, tuple[int, int]]:
+        """Return the size of each table, and that with its TOAST; a table that was dropped meanwhile has none."""
+        found = {oid: known[oid] for oid in oids if oid in known}
+        if missing := [oid for oid in oids if oid not in found]:
+            found |= {oid: (rows, total) for oid, rows, total in self._query(_SIZES_OF, {"tables": missing})}
+        return {oid: (found.get(oid, (0, 0))[0] or 0, found.get(oid, (0, 0))[1] or 0) for oid in oids}
+
     def _can_plan(self, schema: str, name: str) -> bool:
-        with self._translated(), self._session.cursor() as cursor:
+        with self._turn, self._translated(), self._session.cursor() as cursor:
             cursor.execute("SAVEPOINT before_plan")
             try:
                 cursor.execute(f"EXPLAIN SELECT FROM ONLY {qualified(schema, name)} WHERE ctid >= '(0,0)'")
@@ -97,6 +125,16 @@ class Holder:
         oids = [entry.oid for entry in toc if entry.description == "TABLE"]
         rows = self._query(_TABLES, {"tables": oids})
         return [TableExtent(oid, schema, name, (), 0, 0) for oid, schema, name, *_ in rows]
+
+    def roots(self, tables: Sequence[TableExtent]) -> dict[int, RelationName]:
+        """Return the root for each partition whose rows another server may route elsewhere, by the partition's oid."""
+        encoding = str(self._query("SELECT pg_catalog.current_setting('server_encoding')")[0][0])
+        routes = read_routes(self._query, [(table.schema, table.name) for table in tables], encoding)
+        return {
+            route.oid: RelationName(schema_name=route.root[0], relation_name=route.root[1])
+            for route in routes
+            if route.goes_through_root()
+        }
 
     def sequences(self, toc: Sequence[TocEntry]) -> tuple[SequenceValue, ...]:
         """Read the sequences' values. They are not transactional: this is their state now (field note 17)."""
@@ -147,12 +185,14 @@ class Holder:
         DumpTransientError
             `CONNECTION_LOST` or `SCHEMA_CHANGED`.
         """
-        self._check_catalog(catalog_check.OF_ROWS)
+        # This query of ours is the proof that the transaction lives.
+        self._check_catalog(catalog_check.OF_ROWS, set(self._query(catalog_check.OF_ROWS)))
 
     def waited_for(self, seconds: int) -> str | None:
         """Return the name of a table for which another session has waited so long behind this run's locks."""
-        self._query("SELECT pg_stat_clear_snapshot()")
-        rows = self._query(WAITED_FOR, {"seconds": seconds})
+        with self._turn:
+            self._query("SELECT pg_stat_clear_snapshot()")
+            rows = self._query(WAITED_FOR, {"seconds": seconds})
         return str(rows[0][0]) if rows else None
 
     def release(self) -> None:
@@ -168,8 +208,7 @@ class Holder:
                 hint="It is tried again with a new snapshot.",
             )
 
-    def _check_catalog(self, query: str) -> None:
-        then = set(self._query(query))
+    def _check_catalog(self, query: str, then: set[Any]) -> None:
         with connect(self._connection) as session, session.cursor() as cursor, self._translated():
             cursor.execute(query)
             changed = then.difference(cursor)
@@ -181,12 +220,12 @@ class Holder:
             )
 
     def _query(self, statement: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        with self._translated(), self._session.cursor() as cursor:
+        with self._turn, self._translated(), self._session.cursor() as cursor:
             cursor.execute(statement, parameters)
             return cursor.fetchall()
 
     def _run(self, statement: str) -> None:
-        with self._translated(), self._session.cursor() as cursor:
+        with self._turn, self._translated(), self._session.cursor() as cursor:
             cursor.execute(statement)
 
     @contextmanager
@@ -222,7 +261,6 @@ _COLUMNS: Final = """
 ARRAY(SELECT a.attname::text FROM pg_attribute a
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum)
 """
-_SIZES: Final = "pg_relation_size(c.oid), pg_table_size(c.oid)"
 # A query on a table looks into the expressions of its indexes and statistics. A function in SQL that names things
 # without their schema fails there (earthdistance before PostgreSQL 16), as our search path is empty, and so does one
 # that is called through another or an operator. A plain COPY asks for no plan.
@@ -231,17 +269,20 @@ _EXPRESSIONS: Final = """
  OR EXISTS (SELECT FROM pg_statistic_ext s WHERE s.stxrelid = c.oid AND to_jsonb(s) ->> 'stxexprs' IS NOT NULL))
 """
 _TABLES: Final = f"""
-SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, {_SIZES}, NULL, false, {_EXPRESSIONS}
+SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, NULL, false, {_EXPRESSIONS}
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ANY(%(tables)s::bigint[]::oid[]) AND c.relkind = 'r'
 """  # noqa: S608 - the parts are constants
 _EXTENSION_TABLES: Final = f"""
-SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, {_SIZES}, NULLIF(x.condition, ''), true, {_EXPRESSIONS}
+SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, NULLIF(x.condition, ''), true, {_EXPRESSIONS}
 FROM pg_extension e
 CROSS JOIN LATERAL unnest(e.extconfig, e.extcondition) AS x(relation, condition)
 JOIN pg_class c ON c.oid = x.relation JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE e.oid = ANY(%(extensions)s::bigint[]::oid[]) AND c.relkind = 'r'
 """  # noqa: S608 - the parts are constants
+_SIZES_OF: Final = f"""
+SELECT c.oid::bigint, {SIZES} FROM pg_class c WHERE c.oid = ANY(%(tables)s::bigint[]::oid[])
+"""  # noqa: S608 - the part is a constant
 # Keys between configuration tables, which are there before their rows.
 _EXTENSION_KEYS: Final = """
 SELECT k.conrelid::bigint, array_agg(DISTINCT k.confrelid::bigint ORDER BY k.confrelid::bigint)
