@@ -187,6 +187,17 @@ def test_partitions_by_the_hash_of_an_enum_are_restored(
     )
 
 
+def test_rows_that_a_check_refuses_cost_the_check_below_a_root_too(orders: RoundTrip) -> None:
+    made = "CREATE OR REPLACE FUNCTION fits(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 <= {}'"
+    orders.fill(made.format(100_000), "ALTER TABLE orders ADD CONSTRAINT fits CHECK (fits(id))", made.format(600))
+
+    report = orders.make()
+
+    orders.assert_same_answer(ALL)
+    assert report.left_out
+    assert all("fits" in left.what for left in report.left_out)
+
+
 def test_a_row_too_few_below_a_root_is_noticed(orders: RoundTrip) -> None:
     backup = orders.back_up()
     # Given a destination that swallows a row on its way

@@ -12,8 +12,8 @@ from tests.integration.contents import RoundTrip, database_of, rows, run, schema
 
 from coffre.model.errors import CoffreError
 from coffre.operations import restore_batches, restore_beside, restore_load
+from coffre.operations.restore_definitions import DefinitionRestore
 from coffre.postgres import load
-from coffre.postgres.tools import PostgresTools
 from coffre_cli.sample import fingerprint
 
 
@@ -357,17 +357,22 @@ def test_a_table_that_somebody_else_makes_meanwhile_is_never_dropped(
     round_trip.fill("CREATE TABLE orders (id int)", "INSERT INTO orders VALUES (1)", "CREATE TABLE others (id int)")
     backup = round_trip.back_up()
     round_trip.fill("DROP TABLE orders, others")
-    given = PostgresTools.program
+    given = DefinitionRestore.make
 
-    def meanwhile(tools: PostgresTools, name: str) -> str:
-        if name == "pg_restore":
-            round_trip.fill("CREATE TABLE IF NOT EXISTS others (id int)", "INSERT INTO others VALUES (7)")
-        return given(tools, name)
+    def meanwhile(making: DefinitionRestore, entries: Any) -> None:
+        round_trip.fill("CREATE TABLE IF NOT EXISTS others (id int)", "INSERT INTO others VALUES (7)")
+        given(making, entries)
 
-    monkeypatch.setattr(PostgresTools, "program", meanwhile)
+    monkeypatch.setattr(DefinitionRestore, "make", meanwhile)
 
-    error = failed(round_trip, backup, tables=["orders", "others"])
+    report = round_trip.restore_in_place(backup, tables=["orders", "others"])
 
+    assert any("table public.others" in left.what and "already exists" in left.reason for left in report.left_out)
+    assert set(rows(round_trip.source, "SELECT id FROM others")) == {(7,)}
+    assert rows(round_trip.source, "SELECT id FROM orders") == [(1,)]
+    # And one that stops at the first refusal drops what is its own
+    round_trip.fill("DROP TABLE orders, others")
+    error = failed(round_trip, backup, tables=["orders", "others"], strict=True)
     assert error.code == "SCHEMA_FAILED"
     assert set(rows(round_trip.source, "SELECT id FROM others")) == {(7,)}
     assert rows(round_trip.source, "SELECT to_regclass('orders')") == [(None,)]

@@ -348,7 +348,10 @@ def _create(making: DefinitionRestore, plan: _Plan, entries: Sequence[TocEntry],
             try:
                 making.make(lines)
             finally:
-                created += [oid for oid in table_oids(cursor, names) if oid not in before]
+                # One that was refused because it exists is somebody else's, who made it meanwhile.
+                lost = making.ledger.lost()
+                ours = [table.name for table in plan.tables if table.entry and table.entry.dump_id not in lost]
+                created += [oid for oid in table_oids(cursor, ours) if oid not in before]
                 session.commit()
 
 
