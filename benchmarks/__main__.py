@@ -20,6 +20,8 @@ def commands(scale: float, runs: int) -> dict[str, list[str]]:
     return {
         "backup_database": size,
         "restore_database": size,
+        "many_tables": size,
+        "large_objects": size,
         "backup_storage": size,
         "drill": size,
         "over_link": size,

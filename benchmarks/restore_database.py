@@ -81,7 +81,7 @@ def coffre(bench: Workbench, name: str, identity: str, *options: object, url: st
     return Contender(name, [argv], partial(emptied, bench.server, create=False), reports=True)
 
 
-def _print_phases(samples: Mapping[str, Sequence[Sample]]) -> None:
+def print_phases(samples: Mapping[str, Sequence[Sample]]) -> None:
     """Print how long the phases of our own restores took, in the run of the middle."""
     for name, found in samples.items():
         phases = sorted(found, key=lambda sample: sample.wall)[len(found) // 2].report.get("phases_ms")
@@ -112,7 +112,7 @@ def _all_of_it(scale: float, runs: int) -> None:
             loaded(bench, "pg_restore, from -Fc", "pg_restore", "-d", restored, str(custom), slow=True),
         ]
         samples = compare(contenders, bench.around(), runs, gigabytes=bench.gigabytes)
-        _print_phases(samples)
+        print_phases(samples)
     ratio(samples, _COFFRE, _PARALLEL, goal=0.90)
     print()
 
@@ -132,7 +132,7 @@ def _one_of_500(scale: float, runs: int) -> None:
         else:
             print(f"(`{_ONE_TABLE}` is left out: this version restores all tables)\n")
         samples = compare(contenders, bench.around(), runs, gigabytes=bench.gigabytes)
-        _print_phases(samples)
+        print_phases(samples)
     ratio(samples, _COFFRE, _PARALLEL, goal=0.90)
     ratio(samples, _ONE_TABLE, _COFFRE, goal=0.03)
     print()

@@ -15,7 +15,7 @@ from coffre_cli.sample import fingerprint, sequences
 NEWEST: Final = 18
 
 
-@pytest.mark.parametrize("major", [14, 15, 16, 17, 18])
+@pytest.mark.parametrize("major", [12, 13, 14, 15, 16, 17, 18])
 def test_all_that_a_major_knows_comes_back_there_and_on_the_newest(
     round_trip_on: RoundTripOn, server_of_major: Callable[[int], PostgresServer], major: int
 ) -> None:

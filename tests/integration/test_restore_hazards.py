@@ -11,7 +11,7 @@ import pytest
 from tests.integration.contents import RoundTrip, database_of, rows, run, schema_of, value
 
 from coffre.model.errors import CoffreError
-from coffre.operations import restore_beside, restore_load
+from coffre.operations import restore_batches, restore_beside, restore_load
 from coffre.postgres import load
 from coffre.postgres.tools import PostgresTools
 from coffre_cli.sample import fingerprint
@@ -373,18 +373,23 @@ def test_a_table_that_somebody_else_makes_meanwhile_is_never_dropped(
     assert rows(round_trip.source, "SELECT to_regclass('orders')") == [(None,)]
 
 
+@pytest.mark.parametrize("small_table_bytes", [0, 1024])
 def test_rows_that_somebody_else_puts_into_a_table_that_comes_back_are_never_lost(
-    round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch
+    round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch, small_table_bytes: int
 ) -> None:
+    """Neither of a table that is truncated to be frozen, nor of one that shares a transaction with others."""
+    monkeypatch.setattr(restore_batches, "_SMALL_TABLE_BYTES", small_table_bytes)
     round_trip.fill("CREATE TABLE orders (id int)", "INSERT INTO orders VALUES (1)")
     backup = round_trip.back_up()
     round_trip.fill("DROP TABLE orders")
 
-    def truncate(session: Any, table: Any) -> None:
-        round_trip.fill("INSERT INTO orders VALUES (99)")
-        load.truncate(session, table)
+    for begin in (load.truncate, load.refuse_rows_of_others):
 
-    monkeypatch.setattr(restore_load, "truncate", truncate)
+        def meanwhile(session: Any, tables: Any, begin: Any = begin) -> None:
+            round_trip.fill("INSERT INTO orders VALUES (99)")
+            begin(session, tables)
+
+        monkeypatch.setattr(restore_load, begin.__name__, meanwhile)
 
     error = failed(round_trip, backup, tables=["orders"])
 

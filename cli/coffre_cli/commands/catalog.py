@@ -17,8 +17,9 @@ from coffre.model.words import counted
 from coffre_cli.commands.backup_contents import show_buckets, source_of
 from coffre_cli.commands.restore_objects import show_examples
 from coffre_cli.commands.restore_result import show_comparisons, show_kept, show_script
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
 from coffre_cli.examples import examples
+from coffre_cli.place import Place, find_place
 from coffre_cli.screen import (
     age,
     backup_json,
@@ -32,6 +33,7 @@ from coffre_cli.screen import (
     size,
     status_text,
 )
+from coffre_cli.standalone import StandaloneVault
 
 _TABLES_SHOWN = 20
 
@@ -48,7 +50,10 @@ def list_backups(
 ) -> None:
     """List backups, newest first."""
     # One more than is shown tells whether there are older ones.
-    found = list(islice(find_stack(stack).catalog.backups(target=target, status=status), limit + 1))
+    place = find_place(stack)
+    found = list(islice(place.catalog.backups(target=target, status=status), limit + 1))
+    if isinstance(place, StandaloneVault):
+        place.say_problems()
     more, found = len(found) > limit, found[:limit]
     if as_json:
         print_json([backup_json(backup) for backup in found])
@@ -98,9 +103,10 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one backup or restore with its tables or buckets."""
-    deployed = find_stack(stack)
-    if run_id == "latest":
-        _show_backup(deployed, latest(deployed, target), as_json=as_json)
+    deployed = find_place(stack)
+    if run_id == "latest" or isinstance(deployed, StandaloneVault):
+        backup = latest(deployed, target) if run_id == "latest" else deployed.catalog.get_backup(run_id)
+        _show_backup(deployed, backup, as_json=as_json)
         return
     try:
         backup = deployed.catalog.get_backup(run_id)
@@ -116,7 +122,7 @@ def show(
     _show_backup(deployed, backup, as_json=as_json)
 
 
-def latest(deployed: DeployedStack, target: str | None) -> Backup:
+def latest(deployed: Place, target: str | None) -> Backup:
     """Return the newest good backup of the target, or of the only one; a damaged one is had by its id alone."""
     name = deployed.only_target(target)
     backup = deployed.catalog.latest_completed(name)
@@ -133,11 +139,13 @@ def latest(deployed: DeployedStack, target: str | None) -> Backup:
     raise BackupStateError(
         f'There is no completed backup of "{name}" yet.',
         code="BACKUP_UNKNOWN",
-        hint=f"Take one: coffre backup {deployed.configuration.target(name).kind.word} {name}",
+        hint=None
+        if isinstance(deployed, StandaloneVault)
+        else f"Take one: coffre backup {deployed.configuration.target(name).kind.word} {name}",
     )
 
 
-def _show_backup(deployed: DeployedStack, backup: Backup, *, as_json: bool) -> None:
+def _show_backup(deployed: Place, backup: Backup, *, as_json: bool) -> None:
     manifest = _manifest_of(deployed, backup)
     if as_json:
         print_json({**backup_json(backup), "manifest": manifest.model_dump(mode="json") if manifest else None})
@@ -160,7 +168,7 @@ def _show_backup(deployed: DeployedStack, backup: Backup, *, as_json: bool) -> N
         _show_manifest(backup, manifest)
 
 
-def _manifest_of(deployed: DeployedStack, backup: Backup) -> Manifest | None:
+def _manifest_of(deployed: Place, backup: Backup) -> Manifest | None:
     if backup.status is not Status.COMPLETED or not (backup.manifest_key and backup.manifest_sha256):
         return None
     try:

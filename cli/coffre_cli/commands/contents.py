@@ -25,10 +25,11 @@ from coffre.operations.backup_contents import (
 from coffre.operations.storage_choice import open_manifest
 from coffre_cli.commands.identity import IdentityOption, decoder_of
 from coffre_cli.commands.which import BackupId, which_backup
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.output_file import standard_output
+from coffre_cli.place import Place, find_place
 from coffre_cli.screen import console, harmless, print_table, remark, size
 
 LS_EXAMPLES = examples(
@@ -60,7 +61,7 @@ def ls(
 
     Sizes are bytes, times those of the last change (UTC). Nothing is decrypted: names are in the vault's lists.
     """
-    deployed = find_stack(stack)
+    deployed = find_place(stack)
     backup, manifest = open_backup(deployed, backup_id, target)
     if backup.kind is not TargetKind.BUCKET:
         _list_tables(manifest, prefix, as_json=as_json)
@@ -87,7 +88,7 @@ def cat(
 
     Every piece is checked before it is written. When something is wrong further on, the exit status is 1.
     """
-    deployed = find_stack(stack)
+    deployed = find_place(stack)
     backup, manifest = open_backup(deployed, backup_id, target)
     decoder = decoder_of(deployed, backup, identity).of_recipients(manifest.recipients)
     if backup.kind is TargetKind.BUCKET:
@@ -103,7 +104,7 @@ def cat(
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
-def open_backup(deployed: DeployedStack, backup_id: str, target: str | None) -> tuple[Backup, Manifest]:
+def open_backup(deployed: Place, backup_id: str, target: str | None) -> tuple[Backup, Manifest]:
     """Return a completed backup with its manifest."""
     backup = which_backup(deployed, backup_id, target)
     return backup, open_manifest(deployed.vault, backup)

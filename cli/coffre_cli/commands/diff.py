@@ -13,8 +13,9 @@ from coffre.model.storage import ObjectChoice
 from coffre.operations.backup_diff import Change, Difference, differences
 from coffre_cli.commands.contents import BucketOption, open_backup, print_json_lines
 from coffre_cli.commands.which import BackupId
-from coffre_cli.deployed import JsonOption, StackOption, find_stack
+from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
+from coffre_cli.place import find_place
 from coffre_cli.screen import console, harmless, remark, show_error, size
 
 EXAMPLES = examples(
@@ -43,7 +44,7 @@ def diff(
     """
     counts: Counter[Change] = Counter()
     try:
-        deployed = find_stack(stack)
+        deployed = find_place(stack)
         before, after = (open_backup(deployed, backup_id, target)[1] for backup_id in (first, second))
         choice = ObjectChoice(bucket=bucket, prefix=prefix)
         found = _counted(differences(deployed.vault, before, after, choice), counts)

@@ -22,9 +22,9 @@ from coffre.operations.storage_choice import open_manifest
 from coffre.policy.file_names import LIST
 from coffre.vault.envelope import encrypt_stream
 from coffre_cli.commands.identity import decoder_of
-from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
 from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
+from coffre_cli.place import Place
 from coffre_cli.screen import error_console, harmless, remark, size
 
 _TAR_ZST: Final = "tar.zst"
@@ -64,7 +64,7 @@ class ObjectsWanted:
         return ObjectChoice(bucket=self.bucket, prefix=self.prefix or "")
 
 
-def export_objects(deployed: DeployedStack, backup: Backup, wanted: ObjectsWanted, identity: str | None) -> None:
+def export_objects(deployed: Place, backup: Backup, wanted: ObjectsWanted, identity: str | None) -> None:
     """Write what is wanted, and say what it is on stderr: stdout may be the archive."""
     place = wanted.to or wanted.output or _name(backup, wanted)
     if place != "-":

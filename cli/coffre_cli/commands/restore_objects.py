@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -15,29 +15,43 @@ from coffre.model.errors import BackupStateError
 from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageScope
 from coffre.model.words import counted
 from coffre_cli.commands.object_choices import ObjectChoices, store_secret
+from coffre_cli.commands.restore_here import restore_objects_here
 from coffre_cli.commands.restore_run import end_restore, run_restore
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
 from coffre_cli.follow import going_on
+from coffre_cli.place import Place
 from coffre_cli.screen import duration, error_console, say, say_command, show_failure, size
+from coffre_cli.standalone import StandaloneVault
 
 _EXAMPLES_SHOWN = 10
 
 
 @dataclass(frozen=True)
 class Ask:
-    """What a person asked for."""
+    """What a person asked for. Only a stack keeps what failed, for another try."""
 
     backup: Backup
     scope: StorageScope
     store: str | None
     streams: int | None
+    has_stack: bool = True
 
 
 def restore_objects(
-    deployed: DeployedStack, backup: Backup, choices: ObjectChoices, streams: int | None, *, yes: bool, as_json: bool
+    deployed: Place, backup: Backup, choices: ObjectChoices, streams: int | None, *, yes: bool, as_json: bool
 ) -> None:
     """Restore objects of a backup; what overwrites or deletes is shown and asked for first."""
+    if not isinstance(deployed, StandaloneVault):
+        _restore(deployed, backup, choices, streams, yes=yes, as_json=as_json)
+        return
+    with deployed.writing_beside() as apart:
+        _restore(apart, backup, choices, streams, yes=yes, as_json=as_json)
+
+
+def _restore(
+    deployed: Place, backup: Backup, choices: ObjectChoices, streams: int | None, *, yes: bool, as_json: bool
+) -> None:
     restore_id = str(ULID())
     ask = _ask(deployed, backup, choices, restore_id, streams)
     if ask.scope.mode is not Mode.MISSING and not ask.scope.dry_run and not yes:
@@ -46,11 +60,13 @@ def restore_objects(
     end_restore(record, report, lambda: _show(ask, record, report), as_json=as_json)
 
 
-def _ask(deployed: DeployedStack, backup: Backup, choices: ObjectChoices, restore_id: str, streams: int | None) -> Ask:
+def _ask(deployed: Place, backup: Backup, choices: ObjectChoices, restore_id: str, streams: int | None) -> Ask:
     if choices.retry is None:
         with tempfile.TemporaryDirectory() as scratch:
             scope = choices.scope(deployed, backup, restore_id, Path(scratch))
-        return Ask(backup, scope, choices.store, streams)
+        return Ask(backup, scope, choices.store, streams, not isinstance(deployed, StandaloneVault))
+    if isinstance(deployed, StandaloneVault):
+        raise typer.BadParameter("--retry needs a stack: restores from a vault alone are not recorded")
     before = _storage_of(deployed, deployed.catalog.get_restore(choices.retry), backup)
     store = choices.store or before.store_secret
     if choices.store is None and before.store_secret == f"coffre/destination/{choices.retry}":
@@ -69,10 +85,10 @@ def _storage_of(deployed: DeployedStack, record: Restore, backup: Backup) -> Sto
     return report.storage
 
 
-def _confirm(deployed: DeployedStack, ask: Ask) -> None:
+def _confirm(deployed: Place, ask: Ask) -> None:
     if not (sys.stdin.isatty() and error_console.is_terminal):
         raise typer.BadParameter("this changes objects in use: add --yes, or --dry-run to see what would be done")
-    trial = Ask(ask.backup, ask.scope.model_copy(update={"dry_run": True}), ask.store, ask.streams)
+    trial = replace(ask, scope=ask.scope.model_copy(update={"dry_run": True}))
     record, report = _run(deployed, trial, str(ULID()), quiet=False)
     _show(trial, record, report)
     if record.failure is not None:
@@ -80,7 +96,9 @@ def _confirm(deployed: DeployedStack, ask: Ask) -> None:
     typer.confirm("Go on?", abort=True, err=True)
 
 
-def _run(deployed: DeployedStack, ask: Ask, restore_id: str, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:
+def _run(deployed: Place, ask: Ask, restore_id: str, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:
+    if isinstance(deployed, StandaloneVault):
+        return restore_objects_here(deployed, ask.backup, ask.scope, ask.store, ask.streams, quiet=quiet)
     with going_on(restore_id), store_secret(deployed, ask.store, restore_id) as store:
         storage = ask.scope.model_dump(mode="json", exclude_defaults=True)
         event = {"restore_id": restore_id, "store": store, "streams": ask.streams, "storage": storage}
@@ -133,6 +151,6 @@ def show_examples(result: StorageResult) -> None:
 def _show_next(ask: Ask, record: Restore, result: StorageResult) -> None:
     if result.left.count and ask.scope.mode is Mode.MISSING:
         say("What is there was not touched. To have the backup's version instead, say the same with --mode overwrite.")
-    if result.failed_lists:
+    if result.failed_lists and ask.has_stack:
         say("To try again what failed:")
         say_command(f"coffre restore {ask.backup.id} --retry {record.id}")

@@ -15,11 +15,14 @@ from coffre.model.verification import Check, DamageReport, FreshReport, Level, V
 from coffre.model.words import counted
 from coffre_cli.commands.catalog import latest
 from coffre_cli.commands.report import leave_with, newest_report, show_report
+from coffre_cli.commands.verify_here import verify_here
 from coffre_cli.commands.which import refuse_other_target
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
+from coffre_cli.place import find_place
 from coffre_cli.screen import duration, error_console, print_json, print_table, say, say_command, size
+from coffre_cli.standalone import StandaloneVault
 
 EXAMPLES = examples(
     "coffre verify",
@@ -63,7 +66,11 @@ def verify(
     backed up? What is damaged is marked,
     told, and not pointed at by later backups.
     """
-    deployed = find_stack(stack)
+    place = find_place(stack)
+    if isinstance(place, StandaloneVault):
+        _verify_vault(place, backup_id, level, target, share, as_json=as_json)
+        return
+    deployed = place
     chosen = level or (Level.READ if backup_id else Level.FRESH)
     if chosen is Level.DRILL:
         _drill(deployed, backup_id, target, as_json=as_json)
@@ -80,6 +87,29 @@ def verify(
     # Of one backup, a report that is not finished is followed by the next one.
     is_unfinished = backup_id is not None and any(one.outcome == "unfinished" for one in reports[-1].examined)
     if is_unfinished or any(report.status != 200 for report in reports):
+        raise typer.Exit(Exit.FAILED)
+
+
+# --- a vault alone ---
+
+
+def _verify_vault(
+    place: StandaloneVault,
+    backup_id: str | None,
+    level: Level | None,
+    target: str | None,
+    share: float | None,
+    *,
+    as_json: bool,
+) -> None:
+    if share is not None:
+        raise typer.BadParameter("--share is for daily verification by a stack: a vault alone is verified as a whole")
+    report = verify_here(place, backup_id, level, target, quiet=as_json)
+    if as_json:
+        print_json([report.model_dump(mode="json")])
+    else:
+        _show(report, None)
+    if report.status != 200:
         raise typer.Exit(Exit.FAILED)
 
 
@@ -223,7 +253,8 @@ def _call(
     return answer
 
 
-def _show(report: VerificationReport, buckets: Collection[str]) -> None:
+def _show(report: VerificationReport, buckets: Collection[str] | None) -> None:
+    """Show what was found; `buckets` are the targets of that kind, None when there is no stack to take a backup."""
     if report.level is Level.INVENTORY:
         _show_inventory(report)
     else:
@@ -234,7 +265,7 @@ def _show(report: VerificationReport, buckets: Collection[str]) -> None:
         _show_damaged(damaged)
     for name, backup_id in report.healthy.items():
         say(f"The newest good backup of {name}: {backup_id or 'there is NONE'}", style="bold")
-    if report.damaged:
+    if report.damaged and buckets is not None:
         say("Later backups do not point at what is damaged. Take one now:")
         for name in report.healthy:
             say_command(f"coffre backup {'storage' if name in buckets else 'database'} {name}")

@@ -11,7 +11,7 @@ import typer
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError
 from coffre_cli.commands.catalog import latest
-from coffre_cli.deployed import DeployedStack
+from coffre_cli.place import Place
 
 BackupId = Annotated[
     str,
@@ -22,7 +22,7 @@ BackupId = Annotated[
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d.*", re.DOTALL)
 
 
-def which_backup(deployed: DeployedStack, text: str, target: str | None) -> Backup:
+def which_backup(deployed: Place, text: str, target: str | None) -> Backup:
     """Return the backup; `latest` and times are of the target, or of the only one.
 
     Raises
@@ -49,7 +49,7 @@ def refuse_other_target(backup: Backup, target: str | None) -> None:
         )
 
 
-def _as_of(deployed: DeployedStack, text: str, target: str | None) -> Backup:
+def _as_of(deployed: Place, text: str, target: str | None) -> Backup:
     until = _until(text)
     name = deployed.only_target(target)
     for listed in deployed.catalog.completed_backups(name):

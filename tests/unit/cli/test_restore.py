@@ -472,7 +472,7 @@ def test_exceptions_are_listed_and_have_a_status_of_their_own(coffre: Coffre, ac
 
     assert said.status == 4
     assert "1,003 rows in 2.5 s, with 1 exception. Row counts equal the backup's.\n" in said.out
-    assert "  Note: The destination lacks the role app.\n" in said.out
+    assert "  Exception: The destination lacks the role app.\n" in said.out
     assert coffre("restore", "latest", "--to", URL, "--json").status == 4
 
 

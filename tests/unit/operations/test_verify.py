@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -607,7 +607,7 @@ def test_rotation_deletes_nothing_on_the_word_of_a_damaged_backup(safe: Safe) ->
 
 
 def checked(
-    safe: Safe, only: str | None = None, **freshness: Any
+    safe: Safe, only: str | None = None, *, configured_at: datetime | None = None, **freshness: Any
 ) -> tuple[FreshReport, dict[Checked, Check], list[str]]:
     target = {"name": "shop", "secret": "s", "freshness": freshness}
     configuration = Configuration.model_validate({"encryption": "none", "targets": [target]})
@@ -616,7 +616,8 @@ def checked(
     def told(run: Backup | Restore) -> None:
         died.append(run.id)
 
-    report = fresh(FreshJob(safe.scene.catalog, safe.scene.vault, configuration, NOW, told, told), only=only)
+    job = FreshJob(safe.scene.catalog, safe.scene.vault, configuration, NOW, told, told, configured_at)
+    report = fresh(job, only=only)
     return report, {check.check: check for check in report.checks}, died
 
 
@@ -660,6 +661,18 @@ def test_a_target_without_any_backup_is_not_fresh(safe: Safe) -> None:
     assert report.status == 500
     assert checks[Checked.BACKUP].text == "There is no completed backup of shop at all."
     assert checks[Checked.VERIFIED].is_ok
+
+
+@pytest.mark.parametrize(("hours", "status"), [(0, 200), (28, 200), (28.1, 500)])
+def test_a_new_target_is_not_overdue_before_its_first_backup_is(safe: Safe, hours: float, status: int) -> None:
+    report, checks, _ = checked(safe, configured_at=NOW - timedelta(hours=hours))
+
+    assert report.status == status
+    assert "no" in (checks[Checked.BACKUP].text or "")
+    # One that was backed up, and lost that again, is no new one
+    safe.lose(min(safe.packs(safe.backup(1))))
+    safe.inventory()
+    assert checked(safe, configured_at=NOW)[0].status == 500
 
 
 def test_once_something_is_verified_it_must_not_be_too_old(safe: Safe) -> None:

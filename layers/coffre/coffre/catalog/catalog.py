@@ -9,6 +9,7 @@ from typing import Final
 
 from coffre.catalog.audit import Audit
 from coffre.catalog.incidents import Incidents
+from coffre.catalog.items import RestoreItem
 from coffre.catalog.keeping import Keeping
 from coffre.catalog.keys import Keys
 from coffre.catalog.lock import Locks
@@ -16,7 +17,7 @@ from coffre.catalog.page import Cursor, Page
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
-from coffre.model.backup import Backup, Failure, Progress, Restore, Status, Tier
+from coffre.model.backup import RUN_DIED, Backup, Failure, Progress, Restore, Status, Tier
 from coffre.model.errors import BackupStateError, LockLostError, PermanentError
 from coffre.policy.recency import newest_first
 
@@ -289,8 +290,26 @@ class Catalog:
         """Say that a restore in progress is alive, and how far it is (`LockLostError` when it is not any more)."""
         self._restores.heartbeat(restore_id, now, progress)
 
+    def continue_restore(
+        self, restore_id: str, invocation: int, now: datetime, *, stale_after: timedelta
+    ) -> Restore | None:
+        """Give one invocation a restore that is to go on, or whose invocation of this number died; None: it has ended,
+        or another works on it.
+
+        As with locks (`Locks.resume`), no clock decides which of two it is.
+        """
+        free = RestoreItem.invocation.does_not_exist() | (RestoreItem.invocation < invocation)
+        dead = RestoreItem.heartbeat_at < now - stale_after
+        fields = {"invocation": invocation, "heartbeat_at": now}
+        try:
+            return self._restores.change(restore_id, fields, allowed=(Status.IN_PROGRESS,), where=free | dead)
+        except ConditionFailedError:
+            return None
+
     def finish_restore(self, restore: Restore) -> Restore:
         """Write how a restore ended (COMPLETED or FAILED) and return the stored record. Repeating it is fine.
+
+        One that was taken for dead meanwhile and is done after all becomes COMPLETED: its data is restored.
 
         Raises
         ------
@@ -305,6 +324,9 @@ class Catalog:
             found = self.get_restore(restore.id)
             if found.status == restore.status:
                 return found
+            if restore.status is Status.COMPLETED and found.failure and found.failure.code == RUN_DIED:
+                self._restores.change(restore.id, {"failure": None}, allowed=(Status.FAILED,))
+                return self._restores.close(restore, restore.status, allowed=(Status.FAILED,))
             raise BackupStateError(
                 f"The restore {restore.id} is {found.status} and cannot become {restore.status}.", code="RESTORE_STATE"
             ) from error

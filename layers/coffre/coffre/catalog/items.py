@@ -130,6 +130,7 @@ class RestoreItem(RunItem):
     backup_id = UnicodeAttribute(null=True)
     destination = UnicodeAttribute(null=True)
     dry_run = BooleanAttribute(null=True)
+    invocation = NumberAttribute(null=True)
     report_key = UnicodeAttribute(null=True)
 
 
@@ -141,12 +142,16 @@ class SlotItem(Item):
 
 
 class LockItem(Item):
-    """Who works on a target. `sk` is the target's name; `dead_owner` is from whom the lock was taken over."""
+    """Who works on a target. `sk` is the target's name; `dead_owner` is from whom the lock was taken over.
+
+    `continuation` is the number of the last invocation that went on with a run that had paused.
+    """
 
     owner = UnicodeAttribute(null=True)
     since = TimeAttribute(null=True)
     heartbeat_at = TimeAttribute(null=True)
     dead_owner = UnicodeAttribute(null=True)
+    continuation = NumberAttribute(null=True)
 
 
 class AuditItem(Item):

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
 from coffre.model.errors import CoffreError
 from coffre.model.storage import StorageResult
 from coffre.model.target import TargetKind
+
+RUN_DIED: Final = "RUN_DIED"
+"""The code of a run that was not heard of for too long, and was taken for dead."""
+
+NO_ROLES: Final = "Roles were not backed up:"
+"""How an exception of a database's backup begins that has no roles: people are told of it."""
 
 
 class Tier(StrEnum):
@@ -125,7 +132,10 @@ class Backup(_Record):
 
 
 class Restore(_Record):
-    """One run of `restore`. `destination` names host, port and database, never a password."""
+    """One run of `restore`. `destination` names host, port and database, never a password.
+
+    `invocation` is the number of the last one that worked on it, of a restore that goes on and on.
+    """
 
     id: str
     backup_id: str
@@ -137,6 +147,7 @@ class Restore(_Record):
     completed_at: datetime | None = None
     duration_ms: int | None = None
     dry_run: bool = False
+    invocation: int = 1
     tables: int | None = None
     rows: int | None = None
     objects: int | None = None

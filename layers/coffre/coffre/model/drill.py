@@ -28,9 +28,10 @@ class Outcome(StrEnum):
 class Verdict(StrEnum):
     """What became of one table.
 
-    EQUAL: written again, the table gives the bytes that were backed up, slice by slice. SAME_VALUES: it gives other
-    bytes, but every row has the value that the scratch server reads from the backup's bytes. NOT_LOADED: the scratch
-    server cannot have it; an exception says why.
+    EQUAL: written again, the table gives the bytes that were backed up, slice by slice; partitions that were loaded
+    through their root give together the same rows, each as often, in any order. SAME_VALUES: it gives other bytes, but
+    every row has the value that the scratch server reads from the backup's bytes. NOT_LOADED: the scratch server cannot
+    have it; an exception says why.
     """
 
     EQUAL = "equal"

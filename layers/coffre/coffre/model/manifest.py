@@ -114,6 +114,8 @@ class TableContent(_Stored):
     with their keys: `after` are the oids of those whose rows have to be there first. Those that are its `is_member` and
     no configuration of it have all their rows in the backup, the extension's own too; no archive defines them.
     Of `rows_excluded` tables the target's configuration asked for the table alone: they have no entries and no columns.
+    `through` is set of partitions whose rows another server may route to other partitions: they are loaded through the
+    root, which it names.
     """
 
     oid: int
@@ -126,6 +128,7 @@ class TableContent(_Stored):
     is_member: bool = False
     after: tuple[int, ...] = ()
     rows_excluded: bool = False
+    through: RelationName | None = None
 
 
 class SearchPath(_Stored):
@@ -162,6 +165,7 @@ class DatabaseContent(_Stored):
     roles: tuple[str, ...] = ()
     policy_roles: dict[int, tuple[str, ...]] = {}
     search_paths: tuple[SearchPath, ...] = ()
+    knows_roots: bool = False
 
 
 class BucketSummary(_Stored):

@@ -11,7 +11,7 @@ from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.catalog.slot import ORPHAN_AFTER
-from coffre.model.backup import Backup, Failure, Status, Tier
+from coffre.model.backup import RUN_DIED, Backup, Failure, Status, Tier
 from coffre.model.errors import BackupStateError, CatalogError
 from coffre.model.manifest import Manifest
 from coffre.model.target import TargetKind
@@ -112,8 +112,13 @@ class Admission:
                 hint="Nothing was done. Run it again in a minute; a scheduled run is tried again by itself.",
             ) from error
 
-    def resume(self, request: Request) -> Backup | Result:
+    def resume(self, request: Request, continuation: int) -> Backup | Result:
         """Return the record of a paused run, which this invocation alone goes on with, or why it does not.
+
+        Parameters
+        ----------
+        continuation
+            How many invocations of the run there were before.
 
         Raises
         ------
@@ -125,7 +130,8 @@ class Admission:
         backup = self.catalog.get_backup(request.backup_id)
         if backup.status.is_final:
             return Result(Outcome.SKIPPED, backup, f"backup {backup.id} is {backup.status}")
-        if not self.catalog.locks.resume(request.target, backup.id, self.now(), stale_after=STALE_AFTER):
+        locks, now = self.catalog.locks, self.now()
+        if not locks.resume(request.target, backup.id, now, continuation=continuation, stale_after=STALE_AFTER):
             return Result(Outcome.SKIPPED, backup, f"another invocation works on backup {backup.id}")
         return backup
 
@@ -260,7 +266,7 @@ def settle(catalog: Catalog, vault: Vault, backup: Backup, now: datetime) -> Bac
         catalog.complete_backup(completed(backup, *found))
         return None
     failure = Failure(
-        code="RUN_DIED",
+        code=RUN_DIED,
         message="The run stopped without a word (killed, out of memory, or its deadline passed).",
         hint="Look at the function's log for this request id; more memory or time often helps.",
     )

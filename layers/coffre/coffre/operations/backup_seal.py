@@ -8,6 +8,7 @@ from coffre.model.errors import IntegrityError
 from coffre.model.manifest import (
     DatabaseContent,
     Manifest,
+    RelationName,
     SearchPath,
     TableContent,
 )
@@ -84,7 +85,7 @@ def _content(job: Job, plan: Plan, results: Sequence[PartResult]) -> DatabaseCon
         client_version=plan.client_version,
         snapshot=plan.snapshot,
         tables=tuple(
-            _table(table, counts.get(table.oid))
+            _table(table, counts.get(table.oid), plan.roots.get(table.oid))
             for table in sorted((*plan.tables, *plan.tables_without_rows), key=lambda table: (table.schema, table.name))
         ),
         sequences=plan.sequences,
@@ -93,10 +94,11 @@ def _content(job: Job, plan: Plan, results: Sequence[PartResult]) -> DatabaseCon
         roles=plan.facts.roles,
         policy_roles=plan.facts.policy_roles,
         search_paths=tuple(SearchPath(role=role, path=path) for role, path in plan.facts.search_paths),
+        knows_roots=True,
     )
 
 
-def _table(table: TableExtent, count: tuple[int, int] | None) -> TableContent:
+def _table(table: TableExtent, count: tuple[int, int] | None, root: RelationName | None) -> TableContent:
     rows, size = count or (0, 0)
     return TableContent(
         oid=table.oid,
@@ -109,4 +111,5 @@ def _table(table: TableExtent, count: tuple[int, int] | None) -> TableContent:
         is_member=table.is_member,
         after=table.after,
         rows_excluded=count is None,
+        through=root,
     )

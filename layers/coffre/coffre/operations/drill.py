@@ -27,6 +27,7 @@ from coffre.model.restore import Scope
 from coffre.model.target import Contents, Drill
 from coffre.operations.drill_compare import compare_tables, never_read, not_loaded
 from coffre.operations.drill_findings import Found, refuse_forged_totals
+from coffre.operations.drill_partitions import compare_families, families_of
 from coffre.operations.drill_place import free_bytes, gauging, is_full, told_apart
 from coffre.operations.drill_source import (
     for_drill,
@@ -99,15 +100,20 @@ def drill(job: DrillJob) -> DrillReport:
     refuse_unrestorable(job.backup)
     started_at, meter = job.now(), Meter()
     found = Found(meter)
+    watch = Watch(meter, beat=lambda _: None, remaining_seconds=job.remaining_seconds, stop=job.children.end_all)
+    servers: list[ScratchServer] = []
     error: Exception | None = None
     try:
-        with Watch(meter, beat=lambda _: None, remaining_seconds=job.remaining_seconds, stop=job.children.end_all):
-            _prove(job, found)
+        watch.run(lambda: _prove(job, found, servers))
     except (DrillImpossibleError, ScratchError, DeadlineError) as impossible:
         error = impossible
     except _AGAINST as against:
         refuse_unrestorable(job.look_again())  # a rotation can have taken its packs away meanwhile
         error = against
+    finally:
+        if watch.has_left:
+            for server in servers:
+                server.kill()
     return found.report(
         job.backup,
         drill_id=job.id,
@@ -120,10 +126,11 @@ def drill(job: DrillJob) -> DrillReport:
     )
 
 
-def _prove(job: DrillJob, found: Found) -> None:
-    with ExitStack() as stack:
+def _prove(job: DrillJob, found: Found, servers: list[ScratchServer]) -> None:
+    with job.children.ending(), ExitStack() as stack:
         with found.phase("scratch server"):
-            server = stack.enter_context(scratch_server(job.tools))
+            server = replace(stack.enter_context(scratch_server(job.tools)), sessions=job.children.sessions)
+            servers.append(server)
         stack.enter_context(told_apart(server))
         restore = _restore_job(job, server)
         with found.restoring(), found.phase("read"):
@@ -132,7 +139,7 @@ def _prove(job: DrillJob, found: Found) -> None:
         refuse_forged_totals(job.backup, source.manifest, job.vault.entries(source.manifest))
         found.source_version = source.content.server_version
         named = chain(source.content.roles, *source.content.policy_roles.values())
-        roles = make_roles(server, named)
+        roles = make_roles(server, named, source.content.encoding)
         restore = replace(restore, connection=server.connection(_DATABASE, roles.restorer))
         source = _possible(server, source, found)
         stack.enter_context(gauging(server, found))
@@ -206,7 +213,11 @@ def _restore_part(restore: RestoreJob, part: Source, found: Found) -> dict[Table
 def _prove_part(restore: RestoreJob, part: Source, loaded: dict[TableName, TableContent], found: Found) -> None:
     """Compare what was restored, and look at everything that is there besides rows."""
     with found.phase("compare"):
-        proofs = list(compare_tables(restore, part, loaded, found.meter))
+        families = families_of(restore, part, loaded)
+        together = {(table.schema_name, table.table_name) for family in families for table in family.tables}
+        apart = {name: table for name, table in loaded.items() if name not in together}
+        proofs = list(compare_tables(restore, part, apart, found.meter))
+        proofs += compare_families(restore, part, families, found.meter)
         found.take_tables(proofs)
         found.take_tables(never_read(loaded, proofs))
     with found.phase("structure"), loading_session(restore) as session:

@@ -81,7 +81,9 @@ class Found:
         for name, milliseconds in restored.phases_ms.items():
             self._add_time(name, milliseconds)
         refused = [left for left in restored.left_out if left.sqlstate not in _NOT_HERE]
-        self.violates_constraints |= any((left.sqlstate or "").startswith("23") for left in refused)
+        self.violates_constraints |= any(
+            (left.sqlstate or "").startswith("23") or left.what.startswith("the rows of ") for left in refused
+        )
         self.left_out += [str(left) for left in refused if str(left) not in self.left_out]
         known = {*own, *self.left_out}
         self.except_for(sentence for sentence in restored.exceptions if sentence not in known)

@@ -17,6 +17,7 @@ from coffre.postgres.archive import Archive, Compression, Section, TocEntry, rea
 from coffre.postgres.archive_writer import VERSION
 from coffre.postgres.data_entries import DataEntries, Names, merged
 from coffre.postgres.excerpt import excerpt
+from coffre.postgres.export_roots import Roots
 from coffre.postgres.outside import missing_relation, relations
 from coffre.postgres.selection import with_partitions
 from coffre.vault.codec import FrameDecoder
@@ -86,8 +87,13 @@ def plan_export(
     members = tuple(table for table in wanted if table.is_member)
     wanted = [table for table in wanted if not table.is_member]
     entries, outside = _without_loose_ends(entries, source.archive)
+    roots = Roots(entries, names, knows_roots=content.knows_roots)
+    if lonely := roots.without_siblings(wanted, source.archive.entries):
+        left_out = [*left_out, *(entry for entry in entries if entry.dump_id in lonely)]
+        entries = tuple(entry for entry in entries if entry.dump_id not in lonely)
+        roots = Roots(entries, names, knows_roots=content.knows_roots)
     make = DataEntries(entries, names)
-    rows = _rows(make, source.relations, wanted)
+    rows = _rows(make, source.relations, wanted, roots)
     sequences = [make.sequence(value) for value in content.sequences if not tables or make.has_sequence(value)]
     objects = {} if tables else make.large_objects(source.object_entries)
     data = [*(entry for _, entry, _ in rows), *sequences, *objects.values()]
@@ -105,13 +111,13 @@ def plan_export(
 
 
 def _rows(
-    make: DataEntries, found: Sequence[RelationName], wanted: Iterable[TableContent]
+    make: DataEntries, found: Sequence[RelationName], wanted: Iterable[TableContent], roots: Roots
 ) -> list[tuple[RelationName, TocEntry, TableContent]]:
     """Return the entry for the rows of each wanted table, in the order of their data."""
     tables = {RelationName(schema_name=t.schema_name, relation_name=t.table_name): t for t in wanted}
     _check_complete(tables, found)
     order = _in_order([relation for relation in found if relation in tables], tables)
-    return [(relation, make.rows(tables[relation]), tables[relation]) for relation in order]
+    return [(relation, make.rows(tables[relation], roots.of(tables[relation])), tables[relation]) for relation in order]
 
 
 def _in_order(relations: Sequence[RelationName], tables: Mapping[RelationName, TableContent]) -> list[RelationName]:

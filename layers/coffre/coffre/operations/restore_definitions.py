@@ -27,7 +27,7 @@ from coffre.operations.streams import Streams
 from coffre.postgres.archive import Section, TocEntry
 from coffre.postgres.definitions import SESSION, Definitions, Ledger, Making, Refusal, sql_of, validation_sql
 from coffre.postgres.destination import Destination
-from coffre.postgres.entry_sql import ACL, definition_of, encoded, owner_of
+from coffre.postgres.entry_sql import ACL, definition_of, encoded, owner_of, readable
 from coffre.postgres.live import TableName
 from coffre.postgres.roles import split_statements
 from coffre.postgres.toc import is_event_trigger, is_of_database
@@ -108,6 +108,14 @@ class DefinitionRestore:
             is_nested=self.session is not None,
         )
         self._size_of = _sizes(self.source)
+        self._tables = {
+            (entry.schema or "", entry.tag): entry for entry in self.source.toc if entry.description == "TABLE"
+        }
+
+    def search_paths(self, table: TableName) -> list[str]:
+        """Return the `search_path`s of the source for a table's rows, the likeliest first."""
+        entry = self._tables.get(table)
+        return list(self.how.paths(entry)) if entry is not None else []
 
     def make(self, entries: Sequence[TocEntry]) -> None:
         """Make entries one after the other."""
@@ -145,11 +153,12 @@ class DefinitionRestore:
             if self.ledger.is_lost(entry):
                 continue
             for statement in self._grants(entry):
-                if missing := self._missing_roles(statement):
-                    if not statement.startswith("REVOKE"):
-                        refused[f" of {missing}", _NO_ROLE].append(statement)
+                text = readable(statement, self.how.encoding)
+                if missing := self._missing_roles(text):
+                    if not text.startswith("REVOKE"):
+                        refused[f" of {missing}", _NO_ROLE].append(text)
                     continue
-                granted.append((statement.encode("utf-8", "surrogateescape"), _into(refused, statement)))
+                granted.append((statement.encode("utf-8", "surrogateescape"), _into(refused, text)))
         for schema in schemas:
             statement = owner_of(schema).strip()
             if statement and self._may_give(schema.owner):
@@ -178,13 +187,15 @@ class DefinitionRestore:
             self.outcome.leave_out(
                 f"the validation of the {spoken(refusal.entry)}",
                 f"rows violate it ({refusal.reason}). It exists as NOT VALID: new rows are checked",
-                validation_sql(refusal),
+                readable(validation_sql(refusal) or "", self.how.encoding) or None,
                 refusal.sqlstate,
             )
         for entry, path in self.ledger.other_paths:
             self.outcome.notes.append(
                 f"The {spoken(entry)} was made with the search_path {path}: it names things without their schema."
             )
+        for entry, option in self.ledger.options:
+            self.outcome.notes.append(f"The {spoken(entry)} was made without {option}, which the destination lacks.")
         for method in sorted(self.ledger.access_methods):
             self.outcome.notes.append(f"Tables of the access method {method} got the server's default access method.")
         self._report_owners(made)

@@ -53,7 +53,7 @@ def _reasons(source: Source, destination: Destination) -> Callable[[TocEntry], s
             return f"the destination lacks the role {', '.join(roles)}" if roles else None
         if entry.description == "USER MAPPING" and (role := _user_of(entry, absent)) is not None:
             return f"the destination lacks the role {role}"
-        missing = missing_relation(entry, present)
+        missing = missing_relation(entry, present, source.content.encoding)
         return f"the backup does not have {missing}" if missing is not None else None
 
     return reason_of

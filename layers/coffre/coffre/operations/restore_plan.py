@@ -46,6 +46,11 @@ class Job:
     in_order: bool = False
     remaining_seconds: Callable[[], float] = field(default=lambda: math.inf)
 
+    @property
+    def leaves_damage_out(self) -> bool:
+        """Whether damaged bytes cost only what they are of. A drill is there to find them."""
+        return not (self.scope.strict or self.in_order)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -168,7 +173,7 @@ def select(source: Source, destination: Destination, only: frozenset[int] | None
             continue  # pg_dump writes CREATE SCHEMA public when the schema was asked for by name
         if (roles := without(entry)) is not None:
             exceptions.append(f"Not restored: {entry.shown}: the destination lacks {roles}.")
-        elif (missing := missing_relation(entry, there)) is not None:
+        elif (missing := missing_relation(entry, there, source.content.encoding)) is not None:
             exceptions.append(f"Not restored: {entry.shown}: the backup does not have {missing}.")
         else:
             lines.append(entry)

@@ -25,6 +25,7 @@ from coffre.operations.restore_plan import Job, Source
 from coffre.postgres.destination import open_existing
 from coffre.postgres.live import TableName, live_tables
 from coffre.postgres.load import has_rows, key_levels, refresh_materialized_views, set_sequences
+from coffre.postgres.owners_code import OWNERS_PATH
 
 # Neither keys nor triggers see the rows: only a superuser can say so.
 _WITHOUT_TRIGGERS: Final = f"{FAST_COMMITS}; SET session_replication_role = replica"
@@ -61,7 +62,8 @@ def restore_rows(job: Job, source: Source, outcome: Outcome) -> None:
             return
         with loading_session(job) as session:
             order = {} if is_superuser else key_levels(session, tables)
-        how_to_load = Loading(order=order, first_statement=_WITHOUT_TRIGGERS if is_superuser else FAST_COMMITS)
+        first_statement = f"{_WITHOUT_TRIGGERS if is_superuser else FAST_COMMITS}; {OWNERS_PATH}"
+        how_to_load = Loading(order=order, first_statement=first_statement)
         with _emptied_on_error(job, tables):
             _fill(job, source, tables, how_to_load, outcome)
 

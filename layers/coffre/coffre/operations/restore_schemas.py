@@ -21,6 +21,7 @@ from coffre.operations.restore_views import refresh_views
 from coffre.postgres.archive import TocEntry
 from coffre.postgres.destination import open_existing
 from coffre.postgres.load import set_sequences
+from coffre.postgres.owners_code import owners_path
 from coffre.postgres.selection import absent
 from coffre.postgres.side import shortened
 
@@ -114,7 +115,8 @@ def _restore(making: DefinitionRestore, session: psycopg2.extensions.connection,
     tables = {name: table for name, table in possible.items() if not table.of_extension}
     leave_out_members(job, possible, outcome, "the new schemas lack the table, which only its extension can define")
     with outcome.phase("tables"):
-        outcome.tables += load_tables(job, source, tables, outcome.meter, Loading(session=session))
+        with session.cursor() as cursor, owners_path(cursor):
+            outcome.tables += load_tables(job, source, tables, outcome.meter, Loading(session=session))
         outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
     with outcome.phase("count"):
         check_counts(job, tables, session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 
 import psycopg2
@@ -12,13 +12,26 @@ from coffre.model.manifest import RelationName
 from coffre.model.names import qualified
 from coffre.operations.restore_definitions import DefinitionRestore, refused_error, spoken
 from coffre.operations.restore_load import loading_session
+from coffre.operations.restore_refused import leave_out_views
 from coffre.postgres.archive import TocEntry
 from coffre.postgres.connect import one_line
 from coffre.postgres.definitions import Refusal, is_fatal, unit
+from coffre.postgres.live import TableName
 
 
-def refresh_views(making: DefinitionRestore) -> None:
+def refresh_views(
+    making: DefinitionRestore,
+    without_rows: Collection[TableName] = (),
+    only: Collection[tuple[str | None, str]] | None = None,
+) -> None:
     """Fill the views that exist, each after those that it reads; one that cannot be filled stays empty and is named.
+
+    Parameters
+    ----------
+    without_rows
+        Tables whose rows were not restored: views that read them stay empty too.
+    only
+        The views (schema and name) to fill; default: all.
 
     Raises
     ------
@@ -31,9 +44,9 @@ def refresh_views(making: DefinitionRestore) -> None:
         (entry.schema, entry.tag): entry for entry in making.source.toc if entry.description == "MATERIALIZED VIEW"
     }
     with nullcontext(making.session) if making.session else loading_session(making.job) as session:
-        for view in making.source.content.materialized_views:
+        for view in leave_out_views(session, making.source.content.materialized_views, without_rows, making.outcome):
             entry = entries.get((view.schema_name, view.relation_name))
-            if entry is None or entry.dump_id in lost:
+            if entry is None or entry.dump_id in lost or (only is not None and (entry.schema, entry.tag) not in only):
                 continue
             if (error := _refresh(making, session, view, entry)) is not None:
                 if making.job.scope.strict:

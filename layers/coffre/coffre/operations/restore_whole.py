@@ -13,10 +13,12 @@ from coffre.model.manifest import TableContent
 from coffre.model.names import shown
 from coffre.operations.restore_definitions import DefinitionRestore, Phases, phases_of, possible_tables, refused_error
 from coffre.operations.restore_known import is_made, leave_out_known
+from coffre.operations.restore_large_objects import restore_large_objects
 from coffre.operations.restore_load import (
     Loading,
     check_counts,
     load_tables,
+    loaded_of,
     loading_session,
 )
 from coffre.operations.restore_members import empty_members, leave_out_members
@@ -29,7 +31,6 @@ from coffre.postgres.database_properties import apply_database_properties
 from coffre.postgres.destination import Destination, open_destination
 from coffre.postgres.live import TableName, live_tables
 from coffre.postgres.load import key_levels, set_sequences
-from coffre.postgres.schema_loader import SchemaLoader
 from coffre.postgres.toc import is_of_database
 
 _CLOSED_SINCE: Final = 150000
@@ -120,45 +121,53 @@ def _restore(making: DefinitionRestore, entries: Sequence[TocEntry], tables: dic
     job, source, outcome = making.job, making.source, making.outcome
     exist = [entry for entry in entries if is_made(entry, making.destination)]
     phases = phases_of(entry for entry in entries if not is_made(entry, making.destination))
+    lost: set[TableName] = set()
     with outcome.phase("schema"):
         making.make(phases.before_rows)
     if job.scope.contents.has_rows:
         _refuse_nothing(making, tables)
-        _load(
-            making,
-            {name: table for name, table in tables.items() if name in possible_tables(source, making.ledger.lost())},
-        )
-    _finish(making, phases, exist)
+        possible = possible_tables(source, making.ledger.lost())
+        lost = _load(making, {name: table for name, table in tables.items() if name in possible})
+    _finish(making, phases, exist, lost)
 
 
-def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> None:
+def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> set[TableName]:
+    """Load the rows of tables, large objects and sequences, and return the tables that stay empty."""
     job, source, outcome = making.job, making.source, making.outcome
     tables = _existing(job, tables, outcome)
+    salvage = None if job.scope.strict else outcome
     with outcome.phase("tables"):
         # Extensions' tables have their keys from the start: what these point at comes first, other tables after.
         own = {name: table for name, table in tables.items() if not table.of_extension}
-        of_extensions = {name: table for name, table in tables.items() if table.of_extension}
-        if of_extensions:
+        if of_extensions := {name: table for name, table in tables.items() if table.of_extension}:
             with loading_session(job) as session:
                 levels = key_levels(session, of_extensions)
             of_extensions = dict(empty_members(job, of_extensions, levels, outcome))
-            outcome.tables += load_tables(job, source, of_extensions, outcome.meter, Loading(order=levels))
-        how = Loading(is_fresh=True, in_order=job.in_order)
-        outcome.tables += load_tables(job, source, own, outcome.meter, how)
-    with outcome.phase("sequences"), loading_session(job) as session:
+            how = Loading(order=levels, outcome=salvage)
+            outcome.tables += load_tables(job, source, of_extensions, outcome.meter, how)
+        fresh = Loading(
+            is_fresh=True,
+            in_order=job.in_order,
+            outcome=salvage,
+            is_alone=True,
+            search_paths=making.search_paths,
+        )
+        loaded = load_tables(job, source, own, outcome.meter, fresh)
+        outcome.tables += loaded
+    with outcome.phase("large objects and sequences"), loading_session(job) as session:
+        if source.large_objects is not None:
+            restore_large_objects(job, source, source.large_objects, outcome, with_owners=True)
         outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
         session.commit()
-    if source.large_objects is not None:
-        with outcome.phase("large objects"):
-            loader = SchemaLoader(job.tools, job.children, making.destination, with_owners=True, jobs=job.streams)
-            loader.restore_data(source.read(job, source.large_objects))
     # Before row level security comes with the rest of the schema: it can hide rows from the owner of a table too.
     # Counting costs next to nothing: it sets hint bits that building indexes would set otherwise, less parallel.
     with outcome.phase("count"):
-        check_counts(job, {**own, **{name: it for name, it in of_extensions.items() if it.is_member}})
+        members = {name: table for name, table in of_extensions.items() if table.is_member}
+        check_counts(job, {**loaded_of(own, loaded), **loaded_of(members, outcome.tables)})
+    return own.keys() - loaded_of(own, loaded).keys()
 
 
-def _finish(making: DefinitionRestore, phases: Phases, existing: Sequence[TocEntry]) -> None:
+def _finish(making: DefinitionRestore, phases: Phases, existing: Sequence[TocEntry], empty: set[TableName]) -> None:
     job, outcome = making.job, making.outcome
     with outcome.phase("indexes and constraints"):
         making.make_in_parallel(phases.after_rows)
@@ -166,7 +175,7 @@ def _finish(making: DefinitionRestore, phases: Phases, existing: Sequence[TocEnt
         making.grant(phases.privileges, existing)
     if job.scope.contents.has_rows:
         with outcome.phase("materialized views"):
-            refresh_views(making)
+            refresh_views(making, empty)
     with outcome.phase("event triggers"):
         making.make(phases.event_triggers)
 

@@ -18,7 +18,7 @@ from coffre.alerts.anomalies import (
 from coffre.alerts.runs import backup_exceptions
 from coffre.catalog.catalog import Catalog
 from coffre.model.alert_rules import TargetAlerts
-from coffre.model.backup import Backup, Status
+from coffre.model.backup import NO_ROLES, Backup, Status
 from coffre.model.configuration import Configuration
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import DatabaseContent, Manifest
@@ -99,9 +99,15 @@ def _slow(backup: Backup, rules: TargetAlerts) -> Iterator[Alert]:
 
 
 def _exceptions(backup: Backup) -> Iterator[Alert]:
-    # Those of a database say what its restore will not have, each time the same: `coffre show` lists them.
-    if backup.kind is TargetKind.BUCKET and backup.exceptions:
-        yield backup_exceptions(backup)
+    # Most of a database say what its restore will not have, each time the same: `coffre show` lists them. That the
+    # roles are missing is no property of the database.
+    told = backup.exceptions if backup.kind is TargetKind.BUCKET else tuple(filter(_is_told, backup.exceptions))
+    if told:
+        yield backup_exceptions(backup.model_copy(update={"exceptions": told}))
+
+
+def _is_told(exception: str) -> bool:
+    return exception.startswith(NO_ROLES)
 
 
 def _sizes(catalog: Catalog, vault: Vault, change_percent: int, backup: Backup, manifest: Manifest) -> Iterator[Alert]:

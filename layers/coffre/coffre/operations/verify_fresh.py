@@ -30,6 +30,8 @@ class FreshJob:
 
     Parameters
     ----------
+    configured_at
+        When the configuration was last changed, where that is known: a new target has no backup before it is due.
     tell_died, tell_restore_died
         Get the record of a backup, or a restore, that was found dead and marked FAILED.
     """
@@ -40,6 +42,7 @@ class FreshJob:
     now: datetime
     tell_died: Callable[[Backup], None]
     tell_restore_died: Callable[[Restore], None]
+    configured_at: datetime | None = None
 
 
 def fresh(job: FreshJob, *, only: str | None = None) -> FreshReport:
@@ -59,7 +62,7 @@ def fresh(job: FreshJob, *, only: str | None = None) -> FreshReport:
 
 def _checks(job: FreshJob, target: DatabaseTarget | BucketTarget) -> Iterator[Check]:
     backups = _newest_backups(job, target.name)
-    yield check_backup(target, backups, job.now)
+    yield check_backup(target, backups, job.now, job.configured_at)
     yield check_verified(target, backups, job.now)
     yield _check_copy(job, target.name, newest_of(backups, job.now))
 
@@ -116,5 +119,5 @@ def _settle_backups(job: FreshJob) -> Iterator[Settled]:
 
 
 def _settle_restores(job: FreshJob) -> Iterator[Settled]:
-    for restore in settle_restores(job.catalog, job.now, SILENT_FOR, job.tell_restore_died):
+    for restore in settle_restores(job.catalog, job.vault, job.now, SILENT_FOR, job.tell_restore_died):
         yield Settled(id=restore.id, kind="restore", target=restore.target, status=restore.status.value)

@@ -15,7 +15,7 @@ from typing import Final
 import psycopg2
 import psycopg2.extensions
 
-from coffre.model.names import quoted
+from coffre.model.names import qualified, quoted
 from coffre.postgres.archive import TocEntry
 from coffre.postgres.connect import one_line
 from coffre.postgres.entry_sql import (
@@ -27,6 +27,7 @@ from coffre.postgres.entry_sql import (
     validation_of,
     without_validation,
 )
+from coffre.postgres.unknown_options import INVALID_OPTION, refused_option, without_option
 
 # What sets a session up stands in the archive as entries.
 SESSION: Final = ("ENCODING", "STDSTRINGS", "SEARCHPATH")
@@ -69,6 +70,8 @@ class Ledger:
         self.owners_refused: list[Refusal] = []
         self.other_paths: list[tuple[TocEntry, str]] = []
         self.access_methods: set[str] = set()
+        self.options: list[tuple[TocEntry, str]] = []
+        self.made: set[int] = set()
         self.lack_create: set[tuple[str, str]] = set()  # schemas, and owners that may not create anything there
 
     def refuse(self, entry: TocEntry, reason: str, sqlstate: str | None = None) -> None:
@@ -196,7 +199,8 @@ class Definitions:
             self._cursor.execute(
                 "RESET check_function_bodies; RESET client_min_messages; RESET default_table_access_method;"
                 "SELECT pg_catalog.set_config('search_path', 'pg_catalog', false),"
-                " pg_catalog.set_config('client_encoding', 'UTF8', false)"
+                " pg_catalog.set_config('client_encoding', %s, false)",
+                (self._session.encoding,),
             )
 
     def _is_left(self, entry: TocEntry) -> bool:
@@ -214,6 +218,7 @@ class Definitions:
             self._raise_fatal(error)
             self._access_method = method
             return False
+        self._ledger.made.update(entry.dump_id for entry in entries)
         return True
 
     def _make_alone(self, entry: TocEntry) -> None:
@@ -224,8 +229,9 @@ class Definitions:
                 self._ledger.postpone(entry)
                 return
             if not self._make_otherwise(entry, error):
-                self._ledger.refuse(entry, one_line(error), error.pgcode)
+                self._refuse(entry, error)
                 return
+        self._ledger.made.add(entry.dump_id)
         if (owner := self._owner(entry)) and (error := self._refused(owner)) is not None:
             if entry.schema is not None and error.pgcode == _PERMISSION:
                 self._ledger.lack_create.add((entry.schema, entry.owner))
@@ -234,9 +240,41 @@ class Definitions:
                 self._ledger.lack_create.discard((entry.schema, entry.owner))
             self._ledger.owners_refused.append(Refusal(entry, one_line(error), error.pgcode))
 
-    def _make_otherwise(self, entry: TocEntry, error: psycopg2.Error) -> bool:
+    def _refuse(self, entry: TocEntry, error: psycopg2.Error) -> None:
+        """Leave an entry out. A view that does not get its query goes too, with what refers to it."""
+        by_id = self._how.by_id
+        view = next(
+            (by_id[one] for one in entry.dependencies if one in by_id and by_id[one].description == "VIEW"), None
+        )
+        if entry.description != "RULE" or not entry.tag.endswith(" _RETURN") or view is None:
+            self._ledger.refuse(entry, one_line(error), error.pgcode)
+            return
+        name = encoded(qualified(view.schema or "", view.tag), self._how.encoding)
+        self._refused(b"DROP VIEW " + name + b" CASCADE")
+        self._ledger.refuse(view, one_line(error), error.pgcode)
+        for other in by_id.values():
+            if other.dump_id in self._ledger.made or other is entry:
+                self._ledger.is_lost(other)
+
+    def _without_options(self, entry: TocEntry, error: psycopg2.Error) -> tuple[bytes, psycopg2.Error | None]:
+        """Make an entry without the options that the server does not know; return its text, and why that failed too."""
+        text = definition_of(entry, self._how.by_id)
+        left: list[str] = []
+        while error.pgcode in INVALID_OPTION and (option := refused_option(text, str(error))) is not None:
+            text = without_option(text, option) or ""
+            left.append(option)
+            again = self._refused(self._encoded(text, entry))
+            if again is None:
+                self._ledger.options += [(entry, option) for option in left]
+                return b"", None
+            error = again
+        return self._encoded(text, entry), error
+
+    def _make_otherwise(self, entry: TocEntry, first: psycopg2.Error) -> bool:
         """Try the ways in which a refused object may still come, and say whether one of them was taken."""
-        text = self._definition(entry)
+        text, error = self._without_options(entry, first)
+        if error is None:
+            return True
         if error.pgcode in _NOT_FOUND:
             for path in self._how.paths(entry):
                 if self._refused(text, path) is None:
@@ -270,7 +308,10 @@ class Definitions:
         return encoded(f"SET default_table_access_method = {quoted(method)};\n", self._how.encoding)
 
     def _definition(self, entry: TocEntry) -> bytes:
-        text = definition_of(entry, self._how.by_id).encode("utf-8", "surrogateescape")
+        return self._encoded(definition_of(entry, self._how.by_id), entry)
+
+    def _encoded(self, definition: str, entry: TocEntry) -> bytes:
+        text = definition.encode("utf-8", "surrogateescape")
         return text + encoded(access_method_of(entry), self._how.encoding)
 
     def _owner(self, entry: TocEntry) -> bytes:

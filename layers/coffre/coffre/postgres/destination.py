@@ -14,6 +14,7 @@ import psycopg2.extensions
 from coffre.model.errors import CoffreError, ConnectError, DestinationError
 from coffre.model.manifest import DatabaseContent
 from coffre.model.names import shown
+from coffre.postgres import sql_ascii
 from coffre.postgres.connect import Connection, connect
 from coffre.postgres.databases import create_database, drop_created, maintenance_session, refuse_older_server
 from coffre.postgres.toc import Capabilities
@@ -135,8 +136,8 @@ def _look(
             version_number=session.server_version,
             capabilities=Capabilities(_answers(cursor, _IS_SUPERUSER), connection.user),
             schemas=_names(cursor, "SELECT nspname FROM pg_namespace"),
-            roles=_names(cursor, "SELECT rolname FROM pg_roles"),
-            member_of=_names(cursor, _ACTS_FOR.format("SET" if session.server_version >= 160000 else "MEMBER")),
+            roles=_role_names(cursor, _ROLES),
+            member_of=_role_names(cursor, _ACTS_FOR.format("SET" if session.server_version >= 160000 else "MEMBER")),
             extensions_available=_names(cursor, "SELECT name FROM pg_available_extensions"),
             may_create=_answers(cursor, "SELECT has_database_privilege(current_database(), 'CREATE')"),
             created=created,
@@ -146,8 +147,8 @@ def _look(
 
 @contextmanager
 def _guard(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
-    """Hold a lock in the destination while it is loaded; it ends with the session."""
-    with connect(connection) as session:
+    """Hold a lock in the destination while it is loaded and, after an error, cleared; it ends with the session."""
+    with connect(connection, stays=True) as session:
         session.autocommit = True
         with session.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", (_GUARD_KEY,))
@@ -202,6 +203,20 @@ def _refuse_encoding(connection: Connection, cursor: psycopg2.extensions.cursor,
             code="DESTINATION_ENCODING",
             hint=f"Create it with ENCODING '{content.encoding}' TEMPLATE template0, or let Coffre create it.",
         )
+    if encoding != content.encoding == sql_ascii.ENCODING and (name := _name_without_encoding(content)):
+        raise DestinationError(
+            f"The destination {connection} has the encoding {encoding}, and the name of {name} is no text in it.",
+            code="DESTINATION_ENCODING",
+            hint=f"Create it with ENCODING '{content.encoding}' TEMPLATE template0, or let Coffre create it.",
+        )
+
+
+def _name_without_encoding(content: DatabaseContent) -> str | None:
+    """Return the first table or role whose name, or whose column's, is bytes that are no UTF-8."""
+    for table in content.tables:
+        if any(map(sql_ascii.has_other_bytes, (table.schema_name, table.table_name, *table.columns))):
+            return f"the table {shown(table.schema_name, table.table_name)}, or of one of its columns,"
+    return next((f'the role "{role}"' for role in content.roles if sql_ascii.has_other_bytes(role)), None)
 
 
 def _answers(cursor: psycopg2.extensions.cursor, query: str) -> bool:
@@ -210,15 +225,25 @@ def _answers(cursor: psycopg2.extensions.cursor, query: str) -> bool:
     return bool(row and row[0])
 
 
+def _role_names(cursor: psycopg2.extensions.cursor, query: str) -> frozenset[str]:
+    """Return names of roles, which all databases of a server share: they may be bytes of another one's encoding."""
+    cursor.execute(query)
+    names = [bytes(name) for (name,) in cursor.fetchall()]
+    if cursor.connection.encoding == sql_ascii.ENCODING.replace("_", ""):
+        return frozenset(map(sql_ascii.text_of, names))
+    return frozenset(name.decode("utf-8", "replace") for name in names)
+
+
 def _names(cursor: psycopg2.extensions.cursor, query: str) -> frozenset[str]:
     cursor.execute(query)
     return frozenset(str(name) for (name,) in cursor.fetchall())
 
 
+_ROLES: Final = "SELECT pg_catalog.textsend(rolname::text) FROM pg_roles"
 _IS_SUPERUSER: Final = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 # The roles that one can give things to and then fill these things. Since PostgreSQL 16 a membership may carry neither.
 _ACTS_FOR: Final = """
-SELECT rolname FROM pg_roles
+SELECT pg_catalog.textsend(rolname::text) FROM pg_roles
 WHERE pg_has_role(current_user, oid, 'USAGE') AND pg_has_role(current_user, oid, '{}')
 """
 # Anything a person could miss: relations that are neither the system's nor an extension's.

@@ -9,6 +9,7 @@ from typing import Final
 import psycopg2.extensions
 
 from coffre.model.names import qualified, quoted
+from coffre.postgres import sql_ascii
 from coffre.postgres.archive import TocEntry
 
 ACL: Final = frozenset({"ACL", "ACL LANGUAGE", "DEFAULT ACL"})
@@ -91,10 +92,20 @@ def encoded(text: str, encoding: str) -> bytes:
     Definitions are kept as the archive has them (UTF-8 with surrogates for other bytes): `.encode("utf-8",
     "surrogateescape")` gives their bytes.
     """
+    if encoding == sql_ascii.ENCODING:
+        return sql_ascii.bytes_of(text)
     codec = psycopg2.extensions.encodings.get(encoding, "utf_8")
-    if encoding in ("UTF8", "SQL_ASCII"):
+    if encoding == "UTF8":
         codec = "utf_8"
     return text.encode(codec, "surrogateescape")
+
+
+def readable(text: str, encoding: str) -> str:
+    """Return text of a definition, which is in the source's encoding and was read as if it were UTF-8."""
+    data = text.encode("utf-8", "surrogateescape")
+    if encoding == sql_ascii.ENCODING:
+        return sql_ascii.text_of(data)
+    return data.decode(psycopg2.extensions.encodings.get(encoding, "utf_8"), "replace")
 
 
 def _each(objects: TocEntry, begin: str, end: str) -> str:

@@ -105,7 +105,7 @@ class SchemaLoader:
                 detail=one_line(error),
                 hint="The detail is the server's own explanation. Often an extension or a role is missing there.",
             ) from error
-        cursor.execute("SELECT pg_catalog.set_config('client_encoding', 'UTF8', false)")
+        cursor.execute("SELECT pg_catalog.set_config('client_encoding', %s, false)", (cursor.connection.encoding,))
 
     def restore_data(self, archive: Iterable[bytes]) -> None:
         """Restore the data section of an archive that is read as it comes: nothing of it is kept.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import psycopg2.extensions
 
+from coffre.postgres import sql_ascii
 from coffre.postgres.archive import TocEntry
 
 
@@ -45,11 +46,12 @@ def in_unicode(entries: Iterable[TocEntry], encoding: str) -> tuple[TocEntry, ..
     An archive has names in the source's encoding, of which nothing but UTF-8 was readable.
     """
     codec = psycopg2.extensions.encodings.get(encoding, "utf_8")
-    if encoding in ("UTF8", "SQL_ASCII") or codec == "utf_8":
+    if encoding == "UTF8" or (codec == "utf_8" and encoding != sql_ascii.ENCODING):
         return tuple(entries)
 
     def text(name: str) -> str:
-        return name.encode("utf-8", "surrogateescape").decode(codec, "surrogateescape")
+        data = name.encode("utf-8", "surrogateescape")
+        return sql_ascii.text_of(data) if encoding == sql_ascii.ENCODING else data.decode(codec, "surrogateescape")
 
     return tuple(
         replace(entry, tag=text(entry.tag), schema=entry.schema and text(entry.schema), owner=text(entry.owner))

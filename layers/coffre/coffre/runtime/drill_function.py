@@ -31,7 +31,7 @@ from coffre.operations.verify_job import record_finding
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.runtime.drill_alerts import review_of
 from coffre.runtime.events import DrillEvent
-from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.function import Edge, LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.observability import count_drill, log_failure
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import RestoreSettings
@@ -162,7 +162,7 @@ class DrillFunction:
         return drill_storage(job)
 
     def _drill_database(self, configuration: Configuration, backup: Backup, context: LambdaContext) -> DrillReport:
-        children = Children()
+        children = Children(clearing_seconds(context))
         streams = os.cpu_count() or 1
         with scratch_directory() as scratch:
             job = DrillJob(

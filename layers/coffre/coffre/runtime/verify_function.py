@@ -30,7 +30,7 @@ from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_
 from coffre.runtime.observability import count_fresh, count_verification
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import RestoreSettings
-from coffre.runtime.sources import read_configuration, read_secret
+from coffre.runtime.sources import configured_at, read_configuration, read_secret
 from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh
 from coffre.vault.codec import FrameDecoder, parse_identities
 from coffre.vault.vault import Vault
@@ -96,6 +96,7 @@ class VerifyFunction:
             now,
             partial(tell_died, self.edge, self.catalog),
             self._tell_restore_died,
+            configured_at=configured_at(self.ssm, self.settings.configuration),
         )
         report = fresh(job, only=wanted.target)
         count_fresh(_SERVICE, report)
