@@ -176,7 +176,9 @@ class Holder:
         """Return a sentence for each definition that the role cannot read."""
         return unread_definitions(self._query, toc)
 
-    def _may_have_rows(self, schema: str, name: str) -> bool:
+    def _may_have_rows(self, oid: int, schema: str, name: str) -> bool:
+        if self._query("SELECT pg_relation_size(%(oid)s::bigint::oid)", {"oid": oid}) == [(0,)]:
+            return False
         found = self._attempt(f"SELECT EXISTS (SELECT FROM ONLY {qualified(schema, name)})")  # noqa: S608 - quoted
         return found is None or bool(found[0][0])
 

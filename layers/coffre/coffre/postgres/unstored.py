@@ -61,7 +61,7 @@ def find_unstored(
     stored: Collection[int],
     *,
     is_chosen: bool,
-    may_have_rows: Callable[[str, str], bool],
+    may_have_rows: Callable[[int, str, str], bool],
 ) -> Iterator[Unstored]:
     """Yield the relations of the snapshot that can hold rows and whose rows are not stored, sorted by name.
 
@@ -72,11 +72,11 @@ def find_unstored(
     is_chosen
         The target's configuration names schemas or tables: what else is not stored is its choice.
     may_have_rows
-        Looks whether a table has any row that the snapshot shows; True when that cannot be told.
+        Looks whether a table (by oid, schema and name) has any row in the snapshot; True when that cannot be told.
     """
     extensions = {entry.tag for entry in toc if entry.description == "EXTENSION"}
     foreign = {entry.oid for entry in toc if entry.description == "FOREIGN TABLE"}
-    for oid, schema, name, kind, persistence, extension, has_blocks, was_used in query(_RELATIONS):
+    for oid, schema, name, kind, persistence, extension, was_used in query(_RELATIONS):
         if oid in stored:
             continue
         if persistence == "t":
@@ -91,7 +91,7 @@ def find_unstored(
             yield Unstored(Kind.FOREIGN, schema, name, extension)
         elif extension is None and is_chosen:
             yield Unstored(Kind.CHOSEN, schema, name, extension)
-        elif has_blocks and may_have_rows(schema, name):
+        elif may_have_rows(oid, schema, name):
             yield Unstored(Kind.UNKNOWN if extension is None else Kind.MEMBER, schema, name, extension)
 
 
@@ -173,7 +173,6 @@ ORDER BY 2, 3
 # What initdb made has lower oids. Of sequences only members can be missing. The function on them needs a right on each.
 _RELATIONS: Final = f"""
 SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, e.extname::text,
-       c.relkind = 'r' AND coalesce(pg_relation_size(c.oid), 1) > 0,
        CASE WHEN c.relkind <> 'S' THEN false WHEN NOT has_sequence_privilege(c.oid, 'SELECT, USAGE') THEN true
             ELSE pg_sequence_last_value(c.oid) IS NOT NULL END
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN ({_MEMBER_OF}) ON {_IS_MEMBER}
