@@ -78,3 +78,36 @@ def without_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION", "COFFRE_STACK"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(botocore.session.Session, "create_client", refuse)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What is left: the command with the copy and the key, and the ids of the backups, newest first."""
+
+    command: Command
+    ids: list[str]
+
+    def __call__(self, *arguments: object) -> Said:
+        return self.command(*arguments)
+
+
+type Lose = Callable[..., Lost]
+
+
+def losing(
+    coffre: Coffre, shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Lose:
+    """Return what backs up, copies the vault, and takes AWS away."""
+
+    def lose(*, times: int = 1) -> Lost:
+        coffre.configure(shop)
+        for _ in range(times):
+            coffre.backup()
+        ids = [backup.id for backup in coffre.backups()]
+        vault = copy_vault(coffre, tmp_path / "vault")
+        key = write_identity(coffre, tmp_path / "key.txt")
+        without_aws(monkeypatch)
+        run = command_in(tmp_path / "here", monkeypatch, capfd)
+        return Lost(lambda *arguments: run("--vault", vault, "--identity", key, *arguments), ids)
+
+    return lose
