@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import psycopg2
@@ -20,7 +20,9 @@ from tests.integration.faults import StoppedServer, silent_server
 
 from coffre.model.errors import CoffreError
 from coffre.postgres import connect as connect_module
+from coffre.postgres import tools
 from coffre.postgres.connect import Connection, connect
+from coffre.postgres.ending import end_at_server
 from coffre.postgres.libpq import flush
 from coffre.postgres.secret import parse_secret
 from coffre.postgres.sessions import Sessions
@@ -159,6 +161,26 @@ def test_sessions_of_others_and_those_that_stay_go_on(shop: str) -> None:
             with session.cursor() as cursor:
                 cursor.execute("SELECT 1")
                 assert cursor.fetchall() == [(1,)]
+
+
+def test_what_clears_away_while_the_others_are_being_ended_is_not_ended(
+    shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children, end = Children(), end_at_server
+    connection = children.watching(at(shop))
+    with ExitStack() as stack:
+        clearing: list[psycopg2.extensions.connection] = []
+
+        def meanwhile(server: Connection, name: str) -> str | None:
+            clearing.append(stack.enter_context(connect(connection)))
+            return end(server, name)
+
+        monkeypatch.setattr(tools, "end_at_server", meanwhile)
+        children.end_all()
+
+        with clearing[0].cursor() as cursor:
+            cursor.execute("SELECT 1")
+            assert cursor.fetchall() == [(1,)]
 
 
 def test_a_run_that_has_ended_opens_sessions_for_clearing_alone_and_for_a_time(shop: str) -> None:

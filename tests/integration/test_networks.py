@@ -116,8 +116,8 @@ def test_a_slow_network_only_takes_longer(coffre: Coffre, shop: str, new_databas
     with FaultyWire(urlsplit(shop).port or 0, bytes_per_second=50_000) as wire:
         coffre.configure(through(wire, shop))
         done = coffre.backup()
-        coffre.restore(done["id"], through(wire, new_database))
 
+    coffre.restore(done["id"], new_database)
     assert fingerprint(new_database) == fingerprint(shop)
 
 
@@ -146,8 +146,9 @@ def every_twentieth(answer: Answer, first: int) -> Callable[[Request], Answer]:
     return lambda _: answer if next(numbers) % 20 == first else None  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("first", [1, 4, 9])
-@pytest.mark.parametrize(("status", "code"), [(503, "ServiceUnavailable"), (503, "SlowDown"), (500, "InternalError")])
+@pytest.mark.parametrize(
+    ("status", "code", "first"), [(503, "ServiceUnavailable", 1), (503, "SlowDown", 4), (500, "InternalError", 9)]
+)
 def test_a_vault_that_is_busy_now_and_then_only_takes_longer(
     coffre: Coffre,
     shop: str,
@@ -179,11 +180,12 @@ def test_a_vault_that_refuses_now_and_then_never_gets_half_a_backup(
     with FaultyStore(weed.endpoint_url) as store:
         vault_at(store.endpoint_url)
         store.script = every_twentieth(Answer.error(403, "AccessDenied"), first)
-        codes = [code_of(coffre.backup) for _ in range(3)]
+        codes = [code_of(coffre.backup)]
+        while len(codes) < 20 and codes[-1] is None:
+            codes.append(code_of(coffre.backup))
         store.script = None
 
-        assert set(codes) <= {None, "STORE_DENIED"}
-        assert "STORE_DENIED" in codes
+        assert codes[-1] == "STORE_DENIED"
         backups = coffre.backups()
         assert [backup.status for backup in backups] == [
             Status.COMPLETED if code is None else Status.FAILED for code in reversed(codes)
@@ -217,8 +219,9 @@ def test_a_vault_that_does_not_answer_costs_a_backup_no_more_than_its_time(
         vault_at(store.endpoint_url)
         store.script = silent
 
-        failed_backup(coffre, "DEADLINE", "was left behind", context=sand)
+        error = failed_backup(coffre, "DEADLINE", context=sand)
 
+        assert "was left behind" in str(error.__notes__)
         assert sand.remaining() > 0
 
 

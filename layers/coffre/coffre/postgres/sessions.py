@@ -116,7 +116,9 @@ class Sessions:
             self.check()
             yield
             return
-        held = _Held(CancelRequest(session), socket.socket(fileno=os.dup(session.fileno())), stays)
+        wire = socket.socket(fileno=os.dup(session.fileno()))
+        # What clears away begins while the others are still being ended.
+        held = _Held(CancelRequest(session), wire, stays or is_clearing)
         timer = threading.Timer(seconds, self._cut_one, (held,)) if seconds is not None else None
         try:
             with self._lock:

@@ -137,12 +137,10 @@ class Children:
             self._is_over = True
 
     def _end_at_server(self) -> None:
-        if self._server is None:
-            self.sessions.cut(all_of_them=False)
-            return
-        remark = end_at_server(self._server, self.sessions.name)
-        self.sessions.cut(all_of_them=remark is not None)
-        self.remarks = (remark,) if remark else ()
+        if self._server is not None:
+            remark = end_at_server(self._server, self.sessions.name)
+            self.remarks = (remark,) if remark else ()
+        self.sessions.cut(all_of_them=False)
 
 
 def _signal(child: Child, number: signal.Signals) -> None:
