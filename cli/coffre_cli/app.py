@@ -72,7 +72,7 @@ app = typer.Typer(
     "Commands work on the local stack when one is up (`coffre local up`), else on the deployed stack that --stack or "
     "the variable COFFRE_STACK names, with your usual AWS credentials.",
     epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 skipped because another run of the target is going on, "
-    "4 restored with exceptions, which are listed.\n\n"
+    "4 backed up or restored with exceptions, which are listed.\n\n"
     + examples("coffre demo", "coffre local up && coffre backup database && coffre list", "coffre restore --help"),
     no_args_is_help=True,
     rich_markup_mode=None,

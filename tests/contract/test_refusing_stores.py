@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.contract.conftest import MakeStore
-from tests.contract.faults import FaultyStore
+from tests.contract.faults import Answer, FaultyStore
 from tests.contract.objects import put
 from tests.contract.refusing import STORES, refusing
 from tests.contract.weed import OWNER, Weed
@@ -24,10 +24,11 @@ from coffre.model.backup import RestoreReport
 from coffre.model.errors import RestoreError, StoreError
 from coffre.model.storage import StorageState
 from coffre.model.target import BucketTarget
+from coffre.operations import storage_plan
 from coffre.operations.restore_storage import restore_storage
 from coffre.operations.run import Paused
 from coffre.stores.s3 import make_client
-from coffre.vault.bucket_progress import read_progress
+from coffre.vault.bucket_progress import BucketProgress, Counts, read_progress
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -102,22 +103,52 @@ def test_as_a_source_its_refusals_are_one_note_each_and_no_exception(
     assert sum("tagging" in request.path for request in store.requests) <= source.target.limits.streams
 
 
-def test_a_run_that_is_killed_between_invocations_is_taken_up_again(source: capture_scene.Scene) -> None:
-    source.patience = capture_scene.Patience(no_new_parts=60, stop=0)
+def test_a_run_that_ends_in_an_invocation_continues_from_what_was_written_down(
+    source: capture_scene.Scene, store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The packs of the invocation that ended are in the vault, and its progress is not."""
+    monkeypatch.setattr(storage_plan, "_READ_OBJECTS", 5)
+    source.workers = 1
+    refused = store.script
     calls = iter(range(10**6))
-    source.remaining = lambda: 900.0 if next(calls) < 3 else 10.0
+    source.remaining = lambda: 900.0 if next(calls) < 8 else 70.0
+    backup = source.begin()
+    assert isinstance(source.invoke(backup), Paused)
+    source.remaining = lambda: 900.0
+    progress = read_progress(source.vault, "files", backup.id)
+    gone = Answer.error(403, "InvalidAccessKeyId")
+    store.script = lambda one: gone if "/029" in one.path else refused and refused(one)  # type: ignore[assignment,return-value]
+    with pytest.raises(StoreError):
+        source.invoke(backup, progress)
+    store.script = refused
+
+    made = source.invoke(backup, progress)
+
+    assert not isinstance(made, Paused)
+    assert len(source.bodies(made[0])) == 30
+    assert made[0].storage.objects == 30
+
+
+def test_a_run_does_not_continue_with_other_buckets(source: capture_scene.Scene) -> None:
     backup = source.begin()
     made = source.invoke(backup)
-    source.remaining = lambda: 900.0
-    progress = read_progress(source.vault, "files", backup.id) if isinstance(made, Paused) else None
+    assert not isinstance(made, Paused)
+    progress = BucketProgress(
+        invocations=1,
+        position="",
+        parts=0,
+        previous=None,
+        entries=(),
+        packs=(),
+        live_bytes={},
+        counts=Counts(),
+        source="http://elsewhere 0",
+    )
 
-    first = source.invoke(backup, progress)
-    again = source.invoke(backup, progress)  # what the first did not write down is done again
+    with pytest.raises(StoreError) as refused:
+        source.invoke(backup, progress)
 
-    assert not isinstance(first, Paused)
-    assert not isinstance(again, Paused)
-    assert len(source.bodies(again[0])) == 30
-    assert [*source.entries(again[0])] == [*source.entries(first[0])]
+    assert refused.value.code == "SOURCE_CHANGED"
 
 
 # --- the destination ---

@@ -56,7 +56,8 @@ class BucketReader:
     missing: Counter[str] = field(default_factory=Counter)
     _unknown: set[tuple[str, str]] = field(default_factory=set)
     _with_acls: dict[str, bool] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    # The question whether a bucket has grants is asked under it, and may end in a note.
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __enter__(self) -> Self:
         return self
