@@ -174,9 +174,8 @@ def test_a_mirror_elsewhere_names_what_it_deletes_where_it_is(scene: Scene, netw
         scene.put(other, key)
 
     planned = scene.restore(backup, mode="mirror", to=f"{other}/back", dry_run=True)
-    network.script = lambda one: (
-        Answer.error(403, "AccessDenied") if one.method == "DELETE" and "locked" in one.path else None
-    )  # type: ignore[assignment,return-value]
+    denied = Answer.error(403, "AccessDenied")
+    network.script = lambda one: denied if one.method == "DELETE" and "locked" in one.path else None  # type: ignore[assignment,return-value]
     done = scene.restore(backup, mode="mirror", to=f"{other}/back")
 
     assert planned.storage is not None
