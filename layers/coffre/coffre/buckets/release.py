@@ -173,7 +173,7 @@ class Bucket:
         size, sha256, answer = self._digest(key)
         is_without_expires = self._requests.goes_without("Expires")
         others = [name for name in differing(facts, answer) if not (name == "expires" and is_without_expires)]
-        has_tags = self._requests.goes_without("Tagging") or self._tags(key) in (facts.tags, None)
+        has_tags = self._requests.goes_without("Tagging") or self._tags(key, must_show=True) in (facts.tags, None)
         return ReadBack(size, sha256, (*others, *(() if has_tags else ("tags",))))
 
     def put(self, key: str, body: bytes, facts: ObjectFacts, *, sha256: str, if_absent: bool) -> None:
@@ -241,8 +241,8 @@ class Bucket:
             self._requests.do_without("Tagging")
         return found in (facts.tags, None)
 
-    def _tags(self, key: str) -> dict[str, str] | None:
-        """Return an object's tags; None when the store has none, or does not show them."""
+    def _tags(self, key: str, *, must_show: bool = False) -> dict[str, str] | None:
+        """Return an object's tags; None when the store has none, or denies them (then `must_show` raises)."""
         if self._requests.goes_without("TagsUnknown") or self._requests.goes_without("TagsDenied"):
             return None
         try:
@@ -250,7 +250,7 @@ class Bucket:
                 found = self._client.get_object_tagging(Bucket=self.name, Key=key)
         except StoreError as error:
             refused = {"STORE_UNSUPPORTED": "TagsUnknown", "STORE_DENIED": "TagsDenied"}.get(error.code)
-            if refused is None:
+            if refused is None or (must_show and refused == "TagsDenied"):
                 raise
             self._requests.do_without(refused)
             return None
