@@ -76,7 +76,7 @@ app = typer.Typer(
     "Is the account or the stack lost? With --vault and --identity a vault, or a copy of it on a disk, is enough for: "
     f"{', '.join(COMMANDS)}.",
     epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 skipped because another run of the target is going on, "
-    "4 restored with exceptions, which are listed.\n\n"
+    "4 backed up or restored with exceptions, which are listed.\n\n"
     + examples(
         "coffre demo",
         "coffre local up && coffre backup database && coffre list",

@@ -65,13 +65,19 @@ def backup_exceptions(backup: Backup) -> Alert:
     return alert_of(
         AlertKind.BACKUP_EXCEPTIONS,
         backup.target,
-        f"Backup of {backup.target} has {len(backup.exceptions)} exceptions",
+        f"Backup of {backup.target} {_incomplete(backup)}",
         "\n".join(what),
         hint="Look whether anything that matters is among them. What was only busy is in the next backup.",
         commands=[f"coffre show {backup.id}"],
         ids=ids_of(backup=backup.id, request=backup.request_id),
         fingerprint=digest_of(*backup.exceptions),
     )
+
+
+def _incomplete(backup: Backup) -> str:
+    if backup.unread:
+        return f"is without {backup.unread:,} object{'s' if backup.unread > 1 else ''}"
+    return f"has {len(backup.exceptions)} exceptions"
 
 
 def restore_started(restore: Restore) -> Alert:

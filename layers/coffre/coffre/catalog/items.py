@@ -110,6 +110,7 @@ class BackupItem(RunItem):
     started_at = TimeAttribute(null=True)
     plaintext_bytes = NumberAttribute(null=True)
     stored_bytes = NumberAttribute(null=True)
+    unread = NumberAttribute(null=True)
     manifest_key = UnicodeAttribute(null=True)
     manifest_sha256 = UnicodeAttribute(null=True)
     source_version = UnicodeAttribute(null=True)

@@ -87,7 +87,8 @@ class Backup(_Record):
 
     `verified_at` is when it was last read back or restored with success; `deletion` says why it was deleted.
     `damaged_at` is since when bytes of it are known to be lost or changed, and `damage` says which; a backup is never
-    verified and damaged. `read_until` is the last entry that a reading which goes on later has found good.
+    verified and damaged. `read_until` is the last entry that a reading which goes on later has found good. `unread` is
+    how many objects of buckets are not in it because they could not be read.
     `damage_count` is how often damage was recorded: who looked at a backup compares it before a mark of health.
     """
 
@@ -107,6 +108,7 @@ class Backup(_Record):
     tables: int | None = None
     rows: int | None = None
     objects: int | None = None
+    unread: int | None = None
     manifest_key: str | None = None
     manifest_sha256: str | None = None
     source_version: str | None = None

@@ -56,6 +56,8 @@ class ObjectFacts(_Stored):
     `etag` (without quotes), `last_modified`, `version_id` and the entry's `size` tell whether an object changed; the
     etag is not always an MD5. `expires` is the header's own text. `metadata` is the user's (`x-amz-meta-...`), by
     lower-case name. `acl` are grants as `grantee=permission`, where the store knows them.
+    `content_type` can be empty, which is not the same as none. `redirect` is where a website sends visitors of the
+    object; `kms_key` is the key of KMS that the bucket encrypts it with.
     `unread` says why the object's bytes are not in the backup (its entry then has no frames, and the listed size).
     """
 
@@ -72,6 +74,8 @@ class ObjectFacts(_Stored):
     tags: dict[str, str] = {}
     storage_class: str | None = None
     acl: tuple[str, ...] = ()
+    redirect: str | None = None
+    kms_key: str | None = None
     unread: str | None = None
 
 
@@ -183,7 +187,9 @@ class StorageContent(_Stored):
     """What a backup of buckets holds besides its entries.
 
     `added`, `changed` and `removed` objects are told from the backup before (`previous`); `unread` ones are in the
-    listing but not in the backup. `endpoint` is None for AWS.
+    listing but not in the backup. `endpoint` is None for AWS. Of `compared` objects, unchanged in the listing, tags and
+    grants were read too, and those of `attributes_changed` were others (they count as changed); `compare_turn` counts
+    the backups, so that each compares its share.
     """
 
     endpoint: str | None = None
@@ -197,6 +203,9 @@ class StorageContent(_Stored):
     previous: str | None = None
     invocations: int = 1
     requests: dict[str, int] = {}
+    compared: int = 0
+    attributes_changed: int = 0
+    compare_turn: int = 0
 
 
 class EntriesFile(_Stored):

@@ -295,6 +295,6 @@ def completed(backup: Backup, manifest: Manifest, committed: Committed) -> Backu
 
 def _contents(manifest: Manifest) -> dict[str, int | str]:
     if manifest.kind is TargetKind.BUCKET:
-        return {"objects": manifest.storage.objects}
+        return {"objects": manifest.storage.objects, "unread": manifest.storage.unread}
     content = manifest.database
     return {"tables": len(content.tables), "rows": manifest.rows, "source_version": content.server_version}
