@@ -60,6 +60,7 @@ def test_an_id_of_about_now_is_taken(hours: int) -> None:
         str(ULID.from_datetime(NOW + ID_WITHIN + timedelta(minutes=1))),
         str(ULID.from_datetime(NOW - ID_WITHIN - timedelta(minutes=1))),
     ],
+    ids=["last", "first", "later", "earlier"],
 )
 def test_an_id_of_another_time_is_refused_with_what_to_do(run_id: str) -> None:
     with pytest.raises(EventError, match="ID_NOT_OF_NOW") as refused:
