@@ -39,7 +39,6 @@ from coffre.postgres.live import LiveTable, TableName, live_tables, names_of, ta
 from coffre.postgres.load import set_sequences
 from coffre.postgres.owners_code import OWNERS_PATH
 from coffre.postgres.partitions import whole_table_hint
-from coffre.postgres.schema_loader import SchemaLoader
 from coffre.postgres.selection import absent, needed_by, needing, parts_of, with_partitions
 
 # Keys to tables, and places in publications and partitioned tables: a table can be without them.
@@ -97,8 +96,7 @@ def restore_tables(job: Job, source: Source, outcome: Outcome) -> None:
                     restore_beside(job, source, beside, outcome)
                 bring_followers(making, plan.lines, followers, empty)
         making.report([*plan.lines, *followers])
-        loader = SchemaLoader(job.tools, job.children, destination, with_owners=True, jobs=job.streams)
-        outcome.script = script_of(source, plan.went.lost, loader)
+        outcome.script = script_of(source, plan.went.lost)
 
 
 @contextmanager

@@ -8,14 +8,12 @@ from typing import Final
 
 import psycopg2.extensions
 
-from coffre.model.errors import RestoreError
 from coffre.model.manifest import RelationName
 from coffre.model.names import qualified
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source
 from coffre.postgres.archive import TocEntry
-from coffre.postgres.load import refresh_materialized_views
-from coffre.postgres.schema_loader import SchemaLoader
+from coffre.postgres.definitions import statements_of
 from coffre.postgres.selection import absent, needed_by, needing, parts_of
 
 _WORDS: Final = {"FK CONSTRAINT": "foreign key"}
@@ -173,34 +171,22 @@ def _restorable(
             yield entry
 
 
-def script_of(source: Source, lost: Sequence[TocEntry], loader: SchemaLoader) -> str | None:
+def script_of(source: Source, lost: Sequence[TocEntry]) -> str | None:
     """Return the SQL that brings back what was lost, for psql; None when nothing was."""
     entries = parts_of(source.toc, [entry for entry in lost if entry.description != "TABLE"])
     if not entries:
         return None
     views = views_of(source, entries)
     refresh = "".join(f"REFRESH MATERIALIZED VIEW {qualified(v.schema_name, v.relation_name)};\n" for v in views)
-    sections = [loader.script(source.archive, section, entries) for section in ("pre-data", "post-data")]
-    return "".join([*sections, refresh]).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return (
+        "SET check_function_bodies = false;\n" + statements_of(entries, source.toc, source.content.encoding) + refresh
+    )
 
 
 def views_of(source: Source, entries: Iterable[TocEntry]) -> list[RelationName]:
     """Return those of the entries that are materialized views and were filled, each after those that it reads."""
     names = {(entry.schema, entry.tag) for entry in entries if entry.description == "MATERIALIZED VIEW"}
     return [v for v in source.content.materialized_views if (v.schema_name, v.relation_name) in names]
-
-
-def fill(session: psycopg2.extensions.connection, views: Iterable[RelationName]) -> list[str]:
-    """Fill materialized views that came back, one by one; return a sentence for each that cannot be filled."""
-    exceptions = []
-    for view in views:
-        try:
-            refresh_materialized_views(session, [view])
-            session.commit()
-        except RestoreError as error:
-            session.rollback()
-            exceptions.append(f"{error.message} {error.detail}.")
-    return exceptions
 
 
 def spoken(entry: TocEntry) -> str:

@@ -24,6 +24,7 @@ from coffre.postgres.entry_sql import (
     definition_of,
     encoded,
     owner_of,
+    readable,
     validation_of,
     without_validation,
 )
@@ -361,14 +362,19 @@ def is_fatal(error: psycopg2.Error) -> bool:
 
 def sql_of(refusal: Refusal, how: Making) -> str:
     """Return the statements that make what was refused, and what needs it, once the reason is gone."""
-    entries = [refusal.entry, *refusal.needing]
+    return statements_of([refusal.entry, *refusal.needing], how.by_id.values(), how.encoding)
+
+
+def statements_of(entries: Iterable[TocEntry], toc: Iterable[TocEntry], encoding: str) -> str:
+    """Return the statements that make entries of a table of contents, for a person.
+
+    `encoding` is the source's.
+    """
+    by_id = {entry.dump_id: entry for entry in toc}
     texts = [
-        definition_of(entry, how.by_id).encode("utf-8", "surrogateescape")
-        + encoded(owner_of(entry) + access_method_of(entry), how.encoding)
-        for entry in entries
+        readable(definition_of(entry, by_id), encoding) + owner_of(entry) + access_method_of(entry) for entry in entries
     ]
-    codec = psycopg2.extensions.encodings.get(how.encoding, "utf_8") if how.encoding != "SQL_ASCII" else "utf_8"
-    return b"".join(texts).decode(codec, "replace").strip() + "\n"
+    return "".join(texts).strip() + "\n"
 
 
 def validation_sql(refusal: Refusal) -> str | None:

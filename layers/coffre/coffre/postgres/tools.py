@@ -283,16 +283,3 @@ def output_of(
             raise explain_complaint(connection, Path(argv[0]).name, status, child.complaint())
     finally:
         children.forget(child)
-
-
-def set_pipe_size(pipe: IO[bytes], size_bytes: int) -> None:
-    """Enlarge a pipe, so that the writer goes on while we compress. Best effort: Linux only, bounded by the system."""
-    with contextlib.suppress(ImportError, OSError, AttributeError):
-        import fcntl
-
-        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, size_bytes)
-
-
-def read_into(pipe: IO[bytes], view: memoryview) -> int:
-    """Read what is there, at most `len(view)` bytes, straight into `view`; 0 at the end of the stream."""
-    return os.readv(pipe.fileno(), [view])
