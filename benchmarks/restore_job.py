@@ -18,7 +18,7 @@ from coffre.operations.restore_database import restore_database
 from coffre.operations.restore_plan import Job
 from coffre.operations.runner import ThreadRunner
 from coffre.postgres.secret import parse_secret
-from coffre.postgres.tools import Children, PostgresTools
+from coffre.postgres.tools import Children
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
@@ -39,7 +39,6 @@ def main(url: str, home: str, vault: str, identity: str, streams: str = "2", *ta
             restore_id="bench",
             backup=backup,
             connection=parse_secret(url, where="argument"),
-            tools=PostgresTools(Path(home)),
             children=children,
             vault=Vault(DirectoryStore(Path(vault))),
             decoder=FrameDecoder((identity,) if identity.startswith("AGE-") else ()),

@@ -32,7 +32,6 @@ from coffre.postgres.connect import Connection
 from coffre.postgres.tools import Children
 from coffre.runtime.scratch import scratch_directory
 from coffre.stores.s3 import S3Credentials
-from coffre_cli.client_programs import find_client_programs
 from coffre_cli.commands.object_choices import contents_of_store
 from coffre_cli.commands.restore_result import Ask
 from coffre_cli.exits import Exit
@@ -88,7 +87,6 @@ def restore_database_here(
             restore_id=run.id,
             backup=ask.backup,
             connection=connection,
-            tools=find_client_programs(),
             children=children,
             vault=place.vault,
             decoder=decoder,

@@ -270,7 +270,6 @@ def _restore_job(job: DrillJob, server: ScratchServer) -> RestoreJob:
         restore_id=job.id,
         backup=job.backup,
         connection=server.connection(_DATABASE),
-        tools=job.tools,
         children=job.children,
         vault=job.vault,
         decoder=job.decoder,

@@ -15,7 +15,7 @@ from coffre.operations.runner import Runner
 from coffre.postgres.archive import TocEntry, read_archive
 from coffre.postgres.connect import Connection
 from coffre.postgres.toc import in_unicode
-from coffre.postgres.tools import Children, PostgresTools
+from coffre.postgres.tools import Children
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 
@@ -30,7 +30,6 @@ class Job:
     restore_id: str
     backup: Backup
     connection: Connection
-    tools: PostgresTools
     children: Children
     vault: Vault
     decoder: FrameDecoder

@@ -23,7 +23,7 @@ from coffre.operations.runner import ThreadRunner
 from coffre.policy.recency import refuse_distant_id
 from coffre.postgres.connect import Connection, apply_tls, refuse_transaction_pooler
 from coffre.postgres.secret import parse_secret
-from coffre.postgres.tools import Children, PostgresTools
+from coffre.postgres.tools import Children
 from coffre.runtime.events import RestoreEvent, StorageRestoreEvent, parse_restore
 from coffre.runtime.function import Edge, LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.observability import count_restore
@@ -190,7 +190,6 @@ class RestoreFunction:
                 restore_id=restore_id,
                 backup=backup,
                 connection=children.watching(self._connection(backup, wanted, scratch)),
-                tools=PostgresTools(self.settings.postgres_home),
                 children=children,
                 vault=self.vault,
                 decoder=self._decoder(),
