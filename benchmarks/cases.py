@@ -209,7 +209,7 @@ class Bench:
             self.server.create_database("theirs")
             run(self.server.dsn(), [f'ALTER DATABASE theirs OWNER TO "{case.user}"'])
             done = self.program("pg_restore", "-d", self.server.dsn("theirs", user=case.user), dump)
-            argv = job("restore_job", self.server.dsn("ours", user=case.user), self.home, vault, identity, 2)
+            argv = job("restore_job", self.server.dsn("ours", user=case.user), vault, identity, 2)
             ours = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False)
         said = json.loads(ours.stdout) if ours.returncode == 0 else {"left_out": [ours.stderr.splitlines()[-1]]}
         cells = [

@@ -76,7 +76,7 @@ def loaded(bench: Workbench, name: str, *argv: str, slow: bool = False) -> Conte
 def coffre(bench: Workbench, name: str, identity: str, *options: object, url: str = "") -> Contender:
     """Return Coffre's restore, which makes the database itself; options are streams, and the tables to restore."""
     restored = url or bench.server.dsn("restored")
-    argv = job("restore_job", restored, bench.home, bench.directory / "vault", identity, *options)
+    argv = job("restore_job", restored, bench.directory / "vault", identity, *options)
     return Contender(name, [argv], partial(emptied, bench.server, create=False), reports=True)
 
 

@@ -1,6 +1,6 @@
 """One restore from a vault directory, as the function does it; the process that benchmarks measure.
 
-Run as `python -m benchmarks.restore_job URL POSTGRES_HOME VAULT_DIRECTORY IDENTITY [STREAMS] [TABLE | --analyze ...]`.
+Run as `python -m benchmarks.restore_job URL VAULT_DIRECTORY IDENTITY [STREAMS] [TABLE | --analyze ...]`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 
 
-def main(url: str, home: str, vault: str, identity: str, streams: str = "2", *tables: str) -> None:
+def main(url: str, vault: str, identity: str, streams: str = "2", *tables: str) -> None:
     """Restore the newest backup; print what was loaded, how long each phase took, and which CPU seconds went where.
 
     Among the tables `--analyze` can stand: statistics are gathered then, which no other program does.
