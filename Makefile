@@ -18,10 +18,10 @@ ARGS :=
 # `make lock UPGRADE=--upgrade` takes newer versions where the .in files allow them; without it the pins stay.
 UPGRADE :=
 
-.PHONY: help setup tools fmt lint types imports validate test test-fast demo ci bench lock clean
+.PHONY: help setup tools fmt lint types imports validate test test-fast demo ci bench lock layers-update minors clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: .venv/.ready .venv/bin/coffre ## Make the virtual environment in .venv and the command .venv/bin/coffre
 
@@ -39,7 +39,7 @@ setup: .venv/.ready .venv/bin/coffre ## Make the virtual environment in .venv an
 		'PYTHONPATH="$$checkout/cli:$$checkout/layers/coffre" exec "$$checkout/.venv/bin/python" -m coffre_cli "$$@"' > $@
 	@chmod 755 $@
 
-tools: setup ## Make every tool of the local stack below .tools (SAM, emulators, PostgreSQL 14-18)
+tools: setup ## Make every tool of the local stack below .tools (SAM, emulators, PostgreSQL 12-18)
 	.venv/bin/python -m coffre_cli.local.toolchain
 
 .tools/sam/.ready: requirements/sam.txt | setup
@@ -83,6 +83,14 @@ lock: setup ## Compile requirements/*.in into locked files
 		echo "$$file"; \
 		$(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url $(UPGRADE) "$$file" --output-file "$${file%.in}.txt"; \
 	done
+
+layers-update: setup ## Move the PostgreSQL layers to the newest minors that pass the gate, and build them
+	@for layer in pg_dump postgres_server; do $(MAKE) --no-print-directory -C "layers/$$layer" update; done
+	@$(MAKE) --no-print-directory minors
+
+minors: setup ## Warn about minors of PostgreSQL that are newer than what is pinned; never fails
+	@cd layers/pg_dump && python3.13 -B -m recipe minors ../postgres_server/inputs.lock ../../requirements/postgresql-*.in \
+		|| echo "WARNING: the pinned minors could not be compared."
 
 clean: ## Stop the local stack and remove everything that make made
 	@if test -f .coffre/local.json && test -x .venv/bin/coffre; then .venv/bin/coffre local down; fi

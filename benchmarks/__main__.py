@@ -20,6 +20,9 @@ def commands(scale: float, runs: int) -> dict[str, list[str]]:
     return {
         "backup_database": size,
         "restore_database": size,
+        "cases": [],
+        "many_tables": size,
+        "large_objects": size,
         "backup_storage": size,
         "drill": size,
         "over_link": size,

@@ -39,11 +39,11 @@ def piped(bench: Workbench, name: str, *compress: str, slow: bool = False) -> Co
     return Contender(name, [dump, compress], partial(emptied, file), partial(tree_size, file), output=file, slow=slow)
 
 
-def dumped(bench: Workbench, name: str, *options: str, url: str = "") -> Contender:
-    """Return a `pg_dump` that writes its own archive; its compression is gzip, which is slow."""
+def dumped(bench: Workbench, name: str, *options: str, url: str = "", slow: bool = True) -> Contender:
+    """Return a `pg_dump` that writes its own archive; its compression is gzip, which is slow where there is much."""
     file = bench.directory / "dump"
     dump = [bench.program("pg_dump"), *options, "-f", str(file), url or bench.url]
-    return Contender(name, [dump], partial(emptied, file), partial(tree_size, file), slow=True)
+    return Contender(name, [dump], partial(emptied, file), partial(tree_size, file), slow=slow)
 
 
 def coffre(

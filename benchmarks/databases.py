@@ -31,6 +31,13 @@ _BIG_TABLE_EVENTS: Final = 26_000_000
 
 _DOCUMENTS: Final = 30_000
 _PARAGRAPHS: Final = 4096
+_TENANTS: Final = 150
+_TABLES_A_TENANT: Final = 20
+_ROWS_OF_A_TENANT: Final = 20
+
+_LARGE_OBJECTS: Final = 30_000
+_LARGE_OBJECTS_AT_ONCE: Final = 1_000
+
 # Bytes of `content`, in turn; every thousandth row has the large one.
 _CONTENT_BYTES: Final = (512, 2_000, 6_000, 12_000, 20_000)
 _LARGE_CONTENT_BYTES: Final = 3_000_000
@@ -121,8 +128,41 @@ def _documents(rows: int) -> Iterator[str]:
     yield "".join(batch)
 
 
+def _tenants(session: psycopg2.extensions.connection, scale: float) -> None:
+    """An application with a schema for each tenant, each with twenty tables with a key, an index and a check."""
+    with session.cursor() as cursor:
+        rows = f"FROM generate_series(1, {_ROWS_OF_A_TENANT}) g"
+        for tenant in range(max(1, int(_TENANTS * scale))):
+            schema = f"tenant_{tenant:03d}"
+            # A transaction for each schema: all locks of all tables would not fit into the server's memory.
+            statements = [f"CREATE SCHEMA {schema}"]
+            for number in range(_TABLES_A_TENANT):
+                table = f"{schema}.table_{number:02d}"
+                statements += [
+                    f"CREATE TABLE {table} (id int PRIMARY KEY, amount int CHECK (amount >= 0), note text)",
+                    f"CREATE INDEX ON {table} (amount)",
+                    f"INSERT INTO {table} SELECT g, g * {number + 1}, md5((g * {tenant + 1})::text) {rows}",
+                ]
+            cursor.execute("; ".join(statements))
+
+
+def _large_objects(session: psycopg2.extensions.connection, scale: float) -> None:
+    """Documents of an application that keeps them as large objects, and the table that names them."""
+    total = max(1, int(_LARGE_OBJECTS * scale))
+    with session.cursor() as cursor:
+        cursor.execute("CREATE TABLE files (id int PRIMARY KEY, content oid)")
+        for first in range(1, total + 1, _LARGE_OBJECTS_AT_ONCE):
+            cursor.execute(
+                "INSERT INTO files SELECT g, lo_from_bytea(0, convert_to(repeat(md5(g::text), 1 + g %% 60), 'UTF8')) "
+                "FROM generate_series(%s, %s) g",
+                (first, min(total, first + _LARGE_OBJECTS_AT_ONCE - 1)),
+            )
+
+
 TWO_TABLES: Final = Database("two-tables", "1 GB in two large tables", _two_tables)
 MANY_TABLES: Final = Database("500-tables", "1 GB in 500 tables", _many_tables)
 ONE_TABLE: Final = Database("one-table", "one table of 4 GB", _one_table, is_large=True)
 WIDE_ROWS: Final = Database("wide-rows", "1 GB of wide rows: jsonb, text, bytea", _wide_rows)
+TENANTS: Final = Database("tenants", "3,000 tables of 20 rows in 150 schemas", _tenants)
+LARGE_OBJECTS: Final = Database("large-objects", "30,000 large objects of 1 KB in the middle", _large_objects)
 DATABASES: Final = {database.name: database for database in (TWO_TABLES, MANY_TABLES, ONE_TABLE, WIDE_ROWS)}

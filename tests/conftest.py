@@ -98,7 +98,7 @@ def _drop_roles(server: PostgresServer, names: set[str]) -> None:
 
 @pytest.fixture(scope="session")
 def server_of_major(toolchain: Toolchain) -> Iterator[Callable[[int], PostgresServer]]:
-    """Return a server of a PostgreSQL major (14 to 18), started on first demand."""
+    """Return a server of a PostgreSQL major (12 to 18), started on first demand."""
     servers: dict[int, PostgresServer] = {}
     with ExitStack() as running:
 

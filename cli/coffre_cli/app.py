@@ -16,6 +16,7 @@ from coffre import __version__
 from coffre.model.errors import CoffreError
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
+from coffre_cli.vault_choice import COMMANDS, IDENTITY_VARIABLE, VAULT_VARIABLE, VaultChoice, choose_vault
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,17 @@ app = typer.Typer(
     cls=_LoadedWhenAsked,
     help="Back up PostgreSQL databases, look at the backups, and get your data back.\n\n"
     "Commands work on the local stack when one is up (`coffre local up`), else on the deployed stack that --stack or "
-    "the variable COFFRE_STACK names, with your usual AWS credentials.",
+    "the variable COFFRE_STACK names, with your usual AWS credentials.\n\n"
+    "Is the account or the stack lost? With --vault and --identity a vault, or a copy of it on a disk, is enough for: "
+    f"{', '.join(COMMANDS)}.",
     epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 skipped because another run of the target is going on, "
-    "4 restored with exceptions, which are listed.\n\n"
-    + examples("coffre demo", "coffre local up && coffre backup database && coffre list", "coffre restore --help"),
+    "4 backed up or restored with exceptions, which are listed.\n\n"
+    + examples(
+        "coffre demo",
+        "coffre local up && coffre backup database && coffre list",
+        "coffre restore --help",
+        "coffre --vault ./copy --identity key.txt restore latest --to env:NEW",
+    ),
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -127,11 +135,46 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def coffre(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback does it all
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    vault: Annotated[
+        str | None,
+        typer.Option(
+            "--vault",
+            metavar="DIR|s3://...",
+            help="Work with this vault alone, without a stack: a directory, or a bucket with its prefix. "
+            f"Default: the variable {VAULT_VARIABLE}.",
+        ),
+    ] = None,
+    identity: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--identity",
+            metavar="FILE|env:NAME",
+            help="With --vault: a private age key that opens backups; may be repeated. "
+            f"Default: what the variable {IDENTITY_VARIABLE} says.",
+        ),
+    ] = None,
+    endpoint_url: Annotated[
+        str | None,
+        typer.Option("--endpoint-url", metavar="URL", help="With --vault s3://...: a store that is not AWS."),
+    ] = None,
 ) -> None:
     """Back up PostgreSQL databases, look at the backups, and get your data back."""
+    choose_vault(None)
+    command = context.invoked_subcommand or ""
+    place = vault or (os.environ.get(VAULT_VARIABLE) if command in COMMANDS else None)
+    if place is None:
+        if identity or endpoint_url:
+            raise typer.BadParameter("--identity and --endpoint-url before the command go with --vault")
+        return
+    if command not in COMMANDS:
+        raise typer.BadParameter(f"`coffre {command}` needs a stack: with --vault there are {', '.join(COMMANDS)}")
+    variable = os.environ.get(IDENTITY_VARIABLE)
+    keys = tuple(identity or ([variable] if variable else []))
+    choose_vault(VaultChoice(place, keys, endpoint_url))
 
 
 def main() -> None:

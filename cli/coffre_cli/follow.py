@@ -58,8 +58,8 @@ def follow[R: (Backup, Restore)](look: Callable[[], R], *, title: str, quiet: bo
         The catalog did not answer for so long that nothing can be said.
     """
     signs = _Signs()
-    with _bar(quiet=quiet) as bar:
-        task = bar.add_task(title, total=None, facts="starting")
+    with bar(quiet=quiet) as shown:
+        task = shown.add_task(title, total=None, facts="starting")
         while True:
             try:
                 record = look()
@@ -75,7 +75,7 @@ def follow[R: (Backup, Restore)](look: Callable[[], R], *, title: str, quiet: bo
                     return record
                 signs.seen(record)
                 done = record.progress
-                bar.update(task, completed=done.done_bytes, total=done.total_bytes or None, facts=facts(record))
+                shown.update(task, completed=done.done_bytes, total=done.total_bytes or None, facts=facts(record))
             time.sleep(_POLL_SECONDS)
 
 
@@ -149,7 +149,8 @@ def _speed(record: Backup | Restore, done: Done) -> tuple[str, ...]:
     return f"{size(int(rate))}/s", f"{left} s left" if left < 60 else f"{duration(left * 1000)} left"
 
 
-def _bar(*, quiet: bool) -> Progress:
+def bar(*, quiet: bool) -> Progress:
+    """Return the bar of a run, which only a person's terminal shows."""
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
     from rich.table import Column
 

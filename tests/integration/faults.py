@@ -168,3 +168,160 @@ def file_size_limit(size_bytes: int) -> Iterator[None]:
 def is_root() -> bool:
     """Whether file permissions mean nothing here."""
     return os.geteuid() == 0
+
+
+class StoppedServer:
+    """A PostgreSQL server whose processes can be stopped where they are: its system still answers for it.
+
+    Parameters
+    ----------
+    postmaster
+        Looks for its first process when it is to be stopped.
+    """
+
+    def __init__(self, postmaster: Callable[[], psutil.Process]) -> None:
+        self._postmaster = postmaster
+        self._stopped: list[psutil.Process] = []
+
+    @classmethod
+    def of_backend(cls, pid: int) -> Self:
+        """Return the server that a backend belongs to."""
+        postmaster = psutil.Process(pid).parent()
+        assert postmaster is not None
+        return cls(lambda: postmaster)
+
+    def stop(self) -> None:
+        """Stop all of its processes, the first one first, so that it starts no other."""
+        postmaster = self._postmaster()
+        postmaster.suspend()
+        self._stopped = [postmaster, *postmaster.children(recursive=True)]
+        for process in self._stopped[1:]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+
+    def go_on(self) -> None:
+        """Let all go on."""
+        for process in self._stopped:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+class Reset(Exception):  # noqa: N818 - nothing goes wrong: it is what a test asks for
+    """The connection is to be reset here."""
+
+
+type Fault = Callable[[int, bytes], bytes | None]
+"""Gets how many bytes the server has sent before, over all connections, and what it sends now; returns what arrives.
+
+None: nothing arrives any more, on no connection. It raises `Reset` to end this one.
+"""
+
+
+class FaultyWire:
+    """Passes connections on to a port of 127.0.0.1, and does to what the server says what networks do.
+
+    Parameters
+    ----------
+    bytes_per_second
+        How much passes in each direction; None: as much as there is.
+    """
+
+    def __init__(self, port: int, fault: Fault = lambda _, data: data, *, bytes_per_second: int | None = None) -> None:
+        self._to = port
+        self._fault = fault
+        self._rate = bytes_per_second
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._lock = threading.Lock()
+        self._passed = 0
+        self._closing = threading.Event()
+        self._open: list[socket.socket] = []
+        self.port: int = self._server.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, name="wire", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        with self._lock:
+            for end in self._open:
+                end.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._server.accept()
+                far = socket.create_connection(("127.0.0.1", self._to))
+                with self._lock:
+                    self._open += [near, far]
+                threading.Thread(target=self._pump, args=(near, far, False), daemon=True).start()
+                threading.Thread(target=self._pump, args=(far, near, True), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, is_answer: bool) -> None:
+        try:
+            while data := source.recv(4096 if self._rate else 65536):
+                arrives = self._met(data) if is_answer else data
+                if arrives is None:
+                    self._closing.wait()
+                    return
+                if self._rate:
+                    self._closing.wait(len(data) / self._rate)
+                sink.sendall(arrives)
+            sink.shutdown(socket.SHUT_WR)
+        except Reset:
+            with contextlib.suppress(OSError):
+                sink.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sink.shutdown(socket.SHUT_RD)  # wakes the thread that reads from it, and would keep it open
+            sink.close()
+            source.close()
+        except OSError:
+            with contextlib.suppress(OSError):
+                sink.shutdown(socket.SHUT_WR)
+
+    def _met(self, data: bytes) -> bytes | None:
+        with self._lock:
+            before, self._passed = self._passed, self._passed + len(data)
+        return self._fault(before, data)
+
+
+def flip_at(position: int) -> Fault:
+    """Change one bit of one byte."""
+
+    def fault(before: int, data: bytes) -> bytes:
+        if before <= position < before + len(data):
+            at = position - before
+            return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        return data
+
+    return fault
+
+
+def stall_at(position: int, then: Callable[[], None]) -> Fault:
+    """Let nothing pass any more from a byte on. `then` is called when the first one is held back."""
+    stalled = threading.Event()
+
+    def fault(before: int, data: bytes) -> bytes | None:
+        if before + len(data) <= position:
+            return data
+        if not stalled.is_set():
+            stalled.set()
+            then()
+        return None
+
+    return fault
+
+
+def reset_at(position: int) -> Fault:
+    """Reset every connection over which something comes from a byte on, as if the way were closed."""
+
+    def fault(before: int, data: bytes) -> bytes:
+        if before + len(data) > position:
+            raise Reset
+        return data
+
+    return fault

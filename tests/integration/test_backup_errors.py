@@ -47,7 +47,7 @@ def large(postgres_server: PostgresServer) -> Iterator[str]:
 
 def backends(url: str) -> int:
     """How many sessions of ours the server has."""
-    ((count,),) = run_sql(url, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'coffre'")
+    ((count,),) = run_sql(url, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'coffre%'")
     return int(count)
 
 
@@ -121,7 +121,37 @@ def test_roles_that_cannot_be_read_are_told_and_fail_nothing(
 
     (backup,) = coffre.backups()
     assert backup.status is Status.COMPLETED
-    assert any("Roles were not backed up" in text for text in backup.exceptions)
+    (exception,) = backup.exceptions
+    assert exception.startswith("Roles were not backed up")
+    (alert,) = coffre.troubles()
+    assert alert["MessageAttributes"]["kind"]["Value"] == "BACKUP_EXCEPTIONS"
+    assert exception in alert["Message"]
+    # And the next backup that has them says that it is over
+    coffre.environment["COFFRE_POSTGRES_HOME"] = str(postgresql_home)
+    coffre.backup()
+    assert coffre.backups()[0].exceptions == ()
+    (over,) = coffre.alerts()
+    assert over["MessageAttributes"]["state"]["Value"] == "recovered"
+
+
+def test_a_program_for_roles_that_is_killed_once_is_run_again(
+    coffre: Coffre, shop: str, tmp_path: Path, postgresql_home: Path
+) -> None:
+    killed = tmp_path / "killed"
+    once = f'if [ ! -e {killed} ]; then touch {killed}; kill -9 $$; fi\nexec {{real}} "$@"'
+    coffre.configure(shop)
+    coffre.environment["COFFRE_POSTGRES_HOME"] = client_tools(postgresql_home, tmp_path / "tools", pg_dumpall=once)
+
+    done = coffre.backup()
+
+    assert killed.exists()
+    backup = coffre.catalog.get_backup(done["id"])
+    assert backup.exceptions == ()
+    manifest = coffre.backup_function().vault.read_manifest(
+        backup.manifest_key or "", sha256=backup.manifest_sha256 or ""
+    )
+    assert "roles" in [entry.name for entry in coffre.backup_function().vault.entries(manifest)]
+    assert coffre.alerts() == []
 
 
 # --- connections ---
@@ -137,7 +167,7 @@ def test_a_reader_whose_server_process_ends_is_a_failed_backup(
             lambda: run_sql(
                 large,
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'coffre' AND query LIKE 'COPY%'",
+                " WHERE application_name LIKE 'coffre%' AND query LIKE 'COPY%'",
             ),
         )
         failed_backup(coffre, "CONNECTION_LOST", "was cut while it was being read", "Run the backup again")
@@ -157,7 +187,7 @@ def test_a_holder_that_is_cut_is_a_failed_backup_though_every_row_was_read(
             lambda: run_sql(
                 large,
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'coffre' AND state = 'idle in transaction' AND query NOT LIKE 'COPY%'"
+                " WHERE application_name LIKE 'coffre%' AND state = 'idle in transaction' AND query NOT LIKE 'COPY%'"
                 " AND pid = (SELECT min(pid) FROM pg_locks WHERE mode = 'AccessShareLock'"
                 "            AND relation = 'notes'::regclass)",
             ),
@@ -172,7 +202,7 @@ def test_a_holder_that_is_cut_before_a_reader_begins_is_a_failed_backup(
 ) -> None:
     # Given a reader that begins when the holder's server process has just ended
     begin = SliceReader.__enter__
-    cut = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'coffre'"
+    cut = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name LIKE 'coffre%'"
 
     def cut_and_begin(self: SliceReader) -> SliceReader:
         run_sql(shop, cut)

@@ -291,7 +291,7 @@ def test_new_recipients_get_everything_anew(scene: Scene, store: MemoryStore) ->
     second = scene.backup()
 
     assert second.encryption == "none"
-    assert second.exceptions == ("The recipients changed: everything was stored anew.",)
+    assert (second.exceptions, second.notes) == ((), ("The recipients changed: everything was stored anew.",))
     assert scene.bodies(second) == store.bodies()
 
 
@@ -305,7 +305,8 @@ def test_a_damaged_previous_backup_does_not_stop_the_next(scene: Scene, store: M
     second = scene.backup()
 
     assert scene.bodies(second) == store.bodies()
-    assert [text.partition(":")[0] for text in second.exceptions] == [
+    assert second.exceptions == ()
+    assert [text.partition(":")[0] for text in second.notes] == [
         f"The previous backup {first.backup_id} is damaged, what it has was stored anew"
     ]
 
@@ -472,8 +473,49 @@ def test_many_exceptions_are_told_in_a_few_lines(scene: Scene, store: MemoryStor
     manifest = scene.backup()
 
     assert manifest.storage.unread == 199
-    assert len(manifest.exceptions) == 51
-    assert "149 more" in manifest.exceptions[-1]
+    assert len(manifest.exceptions) == 1
+    assert manifest.exceptions[0].startswith("199 objects of photos are not in this backup: ")
+    assert "'photos/00000', " in manifest.exceptions[0]
+    assert manifest.exceptions[0].endswith(" and 189 more.")
+
+
+def test_exceptions_are_grouped_by_reason_in_the_words_of_the_store(scene: Scene, store: MemoryStore) -> None:
+    for number in range(40):
+        store.put("photos", f"{number:05}", b"1")
+    words = "The object was stored using a form of Server Side Encryption."
+
+    def refuse(operation: str, call: Call, number: int) -> None:
+        if operation == "get" and call.key < "00030":
+            raise refusal(400, "InvalidRequest", words)
+        if operation == "get" and call.key < "00032":
+            raise refusal(403, "AccessDenied", "Access Denied")
+
+    store.before = refuse
+    manifest = scene.backup()
+
+    assert manifest.storage.unread == 32
+    encrypted, denied = manifest.exceptions
+    assert encrypted.startswith("30 objects of photos are not in this backup: s3:GetObject failed on them.")
+    assert f"The store says: InvalidRequest: {words} [STORE_FAILED]" in encrypted
+    assert denied.startswith("2 objects of photos are not in this backup: s3:GetObject was denied on them.")
+    assert denied.endswith("They are 'photos/00030', 'photos/00031'.")
+    assert words in (only(scene.entries(manifest)["photos/00007"].object).unread or "")
+
+
+def test_a_bucket_that_is_encrypted_by_keys_of_the_customer_says_so(scene: Scene, store: MemoryStore) -> None:
+    for number in range(3):
+        store.put("photos", f"{number:05}", b"1")
+
+    def refuse(operation: str, call: Call, number: int) -> None:
+        if operation == "get":
+            raise refusal(400, "InvalidRequest", "stored using Server Side Encryption")
+
+    store.before = refuse
+    with pytest.raises(StoreError, match="Not one of 3 objects") as refused:
+        scene.backup()
+
+    assert "stored using Server Side Encryption" in (refused.value.detail or "")
+    assert "SSE-C" in (refused.value.hint or "")
 
 
 def test_bytes_that_change_on_the_way_are_read_again(scene: Scene, store: MemoryStore) -> None:

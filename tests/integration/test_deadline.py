@@ -71,7 +71,7 @@ def eventually(is_so: Callable[[], bool]) -> bool:
 
 def leaves_nothing(url: str) -> None:
     assert children() == []
-    ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'coffre'"
+    ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'coffre%'"
     assert eventually(lambda: run_sql(url, ours) == [(0,)])
 
 

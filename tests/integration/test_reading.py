@@ -91,6 +91,6 @@ def test_the_bytes_are_those_of_copy(
 
 
 def test_the_connection_is_the_one_that_was_asked_for(database: str) -> None:
-    ours = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'coffre'"
+    ours = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name LIKE 'coffre%'"
     with reader_of(database):
         assert run_sql(database, ours) == [("sslmode=require" in database,)]

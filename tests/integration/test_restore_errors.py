@@ -416,7 +416,7 @@ def test_a_restore_that_fails_drops_the_database_that_it_had_created(
 ) -> None:
     failed_restore(
         coffre, "SCHEMA_FAILED", "violates foreign key constraint", "orders_customer_fkey",
-        backup_id=orphaned, destination=new_database,
+        backup_id=orphaned, destination=new_database, strict=True,
     )  # fmt: skip
 
     assert not exists(new_database)
@@ -428,11 +428,11 @@ def test_a_restore_that_fails_drops_the_database_that_it_had_created(
 def test_a_restore_that_fails_in_an_existing_database_says_what_is_left(
     coffre: Coffre, orphaned: str, destination: str
 ) -> None:
-    failed_restore(coffre, "SCHEMA_FAILED", backup_id=orphaned, destination=destination)
+    failed_restore(coffre, "SCHEMA_FAILED", backup_id=orphaned, destination=destination, strict=True)
 
     (restore,) = coffre.catalog.restores()
     assert restore.failure is not None
-    assert "holds a part of the backup: empty it before you try again" in restore.failure.message
+    assert "the same restore with --restart removes that and begins again" in restore.failure.message
     assert any("holds a part of the backup" in alert for alert in coffre.alerts_read)
     assert relations(destination) > 0
 

@@ -11,9 +11,9 @@ import pytest
 from tests.integration.contents import RoundTrip, database_of, rows, run, schema_of, value
 
 from coffre.model.errors import CoffreError
-from coffre.operations import restore_beside, restore_load
+from coffre.operations import restore_batches, restore_beside, restore_load
+from coffre.operations.restore_definitions import DefinitionRestore
 from coffre.postgres import load
-from coffre.postgres.tools import PostgresTools
 from coffre_cli.sample import fingerprint
 
 
@@ -357,34 +357,44 @@ def test_a_table_that_somebody_else_makes_meanwhile_is_never_dropped(
     round_trip.fill("CREATE TABLE orders (id int)", "INSERT INTO orders VALUES (1)", "CREATE TABLE others (id int)")
     backup = round_trip.back_up()
     round_trip.fill("DROP TABLE orders, others")
-    given = PostgresTools.program
+    given = DefinitionRestore.make
 
-    def meanwhile(tools: PostgresTools, name: str) -> str:
-        if name == "pg_restore":
-            round_trip.fill("CREATE TABLE IF NOT EXISTS others (id int)", "INSERT INTO others VALUES (7)")
-        return given(tools, name)
+    def meanwhile(making: DefinitionRestore, entries: Any) -> None:
+        round_trip.fill("CREATE TABLE IF NOT EXISTS others (id int)", "INSERT INTO others VALUES (7)")
+        given(making, entries)
 
-    monkeypatch.setattr(PostgresTools, "program", meanwhile)
+    monkeypatch.setattr(DefinitionRestore, "make", meanwhile)
 
-    error = failed(round_trip, backup, tables=["orders", "others"])
+    report = round_trip.restore_in_place(backup, tables=["orders", "others"])
 
+    assert any("table public.others" in left.what and "already exists" in left.reason for left in report.left_out)
+    assert set(rows(round_trip.source, "SELECT id FROM others")) == {(7,)}
+    assert rows(round_trip.source, "SELECT id FROM orders") == [(1,)]
+    # And one that stops at the first refusal drops what is its own
+    round_trip.fill("DROP TABLE orders, others")
+    error = failed(round_trip, backup, tables=["orders", "others"], strict=True)
     assert error.code == "SCHEMA_FAILED"
     assert set(rows(round_trip.source, "SELECT id FROM others")) == {(7,)}
     assert rows(round_trip.source, "SELECT to_regclass('orders')") == [(None,)]
 
 
+@pytest.mark.parametrize("small_table_bytes", [0, 1024])
 def test_rows_that_somebody_else_puts_into_a_table_that_comes_back_are_never_lost(
-    round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch
+    round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch, small_table_bytes: int
 ) -> None:
+    """Neither of a table that is truncated to be frozen, nor of one that shares a transaction with others."""
+    monkeypatch.setattr(restore_batches, "_SMALL_TABLE_BYTES", small_table_bytes)
     round_trip.fill("CREATE TABLE orders (id int)", "INSERT INTO orders VALUES (1)")
     backup = round_trip.back_up()
     round_trip.fill("DROP TABLE orders")
 
-    def truncate(session: Any, table: Any) -> None:
-        round_trip.fill("INSERT INTO orders VALUES (99)")
-        load.truncate(session, table)
+    for begin in (load.truncate, load.refuse_rows_of_others):
 
-    monkeypatch.setattr(restore_load, "truncate", truncate)
+        def meanwhile(session: Any, tables: Any, begin: Any = begin) -> None:
+            round_trip.fill("INSERT INTO orders VALUES (99)")
+            begin(session, tables)
+
+        monkeypatch.setattr(restore_load, begin.__name__, meanwhile)
 
     error = failed(round_trip, backup, tables=["orders"])
 

@@ -99,6 +99,51 @@ def test_a_swap_that_is_refused_leaves_both_databases(shop: RoundTrip, monkeypat
     run(shop.server.dsn(), f'DROP DATABASE "{restored}"')
 
 
+ORPHAN = "SET session_replication_role = replica; DELETE FROM app.parents WHERE id = 7"
+
+
+def test_a_database_that_lacks_something_is_kept_and_swapped_on_a_second_call(shop: RoundTrip) -> None:
+    # Given rows that violate a key
+    shop.fill(ORPHAN)
+    backup = shop.back_up()
+    good = fingerprint(shop.source)
+    shop.fill(*DAMAGE)
+    damaged = fingerprint(shop.source)
+
+    report = shop.restore_in_place(backup, replace=True)
+
+    # Then the one in use is unchanged, what was built is kept, and it is said how to put it in place
+    assert fingerprint(shop.source) == damaged
+    (kept,) = report.kept
+    assert fingerprint(shop.server.dsn(kept.remove.split('"')[1])) == good
+    assert report.left_out[0].what == "the validation of the foreign key public.children children_parent_fkey"
+    assert f"coffre restore {backup.id} --replace --swap {report.id}" in report.exceptions[-1]
+
+    swapped = shop.restore_in_place(backup, replace=True, swap=report.id)
+
+    assert fingerprint(shop.source) == good
+    (old,) = swapped.kept
+    assert fingerprint(shop.server.dsn(old.remove.split('"')[1])) == damaged
+    run(shop.server.dsn(), old.remove)
+    # And a swap of what is not there changes nothing
+    error = failed(shop, backup, replace=True, swap=report.id)
+    assert error.code == "SWAP_FAILED"
+    assert fingerprint(shop.source) == good
+
+
+def test_what_is_accepted_is_swapped_at_once(shop: RoundTrip) -> None:
+    shop.fill(ORPHAN)
+    backup = shop.back_up()
+    good = fingerprint(shop.source)
+    shop.fill(*DAMAGE)
+
+    report = shop.restore_in_place(backup, replace=True, accept_exceptions=True)
+
+    assert fingerprint(shop.source) == good
+    assert len(report.left_out) == 1
+    run(shop.server.dsn(), report.kept[0].remove)
+
+
 @pytest.fixture
 def owner(shop: RoundTrip) -> str:
     """The URL of the source as a role that owns everything in it and can create no database."""
@@ -236,7 +281,10 @@ def test_a_dry_run_into_a_new_database_creates_nothing(shop: RoundTrip) -> None:
     assert rows(shop.server.dsn(), f"SELECT 1 FROM pg_database WHERE datname = '{name}'") == []
 
 
-def test_restored_rows_need_no_vacuum(shop: RoundTrip) -> None:
+def test_restored_rows_of_tables_that_are_not_small_need_no_vacuum(
+    shop: RoundTrip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coffre.operations.restore_batches._SMALL_TABLE_BYTES", 1024)
     shop.restore(shop.back_up())
 
     with closing(psycopg2.connect(shop.copy)) as session, session.cursor() as cursor:
@@ -245,3 +293,24 @@ def test_restored_rows_need_no_vacuum(shop: RoundTrip) -> None:
         ((found,),) = cursor.fetchall()
     plan = found[0]["Plan"]
     assert (plan["Node Type"], plan["Actual Rows"], plan["Heap Fetches"]) == ("Index Only Scan", 500, 0)
+
+
+def test_schemas_that_would_lack_something_are_replaced_only_when_that_is_accepted(shop: RoundTrip, owner: str) -> None:
+    shop.fill(ORPHAN)
+    backup = shop.back_up()
+    good = fingerprint(shop.source)
+    shop.fill("DELETE FROM children")
+    damaged = fingerprint(shop.source)
+    shop.coffre.configure(owner)
+
+    error = failed(shop, backup, replace=True)
+
+    assert error.code == "REPLACE_INCOMPLETE"
+    assert "children_parent_fkey" in (error.detail or "")
+    assert fingerprint(shop.source) == damaged
+    report = shop.restore_in_place(backup, replace=True, accept_exceptions=True)
+    left = [one for one in report.left_out if "children_parent_fkey" in one.what]
+    assert len(left) == 1
+    count = "SELECT count(*) FROM public.children"
+    assert value(shop.source, count) == 500
+    assert good

@@ -6,7 +6,6 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -64,9 +63,8 @@ def test_everything_comes_back_and_a_second_run_finds_it_the_same(scene: Scene) 
     assert first.storage.restored.size_bytes == sum(len(found.body) for found in objects.values())
     assert (first.exceptions, first.rows, first.tables) == ((), 0, ())
     assert first.destination == f"{bucket} at here"
-    # The etag of what was uploaded in parts is not that of the source.
-    assert counts(again) == {"same": len(objects) - 1, "left": 1}
-    assert again.examples == {"left": (f"{bucket}/big",)}
+    # The etag of what was uploaded in parts is not that of the source: it is read.
+    assert counts(again) == {"same": len(objects)}
 
 
 def test_progress_counts_objects_and_bytes(scene: Scene) -> None:
@@ -312,13 +310,3 @@ def test_a_key_of_several_buckets_needs_to_be_told_which(scene: Scene) -> None:
 
     assert caught.value.code == "BUCKET_AMBIGUOUS"
     assert "one, two" in str(caught.value)
-
-
-def test_an_object_that_was_not_touched_since_costs_no_request(scene: Scene) -> None:
-    bucket = scene.new_bucket()
-    scene.put(bucket, "k", b"k")
-    listed = scene.client.list_objects_v2(Bucket=bucket)["Contents"][0]
-    assert listed["LastModified"] > datetime(2026, 1, 1, tzinfo=UTC)
-    backup = scene.backup({f"{bucket}/k": Object(b"k", last_modified=listed["LastModified"], content_type="x/y")})
-
-    assert counts(scene.result(backup, mode="overwrite")) == {"same": 1}

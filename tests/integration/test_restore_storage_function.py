@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.integration.bucket_backups import Object, keep_backup
 from tests.integration.conftest import BUCKET, REGION, Coffre, Context, client, new_id
 from tests.integration.expect import no_secret
 
-from coffre.model.backup import Backup, Status
+from coffre.model.backup import Backup, Progress, Status
 from coffre.model.errors import CoffreError
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import public_key
@@ -154,12 +155,37 @@ def test_a_restore_that_was_ended_meanwhile_does_not_go_on(uploads: Coffre, tmp_
     keep(uploads, FILES, tmp_path)
     said = invoke(uploads, {"backup_id": "latest", "target": "uploads", "storage": {"dry_run": True}})
     event = {"backup_id": said["backup_id"], "restore_id": said["id"], "invocation": 2, "storage": {}}
+    uploads.alerts()
 
-    with pytest.raises(CoffreError) as caught:
-        invoke(uploads, event)
+    assert invoke(uploads, event) == said
 
-    assert caught.value.code == "LOCK_LOST"
     assert bodies() == {}
+    assert uploads.alerts() == []
+
+
+@pytest.mark.parametrize("skew", [timedelta(milliseconds=-5), timedelta(milliseconds=5)])
+def test_a_continuation_that_is_delivered_twice_is_worked_on_once(
+    uploads: Coffre, tmp_path: Path, skew: timedelta
+) -> None:
+    keep(uploads, FILES, tmp_path)
+    functions, restore_id = Lambda(), new_id()
+    first = {"backup_id": "latest", "target": "uploads", "storage": {"mode": "overwrite"}, "restore_id": restore_id}
+    counts = iter(range(6))
+    context = Context(lambda: 900 if next(counts, None) is not None else 50, "r", "restore")
+    assert invoke(uploads, first, context, functions=functions)["status"] == "IN_PROGRESS"
+    [event] = functions.events
+    before = bodies()
+    # Given another invocation that has just begun to go on, by its own clock
+    began = datetime.now(UTC) + skew
+    assert uploads.catalog.continue_restore(restore_id, 2, began, stale_after=timedelta(seconds=45))
+
+    assert invoke(uploads, event)["status"] == "IN_PROGRESS"
+
+    assert bodies() == before
+    # And when that one has died, its event is repeated
+    uploads.catalog.heartbeat_restore(restore_id, began - timedelta(minutes=2), Progress())
+    assert invoke(uploads, event)["status"] == "COMPLETED"
+    assert len(bodies()) == 9
 
 
 def test_another_store_is_reached_by_a_secret(uploads: Coffre, tmp_path: Path, weed: Weed) -> None:

@@ -156,6 +156,16 @@ def test_an_event_with_a_chosen_id_makes_no_second_backup_when_it_is_repeated(co
     assert lock_is_free(coffre)
 
 
+def test_an_id_of_another_time_is_refused_and_nothing_begins(coffre: Coffre, shop: str) -> None:
+    coffre.configure(shop)
+
+    failed_backup(
+        coffre, "ID_NOT_OF_NOW", recorded=False, event={"target": "shop", "backup_id": "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"}
+    )
+
+    assert lock_is_free(coffre)
+
+
 def test_an_event_with_a_chosen_id_that_failed_is_not_told_twice(coffre: Coffre, shop: str) -> None:
     coffre.configure(f"{shop}_that_is_not_there")
     chosen = new_id()

@@ -74,6 +74,18 @@ def test_nobody_is_told_about_streams_that_nobody_asked_for(coffre: Coffre, crow
     assert not [text for text in exceptions(coffre) if "streams" in text]
 
 
+def test_nobody_is_told_about_streams_that_had_nothing_to_do(
+    coffre: Coffre, small_server: PostgresServer, crowded: str
+) -> None:
+    """A small database is one part: more streams would not have been opened on any server."""
+    run_sql(small_server.create_database("tiny"), "CREATE TABLE few AS SELECT 1 AS id")
+    coffre.configure(crowded.replace("/crowded", "/tiny"), target={"limits": {"streams": 8}})
+
+    assert coffre.backup()["status"] == "COMPLETED"
+
+    assert exceptions(coffre) == ()
+
+
 def test_a_limit_that_cannot_be_asked_for_is_found_by_opening(
     coffre: Coffre, crowded: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,8 +102,8 @@ def test_what_was_deleted_behind_coffres_back_is_found_by_the_inventory(coffre: 
     (alert,) = coffre.alerts()
     assert f"Backup to go back to: {older['id']}" in alert["Message"]
     assert lost in alert["Message"]
-    damage = json.loads(coffre.objects()[f"v1/backups/shop/{newest['id']}/reports/damage.json"])
-    assert damage["packs"] == [lost]
+    (finding,) = [key for key in coffre.objects() if key.startswith(f"v1/backups/shop/{newest['id']}/reports/damage-")]
+    assert json.loads(coffre.objects()[finding])["packs"] == [lost]
 
 
 def test_an_object_in_the_place_of_a_pack_is_found_without_reading_it(coffre: Coffre, shop: str) -> None:
@@ -204,3 +204,18 @@ def test_who_encrypts_nothing_needs_no_key_to_verify(coffre: Coffre, shop: str) 
     report = coffre.verify("read", target="shop")
 
     assert [(one["backup_id"], one["outcome"]) for one in report["examined"]] == [(made["id"], "verified")]
+
+
+def test_a_new_stack_alarms_nobody_before_its_first_backup_is_due(
+    coffre: Coffre, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coffre.configure(shop)
+
+    at_once = coffre.verify("fresh")
+    told_at_once = told(coffre)
+    later(monkeypatch, 29)
+    a_day_later = coffre.verify("fresh")
+
+    assert (at_once["status"], told_at_once) == (200, [])
+    assert a_day_later["status"] == 500
+    assert told(coffre) == [("BACKUP_OVERDUE", "new")]

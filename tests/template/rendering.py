@@ -21,6 +21,7 @@ ARNS = {
     "AWS::SNS::Topic": f"arn:aws:sns:{REGION}:{ACCOUNT}:{{name}}",
     "AWS::Logs::LogGroup": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{name}}:*",
     "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{{name}}",
+    "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{{name}}",
     "AWS::Events::Rule": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{{name}}",
     "AWS::Serverless::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{{name}}",
 }
@@ -100,6 +101,19 @@ def render(**parameters: str) -> Rendered:
     return Rendered(resolver.resolved(template["Resources"]), resolver.resolved(template["Globals"]))
 
 
+def broken_rules(**parameters: str) -> list[str]:
+    """Return what CloudFormation says of these parameters before it makes anything, by the section Rules."""
+    template = read_template()
+    resolver = _Resolver(template, parameters)
+    return [
+        assertion["AssertDescription"]
+        for rule in template["Rules"].values()
+        if resolver.resolved(rule["RuleCondition"])
+        for assertion in rule["Assertions"]
+        if not resolver.resolved(assertion["Assert"])
+    ]
+
+
 def listed(value: object) -> list[str]:
     """Return a policy's one value or list as a list."""
     return [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]
@@ -152,6 +166,10 @@ class _Resolver:
                 return left == right
             case "Fn::Not", [condition]:
                 return not condition
+            case "Fn::And", conditions:
+                return all(conditions)
+            case "Fn::EachMemberEquals", [values, wanted]:
+                return all(value == wanted for value in values)
         raise AssertionError(f"{function} is not known here")
 
     def _value(self, name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -148,21 +149,69 @@ def test_widgets_do_not_overlap_and_fit_the_grid(deployed: Rendered) -> None:
         assert widget["properties"]["region"] == REGION
 
 
-@pytest.mark.parametrize("name", ["NoBackupAlarm", "OverdueAlarm"])
-def test_an_alarm_rings_when_what_it_waits_for_is_missing(deployed: Rendered, emitted: set[Metric], name: str) -> None:
-    alarm = deployed.resources[name]["Properties"]
-    [dimension] = alarm["Dimensions"]
+@dataclass
+class Played:
+    """A metric alarm as CloudWatch plays it: one value, or nothing (None), in each of its periods."""
 
-    watched = Metric(alarm["Namespace"], alarm["MetricName"], frozenset({dimension["Name"]}), dimension["Value"])
-    assert watched in emitted
-    assert alarm["TreatMissingData"] == "breaching"
+    properties: dict[str, Any]
+    state: str = "INSUFFICIENT_DATA"
+
+    def after(self, values: list[float | None]) -> str:
+        """Return the state when these are the newest periods, the last one last; all before were missing."""
+        count = int(self.properties["EvaluationPeriods"])
+        newest = ([None] * count + values)[-count:]
+        missing = {"breaching": True, "ignore": None}[self.properties["TreatMissingData"]]
+        compare = {"LessThanThreshold": operator.lt, "GreaterThanThreshold": operator.gt}
+        breaks = compare[self.properties["ComparisonOperator"]]
+        found = [missing if value is None else breaks(value, self.properties["Threshold"]) for value in newest]
+        if None not in found:
+            self.state = "ALARM" if all(found) else "OK"
+        return self.state
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "good", "bad"),
+    [
+        ("NoBackupAlarm", ("BackupsMissing", "BackupsHaveBegun"), 1.0, 0.0),
+        ("OverdueAlarm", ("TargetsOverdue", "ChecksHaveBegun"), 0.0, 1.0),
+    ],
+)
+def test_an_alarm_rings_when_what_it_waits_for_is_missing_but_not_before_the_first_run(
+    deployed: Rendered, emitted: set[Metric], name: str, parts: tuple[str, str], good: float, bad: float
+) -> None:
+    missing, begun = (Played(deployed.resources[part]["Properties"]) for part in parts)
+    count = int(missing.properties["EvaluationPeriods"])
+
+    def rings(values: list[float | None]) -> bool:
+        # Its first value is what the second alarm waits for; whatever is missing later changes nothing about it.
+        states = missing.after(values), begun.after(values[-1:])
+        return states == ("ALARM", "OK")
+
+    # Both watch what is really emitted, and tell nobody by themselves; together they do
+    alarm = deployed.resources[name]["Properties"]
+    assert alarm["AlarmRule"] == 'ALARM("{}") AND OK("{}")'.format(
+        *(f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{STACK}-{part.lower()}" for part in parts)
+    )
     assert alarm["AlarmActions"] == alarm["OKActions"] == [TOPIC]
-    # CloudWatch takes no longer look back than a week.
-    assert int(alarm["Period"]) * int(alarm["EvaluationPeriods"]) <= 7 * 86400
+    for one in (missing, begun):
+        [dimension] = one.properties["Dimensions"]
+        found = one.properties["Namespace"], one.properties["MetricName"]
+        assert Metric(*found, frozenset({dimension["Name"]}), dimension["Value"]) in emitted
+        assert not {"AlarmActions", "InsufficientDataActions"} & one.properties.keys()
+        # CloudWatch takes no longer look back than a week.
+        assert int(one.properties["Period"]) * int(one.properties["EvaluationPeriods"]) <= 7 * 86400
+    # Nothing has run yet, then all is well, then nothing runs any more, and in the end it is well again
+    assert not rings([None])
+    assert not rings([good])
+    assert not rings([good, *[None] * (count - 1)])
+    assert rings([good, *[None] * count])
+    assert not rings([None, good])
+    # What runs and does not succeed rings as well
+    assert rings([bad] * count)
 
 
 def test_the_days_without_a_backup_are_at_most_what_an_alarm_can_look_back() -> None:
-    alarm = render(DaysWithoutBackup="7").resources["NoBackupAlarm"]["Properties"]
+    alarm = render(DaysWithoutBackup="7").resources["BackupsMissing"]["Properties"]
 
     assert int(alarm["Period"]) * int(alarm["EvaluationPeriods"]) == 7 * 86400
 

@@ -74,7 +74,7 @@ def files_of(built: Built) -> set[str]:
 def test_a_server_of_the_layer_runs_and_an_ordinary_role_has_its_extensions(x86_64: Built) -> None:
     tools = PostgresTools(x86_64.home)
     with scratch_server(tools) as server:
-        roles = make_roles(server, ["somebody"])
+        roles = make_roles(server, ["somebody"], "UTF8")
         with connect(server.connection("postgres")) as session:
             session.autocommit = True
             with session.cursor() as cursor:

@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.template.rendering import ACCOUNT, REGION, ROOT, STACK, Rendered, listed, read_template, render, strings
+from tests.template.rendering import (
+    ACCOUNT,
+    REGION,
+    ROOT,
+    STACK,
+    Rendered,
+    broken_rules,
+    listed,
+    read_template,
+    render,
+    strings,
+)
 
 from coffre.catalog.tables import table_definition
 from coffre.model.backup import Backup, Status, Tier
@@ -212,6 +223,8 @@ def test_the_drill_role_reads_backups_and_the_identity_and_writes_reports_alone(
         assert deployed.allows(DRILL_ROLE, "s3:GetObject", f"{VAULT}/{prefix}{key}")
     for suffix in ("json", "html"):
         assert deployed.allows(DRILL_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{report[:-4]}{suffix}")
+    finding = report.replace("drill-", "damage-")
+    assert deployed.allows(DRILL_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{finding}")
     marks = MANIFEST.replace("manifest.json", "marks/pin.json")
     for key in (PACK, MANIFEST, REPORT, marks, MANIFEST.replace("manifest.json", "reports/verify-1.json")):
         assert not deployed.allows(DRILL_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{key}"), key
@@ -268,7 +281,7 @@ def test_the_drill_role_marks_backups_and_starts_itself(deployed: Rendered) -> N
 def test_the_verify_role_reads_everything_and_writes_only_reports(deployed: Rendered, prefix: str) -> None:
     for key in (PACK, MANIFEST):
         assert deployed.allows(VERIFY_ROLE, "s3:GetObject", f"{VAULT}/{prefix}{key}")
-    damage = MANIFEST.replace("manifest.json", "reports/damage.json")
+    damage = MANIFEST.replace("manifest.json", "reports/damage-01K9X000000000000000000001.json")
     assert deployed.allows(VERIFY_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{damage}")
     for key in (PACK, MANIFEST, REPORT, MANIFEST.replace("manifest.json", "marks/pin.json")):
         assert not deployed.allows(VERIFY_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{key}")
@@ -612,8 +625,53 @@ def test_a_drill_has_the_memory_and_the_scratch_space_that_it_is_given() -> None
     default = render().functions()[DRILL]
     small = render(DrillMemorySize="1769", DrillStorageSize="2048").functions()[DRILL]
 
-    assert (default["MemorySize"], default["EphemeralStorage"]) == (3538, {"Size": 10240})
+    assert (default["MemorySize"], default["EphemeralStorage"]) == (3008, {"Size": 10240})
     assert (small["MemorySize"], small["EphemeralStorage"]) == ("1769", {"Size": "2048"})
+
+
+def test_a_new_account_may_have_the_memory_that_is_asked_for_by_default(template: dict[str, Any]) -> None:
+    # AWS lets new accounts have 3,008 MB for a function until they ask for more.
+    sizes = [about["Default"] for name, about in template["Parameters"].items() if name.endswith("MemorySize")] + [
+        properties["MemorySize"] for properties in render().functions().values()
+    ]
+
+    assert max(map(int, sizes)) <= 3008
+
+
+def test_the_functions_use_ipv6_only_when_told_so() -> None:
+    network = {"SubnetIds": "subnet-1,subnet-2", "SecurityGroupIds": "sg-1"}
+    plain = render(**network).functions()
+    dual = render(**network, Ipv6AllowedForDualStack="true").functions()
+
+    for name in set(plain) - {NOTIFY}:  # which is never in a VPC
+        assert plain[name]["VpcConfig"].keys() == {"SubnetIds", "SecurityGroupIds"}
+        assert dual[name]["VpcConfig"]["Ipv6AllowedForDualStack"] is True
+    assert "VpcConfig" not in render().functions()[BACKUP]
+
+
+def test_the_way_that_functions_in_a_vpc_need_leads_to_every_service_they_call(template: dict[str, Any]) -> None:
+    # What the roles may call, by the names that people know the services by; logs and traces go another way.
+    names = {
+        "s3": "S3",
+        "dynamodb": "DynamoDB",
+        "ssm": "SSM",
+        "secretsmanager": "Secrets Manager",
+        "sns": "SNS",
+        "events": "EventBridge",
+        "lambda": "Lambda",
+        "sqs": "SQS",
+    }
+    called = {
+        action.partition(":")[0]
+        for role in ROLES
+        for one in render().statements(role)
+        for action in listed(one["Action"])
+    }
+    texts = [template["Parameters"]["SubnetIds"]["Description"], (ROOT / "README.md").read_text()]
+
+    # Lambda itself puts failed events into the queue, not the function.
+    missing = [names[one] for one in called - {"logs", "xray", "sqs"} for text in texts if names[one] not in text]
+    assert missing == []
 
 
 # --- schedules and events ---
@@ -810,6 +868,29 @@ def test_a_document_without_a_recipient_is_refused_in_words() -> None:
         parse_configuration(document(), where="the template")
 
 
+@pytest.mark.parametrize(
+    ("parameters", "passes"),
+    [
+        ({}, False),
+        ({"AgeRecipients": ""}, False),
+        ({"AgeRecipients": " , "}, False),
+        ({"AgeRecipients": RECIPIENTS[0]}, True),
+        ({"AgeRecipients": ", ".join(RECIPIENTS)}, True),
+        ({"Encryption": "none"}, True),
+        ({"ConfigurationDocument": "{}"}, True),
+    ],
+)
+def test_a_deployment_without_a_recipient_fails_at_once(
+    template: dict[str, Any], parameters: dict[str, str], *, passes: bool
+) -> None:
+    broken = broken_rules(**parameters)
+
+    assert broken == [] if passes else len(broken) == 1
+    assert all("coffre keys new" in words for words in broken)
+    # CloudFormation resolves no condition and no other function there.
+    assert "Conditions" not in str(template["Rules"])
+
+
 def test_a_document_of_ones_own_is_taken_as_it_is() -> None:
     own = json.dumps({"encryption": "none", "targets": [{"name": "a", "secret": "s"}, {"name": "b", "secret": "s"}]})
 
@@ -837,6 +918,7 @@ def test_both_roles_configuration_is_the_parameter_they_may_read(deployed: Rende
         ("AlertUrlsSecret", ["", "coffre/alerts/urls"], ["alerts", f"{SECRETS}x", "https://hooks.example.org/x"]),
         ("RunbooksUrl", ["", "https://example.org/docs/runbooks"], ["http://x", "x", 'https://x"y', "https://x y"]),
         ("HeartbeatUrl", ["", "https://hc.example.org/7c0ffee"], ["hc", 'https://x"}', "https://x y", "https://x\\y"]),
+        ("ExistingVaultBucket", ["", "safe-vault", "a.b-1"], ["s3://safe", "Safe", "a/b", "ab-", "x"]),
         ("VaultPrefix", ["", "a", "team/prod", "a.b_c-d"], ["/a", "a/", "a//b", "a b"]),
     ],
 )
@@ -847,6 +929,28 @@ def test_a_parameter_takes_only_what_its_pattern_says(
 
     assert [value for value in good if not re.fullmatch(pattern, value)] == []
     assert [value for value in bad if re.fullmatch(pattern, value)] == []
+
+
+# --- an older vault ---
+
+
+def test_a_vault_that_is_taken_over_is_used_by_every_function_and_not_made(template: dict[str, Any]) -> None:
+    for name in ("VaultBucket", "VaultBucketPolicy"):
+        assert template["Resources"][name]["Condition"] == "HasNewVault"
+    adopted = render(ExistingVaultBucket="old-vault", VaultPrefix="team/prod")
+    old = "arn:aws:s3:::old-vault"
+
+    for properties in adopted.functions().values():
+        assert properties["Environment"]["Variables"]["COFFRE_VAULT_BUCKET"] == "old-vault"
+    # The same rights as in a vault of its own, and none in any other bucket of this name's kind
+    for role in ROLES:
+        own, others = render(VaultPrefix="team/prod"), adopted
+        for action in ("s3:PutObject", "s3:GetObject", "s3:DeleteObject"):
+            for key in (PACK, MANIFEST, REPORT, "scratch/x/y"):
+                expected = own.allows(role, action, f"{VAULT}/team/prod/{key}")
+                assert others.allows(role, action, f"{old}/team/prod/{key}") is expected, (role, action, key)
+                assert not others.allows(role, action, f"{VAULT}/team/prod/{key}")
+        assert others.allows(role, "s3:ListBucket", old) is own.allows(role, "s3:ListBucket", VAULT)
 
 
 # --- what a person reads and what must not be there ---

@@ -136,6 +136,8 @@ def _back_up(
         raise typer.Exit(Exit.FAILED)
     if None in statuses:
         raise typer.Exit(Exit.SKIPPED)
+    if any(found.exceptions for found in backups if found is not None):
+        raise typer.Exit(Exit.EXCEPTIONS)
 
 
 def _start(deployed: DeployedStack, function: str, target: str, wanted: _Wanted) -> str:
@@ -184,6 +186,8 @@ def _report(record: Backup) -> None:
         return
     is_bucket = record.kind is TargetKind.BUCKET
     what = f"{record.objects or 0:,} objects" if is_bucket else f"{record.tables} tables, {record.rows:,} rows"
+    if record.unread:
+        what += f" ({record.unread:,} more could not be read)"
     say(
         f"Backed up {record.target}: {what}, {size(record.plaintext_bytes)} in {duration(record.duration_ms)}; "
         f"{size(record.stored_bytes)} stored.",
@@ -192,7 +196,9 @@ def _report(record: Backup) -> None:
     if record.expires_at is not None:
         say(f"It is kept until {record.expires_at:%Y-%m-%d %H:%M} UTC, then rotation deletes it.")
     for exception in record.exceptions:
-        say(f"  Note: {exception}", style="yellow" if is_bucket else "")
+        say(f"  Exception: {exception}", style="yellow")
+    for note in record.notes:
+        say(f"  Note: {note}")
     if is_bucket:
         say("See what is in it, and get files back:")
         say_command(f"coffre ls {record.id}")

@@ -16,8 +16,9 @@ from coffre_cli.commands.backup_contents import show_buckets, source_of
 from coffre_cli.commands.restore_objects import show_examples
 from coffre_cli.commands.restore_result import show_comparisons, show_kept, show_script
 from coffre_cli.commands.which import which_run
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
+from coffre_cli.place import Place, find_place
 from coffre_cli.screen import (
     age,
     backup_json,
@@ -31,9 +32,10 @@ from coffre_cli.screen import (
     size,
     status_text,
 )
+from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
-    from coffre.model.backup import Backup, Restore
+    from coffre.model.backup import Backup, Restore, RestoreReport
     from coffre.model.manifest import Manifest
 
 _TABLES_SHOWN = 20
@@ -50,16 +52,18 @@ def list_backups(
     as_json: JsonOption = False,
 ) -> None:
     """List backups, newest first."""
-    deployed = find_stack(stack)
+    place = find_place(stack)
     if target is not None:
-        deployed.known_target(target)
+        place.known_target(target)
     # One more than is shown tells whether there are older ones.
-    found = list(islice(deployed.catalog.backups(target=target, status=status), limit + 1))
+    found = list(islice(place.catalog.backups(target=target, status=status), limit + 1))
+    if isinstance(place, StandaloneVault):
+        place.say_problems()
     more, found = len(found) > limit, found[:limit]
     if as_json:
         print_json([backup_json(backup) for backup in found])
     elif not found:
-        _say_none(deployed, target, status)
+        _say_none(place, target, status)
     else:
         print_table(
             ["ID", "TARGET", "STATUS", "TIERS", "TAKEN", "TOOK", "SIZE", "STORED"],
@@ -70,13 +74,13 @@ def list_backups(
             say(f"Older ones are not shown: --limit {limit * 5}")
 
 
-def _say_none(deployed: DeployedStack, target: str | None, status: Status | None) -> None:
+def _say_none(place: Place, target: str | None, status: Status | None) -> None:
     of = f" of {target}" if target else ""
-    if status is None:
+    if status is None and not isinstance(place, StandaloneVault):
         say(f"No backups{of} yet. Take one:")
-        say_command(f"coffre backup {deployed.word_of(target)} {target}" if target else "coffre backup database")
+        say_command(f"coffre backup {place.word_of(target)} {target}" if target else "coffre backup database")
     else:
-        say(f"No {status} backups{of}.")
+        say(f"No {status} backups{of}." if status else f"No backups{of}.")
 
 
 def _row(backup: Backup) -> list[str | Text]:
@@ -114,7 +118,7 @@ def show(
     """Show one backup or restore with its tables or buckets."""
     from coffre.model.backup import Restore
 
-    deployed = find_stack(stack)
+    deployed = find_place(stack)
     run = which_run(deployed, run_id, target)
     if isinstance(run, Restore):
         _show_restore(deployed, run, as_json=as_json)
@@ -122,7 +126,7 @@ def show(
         _show_backup(deployed, run, as_json=as_json)
 
 
-def _show_backup(deployed: DeployedStack, backup: Backup, *, as_json: bool) -> None:
+def _show_backup(deployed: Place, backup: Backup, *, as_json: bool) -> None:
     manifest = _manifest_of(deployed, backup)
     if as_json:
         print_json({**backup_json(backup), "manifest": manifest.model_dump(mode="json") if manifest else None})
@@ -147,7 +151,7 @@ def _show_backup(deployed: DeployedStack, backup: Backup, *, as_json: bool) -> N
         _show_manifest(backup, manifest)
 
 
-def _manifest_of(deployed: DeployedStack, backup: Backup) -> Manifest | None:
+def _manifest_of(deployed: Place, backup: Backup) -> Manifest | None:
     if backup.status is not Status.COMPLETED or not (backup.manifest_key and backup.manifest_sha256):
         return None
     try:
@@ -165,8 +169,7 @@ def _show_manifest(backup: Backup, manifest: Manifest) -> None:
     say(f"  encrypted {'to ' + ', '.join(manifest.recipients) if manifest.recipients else 'NO (encryption: none)'}")
     say(f"  manifest  {backup.manifest_key}")
     say(f"  sha-256   {backup.manifest_sha256}")
-    for exception in manifest.exceptions:
-        say(f"  note      {exception}")
+    _show_exceptions(manifest)
     if manifest.kind is TargetKind.BUCKET:
         show_buckets(manifest.storage)
         return
@@ -177,7 +180,14 @@ def _show_manifest(backup: Backup, manifest: Manifest) -> None:
     print_table(["TABLE", "ROWS", "SIZE"], rows, right=["ROWS", "SIZE"])
 
 
-def _show_restore(deployed: DeployedStack, restore: Restore, *, as_json: bool) -> None:
+def _show_exceptions(found: Manifest | RestoreReport) -> None:
+    for exception in found.exceptions:
+        say(f"  exception {exception}", style="yellow")
+    for note in found.notes:
+        say(f"  note      {note}")
+
+
+def _show_restore(deployed: Place, restore: Restore, *, as_json: bool) -> None:
     report = deployed.vault.read_report(restore.report_key) if restore.report_key else None
     if as_json:
         print_json({**restore_json(restore), "report": report.model_dump(mode="json") if report else None})
@@ -193,8 +203,7 @@ def _show_restore(deployed: DeployedStack, restore: Restore, *, as_json: bool) -
         say(f"  phases    {phases}")
         for step in report.steps:
             say(f"  step      {step}")
-        for exception in report.exceptions:
-            say(f"  note      {exception}")
+        _show_exceptions(report)
         if report.storage is not None:
             show_examples(report.storage)
             return

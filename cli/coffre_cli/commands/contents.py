@@ -12,11 +12,12 @@ from coffre.model.kinds import TargetKind
 from coffre.model.names import shown, visible, visible_json
 from coffre_cli.commands.identity import IdentityOption, decoder_of
 from coffre_cli.commands.which import BackupId, which_backup
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.output_file import standard_output
-from coffre_cli.screen import console, print_table, remark, say, size
+from coffre_cli.place import Place, find_place
+from coffre_cli.screen import console, print_table, remark, size
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
@@ -55,7 +56,7 @@ def ls(
     from coffre.model.storage import ObjectChoice
     from coffre.operations.backup_contents import folder_view, objects_below
 
-    deployed = find_stack(stack)
+    deployed = find_place(stack)
     backup, manifest = open_backup(deployed, backup_id, target)
     if backup.kind is not TargetKind.BUCKET:
         _list_tables(manifest, prefix, as_json=as_json)
@@ -85,7 +86,7 @@ def cat(
     from coffre.model.storage import ObjectChoice
     from coffre.operations.backup_contents import bytes_of, find_object, find_table, rows_of
 
-    deployed = find_stack(stack)
+    deployed = find_place(stack)
     backup, manifest = open_backup(deployed, backup_id, target)
     decoder = decoder_of(deployed, backup, identity).of_recipients(manifest.recipients)
     if backup.kind is TargetKind.BUCKET:
@@ -101,7 +102,7 @@ def cat(
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
-def open_backup(deployed: DeployedStack, backup_id: str, target: str | None) -> tuple[Backup, Manifest]:
+def open_backup(deployed: Place, backup_id: str, target: str | None) -> tuple[Backup, Manifest]:
     """Return a completed backup with its manifest."""
     from coffre.operations.storage_choice import open_manifest
 
@@ -146,10 +147,11 @@ def _list_tables(manifest: Manifest, prefix: str, *, as_json: bool) -> None:
     tables = list(_tables(manifest, prefix))
     if as_json:
         print_json_lines({"table": name, "rows": table.rows, "size": table.size} for name, table in tables)
-        return
     if not tables:
-        say(f"No table of the backup starts with {prefix}")
-        raise typer.Exit(Exit.FAILED)
+        remark(f"No table of the backup starts with {prefix}" if prefix else "The backup has no tables.")
+        raise typer.Exit(Exit.FAILED if prefix else Exit.DONE)
+    if as_json:
+        return
     rows = [[name, f"{table.rows:,}", size(table.size)] for name, table in tables]
     print_table(["TABLE", "ROWS", "SIZE"], rows, right=["ROWS", "SIZE"])
 

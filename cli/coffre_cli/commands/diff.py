@@ -12,8 +12,9 @@ from coffre.model.errors import CoffreError
 from coffre.model.names import visible
 from coffre_cli.commands.contents import BucketOption, open_backup, print_json_lines
 from coffre_cli.commands.which import BackupId
-from coffre_cli.deployed import JsonOption, StackOption, find_stack
+from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
+from coffre_cli.place import find_place
 from coffre_cli.screen import console, remark, show_error, size
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def diff(
 
     counts: Counter[Change] = Counter()
     try:
-        deployed = find_stack(stack)
+        deployed = find_place(stack)
         before, after = (open_backup(deployed, backup_id, target)[1] for backup_id in (first, second))
         choice = ObjectChoice(bucket=bucket, prefix=prefix)
         found = _counted(differences(deployed.vault, before, after, choice), counts)

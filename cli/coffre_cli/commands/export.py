@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from coffre.model.kinds import TargetKind
-from coffre.model.names import visible
+from coffre.model.names import shown, visible
 from coffre_cli.commands.export_objects import ObjectsWanted, export_objects
 from coffre_cli.commands.identity import IdentityOption, decoder_of
 from coffre_cli.commands.which import BackupId, which_backup
-from coffre_cli.deployed import DeployedStack, StackOption, find_stack
+from coffre_cli.deployed import StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
+from coffre_cli.place import Place, find_place
 from coffre_cli.screen import error_console, remark, size
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def export(
     others = {"--table": tables, "--compress": compress, "--no-owner": no_owner or None, "--format": of_databases}
     _refuse_mixture(objects, others)
     _refuse_odd(format_, recipients or (), output, no_owner=no_owner)
-    deployed = find_stack(stack)
+    deployed = find_place(stack)
     backup = which_backup(deployed, backup_id, target)
     refuse_unrestorable(backup)
     _refuse_other_kind(backup, objects, others)
@@ -202,7 +203,7 @@ def _name(backup: Backup, format_: Format, compress: Compress, *, encrypted: boo
     return f"{backup.target}-{backup.created_at:%Y%m%dT%H%M%SZ}{suffix}{'.age' if encrypted else ''}"
 
 
-def _write(deployed: DeployedStack, plan: ExportPlan, wanted: _Wanted) -> None:
+def _write(deployed: Place, plan: ExportPlan, wanted: _Wanted) -> None:
     from coffre.operations.export_database import Exporter
     from coffre.vault.envelope import encrypt_stream
 
@@ -251,6 +252,10 @@ def _report(backup: Backup, plan: ExportPlan, wanted: _Wanted) -> None:
     )
     for entry in plan.left_out:
         remark(f"  Note: left out, as it needs something that is not in this file: {entry.shown}")
+    for table in plan.members:
+        name = shown(table.schema_name, table.table_name)
+        remark(f"  Note: left out, as only its extension can define it: {name}")
+        remark(f"  For its rows: coffre cat {backup.id} '{name}'")
     if not wanted.is_to_stdout:
         remark("Load it into an empty database:")
         remark(f"  {_how_to_load(wanted)}")

@@ -13,9 +13,9 @@ import typer
 from coffre.model.names import visible
 from coffre.model.words import counted
 from coffre_cli.commands.identity import decoder_of
-from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
 from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
+from coffre_cli.place import Place
 from coffre_cli.screen import error_console, remark, size
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class ObjectsWanted:
         return ObjectChoice(bucket=self.bucket, prefix=self.prefix or "")
 
 
-def export_objects(deployed: DeployedStack, backup: Backup, wanted: ObjectsWanted, identity: str | None) -> None:
+def export_objects(deployed: Place, backup: Backup, wanted: ObjectsWanted, identity: str | None) -> None:
     """Write what is wanted, and say what it is on stderr: stdout may be the archive."""
     from coffre.operations.export_storage import Exported, ObjectExporter
     from coffre.operations.storage_choice import open_manifest

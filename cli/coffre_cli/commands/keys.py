@@ -14,7 +14,7 @@ from coffre_cli.examples import examples
 from coffre_cli.screen import print_json, remark, say, say_command
 
 DEFAULT_SECRET = "coffre/identity/main"  # noqa: S105 (a secret's name)
-# What the role of the restore function may read (template.yaml).
+# What the roles of the functions that open backups may read (template.yaml).
 _READABLE = "coffre/identity/"
 
 app = typer.Typer(
@@ -45,14 +45,15 @@ def new(
     """Make an age key pair: the public key encrypts backups, the private one alone can read them.
 
     The private key goes to Secrets Manager (of the local stack when one is up, else of your AWS account), where only
-    the restore function may read it, and is printed once: keep it offline too. Whoever loses it loses every backup;
+    the functions that open backups may read it (restore, drill and verify), and whoever may read secrets there. It is
+    printed once: keep it offline too. Whoever loses it loses every backup;
     nobody can bring it back.
     """
     from coffre.vault.codec import new_identity, public_key
 
     if not secret.startswith(_READABLE):
         raise EncryptionError(
-            f'"{secret}" cannot be the secret\'s name: the restore function may read only those below {_READABLE}.',
+            f'"{secret}" cannot be the secret\'s name: the functions may read only those below {_READABLE}.',
             code="IDENTITY_NOT_STORED",
             hint=f"For example: --secret {_READABLE}second",
         )
@@ -71,10 +72,10 @@ def new(
     say(f"  {identity}", style="bold red")
     say("")
     if file:
-        say(f"It is stored in {place}. The restore function needs it in a secret of AWS:")
+        say(f"It is stored in {place}. The functions restore, drill and verify need it in a secret of AWS:")
         say_command(f"aws secretsmanager create-secret --name {secret} --secret-string file://{place}")
     else:
-        say(f"It is stored in {place} for the restore function.")
+        say(f"It is stored in {place} for the functions that open backups: restore, drill and verify.")
         if secret != DEFAULT_SECRET:
             say(f"Tell the template its name: parameter IdentitySecret = {secret}")
     say("Without the private key no backup can be read, by anybody, ever.")

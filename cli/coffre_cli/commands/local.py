@@ -69,7 +69,7 @@ def up(
         say("The sample database, and where it can be restored to:")
         say_command(server.dsn(stack.SAMPLE))
         say_command(f"coffre restore latest --target {stack.SAMPLE} --to {server.dsn(f'{stack.SAMPLE}_restored')}")
-    say("Reach it with aws and sam:")
+    say("Reach it with aws:")
     say_command('eval "$(coffre local env)"')
     say("Stop it:")
     say_command("coffre local down")
@@ -85,7 +85,11 @@ def down() -> None:
 
 @app.command("env", short_help="Lead a shell to the stack.", epilog=examples('eval "$(coffre local env)" && aws s3 ls'))
 def env() -> None:
-    """Print the shell commands that lead `aws`, `sam` and `coffre` to the local stack."""
+    """Print the shell commands that lead `aws` and `coffre` to the local stack.
+
+    The template is deployed there by `coffre local up`, again whenever it or the code changed: `sam deploy` cannot, as
+    the local AWS has neither Lambda's Python nor layers.
+    """
     from coffre_cli.local import stack
     from coffre_cli.local.aws import shell_commands
 

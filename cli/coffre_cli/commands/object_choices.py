@@ -17,6 +17,7 @@ from coffre.model.errors import EventError, SecretError
 from coffre.model.kinds import Mode
 from coffre_cli.commands.destination import temporary_secret
 from coffre_cli.deployed import DeployedStack
+from coffre_cli.place import Place
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
@@ -68,7 +69,7 @@ class ObjectChoices:
             return problem
         return None
 
-    def scope(self, deployed: DeployedStack, backup: Backup, restore_id: str, scratch: Path) -> StorageScope:
+    def scope(self, deployed: Place, backup: Backup, restore_id: str, scratch: Path) -> StorageScope:
         """Return what they ask for; a long list of keys goes into the vault.
 
         Raises
@@ -194,13 +195,14 @@ def store_secret(deployed: DeployedStack, store: str | None, restore_id: str) ->
     if store is None or store.removeprefix("arn:").rpartition(":secret:")[2].startswith(_READABLE):
         yield store
         return
-    text = _contents(store)
+    text = contents_of_store(store)
     parse_store_secret(text, where=f"in {store}")
     with temporary_secret(deployed, text, restore_id) as name:
         yield name
 
 
-def _contents(store: str) -> str:
+def contents_of_store(store: str) -> str:
+    """Return what a file or a variable says about a store; raises what `store_secret` raises."""
     if store.startswith("env:"):
         return os.environ.get(store.removeprefix("env:"), "")
     try:

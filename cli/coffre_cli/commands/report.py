@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +25,12 @@ EXAMPLES = examples(
     "coffre report latest", "coffre report 01K9X... --html drill.html", "coffre report latest --json | jq .tables"
 )
 _TABLES_SHOWN = 20
-_STYLES = {"passed": "bold green", "failed": "bold red", "not_possible": "bold yellow"}  # by `Outcome`
+_STYLES = {
+    "passed": "bold green",
+    "incomplete": "bold yellow",
+    "failed": "bold red",
+    "not_possible": "bold yellow",
+}  # by `Outcome`
 
 
 def report(
@@ -40,7 +46,6 @@ def report(
 
     The exit status is 1 when the drill did not pass.
     """
-    from coffre.model.drill import Outcome
     from coffre.operations.drill_page import page_of
 
     deployed = find_stack(stack)
@@ -52,8 +57,18 @@ def report(
         print_json(found.model_dump(mode="json"))
     elif html is None:
         show_report(found)
-    if found.outcome is not Outcome.PASSED:
+    leave_with([found])
+
+
+def leave_with(reports: Sequence[DrillReport]) -> None:
+    """End with the status that says how drills ended: 4 when a restore leaves something out."""
+    from coffre.model.drill import Outcome
+
+    outcomes = {report.outcome for report in reports}
+    if outcomes - {Outcome.PASSED, Outcome.INCOMPLETE}:
         raise typer.Exit(Exit.FAILED)
+    if Outcome.INCOMPLETE in outcomes:
+        raise typer.Exit(Exit.EXCEPTIONS)
 
 
 def newest_report(deployed: DeployedStack, backup: Backup) -> DrillReport:
@@ -94,7 +109,12 @@ def show_report(found: DrillReport) -> None:
         say(f"  versions  PostgreSQL {found.source_version} at the source, {found.server_version} here")
         groups = f", tables in {found.groups} groups" if found.groups > 1 else ""
         say(f"  scratch   {size(found.scratch_bytes)}{groups}")
-    for word, sentences in (("wrong", found.problems), ("except", found.exceptions), ("never", found.limits)):
+    for word, sentences in (
+        ("wrong", found.problems),
+        ("left out", found.left_out),
+        ("except", found.exceptions),
+        ("never", found.limits),
+    ):
         for sentence in sentences:
             say(f"  {word:9} {sentence}", style="red" if word == "wrong" else "")
     for check in found.checks:

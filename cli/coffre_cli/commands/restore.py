@@ -17,10 +17,12 @@ from coffre_cli.commands.restore_objects import restore_objects
 from coffre_cli.commands.restore_result import Ask, show_result
 from coffre_cli.commands.restore_run import end_restore, run_restore
 from coffre_cli.commands.which import BackupId, which_backup
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
+from coffre_cli.place import Place, find_place
 from coffre_cli.screen import error_console, remark
+from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore, RestoreReport
@@ -90,6 +92,34 @@ def restore(
             help="Replace the whole database (the old one is kept under another name), or with --table its rows.",
         ),
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Stop at the first object that the server refuses, and leave nothing behind."),
+    ] = False,
+    no_analyze: Annotated[
+        bool,
+        typer.Option("--no-analyze", help="Of a whole restore: do not gather the planner's statistics afterwards."),
+    ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart", help="Remove what an earlier, unfinished restore left in the destination, and begin again."
+        ),
+    ] = False,
+    accept_exceptions: Annotated[
+        bool,
+        typer.Option(
+            "--accept-exceptions", help="With --replace: replace the database even if the restored one lacks something."
+        ),
+    ] = False,
+    swap: Annotated[
+        str | None,
+        typer.Option(
+            "--swap",
+            metavar="RESTORE",
+            help="With --replace: put the database in place that this earlier restore built and kept.",
+        ),
+    ] = None,
     contents: Annotated[
         Contents, typer.Option(help="Of a whole restore: all, definitions only, or rows only.")
     ] = Contents.FULL,
@@ -136,6 +166,8 @@ def restore(
     """Restore a backup into a new database, or bring back tables, rows or objects of it.
 
     A whole restore goes into a database that does not exist yet (it is created) or is empty; anything else is refused.
+    What the server refuses is left out and named with the SQL that makes it later, everything else is restored, and the
+    exit status is 4. With --strict the first refusal stops the restore.
 
     Tables (--table) go back into the target's own database: one that is gone comes back under its own name; of one that
     is there, the backup's version is put beside it, into a schema of its own, and compared by key. Nothing in use is
@@ -155,6 +187,11 @@ def restore(
         where=where,
         apply=apply,
         replace=replace_,
+        strict=strict,
+        analyze=not no_analyze,
+        restart=restart,
+        accept_exceptions=accept_exceptions,
+        swap=swap,
         contents=contents,
         dry_run=dry_run,
     )
@@ -179,9 +216,15 @@ def restore(
         restore_objects(deployed, backup, objects, streams, yes=yes, as_json=as_json)
         return
     ask = Ask(backup, choices.scope(), choices.destination)
-    if (ask.scope.replace or ask.scope.apply) and not dry_run and not yes:
+    if isinstance(deployed, StandaloneVault):
+        ask = replace(ask, command=deployed.command, has_stack=False)
+    if (ask.scope.replace or ask.scope.apply or ask.scope.restart) and not dry_run and not yes:
         _confirm(deployed, ask)
     record, report = _run(deployed, ask, streams, quiet=as_json)
+    if report is not None and not (ask.has_stack or dry_run):
+        from coffre_cli.commands.restore_here import keep_report
+
+        ask = replace(ask, report=keep_report(report))
     end_restore(record, report, lambda: show_result(ask, record, report), as_json=as_json)
 
 
@@ -206,10 +249,10 @@ def _refuse_of_this_kind(backup: Backup, choices: Choices, objects: ObjectChoice
         raise problem
 
 
-def _find(backup_id: str, target: str | None, stack: str | None) -> tuple[DeployedStack, Backup]:
+def _find(backup_id: str, target: str | None, stack: str | None) -> tuple[Place, Backup]:
     from coffre.operations.restore_plan import refuse_unrestorable
 
-    deployed = find_stack(stack)
+    deployed = find_place(stack)
     backup = which_backup(deployed, backup_id, target)
     refuse_unrestorable(backup)
     if backup.damaged_at is not None:
@@ -217,7 +260,7 @@ def _find(backup_id: str, target: str | None, stack: str | None) -> tuple[Deploy
     return deployed, backup
 
 
-def _confirm(deployed: DeployedStack, ask: Ask) -> None:
+def _confirm(deployed: Place, ask: Ask) -> None:
     """Show what would be done, and go on only when a person says yes."""
     if not _is_a_person_there():
         raise typer.BadParameter("this changes a database in use: add --yes, or --dry-run to see what would be done")
@@ -233,9 +276,11 @@ def _is_a_person_there() -> bool:
     return sys.stdin.isatty() and error_console.is_terminal
 
 
-def _run(
-    deployed: DeployedStack, ask: Ask, streams: int | None, *, quiet: bool
-) -> tuple[Restore, RestoreReport | None]:
+def _run(deployed: Place, ask: Ask, streams: int | None, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:
+    if isinstance(deployed, StandaloneVault):
+        from coffre_cli.commands.restore_here import restore_database_here
+
+        return restore_database_here(deployed, ask, streams, quiet=quiet)
     from ulid import ULID
 
     from coffre_cli.follow import going_on

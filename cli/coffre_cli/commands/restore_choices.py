@@ -30,6 +30,11 @@ class Choices:
     where: str | None
     apply: bool
     replace: bool
+    strict: bool
+    analyze: bool
+    restart: bool
+    accept_exceptions: bool
+    swap: str | None
     contents: Contents
     dry_run: bool
 
@@ -57,6 +62,11 @@ class Choices:
             "rows": {name: value for name, value in rows.items() if value is not None} or None,
             "apply": self.apply,
             "replace": self.replace,
+            "strict": self.strict,
+            "analyze": self.analyze,
+            "restart": self.restart,
+            "accept_exceptions": self.accept_exceptions,
+            "swap": self.swap,
             "dry_run": self.dry_run,
         }
         try:
@@ -95,6 +105,11 @@ class Choices:
             "--until": self.until,
             "--apply": self.apply,
             "--replace": self.replace,
+            "--strict": self.strict,
+            "--no-analyze": not self.analyze,
+            "--restart": self.restart,
+            "--accept-exceptions": self.accept_exceptions,
+            "--swap": self.swap,
             "--contents": self.contents is not Contents.FULL,
         }
         return next((option for option, value in options.items() if value not in (None, False, ())), None)
@@ -124,6 +139,11 @@ class Choices:
             yield "--contents is for whole restores: leave it out, or leave out --table and --schema"
         if self.contents is not Contents.FULL and self.replace:
             yield "--contents is for restores into a new or empty database: --replace always brings back all"
+        if self.restart and (self.replace or not is_whole):
+            yield "--restart is for whole restores into a new or empty database"
+        for option, value in (("--accept-exceptions", self.accept_exceptions), ("--swap", self.swap)):
+            if value and not (self.replace and is_whole):
+                yield f"{option} is for replacing a whole database: it needs --replace, without --table and --schema"
         if is_whole and not self.replace and self.to is None:
             yield "a whole restore needs a place: --to, or --replace for the target's own database"
 

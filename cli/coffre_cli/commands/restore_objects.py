@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,9 @@ from coffre_cli.commands.restore_run import end_restore, run_restore
 from coffre_cli.commands.which import find_restore
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
+from coffre_cli.place import Place
 from coffre_cli.screen import duration, error_console, say, say_command, show_failure, size
+from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore, RestoreReport
@@ -29,18 +31,29 @@ _EXAMPLES_SHOWN = 10
 
 @dataclass(frozen=True)
 class Ask:
-    """What a person asked for."""
+    """What a person asked for. Only a stack keeps what failed, for another try."""
 
     backup: Backup
     scope: StorageScope
     store: str | None
     streams: int | None
+    has_stack: bool = True
 
 
 def restore_objects(
-    deployed: DeployedStack, backup: Backup, choices: ObjectChoices, streams: int | None, *, yes: bool, as_json: bool
+    deployed: Place, backup: Backup, choices: ObjectChoices, streams: int | None, *, yes: bool, as_json: bool
 ) -> None:
     """Restore objects of a backup; what overwrites or deletes is shown and asked for first."""
+    if not isinstance(deployed, StandaloneVault):
+        _restore(deployed, backup, choices, streams, yes=yes, as_json=as_json)
+        return
+    with deployed.writing_beside() as apart:
+        _restore(apart, backup, choices, streams, yes=yes, as_json=as_json)
+
+
+def _restore(
+    deployed: Place, backup: Backup, choices: ObjectChoices, streams: int | None, *, yes: bool, as_json: bool
+) -> None:
     from ulid import ULID
 
     restore_id = str(ULID())
@@ -51,11 +64,13 @@ def restore_objects(
     end_restore(record, report, lambda: _show(ask, record, report), as_json=as_json)
 
 
-def _ask(deployed: DeployedStack, backup: Backup, choices: ObjectChoices, restore_id: str, streams: int | None) -> Ask:
+def _ask(deployed: Place, backup: Backup, choices: ObjectChoices, restore_id: str, streams: int | None) -> Ask:
     if choices.retry is None:
         with tempfile.TemporaryDirectory() as scratch:
             scope = choices.scope(deployed, backup, restore_id, Path(scratch))
-        return Ask(backup, scope, choices.store, streams)
+        return Ask(backup, scope, choices.store, streams, not isinstance(deployed, StandaloneVault))
+    if isinstance(deployed, StandaloneVault):
+        raise typer.BadParameter("--retry needs a stack: restores from a vault alone are not recorded")
     retried = find_restore(deployed, choices.retry)
     before = _storage_of(deployed, retried, backup)
     store = choices.store or before.store_secret
@@ -75,12 +90,12 @@ def _storage_of(deployed: DeployedStack, record: Restore, backup: Backup) -> Sto
     return report.storage
 
 
-def _confirm(deployed: DeployedStack, ask: Ask) -> None:
+def _confirm(deployed: Place, ask: Ask) -> None:
     from ulid import ULID
 
     if not (sys.stdin.isatty() and error_console.is_terminal):
         raise typer.BadParameter("this changes objects in use: add --yes, or --dry-run to see what would be done")
-    trial = Ask(ask.backup, ask.scope.model_copy(update={"dry_run": True}), ask.store, ask.streams)
+    trial = replace(ask, scope=ask.scope.model_copy(update={"dry_run": True}))
     record, report = _run(deployed, trial, str(ULID()), quiet=False)
     _show(trial, record, report)
     if record.failure is not None:
@@ -88,7 +103,11 @@ def _confirm(deployed: DeployedStack, ask: Ask) -> None:
     typer.confirm("Go on?", abort=True, err=True)
 
 
-def _run(deployed: DeployedStack, ask: Ask, restore_id: str, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:
+def _run(deployed: Place, ask: Ask, restore_id: str, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:
+    if isinstance(deployed, StandaloneVault):
+        from coffre_cli.commands.restore_here import restore_objects_here
+
+        return restore_objects_here(deployed, ask.backup, ask.scope, ask.store, ask.streams, quiet=quiet)
     from coffre_cli.follow import going_on
 
     with going_on(restore_id), store_secret(deployed, ask.store, restore_id) as store:
@@ -111,9 +130,9 @@ def _show(ask: Ask, record: Restore, report: RestoreReport | None) -> None:
     else:
         say(_done(ask, record, report.storage), style="green")
         for note in report.storage.notes:
-            say(f"  {note}")
+            say(f"  Note: {note}")
     for exception in record.exceptions:
-        say(f"  Note: {exception}")
+        say(f"  Exception: {exception}", style="yellow")
     _show_next(ask, record, report.storage)
 
 
@@ -145,6 +164,6 @@ def show_examples(result: StorageResult) -> None:
 def _show_next(ask: Ask, record: Restore, result: StorageResult) -> None:
     if result.left.count and ask.scope.mode is Mode.MISSING:
         say("What is there was not touched. To have the backup's version instead, say the same with --mode overwrite.")
-    if result.failed_lists:
+    if result.failed_lists and ask.has_stack:
         say("To try again what failed:")
         say_command(f"coffre restore {ask.backup.id} --retry {record.id}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -19,11 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ask:
-    """What a person asked for."""
+    """What a person asked for, and how the command began: with a vault alone it names that.
+
+    Without a stack the whole report is kept in the file `report`, if it is anywhere.
+    """
 
     backup: Backup
     scope: Scope
     wanted: Destination | None
+    command: str = "coffre"
+    has_stack: bool = True
+    report: Path | None = None
 
 
 def show_result(ask: Ask, record: Restore, report: RestoreReport | None) -> None:
@@ -44,7 +51,9 @@ def show_result(ask: Ask, record: Restore, report: RestoreReport | None) -> None
         say(_done(ask, record, report), style="green")
         show_comparisons(report.comparisons)
     for exception in record.exceptions:
-        say(f"  Note: {exception}")
+        say(f"  Exception: {exception}", style="yellow")
+    for note in report.notes:
+        say(f"  Note: {note}")
     if not report.dry_run:
         _show_next(ask, report)
 
@@ -105,11 +114,12 @@ def show_kept(kept: Sequence[Kept]) -> None:
         say_command(f"{left.remove};")
 
 
-def show_script(report: RestoreReport) -> None:
-    """Print how to bring back what went with tables and was not restored."""
+def show_script(report: RestoreReport, kept: Path | None = None) -> None:
+    """Print how to make what was not restored; `kept` is the report's own file."""
     if report.script is not None:
-        say("To bring back what went with the tables, in the order that it needs:")
-        say_command(f"coffre show {report.id} --json | jq -r .report.script | psql postgresql://...")
+        say("The SQL for what was not restored, for when the reason is gone:")
+        script = f"jq -r .script {kept}" if kept else f"coffre show {report.id} --json | jq -r .report.script"
+        say_command(f"{script} | psql postgresql://...")
 
 
 def _show_next(ask: Ask, report: RestoreReport) -> None:
@@ -123,10 +133,13 @@ def _show_next(ask: Ask, report: RestoreReport) -> None:
                 say("To bring the missing and changed rows over, say the same with --apply.")
             else:
                 say("To make the table's rows those of the backup, new ones deleted, say the same with --replace.")
-    show_script(report)
+    show_script(report, ask.report)
     show_kept(report.kept)
-    say("Table by table:")
-    say_command(f"coffre show {report.id}")
+    if ask.report is not None:
+        say(f"The whole report, table by table: {ask.report}")
+    elif ask.has_stack:
+        say("Table by table:")
+        say_command(f"coffre show {report.id}")
 
 
 def _say_how_to_go_on(ask: Ask, failure: Failure) -> None:
@@ -136,4 +149,4 @@ def _say_how_to_go_on(ask: Ask, failure: Failure) -> None:
         there = ask.wanted.url
         new = f"{quote(there.user)}@{there.host}:{there.port}/{quote(there.database)}_restored"
         say("For example, into a new database beside it:")
-        say_command(f"coffre restore {ask.backup.id} --to postgresql://{new}")
+        say_command(f"{ask.command} restore {ask.backup.id} --to postgresql://{new}")

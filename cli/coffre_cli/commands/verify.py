@@ -11,12 +11,14 @@ from rich.text import Text
 from coffre.model.errors import PermanentError
 from coffre.model.kinds import Level
 from coffre.model.words import counted
-from coffre_cli.commands.report import newest_report, show_report
+from coffre_cli.commands.report import leave_with, newest_report, show_report
 from coffre_cli.commands.which import latest, which_backup
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
+from coffre_cli.place import find_place
 from coffre_cli.screen import duration, error_console, print_json, print_table, say, say_command, size
+from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.configuration import Configuration
@@ -69,10 +71,14 @@ def verify(
     backed up? What is damaged is marked,
     told, and not pointed at by later backups.
     """
-    deployed = find_stack(stack)
-    chosen = level or (Level.FRESH if backup_id is None else Level.READ)
+    place = find_place(stack)
     if target is not None:
-        deployed.known_target(target)
+        place.known_target(target)
+    if isinstance(place, StandaloneVault):
+        _verify_vault(place, backup_id, level, target, share, as_json=as_json)
+        return
+    deployed = place
+    chosen = level or (Level.FRESH if backup_id is None else Level.READ)
     if chosen is Level.DRILL:
         _drill(deployed, backup_id, target, as_json=as_json)
         return
@@ -85,7 +91,34 @@ def verify(
     else:
         for report in reports:
             _show(report, [target.name for target in deployed.configuration.buckets])
-    if any(report.status != 200 for report in reports):
+    # Of one backup, a report that is not finished is followed by the next one.
+    is_unfinished = backup_id is not None and any(one.outcome == "unfinished" for one in reports[-1].examined)
+    if is_unfinished or any(report.status != 200 for report in reports):
+        raise typer.Exit(Exit.FAILED)
+
+
+# --- a vault alone ---
+
+
+def _verify_vault(
+    place: StandaloneVault,
+    backup_id: str | None,
+    level: Level | None,
+    target: str | None,
+    share: float | None,
+    *,
+    as_json: bool,
+) -> None:
+    from coffre_cli.commands.verify_here import verify_here
+
+    if share is not None:
+        raise typer.BadParameter("--share is for daily verification by a stack: a vault alone is verified as a whole")
+    report = verify_here(place, backup_id, level, target, quiet=as_json)
+    if as_json:
+        print_json([report.model_dump(mode="json")])
+    else:
+        _show(report, None)
+    if report.status != 200:
         raise typer.Exit(Exit.FAILED)
 
 
@@ -135,9 +168,13 @@ def _check_row(check: Check) -> list[str | Text]:
 
 def _drill(deployed: DeployedStack, backup_id: str | None, target: str | None, *, as_json: bool) -> None:
     """Drill the chosen backup, or the newest one of each target, and show what was found out."""
-    from coffre.model.drill import Outcome
-
     names = [target] if target else list(_drilled(deployed.configuration))
+    if not (names or backup_id):
+        raise VerificationError(
+            "No target is drilled: the configuration leaves all of them out.",
+            code="NOTHING_TO_DRILL",
+            hint="Name a backup, or set drill.objects of a target of buckets (docs/drills.md).",
+        )
     backups = (
         [which_backup(deployed, backup_id, target)]
         if backup_id is not None
@@ -152,8 +189,7 @@ def _drill(deployed: DeployedStack, backup_id: str | None, target: str | None, *
     else:
         for report in reports:
             show_report(report)
-    if any(report.outcome is not Outcome.PASSED for report in reports):
-        raise typer.Exit(Exit.FAILED)
+    leave_with(reports)
 
 
 def _drilled(configuration: Configuration) -> Iterator[str]:
@@ -182,10 +218,16 @@ def _reports(
     if level is Level.INVENTORY:
         yield from _until_done(deployed, {**event, "target": target}, "Looking for every pack", quiet=quiet)
         return
-    names = [target] if target else [one.name for one in deployed.configuration.targets]
+    names = [target] if target else list(_with_backups(deployed))
     for name in names:
         wanted = {**event, "target": deployed.configuration.target(name).name}
         yield from _until_done(deployed, wanted, f"Reading backups of {name}", quiet=quiet)
+
+
+def _with_backups(deployed: DeployedStack) -> list[str]:
+    """Return the targets that have something to be read; if none has, all of them, and the function refuses it."""
+    names = [one.name for one in deployed.configuration.targets]
+    return [name for name in names if deployed.catalog.completed_backups(name)] or names
 
 
 def _until_done(
@@ -219,7 +261,8 @@ def _call(
     return answer
 
 
-def _show(report: VerificationReport, buckets: Collection[str]) -> None:
+def _show(report: VerificationReport, buckets: Collection[str] | None) -> None:
+    """Show what was found; `buckets` are the targets of that kind, None when there is no stack to take a backup."""
     if report.level is Level.INVENTORY:
         _show_inventory(report)
     else:
@@ -230,7 +273,7 @@ def _show(report: VerificationReport, buckets: Collection[str]) -> None:
         _show_damaged(damaged)
     for name, backup_id in report.healthy.items():
         say(f"The newest good backup of {name}: {backup_id or 'there is NONE'}", style="bold")
-    if report.damaged:
+    if report.damaged and buckets is not None:
         say("Later backups do not point at what is damaged. Take one now:")
         for name in report.healthy:
             say_command(f"coffre backup {'storage' if name in buckets else 'database'} {name}")
@@ -246,7 +289,7 @@ def _show_inventory(report: VerificationReport) -> None:
     )
     if report.checksums_not_kept:
         say(f"The store kept no checksum of {report.checksums_not_kept:,} of them: only reading tells more.")
-    if not report.damaged:
+    if not report.damaged and report.unfinished is None:
         say("Everything is there.", style="green")
 
 

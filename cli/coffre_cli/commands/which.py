@@ -15,6 +15,8 @@ from coffre.model.errors import BackupStateError
 from coffre.model.kinds import Status
 from coffre.model.times import in_utc
 from coffre_cli.deployed import DeployedStack
+from coffre_cli.place import Place
+from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore
@@ -33,7 +35,7 @@ _CANDIDATES_SHOWN: Final = 10
 _NO_ID: Final = " "
 
 
-def which_backup(deployed: DeployedStack, text: str, target: str | None) -> Backup:
+def which_backup(deployed: Place, text: str, target: str | None) -> Backup:
     """Return the backup; `latest` and times are of the target, or of the only one.
 
     Raises
@@ -49,10 +51,12 @@ def which_backup(deployed: DeployedStack, text: str, target: str | None) -> Back
         return _as_of(deployed, text, target)
     if target is not None:
         deployed.known_target(target)
-    return _of(find_backup(deployed, text), target)
+    backup = find_backup(deployed, text)
+    refuse_other_target(backup, target)
+    return backup
 
 
-def find_backup(deployed: DeployedStack, text: str) -> Backup:
+def find_backup(deployed: Place, text: str) -> Backup:
     """Return the backup with this id, or the only one whose id begins or ends so.
 
     Raises
@@ -80,13 +84,18 @@ def find_restore(deployed: DeployedStack, text: str) -> Restore:
         return deployed.catalog.get_restore(found.id)
 
 
-def which_run(deployed: DeployedStack, text: str, target: str | None) -> Backup | Restore:
-    """Return the backup or the restore; words, times and errors are those of `which_backup`."""
-    if text == "latest" or _TIME.fullmatch(text):
+def which_run(deployed: Place, text: str, target: str | None) -> Backup | Restore:
+    """Return the backup or the restore; words, times and errors are those of `which_backup`.
+
+    A vault alone has no records of restores.
+    """
+    if text == "latest" or _TIME.fullmatch(text) or isinstance(deployed, StandaloneVault):
         return which_backup(deployed, text, target)
     if target is not None:
         deployed.known_target(target)
-    return _of(_find_run(deployed, text), target)
+    run = _find_run(deployed, text)
+    refuse_other_target(run, target)
+    return run
 
 
 def _find_run(deployed: DeployedStack, text: str) -> Backup | Restore:
@@ -132,16 +141,7 @@ def _is_meant(run_id: str, text: str) -> bool:
     return bool(wanted) and (there.startswith(wanted) or there.endswith(wanted))
 
 
-def _of[R: Backup | Restore](backup: R, target: str | None) -> R:
-    if target not in (None, backup.target):
-        raise BackupStateError(
-            f"{type(backup).__name__} {backup.id} is of {backup.target}, not of {target}.",
-            hint=f"Leave --target out, or choose another backup: coffre list {target}",
-        )
-    return backup
-
-
-def latest(deployed: DeployedStack, target: str | None) -> Backup:
+def latest(deployed: Place, target: str | None) -> Backup:
     """Return the newest good backup of the target, or of the only one; a damaged one is had by its id alone."""
     name = deployed.only_target(target)
     backup = deployed.catalog.latest_completed(name)
@@ -158,14 +158,28 @@ def latest(deployed: DeployedStack, target: str | None) -> Backup:
     raise BackupStateError(
         f'There is no completed backup of "{name}" yet.',
         code="BACKUP_UNKNOWN",
-        hint=f"Take one: coffre backup {deployed.word_of(name)} {name}",
+        hint=None
+        if isinstance(deployed, StandaloneVault)
+        else f"Take one: coffre backup {deployed.word_of(name)} {name}",
     )
 
 
-def _as_of(deployed: DeployedStack, text: str, target: str | None) -> Backup:
+def refuse_other_target(run: Backup | Restore, target: str | None) -> None:
+    """Refuse a backup or restore that is named by its id together with another target."""
+    if target not in (None, run.target):
+        raise BackupStateError(
+            f"{type(run).__name__} {run.id} is of {run.target}, not of {target}.",
+            code="BACKUP_UNKNOWN",
+            hint=f"Leave --target out, or choose another backup: coffre list {target}",
+        )
+
+
+def _as_of(deployed: Place, text: str, target: str | None) -> Backup:
     until = _until(text)
     name = deployed.only_target(target)
-    for listed in deployed.catalog.backups(target=name, status=Status.COMPLETED, until=until):
+    for listed in deployed.catalog.completed_backups(name):
+        if listed.created_at >= until:
+            continue
         backup = deployed.catalog.get_backup(listed.id)
         if backup.status is Status.COMPLETED and backup.is_healthy:
             return backup

@@ -25,6 +25,8 @@ NOT_LOCAL = ("Layers", "Architectures", "RuntimeManagementConfig", "SnapStart")
 POSTGRESQL_DIRECTORY = "postgresql"
 RESOURCE_POLICIES = {"AWS::S3::BucketPolicy", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy"}
 TLS_CONDITION = "aws:SecureTransport"
+# What ministack 1.5.33 cannot make, and nothing else of the template refers to.
+NOT_MADE = "AWS::CloudWatch::CompositeAlarm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,9 @@ def functions_of(template: Template) -> list[LocalFunction]:
 
 
 def localised(template: Template, code: Mapping[str, str], parameters: Mapping[str, str]) -> Template:
-    """Return the template with custom runtimes instead of Python's, without layers, and without demands for TLS.
+    """Return the template with custom runtimes instead of Python's; what cannot be made here is left out.
+
+    These are layers, and composite alarms.
 
     The local AWS speaks plain HTTP: a policy that denies calls without TLS would deny every call.
 
@@ -71,6 +75,7 @@ def localised(template: Template, code: Mapping[str, str], parameters: Mapping[s
         properties = local["Resources"][name]["Properties"]
         _drop_managed_runtime(properties)
         properties |= {"Runtime": LOCAL_RUNTIME, "CodeUri": directory}
+    local["Resources"] = {name: one for name, one in local["Resources"].items() if one["Type"] != NOT_MADE}
     _drop_tls_demands(local["Resources"])
     local["Conditions"] = decided(template, parameters)
     outputs = local.get("Outputs", {})

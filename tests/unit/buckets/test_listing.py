@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote_plus
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import given, settings
@@ -178,11 +182,104 @@ def test_what_is_no_listing_is_refused(tmp_path: Path, body: bytes) -> None:
     assert "a page cannot be read" in refused(store, tmp_path)
 
 
-def test_a_key_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    store = filled(["a"])
-    store.change = lambda call, answer: Answer(200, {}, answer.body.replace(b"<Key>a<", b"<Key>%FF%FE<"))
+def test_a_key_that_is_no_text_is_named_and_costs_no_other(tmp_path: Path) -> None:
+    store = filled(["a", "b", "c"])
+    store.change = lambda call, answer: Answer(200, {}, answer.body.replace(b"<Key>b<", b"<Key>%FF%FE<"))
+    reader = BucketReader(cast("S3Wire", store))
 
-    assert "a page cannot be read" in refused(store, tmp_path)
+    found = list(chain.from_iterable(pages_of(reader, "b", "")))
+
+    assert [one.key for one in found] == ["a", "c"]
+    (text,) = reader.missing
+    assert "page 1" in text
+    assert "object 2 ('%FF%FE', after 'a', before 'c')" in text
+
+
+def test_a_listing_of_one_key_that_is_no_text_is_named_too(tmp_path: Path) -> None:
+    store = filled(["a"])
+    store.change = lambda call, answer: Answer(200, {}, answer.body.replace(b"<Key>a<", b"<Key>\xff<"))
+    reader = BucketReader(cast("S3Wire", store))
+
+    assert list(chain.from_iterable(pages_of(reader, "b", ""))) == []
+    assert len(reader.missing) == 1
+
+
+def unencoded(call: Call, answer: Answer) -> Answer:
+    """What a store sends that ignores `encoding-type`."""
+    body = answer.body.replace(b"<EncodingType>url</EncodingType>", b"")
+    return Answer(200, {}, re.sub(rb"<Key>(.*?)</Key>", lambda key: b"<Key>%s</Key>" % plain(key[1]), body))
+
+
+def plain(key: bytes) -> bytes:
+    return escape(unquote_plus(key.decode())).encode()
+
+
+@given(
+    keys=st.sets(
+        st.text(
+            st.characters(exclude_categories=["Cs"]) | st.sampled_from("\x00\x01\x1f\r\n\ufffe\uffff\U0010fc01"),
+            min_size=1,
+        ),
+        min_size=1,
+    )
+)
+@settings(max_examples=100)
+def test_keys_come_through_that_xml_cannot_hold(tmp_path_factory: pytest.TempPathFactory, keys: set[str]) -> None:
+    store = filled(sorted(keys))
+    store.change = unencoded
+
+    assert keys_of(listing(store, tmp_path_factory.mktemp("listing"))) == sorted(keys)
+
+
+@pytest.mark.parametrize("reference", ["&#1;", "&#x1;", "&#X01;", "&#0001;"])
+def test_references_to_control_characters_are_understood(tmp_path: Path, reference: str) -> None:
+    store = filled(["a"])
+    body = f"<Key>a{reference}b&#233;&#13;</Key>".encode()
+    store.change = lambda call, answer: Answer(
+        200, {}, answer.body.replace(b"<Key>a</Key>", body).replace(b"<EncodingType>url</EncodingType>", b"")
+    )
+
+    assert keys_of(listing(store, tmp_path)) == ["a\x01b\u00e9\r"]
+
+
+def repeating_borders(store: MemoryStore, *, again: int = 1) -> None:
+    """Let each page begin with the last objects of the page before."""
+    last: list[bytes] = []
+
+    def repeat(call: Call, answer: Answer) -> Answer:
+        items = re.findall(rb"<Contents>.*?</Contents>", answer.body)
+        body = answer.body.replace(items[0], b"".join(last) + items[0]) if items else answer.body
+        last[:] = items[-again:]
+        return Answer(200, {}, body)
+
+    store.change = repeat
+
+
+@pytest.mark.parametrize("again", [1, 2])
+@pytest.mark.parametrize("looked_at", [6, 50_000])
+def test_keys_that_come_again_at_a_border_are_taken_once_and_noted(tmp_path: Path, again: int, looked_at: int) -> None:
+    store = filled([f"{number:03}" for number in range(20)])
+    repeating_borders(store, again=again)
+    reader = BucketReader(cast("S3Wire", store))
+    call = reader.call("s3:ListBucket", "b", "")
+    found = SortedListing(pages_of(reader, "b", ""), call, tmp_path, looked_at)
+
+    assert [one.key for one in found.objects()] == sorted(store.buckets["b"])
+    assert found.is_sorted
+    ((text, times),) = reader.notes.items()
+    assert "taken once" in text
+    assert times == again * (store.requests["list"] - 1)
+
+
+def test_an_object_that_is_written_between_two_pages_is_taken_once(tmp_path: Path) -> None:
+    store = filled([f"{number:03}" for number in range(20)])
+    repeating_borders(store)
+    repeat = store.change
+    store.change = lambda call, answer: repeat(
+        call, Answer(200, {}, re.sub(rb"<Size>\d+<", b"<Size>%d<" % store.requests["list"], answer.body))
+    )
+
+    assert keys_of(listing(store, tmp_path)) == sorted(store.buckets["b"])
 
 
 @pytest.mark.parametrize(

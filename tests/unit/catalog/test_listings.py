@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
 from coffre.catalog.page import Cursor
@@ -115,6 +116,36 @@ def test_the_latest_completed_backup_is_the_newest_one_of_its_target(catalog: Ca
     _create(catalog, latest, new_backup(status=Status.FAILED), new_backup(status=Status.DELETED), new_backup())
     _create(catalog, new_backup(status=Status.COMPLETED, target="blog"))
     assert catalog.latest_completed("shop") == latest
+
+
+@pytest.mark.parametrize("chosen", ["7ZZZZZZZZZZZZZZZZZZZZZZZZZ", "00000000000000000000000000"])
+def test_the_latest_backup_is_the_one_that_was_completed_last_whatever_its_id(
+    catalog: Catalog, new_backup: NewBackup, now: datetime, chosen: str
+) -> None:
+    older, newer = now - timedelta(days=2), now - timedelta(days=1)
+    first, second = (
+        new_backup(status=Status.COMPLETED, id=backup_id, created_at=time, completed_at=time)
+        for backup_id, time in zip((chosen, str(ULID.from_datetime(older))), (older, newer), strict=True)
+    )
+    _create(catalog, first, second)
+
+    assert catalog.latest_completed("shop") == second
+    assert catalog.completed_backups("shop") == [second, first]
+
+
+def test_a_backup_of_a_clock_that_ran_ahead_is_the_latest_only_when_there_is_no_other(
+    catalog: Catalog, new_backup: NewBackup
+) -> None:
+    now = datetime.now(UTC)
+    ahead, right = now + timedelta(days=400), now - timedelta(days=1)
+    future = new_backup(status=Status.COMPLETED, created_at=ahead, completed_at=ahead)
+    _create(catalog, future)
+    assert catalog.latest_completed("shop") == future
+
+    present = new_backup(status=Status.COMPLETED, created_at=right, completed_at=right)
+    _create(catalog, present)
+
+    assert catalog.latest_completed("shop") == present
 
 
 def test_the_latest_completed_backup_is_found_below_many_failures(catalog: Catalog, new_backup: NewBackup) -> None:

@@ -161,31 +161,66 @@ def test_a_lock_that_changes_without_end_is_given_up(
     assert caught.value.code == "LOCK_CONTENDED"
 
 
-@pytest.mark.parametrize(
-    ("heartbeat", "resumes"),
-    [
-        (timedelta(minutes=15), True),
-        (timedelta(), False),
-        (timedelta(seconds=-45), False),
-        (timedelta(minutes=-1), True),
-    ],
-    ids=["paused", "alive", "slow", "dead"],
-)
-def test_a_run_is_resumed_when_it_paused_or_died_and_only_once(
-    catalog: Catalog, now: datetime, heartbeat: timedelta, resumes: bool
+STALE_AFTER = timedelta(seconds=45)
+
+
+def _resume(catalog: Catalog, now: datetime, continuation: int, owner: str = "ours") -> bool:
+    return catalog.locks.resume("files", owner, now, continuation=continuation, stale_after=STALE_AFTER)
+
+
+def _paused(catalog: Catalog, now: datetime) -> None:
+    """A run that has paused: nobody may take it for dead within the next quarter of an hour."""
+    catalog.locks.acquire("files", "ours", now, stale_after=STALE_AFTER)
+    catalog.locks.renew("files", "ours", now + timedelta(minutes=15))
+
+
+@pytest.mark.parametrize("skew", [timedelta(milliseconds=-5), timedelta(), timedelta(milliseconds=5)])
+def test_a_continuation_that_is_delivered_twice_has_one_owner_whatever_the_clocks(
+    catalog: Catalog, now: datetime, skew: timedelta
 ) -> None:
-    stale_after = timedelta(seconds=45)
-    catalog.locks.acquire("files", "ours", now - timedelta(hours=1), stale_after=stale_after)
-    catalog.locks.renew("files", "ours", now + heartbeat)
+    _paused(catalog, now)
 
-    attempts = [catalog.locks.resume("files", "ours", now, stale_after=stale_after) for _ in range(2)]
+    assert [_resume(catalog, now, 1), _resume(catalog, now + skew, 1)] == [True, False]
 
-    assert attempts == [resumes, False]
+
+@pytest.mark.parametrize("late", [timedelta(seconds=1), timedelta(minutes=14, seconds=30), timedelta(hours=2)])
+def test_a_continuation_goes_on_whenever_it_comes(catalog: Catalog, now: datetime, late: timedelta) -> None:
+    _paused(catalog, now)
+
+    assert [_resume(catalog, now + late, 1), _resume(catalog, now + late, 1)] == [True, False]
+
+
+def test_a_continuation_that_died_is_repeated_and_a_living_one_is_not(catalog: Catalog, now: datetime) -> None:
+    _paused(catalog, now)
+    assert _resume(catalog, now, 1)
+    catalog.locks.renew("files", "ours", now + STALE_AFTER)
+
+    assert not _resume(catalog, now + 2 * STALE_AFTER, 1)
+    assert _resume(catalog, now + 2 * STALE_AFTER + timedelta(microseconds=1), 1)
+
+
+def test_each_continuation_is_had_once_and_an_earlier_one_never_again(catalog: Catalog, now: datetime) -> None:
+    _paused(catalog, now)
+    assert _resume(catalog, now, 1)
+    catalog.locks.renew("files", "ours", now + timedelta(minutes=15))
+
+    assert [_resume(catalog, now, number) for number in (1, 2, 2, 1)] == [False, True, False, False]
+
+
+def test_of_two_that_resume_at_once_one_does(catalog: Catalog, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    _paused(catalog, now)
+    other = Catalog(catalog._table.name)
+    answers: list[bool] = []
+    _between(catalog, monkeypatch, iter([lambda: answers.append(_resume(other, now - timedelta(milliseconds=5), 1))]))
+
+    answers.append(_resume(catalog, now, 1))
+
+    assert answers == [True, False]
 
 
 def test_a_lock_that_is_anothers_is_not_resumed(catalog: Catalog, now: datetime) -> None:
-    catalog.locks.acquire("files", "other", now, stale_after=timedelta(seconds=45))
+    catalog.locks.acquire("files", "other", now, stale_after=STALE_AFTER)
 
     for target in ("files", "nobodys"):
         with pytest.raises(LockLostError):
-            catalog.locks.resume(target, "ours", now, stale_after=timedelta(seconds=45))
+            catalog.locks.resume(target, "ours", now, continuation=1, stale_after=STALE_AFTER)

@@ -122,7 +122,13 @@ HEAVY = {
         "coffre.catalog",
         "coffre.operations",
         "coffre.vault",
+        "coffre.buckets",
+        "coffre.stores",
+        "coffre_cli.client_programs",
+        "coffre_cli.commands.restore_here",
+        "coffre_cli.commands.verify_here",
         "coffre_cli.local",
+        "coffre_cli.stores_beside",
     ),
 }
 EVERY_HELP = """

@@ -20,7 +20,7 @@ def completing(account: Account, **fields: Any) -> None:
 
 
 def test_a_backup_is_started_followed_and_reported(coffre: Coffre, account: Account) -> None:
-    completing(account, exceptions=("extension table spatial_ref_sys is left out",))
+    completing(account, notes=("extension table spatial_ref_sys is left out",))
 
     said = coffre("backup", "database")
 
@@ -34,6 +34,17 @@ def test_a_backup_is_started_followed_and_reported(coffre: Coffre, account: Acco
         "To get it back, into a new database:\n"
         f"  coffre restore {event['backup_id']} --to postgresql://USER@HOST/NEW\n"
     )
+
+
+@pytest.mark.parametrize("how", [(), ("--json",)])
+def test_a_backup_with_exceptions_exits_with_4(coffre: Coffre, account: Account, how: tuple[str, ...]) -> None:
+    completing(account, exceptions=("The roles are not in the backup.",), notes=("2 of 4 streams were used.",))
+
+    said = coffre("backup", "database", "shop", *how)
+
+    assert said.status == 4
+    if not how:
+        assert "  Exception: The roles are not in the backup.\n  Note: 2 of 4 streams were used.\n" in said.out
 
 
 def test_json_for_one_target_is_one_object(coffre: Coffre, account: Account) -> None:

@@ -20,7 +20,7 @@ def test_a_key_pair_is_made_and_the_private_key_stored(coffre: Coffre, account: 
     assert said.status == 0
     assert [stored] == IDENTITY.findall(said.out)
     assert f"  {public_key(stored)}\n" in said.out
-    assert "It is stored in the secret coffre/identity/main of your AWS account for the restore function." in said.out
+    assert "It is stored in the secret coffre/identity/main of your AWS account for the functions" in said.out
 
 
 def test_scripts_get_both_keys(coffre: Coffre, account: Account) -> None:

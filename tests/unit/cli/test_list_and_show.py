@@ -167,7 +167,7 @@ def test_a_backup_is_shown_with_its_largest_tables(coffre: Coffre, account: Acco
     assert "tiers     daily weekly monthly\n" in out
     assert "source    PostgreSQL 18.6, database shop, UTF8\n" in out
     assert "encrypted to age1" in out
-    assert "note      extension table spatial_ref_sys is left out\n" in out
+    assert "exception extension table spatial_ref_sys is left out\n  note      2 of 4 streams were used\n" in out
     tables = [line.split() for line in out.splitlines()[-2:]]
     assert tables == [["public.orders", "1,000", "5.0", "MB"], ['public."Odd', 'Name"', "3", "12", "B"]]
 
@@ -224,12 +224,17 @@ def test_a_swapped_manifest_is_not_shown(coffre: Coffre, account: Account) -> No
 
 def test_a_restore_is_shown_by_its_id(coffre: Coffre, account: Account) -> None:
     backup = account.backup()
-    restore = account.restore(backup_id=backup.id)
+    restore = account.restore(
+        backup_id=backup.id,
+        exceptions=("Not restored: EXTENSION postgis.",),
+        report={"notes": ("New rows of orders were kept.",)},
+    )
 
     out = coffre("show", restore.id).out
 
     assert f"Restore {restore.id} of backup {backup.id} (shop): COMPLETED" in out
     assert "into      db.example:5432/copy" in out
+    assert "exception Not restored: EXTENSION postgis.\n  note      New rows of orders were kept.\n" in out
     shown = coffre("show", restore.id, "--json").json()
     assert (shown["id"], shown["report"]["rows"]) == (restore.id, 1003)
 

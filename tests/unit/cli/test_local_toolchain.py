@@ -1,5 +1,9 @@
 """Tools are made once, made again when their lock file changes, and never used half made."""
 
+import base64
+import hashlib
+import io
+import tarfile
 import threading
 from pathlib import Path
 
@@ -7,7 +11,8 @@ import pytest
 
 from coffre_cli.local import toolchain as module
 from coffre_cli.local.errors import ToolError
-from coffre_cli.local.toolchain import Toolchain, copy_tree
+from coffre_cli.local.npm_packages import NpmPackage
+from coffre_cli.local.toolchain import CHECKOUT, MAJORS_OF_NPM, Toolchain, copy_tree
 
 
 class CountingToolchain(Toolchain):
@@ -83,14 +88,15 @@ def test_progress_names_the_tool(checkout: Path) -> None:
 def test_unknown_tools_and_majors_are_refused_by_name(checkout: Path) -> None:
     with pytest.raises(ToolError, match="no tool named docker"):
         CountingToolchain(checkout).make(["docker"])
-    with pytest.raises(ToolError, match="PostgreSQL 12"):
-        CountingToolchain(checkout).postgresql(12)
+    with pytest.raises(ToolError, match="PostgreSQL 11"):
+        CountingToolchain(checkout).postgresql(11)
 
 
 def test_every_tool_of_the_checkout_has_a_lock_file() -> None:
     names = [name for name in module.TOOLS if name != "postgresql-embedded"]
 
-    assert all((module.CHECKOUT / "requirements" / f"{name}.txt").exists() for name in names)
+    locks = {file.stem for file in (module.CHECKOUT / "requirements").iterdir() if file.suffix in {".txt", ".npm"}}
+    assert set(names) <= locks
 
 
 def test_a_copied_tree_can_be_read_and_run_by_everyone(tmp_path: Path) -> None:
@@ -117,3 +123,59 @@ def test_a_loop_in_c_that_does_not_build_is_an_error_with_what_make_said(checkou
         Toolchain(checkout).copydata()
 
     assert "no compiler" in (caught.value.detail or "")
+
+
+class TestPackagesOfNpm:
+    """PostgreSQL 12 and 13 come from there."""
+
+    @pytest.fixture
+    def npm(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """An `npm` that packs one archive, whatever it is asked for; returns the archive."""
+        archive = tmp_path / "served.tgz"
+        with tarfile.open(archive, "w:gz") as bundle:
+            for name, mode in (("package/native/bin/tool", 0o100), ("package/native/lib/a.so", 0), ("package/x.js", 0)):
+                member = tarfile.TarInfo(name)
+                member.mode, member.size = mode | 0o200, 4
+                bundle.addfile(member, io.BytesIO(b"data"))
+        program = tmp_path / "programs" / "npm"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\ncp {archive} package-1.tgz\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+        return archive
+
+    def test_the_pinned_package_is_unpacked_for_every_user(self, npm: Path, tmp_path: Path) -> None:
+        lock = tmp_path / "tool.npm"
+        digest = base64.b64encode(hashlib.sha512(npm.read_bytes()).digest()).decode()
+        lock.write_text(f"@some/package 1.2.3 sha512-{digest}\n")
+        home = tmp_path / "home"
+
+        NpmPackage.pinned(lock).unpack("native", home)
+
+        modes = {str(path.relative_to(home)): path.stat().st_mode & 0o777 for path in home.rglob("*") if path.is_file()}
+        assert modes == {"bin/tool": 0o755, "lib/a.so": 0o644}
+
+    def test_another_package_than_the_pinned_one_is_refused(self, npm: Path, tmp_path: Path) -> None:
+        assert npm.exists()
+        home = tmp_path / "home"
+
+        with pytest.raises(ToolError) as caught:
+            NpmPackage("@some/package", "1.2.3", "sha512-AAAA").unpack("native", home)
+
+        assert caught.value.code == "LOCAL_TOOL_CHANGED"
+        assert list(home.iterdir()) == []
+
+    def test_without_npm_it_is_said_what_to_install(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+
+        with pytest.raises(ToolError) as caught:
+            NpmPackage("@some/package", "1.2.3", "sha512-AAAA").unpack("native", tmp_path / "home")
+
+        assert caught.value.code == "LOCAL_NPM_MISSING"
+
+    @pytest.mark.parametrize("major", MAJORS_OF_NPM)
+    def test_every_such_major_is_pinned(self, major: int) -> None:
+        package = NpmPackage.pinned(CHECKOUT / "requirements" / f"postgresql-{major}.npm")
+
+        assert package.version.startswith(f"{major}.")
+        assert package.integrity.startswith("sha512-")

@@ -466,13 +466,15 @@ def test_names_in_a_plan_do_not_pretend_to_be_those_of_the_run(coffre: Coffre, a
 
 def test_exceptions_are_listed_and_have_a_status_of_their_own(coffre: Coffre, account: Account) -> None:
     account.backup()
-    saying(account, ("The destination lacks the role app.",))
+    saying(account, ("The destination lacks the role app.",), notes=("New rows of public.orders were kept.",))
 
     said = coffre("restore", "latest", "--to", URL)
 
     assert said.status == 4
     assert "1,003 rows in 2.5 s, with 1 exception. Row counts equal the backup's.\n" in said.out
-    assert "  Note: The destination lacks the role app.\n" in said.out
+    assert (
+        "  Exception: The destination lacks the role app.\n  Note: New rows of public.orders were kept.\n" in said.out
+    )
     assert coffre("restore", "latest", "--to", URL, "--json").status == 4
 
 

@@ -73,7 +73,7 @@ DONE: dict[str, Any] = {
 
 
 def test_a_prefix_is_asked_for_followed_and_reported(coffre: Coffre, account: Account, uploads: Backup) -> None:
-    playing(account, **DONE)
+    playing(account, **DONE, notes=("Checksums were not compared.",))
 
     said = coffre("restore", uploads.id, "--bucket", "photos", "--prefix", "2026/", "--to", "other/back")
 
@@ -88,6 +88,7 @@ def test_a_prefix_is_asked_for_followed_and_reported(coffre: Coffre, account: Ac
     assert said.out == (
         "Restored uploads in photos at AWS: 1,201 objects, 3.0 MB in 2.5 s, 1 of them overwritten, 7 there already, "
         "2 there otherwise and left.\n"
+        "  Note: Checksums were not compared.\n"
         "What is there was not touched. To have the backup's version instead, say the same with --mode overwrite.\n"
     )
 
@@ -99,6 +100,7 @@ def test_failures_are_told_with_how_to_try_them_again(coffre: Coffre, account: A
     [(_, event)] = account.invoked
     assert said.status == 4
     assert "0 objects, 0 B in 2.5 s, 1 failed." in said.out
+    assert "  Exception: 1 object could not be restored or deleted:\n" in said.out
     assert said.out.endswith(f"  coffre restore {uploads.id} --retry {event['restore_id']}\n")
 
     again = coffre("restore", uploads.id, "--retry", event["restore_id"], "--dry-run")

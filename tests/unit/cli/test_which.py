@@ -40,6 +40,16 @@ def test_a_day_or_a_time_means_the_last_good_backup_until_then(account: Account,
     assert which_backup(find_stack(None), said, None) == backups[hours]
 
 
+def test_a_time_is_compared_with_when_a_backup_was_taken_and_not_with_its_id(account: Account) -> None:
+    early, late = NOON, NOON + timedelta(hours=2)
+    account.backup(Status.COMPLETED, created_at=early, completed_at=early, id="7ZZZZZZZZZZZZZZZZZZZZZZZZZ")
+    newest = account.backup(Status.COMPLETED, created_at=late, completed_at=late, id=str(ULID.from_datetime(late)))
+
+    for said in ("2026-11-17", "latest"):
+        assert which_backup(find_stack(None), said, None) == newest
+    assert which_backup(find_stack(None), "2026-11-17T13:00", None).created_at == early
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [

@@ -8,7 +8,7 @@ import pytest
 
 from coffre.model.backup import Progress
 from coffre.model.errors import CatalogError, CoffreError, DeadlineError, DumpError, LockLostError
-from coffre.operations.progress import _SILENT_BEATS, DEADLINE_RESERVE_SECONDS, Meter, Watch
+from coffre.operations.progress import DEADLINE_RESERVE_SECONDS, RECORDING_SECONDS, Meter, Watch
 
 # Long enough for the slowest machine; a test that works never waits for it.
 PATIENCE = 60
@@ -20,8 +20,16 @@ def watch(
     meter: Meter | None = None,
     remaining: Callable[[], float] = lambda: 900.0,
     stop: Callable[[], None] = lambda: None,
+    silent_seconds: float = 30.0,
 ) -> Watch:
-    return Watch(meter or Meter(), beat=beat, remaining_seconds=remaining, stop=stop, beat_seconds=0.001)
+    return Watch(
+        meter or Meter(),
+        beat=beat,
+        remaining_seconds=remaining,
+        stop=stop,
+        beat_seconds=0.001,
+        silent_seconds=silent_seconds,
+    )
 
 
 class Work:
@@ -113,10 +121,66 @@ def test_a_catalog_that_stays_silent_stops_the_run() -> None:
         beats.append(1)
         raise CatalogError("No answer.")
 
-    with pytest.raises(CatalogError):
-        run(work, watch(beat, stop=work.stopped.set))
+    with pytest.raises(CatalogError, match="No answer"):
+        run(work, watch(beat, stop=work.stopped.set, silent_seconds=0.2))
 
-    assert len(beats) == _SILENT_BEATS
+    assert beats
+
+
+def test_a_catalog_that_keeps_a_beat_waiting_stops_the_run_by_the_clock() -> None:
+    """The number of beats says nothing about how long nobody has heard of the run: one can take for ever."""
+    work = Work()
+
+    def beat(_: Progress) -> None:
+        assert work.stopped.wait(PATIENCE)
+
+    with pytest.raises(CatalogError) as caught:
+        run(work, watch(beat, stop=work.stopped.set, silent_seconds=0.2))
+
+    assert caught.value.code == "CATALOG_UNAVAILABLE"
+
+
+def test_a_catalog_that_keeps_a_beat_waiting_does_not_hide_the_deadline() -> None:
+    work, asked = Work(), threading.Event()
+
+    def beat(_: Progress) -> None:
+        asked.set()
+        assert work.stopped.wait(PATIENCE)
+
+    with pytest.raises(DeadlineError):
+        run(work, watch(beat, remaining=lambda: 10.0 if asked.is_set() else 900.0, stop=work.stopped.set))
+
+
+def test_work_that_does_not_end_is_left_behind_in_time_to_record_it() -> None:
+    # Given work that goes on whatever is done to stop it, and time that runs out
+    begun, released = threading.Event(), threading.Event()
+    left = [900.0]
+
+    def work() -> None:
+        begun.set()
+        left[0] = DEADLINE_RESERVE_SECONDS
+        assert released.wait(PATIENCE)
+
+    def stop() -> None:
+        left[0] = RECORDING_SECONDS
+
+    watching = watch(remaining=lambda: left[0], stop=stop)
+    with pytest.raises(DeadlineError) as caught:
+        watching.run(work)
+    released.set()
+
+    assert begun.is_set()
+    assert watching.has_left
+    assert "left behind" in " ".join(caught.value.__notes__)
+
+
+def test_what_the_work_returns_or_raises_is_what_its_run_does() -> None:
+    def fail() -> None:
+        raise DumpError("It failed.")
+
+    assert watch().run(lambda: 42) == 42
+    with pytest.raises(DumpError):
+        watch().run(fail)
 
 
 def test_a_deadline_stops_the_run_in_time_to_say_so() -> None:

@@ -128,6 +128,17 @@ def test_exceptions_are_told_of_buckets_and_not_of_databases(scene: Scene) -> No
     assert told(scene, buckets) == [AlertKind.BACKUP_EXCEPTIONS]
 
 
+def test_a_database_without_roles_is_told(scene: Scene) -> None:
+    lacking = ("extension postgis is not restored", "Roles were not backed up: pg_dumpall was killed. (TOOL_KILLED)")
+    backup = take(scene, 2, exceptions=lacking)
+
+    (alert,) = review_backup(scene.catalog, scene.vault, TargetAlerts(), backup).alerts
+
+    assert alert.kind is AlertKind.BACKUP_EXCEPTIONS
+    assert "Roles were not backed up" in alert.text
+    assert "postgis" not in alert.text
+
+
 # --- all targets ---
 
 

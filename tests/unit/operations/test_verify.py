@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,17 +14,26 @@ from tests.unit.operations.conftest import NOW, Scene
 
 from coffre.model.backup import Backup, Restore, Status, Tier
 from coffre.model.configuration import Configuration
-from coffre.model.errors import BackupStateError, StoreTransientError
+from coffre.model.errors import BackupStateError, StoreTransientError, TargetUnknownError
 from coffre.model.manifest import Manifest
-from coffre.model.verification import Check, Checked, FreshReport, Share, VerificationReport
+from coffre.model.verification import (
+    Check,
+    Checked,
+    Damage,
+    DamageReport,
+    FreshReport,
+    Level,
+    Share,
+    VerificationReport,
+)
 from coffre.operations.rebuild import rebuild
 from coffre.operations.verify_fresh import FreshJob, fresh
 from coffre.operations.verify_inventory import inventory
-from coffre.operations.verify_job import Job
+from coffre.operations.verify_job import Job, record_finding
 from coffre.operations.verify_read import read_backup, read_target
 from coffre.stores.store import ObjectInfo
 from coffre.vault.codec import FrameDecoder, new_identity, public_key
-from coffre.vault.damage import damage_key, read_damage
+from coffre.vault.damage import damage_prefix, read_damage
 from coffre.vault.layout import writer_of
 from coffre.vault.vault import Vault
 
@@ -198,6 +207,48 @@ def test_checksums_that_the_store_keeps_are_compared_for_a_share_each_day(safe: 
     assert safe.inventory(backup_id=backup.id).checksums_not_kept == 2
 
 
+class _Rewritten:
+    """A store that keeps checksums, but none of objects that somebody has written without them."""
+
+    def __init__(self, safe: Safe) -> None:
+        self._store = safe.scene.store
+        self.rewritten: set[str] = set()
+
+    def head(self, key: str) -> ObjectInfo:
+        sha256 = hashlib.sha256(self._store.get(key)).hexdigest()
+        return replace(self._store.head(key), sha256=None if key in self.rewritten else sha256)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_what_has_lost_its_checksum_is_read_and_damaged_unless_it_is_what_was_recorded(safe: Safe) -> None:
+    same, packed, listed = safe.backup(3), safe.backup(2), safe.backup(1)
+    store: Any = _Rewritten(safe)
+    pack, entries = min(safe.packs(packed)), safe.manifest(listed).entries[0].key
+    for key in (pack, entries):
+        safe.spoil_all(key)
+    store.rewritten = {pack, entries, min(safe.packs(same)), safe.manifest(same).entries[0].key}
+
+    report = inventory(safe.job(Vault(store)), EVERYTHING)
+
+    assert {one.backup_id: one.damages[0].code for one in report.damaged} == {
+        packed.id: "PACK_SWAPPED",
+        listed.id: "ENTRIES_SWAPPED",
+    }
+    assert (report.checksums, report.checksums_not_kept) == (6, 0)
+
+
+def test_a_manifest_without_a_checksum_is_read_before_it_counts_as_a_copy(safe: Safe) -> None:
+    backup = safe.backup(0.5)
+    assert checked(safe)[1][Checked.COPY].is_ok
+    safe.spoil_all(str(backup.manifest_key))
+
+    found = checked(safe)[1][Checked.COPY]
+
+    assert (found.status, "not the one that the catalog recorded" in (found.text or "")) == ("failed", True)
+
+
 def test_a_backup_that_is_deleted_meanwhile_is_not_called_damaged(safe: Safe) -> None:
     backup, kept = safe.backup(2), safe.backup(1)
     store: Any = safe.scene.store
@@ -352,11 +403,48 @@ def test_a_backup_that_nobody_here_can_open_is_told_and_not_called_damaged(safe:
     assert safe.record(backup).damaged_at is None
 
 
-def test_only_a_complete_backup_can_be_read(safe: Safe) -> None:
-    failed = safe.scene.failed(1)
+@pytest.mark.parametrize("look", [read_backup, lambda job, one: inventory(job, EVERYTHING, backup_id=one)])
+def test_of_what_is_no_complete_backup_nothing_is_said_to_be_in_order(safe: Safe, look: Callable[..., Any]) -> None:
+    failed, running, deleted = safe.scene.failed(1), safe.scene.begin(0.1), safe.backup(2)
+    safe.backup(3)
+    safe.scene.catalog.keeping.delete(deleted, "too old", NOW)
 
-    with pytest.raises(BackupStateError, match="FAILED"):
-        read_backup(safe.job(), failed.id)
+    for backup in (failed, running, deleted):
+        with pytest.raises(BackupStateError, match=safe.scene.status(backup).value):
+            look(safe.job(), backup.id)
+    with pytest.raises(BackupStateError, match="BACKUP_UNKNOWN"):
+        look(safe.job(), "01K9X000000000000000000000")
+
+
+def test_of_a_target_without_backups_and_of_an_empty_vault_nothing_is_said_to_be_in_order(safe: Safe) -> None:
+    with pytest.raises(BackupStateError, match="NOTHING_TO_VERIFY"):
+        safe.inventory()
+    safe.backup(1)
+
+    with pytest.raises(BackupStateError, match='"nosuch"'):
+        safe.inventory(target="nosuch")
+    with pytest.raises(BackupStateError, match='"nosuch"'):
+        safe.read(target="nosuch")
+
+
+def test_a_backup_that_is_deleted_while_it_is_looked_for_is_not_in_order(
+    safe: Safe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = safe.backup(1)
+    listing = safe.scene.store.list
+
+    def meanwhile(prefix: str = "") -> Any:
+        safe.scene.catalog.keeping.delete(backup, "too old", NOW)
+        return listing(prefix)
+
+    monkeypatch.setattr(safe.scene.store, "list", meanwhile)
+
+    with pytest.raises(BackupStateError, match="DELETED"):
+        safe.inventory(backup_id=backup.id)
+    with pytest.raises(TargetUnknownError):
+        checked(safe, only="nosuch")
+    with pytest.raises(TargetUnknownError):
+        safe.scene.rotate(only="nosuch")
 
 
 # --- what follows ---
@@ -439,6 +527,50 @@ def test_reading_does_not_mend_what_a_drill_found(safe: Safe) -> None:
     assert safe.record(backup).damage == "public.orders has 999 rows, not 1,000."
 
 
+def drilled(backup: Backup, code: str, text: str) -> DamageReport:
+    """What a drill keeps beside a backup."""
+    return DamageReport.on(backup.id, "shop", Level.DRILL, NOW, [Damage(code=code, text=text)])
+
+
+def test_a_catalog_that_is_made_anew_knows_what_a_drill_found(safe: Safe) -> None:
+    backup = safe.backup(1)
+    record_finding(safe.scene.catalog, safe.scene.vault, drilled(backup, "ROWS_DIFFER", "public.orders lacks a row."))
+    safe.scene.catalog._table._connection.delete_item("BACKUP", range_key=backup.id)
+
+    list(rebuild(safe.scene.catalog, safe.scene.vault))
+
+    found = safe.record(backup)
+    assert (found.damaged_at, found.damage) == (NOW, "public.orders lacks a row.")
+    # Reading all of it does not mend that, by the new record neither
+    assert outcomes(read_backup(safe.job(), backup.id)) == {backup.id: "damaged"}
+
+
+def test_stored_bytes_that_a_drill_found_damaged_are_mended_by_reading_them(safe: Safe) -> None:
+    backup = safe.backup(1)
+    record_finding(safe.scene.catalog, safe.scene.vault, drilled(backup, "FRAME_DAMAGED", "A frame is damaged."))
+
+    report = read_backup(safe.job(), backup.id)
+
+    assert outcomes(report) == {backup.id: "verified"}
+    assert safe.record(backup).damaged_at is None
+
+
+def test_what_was_found_on_one_day_is_still_known_when_something_else_is_found_on_another(safe: Safe) -> None:
+    backup = safe.backup(1)
+    one, other = sorted(safe.packs(backup))
+    body = safe.spoil_all(one)
+    safe.read()
+    safe.lose(other)
+    safe.overwrite(one, body)
+
+    safe.inventory()
+
+    facts = read_damage(safe.scene.vault, "shop", backup.id)
+    assert facts is not None
+    assert facts.packs == (one, other)
+    assert {damage.code for damage in facts.damages} == {"FRAME_DAMAGED", "PACK_MISSING"}
+
+
 def test_a_deleted_backups_mark_is_not_relied_upon_once_its_pack_is_damaged(safe: Safe) -> None:
     first = safe.backup(9)
     second = safe.backup(2, first, orders=made_up_rows(5, 80))
@@ -448,7 +580,8 @@ def test_a_deleted_backups_mark_is_not_relied_upon_once_its_pack_is_damaged(safe
     safe.spoil_all(shared)
     assert damaged(safe.read(EVERYTHING)) == {second.id}
     # A run that had begun before could not know, and points there too
-    safe.lose(damage_key("shop", second.id))
+    for finding in safe.scene.objects(damage_prefix("shop", second.id)):
+        safe.lose(finding)
     third = safe.backup(1, second)
     assert shared in safe.packs(third)
 
@@ -473,7 +606,9 @@ def test_rotation_deletes_nothing_on_the_word_of_a_damaged_backup(safe: Safe) ->
 # --- fresh ---
 
 
-def checked(safe: Safe, **freshness: Any) -> tuple[FreshReport, dict[Checked, Check], list[str]]:
+def checked(
+    safe: Safe, only: str | None = None, *, configured_at: datetime | None = None, **freshness: Any
+) -> tuple[FreshReport, dict[Checked, Check], list[str]]:
     target = {"name": "shop", "secret": "s", "freshness": freshness}
     configuration = Configuration.model_validate({"encryption": "none", "targets": [target]})
     died: list[str] = []
@@ -481,7 +616,8 @@ def checked(safe: Safe, **freshness: Any) -> tuple[FreshReport, dict[Checked, Ch
     def told(run: Backup | Restore) -> None:
         died.append(run.id)
 
-    report = fresh(FreshJob(safe.scene.catalog, safe.scene.vault, configuration, NOW, told, told))
+    job = FreshJob(safe.scene.catalog, safe.scene.vault, configuration, NOW, told, told, configured_at)
+    report = fresh(job, only=only)
     return report, {check.check: check for check in report.checks}, died
 
 
@@ -525,6 +661,18 @@ def test_a_target_without_any_backup_is_not_fresh(safe: Safe) -> None:
     assert report.status == 500
     assert checks[Checked.BACKUP].text == "There is no completed backup of shop at all."
     assert checks[Checked.VERIFIED].is_ok
+
+
+@pytest.mark.parametrize(("hours", "status"), [(0, 200), (28, 200), (28.1, 500)])
+def test_a_new_target_is_not_overdue_before_its_first_backup_is(safe: Safe, hours: float, status: int) -> None:
+    report, checks, _ = checked(safe, configured_at=NOW - timedelta(hours=hours))
+
+    assert report.status == status
+    assert "no" in (checks[Checked.BACKUP].text or "")
+    # One that was backed up, and lost that again, is no new one
+    safe.lose(min(safe.packs(safe.backup(1))))
+    safe.inventory()
+    assert checked(safe, configured_at=NOW)[0].status == 500
 
 
 def test_once_something_is_verified_it_must_not_be_too_old(safe: Safe) -> None:

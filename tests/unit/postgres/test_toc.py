@@ -1,7 +1,7 @@
-"""What of a table of contents a destination can take."""
+"""Entries of a table of contents that are restored in a way of their own."""
 
 from coffre.postgres.archive import Section, TocEntry
-from coffre.postgres.toc import Capabilities, is_event_trigger, is_of_database, split_toc
+from coffre.postgres.toc import is_event_trigger, is_of_database
 
 
 def entry(dump_id: int, description: str, tag: str, schema: str | None = None, owner: str = "postgres") -> TocEntry:
@@ -21,26 +21,6 @@ ENTRIES = (
     entry(10, "SECURITY LABEL", "EVENT TRIGGER watch"),
     entry(11, "ACL", 'TABLE "DATABASE x"', "public", "al ice"),
 )
-
-
-def test_a_superuser_gets_everything() -> None:
-    kept, left_out = split_toc(ENTRIES, Capabilities(is_superuser=True, role="postgres"))
-
-    assert (tuple(kept), left_out) == (ENTRIES, [])
-
-
-def test_others_get_a_reason_for_each_entry_that_they_cannot_restore() -> None:
-    kept, left_out = split_toc(ENTRIES, Capabilities(is_superuser=False, role="al ice"))
-
-    assert [entry.dump_id for entry in kept] == [1, 3, 4, 5, 11]
-    assert {item.entry.dump_id: item.reason for item in left_out} == {
-        2: "only an extension's owner can comment on it",
-        6: "default privileges of another role can only be set by a member of it",
-        7: "only a superuser can create event triggers",
-        8: "only a superuser can create event triggers",
-        9: "security labels need their provider and a superuser",
-        10: "only a superuser can create event triggers",
-    }
 
 
 def test_event_triggers_and_what_is_said_about_them_are_known() -> None:

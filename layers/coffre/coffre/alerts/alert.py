@@ -29,10 +29,12 @@ class AlertKind(StrEnum):
     VERIFY_FAILED = "VERIFY_FAILED"
     VERIFY_OVERDUE = "VERIFY_OVERDUE"
     DRILL_FAILED = "DRILL_FAILED"
+    DRILL_INCOMPLETE = "DRILL_INCOMPLETE"
     DRILL_NOT_POSSIBLE = "DRILL_NOT_POSSIBLE"
     RTO_EXCEEDED = "RTO_EXCEEDED"
     RESTORE_STARTED = "RESTORE_STARTED"
     RESTORE_COMPLETED = "RESTORE_COMPLETED"
+    RESTORE_INCOMPLETE = "RESTORE_INCOMPLETE"
     RESTORE_FAILED = "RESTORE_FAILED"
     ROTATION_FAILED = "ROTATION_FAILED"
     VAULT_INCONSISTENT = "VAULT_INCONSISTENT"
@@ -57,6 +59,11 @@ class AlertKind(StrEnum):
         return self in _SLOW
 
     @property
+    def is_told_once(self) -> bool:
+        """Whether no reminder follows while the problem stays the same: it has been decided to live with it."""
+        return self is AlertKind.DRILL_INCOMPLETE
+
+    @property
     def runbook(self) -> str:
         """Where in this repository it says what to do."""
         return f"docs/runbooks/{self.value}.md"
@@ -74,7 +81,14 @@ _SEVERITIES: Final[Mapping[AlertKind, Severity]] = {
     AlertKind.RESTORE_STARTED: Severity.INFO,
     AlertKind.RESTORE_COMPLETED: Severity.INFO,
 }
-_EVENTS: Final = frozenset({AlertKind.RESTORE_STARTED, AlertKind.RESTORE_COMPLETED, AlertKind.RESTORE_FAILED})
+_EVENTS: Final = frozenset(
+    {
+        AlertKind.RESTORE_STARTED,
+        AlertKind.RESTORE_COMPLETED,
+        AlertKind.RESTORE_INCOMPLETE,
+        AlertKind.RESTORE_FAILED,
+    }
+)
 _SLOW: Final = frozenset(
     {AlertKind.SUCCESS_RATE, AlertKind.KEY_ROTATION_DUE, AlertKind.ENCRYPTION_OFF, AlertKind.DRILL_NOT_POSSIBLE}
 )

@@ -15,8 +15,9 @@ from coffre.model.incident import Incident
 REMINDER_AFTER: Final = timedelta(hours=23, minutes=30)
 # Nobody can mend these within a day.
 SLOW_REMINDER_AFTER: Final = timedelta(days=6, hours=23, minutes=30)
-# Whoever claims an incident tells people within seconds, or has died.
-CLAIM_HOLDS: Final = timedelta(minutes=2)
+# Whoever claims an incident tells people within seconds, or has died. Lambda delivers the event of a run that died a
+# minute later again: less than that, or its repetition would be silent too.
+CLAIM_HOLDS: Final = timedelta(seconds=45)
 
 _OVER: Final[Mapping[AlertKind, str]] = {
     AlertKind.SIZE_ANOMALY: "The newest backup is like those before it. Either what was missing is back, or, if nobody "
@@ -56,6 +57,8 @@ def _due(found: Incident, kind: AlertKind, now: datetime) -> State | None:
         return None  # somebody is just about to tell it
     if found.told_at is None:
         return State.NEW
+    if kind.is_told_once:
+        return None
     pause = SLOW_REMINDER_AFTER if kind.changes_slowly else REMINDER_AFTER
     return State.REMINDER if now - found.told_at >= pause else None
 

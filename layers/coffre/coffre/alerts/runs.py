@@ -65,13 +65,19 @@ def backup_exceptions(backup: Backup) -> Alert:
     return alert_of(
         AlertKind.BACKUP_EXCEPTIONS,
         backup.target,
-        f"Backup of {backup.target} has {len(backup.exceptions)} exceptions",
+        f"Backup of {backup.target} {_incomplete(backup)}",
         "\n".join(what),
         hint="Look whether anything that matters is among them. What was only busy is in the next backup.",
         commands=[f"coffre show {backup.id}"],
         ids=ids_of(backup=backup.id, request=backup.request_id),
         fingerprint=digest_of(*backup.exceptions),
     )
+
+
+def _incomplete(backup: Backup) -> str:
+    if backup.unread:
+        return f"is without {backup.unread:,} object{'s' if backup.unread > 1 else ''}"
+    return f"has {len(backup.exceptions)} exceptions"
 
 
 def restore_started(restore: Restore) -> Alert:
@@ -90,23 +96,24 @@ def restore_started(restore: Restore) -> Alert:
 
 
 def restore_completed(restore: Restore) -> Alert:
-    """Say that a restore is complete, and with how many exceptions."""
+    """Report that a restore is complete, or with exceptions what it could not restore."""
     tables, rows = restore.tables or 0, restore.rows or 0
-    exceptions = bullets(restore.exceptions)
+    is_complete = not restore.exceptions
     took = f" in {span(restore.duration_ms / 1000)}" if restore.duration_ms else ""
     amount = f"{tables:,} tables with {rows:,} rows" if restore.objects is None else f"{restore.objects:,} objects"
-    counted = f"{amount}{took}"
     what = [
-        f'Backup {restore.backup_id} of "{restore.target}" was restored into {restore.destination}: {counted}.',
-        *(["With exceptions:"] if exceptions else []),
-        *exceptions,
+        f'Backup {restore.backup_id} of "{restore.target}" was restored into {restore.destination}: {amount}{took}.',
+        *([] if is_complete else ["Everything else was restored, but not:"]),
+        *bullets(restore.exceptions),
     ]
+    hint = "Look at the data before anybody relies on it. The restore's report has the SQL for what can be made later."
     return alert_of(
-        AlertKind.RESTORE_COMPLETED,
+        AlertKind.RESTORE_COMPLETED if is_complete else AlertKind.RESTORE_INCOMPLETE,
         restore.target,
-        f"Restore of {restore.target} completed{' with exceptions' if exceptions else ''}",
+        f"Restore of {restore.target} completed{'' if is_complete else ' with exceptions'}",
         "\n".join(what),
-        hint="Look at the data before anybody relies on it." if exceptions else None,
+        hint=None if is_complete else hint,
+        commands=[] if is_complete else [f"coffre show {restore.id}"],
         ids=ids_of(restore=restore.id, request=restore.request_id),
         fingerprint=restore.id,
     )

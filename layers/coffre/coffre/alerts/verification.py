@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
+from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, digest_of
 from coffre.alerts.wording import alert_of, backup_command, because, bullets, ids_of, moment, span
 from coffre.model.backup import Backup, Failure
 from coffre.model.target import TargetKind
@@ -120,6 +120,25 @@ def drill_stopped(target: str | None, failure: Failure, *, backup_id: str | None
         commands=[f"coffre verify --level drill {backup_id or f'--target {target}'}"],
         ids=ids_of(backup=backup_id, request=request_id),
         fingerprint=failure.code,
+    )
+
+
+def drill_incomplete(backup: Backup, left_out: Sequence[str], *, request_id: str) -> Alert:
+    """Report once what a restore of a target leaves out, and again when that changes."""
+    said = (
+        f'The drill restored the backup of "{backup.target}", and every row came back as it was taken. '
+        "A restore leaves out:"
+    )
+    return alert_of(
+        AlertKind.DRILL_INCOMPLETE,
+        backup.target,
+        f"A restore of {backup.target} leaves something out",
+        "\n".join([said, *bullets(left_out)]),
+        hint="A restore brings everything else and gives the SQL for this. Correct it at the source if you can. This "
+        "is not reported again while it stays the same.",
+        commands=[f"coffre report {backup.id}"],
+        ids=ids_of(backup=backup.id, request=request_id),
+        fingerprint=digest_of(*sorted(left_out)),
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 # Stores that are signed for with one region whatever the bucket: MinIO by default, and those that do not look at it.
-_ANY_REGION: Final = "us-east-1"
+ANY_REGION: Final = "us-east-1"
 _REGION_IN_HOST: Final = re.compile(r"^https?://s3\.([a-z0-9-]+)\.(?:backblazeb2|wasabisys)\.com(?::\d+)?/?$")
 _CLOUDFLARE: Final = re.compile(r"^https?://[^/]+\.r2\.cloudflarestorage\.com(?::\d+)?/?$")
 
@@ -104,7 +104,7 @@ def region_of(store: ObjectStore) -> str | None:
         return store.region
     if found := _REGION_IN_HOST.match(store.endpoint):
         return found[1]
-    return "auto" if _CLOUDFLARE.match(store.endpoint) else _ANY_REGION
+    return "auto" if _CLOUDFLARE.match(store.endpoint) else ANY_REGION
 
 
 def _shape(where: str, why: str) -> SecretError:

@@ -19,6 +19,8 @@ _HEADERS: Final = {
     "expires": "expires",
     "storage_class": "x-amz-storage-class",
     "version_id": "x-amz-version-id",
+    "redirect": "x-amz-website-redirect-location",
+    "kms_key": "x-amz-server-side-encryption-aws-kms-key-id",
 }
 _USERS: Final = "x-amz-meta-"
 
@@ -59,6 +61,8 @@ def facts_of(listed: Listed, headers: Mapping[str, str]) -> ObjectFacts:
     """Return what is known about an object from the listing and from the answer that brought its bytes."""
     said = {name: _text(headers[header]) for name, header in _HEADERS.items() if headers.get(header)}
     own = {name.removeprefix(_USERS): _text(value) for name, value in headers.items() if name.startswith(_USERS)}
+    if headers.get("content-type") == "":  # others that are empty are as good as none
+        said["content_type"] = ""
     if listed.storage_class not in {None, "STANDARD"}:
         said.setdefault("storage_class", listed.storage_class or "")
     if said.get("version_id") == "null":

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +18,17 @@ from coffre.buckets.facts import Listed
 from coffre.buckets.pages import Page
 from coffre.buckets.source import BucketReader
 from coffre.buckets.spool import Spool
+from coffre.model.errors import StoreError
 from coffre.stores.s3_errors import Call
-from coffre.stores.s3_listing import PageCheck, broken
+from coffre.stores.s3_listing import Border, PageCheck, broken
 
 # Of AWS it is known that it sorts: so many objects are looked at before the first is read. Of other stores as many as
 # fit on a function's disk.
 LOOKED_AT: Final = 50_000
 LOOKED_AT_ELSEWHERE: Final = 2_000_000
+
+
+_TWICE: Final = "A key came twice at the border of two pages of the listing of {bucket}, and was taken once."
 
 
 @dataclass(frozen=True)
@@ -123,16 +128,35 @@ def pages_of(
     may_skip
         Whether the store may be asked to begin after that key: it must have been seen to sort.
     """
-    check = PageCheck(reader.call("s3:ListBucket", bucket, prefix))
+    check, border = PageCheck(reader.call("s3:ListBucket", bucket, prefix)), Border[Listed](attrgetter("key"))
     with ThreadPoolExecutor(1, thread_name_prefix="listing") as ahead:
         following: Future[Page] | None = ahead.submit(reader.page, bucket, prefix, after=after if may_skip else None)
+        number = 0
         while following is not None:
-            page = following.result()
+            number += 1
+            page = _numbered(following, number)
             check.see([found.key for found in page.objects])
             following = None
             if page.is_truncated:
                 following = ahead.submit(reader.page, bucket, prefix, token=check.follow(page.token))
-            yield [found for found in page.objects if found.key > (after or "") and takes(found.key)]
+            known = border.repeated + border.changed
+            objects = border.without_repeated(page.objects)
+            reader.note(_TWICE.format(bucket=bucket), border.repeated + border.changed - known)
+            for trouble in page.unreadable:
+                reader.miss(
+                    f"An object of {bucket} is not in this backup: its key cannot be read from page {number} of the "
+                    f"listing: {trouble}."
+                )
+            yield [found for found in objects if found.key > (after or "") and takes(found.key)]
+
+
+def _numbered(following: Future[Page], number: int) -> Page:
+    try:
+        return following.result()
+    except StoreError as error:
+        if error.code == "LISTING_BROKEN":
+            error.add_note(f"It was page {number} of the listing.")
+        raise
 
 
 def merged_prefixes(prefixes: Sequence[str]) -> list[str]:

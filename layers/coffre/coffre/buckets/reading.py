@@ -62,7 +62,7 @@ class Reading:
         bucket, key = self.found.bucket, self.found.listed.key
         facts = facts_of(self.found.listed, self._headers)
         tags = self.reader.tags(bucket, key) if self._headers.get("x-amz-tagging-count", "0") != "0" else {}
-        return facts.model_copy(update={"tags": tags, "acl": self.reader.acl(bucket, key)})
+        return facts.model_copy(update={"tags": tags or {}, "acl": self.reader.acl(bucket, key) or ()})
 
     def _begin(self, piece: Piece) -> None:
         listed = self.found.listed.seen_as(piece.headers, piece.size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,18 +14,19 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.buckets.facts import Listed
 from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing
-from coffre.buckets.release_attributes import are_there, differing, fields_of
-from coffre.buckets.release_requests import Requests, condition, in_base64
+from coffre.buckets.release_attributes import differing, fields_of
+from coffre.buckets.release_likeness import Likeness, Proof, proof_of
+from coffre.buckets.release_requests import Requests, condition
 from coffre.buckets.release_upload import Upload
 from coffre.model.errors import ObjectMissingError, StoreError
 from coffre.model.manifest import ObjectFacts
-from coffre.stores.checks import digest_of
 from coffre.stores.s3_errors import translated, was_retried
 from coffre.stores.s3_listing import Listing
 from coffre.stores.store import ObjectInfo
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, TagTypeDef
 
 _PAGE_SIZE: Final = 1000
 _READ_BYTES: Final = 256 * 1024
@@ -63,6 +64,11 @@ class Bucket:
         """What objects had to go without."""
         return self._requests.notes
 
+    @property
+    def key_notes(self) -> tuple[str, ...]:
+        """Which keys of KMS objects had at the source and have not here."""
+        return self._requests.key_notes
+
     def listing(self, prefix: str) -> Iterator[Listed]:
         """Yield what is there, sorted by key, in bounded memory: what does not come in order is sorted through files.
 
@@ -93,21 +99,68 @@ class Bucket:
         etag = head["ETag"].strip('"') if "ETag" in head else None
         return Listed(key, head["ContentLength"], etag, head.get("LastModified"))
 
-    def has(self, key: str, facts: ObjectFacts, *, size: int, sha256: str) -> bool:
-        """Tell whether an object is there with these very bytes and attributes, as far as the store can say."""
+    def compare(
+        self,
+        key: str,
+        facts: ObjectFacts,
+        *,
+        size: int,
+        sha256: str,
+        may_read: Callable[[int], bool] = lambda _: True,
+        check: Callable[[], None] = lambda: None,
+    ) -> Likeness:
+        """Compare an object that exists with what a backup has of it: bytes, attributes, tags.
+
+        Parameters
+        ----------
+        may_read
+            Asked, with the size, before an object is read because the store has no checksum that proves what it is.
+            Without leave it counts as another one.
+        check
+            Called while an object is read, to end that by an error.
+        """
         request: dict[str, Any] = {"Bucket": self.name, "Key": key}
         if self._requests.is_aws:
             request["ChecksumMode"] = "ENABLED"
         try:
             with translated(self._requests.call("s3:GetObject", key)):
                 head = self._client.head_object(**request)
-                if head["ContentLength"] != size or not are_there(facts, head):
-                    return False
-                kept = head.get("ChecksumSHA256", "")
-                is_same = head.get("ETag", "").strip('"') == facts.etag or kept == in_base64(digest_of(sha256))
-                return is_same and self._has_tags(key, facts)
+            if head["ContentLength"] != size:
+                return Likeness.OTHER
+            proof = proof_of(facts, head, sha256)
+            if proof is Proof.NONE and may_read(size):
+                proof = Proof.SAME if self._digest(key, check)[1] == sha256 else Proof.OTHER
+            if proof is not Proof.SAME:
+                return Likeness.OTHER
         except ObjectMissingError:
-            return False
+            return Likeness.OTHER
+        if differing(facts, head, knows_redirects=self._requests.is_aws):
+            return Likeness.BYTES
+        return Likeness.SAME if self._has_tags(key, facts) else Likeness.ALL_BUT_TAGS
+
+    def _digest(self, key: str, check: Callable[[], None] = lambda: None) -> tuple[int, str, GetObjectOutputTypeDef]:
+        """Read a whole object, in constant memory."""
+        digest, size = hashlib.sha256(), 0
+        with translated(self._requests.call("s3:GetObject", key)):
+            answer = self._client.get_object(Bucket=self.name, Key=key)
+            with contextlib.closing(answer["Body"]) as body:
+                for piece in body.iter_chunks(_READ_BYTES):
+                    check()
+                    digest.update(piece)
+                    size += len(piece)
+        return size, digest.hexdigest(), answer
+
+    def set_tags(self, key: str, tags: Mapping[str, str]) -> bool:
+        """Give an object these tags and no others; tell whether the store takes them without its bytes."""
+        tag_set: list[TagTypeDef] = [{"Key": name, "Value": value} for name, value in tags.items()]
+        try:
+            with translated(self._requests.call("s3:PutObjectTagging", key)):
+                self._client.put_object_tagging(Bucket=self.name, Key=key, Tagging={"TagSet": tag_set})
+        except StoreError as error:
+            if error.code in {"STORE_UNSUPPORTED", "STORE_DENIED"}:
+                return False
+            raise
+        return True
 
     def read_back(self, key: str, facts: ObjectFacts) -> ReadBack:
         """Read a whole object, in constant memory, and compare its attributes but for those that `notes` tells of.
@@ -117,18 +170,11 @@ class Bucket:
         StoreError
             `OBJECT_MISSING`, `STORE_DENIED` ...
         """
-        digest, size = hashlib.sha256(), 0
-        with translated(self._requests.call("s3:GetObject", key)):
-            answer = self._client.get_object(Bucket=self.name, Key=key)
-            with contextlib.closing(answer["Body"]) as body:
-                for piece in body.iter_chunks(_READ_BYTES):
-                    digest.update(piece)
-                    size += len(piece)
+        size, sha256, answer = self._digest(key)
         is_without_expires = self._requests.goes_without("Expires")
         others = [name for name in differing(facts, answer) if not (name == "expires" and is_without_expires)]
-        with translated(self._requests.call("s3:GetObjectTagging", key)):
-            has_tags = self._requests.goes_without("Tagging") or self._tags(key) == facts.tags
-        return ReadBack(size, digest.hexdigest(), (*others, *(() if has_tags else ("tags",))))
+        has_tags = self._requests.goes_without("Tagging") or self._tags(key, must_show=True) in (facts.tags, None)
+        return ReadBack(size, sha256, (*others, *(() if has_tags else ("tags",))))
 
     def put(self, key: str, body: bytes, facts: ObjectFacts, *, sha256: str, if_absent: bool) -> None:
         """Write a small object in one request, checked on arrival.
@@ -145,14 +191,15 @@ class Bucket:
                 translated(self._requests.call("s3:PutObject", key)),
                 self._requests.headers.taken_from(fields) as others,
             ):
-                self._client.put_object(Bucket=self.name, Key=key, Body=body, **check, **others)
+                answer = self._client.put_object(Bucket=self.name, Key=key, Body=body, **check, **others)
+            self._requests.see_key(facts.kms_key, answer.get("SSEKMSKeyId"))
 
         try:
             self._requests.adapting({**fields_of(facts), **condition(if_absent=if_absent)}, send)
         except StoreError as error:
             # In its way may be what it has written itself, when the answer to that was lost.
             is_own = error.code == "OBJECT_EXISTS" and was_retried(error)
-            if not is_own or not self.has(key, facts, size=len(body), sha256=sha256):
+            if not is_own or self.compare(key, facts, size=len(body), sha256=sha256) is not Likeness.SAME:
                 raise
 
     def upload(self, key: str, pieces: Iterable[bytes], facts: ObjectFacts, *, size: int, if_absent: bool) -> None:
@@ -187,12 +234,26 @@ class Bucket:
         return []
 
     def _has_tags(self, key: str, facts: ObjectFacts) -> bool:
-        if not facts.tags or self._requests.goes_without("Tagging"):
+        if self._requests.goes_without("Tagging"):
             return True
-        return self._tags(key) == facts.tags
+        found = self._tags(key)
+        if found is None and facts.tags and self._requests.goes_without("TagsUnknown"):
+            self._requests.do_without("Tagging")
+        return found in (facts.tags, None)
 
-    def _tags(self, key: str) -> dict[str, str]:
-        found = self._client.get_object_tagging(Bucket=self.name, Key=key)
+    def _tags(self, key: str, *, must_show: bool = False) -> dict[str, str] | None:
+        """Return an object's tags; None when the store has none, or denies them (then `must_show` raises)."""
+        if self._requests.goes_without("TagsUnknown") or self._requests.goes_without("TagsDenied"):
+            return None
+        try:
+            with translated(self._requests.call("s3:GetObjectTagging", key)):
+                found = self._client.get_object_tagging(Bucket=self.name, Key=key)
+        except StoreError as error:
+            refused = {"STORE_UNSUPPORTED": "TagsUnknown", "STORE_DENIED": "TagsDenied"}.get(error.code)
+            if refused is None or (must_show and refused == "TagsDenied"):
+                raise
+            self._requests.do_without(refused)
+            return None
         return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
 
 

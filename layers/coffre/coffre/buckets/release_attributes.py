@@ -55,19 +55,22 @@ def fields_of(facts: ObjectFacts) -> dict[str, Any]:
         "CacheControl": facts.cache_control,
         "Expires": facts.expires,
         "StorageClass": None if facts.storage_class == "STANDARD" else facts.storage_class,
+        "WebsiteRedirectLocation": facts.redirect,
         "Metadata": {name: _header(value) for name, value in facts.metadata.items()},
         "Tagging": urlencode(facts.tags),
     }
-    return {name: value for name, value in fields.items() if value}
+    # An empty content type is sent: without one, stores make one up.
+    return {name: value for name, value in fields.items() if value or (name == "ContentType" and value is not None)}
 
 
-def are_there(facts: ObjectFacts, head: HeadObjectOutputTypeDef) -> bool:
-    """Tell whether an object has these attributes (tags and storage class apart: a head does not say, or they move)."""
-    return not differing(facts, head)
+def differing(
+    facts: ObjectFacts, head: HeadObjectOutputTypeDef | GetObjectOutputTypeDef, *, knows_redirects: bool = False
+) -> list[str]:
+    """Return the names of the attributes that an object has otherwise.
 
-
-def differing(facts: ObjectFacts, head: HeadObjectOutputTypeDef | GetObjectOutputTypeDef) -> list[str]:
-    """Return the names of the attributes that an object has otherwise, of those that `are_there` looks at."""
+    Tags and storage class are not among them: a head does not have the ones, the others move. Redirects are only where
+    the store is known to keep them.
+    """
     found = {
         "content_type": head.get("ContentType"),
         "content_encoding": _encoding(head.get("ContentEncoding")),
@@ -75,6 +78,7 @@ def differing(facts: ObjectFacts, head: HeadObjectOutputTypeDef | GetObjectOutpu
         "content_language": head.get("ContentLanguage"),
         "cache_control": head.get("CacheControl"),
         "expires": head.get("ExpiresString"),
+        **({"redirect": head.get("WebsiteRedirectLocation")} if knows_redirects else {}),
     }
     wanted = {**facts.model_dump(include=set(found)), "content_encoding": _encoding(facts.content_encoding)}
     if wanted["content_type"] in _SENT_FOR_NOTHING:

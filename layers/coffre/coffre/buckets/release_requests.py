@@ -24,10 +24,18 @@ _SEND_AGAIN: Final = frozenset({"UPLOAD_CORRUPTED", "STORE_CONFLICT"})
 # without it.
 _DISPENSABLE: Final = {
     "IfNoneMatch": "",
+    "WebsiteRedirectLocation": "objects redirect nobody there: the store does not take redirect locations",
     "StorageClass": "objects have the default storage class there: the store does not know that of the source",
     "Tagging": "objects have no tags there: the store does not take them",
 }
-_NAMED: Final = {"none-match": "IfNoneMatch", "storage": "StorageClass", "tagging": "Tagging"}
+_NAMED: Final = {
+    "none-match": "IfNoneMatch",
+    "redirect": "WebsiteRedirectLocation",
+    "storage": "StorageClass",
+    "tagging": "Tagging",
+}
+_UNCOMPARED: Final = "tags were not compared: s3:GetObjectTagging was denied"
+_KEYS_NAMED: Final = 10
 _EXPIRES: Final = "some objects have no Expires there: the store does not take a text that is no date"
 
 
@@ -47,12 +55,33 @@ class Requests:
         self.headers = ExactHeaders(client)
         self._lock = threading.Lock()
         self._without: set[str] = set()
+        self._other_keys: set[str] = set()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What objects had to go without."""
-        reasons = {**_DISPENSABLE, "Expires": _EXPIRES}
+        reasons = {**_DISPENSABLE, "Expires": _EXPIRES, "TagsDenied": _UNCOMPARED, "TagsUnknown": ""}
         return tuple(f"{self.bucket}: {reasons[name]}." for name in sorted(self._without) if reasons[name])
+
+    @property
+    def key_notes(self) -> tuple[str, ...]:
+        """Which keys of KMS objects had at the source and have not here."""
+        return tuple(
+            f"{self.bucket}: objects that the KMS key {key} encrypted at the source are encrypted there as the "
+            "destination does by default."
+            for key in sorted(self._other_keys)[:_KEYS_NAMED]
+        )
+
+    def see_key(self, wanted: str | None, used: str | None) -> None:
+        """Notice that an object was not encrypted by the key that it had."""
+        if wanted is not None and used != wanted:
+            with self._lock:
+                self._other_keys.add(wanted)
+
+    def do_without(self, name: str) -> None:
+        """Remember that the store refuses something, from now on."""
+        with self._lock:
+            self._without.add(name)
 
     def goes_without(self, name: str) -> bool:
         """Tell whether the store refused to know a parameter."""
@@ -83,8 +112,7 @@ class Requests:
                 if name is None:
                     raise
                 dropped.add(name)
-                with self._lock:
-                    self._without.add(name)
+                self.do_without(name)
 
 
 def again(send: Callable[[dict[str, Any]], None], fields: dict[str, Any]) -> None:
@@ -105,7 +133,7 @@ def _unknown(error: CoffreError, used: dict[str, Any]) -> str | None:
         return "StorageClass" if "StorageClass" in used else None
     if said.startswith("MalformedDate"):
         return "Expires" if "Expires" in used else None
-    if error.code != "CHECKSUM_UNSUPPORTED":
+    if error.code not in {"CHECKSUM_UNSUPPORTED", "STORE_UNSUPPORTED"}:
         return None
     named = (name for word, name in _NAMED.items() if word in said.lower() and name in used)
     return next(named, next((name for name in _DISPENSABLE if name in used), None))

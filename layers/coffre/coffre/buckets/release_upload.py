@@ -58,6 +58,7 @@ class Upload:
             with self._translated(), requests.headers.taken_from(fields) as others:
                 answer = requests.client.create_multipart_upload(Bucket=requests.bucket, Key=self.key, **others)
                 found.append(answer["UploadId"])
+            requests.see_key(facts.kms_key, answer.get("SSEKMSKeyId"))
 
         requests.adapting(fields_of(facts) | ({"ChecksumAlgorithm": "SHA256"} if requests.is_aws else {}), send)
         return found[-1]

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from coffre.buckets.facts import Listed, etag_of
 from coffre.buckets.pages import Page, parse_page, parse_pairs
-from coffre.model.errors import IntegrityError, StoreError, StoreTransientError
+from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError, StoreTransientError
 from coffre.stores.s3_connections import Answer
 from coffre.stores.s3_errors import Call
 from coffre.stores.s3_wire import S3Wire
@@ -46,15 +46,18 @@ class BucketReader:
 
     Attributes
     ----------
-    notes
-        What could not be learned about objects, with how many.
+    notes, missing
+        What is worth knowing, and what about objects could not be read and is not in the backup; each with how often.
     """
 
     wire: S3Wire
     has_acls: bool = False
     notes: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+    _unknown: set[tuple[str, str]] = field(default_factory=set)
     _with_acls: dict[str, bool] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    # The question whether a bucket has grants is asked under it, and may end in a note.
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __enter__(self) -> Self:
         return self
@@ -106,18 +109,18 @@ class BucketReader:
         """Tell whether a listing shows an object."""
         return any(found.key == key for found in self.page(bucket, key).objects)
 
-    def tags(self, bucket: str, key: str) -> dict[str, str]:
-        """Return an object's tags; none, and a note, when they cannot be read."""
+    def tags(self, bucket: str, key: str) -> dict[str, str] | None:
+        """Return an object's tags; None when they cannot be read, which is recorded."""
         answer = self._asked("s3:GetObjectTagging", bucket, key, "tagging", f"Tags of objects in {bucket}")
-        return dict(parse_pairs(answer.body, "Tag", "Key", "Value")) if answer else {}
+        return dict(parse_pairs(answer.body, "Tag", "Key", "Value")) if answer else None
 
-    def acl(self, bucket: str, key: str) -> tuple[str, ...]:
-        """Return the grants of an object, where the bucket's objects have any of their own."""
+    def acl(self, bucket: str, key: str) -> tuple[str, ...] | None:
+        """Return the grants of an object, where the bucket's objects have any of their own; None as `tags` does."""
         if not self.has_acls or not self._bucket_has_acls(bucket):
             return ()
         answer = self._asked("s3:GetObjectAcl", bucket, key, "acl", f"Grants (ACL) of objects in {bucket}")
         if answer is None:
-            return ()
+            return None
         grants = parse_pairs(answer.body, "Grant", ("ID", "URI", "EmailAddress"), "Permission")
         return tuple(f"{grantee}={permission}" for grantee, permission in grants)
 
@@ -140,19 +143,40 @@ class BucketReader:
             # Buckets from before 2023 have no such setting, and then grants.
             if "OwnershipControlsNotFound" in (error.detail or ""):
                 return True
-            self._note(f"Grants (ACL) of objects in {bucket} were not looked at", error)
+            self._tell(f"Grants (ACL) of objects in {bucket}", "were not looked at", error)
             return False
 
     def _asked(self, action: str, bucket: str, key: str, what: str, whose: str) -> Answer | None:
+        if (what, bucket) in self._unknown:
+            return None
         try:
             return self.wire.get(self.call(action, bucket, key), what, query={what: ""}, limit_bytes=_PAGE_BYTES)
+        except ObjectMissingError:
+            return None
         except StoreError as error:
-            self._note(f"{whose} could not be read", error)
+            self._tell(whose, "could not be read", error)
+            with self._lock:
+                if error.code == "STORE_UNSUPPORTED":
+                    self._unknown.add((what, bucket))
             return None
 
-    def _note(self, text: str, error: StoreError) -> None:
+    def note(self, text: str, times: int = 1) -> None:
+        """Record what is worth knowing."""
+        if times:
+            with self._lock:
+                self.notes[text] += times
+
+    def miss(self, text: str) -> None:
+        """Record what is not in the backup."""
         with self._lock:
-            self.notes[f"{text}: {error.code}."] += 1
+            self.missing[text] += 1
+
+    def _tell(self, whose: str, what: str, error: StoreError) -> None:
+        if error.code == "STORE_UNSUPPORTED":
+            with self._lock:
+                self.notes[f"{whose} are not in the backup: the store does not know the request for them."] = 1
+        else:
+            self.miss(f"{whose} {what}: {error.code}.")
 
 
 def changed(call: Call) -> StoreTransientError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
 
 from coffre.catalog.audit import Audit
 from coffre.catalog.incidents import Incidents
+from coffre.catalog.items import RestoreItem
 from coffre.catalog.keeping import Keeping
 from coffre.catalog.keys import Keys
 from coffre.catalog.lock import Locks
@@ -16,8 +17,9 @@ from coffre.catalog.page import Cursor, Page
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
-from coffre.model.backup import Backup, Failure, Progress, Restore, Status, Tier
+from coffre.model.backup import RUN_DIED, Backup, Failure, Progress, Restore, Status, Tier
 from coffre.model.errors import BackupStateError, LockLostError, PermanentError
+from coffre.policy.recency import newest_first
 
 _OPEN: Final = (Status.PENDING, Status.IN_PROGRESS)
 _PAGE_LIMIT: Final = 1000
@@ -37,6 +39,8 @@ class Catalog:
     region, endpoint_url
         As boto3 takes them; by default from the environment (`AWS_DEFAULT_REGION`, `AWS_ENDPOINT_URL_DYNAMODB`,
         `AWS_ENDPOINT_URL`).
+    now
+        The clock: a backup of the future is nobody's newest.
 
     Attributes
     ----------
@@ -48,7 +52,15 @@ class Catalog:
         Which problems people were told about; since when each public key has been in use.
     """
 
-    def __init__(self, table_name: str, *, region: str | None = None, endpoint_url: str | None = None) -> None:
+    def __init__(
+        self,
+        table_name: str,
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._now = now
         self._table = DynamoTable(table_name, region=region, endpoint_url=endpoint_url)
         self._backups = Runs(self._table, BACKUP)
         self._restores = Runs(self._table, RESTORE)
@@ -210,9 +222,10 @@ class Catalog:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Iterator[Backup]:
-        """Yield backups newest first, reading as they are taken.
+        """Yield backups in the order of their ids, the latest first, reading as they are taken.
 
-        `since` (inclusive) and `until` (exclusive) are compared with the time in the id, to the millisecond.
+        Ids can be chosen by callers: which backup is the newest is told by `completed_backups`. `since` (inclusive) and
+        `until` (exclusive) are compared with the time in the id, to the millisecond.
         """
         return self._backups.records(self._backups.listing(target, status, since, until))
 
@@ -240,18 +253,25 @@ class Catalog:
         more = len(found) > limit
         return Page(found[:limit], Cursor(found[limit - 1].id, target, status).encode() if more else None)
 
+    def completed_backups(self, target: str) -> list[Backup]:
+        """Return the COMPLETED backups of a target, the one that was completed last first.
+
+        Those of the future come last (`policy.recency`). The list comes from an index that may be a moment behind.
+        """
+        return newest_first(self._backups.records(self._backups.completed(target)), self._now())
+
     def latest_completed(self, target: str, *, damaged_too: bool = False) -> Backup | None:
         """Return the newest COMPLETED backup of a target that is still COMPLETED, and healthy, at this instant.
 
-        The index may still have one that was deleted, whose packs the next backup must not point at (docs/adr/0007).
+        The newest is the one that was completed last, whatever the time in its id. The index may still have one that
+        was deleted, whose packs the next backup must not point at (docs/adr/0007).
 
         Parameters
         ----------
         damaged_too
             Take one that is known to be damaged as well.
         """
-        listed = self.backups(target=target, status=Status.COMPLETED)
-        found = (self._backups.find(backup.id) for backup in listed)
+        found = (self._backups.find(backup.id) for backup in self.completed_backups(target))
         return next(
             (one for one in found if one and one.status is Status.COMPLETED and (damaged_too or one.is_healthy)), None
         )
@@ -270,8 +290,26 @@ class Catalog:
         """Say that a restore in progress is alive, and how far it is (`LockLostError` when it is not any more)."""
         self._restores.heartbeat(restore_id, now, progress)
 
+    def continue_restore(
+        self, restore_id: str, invocation: int, now: datetime, *, stale_after: timedelta
+    ) -> Restore | None:
+        """Give one invocation a restore that is to go on, or whose invocation of this number died; None: it has ended,
+        or another works on it.
+
+        As with locks (`Locks.resume`), no clock decides which of two it is.
+        """
+        free = RestoreItem.invocation.does_not_exist() | (RestoreItem.invocation < invocation)
+        dead = RestoreItem.heartbeat_at < now - stale_after
+        fields = {"invocation": invocation, "heartbeat_at": now}
+        try:
+            return self._restores.change(restore_id, fields, allowed=(Status.IN_PROGRESS,), where=free | dead)
+        except ConditionFailedError:
+            return None
+
     def finish_restore(self, restore: Restore) -> Restore:
         """Write how a restore ended (COMPLETED or FAILED) and return the stored record. Repeating it is fine.
+
+        One that was taken for dead meanwhile and is done after all becomes COMPLETED: its data is restored.
 
         Raises
         ------
@@ -286,6 +324,9 @@ class Catalog:
             found = self.get_restore(restore.id)
             if found.status == restore.status:
                 return found
+            if restore.status is Status.COMPLETED and found.failure and found.failure.code == RUN_DIED:
+                self._restores.change(restore.id, {"failure": None}, allowed=(Status.FAILED,))
+                return self._restores.close(restore, restore.status, allowed=(Status.FAILED,))
             raise BackupStateError(
                 f"The restore {restore.id} is {found.status} and cannot become {restore.status}.", code="RESTORE_STATE"
             ) from error

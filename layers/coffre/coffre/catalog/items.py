@@ -95,6 +95,7 @@ class RunItem(Item):
     rows = NumberAttribute(null=True)
     objects = NumberAttribute(null=True)
     exceptions = ListAttribute(of=UnicodeAttribute, null=True)
+    notes = ListAttribute(of=UnicodeAttribute, null=True)
     progress = ProgressMap(null=True)  # type: ignore[no-untyped-call]
     failure = FailureMap(null=True)  # type: ignore[no-untyped-call]
     request_id = UnicodeAttribute(null=True)
@@ -109,6 +110,7 @@ class BackupItem(RunItem):
     started_at = TimeAttribute(null=True)
     plaintext_bytes = NumberAttribute(null=True)
     stored_bytes = NumberAttribute(null=True)
+    unread = NumberAttribute(null=True)
     manifest_key = UnicodeAttribute(null=True)
     manifest_sha256 = UnicodeAttribute(null=True)
     source_version = UnicodeAttribute(null=True)
@@ -116,6 +118,7 @@ class BackupItem(RunItem):
     verified_at = TimeAttribute(null=True)
     damaged_at = TimeAttribute(null=True)
     damage = UnicodeAttribute(null=True)
+    damage_count = NumberAttribute(null=True)
     read_until = UnicodeAttribute(null=True)
     pinned_at = TimeAttribute(null=True)
     expires_at = TimeAttribute(null=True)
@@ -129,6 +132,7 @@ class RestoreItem(RunItem):
     backup_id = UnicodeAttribute(null=True)
     destination = UnicodeAttribute(null=True)
     dry_run = BooleanAttribute(null=True)
+    invocation = NumberAttribute(null=True)
     report_key = UnicodeAttribute(null=True)
 
 
@@ -140,12 +144,16 @@ class SlotItem(Item):
 
 
 class LockItem(Item):
-    """Who works on a target. `sk` is the target's name; `dead_owner` is from whom the lock was taken over."""
+    """Who works on a target. `sk` is the target's name; `dead_owner` is from whom the lock was taken over.
+
+    `continuation` is the number of the last invocation that went on with a run that had paused.
+    """
 
     owner = UnicodeAttribute(null=True)
     since = TimeAttribute(null=True)
     heartbeat_at = TimeAttribute(null=True)
     dead_owner = UnicodeAttribute(null=True)
+    continuation = NumberAttribute(null=True)
 
 
 class AuditItem(Item):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
+
+from pynamodb.expressions.condition import Condition
 
 from coffre.catalog.items import BackupItem
 from coffre.catalog.runs import Runs
@@ -45,66 +47,90 @@ class Keeping:
         except ConditionFailedError as error:
             raise _refused(self._backups.get(backup_id), "has no pin that could be removed") from error
 
-    def mark_verified(self, backup_id: str, at: datetime | None, *, heals: bool = False) -> Backup:
+    def mark_verified(
+        self, backup_id: str, at: datetime | None, *, seen: Backup | None = None, heals: bool = False
+    ) -> Backup:
         """Record that a backup was read back or restored with success `at`; None takes the mark away again.
 
         Parameters
         ----------
+        seen
+            The record as it was before the look began: damage that was recorded since then refuses the mark, because
+            nobody knows which of the two saw the later state.
         heals
-            Every byte of it was read: if it was known to be damaged, it is not any more.
+            Every byte of it was read: the damage that was `seen` is not there any more. Needs `seen`.
 
         Raises
         ------
         BackupStateError
-            `BACKUP_UNKNOWN`, `BACKUP_STATE`: only a COMPLETED backup can be verified; or `BACKUP_DAMAGED` (only without
-            `heals`).
+            `BACKUP_UNKNOWN`, `BACKUP_STATE`: only a COMPLETED backup can be verified; or `BACKUP_DAMAGED`: it is (only
+            without `heals`), or damage was recorded since it was `seen`.
         """
-        fields = {"verified_at": at, "read_until": None}
+        if heals and seen is None:
+            raise ValueError("only the damage that was seen before a look began can be healed by it")
+        fields: dict[str, Any] = {"verified_at": at, "read_until": None}
+        where = None
+        if at is not None:
+            where = _no_damage_since(seen) if seen is not None else BackupItem.damaged_at.does_not_exist()
+            if seen is not None and not heals:
+                where &= BackupItem.damaged_at.does_not_exist()
         if heals:
             fields |= {"damaged_at": None, "damage": None}
-        where = None if heals or at is None else BackupItem.damaged_at.does_not_exist()
         try:
             return self._backups.change(backup_id, fields, allowed=(Status.COMPLETED,), where=where)
         except ConditionFailedError as error:
             found = self._backups.get(backup_id)
             if found.status is Status.COMPLETED and found.damaged_at is not None:
                 raise _damaged(found) from error
+            if found.status is Status.COMPLETED:
+                raise _looked_at_meanwhile(found) from error
             raise _refused(found, "cannot be verified") from error
 
     def mark_damaged(self, backup_id: str, damage: str, now: datetime) -> Backup:
         """Record that bytes of a backup are lost or changed; it does not count as verified any more.
 
-        A DELETED one is marked too: others may still point at what it wrote. The first time of damage stays.
+        A DELETED one is marked too: others may still point at what it wrote. The first time of damage stays. Each call
+        counts, so that a look which began before it cannot call the backup healthy.
 
         Raises
         ------
         BackupStateError
             `BACKUP_UNKNOWN`, or `BACKUP_STATE`: it was never complete.
         """
-        known = self._backups.get(backup_id)
-        fields = {
-            "damaged_at": known.damaged_at or now,
-            "damage": damage,
-            "verified_at": None,
-            "read_until": None,
-        }
+        fields = {"damage": damage, "verified_at": None, "read_until": None}
+        also = (
+            BackupItem.damaged_at.set(BackupItem.damaged_at | now),
+            BackupItem.damage_count.add(1),
+        )
         try:
-            return self._backups.change(backup_id, fields, allowed=(Status.COMPLETED, Status.DELETED))
+            return self._backups.change(backup_id, fields, allowed=(Status.COMPLETED, Status.DELETED), also=also)
         except ConditionFailedError as error:
             raise _refused(self._backups.get(backup_id), "cannot be damaged") from error
 
-    def note_read(self, backup_id: str, read_until: str) -> Backup:
+    def note_read(self, seen: Backup, read_until: str) -> Backup:
         """Record up to which entry a reading has found a backup good, for the next one to go on from.
+
+        Parameters
+        ----------
+        seen
+            The record as it was before the reading began. What was read before damage was recorded has to be read
+            again.
 
         Raises
         ------
         BackupStateError
-            `BACKUP_UNKNOWN`, or `BACKUP_STATE`: it is not COMPLETED any more.
+            `BACKUP_UNKNOWN`, `BACKUP_STATE`: it is not COMPLETED any more; or `BACKUP_DAMAGED`: damage was recorded
+            since it was `seen`.
         """
         try:
-            return self._backups.change(backup_id, {"read_until": read_until}, allowed=(Status.COMPLETED,))
+            return self._backups.change(
+                seen.id, {"read_until": read_until}, allowed=(Status.COMPLETED,), where=_no_damage_since(seen)
+            )
         except ConditionFailedError as error:
-            raise _refused(self._backups.get(backup_id), "cannot be read") from error
+            found = self._backups.get(seen.id)
+            if found.status is Status.COMPLETED:
+                raise (_damaged(found) if found.damaged_at else _looked_at_meanwhile(found)) from error
+            raise _refused(found, "cannot be read") from error
 
     def delete(self, seen: Backup, reason: str, now: datetime) -> Backup:
         """Mark a COMPLETED backup as DELETED if it is still as it was `seen`, and return the record.
@@ -133,6 +159,21 @@ class Keeping:
                 detail=f"It is {found.status}{', pinned' if found.pinned_at else ''}, tiers: {', '.join(found.tiers)}.",
                 hint="A pin protects it (coffre unpin); otherwise look at it again: coffre show " + found.id,
             ) from error
+
+
+def _no_damage_since(seen: Backup) -> Condition:
+    """Return the condition that no damage was recorded since the record was read."""
+    as_seen: Condition = BackupItem.damage_count == seen.damage_count
+    # Records of before this was counted do not have it.
+    return as_seen if seen.damage_count else as_seen | BackupItem.damage_count.does_not_exist()
+
+
+def _looked_at_meanwhile(backup: Backup) -> BackupStateError:
+    return BackupStateError(
+        f'Damage of the backup {backup.id} of "{backup.target}" was recorded, and healed, while it was being read.',
+        code="BACKUP_DAMAGED",
+        hint=f"Nothing was changed. Read it once more: coffre verify {backup.id}",
+    )
 
 
 def _damaged(backup: Backup) -> BackupStateError:

@@ -62,8 +62,16 @@ class Locks:
             hint="Many runs of this target start at once. The run can be repeated.",
         )
 
-    def resume(self, target: str, owner: str, now: datetime, *, stale_after: timedelta) -> bool:
-        """Let one invocation go on with a run that paused (its heartbeat is in the future) or died; False: one works.
+    def resume(self, target: str, owner: str, now: datetime, *, continuation: int, stale_after: timedelta) -> bool:
+        """Let one invocation go on with a run that paused, or whose continuation died; False: another works on it.
+
+        No clock decides which of two is the one: each continuation has a number, and is had once. Only that its owner
+        died is seen by the time of its last heartbeat.
+
+        Parameters
+        ----------
+        continuation
+            How many invocations there were before: from 1.
 
         Raises
         ------
@@ -73,9 +81,11 @@ class Locks:
         found = self._find(target)
         if found is None or found.owner != owner:
             raise _lost(target, owner, found)
-        if timedelta(0) <= now - found.heartbeat_at <= stale_after:
+        is_had = (found.continuation or 0) >= continuation
+        if is_had and now - found.heartbeat_at <= stale_after:
             return False
-        return self._replace(target, found, Acquired(True, owner, found.since, now, found.dead_owner))
+        result = Acquired(True, owner, found.since, now, found.dead_owner)
+        return self._replace(target, found, result, continuation=continuation)
 
     def renew(self, target: str, owner: str, now: datetime) -> None:
         """Say that the owner is alive.
@@ -101,7 +111,9 @@ class Locks:
         raw = self._table.get(_PARTITION, target)
         return read_item(raw, LockItem, required=("owner", "since", "heartbeat_at")) if raw else None
 
-    def _replace(self, target: str, found: LockItem | None, result: Acquired) -> bool:
+    def _replace(
+        self, target: str, found: LockItem | None, result: Acquired, *, continuation: int | None = None
+    ) -> bool:
         """Write the lock unless it changed since it was read: a dead run that wakes up and renews keeps it."""
         item = LockItem(
             pk=_PARTITION,
@@ -110,6 +122,7 @@ class Locks:
             since=result.since,
             heartbeat_at=result.heartbeat,
             dead_owner=result.dead_owner,
+            continuation=continuation,
         )
         unchanged = (
             (LockItem.owner == found.owner) & (LockItem.heartbeat_at == found.heartbeat_at)

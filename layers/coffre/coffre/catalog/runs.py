@@ -21,7 +21,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MILLISECOND: Final = 2**48 - 1  # A ULID has 48 bits of time.
 _NOT_RESULTS: Final = frozenset(
     {"target", "kind", "tiers", "status", "slot", "created_at", "heartbeat_at", "backup_id"}
-    | {"verified_at", "damaged_at", "damage", "read_until", "pinned_at", "expires_at"}
+    | {"verified_at", "damaged_at", "damage", "damage_count", "read_until", "pinned_at", "expires_at"}
     | {"deleted_at", "deletion"}
 )
 
@@ -109,11 +109,12 @@ class Runs[R: (Backup, Restore)]:
         status: Status | None = None,
         tiers: Sequence[Tier] = (),
         where: Condition | None = None,
+        also: Sequence[Action] = (),
     ) -> R:
         """Set fields (and the status), join tiers, and return the record; only from the allowed states.
 
-        A field that is None is removed. Tiers are added in the store, never written whole, so that one that joins
-        meanwhile is not lost.
+        A field that is None is removed; `also` are changes that the store computes. Tiers are added in the store, never
+        written whole, so that one that joins meanwhile is not lost.
 
         Raises
         ------
@@ -125,6 +126,7 @@ class Runs[R: (Backup, Restore)]:
             getattr(item, name).remove() if value is None else getattr(item, name).set(value)
             for name, value in self._attributes(fields, status=status).items()
         ]
+        actions.extend(also)
         if tiers:
             actions.append(BackupItem.tiers.add({tier.value for tier in tiers}))
         condition = RunItem.status.is_in(*(state.value for state in allowed))
@@ -155,6 +157,15 @@ class Runs[R: (Backup, Restore)]:
         if status is not None:
             return Listing(index_value(kind.partition, status.value), BY_STATUS, keys)
         return Listing(kind.partition, None, keys)
+
+    def completed(self, target: str) -> Listing:
+        """Return how to list a target's COMPLETED records: through those of all targets, which deleted ones never join.
+
+        Records of deleted backups stay for ever; the index of a target would be read through all of them.
+        """
+        kind = self._kind
+        partition = index_value(kind.partition, Status.COMPLETED.value)
+        return Listing(partition, BY_STATUS, where=RunItem.target == target)
 
     def records(self, listing: Listing, *, after: str | None = None, page_size: int | None = None) -> Iterator[R]:
         """Yield records newest first, reading as they are taken."""
@@ -199,6 +210,7 @@ def _fields(record: Backup | Restore) -> dict[str, Any]:
     # pynamodb takes only lists for lists; sorted tiers make equal records equal.
     fields = {name: value for name, value in record.model_dump(exclude={"id"}).items() if value is not None}
     fields["exceptions"] = list(record.exceptions)
+    fields["notes"] = list(record.notes)
     if isinstance(record, Backup):
         fields["tiers"] = sorted_tiers(record.tiers)
     return fields

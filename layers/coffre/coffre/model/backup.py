@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,6 +13,12 @@ from coffre.model.kinds import TargetKind
 from coffre.model.kinds import Tier as Tier
 from coffre.model.names import visible
 from coffre.model.storage import StorageResult
+
+RUN_DIED: Final = "RUN_DIED"
+"""The code of a run that was not heard of for too long, and was taken for dead."""
+
+NO_ROLES: Final = "Roles were not backed up:"
+"""How an exception of a database's backup begins that has no roles: people are told of it."""
 
 
 class _Record(BaseModel):
@@ -57,8 +64,10 @@ class Backup(_Record):
 
     `verified_at` is when it was last read back or restored with success; `deletion` says why it was deleted.
     `damaged_at` is since when bytes of it are known to be lost or changed, and `damage` says which; a backup is never
-    verified and damaged. `read_until` is the last entry that a reading which goes on later has found good.
+    verified and damaged. `read_until` is the last entry that a reading which goes on later has found good. `unread` is
+    how many objects of buckets are not in it because they could not be read.
     `expires_at` is until when one taken by hand was asked for; without it such a backup stays.
+    `damage_count` is how often damage was recorded: who looked at a backup compares it before a mark of health.
     """
 
     id: str
@@ -77,6 +86,7 @@ class Backup(_Record):
     tables: int | None = None
     rows: int | None = None
     objects: int | None = None
+    unread: int | None = None
     manifest_key: str | None = None
     manifest_sha256: str | None = None
     source_version: str | None = None
@@ -84,12 +94,14 @@ class Backup(_Record):
     verified_at: datetime | None = None
     damaged_at: datetime | None = None
     damage: str | None = None
+    damage_count: int = 0
     read_until: str | None = None
     pinned_at: datetime | None = None
     expires_at: datetime | None = None
     deleted_at: datetime | None = None
     deletion: str | None = None
     exceptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     progress: Progress = Progress()
     failure: Failure | None = None
     request_id: str | None = None
@@ -101,7 +113,10 @@ class Backup(_Record):
 
 
 class Restore(_Record):
-    """One run of `restore`. `destination` names host, port and database, never a password."""
+    """One run of `restore`. `destination` names host, port and database, never a password.
+
+    `invocation` is the number of the last one that worked on it, of a restore that goes on and on.
+    """
 
     id: str
     backup_id: str
@@ -113,10 +128,12 @@ class Restore(_Record):
     completed_at: datetime | None = None
     duration_ms: int | None = None
     dry_run: bool = False
+    invocation: int = 1
     tables: int | None = None
     rows: int | None = None
     objects: int | None = None
     exceptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     report_key: str | None = None
     progress: Progress = Progress()
     failure: Failure | None = None
@@ -163,12 +180,13 @@ class LeftOut(_Record):
     """Something of the backup that a restore could not bring back.
 
     `what` names it for a person, `reason` has the server's words where the server refused it, and `sql` makes it once
-    the reason is gone (None when no statement can).
+    the reason is gone (None when no statement can). `sqlstate` is the server's code when it refused the object.
     """
 
     what: str
     reason: str
     sql: str | None = None
+    sqlstate: str | None = None
 
     def __str__(self) -> str:
         return f"Not restored: {self.what}: {self.reason.rstrip('.')}."

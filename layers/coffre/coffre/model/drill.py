@@ -9,12 +9,18 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from coffre.model.backup import Failure
+from coffre.model.verification import Damage, DamageReport, Level
 
 
 class Outcome(StrEnum):
-    """How a drill ended. Only FAILED says something against the backup; NOT_POSSIBLE says nothing about it."""
+    """How a drill ended.
+
+    PASSED: a restore with `strict` ends without a refusal. INCOMPLETE: every row came back as it was taken, and a
+    restore leaves something out. Only FAILED says something against the backup; NOT_POSSIBLE says nothing about it.
+    """
 
     PASSED = "passed"
+    INCOMPLETE = "incomplete"
     FAILED = "failed"
     NOT_POSSIBLE = "not_possible"
 
@@ -22,9 +28,10 @@ class Outcome(StrEnum):
 class Verdict(StrEnum):
     """What became of one table.
 
-    EQUAL: written again, the table gives the bytes that were backed up, slice by slice. SAME_VALUES: it gives other
-    bytes, but every row has the value that the scratch server reads from the backup's bytes. NOT_LOADED: the scratch
-    server cannot have it; an exception says why.
+    EQUAL: written again, the table gives the bytes that were backed up, slice by slice; partitions that were loaded
+    through their root give together the same rows, each as often, in any order. SAME_VALUES: it gives other bytes, but
+    every row has the value that the scratch server reads from the backup's bytes. NOT_LOADED: the scratch server cannot
+    have it; an exception says why.
     """
 
     EQUAL = "equal"
@@ -109,8 +116,12 @@ class DrillReport(_Record):
 
     Parameters
     ----------
+    left_out
+        What a restore leaves out, because the server refuses it, a sentence each: any makes the drill INCOMPLETE.
     problems
         What is wrong, a sentence each, the worst first: any makes the drill FAILED.
+    violates_constraints
+        Some of that is because rows violate a constraint: the source has such rows, or the backup is not what it was.
     exceptions
         What could not be proven here, a sentence each: the backup is verified except for these.
     limits
@@ -146,6 +157,8 @@ class DrillReport(_Record):
     sample: Sample | None = None
     checks: tuple[CheckProof, ...] = ()
     structure: Structure = Structure()
+    left_out: tuple[str, ...] = ()
+    violates_constraints: bool = False
     problems: tuple[str, ...] = ()
     exceptions: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
@@ -168,6 +181,13 @@ class DrillReport(_Record):
     def is_of_all(self) -> bool:
         """Whether all of the backup was looked at, as far as it can be: only then does it count as verified."""
         return self.sample is None or self.sample.is_all
+
+    @property
+    def damage(self) -> DamageReport:
+        """What is kept beside the backup, as readers keep it, when it `is_damaged`: the worst problem."""
+        code = self.failure.code if self.failure else "DRILL_FAILED"
+        damages = [Damage(code=code, text=self.problems[0])]
+        return DamageReport.on(self.backup_id, self.target, Level.DRILL, self.completed_at, damages)
 
     @property
     def duration_seconds(self) -> float:

@@ -56,6 +56,8 @@ class ObjectFacts(_Stored):
     `etag` (without quotes), `last_modified`, `version_id` and the entry's `size` tell whether an object changed; the
     etag is not always an MD5. `expires` is the header's own text. `metadata` is the user's (`x-amz-meta-...`), by
     lower-case name. `acl` are grants as `grantee=permission`, where the store knows them.
+    `content_type` can be empty, which is not the same as none. `redirect` is where a website sends visitors of the
+    object; `kms_key` is the key of KMS that the bucket encrypts it with.
     `unread` says why the object's bytes are not in the backup (its entry then has no frames, and the listed size).
     """
 
@@ -72,6 +74,8 @@ class ObjectFacts(_Stored):
     tags: dict[str, str] = {}
     storage_class: str | None = None
     acl: tuple[str, ...] = ()
+    redirect: str | None = None
+    kms_key: str | None = None
     unread: str | None = None
 
 
@@ -111,8 +115,11 @@ class TableContent(_Stored):
     `COPY <table> (<columns>) FROM STDIN` takes its entries' bytes: `columns` are raw names in the order of the bytes,
     generated columns are not among them. `rows` and `size` (plaintext bytes) are what the dump read.
     `of_extension` tables exist already once their extension is created, perhaps with rows of the extension's own, and
-    with their keys: `after` are the oids of those whose rows have to be there first.
+    with their keys: `after` are the oids of those whose rows have to be there first. Those that are its `is_member` and
+    no configuration of it have all their rows in the backup, the extension's own too; no archive defines them.
     Of `rows_excluded` tables the target's configuration asked for the table alone: they have no entries and no columns.
+    `through` is set of partitions whose rows another server may route to other partitions: they are loaded through the
+    root, which it names.
     """
 
     oid: int
@@ -122,8 +129,17 @@ class TableContent(_Stored):
     rows: int
     size: int
     of_extension: bool = False
+    is_member: bool = False
     after: tuple[int, ...] = ()
     rows_excluded: bool = False
+    through: RelationName | None = None
+
+
+class SearchPath(_Stored):
+    """A `search_path` that was set at the source: for one role, or (None) for every session of the database."""
+
+    role: str | None = None
+    path: str
 
 
 class DatabaseContent(_Stored):
@@ -132,7 +148,8 @@ class DatabaseContent(_Stored):
     `contents` says what was asked for: with `schema` there are no rows, values of sequences and large objects, with
     `data` no schema archive and no roles.
     `roles` own something in the database or have rights there; `policy_roles` are those that a row level security
-    policy names, by the policy's oid. `materialized_views` are in the order of their refresh.
+    policy names, by the policy's oid. `materialized_views` are in the order of their refresh. `search_paths` find what
+    functions name without a schema: the role's own first, then the database's, then the server's.
     """
 
     contents: Contents = Contents.FULL
@@ -151,6 +168,8 @@ class DatabaseContent(_Stored):
     extensions: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     policy_roles: dict[int, tuple[str, ...]] = {}
+    search_paths: tuple[SearchPath, ...] = ()
+    knows_roots: bool = False
 
 
 class BucketSummary(_Stored):
@@ -168,7 +187,9 @@ class StorageContent(_Stored):
     """What a backup of buckets holds besides its entries.
 
     `added`, `changed` and `removed` objects are told from the backup before (`previous`); `unread` ones are in the
-    listing but not in the backup. `endpoint` is None for AWS.
+    listing but not in the backup. `endpoint` is None for AWS. Of `compared` objects, unchanged in the listing, tags and
+    grants were read too, and those of `attributes_changed` were others (they count as changed); `compare_turn` counts
+    the backups, so that each compares its share.
     """
 
     endpoint: str | None = None
@@ -182,6 +203,9 @@ class StorageContent(_Stored):
     previous: str | None = None
     invocations: int = 1
     requests: dict[str, int] = {}
+    compared: int = 0
+    attributes_changed: int = 0
+    compare_turn: int = 0
 
 
 class EntriesFile(_Stored):
@@ -230,6 +254,7 @@ class Manifest(_Stored):
     rows: int
     content: DatabaseContent | StorageContent
     exceptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     expires_at: datetime | None = None
 
     @field_validator("entries", mode="before")

@@ -85,6 +85,17 @@ class Scope(_Choice):
     replace
         Without tables: the whole database is replaced, the old one is kept under another name. With tables: the rows
         of each become those of the backup, the rows that this changes or deletes are kept beside.
+    strict
+        Stop at the first object that the server refuses, instead of restoring everything else.
+    analyze
+        Gather the statistics that the planner needs, after a whole restore.
+    accept_exceptions
+        With replace: put the restored database in the place of the one in use even if it lacks something.
+    swap
+        With replace: the id of an earlier restore that built a database and kept it, because it lacks something. It is
+        put in place as it is.
+    restart
+        Of a whole restore into a database that an earlier one has filled in part: remove that, and begin again.
     dry_run
         Only say what would happen.
     """
@@ -96,6 +107,11 @@ class Scope(_Choice):
     rows: RowFilter | None = None
     apply: bool = False
     replace: bool = False
+    strict: bool = False
+    analyze: bool = True
+    accept_exceptions: bool = False
+    restart: bool = False
+    swap: str | None = Field(default=None, pattern="^[0-7][0-9A-HJKMNP-TV-Z]{25}$")
     dry_run: bool = False
 
     @property
@@ -118,6 +134,12 @@ class Scope(_Choice):
             raise ValueError("rows and replace exclude each other: rows are applied with apply")
         if self.contents is not Contents.FULL and (self.replace or not self.is_whole):
             raise ValueError("contents is for restores of a whole backup into an empty database")
+        if self.restart and (self.replace or not self.is_whole or not self.contents.has_schema):
+            raise ValueError("restart is for restores of a whole backup into a new or empty database")
+        if self.swap is not None and not (self.replace and self.is_whole):
+            raise ValueError("swap is for replacing a whole database")
+        if self.accept_exceptions and not (self.replace and self.is_whole):
+            raise ValueError("accept_exceptions is for replacing a whole database")
         if self.with_dependencies and (self.is_whole or self.rows is not None):
             raise ValueError("with_dependencies is for restores of chosen tables")
         return self

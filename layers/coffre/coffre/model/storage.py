@@ -84,8 +84,9 @@ class StorageResult(_Record):
 
     `store_secret` names the secret with the destination's store, None: the target's own.
     `restored` were not there, `overwritten` were other, `same` were there as in the backup, `left` are there otherwise
-    and were not touched, `deleted` are not in the backup. `examples` has the first names of each of these.
-    `failures` are the first that failed, each with why; `failed_lists` are keys of lists in the vault with all of them.
+    and were not touched, `deleted` are not in the backup. `examples` has the first of each of these, by their places at
+    the destination. `failures` are the first that failed, each with why; `failed_lists` are keys of lists in the vault
+    with the names of all that could not be restored.
     `lacking` says what the destination does not take, `notes` what else to know about it.
     """
 
@@ -120,12 +121,14 @@ class StorageStep(StrEnum):
 class StorageState(_Record):
     """How far a restore is that goes on in another invocation; it is kept in the vault meanwhile.
 
-    Everything up to the name `after` is done in this step. `phases_ms` is how long each took.
+    Everything up to the name `after` is done in this step, in the buckets and the store that `destination` names.
+    `phases_ms` is how long each took.
     """
 
     restore_id: str
     invocation: int = 1
     step: StorageStep = StorageStep.WRITE
     after: str = ""
+    destination: str = ""
     result: StorageResult
     phases_ms: dict[str, int] = {}

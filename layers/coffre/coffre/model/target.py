@@ -22,9 +22,14 @@ class Patterns(Document):
 
 
 class TablePatterns(Patterns):
-    """The same for tables; a parent stands for its partitions too. Of `exclude_data` tables no rows are taken."""
+    """The same for tables; a parent stands for its partitions too. Of `exclude_data` tables no rows are taken.
+
+    `include_members` are tables that are members of an extension and no configuration tables of it: their rows are
+    taken too, which `pg_dump` leaves out.
+    """
 
     exclude_data: tuple[str, ...] = ()
+    include_members: tuple[str, ...] = ()
 
 
 _Days = Annotated[int, Field(ge=1, le=36_500)]
@@ -188,7 +193,12 @@ class BucketLimits(Document):
 
 
 class BucketTarget(Document):
-    """Buckets of one object store that are backed up together."""
+    """Buckets of one object store that are backed up together.
+
+    `attributes` says how changes of tags and grants alone, which a listing does not show, are found: `listed` does not
+    look for them, `compare` reads the tags (and grants) of unchanged objects too. `attributes_every` spreads that over
+    so many backups, each comparing its share.
+    """
 
     name: TargetName
     kind: Literal[TargetKind.BUCKET]
@@ -196,6 +206,8 @@ class BucketTarget(Document):
     buckets: tuple[BucketSource, ...] = Field(min_length=1)
     retention: Retention = Retention()
     freshness: Freshness = Freshness()
+    attributes: Literal["listed", "compare"] = "listed"
+    attributes_every: int = Field(default=1, ge=1, le=1000)
     limits: BucketLimits = BucketLimits()
     alerts: TargetAlerts = TargetAlerts()
     drill: BucketDrill = BucketDrill()

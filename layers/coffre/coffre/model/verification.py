@@ -14,6 +14,8 @@ from coffre.model.kinds import Level as Level
 from coffre.model.rotation import Amount, Problem
 
 _TOLD = 20
+# What a restore finds though every stored byte is as it was recorded: reading alone cannot say that it is mended.
+FOUND_BY_RESTORING = frozenset({"ROWS_DIFFER", "OBJECTS_DIFFER"})
 
 
 class _Record(BaseModel):
@@ -81,7 +83,13 @@ class DamageReport(_Record):
         if not self.damages:
             return "nothing is known to be wrong"
         more = f" And {self.total - 1:,} more." if self.total > 1 else ""
-        return f"{self.damages[0].text} [{self.damages[0].code}]{more}"
+        code = "" if self.level is Level.DRILL else f" [{self.damages[0].code}]"
+        return f"{self.damages[0].text}{code}{more}"
+
+    @property
+    def is_of_stored_bytes(self) -> bool:
+        """Whether stored bytes are known to be wrong, and nothing that reading them cannot see."""
+        return self.total > 0 and not any(damage.code in FOUND_BY_RESTORING for damage in self.damages)
 
     @classmethod
     def on(cls, backup_id: str, target: str, level: Level, found_at: datetime, damages: list[Damage]) -> DamageReport:
@@ -156,7 +164,7 @@ class Examined(_Record):
 
     backup_id: str
     target: str
-    outcome: Literal["verified", "damaged", "unreadable", "unfinished"]
+    outcome: Literal["verified", "damaged", "unreadable", "unfinished", "deleted"]
     text: str | None = None
 
 

@@ -11,10 +11,11 @@ from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.catalog.slot import ORPHAN_AFTER
-from coffre.model.backup import Backup, Failure, Status, Tier
+from coffre.model.backup import RUN_DIED, Backup, Failure, Status, Tier
 from coffre.model.errors import BackupStateError, CatalogError
 from coffre.model.manifest import Manifest
 from coffre.model.target import TargetKind
+from coffre.policy.recency import ID_WITHIN, refuse_distant_id
 from coffre.vault.vault import Committed, Vault
 
 # Twenty missed heartbeats: the run is dead, not slow. Less than the minute after which Lambda repeats an event whose
@@ -93,10 +94,15 @@ class Admission:
         ------
         CatalogError
             Nothing was begun then, and the target's lock is free.
+        EventError
+            `ID_NOT_OF_NOW`: the request's id would be another time's.
         """
         for _ in range(_PAUSES):
             try:
-                return self._repeated(request) or self._join_slot(request) or self._begin(request)
+                if (repeated := self._repeated(request)) is not None:
+                    return repeated
+                refuse_distant_id("backup_id", request.backup_id, self.now())
+                return self._join_slot(request) or self._begin(request)
             except _StartingError:
                 self.pause(_PAUSE_SECONDS)
         try:
@@ -108,8 +114,13 @@ class Admission:
                 hint="Nothing was done. Run it again in a minute; a scheduled run is tried again by itself.",
             ) from error
 
-    def resume(self, request: Request) -> Backup | Result:
+    def resume(self, request: Request, continuation: int) -> Backup | Result:
         """Return the record of a paused run, which this invocation alone goes on with, or why it does not.
+
+        Parameters
+        ----------
+        continuation
+            How many invocations of the run there were before.
 
         Raises
         ------
@@ -121,7 +132,8 @@ class Admission:
         backup = self.catalog.get_backup(request.backup_id)
         if backup.status.is_final:
             return Result(Outcome.SKIPPED, backup, f"backup {backup.id} is {backup.status}")
-        if not self.catalog.locks.resume(request.target, backup.id, self.now(), stale_after=STALE_AFTER):
+        locks, now = self.catalog.locks, self.now()
+        if not locks.resume(request.target, backup.id, now, continuation=continuation, stale_after=STALE_AFTER):
             return Result(Outcome.SKIPPED, backup, f"another invocation works on backup {backup.id}")
         return backup
 
@@ -220,7 +232,7 @@ class Admission:
         tiers = {request.tier}
         if request.slot is not None:
             slot = request.slot.isoformat()
-            for backup in self.catalog.backups(target=request.target, since=request.slot):
+            for backup in self.catalog.backups(target=request.target, since=request.slot - ID_WITHIN):
                 if backup.slot == slot and backup.status is Status.FAILED:
                     tiers.update(backup.tiers)
         return tuple(sorted(tiers))
@@ -257,7 +269,7 @@ def settle(catalog: Catalog, vault: Vault, backup: Backup, now: datetime) -> Bac
         catalog.complete_backup(completed(backup, *found))
         return None
     failure = Failure(
-        code="RUN_DIED",
+        code=RUN_DIED,
         message="The run stopped without a word (killed, out of memory, or its deadline passed).",
         hint="Look at the function's log for this request id; more memory or time often helps.",
     )
@@ -278,6 +290,7 @@ def completed(backup: Backup, manifest: Manifest, committed: Committed) -> Backu
             "manifest_sha256": committed.sha256,
             "encryption": manifest.encryption,
             "exceptions": manifest.exceptions,
+            "notes": manifest.notes,
             **_contents(manifest),
         }
     )
@@ -285,6 +298,6 @@ def completed(backup: Backup, manifest: Manifest, committed: Committed) -> Backu
 
 def _contents(manifest: Manifest) -> dict[str, int | str]:
     if manifest.kind is TargetKind.BUCKET:
-        return {"objects": manifest.storage.objects}
+        return {"objects": manifest.storage.objects, "unread": manifest.storage.unread}
     content = manifest.database
     return {"tables": len(content.tables), "rows": manifest.rows, "source_version": content.server_version}

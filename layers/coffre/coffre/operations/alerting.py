@@ -18,7 +18,7 @@ from coffre.alerts.deduplication import ended, next_of, recovery, reminder, told
 from coffre.alerts.publish import AlertError, Publisher
 from coffre.alerts.runs import SAFE_UNKNOWN, safe_backups
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Backup, Status
+from coffre.model.backup import Backup
 from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.incident import Incident
 
@@ -181,7 +181,7 @@ def what_is_safe(catalog: Catalog, target: str) -> str:
     """Say which backup of a target can be restored, without ever hiding an alert behind a catalog that is silent."""
     try:
         newest = catalog.latest_completed(target)
-        completed = catalog.backups(target=target, status=Status.COMPLETED)
+        completed = catalog.completed_backups(target)
         verified: Backup | None = next((one for one in islice(completed, _LOOKED_AT) if one.verified_at), None)
     except CoffreError:
         return SAFE_UNKNOWN

@@ -66,17 +66,17 @@ def _store_parts(job: Job, plan: Plan, run: Run, free_connections: int) -> list[
     if METADATA_PART not in (result.number for result in results):
         results.append(store_metadata(job, plan, room))
     if readers.refusal is not None or fitting < job.streams:
-        results[0] = _note_streams(job, results[0], min(fitting, readers.opened))
+        results[0] = _note_streams(job, results[0], min(fitting, readers.opened), len(plan.parts))
     return results
 
 
-def _note_streams(job: Job, result: PartResult, used: int) -> PartResult:
-    """Say that there were fewer streams than somebody asked for."""
+def _note_streams(job: Job, result: PartResult, used: int, parts: int) -> PartResult:
+    """Say that there were fewer streams than somebody asked for, if there was work for more."""
     wanted = job.target.limits.streams
-    if wanted is None or used >= wanted:
+    if wanted is None or used >= min(wanted, parts):
         return result
     note = f"{used} of {wanted} streams were used (limits.streams): the server has no room for more connections."
-    return replace(result, exceptions=(*result.exceptions, note))
+    return replace(result, notes=(*result.notes, note))
 
 
 def store_metadata(job: Job, plan: Plan, room: PackRoom) -> PartResult:

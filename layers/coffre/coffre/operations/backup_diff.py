@@ -9,7 +9,7 @@ from hashlib import sha256
 from itertools import groupby
 from typing import Final
 
-from coffre.model.errors import BackupStateError
+from coffre.model.errors import BackupStateError, EventError
 from coffre.model.manifest import Entry, Manifest, ObjectFacts, TableContent
 from coffre.model.names import shown
 from coffre.model.storage import ObjectChoice
@@ -56,6 +56,8 @@ def differences(vault: Vault, first: Manifest, second: Manifest, choice: ObjectC
     ------
     BackupStateError
         `BACKUP_KIND`: one is of a database, the other of buckets.
+    EventError
+        `PREFIX_UNMATCHED`: neither has any of the objects that are to be compared.
     """
     if first.kind is not second.kind:
         raise BackupStateError(
@@ -64,19 +66,33 @@ def differences(vault: Vault, first: Manifest, second: Manifest, choice: ObjectC
             hint="Compare two backups of one kind: coffre list",
         )
     if first.kind is TargetKind.DATABASE:
+        if choice.bucket is not None or choice.prefix:
+            raise BackupStateError(
+                f"The backups are of the database {first.target}: they have no buckets and no objects to choose.",
+                code="BACKUP_KIND",
+                hint="Leave out --bucket and --prefix, or compare backups of buckets.",
+            )
         return _of_tables(vault, first, second)
     return _of_objects(vault, first, second, choice)
 
 
 def _of_objects(vault: Vault, first: Manifest, second: Manifest, choice: ObjectChoice) -> Iterator[Difference]:
     left, right = (_below(vault, manifest, _start(manifest, choice)) for manifest in (first, second))
+    is_empty = True
     for before, after in side_by_side(left, right, _name_of, _name_of):
+        is_empty = False
         if before is None and after is not None:
             yield Difference(after.name, Change.ADDED, size_after=after.size)
         elif after is None and before is not None:
             yield Difference(before.name, Change.REMOVED, size_before=before.size)
         elif before is not None and after is not None and (what := _what_differs(before, after)):
             yield Difference(before.name, Change.CHANGED, what, before.size, after.size)
+    if is_empty and (choice.bucket is not None or choice.prefix):
+        raise EventError(
+            f"Neither backup has an object below {_start(second, choice)}",
+            code="PREFIX_UNMATCHED",
+            hint=f"See what there is: coffre ls {second.backup_id}",
+        )
 
 
 def _start(manifest: Manifest, choice: ObjectChoice) -> str:

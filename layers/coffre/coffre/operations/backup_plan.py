@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from coffre.model.backup import Backup
+from coffre.model.backup import NO_ROLES, Backup
 from coffre.model.errors import CoffreError, DumpError, IntegrityError, StoreError, TransientError
 from coffre.model.manifest import (
     PackReference,
@@ -26,9 +26,12 @@ from coffre.postgres.archive import TocEntry, read_archive
 from coffre.postgres.connect import Connection
 from coffre.postgres.dump import ArchiveDumper
 from coffre.postgres.facts import ServerFacts
+from coffre.postgres.minors import note_of_newer_minor
 from coffre.postgres.roles import filter_roles
 from coffre.postgres.snapshot import Holder, hold_snapshot
+from coffre.postgres.table_sizes import table_sizes
 from coffre.postgres.tools import Children, PostgresTools
+from coffre.postgres.unstored import Unstored, exceptions_for, notes_for
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.history import NO_HISTORY, History, open_history
 from coffre.vault.vault import Vault
@@ -37,6 +40,7 @@ from coffre.vault.vault import Vault
 METADATA_PART: Final = 0
 # A lock that somebody holds, a table that vanished between snapshot and lock: a new snapshot usually works.
 _PLAN_ATTEMPTS: Final = 3
+_ROLES_ATTEMPTS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be read, in which snapshot, and what of it may be stored already."""
+    """What will be read, in which snapshot, and what of it may be stored already.
+
+    `roots` are those through which rows of partitions have to be loaded, by the partition's oid.
+    """
 
     backup: Backup
     snapshot: str
@@ -67,6 +74,7 @@ class Plan:
     client_version: str
     tables: tuple[TableExtent, ...]
     tables_without_rows: tuple[TableExtent, ...]
+    roots: Mapping[int, RelationName]
     sequences: tuple[SequenceValue, ...]
     materialized_views: tuple[RelationName, ...]
     schema_archive: Path
@@ -74,6 +82,7 @@ class Plan:
     parts: tuple[Part, ...]
     history: History
     exceptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ class PartResult:
     packs: tuple[PackReference, ...]
     size_bytes: int = 0
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
-    exceptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def open_snapshot_and_plan(job: Job, run: Run, stack: ExitStack) -> tuple[Holder, Plan]:
@@ -120,13 +129,21 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
     job.tools.refuse_newer_server(job.connection, facts.version_number)
     dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
     archive = job.scratch / "schema.dump"
-    with ThreadPoolExecutor(1, "roles") as beside:
+    with ThreadPoolExecutor(3, "beside") as beside:
         roles = beside.submit(_read_roles, job, dumper)
+        catalog = beside.submit(holder.remember_schema)
+        sizes = beside.submit(table_sizes, job.connection, job.children)
         dumper.schema(holder.snapshot, archive)
-    toc, without_rows = _divide_by_rows(job, dumper, holder.snapshot, _toc_of(archive))
-    tables = holder.tables(toc)
+        catalog.result()
+    whole = _toc_of(archive)
+    toc, without_rows = _divide_by_rows(job, dumper, holder.snapshot, whole)
+    members, unused = holder.members(job.target.tables.include_members if job.target.contents.has_rows else ())
+    tables = holder.tables(toc, members, sizes.result())
+    tables_without_rows = holder.tables_without_rows(without_rows)
+    unstored = _unstored(job, holder, whole, (*tables, *tables_without_rows))
     parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=METADATA_PART + 1)
-    history, exceptions = _open_history(job, parts)
+    history, notes = _open_history(job, parts)
+    newer = note_of_newer_minor(facts.version_number, facts.version, job.tools.version())
     roles_file, roles_exceptions = roles.result()
     return Plan(
         backup=backup,
@@ -134,25 +151,48 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
         facts=facts,
         client_version=".".join(str(number) for number in job.tools.version()),
         tables=tuple(tables),
-        tables_without_rows=tuple(holder.tables_without_rows(without_rows)),
-        sequences=holder.sequences(toc),
+        tables_without_rows=tuple(tables_without_rows),
+        roots=holder.roots(tables),
+        sequences=holder.sequences(toc, members),
         materialized_views=holder.materialized_views(toc),
         schema_archive=archive,
         roles=roles_file,
         parts=tuple(parts),
         history=history,
-        exceptions=(*exceptions, *roles_exceptions),
+        exceptions=(*roles_exceptions, *exceptions_for(unstored, unused), *_unread(job, holder, whole)),
+        notes=(*notes, *notes_for(unstored), *([newer] if newer else [])),
     )
 
 
+def _unstored(job: Job, holder: Holder, toc: Sequence[TocEntry], tables: Sequence[TableExtent]) -> list[Unstored]:
+    """Compare what the snapshot has with what will be stored; without rows there is nothing to compare."""
+    target = job.target
+    if not target.contents.has_rows:
+        return []
+    patterns = (target.schemas.include, target.schemas.exclude, target.tables.include, target.tables.exclude)
+    return holder.unstored(toc, tables, is_chosen=any(patterns))
+
+
+def _unread(job: Job, holder: Holder, toc: Sequence[TocEntry]) -> tuple[str, ...]:
+    return holder.unread_definitions(toc) if job.target.contents.has_schema else ()
+
+
 def _read_roles(job: Job, dumper: ArchiveDumper) -> tuple[bytes | None, tuple[str, ...]]:
-    """Return the statements that make the roles, or say why there are none: a backup is one without them too."""
+    """Return the statements that make the roles, or say why there are none: a backup is one without them too.
+
+    The program can have been killed, or its connection cut: what is lacking for that reason is there when asked again.
+    """
     if not job.target.contents.has_schema:
         return None, ()
-    try:
-        return filter_roles(dumper.roles().decode("utf-8", "replace")).encode(), ()
-    except CoffreError as error:
-        return None, (f"Roles were not backed up: {error.message} ({error.code})",)
+    for attempt in range(1, _ROLES_ATTEMPTS + 1):
+        job.children.check()
+        try:
+            script = dumper.roles().decode("utf-8", "surrogateescape")
+            return filter_roles(script).encode("utf-8", "surrogateescape"), ()
+        except CoffreError as error:
+            if attempt == _ROLES_ATTEMPTS:
+                return None, (f"{NO_ROLES} {error.message} ({error.code})",)
+    raise AssertionError
 
 
 def _toc_of(archive: Path) -> Sequence[TocEntry]:

@@ -8,6 +8,8 @@ from coffre.model.errors import IntegrityError
 from coffre.model.manifest import (
     DatabaseContent,
     Manifest,
+    RelationName,
+    SearchPath,
     TableContent,
 )
 from coffre.operations.backup_plan import METADATA_PART, Job, PartResult, Plan
@@ -33,7 +35,6 @@ def seal(job: Job, plan: Plan, results: Sequence[PartResult], run: Run) -> tuple
     stored = {pack.key: pack for result in results for pack in result.packs}
     packs = referenced(live_bytes, {**plan.history.packs, **stored})
     content = _content(job, plan, results)
-    exceptions = (*plan.exceptions, *(text for result in results for text in result.exceptions))
     manifest = Manifest(
         backup_id=backup.id,
         target=backup.target,
@@ -50,7 +51,8 @@ def seal(job: Job, plan: Plan, results: Sequence[PartResult], run: Run) -> tuple
         stored_bytes=sum(pack.length for pack in stored.values()) + entries.length,
         rows=sum(table.rows for table in content.tables),
         content=content,
-        exceptions=exceptions,
+        exceptions=plan.exceptions,
+        notes=(*plan.notes, *(text for result in results for text in result.notes)),
     )
     return manifest, job.vault.commit(manifest, run.announce)
 
@@ -84,7 +86,7 @@ def _content(job: Job, plan: Plan, results: Sequence[PartResult]) -> DatabaseCon
         client_version=plan.client_version,
         snapshot=plan.snapshot,
         tables=tuple(
-            _table(table, counts.get(table.oid))
+            _table(table, counts.get(table.oid), plan.roots.get(table.oid))
             for table in sorted((*plan.tables, *plan.tables_without_rows), key=lambda table: (table.schema, table.name))
         ),
         sequences=plan.sequences,
@@ -92,10 +94,12 @@ def _content(job: Job, plan: Plan, results: Sequence[PartResult]) -> DatabaseCon
         extensions=plan.facts.extensions,
         roles=plan.facts.roles,
         policy_roles=plan.facts.policy_roles,
+        search_paths=tuple(SearchPath(role=role, path=path) for role, path in plan.facts.search_paths),
+        knows_roots=True,
     )
 
 
-def _table(table: TableExtent, count: tuple[int, int] | None) -> TableContent:
+def _table(table: TableExtent, count: tuple[int, int] | None, root: RelationName | None) -> TableContent:
     rows, size = count or (0, 0)
     return TableContent(
         oid=table.oid,
@@ -105,6 +109,8 @@ def _table(table: TableExtent, count: tuple[int, int] | None) -> TableContent:
         rows=rows,
         size=size,
         of_extension=table.of_extension,
+        is_member=table.is_member,
         after=table.after,
         rows_excluded=count is None,
+        through=root,
     )

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from coffre.buckets.ahead import ReadAhead, ReadRoom
-from coffre.model.errors import DeadlineError, StoreTransientError
+from coffre.model.errors import DeadlineError, StoreError, StoreTransientError
 from coffre.model.manifest import Manifest
 from coffre.operations.run import Paused, Run
-from coffre.operations.storage_collect import Collector
+from coffre.operations.storage_collect import Collector, source_of
 from coffre.operations.storage_job import PACKS_IN_MEMORY, READ_AHEAD_BYTES, Job, StoragePart, StorageResult
 from coffre.operations.storage_part import run_part
 from coffre.operations.storage_plan import Planner, open_past
@@ -38,6 +38,7 @@ def backup_storage(job: Job, run: Run) -> tuple[Manifest, Committed] | Paused:
         Nothing is published then; packs that were stored are swept later.
     """
     job = replace(job, patience=job.patience.within(job.remaining_seconds()))
+    _refuse_another_source(job)
     past = open_past(job)
     collector = Collector(job, run.backup)
     run.meter.add(size_bytes=sum(collector.tally.sizes.values()), objects=sum(collector.tally.objects.values()))
@@ -52,6 +53,16 @@ def backup_storage(job: Job, run: Run) -> tuple[Manifest, Committed] | Paused:
         run.meter.begin("seal")
         return seal(job, run, collector, past, planner.notes)
     return _pause(job, run, planner, collector, stopped)
+
+
+def _refuse_another_source(job: Job) -> None:
+    """Refuse to continue a run whose target was configured otherwise meanwhile: it would be of both, and of neither."""
+    if job.begun is not None and job.begun.source not in ("", source_of(job)):
+        raise StoreError(
+            f"The store or the buckets of the target {job.target.name} were changed while its backup was under way.",
+            code="SOURCE_CHANGED",
+            hint=f"Nothing was published. Take the backup again: coffre backup storage {job.target.name}",
+        )
 
 
 def _has_time(job: Job, run: Run) -> bool:

@@ -27,9 +27,10 @@ from coffre.model.restore import Scope
 from coffre.model.target import Contents, Drill
 from coffre.operations.drill_compare import compare_tables, never_read, not_loaded
 from coffre.operations.drill_findings import Found, refuse_forged_totals
+from coffre.operations.drill_partitions import compare_families, families_of
 from coffre.operations.drill_place import free_bytes, gauging, is_full, told_apart
 from coffre.operations.drill_source import (
-    for_ordinary_role,
+    for_drill,
     groups_of,
     keys_never_checked,
     part_of,
@@ -99,15 +100,20 @@ def drill(job: DrillJob) -> DrillReport:
     refuse_unrestorable(job.backup)
     started_at, meter = job.now(), Meter()
     found = Found(meter)
+    watch = Watch(meter, beat=lambda _: None, remaining_seconds=job.remaining_seconds, stop=job.children.end_all)
+    servers: list[ScratchServer] = []
     error: Exception | None = None
     try:
-        with Watch(meter, beat=lambda _: None, remaining_seconds=job.remaining_seconds, stop=job.children.end_all):
-            _prove(job, found)
+        watch.run(lambda: _prove(job, found, servers))
     except (DrillImpossibleError, ScratchError, DeadlineError) as impossible:
         error = impossible
     except _AGAINST as against:
         refuse_unrestorable(job.look_again())  # a rotation can have taken its packs away meanwhile
         error = against
+    finally:
+        if watch.has_left:
+            for server in servers:
+                server.kill()
     return found.report(
         job.backup,
         drill_id=job.id,
@@ -120,10 +126,11 @@ def drill(job: DrillJob) -> DrillReport:
     )
 
 
-def _prove(job: DrillJob, found: Found) -> None:
-    with ExitStack() as stack:
+def _prove(job: DrillJob, found: Found, servers: list[ScratchServer]) -> None:
+    with job.children.ending(), ExitStack() as stack:
         with found.phase("scratch server"):
-            server = stack.enter_context(scratch_server(job.tools))
+            server = replace(stack.enter_context(scratch_server(job.tools)), sessions=job.children.sessions)
+            servers.append(server)
         stack.enter_context(told_apart(server))
         restore = _restore_job(job, server)
         with found.restoring(), found.phase("read"):
@@ -132,7 +139,7 @@ def _prove(job: DrillJob, found: Found) -> None:
         refuse_forged_totals(job.backup, source.manifest, job.vault.entries(source.manifest))
         found.source_version = source.content.server_version
         named = chain(source.content.roles, *source.content.policy_roles.values())
-        roles = make_roles(server, named)
+        roles = make_roles(server, named, source.content.encoding)
         restore = replace(restore, connection=server.connection(_DATABASE, roles.restorer))
         source = _possible(server, source, found)
         stack.enter_context(gauging(server, found))
@@ -146,7 +153,7 @@ def _possible(server: ScratchServer, source: Source, found: Found) -> Source:
         f"The scratch server has no collation {name}: texts were ordered by their bytes."
         for name in stand_in(server, source.toc)
     )
-    possible, lost = for_ordinary_role(source, impossible_collations(server, source.toc))
+    possible, lost = for_drill(source, impossible_collations(server, source.toc))
     found.except_for(lost)
     kept = {table.oid for table in possible.content.tables}
     found.take_tables(not_loaded(table) for table in source.content.tables if table.oid not in kept)
@@ -184,7 +191,7 @@ def _drill_groups(
         _check_pages(job, server, found)
         if is_whole and job.settings.checks:
             with found.phase("checks"):
-                _ask(job, restore, server, roles, found)
+                _ask(job, server, roles, found)
         drop_database(server, _DATABASE)
     found.groups = len(done)
     if not is_whole:
@@ -206,7 +213,11 @@ def _restore_part(restore: RestoreJob, part: Source, found: Found) -> dict[Table
 def _prove_part(restore: RestoreJob, part: Source, loaded: dict[TableName, TableContent], found: Found) -> None:
     """Compare what was restored, and look at everything that is there besides rows."""
     with found.phase("compare"):
-        proofs = list(compare_tables(restore, part, loaded, found.meter))
+        families = families_of(restore, part, loaded)
+        together = {(table.schema_name, table.table_name) for family in families for table in family.tables}
+        apart = {name: table for name, table in loaded.items() if name not in together}
+        proofs = list(compare_tables(restore, part, apart, found.meter))
+        proofs += compare_families(restore, part, families, found.meter)
         found.take_tables(proofs)
         found.take_tables(never_read(loaded, proofs))
     with found.phase("structure"), loading_session(restore) as session:
@@ -220,10 +231,7 @@ def _check_pages(job: DrillJob, server: ScratchServer, found: Found) -> None:
         found.take_pages(check_pages(job.tools, job.children, server.connection(_DATABASE), job.streams))
 
 
-def _ask(job: DrillJob, restore: RestoreJob, server: ScratchServer, roles: ScratchRoles, found: Found) -> None:
-    with loading_session(restore) as session, session.cursor() as cursor:
-        cursor.execute("ANALYZE")  # without statistics a good question can take for ever
-        session.commit()
+def _ask(job: DrillJob, server: ScratchServer, roles: ScratchRoles, found: Found) -> None:
     connection = server.connection(_DATABASE, roles.reader)
     timeout = job.settings.check_timeout_seconds
     found.take_checks(ask(job.settings.checks, connection, job.children, timeout_seconds=timeout))
@@ -262,7 +270,6 @@ def _restore_job(job: DrillJob, server: ScratchServer) -> RestoreJob:
         restore_id=job.id,
         backup=job.backup,
         connection=server.connection(_DATABASE),
-        tools=job.tools,
         children=job.children,
         vault=job.vault,
         decoder=job.decoder,
@@ -270,6 +277,7 @@ def _restore_job(job: DrillJob, server: ScratchServer) -> RestoreJob:
         streams=job.streams,
         runner=job.runner,
         in_order=True,
+        remaining_seconds=job.remaining_seconds,
     )
 
 

@@ -138,13 +138,14 @@ def _proof(table: TableContent, slices: Sequence[Entry], written: _Written) -> T
         size_bytes=table.size,
         slices=len(slices),
         slices_equal=equal.count(True),
-        sha256=_of_all(expected),
-        sha256_found=_of_all(written.digests),
+        sha256=hash_of_all(expected),
+        sha256_found=hash_of_all(written.digests),
         detail="; ".join(problems) or None,
     )
 
 
-def _of_all(digests: Sequence[str]) -> str:
+def hash_of_all(digests: Sequence[str]) -> str:
+    """Return the one hash for a table of these slices."""
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
@@ -189,12 +190,22 @@ def _difference(
         )
         for entry in slices:
             copy_in(session, table, source.read(job, entry), source.content.encoding, beside)
-        row = sql.SQL("ROW({})::text COLLATE {}").format(columns, sql.Identifier("pg_catalog", "C"))
-        cursor.execute(
-            sql.SQL(_DIFFERENCE).format(row=row, backup=sql.Identifier(*beside), own=own, condition=condition)
+        differing = count_differing(
+            cursor, table.columns, sql.Identifier(*beside), sql.SQL("ONLY {} {}").format(own, condition)
         )
-        missing, extra = cursor.fetchall()[0]
         session.rollback()
+    return differing
+
+
+def count_differing(
+    cursor: psycopg2.extensions.cursor, columns: Sequence[str], backup: sql.Composable, own: sql.Composable
+) -> tuple[int, int]:
+    """Return how many rows of the one are not in the other, and the other way round, repeated ones counted."""
+    row = sql.SQL("ROW({})::text COLLATE {}").format(
+        sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier("pg_catalog", "C")
+    )
+    cursor.execute(sql.SQL(_DIFFERENCE).format(row=row, backup=backup, own=own))
+    ((missing, extra),) = cursor.fetchall()
     return int(missing), int(extra)
 
 
@@ -227,7 +238,7 @@ def _piece(table: TableContent, condition: str | None) -> Slice:
 
 _DIFFERENCE: Final = """
 WITH backup AS (SELECT {row} AS r, count(*) AS n FROM {backup} GROUP BY 1),
-     own AS (SELECT {row} AS r, count(*) AS n FROM ONLY {own} {condition} GROUP BY 1)
+     own AS (SELECT {row} AS r, count(*) AS n FROM {own} GROUP BY 1)
 SELECT coalesce(sum(greatest(coalesce(backup.n, 0) - coalesce(own.n, 0), 0)), 0),
        coalesce(sum(greatest(coalesce(own.n, 0) - coalesce(backup.n, 0), 0)), 0)
 FROM backup FULL JOIN own USING (r)

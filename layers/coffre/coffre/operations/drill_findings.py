@@ -20,13 +20,11 @@ from coffre.operations.progress import Meter
 from coffre.operations.restore_outcome import Outcome as Restored
 from coffre.postgres.proofs import AMCHECK_OPTIONS, Findings
 
+# The drill's role or its server cannot have it, which says nothing about other ones: no SQLSTATE (known beforehand),
+# and insufficient_privilege: only a superuser can make it.
+_NOT_HERE: Final = (None, "42501")
 # What a drill never shows, whatever the backup: its role is no superuser, and has no rights over others.
 _LIMITS: Final = {
-    r"^Owners and rights were not restored": "Owners and rights: a drill's role has no rights over others.",
-    r"only an extension's owner can comment on it\.$": "Comments on extensions: only their owner can make them.",
-    r"only a superuser can create event triggers\.$": "Event triggers: only a superuser can make them.",
-    r"security labels need their provider and a superuser\.$": "Security labels: only a superuser can make them.",
-    r"default privileges of another role can only be": "Default privileges of roles: only their members can set them.",
     r"^The server has no \w+ locale .*: the database got its default\.$": None,
     r"^The scratch server has no collation": None,
     r"^The backup has no rows of .*: the configuration leaves them out\.$": None,
@@ -43,6 +41,8 @@ class Found:
 
     meter: Meter
     problems: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    violates_constraints: bool = False
     exceptions: list[str] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)
     tables: list[TableProof] = field(default_factory=list)
@@ -80,7 +80,13 @@ class Found:
         """Take over what a restore has to say; `own` are the exceptions that the backup itself began with."""
         for name, milliseconds in restored.phases_ms.items():
             self._add_time(name, milliseconds)
-        self.except_for(sentence for sentence in restored.exceptions if sentence not in set(own))
+        refused = [left for left in restored.left_out if left.sqlstate not in _NOT_HERE]
+        self.violates_constraints |= any(
+            (left.sqlstate or "").startswith("23") or left.what.startswith("the rows of ") for left in refused
+        )
+        self.left_out += [str(left) for left in refused if str(left) not in self.left_out]
+        known = {*own, *self.left_out}
+        self.except_for(sentence for sentence in restored.exceptions if sentence not in known)
 
     def except_for(self, sentences: Iterable[str]) -> None:
         """Note what is not proven, each thing once: what no drill proves apart from what this one did not."""
@@ -153,7 +159,7 @@ class Found:
         """Return what there is to say in the end; `error` is what ended the drill early."""
         failure = Failure.of(error) if error else self._failure()
         problems = (*((failure.message,) if error and failure and is_possible else ()), *self.problems)
-        outcome = Outcome.FAILED if problems else Outcome.PASSED
+        outcome = Outcome.FAILED if problems else Outcome.INCOMPLETE if self.left_out else Outcome.PASSED
         return DrillReport(
             id=drill_id,
             backup_id=backup.id,
@@ -174,8 +180,17 @@ class Found:
 
     def _facts(self) -> dict[str, Any]:
         """Return what was counted and measured, under the names of the report."""
-        names = ("checks", "exceptions", "limits")
-        same = ("structure", "phases_ms", "groups", "scratch_bytes", "source_version", "server_version", "sample")
+        names = ("checks", "exceptions", "limits", "left_out")
+        same = (
+            "violates_constraints",
+            "structure",
+            "phases_ms",
+            "groups",
+            "scratch_bytes",
+            "source_version",
+            "server_version",
+            "sample",
+        )
         return {
             **{name: tuple(getattr(self, name)) for name in names},
             **{name: getattr(self, name) for name in same},
@@ -187,6 +202,9 @@ class Found:
         }
 
     def _failure(self) -> Failure | None:
+        if not self.problems and self.left_out:
+            more = f" And {len(self.left_out) - 1} more." if len(self.left_out) > 1 else ""
+            return Failure(code="RESTORE_INCOMPLETE", message=self.left_out[0] + more, hint=_INCOMPLETE_HINT)
         if not self.problems:
             return None
         message = self.problems[0] + (f" And {len(self.problems) - 1} more." if len(self.problems) > 1 else "")
@@ -205,6 +223,9 @@ _HINTS: Final = {
 }
 
 
+_INCOMPLETE_HINT: Final = (
+    "Every row came back as it was taken; a restore leaves this out and names it. Correct it at the source if you can."
+)
 # What says that stored bytes are not what was backed up.
 _DAMAGE: Final = frozenset({"ROWS_DIFFER", "OBJECTS_DIFFER"})
 

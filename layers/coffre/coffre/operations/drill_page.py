@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _FILE: Final = Path(__file__).with_name("drill_page.html.jinja")
 HEADINGS: Final = {
     Outcome.PASSED: "Restored and proven",
+    Outcome.INCOMPLETE: "Every row was restored and proven; a restore leaves out what the server refuses",
     Outcome.FAILED: "The backup did not come back as it was taken",
     Outcome.NOT_POSSIBLE: "The drill was not possible here: nothing is known against the backup",
 }

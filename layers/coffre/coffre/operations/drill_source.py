@@ -5,8 +5,7 @@ A drill's role is no superuser: whoever could forge a backup must not get a prog
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -18,32 +17,23 @@ from coffre.postgres.selection import needing
 # Rows come back with a header of 28 bytes and padding, and keys; other indexes are guessed at: about as much again.
 _BYTES_A_ROW: Final = 64
 _BYTES_A_BYTE: Final = 2
-_OF_SUPERUSERS: Final = frozenset(
-    {"ACCESS METHOD", "OPERATOR CLASS", "OPERATOR FAMILY", "PROCEDURAL LANGUAGE", "SHELL TYPE", "TEXT SEARCH PARSER",
-     "TEXT SEARCH TEMPLATE", "TRANSFORM"}
-)  # fmt: skip
 # A drill must not call other servers.
 _OF_OTHER_SERVERS: Final = frozenset({"FOREIGN DATA WRAPPER", "SERVER", "SUBSCRIPTION", "USER MAPPING"})
-_WORDS_OF_SUPERUSERS: Final[Mapping[str, re.Pattern[str]]] = {
-    "FUNCTION": re.compile(r"\bLANGUAGE (c|internal)\b|\bLEAKPROOF\b"),
-    "TYPE": re.compile(r"CREATE TYPE [^(]*\(\s*INTERNALLENGTH"),
-    "CAST": re.compile(r"\bWITHOUT FUNCTION\b"),
-    "PUBLICATION": re.compile(r"\bFOR ALL TABLES\b"),
-    "PUBLICATION TABLES IN SCHEMA": re.compile(""),
-}
+_ELSEWHERE: Final = "a drill reaches no other server"
 _NO_LOCALE: Final = "the scratch server does not have its locale"
 _NAMES_SHOWN: Final = 20
 
 
-def for_ordinary_role(source: Source, impossible: Collection[TocEntry] = ()) -> tuple[Source, list[str]]:
-    """Return the backup without what only a superuser can make, or what leads elsewhere, and a sentence for each.
+def for_drill(source: Source, impossible: Collection[TocEntry] = ()) -> tuple[Source, list[str]]:
+    """Return the backup without what leads to other servers, and a sentence for each.
 
-    `impossible` are collations that the server cannot make.
+    What the drill's role may not make is found out like in any restore: by trying. `impossible` are collations that the
+    server cannot make.
     """
     lost: set[int] = set()
     sentences = []
     for entry in source.toc:
-        reason = _NO_LOCALE if entry in impossible else _obstacle(entry)
+        reason = _NO_LOCALE if entry in impossible else _ELSEWHERE if entry.description in _OF_OTHER_SERVERS else None
         if reason is not None and entry.dump_id not in lost:
             found = needing(source.toc, [entry])
             lost |= {one.dump_id for one in found}
@@ -57,15 +47,6 @@ def for_ordinary_role(source: Source, impossible: Collection[TocEntry] = ()) -> 
 def _oids(source: Source, lost: Collection[int]) -> set[int]:
     """Return the oids of tables by the dump ids of their entries."""
     return {entry.oid for entry in source.toc if entry.dump_id in lost and entry.description == "TABLE"}
-
-
-def _obstacle(entry: TocEntry) -> str | None:
-    if entry.description in _OF_OTHER_SERVERS:
-        return "a drill reaches no other server"
-    pattern = _WORDS_OF_SUPERUSERS.get(entry.description)
-    if entry.description in _OF_SUPERUSERS or (pattern is not None and pattern.search(entry.definition)):
-        return "only a superuser can make it, and a drill is none"
-    return None
 
 
 def _with(found: Sequence[TocEntry], root: TocEntry) -> str:

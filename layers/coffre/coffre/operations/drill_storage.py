@@ -68,8 +68,8 @@ def drill_storage(job: StorageDrillJob) -> DrillReport:
     found.sample = Sample(objects=whole.objects or 0, size_bytes=whole.plaintext_bytes or 0, chosen=0, chosen_bytes=0)
     error: Exception | None = None
     try:
-        with Watch(meter, beat=lambda _: None, remaining_seconds=job.remaining_seconds, stop=stop.set):
-            _prove(job, found, stop)
+        watch = Watch(meter, beat=lambda _: None, remaining_seconds=job.remaining_seconds, stop=stop.set)
+        watch.run(lambda: _prove(job, found, stop))
     except (DrillImpossibleError, DeadlineError) as impossible:
         error = None if found.problems else impossible  # what was found by then is true all the same
     except IntegrityError as against:

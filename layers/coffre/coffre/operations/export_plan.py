@@ -17,6 +17,7 @@ from coffre.postgres.archive import Archive, Compression, Section, TocEntry, rea
 from coffre.postgres.archive_writer import VERSION
 from coffre.postgres.data_entries import DataEntries, Names, merged
 from coffre.postgres.excerpt import excerpt
+from coffre.postgres.export_roots import Roots
 from coffre.postgres.outside import missing_relation, relations
 from coffre.postgres.selection import with_partitions
 from coffre.vault.codec import FrameDecoder
@@ -37,6 +38,8 @@ class ExportPlan:
         Of each table with rows: its dump id and what the manifest says of it, by its name.
     large_objects
         The entry that holds them, and the new dump id of each entry of its own archive.
+    members
+        Tables of extensions that no archive can define, and whose rows are left out for that.
     left_out
         Entries that hang on chosen tables, but need others, which were not chosen now or not backed up.
     """
@@ -48,6 +51,7 @@ class ExportPlan:
     large_objects: Entry | None
     large_object_ids: dict[int, int]
     left_out: tuple[TocEntry, ...]
+    members: tuple[TableContent, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -80,9 +84,16 @@ def plan_export(
     entries, left_out, wanted = source.archive.entries, list[TocEntry](), list(content.tables)
     if tables:
         entries, left_out, wanted = _choose(entries, content.tables, tables, names)
+    members = tuple(table for table in wanted if table.is_member)
+    wanted = [table for table in wanted if not table.is_member]
     entries, outside = _without_loose_ends(entries, source.archive)
+    roots = Roots(entries, names, knows_roots=content.knows_roots)
+    if lonely := roots.without_siblings(wanted, source.archive.entries):
+        left_out = [*left_out, *(entry for entry in entries if entry.dump_id in lonely)]
+        entries = tuple(entry for entry in entries if entry.dump_id not in lonely)
+        roots = Roots(entries, names, knows_roots=content.knows_roots)
     make = DataEntries(entries, names)
-    rows = _rows(make, source.relations, wanted)
+    rows = _rows(make, source.relations, wanted, roots)
     sequences = [make.sequence(value) for value in content.sequences if not tables or make.has_sequence(value)]
     objects = {} if tables else make.large_objects(source.object_entries)
     data = [*(entry for _, entry, _ in rows), *sequences, *objects.values()]
@@ -95,17 +106,18 @@ def plan_export(
         large_objects=None if tables else source.large_objects,
         large_object_ids={old: entry.dump_id for old, entry in objects.items()},
         left_out=(*left_out, *outside),
+        members=members,
     )
 
 
 def _rows(
-    make: DataEntries, found: Sequence[RelationName], wanted: Iterable[TableContent]
+    make: DataEntries, found: Sequence[RelationName], wanted: Iterable[TableContent], roots: Roots
 ) -> list[tuple[RelationName, TocEntry, TableContent]]:
     """Return the entry for the rows of each wanted table, in the order of their data."""
     tables = {RelationName(schema_name=t.schema_name, relation_name=t.table_name): t for t in wanted}
     _check_complete(tables, found)
     order = _in_order([relation for relation in found if relation in tables], tables)
-    return [(relation, make.rows(tables[relation]), tables[relation]) for relation in order]
+    return [(relation, make.rows(tables[relation], roots.of(tables[relation])), tables[relation]) for relation in order]
 
 
 def _in_order(relations: Sequence[RelationName], tables: Mapping[RelationName, TableContent]) -> list[RelationName]:

@@ -29,7 +29,7 @@ def giving_way(holder: Holder, watch: Watch, *, after_seconds: int) -> Iterator[
             try:
                 table = holder.waited_for(after_seconds)
             except CoffreError:
-                return  # whoever needs the holder next says what became of it
+                continue  # whoever needs the holder next says what became of it; its transaction may go on
             if table is not None:
                 watch.end(_gave_way(table, after_seconds))
                 holder.release()  # the run has to unwind first, and its last uploads can take a while

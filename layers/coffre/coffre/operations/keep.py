@@ -8,6 +8,7 @@ from datetime import datetime
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError
+from coffre.policy.recency import recency
 from coffre.vault.vault import Vault
 
 
@@ -87,7 +88,7 @@ class Keeper:
         if not copies:
             return "the only backup" if backup.is_healthy else "what is left, though damaged,"
         if backup.verified_at is not None and not any(
-            one.verified_at and one.created_at > backup.created_at for one in copies
+            one.verified_at and recency(one, self.now) > recency(backup, self.now) for one in copies
         ):
             return "the newest verified backup"
         return None

@@ -56,9 +56,9 @@ class Lifecycle:
         begun = self._admission.begin(request)
         return begun if isinstance(begun, Result) else self._work(begun, work)
 
-    def resume(self, request: Request, work: Work) -> Result:
+    def resume(self, request: Request, work: Work, continuation: int) -> Result:
         """Go on with the run that paused under the request's id; raises what `run` and `Admission.resume` raise."""
-        begun = self._admission.resume(request)
+        begun = self._admission.resume(request, continuation)
         return begun if isinstance(begun, Result) else self._work(begun, work)
 
     @property
@@ -75,8 +75,7 @@ class Lifecycle:
             beat_seconds=self.beat_seconds,
         )
         try:
-            with watch:
-                made = work(self._run_of(backup, meter, watch))
+            made = watch.run(lambda: work(self._run_of(backup, meter, watch)))
             if isinstance(made, Paused):
                 return self._pause(backup, made, meter.read())
         except Exception as error:

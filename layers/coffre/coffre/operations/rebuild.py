@@ -46,7 +46,7 @@ def rebuild(catalog: Catalog, vault: Vault, *, dry_run: bool = False) -> Iterato
             yield Rebuilt(record.target, record.backup_id, _about(found, record.target))
             continue
         try:
-            backup = _described(vault, record.target, record.backup_id)
+            backup = described(vault, record.target, record.backup_id)
         except IntegrityError as error:
             yield Rebuilt(record.target, record.backup_id, f"{error.message} [{error.code}]")
             continue
@@ -68,7 +68,29 @@ def _about(found: Backup, target: str) -> str:
     return KNOWN if found.status is not Status.FAILED else "the catalog says FAILED"
 
 
-def _described(vault: Vault, target: str, backup_id: str) -> Backup:
+def described(vault: Vault, target: str, backup_id: str) -> Backup:
+    """Return the record of a backup by its manifest, and by what was marked and reported beside it later.
+
+    Raises
+    ------
+    IntegrityError
+        One of them is missing, cannot be read, or is another backup's.
+    """
+    backup = described_by_manifest(vault, target, backup_id)
+    marks = vault.read_marks(target, backup_id)
+    damage = read_damage(vault, target, backup_id)
+    return backup.model_copy(
+        update={
+            "tiers": tuple(sorted({*backup.tiers, *marks.tiers})),
+            "pinned_at": marks.pinned_at,
+            "damaged_at": damage.found_at if damage and damage.total else None,
+            "damage": damage.words if damage and damage.total else None,
+        }
+    )
+
+
+def described_by_manifest(vault: Vault, target: str, backup_id: str) -> Backup:
+    """Return the record of a backup by its manifest alone; raises what `described` raises."""
     found = vault.find_manifest(target, backup_id)
     if found is None:
         raise IntegrityError(f"The manifest of {backup_id} went while it was read.", code="MANIFEST_MISSING")
@@ -78,8 +100,6 @@ def _described(vault: Vault, target: str, backup_id: str) -> Backup:
             f"The manifest {committed.key} is of backup {manifest.backup_id} of {manifest.target}.",
             code="MANIFEST_SWAPPED",
         )
-    marks = vault.read_marks(target, backup_id)
-    damage = read_damage(vault, target, backup_id)
     bare = Backup(
         id=backup_id,
         target=target,
@@ -88,10 +108,6 @@ def _described(vault: Vault, target: str, backup_id: str) -> Backup:
         status=Status.COMPLETED,
         created_at=manifest.created_at,
         started_at=manifest.created_at,
-        pinned_at=marks.pinned_at,
         expires_at=manifest.expires_at,
-        damaged_at=damage.found_at if damage and damage.total else None,
-        damage=damage.words if damage and damage.total else None,
     )
-    backup = completed(bare, manifest, committed)
-    return backup.model_copy(update={"tiers": tuple(sorted({*backup.tiers, *marks.tiers}))})
+    return completed(bare, manifest, committed)

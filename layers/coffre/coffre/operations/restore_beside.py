@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg2
 import psycopg2.errors
@@ -16,7 +16,14 @@ from coffre.model.errors import CoffreError, DestinationError, EventError, Resto
 from coffre.model.manifest import TableContent
 from coffre.model.names import quoted, shown
 from coffre.model.words import counted
-from coffre.operations.restore_load import Loading, clearing_session, load_tables, loading_session, refuse_missing_rows
+from coffre.operations.restore_load import (
+    FAST_COMMITS,
+    Loading,
+    clearing_session,
+    load_tables,
+    loading_session,
+    refuse_missing_rows,
+)
 from coffre.operations.restore_merge import merge_tables
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source
@@ -24,14 +31,31 @@ from coffre.postgres import merge, side
 from coffre.postgres.connect import one_line
 from coffre.postgres.live import LiveTable, TableName
 from coffre.postgres.merge import Pair, condition
+from coffre.postgres.owners_code import OWNERS_PATH, owners_path
 
 
 @dataclass(frozen=True)
 class Beside:
-    """Chosen tables that are there: what the backup has of each, and what is there now, by name."""
+    """Chosen tables that exist: what the backup has of each, and what exists now, by name.
+
+    `partitions` are those of the backup's tables that are compared with a partitioned table as a whole, by its name.
+    """
 
     contents: Mapping[TableName, TableContent]
     live: Mapping[TableName, LiveTable]
+    partitions: Mapping[TableName, Mapping[TableName, TableContent]] = field(default_factory=dict)
+
+    @property
+    def loads(self) -> dict[TableName, TableContent]:
+        """The backup's tables whose rows are loaded, by name."""
+        return {name: table for whole in self.contents for name, table in self._parts(whole).items()}
+
+    def places(self, pairs: Iterable[Pair]) -> dict[TableName, TableName]:
+        """Return where the rows of each of the backup's tables are loaded."""
+        return {name: pair.side for pair in pairs for name in self._parts(pair.live.name)}
+
+    def _parts(self, whole: TableName) -> Mapping[TableName, TableContent]:
+        return self.partitions.get(whole) or {whole: self.contents[whole]}
 
     def pairs(self, job: Job) -> list[Pair]:
         """Return each table with the place of its version from the backup."""
@@ -93,7 +117,7 @@ def _why_no_key(pair: Pair) -> str:
 
 def _try_filter(session: psycopg2.extensions.connection, live: LiveTable, wanted: sql.Composable) -> None:
     try:
-        with session.cursor() as cursor:
+        with session.cursor() as cursor, owners_path(cursor):
             cursor.execute(sql.SQL("SELECT FROM {} WHERE {} LIMIT 0").format(live.identifier, wanted))
     except psycopg2.Error as error:
         if session.closed:
@@ -171,14 +195,15 @@ def restore_beside(job: Job, source: Source, beside: Beside, outcome: Outcome) -
                 session.commit()  # one by one: the server has room for so many locks at once only
         with outcome.phase("tables"), _other_types_explained():
             how = Loading(
-                into={pair.live.name: pair.side for pair in pairs},
+                into=beside.places(pairs),
                 where=condition(job.scope.rows) if job.scope.rows else None,
                 is_fresh=True,
+                first_statement=f"{FAST_COMMITS}; {OWNERS_PATH}",  # domains have checks
             )
-            loaded = load_tables(job, source, beside.contents, outcome.meter, how)
+            loaded = load_tables(job, source, beside.loads, outcome.meter, how)
         outcome.tables += loaded
         if job.scope.rows is None:
-            refuse_missing_rows(beside.contents, loaded)
+            refuse_missing_rows(beside.loads, loaded)
         with outcome.phase("compare"), loading_session(job) as session, session.cursor() as cursor:
             keyed = [pair for pair in pairs if pair.key and _with_key(job, session, pair, outcome)]
             outcome.comparisons += merge_tables(job, session, keyed, outcome)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import psycopg2
 import psycopg2.errors
@@ -16,12 +17,16 @@ from coffre.model.names import shown
 from coffre.model.words import counted
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job
-from coffre.postgres import merge
+from coffre.postgres import merge, swaps
 from coffre.postgres.connect import one_line
 from coffre.postgres.load import key_levels
 from coffre.postgres.merge import Pair
+from coffre.postgres.partitions import root_of, whole_table_hint
 
 type _Steps = list[tuple[Pair, str, Callable[[psycopg2.extensions.cursor, Pair], int]]]
+type _Found = dict[Pair, Comparison]
+type _Done = list[tuple[Pair, str, int]]
+type _Way = Callable[[psycopg2.extensions.cursor, Sequence[Pair], _Found, bool], _Done]
 
 # How long the tables may make us wait for their locks, and others behind us.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
@@ -45,8 +50,8 @@ def merge_tables(
                 session.commit()
         if job.scope.touches and pairs:
             with _nothing_changed(session):
-                _bring_over(cursor, parents_first, found, delete=job.scope.replace)
-                _judge_others(merge.others_affected(cursor, pairs), outcome)
+                affected = _bring_over(cursor, parents_first, found, delete=job.scope.replace)
+                _judge_others(affected, outcome)
                 for pair in pairs:
                     _check(_compared(cursor, pair), outcome, delete=job.scope.replace)
     return [found[pair] for pair in pairs]
@@ -71,30 +76,81 @@ def _bring_over(
     found: dict[Pair, Comparison],
     *,
     delete: bool,
-) -> None:
+) -> Sequence[merge.Affected]:
+    """Bring rows over, and return what that did to tables that nobody chose."""
     cursor.execute("SET CONSTRAINTS ALL DEFERRED")
     for pair in parents_first:
         if merge.keep_before(cursor, pair, with_extra=delete):
             found[pair] = found[pair].model_copy(update={"before": shown(*pair.before)})
         else:
             cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(*pair.before)))
-    inserts: _Steps = [(pair, "inserted", merge.insert_missing) for pair in parents_first]
-    updates: _Steps = [(pair, "updated", merge.update_changed) for pair in parents_first]
-    deletes: _Steps = [(pair, "deleted", merge.delete_extra) for pair in reversed(parents_first)] if delete else []
     cursor.execute("SAVEPOINT rows_as_found")
-    try:
-        done = [(pair, what, do(cursor, pair)) for pair, what, do in (*inserts, *updates, *deletes)]
-    except (psycopg2.errors.UniqueViolation, psycopg2.errors.ExclusionViolation):
-        # A row that is to be deleted can have the unique value of one that is to come back: then it goes first.
-        if not deletes:
-            raise
-        cursor.execute("ROLLBACK TO SAVEPOINT rows_as_found")
-        done = [(pair, what, do(cursor, pair)) for pair, what, do in (*deletes, *updates, *inserts)]
+    undone: Sequence[merge.Affected] = ()
+    for way, gives_way_to in _WAYS:
+        try:
+            done = way(cursor, parents_first, found, delete)
+            break
+        except gives_way_to:
+            cursor.execute("ROLLBACK TO SAVEPOINT rows_as_found")
+            undone = merge.others_affected(cursor, parents_first)
     for pair, what, rows in done:
         found[pair] = found[pair].model_copy(update={what: rows})
         if what == "inserted" and rows:
             merge.advance_sequences(cursor, pair)
-    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    merge.check_constraints(cursor)
+    return merge.without(merge.others_affected(cursor, parents_first), undone)
+
+
+def _gently(cursor: psycopg2.extensions.cursor, pairs: Sequence[Pair], _: _Found, delete: bool) -> _Done:  # noqa: FBT001
+    """Insert, update, delete: no row is gone for a moment that others point at."""
+    inserts: _Steps = [(pair, "inserted", merge.insert_missing) for pair in pairs]
+    updates: _Steps = [(pair, "updated", merge.update_changed) for pair in pairs]
+    deletes: _Steps = [(pair, "deleted", merge.delete_extra) for pair in reversed(pairs)] if delete else []
+    return [(pair, what, do(cursor, pair)) for pair, what, do in (*inserts, *updates, *deletes)]
+
+
+def _making_room(cursor: psycopg2.extensions.cursor, pairs: Sequence[Pair], _: _Found, delete: bool) -> _Done:  # noqa: FBT001
+    """Delete, update, insert: a row that goes, or changes, can have the unique value of one that comes back."""
+    deletes: _Steps = [(pair, "deleted", merge.delete_extra) for pair in reversed(pairs)] if delete else []
+    others: _Steps = []
+    for pair in pairs:
+        others += [(pair, "updated", merge.update_changed), (pair, "inserted", merge.insert_missing)]
+    return [(pair, what, do(cursor, pair)) for pair, what, do in (*deletes, *others)]
+
+
+def _all_at_once(cursor: psycopg2.extensions.cursor, pairs: Sequence[Pair], found: _Found, delete: bool) -> _Done:  # noqa: FBT001
+    """Delete, and let all other rows of a table change at once: rows can have exchanged their unique values."""
+    reinserted = [pair for pair in pairs if swaps.can_reinsert(cursor, pair.live)]
+    dropped = [
+        (pair.live, unique)
+        for pair in pairs
+        if pair not in reinserted
+        for unique in swaps.uniques(cursor, pair.live, found[pair].columns)
+    ]
+    for live, unique in dropped:
+        swaps.drop(cursor, live, unique)
+    done: _Done = [(pair, "deleted", merge.delete_extra(cursor, pair)) for pair in reversed(pairs)] if delete else []
+    for pair in pairs:
+        if pair in reinserted:
+            inserted, updated = merge.replace_rows(cursor, pair)
+            done += [(pair, "inserted", inserted), (pair, "updated", updated)]
+        else:
+            done.append((pair, "inserted", merge.insert_missing(cursor, pair)))
+            done.append((pair, "updated", merge.update_changed(cursor, pair)))
+    if dropped:
+        merge.check_constraints(cursor)
+    for live, unique in dropped:
+        swaps.make_again(cursor, live, unique)
+    return done
+
+
+_TAKEN: Final = (psycopg2.errors.UniqueViolation, psycopg2.errors.ExclusionViolation)
+# Ways to bring rows over, the one that disturbs least first, each with the errors at which the next one is tried.
+_WAYS: Final[Sequence[tuple[_Way, tuple[type[psycopg2.Error], ...]]]] = (
+    (_gently, _TAKEN),
+    (_making_room, (*_TAKEN, psycopg2.errors.ForeignKeyViolation)),
+    (_all_at_once, ()),
+)
 
 
 def _judge_others(affected: Sequence[merge.Affected], outcome: Outcome) -> None:
@@ -146,6 +202,18 @@ def _nothing_changed(session: psycopg2.extensions.connection) -> Iterator[None]:
             "The rows could not be brought over; nothing was changed.",
             code="APPLY_FAILED",
             detail=one_line(error),
-            hint="The server's own words are above. Often a row in another table is missing too: restore both tables "
+            hint=_elsewhere_now(session, error)
+            or "The server's own words are above. Often a row in another table is missing too: restore both tables "
             "with the same command (-t orders -t customers).",
         ) from error
+
+
+def _elsewhere_now(session: psycopg2.extensions.connection, error: psycopg2.Error) -> str | None:
+    """Return what to do about a row that belongs into another partition now."""
+    schema, name = error.diag.schema_name, error.diag.table_name
+    # Unlike a table's own constraints, the one of a partition has no name.
+    if not isinstance(error, psycopg2.errors.CheckViolation) or error.diag.constraint_name or not (schema and name):
+        return None
+    session.rollback()
+    root = root_of(session, (schema, name))
+    return whole_table_hint(root) if root else None

@@ -37,14 +37,23 @@ class Outcome:
         yield
         self.phases_ms[name] = self.phases_ms.get(name, 0) + int((time.monotonic() - began) * 1000)
 
-    def leave_out(self, what: str, reason: str, sql: str | None = None) -> None:
+    def leave_out(self, what: str, reason: str, sql: str | None = None, sqlstate: str | None = None) -> None:
         """Record an object that could not be restored, why, and the SQL that makes it later."""
-        self.left_out.append(LeftOut(what=what, reason=reason, sql=sql))
+        self.left_out.append(LeftOut(what=what, reason=reason, sql=sql, sqlstate=sqlstate))
         self.exceptions.append(str(self.left_out[-1]))
 
     def say_missing(self, kind: str, names: Sequence[str]) -> None:
         """Say that things were not there to be set or filled."""
         self.exceptions += [f"The {kind} {name} is not there: it was left out." for name in names]
+
+    def _script(self) -> str | None:
+        """Return the SQL for what was left out, in its order, each with its reason; None when there is none."""
+        parts = [self.script] if self.script else []
+        for left in self.left_out:
+            if left.sql:
+                said = f"{left.what}: {left.reason}".replace("\r", " ").replace("\n", " ")
+                parts.append(f"-- {said}\n{left.sql}")
+        return "\n".join(parts) or None
 
     def report(self, job: Job) -> RestoreReport:
         """Return what there is to say in the end."""
@@ -60,7 +69,7 @@ class Outcome:
             tables=tuple(self.tables),
             comparisons=tuple(self.comparisons),
             kept=tuple(self.kept),
-            script=self.script,
+            script=self._script(),
             rows=sum(table.rows for table in self.tables),
             phases_ms=self.phases_ms,
             exceptions=tuple(self.exceptions),

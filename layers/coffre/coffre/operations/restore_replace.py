@@ -17,7 +17,7 @@ from coffre.operations.restore_whole import restore_whole
 from coffre.postgres.live import user_tables
 from coffre.postgres.load import translated
 from coffre.postgres.side import shortened
-from coffre.postgres.swap import swap_databases, what_stays_behind, why_no_swap
+from coffre.postgres.swap import database_exists, swap_databases, what_stays_behind, why_no_swap
 
 
 def replace_database(job: Job, source: Source, outcome: Outcome) -> None:
@@ -31,6 +31,9 @@ def replace_database(job: Job, source: Source, outcome: Outcome) -> None:
         The database in use is unchanged then.
     """
     _refuse_parts(job, source)
+    if job.scope.swap is not None:
+        _swap_kept(job, job.scope.swap, outcome)
+        return
     with translated(job.connection):
         reason = why_no_swap(job.connection)
     if reason is not None:
@@ -39,7 +42,7 @@ def replace_database(job: Job, source: Source, outcome: Outcome) -> None:
         return
     name, run = job.connection.database, job.restore_id.lower()
     restored, old = shortened(name, f"_restored_{run}"), shortened(name, f"_before_{run}")
-    beside = replace(job, connection=job.connection.to_database(restored), scope=Scope(dry_run=job.scope.dry_run))
+    beside = replace(job, connection=job.connection.to_database(restored), scope=_whole(job.scope))
     with translated(job.connection):
         outcome.exceptions += what_stays_behind(job.connection)
     outcome.exceptions += _only_in_use(job, source)
@@ -47,10 +50,52 @@ def replace_database(job: Job, source: Source, outcome: Outcome) -> None:
     outcome.steps.append(
         f"Disconnect everyone from {job.connection}, rename it to {old}, and rename {restored} to {name}."
     )
+    if job.scope.dry_run:
+        return
+    if outcome.left_out and not job.scope.accept_exceptions:
+        outcome.exceptions.append(
+            f"{job.connection} was NOT replaced and is unchanged, because the restored database lacks what is named "
+            f"here. It is kept as {restored}. To put it in place as it is: "
+            f"coffre restore {job.backup.id} --replace --swap {job.restore_id}"
+        )
+        outcome.kept.append(
+            Kept(what=f"the restored database, as {restored}", remove=f"DROP DATABASE {quoted(restored)}")
+        )
+        return
+    _swap(job, restored, old, outcome)
+
+
+def _whole(scope: Scope) -> Scope:
+    return Scope(dry_run=scope.dry_run, strict=scope.strict, analyze=scope.analyze)
+
+
+def _swap_kept(job: Job, restore_id: str, outcome: Outcome) -> None:
+    """Put a database in place that an earlier restore has built and kept."""
+    name = job.connection.database
+    restored, old = (
+        shortened(name, f"_restored_{restore_id.lower()}"),
+        shortened(name, f"_before_{job.restore_id.lower()}"),
+    )
+    with translated(job.connection):
+        is_there = database_exists(job.connection, restored)
+    if not is_there:
+        raise DestinationError(
+            f"There is no database {restored} on the server of {job.connection}.",
+            code="SWAP_FAILED",
+            hint="Nothing was changed. --swap takes the id of a restore with --replace that kept what it had built "
+            "(coffre show ID). Leave --swap out to restore again.",
+        )
+    outcome.steps.append(
+        f"Disconnect everyone from {job.connection}, rename it to {old}, and rename {restored} to {name}."
+    )
     if not job.scope.dry_run:
-        with outcome.phase("swap"), translated(job.connection):
-            swap_databases(job.connection, restored, old)
-        outcome.kept.append(Kept(what=f"the old database, as {old}", remove=f"DROP DATABASE {quoted(old)}"))
+        _swap(job, restored, old, outcome)
+
+
+def _swap(job: Job, restored: str, old: str, outcome: Outcome) -> None:
+    with outcome.phase("swap"), translated(job.connection):
+        swap_databases(job.connection, restored, old)
+    outcome.kept.append(Kept(what=f"the old database, as {old}", remove=f"DROP DATABASE {quoted(old)}"))
 
 
 def _refuse_parts(job: Job, source: Source) -> None:

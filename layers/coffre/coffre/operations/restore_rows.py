@@ -19,11 +19,13 @@ from coffre.operations.restore_load import (
     load_tables,
     loading_session,
 )
+from coffre.operations.restore_members import leave_out_members
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source
 from coffre.postgres.destination import open_existing
 from coffre.postgres.live import TableName, live_tables
 from coffre.postgres.load import has_rows, key_levels, refresh_materialized_views, set_sequences
+from coffre.postgres.owners_code import OWNERS_PATH
 
 # Neither keys nor triggers see the rows: only a superuser can say so.
 _WITHOUT_TRIGGERS: Final = f"{FAST_COMMITS}; SET session_replication_role = replica"
@@ -48,6 +50,8 @@ def restore_rows(job: Job, source: Source, outcome: Outcome) -> None:
     tables = {
         (t.schema_name, t.table_name): t for t in source.content.tables if not (t.rows_excluded or t.of_extension)
     }
+    members = {(t.schema_name, t.table_name): t for t in source.content.tables if t.is_member}
+    leave_out_members(job, members, outcome, "rows alone are not restored into members of extensions")
     with open_existing(job.connection, source.content) as destination:
         _refuse_unready(job, tables)
         is_superuser = destination.capabilities.is_superuser
@@ -58,7 +62,8 @@ def restore_rows(job: Job, source: Source, outcome: Outcome) -> None:
             return
         with loading_session(job) as session:
             order = {} if is_superuser else key_levels(session, tables)
-        how_to_load = Loading(order=order, first_statement=_WITHOUT_TRIGGERS if is_superuser else FAST_COMMITS)
+        first_statement = f"{_WITHOUT_TRIGGERS if is_superuser else FAST_COMMITS}; {OWNERS_PATH}"
+        how_to_load = Loading(order=order, first_statement=first_statement)
         with _emptied_on_error(job, tables):
             _fill(job, source, tables, how_to_load, outcome)
 

@@ -10,12 +10,18 @@ from psycopg2 import sql
 from coffre.model.backup import Kept
 from coffre.model.errors import DestinationError
 from coffre.model.names import quoted, shown
+from coffre.operations.restore_definitions import DefinitionRestore, phases_of, possible_tables
+from coffre.operations.restore_known import is_made, leave_out_known
 from coffre.operations.restore_load import Loading, check_counts, load_tables, loading_session
+from coffre.operations.restore_members import leave_out_members
 from coffre.operations.restore_outcome import Outcome
-from coffre.operations.restore_plan import Job, Selection, Source, select, why_no_owners
+from coffre.operations.restore_plan import Job, Source
+from coffre.operations.restore_statistics import analyze
+from coffre.operations.restore_views import refresh_views
+from coffre.postgres.archive import TocEntry
 from coffre.postgres.destination import open_existing
-from coffre.postgres.load import refresh_materialized_views, set_sequences
-from coffre.postgres.schema_loader import SchemaLoader
+from coffre.postgres.load import set_sequences
+from coffre.postgres.owners_code import owners_path
 from coffre.postgres.selection import absent
 from coffre.postgres.side import shortened
 
@@ -43,57 +49,83 @@ def replace_schemas(job: Job, source: Source, outcome: Outcome) -> None:
         old = {schema: shortened(schema, f"_before_{job.restore_id.lower()}") for schema in schemas}
         _refuse_pointed_at(job, session, schemas)
         extensions = _movable_extensions(job, session, schemas)
-        with session.cursor() as cursor:
-            extensions_dumped = [entry for entry in source.toc if entry.description == "EXTENSION"]
-            there = {entry.dump_id for entry in extensions_dumped}
-            there -= {entry.dump_id for entry in absent(cursor, extensions_dumped)}
-        stays = [entry for entry in source.toc if entry.description in _OUTSIDE]
-        wanted = {entry.dump_id for entry in source.toc} - there - {entry.dump_id for entry in stays}
-        selection = select(source, destination, frozenset(wanted))
-        problem = why_no_owners(source.content.roles, destination)
-        outcome.with_owners = problem is None
-        outcome.exceptions += [*source.manifest.exceptions, *([problem] if problem else []), *selection.exceptions]
-        outcome.exceptions += [f"Not replaced, as it belongs to no schema: {entry.shown}." for entry in stays]
-        if source.large_objects is not None:
-            outcome.exceptions.append("Not replaced, as they belong to no schema: large objects.")
+        making = DefinitionRestore(job, source, destination, outcome, session)
+        entries = _entries(making, session)
         outcome.steps += [f"Rename the schema {schema} to {name}." for schema, name in old.items()]
         outcome.steps.append(
-            f"Restore {len(selection.tables)} tables into fresh schemas over one connection, and commit all at once."
+            f"Restore {len(possible_tables(source, making.ledger.lost()))} tables into fresh schemas over one "
+            "connection, and commit all at once."
         )
         if not job.scope.dry_run:
-            loader = SchemaLoader(job.tools, job.children, destination, with_owners=problem is None, jobs=1)
             with outcome.phase("schemas"):
                 _make_room(session, old, extensions)
-            _restore(job, source, session, selection, loader, outcome)
-            session.commit()
-            outcome.kept += [
-                Kept(what=f"the old schema, as {name}", remove=f"DROP SCHEMA {quoted(name)} CASCADE")
-                for name in old.values()
-            ]
+            _restore(making, session, entries)
+        making.report(entries)
+        if job.scope.dry_run:
+            return
+        _refuse_incomplete(job, outcome)
+        session.commit()
+        outcome.kept += [
+            Kept(what=f"the old schema, as {name}", remove=f"DROP SCHEMA {quoted(name)} CASCADE")
+            for name in old.values()
+        ]
+    if job.scope.analyze:
+        analyze(job, outcome)
 
 
-def _restore(
-    job: Job,
-    source: Source,
-    session: psycopg2.extensions.connection,
-    selection: Selection,
-    loader: SchemaLoader,
-    outcome: Outcome,
-) -> None:
-    tables = {name: table for name, table in selection.tables.items() if not table.of_extension}
+def _entries(making: DefinitionRestore, session: psycopg2.extensions.connection) -> list[TocEntry]:
+    """Return what is to be made, and say what stays as it is."""
+    source, outcome = making.source, making.outcome
+    stays = [entry for entry in source.toc if entry.description in _OUTSIDE]
     with session.cursor() as cursor:
-        with outcome.phase("schemas"):
-            loader.execute(cursor, source.archive, "pre-data", selection.lines, source.content.encoding)
-        with outcome.phase("tables"):
+        existing = _existing_extensions(source, cursor)
+    wanted = {entry.dump_id for entry in source.toc} - existing - {entry.dump_id for entry in stays}
+    outcome.exceptions += source.manifest.exceptions
+    outcome.notes += source.manifest.notes
+    outcome.exceptions += [f"Not replaced, as it belongs to no schema: {entry.shown}." for entry in stays]
+    if source.large_objects is not None:
+        outcome.exceptions.append("Not replaced, as they belong to no schema: large objects.")
+    return leave_out_known(making.ledger, source, making.destination, wanted)
+
+
+def _existing_extensions(source: Source, cursor: psycopg2.extensions.cursor) -> set[int]:
+    """Return the extensions (dump ids) that the database has."""
+    extensions = [entry for entry in source.toc if entry.description == "EXTENSION"]
+    return {entry.dump_id for entry in extensions} - {entry.dump_id for entry in absent(cursor, extensions)}
+
+
+def _refuse_incomplete(job: Job, outcome: Outcome) -> None:
+    """Refuse to put schemas in place that lack something, unless a person has accepted that."""
+    if outcome.left_out and not job.scope.accept_exceptions:
+        more = f" And {len(outcome.left_out) - 3} more." if len(outcome.left_out) > 3 else ""
+        raise DestinationError(
+            f"The schemas of {job.connection} were not replaced, because the restored ones would lack something.",
+            code="REPLACE_INCOMPLETE",
+            detail=" ".join(str(left) for left in outcome.left_out[:3]) + more,
+            hint="Nothing was changed. Remove the reasons, or replace them all the same with --accept-exceptions.",
+        )
+
+
+def _restore(making: DefinitionRestore, session: psycopg2.extensions.connection, entries: list[TocEntry]) -> None:
+    job, source, outcome = making.job, making.source, making.outcome
+    phases = phases_of(entry for entry in entries if not is_made(entry, making.destination))
+    with outcome.phase("schemas"):
+        making.make(phases.before_rows)
+    possible = possible_tables(source, making.ledger.lost())
+    tables = {name: table for name, table in possible.items() if not table.of_extension}
+    leave_out_members(job, possible, outcome, "the new schemas lack the table, which only its extension can define")
+    with outcome.phase("tables"):
+        with session.cursor() as cursor, owners_path(cursor):
             outcome.tables += load_tables(job, source, tables, outcome.meter, Loading(session=session))
-            outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
-        with outcome.phase("count"):
-            check_counts(job, tables, session)
-        with outcome.phase("indexes and constraints"):
-            loader.execute(cursor, source.archive, "post-data", selection.lines, source.content.encoding)
-        with outcome.phase("materialized views"):
-            missing = refresh_materialized_views(session, source.content.materialized_views)
-            outcome.say_missing("materialized view", missing)
+        outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
+    with outcome.phase("count"):
+        check_counts(job, tables, session)
+    with outcome.phase("indexes and constraints"):
+        making.make(phases.after_rows)
+    with outcome.phase("privileges"):
+        making.grant(phases.privileges)
+    with outcome.phase("materialized views"):
+        refresh_views(making)
 
 
 def _refuse_pointed_at(job: Job, session: psycopg2.extensions.connection, schemas: list[str]) -> None:

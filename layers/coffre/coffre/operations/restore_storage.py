@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from coffre.buckets.release import Bucket
 from coffre.model.backup import Backup, RestoreReport
-from coffre.model.errors import DeadlineError
+from coffre.model.errors import DeadlineError, RestoreError
 from coffre.model.manifest import Manifest
 from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageScope, StorageState, StorageStep
 from coffre.operations.ordered_work import in_order
@@ -111,6 +111,7 @@ class _Run:
 
     def run(self) -> RestoreReport | StorageState:
         """Do as much as there is time for."""
+        self._refuse_another_destination()
         self._look()
         if self._state.step is StorageStep.WRITE:
             if not self._all("objects", self._places.steps, self._writer.restore):
@@ -166,13 +167,14 @@ class _Run:
     def _count(self, done: Done) -> None:
         self._tally.add(done)
         self._after = done.name
-        self._meter.add(size_bytes=done.size_bytes, objects=1, current=done.name[:200])
+        self._meter.add(size_bytes=done.size_bytes, objects=1, current=done.place[:200])
 
     def _out_of_time(self) -> bool:
         return self._job.stop.is_set() or self._job.remaining_seconds() < _LAST_START_SECONDS
 
     def _hand_over(self) -> StorageState:
         changes = {"after": self._after, "result": self._ended(), "phases_ms": self._phases_ms}
+        changes["destination"] = self._destination()
         state = self._state.model_copy(update={**changes, "invocation": self._state.invocation + 1})
         write_state(self._job.vault, state)
         return state
@@ -183,13 +185,25 @@ class _Run:
         if self._tally.failed_now and not job.scope.dry_run:
             lists += (write_failed(job.vault, job.restore_id, self._state.invocation, failed, job.scratch),)
         lacking = dict.fromkeys((*result.lacking, *self._places.lacking))
-        said = {"notes": tuple(dict.fromkeys(self._notes)), "lacking": tuple(lacking)}
+        notes = dict.fromkeys((*self._notes, *self._places.key_notes))
+        said = {"notes": tuple(notes), "lacking": tuple(lacking)}
         return result.model_copy(update={"failed_lists": lists, **said})
 
     def _destination(self) -> str:
         to = self._job.scope.to
         names = [to] if to is not None else self._places.destinations
         return f"{', '.join(names)} at {self._job.store}"
+
+    def _refuse_another_destination(self) -> None:
+        """Refuse to continue where an earlier invocation did not write: what it restored would be missing there."""
+        before, now = self._state.destination, self._destination()
+        if before not in ("", now):
+            raise RestoreError(
+                f"The restore began in {before}, and would continue in {now}: what it has done would be missing there.",
+                code="DESTINATION_CHANGED",
+                hint="The target's store was changed while the restore was under way. Run it again: what is restored "
+                "already will be found the same.",
+            )
 
 
 class _Until:
@@ -214,4 +228,4 @@ def _too_slow(done: Done) -> Done:
         code="OBJECT_TOO_LARGE",
         hint="Take it out on a machine of your own: coffre cat ID KEY > FILE",
     )
-    return Done(done.name, done.size_bytes, StorageOutcome.FAILED, error)
+    return replace(done, outcome=StorageOutcome.FAILED, error=error)

@@ -33,6 +33,11 @@ class Step:
     there: Listed | None = None
     known: bool = True
 
+    @property
+    def place(self) -> str:
+        """Where the object is or goes at the destination: `<bucket>/<key>`."""
+        return f"{self.bucket}/{self.key}"
+
 
 class Places:
     """Maps names of the backup to buckets and keys, and goes through both sides in order.
@@ -68,6 +73,11 @@ class Places:
     def lacking(self) -> list[str]:
         """What objects had to go without at their places."""
         return [note for name in sorted(self._buckets) for note in self._buckets[name].notes]
+
+    @property
+    def key_notes(self) -> list[str]:
+        """Which keys of KMS objects had at the source and have not at their places."""
+        return [note for name in sorted(self._buckets) for note in self._buckets[name].key_notes]
 
     def place(self, bucket: str, key: str) -> tuple[str, str]:
         """Return the bucket and the key where an object goes."""

@@ -19,7 +19,7 @@ def report_of(
         target=backup.target,
         destination=destination,
         dry_run=result.scope.dry_run,
-        steps=tuple(_steps(result)),
+        steps=tuple(_steps(result, destination)),
         rows=0,
         storage=result,
         phases_ms=dict(phases_ms),
@@ -27,13 +27,13 @@ def report_of(
     )
 
 
-def _steps(result: StorageResult) -> Iterator[str]:
+def _steps(result: StorageResult, destination: str) -> Iterator[str]:
     for verb, amount, why in (
-        ("Write", result.restored, "not there"),
-        ("Overwrite", result.overwritten, "there, but not as in the backup"),
-        ("Leave", result.same, "there, the same"),
-        ("Leave", result.left, "there, and not the same by size or etag"),
-        ("Delete", result.deleted, "not in the backup"),
+        ("Write", result.restored, f"not in {destination}"),
+        ("Overwrite", result.overwritten, f"in {destination}, but not as in the backup"),
+        ("Leave", result.same, f"in {destination}, the same"),
+        ("Leave", result.left, f"in {destination}, and not the same"),
+        ("Delete", result.deleted, f"in {destination}, and not in the backup"),
     ):
         if amount.count:
             yield f"{verb} {_said(amount)}: {why}."

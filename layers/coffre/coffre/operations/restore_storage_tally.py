@@ -55,20 +55,22 @@ class Tally:
         amount[1] += done.size_bytes
         self._with_acl += done.with_acl and done.outcome in (StorageOutcome.RESTORED, StorageOutcome.OVERWRITTEN)
         if done.outcome in _WITH_EXAMPLES and len(self._examples[done.outcome]) < _EXAMPLES:
-            self._examples[done.outcome].append(done.name)
+            self._examples[done.outcome].append(done.place)
         if done.error is None:
             self._alike = 0
         else:
-            self._fail(done.name, done.error)
+            self._fail(done, done.error)
 
-    def _fail(self, name: str, error: CoffreError) -> None:
+    def _fail(self, done: Done, error: CoffreError) -> None:
         failure = Failure.of(error)
-        line = {"name": name, "code": failure.code, "message": failure.message}
-        with self._file.open("ab") as file:
-            file.write(json.dumps(line).encode() + b"\n")
-        self.failed_now += 1
+        if not done.is_extra:
+            line = {"name": done.name, "code": failure.code, "message": failure.message}
+            with self._file.open("ab") as file:
+                file.write(json.dumps(line).encode() + b"\n")
+            self.failed_now += 1
         if len(self._failures) < _FAILURES_SHOWN:
-            self._failures.append(f"{name}: {failure.message} [{failure.code}]")
+            where = done.place if done.is_extra or done.place == done.name else f"{done.name} (to {done.place})"
+            self._failures.append(f"{where}: {failure.message} [{failure.code}]")
         self._alike = self._alike + 1 if error.code == self._last_code else 1
         self._last_code = error.code
         # Damage in the vault is in the objects: the others may be whole.

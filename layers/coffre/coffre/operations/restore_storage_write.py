@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from coffre.buckets.facts import Listed
 from coffre.buckets.release import Bucket
+from coffre.buckets.release_likeness import Likeness
 from coffre.model.errors import CoffreError, EventError, PermanentError, RestoreError
 from coffre.model.manifest import Entry, ObjectFacts
 from coffre.model.storage import Mode, StorageOutcome, StorageScope
@@ -27,6 +28,8 @@ _LARGE_BYTES: Final = 64 * 1024 * 1024
 _COPIES: Final = 3
 _REQUEST_BYTES: Final = 64 * 1024
 _MOST_KEY_BYTES: Final = 1024
+# Of one invocation: some minutes. What is left is taken for another object than the backup's.
+_READ_BYTES: Final = 16 * 1024**3
 
 # The store as a whole cannot be used: no other object would fare better.
 _HOPELESS: Final = frozenset(
@@ -43,13 +46,35 @@ class StoppedError(PermanentError):
 
 @dataclass(frozen=True)
 class Done:
-    """What became of one object; `outcome` is None when it was not begun or not finished because the run stops."""
+    """What became of one object; `outcome` is None when it was not begun or not finished because the run stops.
+
+    `name` is the one in the backup, `place` where it is or goes at the destination (`<bucket>/<key>` both). `is_extra`:
+    the backup does not have it.
+    """
 
     name: str
+    place: str
     size_bytes: int
     outcome: StorageOutcome | None
     error: CoffreError | None = None
     with_acl: bool = False
+    is_extra: bool = False
+
+
+class ReadAllowance:
+    """How many bytes may still be read at the destination, only to learn what is there. Used by several threads."""
+
+    def __init__(self, size_bytes: int = _READ_BYTES) -> None:
+        self._left = size_bytes
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        """Take so many bytes, or none when there are not enough."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
 
 
 @dataclass(frozen=True)
@@ -62,6 +87,7 @@ class Writer:
     places: Places
     scope: StorageScope
     stop: threading.Event
+    reading: ReadAllowance = field(default_factory=ReadAllowance)
 
     def restore(self, step: Step) -> Done:
         """Do what the scope says with one object.
@@ -72,7 +98,9 @@ class Writer:
             Only what no other object would fare better with.
         """
         size = step.entry.size if step.entry else 0
-        done = Done(step.name, size, None, with_acl=bool(step.entry and step.entry.object and step.entry.object.acl))
+        done = Done(
+            step.name, step.place, size, None, with_acl=bool(step.entry and step.entry.object and step.entry.object.acl)
+        )
         if self.stop.is_set():
             return done
         try:
@@ -86,7 +114,7 @@ class Writer:
 
     def delete(self, step: Step) -> Done:
         """Delete what the backup does not have; raises as `restore` does."""
-        done = Done(step.name, step.there.size if step.there else 0, None)
+        done = Done(step.name, step.place, step.there.size if step.there else 0, None, is_extra=True)
         if self.stop.is_set():
             return done
         try:
@@ -111,23 +139,39 @@ class Writer:
                 self._write(bucket, step.key, step.entry, facts)
             except CoffreError as error:
                 if error.code == "OBJECT_EXISTS":  # it came meanwhile
-                    is_same = bucket.has(step.key, facts, size=step.entry.size, sha256=step.entry.sha256)
-                    return StorageOutcome.SAME if is_same else StorageOutcome.LEFT
+                    found = self._compared(bucket, step, step.entry, facts)
+                    return StorageOutcome.SAME if found is Likeness.SAME else StorageOutcome.LEFT
                 raise
         return StorageOutcome.RESTORED if there is None else StorageOutcome.OVERWRITTEN
 
     def _of_what_is_there(self, step: Step, entry: Entry, facts: ObjectFacts, there: Listed) -> StorageOutcome | None:
         """Return what becomes of an object whose place is taken; None: it is overwritten."""
         looks_same = (there.size, there.etag) == (entry.size, facts.etag) and there.etag is not None
-        if self.scope.mode is Mode.MISSING or facts.unread:
+        if facts.unread or (self.scope.mode is Mode.MISSING and looks_same):
             return StorageOutcome.SAME if looks_same else StorageOutcome.LEFT
-        is_untouched = looks_same and _second(there) == _second(facts)
-        if is_untouched:
-            return StorageOutcome.SAME
         bucket = self.places.bucket(step.bucket)
-        if there.size == entry.size and bucket.has(step.key, facts, size=entry.size, sha256=entry.sha256):
+        found = self._compared(bucket, step, entry, facts) if there.size == entry.size else Likeness.OTHER
+        if self.scope.mode is Mode.MISSING:
+            return StorageOutcome.LEFT if found is Likeness.OTHER else StorageOutcome.SAME
+        if found is Likeness.SAME:
             return StorageOutcome.SAME
+        if found is Likeness.ALL_BUT_TAGS and (self.scope.dry_run or bucket.set_tags(step.key, facts.tags)):
+            return StorageOutcome.OVERWRITTEN
         return None
+
+    def _compared(self, bucket: Bucket, step: Step, entry: Entry, facts: ObjectFacts) -> Likeness:
+        return bucket.compare(
+            step.key,
+            facts,
+            size=entry.size,
+            sha256=entry.sha256,
+            may_read=self.reading.take,
+            check=self._refuse_when_stopped,
+        )
+
+    def _refuse_when_stopped(self) -> None:
+        if self.stop.is_set():
+            raise StoppedError("The run is stopped.")
 
     def _write(self, bucket: Bucket, key: str, entry: Entry, facts: ObjectFacts) -> None:
         if_absent = self.scope.mode is Mode.MISSING
@@ -138,8 +182,7 @@ class Writer:
 
     def _pieces(self, entry: Entry) -> Iterator[bytes]:
         for piece in plaintext_ahead(self.vault, self.decoder, entry):
-            if self.stop.is_set():
-                raise StoppedError("The run is stopped.")
+            self._refuse_when_stopped()
             yield piece
 
     def _body(self, entry: Entry) -> bytes:
@@ -181,7 +224,3 @@ def _refuse_unwritable(step: Step, facts: ObjectFacts) -> None:
             code="KEY_TOO_LONG",
             hint="Restore it below a shorter prefix.",
         )
-
-
-def _second(source: Listed | ObjectFacts) -> int | None:
-    return int(source.last_modified.timestamp()) if source.last_modified else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import batched
@@ -16,23 +16,36 @@ from coffre.model.manifest import TableContent
 from coffre.model.names import shown
 from coffre.model.words import counted
 from coffre.operations.restore_beside import Beside, others_at_stake, plan_beside, refuse_unmergeable, restore_beside
-from coffre.operations.restore_load import Loading, check_counts, clearing_session, load_tables, loading_session
+from coffre.operations.restore_definitions import DefinitionRestore, phases_of, refused_error
+from coffre.operations.restore_followers import bring_followers, followers_of
+from coffre.operations.restore_known import is_made, leave_out_known
+from coffre.operations.restore_load import (
+    FAST_COMMITS,
+    Loading,
+    check_counts,
+    clearing_session,
+    load_tables,
+    loaded_of,
+    loading_session,
+)
 from coffre.operations.restore_outcome import Outcome
-from coffre.operations.restore_plan import Job, Source, select, why_no_owners
-from coffre.operations.restore_went import Went, fill, find_went, script_of, spoken, views_of
+from coffre.operations.restore_plan import Job, Source
+from coffre.operations.restore_roots import with_roots
+from coffre.operations.restore_went import Went, find_missing, find_went, named, script_of, spoken
 from coffre.policy.patterns import chosen
 from coffre.postgres.archive import TocEntry
-from coffre.postgres.destination import Destination, open_existing
+from coffre.postgres.destination import open_existing
 from coffre.postgres.live import LiveTable, TableName, live_tables, names_of, table_oids
 from coffre.postgres.load import set_sequences
-from coffre.postgres.schema_loader import SchemaLoader
+from coffre.postgres.owners_code import OWNERS_PATH
+from coffre.postgres.partitions import whole_table_hint
 from coffre.postgres.selection import absent, needed_by, needing, parts_of, with_partitions
 
 # Keys to tables, and places in publications and partitioned tables: a table can be without them.
 _OPTIONAL: Final = frozenset({"FK CONSTRAINT", "PUBLICATION TABLE", "TABLE ATTACH"})
 _HOMES: Final = frozenset({"TABLE", "FOREIGN TABLE", "PUBLICATION"})
-_JOINS: Final = frozenset({"TABLE ATTACH", "INDEX ATTACH"})
 _AT_ONCE: Final = 500
+_CHECK_VIOLATION: Final = "23514"
 
 
 @dataclass(frozen=True)
@@ -58,29 +71,40 @@ def restore_tables(job: Job, source: Source, outcome: Outcome) -> None:
         with loading_session(job) as session:
             live = live_tables(session, [table.name for table in tables])
             gone = [table for table in tables if table.name not in live]
-            beside = _beside(tables, live, outcome)
+            entries = {table.name: table.entry for table in tables if table.entry}
+            beside = with_roots(session, source, entries, _beside(tables, live, outcome))
             _refuse_gone(job, gone)
             refuse_unmergeable(job, beside, session)
             at_stake = others_at_stake(job, beside, session)
-            plan = _plan_back(job, source, destination, gone, session.cursor()) if gone else None
-        if plan is not None:
-            plan.say(outcome)
+            making = DefinitionRestore(job, source, destination, outcome)
+            plan = _plan_back(making, gone, session.cursor())
+            missing = find_missing(
+                source,
+                [entry for name, entry in entries.items() if name in live],
+                plan.known,
+                session.cursor(),
+                back=job.scope.with_dependencies,
+            )
+        plan.say(outcome)
+        missing.say_of_existing(job, outcome)
         plan_beside(job, beside, at_stake, outcome)
-        if job.scope.dry_run:
-            return
-        if plan is not None:
-            _bring_back(job, source, destination, plan, outcome)
-        if beside.contents:
+        followers = [*plan.followers, *followers_of(making, missing)]
+        if not job.scope.dry_run:
+            empty = _bring_back(making, plan) if plan.tables else set()
             with _said_what_came_back(plan):
-                restore_beside(job, source, beside, outcome)
+                if beside.contents:
+                    restore_beside(job, source, beside, outcome)
+                bring_followers(making, plan.lines, followers, empty)
+        making.report([*plan.lines, *followers])
+        outcome.script = script_of(source, plan.went.lost)
 
 
 @contextmanager
-def _said_what_came_back(plan: _Plan | None) -> Iterator[None]:
+def _said_what_came_back(plan: _Plan) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if plan is not None:
+        if plan.tables:
             names = ", ".join(shown(*table.name) for table in plan.tables[:10])
             error.add_note(f"Brought back before that, and left: {names}{' and more' * (len(plan.tables) > 10)}.")
         raise
@@ -94,13 +118,12 @@ def _beside(tables: Sequence[Chosen], live: dict[TableName, LiveTable], outcome:
             outcome.exceptions.append(
                 f"{shown(*name)} is left as it is: the backup has no rows of it, the configuration leaves them out."
             )
-        elif table.of_extension:
+        elif table.of_extension and not table.is_member:
             outcome.exceptions.append(
                 f"{shown(*name)} is left as it is: it belongs to an extension, which has rows of its own there."
             )
-    return Beside(
-        contents={name: it for name, it in there.items() if not (it.rows_excluded or it.of_extension)}, live=live
-    )
+    taken = {name: it for name, it in there.items() if not it.rows_excluded and (it.is_member or not it.of_extension)}
+    return Beside(contents=taken, live=live)
 
 
 def choose_tables(job: Job, source: Source) -> list[Chosen]:
@@ -136,6 +159,13 @@ def _refuse_gone(job: Job, gone: Sequence[Chosen]) -> None:
             code="TABLE_GONE",
             hint="Restore the whole table first: leave the choice of rows out.",
         )
+    if members := [table for table in gone if table.content and table.content.is_member]:
+        name = shown(*members[0].name)
+        raise DestinationError(
+            f"{name} does not exist in {job.connection}, and no backup can define it: it is a member of an extension.",
+            code="TABLE_GONE",
+            hint=f"Create the table, and restore it again; or take its rows: coffre cat {job.backup.id} '{name}'",
+        )
     if unknown := [table for table in gone if table.entry is None]:
         raise DestinationError(
             f"{shown(*unknown[0].name)} belongs to an extension that {job.connection} does not have.",
@@ -146,15 +176,20 @@ def _refuse_gone(job: Job, gone: Sequence[Chosen]) -> None:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What brings gone tables back: entries, their tables' rows, and what is left out."""
+    """What brings gone tables back: entries, their tables' rows, and what is left out.
+
+    `followers` come last, each by itself: keys, and what went with the tables. `known` are the dump ids of all entries
+    that are restored, or left out for a reason that was given.
+    """
 
     tables: Sequence[Chosen]
     dependencies: Sequence[TocEntry]
     lines: Sequence[TocEntry]
     attachments: Sequence[TocEntry]
+    followers: Sequence[TocEntry]
+    known: frozenset[int]
     went: Went
     exceptions: Sequence[str]
-    owner_problem: str | None
 
     def say(self, outcome: Outcome) -> None:
         for entry in self.dependencies:
@@ -162,16 +197,13 @@ class _Plan:
         for table in self.tables:
             rows = f"with {counted(table.content.rows, 'row')}" if table.content else "(partitioned)"
             outcome.steps.append(f"Bring back the table {shown(*table.name)} {rows}, with all that is a part of it.")
-        for entry in self.went.back:
-            if entry.description != "INDEX":
-                outcome.steps.append(f"Bring back the {spoken(entry)}, which went with it.")
+        for entry in named(self.went.back):
+            outcome.steps.append(f"Bring back the {spoken(entry)}, which went with it.")
         outcome.exceptions += self.exceptions
-        outcome.with_owners = self.owner_problem is None
 
 
-def _plan_back(
-    job: Job, source: Source, destination: Destination, gone: Sequence[Chosen], cursor: psycopg2.extensions.cursor
-) -> _Plan:
+def _plan_back(making: DefinitionRestore, gone: Sequence[Chosen], cursor: psycopg2.extensions.cursor) -> _Plan:
+    job, source = making.job, making.source
     tables = [table.entry for table in gone if table.entry]
     parts = parts_of(source.toc, tables)
     missing = absent(cursor, needed_by(source.toc, parts))
@@ -181,75 +213,144 @@ def _plan_back(
     parts = [part for part in parts if part.dump_id not in without]
     needed = {entry.dump_id for entry in needed_by(source.toc, parts)}
     missing = [entry for entry in missing if entry.dump_id in needed]
-    dependencies = [entry for entry in missing if job.scope.with_dependencies or entry.description == "SCHEMA"]
-    if lacking := [entry for entry in missing if entry not in dependencies]:
+    dependencies = _dependencies(job, missing)
+    wanted = {entry.dump_id for entry in (*parts, *parts_of(source.toc, dependencies))}
+    known = wanted | {part.dump_id for part in homeless}
+    went = find_went(source, tables, known, cursor, back=job.scope.with_dependencies)
+    back = {entry.dump_id for entry in parts_of(source.toc, went.back)} - wanted
+    lines = leave_out_known(making.ledger, source, making.destination, wanted | back)
+    lines = [line for line in lines if not is_made(line, making.destination)]
+    exceptions = [f"Not restored, because what it points at is not there: {spoken(part)}." for part in homeless]
+    exceptions += went.exceptions
+    joins = _joins(parts, needed)
+    keys = [part for part in parts if part.description == "FK CONSTRAINT"]
+    late = back | {part.dump_id for part in needing(parts, keys)}
+    return _Plan(
+        tables=gone,
+        dependencies=dependencies,
+        lines=[line for line in lines if line.dump_id not in joins | late],
+        attachments=[part for part in parts if part.dump_id in joins and part.description == "TABLE ATTACH"],
+        followers=[line for line in lines if line.dump_id in late],
+        known=frozenset(known | back | {entry.dump_id for entry in went.lost}),
+        went=went,
+        exceptions=exceptions if gone else (),
+    )
+
+
+def _joins(parts: Sequence[TocEntry], needed: Collection[int]) -> set[int]:
+    """Return what attaches to partitioned tables in use (dump ids): tables join at the end, and take indexes along."""
+    by_id = {part.dump_id: part for part in parts}
+    attached = [
+        part for part in parts if part.description == "TABLE ATTACH" and not set(needed).isdisjoint(part.dependencies)
+    ]
+    tables = {child: by_id[child] for part in attached for child in part.dependencies if child in by_id}
+    indexes = {
+        (part.schema, part.tag.removeprefix(f"{tables[table].tag} ") if part.description == "CONSTRAINT" else part.tag)
+        for part in parts
+        if part.description in ("INDEX", "CONSTRAINT")
+        for table in tables.keys() & set(part.dependencies)
+    }
+    return {part.dump_id for part in attached} | {
+        part.dump_id for part in parts if part.description == "INDEX ATTACH" and (part.schema, part.tag) in indexes
+    }
+
+
+def _dependencies(job: Job, missing: Sequence[TocEntry]) -> list[TocEntry]:
+    """Return what is created because the tables need it.
+
+    Raises
+    ------
+    DestinationError
+        Code `DEPENDENCY_MISSING`: it was not asked for.
+    """
+    found = [entry for entry in missing if job.scope.with_dependencies or entry.description == "SCHEMA"]
+    if lacking := [entry for entry in missing if entry not in found]:
         raise DestinationError(
             f"The chosen tables need what is not in {job.connection}: {', '.join(map(spoken, lacking[:5]))}.",
             code="DEPENDENCY_MISSING",
             hint="Add --with-dependencies to bring it back too.",
         )
-    wanted = {entry.dump_id for entry in (*parts, *parts_of(source.toc, dependencies))}
-    known = wanted | {part.dump_id for part in homeless}
-    went = find_went(source, tables, known, cursor, back=job.scope.with_dependencies)
-    wanted |= {entry.dump_id for entry in parts_of(source.toc, went.back)}
-    selection = select(source, destination, frozenset(wanted))
-    problem = why_no_owners(source.content.roles, destination)
-    exceptions = [f"Not restored, because what it points at is not there: {spoken(part)}." for part in homeless]
-    exceptions += [*([problem] if problem else []), *selection.exceptions, *went.exceptions]
-    # A partition of a partitioned table that is in use joins it at the end, with its indexes: it takes them over.
-    joins = {part.dump_id for part in parts if part.description in _JOINS and needed.intersection(part.dependencies)}
-    return _Plan(
-        tables=gone,
-        dependencies=dependencies,
-        lines=[line for line in selection.lines if line.dump_id not in joins],
-        attachments=[part for part in parts if part.dump_id in joins and part.description == "TABLE ATTACH"],
-        went=went,
-        exceptions=exceptions,
-        owner_problem=problem,
-    )
+    return found
 
 
-def _bring_back(job: Job, source: Source, destination: Destination, plan: _Plan, outcome: Outcome) -> None:
-    loader = SchemaLoader(
-        job.tools, job.children, destination, with_owners=plan.owner_problem is None, jobs=job.streams
-    )
-    contents = {table.name: table.content for table in plan.tables if table.content}
+def _bring_back(making: DefinitionRestore, plan: _Plan) -> set[TableName]:
+    """Restore tables that are gone, and return those that stay empty."""
+    job, source, outcome = making.job, making.source, making.outcome
+    phases = phases_of(plan.lines)
     sequences = {(entry.schema, entry.tag) for entry in plan.lines if entry.description == "SEQUENCE"}
     created: list[int] = []
     with _dropped_on_error(job, plan, created):
         with outcome.phase("schema"):
-            _create(job, source, plan, loader, created)
+            _create(making, plan, phases.before_rows, created)
+        contents = _possible(making, plan)
         with outcome.phase("tables"):
-            outcome.tables += load_tables(job, source, contents, outcome.meter, Loading(is_fresh=True))
+            how = Loading(
+                is_fresh=True,
+                first_statement=f"{FAST_COMMITS}; {OWNERS_PATH}",
+                outcome=None if job.scope.strict else outcome,
+                search_paths=making.search_paths,
+            )
+            loaded = load_tables(job, source, contents, outcome.meter, how)
+            outcome.tables += loaded
         with outcome.phase("sequences"), loading_session(job) as session:
             values = [v for v in source.content.sequences if (v.schema_name, v.sequence_name) in sequences]
             outcome.say_missing("sequence", set_sequences(session, values))
             session.commit()
         with outcome.phase("count"):
-            check_counts(job, contents)
+            check_counts(job, loaded_of(contents, loaded))
         with outcome.phase("indexes and constraints"):
-            loader.restore(source.archive, "post-data", plan.lines)
-            if plan.attachments:
-                loader.restore(source.archive, "pre-data", plan.attachments)
-    if views := views_of(source, plan.lines):
-        with outcome.phase("materialized views"), loading_session(job) as session:
-            outcome.exceptions += fill(session, views)
-    outcome.script = script_of(source, plan.went.lost, loader)
+            making.make_in_parallel(phases.after_rows)
+            # Keys come later: they see rows of a partition only through the table that it joins.
+            _attach(making, plan)
+        with outcome.phase("privileges"):
+            making.grant(phases.privileges)
+    return contents.keys() - loaded_of(contents, loaded).keys()
 
 
-def _create(job: Job, source: Source, plan: _Plan, loader: SchemaLoader, created: list[int]) -> None:
+def _possible(making: DefinitionRestore, plan: _Plan) -> dict[TableName, TableContent]:
+    """Return the tables that could be made, whose rows are loaded.
+
+    Raises
+    ------
+    RestoreError
+        Code `SCHEMA_FAILED`: not one of them could be.
+    """
+    lost = making.ledger.lost()
+    possible = [table for table in plan.tables if table.entry is None or table.entry.dump_id not in lost]
+    if not possible:
+        refusals = making.ledger.refusals
+        raise refused_error(making.job, next((one for one in refusals if one.sqlstate), refusals[0]))
+    return {table.name: table.content for table in possible if table.content}
+
+
+def _attach(making: DefinitionRestore, plan: _Plan) -> None:
+    making.make(plan.attachments)
+    for refusal in making.ledger.refusals:
+        if refusal.entry in plan.attachments and refusal.sqlstate == _CHECK_VIOLATION:
+            error = refused_error(making.job, refusal)
+            homes = [entry for entry in making.source.toc if entry.dump_id in refusal.entry.dependencies]
+            error.hint = whole_table_hint(next((e.schema or "", e.tag) for e in homes if e.tag != refusal.entry.tag))
+            raise error
+
+
+def _create(making: DefinitionRestore, plan: _Plan, entries: Sequence[TocEntry], created: list[int]) -> None:
     """Create the tables and what they need, and remember which tables are ours: a name alone can be somebody else's.
 
-    So many at a time, because a transaction's locks have to fit into the server's memory.
+    So many at a time, so that little is created by the time when it is looked at.
     """
     names = [table.name for table in plan.tables]
-    for lines in batched(plan.lines, _AT_ONCE, strict=False):
-        with loading_session(job) as session, session.cursor() as cursor:
+    for lines in batched(entries, _AT_ONCE, strict=False):
+        with loading_session(making.job) as session, session.cursor() as cursor:
             before = set(table_oids(cursor, names))
-            loader.execute(cursor, source.archive, "pre-data", lines, source.content.encoding)
-            ours = [oid for oid in table_oids(cursor, names) if oid not in before]
             session.commit()
-            created += ours
+            try:
+                making.make(lines)
+            finally:
+                # One that was refused because it exists is somebody else's, who made it meanwhile.
+                lost = making.ledger.lost()
+                ours = [table.name for table in plan.tables if table.entry and table.entry.dump_id not in lost]
+                created += [oid for oid in table_oids(cursor, ours) if oid not in before]
+                session.commit()
 
 
 @contextmanager
@@ -267,9 +368,7 @@ def _dropped_on_error(job: Job, plan: _Plan, created: Sequence[int]) -> Iterator
             with clearing_session(job) as session, session.cursor() as cursor:
                 if names := names_of(cursor, created):
                     listed = sql.SQL(", ").join(sql.Identifier(*name) for name in names)
-                    # Views and keys that came back with them are in their way.
-                    cascade = sql.SQL(" CASCADE" if plan.went.back else "")
-                    cursor.execute(sql.SQL("DROP TABLE {}").format(listed) + cascade)
+                    cursor.execute(sql.SQL("DROP TABLE {}").format(listed))
                     session.commit()
                     error.add_note("The tables that were brought back were dropped again.")
                     if plan.dependencies:

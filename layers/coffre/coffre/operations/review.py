@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Final
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
@@ -19,7 +18,7 @@ from coffre.alerts.anomalies import (
 from coffre.alerts.runs import backup_exceptions
 from coffre.catalog.catalog import Catalog
 from coffre.model.alert_rules import TargetAlerts
-from coffre.model.backup import Backup, Status
+from coffre.model.backup import NO_ROLES, Backup, Status
 from coffre.model.configuration import Configuration
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import DatabaseContent, Manifest
@@ -36,6 +35,7 @@ from coffre.policy.anomaly import (
     longest,
     success_rates,
 )
+from coffre.policy.recency import completion
 from coffre.vault.vault import Vault
 
 _NOUNS: Final = {TargetKind.DATABASE: "rows", TargetKind.BUCKET: "objects"}
@@ -99,14 +99,20 @@ def _slow(backup: Backup, rules: TargetAlerts) -> Iterator[Alert]:
 
 
 def _exceptions(backup: Backup) -> Iterator[Alert]:
-    # Those of a database say what its restore will not have, each time the same: `coffre show` lists them.
-    if backup.kind is TargetKind.BUCKET and backup.exceptions:
-        yield backup_exceptions(backup)
+    # Most of a database say what its restore will not have, each time the same: `coffre show` lists them. That the
+    # roles are missing is no property of the database.
+    told = backup.exceptions if backup.kind is TargetKind.BUCKET else tuple(filter(_is_told, backup.exceptions))
+    if told:
+        yield backup_exceptions(backup.model_copy(update={"exceptions": told}))
+
+
+def _is_told(exception: str) -> bool:
+    return exception.startswith(NO_ROLES)
 
 
 def _sizes(catalog: Catalog, vault: Vault, change_percent: int, backup: Backup, manifest: Manifest) -> Iterator[Alert]:
-    completed = catalog.backups(target=backup.target, status=Status.COMPLETED)
-    before = list(islice((one for one in completed if one.id < backup.id), COMPARED))
+    own, completed = completion(backup), catalog.completed_backups(backup.target)
+    before = [one for one in completed if completion(one) < own][:COMPARED]
     found = deviations(measures(manifest), list(_measured(vault, before)), change_percent)
     if found:
         yield size_anomaly(backup, found, before=before[0], compared=len(before), noun=_NOUNS[backup.kind])

@@ -81,8 +81,8 @@ def rotate(job: Job, *, only: str | None = None, dry_run: bool = False, always_s
 
 
 def _rotate(job: Job, turn: _Turn, only: str | None, *, dry_run: bool, always_sweep: bool) -> RotationReport:
+    targets = job.configuration.targets if only is None else (job.configuration.target(only),)
     copies = _copies(job, settle_dead=not dry_run)
-    targets = [target for target in job.configuration.targets if only in (None, target.name)]
     problems: list[Problem] = []
     decisions: list[Decision] = []
     restores = {restore.backup_id: restore.id for restore in restores_going_on(job.catalog, job.now())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -12,11 +13,10 @@ from coffre.model.backup import Backup
 from coffre.model.errors import StoreError
 from coffre.model.manifest import PackReference
 from coffre.operations.storage_job import Job, StorageResult, Tally
+from coffre.operations.storage_unread import Unread
 from coffre.vault.bucket_progress import BucketProgress, Counts
 from coffre.vault.entry_files import EntryFiles
 
-# A record of the catalog has 400 KB, and a person reads none of so many.
-EXCEPTIONS_TOLD: Final = 50
 # So many objects that may not be read, and not one that may: it is the role, not the objects.
 _DENIED_IN_A_ROW: Final = 20
 
@@ -47,9 +47,6 @@ class Collector:
         self.packs: dict[str, PackReference] = {pack.key: pack for pack in begun.packs} if begun else {}
         self.position = begun.position if begun else ""
         self.tally = _tally_of(begun) if begun else Tally()
-        self.exceptions = list(begun.exceptions) if begun else []
-        self.left_out = begun.exceptions_left_out if begun else 0
-        self.unread = begun.counts.unread if begun else 0
         self.advanced = False
 
     def add(self, result: StorageResult) -> None:
@@ -85,10 +82,14 @@ class Collector:
             added=self.tally.added,
             changed=self.tally.changed,
             removed=self.tally.removed,
-            unread=self.unread,
+            unread=self.tally.unread.count,
             vanished=self.tally.vanished,
             requests=dict(requests_of(self._job)),
             notes=notes_of(self._job, notes),
+            missing=missing_of(self._job),
+            compared=self.tally.compared,
+            uncompared=self.tally.uncompared,
+            attributes_changed=self.tally.attributes_changed,
         )
         return BucketProgress(
             invocations=invocations,
@@ -99,8 +100,8 @@ class Collector:
             packs=tuple(self.packs.values()),
             live_bytes=dict(self.tally.live_bytes),
             counts=counts,
-            exceptions=tuple(self.exceptions),
-            exceptions_left_out=self.left_out,
+            unread=self.tally.unread.groups,
+            source=source_of(self._job),
             unsorted=tuple(sorted({*unsorted, *(begun.unsorted if begun else ())})),
         )
 
@@ -110,11 +111,6 @@ class Collector:
                 self._files.add(lines, result.first, result.last)
         result.lines.unlink()
         self.packs.update({pack.key: pack for pack in result.packs})
-        self.unread += len(result.tally.unread)
-        room = max(0, EXCEPTIONS_TOLD - len(self.exceptions))
-        self.exceptions += result.tally.unread[:room]
-        self.left_out += len(result.tally.unread[room:])
-        result.tally.unread = []
         self.tally.add(result.tally)
         self.position = result.end
         self.advanced = True
@@ -124,12 +120,14 @@ class Collector:
         """Fail when of a bucket nothing at all may be read: then it is no backup with exceptions."""
         for bucket, denied in self.tally.denied.items():
             if denied >= at_least and not self.tally.objects[bucket]:
+                group = self.tally.unread.of(bucket)
                 raise StoreError(
                     f"Not one of {denied} objects of the bucket {bucket} could be read.",
                     code="STORE_DENIED",
-                    detail=next((text for text in self.exceptions if f"'{bucket}/" in text), None),
+                    detail=group.reason if group else None,
                     hint=f"The role or the access key needs s3:GetObject on arn:aws:s3:::{bucket}/*, and kms:Decrypt "
-                    "where the objects are encrypted by a key of KMS. In template.yaml: SourceBuckets.",
+                    "where the objects are encrypted by a key of KMS. In template.yaml: SourceBuckets. Objects that "
+                    "a key of the customer's own encrypts (SSE-C) cannot be backed up: leave them out (exclude).",
                 )
 
 
@@ -142,12 +140,34 @@ def requests_of(job: Job) -> Mapping[str, int]:
 
 def notes_of(job: Job, notes: Iterable[str]) -> dict[str, int]:
     """Return what a person should know, over all invocations, and how often it was so."""
-    return dict(Counter(job.begun.counts.notes if job.begun else {}) + job.reader.notes + Counter(notes))
+    before = Counter(job.begun.counts.notes if job.begun else {})
+    said = Counter({text: 1 for text in notes if text not in before})
+    return dict(before + job.reader.notes + said)
+
+
+def missing_of(job: Job) -> dict[str, int]:
+    """Return what of objects could not be read, over all invocations, and how often it was so."""
+    return dict(Counter(job.begun.counts.missing if job.begun else {}) + job.reader.missing)
+
+
+def source_of(job: Job) -> str:
+    """Return what is backed up, and from where, so that two runs can be told apart."""
+    chosen = job.target.model_dump_json(include={"buckets"})
+    return f"{job.reader.wire.endpoint.url} {hashlib.sha256(chosen.encode()).hexdigest()}"
 
 
 def _tally_of(begun: BucketProgress) -> Tally:
     counts = begun.counts
-    tally = Tally(added=counts.added, changed=counts.changed, removed=counts.removed, vanished=counts.vanished)
+    tally = Tally(
+        added=counts.added,
+        changed=counts.changed,
+        removed=counts.removed,
+        vanished=counts.vanished,
+        compared=counts.compared,
+        uncompared=counts.uncompared,
+        attributes_changed=counts.attributes_changed,
+        unread=Unread(begun.unread),
+    )
     tally.objects.update(counts.objects)
     tally.sizes.update(counts.sizes)
     tally.live_bytes.update(begun.live_bytes)

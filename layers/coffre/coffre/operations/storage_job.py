@@ -15,6 +15,7 @@ from coffre.model.backup import Backup
 from coffre.model.manifest import Entry, PackReference
 from coffre.model.target import BucketTarget
 from coffre.operations.runner import Runner
+from coffre.operations.storage_unread import Unread
 from coffre.vault.bucket_progress import BucketProgress
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Vault
@@ -84,9 +85,21 @@ class ToRead:
     previous: Entry | None
 
 
+@dataclass(frozen=True, slots=True)
+class ToCompare:
+    """An object that the listing shows unchanged, whose tags and grants are to be compared with its entry's."""
+
+    name: str
+    found: Found
+    previous: Entry
+
+
 @dataclass
 class Tally:
-    """What was counted: `objects` and `sizes` by bucket. `unread` says of objects why they could not be read."""
+    """What was counted: `objects` and `sizes` by bucket. `unread` are those that could not be read.
+
+    `compared` and `uncompared` are unchanged objects whose attributes were looked at, or not.
+    """
 
     objects: Counter[str] = field(default_factory=Counter)
     sizes: Counter[str] = field(default_factory=Counter)
@@ -95,7 +108,10 @@ class Tally:
     removed: int = 0
     vanished: int = 0
     read: int = 0
-    unread: list[str] = field(default_factory=list)
+    compared: int = 0
+    uncompared: int = 0
+    attributes_changed: int = 0
+    unread: Unread = field(default_factory=Unread)
     denied: Counter[str] = field(default_factory=Counter)
     live_bytes: Counter[str] = field(default_factory=Counter)
 
@@ -113,7 +129,10 @@ class Tally:
         self.removed += other.removed
         self.vanished += other.vanished
         self.read += other.read
-        self.unread += other.unread
+        self.compared += other.compared
+        self.uncompared += other.uncompared
+        self.attributes_changed += other.attributes_changed
+        self.unread.take(other.unread)
 
     def count(self, bucket: str, size: int, change: Change) -> None:
         """Count an object that is in the backup."""
@@ -128,7 +147,7 @@ class StoragePart:
     """A range of names: `end` is the last, be it of an object that is gone. `tally` counts what needs no reading."""
 
     number: int
-    items: tuple[Kept | ToRead, ...]
+    items: tuple[Kept | ToRead | ToCompare, ...]
     end: str
     tally: Tally
 

@@ -19,7 +19,9 @@ from coffre.buckets.source import Piece
 from coffre.model.errors import CoffreError, IntegrityError, ObjectMissingError, StoreError, StoreTransientError
 from coffre.model.manifest import Entry, EntryKind, ObjectFacts
 from coffre.operations.progress import Meter
+from coffre.operations.storage_attributes import compare_attributes
 from coffre.operations.storage_job import UPLOADS, Job, Kept, StoragePart, StorageResult, Tally, ToRead
+from coffre.operations.storage_unread import reason_of
 from coffre.stores.s3_wire import StoppedError
 from coffre.vault.entries import EntryWriter, live_bytes
 from coffre.vault.pack import PackRoom
@@ -48,13 +50,14 @@ def run_part(
     tally = part.tally
     kept = sum(isinstance(item, Kept) for item in part.items)
     meter.add(size_bytes=sum(tally.sizes.values()), objects=kept)
+    compared = compare_attributes(job.reader, ahead.pool, part, tally, meter)
     wanted = [item for item in part.items if isinstance(item, ToRead)]
     with job.vault.pack_writer(backup_id, part.number, job.encoder, room, uploads=UPLOADS) as packs:
         known = {item.name: item.previous for item in wanted if item.previous is not None}
         work = _Reader(ahead, EntryWriter(packs, known), tally, meter)
         work.read(wanted)
         entries = {entry.name: entry for entry in (*work.entries.close(), *work.unread)}
-    lines = _lines(part, entries)
+    lines = _lines(part, {**entries, **compared})
     file = job.scratch / f"part-{part.number:06d}.jsonl.zst"
     names = _write(lines, file)
     for entry in entries.values():
@@ -139,12 +142,12 @@ class _Reader:
             etag=listed.etag,
             last_modified=listed.last_modified,
             storage_class=listed.storage_class,
-            unread=f"{error.code}: {error.message}",
+            unread=f"{error.code}: {reason_of(error)}",
         )
         entry = Entry(name=name, kind=EntryKind.OBJECT, size=listed.size, sha256=_NOBODYS_SHA256, object=facts)
         self.unread.append(entry)
-        self.tally.unread.append(f"{name!a} is not in this backup: {error.message} [{error.code}]")
-        if error.code in {"STORE_DENIED", "KMS_UNUSABLE"}:
+        self.tally.unread.add(found.bucket, name, error)
+        if error.code in {"STORE_DENIED", "KMS_UNUSABLE", "STORE_FAILED"}:
             self.tally.denied[found.bucket] += 1
         self.meter.add(objects=1, size_bytes=listed.size)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,7 +13,7 @@ from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import Entry, Manifest, PackReference
 from coffre.model.target import BucketSource
 from coffre.operations.progress import Meter
-from coffre.operations.storage_job import Job, Kept, StoragePart, Tally, ToRead
+from coffre.operations.storage_job import Job, Kept, StoragePart, Tally, ToCompare, ToRead
 from coffre.policy.keys import key_choice
 from coffre.vault.entries import live_bytes
 from coffre.vault.history import usable_packs
@@ -25,11 +26,18 @@ _ITEMS: Final = 2000
 
 @dataclass(frozen=True)
 class Past:
-    """The previous backup: the packs of it that may be pointed at, and what is to be said about it."""
+    """The previous backup: the packs of it that may be pointed at, and what is to be said about it.
+
+    `turn` is this backup's number among those that share out what is compared.
+    """
 
     manifest: Manifest | None = None
     packs: dict[str, PackReference] = field(default_factory=dict)
     note: str | None = None
+
+    @property
+    def turn(self) -> int:
+        return self.manifest.storage.compare_turn + 1 if self.manifest else 0
 
 
 def open_past(job: Job) -> Past:
@@ -80,17 +88,23 @@ class Planner:
         """Yield the parts, as many as there is time for."""
         begun = self.job.begun
         number = begun.parts if begun else 0
-        making = _Making()
+        making = _Making(self._is_compared)
         for compared in compare(self._found(), self._previous(), frozenset(self.past.packs)):
             making.take(compared)
             if making.is_full:
                 if not self.may_go_on():
                     return
                 yield making.part(number)
-                number, making = number + 1, _Making()
+                number, making = number + 1, _Making(self._is_compared)
         self.is_over = True
         if making.end:
             yield making.part(number)
+
+    def _is_compared(self, name: str) -> bool:
+        """Tell whether the attributes of an unchanged object are this backup's to compare."""
+        target = self.job.target
+        share = zlib.crc32(name.encode("utf-8", "surrogatepass")) % target.attributes_every
+        return target.attributes == "compare" and share == self.past.turn % target.attributes_every
 
     @property
     def _position(self) -> str:
@@ -157,8 +171,9 @@ class Planner:
 class _Making:
     """A part in the making."""
 
-    def __init__(self) -> None:
-        self._items: list[Kept | ToRead] = []
+    def __init__(self, is_compared: Callable[[str], bool]) -> None:
+        self._is_compared = is_compared
+        self._items: list[Kept | ToRead | ToCompare] = []
         self._tally = Tally()
         self._read_bytes = 0
         self._read_objects = 0
@@ -175,7 +190,11 @@ class _Making:
         if found is None:
             self._tally.removed += 1
         elif compared.change is Change.UNCHANGED and previous is not None:
-            self._keep(found, previous)
+            previous = _as_listed(previous, found)
+            if self._is_compared(found.name):
+                self._items.append(ToCompare(found.name, found, previous))
+            else:
+                self._keep(found, previous)
         else:
             self._items.append(ToRead(compared.name, found, compared.change, previous))
             self._read_bytes += found.listed.size
@@ -184,11 +203,21 @@ class _Making:
     def _keep(self, found: Found, previous: Entry) -> None:
         self._items.append(Kept(previous.name, previous.model_dump_json(exclude_defaults=True).encode() + b"\n"))
         self._tally.count(found.bucket, previous.size, Change.UNCHANGED)
+        self._tally.uncompared += 1
         for pack, length in live_bytes(previous):
             self._tally.live_bytes[pack] += length
 
     def part(self, number: int) -> StoragePart:
         return StoragePart(number, tuple(self._items), self.end, self._tally)
+
+
+def _as_listed(entry: Entry, found: Found) -> Entry:
+    """Return an unchanged object's entry with the storage class of the listing: lifecycle rules change nothing else."""
+    listed, facts = found.listed.storage_class, entry.object
+    if listed is None or facts is None or listed == (facts.storage_class or "STANDARD"):
+        return entry
+    storage_class = None if listed == "STANDARD" else listed
+    return entry.model_copy(update={"object": facts.model_copy(update={"storage_class": storage_class})})
 
 
 def _damaged(backup_id: str, error: IntegrityError | StoreError) -> str:

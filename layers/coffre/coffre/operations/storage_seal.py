@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from coffre.model.manifest import BucketSummary, Manifest, StorageContent
+from coffre.model.words import counted
 from coffre.operations.run import Run
-from coffre.operations.storage_collect import Collector, notes_of, requests_of
+from coffre.operations.storage_collect import Collector, missing_of, notes_of, requests_of
 from coffre.operations.storage_job import Job
 from coffre.operations.storage_plan import Past
 from coffre.vault.entries import referenced
@@ -38,7 +39,8 @@ def seal(job: Job, run: Run, collector: Collector, past: Past, notes: list[str])
         stored_bytes=own + sum(file.length for file in files),
         rows=0,
         content=content,
-        exceptions=tuple(_exceptions(job, collector, notes)),
+        exceptions=(*_counted(missing_of(job)), *tally.unread.sentences()),
+        notes=tuple(_counted(notes_of(job, [*notes, *_uncompared(job, collector)]))),
     )
     return manifest, job.vault.commit(manifest, run.announce)
 
@@ -64,16 +66,33 @@ def _content(job: Job, collector: Collector, past: Past) -> StorageContent:
         added=tally.added,
         changed=tally.changed,
         removed=tally.removed,
-        unread=collector.unread,
+        unread=tally.unread.count,
         previous=past.manifest.backup_id if past.manifest else None,
         invocations=(begun.invocations if begun else 0) + 1,
         requests={**requests_of(job), "put": stored + 1},
+        compared=tally.compared,
+        attributes_changed=tally.attributes_changed,
+        compare_turn=past.turn,
     )
 
 
-def _exceptions(job: Job, collector: Collector, notes: list[str]) -> Iterator[str]:
-    for text, count in sorted(notes_of(job, notes).items()):
+def _counted(texts: Mapping[str, int]) -> Iterator[str]:
+    for text, count in sorted(texts.items()):
         yield f"{text} ({count:,} times)" if count > 1 else text
-    yield from collector.exceptions
-    if collector.left_out:
-        yield f"... and {collector.left_out:,} more objects that could not be read."
+
+
+def _uncompared(job: Job, collector: Collector) -> Iterator[str]:
+    """Say once what a backup that follows the listing cannot see."""
+    count = collector.tally.uncompared
+    if not count:
+        return
+    if job.target.attributes == "compare":
+        yield (
+            f"The tags and grants of {counted(collector.tally.compared, 'unchanged object')} were compared; those of "
+            f"{count:,} others are compared in later backups (attributes_every)."
+        )
+        return
+    yield (
+        f"Tags and grants of {counted(count, 'unchanged object')} were not compared: a listing does not show whether "
+        'they changed. To compare them: "attributes": "compare" (docs/storage.md).'
+    )

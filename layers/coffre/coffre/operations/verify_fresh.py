@@ -17,6 +17,7 @@ from coffre.model.verification import Check, Checked, FreshReport, Settled
 from coffre.operations.admission import settle
 from coffre.operations.restore_run import settle_restores
 from coffre.policy.freshness import check_backup, check_verified, newest_of
+from coffre.stores.store import ObjectInfo
 from coffre.vault.vault import Vault
 
 # No function lives longer than 15 minutes: whoever was silent for so long cannot wake up and publish.
@@ -29,6 +30,8 @@ class FreshJob:
 
     Parameters
     ----------
+    configured_at
+        When the configuration was last changed, where that is known: a new target has no backup before it is due.
     tell_died, tell_restore_died
         Get the record of a backup, or a restore, that was found dead and marked FAILED.
     """
@@ -39,6 +42,7 @@ class FreshJob:
     now: datetime
     tell_died: Callable[[Backup], None]
     tell_restore_died: Callable[[Restore], None]
+    configured_at: datetime | None = None
 
 
 def fresh(job: FreshJob, *, only: str | None = None) -> FreshReport:
@@ -47,10 +51,10 @@ def fresh(job: FreshJob, *, only: str | None = None) -> FreshReport:
     Raises
     ------
     CoffreError
-        The catalog or the store did not answer: whether backups are fresh is not known then.
+        The catalog or the store did not answer: whether backups are fresh is not known then. `TARGET_UNKNOWN`.
     """
+    targets = job.configuration.targets if only is None else (job.configuration.target(only),)
     settled = (*_settle_backups(job), *_settle_restores(job))
-    targets = [target for target in job.configuration.targets if only in (None, target.name)]
     checks = tuple(check for target in targets for check in _checks(job, target))
     is_ok = all(check.is_ok for check in checks)
     return FreshReport(status=200 if is_ok else 500, checked_at=job.now, checks=checks, settled=settled)
@@ -58,7 +62,7 @@ def fresh(job: FreshJob, *, only: str | None = None) -> FreshReport:
 
 def _checks(job: FreshJob, target: DatabaseTarget | BucketTarget) -> Iterator[Check]:
     backups = _newest_backups(job, target.name)
-    yield check_backup(target, backups, job.now)
+    yield check_backup(target, backups, job.now, job.configured_at)
     yield check_verified(target, backups, job.now)
     yield _check_copy(job, target.name, newest_of(backups, job.now))
 
@@ -66,7 +70,7 @@ def _checks(job: FreshJob, target: DatabaseTarget | BucketTarget) -> Iterator[Ch
 def _newest_backups(job: FreshJob, target: str) -> list[Backup]:
     """Return the COMPLETED backups of a target, newest first, down to the newest good one that is verified."""
     found = []
-    for backup in job.catalog.backups(target=target, status=Status.COMPLETED):
+    for backup in job.catalog.completed_backups(target):
         found.append(backup)
         if backup.is_healthy and backup.verified_at is not None and backup.created_at <= job.now:
             break
@@ -82,9 +86,20 @@ def _check_copy(job: FreshJob, target: str, newest: Backup | None) -> Check:
         text = None
     except ObjectMissingError:
         info, text = None, f"The manifest of backup {newest.id} is not in the vault."
-    if info is not None and info.sha256 not in (None, newest.manifest_sha256):
+    if info is not None and not _is_recorded(job.vault, newest, info):
         text = f"The manifest of backup {newest.id} is not the one that the catalog recorded."
     return Check(check=Checked.COPY, target=target, status="failed" if text else "ok", last_backup=newest.id, text=text)
+
+
+def _is_recorded(vault: Vault, backup: Backup, manifest: ObjectInfo) -> bool:
+    """Compare a manifest's checksum with the catalog's: the store's own, or, where it has none, that of its bytes."""
+    if manifest.sha256 is not None:
+        return manifest.sha256 == backup.manifest_sha256
+    try:
+        vault.read_manifest(manifest.key, sha256=backup.manifest_sha256 or "")
+    except IntegrityError:
+        return False
+    return True
 
 
 def _settle_backups(job: FreshJob) -> Iterator[Settled]:
@@ -104,5 +119,5 @@ def _settle_backups(job: FreshJob) -> Iterator[Settled]:
 
 
 def _settle_restores(job: FreshJob) -> Iterator[Settled]:
-    for restore in settle_restores(job.catalog, job.now, SILENT_FOR, job.tell_restore_died):
+    for restore in settle_restores(job.catalog, job.vault, job.now, SILENT_FOR, job.tell_restore_died):
         yield Settled(id=restore.id, kind="restore", target=restore.target, status=restore.status.value)

@@ -6,6 +6,7 @@ memory does not grow with their number; a listing gives a thousand packs in one 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,17 +35,22 @@ def inventory(job: Job, share: Share, *, target: str | None = None, backup_id: s
     ----------
     share
         Of which packs the store's checksums are compared, which takes a request for each.
+
+    Raises
+    ------
+    BackupStateError
+        `BACKUP_UNKNOWN`, `BACKUP_STATE` (it is not COMPLETED, or not any more), `NOTHING_TO_VERIFY`.
     """
     known = Known.read(job.catalog)
     references = References(job.scratch)
     own: dict[str, list[Damage]] = {}
     tally = _Tally()
-    living = known.living(target, backup_id)
+    living = known.required(target, backup_id)
     with _Heads(job) as heads:
         for backup in living:
             if tally.is_stopped_at(job):
                 break
-            own[backup.id] = list(_look_at_records(job, backup, references))
+            own[backup.id] = list(_look_at_records(job, backup, references, heads.unkept))
         for pack, stored in _beside(references.in_order(), job.vault.store.list(PACKS)):
             writer = known.records.get(writer_of(pack.key) or "")
             tally.add(pack, writer.target if writer else "-")
@@ -55,6 +61,9 @@ def inventory(job: Job, share: Share, *, target: str | None = None, backup_id: s
             if tally.is_stopped_at(job):
                 break
     damages = [*heads.damages, *_confirmed(job, tally.suspects)]
+    damages += _read_unkept(job, heads, own, tally)
+    if backup_id is not None:
+        Known.read(job.catalog).required(backup_id=backup_id)
     damaged = record_damage(job, Level.INVENTORY, known, damages, own)
     return VerificationReport(
         id=job.id,
@@ -89,12 +98,46 @@ class _Tally:
         return Amount(objects=self.objects[target], size_bytes=self.size_bytes[target])
 
     def is_stopped_at(self, job: Job) -> bool:
-        if job.is_time_over():
+        if self.unfinished is None and job.is_time_over():
             self.unfinished = f"The time was over after {self.packs.objects:,} packs."
         return self.unfinished is not None
 
 
-def _look_at_records(job: Job, backup: Backup, references: References) -> Iterator[Damage]:
+@dataclass
+class _Unkept:
+    """Objects without a checksum at the store. Where it `keeps` those of others, somebody has written them anew."""
+
+    keeps: bool = False
+    packs: list[LivingPack] = field(default_factory=list)
+    lists: list[tuple[str, EntriesFile]] = field(default_factory=list)
+
+
+def _read_unkept(job: Job, heads: _Heads, own: dict[str, list[Damage]], tally: _Tally) -> Iterator[Damage]:
+    """Read the objects whose checksum is gone, and compare what they hold with what was recorded."""
+    unkept = heads.unkept
+    if not unkept.keeps:
+        return
+    for backup_id, file in unkept.lists:
+        if tally.is_stopped_at(job):
+            return
+        if not _holds(job, file.key, file.sha256):
+            own.setdefault(backup_id, []).append(_list_swapped(file))
+    for pack in unkept.packs:
+        if tally.is_stopped_at(job):
+            return
+        heads.compared, heads.not_kept = heads.compared + 1, heads.not_kept - 1
+        if not _holds(job, pack.key, pack.sha256):
+            yield _pack_swapped(pack)
+
+
+def _holds(job: Job, key: str, sha256: str) -> bool:
+    try:
+        return hashlib.sha256(job.vault.store.get(key)).hexdigest() == sha256
+    except ObjectMissingError:
+        return False
+
+
+def _look_at_records(job: Job, backup: Backup, references: References, unkept: _Unkept) -> Iterator[Damage]:
     """Refer to the packs of a backup, and tell what is wrong with its manifest and its list of entries."""
     try:
         manifest = manifest_of(job.vault, backup)
@@ -103,17 +146,30 @@ def _look_at_records(job: Job, backup: Backup, references: References) -> Iterat
         return
     references.add(manifest.packs)
     for file in manifest.entries:
-        yield from _look_at_entries(job, file)
+        yield from _look_at_entries(job, backup, file, unkept)
 
 
-def _look_at_entries(job: Job, file: EntriesFile) -> Iterator[Damage]:
+def _look_at_entries(job: Job, backup: Backup, file: EntriesFile, unkept: _Unkept) -> Iterator[Damage]:
     try:
         info = job.vault.store.head(file.key)
     except ObjectMissingError:
         yield Damage(code="ENTRIES_MISSING", text=f"The list of entries {file.key} is not in the vault.")
         return
     if info.size != file.length or info.sha256 not in (None, file.sha256):
-        yield Damage(code="ENTRIES_SWAPPED", text=f"The list of entries {file.key} is not the one that was recorded.")
+        yield _list_swapped(file)
+    elif info.sha256 is None:
+        unkept.lists.append((backup.id, file))
+    else:
+        unkept.keeps = True
+
+
+def _list_swapped(file: EntriesFile) -> Damage:
+    return Damage(code="ENTRIES_SWAPPED", text=f"The list of entries {file.key} is not the one that was recorded.")
+
+
+def _pack_swapped(pack: LivingPack) -> Damage:
+    text = f"The pack {pack.key} is not the one that was stored: its checksum is another one."
+    return Damage(code="PACK_SWAPPED", text=text, pack=pack.key)
 
 
 def _beside(
@@ -152,8 +208,7 @@ def _ask(job: Job, pack: LivingPack) -> tuple[Damage | None, ObjectInfo | None]:
         text = f"The pack {pack.key} has {info.size:,} bytes; {pack.length:,} were stored."
         return Damage(code="PACK_TRUNCATED", text=text, pack=pack.key), info
     if info.sha256 not in (None, pack.sha256):
-        text = f"The pack {pack.key} is not the one that was stored: its checksum is another one."
-        return Damage(code="PACK_SWAPPED", text=text, pack=pack.key), info
+        return _pack_swapped(pack), info
     return None, info
 
 
@@ -163,7 +218,8 @@ class _Heads:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="head")
-        self._under_way: deque[Future[tuple[Damage | None, ObjectInfo | None]]] = deque()
+        self._under_way: deque[tuple[LivingPack, Future[tuple[Damage | None, ObjectInfo | None]]]] = deque()
+        self.unkept = _Unkept()
         self.compared = 0
         self.not_kept = 0
         self.damages: list[Damage] = []
@@ -171,15 +227,20 @@ class _Heads:
     def ask(self, pack: LivingPack) -> None:
         if len(self._under_way) >= _UNDER_WAY:
             self._take()
-        self._under_way.append(self._pool.submit(_ask, self._job, pack))
+        self._under_way.append((pack, self._pool.submit(_ask, self._job, pack)))
 
     def _take(self) -> None:
-        damage, info = self._under_way.popleft().result()
+        pack, asked = self._under_way.popleft()
+        damage, info = asked.result()
         if damage is not None:
             self.damages.append(damage)
-        if info is not None:
-            self.compared += info.sha256 is not None
-            self.not_kept += info.sha256 is None
+        if info is not None and info.sha256 is not None:
+            self.compared += 1
+            self.unkept.keeps = True
+        elif info is not None:
+            self.not_kept += 1
+            if damage is None:
+                self.unkept.packs.append(pack)
 
     def __enter__(self) -> _Heads:
         return self

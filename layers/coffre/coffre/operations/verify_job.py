@@ -13,8 +13,9 @@ from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.manifest import Frame, Manifest
 from coffre.model.verification import Damage, DamageReport, Level
+from coffre.policy.recency import completion
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.damage import write_damage
+from coffre.vault.damage import put_back, write_damage
 from coffre.vault.layout import writer_of
 from coffre.vault.vault import Vault
 
@@ -51,7 +52,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Known:
-    """The catalog at the beginning: every backup by id, newest first, of any status."""
+    """The catalog at the beginning: every backup by id, of any status."""
 
     records: Mapping[str, Backup]
 
@@ -62,11 +63,38 @@ class Known:
 
     def living(self, target: str | None = None, backup_id: str | None = None) -> list[Backup]:
         """Return the COMPLETED backups, newest first: of all targets, of one, or the one of this id."""
-        return [
+        living = (
             backup
             for backup in self.records.values()
             if backup.status is Status.COMPLETED and target in (None, backup.target) and backup_id in (None, backup.id)
-        ]
+        )
+        return sorted(living, key=completion, reverse=True)
+
+    def required(self, target: str | None = None, backup_id: str | None = None) -> list[Backup]:
+        """Return the same backups, of which there has to be one: of nothing it cannot be said that it is in order.
+
+        Raises
+        ------
+        BackupStateError
+            `BACKUP_UNKNOWN`; `BACKUP_STATE`: the one of this id is not COMPLETED; `NOTHING_TO_VERIFY`.
+        """
+        if found := self.living(target, backup_id):
+            return found
+        of = f' of "{target}"' if target else ""
+        if backup_id is None:
+            raise BackupStateError(
+                f"There is no completed backup{of}: nothing can be verified.",
+                code="NOTHING_TO_VERIFY",
+                hint="See which backups there are (coffre list), or take one.",
+            )
+        backup = self.records.get(backup_id)
+        if backup is None or target not in (None, backup.target):
+            hint = "`coffre list` shows the backups and their ids."
+            raise BackupStateError(f'There is no backup "{backup_id}"{of}.', code="BACKUP_UNKNOWN", hint=hint)
+        raise BackupStateError(
+            f"Backup {backup.id} of {backup.target} is {backup.status}: only a COMPLETED one can be verified.",
+            hint=f"Choose another one: coffre list {backup.target} --status COMPLETED",
+        )
 
 
 def manifest_of(vault: Vault, backup: Backup) -> Manifest:
@@ -131,14 +159,26 @@ def record_damage(
         By backup what only it has: its manifest, its entries.
     """
     bad = _Bad.among(damages)
-    reports = []
-    for backup in known.living():
+    reports = _mark_each(job, level, known.living(), bad, own)
+    if not reports:
+        return ()
+    _distrust_writers(job, known, bad, {report.backup_id for report in reports})
+    # Backups that were completed meanwhile can point at the same packs, and another reading can call them verified that
+    # knew these packs' writers as verified. It read the catalog before the marks above, so they are in it by now.
+    before = {backup.id for backup in known.living()}
+    newer = [backup for backup in Known.read(job.catalog).living() if backup.id not in before]
+    return (*_mark_each(job, level, newer, bad, own), *reports)
+
+
+def _mark_each(
+    job: Job, level: Level, backups: Iterable[Backup], bad: _Bad, own: Mapping[str, Sequence[Damage]]
+) -> list[DamageReport]:
+    marked = []
+    for backup in backups:
         found = [*own.get(backup.id, ()), *_shared(job, backup, bad)]
         if found and (report := _mark(job, level, backup, found)) is not None:
-            reports.append(report)
-    if reports:
-        _distrust_writers(job, known, bad, {report.backup_id for report in reports})
-    return tuple(reports)
+            marked.append(report)
+    return marked
 
 
 def _shared(job: Job, backup: Backup, bad: _Bad) -> list[Damage]:
@@ -155,10 +195,19 @@ def _mark(job: Job, level: Level, backup: Backup, found: list[Damage]) -> Damage
     if job.catalog.get_backup(backup.id).status is not Status.COMPLETED:
         return None
     report = DamageReport.on(backup.id, backup.target, level, job.now(), _once(found))
-    # First the facts: from the moment that it counts as damaged, the next backup must know what not to point at.
-    write_damage(job.vault, report)
-    job.catalog.keeping.mark_damaged(backup.id, report.words, job.now())
+    record_finding(job.catalog, job.vault, report)
     return report
+
+
+def record_finding(catalog: Catalog, vault: Vault, report: DamageReport) -> None:
+    """Record what is wrong with a backup, beside it and in the catalog.
+
+    First the facts: from the moment that it counts as damaged, the next backup must know what not to point at. They are
+    written once more after the mark, because a reading that ended in between may have healed what it found there.
+    """
+    key = write_damage(vault, report)
+    catalog.keeping.mark_damaged(report.backup_id, report.words, report.found_at)
+    put_back(vault, {key: report})
 
 
 def _distrust_writers(job: Job, known: Known, bad: _Bad, marked: set[str]) -> None:

@@ -6,19 +6,18 @@ then a share of everything, another one each day, so that a month sees every pac
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from coffre.model.backup import Backup
+from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, EncryptionError, IntegrityError
 from coffre.model.manifest import Frame, Manifest
 from coffre.model.rotation import Amount, Problem
 from coffre.model.verification import Damage, DamageReport, Examined, Level, Share, VerificationReport
 from coffre.operations.verify_job import RESERVE_SECONDS, Job, Known, manifest_of, record_damage
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.damage import read_damage, write_damage
+from coffre.vault.damage import heal_damage, put_back, read_findings, together
 from coffre.vault.layout import writer_of
 from coffre.vault.readback import ReadEntry, read_back
 
@@ -37,21 +36,28 @@ def read_backup(job: Job, backup_id: str) -> VerificationReport:
     BackupStateError
         `BACKUP_UNKNOWN`, or `BACKUP_STATE`: it is not COMPLETED.
     """
-    backup = job.catalog.get_backup(backup_id)
     known = Known.read(job.catalog)
-    if not known.living(backup_id=backup_id):
-        raise BackupStateError(
-            f"Backup {backup.id} of {backup.target} is {backup.status}: only a COMPLETED one can be read.",
-            hint=f"Choose another one: coffre list {backup.target} --status COMPLETED",
-        )
+    (backup,) = known.required(backup_id=backup_id)
     tally = _Tally()
     _prove(job, backup, tally, lambda _: True, job.is_time_over, heals=True)
+    if any(one.outcome == "deleted" for one in tally.examined):
+        raise BackupStateError(
+            f"Backup {backup.id} of {backup.target} was deleted while it was being read.",
+            hint=f"Choose another one: coffre list {backup.target} --status COMPLETED",
+        )
     return _report(job, known, tally, backup.target, "all")
 
 
 def read_target(job: Job, target: str, share: Share) -> VerificationReport:
-    """Read what the target's new backups have stored, then a share of all that its backups need."""
+    """Read what the target's new backups have stored, then a share of all that its backups need.
+
+    Raises
+    ------
+    BackupStateError
+        `NOTHING_TO_VERIFY`: it has no COMPLETED backup.
+    """
     known = Known.read(job.catalog)
+    known.required(target)
     tally = _Tally()
     limit = RESERVE_SECONDS + (job.remaining_seconds() - RESERVE_SECONDS) * (1 - _SHARE_FOR_NEW)
     _prove_new(job, known, target, tally, lambda: job.remaining_seconds() <= limit)
@@ -117,6 +123,7 @@ def _prove(job: Job, backup: Backup, tally: _Tally, wanted: _Wanted, is_over: _I
     if opened is None:
         return False
     manifest, decoder = opened
+    findings = _findings(job, backup) if heals else {}
     before = len(tally.damages)
     start = last = backup.read_until or ""
     is_whole = True
@@ -136,35 +143,58 @@ def _prove(job: Job, backup: Backup, tally: _Tally, wanted: _Wanted, is_over: _I
     if not is_whole:
         _note_unfinished(job, backup, tally, last)
         return False
-    return _note_verified(job, backup, tally, heals=heals)
+    return _note_verified(job, backup, tally, findings, heals=heals)
 
 
-def _note_verified(job: Job, backup: Backup, tally: _Tally, *, heals: bool) -> bool:
-    if backup.damaged_at is not None and not _is_of_stored_bytes(job, backup):
+def _note_verified(
+    job: Job, backup: Backup, tally: _Tally, findings: Mapping[str, DamageReport], *, heals: bool
+) -> bool:
+    known = together(findings.values())
+    if backup.damaged_at is not None and not (known and known.is_of_stored_bytes):
         text = f"Every byte is as it was stored, and that does not mend what a drill found: {backup.damage}"
-        tally.problems.append(Problem(code="BACKUP_DAMAGED", target=backup.target, text=text))
-        tally.tell(backup, "damaged", text)
+        _tell_damaged(backup, tally, text)
         return False
     try:
-        job.catalog.keeping.mark_verified(backup.id, job.now(), heals=heals)
-    except BackupStateError:  # deleted meanwhile, or found damaged by somebody else
+        job.catalog.keeping.mark_verified(backup.id, job.now(), seen=backup, heals=heals)
+    except BackupStateError as error:
+        _tell_refused(job, backup, tally, error)
         return False
-    if backup.damaged_at is not None:
-        write_damage(job.vault, DamageReport.on(backup.id, backup.target, Level.READ, job.now(), []))
+    heal_damage(job.vault, findings, job.now())
+    if findings and job.catalog.get_backup(backup.id).damage_count != backup.damage_count:
+        put_back(job.vault, findings)  # somebody who had written one of them before marked the backup just now
     tally.tell(backup, "verified")
     return True
 
 
-def _is_of_stored_bytes(job: Job, backup: Backup) -> bool:
-    """Tell damage that a level of this function found from what a drill found in the rows."""
-    found = read_damage(job.vault, backup.target, backup.id)
-    return found is not None and found.total > 0
+def _findings(job: Job, backup: Backup) -> dict[str, DamageReport]:
+    try:
+        return read_findings(job.vault, backup.target, backup.id)
+    except IntegrityError:
+        if backup.damaged_at is not None:
+            raise
+        return {}  # nothing is to be healed
 
 
 def _note_unfinished(job: Job, backup: Backup, tally: _Tally, last: str) -> None:
-    with contextlib.suppress(BackupStateError):
-        job.catalog.keeping.note_read(backup.id, last)
+    try:
+        job.catalog.keeping.note_read(backup, last)
+    except BackupStateError as error:
+        _tell_refused(job, backup, tally, error)
+        return
     tally.tell(backup, "unfinished", f"It was good up to {last}; the next reading goes on from there.")
+
+
+def _tell_refused(job: Job, backup: Backup, tally: _Tally, error: BackupStateError) -> None:
+    """Tell what became of a backup meanwhile: a rotation deleted it, or somebody else found it damaged."""
+    if job.catalog.get_backup(backup.id).status is Status.COMPLETED:
+        _tell_damaged(backup, tally, f"While it was being read, somebody else found damage. {error.message}")
+    else:
+        tally.tell(backup, "deleted", "It was deleted while it was being read.")
+
+
+def _tell_damaged(backup: Backup, tally: _Tally, text: str) -> None:
+    tally.problems.append(Problem(code="BACKUP_DAMAGED", target=backup.target, text=text))
+    tally.tell(backup, "damaged", text)
 
 
 def _open(job: Job, backup: Backup, tally: _Tally) -> tuple[Manifest, FrameDecoder] | None:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from coffre.model.backup import Backup
 from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
 from coffre.model.verification import Check, Checked
+from coffre.policy.recency import recency
 
 _EVERY_HOURS: Final = {TargetKind.DATABASE: 24.0, TargetKind.BUCKET: 168.0}
 
 
-def check_backup(target: DatabaseTarget | BucketTarget, backups: Sequence[Backup], now: datetime) -> Check:
-    """Decide whether the newest healthy backup is young enough; age counts from the instant whose data it holds."""
+def check_backup(
+    target: DatabaseTarget | BucketTarget, backups: Sequence[Backup], now: datetime, configured_at: datetime | None
+) -> Check:
+    """Decide whether the newest healthy backup is young enough; age counts from the instant whose data it holds.
+
+    A target that never had one is given as long from `configured_at` on, when its configuration was last changed: its
+    first scheduled run may still be to come.
+    """
     limit = overdue_after_hours(target)
+    if not backups and configured_at is not None and now - configured_at <= timedelta(hours=limit):
+        due = configured_at + timedelta(hours=limit)
+        text = f"There is no backup of {target.name} yet; one is due by {due:%Y-%m-%d %H:%M} UTC."
+        return Check(check=Checked.BACKUP, target=target.name, status="ok", limit_hours=limit, text=text)
     newest = newest_of(backups, now)
     if newest is not None and (hours := age_hours(newest, now)) <= limit:
         return _ok(Checked.BACKUP, target.name, newest, hours, limit)
@@ -53,7 +64,7 @@ def overdue_after_hours(target: DatabaseTarget | BucketTarget) -> float:
 def newest_of(backups: Iterable[Backup], now: datetime, *, healthy: bool = True) -> Backup | None:
     """Return the newest backup that is healthy; one of the future (a clock was wrong) would be the newest for ever."""
     present = (one for one in backups if one.created_at <= now and (one.is_healthy or not healthy))
-    return max(present, key=lambda backup: (backup.created_at, backup.id), default=None)
+    return max(present, key=lambda backup: recency(backup, now), default=None)
 
 
 def age_hours(backup: Backup, now: datetime) -> float:

@@ -28,6 +28,7 @@ class TableExtent:
     """A table to read: `columns` in order, `blocks` of heap, `size_bytes` with TOAST, `condition` an SQL expression.
 
     `is_uncut` tables are read whole whatever their size. `after` are oids of tables that are loaded before it.
+    `is_member` tables are an extension's, and no configuration of it.
     """
 
     oid: int
@@ -40,6 +41,7 @@ class TableExtent:
     of_extension: bool = False
     is_uncut: bool = False
     after: tuple[int, ...] = ()
+    is_member: bool = False
 
     @property
     def shown_name(self) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import BinaryIO, Final, NoReturn
 
 from coffre.model.errors import IntegrityError
+from coffre.postgres.unknown_options import without_known
 
 MAGIC: Final = b"PGDMP"
 # What pg_dump writes: 1.14 is of PostgreSQL 12 to 15, 1.15 of 16, 1.16 of 17 and 18.
@@ -17,6 +19,7 @@ INT_BYTES: Final = 4
 OFFSET_BYTES: Final = 8
 FORMAT_CUSTOM: Final = 1
 _READ_BYTES: Final = 1024 * 1024
+_INT: Final = struct.Struct("<?I").unpack
 
 
 class Section(IntEnum):
@@ -52,7 +55,8 @@ class TocEntry:
     description, tag, schema
         "TABLE", `orders`, `public`; "COMMENT", `COLUMN orders.note`, `public`; "SCHEMA", `app`, None.
     definition, drop, copy
-        Statements, each empty when there is none. `copy` says how the data is loaded.
+        Statements, each empty when there is none. `copy` says how the data is loaded. A definition is without what no
+        server but the source knows (`unknown_options.KNOWN`).
     has_data
         Whether the archive has (or, written with --schema-only, would have had) a data block for it.
     """
@@ -160,7 +164,7 @@ class _Reader:
             schema=schema,
             owner=owner or "",
             section=section,
-            definition=definition or "",
+            definition=without_known(definition or ""),
             drop=drop or "",
             copy=copy or "",
             tablespace=tablespace,
@@ -185,16 +189,20 @@ class _Reader:
         return _decimal(self._text() or "")
 
     def _int(self) -> int:
-        data = self._bytes(1 + INT_BYTES)
-        value = int.from_bytes(data[1:], "little")
-        return -value if data[0] else value
+        value: int
+        is_negative, value = _INT(self._bytes(1 + INT_BYTES))
+        return -value if is_negative else value
 
     def _text(self) -> str | None:
-        length = self._int()
-        return None if length < 0 else self._bytes(length).decode("utf-8", "surrogateescape")
+        is_negative, length = _INT(self._bytes(1 + INT_BYTES))
+        return None if is_negative else self._bytes(length).decode("utf-8", "surrogateescape")
 
     def _bytes(self, count: int) -> bytes:
-        data = self._file.read(min(count, _READ_BYTES))
+        if count <= _READ_BYTES and len(data := self._file.read(count)) == count:
+            return data  # a table of contents has hundreds of thousands of these
+        return self._rest(b"" if count > _READ_BYTES else data, count)
+
+    def _rest(self, data: bytes, count: int) -> bytes:
         while len(data) < count and (more := self._file.read(min(count - len(data), _READ_BYTES))):
             data += more  # piece by piece: a damaged length must not ask for gigabytes at once
         if len(data) < count:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -13,12 +14,15 @@ import psycopg2.extensions
 
 from coffre.model.errors import ConnectError
 from coffre.model.target import Tls
+from coffre.postgres import sql_ascii
 from coffre.postgres.refusals import explain_refusal
+from coffre.postgres.sessions import PLAIN_NAME, Sessions, after, open_patiently, stopped
 
 # Sent by SET on every connection, never as startup options: poolers refuse those (field notes 10, 12, 15).
 _SESSION_SETTINGS: Final = (
     "SET statement_timeout = 0",
     "SET idle_in_transaction_session_timeout = 0",
+    "SET default_transaction_read_only = off",  # a database or role can have it on; backups say READ ONLY themselves
     # The server's own keepalives: when a function dies without a word, its backends are gone after 90 seconds and not
     # after two hours (field note 25).
     "SET tcp_keepalives_idle = 30",
@@ -42,6 +46,11 @@ _NEWER_SETTINGS: Final = (
     (140000, "SET idle_session_timeout = 0"),
     (170000, "SET transaction_timeout = 0"),
 )
+# A server whose system is gone, or whose network is: what we send is not even received. Longer than anything that
+# keeps a living server from reading what it was sent.
+_UNRECEIVED_MILLISECONDS: Final = 300_000
+# For clearing away, when the run has ended: a server that can do it answers sooner.
+_CLEARING_CONNECT_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ class Connection:
     """How to reach one database. `password` and `ca` are never shown.
 
     `place` names for a person where this address is kept: `the secret coffre/database/shop`, `--to`.
+    `sessions` are those of the run that it belongs to (`Children.watching`), which can end all of them.
     """
 
     host: str
@@ -61,6 +71,7 @@ class Connection:
     connect_timeout_seconds: int = 10
     channel_binding: str | None = None
     place: str = "the target's secret"
+    sessions: Sessions | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}/{self.database}"
@@ -79,7 +90,7 @@ class Connection:
             "PGDATABASE": self.database,
             "PGSSLMODE": self.sslmode,
             "PGCONNECT_TIMEOUT": str(self.connect_timeout_seconds),
-            "PGAPPNAME": "coffre",
+            "PGAPPNAME": self.sessions.name if self.sessions else PLAIN_NAME,
         }
         if self.sslrootcert:
             variables["PGSSLROOTCERT"] = self.sslrootcert
@@ -134,42 +145,91 @@ def _pooler(connection: Connection, hint: str) -> ConnectError:
 
 
 @contextmanager
-def connect(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
+def connect(connection: Connection, *, stays: bool = False) -> Iterator[psycopg2.extensions.connection]:
     """Open a session with pinned settings and keepalives, and close it at the end, whatever happens.
+
+    When the run that the connection belongs to is stopped, the session is ended by another thread.
+
+    Parameters
+    ----------
+    stays
+        It lasts until the block is left, also when the run is stopped: for a lock that has to outlive the work.
 
     Raises
     ------
     ConnectError, ConnectTransientError
         With one code for each cause (`HOST_UNKNOWN`, `CONNECTION_REFUSED`, `TLS_REFUSED`, ...).
+    DumpTransientError
+        `STOPPED`: the run was stopped before the session was there.
     """
+    sql_ascii.register()
+    sessions = connection.sessions
+    if sessions is None:
+        session = _translated(connection, lambda: _connected(connection, PLAIN_NAME))
+        with closing(session):
+            _prepare(session, connection)
+            yield session
+        return
+    is_clearing = sessions.has_ended
+    seconds = sessions.seconds_to_clear()
+    opened = _translated(connection, lambda: _open(connection, sessions, stays=stays, seconds=seconds))
+    # It is closed while it is still held, because that can wait for the server too; the first is for a refused hold.
+    held = sessions.holding(opened, stays=stays, is_clearing=is_clearing, seconds=seconds)
+    with closing(opened), held, closing(opened):
+        _prepare(opened, connection)
+        yield opened
+
+
+def _translated(
+    connection: Connection, make: Callable[[], psycopg2.extensions.connection]
+) -> psycopg2.extensions.connection:
     try:
-        session = psycopg2.connect(
-            host=connection.host,
-            port=connection.port,
-            user=connection.user,
-            password=connection.password,
-            dbname=connection.database,
-            sslmode=connection.sslmode,
-            sslrootcert=connection.sslrootcert,
-            channel_binding=connection.channel_binding,
-            connect_timeout=connection.connect_timeout_seconds,
-            application_name="coffre",
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=6,
-        )
+        return make()
     except psycopg2.OperationalError as error:
         raise explain_refusal(connection, str(error)) from error
-    try:
-        _prepare(session, connection)
-        yield session
-    finally:
-        session.close()
+
+
+def _open(
+    connection: Connection, sessions: Sessions, *, stays: bool, seconds: float | None
+) -> psycopg2.extensions.connection:
+    """Open a session of a run; it is not waited for longer than the run goes on."""
+    if sessions.has_ended:
+        most = min(seconds or math.inf, _CLEARING_CONNECT_SECONDS)
+        made = open_patiently(lambda: _connected(connection, PLAIN_NAME), is_over=after(most))
+        if made is None:
+            raise explain_refusal(connection, "timeout expired")
+        return made
+    name = PLAIN_NAME if stays else sessions.name
+    made = open_patiently(lambda: _connected(connection, name), is_over=lambda: sessions.has_ended)
+    if made is None:
+        raise stopped()
+    return made
+
+
+def _connected(connection: Connection, name: str) -> psycopg2.extensions.connection:
+    return psycopg2.connect(
+        host=connection.host,
+        port=connection.port,
+        user=connection.user,
+        password=connection.password,
+        dbname=connection.database,
+        sslmode=connection.sslmode,
+        sslrootcert=connection.sslrootcert,
+        channel_binding=connection.channel_binding,
+        connect_timeout=connection.connect_timeout_seconds,
+        application_name=name,
+        keepalives_idle=30,
+        keepalives_interval=10,
+        keepalives_count=6,
+        tcp_user_timeout=_UNRECEIVED_MILLISECONDS,
+    )
 
 
 def _prepare(session: psycopg2.extensions.connection, connection: Connection) -> None:
     try:
-        session.set_client_encoding("UTF8")  # names are Unicode whatever the database's encoding; rows say their own
+        # Names are Unicode whatever the database's encoding; rows say their own.
+        has_encoding = session.get_parameter_status("server_encoding") != sql_ascii.ENCODING
+        session.set_client_encoding("UTF8" if has_encoding else sql_ascii.ENCODING)
         with session.cursor() as cursor:
             cursor.execute("; ".join(session_settings(session.server_version)))
         session.commit()

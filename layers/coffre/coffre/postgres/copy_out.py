@@ -177,7 +177,7 @@ class CopyOut:
 
 
 def _query(statement: str) -> bytes:
-    text = statement.encode() + b"\0"
+    text = statement.encode("utf-8", "surrogateescape") + b"\0"
     return b"Q" + (len(text) + 4).to_bytes(4, "big") + text
 
 

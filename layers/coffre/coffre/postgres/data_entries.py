@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -11,9 +12,13 @@ from psycopg2.extensions import encodings
 from coffre.model.errors import ExportError
 from coffre.model.manifest import RelationName, SequenceValue, TableContent
 from coffre.model.names import qualified, quoted
+from coffre.postgres import sql_ascii
 from coffre.postgres.archive import Section, TocEntry
 from coffre.postgres.toc import is_event_trigger
 
+# In pg_dump's own words.
+_THROUGH_ROOT: Final = "-- load via partition root "
+_LINE_BREAKS: Final = re.compile(r"[\r\n]")
 _LARGE_OBJECTS: Final = ("BLOB", "BLOBS", "BLOB METADATA")
 
 
@@ -22,13 +27,15 @@ class Names:
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
-        # Without an encoding the server passes bytes as they are, and the manifest read them as UTF-8.
-        self._codec = "utf-8" if encoding == "SQL_ASCII" else encodings.get(encoding)
+        self._is_bytes = encoding == sql_ascii.ENCODING
+        self._codec = encodings.get(encoding)
 
     def archived(self, text: str) -> str:
         """Return a name or a statement as the archive has it."""
         if text.isascii():
             return text
+        if self._is_bytes:
+            return sql_ascii.archived(text)
         try:
             return text.encode(self._known()).decode("utf-8", "surrogateescape")
         except UnicodeEncodeError as error:
@@ -36,7 +43,8 @@ class Names:
 
     def readable(self, text: str) -> str:
         """Return a name of the archive as the manifest has it."""
-        return text.encode("utf-8", "surrogateescape").decode(self._known(), "replace")
+        data = text.encode("utf-8", "surrogateescape")
+        return sql_ascii.text_of(data) if self._is_bytes else data.decode(self._known(), "replace")
 
     def _known(self) -> str:
         if self._codec is None:
@@ -74,12 +82,19 @@ class DataEntries:
             if entry.description in ("SEQUENCE", "MATERIALIZED VIEW")
         }
 
-    def rows(self, table: TableContent) -> TocEntry:
-        """Return the entry for the rows of a table; those that it comes after are to be made before."""
+    def rows(self, table: TableContent, root: TocEntry | None = None) -> TocEntry:
+        """Return the entry for the rows of a table; those that it comes after are to be made before.
+
+        `root` is the table through which the rows of a partition are loaded: `pg_restore` knows by the comment that
+        it must not empty the partition first.
+        """
         found = self._tables.get(table.oid)
         columns = self._names.archived(", ".join(quoted(column) for column in table.columns))
         schema, name = self._names.archived(table.schema_name), self._names.archived(table.table_name)
-        address = _dropped(found) or qualified(schema, name)
+        address = _dropped(root or found) or (
+            qualified(root.schema or "", root.tag) if root else qualified(schema, name)
+        )
+        needed = tuple(entry.dump_id for entry in (found, root) if entry)
         dump_id = self._rows[table.oid] = self._new_id()
         return TocEntry(
             dump_id=dump_id,
@@ -90,11 +105,10 @@ class DataEntries:
             schema=schema,
             owner=found.owner if found else "",
             section=Section.DATA,
+            definition=f"{_THROUGH_ROOT}{_LINE_BREAKS.sub(' ', address)}" if root else "",
             copy=f"COPY {address} {f'({columns})' if columns else ''} FROM stdin;\n",
             has_data=True,
-            dependencies=(found.dump_id,)
-            if found
-            else tuple(self._rows[oid] for oid in table.after if oid in self._rows),
+            dependencies=needed if found else tuple(self._rows[oid] for oid in table.after if oid in self._rows),
         )
 
     def sequence(self, value: SequenceValue) -> TocEntry:
@@ -162,21 +176,39 @@ def merged(
     """Return all entries in order: what comes before data, data, what comes after it; event triggers last of all.
 
     Event triggers would fire at the refreshes; `pg_restore` restores both after everything else. In parallel it goes by
-    dependencies alone: a key may point at a table of an extension, which has no entry but that of its rows.
+    dependencies alone: a key may point at a table of an extension, which has no entry but that of its rows; and rows
+    that go through a root may end in any of its partitions.
     """
     border = next((n for n, entry in enumerate(entries) if entry.section is Section.POST_DATA), len(entries))
     of_extensions = tuple(entry.dump_id for entry in data if entry.description == "TABLE DATA" and not entry.owner)
     last = tuple(entry.dump_id for entry in refreshes[-1:])
+    below = _rows_below_roots(data)
     objects: list[TocEntry] = []
     triggers: list[TocEntry] = []
     for entry in entries[border:]:
         if is_event_trigger(entry):
             triggers.append(replace(entry, dependencies=entry.dependencies + last))
+        elif any(table in below for table in entry.dependencies):
+            more = {dump_id: None for table in entry.dependencies for dump_id in below.get(table, ())}
+            objects.append(replace(entry, dependencies=(*entry.dependencies, *more)))
         elif entry.description == "FK CONSTRAINT":
             objects.append(replace(entry, dependencies=entry.dependencies + of_extensions))
         else:
             objects.append(entry)
     return (*entries[:border], *data, *objects, *refreshes, *triggers)
+
+
+def _rows_below_roots(data: Iterable[TocEntry]) -> dict[int, tuple[int, ...]]:
+    """Return the entries of rows (dump ids) that may end in a table, for roots and partitions that share rows."""
+    families: dict[int, list[TocEntry]] = {}
+    for entry in data:
+        if entry.definition.startswith(_THROUGH_ROOT) and entry.has_data:
+            families.setdefault(entry.dependencies[-1], []).append(entry)
+    return {
+        table: tuple(entry.dump_id for entry in family)
+        for family in families.values()
+        for table in {needed for entry in family for needed in entry.dependencies}
+    }
 
 
 def _dropped(table: TocEntry | None) -> str | None:

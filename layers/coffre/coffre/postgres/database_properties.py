@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 import psycopg2
-import psycopg2.extensions
 
 from coffre.model.names import quoted
 from coffre.postgres.archive import TocEntry
 from coffre.postgres.connect import one_line
+from coffre.postgres.entry_sql import readable
 from coffre.postgres.roles import split_statements
 from coffre.postgres.toc import is_of_database
 
@@ -83,15 +83,7 @@ def apply_database_properties(
 def _statements(entries: Iterable[TocEntry], encoding: str, *, with_rights: bool) -> Iterator[str]:
     for entry in entries:
         if is_of_database(entry) and (with_rights or entry.description != "ACL"):
-            yield from split_statements(_decoded(entry.definition, encoding))
-
-
-def _decoded(definition: str, encoding: str) -> str:
-    """Return text of an archive, which is in the source's encoding and was read as if it were UTF-8."""
-    codec = psycopg2.extensions.encodings.get(encoding, "utf_8")
-    if encoding == "SQL_ASCII":
-        codec = "utf_8"
-    return definition.encode("utf-8", "surrogateescape").decode(codec, "replace")
+            yield from split_statements(readable(entry.definition, encoding))
 
 
 def _rename(statement: str, source: str, destination: str) -> str | None:

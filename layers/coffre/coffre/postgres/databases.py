@@ -93,12 +93,24 @@ def _cannot_create(connection: Connection, error: psycopg2.Error) -> Destination
     )
 
 
+# Before PostgreSQL 13 there is no FORCE. Dropping waits five seconds for sessions that end.
+_DROPS_BY_FORCE: Final = 130000
+_END_OWN_SESSIONS: Final = """
+SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+WHERE datname = %s AND usename = current_user AND pid <> pg_catalog.pg_backend_pid()
+"""
+
+
 def drop_created(connection: Connection, error: Exception) -> None:
     """Remove a database that this restore created, so that the next try starts clean."""
     try:
         with maintenance_session(connection) as session, session.cursor() as cursor:
-            name = sql.Identifier(connection.database)
-            cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+            drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(connection.database))
+            if session.server_version >= _DROPS_BY_FORCE:
+                drop += sql.SQL(" WITH (FORCE)")
+            else:
+                cursor.execute(_END_OWN_SESSIONS, (connection.database,))
+            cursor.execute(drop)
         error.add_note(f"The database {connection}, which this restore had created, was dropped again.")
     except (CoffreError, psycopg2.Error):
         error.add_note(f"The database {connection}, which this restore had created, could not be dropped: drop it.")

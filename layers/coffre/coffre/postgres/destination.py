@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import psycopg2
@@ -14,6 +14,7 @@ import psycopg2.extensions
 from coffre.model.errors import CoffreError, ConnectError, DestinationError
 from coffre.model.manifest import DatabaseContent
 from coffre.model.names import shown
+from coffre.postgres import sql_ascii, unfinished
 from coffre.postgres.connect import Connection, connect
 from coffre.postgres.databases import create_database, drop_created, maintenance_session, refuse_older_server
 from coffre.postgres.toc import Capabilities
@@ -35,6 +36,7 @@ class Destination:
     may_create: bool
     created: bool
     exceptions: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
 
     def refuse_reader(self) -> None:
         """Refuse a role that may only read: the one that takes backups, as a rule.
@@ -54,17 +56,21 @@ class Destination:
 
 @contextmanager
 def open_destination(
-    connection: Connection, content: DatabaseContent, *, dry_run: bool = False
+    connection: Connection, content: DatabaseContent, *, restore_id: str, dry_run: bool = False, restart: bool = False
 ) -> Iterator[Destination]:
     """Give the destination, an existing empty database or a new one, which nobody else loads into meanwhile.
 
-    When the block ends in an error, a database that was created for it is dropped again; of an existing one it is said
-    what is left in it.
+    When the block ends in an error, a database that was created for it is dropped again; an existing one stays marked
+    as unfinished, so that the restore can be started again.
 
     Parameters
     ----------
+    restore_id
+        Of the restore that fills it.
     dry_run
-        Create nothing: a database that does not exist is described as it would be.
+        Create and remove nothing: a database that does not exist is described as it would be.
+    restart
+        Remove what an unfinished restore has left in the database.
 
     Raises
     ------
@@ -85,15 +91,34 @@ def open_destination(
     with _guard(connection) as session:
         if not created:
             _refuse_unfit(connection, session, content)
-            _refuse_content(connection, session)
+        leftovers = () if created else _leftovers(connection, session, dry_run=dry_run, restart=restart)
+        is_marked = not (created or dry_run) and unfinished.begin(session, restore_id)
         try:
-            yield _look(connection, session, created=created, exceptions=exceptions or ())
+            looked = _look(connection, session, created=created, exceptions=exceptions or ())
+            yield replace(looked, leftovers=leftovers)
         except Exception as error:
             if created:
                 drop_created(connection, error)
             elif not dry_run:
-                _say_what_is_left(connection, error)
+                _say_what_is_left(connection, error, is_marked=is_marked)
             raise
+        if is_marked:
+            unfinished.end(session)
+
+
+def _leftovers(
+    connection: Connection, session: psycopg2.extensions.connection, *, dry_run: bool, restart: bool
+) -> tuple[str, ...]:
+    """Make sure that the database is empty, and return what an unfinished restore has left, which is removed."""
+    found = unfinished.find(session)
+    left = tuple(f"{kind} {name}" for kind, name in unfinished.leftovers(session, found)) if found else ()
+    if found is None or not restart:
+        _refuse_content(connection, session, found)
+        return ()
+    if not dry_run:
+        unfinished.clear(session, found)
+        _refuse_content(connection, session, None)
+    return left
 
 
 @contextmanager
@@ -135,8 +160,8 @@ def _look(
             version_number=session.server_version,
             capabilities=Capabilities(_answers(cursor, _IS_SUPERUSER), connection.user),
             schemas=_names(cursor, "SELECT nspname FROM pg_namespace"),
-            roles=_names(cursor, "SELECT rolname FROM pg_roles"),
-            member_of=_names(cursor, _ACTS_FOR.format("SET" if session.server_version >= 160000 else "MEMBER")),
+            roles=_role_names(cursor, _ROLES),
+            member_of=_role_names(cursor, _ACTS_FOR.format("SET" if session.server_version >= 160000 else "MEMBER")),
             extensions_available=_names(cursor, "SELECT name FROM pg_available_extensions"),
             may_create=_answers(cursor, "SELECT has_database_privilege(current_database(), 'CREATE')"),
             created=created,
@@ -146,8 +171,8 @@ def _look(
 
 @contextmanager
 def _guard(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
-    """Hold a lock in the destination while it is loaded; it ends with the session."""
-    with connect(connection) as session:
+    """Hold a lock in the destination while it is loaded and, after an error, cleared; it ends with the session."""
+    with connect(connection, stays=True) as session:
         session.autocommit = True
         with session.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", (_GUARD_KEY,))
@@ -161,13 +186,14 @@ def _guard(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
         yield session
 
 
-def _say_what_is_left(connection: Connection, error: Exception) -> None:
+def _say_what_is_left(connection: Connection, error: Exception, *, is_marked: bool) -> None:
     try:
         with connect(connection) as session, session.cursor() as cursor:
             cursor.execute(_USER_RELATIONS)
             if cursor.fetchone() is None:
                 return
-        error.add_note(f"The database {connection} holds a part of the backup: empty it before you try again.")
+        how = "the same restore with --restart removes that and begins again" if is_marked else "empty it first"
+        error.add_note(f"The database {connection} holds a part of the backup: {how}.")
     except (CoffreError, psycopg2.Error):
         error.add_note(f"The database {connection} may hold a part of the backup: look before you try again.")
 
@@ -178,10 +204,20 @@ def _refuse_unfit(connection: Connection, session: psycopg2.extensions.connectio
         _refuse_encoding(connection, cursor, content)
 
 
-def _refuse_content(connection: Connection, session: psycopg2.extensions.connection) -> None:
+def _refuse_content(
+    connection: Connection, session: psycopg2.extensions.connection, found_unfinished: unfinished.Unfinished | None
+) -> None:
     with session.cursor() as cursor:
         cursor.execute(_USER_RELATIONS)
         found = [shown(schema, name) for schema, name in cursor.fetchall()]
+    if found and found_unfinished is not None:
+        raise DestinationError(
+            f"The destination {connection} holds a part of the backup: the restore {found_unfinished.restore_id} did "
+            "not end.",
+            code="DESTINATION_UNFINISHED",
+            hint="Nothing was changed. With --restart everything that was created there since is removed, and the "
+            "restore begins again; --restart --dry-run lists it.",
+        )
     if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise DestinationError(
@@ -202,6 +238,20 @@ def _refuse_encoding(connection: Connection, cursor: psycopg2.extensions.cursor,
             code="DESTINATION_ENCODING",
             hint=f"Create it with ENCODING '{content.encoding}' TEMPLATE template0, or let Coffre create it.",
         )
+    if encoding != content.encoding == sql_ascii.ENCODING and (name := _name_without_encoding(content)):
+        raise DestinationError(
+            f"The destination {connection} has the encoding {encoding}, and the name of {name} is no text in it.",
+            code="DESTINATION_ENCODING",
+            hint=f"Create it with ENCODING '{content.encoding}' TEMPLATE template0, or let Coffre create it.",
+        )
+
+
+def _name_without_encoding(content: DatabaseContent) -> str | None:
+    """Return the first table or role whose name, or whose column's, is bytes that are no UTF-8."""
+    for table in content.tables:
+        if any(map(sql_ascii.has_other_bytes, (table.schema_name, table.table_name, *table.columns))):
+            return f"the table {shown(table.schema_name, table.table_name)}, or of one of its columns,"
+    return next((f'the role "{role}"' for role in content.roles if sql_ascii.has_other_bytes(role)), None)
 
 
 def _answers(cursor: psycopg2.extensions.cursor, query: str) -> bool:
@@ -210,15 +260,25 @@ def _answers(cursor: psycopg2.extensions.cursor, query: str) -> bool:
     return bool(row and row[0])
 
 
+def _role_names(cursor: psycopg2.extensions.cursor, query: str) -> frozenset[str]:
+    """Return names of roles, which all databases of a server share: they may be bytes of another one's encoding."""
+    cursor.execute(query)
+    names = [bytes(name) for (name,) in cursor.fetchall()]
+    if cursor.connection.encoding == sql_ascii.ENCODING.replace("_", ""):
+        return frozenset(map(sql_ascii.text_of, names))
+    return frozenset(name.decode("utf-8", "replace") for name in names)
+
+
 def _names(cursor: psycopg2.extensions.cursor, query: str) -> frozenset[str]:
     cursor.execute(query)
     return frozenset(str(name) for (name,) in cursor.fetchall())
 
 
+_ROLES: Final = "SELECT pg_catalog.textsend(rolname::text) FROM pg_roles"
 _IS_SUPERUSER: Final = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 # The roles that one can give things to and then fill these things. Since PostgreSQL 16 a membership may carry neither.
 _ACTS_FOR: Final = """
-SELECT rolname FROM pg_roles
+SELECT pg_catalog.textsend(rolname::text) FROM pg_roles
 WHERE pg_has_role(current_user, oid, 'USAGE') AND pg_has_role(current_user, oid, '{}')
 """
 # Anything a person could miss: relations that are neither the system's nor an extension's.
@@ -228,5 +288,9 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname NOT IN ('pg_cata
   AND n.nspname NOT LIKE 'pg\\_toast%' AND n.nspname NOT LIKE 'pg\\_temp\\_%'
   AND NOT EXISTS (
     SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+  AND NOT EXISTS (
+    SELECT FROM pg_depend o JOIN pg_depend d ON d.classid = o.refclassid AND d.objid = o.refobjid AND d.deptype = 'e'
+    WHERE o.classid = 'pg_class'::regclass AND o.objid = c.oid AND o.refclassid = 'pg_class'::regclass
+      AND o.deptype IN ('a', 'i'))
 ORDER BY c.relkind <> 'r', 1, 2
 """

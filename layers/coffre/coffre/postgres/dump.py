@@ -6,6 +6,7 @@ Rows never pass one by one through Python: each stream is a session whose socket
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,11 +20,15 @@ import psycopg2
 from coffre.model.names import qualified, quoted
 from coffre.model.target import DatabaseTarget
 from coffre.policy.slicing import Slice
+from coffre.postgres import sql_ascii
+from coffre.postgres.archive import read_archive
+from coffre.postgres.archive_writer import custom_header
 from coffre.postgres.channel import open_channel
 from coffre.postgres.complaints import explain_complaint, explain_query_error, is_too_big, row_too_big
 from coffre.postgres.connect import Connection, connect, conninfo_of
 from coffre.postgres.copy_out import CopyOut, QueryFailedError
 from coffre.postgres.tools import Children, PostgresTools, output_of
+from coffre.postgres.unknown_options import KNOWN
 
 _FIRST_STATEMENTS: Final = (
     "SET lock_timeout = '10s'",
@@ -36,7 +41,12 @@ _BLOCK_BYTES: Final = 1024 * 1024
 
 
 def copy_statement(piece: Slice, encoding: str) -> str:
-    """Return the query that reads one slice, its bytes in `encoding`."""
+    """Return the query that reads one slice, its bytes in `encoding`; names of other bytes have surrogates for them."""
+    statement = _copy_statement(piece, encoding)
+    return sql_ascii.archived(statement) if encoding == sql_ascii.ENCODING else statement
+
+
+def _copy_statement(piece: Slice, encoding: str) -> str:
     table = piece.table
     columns = ", ".join(quoted(column) for column in table.columns)
     name = qualified(table.schema, table.name)
@@ -194,6 +204,7 @@ class ArchiveDumper:
         ):
             for block in _blocks(stdout):
                 output.write(block)
+        _leave_out_what_no_other_server_knows(file)
 
     def _pg_dump(self, snapshot: str, *options: str) -> Sequence[str]:
         wait = self._target.limits.lock_timeout_seconds * 1000
@@ -209,6 +220,17 @@ class ArchiveDumper:
 
     def _environment(self) -> dict[str, str]:
         return self._tools.environment(self._connection)
+
+
+def _leave_out_what_no_other_server_knows(file: Path) -> None:
+    """Write an archive without data again if it has options that its server keeps for itself."""
+    with file.open("rb") as archive:
+        with mmap.mmap(archive.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if not any(content.find(name.encode()) >= 0 for name in KNOWN):
+                return
+        read = read_archive(archive)  # which leaves them out
+    with file.open("wb") as output:
+        output.writelines(custom_header(read))
 
 
 def _blocks(pipe: IO[bytes]) -> Iterator[memoryview]:

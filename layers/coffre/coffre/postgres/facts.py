@@ -21,6 +21,7 @@ class ServerFacts:
     extensions: tuple[str, ...]
     roles: tuple[str, ...]
     policy_roles: dict[int, tuple[str, ...]]
+    search_paths: tuple[tuple[str | None, str], ...]
     has_large_objects: bool
 
     @property
@@ -43,6 +44,7 @@ def read_facts(query: Callable[[str], list[tuple[Any, ...]]]) -> ServerFacts:
         extensions=tuple(name for (name,) in query(_EXTENSIONS)),
         roles=tuple(name for (name,) in query(_ROLES)),
         policy_roles={oid: tuple(roles) for oid, roles in query(_POLICY_ROLES)},
+        search_paths=tuple((role, path) for role, path in query(_SEARCH_PATHS)),
         has_large_objects=bool(query(_LARGE_OBJECTS)[0][0]),
     )
 
@@ -84,4 +86,16 @@ ORDER BY rolname
 _POLICY_ROLES: Final = """
 SELECT p.oid::bigint, array_agg(r.rolname::text ORDER BY r.rolname)
 FROM pg_policy p JOIN pg_roles r ON r.oid = ANY(p.polroles) GROUP BY p.oid
+"""
+# The settings of roles in this database, of the database, of roles, and of the server: in this order they count.
+_SEARCH_PATHS: Final = """
+SELECT role, path FROM (
+    SELECT r.rolname::text AS role, substr(c.setting, length('search_path=') + 1) AS path,
+           CASE WHEN s.setrole <> 0 AND s.setdatabase <> 0 THEN 1 WHEN s.setrole <> 0 THEN 2 ELSE 3 END AS turn
+    FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS c(setting) LEFT JOIN pg_roles r ON r.oid = s.setrole
+    WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+      AND c.setting LIKE 'search\\_path=%' AND (s.setrole = 0 OR r.rolname IS NOT NULL)
+    UNION ALL SELECT NULL, reset_val, 4 FROM pg_settings WHERE name = 'search_path'
+    UNION ALL SELECT NULL, boot_val, 5 FROM pg_settings WHERE name = 'search_path') AS paths
+ORDER BY turn, role, path
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import psycopg2
@@ -15,6 +15,7 @@ from coffre.model.errors import RestoreError
 from coffre.model.manifest import RelationName, SequenceValue, TableContent
 from coffre.model.names import shown
 from coffre.postgres.connect import Connection, one_line
+from coffre.postgres.libpq import flush
 from coffre.postgres.live import TableName
 from coffre.postgres.refusals import CONNECTION_LOST
 
@@ -44,6 +45,17 @@ def translated(connection: Connection) -> Iterator[None]:
         ) from error
 
 
+# What says nothing about a table: the connection, a read-only server, no room, somebody who cancels, a broken disk.
+_NO_REFUSALS: Final = ("08", "25", "53", "57", "58")
+_NOT_LOCKED: Final = "55P03"
+
+
+def is_refusal(error: psycopg2.Error) -> bool:
+    """Whether the server refused a statement for what it says or for the rows in it, so that others may still work."""
+    code = error.pgcode
+    return code is not None and code[:2] not in _NO_REFUSALS and code != _NOT_LOCKED
+
+
 def connection_lost(connection: Connection, detail: str) -> RestoreError:
     """Return the error for a connection that was cut."""
     return RestoreError(
@@ -54,8 +66,8 @@ def connection_lost(connection: Connection, detail: str) -> RestoreError:
     )
 
 
-def truncate(session: psycopg2.extensions.connection, table: TableName) -> None:
-    """Begin a transaction that may freeze what it loads into an empty table.
+def truncate(session: psycopg2.extensions.connection, table: TableName, our_rows: int = 0) -> None:
+    """Begin a transaction that may freeze what it loads into a table that has no rows but ours.
 
     Raises
     ------
@@ -64,13 +76,39 @@ def truncate(session: psycopg2.extensions.connection, table: TableName) -> None:
     """
     with session.cursor() as cursor:
         cursor.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(*table)))
-        if has_rows(session, table):
-            raise RestoreError(
-                f"Somebody else has put rows into {shown(*table)} while it is being restored.",
-                code="TABLE_NOT_EMPTY",
-                hint="Stop what writes to it until the restore has ended. These rows were not touched.",
-            )
+        if has_rows(session, table) if our_rows == 0 else _count(cursor, table) != our_rows:
+            raise _rows_of_others(table)
         cursor.execute(sql.SQL("TRUNCATE ONLY {}").format(sql.Identifier(*table)))
+
+
+def refuse_rows_of_others(session: psycopg2.extensions.connection, tables: Sequence[TableName]) -> None:
+    """Begin a transaction in which nobody else writes to some tables, and make sure that they are empty.
+
+    Raises
+    ------
+    RestoreError
+        Code `TABLE_NOT_EMPTY`: somebody else has put rows into one.
+    """
+    names = [sql.Identifier(*table) for table in tables]
+    listed = sql.SQL(", ").join(sql.SQL("ONLY {}").format(name) for name in names)
+    found = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM ONLY {})").format(sql.Literal(number), name)
+        for number, name in enumerate(names)
+    )
+    with session.cursor() as cursor:
+        # Others may read: a check of one table may look into another that is loaded at the same time.
+        cursor.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(listed))
+        cursor.execute(found)
+        for (number,) in cursor.fetchall():
+            raise _rows_of_others(tables[number])
+
+
+def _rows_of_others(table: TableName) -> RestoreError:
+    return RestoreError(
+        f"Somebody else has put rows into {shown(*table)} while it is being restored.",
+        code="TABLE_NOT_EMPTY",
+        hint="Stop what writes to it until the restore has ended. These rows were not touched.",
+    )
 
 
 def copy_in(
@@ -105,7 +143,7 @@ def copy_in(
     if where is not None:
         options += sql.SQL(" WHERE ") + where
     target = sql.SQL("COPY {}{} FROM STDIN ").format(sql.Identifier(*into), listed) + options
-    stream = _Chunks(chunks)
+    stream = _Chunks(chunks, at_end=lambda: flush(session))
     try:
         with session.cursor() as cursor:
             cursor.copy_expert(target, stream, size=_COPY_BLOCK_BYTES)  # type: ignore[arg-type]  # any object with read()
@@ -126,8 +164,9 @@ def copy_in(
 class _Chunks:
     """A file-like view of an iterator of bytes, for psycopg2's COPY: blocks, never rows."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(self, chunks: Iterator[bytes], *, at_end: Callable[[], None] = lambda: None) -> None:
         self._chunks = chunks
+        self._at_end = at_end
         self._current = memoryview(b"")
         self.error: Exception | None = None
 
@@ -136,9 +175,11 @@ class _Chunks:
             while not self._current:
                 self._current = memoryview(next(self._chunks))
         except StopIteration:
+            self._at_end()
             return b""
         except Exception as error:
             self.error = error
+            self._at_end()
             raise
         block, self._current = self._current[:size], self._current[size:]
         return bytes(block)
@@ -192,6 +233,14 @@ def refresh_materialized_views(session: psycopg2.extensions.connection, views: I
     return missing
 
 
+def views_reading(session: psycopg2.extensions.connection, tables: Iterable[TableName]) -> set[TableName]:
+    """Return the materialized views that read any of the tables, through other views and partitioned tables too."""
+    schemas, names = zip(*tables, strict=True)
+    with session.cursor() as cursor:
+        cursor.execute(_VIEWS_READING, {"schemas": list(schemas), "tables": list(names)})
+        return {(schema, name) for schema, name in cursor.fetchall()}
+
+
 def key_levels(session: psycopg2.extensions.connection, tables: Iterable[TableName]) -> dict[TableName, int]:
     """Return a number for each table that is higher than those of the tables at which its foreign keys point.
 
@@ -220,16 +269,47 @@ def has_rows(session: psycopg2.extensions.connection, table: TableName) -> bool:
         return cursor.fetchone() is not None
 
 
-def count_rows(session: psycopg2.extensions.connection, table: TableContent) -> int:
-    """Return how many rows the table has at the destination."""
-    with session.cursor() as cursor:
-        cursor.execute(
-            sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(table.schema_name, table.table_name))
+def count_rows(session: psycopg2.extensions.connection, tables: Sequence[TableContent]) -> list[int]:
+    """Return how many rows each of the tables has at the destination."""
+    counts = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT {}, count(*) FROM ONLY {}").format(
+            sql.Literal(number), sql.Identifier(table.schema_name, table.table_name)
         )
-        row = cursor.fetchone()
-        return int(row[0]) if row else 0
+        for number, table in enumerate(tables)
+    )
+    with session.cursor() as cursor:
+        cursor.execute(counts)
+        return [int(rows) for _, rows in sorted(cursor.fetchall())]
 
 
+def count_rows_below(session: psycopg2.extensions.connection, root: TableName) -> int:
+    """Return how many rows all partitions of a table have together."""
+    with session.cursor() as cursor:
+        cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*root)))
+        ((count,),) = cursor.fetchall()
+        return int(count)
+
+
+def _count(cursor: psycopg2.extensions.cursor, table: TableName) -> int:
+    cursor.execute(sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(*table)))
+    ((rows,),) = cursor.fetchall()
+    return int(rows)
+
+
+_VIEWS_READING: Final = """
+WITH RECURSIVE readers(oid) AS (
+    SELECT c.oid FROM unnest(%(schemas)s::text[], %(tables)s::text[]) AS t(schema, name)
+    JOIN pg_namespace n ON n.nspname = t.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.name
+  UNION
+    SELECT next.oid FROM readers CROSS JOIN LATERAL (
+        SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = readers.oid
+        UNION ALL
+        SELECT r.ev_class FROM pg_depend d
+        JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+        WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = readers.oid) AS next(oid))
+SELECT n.nspname, c.relname FROM readers JOIN pg_class c ON c.oid = readers.oid AND c.relkind = 'm'
+JOIN pg_namespace n ON n.oid = c.relnamespace
+"""
 _FOREIGN_KEYS: Final = """
 SELECT n.nspname, c.relname, pn.nspname, p.relname FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace

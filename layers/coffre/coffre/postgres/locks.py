@@ -34,7 +34,8 @@ WHERE c.oid = ANY(%(tables)s::bigint[]::oid[]) AND (
         AND (pg_identify_object('pg_class'::regclass, c.oid, a.attnum)).identity
             IS DISTINCT FROM format('%%I.%%I.%%I', n.nspname, c.relname, a.attname)))
 """
-# Only what is stronger than a lock to read conflicts with our locks. The server keeps the start of waits since 14.
+# Only what is stronger than a lock to read conflicts with our locks. The server keeps the start of waits since 14. All
+# sessions of a run have the same application_name, and nobody else has it.
 WAITED_FOR: Final = """
 SELECT l.relation::regclass FROM pg_locks l
 WHERE NOT l.granted AND l.mode = 'AccessExclusiveLock'
@@ -42,6 +43,7 @@ WHERE NOT l.granted AND l.mode = 'AccessExclusiveLock'
   AND (to_jsonb(l) ->> 'waitstart')::timestamptz < clock_timestamp() - make_interval(secs => %(seconds)s)
   AND EXISTS (
     SELECT FROM pg_stat_activity a WHERE a.pid = ANY(pg_blocking_pids(l.pid))
-      AND a.datname = current_database() AND a.usename = session_user AND a.application_name = 'coffre')
+      AND a.datname = current_database() AND a.usename = session_user
+      AND a.application_name = current_setting('application_name'))
 LIMIT 1
 """

@@ -12,6 +12,7 @@ from psycopg2 import sql
 from coffre.model.names import shown
 from coffre.model.restore import RowFilter
 from coffre.postgres.live import KeyColumn, LiveTable, TableName
+from coffre.postgres.owners_code import as_the_owner_has_it, owners_path
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Pair:
                 for column in self.live.key
             ),
             # Images of rows: every type has one, not every type has an equality, and 1.0 is not 1.00.
-            differ=sql.SQL("ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record").format(
+            differ=sql.SQL("ROW({})::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW({})::pg_catalog.record").format(
                 _listed(self.columns, "s"), _listed(self.columns, "l")
             ),
             scope=condition(self.rows) if self.rows else sql.SQL("true"),
@@ -70,7 +71,7 @@ def condition(rows: RowFilter) -> sql.Composable:
         return sql.SQL("(") + sql.SQL(rows.where) + sql.SQL(")")
     column = sql.Identifier(rows.column or "")
     borders = [
-        sql.SQL("{} {} {}").format(column, sql.SQL(operator), sql.Literal(value))
+        sql.SQL("{} OPERATOR(pg_catalog.{}) {}").format(column, sql.SQL(operator), sql.Literal(value))
         for operator, value in ((">=", rows.start), ("<", rows.end))
         if value is not None
     ]
@@ -89,21 +90,25 @@ class Counts:
 
 def compare(cursor: psycopg2.extensions.cursor, pair: Pair) -> Counts:
     """Count the differences."""
-    cursor.execute(pair.statement(_COMPARE))
-    missing, changed, same = cursor.fetchall()[0]
-    cursor.execute(pair.statement(_EXTRA))
-    ((extra,),) = cursor.fetchall()
+    with owners_path(cursor):
+        cursor.execute(pair.statement(_COMPARE))
+        missing, changed, same = cursor.fetchall()[0]
+        cursor.execute(pair.statement(_EXTRA))
+        ((extra,),) = cursor.fetchall()
     return Counts(int(missing), int(changed), int(same), int(extra))
 
 
 def differing_columns(cursor: psycopg2.extensions.cursor, pair: Pair) -> tuple[str, ...]:
     """Return the columns in which any two rows with the same key differ."""
     tests = sql.SQL(", ").join(
-        sql.SQL("bool_or(ROW(s.{0})::record OPERATOR(pg_catalog.*<>) ROW(l.{0})::record)").format(sql.Identifier(name))
+        sql.SQL(
+            "pg_catalog.bool_or(ROW(s.{0})::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(l.{0})::pg_catalog.record)"
+        ).format(sql.Identifier(name))
         for name in pair.columns
     )
-    cursor.execute(pair.statement(_DIFFERING, tests=tests))
-    (found,) = cursor.fetchall()
+    with owners_path(cursor):
+        cursor.execute(pair.statement(_DIFFERING, tests=tests))
+        (found,) = cursor.fetchall()
     return tuple(column for column, differs in zip(pair.columns, found, strict=True) if differs)
 
 
@@ -115,20 +120,19 @@ def lock(cursor: psycopg2.extensions.cursor, pair: Pair) -> None:
 def keep_before(cursor: psycopg2.extensions.cursor, pair: Pair, *, with_extra: bool) -> int:
     """Copy the live rows that are about to be changed (and deleted) to a new table, and return how many they are."""
     more = "OR s.{} IS NOT DISTINCT FROM NULL" if with_extra else ""
-    cursor.execute(
-        pair.statement(
-            _BEFORE,
-            before=sql.Identifier(*pair.before),
-            more=sql.SQL(more).format(sql.Identifier(pair.live.key[0].name)),
-        )
+    statement = pair.statement(
+        _BEFORE,
+        before=sql.Identifier(*pair.before),
+        more=sql.SQL(more).format(sql.Identifier(pair.live.key[0].name)),
     )
-    return cursor.rowcount
+    with owners_path(cursor):
+        cursor.execute(statement)
+        return cursor.rowcount
 
 
 def insert_missing(cursor: psycopg2.extensions.cursor, pair: Pair) -> int:
     """Insert the rows that only the backup has."""
-    cursor.execute(pair.statement(_INSERT))
-    return cursor.rowcount
+    return _change(cursor, pair.statement(_INSERT))
 
 
 def update_changed(cursor: psycopg2.extensions.cursor, pair: Pair) -> int:
@@ -138,14 +142,42 @@ def update_changed(cursor: psycopg2.extensions.cursor, pair: Pair) -> int:
     settable = [column for column in pair.columns if column not in key and column not in fixed]
     if not settable:
         return 0
-    cursor.execute(pair.statement(_UPDATE, assigned=_listed(settable), values=_listed(settable, "s")))
-    return cursor.rowcount
+    return _change(cursor, pair.statement(_UPDATE, assigned=_listed(settable), values=_listed(settable, "s")))
 
 
 def delete_extra(cursor: psycopg2.extensions.cursor, pair: Pair) -> int:
     """Delete the rows that the backup does not have."""
-    cursor.execute(pair.statement(_DELETE))
-    return cursor.rowcount
+    return _change(cursor, pair.statement(_DELETE))
+
+
+def _change(cursor: psycopg2.extensions.cursor, statement: sql.Composed) -> int:
+    with as_the_owner_has_it(cursor):
+        cursor.execute(statement)
+        return cursor.rowcount
+
+
+def check_constraints(cursor: psycopg2.extensions.cursor) -> None:
+    """Check what was put off, and fire what is to fire at the end of the transaction."""
+    with as_the_owner_has_it(cursor):
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+def replace_rows(cursor: psycopg2.extensions.cursor, pair: Pair) -> tuple[int, int]:
+    """Delete the rows that differ, and insert them and the missing ones as the backup has them, in one statement.
+
+    So all unique values are free before the first of them is taken, and foreign keys are checked when all rows are
+    back. What the backup does not have of a row stays as it is. Returns the numbers of missing and of differing rows.
+    """
+    own = [column.name for column in pair.live.columns if not column.is_generated]
+    statement = pair.statement(
+        _REPLACE,
+        own=_listed(own),
+        values=sql.SQL(", ").join(sql.Identifier("s" if name in pair.columns else "l", name) for name in own),
+    )
+    with as_the_owner_has_it(cursor):
+        cursor.execute(statement)
+        ((inserted, updated),) = cursor.fetchall()
+    return int(inserted), int(updated)
 
 
 def advance_sequences(cursor: psycopg2.extensions.cursor, pair: Pair) -> None:
@@ -195,19 +227,35 @@ def others_affected(cursor: psycopg2.extensions.cursor, pairs: Iterable[Pair]) -
     return [Affected(shown(schema, name), *counts) for schema, name, *counts in cursor.fetchall()]
 
 
+def without(affected: Iterable[Affected], undone: Iterable[Affected]) -> list[Affected]:
+    """Return what was done besides what was undone: the server also counts rows of attempts that were rolled back."""
+    before = {item.table: item for item in undone}
+    net = []
+    for item in affected:
+        was = before.get(item.table, Affected(item.table, 0, 0, 0, by_keys=False))
+        counts = (item.inserted - was.inserted, item.updated - was.updated, item.deleted - was.deleted)
+        if any(counts):
+            net.append(Affected(item.table, *counts, by_keys=item.by_keys and any(counts[1:])))
+    return net
+
+
 def _listed(columns: tuple[str, ...] | list[str], alias: str | None = None) -> sql.Composable:
     return sql.SQL(", ").join(sql.Identifier(*filter(None, (alias, column))) for column in columns)
 
 
+# These are executed under the database's own path (owners_code.py): every name has its schema. `IS DISTINCT FROM NULL`
+# looks for no operator, unlike any other `IS DISTINCT FROM`.
 # A key column is never NULL, so it tells whether there is a row on the other side. `IS NULL` would also be true of a
 # composite value of which all fields are.
 _COMPARE: Final = """
-SELECT count(*) FILTER (WHERE l.{key} IS NOT DISTINCT FROM NULL),
-       count(*) FILTER (WHERE l.{key} IS DISTINCT FROM NULL AND {differ}),
-       count(*) FILTER (WHERE l.{key} IS DISTINCT FROM NULL AND NOT {differ})
+SELECT pg_catalog.count(*) FILTER (WHERE l.{key} IS NOT DISTINCT FROM NULL),
+       pg_catalog.count(*) FILTER (WHERE l.{key} IS DISTINCT FROM NULL AND {differ}),
+       pg_catalog.count(*) FILTER (WHERE l.{key} IS DISTINCT FROM NULL AND NOT {differ})
 FROM {side} s LEFT JOIN {live} l ON {same_key}
 """
-_EXTRA: Final = "SELECT count(*) FROM {live} l WHERE {scope} AND NOT EXISTS (SELECT FROM {side} s WHERE {same_key})"
+_EXTRA: Final = """
+SELECT pg_catalog.count(*) FROM {live} l WHERE {scope} AND NOT EXISTS (SELECT FROM {side} s WHERE {same_key})
+"""
 _DIFFERING: Final = "SELECT {tests} FROM {side} s JOIN {live} l ON {same_key} WHERE {differ}"
 _BEFORE: Final = """
 CREATE TABLE {before} AS
@@ -219,6 +267,18 @@ SELECT {side_columns} FROM {side} s WHERE NOT EXISTS (SELECT FROM {live} l WHERE
 """
 _UPDATE: Final = """
 UPDATE {live} l SET ({assigned}) = ROW({values}) FROM {side} s WHERE {same_key} AND {differ}
+"""
+# The count of the deleted rows is no condition but an order: it is known when all of them are deleted.
+_REPLACE: Final = """
+WITH gone AS (DELETE FROM {live} l USING {side} s WHERE {same_key} AND {differ} RETURNING l.*),
+again AS (
+    INSERT INTO {table} ({own}) OVERRIDING SYSTEM VALUE SELECT {values} FROM gone l JOIN {side} s ON {same_key}
+    WHERE (SELECT pg_catalog.count(*) FROM gone) OPERATOR(pg_catalog.>=) 0 RETURNING 1),
+more AS (
+    INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {side_columns} FROM {side} s
+    WHERE (SELECT pg_catalog.count(*) FROM gone) OPERATOR(pg_catalog.>=) 0
+      AND NOT EXISTS (SELECT FROM {live} l WHERE {same_key}) RETURNING 1)
+SELECT (SELECT pg_catalog.count(*) FROM more), (SELECT pg_catalog.count(*) FROM again)
 """
 _DELETE: Final = "DELETE FROM {live} l WHERE NOT EXISTS (SELECT FROM {side} s WHERE {same_key})"
 _ADVANCE: Final = """

@@ -8,6 +8,7 @@ from typing import Final
 
 from coffre.model.names import shown
 from coffre.postgres.archive import TocEntry
+from coffre.postgres.entry_sql import readable
 
 _NAME: Final = r'("(?:[^"]|"")+"|[^\s."(]+)'
 # Whatever stands before a name can hold quoted names that look alike: quotes are taken in pairs.
@@ -37,13 +38,15 @@ def relations(entries: Iterable[TocEntry]) -> Names:
     return frozenset(found)
 
 
-def missing_relation(entry: TocEntry, there: Names) -> str | None:
+def missing_relation(entry: TocEntry, there: Names, encoding: str | None = None) -> str | None:
     """Return the name of the table or index that an entry points at and that is not there; None when it is.
 
-    `pg_dump` writes a key of a chosen table whether the table that it references is chosen or not.
+    `pg_dump` writes a key of a chosen table whether the table that it references is chosen or not. Definitions are in
+    the source's `encoding`; without one, the names to look among are as they are.
     """
     pattern = _POINTS_AT.get(entry.description)
-    found = pattern.match(entry.definition) if pattern else None
+    definition = readable(entry.definition, encoding) if encoding else entry.definition
+    found = pattern.match(definition) if pattern else None
     if found is None:
         return None
     name = (_unquoted(found[1]), _unquoted(found[2]))

@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from coffre.model.names import qualified, quoted
+from coffre.model.names import quoted
 from coffre.postgres.archive import Archive, TocEntry
 from coffre.postgres.archive_writer import LargeObject
+from coffre.postgres.entry_sql import ACL, access_method_of, default_access_method, definition_of, owner_of
 from coffre.postgres.toc import is_event_trigger, is_of_database
 
 # What sets the session up stands in the archive as entries.
@@ -29,20 +30,6 @@ SET client_min_messages = warning;
 SET row_security = off;
 
 """
-_NAMED: Final = frozenset(
-    {
-        "COLLATION", "CONVERSION", "DATABASE", "DOMAIN", "EVENT TRIGGER", "FOREIGN DATA WRAPPER", "FOREIGN TABLE",
-        "MATERIALIZED VIEW", "PROCEDURAL LANGUAGE", "PUBLICATION", "SCHEMA", "SEQUENCE", "SERVER", "STATISTICS",
-        "SUBSCRIPTION", "TABLE", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY", "TYPE", "VIEW",
-    }
-)  # fmt: skip
-# Their arguments are part of their name; the statement that drops them has both.
-_WITH_ARGUMENTS: Final = frozenset(
-    {"AGGREGATE", "FUNCTION", "OPERATOR", "OPERATOR CLASS", "OPERATOR FAMILY", "PROCEDURE"}
-)
-_ACL: Final = ("ACL", "ACL LANGUAGE", "DEFAULT ACL")
-# Role names are in double quotes where they need it, and cannot end what is looked for here.
-_GRANT: Final = re.compile(r'((?:"[^"]*"|[^";])*?LARGE OBJECT )\d+((?:"[^"]*"|[^";])*);\s*')
 _LINE_BREAKS: Final = re.compile(r"[\r\n]")
 
 
@@ -53,7 +40,7 @@ def in_order(entries: Iterable[TocEntry]) -> list[TocEntry]:
     """
 
     def turn(entry: TocEntry) -> int:
-        if entry.description in _ACL:
+        if entry.description in ACL:
             return 1
         return 2 if is_event_trigger(entry) or entry.description == "MATERIALIZED VIEW DATA" else 0
 
@@ -90,41 +77,21 @@ class PlainWriter:
 
     def statements(self, entry: TocEntry) -> str:
         """Return an entry's statements, but for its data."""
-        if not self._with_owners and entry.description in _ACL:
+        if not self._with_owners and entry.description in ACL:
             return ""
         selected = self._select(entry)
         kind = _line(entry.description)
         name = f"Name: {_line(entry.tag)}; Type: {kind}; Schema: {_line(entry.schema or '-')}"
         comment = f"--\n-- {'Data for ' * entry.has_data}{name}; Owner: {_line(entry.owner or '-')}\n--\n\n"
-        return selected + comment + self._definition(entry) + self._owner(entry) + _access_method(entry)
+        owner = owner_of(entry) if self._with_owners else ""
+        return selected + comment + definition_of(entry, self._by_id) + owner + access_method_of(entry)
 
     def _select(self, entry: TocEntry) -> str:
-        method = entry.table_access_method
-        if method is None or method == self._access_method or entry.relation_kind == "p":
+        method = default_access_method(entry)
+        if method is None or method == self._access_method:
             return ""
         self._access_method = method
         return f"SET default_table_access_method = {quoted(method)};\n\n"
-
-    def _definition(self, entry: TocEntry) -> str:
-        if entry.description == "BLOB METADATA":
-            return _each(entry, "SELECT pg_catalog.lo_create('", "')")
-        if entry.description == "ACL" and entry.tag.startswith("LARGE OBJECTS"):
-            objects = self._by_id[entry.dependencies[0]]
-            return "".join(_each(objects, found[1], found[2]) for found in _GRANT.finditer(entry.definition))
-        return f"{entry.definition}\n\n" if entry.definition else ""
-
-    def _owner(self, entry: TocEntry) -> str:
-        if not (self._with_owners and entry.owner and entry.drop):
-            return ""
-        owner = quoted(entry.owner)
-        if entry.description == "BLOB METADATA":
-            return _each(entry, "ALTER LARGE OBJECT ", f" OWNER TO {owner}")
-        if entry.description in _NAMED:
-            name = qualified(entry.schema, entry.tag) if entry.schema else quoted(entry.tag)
-            return f"ALTER {entry.description} {name} OWNER TO {owner};\n\n"
-        if entry.description in _WITH_ARGUMENTS:
-            return f"ALTER {entry.drop.removeprefix('DROP ').rstrip('\n;')} OWNER TO {owner};\n\n"
-        return ""
 
 
 def large_objects(objects: Iterable[LargeObject]) -> Iterator[bytes]:
@@ -136,18 +103,6 @@ def large_objects(objects: Iterable[LargeObject]) -> Iterator[bytes]:
             yield b"SELECT pg_catalog.lowrite(0, '\\x" + chunk.hex().encode() + b"');\n"
         yield b"SELECT pg_catalog.lo_close(0);\n\n"
     yield b"COMMIT;\n\n"
-
-
-def _access_method(entry: TocEntry) -> str:
-    """A partitioned table only keeps it for its future partitions."""
-    if entry.relation_kind != "p" or not entry.table_access_method or entry.schema is None:
-        return ""
-    table = qualified(entry.schema, entry.tag)
-    return f"ALTER TABLE {table} SET ACCESS METHOD {quoted(entry.table_access_method)};\n\n"
-
-
-def _each(objects: TocEntry, begin: str, end: str) -> str:
-    return "".join(f"{begin}{oid}{end};\n" for oid in objects.definition.split()) + "\n"
 
 
 def _line(text: str) -> str:

@@ -23,7 +23,9 @@ from typing import Any, Final, NoReturn
 
 from coffre.model.errors import CoffreError, ConnectError, ConnectTransientError, DrillImpossibleError
 from coffre.postgres.connect import Connection
+from coffre.postgres.scratch_processes import kill_with_children
 from coffre.postgres.scratch_programs import reachable, trust_extensions
+from coffre.postgres.sessions import Sessions
 from coffre.postgres.tools import PostgresTools
 
 # Of any server whose data nobody will miss (field note 37: /dev/shm is tiny in many containers and missing in Lambda).
@@ -61,7 +63,7 @@ _NOBODY: Final = 65534
 _PORT: Final = 5432
 _START_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.01
-_STOP_SECONDS: Final = 10.0
+_STOP_SECONDS: Final = 3.0
 _LAST_WORDS_SECONDS: Final = 2.0
 # The line of postmaster.pid with the server's state, which pg_ctl waits for too.
 _STATE_LINE: Final = 7
@@ -78,6 +80,7 @@ class ScratchServer:
     directory: Path
     superuser: str
     password: str = field(repr=False)
+    sessions: Sessions | None = field(default=None, repr=False)
 
     def connection(self, database: str, user: str | None = None) -> Connection:
         """Return how to reach a database of it; every role has the same password."""
@@ -88,7 +91,14 @@ class ScratchServer:
             password=self.password,
             database=database,
             sslmode="disable",
+            sessions=self.sessions,
         )
+
+    def kill(self) -> None:
+        """Kill it with all that it has started, however it was left, and remove its directory."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            kill_with_children(int((self.directory / "data" / "postmaster.pid").read_text().splitlines()[0]))
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     @property
     def said(self) -> str:
@@ -173,7 +183,9 @@ def _initialise(tools: PostgresTools, server: ScratchServer, user: int | None) -
         argv = [tools.program("initdb"), "--no-sync", "--no-instructions", "--locale=C", "--encoding=UTF8"]
         argv += ["--auth=scram-sha-256", f"--username={server.superuser}", f"--pwfile={password_file}"]
         argv += [f"--pgdata={server.directory / 'data'}"]
-        done = subprocess.run(argv, capture_output=True, check=False, **_surroundings(tools, server, user))
+        done = subprocess.run(
+            argv, capture_output=True, check=False, timeout=_START_SECONDS, **_surroundings(tools, server, user)
+        )
         password_file.unlink()
     if done.returncode != 0:
         _refuse(done.stderr.decode("utf-8", "replace"))
@@ -227,8 +239,7 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     try:
         child.wait(timeout=_STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
+        kill_with_children(child.pid)
         child.wait()
 
 
@@ -243,7 +254,7 @@ def _surroundings(tools: PostgresTools, server: ScratchServer, user: int | None)
 def _told_apart() -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, subprocess.TimeoutExpired) as error:
         if NO_SPACE.search(str(error)):
             raise _full() from error
         raise _failed("The scratch PostgreSQL server could not be started.", str(error)) from error

@@ -14,6 +14,7 @@ from psycopg2 import sql
 from coffre.model.errors import RestoreError
 from coffre.postgres.connect import one_line
 from coffre.postgres.live import LiveTable, TableName
+from coffre.postgres.owners_code import owners_path
 
 _LONGEST_NAME_BYTES: Final = 63
 _APPLIED: Final = "Applied: "
@@ -109,7 +110,8 @@ def add_key(cursor: psycopg2.extensions.cursor, name: TableName, live: LiveTable
     """
     key = sql.SQL(", ").join(sql.Identifier(column.name) for column in live.key)
     try:
-        cursor.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(sql.Identifier(*name), key))
+        with owners_path(cursor):
+            cursor.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(sql.Identifier(*name), key))
     except (psycopg2.IntegrityError, psycopg2.errors.UndefinedObject) as error:
         raise RestoreError(
             f"The rows of the backup cannot have the key that {live.shown_name} has now.",

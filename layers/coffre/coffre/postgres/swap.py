@@ -81,7 +81,7 @@ def swap_databases(connection: Connection, restored: str, old: str) -> None:
                     cursor.execute(_swap(current, restored, old, owner))
                     return
                 except psycopg2.Error as error:
-                    if session.closed and _is_swapped(connection, restored):
+                    if session.closed and not database_exists(connection, restored):
                         return  # only the server's answer was lost
                     is_in_use = isinstance(error, psycopg2.errors.ObjectInUse)
                     if session.closed or not is_in_use or attempt == _ATTEMPTS - 1:
@@ -89,10 +89,11 @@ def swap_databases(connection: Connection, restored: str, old: str) -> None:
                     cursor.execute("ROLLBACK")
 
 
-def _is_swapped(connection: Connection, restored: str) -> bool:
+def database_exists(connection: Connection, name: str) -> bool:
+    """Return whether the connection's server has a database of this name."""
     with maintenance_session(connection) as session, session.cursor() as cursor:
-        cursor.execute("SELECT FROM pg_database WHERE datname = %s", (restored,))
-        return cursor.fetchone() is None
+        cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+        return cursor.fetchone() is not None
 
 
 @contextmanager

@@ -9,32 +9,56 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import IO, Final
 
-import psycopg2
 import psycopg2.extensions
 
-from coffre.model.errors import DumpTransientError, ServerVersionError, SettingsError
+from coffre.model.errors import ServerVersionError, SettingsError
 from coffre.postgres.complaints import explain_complaint
 from coffre.postgres.connect import Connection
+from coffre.postgres.ending import end_at_server
+from coffre.postgres.sessions import Sessions
 
 _STDERR_KEPT_BYTES: Final = 16 * 1024
-_END_SECONDS: Final = 2.0  # of the deadline's reserve: what a client needs to cancel its query, with room
+_CANCEL_SECONDS: Final = 1.0  # of the deadline's reserve: what a server needs to take requests to cancel, with room
+_END_SECONDS: Final = 2.0  # of it: what a client needs to cancel its query, with room
 _VERSION: Final = re.compile(r"\(PostgreSQL\) (\d+)(?:\.(\d+))?")
 
 
 class Children:
-    """The child processes and sessions of one run, so that they can all be ended at once (deadline, first error)."""
+    """The child processes and sessions of one run, so that they can all be ended at once (deadline, first error).
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    clearing_seconds
+        How long clearing away may take from now on, once the run is stopped. None: as long as it takes.
+
+    Attributes
+    ----------
+    remarks
+        What a person has to know after `end_all`: that something of the run may still go on at the server.
+    """
+
+    def __init__(self, clearing_seconds: Callable[[], float] | None = None) -> None:
+        self.sessions = Sessions(clearing_seconds)
+        self.remarks: tuple[str, ...] = ()
         self._lock = threading.Lock()
+        self._ending = threading.Lock()
         self._running: set[Child] = set()
-        self._sessions: set[psycopg2.extensions.connection] = set()
-        self._ended = False
+        self._server: Connection | None = None
+        self._is_over = False
+
+    def watching(self, connection: Connection) -> Connection:
+        """Return a connection whose sessions, and those of client programs that get it, end with this run.
+
+        The last one that was asked for is where `end_all` makes sure of it.
+        """
+        self._server = replace(connection, sessions=self.sessions)
+        return self._server
 
     def check(self) -> None:
         """Raise after `end_all`: for work that neither starts a child nor waits for a session.
@@ -44,8 +68,7 @@ class Children:
         DumpTransientError
             Code `STOPPED`. Why the run is stopped is what its watch raises in the end.
         """
-        if self._ended:
-            raise DumpTransientError("The run is being stopped.", code="STOPPED")
+        self.sessions.check()
 
     def start(
         self, argv: Sequence[str], environment: Mapping[str, str], *, stdin: int | IO[bytes] = subprocess.DEVNULL
@@ -59,15 +82,9 @@ class Children:
 
     @contextlib.contextmanager
     def cancelling(self, session: psycopg2.extensions.connection) -> Iterator[None]:
-        """Let `end_all` also cancel what this session is doing."""
-        with self._lock:
-            self.check()
-            self._sessions.add(session)
-        try:
+        """Let `end_all` also end this session, if its connection is not one that this run watches already."""
+        with self.sessions.holding(session):
             yield
-        finally:
-            with self._lock:
-                self._sessions.discard(session)
 
     def forget(self, child: Child) -> None:
         """Kill the child and its own children if they still run, reap it and close its pipes."""
@@ -80,25 +97,50 @@ class Children:
         with self._lock:
             self._running.discard(child)
 
-    def end_all(self) -> None:
-        """End every child, and cancel every session's query. Their users then see an error.
+    @contextlib.contextmanager
+    def ending(self) -> Iterator[None]:
+        """Leave nothing of a run that fails inside: end all, and note at the error what could not be ended."""
+        try:
+            yield
+        except Exception as error:
+            self.end_all()
+            for remark in self.remarks:
+                error.add_note(remark)
+            raise
 
-        A child gets a moment to cancel what its server is doing: the backend of a killed client works on until it has
-        something to say.
+    def end_all(self) -> None:
+        """End every child, and every session, here and at the server. Their users then see an error.
+
+        A session is cancelled first. What has not ended within a second, a cancel that came before its statement for
+        one, is terminated from a session of our own. A server that does not answer keeps nobody waiting: the
+        connections to it are broken. Whoever comes second waits until all of this is done.
         """
         with self._lock:
-            self._ended = True
-            children, sessions = list(self._running), list(self._sessions)
-        for child in children:
-            _signal(child, signal.SIGTERM)
-        for session in sessions:
-            with contextlib.suppress(psycopg2.Error):
-                session.cancel()
-        deadline = time.monotonic() + _END_SECONDS
-        for child in children:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(timeout=max(0.0, deadline - time.monotonic()))
-            _signal(child, signal.SIGKILL)
+            self.sessions.end()
+            children = list(self._running)
+        with self._ending:
+            if self._is_over:
+                return
+            for child in children:
+                _signal(child, signal.SIGTERM)
+            answers = self.sessions.cancel(seconds=_CANCEL_SECONDS)
+            if not answers:
+                self.sessions.cut(all_of_them=True)
+            # A child gets a moment to cancel what its server is doing: the backend of a killed client works on until
+            # it has something to say.
+            deadline = time.monotonic() + _END_SECONDS
+            for child in children:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(timeout=max(0.0, deadline - time.monotonic()))
+                _signal(child, signal.SIGKILL)
+            self._end_at_server()
+            self._is_over = True
+
+    def _end_at_server(self) -> None:
+        if self._server is not None:
+            remark = end_at_server(self._server, self.sessions.name)
+            self.remarks = (remark,) if remark else ()
+        self.sessions.cut(all_of_them=False)
 
 
 def _signal(child: Child, number: signal.Signals) -> None:
@@ -241,16 +283,3 @@ def output_of(
             raise explain_complaint(connection, Path(argv[0]).name, status, child.complaint())
     finally:
         children.forget(child)
-
-
-def set_pipe_size(pipe: IO[bytes], size_bytes: int) -> None:
-    """Enlarge a pipe, so that the writer goes on while we compress. Best effort: Linux only, bounded by the system."""
-    with contextlib.suppress(ImportError, OSError, AttributeError):
-        import fcntl
-
-        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, size_bytes)
-
-
-def read_into(pipe: IO[bytes], view: memoryview) -> int:
-    """Read what is there, at most `len(view)` bytes, straight into `view`; 0 at the end of the stream."""
-    return os.readv(pipe.fileno(), [view])

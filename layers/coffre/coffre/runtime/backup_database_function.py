@@ -24,7 +24,7 @@ from coffre.postgres.tools import Children, PostgresTools
 from coffre.runtime.announce import Announcer
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.events import BackupDatabaseEvent
-from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.function import Edge, LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import read_configuration, read_secret
@@ -81,7 +81,7 @@ class BackupDatabaseFunction:
         *,
         full: bool,
     ) -> Result:
-        children = Children()
+        children = Children(clearing_seconds(context))
         lifecycle = Lifecycle(
             catalog=self.catalog,
             vault=self.vault,
@@ -92,7 +92,7 @@ class BackupDatabaseFunction:
         )
 
         def work(run: Run) -> tuple[Manifest, Committed]:
-            with scratch_directory() as scratch:
+            with children.ending(), scratch_directory() as scratch:
                 job = self._job(configuration, target, children, scratch)
                 previous = None if full else self.catalog.latest_completed(target.name, damaged_too=True)
                 return backup_database(replace(job, previous=previous), run)
@@ -103,7 +103,7 @@ class BackupDatabaseFunction:
         streams = target.limits.streams or default_streams(os.cpu_count() or 1)
         return Job(
             target=target,
-            connection=self._connection(target, scratch),
+            connection=children.watching(self._connection(target, scratch)),
             tools=PostgresTools(self.settings.postgres_home),
             children=children,
             vault=self.vault,

@@ -117,7 +117,9 @@ class BackupStorageFunction:
                 )
                 return backup_storage(job, run)
 
-        return lifecycle.resume(request, work) if wanted.after_invocations else lifecycle.run(request, work)
+        if wanted.after_invocations is not None:
+            return lifecycle.resume(request, work, wanted.after_invocations)
+        return lifecycle.run(request, work)
 
     def _previous(self, target: str, begun: BucketProgress | None, *, full: bool) -> Backup | None:
         """Return the backup to compare with: of a run that goes on the one that it began with."""

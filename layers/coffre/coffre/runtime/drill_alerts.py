@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coffre.alerts.alert import Alert, AlertKind
-from coffre.alerts.verification import drill_failed, drill_not_possible, rto_exceeded
+from coffre.alerts.verification import drill_failed, drill_incomplete, drill_not_possible, rto_exceeded
 from coffre.model.backup import Backup
 from coffre.model.drill import DrillReport, Outcome
 from coffre.operations.alerting import Review
@@ -17,11 +17,13 @@ def review_of(backup: Backup, report: DrillReport, *, safe: str, request_id: str
     if report.outcome is Outcome.NOT_POSSIBLE and report.failure:
         alert = drill_not_possible(report.target, report.failure, backup_id=backup.id, request_id=request_id)
         return Review((alert,), frozenset({(AlertKind.DRILL_NOT_POSSIBLE, report.target)}))
-    kinds = {AlertKind.DRILL_NOT_POSSIBLE, AlertKind.DRILL_FAILED}
+    kinds = {AlertKind.DRILL_NOT_POSSIBLE, AlertKind.DRILL_FAILED, AlertKind.DRILL_INCOMPLETE}
     alerts: list[Alert] = []
     if report.outcome is Outcome.FAILED:
         told = report.problems[:_PROBLEMS_TOLD]
         alerts.append(drill_failed(backup, told, code=code, safe=safe, request_id=request_id))
+    if report.outcome is Outcome.INCOMPLETE:
+        alerts.append(drill_incomplete(backup, report.left_out, request_id=request_id))
     if report.restore_seconds is not None:
         kinds.add(AlertKind.RTO_EXCEEDED)
         if report.is_late and report.restore_limit_seconds is not None:

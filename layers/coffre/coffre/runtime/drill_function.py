@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -26,10 +27,11 @@ from coffre.operations.drill_scratch import ScratchPlace
 from coffre.operations.drill_storage import StorageDrillJob, drill_storage
 from coffre.operations.restore_plan import refuse_unrestorable
 from coffre.operations.runner import ThreadRunner
+from coffre.operations.verify_job import record_finding
 from coffre.postgres.tools import Children, PostgresTools
 from coffre.runtime.drill_alerts import review_of
 from coffre.runtime.events import DrillEvent
-from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.function import Edge, LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.observability import count_drill, log_failure
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import RestoreSettings
@@ -112,6 +114,12 @@ class DrillFunction:
                 detail="; ".join(f"{name}: {text}" for name, text in refused.items()),
                 hint="It is tried again by itself. The function's role needs lambda:InvokeFunction on itself.",
             )
+        if without_backup and not started:
+            raise BackupStateError(
+                f"Nothing can be drilled: no target has a completed backup ({', '.join(without_backup)}).",
+                code="NOTHING_TO_DRILL",
+                hint=_LOOK,
+            )
         return {"started": started, "without_backup": without_backup}
 
     def _find(self, configuration: Configuration, wanted: DrillEvent) -> Backup:
@@ -154,7 +162,7 @@ class DrillFunction:
         return drill_storage(job)
 
     def _drill_database(self, configuration: Configuration, backup: Backup, context: LambdaContext) -> DrillReport:
-        children = Children()
+        children = Children(clearing_seconds(context))
         streams = os.cpu_count() or 1
         with scratch_directory() as scratch:
             job = DrillJob(
@@ -180,12 +188,17 @@ class DrillFunction:
         DrillReports(self.vault.store).write(report, page_of(report))
         keeping = self.catalog.keeping
         if report.is_damaged:
-            keeping.mark_damaged(backup.id, report.problems[0], report.completed_at)
-        elif report.outcome is Outcome.PASSED:
+            record_finding(self.catalog, self.vault, report.damage)
+        elif report.outcome is Outcome.PASSED or (
+            # Rows that violate a constraint can be the source's own, and can be what is left of a forged backup.
+            report.outcome is Outcome.INCOMPLETE and not report.violates_constraints
+        ):
             if not report.is_of_all or self.catalog.get_backup(backup.id).damaged_at is not None:
                 return
-            # What was found damaged before may be in what a drill does not read: only reading all of it heals.
-            keeping.mark_verified(backup.id, report.completed_at)
+            # What was found damaged before may be in what a drill does not read: only reading all of it heals. What was
+            # found, or deleted, while the drill was running is somebody else's to tell.
+            with contextlib.suppress(BackupStateError):
+                keeping.mark_verified(backup.id, report.completed_at, seen=backup)
         elif report.outcome is Outcome.FAILED and not _is_of_checks(report):
             keeping.mark_verified(backup.id, None)
 

@@ -15,6 +15,7 @@ from coffre.alerts.publish import AlertError
 from coffre.alerts.runs import configuration_invalid
 from coffre.model.backup import Failure
 from coffre.operations.alerting import Alerting, Review
+from coffre.operations.progress import RECORDING_SECONDS
 from coffre.runtime.observability import count_unsent, log_failure
 
 
@@ -91,3 +92,8 @@ def utc_now() -> datetime:
 def remaining_seconds(context: LambdaContext) -> Callable[[], float]:
     """Return a function that tells how long this invocation has left."""
     return lambda: context.get_remaining_time_in_millis() / 1000
+
+
+def clearing_seconds(context: LambdaContext) -> Callable[[], float]:
+    """Return a function that tells how long this invocation can still clear away: recording how it ended comes last."""
+    return lambda: context.get_remaining_time_in_millis() / 1000 - RECORDING_SECONDS

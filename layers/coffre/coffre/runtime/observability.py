@@ -82,6 +82,7 @@ def count_drill(service: str, report: DrillReport) -> None:
     metrics = _metrics(service, report.target)
     for name, outcome in (
         ("DrillPassed", Outcome.PASSED),
+        ("DrillIncomplete", Outcome.INCOMPLETE),
         ("DrillFailed", Outcome.FAILED),
         ("DrillNotPossible", Outcome.NOT_POSSIBLE),
     ):

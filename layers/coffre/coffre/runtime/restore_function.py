@@ -14,16 +14,18 @@ from coffre.alerts.runs import restore_completed, restore_failed, restore_starte
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.errors import BackupStateError, EventError
+from coffre.operations.admission import STALE_AFTER
 from coffre.operations.progress import Meter
 from coffre.operations.restore_database import restore_database
 from coffre.operations.restore_plan import Job, refuse_unrestorable
-from coffre.operations.restore_run import RestoreRun
+from coffre.operations.restore_run import RestoreRun, settle_restores
 from coffre.operations.runner import ThreadRunner
+from coffre.policy.recency import refuse_distant_id
 from coffre.postgres.connect import Connection, apply_tls, refuse_transaction_pooler
 from coffre.postgres.secret import parse_secret
-from coffre.postgres.tools import Children, PostgresTools
+from coffre.postgres.tools import Children
 from coffre.runtime.events import RestoreEvent, StorageRestoreEvent, parse_restore
-from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.function import Edge, LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.observability import count_restore
 from coffre.runtime.restore_storage_function import StorageRestores
 from coffre.runtime.scratch import scratch_directory
@@ -74,6 +76,11 @@ class RestoreFunction:
             )
 
         with self.edge.reporting(failed, **ids):
+            if (known := self._begun_before(wanted)) is not None:
+                self.edge.logger.info("the event was delivered before", extra={**ids, "status": known.status.value})
+                return summary(known)
+            if wanted.restore_id is not None and not _goes_on(wanted):
+                refuse_distant_id("restore_id", wanted.restore_id, utc_now())
             backup = self._find(wanted)
             refuse_unrestorable(backup)
         ids = {**ids, "target": backup.target, "backup_id": backup.id}
@@ -85,6 +92,20 @@ class RestoreFunction:
             raise
         self._tell(restore, ids)
         return summary(restore)
+
+    def _begun_before(self, wanted: RestoreEvent | StorageRestoreEvent) -> Restore | None:
+        """Return the restore that an event has begun already: a chosen id names one run and no second one."""
+        if wanted.restore_id is None:
+            return None
+        try:
+            known = self.catalog.get_restore(wanted.restore_id)
+        except BackupStateError:
+            return None
+        goes_on = isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
+        if known.status.is_final or goes_on:
+            return known if known.status.is_final else None
+        settle_restores(self.catalog, self.vault, utc_now(), STALE_AFTER, self._tell_died)
+        return self.catalog.get_restore(known.id)
 
     def _tell(self, restore: Restore, ids: dict[str, str]) -> None:
         if not restore.status.is_final:
@@ -101,7 +122,7 @@ class RestoreFunction:
     ) -> Restore:
         if isinstance(wanted, StorageRestoreEvent):
             return self._of_objects().restore(backup, wanted, restore_id, self._decoder(), context)
-        children = Children()
+        children = Children(clearing_seconds(context))
         run = RestoreRun(
             catalog=self.catalog,
             vault=self.vault,
@@ -123,7 +144,7 @@ class RestoreFunction:
             request_id=context.aws_request_id,
         )
         self._tell_started(restore)
-        return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter))
+        return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter, context))
 
     def _of_objects(self) -> StorageRestores:
         return StorageRestores(
@@ -156,15 +177,20 @@ class RestoreFunction:
             self.edge.publish(alert, restore_id=restore.id, target=restore.target)
 
     def _work(
-        self, backup: Backup, wanted: RestoreEvent, children: Children, restore_id: str, meter: Meter
+        self,
+        backup: Backup,
+        wanted: RestoreEvent,
+        children: Children,
+        restore_id: str,
+        meter: Meter,
+        context: LambdaContext,
     ) -> RestoreReport:
         streams = wanted.streams or os.cpu_count() or 1
-        with scratch_directory() as scratch:
+        with children.ending(), scratch_directory() as scratch:
             job = Job(
                 restore_id=restore_id,
                 backup=backup,
-                connection=self._connection(backup, wanted, scratch),
-                tools=PostgresTools(self.settings.postgres_home),
+                connection=children.watching(self._connection(backup, wanted, scratch)),
                 children=children,
                 vault=self.vault,
                 decoder=self._decoder(),
@@ -172,6 +198,7 @@ class RestoreFunction:
                 streams=streams,
                 runner=ThreadRunner(2 * streams, children.end_all),
                 scope=wanted.scope,
+                remaining_seconds=remaining_seconds(context),
             )
             return restore_database(job, meter)
 
@@ -220,6 +247,10 @@ class RestoreFunction:
     def _decoder(self) -> FrameDecoder:
         reference = self.settings.identity_secret
         return FrameDecoder(parse_identities(read_secret(self.secrets, reference)) if reference else ())
+
+
+def _goes_on(wanted: RestoreEvent | StorageRestoreEvent) -> bool:
+    return isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
 
 
 def summary(restore: Restore) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from coffre.model.backup import Backup, Restore, RestoreReport, Status
 from coffre.model.errors import DeadlineError, TargetUnknownError, TransientError
 from coffre.model.storage import StorageState
 from coffre.model.target import ObjectStore
+from coffre.operations.admission import STALE_AFTER
 from coffre.operations.progress import Meter
 from coffre.operations.restore_run import RestoreRun
 from coffre.operations.restore_storage import StorageJob, restore_storage
@@ -78,7 +79,9 @@ class StorageRestores:
             tell_died=self.tell_died,
         )
         goes_on = wanted.invocation > 1
-        record = self.catalog.get_restore(restore_id) if goes_on else _record(backup, wanted, restore_id, context)
+        record = self._continued(restore_id, wanted) if goes_on else _record(backup, wanted, restore_id, context)
+        if record is None:
+            return self.catalog.get_restore(restore_id)  # it has ended, or another invocation works on it
         if not goes_on:
             self.tell_started(record)
 
@@ -90,6 +93,9 @@ class StorageRestores:
             return None
 
         return run.run(record, work, goes_on=goes_on)
+
+    def _continued(self, restore_id: str, wanted: StorageRestoreEvent) -> Restore | None:
+        return self.catalog.continue_restore(restore_id, wanted.invocation, utc_now(), stale_after=STALE_AFTER)
 
     def _work(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,16 @@ def read_configuration(ssm: SSMClient, place: str) -> Configuration:
     is_file = place.startswith("file:")
     text = _read_file(Path(place.removeprefix("file:"))) if is_file else _read_parameter(ssm, place)
     return parse_configuration(text, where=place)
+
+
+def configured_at(ssm: SSMClient, place: str) -> datetime | None:
+    """Return when the configuration document was last changed; None when that cannot be asked."""
+    try:
+        if place.startswith("file:"):
+            return datetime.fromtimestamp(Path(place.removeprefix("file:")).stat().st_mtime, UTC)
+        return ssm.get_parameter(Name=place)["Parameter"]["LastModifiedDate"].astimezone(UTC)
+    except (ClientError, BotoCoreError, OSError, KeyError):
+        return None
 
 
 def _read_file(path: Path) -> str:

@@ -9,7 +9,7 @@ from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
 from coffre.alerts.runs import backup_overdue
 from coffre.alerts.verification import verification_overdue, verification_stopped, verify_failed
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Backup, Failure, Status
+from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.verification import Check, Checked, FreshReport, Level, VerificationReport
 from coffre.operations.alerting import Review, what_is_safe
@@ -80,4 +80,4 @@ def _failed(
 
 
 def _completed(catalog: Catalog, target: str) -> list[Backup]:
-    return list(catalog.backups(target=target, status=Status.COMPLETED))
+    return catalog.completed_backups(target)

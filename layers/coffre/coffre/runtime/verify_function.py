@@ -30,7 +30,7 @@ from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_
 from coffre.runtime.observability import count_fresh, count_verification
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import RestoreSettings
-from coffre.runtime.sources import read_configuration, read_secret
+from coffre.runtime.sources import configured_at, read_configuration, read_secret
 from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh
 from coffre.vault.codec import FrameDecoder, parse_identities
 from coffre.vault.vault import Vault
@@ -66,7 +66,7 @@ class VerifyFunction:
         with self.edge.beginning(context):
             wanted = VerifyEvent.parse(event)
             configuration = read_configuration(self.ssm, self.settings.configuration)
-            if wanted.target is not None and wanted.level is Level.FRESH:
+            if wanted.target is not None and not self._has_backups(wanted):
                 configuration.target(wanted.target)
 
         def stopped(error: Exception) -> Alert:
@@ -81,6 +81,10 @@ class VerifyFunction:
                 return self._start_each(wanted, context.function_name)
             return self._verify(configuration, wanted, context)
 
+    def _has_backups(self, wanted: VerifyEvent) -> bool:
+        """Tell whether there is something to verify of a target, though it may not be configured any more."""
+        return wanted.level is not Level.FRESH and bool(Known.read(self.catalog).living(wanted.target))
+
     # --- fresh ---
 
     def _fresh(self, configuration: Configuration, wanted: VerifyEvent, request_id: str) -> dict[str, Any]:
@@ -92,6 +96,7 @@ class VerifyFunction:
             now,
             partial(tell_died, self.edge, self.catalog),
             self._tell_restore_died,
+            configured_at=configured_at(self.ssm, self.settings.configuration),
         )
         report = fresh(job, only=wanted.target)
         count_fresh(_SERVICE, report)
@@ -127,7 +132,7 @@ class VerifyFunction:
     def _start_each(self, wanted: VerifyEvent, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has backups: each has the whole time of a function."""
         started, refused = [], {}
-        for target in sorted({backup.target for backup in Known.read(self.catalog).living()}):
+        for target in sorted({backup.target for backup in Known.read(self.catalog).required()}):
             payload = json.dumps(wanted.for_target(target)).encode()
             try:
                 self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=payload)

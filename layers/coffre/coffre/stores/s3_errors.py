@@ -105,6 +105,12 @@ _UNCHECKED = _Rule(
     "The store at {endpoint} does not know a header that {action} needs on {place}.",
     "Set the checksum of this vault to 'md5'.",
 )
+_UNSUPPORTED = _Rule(
+    StoreError,
+    "STORE_UNSUPPORTED",
+    "The store at {endpoint} does not know the request {action}, sent for {place}.",
+    "Use a store that knows it, or do without what it is for: Coffre says in its notes what that is.",
+)
 _THROTTLED = _Rule(
     StoreTransientError,
     "STORE_THROTTLED",
@@ -172,7 +178,6 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys(("AuthorizationHeaderMalformed", "IllegalLocationConstraintException"), _REGION),
     **dict.fromkeys(("BadDigest", "InvalidDigest", "IncompleteBody"), _CORRUPTED),
     **dict.fromkeys(("XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"), _CORRUPTED),
-    **dict.fromkeys(("NotImplemented", "501"), _UNCHECKED),
     **dict.fromkeys(("SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "429"), _THROTTLED),
     **dict.fromkeys(("RequestTimeout", "InternalError", "ServiceUnavailable", "408"), _UNAVAILABLE),
     **dict.fromkeys(("ConditionalRequestConflict", "OperationAborted", "409"), _CONFLICT),
@@ -181,6 +186,10 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys(("NoSuchKey", "NotFound", "404"), _MISSING),
     **dict.fromkeys(("InvalidRange", "416"), _TRUNCATED),
 }
+
+
+# Headers of an upload that have nothing to do with checksums.
+_OTHER_HEADERS = ("tagging", "storage", "none-match", "acl", "grant", "redirect", "encryption")
 
 
 @contextmanager
@@ -229,8 +238,19 @@ def _rule_for(call: Call, code: str, message: str, status: int) -> _Rule:
         return _EXISTS if call.action == "s3:PutObject" else _CHANGED
     if code in {"InvalidArgument", "InvalidRequest"} and "checksum" in message.lower():
         return _UNCHECKED
+    is_unknown_header = code == "InvalidArgument" and message.lower().startswith("unsupported header")
+    if is_unknown_header or code in {"NotImplemented", "501"} or (status == 501 and code not in _RULES):
+        return _UNCHECKED if call.action == "s3:PutObject" and _is_about_checksums(message) else _UNSUPPORTED
     known = _RULES.get(code) or _RULES.get(str(status))
     return known or (_UNAVAILABLE if status >= 500 else _REFUSED)
+
+
+def _is_about_checksums(message: str) -> bool:
+    """Tell whether a store that does not know something may mean a checksum: it names it, or names nothing else."""
+    said = message.lower()
+    if "checksum" in said or "trailer" in said or "streaming" in said:
+        return True
+    return not any(word in said for word in _OTHER_HEADERS)
 
 
 def _of_connection(call: Call, error: Exception) -> CoffreError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from operator import attrgetter
@@ -51,10 +51,11 @@ class Listing:
             last = found.key
             yield found
 
-    def pages(self) -> Iterator[list[ObjectInfo]]:
+    def pages(self) -> Iterator[Sequence[ObjectInfo]]:
         """Yield the objects of each page as they come (`LISTING_BROKEN`: no page twice, none without an end)."""
+        border = Border[ObjectInfo](attrgetter("key"))
         for page in self._pages():
-            yield [
+            found = [
                 ObjectInfo(
                     key=item["Key"].removeprefix(self.base),
                     size=item["Size"],
@@ -63,6 +64,7 @@ class Listing:
                 )
                 for item in page.get("Contents", [])
             ]
+            yield border.without_repeated(found)
 
     def _pages(self) -> Iterator[ListObjectsV2OutputTypeDef]:
         request: dict[str, Any] = {"Bucket": self.call.bucket, "Prefix": self.call.key, "MaxKeys": self.page_size}
@@ -76,6 +78,36 @@ class Listing:
             if not page.get("IsTruncated"):
                 return
             request["ContinuationToken"] = check.follow(token)
+
+
+@dataclass
+class Border[T]:
+    """Takes once what a store lists at the end of a page and again at the beginning of the next.
+
+    Attributes
+    ----------
+    repeated, changed
+        How many objects came twice like that: with the same attributes, and (the last of a page alone) with others.
+    """
+
+    key_of: Callable[[T], str]
+    repeated: int = 0
+    changed: int = 0
+    _before: Sequence[T] = ()
+
+    def without_repeated(self, page: Sequence[T]) -> Sequence[T]:
+        """Return the objects of a page without those at its beginning that ended the page before."""
+        before, self._before = self._before, page or self._before
+        first = self.key_of(page[0]) if page else None
+        for at in (at for at in range(len(before)) if self.key_of(before[at]) == first):
+            length = len(before) - at
+            if list(page[:length]) == list(before[at:]):
+                self.repeated += length
+                return page[length:]
+        if before and self.key_of(before[-1]) == first:  # it was written between the two requests
+            self.changed += 1
+            return page[1:]
+        return page
 
 
 @dataclass

@@ -14,6 +14,18 @@ from coffre.vault.vault import Vault, backup_prefix
 _LIMIT_BYTES: Final = 64 * 1024 * 1024
 
 
+class UnreadGroup(BaseModel):
+    """Objects of a bucket that could not be read for the same reason: their number, and the names of the first."""
+
+    model_config = ConfigDict(frozen=True)
+
+    bucket: str
+    code: str
+    reason: str
+    count: int
+    names: tuple[str, ...] = ()
+
+
 class Counts(BaseModel):
     """What was counted so far. `objects` and `sizes` are by bucket."""
 
@@ -28,6 +40,10 @@ class Counts(BaseModel):
     vanished: int = 0
     requests: dict[str, int] = {}
     notes: dict[str, int] = {}
+    missing: dict[str, int] = {}
+    compared: int = 0
+    uncompared: int = 0
+    attributes_changed: int = 0
 
 
 class BucketProgress(BaseModel):
@@ -35,6 +51,8 @@ class BucketProgress(BaseModel):
 
     `position` is the name of the last entry that is stored, or of what was found to be gone after it: the next
     invocation goes on after it. `previous` is the id of the backup that this one is compared with.
+    `unread` are objects that could not be read, by why. `source` says what is backed up, and from where: a run
+    does not continue with anything else.
     `unsorted` are buckets whose listing had to be sorted: of those the store cannot be asked to begin in the middle.
     """
 
@@ -48,8 +66,8 @@ class BucketProgress(BaseModel):
     packs: tuple[PackReference, ...]
     live_bytes: dict[str, int]
     counts: Counts
-    exceptions: tuple[str, ...] = ()
-    exceptions_left_out: int = 0
+    unread: tuple[UnreadGroup, ...] = ()
+    source: str = ""
     unsorted: tuple[str, ...] = ()
 
 

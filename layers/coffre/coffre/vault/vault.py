@@ -129,7 +129,7 @@ class Vault:
     def write_report(self, restore_id: str, text: str) -> str:
         """Store the report of a restore and return its key."""
         body = text.encode()
-        key = f"{_ROOT}/restores/{restore_id}.json"
+        key = _report_key(restore_id)
         self.store.put(key, body, sha256=hashlib.sha256(body).hexdigest())
         return key
 
@@ -138,6 +138,14 @@ class Vault:
     def read_report(self, key: str) -> RestoreReport:
         """Return the report of a restore."""
         return RestoreReport.model_validate_json(self.store.get(key))
+
+    def find_report(self, restore_id: str) -> tuple[str, RestoreReport] | None:
+        """Return the report of a restore with its key, if it was written: then the restore was done."""
+        key = _report_key(restore_id)
+        try:
+            return key, self.read_report(key)
+        except (ObjectMissingError, ValidationError):
+            return None
 
     def find_manifest(self, target: str, backup_id: str) -> tuple[Manifest, Committed] | None:
         """Return the manifest of a backup if it was committed, with the SHA-256 of the bytes that are there."""
@@ -260,6 +268,10 @@ def check_entry(entry: Entry, sha256: str) -> None:
     """
     if sha256 != entry.sha256:
         raise _lost("ENTRY_DAMAGED", f"The SHA-256 of {entry.name} is not the one that was recorded.")
+
+
+def _report_key(restore_id: str) -> str:
+    return f"{_ROOT}/restores/{restore_id}.json"
 
 
 def _parse_manifest(body: bytes, key: str) -> Manifest:

@@ -1,0 +1,241 @@
+"""A vault without any stack: a directory or a bucket, opened with the keys that a person has."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from coffre.model.errors import EncryptionError, PermanentError, TargetUnknownError
+from coffre_cli.screen import remark
+from coffre_cli.vault_choice import IDENTITY_VARIABLE, VAULT_VARIABLE, VaultChoice
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
+    from coffre.operations.vault_backups import VaultBackups
+    from coffre.stores.store import Store
+    from coffre.vault.codec import FrameDecoder
+    from coffre.vault.vault import Vault
+
+_S3: Final = re.compile(r"s3://(?P<bucket>[^/]+)/?(?P<prefix>.*)")
+_KEY: Final = "AGE-SECRET-KEY-"
+# As many as threads read ahead.
+_CONNECTIONS: Final = 32
+_INSIDE: Final = "/v1"
+# Of a place without backups: enough to see where they are, and soon over in a large bucket.
+_LOOKED_AT: Final = 10_000
+
+
+class VaultUnusableError(PermanentError):
+    """What --vault names is no vault, or has no backup."""
+
+    default_code = "VAULT_UNUSABLE"
+
+
+@dataclass(frozen=True)
+class StandaloneVault:
+    """One vault: its backups by their manifests, and what opens them.
+
+    Attributes
+    ----------
+    catalog
+        Answers what a stack's catalog would, from the manifests.
+    """
+
+    choice: VaultChoice
+    vault: Vault
+    identities: tuple[str, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def open(cls, choice: VaultChoice) -> Self:
+        """Open the vault, and say once what cannot be proven without a catalog.
+
+        Raises
+        ------
+        VaultUnusableError
+            There is no backup.
+        EncryptionError
+            `IDENTITY_MISSING`
+        StoreError
+            The directory or bucket is missing, or closed to us.
+        """
+        from coffre.vault.vault import Vault
+
+        identities = tuple(key for given in choice.identities for key in given_identities(given))
+        opened = cls(choice, Vault(_store(choice)), identities)
+        if not opened.catalog.targets:
+            raise _no_backups(choice, opened.vault.store)
+        remark(
+            f"Read from the vault {choice.place} alone. Without a catalog nothing proves that a manifest is the one "
+            "that was written; all other bytes are checked against it."
+        )
+        return opened
+
+    @property
+    def command(self) -> str:
+        """How the command begins that opens this vault again; what variables say need not be said."""
+        words = ["coffre"]
+        if os.environ.get(VAULT_VARIABLE) != self.choice.place:
+            words += ["--vault", shlex.quote(self.choice.place)]
+        if self.choice.endpoint_url is not None:
+            words += ["--endpoint-url", shlex.quote(self.choice.endpoint_url)]
+        for identity in self.choice.identities:
+            if os.environ.get(IDENTITY_VARIABLE) != identity:
+                words += ["--identity", shlex.quote(identity)]
+        return " ".join(words)
+
+    @cached_property
+    def catalog(self) -> VaultBackups:
+        from coffre.operations.vault_backups import VaultBackups
+
+        return VaultBackups(self.vault)
+
+    def only_target(self, name: str | None) -> str:
+        """Return the named target, or the only one that has backups."""
+        if name is not None:
+            return self.known_target(name)
+        names = self.catalog.targets
+        if len(names) == 1:
+            return names[0]
+        raise TargetUnknownError(
+            f"The vault has backups of several targets: {', '.join(names)}.",
+            hint=f"Name one of them: --target {names[0]}",
+        )
+
+    def known_target(self, name: str) -> str:
+        """Return the name of a target that has backups.
+
+        Raises
+        ------
+        TargetUnknownError
+            It has none; the error names those that have.
+        """
+        return self.catalog.known_target(name)
+
+    def decoder_of(self, backup: Backup) -> FrameDecoder:
+        """Return what opens the backup.
+
+        Raises
+        ------
+        EncryptionError
+            `IDENTITY_MISSING`
+        """
+        from coffre.vault.codec import FrameDecoder
+
+        if backup.encryption != "none" and not self.identities:
+            raise EncryptionError(
+                f"Backup {backup.id} is encrypted, and no private key was given.",
+                code="IDENTITY_MISSING",
+                hint=f"Give the file with it before the command: {self.command} --identity FILE ... "
+                "It has a line that starts with AGE-SECRET-KEY-1.",
+            )
+        return FrameDecoder(self.identities)
+
+    @contextmanager
+    def writing_beside(self) -> Iterator[StandaloneVault]:
+        """Give the same vault, with a place beside it for what a job writes of its own accord."""
+        from coffre.stores.directory import DirectoryStore
+        from coffre.vault.vault import Vault
+        from coffre_cli.stores_beside import WritesBeside
+
+        with tempfile.TemporaryDirectory(prefix="coffre-") as beside:
+            yield replace(self, vault=Vault(WritesBeside(self.vault.store, DirectoryStore(beside))))
+
+    def say_problems(self) -> None:
+        """Say on stderr which backups have records that cannot be read."""
+        for backup_id, problem in self.catalog.problems.items():
+            remark(f"Not all of backup {backup_id} can be read: {problem}")
+
+
+def given_identities(identity: str) -> tuple[str, ...]:
+    """Return the keys in a file, or in a variable (`env:NAME`).
+
+    Raises
+    ------
+    EncryptionError
+        `IDENTITY_MISSING`
+    """
+    from coffre.vault.codec import parse_identities
+
+    if identity.upper().startswith(_KEY):
+        raise EncryptionError(
+            "The private key itself was given as an argument: other users of this machine can read it there.",
+            code="IDENTITY_MISSING",
+            hint="Give a file with it, or a variable: --identity FILE, --identity env:NAME",
+        )
+    if identity.startswith("env:"):
+        place = f"the variable {identity.removeprefix('env:')}"
+        text = os.environ.get(identity.removeprefix("env:"), "")
+    else:
+        place = f"the file {identity}"
+        try:
+            text = Path(identity).expanduser().read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise _no_identity(place, error.strerror if isinstance(error, OSError) else "not a text") from error
+    found = parse_identities(text)
+    if not found:
+        raise _no_identity(place, None)
+    return found
+
+
+def _no_identity(place: str, why: str | None) -> EncryptionError:
+    return EncryptionError(
+        f"There is no age identity in {place}.",
+        code="IDENTITY_MISSING",
+        detail=why,
+        hint="It is a line that starts with AGE-SECRET-KEY-1, as `coffre keys new` printed it.",
+    )
+
+
+def _store(choice: VaultChoice) -> Store:
+    from coffre.stores.directory import DirectoryStore
+    from coffre.stores.s3 import S3Store, make_client
+
+    found = _S3.fullmatch(choice.place)
+    if found is not None:
+        region = _region_of(choice.endpoint_url)
+        client = make_client(region=region, endpoint_url=choice.endpoint_url, max_connections=_CONNECTIONS)
+        return S3Store(found["bucket"], prefix=found["prefix"].strip("/"), client=client)
+    if "://" in choice.place:
+        raise VaultUnusableError(
+            f"{choice.place} is neither a directory nor an address of a bucket.",
+            hint="Give a directory, or s3://BUCKET/PREFIX; another store than AWS with --endpoint-url URL as well.",
+        )
+    return DirectoryStore(Path(choice.place).expanduser())
+
+
+def _region_of(endpoint_url: str | None) -> str | None:
+    """Return the region to sign for: the one that the store's address says, else the environment's."""
+    from coffre.buckets.client import ANY_REGION, region_of
+    from coffre.model.target import ObjectStore
+
+    own = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if endpoint_url is None:
+        return own
+    known = region_of(ObjectStore.model_construct(endpoint=endpoint_url))
+    return own if own is not None and known == ANY_REGION else known
+
+
+def _no_backups(choice: VaultChoice, store: Store) -> VaultUnusableError:
+    """Say what was looked for, and name the place that was meant, when it can be seen."""
+    from coffre.vault.layout import BACKUPS
+
+    first = next((info.key for info in islice(store.list(), _LOOKED_AT) if f"/{BACKUPS}" in f"/{info.key}"), None)
+    inner = first[: f"/{first}".index(f"/{BACKUPS}")].strip("/") if first else ""
+    if choice.place.rstrip("/").endswith(_INSIDE):
+        hint = f"It is inside a vault. Give what v1 is in: --vault {choice.place.rstrip('/').removesuffix(_INSIDE)}"
+    elif inner:
+        hint = f"Backups are below {inner}: --vault {choice.place.rstrip('/')}/{inner}"
+    else:
+        hint = "Give the directory, or the bucket with the prefix, that has v1/backups and v1/packs in it."
+    return VaultUnusableError(
+        f"There is no backup in {choice.place}: no manifest is below {BACKUPS}.", code="VAULT_EMPTY", hint=hint
+    )

@@ -1,0 +1,34 @@
+"""What the options before the command say: work with a vault alone, and which. It imports nothing that takes time."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+VAULT_VARIABLE: Final = "COFFRE_VAULT"
+IDENTITY_VARIABLE: Final = "COFFRE_IDENTITY"
+# What works with a vault alone; everything else needs the functions or the catalog of a stack.
+COMMANDS: Final = ("list", "show", "ls", "cat", "diff", "restore", "export", "verify")
+
+
+@dataclass(frozen=True)
+class VaultChoice:
+    """What the options before the command say: which vault, which keys, which store."""
+
+    place: str
+    identities: tuple[str, ...] = ()
+    endpoint_url: str | None = None
+
+
+_chosen: ContextVar[VaultChoice | None] = ContextVar("vault", default=None)
+
+
+def choose_vault(choice: VaultChoice | None) -> None:
+    """Remember the choice for the command that follows."""
+    _chosen.set(choice)
+
+
+def chosen_vault() -> VaultChoice | None:
+    """Return the choice, or None when the command is about a stack."""
+    return _chosen.get()

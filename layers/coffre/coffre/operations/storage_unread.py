@@ -1,0 +1,87 @@
+"""Objects that a backup could not read, counted by why: many for the same reason are one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from coffre.model.errors import CoffreError
+from coffre.vault.bucket_progress import UnreadGroup
+
+# Of each reason so many objects are named, and so many reasons are kept apart.
+_NAMED: Final = 10
+_GROUPS: Final = 30
+_REQUEST: Final = re.compile(r" \(request [^)]*\)")
+# Where a reason names the object.
+_PLACE: Final = "\0"
+_OTHERS: Final = "for other reasons, which their entries name"
+
+
+class Unread:
+    """Counts objects by bucket, code and reason.
+
+    Parameters
+    ----------
+    groups
+        What an earlier invocation counted.
+    """
+
+    def __init__(self, groups: Iterable[UnreadGroup] = ()) -> None:
+        self._groups = {(group.bucket, group.code, group.reason): group for group in groups}
+
+    @property
+    def groups(self) -> tuple[UnreadGroup, ...]:
+        """What was counted."""
+        return tuple(self._groups.values())
+
+    @property
+    def count(self) -> int:
+        """The number of objects."""
+        return sum(group.count for group in self.groups)
+
+    def add(self, bucket: str, name: str, error: CoffreError) -> None:
+        """Count one object."""
+        reason = reason_of(error).replace(f"s3://{name}", _PLACE).replace(name, _PLACE)
+        self._merge(UnreadGroup(bucket=bucket, code=error.code, reason=reason, count=1, names=(name,)))
+
+    def take(self, other: Unread) -> None:
+        """Add what a part counted."""
+        for group in other.groups:
+            self._merge(group)
+
+    def of(self, bucket: str) -> UnreadGroup | None:
+        """Return the largest group of a bucket."""
+        return max((one for one in self.groups if one.bucket == bucket), key=lambda one: one.count, default=None)
+
+    def sentences(self) -> Iterator[str]:
+        """Yield a sentence for each reason, the most frequent first."""
+        for group in sorted(self.groups, key=lambda group: (-group.count, group.bucket, group.code, group.reason)):
+            names = ", ".join(f"{name!a}" for name in group.names)
+            if group.count == 1:
+                reason = group.reason.replace(_PLACE, f"s3://{group.names[0]}")
+                yield f"{names} is not in this backup: {reason} [{group.code}]"
+                continue
+            more, reason = group.count - len(group.names), group.reason.replace(_PLACE, "them")
+            yield (
+                f"{group.count:,} objects of {group.bucket} are not in this backup: {reason} [{group.code}] "
+                f"They are {names}{f' and {more:,} more' if more else ''}."
+            )
+
+    def _merge(self, group: UnreadGroup) -> None:
+        key = (group.bucket, group.code, group.reason)
+        if key not in self._groups and len(self._groups) >= _GROUPS:
+            group = group.model_copy(update={"code": "OTHER", "reason": _OTHERS})
+            key = (group.bucket, group.code, group.reason)
+        known = self._groups.get(key)
+        if known is None:
+            self._groups[key] = group.model_copy(update={"names": group.names[:_NAMED]})
+            return
+        changes = {"count": known.count + group.count, "names": (*known.names, *group.names)[:_NAMED]}
+        self._groups[key] = known.model_copy(update=changes)
+
+
+def reason_of(error: CoffreError) -> str:
+    """Return what happened, with the store's own words, without what differs from request to request."""
+    detail = _REQUEST.sub("", error.detail or "").strip()
+    return f"{error.message} The store says: {detail}" if detail else error.message

@@ -1,0 +1,177 @@
+"""Restores that are done while nobody takes their report or their record, and events that come twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.integration.conftest import Coffre, new_id, run_sql
+
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Failure, Restore, Status
+from coffre.model.errors import CatalogError, CoffreError, StoreTransientError
+from coffre.operations import restore_run
+from coffre.runtime.function import utc_now
+from coffre_cli.sample import fingerprint
+
+FOR_EVER = 10**6
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restore_run, "_PAUSES_SECONDS", (0.0, 0.0))
+
+
+def failing(work: Callable[..., Any], error: CoffreError, times: int, only: Callable[..., bool]) -> Callable[..., Any]:
+    """Let a call fail so many times before it works."""
+    left = iter(range(times))
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        if only(*arguments) and next(left, None) is not None:
+            raise error
+        return work(*arguments, **named)
+
+    return call
+
+
+def refuse_reports(coffre: Coffre, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    store = coffre.restore_function().vault.store
+    error = StoreTransientError("The store is busy.", code="STORE_BUSY")
+    monkeypatch.setattr(store, "put", failing(store.put, error, times, lambda key, *_: "/restores/" in key))
+
+
+def refuse_records(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    error = CatalogError("The catalog did not answer.")
+    monkeypatch.setattr(Catalog, "finish_restore", failing(Catalog.finish_restore, error, times, lambda *_: True))
+
+
+def kinds(coffre: Coffre) -> Iterator[tuple[str, str]]:
+    for alert in coffre.alerts():
+        yield alert["MessageAttributes"]["kind"]["Value"], alert["Message"]
+
+
+def test_a_report_and_a_record_that_are_refused_once_are_written_again(
+    coffre: Coffre, shop: str, new_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coffre.configure(shop)
+    done = coffre.backup()
+    refuse_reports(coffre, monkeypatch, 2)
+    refuse_records(monkeypatch, 2)
+
+    said = coffre.restore(done["id"], new_database)
+
+    restore = coffre.catalog.get_restore(said["id"])
+    assert (restore.status, restore.exceptions) == (Status.COMPLETED, ())
+    assert coffre.restore_function().vault.read_report(restore.report_key or "").id == restore.id
+
+
+def test_a_restore_whose_report_cannot_be_written_is_complete_and_says_where_the_old_data_is(
+    coffre: Coffre, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coffre.configure(shop)
+    done = coffre.backup()
+    before = fingerprint(shop)
+    run_sql(shop, "DELETE FROM orders")
+    refuse_reports(coffre, monkeypatch, FOR_EVER)
+
+    said = coffre.restore(done["id"], None, replace=True)
+
+    (old,) = [name for (name,) in run_sql(shop, "SELECT datname FROM pg_database WHERE datname ~ '_before_'")]
+    try:
+        restore = coffre.catalog.get_restore(said["id"])
+        assert (restore.status, restore.report_key, restore.failure) == (Status.COMPLETED, None, None)
+        (lacking,) = [text for text in restore.exceptions if "report" in text]
+        assert "The data is restored" in lacking
+        assert "STORE_BUSY" in lacking
+        assert old in lacking
+        told = dict(kinds(coffre))
+        assert "RESTORE_FAILED" not in told
+        assert lacking in told["RESTORE_COMPLETED"]
+        assert fingerprint(shop) == before
+    finally:
+        run_sql(shop, f"DROP DATABASE {old}")
+
+
+def test_a_restore_whose_record_cannot_be_written_is_told_as_complete_and_recorded_later(
+    coffre: Coffre, shop: str, new_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coffre.configure(shop)
+    done = coffre.backup()
+    with monkeypatch.context() as silent:
+        refuse_records(silent, FOR_EVER)
+        said = coffre.restore(done["id"], new_database)
+
+    assert said["status"] == "COMPLETED"
+    assert said["exceptions"] == 1
+    told = dict(kinds(coffre))
+    assert "RESTORE_FAILED" not in told
+    assert "the catalog did not take the record" in told["RESTORE_COMPLETED"]
+    assert fingerprint(new_database) == fingerprint(shop)
+    # And whoever takes it for dead later finds its report
+    assert coffre.catalog.get_restore(said["id"]).status is Status.IN_PROGRESS
+    function = coffre.restore_function()
+    later = utc_now() + timedelta(hours=1)
+    died: list[Restore] = []
+    restore_run.settle_restores(coffre.catalog, function.vault, later, timedelta(minutes=1), died.append)
+    found = coffre.catalog.get_restore(said["id"])
+    assert (found.status, found.rows, died) == (Status.COMPLETED, 1050, [])
+
+
+def test_a_restore_that_was_taken_for_dead_and_is_done_after_all_is_complete(
+    coffre: Coffre, shop: str, new_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its function was stopped for a while, between its last commit and its record."""
+    coffre.configure(shop)
+    done = coffre.backup()
+    finish = Catalog.finish_restore
+
+    def late(self: Catalog, restore: Restore) -> Restore:
+        dead = {"status": Status.FAILED, "failure": Failure(code="RUN_DIED", message="It died.")}
+        finish(self, restore.model_copy(update=dead))
+        return finish(self, restore)
+
+    monkeypatch.setattr(Catalog, "finish_restore", late)
+    said = coffre.restore(done["id"], new_database)
+
+    restore = coffre.catalog.get_restore(said["id"])
+    assert (restore.status, restore.failure, restore.exceptions) == (Status.COMPLETED, None, ())
+    assert [one.id for one in coffre.catalog.restores(status=Status.COMPLETED)] == [restore.id]
+
+
+def test_an_event_that_is_delivered_twice_restores_once_and_fails_nothing(
+    coffre: Coffre, shop: str, new_database: str
+) -> None:
+    coffre.configure(shop)
+    done = coffre.backup()
+    restore_id = new_id()
+    first = coffre.restore(done["id"], new_database, restore_id=restore_id)
+    run_sql(new_database, "INSERT INTO customers VALUES (1000, 'Grace Hopper')")
+    coffre.alerts()
+
+    again = coffre.restore(done["id"], new_database, restore_id=restore_id)
+
+    assert again == first
+    assert coffre.alerts() == []
+    assert [restore.id for restore in coffre.catalog.restores()] == [restore_id]
+    assert run_sql(new_database, "SELECT count(*) FROM customers") == [(51,)]
+
+
+def test_an_event_whose_first_run_died_is_told_once_and_not_repeated(
+    coffre: Coffre, shop: str, new_database: str
+) -> None:
+    """A person decides whether a restore is run again: what it left may be in its way."""
+    coffre.configure(shop)
+    done = coffre.backup()
+    long_ago = utc_now() - timedelta(minutes=10)
+    dead = Restore(
+        id=new_id(), backup_id=done["id"], target="shop", destination="there", status=Status.IN_PROGRESS,
+        created_at=long_ago, heartbeat_at=long_ago,
+    )  # fmt: skip
+    coffre.catalog.create_restore(dead)
+
+    answers = [coffre.restore(done["id"], new_database, restore_id=dead.id)["status"] for _ in range(2)]
+
+    assert answers == ["FAILED", "FAILED"]
+    assert [kind for kind, _ in kinds(coffre)] == ["RESTORE_FAILED"]
