@@ -23,6 +23,7 @@ from coffre.alerts.runs import (
 )
 from coffre.alerts.verification import (
     drill_failed,
+    drill_incomplete,
     drill_not_possible,
     drill_stopped,
     rto_exceeded,
@@ -87,6 +88,7 @@ def findings(*, target: str = "shop", text: str = "The pack v1/packs/X/0 is gone
         verify_failed(backup, [text], level="read", healthy=OLDER, request_id="R1"),
         verification_overdue(target, since=TAKEN, now=NOW, safe=SAFE_UNKNOWN),
         drill_failed(backup, [text], code="ROWS_DIFFER", safe=SAFE_UNKNOWN, request_id="R1"),
+        drill_incomplete(backup, [text], request_id="R1"),
         rto_exceeded(backup, took_seconds=4000, limit_seconds=3600),
     ]
 
@@ -158,9 +160,16 @@ def test_a_restore_whose_target_is_not_known_yet_names_the_backup() -> None:
 def test_a_completed_restore_is_told_with_what_it_left_out() -> None:
     alert = restore_completed(RESTORE.model_copy(update={"exceptions": tuple(f"view {n}" for n in range(12))}))
 
-    assert alert.severity is Severity.INFO
+    assert (alert.kind, alert.severity) == (AlertKind.RESTORE_INCOMPLETE, Severity.WARNING)
     assert "3 tables with 1,050 rows in 1 min 1 s" in alert.text
     assert "- view 9\n... and 2 more" in alert.text
+
+
+def test_a_restore_of_everything_is_no_warning() -> None:
+    alert = restore_completed(RESTORE)
+
+    assert (alert.kind, alert.severity) == (AlertKind.RESTORE_COMPLETED, Severity.INFO)
+    assert "What to do" not in alert.text
 
 
 def test_a_damaged_backup_names_the_one_to_go_back_to() -> None:
@@ -183,7 +192,7 @@ def test_every_failure_holds_why_what_to_do_and_the_ids(alert: Alert) -> None:
 def test_every_alert_says_what_to_do_and_names_its_runbook(alert: Alert) -> None:
     assert "What to do: " in alert.text
     assert f"Runbook: docs/runbooks/{alert.kind}.md" in alert.text
-    assert alert.kind is AlertKind.RESTORE_COMPLETED or "\n    coffre " in alert.text
+    assert "\n    coffre " in alert.text
     assert "None" not in alert.text
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
-from tests.unit.alerts.test_alert import FAILURE, GOOD, NOW, TAKEN, failures, findings
+from tests.unit.alerts.test_alert import FAILURE, GOOD, NOW, RESTORE, TAKEN, failures, findings
 
 from coffre.alerts.alert import Alert, AlertKind
 from coffre.alerts.anomalies import (
@@ -20,7 +20,7 @@ from coffre.alerts.anomalies import (
     size_anomaly,
     success_rate_low,
 )
-from coffre.alerts.runs import SAFE_UNKNOWN
+from coffre.alerts.runs import SAFE_UNKNOWN, restore_completed
 from coffre.model.target import TargetKind
 from coffre.policy.anomaly import Deviation, Rate
 from coffre_cli.app import app
@@ -46,7 +46,7 @@ def anomalies() -> list[Alert]:
     ]
 
 
-ALERTS = [*failures(FAILURE), *findings(), *anomalies()]
+ALERTS = [*failures(FAILURE), *findings(), *anomalies(), restore_completed(RESTORE)]
 
 
 def test_there_is_an_alert_of_every_kind_here() -> None:

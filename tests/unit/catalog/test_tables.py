@@ -101,7 +101,7 @@ def test_a_catalog_asks_nothing_before_its_first_call(monkeypatch: pytest.Monkey
     catalog = Catalog("t")
     with pytest.raises(CatalogError) as caught:
         catalog.get_backup("01A")
-    assert "AWS_DEFAULT_REGION" in (caught.value.hint or "")
+    assert "AWS_REGION" in (caught.value.hint or "")
 
 
 def test_missing_credentials_are_a_catalog_error(monkeypatch: pytest.MonkeyPatch) -> None:

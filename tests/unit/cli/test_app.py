@@ -124,7 +124,6 @@ HEAVY = {
         "coffre.vault",
         "coffre.buckets",
         "coffre.stores",
-        "coffre_cli.client_programs",
         "coffre_cli.commands.restore_here",
         "coffre_cli.commands.verify_here",
         "coffre_cli.local",
