@@ -11,6 +11,7 @@ from psycopg2 import sql
 from coffre.model.errors import DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import shown
+from coffre.operations.restore_batches import is_small
 from coffre.operations.restore_definitions import DefinitionRestore, Phases, phases_of, possible_tables, refused_error
 from coffre.operations.restore_known import is_made, leave_out_known
 from coffre.operations.restore_large_objects import restore_large_objects
@@ -171,8 +172,14 @@ def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> s
     # Counting costs next to nothing: it sets hint bits that building indexes would set otherwise, less parallel.
     with outcome.phase("count"):
         members = {name: table for name, table in of_extensions.items() if table.is_member}
-        check_counts(job, {**loaded_of(own, loaded), **loaded_of(members, outcome.tables)})
+        counted = {**loaded_of(own, loaded), **loaded_of(members, outcome.tables)}
+        check_counts(job, {name: table for name, table in counted.items() if not _is_known(table, outcome)})
     return own.keys() - loaded_of(own, loaded).keys()
+
+
+def _is_known(table: TableContent, outcome: Outcome) -> bool:
+    """Whether `COPY` itself has said how many rows a table has: in one transaction, where nobody else writes."""
+    return outcome.created_database and is_small(table) and not table.is_member
 
 
 def _finish(making: DefinitionRestore, phases: Phases, existing: Sequence[TocEntry], empty: set[TableName]) -> None:
