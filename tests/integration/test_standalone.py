@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +16,6 @@ from tests.integration.contents import RoundTrip, rows
 from tests.integration.vault_copies import Lose, command_in, files_of, losing, write_identity
 
 from coffre.model.backup import RestoreReport
-from coffre.model.manifest import Entry, EntryKind
 from coffre.operations.progress import Meter
 from coffre.operations.restore_database import restore_database
 from coffre.operations.restore_plan import Job
@@ -93,8 +90,8 @@ def test_a_failed_restore_ends_as_one_of_a_stack_does_and_drops_what_it_made(
     body[len(body) // 2] ^= 1
     pack.write_bytes(body)
 
-    ended = command("restore", "latest", "--to", new_database)
-    as_json = command("restore", "latest", "--to", new_database, "--json")
+    ended = command("restore", "latest", "--to", new_database, "--strict")
+    as_json = command("restore", "latest", "--to", new_database, "--strict", "--json")
     into_what_is_used = command("restore", "latest", "--to", shop)
     looked = command("verify")
     read = command("verify", "--level", "read")
@@ -120,19 +117,14 @@ def test_ctrl_c_ends_a_restore_as_a_deadline_does(
 
     def interrupted(job: Job, meter: Meter) -> RestoreReport:
         """Let the person press Ctrl-C when the restore has made its database and reads the first rows."""
-        read = job.vault.read_entry
 
-        def read_slowly(entry: Entry, *how: Any, **more: Any) -> Iterator[bytes]:
-            if entry.kind is EntryKind.TABLE and not pressed.is_set():
-                pressed.set()
-                os.kill(os.getpid(), signal.SIGINT)
-                while True:
-                    job.children.check()  # raises when the run is stopped
-                    time.sleep(0.01)
-            yield from read(entry, *how, **more)
+        def load_slowly(*_: Any, **__: Any) -> int:
+            os.kill(os.getpid(), signal.SIGINT)
+            while True:
+                job.children.check()  # raises when the run is stopped
+                time.sleep(0.01)
 
-        pressed = threading.Event()
-        monkeypatch.setattr(job.vault, "read_entry", read_slowly)
+        monkeypatch.setattr("coffre.operations.restore_load.copy_in", load_slowly)
         return restore_database(job, meter)
 
     monkeypatch.setattr(restore_here, "restore_database", interrupted)

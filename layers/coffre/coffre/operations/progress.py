@@ -149,7 +149,7 @@ class Watch:
             beating.join()  # a run that goes on in another invocation must not beat any more
         else:
             left = max(0.0, self._remaining_seconds() - RECORDING_SECONDS)
-            looking.join(left)  # it may be ending what the run had begun
+            looking.join(min(left, threading.TIMEOUT_MAX))  # it may be ending what the run had begun
             beating.join(min(left, _BEATING_SECONDS))
         # Work that came to its end in spite of the watch is done: a backup that is committed must not be called failed.
         if error is not None and self.reason is not None and error is not self.reason:
