@@ -31,7 +31,9 @@ def test_all_that_a_major_knows_comes_back_there_and_on_the_newest(
     round_trip.assert_equal()
     round_trip.assert_same_answer(_LARGE_OBJECTS)
     round_trip.assert_same_answer(_COMMENTS)
-    assert report.exceptions == _FOREIGN
+    # The PostgreSQL 12 and 13 of these tests have no extensions, and so no foreign tables
+    expected = _FOREIGN if major >= 14 else ()
+    assert report.exceptions == expected
     assert (backup.source_version or "").startswith(f"{major}.")
     if major == NEWEST:
         return
@@ -41,7 +43,7 @@ def test_all_that_a_major_knows_comes_back_there_and_on_the_newest(
     for role in rich.ROLES:
         new.create_role(role)
     report = new.restore(backup)
-    assert report.exceptions == _FOREIGN
+    assert report.exceptions == expected
     assert fingerprint(new.copy) == fingerprint(round_trip.source)
     assert sequences(new.copy) == sequences(round_trip.source)
     assert rows(new.copy, _LARGE_OBJECTS) == rows(round_trip.source, _LARGE_OBJECTS)

@@ -34,7 +34,7 @@ def test_settings_of_the_database_come_with_one_that_is_created(coffre: Coffre, 
         there, created = coffre.catalog.restores()
         assert created.exceptions == ()
         (said,) = there.exceptions
-        assert "because the database was there already" in said
+        assert "because the database existed already" in said
         with session.cursor() as cursor:
             cursor.execute(_PROPERTIES, (restored,))
             assert cursor.fetchall() == [(None, None, False)]

@@ -88,7 +88,7 @@ def test_a_restore_whose_report_cannot_be_written_is_complete_and_says_where_the
         assert old in lacking
         told = dict(kinds(coffre))
         assert "RESTORE_FAILED" not in told
-        assert lacking in told["RESTORE_COMPLETED"]
+        assert lacking in told["RESTORE_INCOMPLETE"]
         assert fingerprint(shop) == before
     finally:
         run_sql(shop, f"DROP DATABASE {old}")
@@ -107,7 +107,7 @@ def test_a_restore_whose_record_cannot_be_written_is_told_as_complete_and_record
     assert said["exceptions"] == 1
     told = dict(kinds(coffre))
     assert "RESTORE_FAILED" not in told
-    assert "the catalog did not take the record" in told["RESTORE_COMPLETED"]
+    assert "the catalog did not take the record" in told["RESTORE_INCOMPLETE"]
     assert fingerprint(new_database) == fingerprint(shop)
     # And whoever takes it for dead later finds its report
     assert coffre.catalog.get_restore(said["id"]).status is Status.IN_PROGRESS

@@ -123,7 +123,9 @@ def test_nothing_else_is_tolerated_on_an_older_server(
     coffre.configure(source)
     done = coffre.backup()
 
-    failed_restore(coffre, "SCHEMA_FAILED", *words, backup_id=done["id"], destination=beside(source, "copy"))
+    failed_restore(
+        coffre, "SCHEMA_FAILED", *words, backup_id=done["id"], destination=beside(source, "copy"), strict=True
+    )
 
 
 @pytest.mark.parametrize("exists", [True, False])

@@ -48,12 +48,12 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[SliceReader]:
     return readers
 
 
-def exceptions(coffre: Coffre) -> tuple[str, ...]:
+def notes(coffre: Coffre) -> tuple[str, ...]:
     backup = coffre.backups()[0]
     assert backup.manifest_key is not None
     assert backup.manifest_sha256 is not None
     vault = coffre.backup_function().vault
-    return vault.read_manifest(backup.manifest_key, sha256=backup.manifest_sha256).exceptions
+    return vault.read_manifest(backup.manifest_key, sha256=backup.manifest_sha256).notes
 
 
 def test_streams_leave_half_of_the_free_connections(coffre: Coffre, crowded: str, opened: list[SliceReader]) -> None:
@@ -63,7 +63,7 @@ def test_streams_leave_half_of_the_free_connections(coffre: Coffre, crowded: str
     assert coffre.backup()["status"] == "COMPLETED"
 
     assert len(opened) <= 3
-    assert [text for text in exceptions(coffre) if "of 8 streams were used" in text]
+    assert [text for text in notes(coffre) if "of 8 streams were used" in text]
 
 
 def test_nobody_is_told_about_streams_that_nobody_asked_for(coffre: Coffre, crowded: str) -> None:
@@ -71,7 +71,7 @@ def test_nobody_is_told_about_streams_that_nobody_asked_for(coffre: Coffre, crow
 
     coffre.backup()
 
-    assert not [text for text in exceptions(coffre) if "streams" in text]
+    assert not [text for text in notes(coffre) if "streams" in text]
 
 
 def test_nobody_is_told_about_streams_that_had_nothing_to_do(
@@ -83,7 +83,7 @@ def test_nobody_is_told_about_streams_that_had_nothing_to_do(
 
     assert coffre.backup()["status"] == "COMPLETED"
 
-    assert exceptions(coffre) == ()
+    assert notes(coffre) == ()
 
 
 def test_a_limit_that_cannot_be_asked_for_is_found_by_opening(
@@ -95,8 +95,8 @@ def test_a_limit_that_cannot_be_asked_for_is_found_by_opening(
 
     assert coffre.backup()["status"] == "COMPLETED"
 
-    assert [text for text in exceptions(coffre) if "of 12 streams were used" in text]
-    assert len(exceptions(coffre)) == 1
+    assert [text for text in notes(coffre) if "of 12 streams were used" in text]
+    assert len(notes(coffre)) == 1
 
 
 def test_a_server_without_room_for_a_single_stream_is_a_failed_backup_that_may_be_repeated(

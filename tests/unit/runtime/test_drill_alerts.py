@@ -36,12 +36,17 @@ def reviewed(outcome: Outcome, **changes: Any) -> Review:
 @pytest.mark.parametrize(
     ("outcome", "changes", "told", "over"),
     [
-        (Outcome.PASSED, {"restore_seconds": 9.0}, [], {"DRILL_FAILED", "DRILL_NOT_POSSIBLE", "RTO_EXCEEDED"}),
+        (
+            Outcome.PASSED,
+            {"restore_seconds": 9.0},
+            [],
+            {"DRILL_FAILED", "DRILL_INCOMPLETE", "DRILL_NOT_POSSIBLE", "RTO_EXCEEDED"},
+        ),
         (
             Outcome.PASSED,
             {"restore_seconds": 61.0, "restore_limit_seconds": 60},
             ["RTO_EXCEEDED"],
-            {"DRILL_FAILED", "DRILL_NOT_POSSIBLE"},
+            {"DRILL_FAILED", "DRILL_INCOMPLETE", "DRILL_NOT_POSSIBLE"},
         ),
         (
             Outcome.FAILED,
@@ -50,6 +55,12 @@ def reviewed(outcome: Outcome, **changes: Any) -> Review:
             {"DRILL_NOT_POSSIBLE"},
         ),
         (Outcome.FAILED, {"failure": FAILURE}, ["DRILL_FAILED"], {"DRILL_NOT_POSSIBLE"}),
+        (
+            Outcome.INCOMPLETE,
+            {"left_out": ("Not restored: x: y.",), "failure": FAILURE},
+            ["DRILL_INCOMPLETE"],
+            {"DRILL_FAILED", "DRILL_NOT_POSSIBLE"},
+        ),
         (Outcome.NOT_POSSIBLE, {"failure": FAILURE}, ["DRILL_NOT_POSSIBLE"], set()),
     ],
 )

@@ -106,7 +106,7 @@ def test_what_is_wrong_with_a_restore_event_is_named(event: dict[str, Any], deta
     error = refused(RestoreEvent, event)
 
     assert detail in (error.detail or "")
-    assert "tables, schemas, with_dependencies, rows, apply, replace, dry_run, backup_id, dest" in (error.hint or "")
+    assert "tables, schemas, with_dependencies, rows, apply, replace, strict, " in (error.hint or "")
 
 
 @pytest.mark.parametrize("event", [None, [], "backup", 7, [{"tier": "DAILY"}]])

@@ -38,8 +38,9 @@ SET client_min_messages = error; SET row_security = off; SET lock_timeout = 0;
 """
 _BATCH_ENTRIES: Final = 100
 _BATCH_BYTES: Final = 256 * 1024
-# The server cannot go on: cancelled, shut down, no resources, the system's errors, read-only, connection.
-_FATAL: Final = ("57", "53", "58", "08", "25006")
+# The server cannot go on: cancelled, shut down, no resources, the system's errors (but not a library that it does not
+# have), connection, read-only.
+_FATAL: Final = ("57", "53", "58000", "58030", "08", "25006")
 # Another session of ours was in the way: the same statement alone has no such problem.
 _IN_THE_WAY: Final = frozenset({"40P01", "40001", "55P03", "55006", "XX000"})
 # A name that the empty search_path does not find: of a function, relation, type or operator, schema, column.

@@ -224,6 +224,8 @@ class ArchiveDumper:
 
 def _leave_out_what_no_other_server_knows(file: Path) -> None:
     """Write an archive without data again if it has options that its server keeps for itself."""
+    if file.stat().st_size == 0:  # nothing can be mapped; who reads it says what is wrong
+        return
     with file.open("rb") as archive:
         with mmap.mmap(archive.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if not any(content.find(name.encode()) >= 0 for name in KNOWN):

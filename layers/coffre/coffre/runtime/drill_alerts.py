@@ -17,11 +17,13 @@ def review_of(backup: Backup, report: DrillReport, *, safe: str, request_id: str
     if report.outcome is Outcome.NOT_POSSIBLE and report.failure:
         alert = drill_not_possible(report.target, report.failure, backup_id=backup.id, request_id=request_id)
         return Review((alert,), frozenset({(AlertKind.DRILL_NOT_POSSIBLE, report.target)}))
-    kinds = {AlertKind.DRILL_NOT_POSSIBLE, AlertKind.DRILL_FAILED, AlertKind.DRILL_INCOMPLETE}
+    kinds = {AlertKind.DRILL_NOT_POSSIBLE, AlertKind.DRILL_FAILED}
     alerts: list[Alert] = []
     if report.outcome is Outcome.FAILED:
         told = report.problems[:_PROBLEMS_TOLD]
         alerts.append(drill_failed(backup, told, code=code, safe=safe, request_id=request_id))
+    else:
+        kinds.add(AlertKind.DRILL_INCOMPLETE)
     if report.outcome is Outcome.INCOMPLETE:
         alerts.append(drill_incomplete(backup, report.left_out, request_id=request_id))
     if report.restore_seconds is not None:
