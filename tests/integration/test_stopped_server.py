@@ -201,7 +201,7 @@ def test_a_drill_ends_at_its_deadline_and_its_server_with_it(
 
     def postmaster() -> psutil.Process:
         ours = {process.pid: process for process in postgres_processes() if process.pid not in before}
-        return next(process for process in ours.values() if process.ppid() not in ours)
+        return next(process for process in ours.values() if parent_of(process) not in ours)
 
     sand, server = Sand("drill"), StoppedServer(postmaster)
     coffre.configure(shop, target={"drill": {"checks": [{"name": "one", "query": "SELECT 1", "expect": 1}]}})
@@ -221,5 +221,20 @@ def test_a_drill_ends_at_its_deadline_and_its_server_with_it(
 
 
 def postgres_processes() -> list[psutil.Process]:
-    found = psutil.Process().children(recursive=True)
-    return [one for one in found if one.name().startswith("postgres") and one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in psutil.Process().children(recursive=True) if is_postgres(one)]
+
+
+def is_postgres(process: psutil.Process) -> bool:
+    """Whether a process is a server's, and still lives: it can end while it is looked at."""
+    try:
+        return process.name().startswith("postgres") and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def parent_of(process: psutil.Process) -> int | None:
+    """Return the pid of a process's parent; of one that has ended a pid that is among its own kind's."""
+    try:
+        return int(process.ppid())
+    except psutil.NoSuchProcess:
+        return int(process.pid)
