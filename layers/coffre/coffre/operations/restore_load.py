@@ -245,6 +245,7 @@ class _Loader:
                 search_paths=self._how.search_paths,
                 may_loosen=self._how.is_fresh,
                 is_alone=self._how.is_alone,
+                is_strict=self._job.scope.strict,
                 leaves_damage_out=self._job.leaves_damage_out,
                 with_rows=frozenset(name for name, table in self._tables.items() if table.rows),
             ).load(self._refused)

@@ -116,6 +116,8 @@ class Salvage:
         Whether the tables are the restore's own, so that their constraints can be dropped for a moment.
     is_alone
         Whether everything in the database is, so that this goes for domains and for parents of tables too.
+    is_strict
+        Whether only the ways are taken that lose nothing: what they do not load is raised.
     leaves_damage_out
         Whether a table whose bytes are damaged stays empty; else the damage is raised.
     with_rows
@@ -131,6 +133,7 @@ class Salvage:
         search_paths: Callable[[TableName], Sequence[str]],
         may_loosen: bool,
         is_alone: bool,
+        is_strict: bool,
         leaves_damage_out: bool,
         with_rows: frozenset[TableName],
     ) -> None:
@@ -141,6 +144,7 @@ class Salvage:
         self._may_loosen = may_loosen
         self._of_checks: tuple[_Step, ...] = (loosening.drop_checks if is_alone else loosening.drop_own_checks,)
         self._of_domains: tuple[_Step, ...] = (loosening.drop_domain_constraints,) if is_alone else ()
+        self._is_strict = is_strict
         self._leaves_damage_out = leaves_damage_out
         self._with_rows = with_rows
         self._loosened: list[tuple[TableName, Loosened, str, str | None]] = []
@@ -161,6 +165,8 @@ class Salvage:
                     f"The rows of {shown(*name)} were loaded with the search_path {self._path(name, number)} of the "
                     "source: a function that they need names things without their schema."
                 )
+        if self._is_strict and pending:
+            raise next(iter(pending.values()))
         if self._may_loosen:
             for name, error in list(pending.items()):
                 if not isinstance(error, IntegrityError) and self._without_constraints(name, error):

@@ -287,7 +287,7 @@ def _bring_back(making: DefinitionRestore, plan: _Plan) -> set[TableName]:
             how = Loading(
                 is_fresh=True,
                 first_statement=f"{FAST_COMMITS}; {OWNERS_PATH}",
-                outcome=None if job.scope.strict else outcome,
+                outcome=outcome,
                 search_paths=making.search_paths,
             )
             loaded = load_tables(job, source, contents, outcome.meter, how)

@@ -144,7 +144,6 @@ def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> s
     """Load the rows of tables, large objects and sequences, and return the tables that stay empty."""
     job, source, outcome = making.job, making.source, making.outcome
     tables = _existing(job, tables, outcome)
-    salvage = None if job.scope.strict else outcome
     with outcome.phase("tables"):
         # Extensions' tables have their keys from the start: what these point at comes first, other tables after.
         own = {name: table for name, table in tables.items() if not table.of_extension}
@@ -152,12 +151,12 @@ def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> s
             with loading_session(job) as session:
                 levels = key_levels(session, of_extensions)
             of_extensions = dict(empty_members(job, of_extensions, levels, outcome))
-            how = Loading(order=levels, outcome=salvage)
+            how = Loading(order=levels, outcome=outcome)
             outcome.tables += load_tables(job, source, of_extensions, outcome.meter, how)
         fresh = Loading(
             is_fresh=True,
             in_order=job.in_order,
-            outcome=salvage,
+            outcome=outcome,
             is_alone=True,
             search_paths=making.search_paths,
         )
