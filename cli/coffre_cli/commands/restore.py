@@ -94,7 +94,7 @@ def restore(
     ] = False,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Stop at the first object that the server refuses, and leave nothing behind."),
+        typer.Option("--strict", help="Stop at the first object that the server refuses, instead of leaving it out."),
     ] = False,
     no_analyze: Annotated[
         bool,
