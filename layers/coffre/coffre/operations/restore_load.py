@@ -316,8 +316,10 @@ def _units(job: Job, tables: Mapping[TableName, TableContent], how: Loading) -> 
     share = max(total if how.in_order else 3 * total // (4 * job.streams), _SMALL_BYTES) if how.is_fresh else -1
     if how.outcome is not None and not how.is_fresh:
         share = total  # what was committed of a table could not be told from rows of others
+    # Only into a table that its own transaction has emptied rows go one behind the other.
+    shares = {name: is_small(table) and not how.in_order for name, table in tables.items()}
     return {
-        name: Unit.SMALL_TABLES if is_small(table) else Unit.TABLE if table.size <= share else Unit.SLICE
+        name: Unit.SMALL_TABLES if shares[name] else Unit.TABLE if table.size <= share else Unit.SLICE
         for name, table in tables.items()
     }
 
