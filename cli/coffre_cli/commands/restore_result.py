@@ -73,7 +73,10 @@ def _done(ask: Ask, record: Restore, report: RestoreReport) -> str:
     # What is beside only is not back yet.
     done = "Loaded" if report.kept and not ask.scope.replace else "Restored"
     where = f"{ask.backup.target} in {record.destination}"
-    return f"{done} {where}: {tables}, {rows} {took}. Row counts equal the backup's."
+    # A table that stays empty is not among those that were counted.
+    is_whole = not any(left.what.startswith("the rows of ") for left in report.left_out)
+    counts = "Row counts equal the backup's." if is_whole else "Row counts of these tables equal the backup's."
+    return f"{done} {where}: {tables}, {rows} {took}. {counts}"
 
 
 def show_comparisons(comparisons: Sequence[Comparison]) -> None:
