@@ -47,6 +47,31 @@ def is_small(table: TableContent) -> bool:
     return table.size <= _SMALL_TABLE_BYTES
 
 
+def whole_tables(sizes: Mapping[TableName, int], streams: int, smallest: int) -> list[TableName]:
+    """Return the tables that one stream each loads alone, the largest first; the others are loaded in slices.
+
+    A table goes to the stream with the least to do, unless that stream would then work 10 % longer than all of them
+    need together: slices of the tables that remain fill what is left of each stream's time.
+
+    Parameters
+    ----------
+    sizes
+        Bytes of each table.
+    streams
+        Connections that load at the same time, at least 1.
+    smallest
+        Bytes up to which a table is always loaded by one stream.
+    """
+    work = [0] * streams
+    longest = max(11 * sum(sizes.values()) // (10 * streams), smallest)
+    whole = []
+    for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
+        if (after := min(work) + sizes[name]) <= longest or sizes[name] <= smallest:
+            work[work.index(min(work))] = after
+            whole.append(name)
+    return whole
+
+
 def transactions(slices: Iterable[Entry], units: Mapping[TableName, Unit]) -> Iterator[list[Entry]]:
     """Yield the slices of each transaction."""
     batch: list[Entry] = []

@@ -28,6 +28,7 @@ from coffre.operations.restore_batches import (
     slices_of,
     table_of,
     transactions,
+    whole_tables,
 )
 from coffre.operations.restore_outcome import Outcome
 from coffre.operations.restore_plan import Job, Source
@@ -83,9 +84,9 @@ class Loading:
     first_statement
         Executed in every session.
     is_fresh
-        Nobody uses the tables yet, and nothing points at them: one that is no larger than three quarters of a stream's
-        share is loaded in one transaction, frozen, so that neither counting, indexing nor a later vacuum has to write
-        its rows again. Small ones share a transaction, and are not frozen.
+        Nobody uses the tables yet, and nothing points at them: those that one stream can load alone without working
+        longer than the others (`whole_tables`) are each loaded in one transaction, frozen, so that neither indexing nor
+        a later vacuum has to write their rows again. Small ones share a transaction, and are not frozen.
     in_order
         With `is_fresh`: every table is loaded in one transaction, slice after slice, so that its rows lie in the order
         in which they were backed up.
@@ -160,14 +161,20 @@ class _Loader:
 
     def load(self, group: frozenset[TableName]) -> None:
         """Load some tables at the same time."""
-        slices = chain.from_iterable(
-            slices_of(self._job, self._source, frozenset(name for name in group if self._units[name] is unit))
-            for unit in (Unit.TABLE, Unit.SHARED, Unit.SLICE, Unit.SMALL_TABLES)
-        )
+        slices = chain.from_iterable(slices_of(self._job, self._source, names) for names in self._in_order(group))
         work = transactions(slices, self._units)
         alone = self._how.session is not None
         for _ in map(self._load, work) if alone else self._job.runner(self._load, work):
             pass
+
+    def _in_order(self, group: frozenset[TableName]) -> Iterator[frozenset[TableName]]:
+        """Yield tables in the order in which they are begun: first, one by one, what one stream has long to do with."""
+        of_unit = {unit: frozenset(name for name in group if self._units[name] is unit) for unit in Unit}
+        size = sum(self._tables[name].size for name in group)
+        large = {name for name in of_unit[Unit.TABLE] if self._tables[name].size > size // (4 * self._job.streams)}
+        yield from (frozenset((name,)) for name in sorted(large, key=lambda name: -self._tables[name].size))
+        yield of_unit[Unit.TABLE] - large
+        yield from (of_unit[unit] for unit in (Unit.SHARED, Unit.SLICE, Unit.SMALL_TABLES))
 
     def _load(self, slices: Sequence[Entry]) -> None:
         wanted = [entry for entry in slices if table_of(entry) not in self._refused]
@@ -311,17 +318,15 @@ def _shared(places: Mapping[TableName, TableName], how: Loading) -> Iterator[Tab
 
 def _units(job: Job, tables: Mapping[TableName, TableContent], how: Loading) -> dict[TableName, Unit]:
     """Decide what of each table is loaded in one transaction."""
-    total = sum(table.size for table in tables.values())
-    # Three quarters of what one stream has to do: tables in slices, which come later, make up for what it does alone.
-    share = max(total if how.in_order else 3 * total // (4 * job.streams), _SMALL_BYTES) if how.is_fresh else -1
-    if how.outcome is not None and not how.is_fresh:
-        share = total  # what was committed of a table could not be told from rows of others
+    if how.in_order or (how.outcome is not None and not how.is_fresh):
+        whole = set(tables)  # what was committed of a table could not be told from rows of others
+    elif how.is_fresh:
+        whole = set(whole_tables({name: table.size for name, table in tables.items()}, job.streams, _SMALL_BYTES))
+    else:
+        whole = set()
     # Only into a table that its own transaction has emptied rows go one behind the other.
     shares = {name: is_small(table) and not how.in_order for name, table in tables.items()}
-    return {
-        name: Unit.SMALL_TABLES if shares[name] else Unit.TABLE if table.size <= share else Unit.SLICE
-        for name, table in tables.items()
-    }
+    return {name: Unit.SMALL_TABLES if shares[name] else Unit.TABLE if name in whole else Unit.SLICE for name in tables}
 
 
 def _borrowed(

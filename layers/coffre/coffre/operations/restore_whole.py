@@ -11,7 +11,6 @@ from psycopg2 import sql
 from coffre.model.errors import DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import shown
-from coffre.operations.restore_batches import is_small
 from coffre.operations.restore_definitions import DefinitionRestore, Phases, phases_of, possible_tables, refused_error
 from coffre.operations.restore_known import is_made, leave_out_known
 from coffre.operations.restore_large_objects import restore_large_objects
@@ -21,6 +20,7 @@ from coffre.operations.restore_load import (
     load_tables,
     loaded_of,
     loading_session,
+    refuse_missing_rows,
 )
 from coffre.operations.restore_members import empty_members, leave_out_members
 from coffre.operations.restore_outcome import Outcome
@@ -168,17 +168,13 @@ def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> s
         outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
         session.commit()
     # Before row level security comes with the rest of the schema: it can hide rows from the owner of a table too.
-    # Counting costs next to nothing: it sets hint bits that building indexes would set otherwise, less parallel.
     with outcome.phase("count"):
         members = {name: table for name, table in of_extensions.items() if table.is_member}
-        counted = {**loaded_of(own, loaded), **loaded_of(members, outcome.tables)}
-        check_counts(job, {name: table for name, table in counted.items() if not _is_known(table, outcome)})
+        refuse_missing_rows(loaded_of(own, loaded), loaded)
+        # In a database that this restore created nobody else writes: `COPY` has said how many rows each table has.
+        counted = {} if outcome.created_database else loaded_of(own, loaded)
+        check_counts(job, {**counted, **loaded_of(members, outcome.tables)})
     return own.keys() - loaded_of(own, loaded).keys()
-
-
-def _is_known(table: TableContent, outcome: Outcome) -> bool:
-    """Whether `COPY` itself has said how many rows a table has: in one transaction, where nobody else writes."""
-    return outcome.created_database and is_small(table) and not table.is_member
 
 
 def _finish(making: DefinitionRestore, phases: Phases, existing: Sequence[TocEntry], empty: set[TableName]) -> None:
