@@ -40,10 +40,10 @@ setup: .venv/.ready .venv/bin/coffre ## Make the virtual environment in .venv an
 	@chmod 755 $@
 
 tools: setup ## Make every tool of the local stack below .tools (SAM, emulators, PostgreSQL 12-18)
-	.venv/bin/python -m coffre_cli.local.toolchain
+	.venv/bin/python -m coffre_local.toolchain
 
 .tools/sam/.ready: requirements/sam.txt | setup
-	.venv/bin/python -m coffre_cli.local.toolchain sam
+	.venv/bin/python -m coffre_local.toolchain sam
 	@touch $@
 
 fmt: setup ## Format the code and repair what the linter can repair
@@ -94,6 +94,6 @@ minors: setup ## Warn about minors of PostgreSQL that are newer than what is pin
 
 clean: ## Stop the local stack and remove everything that make made
 	@if test -f .coffre/local.json && test -x .venv/bin/coffre; then .venv/bin/coffre local down; fi
-	rm -f layers/coffre/coffre/postgres/libcopydata.so
+	rm -f layers/coffre/coffre/postgres/source/libcopydata.so
 	rm -rf .venv .tools .aws-sam .coffre .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

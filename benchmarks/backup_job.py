@@ -19,13 +19,13 @@ from benchmarks.timers import Timers, cpu_report
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
-from coffre.operations.backup_database import backup_database
-from coffre.operations.backup_plan import Job
-from coffre.operations.progress import Meter, Watch
-from coffre.operations.run import Run
-from coffre.operations.runner import ThreadRunner, width_for
-from coffre.postgres.secret import parse_secret
-from coffre.postgres.tools import Children, PostgresTools
+from coffre.operations.backup_database.backup import backup_database
+from coffre.operations.backup_database.plan import Job
+from coffre.operations.runs.progress import Meter, Watch
+from coffre.operations.runs.run import Run
+from coffre.operations.runs.thread_runner import ThreadRunner, width_for
+from coffre.postgres.connection.client_tools import Children, PostgresTools
+from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Vault

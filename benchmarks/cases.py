@@ -22,8 +22,8 @@ from benchmarks.backup_job import run_backup
 from benchmarks.harness import progress
 from benchmarks.workbench import environment, job
 from coffre.vault.codec import new_identity, public_key
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.local.toolchain import Toolchain
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.toolchain import Toolchain
 
 _IDENTIFIERS: Final = re.compile(r"^\d+; \d+ \d+ ")
 

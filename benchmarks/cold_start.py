@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness import tree_size
-from coffre_cli.local.toolchain import CHECKOUT
+from coffre_local.toolchain import CHECKOUT
 
 _LAYERS = {"coffre": "build-CoffreLayer", "pg_dump": "build-PostgresqlClientLayer"}
 _FUNCTIONS = ("backup_database", "restore")

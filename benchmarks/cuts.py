@@ -22,8 +22,8 @@ from backports import zstd
 
 from benchmarks.harness import progress
 from benchmarks.incremental import APPEND, CREATE, SCENARIOS, day_of
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.local.toolchain import Toolchain
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.toolchain import Toolchain
 
 _FRAME_BYTES: Final = 2 * 1024 * 1024
 _BLOCKS: Final = (256, 16, 4, 1)

@@ -15,7 +15,7 @@ from benchmarks.databases import TWO_TABLES
 from benchmarks.harness import Contender, Sample, compare, progress
 from benchmarks.restore_database import archived, emptied, vaulted
 from benchmarks.workbench import Workbench, arguments_of, job, workbench
-from coffre_cli.local.toolchain import CHECKOUT
+from coffre_local.toolchain import CHECKOUT
 
 _DRILL = "Coffre, drill"
 

@@ -16,9 +16,9 @@ from ulid import ULID
 from benchmarks.newest import newest
 from coffre.model.drill import Outcome
 from coffre.model.target import Drill
-from coffre.operations.drill import DrillJob, drill
-from coffre.operations.runner import ThreadRunner
-from coffre.postgres.tools import Children, PostgresTools
+from coffre.operations.drill.database import DrillJob, drill
+from coffre.operations.runs.thread_runner import ThreadRunner
+from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault

@@ -23,8 +23,8 @@ from backports import zstd
 from benchmarks.backup_job import RECIPIENT, run_backup
 from benchmarks.harness import progress, tree_size
 from benchmarks.newest import newest
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.local.toolchain import Toolchain
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.toolchain import Toolchain
 
 _ROW = """SELECT g, md5(g::text), timestamptz '2024-01-01' + g * interval '7 seconds', (g::bigint * 7919) %% 100003,
     repeat(md5((g / 3)::text), 1 + g %% 4), 0 FROM generate_series(%(first)s, %(last)s) g"""

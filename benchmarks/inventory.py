@@ -29,12 +29,12 @@ from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import DatabaseContent, EntriesFile, Manifest, PackReference
 from coffre.model.target import TargetKind
 from coffre.model.verification import Share
-from coffre.operations.verify_inventory import inventory
-from coffre.operations.verify_job import Job
+from coffre.operations.verify.inventory import inventory
+from coffre.operations.verify.job import Job
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault, backup_prefix
-from coffre_cli.local.toolchain import Toolchain
+from coffre_local.toolchain import Toolchain
 
 _NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 _BODY = b"x" * 64

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from coffre_cli.local.toolchain import CHECKOUT
+from coffre_local.toolchain import CHECKOUT
 
 DEFAULT_RATE: Final = 25_000_000
 _CHUNK_BYTES: Final = 256 * 1024

@@ -12,8 +12,8 @@ import psycopg2
 
 from benchmarks.harness import Contender, Surroundings, measure, tree_size
 from benchmarks.workbench import arguments_of, environment, job
-from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
-from coffre_cli.local.toolchain import Toolchain
+from coffre_local.postgres_server import PostgresServer, ServerOptions
+from coffre_local.toolchain import Toolchain
 
 _NOISE = "decode((SELECT string_agg(md5(random()::text), '') FROM generate_series(1, {count}) WHERE n = n), 'hex')"
 # What each case is, and the statements that make it at scale 1.

@@ -18,7 +18,7 @@ from benchmarks.databases import MANY_TABLES, TWO_TABLES
 from benchmarks.harness import Contender, Sample, compare, progress, ratio
 from benchmarks.workbench import Workbench, arguments_of, environment, job, workbench
 from coffre.vault.codec import new_identity, public_key
-from coffre_cli.local.postgres_server import PostgresServer
+from coffre_local.postgres_server import PostgresServer
 
 _PARALLEL = "pg_restore -j2, from -Fd"
 _COFFRE = "Coffre, age"

@@ -21,16 +21,16 @@ from ulid import ULID
 
 from benchmarks.processes import peak_of_process
 from coffre.buckets.client import make_bucket_client
-from coffre.buckets.source import BucketReader
-from coffre.buckets.wiring import open_reader
+from coffre.buckets.open_reader import open_reader
+from coffre.buckets.reader import BucketReader
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import Manifest
 from coffre.model.target import BucketSource, BucketTarget, ObjectStore, TargetKind
-from coffre.operations.backup_storage import backup_storage
-from coffre.operations.progress import Meter, Watch
-from coffre.operations.run import Paused, Run
-from coffre.operations.runner import ThreadRunner
-from coffre.operations.storage_job import WORKERS, Job
+from coffre.operations.backup_buckets.backup import backup_storage
+from coffre.operations.backup_buckets.job import WORKERS, Job
+from coffre.operations.runs.progress import Meter, Watch
+from coffre.operations.runs.run import Paused, Run
+from coffre.operations.runs.thread_runner import ThreadRunner
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3 import S3Credentials, S3Store
 from coffre.stores.store import Store

@@ -21,7 +21,7 @@ from typing import Any, Final, cast
 
 from benchmarks.storage_job import TARGET, run_backup
 from benchmarks.workbench import arguments_of, environment, job
-from coffre.buckets.source import BucketReader
+from coffre.buckets.reader import BucketReader
 from coffre.model.target import BucketSource, BucketTarget, TargetKind
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3_connections import Answer

@@ -20,16 +20,16 @@ from typing import Any, Final, Self
 _STEPS: Final = (
     ("zstd", "coffre.vault.levels:Levels.compress"),
     ("age", "pyrage:encrypt"),
-    ("plan", "coffre.operations.backup_database:open_snapshot_and_plan"),
-    ("schema, roles", "coffre.operations.backup_database:store_metadata"),
+    ("plan", "coffre.operations.backup_database.backup:open_snapshot_and_plan"),
+    ("schema, roles", "coffre.operations.backup_database.backup:store_metadata"),
     ("entries, frames", "coffre.vault.entries:EntryWriter.add"),
     ("packs", "coffre.vault.pack:PackWriter.append"),
     ("packs", "coffre.vault.pack:PackWriter._put"),
     ("store", "coffre.stores.directory:DirectoryStore.put"),
-    ("seal", "coffre.operations.backup_database:seal"),
+    ("seal", "coffre.operations.backup_database.backup:seal"),
 )
 # Generators: what counts is the time inside them.
-_READERS: Final = (("reading", "coffre.postgres.dump:SliceReader.chunks"),)
+_READERS: Final = (("reading", "coffre.postgres.source.dump:SliceReader.chunks"),)
 
 
 class Timers:

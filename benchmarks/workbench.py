@@ -18,11 +18,11 @@ from typing import Final
 
 from benchmarks.databases import Database, fill
 from benchmarks.harness import Surroundings, progress
-from coffre_cli.local.cluster import ServerOptions
-from coffre_cli.local.errors import ToolError
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.local.shared_libraries import install, may_install
-from coffre_cli.local.toolchain import CHECKOUT, Toolchain
+from coffre_local.cluster import ServerOptions
+from coffre_local.errors import ToolError
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.shared_libraries import install, may_install
+from coffre_local.toolchain import CHECKOUT, Toolchain
 
 _BLOCK_BYTES: Final = 1024 * 1024
 # Files of the write-ahead log are kept for those who come next: else whoever follows a quiet minute has to make them.

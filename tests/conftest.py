@@ -12,8 +12,8 @@ from psycopg2 import sql
 from tests.contract.weed import Weed
 from tests.web import Web, web_server
 
-from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
-from coffre_cli.local.toolchain import Toolchain
+from coffre_local.postgres_server import PostgresServer, ServerOptions
+from coffre_local.toolchain import Toolchain
 
 # How long an example takes says nothing on a machine that does other things too.
 settings.register_profile("coffre", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -47,26 +47,28 @@ class _Command:
 
 # In the order in which a person meets them.
 _COMMANDS: Final = {
-    "demo": _Command("demo", "See the main job on this machine.", "demo"),
-    "backup": _Command("backup", "Take a backup now."),
-    "list": _Command("catalog", "List backups, newest first.", "list_backups", "LIST_EXAMPLES"),
-    "show": _Command("catalog", "Show one backup or restore with its tables or buckets.", "show", "SHOW_EXAMPLES"),
-    "ls": _Command("contents", "List objects or tables in a backup.", "ls", "LS_EXAMPLES"),
-    "cat": _Command("contents", "Write one object or table to stdout.", "cat", "CAT_EXAMPLES"),
-    "diff": _Command("diff", "Compare two backups.", "diff"),
-    "restore": _Command("restore", "Get a backup back, or some of its tables, rows or objects.", "restore"),
-    "export": _Command("export", "Write a backup into a portable file.", "export"),
-    "verify": _Command("verify", "See whether backups are recent, there, and as stored.", "verify"),
-    "report": _Command("report", "Read what a drill found out about a backup.", "report"),
-    "alerts": _Command("alerts", "See what is not in order, and try out whether alerts arrive."),
-    "rotate": _Command("rotate", "Delete what has outlived its tiers, or see what would go.", "rotate"),
-    "pin": _Command("keep", "Keep a backup whatever its age.", "pin", "PIN_EXAMPLES"),
-    "unpin": _Command("keep", "Take a pin away.", "unpin", "UNPIN_EXAMPLES"),
-    "delete": _Command("keep", "Delete one backup.", "delete", "DELETE_EXAMPLES"),
-    "keys": _Command("keys", "Make the key pair that backups are encrypted with."),
-    "catalog": _Command("rebuild", "Look after the catalog, the table with the records of backups."),
-    "invoke": _Command("invoke", "Call a function with an event.", "invoke"),
-    "local": _Command("local", "Run the whole stack on this machine, without an AWS account."),
+    "demo": _Command("demo.demo", "See the main job on this machine.", "demo"),
+    "backup": _Command("backups.backup", "Take a backup now."),
+    "list": _Command("backups.list_show", "List backups, newest first.", "list_backups", "LIST_EXAMPLES"),
+    "show": _Command(
+        "backups.list_show", "Show one backup or restore with its tables or buckets.", "show", "SHOW_EXAMPLES"
+    ),
+    "ls": _Command("backups.ls_cat", "List objects or tables in a backup.", "ls", "LS_EXAMPLES"),
+    "cat": _Command("backups.ls_cat", "Write one object or table to stdout.", "cat", "CAT_EXAMPLES"),
+    "diff": _Command("backups.diff", "Compare two backups.", "diff"),
+    "restore": _Command("restore.restore", "Get a backup back, or some of its tables, rows or objects.", "restore"),
+    "export": _Command("export.export", "Write a backup into a portable file.", "export"),
+    "verify": _Command("verify.verify", "See whether backups are recent, there, and as stored.", "verify"),
+    "report": _Command("verify.drill_report", "Read what a drill found out about a backup.", "report"),
+    "alerts": _Command("stack.alerts", "See what is not in order, and try out whether alerts arrive."),
+    "rotate": _Command("backups.rotate", "Delete what has outlived its tiers, or see what would go.", "rotate"),
+    "pin": _Command("backups.pin_delete", "Keep a backup whatever its age.", "pin", "PIN_EXAMPLES"),
+    "unpin": _Command("backups.pin_delete", "Take a pin away.", "unpin", "UNPIN_EXAMPLES"),
+    "delete": _Command("backups.pin_delete", "Delete one backup.", "delete", "DELETE_EXAMPLES"),
+    "keys": _Command("stack.keys", "Make the key pair that backups are encrypted with."),
+    "catalog": _Command("backups.catalog_rebuild", "Look after the catalog, the table with the records of backups."),
+    "invoke": _Command("stack.invoke", "Call a function with an event.", "invoke"),
+    "local": _Command("stack.local", "Run the whole stack on this machine, without an AWS account."),
 }
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from coffre.catalog.catalog import Catalog
     from coffre.model.configuration import Configuration
     from coffre.vault.vault import Vault
-    from coffre_cli.local.state import LocalState
+    from coffre_local.state import LocalState
 
 STACK_VARIABLE = "COFFRE_STACK"
 # A function lives up to 15 minutes, and who waits for it must not ask a second time.
@@ -242,15 +242,15 @@ def _no_stack() -> StackUnreachableError:
 
 def read_state() -> LocalState | None:
     """Return the state of the local stack, or None when there is none; raises what reading it raises."""
-    from coffre_cli.local.state import read_state as read
+    from coffre_local.state import read_state as read
 
     return read()
 
 
 def use_local_stack() -> LocalState | None:
     """Lead every client of this process to the local stack if it is up, and away from the user's own AWS profile."""
-    from coffre_cli.local.aws import isolated
-    from coffre_cli.local.stack import environment_of
+    from coffre_local.aws import isolated
+    from coffre_local.stack import environment_of
 
     local = read_state()
     if local is None or not local.is_alive():

@@ -20,7 +20,7 @@ from coffre_cli.vault_choice import IDENTITY_VARIABLE, VAULT_VARIABLE, VaultChoi
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
-    from coffre.operations.vault_backups import VaultBackups
+    from coffre.operations.stored_backup.vault_backups import VaultBackups
     from coffre.stores.store import Store
     from coffre.vault.codec import FrameDecoder
     from coffre.vault.vault import Vault
@@ -94,7 +94,7 @@ class StandaloneVault:
 
     @cached_property
     def catalog(self) -> VaultBackups:
-        from coffre.operations.vault_backups import VaultBackups
+        from coffre.operations.stored_backup.vault_backups import VaultBackups
 
         return VaultBackups(self.vault)
 

@@ -15,7 +15,7 @@ from tests.contract.weed import OWNER, Weed
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3 import Checksum, S3Credentials, S3Store, make_client
 from coffre.stores.store import Store
-from coffre_cli.local.certificate import write_certificate
+from coffre_local.certificate import write_certificate
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -19,14 +19,14 @@ from tests.integration import capture_scene, storage_scene
 from tests.integration.bucket_backups import Object
 from tests.integration.storage_scene import counts
 
-from coffre.buckets.wiring import open_reader
+from coffre.buckets.open_reader import open_reader
 from coffre.model.backup import RestoreReport
 from coffre.model.errors import RestoreError, StoreError
 from coffre.model.storage import StorageState
 from coffre.model.target import BucketTarget
-from coffre.operations import storage_plan
-from coffre.operations.restore_storage import restore_storage
-from coffre.operations.run import Paused
+from coffre.operations.backup_buckets import plan as storage_plan
+from coffre.operations.restore_buckets.restore import restore_storage
+from coffre.operations.runs.run import Paused
 from coffre.stores.s3 import make_client
 from coffre.vault.bucket_progress import BucketProgress, Counts, read_progress
 

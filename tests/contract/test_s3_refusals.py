@@ -11,7 +11,7 @@ from tests.contract.weed import READER, WRITER, Weed
 
 from coffre.model.errors import CoffreError, StoreError, StoreTransientError
 from coffre.stores.s3 import S3Store
-from coffre_cli.local.ports import free_port
+from coffre_local.ports import free_port
 
 BODY = os.urandom(900_000)
 SLOW_DOWN = Answer.error(503, "SlowDown", "Please reduce your request rate.")

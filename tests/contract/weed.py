@@ -13,7 +13,7 @@ from typing import Self
 import urllib3
 
 from coffre.stores.s3 import S3Credentials
-from coffre_cli.local.ports import free_port
+from coffre_local.ports import free_port
 
 OWNER = S3Credentials("owner-key", "owner-secret-0123456789")
 READER = S3Credentials("reader-key", "reader-secret-0123456789")

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from coffre_cli.local.aws import isolated
-from coffre_cli.local.toolchain import CHECKOUT
+from coffre_local.aws import isolated
+from coffre_local.toolchain import CHECKOUT
 
 COPIED = ("cli", "layers", "functions", "events", "requirements", "template.yaml")
 # Tools and builds are shared: they are made once for one state of their sources, by whoever comes first.

@@ -26,14 +26,14 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status, Tier
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli.exits import Exit
-from coffre_cli.local.alert_queue import subscribe_queue
-from coffre_cli.local.aws import activated, session
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.local.schedule_rules import fire_rule, rules_of
-from coffre_cli.local.stack import SAMPLE, StackOptions, down, environment_of, put_database_secret, up
-from coffre_cli.local.state import LocalState
-from coffre_cli.sample import fingerprint
-from coffre_cli.sample.files import load_files, sample_files
+from coffre_local.alert_queue import subscribe_queue
+from coffre_local.aws import activated, session
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint
+from coffre_local.sample.files import load_files, sample_files
+from coffre_local.schedule_rules import fire_rule, rules_of
+from coffre_local.stack import SAMPLE, StackOptions, down, environment_of, put_database_secret, up
+from coffre_local.state import LocalState
 
 pytestmark = pytest.mark.e2e
 

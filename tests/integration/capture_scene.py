@@ -12,16 +12,16 @@ from typing import Any, cast
 from tests.memory_store import MemoryStore
 from ulid import ULID
 
-from coffre.buckets.source import BucketReader
+from coffre.buckets.reader import BucketReader
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import Entry, Manifest
 from coffre.model.target import BucketTarget, TargetKind
-from coffre.operations.admission import completed
-from coffre.operations.backup_storage import backup_storage
-from coffre.operations.progress import Meter, Watch
-from coffre.operations.run import Paused, Run
-from coffre.operations.runner import ThreadRunner
-from coffre.operations.storage_job import Job, Patience
+from coffre.operations.backup_buckets.backup import backup_storage
+from coffre.operations.backup_buckets.job import Job, Patience
+from coffre.operations.runs.admission import completed
+from coffre.operations.runs.progress import Meter, Watch
+from coffre.operations.runs.run import Paused, Run
+from coffre.operations.runs.thread_runner import ThreadRunner
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3_wire import S3Wire
 from coffre.vault.bucket_progress import BucketProgress, read_progress

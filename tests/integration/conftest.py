@@ -39,7 +39,7 @@ from coffre.runtime.restore_function import RestoreFunction
 from coffre.runtime.rotate_function import RotateFunction
 from coffre.runtime.verify_function import VerifyFunction
 from coffre.vault.codec import new_identity, public_key
-from coffre_cli.local.postgres_server import PostgresServer
+from coffre_local.postgres_server import PostgresServer
 
 BUCKET = "vault"
 TABLE = "catalog"

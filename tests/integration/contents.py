@@ -19,9 +19,9 @@ import pytest
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
 from coffre.model.manifest import Entry, Manifest
 from coffre.model.names import quoted
-from coffre.postgres.snapshot import Holder
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.sample import fingerprint, sequences
+from coffre.postgres.source.snapshot import Holder
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint, sequences
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Coffre

@@ -16,10 +16,10 @@ from tests.integration.conftest import Coffre
 from coffre.model.backup import Backup, Status
 from coffre.model.drill import DrillReport
 from coffre.model.manifest import Entry, EntryKind, Manifest
-from coffre.operations import drill
-from coffre.postgres.scratch import ScratchServer
-from coffre.postgres.scratch_roles import drop_database
-from coffre.postgres.tools import PostgresTools
+from coffre.operations.drill import database as drill
+from coffre.postgres.connection.client_tools import PostgresTools
+from coffre.postgres.scratch.roles import drop_database
+from coffre.postgres.scratch.server import ScratchServer
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.entries import write_lines
 from coffre.vault.reports import DrillReports

@@ -13,9 +13,9 @@ from pathlib import Path
 from tests.integration.contents import RoundTrip, database_of
 
 from coffre.model.backup import Backup
-from coffre.operations.export_database import Exporter
-from coffre.operations.export_plan import ExportPlan, plan_export
-from coffre.postgres.archive import Compression
+from coffre.operations.export.database import Exporter
+from coffre.operations.export.plan import ExportPlan, plan_export
+from coffre.postgres.archive.reader import Compression
 from coffre.vault.codec import FrameDecoder
 
 # The tests' servers replicate nothing; publications are made all the same.

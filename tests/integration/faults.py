@@ -18,7 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.core.botocore_stubber import BotocoreStubber
 
-from coffre.postgres.channel import Channel
+from coffre.postgres.connection.raw_socket import Channel
 
 ENOUGH_BYTES = 1024 * 1024
 """Into a COPY: the rest of a slice is far more than all buffers between server and reader hold."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from tests.integration.bucket_backups import Object, keep_backup
 from ulid import ULID
 
-from coffre.buckets.release import Bucket
+from coffre.buckets.writer import Bucket
 from coffre.model.backup import Backup, RestoreReport
 from coffre.model.storage import StorageResult, StorageScope, StorageState
-from coffre.operations.progress import Meter
-from coffre.operations.restore_storage import StorageJob, restore_storage
+from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
+from coffre.operations.runs.progress import Meter
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameDecoder, new_identity, public_key
 from coffre.vault.vault import Vault

@@ -9,7 +9,7 @@ from tests.integration.conftest import Coffre, run_sql, with_password
 from tests.integration.expect import failed_backup
 
 from coffre.model.backup import Status
-from coffre_cli.sample import fingerprint
+from coffre_local.sample import fingerprint
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tests.integration.conftest import Coffre, run_sql
 from coffre.catalog.catalog import Catalog
 from coffre.catalog.tables import create_table
 from coffre.model.backup import Status, Tier
-from coffre.operations.rebuild import ADDED, KNOWN, rebuild
+from coffre.operations.admin.catalog_rebuild import ADDED, KNOWN, rebuild
 from coffre.runtime import rotate_function
 
 ROWS = "SELECT count(*), sum(id), min(note) FROM orders"

@@ -11,9 +11,9 @@ import pytest
 from tests.integration.contents import run
 
 from coffre.model.errors import IntegrityError
-from coffre.postgres.archive import Archive, Compression, Section, read_archive
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.local.toolchain import Toolchain
+from coffre.postgres.archive.reader import Archive, Compression, Section, read_archive
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.toolchain import Toolchain
 
 MAJORS = (14, 15, 16, 17, 18)
 ODD = (

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.conftest import Coffre, beside
 
 from coffre.model.backup import Status, Tier
-from coffre_cli.sample import fingerprint, load, sequences
+from coffre_local.sample import fingerprint, load, sequences
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from tests.integration.conftest import BUCKET, REGION, Coffre, run_sql
 
 from coffre.model.manifest import Manifest
 from coffre.model.storage import ObjectChoice
-from coffre.operations.backup_contents import find_table, rows_of
-from coffre.operations.backup_diff import Change, Difference, differences
-from coffre.operations.storage_choice import open_manifest
+from coffre.operations.browse.contents import find_table, rows_of
+from coffre.operations.browse.diff import Change, Difference, differences
+from coffre.operations.stored_backup.object_selection import open_manifest
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault

@@ -25,10 +25,10 @@ from tests.integration.faults import (
 
 from coffre.model.backup import Status
 from coffre.model.errors import CoffreError
-from coffre.operations import admission
-from coffre.postgres.dump import SliceReader
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.sample import fingerprint
+from coffre.operations.runs import admission
+from coffre.postgres.source.dump import SliceReader
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ import pytest
 from tests.integration.capture_scene import Scene
 from tests.memory_store import MemoryStore, directory_order, refusal
 
-from coffre.buckets import source
+from coffre.buckets import reader as source
 from coffre.model.errors import CoffreError, StoreError, StoreTransientError
 from coffre.model.manifest import Frame, ObjectFacts
-from coffre.operations import storage_plan
-from coffre.operations.storage_job import READ_AHEAD_BYTES
+from coffre.operations.backup_buckets import plan as storage_plan
+from coffre.operations.backup_buckets.job import READ_AHEAD_BYTES
 from coffre.stores.s3_connections import Answer
 from coffre.stores.s3_errors import Call
 from coffre.vault.pack import PackWriter

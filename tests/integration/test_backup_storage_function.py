@@ -13,11 +13,11 @@ from botocore.exceptions import EndpointConnectionError
 from tests.contract.weed import OWNER, WRITER, Weed
 from tests.integration.conftest import Coffre, Context, new_id
 
-from coffre.buckets.source import BucketReader
+from coffre.buckets.reader import BucketReader
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Status, Tier
 from coffre.model.errors import CoffreError, DeadlineError, SecretError, StoreError
-from coffre.operations import storage_plan
+from coffre.operations.backup_buckets import plan as storage_plan
 from coffre.runtime.backup_storage_function import BackupStorageFunction
 from coffre.runtime.bootstrap import make_backup_storage_function
 from coffre.stores.s3 import make_client

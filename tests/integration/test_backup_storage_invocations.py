@@ -17,8 +17,8 @@ from tests.memory_store import MemoryStore, directory_order, refusal
 from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError, DeadlineError, StoreTransientError
 from coffre.model.manifest import Manifest
-from coffre.operations import storage_plan
-from coffre.operations.run import Paused
+from coffre.operations.backup_buckets import plan as storage_plan
+from coffre.operations.runs.run import Paused
 from coffre.stores.s3_errors import Call
 from coffre.vault.bucket_progress import BucketProgress, read_progress
 

@@ -13,8 +13,8 @@ import pytest
 from tests.contract.weed import OWNER, Weed
 from tests.integration.capture_scene import Scene
 
-from coffre.buckets.source import PIECE_BYTES
-from coffre.buckets.wiring import open_reader
+from coffre.buckets.open_reader import open_reader
+from coffre.buckets.reader import PIECE_BYTES
 from coffre.model.target import BucketTarget
 from coffre.stores.s3 import make_client
 

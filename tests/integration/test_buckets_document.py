@@ -14,7 +14,7 @@ import pytest
 from tests.integration.capture_scene import IDENTITY, RECIPIENT, Scene
 from tests.memory_store import MemoryStore, refusal
 
-from coffre.buckets.source import PIECE_BYTES
+from coffre.buckets.reader import PIECE_BYTES
 from coffre.model.manifest import BucketSummary, Entry, Manifest, ObjectFacts, StorageContent
 from coffre.stores.s3_errors import Call
 

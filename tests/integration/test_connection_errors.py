@@ -13,13 +13,13 @@ from tests.integration.expect import failed_backup, failed_restore, no_secret
 from tests.integration.faults import silent_server
 
 from coffre.model.errors import ConnectError
-from coffre.postgres.refusals import explain_refusal
-from coffre.postgres.secret import parse_secret
-from coffre_cli.local.certificate import write_certificate
-from coffre_cli.local.ports import free_port
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.local.toolchain import Toolchain
-from coffre_cli.sample import fingerprint
+from coffre.postgres.connection.connect_errors import explain_refusal
+from coffre.postgres.connection.connection_secret import parse_secret
+from coffre_local.certificate import write_certificate
+from coffre_local.ports import free_port
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint
+from coffre_local.toolchain import Toolchain
 
 QUOTED = quote(PASSWORD, safe="")
 

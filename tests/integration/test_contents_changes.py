@@ -12,8 +12,8 @@ from tests.integration.contents import RoundTrip, after_plan, before_locks, rows
 
 from coffre.model.backup import Status
 from coffre.model.errors import DumpTransientError
-from coffre.postgres.dump import ArchiveDumper
-from coffre_cli.sample import fingerprint
+from coffre.postgres.source.dump import ArchiveDumper
+from coffre_local.sample import fingerprint
 
 
 @pytest.fixture

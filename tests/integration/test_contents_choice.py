@@ -10,7 +10,7 @@ from tests.integration.contents import RoundTrip, before_locks, rows, run, schem
 from coffre.model.manifest import EntryKind, TableContent
 from coffre.model.target import Contents
 from coffre.vault.codec import FrameDecoder
-from coffre_cli.sample import fingerprint, sequences
+from coffre_local.sample import fingerprint, sequences
 
 
 @pytest.fixture

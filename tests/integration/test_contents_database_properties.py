@@ -13,12 +13,12 @@ from tests.integration.contents import RoundTrip, database_of, rows, run
 
 from coffre.model.names import quoted
 from coffre.model.target import DatabaseTarget
-from coffre.postgres.archive import TocEntry, read_archive
-from coffre.postgres.database_properties import apply_database_properties
-from coffre.postgres.dump import ArchiveDumper
-from coffre.postgres.secret import parse_secret
-from coffre.postgres.snapshot import hold_snapshot
-from coffre.postgres.tools import Children, PostgresTools
+from coffre.postgres.archive.reader import TocEntry, read_archive
+from coffre.postgres.connection.client_tools import Children, PostgresTools
+from coffre.postgres.connection.connection_secret import parse_secret
+from coffre.postgres.connection.database_properties import apply_database_properties
+from coffre.postgres.source.dump import ArchiveDumper
+from coffre.postgres.source.snapshot import hold_snapshot
 
 _PROPERTIES: Final = """
 SELECT (SELECT description FROM pg_shdescription WHERE objoid = d.oid), d.datconnlimit,

@@ -12,9 +12,9 @@ from tests.integration.drills import report_of
 from tests.integration.exports import Export, another_database, program
 
 from coffre.model.drill import Verdict
-from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
-from coffre_cli.local.toolchain import Toolchain
-from coffre_cli.sample import fingerprint, sequences
+from coffre_local.postgres_server import PostgresServer, ServerOptions
+from coffre_local.sample import fingerprint, sequences
+from coffre_local.toolchain import Toolchain
 
 # Tables whose keys point against the order of their names, with rows of the extension's own.
 _SCRIPT = r"""

@@ -10,9 +10,9 @@ from tests.integration.contents import RoundTrip, rows, run, value
 
 from coffre.model.errors import DumpError, IntegrityError, RestoreError
 from coffre.model.manifest import EntryKind
-from coffre.operations.restore_large_objects import restore_large_objects
+from coffre.operations.restore_database.large_objects import restore_large_objects
 
-RESTORING = "coffre.operations.restore_whole.restore_large_objects"
+RESTORING = "coffre.operations.restore_database.whole_database.restore_large_objects"
 _OBJECTS = """
 SELECT m.oid, m.lomowner::regrole::text, m.lomacl::text, obj_description(m.oid, 'pg_largeobject')
 FROM pg_largeobject_metadata m ORDER BY m.oid

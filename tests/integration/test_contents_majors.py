@@ -9,8 +9,8 @@ import pytest
 from tests.integration import rich
 from tests.integration.contents import RoundTripOn, rows
 
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.sample import fingerprint, sequences
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint, sequences
 
 NEWEST: Final = 18
 

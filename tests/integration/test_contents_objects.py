@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.integration.contents import RoundTrip, run, value
 
 from coffre.model.names import quoted
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.sample import fingerprint
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint
 
 ODD_NAMES = [
     "UPPER",

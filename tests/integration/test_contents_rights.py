@@ -8,9 +8,9 @@ import pytest
 from tests.integration.contents import RoundTrip, RoundTripOn, database_of, rows, run, value
 
 from coffre.model.errors import DumpError
-from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
-from coffre_cli.local.toolchain import Toolchain
-from coffre_cli.sample import fingerprint
+from coffre_local.postgres_server import PostgresServer, ServerOptions
+from coffre_local.sample import fingerprint
+from coffre_local.toolchain import Toolchain
 
 _TENANTS = (
     "CREATE TABLE tenants (id integer PRIMARY KEY, owner text)",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.integration.contents import RoundTrip
 
-from coffre_cli.sample import fingerprint
+from coffre_local.sample import fingerprint
 
 _TABLES = ("public.orders", "public.order_lines", "app.users", "app.logs_2023", "app.logs_2024", '"App".t', "other.t")
 

@@ -10,8 +10,8 @@ import pytest
 from tests.integration.contents import RoundTrip, RoundTripOn, database_of, run, value
 
 from coffre.policy import slicing
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.sample import fingerprint
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint
 
 
 @pytest.fixture

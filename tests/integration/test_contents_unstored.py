@@ -13,9 +13,9 @@ from tests.integration.drills import report_of
 from tests.integration.exports import Export, another_database, program
 
 from coffre.model.errors import CoffreError
-from coffre.operations.backup_contents import find_table, rows_of
+from coffre.operations.browse.contents import find_table, rows_of
 from coffre.vault.codec import FrameDecoder
-from coffre_cli.local.toolchain import Toolchain
+from coffre_local.toolchain import Toolchain
 
 _QUEUE = (
     "CREATE EXTENSION hstore",

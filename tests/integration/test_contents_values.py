@@ -11,7 +11,7 @@ from tests.integration.contents import RoundTrip, RoundTripOn, rows, run, schema
 from coffre.model.manifest import EntryKind
 from coffre.policy.slicing import SLICE_BLOCKS
 from coffre.vault.entries import FRAME_SIZE_BYTES
-from coffre_cli.local.postgres_server import PostgresServer
+from coffre_local.postgres_server import PostgresServer
 
 _VALUES = r"""
 CREATE TYPE point3 AS (x integer, y text, z numeric[]);

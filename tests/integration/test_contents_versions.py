@@ -10,8 +10,8 @@ from tests.integration.contents import RoundTripOn, database_of, rows
 
 from coffre.model.errors import DestinationError, IntegrityError, RestoreError
 from coffre.vault.layout import PACKS
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.sample import fingerprint, sequences
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint, sequences
 
 FIRST_WITH_SLICES: Final = 14
 _CONTENT = (

@@ -12,12 +12,12 @@ from tests.integration.conftest import Coffre, Context, run_sql, with_password
 from tests.integration.expect import failed_backup, failed_restore
 from tests.integration.faults import children, during_copy
 
-from coffre.operations import progress
-from coffre.postgres.connect import connect
-from coffre.postgres.secret import parse_secret
-from coffre.postgres.tools import Children
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.sample import fingerprint
+from coffre.operations.runs import progress
+from coffre.postgres.connection.client_tools import Children
+from coffre.postgres.connection.connect import connect
+from coffre.postgres.connection.connection_secret import parse_secret
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint
 
 PATIENCE_SECONDS = 10.0
 

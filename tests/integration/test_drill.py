@@ -28,17 +28,17 @@ from tests.integration.rich import ROLES, statements
 from coffre.model.backup import Backup, Status
 from coffre.model.drill import Outcome, Verdict
 from coffre.model.errors import BackupStateError, CoffreError, RestoreError, TransientError
-from coffre.operations import drill
-from coffre.operations.drill_compare import compare_tables
-from coffre.operations.progress import Watch
-from coffre.operations.restore_load import loading_session
-from coffre.operations.restore_plan import Job, Source, open_source
-from coffre.operations.restore_whole import restore_whole
-from coffre.postgres import scratch
-from coffre.postgres.scratch import ScratchServer, scratch_server
-from coffre.postgres.tools import PostgresTools
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.local.toolchain import Toolchain
+from coffre.operations.drill import database as drill
+from coffre.operations.drill.compare import compare_tables
+from coffre.operations.restore_database.job import Job, Source, open_source
+from coffre.operations.restore_database.load import loading_session
+from coffre.operations.restore_database.whole_database import restore_whole
+from coffre.operations.runs.progress import Watch
+from coffre.postgres.connection.client_tools import PostgresTools
+from coffre.postgres.scratch import server as scratch
+from coffre.postgres.scratch.server import ScratchServer, scratch_server
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.toolchain import Toolchain
 
 type Meanwhile = Callable[[str], None]
 

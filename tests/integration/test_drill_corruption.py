@@ -16,8 +16,8 @@ from tests.integration.conftest import Coffre, run_sql
 from tests.integration.drills import Insider, share_server
 
 from coffre.model.backup import Status
-from coffre.postgres.scratch import ScratchServer, scratch_server
-from coffre.postgres.tools import PostgresTools
+from coffre.postgres.connection.client_tools import PostgresTools
+from coffre.postgres.scratch.server import ScratchServer, scratch_server
 
 # What somebody who hides a lost row has to adapt besides the hashes, and forgets one of: with all of them and nothing
 # that points at the row, only a check of the owner's can know (docs/drills.md).

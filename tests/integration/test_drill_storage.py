@@ -21,14 +21,14 @@ from tests.integration.faults import answer
 from tests.integration.storage_scene import IDENTITY, Scene
 from ulid import ULID
 
-from coffre.buckets.release import Bucket
+from coffre.buckets.writer import Bucket
 from coffre.model.backup import Backup
 from coffre.model.drill import DrillReport, Verdict
 from coffre.model.errors import StoreTransientError
 from coffre.model.target import BucketDrill
-from coffre.operations.drill_page import page_of
-from coffre.operations.drill_scratch import ScratchPlace
-from coffre.operations.drill_storage import StorageDrillJob, drill_storage
+from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
+from coffre.operations.drill.report_page import page_of
+from coffre.operations.drill.scratch_bucket import ScratchPlace
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import FrameDecoder, public_key
 from coffre.vault.entries import FRAME_SIZE_BYTES

@@ -14,7 +14,7 @@ from tests.integration.conftest import Coffre, run_sql
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Entry, Manifest
 from coffre.vault.codec import AGE_MAGIC, new_identity, public_key
-from coffre_cli.sample import fingerprint
+from coffre_local.sample import fingerprint
 
 # Short enough that it could stand anywhere, and found in no compressed or encrypted byte stream by chance.
 KNOWN = (b"Ada Lovelace", b"customers", b"orders_by_customer", b"CREATE TABLE")

@@ -19,14 +19,14 @@ from tests.integration.conftest import run_sql, with_password
 from tests.integration.faults import StoppedServer, silent_server
 
 from coffre.model.errors import CoffreError
-from coffre.postgres import connect as connect_module
-from coffre.postgres import tools
-from coffre.postgres.connect import Connection, connect
-from coffre.postgres.ending import end_at_server
-from coffre.postgres.libpq import flush
-from coffre.postgres.secret import parse_secret
-from coffre.postgres.sessions import Sessions
-from coffre.postgres.tools import Children
+from coffre.postgres.connection import client_tools as tools
+from coffre.postgres.connection import connect as connect_module
+from coffre.postgres.connection.client_tools import Children
+from coffre.postgres.connection.connect import Connection, connect
+from coffre.postgres.connection.connection_secret import parse_secret
+from coffre.postgres.connection.ending import end_at_server
+from coffre.postgres.connection.libpq import flush
+from coffre.postgres.connection.sessions import Sessions
 
 PATIENCE = 60
 

@@ -13,9 +13,9 @@ from tests.integration.test_contents_objects import ODD_NAMES
 
 from coffre.model.errors import EventError
 from coffre.model.names import quoted
-from coffre.postgres.archive import Compression
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.local.toolchain import Toolchain
+from coffre.postgres.archive.reader import Compression
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.toolchain import Toolchain
 
 CLIENTS = (17, 18)
 COMPRESSIONS = (Compression.NONE, Compression.ZSTD, Compression.GZIP)

@@ -19,7 +19,7 @@ from tests.integration.exports import another_database, program
 from coffre.model.backup import Backup
 from coffre.model.errors import ExportError
 from coffre.model.manifest import EntryKind
-from coffre.postgres.archive import read_archive
+from coffre.postgres.archive.reader import read_archive
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli import app, deployed, output_file, screen
 

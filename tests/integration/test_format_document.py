@@ -22,12 +22,12 @@ from tests.integration.contents import rows, run, schema_of
 from coffre.model import manifest as model
 from coffre.model.backup import Tier
 from coffre.model.manifest import Entry, EntryKind, Manifest
-from coffre.postgres import connect
+from coffre.postgres.connection import connect
 from coffre.stores.store import MAX_OBJECT_BYTES
 from coffre.vault.entries import FRAME_SIZE_BYTES
 from coffre.vault.pack import PACK_SIZE_BYTES
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.sample import fingerprint, load, sequences
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint, load, sequences
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "format" / "v1.md"
 MIB: Final = 1024 * 1024

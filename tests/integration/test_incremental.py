@@ -10,7 +10,7 @@ from tests.integration.conftest import Coffre, beside
 
 from coffre.model.manifest import Manifest
 from coffre.vault.codec import new_identity, public_key
-from coffre_cli.sample import fingerprint
+from coffre_local.sample import fingerprint
 
 Restorer = Callable[[str], dict[str, object]]
 

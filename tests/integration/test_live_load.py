@@ -21,9 +21,9 @@ from tests.integration.expect import lock_is_free, manifests
 from coffre.model.backup import Backup
 from coffre.model.errors import DumpTransientError
 from coffre.policy import slicing
-from coffre.postgres.snapshot import Holder
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.sample import fingerprint
+from coffre.postgres.source.snapshot import Holder
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint
 
 _SCHEMA: Final = (
     "CREATE TABLE accounts (id integer PRIMARY KEY, balance bigint NOT NULL, note text)",

@@ -9,10 +9,10 @@ import psutil
 import psycopg2
 import pytest
 
-from coffre_cli.local.errors import ServerError
-from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
-from coffre_cli.local.processes import ProcessMark
-from coffre_cli.local.toolchain import POSTGRESQL_MAJORS, Toolchain
+from coffre_local.errors import ServerError
+from coffre_local.postgres_server import PostgresServer, ServerOptions
+from coffre_local.processes import ProcessMark
+from coffre_local.toolchain import POSTGRESQL_MAJORS, Toolchain
 
 
 def ask(dsn: str, query: str) -> object:

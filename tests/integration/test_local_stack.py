@@ -14,11 +14,11 @@ import psutil
 import psycopg2
 import pytest
 
-from coffre_cli.local.aws import session
-from coffre_cli.local.processes import minimal_environment, start_detached
-from coffre_cli.local.schedule_rules import fire_rule, rules_of
-from coffre_cli.local.stack import SAMPLE, StackOptions, down, environment_of, up
-from coffre_cli.local.state import LocalState, read_state, write_state
+from coffre_local.aws import session
+from coffre_local.processes import minimal_environment, start_detached
+from coffre_local.schedule_rules import fire_rule, rules_of
+from coffre_local.stack import SAMPLE, StackOptions, down, environment_of, up
+from coffre_local.state import LocalState, read_state, write_state
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

@@ -18,12 +18,13 @@ from tests.integration.test_stopped_server import Sand
 
 from coffre.model.backup import Status
 from coffre.model.errors import CoffreError
-from coffre.operations import progress
-from coffre.postgres import connect, ending, tools
+from coffre.operations.runs import progress
+from coffre.postgres.connection import client_tools as tools
+from coffre.postgres.connection import connect, ending
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.vault import Vault
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.sample import fingerprint
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint
 
 _numbers = itertools.count(1)
 # A backup of the shop reads about 200 KB of its server's; the first 2 KB of them let it in.

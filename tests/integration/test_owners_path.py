@@ -10,7 +10,7 @@ import pytest
 from tests.integration.contents import RoundTrip, rows, run, value
 
 from coffre.model.errors import CoffreError
-from coffre_cli.sample import fingerprint
+from coffre_local.sample import fingerprint
 
 # The issue's own, and every other kind of code that fires when a row changes.
 GYM = (

@@ -17,13 +17,15 @@ from tests.integration.exports import Export, another_database, program, psql
 from coffre.model.backup import Backup
 from coffre.model.drill import Outcome, Verdict
 from coffre.model.errors import CoffreError
-from coffre.operations import drill, export_plan, restore_database
-from coffre.operations.restore_load import loading_session
-from coffre.operations.restore_whole import restore_whole
-from coffre.postgres.partitions import read_routes
-from coffre.postgres.scratch import ScratchServer, scratch_server
-from coffre.postgres.tools import PostgresTools
-from coffre_cli.local.postgres_server import PostgresServer
+from coffre.operations.drill import database as drill
+from coffre.operations.export import plan as export_plan
+from coffre.operations.restore_database import restore as restore_database
+from coffre.operations.restore_database.load import loading_session
+from coffre.operations.restore_database.whole_database import restore_whole
+from coffre.postgres.connection.client_tools import PostgresTools
+from coffre.postgres.connection.partition_routes import read_routes
+from coffre.postgres.scratch.server import ScratchServer, scratch_server
+from coffre_local.postgres_server import PostgresServer
 
 ORDERS = (
     "CREATE TYPE state AS ENUM ('new', 'paid', 'sent', 'lost', 'back', 'void')",

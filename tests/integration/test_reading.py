@@ -13,11 +13,11 @@ import pytest
 from tests.integration.conftest import run_sql
 
 from coffre.policy.slicing import Slice, TableExtent
-from coffre.postgres.copy_rows import CompiledRows, RegexRows, Rows, rows_of_a_stream
-from coffre.postgres.dump import SliceReader
-from coffre.postgres.secret import parse_secret
-from coffre.postgres.tools import Children
-from coffre_cli.local.postgres_server import PostgresServer
+from coffre.postgres.connection.client_tools import Children
+from coffre.postgres.connection.connection_secret import parse_secret
+from coffre.postgres.source.copy_framing import CompiledRows, RegexRows, Rows, rows_of_a_stream
+from coffre.postgres.source.dump import SliceReader
+from coffre_local.postgres_server import PostgresServer
 
 FILL = """
 CREATE TABLE narrow AS SELECT n AS id, repeat('x', n % 300) AS note, NULL::text AS nothing
@@ -69,7 +69,7 @@ def test_the_bytes_are_those_of_copy(
     database: str, way: type[Rows], copydata: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if way is RegexRows:
-        monkeypatch.setattr("coffre.postgres.copy_rows.LIBRARY", Path("not built"))
+        monkeypatch.setattr("coffre.postgres.source.copy_framing.LIBRARY", Path("not built"))
     assert isinstance(rows_of_a_stream(), way)
     with reader_of(database) as (reader, holder):
         expected = {}

@@ -13,10 +13,10 @@ from psycopg2 import sql
 from tests.integration.contents import RoundTrip, RoundTripOn, database_of, rows, run, value
 
 from coffre.model.errors import CoffreError
-from coffre.postgres import swap
-from coffre.postgres.secret import parse_secret
-from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
-from coffre_cli.local.toolchain import Toolchain
+from coffre.postgres.connection.connection_secret import parse_secret
+from coffre.postgres.destination import database_swap as swap
+from coffre_local.postgres_server import PostgresServer, ServerOptions
+from coffre_local.toolchain import Toolchain
 
 SHOP = ("CREATE TABLE orders (id int PRIMARY KEY)", "INSERT INTO orders SELECT generate_series(1, 10)")
 

@@ -16,7 +16,7 @@ from tests.integration.storage_scene import Scene, counts
 
 from coffre.buckets.release_likeness import Proof, proof_of
 from coffre.model.manifest import ObjectFacts
-from coffre.operations import restore_storage_write
+from coffre.operations.restore_buckets import write_object as restore_storage_write
 from coffre.stores.s3 import make_client
 
 LARGE = bytes(range(251)) * 50_000

@@ -17,11 +17,12 @@ from tests.integration.faults import CutProxy, answer, children, file_size_limit
 from coffre.model.backup import Failure, Status
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import EntryKind, Frame
-from coffre.operations import restore_load, restore_whole
-from coffre.postgres import load
+from coffre.operations.restore_database import load as restore_load
+from coffre.operations.restore_database import whole_database as restore_whole
+from coffre.postgres.destination import copy_in as load
 from coffre.vault.codec import FrameEncoder, new_identity, public_key
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.sample import fingerprint
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from tests.integration.contents import RoundTrip, rows, run, schema_of, value
 
 from coffre.model.backup import Backup
-from coffre_cli.sample import fingerprint
+from coffre_local.sample import fingerprint
 
 PARTS = (
     "CREATE TABLE parts (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",

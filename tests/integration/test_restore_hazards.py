@@ -11,10 +11,12 @@ import pytest
 from tests.integration.contents import RoundTrip, database_of, rows, run, schema_of, value
 
 from coffre.model.errors import CoffreError
-from coffre.operations import restore_batches, restore_beside, restore_load
-from coffre.operations.restore_definitions import DefinitionRestore
-from coffre.postgres import load
-from coffre_cli.sample import fingerprint
+from coffre.operations.restore_database import batches as restore_batches
+from coffre.operations.restore_database import load as restore_load
+from coffre.operations.restore_database import staging as restore_beside
+from coffre.operations.restore_database.definitions import DefinitionRestore
+from coffre.postgres.destination import copy_in as load
+from coffre_local.sample import fingerprint
 
 
 def failed(round_trip: RoundTrip, backup: Any, **scope: Any) -> CoffreError:

@@ -9,9 +9,10 @@ import pytest
 from tests.integration.conftest import Coffre, run_sql
 
 from coffre.model.manifest import Entry, Frame
-from coffre.operations import restore_batches, restore_load
-from coffre.operations.restore_batches import Unit, transactions
-from coffre.postgres.live import TableName
+from coffre.operations.restore_database import batches as restore_batches
+from coffre.operations.restore_database import load as restore_load
+from coffre.operations.restore_database.batches import Unit, transactions
+from coffre.postgres.destination.live_tables import TableName
 from coffre.vault.vault import Vault
 
 
@@ -48,7 +49,7 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
             begun.append([entry.relation.relation_name for entry in batch if entry.relation])
             yield batch
 
-    monkeypatch.setattr("coffre.operations.restore_load.transactions", noted)
+    monkeypatch.setattr("coffre.operations.restore_database.load.transactions", noted)
     return begun
 
 

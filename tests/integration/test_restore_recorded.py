@@ -12,9 +12,9 @@ from tests.integration.conftest import Coffre, new_id, run_sql
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Failure, Restore, Status
 from coffre.model.errors import CatalogError, CoffreError, StoreTransientError
-from coffre.operations import restore_run
+from coffre.operations.runs import restore_lifecycle as restore_run
 from coffre.runtime.function import utc_now
-from coffre_cli.sample import fingerprint
+from coffre_local.sample import fingerprint
 
 FOR_EVER = 10**6
 

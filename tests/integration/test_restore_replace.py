@@ -10,7 +10,7 @@ import pytest
 from tests.integration.contents import RoundTrip, database_of, rows, run, schema_of, value
 
 from coffre.model.errors import CoffreError
-from coffre_cli.sample import fingerprint, sequences
+from coffre_local.sample import fingerprint, sequences
 
 SHOP = (
     "CREATE SCHEMA app",
@@ -72,7 +72,7 @@ def test_a_restore_that_fails_beside_leaves_the_database_in_use(
     backup = shop.back_up()
     shop.fill(*DAMAGE)
     damaged = fingerprint(shop.source)
-    monkeypatch.setattr("coffre.operations.restore_load.copy_in", lambda *_, **__: -1)
+    monkeypatch.setattr("coffre.operations.restore_database.load.copy_in", lambda *_, **__: -1)
 
     assert failed(shop, backup, replace=True).code == "ROWS_DIFFER"
 
@@ -84,8 +84,8 @@ def test_a_swap_that_is_refused_leaves_both_databases(shop: RoundTrip, monkeypat
     backup = shop.back_up()
     shop.fill(*DAMAGE)
     damaged = fingerprint(shop.source)
-    monkeypatch.setattr("coffre.postgres.swap._ATTEMPTS", 1)
-    monkeypatch.setattr("coffre.postgres.swap._CONNECTED", "SELECT 0 WHERE %s IS NULL")
+    monkeypatch.setattr("coffre.postgres.destination.database_swap._ATTEMPTS", 1)
+    monkeypatch.setattr("coffre.postgres.destination.database_swap._CONNECTED", "SELECT 0 WHERE %s IS NULL")
     with closing(psycopg2.connect(shop.source)) as visitor:
         visitor.cursor().execute("SELECT 1")
 
@@ -191,7 +191,7 @@ def test_replacing_schemas_never_goes_half_way(shop: RoundTrip, owner: str, monk
     backup = shop.back_up(reader=owner)
     run(owner, *DAMAGE)
     damaged, schema = fingerprint(shop.source), schema_of(shop.home, shop.source)
-    monkeypatch.setattr("coffre.operations.restore_load.copy_in", lambda *_, **__: -1)
+    monkeypatch.setattr("coffre.operations.restore_database.load.copy_in", lambda *_, **__: -1)
 
     assert failed(shop, backup, replace=True).code == "ROWS_DIFFER"
 
@@ -284,7 +284,7 @@ def test_a_dry_run_into_a_new_database_creates_nothing(shop: RoundTrip) -> None:
 def test_restored_rows_of_tables_that_are_not_small_need_no_vacuum(
     shop: RoundTrip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coffre.operations.restore_batches._SMALL_TABLE_BYTES", 1024)
+    monkeypatch.setattr("coffre.operations.restore_database.batches._SMALL_TABLE_BYTES", 1024)
     shop.restore(shop.back_up())
 
     with closing(psycopg2.connect(shop.copy)) as session, session.cursor() as cursor:

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.contents import RoundTrip, rows, run, value
 
 from coffre.model.errors import CoffreError
-from coffre_cli.sample import fingerprint
+from coffre_local.sample import fingerprint
 
 TUESDAY = {"column": "at", "start": "2026-11-17", "end": "2026-11-18"}
 
@@ -133,7 +133,9 @@ def test_triggers_that_change_what_is_brought_over_are_said(shop: RoundTrip) -> 
 def test_somebody_who_holds_the_table_is_not_waited_for_forever(
     shop: RoundTrip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coffre.operations.restore_merge._LOCK_TIMEOUT", "SET LOCAL lock_timeout = '200ms'")
+    monkeypatch.setattr(
+        "coffre.operations.restore_database.row_merge._LOCK_TIMEOUT", "SET LOCAL lock_timeout = '200ms'"
+    )
     backup = shop.back_up()
     damage(shop)
     session = psycopg2.connect(shop.source)

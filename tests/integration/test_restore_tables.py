@@ -9,7 +9,7 @@ from tests.integration.contents import RoundTrip, rows, run, schema_of, value
 
 from coffre.model.backup import RestoreReport
 from coffre.model.errors import CoffreError
-from coffre_cli.sample import fingerprint
+from coffre_local.sample import fingerprint
 
 SHOP = (
     "CREATE TYPE mood AS ENUM ('good', 'bad')",

@@ -12,8 +12,8 @@ from tests.integration.expect import failed_restore
 from coffre.model.backup import Status
 from coffre.policy import slicing
 from coffre.vault.codec import FrameDecoder
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.sample import fingerprint, load, sequences
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint, load, sequences
 
 
 @pytest.fixture

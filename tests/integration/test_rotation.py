@@ -15,8 +15,8 @@ from coffre.catalog.catalog import Catalog
 from coffre.catalog.tables import create_table
 from coffre.model.backup import Backup, Restore, Status, Tier
 from coffre.model.errors import CoffreError
-from coffre.operations.keep import Keeper
-from coffre.operations.rebuild import ADDED, KNOWN, rebuild
+from coffre.operations.admin.catalog_rebuild import ADDED, KNOWN, rebuild
+from coffre.operations.admin.pin_and_delete import Keeper
 from coffre.runtime import rotate_function
 
 ROWS = "SELECT count(*), sum(id), min(note) FROM orders"

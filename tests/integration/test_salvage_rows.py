@@ -12,9 +12,10 @@ from tests.integration.contents import RoundTrip, RoundTripOn, rows, run, value
 
 from coffre.model.backup import Backup, RestoreReport
 from coffre.model.errors import CoffreError
-from coffre.operations import restore_batches, restore_load
+from coffre.operations.restore_database import batches as restore_batches
+from coffre.operations.restore_database import load as restore_load
 from coffre.policy import slicing
-from coffre_cli.local.postgres_server import PostgresServer
+from coffre_local.postgres_server import PostgresServer
 
 # What was true when the rows were written is not any more: as if time had passed.
 TRUE_ONCE = "UPDATE pg_constraint SET convalidated = true WHERE NOT convalidated"
@@ -217,7 +218,7 @@ def test_a_generated_column_that_cannot_be_computed_costs_its_values_and_a_check
 ) -> None:
     shop.fill(*SLUGS)
     # And nobody knows the path with which the names are found
-    monkeypatch.setattr("coffre.operations.restore_definitions.paths_of", lambda _: lambda _: [])
+    monkeypatch.setattr("coffre.operations.restore_database.definitions.paths_of", lambda _: lambda _: [])
 
     report = shop.make()
 

@@ -10,8 +10,8 @@ import pytest
 from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from coffre_cli.local.postgres_server import PostgresServer
-from coffre_cli.sample import DatabaseNotEmptyError, TableFingerprint, damage, fingerprint, load, sequences
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import DatabaseNotEmptyError, TableFingerprint, damage, fingerprint, load, sequences
 
 SMALL = 0.02
 

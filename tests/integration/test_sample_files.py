@@ -9,7 +9,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from coffre_cli.sample.files import damage_files, fingerprint_files, load_files, sample_files
+from coffre_local.sample.files import damage_files, fingerprint_files, load_files, sample_files
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -16,7 +16,7 @@ from tests.integration.faults import answer, one_request_at_a_time
 from coffre.model.backup import Backup, Progress, Status, Tier
 from coffre.model.errors import CoffreError, StoreError
 from coffre.model.target import TargetKind
-from coffre.operations import admission
+from coffre.operations.runs import admission
 
 SLOT = "2026-10-04T02:00:00Z"
 SUNDAY = (Tier.DAILY, Tier.WEEKLY, Tier.MONTHLY)

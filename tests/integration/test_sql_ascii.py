@@ -18,7 +18,7 @@ from tests.integration.contents import RoundTrip, database_of
 from tests.integration.exports import Export
 
 from coffre.model.errors import CoffreError
-from coffre.operations.backup_contents import find_table, rows_of
+from coffre.operations.browse.contents import find_table, rows_of
 from coffre.vault.codec import FrameDecoder
 
 # Latin 1, UTF-8, and what looks like the escape that Coffre writes for bytes that are no UTF-8.

@@ -16,10 +16,10 @@ from tests.integration.contents import RoundTrip, rows
 from tests.integration.vault_copies import Lose, command_in, files_of, losing, write_identity
 
 from coffre.model.backup import RestoreReport
-from coffre.operations.progress import Meter
-from coffre.operations.restore_database import restore_database
-from coffre.operations.restore_plan import Job
-from coffre_cli.commands import restore_here
+from coffre.operations.restore_database.job import Job
+from coffre.operations.restore_database.restore import restore_database
+from coffre.operations.runs.progress import Meter
+from coffre_cli.commands.restore import without_stack as restore_here
 
 ROWS = "SELECT count(*), sum(id), min(note) FROM orders"
 
@@ -124,7 +124,7 @@ def test_ctrl_c_ends_a_restore_as_a_deadline_does(
                 job.children.check()  # raises when the run is stopped
                 time.sleep(0.01)
 
-        monkeypatch.setattr("coffre.operations.restore_load.copy_in", load_slowly)
+        monkeypatch.setattr("coffre.operations.restore_database.load.copy_in", load_slowly)
         return restore_database(job, meter)
 
     monkeypatch.setattr(restore_here, "restore_database", interrupted)

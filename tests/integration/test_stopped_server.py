@@ -14,10 +14,13 @@ from tests.integration.expect import failed_backup, failed_restore
 from tests.integration.faults import StoppedServer, children, during_copy
 
 from coffre.model.drill import Outcome
-from coffre.operations.progress import DEADLINE_RESERVE_SECONDS, Meter, Watch
-from coffre.postgres import connect, ending, load, scratch, tools
-from coffre.postgres.tools import Children
-from coffre_cli.local.postgres_server import PostgresServer
+from coffre.operations.runs.progress import DEADLINE_RESERVE_SECONDS, Meter, Watch
+from coffre.postgres.connection import client_tools as tools
+from coffre.postgres.connection import connect, ending
+from coffre.postgres.connection.client_tools import Children
+from coffre.postgres.destination import copy_in as load
+from coffre.postgres.scratch import server as scratch
+from coffre_local.postgres_server import PostgresServer
 
 STEPS = ("destination", "schema", "tables", "large objects and sequences", "count", "indexes and constraints")
 DRILL_STEPS = ("schema", "tables", "count", "indexes and constraints", "compare", "structure", "pages", "checks")

@@ -9,11 +9,11 @@ import psycopg2
 import pytest
 from tests.integration.conftest import SHOP, Coffre, run_sql, with_password
 
-from coffre.operations import backup_database
-from coffre.postgres.dump import SliceReader
-from coffre.postgres.room import free_connections
-from coffre_cli.local.postgres_server import PostgresServer, ServerOptions
-from coffre_cli.local.toolchain import Toolchain
+from coffre.operations.backup_database import backup as backup_database
+from coffre.postgres.connection.free_connections import free_connections
+from coffre.postgres.source.dump import SliceReader
+from coffre_local.postgres_server import PostgresServer, ServerOptions
+from coffre_local.toolchain import Toolchain
 
 FILL = "CREATE TABLE notes AS SELECT n AS id, repeat(md5(n::text), 30) AS note FROM generate_series(1, 120000) n"
 

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 from tests.integration.contents import RoundTrip, run, value
 
-from coffre.postgres.archive import read_archive
+from coffre.postgres.archive.reader import read_archive
 
 _CONTENT: Final = (
     "CREATE TABLE t (id int PRIMARY KEY, n text, \"SET (pg_attver=1);\" text DEFAULT 'SET (pg_attver=1);')",

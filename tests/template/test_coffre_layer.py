@@ -19,7 +19,7 @@ import pytest
 from layers.pg_dump.recipe import gate
 from layers.pg_dump.recipe.model import ARCHITECTURES
 
-from coffre.postgres.copy_rows import LIBRARY
+from coffre.postgres.source.copy_framing import LIBRARY
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "layers" / "coffre" / "coffre"
@@ -77,7 +77,7 @@ print(json.dumps([type(make()).__name__ for make in (backup_database_function, r
 
 TAKE_ROWS = """
 import json
-from coffre.postgres.copy_rows import rows_of_a_stream
+from coffre.postgres.source.copy_framing import rows_of_a_stream
 rows, room = rows_of_a_stream(), bytearray(8)
 moved = rows.take(bytearray(b"d\\0\\0\\0\\x06x\\n"), 0, 7, memoryview(room))
 print(json.dumps([type(rows).__name__, *moved, rows.ended, room.decode()]))

@@ -12,8 +12,8 @@ from layers.pg_dump.recipe.contents import CLIENT, Plan
 from layers.pg_dump.recipe.model import RECIPE_DIRECTORY, Input, RecipeError, Settings, read_lock
 from layers.pg_dump.recipe.updates import Pinned, behind, behind_debian, newer, pins_of, update, warnings
 
-from coffre.postgres.minors import TESTED_MINORS
-from coffre_cli.local.toolchain import CHECKOUT
+from coffre.postgres.connection.minors import TESTED_MINORS
+from coffre_local.toolchain import CHECKOUT
 
 _, PINS = read_lock(RECIPE_DIRECTORY / "inputs.lock")
 FILES = [RECIPE_DIRECTORY / "inputs.lock", *sorted((CHECKOUT / "requirements").glob("postgresql-*.in"))]

@@ -21,7 +21,7 @@ from layers.pg_dump.recipe.model import (
     read_lock,
 )
 
-from coffre_cli.local.postgres_server import PostgresServer
+from coffre_local.postgres_server import PostgresServer
 
 LOCK_FILE = RECIPE_DIRECTORY / "inputs.lock"
 _, PINS = read_lock(LOCK_FILE)

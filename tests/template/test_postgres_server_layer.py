@@ -14,10 +14,10 @@ from layers.pg_dump.recipe import contents, elf, gate
 from layers.pg_dump.recipe.layer import MODIFICATION_TIME
 from layers.pg_dump.recipe.model import ARCHITECTURES, read_lock
 
-from coffre.postgres.connect import connect
-from coffre.postgres.scratch import scratch_server
-from coffre.postgres.scratch_roles import make_roles
-from coffre.postgres.tools import PostgresTools
+from coffre.postgres.connection.client_tools import PostgresTools
+from coffre.postgres.connection.connect import connect
+from coffre.postgres.scratch.roles import make_roles
+from coffre.postgres.scratch.server import scratch_server
 
 ROOT = Path(__file__).parents[2]
 LAYER = ROOT / "layers" / "postgres_server"

@@ -43,7 +43,7 @@ from coffre.runtime.events import (
 )
 from coffre.runtime.settings import NotifySettings, RestoreSettings, Settings
 from coffre.vault.codec import new_identity, public_key
-from coffre_cli.local.schedule_rules import scheduled_event, target_input
+from coffre_local.schedule_rules import scheduled_event, target_input
 
 BACKUP, RESTORE, ROTATE, DRILL = "BackupDatabaseFunction", "RestoreFunction", "RotateFunction", "DrillFunction"
 STORAGE, STORAGE_ROLE = "BackupStorageFunction", "BackupStorageRole"

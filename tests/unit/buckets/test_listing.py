@@ -19,7 +19,7 @@ from tests.memory_store import MemoryStore, directory_order
 from coffre.buckets import spool
 from coffre.buckets.facts import Listed
 from coffre.buckets.listing import LOOKED_AT, SortedListing, merged_prefixes, pages_of
-from coffre.buckets.source import BucketReader
+from coffre.buckets.reader import BucketReader
 from coffre.buckets.spool import Spool
 from coffre.model.errors import StoreError
 from coffre.stores.s3_connections import Answer

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from coffre.buckets.release import Bucket
+from coffre.buckets.writer import Bucket
 from coffre.model.errors import StoreError
 from coffre.stores.s3 import S3Credentials, make_client
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coffre.buckets.wiring import open_reader
+from coffre.buckets.open_reader import open_reader
 from coffre.model.errors import StoreError
 from coffre.model.target import BucketTarget
 from coffre.stores.s3 import S3Credentials

@@ -18,11 +18,11 @@ from tests.unit.cli.conftest import OUTPUTS, Account, Coffre
 
 from coffre import __version__
 from coffre_cli import deployed
-from coffre_cli.commands.local import _databases
-from coffre_cli.local import stack as local_stack
-from coffre_cli.local.aws import LocalAws
-from coffre_cli.local.processes import ProcessMark
-from coffre_cli.local.state import LocalState
+from coffre_cli.commands.stack.local import _databases
+from coffre_local import stack as local_stack
+from coffre_local.aws import LocalAws
+from coffre_local.processes import ProcessMark
+from coffre_local.state import LocalState
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = [
@@ -124,9 +124,9 @@ HEAVY = {
         "coffre.vault",
         "coffre.buckets",
         "coffre.stores",
-        "coffre_cli.commands.restore_here",
-        "coffre_cli.commands.verify_here",
-        "coffre_cli.local",
+        "coffre_cli.commands.restore.without_stack",
+        "coffre_cli.commands.verify.without_stack",
+        "coffre_local",
         "coffre_cli.stores_beside",
     ),
 }

@@ -24,10 +24,11 @@ from coffre.model.drill import TableProof, Verdict
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Entry, EntryKind
 from coffre.model.names import shown, visible
-from coffre.operations.backup_diff import Change, Difference
-from coffre.operations.drill_page import page_of
+from coffre.operations.browse.diff import Change, Difference
+from coffre.operations.drill.report_page import page_of
 from coffre_cli import screen
-from coffre_cli.commands import contents, diff
+from coffre_cli.commands.backups import diff
+from coffre_cli.commands.backups import ls_cat as contents
 
 names = st.lists(st.sampled_from([*UNSEEN, "a", " ", "[red]", "é"]), max_size=12).map("".join)
 

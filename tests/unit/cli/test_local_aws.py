@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from coffre_cli.local.aws import activated, isolated, session, shell_commands
+from coffre_local.aws import activated, isolated, session, shell_commands
 
 LOCAL = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:1",

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from coffre_cli.local.conditions import decided
-from coffre_cli.local.errors import DeploymentError
+from coffre_local.conditions import decided
+from coffre_local.errors import DeploymentError
 
 PARAMETERS = {
     "Email": {"Type": "String", "Default": ""},

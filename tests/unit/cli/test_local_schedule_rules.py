@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from coffre_cli.local.schedule_rules import scheduled_event, target_input
+from coffre_local.schedule_rules import scheduled_event, target_input
 
 RULE = "arn:aws:events:eu-west-1:000000000000:rule/coffre-Daily"
 PARIS = datetime.timezone(datetime.timedelta(hours=2))

@@ -6,11 +6,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from coffre_cli.local.aws import LocalAws
-from coffre_cli.local.errors import StackError
-from coffre_cli.local.processes import ProcessMark
-from coffre_cli.local.stack import down, environment, environment_of, running
-from coffre_cli.local.state import LocalPostgres, LocalState, forget_state, read_state, state_file, write_state
+from coffre_local.aws import LocalAws
+from coffre_local.errors import StackError
+from coffre_local.processes import ProcessMark
+from coffre_local.stack import down, environment, environment_of, running
+from coffre_local.state import LocalPostgres, LocalState, forget_state, read_state, state_file, write_state
 
 
 def full_state(directory: Path) -> LocalState:

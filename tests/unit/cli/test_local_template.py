@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coffre_cli.local.local_template import LocalFunction, bootstrap, functions_of, localised
+from coffre_local.local_template import LocalFunction, bootstrap, functions_of, localised
 
 BUILT: dict[str, Any] = {
     "Globals": {"Function": {"Runtime": "python3.13", "Architectures": ["arm64"], "Layers": [{"Ref": "CoffreLayer"}]}},

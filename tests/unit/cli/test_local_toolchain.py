@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from coffre_cli.local import toolchain as module
-from coffre_cli.local.errors import ToolError
-from coffre_cli.local.npm_packages import NpmPackage
-from coffre_cli.local.toolchain import CHECKOUT, MAJORS_OF_NPM, Toolchain, copy_tree
+from coffre_local import toolchain as module
+from coffre_local.errors import ToolError
+from coffre_local.npm_packages import NpmPackage
+from coffre_local.toolchain import CHECKOUT, MAJORS_OF_NPM, Toolchain, copy_tree
 
 
 class CountingToolchain(Toolchain):

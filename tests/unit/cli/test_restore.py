@@ -11,7 +11,7 @@ from tests.unit.cli.conftest import FAILURE, Account, Coffre
 
 from coffre.model.backup import Comparison, Failure, Kept, Status
 from coffre.runtime.events import RestoreEvent
-from coffre_cli.commands import restore as restore_command
+from coffre_cli.commands.restore import restore as restore_command
 from coffre_cli.deployed import DeployedStack
 
 PASSWORD = "pa55%2Fword"

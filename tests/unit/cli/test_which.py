@@ -10,7 +10,7 @@ from tests.unit.cli.conftest import Account, Coffre
 from ulid import ULID
 
 from coffre.model.backup import Backup, Status
-from coffre_cli.commands.which import which_backup
+from coffre_cli.backup_argument import which_backup
 from coffre_cli.deployed import find_stack
 
 NOON = datetime(2026, 11, 17, 12, 0, tzinfo=UTC)

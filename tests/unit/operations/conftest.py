@@ -20,8 +20,8 @@ from coffre.model.configuration import Configuration
 from coffre.model.manifest import DatabaseContent, EntriesFile, Manifest, PackReference
 from coffre.model.rotation import RotationReport
 from coffre.model.target import TargetKind
-from coffre.operations.admission import completed
-from coffre.operations.rotate import Job, rotate
+from coffre.operations.rotate.rotate import Job, rotate
+from coffre.operations.runs.admission import completed
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.vault import Committed, Vault, backup_prefix
 

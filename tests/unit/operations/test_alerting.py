@@ -17,7 +17,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.catalog.items import IncidentItem
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.incident import Incident
-from coffre.operations.alerting import Alerting, Review, what_is_safe
+from coffre.operations.monitoring.alerting import Alerting, Review, what_is_safe
 
 NOON = datetime(2026, 10, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coffre.operations.definition_schedule import Schedule
-from coffre.postgres.archive import Section, TocEntry
+from coffre.operations.restore_database.definition_schedule import Schedule
+from coffre.postgres.archive.reader import Section, TocEntry
 
 LARGE = 10 * 1024 * 1024
 

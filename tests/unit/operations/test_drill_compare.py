@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coffre.operations.drill_compare import digests_of
+from coffre.operations.drill.compare import digests_of
 
 
 def sha256(data: bytes) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from coffre.model.backup import Failure
 from coffre.model.drill import CheckProof, DrillReport, ObjectProof, Outcome, Sample, Structure, TableProof, Verdict
-from coffre.operations.drill_page import bytes_shown, heading_of, page_of, seconds_shown
+from coffre.operations.drill.report_page import bytes_shown, heading_of, page_of, seconds_shown
 
 NOW = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;{{ 7*7 }}{% raw %}"

@@ -16,9 +16,9 @@ from tests.unit.operations.test_backup_contents import kept
 
 from coffre.model.errors import CoffreError
 from coffre.model.storage import ObjectChoice
-from coffre.operations import export_storage
-from coffre.operations.export_files import gzip_file, zstd_file
-from coffre.operations.export_storage import Exported, ObjectExporter
+from coffre.operations.export import buckets as export_storage
+from coffre.operations.export.buckets import Exported, ObjectExporter
+from coffre.operations.export.compress import gzip_file, zstd_file
 from coffre.policy.file_names import FOLDER, LIST
 from coffre.vault.codec import FrameDecoder
 

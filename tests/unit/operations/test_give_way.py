@@ -4,9 +4,9 @@ import threading
 from typing import cast
 
 from coffre.model.errors import CoffreError, DumpError
-from coffre.operations.give_way import giving_way
-from coffre.operations.progress import Meter, Watch
-from coffre.postgres.snapshot import Holder
+from coffre.operations.backup_database.lock_yield import giving_way
+from coffre.operations.runs.progress import Meter, Watch
+from coffre.postgres.source.snapshot import Holder
 
 PATIENCE = 60
 

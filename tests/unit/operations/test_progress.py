@@ -8,7 +8,7 @@ import pytest
 
 from coffre.model.backup import Progress
 from coffre.model.errors import CatalogError, CoffreError, DeadlineError, DumpError, LockLostError
-from coffre.operations.progress import DEADLINE_RESERVE_SECONDS, RECORDING_SECONDS, Meter, Watch
+from coffre.operations.runs.progress import DEADLINE_RESERVE_SECONDS, RECORDING_SECONDS, Meter, Watch
 
 # Long enough for the slowest machine; a test that works never waits for it.
 PATIENCE = 60

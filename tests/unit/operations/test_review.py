@@ -15,8 +15,8 @@ from coffre.model.configuration import Configuration
 from coffre.model.manifest import BucketSummary, PackReference, StorageContent, TableContent
 from coffre.model.rotation import Amount, SweepReport
 from coffre.model.target import Contents, TargetKind
-from coffre.operations.admission import completed
-from coffre.operations.review import measures, review_backup, review_fleet, review_vault
+from coffre.operations.monitoring.health_checks import measures, review_backup, review_fleet, review_vault
+from coffre.operations.runs.admission import completed
 from coffre.vault.codec import new_identity, public_key
 
 DAY = timedelta(days=1)

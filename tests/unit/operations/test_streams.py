@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from coffre.model.errors import ConnectTransientError
-from coffre.operations.streams import Streams
+from coffre.operations.runs.session_pool import Streams
 
 
 class Pool:

@@ -26,11 +26,11 @@ from coffre.model.verification import (
     Share,
     VerificationReport,
 )
-from coffre.operations.rebuild import rebuild
-from coffre.operations.verify_fresh import FreshJob, fresh
-from coffre.operations.verify_inventory import inventory
-from coffre.operations.verify_job import Job, record_finding
-from coffre.operations.verify_read import read_backup, read_target
+from coffre.operations.admin.catalog_rebuild import rebuild
+from coffre.operations.verify.freshness import FreshJob, fresh
+from coffre.operations.verify.inventory import inventory
+from coffre.operations.verify.job import Job, record_finding
+from coffre.operations.verify.read_back import read_backup, read_target
 from coffre.stores.store import ObjectInfo
 from coffre.vault.codec import FrameDecoder, new_identity, public_key
 from coffre.vault.damage import damage_prefix, read_damage

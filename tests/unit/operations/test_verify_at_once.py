@@ -19,9 +19,9 @@ from tests.unit.operations.turns import Move, Task, Turns
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.verification import VerificationReport
-from coffre.operations.verify_inventory import inventory
-from coffre.operations.verify_job import Job
-from coffre.operations.verify_read import read_backup, read_target
+from coffre.operations.verify.inventory import inventory
+from coffre.operations.verify.job import Job
+from coffre.operations.verify.read_back import read_backup, read_target
 from coffre.vault.damage import read_damage
 
 LOOKS: dict[str, Callable[[Safe, Backup], VerificationReport]] = {

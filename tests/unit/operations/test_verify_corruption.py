@@ -20,9 +20,9 @@ from tests.synthetic import Writer, made_up_rows
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup
 from coffre.model.verification import Share, VerificationReport
-from coffre.operations.verify_inventory import inventory
-from coffre.operations.verify_job import Job
-from coffre.operations.verify_read import read_backup
+from coffre.operations.verify.inventory import inventory
+from coffre.operations.verify.job import Job
+from coffre.operations.verify.read_back import read_backup
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameDecoder, FrameEncoder, new_identity, public_key
 from coffre.vault.vault import Vault

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.model.errors import IntegrityError
-from coffre.postgres.archive import Archive, Compression, Section, TocEntry, read_archive
-from coffre.postgres.archive_writer import (
+from coffre.postgres.archive.reader import Archive, Compression, Section, TocEntry, read_archive
+from coffre.postgres.archive.writer import (
     END_OF_ROWS,
     LargeObject,
     compressed,

@@ -10,7 +10,7 @@ from typing import Any, cast
 import psycopg2
 import pytest
 
-from coffre.postgres.channel import CLOSED, TlsChannel
+from coffre.postgres.connection.raw_socket import CLOSED, TlsChannel
 
 WANT_READ, ZERO_RETURN = 2, 6
 

@@ -14,14 +14,14 @@ from psycopg2.extensions import parse_dsn
 
 from coffre.model.errors import ConnectError, SecretError
 from coffre.model.target import Tls
-from coffre.postgres.connect import (
+from coffre.postgres.connection.connect import (
     Connection,
     apply_tls,
     conninfo_of,
     refuse_transaction_pooler,
     session_settings,
 )
-from coffre.postgres.secret import parse_secret
+from coffre.postgres.connection.connection_secret import parse_secret
 
 RDS = {
     "engine": "postgres",

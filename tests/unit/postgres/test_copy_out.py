@@ -11,10 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coffre.model.errors import IntegrityError
-from coffre.postgres import copy_out
-from coffre.postgres.channel import CLOSED
-from coffre.postgres.copy_out import CopyOut, QueryFailedError
-from coffre.postgres.copy_rows import LIBRARY, CompiledRows, RegexRows, Rows, load
+from coffre.postgres.connection.raw_socket import CLOSED
+from coffre.postgres.source import copy_out
+from coffre.postgres.source.copy_framing import LIBRARY, CompiledRows, RegexRows, Rows, load
+from coffre.postgres.source.copy_out import CopyOut, QueryFailedError
 
 NOTICE = b"SNOTICE\0VNOTICE\0C00000\0Mone\nd\0\0\0\x09more\n\0\0"
 STATUS = b"TimeZone\0UTC\0"

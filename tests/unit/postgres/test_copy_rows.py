@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coffre.model.errors import IntegrityError
-from coffre.postgres.copy_rows import LIBRARY, CompiledRows, RegexRows, Rows, load, rows_of_a_stream
+from coffre.postgres.source.copy_framing import LIBRARY, CompiledRows, RegexRows, Rows, load, rows_of_a_stream
 
 CANARY = 0xA5
 pytestmark = pytest.mark.usefixtures("copydata")
@@ -102,5 +102,5 @@ def test_the_library_is_taken_where_it_is_and_the_expression_where_it_is_not(
 
     assert isinstance(rows_of_a_stream(), CompiledRows)
     for path in (tmp_path / "nothing.so", damaged):
-        monkeypatch.setattr("coffre.postgres.copy_rows.LIBRARY", path)
+        monkeypatch.setattr("coffre.postgres.source.copy_framing.LIBRARY", path)
         assert isinstance(rows_of_a_stream(), RegexRows)

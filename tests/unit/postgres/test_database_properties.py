@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coffre.postgres.database_properties import _rename, _shown
+from coffre.postgres.connection.database_properties import _rename, _shown
 
 
 @pytest.mark.parametrize(

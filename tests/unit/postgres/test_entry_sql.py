@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from coffre.postgres.archive import Section, TocEntry
-from coffre.postgres.entry_sql import owner_of, validation_of, without_validation
+from coffre.postgres.archive.entry_sql import owner_of, validation_of, without_validation
+from coffre.postgres.archive.reader import Section, TocEntry
 
 
 def constraint(definition: str, description: str = "FK CONSTRAINT") -> TocEntry:

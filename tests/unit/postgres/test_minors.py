@@ -2,7 +2,7 @@
 
 import pytest
 
-from coffre.postgres.minors import TESTED_MINORS, note_of_newer_minor
+from coffre.postgres.connection.minors import TESTED_MINORS, note_of_newer_minor
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from coffre.postgres.archive import Section, TocEntry
-from coffre.postgres.outside import missing_relation, relations
+from coffre.postgres.archive.dangling_references import missing_relation, relations
+from coffre.postgres.archive.reader import Section, TocEntry
 
 _CUSTOMERS = (
     "ALTER TABLE ONLY public.orders\n    ADD CONSTRAINT c FOREIGN KEY (customer) REFERENCES public.customers(id);"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from coffre.postgres.archive import Archive, Compression, Section, TocEntry
-from coffre.postgres.archive_writer import LargeObject
-from coffre.postgres.plain import PlainWriter, in_order, large_objects
+from coffre.postgres.archive.reader import Archive, Compression, Section, TocEntry
+from coffre.postgres.archive.sql_script import PlainWriter, in_order, large_objects
+from coffre.postgres.archive.writer import LargeObject
 
 
 def entry(dump_id: int, description: str, tag: str, definition: str, **more: object) -> TocEntry:

@@ -3,8 +3,8 @@
 import pytest
 
 from coffre.model.errors import ConnectError, ConnectTransientError, PermanentError, TransientError
-from coffre.postgres.connect import Connection
-from coffre.postgres.refusals import explain_refusal
+from coffre.postgres.connection.connect import Connection
+from coffre.postgres.connection.connect_errors import explain_refusal
 
 HERE = Connection("db.example.com", 5432, "app", "hunter2", "shop", place="the secret coffre/database/{shop}")
 AT = 'connection to server at "db.example.com" (10.0.0.1), port 5432 failed: '

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.model.names import quoted
-from coffre.postgres.roles import filter_roles
+from coffre.postgres.connection.roles import filter_roles
 
 # What pg_dumpall 18 wrote of a server 16 with odd names, comments with line breaks, and memberships.
 REAL = r"""--

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coffre.postgres.sql_ascii import bytes_of, has_other_bytes, text_of
+from coffre.postgres.archive.sql_ascii import bytes_of, has_other_bytes, text_of
 
 
 @given(st.binary())

@@ -1,7 +1,7 @@
 """Entries of a table of contents that are restored in a way of their own."""
 
-from coffre.postgres.archive import Section, TocEntry
-from coffre.postgres.toc import is_event_trigger, is_of_database
+from coffre.postgres.archive.reader import Section, TocEntry
+from coffre.postgres.archive.toc import is_event_trigger, is_of_database
 
 
 def entry(dump_id: int, description: str, tag: str, schema: str | None = None, owner: str = "postgres") -> TocEntry:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coffre.postgres.unknown_options import KNOWN, refused_option, without_known, without_option
+from coffre.postgres.archive.unknown_options import KNOWN, refused_option, without_known, without_option
 
 ADDED = "ALTER TABLE ONLY public.t ALTER COLUMN n SET (pg_attver=22158952, n_distinct=5);\n"
 

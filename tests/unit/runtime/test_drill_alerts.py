@@ -10,7 +10,7 @@ import pytest
 from coffre.alerts.alert import AlertKind
 from coffre.model.backup import Backup, Failure, Status, Tier
 from coffre.model.drill import DrillReport, Outcome
-from coffre.operations.alerting import Review
+from coffre.operations.monitoring.alerting import Review
 from coffre.runtime.drill_alerts import review_of
 
 NOW = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Publishing alerts to the SNS topic. Only `coffre.operations.alerting` does: it knows what was told before."""
+"""Publishing alerts to the SNS topic. Only `operations.monitoring.alerting` does: it knows what was told before."""
 
 from __future__ import annotations
 

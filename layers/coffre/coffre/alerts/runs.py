@@ -25,7 +25,7 @@ def backup_failed(
     safe: str,
     kind: TargetKind = TargetKind.DATABASE,
 ) -> Alert:
-    """Say that a backup failed. `safe` comes from `coffre.operations.alerting.what_is_safe`."""
+    """Say that a backup failed. `safe` comes from `coffre.operations.monitoring.alerting.what_is_safe`."""
     return alert_of(
         AlertKind.BACKUP_FAILED,
         target,

@@ -37,7 +37,7 @@ def alert_of(
     what
         What happened, in a sentence or two; several lines may follow.
     safe
-        Which backup can still be relied upon: a sentence of `coffre.operations.alerting.what_is_safe`.
+        Which backup can still be relied upon: a sentence of `coffre.operations.monitoring.alerting.what_is_safe`.
     hint, commands
         What to do now, and what to type.
     ids

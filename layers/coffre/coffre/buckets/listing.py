@@ -16,7 +16,7 @@ from typing import Final
 
 from coffre.buckets.facts import Listed
 from coffre.buckets.pages import Page
-from coffre.buckets.source import BucketReader
+from coffre.buckets.reader import BucketReader
 from coffre.buckets.spool import Spool
 from coffre.model.errors import StoreError
 from coffre.stores.s3_errors import Call

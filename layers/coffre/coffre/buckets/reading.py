@@ -11,7 +11,7 @@ from typing import Final
 
 from coffre.buckets.changes import Found
 from coffre.buckets.facts import Listed, facts_of
-from coffre.buckets.source import PIECE_BYTES, BucketReader, Piece, changed
+from coffre.buckets.reader import PIECE_BYTES, BucketReader, Piece, changed
 from coffre.model.errors import StoreTransientError
 from coffre.model.manifest import ObjectFacts
 

@@ -6,7 +6,7 @@ import re
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
-from coffre.buckets.release_requests import in_base64
+from coffre.buckets.writer_requests import in_base64
 from coffre.model.manifest import ObjectFacts
 from coffre.stores.checks import digest_of
 

@@ -9,7 +9,7 @@ from coffre.alerts.alert import AlertKind
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup
 from coffre.model.target import BucketTarget, DatabaseTarget
-from coffre.operations.review import review_backup
+from coffre.operations.monitoring.health_checks import review_backup
 from coffre.runtime.function import Edge
 from coffre.runtime.heartbeat import HeartbeatError, send_heartbeat
 from coffre.runtime.observability import count_heartbeat, log_failure

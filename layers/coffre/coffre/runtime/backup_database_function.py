@@ -11,16 +11,16 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.configuration import Configuration
 from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
-from coffre.operations.admission import Request, Result
-from coffre.operations.backup_database import backup_database
-from coffre.operations.backup_plan import Job
-from coffre.operations.lifecycle import Lifecycle
-from coffre.operations.run import Run
-from coffre.operations.runner import ThreadRunner, width_for
+from coffre.operations.backup_database.backup import backup_database
+from coffre.operations.backup_database.plan import Job
+from coffre.operations.runs.admission import Request, Result
+from coffre.operations.runs.backup_lifecycle import Lifecycle
+from coffre.operations.runs.run import Run
+from coffre.operations.runs.thread_runner import ThreadRunner, width_for
 from coffre.policy.streams import default_streams
-from coffre.postgres.connect import Connection, apply_tls, refuse_transaction_pooler
-from coffre.postgres.secret import parse_secret
-from coffre.postgres.tools import Children, PostgresTools
+from coffre.postgres.connection.client_tools import Children, PostgresTools
+from coffre.postgres.connection.connect import Connection, apply_tls, refuse_transaction_pooler
+from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.runtime.announce import Announcer
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.events import BackupDatabaseEvent

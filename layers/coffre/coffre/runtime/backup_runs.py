@@ -18,8 +18,8 @@ from coffre.model.configuration import Configuration
 from coffre.model.errors import TransientError
 from coffre.model.target import BucketTarget, DatabaseTarget
 from coffre.model.times import parse_span
-from coffre.operations.admission import Outcome, Request, Result
-from coffre.operations.alerting import what_is_safe
+from coffre.operations.monitoring.alerting import what_is_safe
+from coffre.operations.runs.admission import Outcome, Request, Result
 from coffre.runtime.after_backup import after_backup
 from coffre.runtime.announce import AnnouncementError, Announcer
 from coffre.runtime.events import BackupDatabaseEvent, slot_of

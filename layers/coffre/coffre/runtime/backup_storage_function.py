@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from coffre.buckets.client import parse_credentials
-from coffre.buckets.source import BucketReader
-from coffre.buckets.wiring import open_reader
+from coffre.buckets.open_reader import open_reader
+from coffre.buckets.reader import BucketReader
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError
 from coffre.model.manifest import Manifest
 from coffre.model.target import BucketTarget
-from coffre.operations.admission import Request, Result
-from coffre.operations.backup_storage import backup_storage
-from coffre.operations.lifecycle import Lifecycle
-from coffre.operations.run import Paused, Run
-from coffre.operations.runner import ThreadRunner
-from coffre.operations.storage_job import WORKERS, Job
+from coffre.operations.backup_buckets.backup import backup_storage
+from coffre.operations.backup_buckets.job import WORKERS, Job
+from coffre.operations.runs.admission import Request, Result
+from coffre.operations.runs.backup_lifecycle import Lifecycle
+from coffre.operations.runs.run import Paused, Run
+from coffre.operations.runs.thread_runner import ThreadRunner
 from coffre.runtime.announce import Announcer
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.events import BackupStorageEvent

@@ -12,10 +12,10 @@ import botocore.session
 from botocore.config import Config
 
 from coffre.alerts.publish import Publisher
-from coffre.buckets.release import Bucket
+from coffre.buckets.writer import Bucket
 from coffre.catalog.catalog import Catalog
-from coffre.operations.alerting import Alerting
-from coffre.operations.drill_scratch import ScratchPlace
+from coffre.operations.drill.scratch_bucket import ScratchPlace
+from coffre.operations.monitoring.alerting import Alerting
 from coffre.runtime.announce import Announcer
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
 from coffre.runtime.backup_storage_function import BackupStorageFunction

@@ -6,7 +6,7 @@ from coffre.alerts.alert import Alert, AlertKind
 from coffre.alerts.verification import drill_failed, drill_incomplete, drill_not_possible, rto_exceeded
 from coffre.model.backup import Backup
 from coffre.model.drill import DrillReport, Outcome
-from coffre.operations.alerting import Review
+from coffre.operations.monitoring.alerting import Review
 
 _PROBLEMS_TOLD = 10
 

@@ -20,15 +20,15 @@ from coffre.model.configuration import Configuration
 from coffre.model.drill import DrillReport, Outcome
 from coffre.model.errors import BackupStateError, CoffreError, EventError, TransientError
 from coffre.model.target import BucketDrill, BucketTarget, Drill, TargetKind
-from coffre.operations.alerting import what_is_safe
-from coffre.operations.drill import DrillJob, drill
-from coffre.operations.drill_page import page_of
-from coffre.operations.drill_scratch import ScratchPlace
-from coffre.operations.drill_storage import StorageDrillJob, drill_storage
-from coffre.operations.restore_plan import refuse_unrestorable
-from coffre.operations.runner import ThreadRunner
-from coffre.operations.verify_job import record_finding
-from coffre.postgres.tools import Children, PostgresTools
+from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
+from coffre.operations.drill.database import DrillJob, drill
+from coffre.operations.drill.report_page import page_of
+from coffre.operations.drill.scratch_bucket import ScratchPlace
+from coffre.operations.monitoring.alerting import what_is_safe
+from coffre.operations.restore_database.job import refuse_unrestorable
+from coffre.operations.runs.thread_runner import ThreadRunner
+from coffre.operations.verify.job import record_finding
+from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.runtime.drill_alerts import review_of
 from coffre.runtime.events import DrillEvent
 from coffre.runtime.function import Edge, LambdaContext, clearing_seconds, remaining_seconds, utc_now

@@ -14,16 +14,16 @@ from coffre.alerts.runs import restore_completed, restore_failed, restore_starte
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.errors import BackupStateError, EventError
-from coffre.operations.admission import STALE_AFTER
-from coffre.operations.progress import Meter
-from coffre.operations.restore_database import restore_database
-from coffre.operations.restore_plan import Job, refuse_unrestorable
-from coffre.operations.restore_run import RestoreRun, settle_restores
-from coffre.operations.runner import ThreadRunner
+from coffre.operations.restore_database.job import Job, refuse_unrestorable
+from coffre.operations.restore_database.restore import restore_database
+from coffre.operations.runs.admission import STALE_AFTER
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.restore_lifecycle import RestoreRun, settle_restores
+from coffre.operations.runs.thread_runner import ThreadRunner
 from coffre.policy.recency import refuse_distant_id
-from coffre.postgres.connect import Connection, apply_tls, refuse_transaction_pooler
-from coffre.postgres.secret import parse_secret
-from coffre.postgres.tools import Children
+from coffre.postgres.connection.client_tools import Children
+from coffre.postgres.connection.connect import Connection, apply_tls, refuse_transaction_pooler
+from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.runtime.events import RestoreEvent, StorageRestoreEvent, parse_restore
 from coffre.runtime.function import Edge, LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.observability import count_restore

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.buckets.client import make_bucket_client, parse_credentials, parse_store_secret
-from coffre.buckets.release import Bucket
+from coffre.buckets.writer import Bucket
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
 from coffre.model.errors import DeadlineError, TargetUnknownError, TransientError
 from coffre.model.storage import StorageState
 from coffre.model.target import ObjectStore
-from coffre.operations.admission import STALE_AFTER
-from coffre.operations.progress import Meter
-from coffre.operations.restore_run import RestoreRun
-from coffre.operations.restore_storage import StorageJob, restore_storage
+from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
+from coffre.operations.runs.admission import STALE_AFTER
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.restore_lifecycle import RestoreRun
 from coffre.runtime.events import StorageRestoreEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.scratch import scratch_directory

@@ -14,9 +14,9 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
 from coffre.model.rotation import Action, RotationReport
-from coffre.operations.alerting import Review
-from coffre.operations.review import review_vault
-from coffre.operations.rotate import Job, rotate
+from coffre.operations.monitoring.alerting import Review
+from coffre.operations.monitoring.health_checks import review_vault
+from coffre.operations.rotate.rotate import Job, rotate
 from coffre.runtime.backup_runs import tell_died
 from coffre.runtime.events import RotateEvent
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now

@@ -12,7 +12,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.verification import Check, Checked, FreshReport, Level, VerificationReport
-from coffre.operations.alerting import Review, what_is_safe
+from coffre.operations.monitoring.alerting import Review, what_is_safe
 from coffre.policy.freshness import newest_of
 
 _KINDS = {Checked.BACKUP: AlertKind.BACKUP_OVERDUE, Checked.VERIFIED: AlertKind.VERIFY_OVERDUE}

@@ -19,11 +19,11 @@ from coffre.model.backup import Failure, Restore
 from coffre.model.configuration import Configuration
 from coffre.model.errors import SecretError, TransientError
 from coffre.model.verification import FreshReport, Level, Share, VerificationReport
-from coffre.operations.review import review_fleet
-from coffre.operations.verify_fresh import FreshJob, fresh
-from coffre.operations.verify_inventory import inventory
-from coffre.operations.verify_job import Job, Known
-from coffre.operations.verify_read import read_backup, read_target
+from coffre.operations.monitoring.health_checks import review_fleet
+from coffre.operations.verify.freshness import FreshJob, fresh
+from coffre.operations.verify.inventory import inventory
+from coffre.operations.verify.job import Job, Known
+from coffre.operations.verify.read_back import read_backup, read_target
 from coffre.runtime.backup_runs import tell_died
 from coffre.runtime.events import VerifyEvent
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now

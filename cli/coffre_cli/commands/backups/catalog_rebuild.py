@@ -1,0 +1,72 @@
+"""`coffre catalog rebuild`: the records of backups, made anew from the vault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coffre_cli.deployed import JsonOption, StackOption, find_stack
+from coffre_cli.examples import examples
+from coffre_cli.exits import Exit
+from coffre_cli.screen import print_json, print_table, remark, say
+
+if TYPE_CHECKING:
+    from coffre.operations.admin.catalog_rebuild import Rebuilt
+
+app = typer.Typer(
+    help="Look after the catalog, the table with the records of backups.",
+    epilog=examples("coffre catalog rebuild --dry-run", "coffre catalog rebuild"),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def catalog() -> None:
+    """Look after the catalog, the table with the records of backups."""
+
+
+@app.command(
+    "rebuild",
+    short_help="Make lost records anew from the vault's manifests.",
+    epilog=examples("coffre catalog rebuild --dry-run", "coffre catalog rebuild --yes --json"),
+)
+def rebuild_catalog(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added; change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a record for every manifest in the vault that the catalog does not know; a new, empty table is filled.
+
+    Records that are there are never changed. Whatever manifests are in the vault are taken for genuine: the proof was
+    in the catalog. Not to be known any more: failed and deleted runs, restores, audit events, and which backups were
+    verified; until some are verified anew, rotation deletes nothing.
+    """
+    from coffre.operations.admin.catalog_rebuild import ADDED, KNOWN, rebuild
+
+    deployed = find_stack(stack)
+    if not (dry_run or yes):
+        remark(f"Every manifest in the vault of {deployed.name} is going to be taken for genuine.")
+        typer.confirm("Add the records that the catalog lacks?", abort=True, err=True)
+    done = list(rebuild(deployed.catalog, deployed.vault, dry_run=dry_run))
+    if as_json:
+        print_json([{"target": one.target, "backup_id": one.backup_id, "outcome": one.outcome} for one in done])
+    else:
+        _show(done, dry_run=dry_run)
+    if any(one.outcome not in (ADDED, KNOWN) for one in done):
+        raise typer.Exit(Exit.FAILED)
+
+
+def _show(done: list[Rebuilt], *, dry_run: bool) -> None:
+    from coffre.operations.admin.catalog_rebuild import ADDED, KNOWN
+
+    new = [one for one in done if one.outcome != KNOWN]
+    if new:
+        print_table(["ID", "TARGET", "OUTCOME"], ([one.backup_id, one.target, one.outcome] for one in new))
+    added = sum(one.outcome == ADDED for one in done)
+    say(f"{added} of {len(done)} records {'would be ' if dry_run else ''}added.", style="bold")
+    if added:
+        say("Not to be known any more: failed and deleted runs, restores, audit events, what was verified.")
+        say("Until backups are verified anew, rotation deletes nothing.")

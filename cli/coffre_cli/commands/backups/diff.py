@@ -1,0 +1,109 @@
+"""`coffre diff`: what changed from one backup to another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coffre.model.errors import CoffreError
+from coffre.model.names import visible
+from coffre_cli.backup_argument import BackupId
+from coffre_cli.commands.backups.ls_cat import BucketOption, open_backup, print_json_lines
+from coffre_cli.deployed import JsonOption, StackOption
+from coffre_cli.examples import examples
+from coffre_cli.place import find_place
+from coffre_cli.screen import console, remark, show_error, size
+
+if TYPE_CHECKING:
+    from coffre.operations.browse.diff import Change, Difference
+
+EXAMPLES = examples(
+    "coffre diff 01K9X... 01K9Y...",
+    "coffre diff 01K9X... latest --target uploads --prefix 2026/",
+    "coffre diff 01K9X... 01K9Y... --json | jq -r '.[].name'",
+)
+_SIGNS = {"added": "+", "changed": "~", "removed": "-"}  # by `Change`
+# As diff(1): 0 means the same, 1 different, 2 trouble.
+_DIFFERENT, _TROUBLE = 1, 2
+
+
+def diff(
+    first: BackupId,
+    second: Annotated[str, typer.Argument(metavar="ID2", help="Another one, usually a later one.")],
+    bucket: BucketOption = None,
+    prefix: Annotated[str, typer.Option(help="Only objects whose keys start with this.")] = "",
+    target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say which objects or tables were added (+), changed (~) or removed (-) from one backup to another.
+
+    Objects are compared by content and attributes, tables by what `COPY` read: rows that only moved count as changed.
+    Exit status as of diff(1): 0 the same, 1 different, 2 trouble.
+    """
+    from coffre.model.storage import ObjectChoice
+    from coffre.operations.browse.diff import Change, differences
+
+    counts: Counter[Change] = Counter()
+    try:
+        deployed = find_place(stack)
+        before, after = (open_backup(deployed, backup_id, target)[1] for backup_id in (first, second))
+        choice = ObjectChoice(bucket=bucket, prefix=prefix)
+        found = _counted(differences(deployed.vault, before, after, choice), counts)
+        if as_json:
+            print_json_lines(_json(one) for one in found)
+        else:
+            for one in found:
+                console.file.write(_line(one) + "\n")
+    except CoffreError as error:
+        show_error(error)
+        raise typer.Exit(_TROUBLE) from None
+    if not as_json:
+        remark(", ".join(f"{counts[change]:,} {change}" for change in Change) if counts else "No differences.")
+    if counts:
+        raise typer.Exit(_DIFFERENT)
+
+
+def _counted(found: Iterator[Difference], counts: Counter[Change]) -> Iterator[Difference]:
+    for one in found:
+        counts[one.change] += 1
+        yield one
+
+
+def _line(one: Difference) -> str:
+    facts = [_went(one.size_before, one.size_after)]
+    if one.rows_before is not None or one.rows_after is not None:
+        facts.append(_rows(one.rows_before, one.rows_after))
+    other = [what for what in one.what if what != "content"]
+    return f"{_SIGNS[one.change]} {visible(one.name)}  ({', '.join([*facts, *other])})"
+
+
+def _went(before: int | None, after: int | None) -> str:
+    if before is None or after is None or before == after:
+        return size(after if before is None else before)
+    return f"{size(before)} -> {size(after)}"
+
+
+def _rows(before: int | None, after: int | None) -> str:
+    if before is None or after is None or before == after:
+        return f"{(after if before is None else before) or 0:,} rows"
+    return f"{before:,} -> {after:,} rows"
+
+
+def _json(one: Difference) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in {
+            "name": one.name,
+            "change": one.change.value,
+            "what": list(one.what) or None,
+            "size_before": one.size_before,
+            "size_after": one.size_after,
+            "rows_before": one.rows_before,
+            "rows_after": one.rows_after,
+        }.items()
+        if value is not None
+    }

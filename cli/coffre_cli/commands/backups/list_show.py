@@ -1,0 +1,218 @@
+"""`coffre list` and `coffre show`: which backups there are."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from coffre.model.errors import IntegrityError
+from coffre.model.kinds import Status, TargetKind
+from coffre.model.names import shown
+from coffre.model.words import counted
+from coffre_cli.backup_argument import which_run
+from coffre_cli.commands.backups.show_source import show_buckets, source_of
+from coffre_cli.commands.restore.database_result import show_comparisons, show_kept, show_script
+from coffre_cli.commands.restore.objects import show_examples
+from coffre_cli.deployed import JsonOption, StackOption
+from coffre_cli.examples import examples
+from coffre_cli.place import Place, find_place
+from coffre_cli.screen import (
+    age,
+    backup_json,
+    duration,
+    print_json,
+    print_table,
+    restore_json,
+    say,
+    say_command,
+    show_failure,
+    size,
+    status_text,
+)
+from coffre_cli.standalone import StandaloneVault
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup, Restore, RestoreReport
+    from coffre.model.manifest import Manifest
+
+_TABLES_SHOWN = 20
+
+LIST_EXAMPLES = examples("coffre list", "coffre list shop --status FAILED", "coffre list --json | jq -r '.[0].id'")
+SHOW_EXAMPLES = examples("coffre show latest", "coffre show 01K9X... --json | jq .manifest.content.tables")
+
+
+def list_backups(
+    target: Annotated[str | None, typer.Argument(help="Only backups of this target.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only backups with this status.", case_sensitive=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 20,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List backups, newest first."""
+    place = find_place(stack)
+    if target is not None:
+        place.known_target(target)
+    # One more than is shown tells whether there are older ones.
+    found = list(islice(place.catalog.backups(target=target, status=status), limit + 1))
+    if isinstance(place, StandaloneVault):
+        place.say_problems()
+    more, found = len(found) > limit, found[:limit]
+    if as_json:
+        print_json([backup_json(backup) for backup in found])
+    elif not found:
+        _say_none(place, target, status)
+    else:
+        print_table(
+            ["ID", "TARGET", "STATUS", "TIERS", "TAKEN", "TOOK", "SIZE", "STORED"],
+            (_row(backup) for backup in found),
+            right=["TOOK", "SIZE", "STORED"],
+        )
+        if more:
+            say(f"Older ones are not shown: --limit {limit * 5}")
+
+
+def _say_none(place: Place, target: str | None, status: Status | None) -> None:
+    of = f" of {target}" if target else ""
+    if status is None and not isinstance(place, StandaloneVault):
+        say(f"No backups{of} yet. Take one:")
+        say_command(f"coffre backup {place.word_of(target)} {target}" if target else "coffre backup database")
+    else:
+        say(f"No {status} backups{of}." if status else f"No backups{of}.")
+
+
+def _row(backup: Backup) -> list[str | Text]:
+    return [
+        backup.id,
+        backup.target,
+        status_text(backup.status) if backup.damaged_at is None else Text("DAMAGED", style="bold red"),
+        _tiers(backup),
+        age(backup.created_at),
+        duration(backup.duration_ms),
+        size(backup.plaintext_bytes),
+        size(backup.stored_bytes),
+    ]
+
+
+def _tiers(backup: Backup) -> str:
+    """Return the tiers; words that are short enough for a narrow column."""
+    expires = f" until {backup.expires_at:%-d %b %Y}" if backup.expires_at else ""
+    return " ".join(tier.lower() for tier in backup.tiers) + expires
+
+
+def show(
+    run_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="A backup's or a restore's id (its beginning or end is enough), `latest`, or a day or time (UTC): the "
+            "last backup until then.",
+        ),
+    ],
+    target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one backup or restore with its tables or buckets."""
+    from coffre.model.backup import Restore
+
+    deployed = find_place(stack)
+    run = which_run(deployed, run_id, target)
+    if isinstance(run, Restore):
+        _show_restore(deployed, run, as_json=as_json)
+    else:
+        _show_backup(deployed, run, as_json=as_json)
+
+
+def _show_backup(deployed: Place, backup: Backup, *, as_json: bool) -> None:
+    manifest = _manifest_of(deployed, backup)
+    if as_json:
+        print_json({**backup_json(backup), "manifest": manifest.model_dump(mode="json") if manifest else None})
+        return
+    say(f"Backup {backup.id} of {backup.target}: {backup.status.value}")
+    say(f"  tiers     {' '.join(tier.lower() for tier in backup.tiers)}")
+    if backup.expires_at is not None:
+        say(f"  kept      until {backup.expires_at:%Y-%m-%d %H:%M:%S} UTC, as asked for; then rotation deletes it")
+    say(f"  taken     {backup.created_at:%Y-%m-%d %H:%M:%S} UTC ({age(backup.created_at)})")
+    for word, time in (("verified", backup.verified_at), ("pinned", backup.pinned_at), ("deleted", backup.deleted_at)):
+        if time is not None:
+            say(f"  {word:9} {time:%Y-%m-%d %H:%M:%S} UTC ({age(time)})")
+    if backup.damaged_at is not None:
+        say(f"  DAMAGED   since {backup.damaged_at:%Y-%m-%d %H:%M:%S} UTC: {backup.damage}", style="red")
+    if backup.deletion is not None:
+        say(f"  why       {backup.deletion}")
+    if backup.failure is not None:
+        show_failure(backup.failure)
+    elif backup.status is Status.IN_PROGRESS:
+        say(f"  progress  {backup.progress.phase}, {size(backup.progress.done_bytes)} so far")
+    if manifest is not None:
+        _show_manifest(backup, manifest)
+
+
+def _manifest_of(deployed: Place, backup: Backup) -> Manifest | None:
+    if backup.status is not Status.COMPLETED or not (backup.manifest_key and backup.manifest_sha256):
+        return None
+    try:
+        return deployed.vault.read_manifest(backup.manifest_key, sha256=backup.manifest_sha256)
+    except IntegrityError:
+        if backup.damaged_at is None:
+            raise
+        return None  # the record says so already
+
+
+def _show_manifest(backup: Backup, manifest: Manifest) -> None:
+    say(f"  took      {duration(backup.duration_ms)}")
+    say(f"  size      {size(manifest.plaintext_bytes)}, stored as {size(manifest.stored_bytes)}")
+    say(f"  source    {source_of(manifest)}")
+    say(f"  encrypted {'to ' + ', '.join(manifest.recipients) if manifest.recipients else 'NO (encryption: none)'}")
+    say(f"  manifest  {backup.manifest_key}")
+    say(f"  sha-256   {backup.manifest_sha256}")
+    _show_exceptions(manifest)
+    if manifest.kind is TargetKind.BUCKET:
+        show_buckets(manifest.storage)
+        return
+    content = manifest.database
+    say(f"  tables    {len(content.tables)}, {manifest.rows:,} rows; the largest:")
+    largest = sorted(content.tables, key=lambda table: -table.size)[:_TABLES_SHOWN]
+    rows = ([shown(table.schema_name, table.table_name), f"{table.rows:,}", size(table.size)] for table in largest)
+    print_table(["TABLE", "ROWS", "SIZE"], rows, right=["ROWS", "SIZE"])
+
+
+def _show_exceptions(found: Manifest | RestoreReport) -> None:
+    for exception in found.exceptions:
+        say(f"  exception {exception}", style="yellow")
+    for note in found.notes:
+        say(f"  note      {note}")
+
+
+def _show_restore(deployed: Place, restore: Restore, *, as_json: bool) -> None:
+    report = deployed.vault.read_report(restore.report_key) if restore.report_key else None
+    if as_json:
+        print_json({**restore_json(restore), "report": report.model_dump(mode="json") if report else None})
+        return
+    what = "Dry run of a restore" if restore.dry_run else "Restore"
+    say(f"{what} {restore.id} of backup {restore.backup_id} ({restore.target}): {restore.status.value}")
+    say(f"  into      {restore.destination}")
+    say(f"  started   {restore.created_at:%Y-%m-%d %H:%M:%S} UTC, took {duration(restore.duration_ms)}")
+    if restore.failure is not None:
+        show_failure(restore.failure)
+    if report is not None:
+        phases = ", ".join(f"{name} {duration(spent)}" for name, spent in report.phases_ms.items())
+        say(f"  phases    {phases}")
+        for step in report.steps:
+            say(f"  step      {step}")
+        _show_exceptions(report)
+        if report.storage is not None:
+            show_examples(report.storage)
+            return
+        slowest = sorted(report.tables, key=lambda table: -table.duration_ms)[:_TABLES_SHOWN]
+        say(f"  tables    {len(report.tables)}, {counted(report.rows, 'row')}; those that took longest:")
+        rows = (
+            [table.table, f"{table.rows:,}", size(table.size_bytes), duration(table.duration_ms)] for table in slowest
+        )
+        print_table(["TABLE", "ROWS", "SIZE", "TIME"], rows, right=["ROWS", "SIZE", "TIME"])
+        show_comparisons(report.comparisons)
+        show_script(report)
+        show_kept(report.kept)

@@ -1,0 +1,80 @@
+"""`coffre pin`, `coffre unpin`, `coffre delete`: what a person decides about one backup."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coffre_cli.backup_argument import find_backup
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, StackUnreachableError, find_stack
+from coffre_cli.examples import examples
+from coffre_cli.screen import age, backup_json, print_json, remark, say, size
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
+    from coffre.operations.admin.pin_and_delete import Keeper
+
+PIN_EXAMPLES = examples("coffre pin 01K9X...")
+UNPIN_EXAMPLES = examples("coffre unpin 01K9X...")
+DELETE_EXAMPLES = examples("coffre delete 01K9X...", "coffre delete 01K9X... --yes")
+
+BackupId = Annotated[str, typer.Argument(metavar="ID", help="A backup's id; its beginning or end is enough.")]
+
+
+def pin(backup_id: BackupId, stack: StackOption = None, as_json: JsonOption = False) -> None:
+    """Keep a backup until somebody takes the pin away, whatever its tiers say."""
+    deployed = find_stack(stack)
+    backup = _keeper(deployed).pin(find_backup(deployed, backup_id).id)
+    _show(backup, f"Pinned: rotation never deletes {backup.id}.", as_json=as_json)
+
+
+def unpin(backup_id: BackupId, stack: StackOption = None, as_json: JsonOption = False) -> None:
+    """Take a backup's pin away: its tiers decide again how long it stays."""
+    deployed = find_stack(stack)
+    backup = _keeper(deployed).unpin(find_backup(deployed, backup_id).id)
+    _show(backup, f"Not pinned any more: the tiers of {backup.id} decide how long it stays.", as_json=as_json)
+
+
+def delete(
+    backup_id: BackupId,
+    force: Annotated[
+        bool, typer.Option("--force", help="Delete it though it is the only one, or the newest verified one.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete one backup now. What other backups need of it stays.
+
+    A pinned one, the only one of a target, and its newest verified one are refused. The catalog keeps its record, and
+    who deleted it.
+    """
+    deployed = find_stack(stack)
+    keeper = _keeper(deployed)
+    backup = keeper.refuse_deletion(find_backup(deployed, backup_id).id, force=force)
+    if not yes:
+        tiers = " ".join(tier.lower() for tier in backup.tiers)
+        remark(f"Backup {backup.id} of {backup.target} ({tiers}), taken {age(backup.created_at)}.")
+        typer.confirm("Delete it?", abort=True, err=True)
+    deleted = keeper.delete(backup.id, force=force)
+    try:
+        deployed.start("rotate", {"target": deleted.target})
+    except StackUnreachableError as error:
+        remark(f"{error.message} What it stored goes with the next daily rotation.")
+    said = f"Deleted {deleted.id} of {deleted.target} ({size(deleted.stored_bytes)} added by it are being removed)."
+    _show(deleted, said, as_json=as_json)
+
+
+def _keeper(deployed: DeployedStack) -> Keeper:
+    from coffre.operations.admin.pin_and_delete import Keeper
+
+    return Keeper(deployed.catalog, deployed.vault, deployed.caller, datetime.now(UTC))
+
+
+def _show(backup: Backup, text: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(backup_json(backup))
+    else:
+        say(text)

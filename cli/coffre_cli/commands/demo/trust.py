@@ -1,0 +1,64 @@
+"""The demo's chapters about trust: a drill, a corruption that is found, an anomaly, and what rotation would do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from coffre.model.kinds import Level
+from coffre_cli.commands.backups.backup import backup_storage
+from coffre_cli.commands.backups.rotate import rotate
+from coffre_cli.commands.demo.files import empty_photos
+from coffre_cli.commands.demo.steps import Mailbox, Scene, title, typed, whatever_status
+from coffre_cli.commands.verify.verify import verify
+from coffre_cli.screen import console, say, size
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
+
+
+def drill(backup: Backup) -> None:
+    """Restore the backup into a server inside the function, and prove it."""
+    title(
+        "7. Prove it",
+        "A backup that nobody has restored is a hope. The function drill has a PostgreSQL 18 of its own inside: it "
+        "restores\nthe backup, dumps every table again, and compares.",
+    )
+    typed(f"coffre verify --level drill {backup.id}")
+    verify(backup.id, level=Level.DRILL)
+
+
+def find_corruption(scene: Scene, backup: Backup) -> None:
+    """Flip one byte of a pack, and let the verification find it."""
+    title("8. Find damage", "Somebody, or something, flips one byte of what is stored:")
+    manifest = scene.deployed.vault.read_manifest(backup.manifest_key or "", sha256=backup.manifest_sha256 or "")
+    pack = max(manifest.packs, key=lambda pack: pack.length)
+    bucket = scene.state.outputs["VaultBucket"]
+    body = bytearray(scene.s3.get_object(Bucket=bucket, Key=pack.key)["Body"].read())
+    body[len(body) // 2] ^= 1
+    scene.s3.put_object(Bucket=bucket, Key=pack.key, Body=bytes(body))
+    say(f"  - byte {len(body) // 2:,} of {pack.key} ({size(pack.length)})", style="red")
+    typed(f"coffre verify {backup.id}")
+    with whatever_status():
+        verify(backup.id)
+
+
+def tell_anomaly(scene: Scene, mailbox: Mailbox) -> None:
+    """Make a backup that is much smaller than those before it: a person hears of it."""
+    from coffre_local import stack
+
+    title("9. Hear of what is not as usual", "Some ordinary backups make known what is usual.")
+    for _ in range(2):
+        backup_storage(stack.SAMPLE_FILES)
+    console.print()
+    empty_photos(scene)
+    say("The backup is good: it has what was there. But somebody should look, and gets a mail:")
+    mailbox.show("SIZE_ANOMALY")
+
+
+def show_rotation() -> None:
+    """Say what a rotation would do, and why."""
+    title(
+        "10. Keep what is needed", "Old backups go when they have outlived their tiers. What a rotation would do now:"
+    )
+    typed("coffre rotate --dry-run")
+    rotate(dry_run=True)

@@ -1,0 +1,114 @@
+"""Where a restore goes: what `--to` says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from coffre.model.errors import ConnectError, SecretError
+from coffre_cli.deployed import DeployedStack
+from coffre_cli.screen import remark
+
+if TYPE_CHECKING:
+    from coffre.postgres.connection.connect import Connection
+
+_URL = ("postgresql://", "postgres://")
+# What the role of the restore function may read (template.yaml).
+_READABLE = ("coffre/destination/", "coffre/database/")
+_EXAMPLE = "postgresql://USER:PASSWORD@HOST:5432/NEW_DATABASE"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """What `--to` says: a URL, or the name of a secret that holds one."""
+
+    url: Connection | None
+    text: str = field(repr=False)
+    place: str
+
+    @classmethod
+    def parse(cls, to: str) -> Self:
+        """Check what can be checked before anything is started.
+
+        Raises
+        ------
+        SecretError
+            It is neither a complete URL nor the name of a secret that the function may read.
+        ConnectError
+            `TRANSACTION_POOLER`
+        """
+        from coffre.postgres.connection.connection_secret import parse_secret
+
+        variable = to.removeprefix("env:") if to.startswith("env:") else None
+        text = to if variable is None else os.environ.get(variable, "")
+        place = "--to" if variable is None else f"the variable {variable}"
+        if not text.startswith(_URL):
+            if variable is not None or not text.removeprefix("arn:").rpartition(":secret:")[2].startswith(_READABLE):
+                raise _no_address(place, None if text else "it is empty, or not exported")
+            return cls(None, text, place)
+        try:
+            connection = parse_secret(text, where=place, place=place)
+        except SecretError as error:
+            raise _no_address(place, error.detail) from error
+        _refuse_pooler(connection)
+        return cls(connection, text, place)
+
+
+def _no_address(place: str, why: str | None) -> SecretError:
+    return SecretError(
+        f"There is no address of a database in {place}.",
+        code="DESTINATION_SHAPE",
+        detail=why,
+        hint=f"Give {_EXAMPLE}, a variable with one (env:NAME), or the name of a secret below coffre/destination/.",
+    )
+
+
+def _refuse_pooler(connection: Connection) -> None:
+    from coffre.postgres.connection.connect import refuse_transaction_pooler
+
+    try:
+        refuse_transaction_pooler(connection)
+    except ConnectError as error:
+        raise ConnectError(
+            f"{connection} is a transaction pooler: a restore needs a session.", code=error.code, hint=error.hint
+        ) from error
+
+
+@contextmanager
+def destination_secret(deployed: DeployedStack, wanted: Destination | None, restore_id: str) -> Iterator[str | None]:
+    """Give the reference of a secret with the destination; a URL lives in one of its own while the restore runs.
+
+    Without a destination there is none: the target's own database is meant.
+    """
+    if wanted is None or wanted.url is None:
+        yield wanted.text if wanted else None
+        return
+    with temporary_secret(deployed, wanted.text, restore_id) as name:
+        yield name
+
+
+@contextmanager
+def temporary_secret(deployed: DeployedStack, text: str, restore_id: str) -> Iterator[str]:
+    """Give the reference of a secret that lives as long as the block."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    name = f"coffre/destination/{restore_id}"
+    try:
+        deployed.secrets.create_secret(Name=name, SecretString=text, Description="Destination of a running restore")
+    except (ClientError, BotoCoreError) as error:
+        raise SecretError(
+            f"The destination could not be kept in the secret {name} for the function.",
+            code="SECRET_NOT_WRITTEN",
+            detail=str(error)[:300],
+            hint="Your credentials need secretsmanager:CreateSecret and DeleteSecret on coffre/destination/*.",
+        ) from error
+    try:
+        yield name
+    finally:
+        try:
+            deployed.secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+        except (ClientError, BotoCoreError) as error:
+            remark(f"The secret {name} with the destination's password could not be deleted: {error}. Delete it.")

@@ -1,0 +1,217 @@
+"""What the options of `coffre restore` mean for objects of buckets; wrong combinations are refused in their names."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from coffre.model.errors import EventError, SecretError
+from coffre.model.kinds import Mode
+from coffre_cli.commands.restore.destination import temporary_secret
+from coffre_cli.deployed import DeployedStack
+from coffre_cli.place import Place
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
+    from coffre.model.storage import StorageResult, StorageScope
+
+# What fits easily into an event, which may have 256 KB.
+_MOST_KEYS: Final = 500
+_MOST_CHARACTERS: Final = 50_000
+# What the role of the restore function may read (template.yaml).
+_READABLE: Final = ("coffre/destination/", "coffre/storage/")
+
+
+@dataclass(frozen=True)
+class ObjectChoices:
+    """The options that say which objects are restored and where to, as they were given."""
+
+    to: str | None
+    bucket: str | None
+    prefix: str | None
+    keys: tuple[str, ...]
+    keys_from: str | None
+    mode: Mode | None
+    store: str | None
+    retry: str | None
+    dry_run: bool
+
+    @property
+    def given(self) -> str | None:
+        """An option that was given and is for objects only."""
+        options = {
+            "--bucket": self.bucket,
+            "--prefix": self.prefix,
+            "--key": self.keys or None,
+            "--keys-from": self.keys_from,
+            "--mode": self.mode,
+            "--store": self.store,
+            "--retry": self.retry,
+        }
+        return next((option for option, value in options.items() if value is not None), None)
+
+    @property
+    def problem(self) -> typer.BadParameter | None:
+        """What is wrong with them, as far as it can be told before anything is asked."""
+        for problem in self._problems():
+            return typer.BadParameter(problem)
+        try:
+            self._scope()
+        except typer.BadParameter as problem:
+            return problem
+        return None
+
+    def scope(self, deployed: Place, backup: Backup, restore_id: str, scratch: Path) -> StorageScope:
+        """Return what they ask for; a long list of keys goes into the vault.
+
+        Raises
+        ------
+        CoffreError
+            A list cannot be read or kept; a bucket has to be named.
+        """
+        from coffre.model.storage import ObjectChoice
+        from coffre.operations.stored_backup.object_selection import open_manifest, start_of
+        from coffre.vault.restores import write_names
+
+        keys = _sorted_once([*self.keys, *(_read_keys(self.keys_from) if self.keys_from else ())])
+        plain = [key for key in keys if isinstance(key, str)]
+        if len(plain) == len(keys) <= _MOST_KEYS and sum(map(len, plain)) <= _MOST_CHARACTERS:
+            return self._scope().model_copy(update={"keys": tuple(plain)})
+        start = ""
+        if plain:
+            wanted = ObjectChoice(bucket=self.bucket, keys=("",))
+            start = start_of(open_manifest(deployed.vault, backup).storage, wanted)
+        names = sorted({start + key if isinstance(key, str) else key.name for key in keys})
+        listed = write_names(deployed.vault, restore_id, names, scratch)
+        return self._scope().model_copy(update={"keys": (), "names": (listed,)})
+
+    def again(self, before: StorageResult) -> StorageScope:
+        """Return the scope of the objects that an earlier restore could not bring back.
+
+        Raises
+        ------
+        EventError
+            `NOTHING_FAILED`
+        """
+        if not before.failed_lists:
+            raise EventError("Nothing failed in that restore that could be tried again.", code="NOTHING_FAILED")
+        mode = Mode.OVERWRITE if before.scope.mode is Mode.MIRROR else before.scope.mode
+        changes = {"names": before.failed_lists, "keys": (), "prefix": "", "mode": mode, "dry_run": self.dry_run}
+        return before.scope.model_copy(update=changes)
+
+    def _scope(self) -> StorageScope:
+        from pydantic import ValidationError
+
+        from coffre.model.document import describe_validation
+        from coffre.model.storage import StorageScope
+
+        choices = {
+            "bucket": self.bucket,
+            "prefix": self.prefix or "",
+            "keys": self.keys,
+            "to": self.to,
+            "mode": self.mode or Mode.MISSING,
+            "dry_run": self.dry_run,
+        }
+        try:
+            return StorageScope.model_validate(choices)
+        except ValidationError as error:
+            raise typer.BadParameter("; ".join(describe_validation(error)).removeprefix("document: ")) from None
+
+    def _problems(self) -> Iterator[str]:
+        chosen = "--key" if self.keys else "--keys-from" if self.keys_from else None
+        if chosen and self.prefix is not None:
+            yield f"{chosen} and --prefix exclude each other"
+        if chosen and self.mode is Mode.MIRROR:
+            yield f"--mode mirror is for whole buckets or prefixes: with {chosen} say overwrite"
+        others = [option for option in ("--to", "--bucket", "--prefix", "--mode") if self._value(option) is not None]
+        others += [chosen] if chosen else []
+        if self.retry is not None and others:
+            yield f"--retry does the same as that restore, for what failed: leave {others[0]} out"
+
+    def _value(self, option: str) -> object:
+        return {"--to": self.to, "--bucket": self.bucket, "--prefix": self.prefix, "--mode": self.mode}[option]
+
+
+@dataclass(frozen=True)
+class WholeName:
+    """The name of an object with its bucket, as lists of failures have it."""
+
+    name: str
+
+
+def _read_keys(place: str) -> Iterator[str | WholeName]:
+    """Yield the keys of a file, one a line; a line with JSON is one of a list of failures."""
+    try:
+        text = sys.stdin.read() if place == "-" else Path(place).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise EventError(
+            f"The keys in {place} cannot be read: {why}.",
+            code="KEYS_UNREADABLE",
+            hint="Give a file with one key a line.",
+        ) from error
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.startswith('{"'):
+            yield WholeName(_name_in(line, f"{place}, line {number}"))
+        elif line.removesuffix("\r"):
+            yield line.removesuffix("\r")
+
+
+def _name_in(line: str, where: str) -> str:
+    try:
+        return str(json.loads(line)["name"])
+    except (ValueError, KeyError) as error:
+        raise EventError(
+            f"A line of the list of keys is not JSON with a name: {where}.",
+            code="KEYS_UNREADABLE",
+            hint='Write one key a line, or lines like {"name": "bucket/key"}.',
+        ) from error
+
+
+def _sorted_once(keys: Iterable[str | WholeName]) -> list[str | WholeName]:
+    return list(dict.fromkeys(keys))
+
+
+@contextmanager
+def store_secret(deployed: DeployedStack, store: str | None, restore_id: str) -> Iterator[str | None]:
+    """Give the reference of a secret with a store; one from a file or a variable lives while the restore is followed.
+
+    Raises
+    ------
+    SecretError
+        It is neither the name of a secret that the function may read, nor a file or variable with one's contents.
+    """
+    from coffre.buckets.client import parse_store_secret
+
+    if store is None or store.removeprefix("arn:").rpartition(":secret:")[2].startswith(_READABLE):
+        yield store
+        return
+    text = contents_of_store(store)
+    parse_store_secret(text, where=f"in {store}")
+    with temporary_secret(deployed, text, restore_id) as name:
+        yield name
+
+
+def contents_of_store(store: str) -> str:
+    """Return what a file or a variable says about a store; raises what `store_secret` raises."""
+    if store.startswith("env:"):
+        return os.environ.get(store.removeprefix("env:"), "")
+    try:
+        return Path(store).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecretError(
+            f"There is no store in {store[:100]}.",
+            code="DESTINATION_SHAPE",
+            detail=error.strerror if isinstance(error, OSError) else "it is not text",
+            hint="Give a file or a variable (env:NAME) with JSON: endpoint, region, access_key_id, secret_access_key; "
+            "or the name of a secret below coffre/destination/ or coffre/storage/.",
+        ) from error

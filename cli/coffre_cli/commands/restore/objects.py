@@ -1,0 +1,169 @@
+"""`coffre restore`, for backups of buckets: start it, follow it, say what became of the objects."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from coffre.model.errors import BackupStateError
+from coffre.model.kinds import Mode
+from coffre.model.words import counted
+from coffre_cli.backup_argument import find_restore
+from coffre_cli.commands.restore.follow_restore import end_restore, run_restore
+from coffre_cli.commands.restore.object_options import ObjectChoices, store_secret
+from coffre_cli.deployed import DeployedStack
+from coffre_cli.exits import Exit
+from coffre_cli.place import Place
+from coffre_cli.screen import duration, error_console, say, say_command, show_failure, size
+from coffre_cli.standalone import StandaloneVault
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup, Restore, RestoreReport
+    from coffre.model.storage import StorageResult, StorageScope
+
+_EXAMPLES_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a person asked for. Only a stack keeps what failed, for another try."""
+
+    backup: Backup
+    scope: StorageScope
+    store: str | None
+    streams: int | None
+    has_stack: bool = True
+
+
+def restore_objects(
+    deployed: Place, backup: Backup, choices: ObjectChoices, streams: int | None, *, yes: bool, as_json: bool
+) -> None:
+    """Restore objects of a backup; what overwrites or deletes is shown and asked for first."""
+    if not isinstance(deployed, StandaloneVault):
+        _restore(deployed, backup, choices, streams, yes=yes, as_json=as_json)
+        return
+    with deployed.writing_beside() as apart:
+        _restore(apart, backup, choices, streams, yes=yes, as_json=as_json)
+
+
+def _restore(
+    deployed: Place, backup: Backup, choices: ObjectChoices, streams: int | None, *, yes: bool, as_json: bool
+) -> None:
+    from ulid import ULID
+
+    restore_id = str(ULID())
+    ask = _ask(deployed, backup, choices, restore_id, streams)
+    if ask.scope.mode is not Mode.MISSING and not ask.scope.dry_run and not yes:
+        _confirm(deployed, ask)
+    record, report = _run(deployed, ask, restore_id, quiet=as_json)
+    end_restore(record, report, lambda: _show(ask, record, report), as_json=as_json)
+
+
+def _ask(deployed: Place, backup: Backup, choices: ObjectChoices, restore_id: str, streams: int | None) -> Ask:
+    if choices.retry is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            scope = choices.scope(deployed, backup, restore_id, Path(scratch))
+        return Ask(backup, scope, choices.store, streams, not isinstance(deployed, StandaloneVault))
+    if isinstance(deployed, StandaloneVault):
+        raise typer.BadParameter("--retry needs a stack: restores from a vault alone are not recorded")
+    retried = find_restore(deployed, choices.retry)
+    before = _storage_of(deployed, retried, backup)
+    store = choices.store or before.store_secret
+    if choices.store is None and before.store_secret == f"coffre/destination/{retried.id}":
+        raise typer.BadParameter("that restore went to another store, whose key is not kept: give --store again")
+    return Ask(backup, choices.again(before), store, streams)
+
+
+def _storage_of(deployed: DeployedStack, record: Restore, backup: Backup) -> StorageResult:
+    report = deployed.vault.read_report(record.report_key) if record.report_key else None
+    if record.backup_id != backup.id or report is None or report.storage is None:
+        raise BackupStateError(
+            f"{record.id} is not a finished restore of backup {backup.id}.",
+            code="RESTORE_UNKNOWN",
+            hint=f"The backup of that restore is {record.backup_id}; look at it: coffre show {record.id}",
+        )
+    return report.storage
+
+
+def _confirm(deployed: Place, ask: Ask) -> None:
+    from ulid import ULID
+
+    if not (sys.stdin.isatty() and error_console.is_terminal):
+        raise typer.BadParameter("this changes objects in use: add --yes, or --dry-run to see what would be done")
+    trial = replace(ask, scope=ask.scope.model_copy(update={"dry_run": True}))
+    record, report = _run(deployed, trial, str(ULID()), quiet=False)
+    _show(trial, record, report)
+    if record.failure is not None:
+        raise typer.Exit(Exit.FAILED)
+    typer.confirm("Go on?", abort=True, err=True)
+
+
+def _run(deployed: Place, ask: Ask, restore_id: str, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:
+    if isinstance(deployed, StandaloneVault):
+        from coffre_cli.commands.restore.without_stack import restore_objects_here
+
+        return restore_objects_here(deployed, ask.backup, ask.scope, ask.store, ask.streams, quiet=quiet)
+    from coffre_cli.follow import going_on
+
+    with going_on(restore_id), store_secret(deployed, ask.store, restore_id) as store:
+        storage = ask.scope.model_dump(mode="json", exclude_defaults=True)
+        event = {"restore_id": restore_id, "store": store, "streams": ask.streams, "storage": storage}
+        return run_restore(deployed, ask.backup, event, dry_run=ask.scope.dry_run, quiet=quiet)
+
+
+def _show(ask: Ask, record: Restore, report: RestoreReport | None) -> None:
+    if record.failure is not None:
+        say(f"The restore of {ask.backup.target} failed. The backup itself is untouched.", style="red")
+        show_failure(record.failure)
+    if report is None or report.storage is None:
+        return
+    if report.dry_run:
+        say(f"Nothing was changed in {report.destination}. This would be done:")
+        for step in report.steps:
+            say(f"  {step}")
+        show_examples(report.storage)
+    else:
+        say(_done(ask, record, report.storage), style="green")
+        for note in report.storage.notes:
+            say(f"  Note: {note}")
+    for exception in record.exceptions:
+        say(f"  Exception: {exception}", style="yellow")
+    _show_next(ask, record, report.storage)
+
+
+def _done(ask: Ask, record: Restore, result: StorageResult) -> str:
+    written = f"{counted(result.written, 'object')}, {size(result.restored.size_bytes + result.overwritten.size_bytes)}"
+    others = [
+        (result.overwritten.count, "of them overwritten"),
+        (result.same.count, "there already"),
+        (result.left.count, "there otherwise and left"),
+        (result.deleted.count, "deleted"),
+        (result.failed.count, "failed"),
+    ]
+    more = "".join(f", {count:,} {what}" for count, what in others if count)
+    return f"Restored {ask.backup.target} in {record.destination}: {written} in {duration(record.duration_ms)}{more}."
+
+
+def show_examples(result: StorageResult) -> None:
+    """Print the first names of what is overwritten or deleted."""
+    from coffre.model.storage import StorageOutcome
+
+    for outcome, word in ((StorageOutcome.OVERWRITTEN, "Overwrite"), (StorageOutcome.DELETED, "Delete")):
+        names, amount = result.examples.get(outcome, ()), getattr(result, outcome.value)
+        for name in names[:_EXAMPLES_SHOWN]:
+            say(f"  {word} {name}")
+        if amount.count > len(names[:_EXAMPLES_SHOWN]):
+            say(f"  ... and {amount.count - len(names[:_EXAMPLES_SHOWN]):,} more")
+
+
+def _show_next(ask: Ask, record: Restore, result: StorageResult) -> None:
+    if result.left.count and ask.scope.mode is Mode.MISSING:
+        say("What is there was not touched. To have the backup's version instead, say the same with --mode overwrite.")
+    if result.failed_lists and ask.has_stack:
+        say("To try again what failed:")
+        say_command(f"coffre restore {ask.backup.id} --retry {record.id}")

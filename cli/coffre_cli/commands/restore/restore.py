@@ -1,0 +1,292 @@
+"""`coffre restore`: get a backup back, or some of its tables, rows or objects."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coffre.model.errors import CoffreError
+from coffre.model.kinds import Contents, Mode, TargetKind
+from coffre_cli.backup_argument import BackupId, which_backup
+from coffre_cli.commands.restore.database_options import Choices
+from coffre_cli.commands.restore.database_result import Ask, show_result
+from coffre_cli.commands.restore.destination import destination_secret
+from coffre_cli.commands.restore.follow_restore import end_restore, run_restore
+from coffre_cli.commands.restore.object_options import ObjectChoices
+from coffre_cli.commands.restore.objects import restore_objects
+from coffre_cli.deployed import JsonOption, StackOption
+from coffre_cli.examples import examples
+from coffre_cli.exits import Exit
+from coffre_cli.place import Place, find_place
+from coffre_cli.screen import error_console, remark
+from coffre_cli.standalone import StandaloneVault
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup, Restore, RestoreReport
+
+EXAMPLES = examples(
+    "coffre restore latest --to postgresql://postgres:SECRET@db.example.com/new",
+    "DESTINATION=postgresql://... coffre restore 01K9X... --to env:DESTINATION",
+    "coffre restore latest --table orders",
+    "coffre restore latest -t orders --where-column day --from 2026-11-17",
+    "coffre restore latest --replace --dry-run",
+    "coffre restore latest --target uploads --prefix 2026/invoices/",
+    "coffre restore 01K9X... --key photos/cat.jpg --to bucket-for-tests",
+)
+
+
+def restore(
+    backup_id: BackupId,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="URL|env:NAME|SECRET",
+            help="The database to restore into: a postgresql:// URL, a variable that holds one (keeps the password out "
+            "of your shell's history), or the name of a secret below coffre/destination/. Default for tables, rows and "
+            "--replace: the target's own database. Objects: BUCKET or BUCKET/PREFIX; default: where they were.",
+        ),
+    ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option("--table", "-t", metavar="PATTERN", help="Only these tables (orders, app.*); may be repeated."),
+    ] = None,
+    schema: Annotated[
+        list[str] | None, typer.Option("--schema", "-n", metavar="PATTERN", help="Only the tables of these schemas.")
+    ] = None,
+    with_dependencies: Annotated[
+        bool,
+        typer.Option(
+            "--with-dependencies",
+            help="With a table that is gone, bring back the types and functions that it needs, and the views, keys and "
+            "policies that went with it.",
+        ),
+    ] = False,
+    where_column: Annotated[
+        str | None, typer.Option("--where-column", metavar="COLUMN", help="Only rows of a period of this column.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="VALUE", help="With --where-column: the first value, say 2026-11-17 (times are UTC)."
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="VALUE", help="With --where-column: the first value that is not wanted."),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--where", metavar="SQL", help='Only rows for which this is true, for experts: "total < 0".'),
+    ] = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Insert missing rows and set changed ones back, after the comparison.")
+    ] = False,
+    replace_: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Replace the whole database (the old one is kept under another name), or with --table its rows.",
+        ),
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Stop at the first object that the server refuses, instead of leaving it out."),
+    ] = False,
+    no_analyze: Annotated[
+        bool,
+        typer.Option("--no-analyze", help="Of a whole restore: do not gather the planner's statistics afterwards."),
+    ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart", help="Remove what an earlier, unfinished restore left in the destination, and begin again."
+        ),
+    ] = False,
+    accept_exceptions: Annotated[
+        bool,
+        typer.Option(
+            "--accept-exceptions", help="With --replace: replace the database even if the restored one lacks something."
+        ),
+    ] = False,
+    swap: Annotated[
+        str | None,
+        typer.Option(
+            "--swap",
+            metavar="RESTORE",
+            help="With --replace: put the database in place that this earlier restore built and kept.",
+        ),
+    ] = None,
+    contents: Annotated[
+        Contents, typer.Option(help="Of a whole restore: all, definitions only, or rows only.")
+    ] = Contents.FULL,
+    bucket: Annotated[
+        str | None, typer.Option("--bucket", metavar="NAME", help="Objects: only those of this bucket.")
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option("--prefix", help="Objects: only those whose keys start with this.")
+    ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", "-k", help="Objects: only the one with this key; may be repeated.")
+    ] = None,
+    keys_from: Annotated[
+        str | None, typer.Option("--keys-from", metavar="FILE|-", help="Objects: only those in a file, one key a line.")
+    ] = None,
+    mode: Annotated[
+        Mode | None,
+        typer.Option(
+            help="Objects that are there already: missing leaves them (default), overwrite sets back those that "
+            "differ, mirror also deletes what the backup does not have."
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="FILE|env:NAME|SECRET",
+            help="Objects: another store, as JSON with endpoint, region, access_key_id and secret_access_key.",
+        ),
+    ] = None,
+    retry: Annotated[
+        str | None,
+        typer.Option("--retry", metavar="RESTORE", help="Objects: those that this restore could not bring back."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --apply and --replace.")] = False,
+    streams: Annotated[
+        int | None, typer.Option(min=1, max=16, help="How many connections load at once. Default: one for each core.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Restore a backup into a new database, or bring back tables, rows or objects of it.
+
+    A whole restore goes into a database that does not exist yet (it is created) or is empty; anything else is refused.
+    What the server refuses is left out and named with the SQL that makes it later, everything else is restored, and the
+    exit status is 4. With --strict the first refusal stops the restore.
+
+    Tables (--table) go back into the target's own database: one that is gone comes back under its own name; of one that
+    is there, the backup's version is put beside it, into a schema of its own, and compared by key. Nothing in use is
+    touched without --apply or --replace.
+
+    Objects of a backup of buckets go where they were, or to another bucket (--to) or store (--store). What is there
+    already is not touched without --mode overwrite or mirror.
+    """
+    choices = Choices(
+        to=to,
+        tables=tuple(table or ()),
+        schemas=tuple(schema or ()),
+        with_dependencies=with_dependencies,
+        where_column=where_column,
+        since=since,
+        until=until,
+        where=where,
+        apply=apply,
+        replace=replace_,
+        strict=strict,
+        analyze=not no_analyze,
+        restart=restart,
+        accept_exceptions=accept_exceptions,
+        swap=swap,
+        contents=contents,
+        dry_run=dry_run,
+    )
+    objects = ObjectChoices(
+        to=to,
+        bucket=bucket,
+        prefix=prefix,
+        keys=tuple(key or ()),
+        keys_from=keys_from,
+        mode=mode,
+        store=store,
+        retry=retry,
+        dry_run=dry_run,
+    )
+    _refuse_at_once(choices, objects)
+    try:
+        deployed, backup = _find(backup_id, target, stack)
+    except CoffreError as error:
+        raise (choices.problem or error) from None
+    _refuse_of_this_kind(backup, choices, objects)
+    if backup.kind is TargetKind.BUCKET:
+        restore_objects(deployed, backup, objects, streams, yes=yes, as_json=as_json)
+        return
+    ask = Ask(backup, choices.scope(), choices.destination)
+    if isinstance(deployed, StandaloneVault):
+        ask = replace(ask, command=deployed.command, has_stack=False)
+    if (ask.scope.replace or ask.scope.apply or ask.scope.restart) and not dry_run and not yes:
+        _confirm(deployed, ask)
+    record, report = _run(deployed, ask, streams, quiet=as_json)
+    if report is not None and not (ask.has_stack or dry_run):
+        from coffre_cli.commands.restore.without_stack import keep_report
+
+        ask = replace(ask, report=keep_report(report))
+    end_restore(record, report, lambda: show_result(ask, record, report), as_json=as_json)
+
+
+def _refuse_at_once(choices: Choices, objects: ObjectChoices) -> None:
+    """Refuse what is wrong whatever the backup is of."""
+    if choices.given is not None and objects.given is not None:
+        raise typer.BadParameter(f"{choices.given} is for databases, {objects.given} for buckets")
+    wrong = objects if objects.given else choices if choices.given else None
+    if wrong is not None and wrong.problem is not None:
+        raise wrong.problem
+
+
+def _refuse_of_this_kind(backup: Backup, choices: Choices, objects: ObjectChoices) -> None:
+    """Refuse what is wrong for a backup of this kind."""
+    is_bucket = backup.kind is TargetKind.BUCKET
+    option = choices.given if is_bucket else objects.given
+    if option is not None:
+        other = "databases, and this is a backup of buckets" if is_bucket else "buckets, and this is one of a database"
+        raise typer.BadParameter(f"{option} is for backups of {other}: {backup.id}")
+    problem = objects.problem if is_bucket else choices.problem
+    if problem is not None:
+        raise problem
+
+
+def _find(backup_id: str, target: str | None, stack: str | None) -> tuple[Place, Backup]:
+    from coffre.operations.restore_database.job import refuse_unrestorable
+
+    deployed = find_place(stack)
+    backup = which_backup(deployed, backup_id, target)
+    refuse_unrestorable(backup)
+    if backup.damaged_at is not None:
+        remark(f"This backup is DAMAGED, and the restore stops where it needs what is lost: {backup.damage}")
+    return deployed, backup
+
+
+def _confirm(deployed: Place, ask: Ask) -> None:
+    """Show what would be done, and go on only when a person says yes."""
+    if not _is_a_person_there():
+        raise typer.BadParameter("this changes a database in use: add --yes, or --dry-run to see what would be done")
+    trial = replace(ask, scope=ask.scope.model_copy(update={"dry_run": True}))
+    record, report = _run(deployed, trial, None, quiet=False)
+    show_result(trial, record, report)
+    if record.failure is not None:
+        raise typer.Exit(Exit.FAILED)
+    typer.confirm("Go on?", abort=True, err=True)
+
+
+def _is_a_person_there() -> bool:
+    return sys.stdin.isatty() and error_console.is_terminal
+
+
+def _run(deployed: Place, ask: Ask, streams: int | None, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:
+    if isinstance(deployed, StandaloneVault):
+        from coffre_cli.commands.restore.without_stack import restore_database_here
+
+        return restore_database_here(deployed, ask, streams, quiet=quiet)
+    from ulid import ULID
+
+    from coffre_cli.follow import going_on
+
+    restore_id = str(ULID())
+    with going_on(restore_id), destination_secret(deployed, ask.wanted, restore_id) as reference:
+        event = {"destination": reference, "restore_id": restore_id, "streams": streams}
+        event |= ask.scope.model_dump(mode="json", exclude_defaults=True)
+        return run_restore(deployed, ask.backup, event, dry_run=ask.scope.dry_run, quiet=quiet)

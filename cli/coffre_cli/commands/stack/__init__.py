@@ -1,0 +1,1 @@
+"""Commands for the stack itself: alerts, keys, functions, the local stack."""

@@ -1,0 +1,1 @@
+"""The commands `coffre verify` and `coffre report`."""

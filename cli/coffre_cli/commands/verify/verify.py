@@ -1,0 +1,315 @@
+"""`coffre verify`: are there recent backups, is all of them there, is it as it was stored, does it come back?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from coffre.model.errors import PermanentError
+from coffre.model.kinds import Level
+from coffre.model.words import counted
+from coffre_cli.backup_argument import latest, which_backup
+from coffre_cli.commands.verify.drill_report import leave_with, newest_report, show_report
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
+from coffre_cli.examples import examples
+from coffre_cli.exits import Exit
+from coffre_cli.place import find_place
+from coffre_cli.screen import duration, error_console, print_json, print_table, say, say_command, size
+from coffre_cli.standalone import StandaloneVault
+
+if TYPE_CHECKING:
+    from coffre.model.configuration import Configuration
+    from coffre.model.verification import Check, DamageReport, FreshReport, VerificationReport
+
+EXAMPLES = examples(
+    "coffre verify",
+    "coffre verify --level inventory",
+    "coffre verify latest",
+    "coffre verify --level read --target shop",
+    "coffre verify --level drill latest",
+    "coffre verify --json | jq '.checks[] | select(.status == \"failed\")'",
+)
+_DAMAGES_SHOWN = 5
+# One invocation reads tens of gigabytes: nothing that a person waits for needs more.
+_INVOCATIONS = 200
+
+
+class VerificationError(PermanentError):
+    """The function `verify` failed: that says nothing about the backups."""
+
+    default_code = "VERIFICATION_STOPPED"
+
+
+def verify(
+    backup_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID]",
+            help="Only this backup: its id (the beginning or end is enough), `latest`, or a day or time (UTC). All of "
+            "it is read.",
+        ),
+    ] = None,
+    level: Annotated[
+        Level | None,
+        typer.Option(help="How closely to look. Default: fresh; with an ID: read.", case_sensitive=False),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Only backups of this target.")] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(min=0.0001, max=1, help="Of a target: how much to read, or of how much to compare checksums."),
+    ] = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify backups. It happens by itself: fresh hourly, inventory and a share of reading daily.
+
+    fresh: is there a recent backup of each target? inventory: is everything there, as long as recorded? read: is every
+    byte as it was stored? drill: restored, a database into a scratch server and of buckets a sample, is it what was
+    backed up? What is damaged is marked,
+    told, and not pointed at by later backups.
+    """
+    place = find_place(stack)
+    if target is not None:
+        place.known_target(target)
+    if isinstance(place, StandaloneVault):
+        _verify_vault(place, backup_id, level, target, share, as_json=as_json)
+        return
+    deployed = place
+    chosen = level or (Level.FRESH if backup_id is None else Level.READ)
+    if chosen is Level.DRILL:
+        _drill(deployed, backup_id, target, as_json=as_json)
+        return
+    if chosen is Level.FRESH:
+        _show_fresh(_fresh(deployed, backup_id, target, quiet=as_json), as_json=as_json)
+        return
+    reports = list(_reports(deployed, chosen, backup_id, target, share, quiet=as_json))
+    if as_json:
+        print_json([report.model_dump(mode="json") for report in reports])
+    else:
+        for report in reports:
+            _show(report, [target.name for target in deployed.configuration.buckets])
+    # Of one backup, a report that is not finished is followed by the next one.
+    is_unfinished = backup_id is not None and any(one.outcome == "unfinished" for one in reports[-1].examined)
+    if is_unfinished or any(report.status != 200 for report in reports):
+        raise typer.Exit(Exit.FAILED)
+
+
+# --- a vault alone ---
+
+
+def _verify_vault(
+    place: StandaloneVault,
+    backup_id: str | None,
+    level: Level | None,
+    target: str | None,
+    share: float | None,
+    *,
+    as_json: bool,
+) -> None:
+    from coffre_cli.commands.verify.without_stack import verify_here
+
+    if share is not None:
+        raise typer.BadParameter("--share is for daily verification by a stack: a vault alone is verified as a whole")
+    report = verify_here(place, backup_id, level, target, quiet=as_json)
+    if as_json:
+        print_json([report.model_dump(mode="json")])
+    else:
+        _show(report, None)
+    if report.status != 200:
+        raise typer.Exit(Exit.FAILED)
+
+
+# --- fresh ---
+
+
+def _fresh(deployed: DeployedStack, backup_id: str | None, target: str | None, *, quiet: bool) -> FreshReport:
+    from coffre.model.verification import FreshReport
+
+    if backup_id is not None:
+        raise typer.BadParameter("the level fresh is about targets: give --target, or another level")
+    event = {"level": Level.FRESH.value, "target": target}
+    return FreshReport.model_validate(_call(deployed, event, "Looking", quiet=quiet))
+
+
+def _show_fresh(report: FreshReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+    else:
+        print_table(
+            ["TARGET", "CHECK", "STATUS", "LAST BACKUP", "AGE", "LIMIT"],
+            (_check_row(check) for check in report.checks),
+            right=["AGE", "LIMIT"],
+        )
+        for check in report.checks:
+            if check.text is not None:
+                say(check.text, style="" if check.is_ok else "red")
+        for one in report.settled:
+            say(f"The {one.kind} {one.id} of {one.target} had died without a word; it is {one.status} now.")
+    if report.status != 200:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _check_row(check: Check) -> list[str | Text]:
+    return [
+        check.target,
+        check.check.value,
+        Text(check.status, style="green" if check.is_ok else "red"),
+        check.last_backup or "-",
+        "-" if check.age_hours is None else f"{check.age_hours:.1f} h",
+        "-" if check.limit_hours is None else f"{check.limit_hours:g} h",
+    ]
+
+
+# --- drill ---
+
+
+def _drill(deployed: DeployedStack, backup_id: str | None, target: str | None, *, as_json: bool) -> None:
+    """Drill the chosen backup, or the newest one of each target, and show what was found out."""
+    names = [target] if target else list(_drilled(deployed.configuration))
+    if not (names or backup_id):
+        raise VerificationError(
+            "No target is drilled: the configuration leaves all of them out.",
+            code="NOTHING_TO_DRILL",
+            hint="Name a backup, or set drill.objects of a target of buckets (docs/drills.md).",
+        )
+    backups = (
+        [which_backup(deployed, backup_id, target)]
+        if backup_id is not None
+        else [latest(deployed, name) for name in names]
+    )
+    reports = []
+    for backup in backups:
+        _call(deployed, {"backup_id": backup.id}, f"Drilling {backup.id}", quiet=as_json, function="drill")
+        reports.append(newest_report(deployed, backup))
+    if as_json:
+        print_json([report.model_dump(mode="json") for report in reports])
+    else:
+        for report in reports:
+            show_report(report)
+    leave_with(reports)
+
+
+def _drilled(configuration: Configuration) -> Iterator[str]:
+    """Yield the names of the targets that are drilled: buckets can be left out by their `drill.objects`."""
+    yield from (database.name for database in configuration.databases)
+    yield from (buckets.name for buckets in configuration.buckets if buckets.drill.objects)
+
+
+# --- inventory and read ---
+
+
+def _reports(
+    deployed: DeployedStack,
+    level: Level,
+    backup_id: str | None,
+    target: str | None,
+    share: float | None,
+    *,
+    quiet: bool,
+) -> Iterator[VerificationReport]:
+    event: dict[str, Any] = {"level": level.value, "share": share}
+    if backup_id is not None:
+        found = which_backup(deployed, backup_id, target)
+        yield from _until_done(deployed, {**event, "backup_id": found.id}, f"Verifying {found.id}", quiet=quiet)
+        return
+    if level is Level.INVENTORY:
+        yield from _until_done(deployed, {**event, "target": target}, "Looking for every pack", quiet=quiet)
+        return
+    names = [target] if target else list(_with_backups(deployed))
+    for name in names:
+        wanted = {**event, "target": deployed.configuration.target(name).name}
+        yield from _until_done(deployed, wanted, f"Reading backups of {name}", quiet=quiet)
+
+
+def _with_backups(deployed: DeployedStack) -> list[str]:
+    """Return the targets that have something to be read; if none has, all of them, and the function refuses it."""
+    names = [one.name for one in deployed.configuration.targets]
+    return [name for name in names if deployed.catalog.completed_backups(name)] or names
+
+
+def _until_done(
+    deployed: DeployedStack, event: Mapping[str, Any], words: str, *, quiet: bool
+) -> Iterator[VerificationReport]:
+    """Call the function, and again while one backup is too large to be read by one invocation."""
+    from coffre.model.verification import VerificationReport
+
+    for _ in range(_INVOCATIONS):
+        report = VerificationReport.model_validate(_call(deployed, event, words, quiet=quiet))
+        yield report
+        if "backup_id" not in event or not any(one.outcome == "unfinished" for one in report.examined):
+            return
+
+
+def _call(
+    deployed: DeployedStack, event: Mapping[str, Any], words: str, *, quiet: bool, function: str = "verify"
+) -> object:
+    given = {name: value for name, value in event.items() if value is not None}
+    with error_console.status(words, spinner="dots") as status:
+        if quiet:
+            status.stop()
+        answer, succeeded = deployed.call(function, given)
+    if not succeeded:
+        said = answer.get("errorMessage", "") if isinstance(answer, dict) else ""
+        raise VerificationError(
+            "The verification stopped. No backup is known to be bad by that.",
+            detail=str(said)[:2000],
+            hint="Put right what it says, and run it again.",
+        )
+    return answer
+
+
+def _show(report: VerificationReport, buckets: Collection[str] | None) -> None:
+    """Show what was found; `buckets` are the targets of that kind, None when there is no stack to take a backup."""
+    if report.level is Level.INVENTORY:
+        _show_inventory(report)
+    else:
+        _show_read(report)
+    for problem in report.problems:
+        say(f"Problem: {problem.text} [{problem.code}]", style="red")
+    for damaged in report.damaged:
+        _show_damaged(damaged)
+    for name, backup_id in report.healthy.items():
+        say(f"The newest good backup of {name}: {backup_id or 'there is NONE'}", style="bold")
+    if report.damaged and buckets is not None:
+        say("Later backups do not point at what is damaged. Take one now:")
+        for name in report.healthy:
+            say_command(f"coffre backup {'storage' if name in buckets else 'database'} {name}")
+    if report.unfinished is not None:
+        say(f"Not finished: {report.unfinished}", style="yellow")
+
+
+def _show_inventory(report: VerificationReport) -> None:
+    say(
+        f"Looked for {counted(report.packs.objects, 'pack')} ({size(report.packs.size_bytes)}) of "
+        f"{counted(report.backups, 'backup')} in {duration(report.duration_ms)}; "
+        f"compared the checksums of {report.checksums:,} ({report.share})."
+    )
+    if report.checksums_not_kept:
+        say(f"The store kept no checksum of {report.checksums_not_kept:,} of them: only reading tells more.")
+    if not report.damaged and report.unfinished is None:
+        say("Everything is there.", style="green")
+
+
+def _show_read(report: VerificationReport) -> None:
+    say(
+        f"Read {size(report.frames.size_bytes)} in {counted(report.frames.objects, 'frame')} of "
+        f"{counted(report.packs.objects, 'pack')}{f' of {report.target}' if report.target else ''} "
+        f"in {duration(report.duration_ms)} (share: {report.share})."
+    )
+    for one in report.examined:
+        style = {"verified": "green", "unfinished": "yellow"}.get(one.outcome, "red")
+        say(f"{one.backup_id}: {one.outcome}{f'. {one.text}' if one.text else ''}", style=style)
+    if not (report.damaged or report.examined or report.problems):
+        say("Every byte that was read is as it was stored.", style="green")
+
+
+def _show_damaged(damaged: DamageReport) -> None:
+    say(f"Backup {damaged.backup_id} of {damaged.target} is DAMAGED:", style="bold red")
+    for damage in damaged.damages[:_DAMAGES_SHOWN]:
+        where = f" ({damage.entry})" if damage.entry else ""
+        say(f"  {damage.text}{where} [{damage.code}]")
+    if damaged.total > _DAMAGES_SHOWN:
+        say(f"  and {damaged.total - _DAMAGES_SHOWN:,} more")

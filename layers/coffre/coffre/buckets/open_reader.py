@@ -1,0 +1,85 @@
+"""Putting together what reads the buckets of one target."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from botocore.httpsession import where
+from botocore.session import get_session
+
+from coffre.buckets.client import make_bucket_client, region_of
+from coffre.buckets.reader import BucketReader
+from coffre.model.errors import StoreError
+from coffre.model.target import BucketTarget, ObjectStore
+from coffre.stores.s3 import S3Credentials
+from coffre.stores.s3_wire import Endpoint, S3Wire
+
+if TYPE_CHECKING:
+    from botocore.session import Session
+
+
+def open_reader(
+    target: BucketTarget,
+    credentials: S3Credentials | None,
+    *,
+    stopping: threading.Event,
+    session: Session | None = None,
+) -> BucketReader:
+    """Return what reads a target's buckets; who opens it leaves it.
+
+    Parameters
+    ----------
+    credentials
+        None: the environment's own, the function's role.
+    stopping
+        Set it to make every request end soon.
+    """
+    session = session or get_session()
+    store = target.store
+    url, region = _address(store, credentials, session)
+    is_aws = urlsplit(url).hostname is not None and ".amazonaws.com" in f"{urlsplit(url).hostname}"
+    by_path = store.addressing == "path" or (store.addressing == "auto" and not is_aws)
+    by_path = by_path or (store.addressing == "auto" and any("." in bucket.name for bucket in target.buckets))
+    wire = S3Wire(
+        Endpoint(url, region, by_path),
+        _fixed(credentials) if credentials else _of_session(session, url),
+        stopping,
+        ca_bundle=os.environ.get("AWS_CA_BUNDLE") or where(),
+    )
+    return BucketReader(wire, has_acls=is_aws)
+
+
+def _address(store: ObjectStore, credentials: S3Credentials | None, session: Session) -> tuple[str, str]:
+    """Return where requests go, and the region that they are signed for."""
+    region = region_of(store)
+    if store.endpoint is not None and region is not None:
+        return store.endpoint, region
+    # botocore knows the addresses of AWS's regions, and the variables that lead to an emulator.
+    with closing(make_bucket_client(store, credentials, session=session)) as client:
+        return client.meta.endpoint_url, client.meta.region_name
+
+
+def _fixed(credentials: S3Credentials) -> Callable[[], S3Credentials]:
+    return lambda: credentials
+
+
+def _of_session(session: Session, url: str) -> Callable[[], S3Credentials]:
+    """Return what gives the environment's credentials, fresh ones when they expire."""
+    found = session.get_credentials()
+    if found is None:
+        raise StoreError(
+            f"There are no credentials for {urlsplit(url).netloc}.",
+            code="STORE_CREDENTIALS",
+            hint="Give the target's store a secret with an access key; in AWS the function's role has its own.",
+        )
+
+    def current() -> S3Credentials:
+        frozen = found.get_frozen_credentials()
+        return S3Credentials(frozen.access_key or "", frozen.secret_key or "", frozen.token)
+
+    return current

@@ -1,0 +1,1 @@
+"""Pinning and deleting backups, and rebuilding the catalog."""

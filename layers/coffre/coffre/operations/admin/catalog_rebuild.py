@@ -1,0 +1,113 @@
+"""Make the catalog's records anew from the vault's manifests.
+
+What only the catalog knew is lost: failed and deleted runs, restores, audit events, what was verified, slots, and the
+proof that a manifest is the one that was written: whatever is in the vault now is taken for genuine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Status
+from coffre.model.errors import BackupStateError, IntegrityError
+from coffre.operations.runs.admission import completed
+from coffre.vault.damage import read_damage
+from coffre.vault.layout import BACKUPS, MANIFEST, record_of
+from coffre.vault.vault import Vault
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What became of one manifest: `outcome` is `added`, `known`, or says why it was left out."""
+
+    target: str
+    backup_id: str
+    outcome: str
+    backup: Backup | None = None
+
+
+ADDED = "added"
+KNOWN = "known"
+
+
+def rebuild(catalog: Catalog, vault: Vault, *, dry_run: bool = False) -> Iterator[Rebuilt]:
+    """Add a record for every manifest that has none, yielding what became of each. Repeating it is fine.
+
+    A record that is there, whatever it says, is never changed: a backup that was deleted does not come back.
+    """
+    for info in vault.store.list(BACKUPS):
+        record = record_of(info.key)
+        if record is None or record.name != MANIFEST:
+            continue
+        found = _find(catalog, record.backup_id)
+        if found is not None:
+            yield Rebuilt(record.target, record.backup_id, _about(found, record.target))
+            continue
+        try:
+            backup = described(vault, record.target, record.backup_id)
+        except IntegrityError as error:
+            yield Rebuilt(record.target, record.backup_id, f"{error.message} [{error.code}]")
+            continue
+        if not dry_run:
+            catalog.create_backup(backup)
+        yield Rebuilt(record.target, record.backup_id, ADDED, backup)
+
+
+def _find(catalog: Catalog, backup_id: str) -> Backup | None:
+    try:
+        return catalog.get_backup(backup_id)
+    except BackupStateError:
+        return None
+
+
+def _about(found: Backup, target: str) -> str:
+    if found.target != target:
+        return f"the catalog knows a backup of {found.target} by this id"
+    return KNOWN if found.status is not Status.FAILED else "the catalog says FAILED"
+
+
+def described(vault: Vault, target: str, backup_id: str) -> Backup:
+    """Return the record of a backup by its manifest, and by what was marked and reported beside it later.
+
+    Raises
+    ------
+    IntegrityError
+        One of them is missing, cannot be read, or is another backup's.
+    """
+    backup = described_by_manifest(vault, target, backup_id)
+    marks = vault.read_marks(target, backup_id)
+    damage = read_damage(vault, target, backup_id)
+    return backup.model_copy(
+        update={
+            "tiers": tuple(sorted({*backup.tiers, *marks.tiers})),
+            "pinned_at": marks.pinned_at,
+            "damaged_at": damage.found_at if damage and damage.total else None,
+            "damage": damage.words if damage and damage.total else None,
+        }
+    )
+
+
+def described_by_manifest(vault: Vault, target: str, backup_id: str) -> Backup:
+    """Return the record of a backup by its manifest alone; raises what `described` raises."""
+    found = vault.find_manifest(target, backup_id)
+    if found is None:
+        raise IntegrityError(f"The manifest of {backup_id} went while it was read.", code="MANIFEST_MISSING")
+    manifest, committed = found
+    if (manifest.target, manifest.backup_id) != (target, backup_id):
+        raise IntegrityError(
+            f"The manifest {committed.key} is of backup {manifest.backup_id} of {manifest.target}.",
+            code="MANIFEST_SWAPPED",
+        )
+    bare = Backup(
+        id=backup_id,
+        target=target,
+        kind=manifest.kind,
+        tiers=manifest.tiers,
+        status=Status.COMPLETED,
+        created_at=manifest.created_at,
+        started_at=manifest.created_at,
+        expires_at=manifest.expires_at,
+    )
+    return completed(bare, manifest, committed)

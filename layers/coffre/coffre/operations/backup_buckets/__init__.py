@@ -1,0 +1,1 @@
+"""Backing up buckets."""

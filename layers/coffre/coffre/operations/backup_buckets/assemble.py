@@ -1,0 +1,174 @@
+"""Putting the results of parts together in the order of the names, and writing down how far a run has come."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from backports import zstd
+
+from coffre.model.backup import Backup
+from coffre.model.errors import StoreError
+from coffre.model.manifest import PackReference
+from coffre.operations.backup_buckets.job import Job, StorageResult, Tally
+from coffre.operations.backup_buckets.unread import Unread
+from coffre.vault.bucket_progress import BucketProgress, Counts
+from coffre.vault.entry_files import EntryFiles
+
+# So many objects that may not be read, and not one that may: it is the role, not the objects.
+_DENIED_IN_A_ROW: Final = 20
+
+
+class Collector:
+    """Takes results in any order; what follows without a gap is written to files of entries.
+
+    Attributes
+    ----------
+    position
+        The last name up to which everything is stored.
+    advanced
+        Whether this invocation stored anything.
+    """
+
+    def __init__(self, job: Job, backup: Backup) -> None:
+        begun = job.begun
+        self._job = job
+        self._waiting: dict[int, StorageResult] = {}
+        self._next = begun.parts if begun else 0
+        self._files = EntryFiles(
+            job.vault,
+            backup.target,
+            backup.id,
+            written=begun.entries if begun else (),
+            last=begun.position if begun else "",
+        )
+        self.packs: dict[str, PackReference] = {pack.key: pack for pack in begun.packs} if begun else {}
+        self.position = begun.position if begun else ""
+        self.tally = _tally_of(begun) if begun else Tally()
+        self.advanced = False
+
+    def add(self, result: StorageResult) -> None:
+        """Take the result of a part.
+
+        Raises
+        ------
+        StoreError
+            `STORE_DENIED`: of a whole bucket nothing may be read.
+        """
+        self._waiting[result.number] = result
+        while self._next in self._waiting:
+            self._append(self._waiting.pop(self._next))
+            self._next += 1
+
+    def close(self) -> None:
+        """Store the last file of entries."""
+        self._files.close()
+
+    @property
+    def files(self) -> EntryFiles:
+        """The files of entries."""
+        return self._files
+
+    def progress(
+        self, invocations: int, previous: str | None, unsorted: Iterable[str], notes: Iterable[str]
+    ) -> BucketProgress:
+        """Return what the next invocation has to know."""
+        begun = self._job.begun
+        counts = Counts(
+            objects=dict(self.tally.objects),
+            sizes=dict(self.tally.sizes),
+            added=self.tally.added,
+            changed=self.tally.changed,
+            removed=self.tally.removed,
+            unread=self.tally.unread.count,
+            vanished=self.tally.vanished,
+            requests=dict(requests_of(self._job)),
+            notes=notes_of(self._job, notes),
+            missing=missing_of(self._job),
+            compared=self.tally.compared,
+            uncompared=self.tally.uncompared,
+            attributes_changed=self.tally.attributes_changed,
+        )
+        return BucketProgress(
+            invocations=invocations,
+            position=self.position,
+            parts=self._next,
+            previous=previous,
+            entries=tuple(self._files.files),
+            packs=tuple(self.packs.values()),
+            live_bytes=dict(self.tally.live_bytes),
+            counts=counts,
+            unread=self.tally.unread.groups,
+            source=source_of(self._job),
+            unsorted=tuple(sorted({*unsorted, *(begun.unsorted if begun else ())})),
+        )
+
+    def _append(self, result: StorageResult) -> None:
+        if result.first:
+            with zstd.open(result.lines, "rb") as lines:
+                self._files.add(lines, result.first, result.last)
+        result.lines.unlink()
+        self.packs.update({pack.key: pack for pack in result.packs})
+        self.tally.add(result.tally)
+        self.position = result.end
+        self.advanced = True
+        self.refuse_denied(at_least=_DENIED_IN_A_ROW)
+
+    def refuse_denied(self, *, at_least: int = 1) -> None:
+        """Fail when of a bucket nothing at all may be read: then it is no backup with exceptions."""
+        for bucket, denied in self.tally.denied.items():
+            if denied >= at_least and not self.tally.objects[bucket]:
+                group = self.tally.unread.of(bucket)
+                raise StoreError(
+                    f"Not one of {denied} objects of the bucket {bucket} could be read.",
+                    code="STORE_DENIED",
+                    detail=group.reason if group else None,
+                    hint=f"The role or the access key needs s3:GetObject on arn:aws:s3:::{bucket}/*, and kms:Decrypt "
+                    "where the objects are encrypted by a key of KMS. In template.yaml: SourceBuckets. Objects that "
+                    "a key of the customer's own encrypts (SSE-C) cannot be backed up: leave them out (exclude).",
+                )
+
+
+def requests_of(job: Job) -> Mapping[str, int]:
+    """Return the requests to the buckets' store over all invocations, by operation."""
+    before = job.begun.counts.requests if job.begun else {}
+    own = job.reader.wire.requests
+    return {name: before.get(name, 0) + own[name] for name in sorted({*before, *own})}
+
+
+def notes_of(job: Job, notes: Iterable[str]) -> dict[str, int]:
+    """Return what a person should know, over all invocations, and how often it was so."""
+    before = Counter(job.begun.counts.notes if job.begun else {})
+    said = Counter({text: 1 for text in notes if text not in before})
+    return dict(before + job.reader.notes + said)
+
+
+def missing_of(job: Job) -> dict[str, int]:
+    """Return what of objects could not be read, over all invocations, and how often it was so."""
+    return dict(Counter(job.begun.counts.missing if job.begun else {}) + job.reader.missing)
+
+
+def source_of(job: Job) -> str:
+    """Return what is backed up, and from where, so that two runs can be told apart."""
+    chosen = job.target.model_dump_json(include={"buckets"})
+    return f"{job.reader.wire.endpoint.url} {hashlib.sha256(chosen.encode()).hexdigest()}"
+
+
+def _tally_of(begun: BucketProgress) -> Tally:
+    counts = begun.counts
+    tally = Tally(
+        added=counts.added,
+        changed=counts.changed,
+        removed=counts.removed,
+        vanished=counts.vanished,
+        compared=counts.compared,
+        uncompared=counts.uncompared,
+        attributes_changed=counts.attributes_changed,
+        unread=Unread(begun.unread),
+    )
+    tally.objects.update(counts.objects)
+    tally.sizes.update(counts.sizes)
+    tally.live_bytes.update(begun.live_bytes)
+    return tally

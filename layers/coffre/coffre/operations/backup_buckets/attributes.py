@@ -1,0 +1,40 @@
+"""Tags and grants of objects that a listing shows unchanged, compared with what the previous backup recorded."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from coffre.buckets.changes import Change
+from coffre.buckets.reader import BucketReader
+from coffre.model.manifest import Entry, ObjectFacts
+from coffre.operations.backup_buckets.job import StoragePart, Tally, ToCompare
+from coffre.operations.runs.progress import Meter
+from coffre.vault.entries import live_bytes
+
+
+def compare_attributes(
+    reader: BucketReader, pool: ThreadPoolExecutor, part: StoragePart, tally: Tally, meter: Meter
+) -> dict[str, Entry]:
+    """Return the entries of a part's objects that are compared, by name, and count them.
+
+    What cannot be read stays as it was recorded.
+    """
+    wanted = [item for item in part.items if isinstance(item, ToCompare)]
+    entries: dict[str, Entry] = {}
+    for item, entry in zip(wanted, pool.map(lambda item: _as_it_is(reader, item), wanted), strict=True):
+        is_other = entry != item.previous
+        tally.count(item.found.bucket, entry.size, Change.CHANGED if is_other else Change.UNCHANGED)
+        tally.compared += 1
+        tally.attributes_changed += is_other
+        for pack, length in live_bytes(entry):
+            tally.live_bytes[pack] += length
+        meter.add(size_bytes=entry.size, objects=1)
+        entries[item.name] = entry
+    return entries
+
+
+def _as_it_is(reader: BucketReader, item: ToCompare) -> Entry:
+    bucket, key, facts = item.found.bucket, item.found.listed.key, item.previous.object or ObjectFacts()
+    tags, acl = reader.tags(bucket, key), reader.acl(bucket, key)
+    found = {"tags": facts.tags if tags is None else tags, "acl": facts.acl if acl is None else acl}
+    return item.previous.model_copy(update={"object": facts.model_copy(update=found)})

@@ -1,0 +1,137 @@
+"""Back up buckets: plan, parts, seal. What one invocation cannot finish, the next one goes on with.
+
+The plan is made while parts are stored: it is one pass over the sorted listing beside the previous backup's entries.
+Results are put together in the order of the names, so that a run can stop at the border of any part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from coffre.buckets.read_ahead import ReadAhead, ReadRoom
+from coffre.model.errors import DeadlineError, StoreError, StoreTransientError
+from coffre.model.manifest import Manifest
+from coffre.operations.backup_buckets.assemble import Collector, source_of
+from coffre.operations.backup_buckets.job import PACKS_IN_MEMORY, READ_AHEAD_BYTES, Job, StoragePart, StorageResult
+from coffre.operations.backup_buckets.part import run_part
+from coffre.operations.backup_buckets.plan import Planner, open_past
+from coffre.operations.backup_buckets.seal import seal
+from coffre.operations.runs.run import Paused, Run
+from coffre.stores.s3_wire import StoppedError
+from coffre.vault.bucket_progress import write_progress
+from coffre.vault.pack import PackRoom
+from coffre.vault.vault import Committed
+
+
+def backup_storage(job: Job, run: Run) -> tuple[Manifest, Committed] | Paused:
+    """Back up the buckets, or as much of them as there is time for.
+
+    Raises
+    ------
+    DeadlineError
+        `INVOCATIONS_EXHAUSTED`; `DEADLINE`: not even one part was done.
+    CoffreError
+        Nothing is published then; packs that were stored are swept later.
+    """
+    job = replace(job, patience=job.patience.within(job.remaining_seconds()))
+    _refuse_another_source(job)
+    past = open_past(job)
+    collector = Collector(job, run.backup)
+    run.meter.add(size_bytes=sum(collector.tally.sizes.values()), objects=sum(collector.tally.objects.values()))
+    run.meter.begin(
+        "objects",
+        total_bytes=sum(collector.tally.sizes.values()),
+        total_objects=sum(collector.tally.objects.values()),
+    )
+    planner = Planner(job, past, run.meter, may_go_on=lambda: _has_time(job, run))
+    stopped = _store_parts(job, run, planner, collector)
+    if planner.is_over and stopped is None:
+        run.meter.begin("seal")
+        return seal(job, run, collector, past, planner.notes)
+    return _pause(job, run, planner, collector, stopped)
+
+
+def _refuse_another_source(job: Job) -> None:
+    """Refuse to continue a run whose target was configured otherwise meanwhile: it would be of both, and of neither."""
+    if job.begun is not None and job.begun.source not in ("", source_of(job)):
+        raise StoreError(
+            f"The store or the buckets of the target {job.target.name} were changed while its backup was under way.",
+            code="SOURCE_CHANGED",
+            hint=f"Nothing was published. Take the backup again: coffre backup storage {job.target.name}",
+        )
+
+
+def _has_time(job: Job, run: Run) -> bool:
+    run.watch.check()
+    return job.remaining_seconds() > job.patience.no_new_parts
+
+
+def _store_parts(job: Job, run: Run, planner: Planner, collector: Collector) -> Exception | None:
+    """Store parts while there is time; return what stopped it, where the next invocation can go on."""
+    packs = PackRoom(PACKS_IN_MEMORY)
+    with (
+        ThreadPoolExecutor(job.target.limits.streams, thread_name_prefix="read") as pool,
+        _stopping_in_time(job),
+        contextlib.closing(planner.parts()) as parts,
+    ):
+        ahead = ReadAhead(job.reader, pool, ReadRoom(READ_AHEAD_BYTES))
+
+        def store(part: StoragePart) -> StorageResult:
+            return run_part(job, part, ahead, packs, run.meter, run.backup.id)
+
+        try:
+            for result in job.runner(store, parts):
+                collector.add(result)
+        except (StoppedError, StoreTransientError) as error:
+            run.watch.check()
+            return error
+    return None
+
+
+@contextlib.contextmanager
+def _stopping_in_time(job: Job) -> Iterator[None]:
+    """Stop what is going on when there is just time enough to write down how far it came."""
+    timer = threading.Timer(max(0.0, job.remaining_seconds() - job.patience.stop), job.reader.wire.stopping.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _pause(job: Job, run: Run, planner: Planner, collector: Collector, stopped: Exception | None) -> Paused:
+    """Write down how far the run came, for the next invocation."""
+    invocations = (job.begun.invocations if job.begun else 0) + 1
+    if not collector.advanced:
+        raise stopped if isinstance(stopped, StoreTransientError) else _no_progress(collector)
+    if invocations >= job.target.limits.invocations:
+        raise _exhausted(invocations, collector) from stopped
+    collector.close()
+    previous = job.previous.id if job.previous else None
+    progress = collector.progress(invocations, previous, planner.unsorted, planner.notes)
+    write_progress(job.vault, run.backup.target, run.backup.id, progress)
+    run.meter.begin("going on")
+    return Paused(invocations, lambda: job.go_on(invocations))
+
+
+def _no_progress(collector: Collector) -> DeadlineError:
+    return DeadlineError(
+        "The function's time is nearly over, and not one part of the backup was finished in it.",
+        detail=f"It is stored up to {collector.position!a}." if collector.position else None,
+        hint="Raise the function's timeout (up to 900 s) or memory; an object that takes longer than that to read is "
+        "too large for a function: leave it out (buckets[].exclude).",
+    )
+
+
+def _exhausted(invocations: int, collector: Collector) -> DeadlineError:
+    return DeadlineError(
+        f"The backup is not finished after {invocations} invocations, the most that limits.invocations allows.",
+        code="INVOCATIONS_EXHAUSTED",
+        detail=f"{sum(collector.tally.objects.values()):,} objects are stored, up to {collector.position!a}.",
+        hint="Raise limits.invocations of the target, or divide its buckets or prefixes among several targets.",
+    )

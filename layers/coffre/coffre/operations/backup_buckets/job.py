@@ -1,0 +1,165 @@
+"""What a backup of buckets works with: the job, its parts, and what they come to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from coffre.buckets.changes import Change, Found
+from coffre.buckets.reader import BucketReader
+from coffre.model.backup import Backup
+from coffre.model.manifest import Entry, PackReference
+from coffre.model.target import BucketTarget
+from coffre.operations.backup_buckets.unread import Unread
+from coffre.operations.runs.thread_runner import Runner
+from coffre.vault.bucket_progress import BucketProgress
+from coffre.vault.codec import FrameEncoder
+from coffre.vault.vault import Vault
+
+# Threads that compress, encrypt and store, whatever the number of connections: each holds a pack.
+WORKERS: Final = 3
+# Of the pieces that were read and wait for a worker, over all parts.
+READ_AHEAD_BYTES: Final = 24 * 1024 * 1024
+PACKS_IN_MEMORY: Final = 5
+# Of one part: an object of gigabytes is one, and a single connection is slower than its worker.
+UPLOADS: Final = 3
+# The watch ends a run without mercy a little later.
+_LEAST_STOP_SECONDS: Final = 25.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """When an invocation stops, in seconds before the platform kills it.
+
+    `no_new_parts`: what is begun is finished. `stop`: what is not finished is left to the next invocation; what
+    follows is only to write down how far it came.
+    """
+
+    no_new_parts: float = 120.0
+    stop: float = 50.0
+
+    def within(self, seconds: float) -> Patience:
+        """Return what fits an invocation that has only so long."""
+        return Patience(min(self.no_new_parts, seconds / 4), min(self.stop, max(seconds / 8, _LEAST_STOP_SECONDS)))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run needs: where to read, where to write, with what, and how wide."""
+
+    target: BucketTarget
+    reader: BucketReader
+    vault: Vault
+    encoder: FrameEncoder
+    recipients: tuple[str, ...]
+    scratch: Path
+    runner: Runner
+    now: Callable[[], datetime]
+    remaining_seconds: Callable[[], float]
+    go_on: Callable[[int], None]
+    previous: Backup | None = None
+    begun: BucketProgress | None = None
+    patience: Patience = Patience()
+    looked_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An object that the previous backup has already: the line of its entry."""
+
+    name: str
+    line: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ToRead:
+    """An object whose bytes are to be read: `previous` is its entry in the backup before, if it is usable."""
+
+    name: str
+    found: Found
+    change: Change
+    previous: Entry | None
+
+
+@dataclass(frozen=True, slots=True)
+class ToCompare:
+    """An object that the listing shows unchanged, whose tags and grants are to be compared with its entry's."""
+
+    name: str
+    found: Found
+    previous: Entry
+
+
+@dataclass
+class Tally:
+    """What was counted: `objects` and `sizes` by bucket. `unread` are those that could not be read.
+
+    `compared` and `uncompared` are unchanged objects whose attributes were looked at, or not.
+    """
+
+    objects: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[str] = field(default_factory=Counter)
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    vanished: int = 0
+    read: int = 0
+    compared: int = 0
+    uncompared: int = 0
+    attributes_changed: int = 0
+    unread: Unread = field(default_factory=Unread)
+    denied: Counter[str] = field(default_factory=Counter)
+    live_bytes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Tally) -> None:
+        """Add what another part counted."""
+        for counter, more in (
+            (self.objects, other.objects),
+            (self.sizes, other.sizes),
+            (self.denied, other.denied),
+            (self.live_bytes, other.live_bytes),
+        ):
+            counter.update(more)
+        self.added += other.added
+        self.changed += other.changed
+        self.removed += other.removed
+        self.vanished += other.vanished
+        self.read += other.read
+        self.compared += other.compared
+        self.uncompared += other.uncompared
+        self.attributes_changed += other.attributes_changed
+        self.unread.take(other.unread)
+
+    def count(self, bucket: str, size: int, change: Change) -> None:
+        """Count an object that is in the backup."""
+        self.objects[bucket] += 1
+        self.sizes[bucket] += size
+        self.added += change is Change.ADDED
+        self.changed += change is Change.CHANGED
+
+
+@dataclass(frozen=True)
+class StoragePart:
+    """A range of names: `end` is the last, be it of an object that is gone. `tally` counts what needs no reading."""
+
+    number: int
+    items: tuple[Kept | ToRead | ToCompare, ...]
+    end: str
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class StorageResult:
+    """What a part stored: `lines` is a zstd file of its entries' lines, sorted by name, from `first` to `last`."""
+
+    number: int
+    lines: Path
+    first: str
+    last: str
+    end: str
+    packs: tuple[PackReference, ...]
+    tally: Tally

@@ -1,0 +1,98 @@
+"""The seal of a backup of buckets: the last file of entries, then the manifest, which commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from coffre.model.manifest import BucketSummary, Manifest, StorageContent
+from coffre.model.words import counted
+from coffre.operations.backup_buckets.assemble import Collector, missing_of, notes_of, requests_of
+from coffre.operations.backup_buckets.job import Job
+from coffre.operations.backup_buckets.plan import Past
+from coffre.operations.runs.run import Run
+from coffre.vault.entries import referenced
+from coffre.vault.vault import Committed
+
+
+def seal(job: Job, run: Run, collector: Collector, past: Past, notes: list[str]) -> tuple[Manifest, Committed]:
+    """Write what is left of the entries, then the manifest."""
+    collector.close()
+    collector.refuse_denied()
+    backup, tally = run.backup, collector.tally
+    files = tuple(collector.files.files)
+    packs = referenced(tally.live_bytes, {**past.packs, **collector.packs})
+    own = sum(pack.length for pack in collector.packs.values())
+    content = _content(job, collector, past)
+    manifest = Manifest(
+        backup_id=backup.id,
+        target=backup.target,
+        kind=backup.kind,
+        tiers=run.ready_to_commit(),
+        created_at=backup.created_at,
+        expires_at=backup.expires_at,
+        completed_at=job.now(),
+        encryption="age" if job.encoder.encrypts else "none",
+        recipients=job.recipients,
+        entries=files,
+        packs=packs,
+        plaintext_bytes=sum(tally.sizes.values()),
+        stored_bytes=own + sum(file.length for file in files),
+        rows=0,
+        content=content,
+        exceptions=(*_counted(missing_of(job)), *tally.unread.sentences()),
+        notes=tuple(_counted(notes_of(job, [*notes, *_uncompared(job, collector)]))),
+    )
+    return manifest, job.vault.commit(manifest, run.announce)
+
+
+def _content(job: Job, collector: Collector, past: Past) -> StorageContent:
+    tally, store, begun = collector.tally, job.target.store, job.begun
+    stored = len(collector.packs) + len(collector.files.files)
+    return StorageContent(
+        endpoint=store.endpoint,
+        region=job.reader.wire.endpoint.region,
+        buckets=tuple(
+            BucketSummary(
+                name=source.name,
+                prefixes=source.prefixes,
+                include=source.include,
+                exclude=source.exclude,
+                objects=tally.objects[source.name],
+                size=tally.sizes[source.name],
+            )
+            for source in job.target.buckets
+        ),
+        objects=sum(tally.objects.values()),
+        added=tally.added,
+        changed=tally.changed,
+        removed=tally.removed,
+        unread=tally.unread.count,
+        previous=past.manifest.backup_id if past.manifest else None,
+        invocations=(begun.invocations if begun else 0) + 1,
+        requests={**requests_of(job), "put": stored + 1},
+        compared=tally.compared,
+        attributes_changed=tally.attributes_changed,
+        compare_turn=past.turn,
+    )
+
+
+def _counted(texts: Mapping[str, int]) -> Iterator[str]:
+    for text, count in sorted(texts.items()):
+        yield f"{text} ({count:,} times)" if count > 1 else text
+
+
+def _uncompared(job: Job, collector: Collector) -> Iterator[str]:
+    """Say once what a backup that follows the listing cannot see."""
+    count = collector.tally.uncompared
+    if not count:
+        return
+    if job.target.attributes == "compare":
+        yield (
+            f"The tags and grants of {counted(collector.tally.compared, 'unchanged object')} were compared; those of "
+            f"{count:,} others are compared in later backups (attributes_every)."
+        )
+        return
+    yield (
+        f"Tags and grants of {counted(count, 'unchanged object')} were not compared: a listing does not show whether "
+        'they changed. To compare them: "attributes": "compare" (docs/storage.md).'
+    )

@@ -1,0 +1,169 @@
+"""Back up one database: plan, parts, seal.
+
+A part reads, compresses, encrypts and stores a few slices; it can be repeated, and knows nothing of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from coffre.model.errors import ConnectTransientError
+from coffre.model.manifest import (
+    EntryKind,
+    Manifest,
+    RelationName,
+)
+from coffre.operations.backup_database.plan import METADATA_PART, Job, PartResult, Plan, open_snapshot_and_plan
+from coffre.operations.backup_database.seal import seal
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.run import Run
+from coffre.operations.runs.session_pool import Streams
+from coffre.policy.slicing import Part
+from coffre.policy.streams import streams_that_fit
+from coffre.postgres.source.dump import ArchiveDumper, SliceReader
+from coffre.vault.codec import Plaintext
+from coffre.vault.entries import FRAME_SIZE_BYTES, EntryWriter, write_lines
+from coffre.vault.pack import PackRoom, packs_for
+from coffre.vault.vault import Committed
+
+
+def backup_database(job: Job, run: Run) -> tuple[Manifest, Committed]:
+    """Back up the database and commit the manifest.
+
+    Raises
+    ------
+    CoffreError
+        Nothing is published then; packs that were stored are swept later.
+    """
+    with ExitStack() as stack:
+        holder, plan = open_snapshot_and_plan(job, run, stack)
+        total_bytes = sum(table.size_bytes for table in plan.tables)
+        run.meter.begin("tables", total_bytes=total_bytes, total_tables=len(plan.tables))
+        results = _store_parts(job, plan, run, holder.free_connections())
+        holder.require_valid()
+    run.meter.begin("seal")
+    return seal(job, plan, results, run)
+
+
+def _store_parts(job: Job, plan: Plan, run: Run, free_connections: int) -> list[PartResult]:
+    """Store all parts: tables by several streams, everything else beside them, or after them if there is no room."""
+    fitting = streams_that_fit(job.streams, free_connections)
+    room = PackRoom(packs_for(fitting))
+    with Streams(lambda _: _open_reader(job, plan), fitting) as readers:
+
+        def store(part: Part | None) -> PartResult | None:
+            if part is not None:
+                return run_part(job, plan, part, readers, room, run.meter)
+            try:
+                return store_metadata(job, plan, room)
+            except ConnectTransientError:
+                return None
+
+        results = [result for result in job.runner(store, (None, *plan.parts)) if result is not None]
+    if METADATA_PART not in (result.number for result in results):
+        results.append(store_metadata(job, plan, room))
+    if readers.refusal is not None or fitting < job.streams:
+        results[0] = _note_streams(job, results[0], min(fitting, readers.opened), len(plan.parts))
+    return results
+
+
+def _note_streams(job: Job, result: PartResult, used: int, parts: int) -> PartResult:
+    """Say that there were fewer streams than somebody asked for, if there was work for more."""
+    wanted = job.target.limits.streams
+    if wanted is None or used >= min(wanted, parts):
+        return result
+    note = f"{used} of {wanted} streams were used (limits.streams): the server has no room for more connections."
+    return replace(result, notes=(*result.notes, note))
+
+
+def store_metadata(job: Job, plan: Plan, room: PackRoom) -> PartResult:
+    """Store everything but the tables: the schema archive, roles, large objects.
+
+    Raises
+    ------
+    ConnectTransientError
+        When there is no room for one more connection: it may be free when no tables are read.
+    """
+    dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
+    contents = job.target.contents
+    with job.vault.pack_writer(plan.backup.id, METADATA_PART, job.encoder, room) as packs:
+        entries = EntryWriter(packs, plan.history.known(METADATA_PART))
+        if contents.has_schema:
+            entries.add("schema", EntryKind.SCHEMA, _file_chunks(plan.schema_archive))
+        if plan.roles is not None:
+            entries.add("roles", EntryKind.ROLES, _chunks([memoryview(plan.roles)]))
+        if plan.facts.has_large_objects and contents.has_rows:
+            entries.add("large_objects", EntryKind.LARGE_OBJECTS, _chunks(dumper.large_objects(plan.snapshot)))
+        stored = entries.close()
+    file = job.scratch / f"entries-{METADATA_PART:06d}.jsonl"
+    write_lines(stored, file)
+    return PartResult(
+        number=METADATA_PART,
+        entries=file,
+        packs=tuple(packs.packs),
+        size_bytes=sum(entry.size for entry in stored),
+    )
+
+
+def run_part(
+    job: Job, plan: Plan, part: Part, readers: Streams[SliceReader], room: PackRoom, meter: Meter
+) -> PartResult:
+    """Read, compress, encrypt and store the slices of one part. Safe to repeat; knows nothing of other parts."""
+    counts: dict[int, tuple[int, int]] = {}
+    with job.vault.pack_writer(plan.backup.id, part.number, job.encoder, room) as packs:
+        entries = EntryWriter(packs, plan.history.known(part.number))
+        # The reader goes to the next part before this part's last pack is stored.
+        with readers.borrow() as reader:
+            for piece, chunks in reader.read(part.slices):
+                table = piece.table
+                entry = entries.add(
+                    piece.name,
+                    EntryKind.TABLE,
+                    chunks,
+                    relation=RelationName(schema_name=table.schema, relation_name=table.name),
+                    rows=lambda: reader.rows,
+                )
+                rows, size = counts.get(table.oid, (0, 0))
+                counts[table.oid] = (rows + reader.rows, size + entry.size)
+                meter.add(size_bytes=piece.size_bytes, tables=int(piece.number == 0), current=table.shown_name)
+        stored = entries.close()
+    file = job.scratch / f"entries-{part.number:06d}.jsonl"
+    write_lines(stored, file)
+    return PartResult(
+        number=part.number,
+        entries=file,
+        packs=tuple(packs.packs),
+        size_bytes=sum(entry.size for entry in stored),
+        counts=counts,
+    )
+
+
+def _open_reader(job: Job, plan: Plan) -> SliceReader:
+    return SliceReader(
+        job.connection,
+        job.children,
+        snapshot=plan.snapshot,
+        encoding=plan.facts.encoding,
+        buffer_bytes=FRAME_SIZE_BYTES,
+    )
+
+
+def _file_chunks(path: Path) -> Iterator[Plaintext]:
+    with path.open("rb") as file:
+        while chunk := file.read(FRAME_SIZE_BYTES):
+            yield chunk
+
+
+def _chunks(blocks: Iterable[memoryview]) -> Iterator[Plaintext]:
+    """Gather blocks into pieces of a frame's size, so that only the last one is small."""
+    gathered = bytearray()
+    for block in blocks:
+        if len(gathered) + len(block) > FRAME_SIZE_BYTES:
+            yield gathered
+            gathered = bytearray()
+        gathered += block
+    if gathered:
+        yield gathered

@@ -1,0 +1,244 @@
+"""The plan of a database backup: what will be read in which snapshot, cut into parts, and what is stored already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from coffre.model.backup import NO_ROLES, Backup
+from coffre.model.errors import CoffreError, DumpError, IntegrityError, StoreError, TransientError
+from coffre.model.manifest import (
+    PackReference,
+    RelationName,
+    SequenceValue,
+)
+from coffre.model.target import DatabaseTarget
+from coffre.operations.backup_database.lock_yield import giving_way
+from coffre.operations.runs.run import Run
+from coffre.operations.runs.thread_runner import Runner
+from coffre.policy.slicing import Part, TableExtent, plan_parts
+from coffre.postgres.archive.reader import TocEntry, read_archive
+from coffre.postgres.connection.client_tools import Children, PostgresTools
+from coffre.postgres.connection.connect import Connection
+from coffre.postgres.connection.minors import note_of_newer_minor
+from coffre.postgres.connection.roles import filter_roles
+from coffre.postgres.connection.server_facts import ServerFacts
+from coffre.postgres.source.dump import ArchiveDumper
+from coffre.postgres.source.snapshot import Holder, hold_snapshot
+from coffre.postgres.source.table_sizes import table_sizes
+from coffre.postgres.source.unstored import Unstored, exceptions_for, notes_for
+from coffre.vault.codec import FrameEncoder
+from coffre.vault.history import NO_HISTORY, History, open_history
+from coffre.vault.vault import Vault
+
+# The part that holds everything but tables: its entries' names sort before `tables/`.
+METADATA_PART: Final = 0
+# A lock that somebody holds, a table that vanished between snapshot and lock: a new snapshot usually works.
+_PLAN_ATTEMPTS: Final = 3
+_ROLES_ATTEMPTS: Final = 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run needs: where to read, where to write, with what, and how wide."""
+
+    target: DatabaseTarget
+    connection: Connection
+    tools: PostgresTools
+    children: Children
+    vault: Vault
+    encoder: FrameEncoder
+    recipients: tuple[str, ...]
+    scratch: Path
+    streams: int
+    runner: Runner
+    now: Callable[[], datetime]
+    previous: Backup | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be read, in which snapshot, and what of it may be stored already.
+
+    `roots` are those through which rows of partitions have to be loaded, by the partition's oid.
+    """
+
+    backup: Backup
+    snapshot: str
+    facts: ServerFacts
+    client_version: str
+    tables: tuple[TableExtent, ...]
+    tables_without_rows: tuple[TableExtent, ...]
+    roots: Mapping[int, RelationName]
+    sequences: tuple[SequenceValue, ...]
+    materialized_views: tuple[RelationName, ...]
+    schema_archive: Path
+    roles: bytes | None
+    parts: tuple[Part, ...]
+    history: History
+    exceptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """What a part stored: `entries` is a file of JSON lines, sorted by name; `counts` are rows and bytes by table."""
+
+    number: int
+    entries: Path
+    packs: tuple[PackReference, ...]
+    size_bytes: int = 0
+    counts: dict[int, tuple[int, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def open_snapshot_and_plan(job: Job, run: Run, stack: ExitStack) -> tuple[Holder, Plan]:
+    """Open the holder, which stays open until the stack is left, and plan; with a new snapshot if need be."""
+    attempt = 1
+    limit = job.target.limits.lock_timeout_seconds
+    lock_first: tuple[str, ...] = ()
+    while True:
+        run.watch.check()
+        run.meter.begin("snapshot")
+        with ExitStack() as holding:
+            holder = None
+            try:
+                holder = holding.enter_context(
+                    hold_snapshot(job.connection, job.children, lock_timeout_seconds=limit, lock_first=lock_first)
+                )
+                holding.enter_context(giving_way(holder, run.watch, after_seconds=limit))
+                plan = make_plan(job, run.backup, holder)
+            except TransientError:
+                if attempt == _PLAN_ATTEMPTS:
+                    raise
+                attempt += 1
+                lock_first = holder.wanted if holder else lock_first
+                continue
+            stack.push(holding.pop_all())
+            return holder, plan
+
+
+def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
+    """Look at the database through the holder and decide what to read; locks the tables."""
+    facts = holder.facts()
+    job.tools.refuse_newer_server(job.connection, facts.version_number)
+    dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
+    archive = job.scratch / "schema.dump"
+    with ThreadPoolExecutor(3, "beside") as beside:
+        roles = beside.submit(_read_roles, job, dumper)
+        catalog = beside.submit(holder.remember_schema)
+        sizes = beside.submit(table_sizes, job.connection, job.children)
+        dumper.schema(holder.snapshot, archive)
+        catalog.result()
+    whole = _toc_of(archive)
+    toc, without_rows = _divide_by_rows(job, dumper, holder.snapshot, whole)
+    members, unused = holder.members(job.target.tables.include_members if job.target.contents.has_rows else ())
+    tables = holder.tables(toc, members, sizes.result())
+    tables_without_rows = holder.tables_without_rows(without_rows)
+    unstored = _unstored(job, holder, whole, (*tables, *tables_without_rows))
+    parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=METADATA_PART + 1)
+    history, notes = _open_history(job, parts)
+    newer = note_of_newer_minor(facts.version_number, facts.version, job.tools.version())
+    roles_file, roles_exceptions = roles.result()
+    return Plan(
+        backup=backup,
+        snapshot=holder.snapshot,
+        facts=facts,
+        client_version=".".join(str(number) for number in job.tools.version()),
+        tables=tuple(tables),
+        tables_without_rows=tuple(tables_without_rows),
+        roots=holder.roots(tables),
+        sequences=holder.sequences(toc, members),
+        materialized_views=holder.materialized_views(toc),
+        schema_archive=archive,
+        roles=roles_file,
+        parts=tuple(parts),
+        history=history,
+        exceptions=(*roles_exceptions, *exceptions_for(unstored, unused), *_unread(job, holder, whole)),
+        notes=(*notes, *notes_for(unstored), *([newer] if newer else [])),
+    )
+
+
+def _unstored(job: Job, holder: Holder, toc: Sequence[TocEntry], tables: Sequence[TableExtent]) -> list[Unstored]:
+    """Compare what the snapshot has with what will be stored; without rows there is nothing to compare."""
+    target = job.target
+    if not target.contents.has_rows:
+        return []
+    patterns = (target.schemas.include, target.schemas.exclude, target.tables.include, target.tables.exclude)
+    return holder.unstored(toc, tables, is_chosen=any(patterns))
+
+
+def _unread(job: Job, holder: Holder, toc: Sequence[TocEntry]) -> tuple[str, ...]:
+    return holder.unread_definitions(toc) if job.target.contents.has_schema else ()
+
+
+def _read_roles(job: Job, dumper: ArchiveDumper) -> tuple[bytes | None, tuple[str, ...]]:
+    """Return the statements that make the roles, or say why there are none: a backup is one without them too.
+
+    The program can have been killed, or its connection cut: what is lacking for that reason is there when asked again.
+    """
+    if not job.target.contents.has_schema:
+        return None, ()
+    for attempt in range(1, _ROLES_ATTEMPTS + 1):
+        job.children.check()
+        try:
+            script = dumper.roles().decode("utf-8", "surrogateescape")
+            return filter_roles(script).encode("utf-8", "surrogateescape"), ()
+        except CoffreError as error:
+            if attempt == _ROLES_ATTEMPTS:
+                return None, (f"{NO_ROLES} {error.message} ({error.code})",)
+    raise AssertionError
+
+
+def _toc_of(archive: Path) -> Sequence[TocEntry]:
+    try:
+        with archive.open("rb") as file:
+            return read_archive(file).entries
+    except IntegrityError as error:
+        raise DumpError(
+            "pg_dump ended well, but what it wrote is no whole archive.",
+            code="TOOL_FAILED",
+            detail=error.detail,
+            hint="Nothing was published and older backups are untouched. Run it again; if it stays so, report it.",
+        ) from error
+
+
+def _divide_by_rows(
+    job: Job, dumper: ArchiveDumper, snapshot: str, toc: Sequence[TocEntry]
+) -> tuple[Sequence[TocEntry], Sequence[TocEntry]]:
+    """Divide a table of contents into what has data in the backup, and the tables whose rows are left out."""
+    if not job.target.contents.has_rows:
+        return (), toc
+    if not job.target.tables.exclude_data:
+        return toc, ()
+    archive = job.scratch / "schema-with-rows.dump"
+    dumper.schema_with_rows(snapshot, archive)
+    with_rows = {entry.oid for entry in _toc_of(archive) if entry.description == "TABLE"}
+    archive.unlink()
+    kept: list[TocEntry] = []
+    left_out: list[TocEntry] = []
+    for entry in toc:
+        (kept if entry.description != "TABLE" or entry.oid in with_rows else left_out).append(entry)
+    return kept, left_out
+
+
+def _open_history(job: Job, parts: Sequence[Part]) -> tuple[History, tuple[str, ...]]:
+    """Return what the previous backup stored. If that cannot be used, all is stored anew, and it is said why."""
+    previous = job.previous
+    if previous is None or previous.manifest_key is None or previous.manifest_sha256 is None:
+        return NO_HISTORY, ()
+    try:
+        manifest = job.vault.read_manifest(previous.manifest_key, sha256=previous.manifest_sha256)
+        if set(manifest.recipients) != set(job.recipients):
+            return NO_HISTORY, ("The recipients changed: everything was stored anew.",)
+        firsts = [(METADATA_PART, ""), *((part.number, part.slices[0].name) for part in parts)]
+        return open_history(job.vault, manifest, firsts, job.scratch), ()
+    except (IntegrityError, StoreError) as error:
+        return NO_HISTORY, (
+            f"The previous backup {previous.id} is damaged, everything was stored anew: {error.message}",
+        )

@@ -1,0 +1,116 @@
+"""The seal of a database backup: are all parts there? Then the entries file, then the manifest, which commits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from coffre.model.errors import IntegrityError
+from coffre.model.manifest import (
+    DatabaseContent,
+    Manifest,
+    RelationName,
+    SearchPath,
+    TableContent,
+)
+from coffre.operations.backup_database.plan import METADATA_PART, Job, PartResult, Plan
+from coffre.operations.runs.run import Run
+from coffre.policy.slicing import TableExtent
+from coffre.vault.entries import referenced
+from coffre.vault.vault import Committed
+
+
+def seal(job: Job, plan: Plan, results: Sequence[PartResult], run: Run) -> tuple[Manifest, Committed]:
+    """Check completeness, write the entries file, then the manifest, which commits the backup.
+
+    Raises
+    ------
+    IntegrityError
+        Code `PART_MISSING` when not exactly the planned parts are there.
+    """
+    results = sorted(results, key=lambda result: result.number)
+    _check_complete(plan, results)
+    backup = plan.backup
+    files = [result.entries for result in results]
+    entries, live_bytes = job.vault.write_entries(backup.target, backup.id, files, job.scratch)
+    stored = {pack.key: pack for result in results for pack in result.packs}
+    packs = referenced(live_bytes, {**plan.history.packs, **stored})
+    content = _content(job, plan, results)
+    manifest = Manifest(
+        backup_id=backup.id,
+        target=backup.target,
+        kind=backup.kind,
+        tiers=run.ready_to_commit(),
+        created_at=backup.created_at,
+        expires_at=backup.expires_at,
+        completed_at=job.now(),
+        encryption="age" if job.encoder.encrypts else "none",
+        recipients=job.recipients,
+        entries=(entries,),
+        packs=packs,
+        plaintext_bytes=sum(result.size_bytes for result in results),
+        stored_bytes=sum(pack.length for pack in stored.values()) + entries.length,
+        rows=sum(table.rows for table in content.tables),
+        content=content,
+        exceptions=plan.exceptions,
+        notes=(*plan.notes, *(text for result in results for text in result.notes)),
+    )
+    return manifest, job.vault.commit(manifest, run.announce)
+
+
+def _check_complete(plan: Plan, results: Sequence[PartResult]) -> None:
+    wanted = [METADATA_PART, *(part.number for part in plan.parts)]
+    found = [result.number for result in results]
+    if found != wanted:
+        raise IntegrityError(
+            "Not every part of the backup was stored; nothing was published.",
+            code="PART_MISSING",
+            detail=f"missing: {sorted(set(wanted) - set(found))}, unexpected: {sorted(set(found) - set(wanted))}",
+            hint="Run the backup again. If it happens again, please report it.",
+        )
+
+
+def _content(job: Job, plan: Plan, results: Sequence[PartResult]) -> DatabaseContent:
+    counts: dict[int, tuple[int, int]] = {table.oid: (0, 0) for table in plan.tables}
+    for result in results:
+        for oid, (rows, size) in result.counts.items():
+            counts[oid] = (counts[oid][0] + rows, counts[oid][1] + size)
+    return DatabaseContent(
+        contents=job.target.contents,
+        database=plan.facts.database,
+        encoding=plan.facts.encoding,
+        locale=plan.facts.locale,
+        locale_provider=plan.facts.locale_provider,
+        provider_locale=plan.facts.provider_locale,
+        server_version=plan.facts.version,
+        server_version_number=plan.facts.version_number,
+        client_version=plan.client_version,
+        snapshot=plan.snapshot,
+        tables=tuple(
+            _table(table, counts.get(table.oid), plan.roots.get(table.oid))
+            for table in sorted((*plan.tables, *plan.tables_without_rows), key=lambda table: (table.schema, table.name))
+        ),
+        sequences=plan.sequences,
+        materialized_views=plan.materialized_views,
+        extensions=plan.facts.extensions,
+        roles=plan.facts.roles,
+        policy_roles=plan.facts.policy_roles,
+        search_paths=tuple(SearchPath(role=role, path=path) for role, path in plan.facts.search_paths),
+        knows_roots=True,
+    )
+
+
+def _table(table: TableExtent, count: tuple[int, int] | None, root: RelationName | None) -> TableContent:
+    rows, size = count or (0, 0)
+    return TableContent(
+        oid=table.oid,
+        schema_name=table.schema,
+        table_name=table.name,
+        columns=table.columns,
+        rows=rows,
+        size=size,
+        of_extension=table.of_extension,
+        is_member=table.is_member,
+        after=table.after,
+        rows_excluded=count is None,
+        through=root,
+    )

@@ -1,0 +1,1 @@
+"""Looking into backups: what they contain, and what changed between two."""

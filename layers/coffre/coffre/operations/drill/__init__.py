@@ -1,0 +1,1 @@
+"""Drills: proving a backup by really restoring it."""

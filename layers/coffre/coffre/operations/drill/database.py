@@ -1,0 +1,290 @@
+"""A drill: a backup is restored into a scratch server, and what comes back is proven to be what was backed up."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from coffre.model.backup import Backup
+from coffre.model.drill import DrillReport
+from coffre.model.errors import (
+    DeadlineError,
+    DestinationError,
+    DrillImpossibleError,
+    IntegrityError,
+    RestoreError,
+    ScratchError,
+)
+from coffre.model.manifest import TableContent
+from coffre.model.names import shown
+from coffre.model.restore import Scope
+from coffre.model.target import Contents, Drill
+from coffre.operations.drill.compare import compare_tables, never_read, not_loaded
+from coffre.operations.drill.findings import Found, refuse_forged_totals
+from coffre.operations.drill.partitions import compare_families, families_of
+from coffre.operations.drill.restorable_subset import (
+    for_drill,
+    groups_of,
+    keys_never_checked,
+    part_of,
+)
+from coffre.operations.drill.scratch_limits import free_bytes, gauging, is_full, told_apart
+from coffre.operations.restore_database.job import Job as RestoreJob
+from coffre.operations.restore_database.job import Source, open_source, refuse_unrestorable
+from coffre.operations.restore_database.load import loading_session
+from coffre.operations.restore_database.report_builder import Outcome as Restored
+from coffre.operations.restore_database.whole_database import restore_whole
+from coffre.operations.runs.progress import Meter, Watch
+from coffre.operations.runs.thread_runner import Runner
+from coffre.postgres.connection.client_tools import Children, PostgresTools
+from coffre.postgres.destination.live_tables import TableName
+from coffre.postgres.scratch.collations import impossible_collations, stand_in
+from coffre.postgres.scratch.owner_checks import ask
+from coffre.postgres.scratch.roles import ScratchRoles, drop_database, make_roles
+from coffre.postgres.scratch.server import ScratchServer, scratch_server
+from coffre.postgres.scratch.structure_checks import check_pages, look_at_structure, unreadable_tables
+from coffre.vault.codec import FrameDecoder
+from coffre.vault.vault import Vault
+
+_DATABASE: Final = "drill"
+# What speaks against the backup; anything else says that the drill could not be done.
+_AGAINST: Final = (IntegrityError, RestoreError, DestinationError)
+
+
+@dataclass(frozen=True)
+class DrillJob:
+    """What a drill needs.
+
+    Parameters
+    ----------
+    settings
+        The target's own: checks, limits.
+    scratch
+        A directory for the schema archive.
+    look_again
+        Returns the backup's record as it is now.
+    """
+
+    id: str
+    backup: Backup
+    settings: Drill
+    tools: PostgresTools
+    children: Children
+    vault: Vault
+    decoder: FrameDecoder
+    scratch: Path
+    streams: int
+    runner: Runner
+    now: Callable[[], datetime]
+    remaining_seconds: Callable[[], float]
+    look_again: Callable[[], Backup]
+    request_id: str | None = None
+
+
+def drill(job: DrillJob) -> DrillReport:
+    """Restore a backup and prove it. Whatever is found out about the backup, or about this place, is in the report.
+
+    Raises
+    ------
+    BackupStateError
+        The backup is not COMPLETED, or was deleted meanwhile.
+    CoffreError
+        Something else stopped the drill, which says nothing about the backup: a store or a catalog that fails.
+    """
+    refuse_unrestorable(job.backup)
+    started_at, meter = job.now(), Meter()
+    found = Found(meter)
+    watch = Watch(meter, beat=lambda _: None, remaining_seconds=job.remaining_seconds, stop=job.children.end_all)
+    servers: list[ScratchServer] = []
+    error: Exception | None = None
+    try:
+        watch.run(lambda: _prove(job, found, servers))
+    except (DrillImpossibleError, ScratchError, DeadlineError) as impossible:
+        error = impossible
+    except _AGAINST as against:
+        refuse_unrestorable(job.look_again())  # a rotation can have taken its packs away meanwhile
+        error = against
+    finally:
+        if watch.has_left:
+            for server in servers:
+                server.kill()
+    return found.report(
+        job.backup,
+        drill_id=job.id,
+        started_at=started_at,
+        now=job.now(),
+        error=error,
+        is_possible=error is None or isinstance(error, _AGAINST),
+        limit_minutes=job.settings.rto_minutes,
+        request_id=job.request_id,
+    )
+
+
+def _prove(job: DrillJob, found: Found, servers: list[ScratchServer]) -> None:
+    with job.children.ending(), ExitStack() as stack:
+        with found.phase("scratch server"):
+            server = replace(stack.enter_context(scratch_server(job.tools)), sessions=job.children.sessions)
+            servers.append(server)
+        stack.enter_context(told_apart(server))
+        restore = _restore_job(job, server)
+        with found.restoring(), found.phase("read"):
+            source = open_source(restore)
+        _refuse_rows_alone(source)
+        refuse_forged_totals(job.backup, source.manifest, job.vault.entries(source.manifest))
+        found.source_version = source.content.server_version
+        named = chain(source.content.roles, *source.content.policy_roles.values())
+        roles = make_roles(server, named, source.content.encoding)
+        restore = replace(restore, connection=server.connection(_DATABASE, roles.restorer))
+        source = _possible(server, source, found)
+        stack.enter_context(gauging(server, found))
+        _look_for_unreadable(restore, server, source, found)
+        _drill_groups(job, restore, server, roles, source, found)
+
+
+def _possible(server: ScratchServer, source: Source, found: Found) -> Source:
+    """Return what of the backup can be had here, and say what cannot."""
+    found.except_for(
+        f"The scratch server has no collation {name}: texts were ordered by their bytes."
+        for name in stand_in(server, source.toc)
+    )
+    possible, lost = for_drill(source, impossible_collations(server, source.toc))
+    found.except_for(lost)
+    kept = {table.oid for table in possible.content.tables}
+    found.take_tables(not_loaded(table) for table in source.content.tables if table.oid not in kept)
+    return possible
+
+
+def _drill_groups(
+    job: DrillJob,
+    restore: RestoreJob,
+    server: ScratchServer,
+    roles: ScratchRoles,
+    source: Source,
+    found: Found,
+) -> None:
+    readable = [table for table in source.content.tables if table.oid not in found.unreadable]
+    content = source.content.model_copy(update={"tables": tuple(readable)})
+    waiting = deque(groups_of(content, free_bytes(server)))
+    is_whole = len(waiting) == 1 and not found.unreadable
+    done: list[list[TableContent]] = []
+    while waiting:
+        group = waiting.popleft()
+        part = part_of(source, group, is_whole=is_whole)
+        try:
+            loaded = _restore_part(restore, part, found)
+        except RestoreError as error:
+            if len(group) == 1 or not is_full(error):
+                raise
+            half = len(group) // 2  # it was guessed too low what they take
+            waiting.extendleft((group[half:], group[:half]))
+            is_whole = False
+            drop_database(server, _DATABASE)
+            continue
+        done.append(group)
+        _prove_part(restore, part, loaded, found)
+        _check_pages(job, server, found)
+        if is_whole and job.settings.checks:
+            with found.phase("checks"):
+                _ask(job, server, roles, found)
+        drop_database(server, _DATABASE)
+    found.groups = len(done)
+    if not is_whole:
+        found.except_for(_said_of_groups(job, source, done))
+
+
+def _restore_part(restore: RestoreJob, part: Source, found: Found) -> dict[TableName, TableContent]:
+    """Restore a part of the backup, and return the tables that have their rows."""
+    restored = Restored(found.meter)
+    with found.restoring():
+        restore_whole(restore, part, restored)
+    found.take_restore(restored, part.manifest.exceptions)
+    there = {table.table for table in restored.tables}
+    wanted = {(t.schema_name, t.table_name): t for t in part.content.tables if not t.rows_excluded}
+    found.take_tables(not_loaded(table) for name, table in wanted.items() if shown(*name) not in there)
+    return {name: table for name, table in wanted.items() if shown(*name) in there}
+
+
+def _prove_part(restore: RestoreJob, part: Source, loaded: dict[TableName, TableContent], found: Found) -> None:
+    """Compare what was restored, and look at everything that is there besides rows."""
+    with found.phase("compare"):
+        families = families_of(restore, part, loaded)
+        together = {(table.schema_name, table.table_name) for family in families for table in family.tables}
+        apart = {name: table for name, table in loaded.items() if name not in together}
+        proofs = list(compare_tables(restore, part, apart, found.meter))
+        proofs += compare_families(restore, part, families, found.meter)
+        found.take_tables(proofs)
+        found.take_tables(never_read(loaded, proofs))
+    with found.phase("structure"), loading_session(restore) as session:
+        found.server_version = session.info.parameter_status("server_version")
+        found.take_structure(look_at_structure(session, part.content.sequences))
+
+
+def _check_pages(job: DrillJob, server: ScratchServer, found: Found) -> None:
+    with found.phase("pages"):
+        # The one thing that a superuser does with the restored database; its index functions run as their owner.
+        found.take_pages(check_pages(job.tools, job.children, server.connection(_DATABASE), job.streams))
+
+
+def _ask(job: DrillJob, server: ScratchServer, roles: ScratchRoles, found: Found) -> None:
+    connection = server.connection(_DATABASE, roles.reader)
+    timeout = job.settings.check_timeout_seconds
+    found.take_checks(ask(job.settings.checks, connection, job.children, timeout_seconds=timeout))
+
+
+def _look_for_unreadable(restore: RestoreJob, server: ScratchServer, source: Source, found: Found) -> None:
+    """Find the tables whose values this server cannot read, if the backup may have some: it may lack libxml."""
+    if b"xml" not in source.archive.read_bytes() or not source.content.contents.has_rows:
+        return
+    with found.phase("types"):
+        definitions = replace(restore, scope=Scope(contents=Contents.SCHEMA))
+        restore_whole(definitions, source, Restored(found.meter))
+        with loading_session(restore) as session:
+            names = set(unreadable_tables(session))
+        drop_database(server, _DATABASE)
+    for table in source.content.tables:
+        if (table.schema_name, table.table_name) in names and table.rows:
+            found.unreadable.add(table.oid)
+            found.take_tables([not_loaded(table)])
+            name = shown(table.schema_name, table.table_name)
+            found.except_for([f"The rows of {name} were not restored: the scratch server knows no XML."])
+
+
+def _said_of_groups(job: DrillJob, source: Source, groups: Sequence[Collection[TableContent]]) -> Iterator[str]:
+    if len(groups) > 1:
+        yield f"The tables were restored in {len(groups)} groups, as they did not fit the scratch space all at once."
+    yield from keys_never_checked(source, groups)
+    if source.content.materialized_views:
+        yield "Materialized views were not filled: not all that they may read was there at once."
+    for check in job.settings.checks:
+        yield f'The check "{check.name}" was not asked: not all that it may read was there at once.'
+
+
+def _restore_job(job: DrillJob, server: ScratchServer) -> RestoreJob:
+    return RestoreJob(
+        restore_id=job.id,
+        backup=job.backup,
+        connection=server.connection(_DATABASE),
+        children=job.children,
+        vault=job.vault,
+        decoder=job.decoder,
+        scratch=job.scratch,
+        streams=job.streams,
+        runner=job.runner,
+        in_order=True,
+        remaining_seconds=job.remaining_seconds,
+    )
+
+
+def _refuse_rows_alone(source: Source) -> None:
+    if not source.content.contents.has_schema:
+        raise DrillImpossibleError(
+            "The backup holds rows without definitions: a drill has no tables to load them into.",
+            code="NO_DEFINITIONS",
+            hint="Have it read back instead (coffre verify --level read), or let the target's contents be full.",
+        )

@@ -1,0 +1,1 @@
+"""Checking all targets, and raising alerts."""

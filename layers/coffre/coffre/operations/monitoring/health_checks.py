@@ -1,0 +1,190 @@
+"""Looking at what is there as a careful person would: at one backup, at all of them, at the vault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
+from coffre.alerts.anomalies import (
+    duration_exceeded,
+    encryption_off,
+    key_rotation_due,
+    quota_near,
+    size_anomaly,
+    success_rate_low,
+)
+from coffre.alerts.runs import backup_exceptions
+from coffre.catalog.catalog import Catalog
+from coffre.model.alert_rules import TargetAlerts
+from coffre.model.backup import NO_ROLES, Backup, Status
+from coffre.model.configuration import Configuration
+from coffre.model.errors import CoffreError
+from coffre.model.manifest import DatabaseContent, Manifest
+from coffre.model.rotation import SweepReport
+from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
+from coffre.operations.monitoring.alerting import Review, what_is_safe
+from coffre.policy.anomaly import (
+    COMPARED,
+    RATE_DAYS,
+    Measures,
+    deviations,
+    is_near_quota,
+    keys_due,
+    longest,
+    success_rates,
+)
+from coffre.policy.recency import completion
+from coffre.vault.vault import Vault
+
+_NOUNS: Final = {TargetKind.DATABASE: "rows", TargetKind.BUCKET: "objects"}
+_OF_A_BACKUP: Final = (AlertKind.DURATION_EXCEEDED, AlertKind.BACKUP_EXCEPTIONS, AlertKind.SIZE_ANOMALY)
+
+
+def review_backup(catalog: Catalog, vault: Vault, rules: TargetAlerts, backup: Backup) -> Review:
+    """Look at a backup that is complete: its size, its duration, its exceptions.
+
+    Reads its manifest and those of the `COMPARED` backups before, one at a time. The keys that it was encrypted to are
+    remembered: `review_fleet` tells when they have been in use for too long.
+
+    Raises
+    ------
+    CoffreError
+        The catalog or the vault did not answer: nothing is known then.
+    """
+    manifest = _manifest(vault, backup)
+    for recipient in manifest.recipients:
+        catalog.keys.note_use(recipient, backup.created_at)
+    alerts = [*_slow(backup, rules), *_exceptions(backup)]
+    if rules.size_change_percent is not None:
+        alerts += _sizes(catalog, vault, rules.size_change_percent, backup, manifest)
+    return Review(tuple(alerts), frozenset((kind, backup.target) for kind in _OF_A_BACKUP))
+
+
+def review_fleet(catalog: Catalog, configuration: Configuration, now: datetime) -> Review:
+    """Look at all targets: success rates, runs that take too long, the age of keys, encryption that is off.
+
+    Meant to be called hourly; it reads the records of the last 30 days.
+
+    Raises
+    ------
+    CoffreError
+        The catalog did not answer.
+    """
+    rates = _rates(catalog, configuration, now)
+    running = _running(catalog, configuration, now)
+    keys = _keys(catalog, configuration, now)
+    off = (encryption_off(),) if configuration.encryption == "none" else ()
+    encryption = Review(off, frozenset({(AlertKind.ENCRYPTION_OFF, EVERY_TARGET)}))
+    return rates.plus(Review(tuple(running))).plus(keys).plus(encryption)
+
+
+def review_vault(swept: SweepReport, configuration: Configuration) -> Review:
+    """Look at how full the vault is, after a sweep has measured it."""
+    quota = configuration.vault_quota_bytes
+    used = swept.packs.size_bytes - swept.packs_removed.size_bytes
+    alerts = (quota_near(used, quota),) if quota is not None and is_near_quota(used, quota) else ()
+    return Review(alerts, frozenset({(AlertKind.QUOTA, EVERY_TARGET)}))
+
+
+# --- one backup ---
+
+
+def _slow(backup: Backup, rules: TargetAlerts) -> Iterator[Alert]:
+    limit = longest(backup.kind, rules.duration_minutes)
+    took = timedelta(milliseconds=backup.duration_ms or 0)
+    if took > limit:
+        yield duration_exceeded(backup, took=took, limit=limit)
+
+
+def _exceptions(backup: Backup) -> Iterator[Alert]:
+    # Most of a database say what its restore will not have, each time the same: `coffre show` lists them. That the
+    # roles are missing is no property of the database.
+    told = backup.exceptions if backup.kind is TargetKind.BUCKET else tuple(filter(_is_told, backup.exceptions))
+    if told:
+        yield backup_exceptions(backup.model_copy(update={"exceptions": told}))
+
+
+def _is_told(exception: str) -> bool:
+    return exception.startswith(NO_ROLES)
+
+
+def _sizes(catalog: Catalog, vault: Vault, change_percent: int, backup: Backup, manifest: Manifest) -> Iterator[Alert]:
+    own, completed = completion(backup), catalog.completed_backups(backup.target)
+    before = [one for one in completed if completion(one) < own][:COMPARED]
+    found = deviations(measures(manifest), list(_measured(vault, before)), change_percent)
+    if found:
+        yield size_anomaly(backup, found, before=before[0], compared=len(before), noun=_NOUNS[backup.kind])
+
+
+def _measured(vault: Vault, backups: Iterable[Backup]) -> Iterator[Measures]:
+    for backup in backups:
+        try:
+            manifest = _manifest(vault, backup)
+        except CoffreError:
+            continue  # rotation and verification tell of it
+        yield measures(manifest)
+
+
+def _manifest(vault: Vault, backup: Backup) -> Manifest:
+    return vault.read_manifest(backup.manifest_key or "", sha256=backup.manifest_sha256 or "")
+
+
+def measures(manifest: Manifest) -> Measures:
+    """Return what is compared of a backup.
+
+    What a backup *added* to the vault depends on what changed since the one before, and tells nothing. What it *needs*
+    of the vault, whoever wrote it, is comparable, be it a full backup or an incremental one.
+    """
+    content = manifest.content
+    if isinstance(content, DatabaseContent):
+        counts = {
+            f"{table.schema_name}.{table.table_name}": table.rows
+            for table in content.tables
+            if not table.rows_excluded and not table.of_extension
+        }
+        scope = content.contents.value
+    else:
+        counts = {bucket.name: bucket.objects for bucket in content.buckets}
+        scope = "bucket"
+    needed = sum(pack.live_bytes for pack in manifest.packs)
+    return Measures(manifest.plaintext_bytes, needed, counts, scope)
+
+
+# --- all of them ---
+
+
+def _rates(catalog: Catalog, configuration: Configuration, now: datetime) -> Review:
+    wanted = configuration.alerts.success_rate_percent
+    names = [target.name for target in configuration.targets]
+    checked = frozenset((AlertKind.SUCCESS_RATE, name) for name in names)
+    if wanted is None:
+        return Review((), checked)
+    rates = success_rates(catalog.backups(since=now - timedelta(days=RATE_DAYS)), now)
+    low = {name: rates[name] for name in names if name in rates and rates[name].is_low(wanted)}
+    alerts = (
+        success_rate_low(name, rate, wanted_percent=wanted, safe=what_is_safe(catalog, name))
+        for name, rate in low.items()
+    )
+    return Review(tuple(alerts), checked)
+
+
+def _running(catalog: Catalog, configuration: Configuration, now: datetime) -> Iterator[Alert]:
+    """Find runs that have been going on for too long. That they end is seen when they do."""
+    targets: dict[str, DatabaseTarget | BucketTarget] = {target.name: target for target in configuration.targets}
+    for backup in catalog.backups(status=Status.IN_PROGRESS):
+        if (target := targets.get(backup.target)) is not None:
+            limit, took = longest(target.kind, target.alerts.duration_minutes), now - backup.created_at
+            if took > limit:
+                yield duration_exceeded(backup, took=took, limit=limit)
+
+
+def _keys(catalog: Catalog, configuration: Configuration, now: datetime) -> Review:
+    checked = frozenset({(AlertKind.KEY_ROTATION_DUE, EVERY_TARGET)})
+    days = configuration.alerts.key_rotation_days
+    if days is None:
+        return Review((), checked)
+    known = {key: catalog.keys.first_used(key) for key in configuration.recipients}
+    due = keys_due({key: since for key, since in known.items() if since is not None}, days, now)
+    return Review((key_rotation_due(due, days),) if due else (), checked)

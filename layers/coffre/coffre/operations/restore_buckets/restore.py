@@ -1,0 +1,231 @@
+"""Restore objects of a bucket backup: what is missing, what changed, or a mirror; on and on until all is done."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from coffre.buckets.writer import Bucket
+from coffre.model.backup import Backup, RestoreReport
+from coffre.model.errors import DeadlineError, RestoreError
+from coffre.model.manifest import Manifest
+from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageScope, StorageState, StorageStep
+from coffre.operations.restore_buckets.destination_map import Places, Step
+from coffre.operations.restore_buckets.report import report_of
+from coffre.operations.restore_buckets.tally import Tally
+from coffre.operations.restore_buckets.write_object import Done, Writer, cost_of
+from coffre.operations.runs.ordered_map import in_order
+from coffre.operations.runs.progress import Meter
+from coffre.operations.stored_backup.object_selection import open_manifest, refuse_database
+from coffre.vault.codec import FrameDecoder
+from coffre.vault.frame_cache import FrameCache
+from coffre.vault.restores import write_failed, write_state
+from coffre.vault.vault import Vault
+
+# With the interpreter, the lists of entries and the frames that neighbours share it stays below 300 MB.
+_ROOM_BYTES: Final = 96 * 1024 * 1024
+# Nothing new is begun when so little time is left: what is begun can end, and the next invocation be started.
+_LAST_START_SECONDS: Final = 60.0
+_FAILED: Final = "failed.jsonl"
+
+
+@dataclass(frozen=True)
+class StorageJob:
+    """What a restore of objects needs.
+
+    Parameters
+    ----------
+    open_bucket
+        Returns the bucket of this name at the destination.
+    store, store_secret
+        How a person calls the destination's store, and the name of the secret that names it, if one does.
+    stop
+        Set when the run must end at once.
+    remaining_seconds
+        Time until the platform kills the function.
+    """
+
+    restore_id: str
+    backup: Backup
+    vault: Vault
+    decoder: FrameDecoder
+    scope: StorageScope
+    open_bucket: Callable[[str], Bucket]
+    store: str
+    store_secret: str | None
+    streams: int
+    scratch: Path
+    stop: threading.Event
+    remaining_seconds: Callable[[], float]
+
+
+def restore_storage(job: StorageJob, before: StorageState | None, meter: Meter) -> RestoreReport | StorageState:
+    """Restore what the scope asks for, or say what would be done.
+
+    Parameters
+    ----------
+    before
+        How far an earlier invocation came.
+
+    Returns
+    -------
+    RestoreReport
+        All is done.
+    StorageState
+        The time is over: this is how far it came, and it is in the vault. The next invocation has to go on.
+
+    Raises
+    ------
+    CoffreError
+        Whatever stopped it. What is restored so far stays.
+    """
+    refuse_database(job.backup)
+    meter.begin("read")
+    manifest = open_manifest(job.vault, job.backup)
+    nothing = StorageResult(scope=job.scope, store_secret=job.store_secret)
+    state = before or StorageState(restore_id=job.restore_id, result=nothing)
+    return _Run(job, manifest, state, meter).run()
+
+
+class _Run:
+    """One invocation."""
+
+    def __init__(self, job: StorageJob, manifest: Manifest, state: StorageState, meter: Meter) -> None:
+        self._job = job
+        self._meter = meter
+        self._state = state
+        self._after = state.after
+        self._manifest = manifest
+        self._places = Places(manifest, job.scope, job.open_bucket)
+        decoder = job.decoder.of_recipients(manifest.recipients)
+        cache = FrameCache(job.vault, decoder)
+        self._writer = Writer(job.vault, decoder, cache, self._places, job.scope, job.stop)
+        self._tally = Tally(state.result, job.scratch / _FAILED)
+        self._notes = list(state.result.notes)
+        self._phases_ms = dict(state.phases_ms)
+
+    def run(self) -> RestoreReport | StorageState:
+        """Do as much as there is time for."""
+        self._refuse_another_destination()
+        self._look()
+        if self._state.step is StorageStep.WRITE:
+            if not self._all("objects", self._places.steps, self._writer.restore):
+                return self._hand_over()
+            self._state, self._after = self._state.model_copy(update={"step": StorageStep.DELETE}), ""
+        failed = self._tally.result().failed.count
+        if self._job.scope.mode is Mode.MIRROR and not failed and not self._delete():
+            return self._hand_over()
+        return report_of(self._job.restore_id, self._job.backup, self._ended(), self._destination(), self._phases_ms)
+
+    def _look(self) -> None:
+        """Make sure that the buckets are there, and learn what a person should know about them."""
+        for name in self._places.destinations:
+            bucket = self._places.bucket(name)
+            bucket.require()
+            if self._job.scope.mode is not Mode.MISSING:
+                self._notes += bucket.habits()
+
+    def _delete(self) -> bool:
+        return self._all("extra objects", self._places.extras, self._writer.delete)
+
+    def _all(self, phase: str, steps_of: Callable[[Vault, str], Iterator[Step]], work: Callable[[Step], Done]) -> bool:
+        """Do one step of the restore as far as the time allows; tell whether all of it is done."""
+        self._begin(phase)
+        began, first = time.monotonic(), self._after
+        steps = _Until(self._out_of_time, steps_of(self._job.vault, self._after))
+        doing = in_order(work, steps, cost_of=cost_of, width=self._job.streams, room_bytes=_ROOM_BYTES)
+        stopped_at: Done | None = None
+        with closing(doing):
+            for done in doing:
+                if done.outcome is None:
+                    stopped_at = done
+                    break
+                self._count(done)
+        if stopped_at is not None and self._after == first:
+            self._count(_too_slow(stopped_at))
+        spent = int((time.monotonic() - began) * 1000)
+        self._phases_ms[phase] = self._phases_ms.get(phase, 0) + spent
+        return stopped_at is None and not steps.cut
+
+    def _begin(self, phase: str) -> None:
+        """Show the whole of it: what earlier invocations did counts."""
+        content, scope, result = self._manifest.storage, self._job.scope, self._state.result
+        is_all = scope.bucket is None and not (scope.prefix or scope.is_listed)
+        total_bytes = self._manifest.plaintext_bytes if is_all else None
+        self._meter.begin(phase, total_bytes=total_bytes, total_objects=content.objects if is_all else None)
+        if phase == "objects":
+            kinds = (result.restored, result.overwritten, result.same, result.left)
+            self._meter.add(
+                size_bytes=sum(kind.size_bytes for kind in kinds), objects=sum(kind.count for kind in kinds)
+            )
+
+    def _count(self, done: Done) -> None:
+        self._tally.add(done)
+        self._after = done.name
+        self._meter.add(size_bytes=done.size_bytes, objects=1, current=done.place[:200])
+
+    def _out_of_time(self) -> bool:
+        return self._job.stop.is_set() or self._job.remaining_seconds() < _LAST_START_SECONDS
+
+    def _hand_over(self) -> StorageState:
+        changes = {"after": self._after, "result": self._ended(), "phases_ms": self._phases_ms}
+        changes["destination"] = self._destination()
+        state = self._state.model_copy(update={**changes, "invocation": self._state.invocation + 1})
+        write_state(self._job.vault, state)
+        return state
+
+    def _ended(self) -> StorageResult:
+        result, job = self._tally.result(), self._job
+        failed, lists = job.scratch / _FAILED, result.failed_lists
+        if self._tally.failed_now and not job.scope.dry_run:
+            lists += (write_failed(job.vault, job.restore_id, self._state.invocation, failed, job.scratch),)
+        lacking = dict.fromkeys((*result.lacking, *self._places.lacking))
+        notes = dict.fromkeys((*self._notes, *self._places.key_notes))
+        said = {"notes": tuple(notes), "lacking": tuple(lacking)}
+        return result.model_copy(update={"failed_lists": lists, **said})
+
+    def _destination(self) -> str:
+        to = self._job.scope.to
+        names = [to] if to is not None else self._places.destinations
+        return f"{', '.join(names)} at {self._job.store}"
+
+    def _refuse_another_destination(self) -> None:
+        """Refuse to continue where an earlier invocation did not write: what it restored would be missing there."""
+        before, now = self._state.destination, self._destination()
+        if before not in ("", now):
+            raise RestoreError(
+                f"The restore began in {before}, and would continue in {now}: what it has done would be missing there.",
+                code="DESTINATION_CHANGED",
+                hint="The target's store was changed while the restore was under way. Run it again: what is restored "
+                "already will be found the same.",
+            )
+
+
+class _Until:
+    """Gives items out until the time is over; `cut` tells that some are left."""
+
+    def __init__(self, is_over: Callable[[], bool], items: Iterator[Step]) -> None:
+        self._is_over = is_over
+        self._items = items
+        self.cut = False
+
+    def __iter__(self) -> Iterator[Step]:
+        for item in self._items:
+            if self._is_over():
+                self.cut = True
+                return
+            yield item
+
+
+def _too_slow(done: Done) -> Done:
+    error = DeadlineError(
+        f"{done.name} ({done.size_bytes:,} bytes) cannot be restored within one invocation.",
+        code="OBJECT_TOO_LARGE",
+        hint="Take it out on a machine of your own: coffre cat ID KEY > FILE",
+    )
+    return replace(done, outcome=StorageOutcome.FAILED, error=error)

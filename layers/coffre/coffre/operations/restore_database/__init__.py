@@ -1,0 +1,1 @@
+"""Restoring a database: whole, some tables, or rows alone."""

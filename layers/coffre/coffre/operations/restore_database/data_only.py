@@ -1,0 +1,119 @@
+"""Restore the rows of a whole backup into tables that are there, empty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from psycopg2 import sql
+
+from coffre.model.errors import CoffreError, DestinationError
+from coffre.model.manifest import TableContent
+from coffre.model.names import shown
+from coffre.operations.restore_database.extension_members import leave_out_members
+from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.load import (
+    FAST_COMMITS,
+    Loading,
+    check_counts,
+    clearing_session,
+    load_tables,
+    loading_session,
+)
+from coffre.operations.restore_database.report_builder import Outcome
+from coffre.postgres.destination.copy_in import has_rows, key_levels, refresh_materialized_views, set_sequences
+from coffre.postgres.destination.destination import open_existing
+from coffre.postgres.destination.live_tables import TableName, live_tables
+from coffre.postgres.destination.owners_code import OWNERS_PATH
+
+# Neither keys nor triggers see the rows: only a superuser can say so.
+_WITHOUT_TRIGGERS: Final = f"{FAST_COMMITS}; SET session_replication_role = replica"
+
+
+def restore_rows(job: Job, source: Source, outcome: Outcome) -> None:
+    """Load the rows of all tables into a database that has the tables, empty, and count them.
+
+    Raises
+    ------
+    DestinationError
+        `TABLES_NOT_READY`: a table is missing, lacks a column, or has rows. Nothing was changed then.
+    CoffreError
+        Whatever else stopped it; the tables are emptied again then.
+    """
+    if not source.content.contents.has_rows:
+        raise DestinationError(
+            f"The backup {job.backup.id} holds definitions only: it has no rows.",
+            code="NO_ROWS",
+            hint="Choose a backup of the whole target, or leave --contents out.",
+        )
+    tables = {
+        (t.schema_name, t.table_name): t for t in source.content.tables if not (t.rows_excluded or t.of_extension)
+    }
+    members = {(t.schema_name, t.table_name): t for t in source.content.tables if t.is_member}
+    leave_out_members(job, members, outcome, "rows alone are not restored into members of extensions")
+    with open_existing(job.connection, source.content) as destination:
+        _refuse_unready(job, tables)
+        is_superuser = destination.capabilities.is_superuser
+        how = "without their keys and triggers seeing it" if is_superuser else "in the order of their foreign keys"
+        outcome.steps.append(f"Load the rows of {len(tables)} tables into {job.connection}, {how}.")
+        outcome.exceptions += source.manifest.exceptions
+        if job.scope.dry_run:
+            return
+        with loading_session(job) as session:
+            order = {} if is_superuser else key_levels(session, tables)
+        first_statement = f"{_WITHOUT_TRIGGERS if is_superuser else FAST_COMMITS}; {OWNERS_PATH}"
+        how_to_load = Loading(order=order, first_statement=first_statement)
+        with _emptied_on_error(job, tables):
+            _fill(job, source, tables, how_to_load, outcome)
+
+
+def _fill(job: Job, source: Source, tables: dict[TableName, TableContent], how: Loading, outcome: Outcome) -> None:
+    with outcome.phase("tables"):
+        outcome.tables += load_tables(job, source, tables, outcome.meter, how)
+    with outcome.phase("sequences"), loading_session(job) as session:
+        outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
+        session.commit()
+    with outcome.phase("count"):
+        check_counts(job, tables)
+    with outcome.phase("materialized views"), loading_session(job) as session:
+        missing = refresh_materialized_views(session, source.content.materialized_views)
+        outcome.say_missing("materialized view", missing)
+        session.commit()
+
+
+@contextmanager
+def _emptied_on_error(job: Job, tables: dict[TableName, TableContent]) -> Iterator[None]:
+    """Empty the tables again, all at once: they were empty, so nothing of anybody's is lost."""
+    try:
+        yield
+    except Exception as error:
+        names = sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(*name)) for name in tables)
+        try:
+            with clearing_session(job) as session, session.cursor() as cursor:
+                cursor.execute(sql.SQL("TRUNCATE {}").format(names))
+                session.commit()
+            error.add_note("The tables were emptied again.")
+        except CoffreError as left:
+            error.add_note(f"The tables hold a part of the backup and could not be emptied: {left.detail}")
+        raise
+
+
+def _refuse_unready(job: Job, tables: dict[TableName, TableContent]) -> None:
+    problems = []
+    with loading_session(job) as session:
+        live = live_tables(session, list(tables))
+        for name, table in tables.items():
+            if name not in live:
+                problems.append(f"{shown(*name)} is missing")
+            elif lacking := [column for column in table.columns if live[name].column(column) is None]:
+                problems.append(f"{shown(*name)} lacks the column {lacking[0]}")
+            elif has_rows(session, name):
+                problems.append(f"{shown(*name)} has rows")
+    if problems:
+        more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise DestinationError(
+            f"Rows alone need the backup's tables, empty; in {job.connection} {'; '.join(problems[:5])}{more}.",
+            code="TABLES_NOT_READY",
+            hint="Nothing was changed. Restore definitions first (--contents schema), or all into a new database.",
+        )

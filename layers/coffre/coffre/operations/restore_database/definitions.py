@@ -1,0 +1,366 @@
+"""Making a backup's definitions at the destination: what can be made is made, the rest is named with its SQL.
+
+The order: what tables need and tables; after the rows, indexes, constraints and triggers, over all connections; then
+privileges; last what would act on all of it (event triggers).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import psycopg2.extensions
+
+from coffre.model.errors import RestoreError
+from coffre.model.manifest import TableContent
+from coffre.model.names import quoted
+from coffre.model.words import counted
+from coffre.operations.restore_database.definition_schedule import Schedule
+from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.load import loading_session
+from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.runs.session_pool import Streams
+from coffre.postgres.archive.entry_sql import ACL, definition_of, encoded, owner_of, readable
+from coffre.postgres.archive.reader import Section, TocEntry
+from coffre.postgres.archive.toc import is_event_trigger, is_of_database
+from coffre.postgres.connection.roles import split_statements
+from coffre.postgres.destination.definitions import (
+    SESSION,
+    Definitions,
+    Ledger,
+    Making,
+    Refusal,
+    sql_of,
+    validation_sql,
+)
+from coffre.postgres.destination.destination import Destination
+from coffre.postgres.destination.live_tables import TableName
+
+_NAMES_SHOWN: Final = 20
+_ROLE: Final = r'("(?:[^"]|"")+"|[^\s;"]+)'
+_GRANTEE: Final = re.compile(rf"\b(?:TO|FROM) {_ROLE}(?: WITH GRANT OPTION)?;\s*\Z")
+_FOR_ROLE: Final = re.compile(rf"\AALTER DEFAULT PRIVILEGES FOR ROLE {_ROLE} ")
+_AUTHORIZATION: Final = re.compile(rf"\A(?:SET SESSION AUTHORIZATION {_ROLE}|RESET SESSION AUTHORIZATION);")
+_PATH_SETTING: Final = re.compile(r" SET search_path TO ([^;]*);")
+_NO_ROLE: Final = "the role does not exist at the destination"
+_DEFAULT_PATH: Final = '"$user", public'
+# What the server's memory allows for building indexes, as far as its own settings tell: an eighth of its buffers.
+_INDEX_MEMORY: Final = """
+SELECT pg_catalog.set_config('maintenance_work_mem', greatest(
+    pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')),
+    least(pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')) / 8, 1073741824)) / 1024 || 'kB',
+    false)
+"""
+
+
+@dataclass(frozen=True)
+class Phases:
+    """The entries of an archive by when they are made, each in the archive's order."""
+
+    before_rows: Sequence[TocEntry]
+    after_rows: Sequence[TocEntry]
+    privileges: Sequence[TocEntry]
+    event_triggers: Sequence[TocEntry]
+
+
+def phases_of(entries: Iterable[TocEntry]) -> Phases:
+    """Divide entries as `pg_restore` does: what has no section of its own belongs to that of the entry before it."""
+    before, after, privileges, triggers = [], [], [], []
+    section = Section.PRE_DATA
+    for entry in entries:
+        if entry.section is not Section.NONE:
+            section = entry.section
+        if entry.description in (*SESSION, "DATABASE") or is_of_database(entry):
+            continue
+        if entry.description in ACL:
+            privileges.append(entry)
+        elif is_event_trigger(entry):
+            triggers.append(entry)
+        elif section is Section.PRE_DATA:
+            before.append(entry)
+        elif section is Section.POST_DATA:
+            after.append(entry)
+    return Phases(before, after, privileges, triggers)
+
+
+@dataclass
+class DefinitionRestore:
+    """Makes definitions, and says in the outcome what could not be made.
+
+    Parameters
+    ----------
+    session
+        Make everything over this session, in the transaction that is open there; default: sessions of its own, which
+        commit as they go.
+    ledger
+        What is known to be lost already.
+    """
+
+    job: Job
+    source: Source
+    destination: Destination
+    outcome: Outcome
+    session: psycopg2.extensions.connection | None = None
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def __post_init__(self) -> None:
+        self.how = Making(
+            by_id={entry.dump_id: entry for entry in self.source.toc},
+            encoding=self.source.content.encoding,
+            may_give=self._may_give,
+            paths=paths_of(self.source),
+            is_nested=self.session is not None,
+        )
+        self._size_of = _sizes(self.source)
+        self._tables = {
+            (entry.schema or "", entry.tag): entry for entry in self.source.toc if entry.description == "TABLE"
+        }
+
+    def search_paths(self, table: TableName) -> list[str]:
+        """Return the `search_path`s of the source for a table's rows, the likeliest first."""
+        entry = self._tables.get(table)
+        return list(self.how.paths(entry)) if entry is not None else []
+
+    def make(self, entries: Sequence[TocEntry]) -> None:
+        """Make entries one after the other."""
+        with self._definitions(self.how) as definitions:
+            definitions.make(entries)
+        self._refuse_if_strict()
+
+    def make_in_parallel(self, entries: Sequence[TocEntry]) -> None:
+        """Make entries over all connections, as far as they do not need each other."""
+        schedule = Schedule(entries, self.how.by_id, self._size_of, self.job.children.check)
+        how = replace(self.how, in_parallel=True)
+
+        def work(_: int) -> None:
+            try:
+                with sessions.borrow() as definitions:
+                    while batch := schedule.take():
+                        definitions.make(batch)
+                        schedule.done(batch)
+            except BaseException:
+                schedule.stop()
+                raise
+
+        with Streams(lambda _: self._definitions(how), self.job.streams) as sessions:
+            for _ in self.job.runner(work, range(self.job.streams)):
+                pass
+        if postponed := self.ledger.take_postponed():
+            self.make(postponed)
+        self._refuse_if_strict()
+
+    def grant(self, entries: Sequence[TocEntry], schemas: Sequence[TocEntry] = ()) -> None:
+        """Set privileges, and the owners of schemas that exist, statement by statement."""
+        granted: list[tuple[bytes, Callable[[str, str | None], None]]] = []
+        refused: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for entry in entries:
+            if self.ledger.is_lost(entry):
+                continue
+            for statement in self._grants(entry):
+                text = readable(statement, self.how.encoding)
+                if missing := self._missing_roles(text):
+                    if not text.startswith("REVOKE"):
+                        refused[f" of {missing}", _NO_ROLE].append(text)
+                    continue
+                granted.append((statement.encode("utf-8", "surrogateescape"), _into(refused, text)))
+        for schema in schemas:
+            statement = owner_of(schema).strip()
+            if statement and self._may_give(schema.owner):
+                granted.append((encoded(statement, self.how.encoding), self._owner_refused(schema)))
+        with self._definitions(self.how) as definitions:
+            for start in range(0, len(granted), 500):
+                definitions.execute(granted[start : start + 500])
+        for (whose, reason), statements in refused.items():
+            self.outcome.leave_out(counted(len(statements), "privilege") + whose, reason, "\n".join(statements) + "\n")
+            self.outcome.with_owners = False
+
+    def report(self, made: Iterable[TocEntry]) -> None:
+        """Say in the outcome what could not be made, given or checked, each with the SQL for later.
+
+        `made` are all entries that were to be made.
+        """
+        for refusal in self.ledger.refusals:
+            if _is_extension_comment(refusal.entry):
+                # What an extension says about itself is no loss.
+                self.outcome.notes.append(f"Not restored: {spoken(refusal.entry)}: {refusal.reason}.")
+            else:
+                self.outcome.leave_out(
+                    spoken(refusal.entry), _reason(refusal), sql_of(refusal, self.how), refusal.sqlstate
+                )
+        for refusal in self.ledger.not_valid:
+            self.outcome.leave_out(
+                f"the validation of the {spoken(refusal.entry)}",
+                f"rows violate it ({refusal.reason}). It exists as NOT VALID: new rows are checked",
+                readable(validation_sql(refusal) or "", self.how.encoding) or None,
+                refusal.sqlstate,
+            )
+        for entry, path in self.ledger.other_paths:
+            self.outcome.notes.append(
+                f"The {spoken(entry)} was made with the search_path {path}: it names things without their schema."
+            )
+        for entry, option in self.ledger.options:
+            self.outcome.notes.append(f"The {spoken(entry)} was made without {option}, which the destination lacks.")
+        for method in sorted(self.ledger.access_methods):
+            self.outcome.notes.append(f"Tables of the access method {method} got the server's default access method.")
+        self._report_owners(made)
+
+    def _report_owners(self, made: Iterable[TocEntry]) -> None:
+        lost = self.ledger.lost()
+        without: defaultdict[str, list[TocEntry]] = defaultdict(list)
+        for entry in made:
+            if entry.dump_id not in lost and owner_of(entry) and (reason := self._why_not_given(entry.owner)):
+                without[f'"{entry.owner}": {reason}'].append(entry)
+        for refusal in self.ledger.owners_refused:
+            without[f'"{refusal.entry.owner}": {refusal.reason}'].append(refusal.entry)
+        for reason, entries in without.items():
+            objects = f"the {spoken(entries[0])}" if len(entries) == 1 else f"{len(entries):,} objects"
+            sql = "".join(owner_of(entry).strip() + "\n" for entry in entries)
+            self.outcome.leave_out(f"the owner of {objects}", reason, sql)
+            self.outcome.with_owners = False
+
+    def _grants(self, entry: TocEntry) -> Iterator[str]:
+        """Yield the statements of an entry; who granted is given up where this role cannot act for them."""
+        for statement in split_statements(definition_of(entry, self.how.by_id)):
+            if found := _AUTHORIZATION.match(statement):
+                role = _unquoted(found[1]) if found[1] else None
+                is_possible = self.destination.capabilities.is_superuser and role in (None, *self.destination.roles)
+                if not is_possible:
+                    continue
+            yield statement
+
+    def _missing_roles(self, statement: str) -> str | None:
+        for pattern in (_GRANTEE, _FOR_ROLE):
+            if found := pattern.search(statement):
+                name = _unquoted(found[1])
+                if found[1] != "PUBLIC" and name not in self.destination.roles:
+                    return found[1]
+        return None
+
+    def _may_give(self, role: str) -> bool:
+        is_own = role == self.destination.capabilities.role
+        return not is_own and self._why_not_given(role) is None
+
+    def _why_not_given(self, role: str) -> str | None:
+        if role not in self.destination.roles:
+            return _NO_ROLE
+        if not self.destination.capabilities.is_superuser and role not in self.destination.member_of:
+            return f'"{self.destination.capabilities.role}" is not a member of this role'
+        return None
+
+    def _owner_refused(self, entry: TocEntry) -> Callable[[str, str | None], None]:
+        return lambda reason, state: self.ledger.owners_refused.append(Refusal(entry, reason, state))
+
+    @contextmanager
+    def _definitions(self, how: Making) -> Iterator[Definitions]:
+        if self.session is not None:
+            definitions = Definitions(self.session, self.ledger, how)
+            yield definitions
+            definitions.restore_session()
+            return
+        with loading_session(self.job) as session:
+            definitions = Definitions(session, self.ledger, how)
+            with session.cursor() as cursor:
+                cursor.execute(_INDEX_MEMORY)
+            session.commit()
+            yield definitions
+
+    def _refuse_if_strict(self) -> None:
+        if self.job.scope.strict:
+            for refusal in self.ledger.refusals:
+                if refusal.sqlstate is not None and not _is_extension_comment(refusal.entry):
+                    raise refused_error(self.job, refusal)
+            for refusal in self.ledger.not_valid:
+                raise refused_error(self.job, refusal)
+
+
+def _is_extension_comment(entry: TocEntry) -> bool:
+    return entry.description == "COMMENT" and entry.tag.startswith("EXTENSION ")
+
+
+def refused_error(job: Job, refusal: Refusal) -> RestoreError:
+    """Return the error for an entry that the server refused."""
+    return RestoreError(
+        f"The {spoken(refusal.entry)} could not be made in {job.connection}.",
+        code="SCHEMA_FAILED",
+        detail=refusal.reason,
+        hint=_hint(refusal.sqlstate or ""),
+    )
+
+
+def spoken(entry: TocEntry) -> str:
+    """Return an entry for a sentence: `view public.sales`."""
+    kind = {"FK CONSTRAINT": "foreign key"}.get(entry.description, entry.description.lower())
+    tag = entry.tag.removeprefix(f"{entry.description} ")
+    name = f"{entry.schema}.{tag}" if entry.schema else tag
+    return f"{kind} {name}".encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def possible_tables(source: Source, lost: frozenset[int]) -> dict[TableName, TableContent]:
+    """Return the tables whose definitions are not lost, by name."""
+    oids = {entry.oid for entry in source.toc if entry.dump_id in lost and entry.description == "TABLE"}
+    return {(table.schema_name, table.table_name): table for table in source.content.tables if table.oid not in oids}
+
+
+def paths_of(source: Source) -> Callable[[TocEntry], list[str]]:
+    """Return a function that gives the `search_path`s with which an entry may have been made, the likeliest first."""
+    recorded = [(path.role, path.path) for path in source.content.search_paths]
+    if not recorded:  # an older backup: its archive has the database's settings
+        settings = [text for entry in source.toc if is_of_database(entry) for text in [entry.definition]]
+        recorded = [
+            (None, ", ".join(quoted(name.strip().strip("'\"")) for name in found.split(",")))
+            for text in settings
+            for found in _PATH_SETTING.findall(text)
+        ]
+    recorded.append((None, _DEFAULT_PATH))
+
+    def paths(entry: TocEntry) -> list[str]:
+        own = [path for role, path in recorded if role == entry.owner]
+        general = [path for role, path in recorded if role is None]
+        others = [path for role, path in recorded if role not in (None, entry.owner)]
+        named = [path.replace('"$user"', quoted(entry.owner or "public")) for path in (*own, *general, *others)]
+        return list(dict.fromkeys(path for path in named if path.strip() not in ("", '""')))
+
+    return paths
+
+
+def _reason(refusal: Refusal) -> str:
+    if not refusal.needing:
+        return refusal.reason
+    names = [spoken(entry) for entry in refusal.needing if entry.description not in _FOLLOWING]
+    if not names:
+        return refusal.reason
+    more = f", and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return f"{refusal.reason}. Not restored either, because it needs it: {', '.join(names[:_NAMES_SHOWN])}{more}"
+
+
+# What everybody expects to go with an object.
+_FOLLOWING: Final = frozenset({"ACL", "COMMENT", "SECURITY LABEL", "SEQUENCE OWNED BY", "INDEX ATTACH", "ROW SECURITY"})
+
+
+def _hint(sqlstate: str) -> str:
+    if sqlstate == "42501":
+        return "Restore with a role that may do this (see the detail), or without --strict: everything else comes back."
+    if sqlstate.startswith("42") or sqlstate == "3F000":
+        return (
+            "The definition names something that the destination does not have. Without --strict everything else comes."
+        )
+    if sqlstate.startswith("23"):
+        return "The backup's own rows violate it. Without --strict the rows come back, and the constraint is named."
+    return "The detail has the server's words. Without --strict everything else comes back, and this is named."
+
+
+def _into(refused: defaultdict[tuple[str, str], list[str]], statement: str) -> Callable[[str, str | None], None]:
+    return lambda reason, _: refused["", reason].append(statement)
+
+
+def _sizes(source: Source) -> dict[int, int]:
+    by_oid = {table.oid: table.size for table in source.content.tables}
+    return {entry.dump_id: by_oid.get(entry.oid, 0) for entry in source.toc if entry.description == "TABLE"}
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name

@@ -1,0 +1,122 @@
+"""What a restore starts from, and what of it the destination can take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from coffre.model.backup import Backup, Status
+from coffre.model.errors import BackupStateError, IntegrityError
+from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest
+from coffre.model.restore import Scope
+from coffre.operations.runs.thread_runner import Runner
+from coffre.postgres.archive.reader import TocEntry, read_archive
+from coffre.postgres.archive.toc import in_unicode
+from coffre.postgres.connection.client_tools import Children
+from coffre.postgres.connection.connect import Connection
+from coffre.vault.codec import FrameDecoder
+from coffre.vault.vault import Vault
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a restore needs: from where, to where, with what, and how wide. `in_order` is for drills, which compare.
+
+    `remaining_seconds` says how much time the run has.
+    """
+
+    restore_id: str
+    backup: Backup
+    connection: Connection
+    children: Children
+    vault: Vault
+    decoder: FrameDecoder
+    scratch: Path
+    streams: int
+    runner: Runner
+    scope: Scope = field(default_factory=Scope)
+    in_order: bool = False
+    remaining_seconds: Callable[[], float] = field(default=lambda: math.inf)
+
+    @property
+    def leaves_damage_out(self) -> bool:
+        """Whether damaged bytes cost only what they are of. A drill is there to find them."""
+        return not (self.scope.strict or self.in_order)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checked backup: its manifest, what opens its frames, its schema archive on disk, its table of contents.
+
+    A backup of rows alone has no archive, and an empty table of contents.
+    """
+
+    manifest: Manifest
+    decoder: FrameDecoder
+    archive: Path
+    large_objects: Entry | None
+    toc: tuple[TocEntry, ...]
+
+    @property
+    def content(self) -> DatabaseContent:
+        """What the backup holds besides its entries."""
+        return self.manifest.database
+
+    def read(self, job: Job, entry: Entry) -> Iterator[bytes]:
+        """Yield the plaintext of an entry, until the run is stopped: checked when it ends without an error."""
+        for chunk in job.vault.read_entry(entry, self.decoder, at_end=True):
+            job.children.check()
+            yield chunk
+
+
+def refuse_unrestorable(backup: Backup) -> None:
+    """Refuse a backup that is not COMPLETED.
+
+    Raises
+    ------
+    BackupStateError
+        Code `BACKUP_NOT_COMPLETED`.
+    """
+    if backup.status is Status.COMPLETED and backup.manifest_key and backup.manifest_sha256:
+        return
+    why = {
+        Status.FAILED: f"it failed ({backup.failure.code}: {backup.failure.message})"
+        if backup.failure
+        else "it failed",
+        Status.DELETED: "it was deleted",
+    }.get(backup.status, "it is still running")
+    raise BackupStateError(
+        f"Backup {backup.id} of {backup.target} cannot be restored: {why}.",
+        code="BACKUP_NOT_COMPLETED",
+        hint=f"Choose a COMPLETED one: coffre list {backup.target} --status COMPLETED.",
+    )
+
+
+def open_source(job: Job) -> Source:
+    """Check the chain from the catalog to the entries, and fetch the schema archive to disk."""
+    key, sha256 = job.backup.manifest_key or "", job.backup.manifest_sha256 or ""
+    manifest = job.vault.read_manifest(key, sha256=sha256)
+    if (manifest.backup_id, manifest.target) != (job.backup.id, job.backup.target):
+        raise IntegrityError(
+            f"The manifest {key} is of backup {manifest.backup_id} of {manifest.target}, not of {job.backup.id}.",
+            code="MANIFEST_SWAPPED",
+            hint="Somebody changed the vault. Restore an older backup and look at who can write to the bucket.",
+        )
+    decoder = job.decoder.of_recipients(manifest.recipients)
+    found = {entry.kind: entry for entry in job.vault.entries(manifest) if entry.kind is not EntryKind.TABLE}
+    archive = job.scratch / "schema.dump"
+    if not manifest.database.contents.has_schema:
+        return Source(manifest, decoder, archive, found.get(EntryKind.LARGE_OBJECTS), ())
+    if EntryKind.SCHEMA not in found:
+        raise IntegrityError(
+            f"The backup {job.backup.id} has no schema archive.",
+            code="ENTRIES_DAMAGED",
+            hint="This backup cannot be trusted. Restore an older one (`coffre list`).",
+        )
+    with archive.open("wb") as file:
+        file.writelines(job.vault.read_entry(found[EntryKind.SCHEMA], decoder))
+    with archive.open("rb") as file:
+        toc = in_unicode(read_archive(file).entries, manifest.database.encoding)
+    return Source(manifest, decoder, archive, found.get(EntryKind.LARGE_OBJECTS), toc)

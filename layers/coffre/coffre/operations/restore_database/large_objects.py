@@ -1,0 +1,221 @@
+"""Large objects: read from their archive as it comes, and written over several sessions, many by one statement."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import batched, chain
+from typing import BinaryIO, Final
+
+import psycopg2
+import psycopg2.extensions
+
+from coffre.model.errors import IntegrityError, RestoreError
+from coffre.model.manifest import Entry
+from coffre.operations.export.plan import open_chunks
+from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.load import FAST_COMMITS, loading_session
+from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.runs.session_pool import Streams
+from coffre.postgres.archive.reader import TocEntry, damaged, read_archive
+from coffre.postgres.archive.writer import read_large_objects
+from coffre.postgres.connection.connect import one_line
+from coffre.postgres.destination.copy_in import is_refusal, translated
+from coffre.postgres.source import large_objects
+from coffre.postgres.source.large_objects import Piece
+
+# Each statement locks its object until the end of its transaction.
+_STATEMENTS_AT_ONCE: Final = 200
+_NAMED: Final = 20
+
+
+def restore_large_objects(job: Job, source: Source, entry: Entry, outcome: Outcome, *, with_owners: bool) -> None:
+    """Create all large objects with their bytes, owners, rights, comments and labels.
+
+    Unless the scope is strict, what is refused or damaged is left out and reported.
+
+    Raises
+    ------
+    RestoreError
+        Code `LARGE_OBJECT_FAILED`, with the server's words.
+    IntegrityError
+        The archive is damaged.
+    """
+    with Streams(lambda _: _session(job), job.streams) as sessions:
+        _Loading(job, outcome, sessions).load(source, entry, with_owners=with_owners)
+
+
+@contextmanager
+def _session(job: Job) -> Iterator[psycopg2.extensions.connection]:
+    with loading_session(job) as session, session.cursor() as cursor:
+        cursor.execute(FAST_COMMITS)
+        session.commit()
+        yield session
+
+
+class _Loading:
+    """One restore of large objects; `_lost` are those that are left out, with the reason."""
+
+    def __init__(self, job: Job, outcome: Outcome, sessions: Streams[psycopg2.extensions.connection]) -> None:
+        self._job = job
+        self._outcome = outcome
+        self._sessions = sessions
+        self._lock = threading.Lock()
+        self._lost: dict[int, str] = {}
+        self._begun: set[int] = set()
+
+    def load(self, source: Source, entry: Entry, *, with_owners: bool) -> None:
+        # Each frame is checked before it is given out: what was written before a damaged one is good.
+        file = open_chunks(self._job.vault.read_entry(entry, source.decoder))
+        try:
+            entries = read_archive(file).entries
+        except IntegrityError as error:
+            if not self._job.leaves_damage_out:
+                raise
+            self._outcome.leave_out("all large objects", _damage(error))
+            return
+        for _ in self._job.runner(self._write, large_objects.batches(self._pieces(entries, file))):
+            pass
+        self._report()
+        if with_owners:
+            self._run_all(source, large_objects.owner_statements(entries, self._is_whole, self._creator()))
+        self._run_all(source, large_objects.other_statements(entries, self._is_whole, with_rights=with_owners))
+
+    def _pieces(self, entries: Iterable[TocEntry], file: BinaryIO) -> Iterator[Piece]:
+        """Yield all pieces; a larger object is created before its first one, for whichever session writes it."""
+        missing = set(large_objects.oids_of(entries))
+        try:
+            for piece in large_objects.pieces(chain.from_iterable(found for _, found in read_large_objects(file))):
+                self._job.children.check()
+                if piece.offset == 0 and not piece.is_last:
+                    self._create(piece.oid)
+                if piece.is_last:
+                    missing.discard(piece.oid)
+                if piece.oid not in self._lost:
+                    yield piece
+            if missing:
+                damaged(f"The large object {min(missing)} is not in it.")
+        except IntegrityError as error:
+            if not self._job.leaves_damage_out:
+                raise
+            with self._lock:
+                self._lost |= dict.fromkeys(missing, _damage(error))
+
+    def _create(self, oid: int) -> None:
+        with translated(self._job.connection), self._sessions.borrow() as session, session.cursor() as cursor:
+            try:
+                cursor.execute("SELECT lo_create(%s::oid)", (oid,))
+                session.commit()
+                self._begun.add(oid)
+            except psycopg2.Error as error:
+                self._give_up(session, oid, error)
+
+    def _write(self, batch: Sequence[Piece]) -> None:
+        with translated(self._job.connection), self._sessions.borrow() as session, session.cursor() as cursor:
+            try:
+                large_objects.write(cursor, batch)
+                session.commit()
+            except psycopg2.Error as error:
+                if len(batch) == 1:
+                    self._give_up(session, batch[0].oid, error)
+                    return
+                self._require_refusal(session, error)
+                for piece in batch:
+                    try:
+                        large_objects.write(cursor, [piece])
+                        session.commit()
+                    except psycopg2.Error as one:
+                        self._give_up(session, piece.oid, one)
+
+    def _give_up(self, session: psycopg2.extensions.connection, oid: int, error: psycopg2.Error) -> None:
+        """Leave an object out, or end the restore."""
+        self._require_refusal(session, error)
+        if self._job.scope.strict:
+            raise _refused(f"The large object {oid}", error) from error
+        with self._lock:
+            self._lost.setdefault(oid, f"the server refused it ({one_line(error)})")
+
+    @staticmethod
+    def _require_refusal(session: psycopg2.extensions.connection, error: psycopg2.Error) -> None:
+        if session.closed or not is_refusal(error):
+            raise error
+        session.rollback()
+
+    def _creator(self) -> str:
+        with translated(self._job.connection), self._sessions.borrow() as session, session.cursor() as cursor:
+            cursor.execute("SELECT current_user::text")
+            ((name,),) = cursor.fetchall()
+            session.commit()
+            return str(name)
+
+    def _is_whole(self, oid: int) -> bool:
+        return oid not in self._lost
+
+    def _report(self) -> None:
+        """Remove what was written of objects that are not whole, and name what is left out."""
+        with translated(self._job.connection), self._sessions.borrow() as session, session.cursor() as cursor:
+            for oid in self._begun & self._lost.keys():
+                cursor.execute("SELECT lo_unlink(%s::oid)", (oid,))
+            session.commit()
+        by_reason = defaultdict(list)
+        for oid, reason in sorted(self._lost.items()):
+            by_reason[reason].append(str(oid))
+        for reason, oids in by_reason.items():
+            more = f" and {len(oids) - _NAMED} more" if len(oids) > _NAMED else ""
+            self._outcome.leave_out(f"large object{'s' * (len(oids) > 1)} {', '.join(oids[:_NAMED])}{more}", reason)
+
+    def _run_all(self, source: Source, statements: Iterable[str]) -> None:
+        """Run statements, of which each may be refused; they are in the source's encoding."""
+
+        def run(together: Sequence[str]) -> None:
+            self._job.children.check()
+            texts = [statement.encode("utf-8", "surrogateescape") for statement in together]
+            with translated(self._job.connection), self._sessions.borrow() as session, session.cursor() as cursor:
+                try:
+                    _execute(cursor, source, b"\n".join(texts))
+                except psycopg2.Error as error:
+                    self._require_refusal(session, error)
+                    for text in texts:
+                        self._run(session, source, text)
+
+        for _ in self._job.runner(run, batched(statements, _STATEMENTS_AT_ONCE, strict=False)):
+            pass
+
+    def _run(self, session: psycopg2.extensions.connection, source: Source, text: bytes) -> None:
+        with session.cursor() as cursor:
+            try:
+                _execute(cursor, source, text)
+            except psycopg2.Error as error:
+                self._require_refusal(session, error)
+                statement = text.decode("utf-8", "replace").strip()
+                if self._job.scope.strict:
+                    raise _refused(f"What the backup says about a large object ({statement})", error) from error
+                with self._lock:
+                    self._outcome.leave_out(
+                        f"of a large object: {statement.rstrip(';')}",
+                        f"the server refused it ({one_line(error)})",
+                        statement,
+                    )
+
+
+def _execute(cursor: psycopg2.extensions.cursor, source: Source, text: bytes) -> None:
+    """Run statements in a transaction of their own."""
+    # A server takes all statements that are sent at once as text in the encoding that counts before the first one.
+    cursor.execute("SELECT set_config('client_encoding', %s, true)", (source.content.encoding,))
+    cursor.execute(text)
+    cursor.connection.commit()
+
+
+def _refused(what: str, error: psycopg2.Error) -> RestoreError:
+    return RestoreError(
+        f"{what} could not be restored.",
+        code="LARGE_OBJECT_FAILED",
+        detail=one_line(error),
+        hint="The restore stopped here. The server's own words are above.",
+    )
+
+
+def _damage(error: IntegrityError) -> str:
+    return f"the backup is damaged ({error.detail or error.message.rstrip('.')})"

@@ -1,0 +1,93 @@
+"""Filling the materialized views of a restored database, each on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext
+
+import psycopg2
+import psycopg2.extensions
+
+from coffre.model.manifest import RelationName
+from coffre.model.names import qualified
+from coffre.operations.restore_database.definitions import DefinitionRestore, refused_error, spoken
+from coffre.operations.restore_database.load import loading_session
+from coffre.operations.restore_database.row_salvage import leave_out_views
+from coffre.postgres.archive.reader import TocEntry
+from coffre.postgres.connection.connect import one_line
+from coffre.postgres.destination.definitions import Refusal, is_fatal, unit
+from coffre.postgres.destination.live_tables import TableName
+
+
+def refresh_views(
+    making: DefinitionRestore,
+    without_rows: Collection[TableName] = (),
+    only: Collection[tuple[str | None, str]] | None = None,
+) -> None:
+    """Fill the views that exist, each after those that it reads; one that cannot be filled stays empty and is named.
+
+    Parameters
+    ----------
+    without_rows
+        Tables whose rows were not restored: views that read them stay empty too.
+    only
+        The views (schema and name) to fill; default: all.
+
+    Raises
+    ------
+    RestoreError
+        With `strict`: code `SCHEMA_FAILED`.
+    """
+    lost = making.ledger.lost()
+    empty: dict[int, str | None] = {}
+    entries = {
+        (entry.schema, entry.tag): entry for entry in making.source.toc if entry.description == "MATERIALIZED VIEW"
+    }
+    with nullcontext(making.session) if making.session else loading_session(making.job) as session:
+        for view in leave_out_views(session, making.source.content.materialized_views, without_rows, making.outcome):
+            entry = entries.get((view.schema_name, view.relation_name))
+            if entry is None or entry.dump_id in lost or (only is not None and (entry.schema, entry.tag) not in only):
+                continue
+            if (error := _refresh(making, session, view, entry)) is not None:
+                if making.job.scope.strict:
+                    raise refused_error(making.job, Refusal(entry, one_line(error), error.pgcode)) from error
+                empty[entry.dump_id] = state = _state(entry, empty) or error.pgcode
+                making.outcome.leave_out(
+                    f"the rows of the {spoken(entry)}",
+                    f"its query fails at the destination: {one_line(error)}",
+                    _statement(view) + "\n",
+                    state,
+                )
+
+
+def _state(entry: TocEntry, empty: Mapping[int, str | None]) -> str | None:
+    """Return why a view that this one reads is empty, which is why this one is: its SQLSTATE."""
+    return next((empty[needed] for needed in entry.dependencies if needed in empty), None)
+
+
+def _refresh(
+    making: DefinitionRestore, session: psycopg2.extensions.connection, view: RelationName, entry: TocEntry
+) -> psycopg2.Error | None:
+    """Fill one view, if need be with a `search_path` of the source; return why it cannot be filled."""
+    first: psycopg2.Error | None = None
+    for path in ("pg_catalog", *making.how.paths(entry)):
+        try:
+            with unit(session, is_nested=making.session is not None), session.cursor() as cursor:
+                # A view sees what its owner sees, as at the source; our sessions would take hidden rows for an error.
+                cursor.execute("SET LOCAL row_security = on")
+                cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
+                cursor.execute(_statement(view))
+                cursor.execute("SET LOCAL row_security = off; SET LOCAL search_path = pg_catalog")
+        except psycopg2.Error as error:
+            if session.closed or is_fatal(error):
+                raise
+            first = first or error
+        else:
+            if first is not None:
+                making.ledger.other_paths.append((entry, path))
+            return None
+    return first
+
+
+def _statement(view: RelationName) -> str:
+    return f"REFRESH MATERIALIZED VIEW {qualified(view.schema_name, view.relation_name)};"

@@ -1,0 +1,120 @@
+"""Replacing a whole database: restored beside the one in use, checked, then put in its place by renaming."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from coffre.model.backup import Kept
+from coffre.model.errors import DestinationError
+from coffre.model.names import quoted, shown
+from coffre.model.restore import Scope
+from coffre.model.target import Contents
+from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.load import loading_session
+from coffre.operations.restore_database.replace_schemas import replace_schemas
+from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.whole_database import restore_whole
+from coffre.postgres.destination.copy_in import translated
+from coffre.postgres.destination.database_swap import database_exists, swap_databases, what_stays_behind, why_no_swap
+from coffre.postgres.destination.live_tables import user_tables
+from coffre.postgres.destination.staging_schema import shortened
+
+
+def replace_database(job: Job, source: Source, outcome: Outcome) -> None:
+    """Put the backup in the place of the database in use, which is kept under another name.
+
+    Where this role cannot create or rename databases, schemas are replaced inside the database, in one transaction.
+
+    Raises
+    ------
+    CoffreError
+        The database in use is unchanged then.
+    """
+    _refuse_parts(job, source)
+    if job.scope.swap is not None:
+        _swap_kept(job, job.scope.swap, outcome)
+        return
+    with translated(job.connection):
+        reason = why_no_swap(job.connection)
+    if reason is not None:
+        outcome.steps.append(f"Replace schema by schema inside {job.connection}, because {reason}.")
+        replace_schemas(job, source, outcome)
+        return
+    name, run = job.connection.database, job.restore_id.lower()
+    restored, old = shortened(name, f"_restored_{run}"), shortened(name, f"_before_{run}")
+    beside = replace(job, connection=job.connection.to_database(restored), scope=_whole(job.scope))
+    with translated(job.connection):
+        outcome.exceptions += what_stays_behind(job.connection)
+    outcome.exceptions += _only_in_use(job, source)
+    restore_whole(beside, source, outcome)
+    outcome.steps.append(
+        f"Disconnect everyone from {job.connection}, rename it to {old}, and rename {restored} to {name}."
+    )
+    if job.scope.dry_run:
+        return
+    if outcome.left_out and not job.scope.accept_exceptions:
+        outcome.exceptions.append(
+            f"{job.connection} was NOT replaced and is unchanged, because the restored database lacks what is named "
+            f"here. It is kept as {restored}. To put it in place as it is: "
+            f"coffre restore {job.backup.id} --replace --swap {job.restore_id}"
+        )
+        outcome.kept.append(
+            Kept(what=f"the restored database, as {restored}", remove=f"DROP DATABASE {quoted(restored)}")
+        )
+        return
+    _swap(job, restored, old, outcome)
+
+
+def _whole(scope: Scope) -> Scope:
+    return Scope(dry_run=scope.dry_run, strict=scope.strict, analyze=scope.analyze)
+
+
+def _swap_kept(job: Job, restore_id: str, outcome: Outcome) -> None:
+    """Put a database in place that an earlier restore has built and kept."""
+    name = job.connection.database
+    restored, old = (
+        shortened(name, f"_restored_{restore_id.lower()}"),
+        shortened(name, f"_before_{job.restore_id.lower()}"),
+    )
+    with translated(job.connection):
+        is_there = database_exists(job.connection, restored)
+    if not is_there:
+        raise DestinationError(
+            f"There is no database {restored} on the server of {job.connection}.",
+            code="SWAP_FAILED",
+            hint="Nothing was changed. --swap takes the id of a restore with --replace that kept what it had built "
+            "(coffre show ID). Leave --swap out to restore again.",
+        )
+    outcome.steps.append(
+        f"Disconnect everyone from {job.connection}, rename it to {old}, and rename {restored} to {name}."
+    )
+    if not job.scope.dry_run:
+        _swap(job, restored, old, outcome)
+
+
+def _swap(job: Job, restored: str, old: str, outcome: Outcome) -> None:
+    with outcome.phase("swap"), translated(job.connection):
+        swap_databases(job.connection, restored, old)
+    outcome.kept.append(Kept(what=f"the old database, as {old}", remove=f"DROP DATABASE {quoted(old)}"))
+
+
+def _refuse_parts(job: Job, source: Source) -> None:
+    if source.content.contents is not Contents.FULL:
+        what = "definitions" if source.content.contents.has_schema else "rows"
+        raise DestinationError(
+            f"The backup {job.backup.id} holds {what} only: nothing can be replaced by it.",
+            code="REPLACE_IMPOSSIBLE",
+            hint="Choose a backup of the whole target, or restore into another database (--to).",
+        )
+
+
+def _only_in_use(job: Job, source: Source) -> list[str]:
+    """Say which tables of the database in use the backup does not have: they will be in the old database only."""
+    known = {(entry.schema or "", entry.tag) for entry in source.toc}
+    known |= {(table.schema_name, table.table_name) for table in source.content.tables}
+    with loading_session(job) as session:
+        names = [shown(*name) for name in user_tables(session) if name not in known]
+    if not names:
+        return []
+    more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
+    return [f"Not in the backup, and so in the old database only: {', '.join(names[:10])}{more}."]

@@ -1,0 +1,206 @@
+"""Replacing schemas inside a database, in one transaction: the way where no second database is possible."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import psycopg2.extensions
+from psycopg2 import sql
+
+from coffre.model.backup import Kept
+from coffre.model.errors import DestinationError
+from coffre.model.names import quoted, shown
+from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of, possible_tables
+from coffre.operations.restore_database.extension_members import leave_out_members
+from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.known import is_made, leave_out_known
+from coffre.operations.restore_database.load import Loading, check_counts, load_tables, loading_session
+from coffre.operations.restore_database.materialized_views import refresh_views
+from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.statistics import analyze
+from coffre.postgres.archive.dependencies import absent
+from coffre.postgres.archive.reader import TocEntry
+from coffre.postgres.destination.copy_in import set_sequences
+from coffre.postgres.destination.destination import open_existing
+from coffre.postgres.destination.owners_code import owners_path
+from coffre.postgres.destination.staging_schema import shortened
+
+_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '10s'"
+# Things of the database as a whole, in no schema: they stay as they are.
+_OUTSIDE: Final = frozenset(
+    {"ACCESS METHOD", "CAST", "EVENT TRIGGER", "FOREIGN DATA WRAPPER", "PROCEDURAL LANGUAGE", "PUBLICATION", "SERVER",
+     "SUBSCRIPTION", "TRANSFORM", "USER MAPPING"}
+)  # fmt: skip
+
+
+def replace_schemas(job: Job, source: Source, outcome: Outcome) -> None:
+    """Rename the backup's schemas that are there, restore them anew under their names, and commit all at once.
+
+    Raises
+    ------
+    DestinationError
+        Code `REPLACE_IMPOSSIBLE`: an extension that cannot be moved lives in one of the schemas.
+    CoffreError
+        The transaction is rolled back then: nothing was changed.
+    """
+    with open_existing(job.connection, source.content) as destination, loading_session(job) as session:
+        destination.refuse_reader()
+        schemas = sorted({entry.schema for entry in source.toc if entry.schema} & destination.schemas)
+        old = {schema: shortened(schema, f"_before_{job.restore_id.lower()}") for schema in schemas}
+        _refuse_pointed_at(job, session, schemas)
+        extensions = _movable_extensions(job, session, schemas)
+        making = DefinitionRestore(job, source, destination, outcome, session)
+        entries = _entries(making, session)
+        outcome.steps += [f"Rename the schema {schema} to {name}." for schema, name in old.items()]
+        outcome.steps.append(
+            f"Restore {len(possible_tables(source, making.ledger.lost()))} tables into fresh schemas over one "
+            "connection, and commit all at once."
+        )
+        if not job.scope.dry_run:
+            with outcome.phase("schemas"):
+                _make_room(session, old, extensions)
+            _restore(making, session, entries)
+        making.report(entries)
+        if job.scope.dry_run:
+            return
+        _refuse_incomplete(job, outcome)
+        session.commit()
+        outcome.kept += [
+            Kept(what=f"the old schema, as {name}", remove=f"DROP SCHEMA {quoted(name)} CASCADE")
+            for name in old.values()
+        ]
+    if job.scope.analyze:
+        analyze(job, outcome)
+
+
+def _entries(making: DefinitionRestore, session: psycopg2.extensions.connection) -> list[TocEntry]:
+    """Return what is to be made, and say what stays as it is."""
+    source, outcome = making.source, making.outcome
+    stays = [entry for entry in source.toc if entry.description in _OUTSIDE]
+    with session.cursor() as cursor:
+        existing = _existing_extensions(source, cursor)
+    wanted = {entry.dump_id for entry in source.toc} - existing - {entry.dump_id for entry in stays}
+    outcome.exceptions += source.manifest.exceptions
+    outcome.notes += source.manifest.notes
+    outcome.exceptions += [f"Not replaced, as it belongs to no schema: {entry.shown}." for entry in stays]
+    if source.large_objects is not None:
+        outcome.exceptions.append("Not replaced, as they belong to no schema: large objects.")
+    return leave_out_known(making.ledger, source, making.destination, wanted)
+
+
+def _existing_extensions(source: Source, cursor: psycopg2.extensions.cursor) -> set[int]:
+    """Return the extensions (dump ids) that the database has."""
+    extensions = [entry for entry in source.toc if entry.description == "EXTENSION"]
+    return {entry.dump_id for entry in extensions} - {entry.dump_id for entry in absent(cursor, extensions)}
+
+
+def _refuse_incomplete(job: Job, outcome: Outcome) -> None:
+    """Refuse to put schemas in place that lack something, unless a person has accepted that."""
+    if outcome.left_out and not job.scope.accept_exceptions:
+        more = f" And {len(outcome.left_out) - 3} more." if len(outcome.left_out) > 3 else ""
+        raise DestinationError(
+            f"The schemas of {job.connection} were not replaced, because the restored ones would lack something.",
+            code="REPLACE_INCOMPLETE",
+            detail=" ".join(str(left) for left in outcome.left_out[:3]) + more,
+            hint="Nothing was changed. Remove the reasons, or replace them all the same with --accept-exceptions.",
+        )
+
+
+def _restore(making: DefinitionRestore, session: psycopg2.extensions.connection, entries: list[TocEntry]) -> None:
+    job, source, outcome = making.job, making.source, making.outcome
+    phases = phases_of(entry for entry in entries if not is_made(entry, making.destination))
+    with outcome.phase("schemas"):
+        making.make(phases.before_rows)
+    possible = possible_tables(source, making.ledger.lost())
+    tables = {name: table for name, table in possible.items() if not table.of_extension}
+    leave_out_members(job, possible, outcome, "the new schemas lack the table, which only its extension can define")
+    with outcome.phase("tables"):
+        with session.cursor() as cursor, owners_path(cursor):
+            outcome.tables += load_tables(job, source, tables, outcome.meter, Loading(session=session))
+        outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
+    with outcome.phase("count"):
+        check_counts(job, tables, session)
+    with outcome.phase("indexes and constraints"):
+        making.make(phases.after_rows)
+    with outcome.phase("privileges"):
+        making.grant(phases.privileges)
+    with outcome.phase("materialized views"):
+        refresh_views(making)
+
+
+def _refuse_pointed_at(job: Job, session: psycopg2.extensions.connection, schemas: list[str]) -> None:
+    """Refuse when keys or views of other schemas point into these: they would go on to point at the old tables."""
+    with session.cursor() as cursor:
+        cursor.execute(_POINTING_IN, {"schemas": schemas})
+        found = [shown(*name) for name in cursor.fetchall()]
+    if found:
+        raise DestinationError(
+            f"The schemas of {job.connection} cannot be replaced: what the backup does not have points into them: "
+            f"{', '.join(found[:5])}.",
+            code="REPLACE_IMPOSSIBLE",
+            hint="Its foreign keys or views would stay with the old tables. Restore into a new database (--to) and "
+            "switch your application over, or restore chosen tables.",
+        )
+
+
+def _movable_extensions(job: Job, session: psycopg2.extensions.connection, schemas: list[str]) -> list[tuple[str, str]]:
+    """Return the extensions in these schemas with their schema: they move on to the fresh one."""
+    with session.cursor() as cursor:
+        cursor.execute(_EXTENSIONS, (schemas,))
+        found = cursor.fetchall()
+    if fixed := [f"{name} in {schema}" for name, schema, is_relocatable in found if not is_relocatable]:
+        raise DestinationError(
+            f"The schemas of {job.connection} cannot be replaced: the extension(s) {', '.join(fixed)} cannot be moved.",
+            code="REPLACE_IMPOSSIBLE",
+            hint="Restore into a new database (--to) and switch your application over, or restore chosen tables.",
+        )
+    return [(name, schema) for name, schema, _ in found]
+
+
+def _make_room(session: psycopg2.extensions.connection, old: dict[str, str], extensions: list[tuple[str, str]]) -> None:
+    """Rename the schemas, and create empty ones in their place with the same owners, rights and comments."""
+    with session.cursor() as cursor:
+        cursor.execute(_LOCK_TIMEOUT)
+        for schema, name in old.items():
+            cursor.execute(_FACTS, (schema,))
+            ((owner, comment, rights),) = cursor.fetchall()
+            this = sql.Identifier(schema)
+            cursor.execute(sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(this, sql.Identifier(name)))
+            whose = sql.SQL(" AUTHORIZATION {}").format(sql.Identifier(owner)) if owner else sql.SQL("")
+            cursor.execute(sql.SQL("CREATE SCHEMA {}").format(this) + whose)
+            cursor.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(this, sql.Literal(comment)))
+            for right, role in rights:
+                whom = sql.Identifier(role) if role else sql.SQL("PUBLIC")
+                cursor.execute(sql.SQL("GRANT {} ON SCHEMA {} TO {}").format(sql.SQL(right), this, whom))
+        for extension, schema in extensions:
+            moved = sql.SQL("ALTER EXTENSION {} SET SCHEMA {}")
+            cursor.execute(moved.format(sql.Identifier(extension), sql.Identifier(schema)))
+
+
+_EXTENSIONS: Final = """
+SELECT e.extname, n.nspname, e.extrelocatable FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+WHERE n.nspname = ANY(%s) ORDER BY 1
+"""
+# Tables and views of other schemas whose foreign keys or queries need tables of these.
+_POINTING_IN: Final = """
+SELECT n.nspname, c.relname
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
+WHERE k.contype = 'f' AND pn.nspname = ANY(%(schemas)s) AND n.nspname <> ALL (%(schemas)s)
+UNION
+SELECT n.nspname, c.relname
+FROM pg_depend d JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class p ON d.refclassid = 'pg_class'::regclass AND p.oid = d.refobjid
+JOIN pg_namespace pn ON pn.oid = p.relnamespace
+WHERE pn.nspname = ANY(%(schemas)s) AND n.nspname <> ALL (%(schemas)s)
+ORDER BY 1, 2
+"""
+# Whose the schema is (where we may give it to them), its comment, and who may do what (CREATE, USAGE) in it.
+_FACTS: Final = """
+SELECT CASE WHEN pg_has_role(n.nspowner, 'MEMBER') THEN pg_get_userbyid(n.nspowner)::text END,
+       obj_description(n.oid, 'pg_namespace'),
+       ARRAY(SELECT ARRAY[a.privilege_type, r.rolname::text] FROM aclexplode(n.nspacl) a
+             LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE a.grantee <> n.nspowner)
+FROM pg_namespace n WHERE n.nspname = %s
+"""

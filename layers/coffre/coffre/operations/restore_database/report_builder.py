@@ -1,0 +1,78 @@
+"""What a restore has done so far, for its report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from coffre.model.backup import Comparison, Kept, LeftOut, RestoredTable, RestoreReport
+from coffre.operations.restore_database.job import Job
+from coffre.operations.runs.progress import Meter
+
+
+@dataclass
+class Outcome:
+    """Grows while a restore works; `phases_ms` is how long each phase took."""
+
+    meter: Meter
+    phases_ms: dict[str, int] = field(default_factory=dict)
+    created_database: bool = False
+    with_owners: bool = True
+    steps: list[str] = field(default_factory=list)
+    exceptions: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    tables: list[RestoredTable] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+    script: str | None = None
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Say that a phase begins, and measure it."""
+        self.meter.begin(name)
+        began = time.monotonic()
+        yield
+        self.phases_ms[name] = self.phases_ms.get(name, 0) + int((time.monotonic() - began) * 1000)
+
+    def leave_out(self, what: str, reason: str, sql: str | None = None, sqlstate: str | None = None) -> None:
+        """Record an object that could not be restored, why, and the SQL that makes it later."""
+        self.left_out.append(LeftOut(what=what, reason=reason, sql=sql, sqlstate=sqlstate))
+        self.exceptions.append(str(self.left_out[-1]))
+
+    def say_missing(self, kind: str, names: Sequence[str]) -> None:
+        """Say that things were not there to be set or filled."""
+        self.exceptions += [f"The {kind} {name} is not there: it was left out." for name in names]
+
+    def _script(self) -> str | None:
+        """Return the SQL for what was left out, in its order, each with its reason; None when there is none."""
+        parts = [self.script] if self.script else []
+        for left in self.left_out:
+            if left.sql:
+                said = f"{left.what}: {left.reason}".replace("\r", " ").replace("\n", " ")
+                parts.append(f"-- {said}\n{left.sql}")
+        return "\n".join(parts) or None
+
+    def report(self, job: Job) -> RestoreReport:
+        """Return what there is to say in the end."""
+        return RestoreReport(
+            id=job.restore_id,
+            backup_id=job.backup.id,
+            target=job.backup.target,
+            destination=str(job.connection),
+            dry_run=job.scope.dry_run,
+            created_database=self.created_database,
+            with_owners=self.with_owners,
+            steps=tuple(self.steps),
+            tables=tuple(self.tables),
+            comparisons=tuple(self.comparisons),
+            kept=tuple(self.kept),
+            script=self._script(),
+            rows=sum(table.rows for table in self.tables),
+            phases_ms=self.phases_ms,
+            exceptions=tuple(self.exceptions),
+            left_out=tuple(self.left_out),
+            notes=tuple(self.notes),
+        )

@@ -1,0 +1,36 @@
+"""Restore one database backup, or a part of it: which way it goes."""
+
+from __future__ import annotations
+
+from coffre.model.backup import RestoreReport
+from coffre.model.target import Contents
+from coffre.operations.restore_database.data_only import restore_rows
+from coffre.operations.restore_database.job import Job, open_source, refuse_unrestorable
+from coffre.operations.restore_database.replace_database import replace_database
+from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.tables import restore_tables
+from coffre.operations.restore_database.whole_database import restore_whole
+from coffre.operations.runs.progress import Meter
+
+
+def restore_database(job: Job, meter: Meter) -> RestoreReport:
+    """Restore what the job's scope asks for, or say what would be done.
+
+    Raises
+    ------
+    CoffreError
+        Whatever stopped it; the message says what is left. What was there before is unchanged.
+    """
+    refuse_unrestorable(job.backup)
+    outcome = Outcome(meter)
+    with outcome.phase("read"):
+        source = open_source(job)
+    if not job.scope.is_whole:
+        restore_tables(job, source, outcome)
+    elif job.scope.replace:
+        replace_database(job, source, outcome)
+    elif job.scope.contents is Contents.DATA:
+        restore_rows(job, source, outcome)
+    else:
+        restore_whole(job, source, outcome)
+    return outcome.report(job)

@@ -1,0 +1,341 @@
+"""Tables whose rows were refused or are damaged: what is tried again, in which order, and what is left out at last."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+
+from coffre.model.errors import CoffreError, IntegrityError
+from coffre.model.manifest import RelationName
+from coffre.model.names import qualified, shown
+from coffre.operations.restore_database.report_builder import Outcome
+from coffre.postgres.connection.connect import one_line
+from coffre.postgres.destination import loosening
+from coffre.postgres.destination.copy_in import is_refusal, views_reading
+from coffre.postgres.destination.live_tables import TableName
+from coffre.postgres.destination.loosening import Loosened
+
+type _Cursor = psycopg2.extensions.cursor
+type _Step = Callable[[_Cursor, TableName], list[Loosened]]
+type _Error = CoffreError | psycopg2.Error
+
+_OUR_PATH: Final = "pg_catalog"
+
+
+@dataclass
+class Refused:
+    """The tables of one load whose rows could not be loaded so far, and why. Thread-safe."""
+
+    _errors: dict[TableName, _Error] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, name: TableName, error: _Error) -> None:
+        """Remember a table; the first reason counts."""
+        with self._lock:
+            self._errors.setdefault(name, error)
+
+    def __contains__(self, name: TableName) -> bool:
+        return name in self._errors
+
+    def tables(self) -> dict[TableName, _Error]:
+        """Return the tables with their reasons."""
+        with self._lock:
+            return dict(self._errors)
+
+
+class Reloading(Protocol):
+    """What is needed of who loads tables."""
+
+    def reload(
+        self,
+        session: psycopg2.extensions.connection,
+        name: TableName,
+        before: Callable[[_Cursor], None],
+        after: Callable[[_Cursor], None],
+    ) -> None:
+        """Load all rows of a table in one transaction, with steps before and after its rows, or raise."""
+
+    def place(self, name: TableName) -> TableName:
+        """Return where the rows of a table go."""
+
+    def clear(self, session: psycopg2.extensions.connection, name: TableName) -> None:
+        """Empty a table of the rows that were loaded."""
+
+
+def may_be_left_out(error: _Error) -> bool:
+    """Whether an error is about one table, its rows or its bytes, and not about the whole restore."""
+    if isinstance(error, CoffreError):
+        cause = error.__cause__
+        is_refused = error.code == "COPY_FAILED" and isinstance(cause, psycopg2.Error) and is_refusal(cause)
+        return isinstance(error, IntegrityError) or is_refused
+    return is_refusal(error)
+
+
+def leave_out_views(
+    session: psycopg2.extensions.connection,
+    views: Iterable[RelationName],
+    lost: Collection[TableName],
+    outcome: Outcome,
+) -> list[RelationName]:
+    """Return the materialized views that can be filled, and report those that read tables without their rows."""
+    unfilled = views_reading(session, lost) if lost else set()
+    kept = []
+    for view in views:
+        name = (view.schema_name, view.relation_name)
+        if name in unfilled:
+            outcome.leave_out(
+                f"the rows of the materialized view {shown(*name)}",
+                "it reads tables whose rows were not restored",
+                f"REFRESH MATERIALIZED VIEW {qualified(*name)};",
+            )
+        else:
+            kept.append(view)
+    return kept
+
+
+class Salvage:
+    """Tries again what was refused, in the order of what it costs.
+
+    1. As it is, when all other tables are loaded: a check may look into one of them.
+    2. With the source database's own `search_path`: functions may name things without their schema.
+    3. Without what refuses the rows: checks and constraints of domains are dropped, and added again `NOT VALID`; NOT
+       NULL likewise; generated columns become plain ones. When all is loaded they are validated.
+    4. What still fails leaves the table empty.
+
+    Parameters
+    ----------
+    search_paths
+        Returns the `search_path`s of the source for a table, the likeliest first.
+    may_loosen
+        Whether the tables are the restore's own, so that their constraints can be dropped for a moment.
+    is_alone
+        Whether everything in the database is, so that this goes for domains and for parents of tables too.
+    is_strict
+        Whether only the ways are taken that lose nothing: what they do not load is raised.
+    leaves_damage_out
+        Whether a table whose bytes are damaged stays empty; else the damage is raised.
+    with_rows
+        The names of all tables that have rows.
+    """
+
+    def __init__(
+        self,
+        session: psycopg2.extensions.connection,
+        loader: Reloading,
+        outcome: Outcome,
+        *,
+        search_paths: Callable[[TableName], Sequence[str]],
+        may_loosen: bool,
+        is_alone: bool,
+        is_strict: bool,
+        leaves_damage_out: bool,
+        with_rows: frozenset[TableName],
+    ) -> None:
+        self._session = session
+        self._loader = loader
+        self._outcome = outcome
+        self._search_paths = search_paths
+        self._may_loosen = may_loosen
+        self._of_checks: tuple[_Step, ...] = (loosening.drop_checks if is_alone else loosening.drop_own_checks,)
+        self._of_domains: tuple[_Step, ...] = (loosening.drop_domain_constraints,) if is_alone else ()
+        self._is_strict = is_strict
+        self._leaves_damage_out = leaves_damage_out
+        self._with_rows = with_rows
+        self._loosened: list[tuple[TableName, Loosened, str, str | None]] = []
+
+    def load(self, refused: Refused) -> set[TableName]:
+        """Load what can be loaded, report the rest, and return the names of tables that stay empty.
+
+        Raises
+        ------
+        IntegrityError
+            The first damage, when it left nothing of any table, or is not to be left out.
+        """
+        pending = refused.tables()
+        self._again(pending, lambda _: None)
+        for number in range(max((len(self._search_paths(name)) for name in pending), default=0)):
+            for name in self._again(pending, lambda name: self._path(name, number)):  # noqa: B023 - called at once
+                self._outcome.notes.append(
+                    f"The rows of {shown(*name)} were loaded with the search_path {self._path(name, number)} of the "
+                    "source: a function that they need names things without their schema."
+                )
+        if self._is_strict and pending:
+            raise next(iter(pending.values()))
+        if self._may_loosen:
+            for name, error in list(pending.items()):
+                if not isinstance(error, IntegrityError) and self._without_constraints(name, error):
+                    del pending[name]
+            self._tighten()
+        damages = {name: error for name, error in pending.items() if isinstance(error, IntegrityError)}
+        if damages and not (self._leaves_damage_out and self._with_rows - damages.keys()):
+            raise next(iter(damages.values()))
+        for name, error in pending.items():
+            self._loader.clear(self._session, name)
+            self._outcome.leave_out(
+                f"the rows of {shown(*name)}", f"{_why(error)}; the table exists, empty", sqlstate=_state(error)
+            )
+        return set(pending)
+
+    def _path(self, name: TableName, number: int = 0) -> str | None:
+        """Return one of the paths for a table; None when there are not as many."""
+        return next(iter(self._search_paths(name)[number : number + 1]), None)
+
+    def _again(self, pending: dict[TableName, _Error], path_of: Callable[[TableName], str | None]) -> list[TableName]:
+        """Load tables again, round by round, as long as that helps others; return those that were loaded."""
+        loaded: list[TableName] = []
+        while True:
+            done = [name for name, error in pending.items() if self._is_worth_it(error, path_of(name))]
+            done = [name for name in done if self._attempt(pending, name, path_of(name))]
+            loaded += done
+            if not (done and pending):
+                return loaded
+
+    @staticmethod
+    def _is_worth_it(error: _Error, search_path: str | None) -> bool:
+        return search_path is None or not isinstance(error, IntegrityError)
+
+    def _attempt(self, pending: dict[TableName, _Error], name: TableName, search_path: str | None) -> bool:
+        error = self._try(name, search_path, ())
+        if error is not None:
+            pending[name] = error
+            return False
+        del pending[name]
+        return True
+
+    def _without_constraints(self, name: TableName, error: _Error) -> bool:
+        """Load a table without what refuses its rows, adding one step after another to what is loosened."""
+        steps: list[_Step] = []
+        words, state = _words(error), _state(error)
+        while (step := self._next_step(error, steps)) is not None:
+            steps.append(step)
+            if (found := self._try(name, self._path(name), steps, words, state)) is None:
+                return True
+            error = found
+        return False
+
+    def _next_step(self, error: _Error, done: Sequence[_Step]) -> _Step | None:
+        """Choose what to loosen by what the server said; None when nothing is left that could help."""
+        cause = error.__cause__ if isinstance(error, CoffreError) else error
+        if not isinstance(cause, psycopg2.Error):
+            return None
+        is_of_domain = cause.diag.datatype_name is not None
+        if isinstance(cause, psycopg2.errors.NotNullViolation) and not is_of_domain:
+            return _not_null(cause.diag.column_name, done)
+        candidates = (*self._of_checks, *self._of_domains, loosening.drop_expressions)
+        if isinstance(cause, psycopg2.errors.NotNullViolation | psycopg2.errors.CheckViolation):
+            # A check without a name is the border of a partition.
+            of_table = self._of_checks if cause.diag.constraint_name is not None else ()
+            candidates = self._of_domains if is_of_domain else of_table
+        return next((step for step in candidates if step not in done), None)
+
+    def _try(
+        self,
+        name: TableName,
+        search_path: str | None,
+        steps: Sequence[_Step],
+        words: str = "",
+        state: str | None = None,
+    ) -> _Error | None:
+        """Load a table in one transaction; return why that is impossible."""
+        loosened: list[Loosened] = []
+
+        def before(cursor: _Cursor) -> None:
+            for step in steps:
+                loosened.extend(step(cursor, self._loader.place(name)))
+            _set_path(cursor, search_path)
+
+        def after(cursor: _Cursor) -> None:
+            _set_path(cursor, search_path and _OUR_PATH)
+            loosening.restore(cursor, loosened)
+
+        try:
+            self._loader.reload(self._session, name, before, after)
+        except (CoffreError, psycopg2.Error) as error:
+            if self._session.closed or not may_be_left_out(error):
+                raise
+            self._session.rollback()
+            return error
+        self._loosened += [(name, thing, words, state) for thing in loosened]
+        return None
+
+    def _tighten(self) -> None:
+        """Validate what was loosened, now that all tables are loaded, and report what cannot be."""
+        told: set[str] = set()
+        with self._session.cursor() as cursor:
+            for table, loosened, words, state in self._loosened:
+                for thing in loosening.heirs(cursor, loosened):
+                    if thing.tightening in told:
+                        continue
+                    told.add(thing.tightening)
+                    if thing.is_lost:
+                        self._outcome.leave_out(
+                            thing.what, f"the server could not compute them ({words})", thing.tightening, state
+                        )
+                    elif (refusal := self._tightened(cursor, thing, table)) is not None:
+                        kept = (
+                            "it is NOT VALID: only new rows have to fulfil it"
+                            if thing.is_enforced
+                            else "it was dropped"
+                        )
+                        self._outcome.leave_out(
+                            thing.what,
+                            f"rows of the backup break it ({one_line(refusal)}); {kept}",
+                            thing.tightening,
+                            refusal.pgcode,
+                        )
+
+    def _tightened(self, cursor: _Cursor, thing: Loosened, table: TableName) -> psycopg2.Error | None:
+        """Validate one thing and commit; return why the server refused."""
+        refusal: psycopg2.Error | None = None
+        for path in (None, *self._search_paths(table)):
+            try:
+                _set_path(cursor, path)
+                cursor.execute(thing.tightening)
+                self._session.commit()
+            except psycopg2.Error as error:
+                if self._session.closed or not is_refusal(error):
+                    raise
+                self._session.rollback()
+                refusal = error
+            else:
+                return None
+        return refusal
+
+
+def _not_null(column: str | None, done: Sequence[_Step]) -> _Step | None:
+    if column is None or any(getattr(step, "column", None) == column for step in done):
+        return None
+    return _DropNotNull(column)
+
+
+@dataclass(frozen=True)
+class _DropNotNull:
+    column: str
+
+    def __call__(self, cursor: _Cursor, table: TableName) -> list[Loosened]:
+        return loosening.drop_not_null(cursor, table, self.column)
+
+
+def _set_path(cursor: _Cursor, path: str | None) -> None:
+    if path is not None:
+        cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
+
+
+def _why(error: _Error) -> str:
+    return f"{'they are damaged' if isinstance(error, IntegrityError) else 'the server refused them'} ({_words(error)})"
+
+
+def _words(error: _Error) -> str:
+    return one_line(error) if isinstance(error, psycopg2.Error) else error.detail or error.message.rstrip(".")
+
+
+def _state(error: _Error) -> str | None:
+    """Return the SQLSTATE with which the server refused; None of damaged bytes."""
+    cause = error if isinstance(error, psycopg2.Error) else error.__cause__
+    return cause.pgcode if isinstance(cause, psycopg2.Error) else None

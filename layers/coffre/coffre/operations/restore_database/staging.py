@@ -1,0 +1,260 @@
+"""Tables that are in use: the backup's version is loaded beside, compared by key, and brought over when asked to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+from psycopg2 import sql
+
+from coffre.model.backup import Kept
+from coffre.model.errors import CoffreError, DestinationError, EventError, RestoreError
+from coffre.model.manifest import TableContent
+from coffre.model.names import quoted, shown
+from coffre.model.words import counted
+from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.load import (
+    FAST_COMMITS,
+    Loading,
+    clearing_session,
+    load_tables,
+    loading_session,
+    refuse_missing_rows,
+)
+from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.row_merge import merge_tables
+from coffre.postgres.connection.connect import one_line
+from coffre.postgres.destination import row_merge as merge
+from coffre.postgres.destination import staging_schema as side
+from coffre.postgres.destination.live_tables import LiveTable, TableName
+from coffre.postgres.destination.owners_code import OWNERS_PATH, owners_path
+from coffre.postgres.destination.row_merge import Pair, condition
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Chosen tables that exist: what the backup has of each, and what exists now, by name.
+
+    `partitions` are those of the backup's tables that are compared with a partitioned table as a whole, by its name.
+    """
+
+    contents: Mapping[TableName, TableContent]
+    live: Mapping[TableName, LiveTable]
+    partitions: Mapping[TableName, Mapping[TableName, TableContent]] = field(default_factory=dict)
+
+    @property
+    def loads(self) -> dict[TableName, TableContent]:
+        """The backup's tables whose rows are loaded, by name."""
+        return {name: table for whole in self.contents for name, table in self._parts(whole).items()}
+
+    def places(self, pairs: Iterable[Pair]) -> dict[TableName, TableName]:
+        """Return where the rows of each of the backup's tables are loaded."""
+        return {name: pair.side for pair in pairs for name in self._parts(pair.live.name)}
+
+    def _parts(self, whole: TableName) -> Mapping[TableName, TableContent]:
+        return self.partitions.get(whole) or {whole: self.contents[whole]}
+
+    def pairs(self, job: Job) -> list[Pair]:
+        """Return each table with the place of its version from the backup."""
+        places = side.side_names(side_schema(job), self.contents)
+        return [
+            Pair(
+                live=self.live[name],
+                side=places[name].restored,
+                before=places[name].before,
+                columns=tuple(
+                    column
+                    for column in table.columns
+                    if (found := self.live[name].column(column)) and not found.is_generated
+                ),
+                rows=job.scope.rows,
+            )
+            for name, table in self.contents.items()
+        ]
+
+
+def side_schema(job: Job) -> str:
+    """Return the name of the schema in which a restore puts what it loads beside."""
+    return f"restored_{job.restore_id.lower()}"
+
+
+def refuse_unmergeable(job: Job, beside: Beside, session: psycopg2.extensions.connection) -> None:
+    """Refuse what cannot work before anything is loaded.
+
+    Raises
+    ------
+    DestinationError
+        `NOT_A_TABLE`: a view or a foreign table has the name now. `KEY_MISSING`: rows cannot be told apart.
+    EventError
+        `ROWS_INVALID`: the server does not understand the filter.
+    """
+    for pair in beside.pairs(job):
+        if not pair.live.holds_rows:
+            raise DestinationError(
+                f"{pair.live.shown_name} is not a table any more: a view or a foreign table has its name.",
+                code="NOT_A_TABLE",
+                hint="Rename it, or restore the table into another database (--to).",
+            )
+        if job.scope.touches and not pair.key:
+            raise DestinationError(
+                f"{_why_no_key(pair)}, so rows cannot be compared and brought over.",
+                code="KEY_MISSING",
+                hint="Restore it beside (without --apply and --replace) and copy what you need by hand.",
+            )
+        if job.scope.rows is not None:
+            _try_filter(session, pair.live, condition(job.scope.rows))
+
+
+def _why_no_key(pair: Pair) -> str:
+    if not pair.live.key:
+        return f"{pair.live.shown_name} has no primary key"
+    names = ", ".join(column.name for column in pair.live.key if column.name not in pair.columns)
+    return f"The backup of {pair.live.shown_name} has no {names}, which is in its key now"
+
+
+def _try_filter(session: psycopg2.extensions.connection, live: LiveTable, wanted: sql.Composable) -> None:
+    try:
+        with session.cursor() as cursor, owners_path(cursor):
+            cursor.execute(sql.SQL("SELECT FROM {} WHERE {} LIMIT 0").format(live.identifier, wanted))
+    except psycopg2.Error as error:
+        if session.closed:
+            raise
+        raise EventError(
+            f"The rows of {live.shown_name} cannot be chosen like this.",
+            code="ROWS_INVALID",
+            detail=one_line(error),
+            hint=f"{live.shown_name} has the columns {', '.join(column.name for column in live.columns)}.",
+        ) from error
+
+
+def others_at_stake(job: Job, beside: Beside, session: psycopg2.extensions.connection) -> list[str]:
+    """Return the tables that nobody chose, and that deleting rows would change."""
+    if not job.scope.replace or not beside.contents:
+        return []
+    with session.cursor() as cursor:
+        return merge.others_with_keys(cursor, beside.pairs(job))
+
+
+def plan_beside(job: Job, beside: Beside, at_stake: Sequence[str], outcome: Outcome) -> None:
+    """Say what will be done."""
+    if at_stake:
+        outcome.steps.append(
+            f"Foreign keys of {', '.join(at_stake)} change rows there when rows of the chosen tables are deleted. If "
+            "that would happen, nothing is replaced: choose these tables too."
+        )
+    for pair in beside.pairs(job):
+        table = beside.contents[pair.live.name]
+        what = "the rows asked for" if job.scope.rows else counted(table.rows, "row")
+        outcome.steps.append(f"Load {what} of {pair.live.shown_name} beside it, into {shown(*pair.side)}.")
+        if lost := [column for column in table.columns if pair.live.column(column) is None]:
+            outcome.exceptions.append(
+                f"{pair.live.shown_name} has no column {', '.join(lost)} any more: it is in the backup's version only, "
+                "as text."
+            )
+        if not pair.key:
+            outcome.exceptions.append(
+                f"{_why_no_key(pair)}, so it is not compared with the backup's version: {shown(*pair.side)}."
+            )
+        elif job.scope.replace:
+            outcome.steps.append(
+                f"Make the rows of {pair.live.shown_name} those of the backup: insert, set back and delete by key; "
+                "keep beside what that changes."
+            )
+        elif job.scope.apply:
+            outcome.steps.append(
+                f"Insert the missing rows into {pair.live.shown_name} and set the changed ones back, by key; keep "
+                "beside what that changes."
+            )
+        else:
+            outcome.steps.append(
+                f"Compare it with {pair.live.shown_name} by key. {pair.live.shown_name} is not touched."
+            )
+
+
+def restore_beside(job: Job, source: Source, beside: Beside, outcome: Outcome) -> None:
+    """Load beside, compare, and bring over when asked to. Tables in use change in one transaction or not at all.
+
+    Raises
+    ------
+    CoffreError
+        The side schema is dropped again then.
+    """
+    pairs = beside.pairs(job)
+    schema = side_schema(job)
+    comment = f"restored by Coffre from backup {job.backup.id} of {job.backup.target}; nothing uses it."
+    with outcome.phase("side schema"), loading_session(job) as session, session.cursor() as cursor:
+        side.create_side_schema(cursor, schema, comment)
+        session.commit()
+    with _dropped_on_error(job, schema):
+        with outcome.phase("side schema"), loading_session(job) as session, session.cursor() as cursor:
+            for pair in pairs:
+                side.create_side_table(cursor, pair.side, beside.contents[pair.live.name].columns, pair.live)
+                session.commit()  # one by one: the server has room for so many locks at once only
+        with outcome.phase("tables"), _other_types_explained():
+            how = Loading(
+                into=beside.places(pairs),
+                where=condition(job.scope.rows) if job.scope.rows else None,
+                is_fresh=True,
+                first_statement=f"{FAST_COMMITS}; {OWNERS_PATH}",  # domains have checks
+            )
+            loaded = load_tables(job, source, beside.loads, outcome.meter, how)
+        outcome.tables += loaded
+        if job.scope.rows is None:
+            refuse_missing_rows(beside.loads, loaded)
+        with outcome.phase("compare"), loading_session(job) as session, session.cursor() as cursor:
+            keyed = [pair for pair in pairs if pair.key and _with_key(job, session, pair, outcome)]
+            outcome.comparisons += merge_tables(job, session, keyed, outcome)
+            if job.scope.touches:
+                side.mark_applied(cursor, schema, comment)
+            session.commit()
+    outcome.kept.append(Kept(what=f"the schema {schema}", remove=f"DROP SCHEMA {quoted(schema)} CASCADE"))
+
+
+def _with_key(job: Job, session: psycopg2.extensions.connection, pair: Pair, outcome: Outcome) -> bool:
+    """Give the side table its key; where it cannot have one, nothing is compared, and it is said why."""
+    try:
+        with session.cursor() as cursor:
+            side.add_key(cursor, pair.side, pair.live)
+        session.commit()
+    except RestoreError as error:
+        if job.scope.touches:
+            raise
+        session.rollback()
+        outcome.exceptions.append(f"{error.message} It is not compared; the backup's version is {shown(*pair.side)}.")
+        return False
+    return True
+
+
+@contextmanager
+def _other_types_explained() -> Iterator[None]:
+    """Say what to do where a table in use has types that do not take the backup's values."""
+    try:
+        yield
+    except RestoreError as error:
+        if error.code == "COPY_FAILED":
+            error.add_note(
+                "Tables beside have the types of the table in use: where they do not take the backup's values, restore "
+                "the table into another database (--to)."
+            )
+        raise
+
+
+@contextmanager
+def _dropped_on_error(job: Job, schema: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        try:
+            with clearing_session(job) as session, session.cursor() as cursor:
+                # The answer to a commit can be lost: then all is done, and only here is what was there before.
+                if side.is_applied(cursor, schema):
+                    error.add_note(f"But the rows were brought over; what they were before is in the schema {schema}.")
+                else:
+                    side.drop_side_schema(session, schema)
+        except CoffreError:
+            error.add_note(f"The schema {schema} could not be dropped: DROP SCHEMA {quoted(schema)} CASCADE")
+        raise

@@ -1,0 +1,1 @@
+"""Deleting what has outlived its tiers."""

@@ -1,0 +1,219 @@
+"""Rotate: decide what each target keeps, mark the others DELETED in the catalog, then sweep the vault."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Status
+from coffre.model.configuration import Configuration
+from coffre.model.errors import BackupStateError, CatalogError, CoffreError, DeadlineError, IntegrityError
+from coffre.model.rotation import Action, Decision, Problem, RotationReport
+from coffre.model.target import Retention
+from coffre.operations.rotate.sweep import sweep
+from coffre.operations.rotate.sweep_job import GRACE, SweepJob, restores_going_on
+from coffre.operations.runs.admission import settle
+from coffre.policy.retention import decide
+from coffre.vault.vault import Vault
+
+# One rotation at a time is enough: it is about the whole vault. No target can have this name.
+_LOCK: Final = "*rotation"
+_RENEW_AFTER: Final = timedelta(seconds=5)
+# Longer than the slowest single step (a manifest that is read again and again). Two at once would do no harm.
+_STALE_AFTER: Final = timedelta(minutes=3)
+_RESERVE_SECONDS: Final = 20.0
+_ACTOR: Final = "rotate"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a rotation needs.
+
+    Parameters
+    ----------
+    now
+        The clock.
+    remaining_seconds
+        Time until the platform kills the function.
+    tell_died
+        Gets the record of a backup that was found dead for long and marked FAILED.
+    """
+
+    id: str
+    catalog: Catalog
+    vault: Vault
+    configuration: Configuration
+    scratch: Path
+    now: Callable[[], datetime]
+    remaining_seconds: Callable[[], float]
+    tell_died: Callable[[Backup], None]
+
+
+def rotate(job: Job, *, only: str | None = None, dry_run: bool = False, always_sweep: bool = True) -> RotationReport:
+    """Rotate every configured target, or one.
+
+    Parameters
+    ----------
+    only
+        A target; of the others nothing is marked.
+    dry_run
+        Decide and measure, and change nothing.
+    always_sweep
+        False: leave the vault for later when nothing was deleted just now.
+
+    Raises
+    ------
+    CoffreError
+        The rotation stopped there; the next one goes on.
+    """
+    turn = _Turn(job, dry_run=dry_run)
+    if (owner := turn.begin()) is not None:
+        return RotationReport(id=job.id, dry_run=dry_run, skipped=f"rotation {owner} is going on")
+    try:
+        return _rotate(job, turn, only, dry_run=dry_run, always_sweep=always_sweep)
+    finally:
+        turn.end()
+
+
+def _rotate(job: Job, turn: _Turn, only: str | None, *, dry_run: bool, always_sweep: bool) -> RotationReport:
+    targets = job.configuration.targets if only is None else (job.configuration.target(only),)
+    copies = _copies(job, settle_dead=not dry_run)
+    problems: list[Problem] = []
+    decisions: list[Decision] = []
+    restores = {restore.backup_id: restore.id for restore in restores_going_on(job.catalog, job.now())}
+    for target in targets:
+        found = copies.get(target.name, [])
+        decided = [_unless_in_use(one, restores) for one in _decide(job, found, target.retention, problems)]
+        decisions += decided if dry_run else _mark_deleted(job, turn, found, decided)
+    gone = frozenset(decision.backup_id for decision in decisions if decision.action is Action.DELETE)
+    known = {target.name for target in job.configuration.targets}
+    report = RotationReport(
+        id=job.id,
+        dry_run=dry_run,
+        decisions=tuple(decisions),
+        not_configured=tuple(sorted(copies.keys() - known)) if only is None else (),
+        problems=tuple(problems),
+    )
+    if not (gone or always_sweep):
+        return report
+    swept = sweep(SweepJob(job.catalog, job.vault, job.scratch, job.now(), turn.check, dry_run=dry_run, gone=gone))
+    return report.model_copy(update={"sweep": swept})
+
+
+def _copies(job: Job, *, settle_dead: bool) -> dict[str, list[Backup]]:
+    """Return the COMPLETED backups by target, newest first, from a consistent reading of the whole catalog."""
+    copies: dict[str, list[Backup]] = {}
+    for backup in job.catalog.backups():
+        if backup.status is Status.COMPLETED:
+            copies.setdefault(backup.target, []).append(backup)
+        elif settle_dead and _is_long_dead(backup, job.now()):
+            _settle(job, backup)
+    return copies
+
+
+def _settle(job: Job, backup: Backup) -> None:
+    # A manifest that cannot be read is told by the sweep; a record that has changed is somebody else's.
+    with contextlib.suppress(IntegrityError, BackupStateError):
+        failed = settle(job.catalog, job.vault, backup, job.now())
+        if failed is not None:
+            job.tell_died(failed)
+
+
+def _is_long_dead(backup: Backup, now: datetime) -> bool:
+    """Tell whether a run has given no sign of life for so long that no function can still be at it."""
+    return not backup.status.is_final and now - (backup.heartbeat_at or backup.created_at) > GRACE
+
+
+def _decide(job: Job, copies: Sequence[Backup], retention: Retention, problems: list[Problem]) -> tuple[Decision, ...]:
+    if retention.maximum_bytes is None:
+        return decide(copies, retention, job.now())
+    try:
+        sizes = bytes_by_newest_user(job.vault, copies)
+    except CoffreError as error:
+        text = f"The size of the target's backups is not known, so its limit was not applied: {error.message}"
+        problems.append(Problem(code=error.code, target=copies[0].target, text=text))
+        return decide(copies, retention.model_copy(update={"maximum_bytes": None}), job.now())
+    return decide(copies, retention, job.now(), sizes)
+
+
+def _unless_in_use(decision: Decision, restores: Mapping[str, str]) -> Decision:
+    restore_id = restores.get(decision.backup_id)
+    if decision.action is Action.KEEP or restore_id is None:
+        return decision
+    return decision.model_copy(
+        update={"action": Action.KEEP, "held_back": True, "reason": f"restore {restore_id} of it is going on"}
+    )
+
+
+def bytes_by_newest_user(vault: Vault, copies: Iterable[Backup]) -> dict[str, int]:
+    """Return by backup the bytes of packs that no newer one needs: what goes with it once all older ones have gone.
+
+    Memory grows with the packs of one target: 0.2 KB each.
+    """
+    seen: set[str] = set()
+    sizes: dict[str, int] = {}
+    for copy in sorted(copies, key=lambda copy: (copy.created_at, copy.id), reverse=True):
+        manifest = vault.read_manifest(copy.manifest_key or "", sha256=copy.manifest_sha256 or "")
+        own = [pack for pack in manifest.packs if pack.key not in seen]
+        seen.update(pack.key for pack in own)
+        sizes[copy.id] = sum(pack.length for pack in own) + sum(file.length for file in manifest.entries)
+    return sizes
+
+
+def _mark_deleted(job: Job, turn: _Turn, copies: Iterable[Backup], decided: Iterable[Decision]) -> list[Decision]:
+    """Mark what goes as DELETED, if it is still as it was decided upon."""
+    by_id = {copy.id: copy for copy in copies}
+    done = []
+    for decision in decided:
+        if decision.action is Action.DELETE:
+            turn.check()
+            try:
+                job.catalog.keeping.delete(by_id[decision.backup_id], decision.reason, job.now())
+            except BackupStateError as error:
+                done.append(decision.model_copy(update={"action": Action.KEEP, "reason": error.message}))
+                continue
+            job.catalog.audit.record(
+                job.now(), _ACTOR, "backup.deleted", decision.target, decision.backup_id, decision.reason
+            )
+        done.append(decision)
+    return done
+
+
+@dataclass
+class _Turn:
+    """The lock of rotations, and the time that is left. A dry run takes no lock."""
+
+    job: Job
+    dry_run: bool
+    _renewed_at: datetime = field(init=False)
+
+    def begin(self) -> str | None:
+        """Take the lock; return who has it instead."""
+        self._renewed_at = self.job.now()
+        if self.dry_run:
+            return None
+        lock = self.job.catalog.locks.acquire(_LOCK, self.job.id, self._renewed_at, stale_after=_STALE_AFTER)
+        return None if lock.acquired else lock.owner
+
+    def check(self) -> None:
+        """Raise when time is nearly over (`DeadlineError`), or when another rotation took over (`LockLostError`)."""
+        if self.job.remaining_seconds() <= _RESERVE_SECONDS:
+            raise DeadlineError(
+                "The function's time is nearly over and the rotation is not finished; it was stopped cleanly.",
+                hint="Nothing has to be done: the next rotation goes on. If it happens daily, raise its timeout.",
+            )
+        now = self.job.now()
+        if not self.dry_run and now - self._renewed_at >= _RENEW_AFTER:
+            self.job.catalog.locks.renew(_LOCK, self.job.id, now)
+            self._renewed_at = now
+
+    def end(self) -> None:
+        """Give the lock back; without the catalog it becomes stale by itself."""
+        if not self.dry_run:
+            with contextlib.suppress(CatalogError):
+                self.job.catalog.locks.release(_LOCK, self.job.id)

@@ -1,0 +1,59 @@
+"""Remove from the vault what no backup needs any more: records of deleted backups, then packs that nothing names.
+
+The order makes it safe beside running backups (docs/adr/0007): first every manifest is read, then every record of the
+catalog, then packs go. Only exact keys go; whatever stops a sweep, the next one goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+
+from coffre.model.rotation import SweepReport
+from coffre.operations.rotate.batch_delete import Remover
+from coffre.operations.rotate.sweep_job import SweepJob, Tally
+from coffre.operations.rotate.sweep_manifests import RecordsWalk
+from coffre.operations.rotate.sweep_packs import PacksWalk
+from coffre.stores.store import ObjectInfo
+from coffre.vault.layout import PACKS, drill_of, folder_of, is_restore_report
+
+type _Section = tuple[str, str] | str
+
+
+def sweep(job: SweepJob) -> SweepReport:
+    """Remove what is not needed, and say what is there.
+
+    Raises
+    ------
+    CoffreError
+        The store or the catalog refused, or `job.check` raised: what was removed until then was not needed.
+    """
+    tally = Tally()
+    with Remover(job.vault.store, job.check, dry_run=job.dry_run) as remover:
+        records = RecordsWalk(job, remover, tally)
+        packs: PacksWalk | None = None
+        # Sorted by key: folders of backups come before packs.
+        for section, objects in groupby(job.vault.store.list(), key=_section):
+            if isinstance(section, tuple):
+                records.visit(*section, objects)
+            elif section == PACKS:
+                packs = PacksWalk(job, remover, tally, records.settle(), records.references)
+                packs.visit(objects)
+            else:
+                _note_others(objects, tally)
+        packs = packs or PacksWalk(job, remover, tally, records.settle(), records.references)
+        packs.finish()
+    return tally.report()
+
+
+def _section(info: ObjectInfo) -> _Section:
+    """Return what an object is part of: the folder of a backup, the packs, or anything else."""
+    if info.key.startswith(PACKS):
+        return PACKS
+    return folder_of(info.key) or ""
+
+
+def _note_others(objects: Iterable[ObjectInfo], tally: Tally) -> None:
+    for info in objects:
+        if not is_restore_report(info.key) and drill_of(info.key) is None:
+            tally.note_foreign(info)

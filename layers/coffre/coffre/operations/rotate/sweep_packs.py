@@ -1,0 +1,85 @@
+"""The second half of a sweep: packs beside what living manifests name; what nothing names goes, unless it must wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Final
+
+from ulid import ULID
+
+from coffre.model.backup import Status
+from coffre.operations.rotate.batch_delete import Remover
+from coffre.operations.rotate.sweep_job import GRACE, SweepJob, Tally
+from coffre.operations.rotate.sweep_manifests import Settled
+from coffre.stores.store import ObjectInfo
+from coffre.vault.layout import writer_of
+from coffre.vault.references import References
+
+# Packs of a run that the catalog never heard of, or has forgotten with everything else: time to put it right.
+UNKNOWN_GRACE: Final = timedelta(days=30)
+
+
+class PacksWalk:
+    """Goes through the packs and through what is named, both sorted by key, in constant memory."""
+
+    def __init__(self, job: SweepJob, remover: Remover, tally: Tally, settled: Settled, references: References) -> None:
+        self._job = job
+        self._remover = remover
+        self._tally = tally
+        self._settled = settled
+        self._named = references.in_order()
+        self._next = next(self._named, None)
+
+    def visit(self, objects: Iterable[ObjectInfo]) -> None:
+        """Look at each object below `v1/packs/`."""
+        for info in objects:
+            writer = writer_of(info.key)
+            if writer is None:
+                self._tally.note_foreign(info)
+            else:
+                self._tally.packs = self._tally.packs.plus(info.size)
+                self._pass_missing(info.key)
+                self._judge(writer, info)
+
+    def finish(self) -> None:
+        """Tell of packs that are named and come after the last one that is there."""
+        self._pass_missing(None)
+
+    def _judge(self, writer: str, info: ObjectInfo) -> None:
+        tally = self._tally
+        if self._next is not None and self._next.key == info.key:
+            tally.living = tally.living.plus(info.size)
+            tally.wasted_bytes += max(0, self._next.length - self._next.live_bytes)
+            self._next = next(self._named, None)
+        elif (reason := self._reason_to_wait(writer, info)) is not None:
+            tally.note_waiting(info, reason)
+        else:
+            self._remover.remove_soon(info.key)
+            tally.packs_removed = tally.packs_removed.plus(info.size)
+
+    def _reason_to_wait(self, writer: str, info: ObjectInfo) -> str | None:
+        known, blocked = self._settled.records.get(writer), self._settled.blocked
+        if known is None:
+            return next(iter(blocked.values()), None) or self._reason_for_unknown(writer, info)
+        if known.target in blocked:
+            return blocked[known.target]
+        if known.status is Status.FAILED and not known.is_long_over(self._job.now):
+            hours = GRACE // timedelta(hours=1)
+            return f"backup {writer} of {known.target} failed less than {hours} hours ago"
+        return None
+
+    def _reason_for_unknown(self, writer: str, info: ObjectInfo) -> str | None:
+        """Both times must be long ago: that of the id, which can be chosen, and the store's, which is new in a copy."""
+        since = self._job.now - UNKNOWN_GRACE
+        is_old = info.last_modified is not None and info.last_modified < since
+        if is_old and ULID.from_str(writer).datetime < since:
+            return None
+        return f"the catalog does not know backup {writer}: {UNKNOWN_GRACE.days} days of grace"
+
+    def _pass_missing(self, key: str | None) -> None:
+        while self._next is not None and (key is None or self._next.key < key):
+            known = self._settled.records.get(writer_of(self._next.key) or "")
+            text = f"The pack {self._next.key} is not in the vault, and a backup needs it."
+            self._tally.tell("PACK_MISSING", known.target if known else None, text)
+            self._next = next(self._named, None)

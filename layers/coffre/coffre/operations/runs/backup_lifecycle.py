@@ -1,0 +1,135 @@
+"""The life of a backup run in the catalog: admission, heartbeat, end. The same for every kind of target."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Failure, Progress, Tier
+from coffre.model.errors import CatalogError, CoffreError
+from coffre.model.manifest import Manifest
+from coffre.operations.runs.admission import Admission, Outcome, Request, Result, completed
+from coffre.operations.runs.progress import BEAT_SECONDS, Meter, Watch
+from coffre.operations.runs.run import Paused, Run
+from coffre.vault.vault import Committed, Vault
+
+# Lambda starts an asynchronous event within a second, and later when all the account's functions are busy.
+HAND_OVER_WITHIN: Final = timedelta(minutes=15)
+
+type Work = Callable[[Run], tuple[Manifest, Committed] | Paused]
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """Runs a backup's work between a claimed slot and a recorded end.
+
+    Parameters
+    ----------
+    now
+        The clock.
+    remaining_seconds
+        Time until the platform kills the function.
+    stop
+        Makes the work fail soon.
+    tell_died
+        Gets the record of an earlier run that was found dead and marked FAILED.
+    """
+
+    catalog: Catalog
+    vault: Vault
+    now: Callable[[], datetime]
+    remaining_seconds: Callable[[], float]
+    stop: Callable[[], None]
+    tell_died: Callable[[Backup], None]
+    beat_seconds: float = BEAT_SECONDS
+
+    def run(self, request: Request, work: Work) -> Result:
+        """Answer a request: do the work, or say which backup answers it already.
+
+        `work` returns the manifest that it has committed, or that it paused. Whatever it raises is recorded in the
+        catalog and raised.
+        """
+        begun = self._admission.begin(request)
+        return begun if isinstance(begun, Result) else self._work(begun, work)
+
+    def resume(self, request: Request, work: Work, continuation: int) -> Result:
+        """Go on with the run that paused under the request's id; raises what `run` and `Admission.resume` raise."""
+        begun = self._admission.resume(request, continuation)
+        return begun if isinstance(begun, Result) else self._work(begun, work)
+
+    @property
+    def _admission(self) -> Admission:
+        return Admission(self.catalog, self.vault, self.now, time.sleep, self.tell_died)
+
+    def _work(self, backup: Backup, work: Work) -> Result:
+        meter = Meter()
+        watch = Watch(
+            meter,
+            beat=lambda progress: self._beat(backup, progress),
+            remaining_seconds=self.remaining_seconds,
+            stop=self.stop,
+            beat_seconds=self.beat_seconds,
+        )
+        try:
+            made = watch.run(lambda: work(self._run_of(backup, meter, watch)))
+            if isinstance(made, Paused):
+                return self._pause(backup, made, meter.read())
+        except Exception as error:
+            self._end_failed(backup, error)
+            raise
+        record = self._publish(backup, *made)
+        self._admission.release(backup.target, backup.id)
+        return Result(Outcome.COMPLETED, record)
+
+    def _pause(self, backup: Backup, paused: Paused, progress: Progress) -> Result:
+        """Leave lock and record to the next invocation, and start it: nobody takes the run for dead before that."""
+        until = self.now() + HAND_OVER_WITHIN
+        self.catalog.locks.renew(backup.target, backup.id, until)
+        self.catalog.heartbeat_backup(backup.id, until, progress)
+        paused.go_on()
+        reason = f"it goes on in the next invocation; so far there were {paused.invocations}"
+        return Result(Outcome.PAUSED, backup, reason)
+
+    def _run_of(self, backup: Backup, meter: Meter, watch: Watch) -> Run:
+        return Run(
+            backup,
+            meter,
+            watch,
+            ready_to_commit=lambda: self._ready_to_commit(backup),
+            announce=lambda made: self.catalog.announce_manifest(backup.id, made.key, made.sha256),
+        )
+
+    def _ready_to_commit(self, backup: Backup) -> tuple[Tier, ...]:
+        """Make sure that this run may still publish, and return the tiers that it has gathered."""
+        self.catalog.locks.renew(backup.target, backup.id, self.now())
+        return self.catalog.get_backup(backup.id).tiers
+
+    def _publish(self, backup: Backup, manifest: Manifest, committed: Committed) -> Backup:
+        try:
+            return self.catalog.complete_backup(completed(backup, manifest, committed))
+        except CatalogError as error:
+            # The lock stays: when it is stale, the next run finds the manifest and publishes it.
+            raise CatalogError(
+                f"Backup {backup.id} of {backup.target} is complete in the vault, but the catalog did not take it.",
+                code="CATALOG_UNAVAILABLE",
+                detail=error.detail or error.message,
+                hint="Nothing is lost: the next run of this target finds it and lists it as COMPLETED.",
+            ) from error
+
+    def _beat(self, backup: Backup, progress: Progress) -> None:
+        now = self.now()
+        self.catalog.locks.renew(backup.target, backup.id, now)
+        self.catalog.heartbeat_backup(backup.id, now, progress)
+
+    def _end_failed(self, backup: Backup, error: Exception) -> None:
+        try:
+            self.catalog.fail_backup(backup.id, Failure.of(error), self.now())
+        except CoffreError as unrecorded:
+            # The lock stays: when it is stale, the next run of this target records the failure.
+            error.add_note(f"This could not be recorded in the catalog: {unrecorded.message}")
+        else:
+            self._admission.release(backup.target, backup.id)

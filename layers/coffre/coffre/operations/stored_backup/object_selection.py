@@ -1,0 +1,148 @@
+"""Which objects of a backup of buckets somebody means, found without reading the whole list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from coffre.model.backup import Backup
+from coffre.model.errors import BackupStateError, EventError, IntegrityError
+from coffre.model.manifest import Entry, Manifest, StorageContent
+from coffre.model.storage import ObjectChoice
+from coffre.model.target import TargetKind
+from coffre.operations.restore_database.job import refuse_unrestorable
+from coffre.policy.merge import side_by_side
+from coffre.vault.restores import read_names
+from coffre.vault.vault import Vault
+
+
+def open_manifest(vault: Vault, backup: Backup) -> Manifest:
+    """Return the manifest of a completed backup, checked against the catalog.
+
+    Raises
+    ------
+    BackupStateError
+        The backup is not completed.
+    IntegrityError
+        The manifest is missing, damaged, or another one.
+    """
+    refuse_unrestorable(backup)
+    manifest = vault.read_manifest(backup.manifest_key or "", sha256=backup.manifest_sha256 or "")
+    if (manifest.backup_id, manifest.target) != (backup.id, backup.target):
+        raise IntegrityError(
+            f"The manifest {backup.manifest_key} is of backup {manifest.backup_id} of {manifest.target}.",
+            code="MANIFEST_SWAPPED",
+            hint="This backup cannot be trusted. Choose an older one (`coffre list`).",
+        )
+    return manifest
+
+
+def refuse_database(backup: Backup) -> None:
+    """Refuse what is asked of buckets for the backup of a database.
+
+    Raises
+    ------
+    BackupStateError
+        `BACKUP_KIND`
+    """
+    if backup.kind is not TargetKind.BUCKET:
+        raise BackupStateError(
+            f'Backup {backup.id} is one of the database "{backup.target}", not of buckets.',
+            code="BACKUP_KIND",
+            hint="Choose another backup: coffre list",
+        )
+
+
+def chosen_entries(
+    vault: Vault, manifest: Manifest, choice: ObjectChoice, after: str = ""
+) -> Iterator[tuple[str, Entry | None]]:
+    """Yield the chosen objects with their names, sorted by name; an object that the backup does not have is None.
+
+    Only files of entries that can have them are read.
+
+    Parameters
+    ----------
+    after
+        Leave out everything up to this name.
+
+    Raises
+    ------
+    EventError
+        `BUCKET_UNKNOWN`, `BUCKET_AMBIGUOUS`, `PREFIX_UNMATCHED`.
+    """
+    if not choice.is_listed:
+        yield from ((entry.name, entry) for entry in _below(vault, manifest, choice, after))
+        return
+    names = read_names(vault, choice.names) if choice.names else _own_names(manifest, choice)
+    wanted = (name for name in names if name > after)
+    yield from side_by_side_names(vault, manifest, wanted)
+
+
+def _below(vault: Vault, manifest: Manifest, choice: ObjectChoice, after: str) -> Iterator[Entry]:
+    start = start_of(manifest.storage, choice)
+    is_empty = True
+    for entry in vault.entries(manifest, max(start, after)):
+        if entry.name.startswith(start):
+            is_empty = False
+            if entry.name > after:
+                yield entry
+        elif entry.name > start:
+            break
+    if is_empty and choice.prefix and not after:
+        raise EventError(
+            f"The backup has no object below {start}",
+            code="PREFIX_UNMATCHED",
+            hint=f"See what it has: coffre ls {manifest.backup_id}",
+        )
+
+
+def start_of(content: StorageContent, choice: ObjectChoice) -> str:
+    """Return what the names of all chosen objects start with; empty for all.
+
+    Raises
+    ------
+    EventError
+        `BUCKET_UNKNOWN`; `BUCKET_AMBIGUOUS`: there are several, and none is named.
+    """
+    if choice.bucket is None and not (choice.prefix or choice.keys):
+        return ""
+    return f"{_bucket(content, choice.bucket)}/{choice.prefix}"
+
+
+def _bucket(content: StorageContent, wanted: str | None) -> str:
+    names = [bucket.name for bucket in content.buckets]
+    if wanted in names:
+        return wanted or ""
+    if wanted is None and len(names) == 1:
+        return names[0]
+    raise EventError(
+        f'The backup has no bucket "{wanted}".' if wanted else "The backup has several buckets, and none was named.",
+        code="BUCKET_UNKNOWN" if wanted else "BUCKET_AMBIGUOUS",
+        detail=f"It has: {', '.join(names)}",
+        hint="Name one of them.",
+    )
+
+
+def _own_names(manifest: Manifest, choice: ObjectChoice) -> list[str]:
+    start = start_of(manifest.storage, choice)
+    return sorted({start + key for key in choice.keys})
+
+
+def side_by_side_names(vault: Vault, manifest: Manifest, names: Iterable[str]) -> Iterator[tuple[str, Entry | None]]:
+    """Yield each name, of which there may be many, sorted, with its entry; files without any of them are not read."""
+    wanted = iter(names)
+    name = next(wanted, None)
+    ends = [file.first for file in manifest.entries[1:]]
+    for file, end in zip(manifest.entries, [*ends, None], strict=True):
+        here: list[str] = []
+        while name is not None and (end is None or name < end):
+            here.append(name)
+            name = next(wanted, None)
+        if here:
+            entries = vault.entries(manifest.model_copy(update={"entries": (file,)}))
+            for found, entry in side_by_side(here, entries, str, _name_of):
+                if found is not None:
+                    yield found, entry
+
+
+def _name_of(entry: Entry) -> str:
+    return entry.name

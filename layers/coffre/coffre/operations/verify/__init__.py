@@ -1,0 +1,1 @@
+"""Verifying that backups are recent, complete and as stored."""

@@ -1,0 +1,123 @@
+"""Fresh: is there a recent backup of each target, a verified one, and a copy of it? And did a run die unheard?"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Restore, Status
+from coffre.model.configuration import Configuration
+from coffre.model.errors import BackupStateError, IntegrityError, ObjectMissingError
+from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.model.verification import Check, Checked, FreshReport, Settled
+from coffre.operations.runs.admission import settle
+from coffre.operations.runs.restore_lifecycle import settle_restores
+from coffre.policy.freshness import check_backup, check_verified, newest_of
+from coffre.stores.store import ObjectInfo
+from coffre.vault.vault import Vault
+
+# No function lives longer than 15 minutes: whoever was silent for so long cannot wake up and publish.
+SILENT_FOR: Final = timedelta(minutes=20)
+
+
+@dataclass(frozen=True)
+class FreshJob:
+    """What the check needs.
+
+    Parameters
+    ----------
+    configured_at
+        When the configuration was last changed, where that is known: a new target has no backup before it is due.
+    tell_died, tell_restore_died
+        Get the record of a backup, or a restore, that was found dead and marked FAILED.
+    """
+
+    catalog: Catalog
+    vault: Vault
+    configuration: Configuration
+    now: datetime
+    tell_died: Callable[[Backup], None]
+    tell_restore_died: Callable[[Restore], None]
+    configured_at: datetime | None = None
+
+
+def fresh(job: FreshJob, *, only: str | None = None) -> FreshReport:
+    """Check every configured target, or one, after runs that died were given their end.
+
+    Raises
+    ------
+    CoffreError
+        The catalog or the store did not answer: whether backups are fresh is not known then. `TARGET_UNKNOWN`.
+    """
+    targets = job.configuration.targets if only is None else (job.configuration.target(only),)
+    settled = (*_settle_backups(job), *_settle_restores(job))
+    checks = tuple(check for target in targets for check in _checks(job, target))
+    is_ok = all(check.is_ok for check in checks)
+    return FreshReport(status=200 if is_ok else 500, checked_at=job.now, checks=checks, settled=settled)
+
+
+def _checks(job: FreshJob, target: DatabaseTarget | BucketTarget) -> Iterator[Check]:
+    backups = _newest_backups(job, target.name)
+    yield check_backup(target, backups, job.now, job.configured_at)
+    yield check_verified(target, backups, job.now)
+    yield _check_copy(job, target.name, newest_of(backups, job.now))
+
+
+def _newest_backups(job: FreshJob, target: str) -> list[Backup]:
+    """Return the COMPLETED backups of a target, newest first, down to the newest good one that is verified."""
+    found = []
+    for backup in job.catalog.completed_backups(target):
+        found.append(backup)
+        if backup.is_healthy and backup.verified_at is not None and backup.created_at <= job.now:
+            break
+    return found
+
+
+def _check_copy(job: FreshJob, target: str, newest: Backup | None) -> Check:
+    """Look whether the vault has the manifest that the catalog knows. There is one vault; each copy will be asked."""
+    if newest is None or newest.manifest_key is None:
+        return Check(check=Checked.COPY, target=target, status="ok", text="There is no backup to look for.")
+    try:
+        info = job.vault.store.head(newest.manifest_key)
+        text = None
+    except ObjectMissingError:
+        info, text = None, f"The manifest of backup {newest.id} is not in the vault."
+    if info is not None and not _is_recorded(job.vault, newest, info):
+        text = f"The manifest of backup {newest.id} is not the one that the catalog recorded."
+    return Check(check=Checked.COPY, target=target, status="failed" if text else "ok", last_backup=newest.id, text=text)
+
+
+def _is_recorded(vault: Vault, backup: Backup, manifest: ObjectInfo) -> bool:
+    """Compare a manifest's checksum with the catalog's: the store's own, or, where it has none, that of its bytes."""
+    if manifest.sha256 is not None:
+        return manifest.sha256 == backup.manifest_sha256
+    try:
+        vault.read_manifest(manifest.key, sha256=backup.manifest_sha256 or "")
+    except IntegrityError:
+        return False
+    return True
+
+
+def _settle_backups(job: FreshJob) -> Iterator[Settled]:
+    for status in (Status.PENDING, Status.IN_PROGRESS):
+        for listed in list(job.catalog.backups(status=status)):
+            # The index may be behind: ask the record itself.
+            backup = job.catalog.get_backup(listed.id)
+            if backup.status.is_final or job.now - (backup.heartbeat_at or backup.created_at) <= SILENT_FOR:
+                continue
+            # A manifest that cannot be read is told by the inventory; a record that has changed is somebody else's.
+            with contextlib.suppress(IntegrityError, BackupStateError):
+                failed = settle(job.catalog, job.vault, backup, job.now)
+                if failed is not None:
+                    job.tell_died(failed)
+                ended = failed.status if failed else Status.COMPLETED
+                yield Settled(id=backup.id, kind="backup", target=backup.target, status=ended.value)
+
+
+def _settle_restores(job: FreshJob) -> Iterator[Settled]:
+    for restore in settle_restores(job.catalog, job.vault, job.now, SILENT_FOR, job.tell_restore_died):
+        yield Settled(id=restore.id, kind="restore", target=restore.target, status=restore.status.value)

@@ -1,0 +1,253 @@
+"""Inventory: is everything there that backups need, as long as recorded, and by the store's own word the same bytes?
+
+Nothing of a backup is read but its manifest. Names are merged with the listing of the vault, both sorted, so that
+memory does not grow with their number; a listing gives a thousand packs in one request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from coffre.model.backup import Backup
+from coffre.model.errors import IntegrityError, ObjectMissingError
+from coffre.model.manifest import EntriesFile
+from coffre.model.rotation import Amount
+from coffre.model.verification import Damage, Level, Share, VerificationReport
+from coffre.operations.verify.job import Job, Known, manifest_of, record_damage
+from coffre.stores.store import ObjectInfo
+from coffre.vault.layout import PACKS, writer_of
+from coffre.vault.references import LivingPack, References
+
+# A HEAD takes S3 about 20 ms: a dozen at once look at 100,000 packs in three minutes, and fit the client's connections.
+_WORKERS: Final = 12
+_UNDER_WAY: Final = 256
+
+
+def inventory(job: Job, share: Share, *, target: str | None = None, backup_id: str | None = None) -> VerificationReport:
+    """Look for everything that COMPLETED backups need: all of them, those of a target, or one.
+
+    Parameters
+    ----------
+    share
+        Of which packs the store's checksums are compared, which takes a request for each.
+
+    Raises
+    ------
+    BackupStateError
+        `BACKUP_UNKNOWN`, `BACKUP_STATE` (it is not COMPLETED, or not any more), `NOTHING_TO_VERIFY`.
+    """
+    known = Known.read(job.catalog)
+    references = References(job.scratch)
+    own: dict[str, list[Damage]] = {}
+    tally = _Tally()
+    living = known.required(target, backup_id)
+    with _Heads(job) as heads:
+        for backup in living:
+            if tally.is_stopped_at(job):
+                break
+            own[backup.id] = list(_look_at_records(job, backup, references, heads.unkept))
+        for pack, stored in _beside(references.in_order(), job.vault.store.list(PACKS)):
+            writer = known.records.get(writer_of(pack.key) or "")
+            tally.add(pack, writer.target if writer else "-")
+            if stored is None or stored.size != pack.length:
+                tally.suspects.append(pack)
+            elif share.holds(pack.key):
+                heads.ask(pack)
+            if tally.is_stopped_at(job):
+                break
+    damages = [*heads.damages, *_confirmed(job, tally.suspects)]
+    damages += _read_unkept(job, heads, own, tally)
+    if backup_id is not None:
+        Known.read(job.catalog).required(backup_id=backup_id)
+    damaged = record_damage(job, Level.INVENTORY, known, damages, own)
+    return VerificationReport(
+        id=job.id,
+        level=Level.INVENTORY,
+        status=500 if damaged or tally.unfinished else 200,
+        target=target,
+        share=str(share),
+        backups=len(living),
+        packs=tally.packs,
+        checksums=heads.compared,
+        checksums_not_kept=heads.not_kept,
+        living={name: tally.living(name) for name in tally.objects},
+        damaged=damaged,
+        unfinished=tally.unfinished,
+    )
+
+
+@dataclass
+class _Tally:
+    packs: Amount = field(default_factory=Amount)
+    objects: Counter[str] = field(default_factory=Counter)
+    size_bytes: Counter[str] = field(default_factory=Counter)
+    suspects: list[LivingPack] = field(default_factory=list)
+    unfinished: str | None = None
+
+    def add(self, pack: LivingPack, target: str) -> None:
+        self.packs = self.packs.plus(pack.length)
+        self.objects[target] += 1
+        self.size_bytes[target] += pack.length
+
+    def living(self, target: str) -> Amount:
+        return Amount(objects=self.objects[target], size_bytes=self.size_bytes[target])
+
+    def is_stopped_at(self, job: Job) -> bool:
+        if self.unfinished is None and job.is_time_over():
+            self.unfinished = f"The time was over after {self.packs.objects:,} packs."
+        return self.unfinished is not None
+
+
+@dataclass
+class _Unkept:
+    """Objects without a checksum at the store. Where it `keeps` those of others, somebody has written them anew."""
+
+    keeps: bool = False
+    packs: list[LivingPack] = field(default_factory=list)
+    lists: list[tuple[str, EntriesFile]] = field(default_factory=list)
+
+
+def _read_unkept(job: Job, heads: _Heads, own: dict[str, list[Damage]], tally: _Tally) -> Iterator[Damage]:
+    """Read the objects whose checksum is gone, and compare what they hold with what was recorded."""
+    unkept = heads.unkept
+    if not unkept.keeps:
+        return
+    for backup_id, file in unkept.lists:
+        if tally.is_stopped_at(job):
+            return
+        if not _holds(job, file.key, file.sha256):
+            own.setdefault(backup_id, []).append(_list_swapped(file))
+    for pack in unkept.packs:
+        if tally.is_stopped_at(job):
+            return
+        heads.compared, heads.not_kept = heads.compared + 1, heads.not_kept - 1
+        if not _holds(job, pack.key, pack.sha256):
+            yield _pack_swapped(pack)
+
+
+def _holds(job: Job, key: str, sha256: str) -> bool:
+    try:
+        return hashlib.sha256(job.vault.store.get(key)).hexdigest() == sha256
+    except ObjectMissingError:
+        return False
+
+
+def _look_at_records(job: Job, backup: Backup, references: References, unkept: _Unkept) -> Iterator[Damage]:
+    """Refer to the packs of a backup, and tell what is wrong with its manifest and its list of entries."""
+    try:
+        manifest = manifest_of(job.vault, backup)
+    except IntegrityError as error:
+        yield Damage.of(error)
+        return
+    references.add(manifest.packs)
+    for file in manifest.entries:
+        yield from _look_at_entries(job, backup, file, unkept)
+
+
+def _look_at_entries(job: Job, backup: Backup, file: EntriesFile, unkept: _Unkept) -> Iterator[Damage]:
+    try:
+        info = job.vault.store.head(file.key)
+    except ObjectMissingError:
+        yield Damage(code="ENTRIES_MISSING", text=f"The list of entries {file.key} is not in the vault.")
+        return
+    if info.size != file.length or info.sha256 not in (None, file.sha256):
+        yield _list_swapped(file)
+    elif info.sha256 is None:
+        unkept.lists.append((backup.id, file))
+    else:
+        unkept.keeps = True
+
+
+def _list_swapped(file: EntriesFile) -> Damage:
+    return Damage(code="ENTRIES_SWAPPED", text=f"The list of entries {file.key} is not the one that was recorded.")
+
+
+def _pack_swapped(pack: LivingPack) -> Damage:
+    text = f"The pack {pack.key} is not the one that was stored: its checksum is another one."
+    return Damage(code="PACK_SWAPPED", text=text, pack=pack.key)
+
+
+def _beside(
+    packs: Iterator[LivingPack], listed: Iterable[ObjectInfo]
+) -> Iterator[tuple[LivingPack, ObjectInfo | None]]:
+    """Yield each pack with what the store lists under its key; both come sorted."""
+    pack = next(packs, None)
+    for info in listed:
+        while pack is not None and pack.key < info.key:
+            yield pack, None
+            pack = next(packs, None)
+        if pack is None:
+            return
+        if pack.key == info.key:
+            yield pack, info
+            pack = next(packs, None)
+    while pack is not None:
+        yield pack, None
+        pack = next(packs, None)
+
+
+def _confirmed(job: Job, suspects: Iterable[LivingPack]) -> Iterator[Damage]:
+    """Ask for each pack that a listing lacks, or has with another length, by its name: listings may be behind."""
+    for pack in suspects:
+        if (damage := _ask(job, pack)[0]) is not None:
+            yield damage
+
+
+def _ask(job: Job, pack: LivingPack) -> tuple[Damage | None, ObjectInfo | None]:
+    try:
+        info = job.vault.store.head(pack.key)
+    except ObjectMissingError:
+        text = f"The pack {pack.key} is not in the vault."
+        return Damage(code="PACK_MISSING", text=text, pack=pack.key), None
+    if info.size != pack.length:
+        text = f"The pack {pack.key} has {info.size:,} bytes; {pack.length:,} were stored."
+        return Damage(code="PACK_TRUNCATED", text=text, pack=pack.key), info
+    if info.sha256 not in (None, pack.sha256):
+        return _pack_swapped(pack), info
+    return None, info
+
+
+class _Heads:
+    """Asks the store about single packs, many at once, in bounded memory. Leaving waits for the answers."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="head")
+        self._under_way: deque[tuple[LivingPack, Future[tuple[Damage | None, ObjectInfo | None]]]] = deque()
+        self.unkept = _Unkept()
+        self.compared = 0
+        self.not_kept = 0
+        self.damages: list[Damage] = []
+
+    def ask(self, pack: LivingPack) -> None:
+        if len(self._under_way) >= _UNDER_WAY:
+            self._take()
+        self._under_way.append((pack, self._pool.submit(_ask, self._job, pack)))
+
+    def _take(self) -> None:
+        pack, asked = self._under_way.popleft()
+        damage, info = asked.result()
+        if damage is not None:
+            self.damages.append(damage)
+        if info is not None and info.sha256 is not None:
+            self.compared += 1
+            self.unkept.keeps = True
+        elif info is not None:
+            self.not_kept += 1
+            if damage is None:
+                self.unkept.packs.append(pack)
+
+    def __enter__(self) -> _Heads:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            while kind is None and self._under_way:
+                self._take()
+        finally:
+            self._pool.shutdown(cancel_futures=True)

@@ -1,0 +1,282 @@
+"""Read back: every byte is fetched, decrypted, unpacked and hashed, and nothing of it is kept.
+
+Of one backup all is read. Of a target, each day: first what new backups have stored, so that they count as verified;
+then a share of everything, another one each day, so that a month sees every pack (docs/adr/0010).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from coffre.model.backup import Backup, Status
+from coffre.model.errors import BackupStateError, EncryptionError, IntegrityError
+from coffre.model.manifest import Frame, Manifest
+from coffre.model.rotation import Amount, Problem
+from coffre.model.verification import Damage, DamageReport, Examined, Level, Share, VerificationReport
+from coffre.operations.verify.job import RESERVE_SECONDS, Job, Known, manifest_of, record_damage
+from coffre.vault.codec import FrameDecoder
+from coffre.vault.damage import heal_damage, put_back, read_findings, together
+from coffre.vault.layout import writer_of
+from coffre.vault.readback import ReadEntry, read_back
+
+# Of the time that is there, new backups get at most so much before the day's share.
+_SHARE_FOR_NEW: Final = 0.5
+
+type _Wanted = Callable[[Frame], bool]
+type _IsOver = Callable[[], bool]
+
+
+def read_backup(job: Job, backup_id: str) -> VerificationReport:
+    """Read all of one backup. What there is no time for, the next call goes on with.
+
+    Raises
+    ------
+    BackupStateError
+        `BACKUP_UNKNOWN`, or `BACKUP_STATE`: it is not COMPLETED.
+    """
+    known = Known.read(job.catalog)
+    (backup,) = known.required(backup_id=backup_id)
+    tally = _Tally()
+    _prove(job, backup, tally, lambda _: True, job.is_time_over, heals=True)
+    if any(one.outcome == "deleted" for one in tally.examined):
+        raise BackupStateError(
+            f"Backup {backup.id} of {backup.target} was deleted while it was being read.",
+            hint=f"Choose another one: coffre list {backup.target} --status COMPLETED",
+        )
+    return _report(job, known, tally, backup.target, "all")
+
+
+def read_target(job: Job, target: str, share: Share) -> VerificationReport:
+    """Read what the target's new backups have stored, then a share of all that its backups need.
+
+    Raises
+    ------
+    BackupStateError
+        `NOTHING_TO_VERIFY`: it has no COMPLETED backup.
+    """
+    known = Known.read(job.catalog)
+    known.required(target)
+    tally = _Tally()
+    limit = RESERVE_SECONDS + (job.remaining_seconds() - RESERVE_SECONDS) * (1 - _SHARE_FOR_NEW)
+    _prove_new(job, known, target, tally, lambda: job.remaining_seconds() <= limit)
+    _read_share(job, known, target, share, tally)
+    return _report(job, known, tally, target, str(share))
+
+
+@dataclass
+class _Tally:
+    backups: set[str] = field(default_factory=set)
+    packs: set[str] = field(default_factory=set)
+    entries: int = 0
+    frames: Amount = field(default_factory=Amount)
+    damages: list[Damage] = field(default_factory=list)
+    own: dict[str, list[Damage]] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
+    examined: list[Examined] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    unfinished: str | None = None
+
+    def add(self, backup: Backup, read: ReadEntry) -> None:
+        """Count what was read of an entry, and keep what was wrong with it."""
+        self.entries += read.is_read
+        for frame in read.frames:
+            self.frames = self.frames.plus(frame.length)
+            self.packs.add(frame.pack)
+        for damage in read.damages:
+            if damage.pack is None:
+                self.own.setdefault(backup.id, []).append(damage)
+            else:
+                self.damages.append(damage)
+
+    def tell(self, backup: Backup, outcome: str, text: str | None = None) -> None:
+        """Keep what became of a backup of which all was to be read."""
+        told = {"backup_id": backup.id, "target": backup.target, "outcome": outcome, "text": text}
+        self.examined.append(Examined.model_validate(told))
+
+
+# --- all of a backup ---
+
+
+def _prove_new(job: Job, known: Known, target: str, tally: _Tally, is_over: _IsOver) -> None:
+    """Read back what no verification has seen yet, the oldest backup first.
+
+    Packs of a writer that is verified were read back with it: they need not be read again for each backup that points
+    at them.
+    """
+    proven = {one.id for one in known.records.values() if one.verified_at is not None and one.damaged_at is None}
+    for backup in reversed(known.living(target)):
+        if backup.id in proven or backup.damaged_at is not None:
+            continue
+        if is_over():
+            tally.tell(backup, "unfinished", "There was no time for it; the next reading begins with it.")
+            continue
+        if _prove(job, backup, tally, lambda frame: writer_of(frame.pack) not in proven, is_over, heals=False):
+            proven.add(backup.id)
+
+
+def _prove(job: Job, backup: Backup, tally: _Tally, wanted: _Wanted, is_over: _IsOver, *, heals: bool) -> bool:
+    """Read what is wanted of all entries, and mark the backup as verified when everything was as recorded."""
+    tally.backups.add(backup.id)
+    opened = _open(job, backup, tally)
+    if opened is None:
+        return False
+    manifest, decoder = opened
+    findings = _findings(job, backup) if heals else {}
+    before = len(tally.damages)
+    start = last = backup.read_until or ""
+    is_whole = True
+    try:
+        entries = (entry for entry in job.vault.entries(manifest, start) if entry.name > start)
+        for read in _until(is_over, read_back(job.vault, decoder, entries, wanted)):
+            if read is None:
+                is_whole = False
+                break
+            tally.add(backup, read)
+            last = read.entry.name
+    except IntegrityError as error:
+        tally.own.setdefault(backup.id, []).append(Damage.of(error))
+    if len(tally.damages) > before or backup.id in tally.own:
+        tally.tell(backup, "damaged")
+        return False
+    if not is_whole:
+        _note_unfinished(job, backup, tally, last)
+        return False
+    return _note_verified(job, backup, tally, findings, heals=heals)
+
+
+def _note_verified(
+    job: Job, backup: Backup, tally: _Tally, findings: Mapping[str, DamageReport], *, heals: bool
+) -> bool:
+    known = together(findings.values())
+    if backup.damaged_at is not None and not (known and known.is_of_stored_bytes):
+        text = f"Every byte is as it was stored, and that does not mend what a drill found: {backup.damage}"
+        _tell_damaged(backup, tally, text)
+        return False
+    try:
+        job.catalog.keeping.mark_verified(backup.id, job.now(), seen=backup, heals=heals)
+    except BackupStateError as error:
+        _tell_refused(job, backup, tally, error)
+        return False
+    heal_damage(job.vault, findings, job.now())
+    if findings and job.catalog.get_backup(backup.id).damage_count != backup.damage_count:
+        put_back(job.vault, findings)  # somebody who had written one of them before marked the backup just now
+    tally.tell(backup, "verified")
+    return True
+
+
+def _findings(job: Job, backup: Backup) -> dict[str, DamageReport]:
+    try:
+        return read_findings(job.vault, backup.target, backup.id)
+    except IntegrityError:
+        if backup.damaged_at is not None:
+            raise
+        return {}  # nothing is to be healed
+
+
+def _note_unfinished(job: Job, backup: Backup, tally: _Tally, last: str) -> None:
+    try:
+        job.catalog.keeping.note_read(backup, last)
+    except BackupStateError as error:
+        _tell_refused(job, backup, tally, error)
+        return
+    tally.tell(backup, "unfinished", f"It was good up to {last}; the next reading goes on from there.")
+
+
+def _tell_refused(job: Job, backup: Backup, tally: _Tally, error: BackupStateError) -> None:
+    """Tell what became of a backup meanwhile: a rotation deleted it, or somebody else found it damaged."""
+    if job.catalog.get_backup(backup.id).status is Status.COMPLETED:
+        _tell_damaged(backup, tally, f"While it was being read, somebody else found damage. {error.message}")
+    else:
+        tally.tell(backup, "deleted", "It was deleted while it was being read.")
+
+
+def _tell_damaged(backup: Backup, tally: _Tally, text: str) -> None:
+    tally.problems.append(Problem(code="BACKUP_DAMAGED", target=backup.target, text=text))
+    tally.tell(backup, "damaged", text)
+
+
+def _open(job: Job, backup: Backup, tally: _Tally) -> tuple[Manifest, FrameDecoder] | None:
+    try:
+        manifest = manifest_of(job.vault, backup)
+        return manifest, job.decoder.of_recipients(manifest.recipients)
+    except IntegrityError as error:
+        tally.own.setdefault(backup.id, []).append(Damage.of(error))
+        tally.tell(backup, "damaged", error.message)
+    except EncryptionError as error:
+        # No byte of it is known to be wrong: nobody here has the key.
+        text = f"Backup {backup.id} of {backup.target} cannot be read: {error.message}"
+        tally.problems.append(Problem(code=error.code, target=backup.target, text=text))
+        tally.tell(backup, "unreadable", error.message)
+    tally.closed.add(backup.id)
+    return None
+
+
+def _until(is_over: _IsOver, reading: Iterator[ReadEntry]) -> Iterator[ReadEntry | None]:
+    """Yield what is read, and None when the time is over before its end."""
+    for read in reading:
+        yield read
+        if is_over():
+            yield None
+            return
+
+
+# --- a share of everything ---
+
+
+def _read_share(job: Job, known: Known, target: str, share: Share, tally: _Tally) -> None:
+    """Read the frames of a share of the packs once, whichever backups point at them."""
+    seen: set[tuple[str, int]] = set()
+
+    def wanted(frame: Frame) -> bool:
+        place = frame.pack, frame.offset
+        if not share.holds(frame.pack) or place in seen:
+            return False
+        seen.add(place)
+        return True
+
+    for backup in known.living(target):
+        if job.is_time_over():
+            _say_unfinished(tally)
+            return
+        opened = _open(job, backup, tally) if backup.id not in tally.closed else None
+        if opened is not None and any(share.holds(pack.key) for pack in opened[0].packs):
+            tally.backups.add(backup.id)
+            _read_some(job, backup, opened, wanted, tally)
+
+
+def _read_some(job: Job, backup: Backup, opened: tuple[Manifest, FrameDecoder], wanted: _Wanted, tally: _Tally) -> None:
+    manifest, decoder = opened
+    try:
+        for read in _until(job.is_time_over, read_back(job.vault, decoder, job.vault.entries(manifest), wanted)):
+            if read is None:
+                _say_unfinished(tally)
+                return
+            tally.add(backup, read)
+    except IntegrityError as error:
+        tally.own.setdefault(backup.id, []).append(Damage.of(error))
+
+
+def _say_unfinished(tally: _Tally) -> None:
+    tally.unfinished = "The time was over before the day's share was read."
+
+
+def _report(job: Job, known: Known, tally: _Tally, target: str, share: str) -> VerificationReport:
+    damaged = record_damage(job, Level.READ, known, tally.damages, tally.own)
+    packs = Amount(objects=len(tally.packs), size_bytes=tally.frames.size_bytes)
+    return VerificationReport(
+        id=job.id,
+        level=Level.READ,
+        status=500 if damaged or tally.problems or tally.unfinished else 200,
+        target=target,
+        share=share,
+        backups=len(tally.backups),
+        packs=packs,
+        entries=tally.entries,
+        frames=tally.frames,
+        examined=tuple(tally.examined),
+        damaged=damaged,
+        problems=tuple(tally.problems),
+        unfinished=tally.unfinished,
+    )

@@ -1,0 +1,210 @@
+"""Verify a vault without its catalog: what there is must be as its own manifests say. Nothing is written.
+
+What is found is told and not recorded: a copy on a disk is nobody's business but its owner's, and may be read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from coffre.model.backup import Backup
+from coffre.model.errors import EncryptionError, IntegrityError, ObjectMissingError
+from coffre.model.manifest import Frame, Manifest, PackReference
+from coffre.model.rotation import Amount, Problem
+from coffre.model.verification import Damage, DamageReport, Examined, Level, VerificationReport
+from coffre.operations.stored_backup.object_selection import open_manifest
+from coffre.vault.codec import FrameDecoder
+from coffre.vault.readback import ReadEntry, read_back
+from coffre.vault.vault import Vault
+
+# As in `verify_inventory`: what a store answers in some 20 ms is asked of it a dozen times at once.
+_WORKERS: Final = 12
+
+type _Place = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class VaultCheck:
+    """Which backups of a vault are verified, and what opens them.
+
+    Parameters
+    ----------
+    unreadable
+        By id of the backup what of its records cannot be read: such backups are damaged, and not among `backups`.
+    """
+
+    id: str
+    vault: Vault
+    decoder: FrameDecoder
+    backups: tuple[Backup, ...]
+    unreadable: Mapping[str, tuple[str, str]]
+    now: datetime
+
+    def inventory(self) -> VerificationReport:
+        """See whether everything is there that the manifests name, as long as they say, with the store's checksums."""
+        tally = _Tally()
+        packs: dict[str, PackReference] = {}
+        for backup in self.backups:
+            manifest = self._manifest_of(backup, tally)
+            if manifest is not None:
+                packs |= {pack.key: pack for pack in manifest.packs}
+        lengths = self.vault.pack_lengths(packs.values())
+        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="head") as pool:
+            for pack, (damage, is_compared) in zip(
+                packs.values(),
+                pool.map(lambda one: self._look_at(one, lengths.get(one.key)), packs.values()),
+                strict=True,
+            ):
+                tally.packs = tally.packs.plus(pack.length)
+                tally.compared += is_compared
+                if damage is not None:
+                    tally.bad_packs[pack.key] = damage
+        for backup_id, manifest in tally.manifests.items():
+            tally.own.setdefault(backup_id, []).extend(
+                tally.bad_packs[pack.key] for pack in manifest.packs if pack.key in tally.bad_packs
+            )
+        return self._report(Level.INVENTORY, tally)
+
+    def read(self) -> VerificationReport:
+        """Read, decrypt and hash every byte of the backups; what they share is read once."""
+        tally = _Tally()
+        for backup in self.backups:
+            manifest = self._manifest_of(backup, tally)
+            if manifest is None:
+                continue
+            try:
+                decoder = self.decoder.of_recipients(manifest.recipients)
+            except EncryptionError as error:
+                text = f"Backup {backup.id} of {backup.target} cannot be read: {error.message}"
+                tally.problems.append(Problem(code=error.code, target=backup.target, text=text))
+                tally.examined.append(_examined(backup, "unreadable", error.message))
+                continue
+            self._read(backup, manifest, decoder, tally)
+        return self._report(Level.READ, tally)
+
+    def _manifest_of(self, backup: Backup, tally: _Tally) -> Manifest | None:
+        """Return a manifest whose lists of entries are those that it names."""
+        try:
+            manifest = open_manifest(self.vault, backup)
+            for _ in self.vault.entries(manifest):
+                pass
+        except IntegrityError as error:
+            tally.own.setdefault(backup.id, []).append(Damage.of(error))
+            tally.examined.append(_examined(backup, "damaged"))
+            return None
+        tally.manifests[backup.id] = manifest
+        return manifest
+
+    def _look_at(self, pack: PackReference, length: int | None) -> tuple[Damage | None, bool]:
+        """Return what is wrong with a pack, and whether the store had a checksum to compare."""
+        missing = Damage(code="PACK_MISSING", text=f"The pack {pack.key} is not in the vault.", pack=pack.key)
+        if length is None:
+            return missing, False
+        if length != pack.length:
+            text = f"The pack {pack.key} has {length:,} bytes; {pack.length:,} were stored."
+            return Damage(code="PACK_TRUNCATED", text=text, pack=pack.key), False
+        try:
+            kept = self.vault.store.head(pack.key).sha256
+        except ObjectMissingError:
+            return missing, False
+        if kept not in (None, pack.sha256):
+            text = f"The pack {pack.key} is not the one that was stored: its checksum is another one."
+            return Damage(code="PACK_SWAPPED", text=text, pack=pack.key), True
+        return None, kept is not None
+
+    def _read(self, backup: Backup, manifest: Manifest, decoder: FrameDecoder, tally: _Tally) -> None:
+        found: list[Damage] = []
+        try:
+            for read in read_back(self.vault, decoder, self.vault.entries(manifest), tally.is_new):
+                found += tally.take(read)
+        except IntegrityError as error:
+            found.append(Damage.of(error))
+        if found:
+            tally.own.setdefault(backup.id, []).extend(_once(found))
+        tally.examined.append(_examined(backup, "damaged" if found else "verified"))
+
+    def _report(self, level: Level, tally: _Tally) -> VerificationReport:
+        own = {backup_id: found for backup_id, found in tally.own.items() if found}
+        named = {backup.id: backup.target for backup in self.backups}
+        for backup_id, (target, text) in self.unreadable.items():
+            named[backup_id] = target
+            own[backup_id] = [Damage(code="MANIFEST_DAMAGED", text=text)]
+        damaged = [DamageReport.on(one, named[one], level, self.now, found) for one, found in own.items()]
+        closed = {one.backup_id for one in tally.examined if one.outcome == "unreadable"}
+        return VerificationReport(
+            id=self.id,
+            level=level,
+            status=500 if damaged or tally.problems else 200,
+            backups=len(named),
+            packs=tally.packs if level is Level.INVENTORY else tally.packs_read(),
+            checksums=tally.compared,
+            checksums_not_kept=tally.packs.objects - tally.compared,
+            entries=tally.entries,
+            frames=tally.frames,
+            examined=tuple(tally.examined) if level is Level.READ else (),
+            damaged=tuple(sorted(damaged, key=lambda report: report.backup_id, reverse=True)),
+            problems=tuple(tally.problems),
+            healthy={
+                target: next(
+                    (one.id for one in self.backups if one.target == target and one.id not in {*own, *closed}), None
+                )
+                for target in dict.fromkeys(named.values())
+            },
+        )
+
+
+@dataclass
+class _Tally:
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    packs: Amount = field(default_factory=Amount)
+    compared: int = 0
+    entries: int = 0
+    frames: Amount = field(default_factory=Amount)
+    seen: set[_Place] = field(default_factory=set)
+    bad_packs: dict[str, Damage] = field(default_factory=dict)
+    bad_frames: dict[_Place, Damage] = field(default_factory=dict)
+    own: dict[str, list[Damage]] = field(default_factory=dict)
+    examined: list[Examined] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def is_new(self, frame: Frame) -> bool:
+        """Tell whether a frame was not read yet, and count on its being read now."""
+        if _place(frame) in self.seen:
+            return False
+        self.seen.add(_place(frame))
+        return True
+
+    def packs_read(self) -> Amount:
+        return Amount(objects=len({pack for pack, _ in self.seen}), size_bytes=self.frames.size_bytes)
+
+    def take(self, read: ReadEntry) -> Iterator[Damage]:
+        """Count what was read of an entry, and yield what is wrong with it, be it found now or with another backup."""
+        self.entries += read.is_read
+        for frame in read.frames:
+            self.frames = self.frames.plus(frame.length)
+        for damage in read.damages:
+            for frame in read.entry.frames:
+                if damage.pack == frame.pack and damage.offset in (None, frame.offset):
+                    self.bad_frames[_place(frame)] = damage
+        yield from read.damages
+        for frame in read.entry.frames:
+            if not read.damages and _place(frame) in self.bad_frames:
+                yield self.bad_frames[_place(frame)].model_copy(update={"entry": read.entry.name})
+
+
+def _place(frame: Frame) -> _Place:
+    return frame.pack, frame.offset
+
+
+def _once(damages: Iterable[Damage]) -> list[Damage]:
+    """Leave out what many entries share."""
+    return list({(one.pack, one.offset, one.code, None if one.pack else one.entry): one for one in damages}.values())
+
+
+def _examined(backup: Backup, outcome: str, text: str | None = None) -> Examined:
+    told = {"backup_id": backup.id, "target": backup.target, "outcome": outcome, "text": text}
+    return Examined.model_validate(told)

@@ -1,0 +1,1 @@
+"""The format of `pg_dump` archives: reading, writing, choosing from them."""

@@ -1,0 +1,247 @@
+"""Connecting: how to reach a database, and the sessions that are opened there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import psycopg2
+import psycopg2.extensions
+
+from coffre.model.errors import ConnectError
+from coffre.model.target import Tls
+from coffre.postgres.archive import sql_ascii
+from coffre.postgres.connection.connect_errors import explain_refusal
+from coffre.postgres.connection.sessions import PLAIN_NAME, Sessions, after, open_patiently, stopped
+
+# Sent by SET on every connection, never as startup options: poolers refuse those (field notes 10, 12, 15).
+_SESSION_SETTINGS: Final = (
+    "SET statement_timeout = 0",
+    "SET idle_in_transaction_session_timeout = 0",
+    "SET default_transaction_read_only = off",  # a database or role can have it on; backups say READ ONLY themselves
+    # The server's own keepalives: when a function dies without a word, its backends are gone after 90 seconds and not
+    # after two hours (field note 25).
+    "SET tcp_keepalives_idle = 30",
+    "SET tcp_keepalives_interval = 10",
+    "SET tcp_keepalives_count = 6",
+    "SET row_security = off",
+    "SET DateStyle = 'ISO, YMD'",
+    "SET IntervalStyle = 'postgres'",
+    "SET extra_float_digits = 3",
+    "SET bytea_output = 'hex'",
+    "SET xmlbinary = 'base64'",
+    "SET xmloption = 'content'",
+    "SET TimeZone = 'UTC'",
+    "SET lc_monetary = 'C'",
+    "SET synchronize_seqscans = off",
+    "SET standard_conforming_strings = on",
+    "SET search_path = pg_catalog",
+)
+# Limits that newer majors brought: the number of the first version that knows each.
+_NEWER_SETTINGS: Final = (
+    (140000, "SET idle_session_timeout = 0"),
+    (170000, "SET transaction_timeout = 0"),
+)
+# A server whose system is gone, or whose network is: what we send is not even received. Longer than anything that
+# keeps a living server from reading what it was sent.
+_UNRECEIVED_MILLISECONDS: Final = 300_000
+# For clearing away, when the run has ended: a server that can do it answers sooner.
+_CLEARING_CONNECT_SECONDS: Final = 3.0
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach one database. `password` and `ca` are never shown.
+
+    `place` names for a person where this address is kept: `the secret coffre/database/shop`, `--to`.
+    `sessions` are those of the run that it belongs to (`Children.watching`), which can end all of them.
+    """
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    database: str
+    sslmode: str = "require"
+    sslrootcert: str | None = None
+    connect_timeout_seconds: int = 10
+    channel_binding: str | None = None
+    place: str = "the target's secret"
+    sessions: Sessions | None = field(default=None, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}/{self.database}"
+
+    def to_database(self, database: str) -> Connection:
+        """Return the same server and role with another database."""
+        return replace(self, database=database)
+
+    def environment(self) -> dict[str, str]:
+        """Return libpq's variables for a child process: nothing of this is ever in an argument list."""
+        variables = {
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGUSER": self.user,
+            "PGPASSWORD": self.password,
+            "PGDATABASE": self.database,
+            "PGSSLMODE": self.sslmode,
+            "PGCONNECT_TIMEOUT": str(self.connect_timeout_seconds),
+            "PGAPPNAME": self.sessions.name if self.sessions else PLAIN_NAME,
+        }
+        if self.sslrootcert:
+            variables["PGSSLROOTCERT"] = self.sslrootcert
+        if self.channel_binding:
+            variables["PGCHANNELBINDING"] = self.channel_binding
+        return variables
+
+
+def session_settings(version_number: int) -> tuple[str, ...]:
+    """Return the statements with which every session of a server of this version begins."""
+    newer = tuple(statement for since, statement in _NEWER_SETTINGS if version_number >= since)
+    return _SESSION_SETTINGS + newer
+
+
+def conninfo_of(database: str) -> str:
+    """Return a connection string that names a database and nothing else: the rest comes from the environment."""
+    escaped = database.replace("\\", "\\\\").replace("'", "\\'")
+    return f"dbname='{escaped}'"
+
+
+def apply_tls(connection: Connection, tls: Tls, scratch: Path, *, connect_timeout_seconds: int) -> Connection:
+    """Return the connection with the target's own settings; a CA makes `verify-full` the default."""
+    connection = replace(connection, connect_timeout_seconds=connect_timeout_seconds)
+    if tls.ca is None:
+        return replace(connection, sslmode=tls.mode) if tls.mode else connection
+    file = scratch / "ca.pem"
+    file.write_text(tls.ca)
+    return replace(connection, sslmode=tls.mode or "verify-full", sslrootcert=str(file))
+
+
+def refuse_transaction_pooler(connection: Connection) -> None:
+    """Refuse endpoints where a session does not keep its transaction and its settings (field note 10).
+
+    Raises
+    ------
+    ConnectError
+        Code `TRANSACTION_POOLER`, naming the endpoint to use instead.
+    """
+    if "-pooler." in connection.host:
+        direct = connection.host.replace("-pooler.", ".", 1)
+        raise _pooler(connection, f"Use Neon's direct endpoint: host {direct}, port {connection.port}.")
+    if connection.port == 6543:
+        raise _pooler(connection, f"Use the session pooler: the same host {connection.host} with port 5432.")
+
+
+def _pooler(connection: Connection, hint: str) -> ConnectError:
+    return ConnectError(
+        f"{connection} is a transaction pooler: a consistent backup needs a session.",
+        code="TRANSACTION_POOLER",
+        hint=f"{hint} Change it in {connection.place}.",
+    )
+
+
+@contextmanager
+def connect(connection: Connection, *, stays: bool = False) -> Iterator[psycopg2.extensions.connection]:
+    """Open a session with pinned settings and keepalives, and close it at the end, whatever happens.
+
+    When the run that the connection belongs to is stopped, the session is ended by another thread.
+
+    Parameters
+    ----------
+    stays
+        It lasts until the block is left, also when the run is stopped: for a lock that has to outlive the work.
+
+    Raises
+    ------
+    ConnectError, ConnectTransientError
+        With one code for each cause (`HOST_UNKNOWN`, `CONNECTION_REFUSED`, `TLS_REFUSED`, ...).
+    DumpTransientError
+        `STOPPED`: the run was stopped before the session was there.
+    """
+    sql_ascii.register()
+    sessions = connection.sessions
+    if sessions is None:
+        session = _translated(connection, lambda: _connected(connection, PLAIN_NAME))
+        with closing(session):
+            _prepare(session, connection)
+            yield session
+        return
+    is_clearing = sessions.has_ended
+    seconds = sessions.seconds_to_clear()
+    opened = _translated(connection, lambda: _open(connection, sessions, stays=stays, seconds=seconds))
+    # It is closed while it is still held, because that can wait for the server too; the first is for a refused hold.
+    held = sessions.holding(opened, stays=stays, is_clearing=is_clearing, seconds=seconds)
+    with closing(opened), held, closing(opened):
+        _prepare(opened, connection)
+        yield opened
+
+
+def _translated(
+    connection: Connection, make: Callable[[], psycopg2.extensions.connection]
+) -> psycopg2.extensions.connection:
+    try:
+        return make()
+    except psycopg2.OperationalError as error:
+        raise explain_refusal(connection, str(error)) from error
+
+
+def _open(
+    connection: Connection, sessions: Sessions, *, stays: bool, seconds: float | None
+) -> psycopg2.extensions.connection:
+    """Open a session of a run; it is not waited for longer than the run goes on."""
+    if sessions.has_ended:
+        most = min(seconds or math.inf, _CLEARING_CONNECT_SECONDS)
+        made = open_patiently(lambda: _connected(connection, PLAIN_NAME), is_over=after(most))
+        if made is None:
+            raise explain_refusal(connection, "timeout expired")
+        return made
+    name = PLAIN_NAME if stays else sessions.name
+    made = open_patiently(lambda: _connected(connection, name), is_over=lambda: sessions.has_ended)
+    if made is None:
+        raise stopped()
+    return made
+
+
+def _connected(connection: Connection, name: str) -> psycopg2.extensions.connection:
+    return psycopg2.connect(
+        host=connection.host,
+        port=connection.port,
+        user=connection.user,
+        password=connection.password,
+        dbname=connection.database,
+        sslmode=connection.sslmode,
+        sslrootcert=connection.sslrootcert,
+        channel_binding=connection.channel_binding,
+        connect_timeout=connection.connect_timeout_seconds,
+        application_name=name,
+        keepalives_idle=30,
+        keepalives_interval=10,
+        keepalives_count=6,
+        tcp_user_timeout=_UNRECEIVED_MILLISECONDS,
+    )
+
+
+def _prepare(session: psycopg2.extensions.connection, connection: Connection) -> None:
+    try:
+        # Names are Unicode whatever the database's encoding; rows say their own.
+        has_encoding = session.get_parameter_status("server_encoding") != sql_ascii.ENCODING
+        session.set_client_encoding("UTF8" if has_encoding else sql_ascii.ENCODING)
+        with session.cursor() as cursor:
+            cursor.execute("; ".join(session_settings(session.server_version)))
+        session.commit()
+    except psycopg2.Error as error:
+        raise explain_refusal(connection, str(error)) from error
+
+
+def one_line(error: psycopg2.Error) -> str:
+    """Return an error's text for a `detail`: one line, at most 800 characters.
+
+    The server's DETAIL and CONTEXT are left out: they quote values of rows.
+    """
+    primary = error.diag.message_primary
+    text = f"{primary} (SQLSTATE {error.pgcode})" if primary else str(error)
+    return " ".join(text.split())[:800]

@@ -1,0 +1,1 @@
+"""Writing to a database: definitions, rows, and swapping databases."""

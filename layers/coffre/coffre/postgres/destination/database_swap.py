@@ -1,0 +1,167 @@
+"""Putting a restored database in the place of the one that is in use, by renaming both in one transaction."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+from psycopg2 import sql
+
+from coffre.model.errors import CoffreError, ConnectError, DestinationError, RestoreError
+from coffre.postgres.connection.connect import Connection, one_line
+from coffre.postgres.connection.databases import maintenance_session
+
+_ATTEMPTS: Final = 5
+_AGAIN_SECONDS: Final = 0.1
+
+
+def why_no_swap(connection: Connection) -> str | None:
+    """Return why the databases of this server cannot be swapped by this role; None when they can."""
+    try:
+        with maintenance_session(connection) as session, session.cursor() as cursor:
+            cursor.execute(_RIGHTS, {"database": connection.database})
+            ((may_create, owns),) = cursor.fetchall()
+    except (ConnectError, DestinationError) as error:
+        return f"no other database of the server can be used ({error.message.rstrip('.')})"
+    if not may_create:
+        return f'"{connection.user}" may not create databases (ALTER ROLE ... CREATEDB)'
+    if not owns:
+        return f'"{connection.user}" does not own the database and so cannot rename it'
+    return None
+
+
+def what_stays_behind(connection: Connection) -> list[str]:
+    """Return sentences about what stays with the old database when another one takes its place.
+
+    Raises
+    ------
+    DestinationError
+        Code `REPLACE_IMPOSSIBLE`: prepared transactions are open, with which it cannot be renamed.
+    """
+    with maintenance_session(connection) as session, session.cursor() as cursor:
+        cursor.execute("SELECT gid FROM pg_prepared_xacts WHERE database = %s ORDER BY 1", (connection.database,))
+        if prepared := [gid for (gid,) in cursor.fetchall()]:
+            raise DestinationError(
+                f"{connection} cannot be replaced: transactions are prepared in it ({', '.join(prepared[:5])}).",
+                code="REPLACE_IMPOSSIBLE",
+                hint="End them first: COMMIT PREPARED '...' or ROLLBACK PREPARED '...'. Nothing was changed.",
+            )
+        cursor.execute(
+            "SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER BY 1", (connection.database,)
+        )
+        slots = [slot for (slot,) in cursor.fetchall()]
+    said = "Logical replication slots stay with the old database: make new ones for what reads from them: {}."
+    return [said.format(", ".join(slots))] if slots else []
+
+
+def swap_databases(connection: Connection, restored: str, old: str) -> None:
+    """Rename the database in use to `old`, and `restored` to its name; whoever is connected is disconnected.
+
+    The restored database gets the owner of the one in use. Both names change in one transaction, which keeps newcomers
+    waiting: whatever ends us in the middle, the database in use goes on taking connections.
+
+    Raises
+    ------
+    RestoreError
+        Code `SWAP_FAILED`: nothing was renamed.
+    """
+    current = connection.database
+    with maintenance_session(connection) as session, session.cursor() as cursor:
+        cursor.execute("SELECT pg_get_userbyid(datdba)::text FROM pg_database WHERE datname = %s", (current,))
+        ((owner,),) = cursor.fetchall()
+        for attempt in range(_ATTEMPTS):
+            with _disconnecting(connection, [current, restored]) as refusals:
+                try:
+                    cursor.execute(_swap(current, restored, old, owner))
+                    return
+                except psycopg2.Error as error:
+                    if session.closed and not database_exists(connection, restored):
+                        return  # only the server's answer was lost
+                    is_in_use = isinstance(error, psycopg2.errors.ObjectInUse)
+                    if session.closed or not is_in_use or attempt == _ATTEMPTS - 1:
+                        raise _swap_failed(connection, restored, old, [one_line(error), *refusals]) from error
+                    cursor.execute("ROLLBACK")
+
+
+def database_exists(connection: Connection, name: str) -> bool:
+    """Return whether the connection's server has a database of this name."""
+    with maintenance_session(connection) as session, session.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+        return cursor.fetchone() is not None
+
+
+@contextmanager
+def _disconnecting(connection: Connection, databases: list[str]) -> Iterator[list[str]]:
+    """End the sessions of databases again and again meanwhile; gives why the last ones could not be ended.
+
+    While a database is being renamed, the server waits some seconds for its sessions to end, and lets no new ones in.
+    """
+    refusals: list[str] = []
+    done = threading.Event()
+
+    def work() -> None:
+        with (
+            contextlib.suppress(CoffreError, psycopg2.Error),
+            maintenance_session(connection) as session,
+            session.cursor() as cursor,
+        ):
+            while True:
+                refusals[:] = _disconnect(cursor, databases)
+                if done.wait(_AGAIN_SECONDS):
+                    return
+
+    thread = threading.Thread(target=work, name="disconnect", daemon=True)
+    thread.start()
+    try:
+        yield refusals
+    finally:
+        done.set()
+        thread.join()
+
+
+def _disconnect(cursor: psycopg2.extensions.cursor, databases: list[str]) -> list[str]:
+    refusals = []
+    cursor.execute(_CONNECTED, (databases,))
+    for (pid,) in cursor.fetchall():
+        try:
+            cursor.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        except psycopg2.Error as error:
+            if cursor.connection.closed:
+                raise
+            refusals.append(one_line(error))
+    return sorted(set(refusals))
+
+
+def _swap(current: str, restored: str, old: str, owner: str) -> sql.Composable:
+    given = sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(restored), sql.Identifier(owner))
+    return sql.SQL("BEGIN; {}; {}; {}; COMMIT").format(given, _rename(current, old), _rename(restored, current))
+
+
+def _rename(name: str, new: str) -> sql.Composable:
+    return sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(new))
+
+
+def _swap_failed(connection: Connection, restored: str, old: str, reasons: list[str]) -> RestoreError:
+    return RestoreError(
+        f"The restored database could not take the place of {connection}, which is unchanged.",
+        code="SWAP_FAILED",
+        detail="; ".join(reasons),
+        hint=f'End the sessions that use it, then rename by hand: "{connection.database}" to "{old}", and '
+        f'"{restored}" to "{connection.database}".',
+    )
+
+
+_RIGHTS: Final = """
+SELECT r.rolsuper OR r.rolcreatedb, r.rolsuper OR pg_has_role(d.datdba, 'MEMBER')
+FROM pg_roles r, pg_database d WHERE r.rolname = current_user AND d.datname = %(database)s
+"""
+# Workers of the server's own end by themselves.
+_CONNECTED: Final = """
+SELECT pid FROM pg_stat_activity WHERE datname = ANY(%s) AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
+"""

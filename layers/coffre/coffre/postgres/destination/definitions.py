@@ -1,0 +1,397 @@
+"""Making the objects of an archive over sessions of our own: what the server refuses costs itself and what needs it.
+
+Entries are sent many at a time, as one transaction. When the server refuses one of them, each is tried alone: as
+`pg_dump` wrote it, then in the ways in which the refused object may still come whole.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import psycopg2
+import psycopg2.extensions
+
+from coffre.model.names import qualified, quoted
+from coffre.postgres.archive.entry_sql import (
+    access_method_of,
+    default_access_method,
+    definition_of,
+    encoded,
+    owner_of,
+    readable,
+    validation_of,
+    without_validation,
+)
+from coffre.postgres.archive.reader import TocEntry
+from coffre.postgres.archive.unknown_options import INVALID_OPTION, refused_option, without_option
+from coffre.postgres.connection.connect import one_line
+
+# What sets a session up stands in the archive as entries.
+SESSION: Final = ("ENCODING", "STDSTRINGS", "SEARCHPATH")
+_SETTINGS: Final = """
+SET synchronous_commit = off; SET check_function_bodies = false; SET xmloption = content;
+SET client_min_messages = error; SET row_security = off; SET lock_timeout = 0;
+"""
+_BATCH_ENTRIES: Final = 100
+_BATCH_BYTES: Final = 256 * 1024
+# The server cannot go on: cancelled, shut down, no resources, the system's errors (but not a library that it does not
+# have), connection, read-only.
+_FATAL: Final = ("57", "53", "58000", "58030", "08", "25006")
+# Another session of ours was in the way: the same statement alone has no such problem.
+_IN_THE_WAY: Final = frozenset({"40P01", "40001", "55P03", "55006", "XX000"})
+# A name that the empty search_path does not find: of a function, relation, type or operator, schema, column.
+_NOT_FOUND: Final = frozenset({"42883", "42P01", "42704", "42703", "3F000", "42725"})
+_PERMISSION: Final = "42501"
+_WITH_ROWS: Final = frozenset({"TABLE", "MATERIALIZED VIEW"})
+_VIOLATED: Final = frozenset({"23503", "23514"})
+
+
+@dataclass
+class Refusal:
+    """An entry that was not made, why in one sentence without its full stop, and what was not made because of it."""
+
+    entry: TocEntry
+    reason: str
+    sqlstate: str | None = None
+    needing: list[TocEntry] = field(default_factory=list)
+
+
+class Ledger:
+    """What could not be made so far, and what was made otherwise than the backup has it. Threads share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lost: dict[int, Refusal] = {}
+        self._postponed: dict[int, TocEntry] = {}
+        self.refusals: list[Refusal] = []
+        self.not_valid: list[Refusal] = []
+        self.owners_refused: list[Refusal] = []
+        self.other_paths: list[tuple[TocEntry, str]] = []
+        self.access_methods: set[str] = set()
+        self.options: list[tuple[TocEntry, str]] = []
+        self.made: set[int] = set()
+        self.lack_create: set[tuple[str, str]] = set()  # schemas, and owners that may not create anything there
+
+    def refuse(self, entry: TocEntry, reason: str, sqlstate: str | None = None) -> None:
+        """Record that an entry could not be made: from now on what needs it is lost too."""
+        with self._lock:
+            refusal = Refusal(entry, reason, sqlstate)
+            self.refusals.append(refusal)
+            self._lost[entry.dump_id] = refusal
+
+    def is_lost(self, entry: TocEntry) -> bool:
+        """Whether an entry was refused or needs one that was, which is recorded."""
+        with self._lock:
+            if entry.dump_id in self._lost:
+                return True
+            refusal = next(
+                (self._lost[needed] for needed in entry.dependencies if self._is_needed(entry, needed)), None
+            )
+            if refusal is not None:
+                refusal.needing.append(entry)
+                self._lost[entry.dump_id] = refusal
+            return refusal is not None
+
+    def _is_needed(self, entry: TocEntry, other: int) -> bool:
+        """Whether something that is lost is really needed: a table can have another access method."""
+        lost = self._lost.get(other)
+        return lost is not None and not (lost.entry.description == "ACCESS METHOD" and entry.description in _WITH_ROWS)
+
+    def lost(self) -> frozenset[int]:
+        """Return the dump ids of all that was not made."""
+        with self._lock:
+            return frozenset(self._lost)
+
+    def postpone(self, entry: TocEntry) -> None:
+        """Record that an entry is to be tried again when nothing else runs."""
+        with self._lock:
+            self._postponed[entry.dump_id] = entry
+
+    def is_postponed(self, entry: TocEntry) -> bool:
+        """Whether an entry, or one that it needs, is to be tried again later."""
+        with self._lock:
+            if entry.dump_id in self._postponed:
+                return True
+            if any(needed in self._postponed for needed in entry.dependencies):
+                self._postponed[entry.dump_id] = entry
+                return True
+            return False
+
+    def take_postponed(self) -> list[TocEntry]:
+        """Return what is to be tried again, and forget it."""
+        with self._lock:
+            entries, self._postponed = list(self._postponed.values()), {}
+            return entries
+
+
+@dataclass(frozen=True)
+class Making:
+    """How definitions are made.
+
+    Parameters
+    ----------
+    by_id
+        All entries of the archive.
+    encoding
+        The source's.
+    may_give
+        Whether the restoring role can give an object to a role.
+    paths
+        The `search_path`s that the source may have made an entry's object with, the likeliest first.
+    in_parallel
+        Other sessions of ours make definitions too: what meets them is postponed.
+    is_nested
+        The session's transaction is somebody else's: neither committed nor rolled back.
+    """
+
+    by_id: Mapping[int, TocEntry]
+    encoding: str
+    may_give: Callable[[str], bool]
+    paths: Callable[[TocEntry], Sequence[str]]
+    in_parallel: bool = False
+    is_nested: bool = False
+
+
+class Definitions:
+    """Makes definitions over one session, which it sets up like `pg_restore` does."""
+
+    def __init__(self, session: psycopg2.extensions.connection, ledger: Ledger, how: Making) -> None:
+        self._session = session
+        self._cursor = session.cursor()
+        self._ledger = ledger
+        self._how = how
+        self._access_method: str | None = None
+        own = "".join(entry.definition for entry in how.by_id.values() if entry.description in SESSION)
+        with self._unit():
+            self._cursor.execute(_SETTINGS + "SELECT pg_catalog.set_config('search_path', '', false);" + own)
+
+    def make(self, entries: Iterable[TocEntry]) -> None:
+        """Make the objects of entries, in this order."""
+        for batch in _batches(entries):
+            wanted = [entry for entry in batch if not self._is_left(entry)]
+            if wanted and not self._make_at_once(wanted):
+                for entry in wanted:
+                    if not self._is_left(entry):
+                        self._make_alone(entry)
+
+    def execute(self, statements: Sequence[tuple[bytes, Callable[[str, str | None], None]]]) -> None:
+        """Execute statements that do not depend on each other; each one's callback hears why it was refused."""
+        try:
+            with self._unit():
+                self._cursor.execute(b"\n".join(statement for statement, _ in statements))
+        except psycopg2.Error as error:
+            self._raise_fatal(error)
+        else:
+            return
+        for statement, refused in statements:
+            try:
+                with self._unit():
+                    self._cursor.execute(statement)
+            except psycopg2.Error as error:
+                self._raise_fatal(error)
+                refused(one_line(error), error.pgcode)
+
+    def restore_session(self) -> None:
+        """Set a session that goes on back to what sessions of a restore have."""
+        with self._unit():
+            self._cursor.execute(
+                "RESET check_function_bodies; RESET client_min_messages; RESET default_table_access_method;"
+                "SELECT pg_catalog.set_config('search_path', 'pg_catalog', false),"
+                " pg_catalog.set_config('client_encoding', %s, false)",
+                (self._session.encoding,),
+            )
+
+    def _is_left(self, entry: TocEntry) -> bool:
+        return self._ledger.is_lost(entry) or (self._how.in_parallel and self._ledger.is_postponed(entry))
+
+    def _make_at_once(self, entries: Sequence[TocEntry]) -> bool:
+        method = self._access_method
+        text = b"".join(self._selected(entry) + self._definition(entry) + self._owner(entry) for entry in entries)
+        if not text:
+            return True
+        try:
+            with self._unit():
+                self._cursor.execute(text)
+        except psycopg2.Error as error:
+            self._raise_fatal(error)
+            self._access_method = method
+            return False
+        self._ledger.made.update(entry.dump_id for entry in entries)
+        return True
+
+    def _make_alone(self, entry: TocEntry) -> None:
+        if (selected := self._selected(entry)) and self._refused(selected) is not None:
+            self._ledger.access_methods.add(entry.table_access_method or "")  # the table gets the server's default
+        if (text := self._definition(entry)) and (error := self._refused(text)) is not None:
+            if self._how.in_parallel and error.pgcode in _IN_THE_WAY:
+                self._ledger.postpone(entry)
+                return
+            if not self._make_otherwise(entry, error):
+                self._refuse(entry, error)
+                return
+        self._ledger.made.add(entry.dump_id)
+        if (owner := self._owner(entry)) and (error := self._refused(owner)) is not None:
+            if entry.schema is not None and error.pgcode == _PERMISSION:
+                self._ledger.lack_create.add((entry.schema, entry.owner))
+                if self._refused(self._owner(entry)) is None:
+                    return
+                self._ledger.lack_create.discard((entry.schema, entry.owner))
+            self._ledger.owners_refused.append(Refusal(entry, one_line(error), error.pgcode))
+
+    def _refuse(self, entry: TocEntry, error: psycopg2.Error) -> None:
+        """Leave an entry out. A view that does not get its query goes too, with what refers to it."""
+        by_id = self._how.by_id
+        view = next(
+            (by_id[one] for one in entry.dependencies if one in by_id and by_id[one].description == "VIEW"), None
+        )
+        if entry.description != "RULE" or not entry.tag.endswith(" _RETURN") or view is None:
+            self._ledger.refuse(entry, one_line(error), error.pgcode)
+            return
+        name = encoded(qualified(view.schema or "", view.tag), self._how.encoding)
+        self._refused(b"DROP VIEW " + name + b" CASCADE")
+        self._ledger.refuse(view, one_line(error), error.pgcode)
+        for other in by_id.values():
+            if other.dump_id in self._ledger.made or other is entry:
+                self._ledger.is_lost(other)
+
+    def _without_options(self, entry: TocEntry, error: psycopg2.Error) -> tuple[bytes, psycopg2.Error | None]:
+        """Make an entry without the options that the server does not know; return its text, and why that failed too."""
+        text = definition_of(entry, self._how.by_id)
+        left: list[str] = []
+        while error.pgcode in INVALID_OPTION and (option := refused_option(text, str(error))) is not None:
+            text = without_option(text, option) or ""
+            left.append(option)
+            again = self._refused(self._encoded(text, entry))
+            if again is None:
+                self._ledger.options += [(entry, option) for option in left]
+                return b"", None
+            error = again
+        return self._encoded(text, entry), error
+
+    def _make_otherwise(self, entry: TocEntry, first: psycopg2.Error) -> bool:
+        """Try the ways in which a refused object may still come, and say whether one of them was taken."""
+        text, error = self._without_options(entry, first)
+        if error is None:
+            return True
+        if error.pgcode in _NOT_FOUND:
+            for path in self._how.paths(entry):
+                if self._refused(text, path) is None:
+                    self._ledger.other_paths.append((entry, path))
+                    return True
+        elsewhere = without_validation(entry) if error.pgcode in _VIOLATED else None
+        if elsewhere is not None and self._refused(elsewhere.encode("utf-8", "surrogateescape")) is None:
+            self._ledger.not_valid.append(Refusal(entry, one_line(error), error.pgcode))
+            return True
+        return False
+
+    def _refused(self, text: bytes, path: str | None = None) -> psycopg2.Error | None:
+        """Execute statements as one unit, and return why they were refused."""
+        try:
+            with self._unit():
+                if path is not None:
+                    self._cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
+                self._cursor.execute(text)
+                if path is not None:
+                    self._cursor.execute("SELECT pg_catalog.set_config('search_path', '', true)")
+        except psycopg2.Error as error:
+            self._raise_fatal(error)
+            return error
+        return None
+
+    def _selected(self, entry: TocEntry) -> bytes:
+        method = default_access_method(entry)
+        if method is None or method == self._access_method:
+            return b""
+        self._access_method = method
+        return encoded(f"SET default_table_access_method = {quoted(method)};\n", self._how.encoding)
+
+    def _definition(self, entry: TocEntry) -> bytes:
+        return self._encoded(definition_of(entry, self._how.by_id), entry)
+
+    def _encoded(self, definition: str, entry: TocEntry) -> bytes:
+        text = definition.encode("utf-8", "surrogateescape")
+        return text + encoded(access_method_of(entry), self._how.encoding)
+
+    def _owner(self, entry: TocEntry) -> bytes:
+        """Return the statements that give an entry to its owner, who has to be allowed to create it meanwhile."""
+        text = owner_of(entry) if self._how.may_give(entry.owner) else ""
+        if text and entry.schema is not None and (entry.schema, entry.owner) in self._ledger.lack_create:
+            where, whom = f"CREATE ON SCHEMA {quoted(entry.schema)}", quoted(entry.owner)
+            text = f"GRANT {where} TO {whom};\n{text}REVOKE {where} FROM {whom};\n"
+        return encoded(text, self._how.encoding)
+
+    def _raise_fatal(self, error: psycopg2.Error) -> None:
+        if self._session.closed or is_fatal(error):
+            raise error
+
+    def _unit(self) -> AbstractContextManager[None]:
+        return unit(self._session, is_nested=self._how.is_nested)
+
+
+@contextmanager
+def unit(session: psycopg2.extensions.connection, *, is_nested: bool) -> Iterator[None]:
+    """Run a block as a transaction, or as a part of the one that is open, that leaves nothing when it fails."""
+
+    def say(statement: str) -> None:
+        with session.cursor() as cursor:
+            cursor.execute(statement)
+
+    if is_nested:
+        say("SAVEPOINT coffre_unit")
+    try:
+        yield
+        if not is_nested:
+            session.commit()
+    except psycopg2.Error:
+        if not session.closed and is_nested:
+            say("ROLLBACK TO SAVEPOINT coffre_unit; RELEASE SAVEPOINT coffre_unit")
+        elif not session.closed:
+            session.rollback()
+        raise
+    if is_nested:
+        say("RELEASE SAVEPOINT coffre_unit")
+
+
+def is_fatal(error: psycopg2.Error) -> bool:
+    """Whether an error says nothing about the statement: the server, the connection or the run cannot go on."""
+    return (error.pgcode or "08").startswith(_FATAL)
+
+
+def sql_of(refusal: Refusal, how: Making) -> str:
+    """Return the statements that make what was refused, and what needs it, once the reason is gone."""
+    return statements_of([refusal.entry, *refusal.needing], how.by_id.values(), how.encoding)
+
+
+def statements_of(entries: Iterable[TocEntry], toc: Iterable[TocEntry], encoding: str) -> str:
+    """Return the statements that make entries of a table of contents, for a person.
+
+    `encoding` is the source's.
+    """
+    by_id = {entry.dump_id: entry for entry in toc}
+    texts = [
+        readable(definition_of(entry, by_id), encoding) + owner_of(entry) + access_method_of(entry) for entry in entries
+    ]
+    return "".join(texts).strip() + "\n"
+
+
+def validation_sql(refusal: Refusal) -> str | None:
+    """Return the statement that validates a constraint that was added as NOT VALID."""
+    return validation_of(refusal.entry)
+
+
+def _batches(entries: Iterable[TocEntry]) -> Iterator[list[TocEntry]]:
+    """Yield entries some at a time: a transaction's locks have to fit into the server's memory."""
+    batch: list[TocEntry] = []
+    size = 0
+    for entry in entries:
+        batch.append(entry)
+        size += len(entry.definition)
+        if len(batch) >= _BATCH_ENTRIES or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,297 @@
+"""The database that a restore loads into: created for it, or checked to be empty, before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+
+from coffre.model.errors import CoffreError, ConnectError, DestinationError
+from coffre.model.manifest import DatabaseContent
+from coffre.model.names import shown
+from coffre.postgres.archive import sql_ascii
+from coffre.postgres.archive.toc import Capabilities
+from coffre.postgres.connection.connect import Connection, connect
+from coffre.postgres.connection.databases import create_database, drop_created, maintenance_session, refuse_older_server
+from coffre.postgres.destination import unfinished
+
+_GUARD_KEY: Final = 0x636F66667265  # "coffre"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A database that is ready to be loaded into."""
+
+    connection: Connection
+    version_number: int
+    capabilities: Capabilities
+    schemas: frozenset[str]
+    roles: frozenset[str]
+    member_of: frozenset[str]
+    extensions_available: frozenset[str]
+    may_create: bool
+    created: bool
+    exceptions: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
+
+    def refuse_reader(self) -> None:
+        """Refuse a role that may only read: the one that takes backups, as a rule.
+
+        Raises
+        ------
+        DestinationError
+            Code `DESTINATION_READ_ONLY`.
+        """
+        if not self.may_create:
+            raise DestinationError(
+                f'The role "{self.connection.user}" may not create anything in {self.connection}.',
+                code="DESTINATION_READ_ONLY",
+                hint="Nothing was changed. Give an address whose role owns the tables: --to env:DESTINATION.",
+            )
+
+
+@contextmanager
+def open_destination(
+    connection: Connection, content: DatabaseContent, *, restore_id: str, dry_run: bool = False, restart: bool = False
+) -> Iterator[Destination]:
+    """Give the destination, an existing empty database or a new one, which nobody else loads into meanwhile.
+
+    When the block ends in an error, a database that was created for it is dropped again; an existing one stays marked
+    as unfinished, so that the restore can be started again.
+
+    Parameters
+    ----------
+    restore_id
+        Of the restore that fills it.
+    dry_run
+        Create and remove nothing: a database that does not exist is described as it would be.
+    restart
+        Remove what an unfinished restore has left in the database.
+
+    Raises
+    ------
+    DestinationError
+        `DESTINATION_NOT_EMPTY`, `DESTINATION_TOO_OLD`, `DESTINATION_ENCODING`, `DESTINATION_BUSY` or
+        `CREATE_DATABASE_FAILED`. Nothing was changed then.
+    ConnectError
+        When the server cannot be used.
+    """
+    if dry_run and not _exists(connection):
+        with maintenance_session(connection) as session:
+            refuse_older_server(connection, session.server_version, content)
+            yield _look(connection, session, created=True)
+        return
+    exceptions = None if _exists(connection) else create_database(connection, content)
+    created = exceptions is not None
+    # Under the guard, or two restores could both find it empty, and one could drop what the other loads into.
+    with _guard(connection) as session:
+        if not created:
+            _refuse_unfit(connection, session, content)
+        leftovers = () if created else _leftovers(connection, session, dry_run=dry_run, restart=restart)
+        is_marked = not (created or dry_run) and unfinished.begin(session, restore_id)
+        try:
+            looked = _look(connection, session, created=created, exceptions=exceptions or ())
+            yield replace(looked, leftovers=leftovers)
+        except Exception as error:
+            if created:
+                drop_created(connection, error)
+            elif not dry_run:
+                _say_what_is_left(connection, error, is_marked=is_marked)
+            raise
+        if is_marked:
+            unfinished.end(session)
+
+
+def _leftovers(
+    connection: Connection, session: psycopg2.extensions.connection, *, dry_run: bool, restart: bool
+) -> tuple[str, ...]:
+    """Make sure that the database is empty, and return what an unfinished restore has left, which is removed."""
+    found = unfinished.find(session)
+    left = tuple(f"{kind} {name}" for kind, name in unfinished.leftovers(session, found)) if found else ()
+    if found is None or not restart:
+        _refuse_content(connection, session, found)
+        return ()
+    if not dry_run:
+        unfinished.clear(session, found)
+        _refuse_content(connection, session, None)
+    return left
+
+
+@contextmanager
+def open_existing(connection: Connection, content: DatabaseContent) -> Iterator[Destination]:
+    """Give a database that is in use, into which nobody else restores meanwhile.
+
+    Raises
+    ------
+    DestinationError
+        `DESTINATION_TOO_OLD`, `DESTINATION_ENCODING` or `DESTINATION_BUSY`. Nothing was changed then.
+    ConnectError
+        When the server cannot be used, or the database does not exist.
+    """
+    with _guard(connection) as session:
+        _refuse_unfit(connection, session, content)
+        yield _look(connection, session, created=False)
+
+
+def _exists(connection: Connection) -> bool:
+    try:
+        with connect(connection):
+            return True
+    except ConnectError as error:
+        if error.code != "DATABASE_MISSING":
+            raise
+        return False
+
+
+def _look(
+    connection: Connection,
+    session: psycopg2.extensions.connection,
+    *,
+    created: bool,
+    exceptions: tuple[str, ...] = (),
+) -> Destination:
+    with session.cursor() as cursor:
+        return Destination(
+            connection=connection,
+            version_number=session.server_version,
+            capabilities=Capabilities(_answers(cursor, _IS_SUPERUSER), connection.user),
+            schemas=_names(cursor, "SELECT nspname FROM pg_namespace"),
+            roles=_role_names(cursor, _ROLES),
+            member_of=_role_names(cursor, _ACTS_FOR.format("SET" if session.server_version >= 160000 else "MEMBER")),
+            extensions_available=_names(cursor, "SELECT name FROM pg_available_extensions"),
+            may_create=_answers(cursor, "SELECT has_database_privilege(current_database(), 'CREATE')"),
+            created=created,
+            exceptions=exceptions,
+        )
+
+
+@contextmanager
+def _guard(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
+    """Hold a lock in the destination while it is loaded and, after an error, cleared; it ends with the session."""
+    with connect(connection, stays=True) as session:
+        session.autocommit = True
+        with session.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (_GUARD_KEY,))
+            row = cursor.fetchone()
+        if not (row and row[0]):
+            raise DestinationError(
+                f"Another restore is loading into {connection}.",
+                code="DESTINATION_BUSY",
+                hint="Wait for it, or restore into another database.",
+            )
+        yield session
+
+
+def _say_what_is_left(connection: Connection, error: Exception, *, is_marked: bool) -> None:
+    try:
+        with connect(connection) as session, session.cursor() as cursor:
+            cursor.execute(_USER_RELATIONS)
+            if cursor.fetchone() is None:
+                return
+        how = "the same restore with --restart removes that and begins again" if is_marked else "empty it first"
+        error.add_note(f"The database {connection} holds a part of the backup: {how}.")
+    except (CoffreError, psycopg2.Error):
+        error.add_note(f"The database {connection} may hold a part of the backup: look before you try again.")
+
+
+def _refuse_unfit(connection: Connection, session: psycopg2.extensions.connection, content: DatabaseContent) -> None:
+    refuse_older_server(connection, session.server_version, content)
+    with session.cursor() as cursor:
+        _refuse_encoding(connection, cursor, content)
+
+
+def _refuse_content(
+    connection: Connection, session: psycopg2.extensions.connection, found_unfinished: unfinished.Unfinished | None
+) -> None:
+    with session.cursor() as cursor:
+        cursor.execute(_USER_RELATIONS)
+        found = [shown(schema, name) for schema, name in cursor.fetchall()]
+    if found and found_unfinished is not None:
+        raise DestinationError(
+            f"The destination {connection} holds a part of the backup: the restore {found_unfinished.restore_id} did "
+            "not end.",
+            code="DESTINATION_UNFINISHED",
+            hint="Nothing was changed. With --restart everything that was created there since is removed, and the "
+            "restore begins again; --restart --dry-run lists it.",
+        )
+    if found:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise DestinationError(
+            f"The destination {connection} is not empty: it has {', '.join(found[:3])}{more}.",
+            code="DESTINATION_NOT_EMPTY",
+            hint="Nothing was changed. Restore into a new database (give a name that does not exist yet), look at it, "
+            "and then switch your application over or copy back what you need.",
+        )
+
+
+def _refuse_encoding(connection: Connection, cursor: psycopg2.extensions.cursor, content: DatabaseContent) -> None:
+    cursor.execute("SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()")
+    row = cursor.fetchone()
+    encoding = str(row[0]) if row else ""
+    if encoding not in (content.encoding, "UTF8"):
+        raise DestinationError(
+            f"The destination {connection} has the encoding {encoding}, the backup has {content.encoding}.",
+            code="DESTINATION_ENCODING",
+            hint=f"Create it with ENCODING '{content.encoding}' TEMPLATE template0, or let Coffre create it.",
+        )
+    if encoding != content.encoding == sql_ascii.ENCODING and (name := _name_without_encoding(content)):
+        raise DestinationError(
+            f"The destination {connection} has the encoding {encoding}, and the name of {name} is no text in it.",
+            code="DESTINATION_ENCODING",
+            hint=f"Create it with ENCODING '{content.encoding}' TEMPLATE template0, or let Coffre create it.",
+        )
+
+
+def _name_without_encoding(content: DatabaseContent) -> str | None:
+    """Return the first table or role whose name, or whose column's, is bytes that are no UTF-8."""
+    for table in content.tables:
+        if any(map(sql_ascii.has_other_bytes, (table.schema_name, table.table_name, *table.columns))):
+            return f"the table {shown(table.schema_name, table.table_name)}, or of one of its columns,"
+    return next((f'the role "{role}"' for role in content.roles if sql_ascii.has_other_bytes(role)), None)
+
+
+def _answers(cursor: psycopg2.extensions.cursor, query: str) -> bool:
+    cursor.execute(query)
+    row = cursor.fetchone()
+    return bool(row and row[0])
+
+
+def _role_names(cursor: psycopg2.extensions.cursor, query: str) -> frozenset[str]:
+    """Return names of roles, which all databases of a server share: they may be bytes of another one's encoding."""
+    cursor.execute(query)
+    names = [bytes(name) for (name,) in cursor.fetchall()]
+    if cursor.connection.encoding == sql_ascii.ENCODING.replace("_", ""):
+        return frozenset(map(sql_ascii.text_of, names))
+    return frozenset(name.decode("utf-8", "replace") for name in names)
+
+
+def _names(cursor: psycopg2.extensions.cursor, query: str) -> frozenset[str]:
+    cursor.execute(query)
+    return frozenset(str(name) for (name,) in cursor.fetchall())
+
+
+_ROLES: Final = "SELECT pg_catalog.textsend(rolname::text) FROM pg_roles"
+_IS_SUPERUSER: Final = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+# The roles that one can give things to and then fill these things. Since PostgreSQL 16 a membership may carry neither.
+_ACTS_FOR: Final = """
+SELECT pg_catalog.textsend(rolname::text) FROM pg_roles
+WHERE pg_has_role(current_user, oid, 'USAGE') AND pg_has_role(current_user, oid, '{}')
+"""
+# Anything a person could miss: relations that are neither the system's nor an extension's.
+_USER_RELATIONS: Final = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND n.nspname NOT LIKE 'pg\\_toast%' AND n.nspname NOT LIKE 'pg\\_temp\\_%'
+  AND NOT EXISTS (
+    SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+  AND NOT EXISTS (
+    SELECT FROM pg_depend o JOIN pg_depend d ON d.classid = o.refclassid AND d.objid = o.refobjid AND d.deptype = 'e'
+    WHERE o.classid = 'pg_class'::regclass AND o.objid = c.oid AND o.refclassid = 'pg_class'::regclass
+      AND o.deptype IN ('a', 'i'))
+ORDER BY c.relkind <> 'r', 1, 2
+"""

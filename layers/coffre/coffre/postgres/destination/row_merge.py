@@ -1,0 +1,325 @@
+"""A table and the backup's version of it beside: comparing them by key, and bringing rows over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg2.extensions
+from psycopg2 import sql
+
+from coffre.model.names import shown
+from coffre.model.restore import RowFilter
+from coffre.postgres.destination.live_tables import KeyColumn, LiveTable, TableName
+from coffre.postgres.destination.owners_code import as_the_owner_has_it, owners_path
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A live table and its version from the backup.
+
+    Parameters
+    ----------
+    side, before
+        Where the backup's rows are, in columns with the names of the backup, and where live rows that change are kept.
+    columns
+        Those that both have and that rows can say.
+    rows
+        Which rows of the live table are compared; None: all.
+    """
+
+    live: LiveTable
+    side: TableName
+    before: TableName
+    columns: tuple[str, ...]
+    rows: RowFilter | None = None
+
+    @property
+    def key(self) -> tuple[KeyColumn, ...]:
+        """What tells rows apart: the live table's key, empty when it has none or the backup lacks a column of it."""
+        return self.live.key if all(column.name in self.columns for column in self.live.key) else ()
+
+    def statement(self, template: str, **more: sql.Composable) -> sql.Composed:
+        """Fill a statement in which the live table, which has a key, is `l` and the other one is `s`."""
+        only = "ONLY {}" if self.live.kind == "r" else "{}"
+        return sql.SQL(template).format(
+            table=self.live.identifier,
+            live=sql.SQL(only).format(self.live.identifier),
+            key=sql.Identifier(self.live.key[0].name),
+            side=sql.Identifier(*self.side),
+            columns=_listed(self.columns),
+            side_columns=_listed(self.columns, "s"),
+            same_key=sql.SQL(" AND ").join(
+                sql.SQL("l.{0} OPERATOR({1}.=) s.{0}").format(
+                    sql.Identifier(column.name), sql.Identifier(column.operator_schema)
+                )
+                for column in self.live.key
+            ),
+            # Images of rows: every type has one, not every type has an equality, and 1.0 is not 1.00.
+            differ=sql.SQL("ROW({})::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW({})::pg_catalog.record").format(
+                _listed(self.columns, "s"), _listed(self.columns, "l")
+            ),
+            scope=condition(self.rows) if self.rows else sql.SQL("true"),
+            **more,
+        )
+
+
+def condition(rows: RowFilter) -> sql.Composable:
+    """Return a filter as an expression over the names of the table's columns."""
+    if rows.where is not None:
+        return sql.SQL("(") + sql.SQL(rows.where) + sql.SQL(")")
+    column = sql.Identifier(rows.column or "")
+    borders = [
+        sql.SQL("{} OPERATOR(pg_catalog.{}) {}").format(column, sql.SQL(operator), sql.Literal(value))
+        for operator, value in ((">=", rows.start), ("<", rows.end))
+        if value is not None
+    ]
+    return sql.SQL("({})").format(sql.SQL(" AND ").join(borders))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How the two versions differ, in rows: `missing` are in the backup only, `extra` in the live table only."""
+
+    missing: int
+    changed: int
+    same: int
+    extra: int
+
+
+def compare(cursor: psycopg2.extensions.cursor, pair: Pair) -> Counts:
+    """Count the differences."""
+    with owners_path(cursor):
+        cursor.execute(pair.statement(_COMPARE))
+        missing, changed, same = cursor.fetchall()[0]
+        cursor.execute(pair.statement(_EXTRA))
+        ((extra,),) = cursor.fetchall()
+    return Counts(int(missing), int(changed), int(same), int(extra))
+
+
+def differing_columns(cursor: psycopg2.extensions.cursor, pair: Pair) -> tuple[str, ...]:
+    """Return the columns in which any two rows with the same key differ."""
+    tests = sql.SQL(", ").join(
+        sql.SQL(
+            "pg_catalog.bool_or(ROW(s.{0})::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(l.{0})::pg_catalog.record)"
+        ).format(sql.Identifier(name))
+        for name in pair.columns
+    )
+    with owners_path(cursor):
+        cursor.execute(pair.statement(_DIFFERING, tests=tests))
+        (found,) = cursor.fetchall()
+    return tuple(column for column, differs in zip(pair.columns, found, strict=True) if differs)
+
+
+def lock(cursor: psycopg2.extensions.cursor, pair: Pair) -> None:
+    """Keep the live table as it is until the end of the transaction; reading it stays possible."""
+    cursor.execute(pair.statement("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def keep_before(cursor: psycopg2.extensions.cursor, pair: Pair, *, with_extra: bool) -> int:
+    """Copy the live rows that are about to be changed (and deleted) to a new table, and return how many they are."""
+    more = "OR s.{} IS NOT DISTINCT FROM NULL" if with_extra else ""
+    statement = pair.statement(
+        _BEFORE,
+        before=sql.Identifier(*pair.before),
+        more=sql.SQL(more).format(sql.Identifier(pair.live.key[0].name)),
+    )
+    with owners_path(cursor):
+        cursor.execute(statement)
+        return cursor.rowcount
+
+
+def insert_missing(cursor: psycopg2.extensions.cursor, pair: Pair) -> int:
+    """Insert the rows that only the backup has."""
+    return _change(cursor, pair.statement(_INSERT))
+
+
+def update_changed(cursor: psycopg2.extensions.cursor, pair: Pair) -> int:
+    """Set the rows that differ back to the backup's version."""
+    key = {column.name for column in pair.live.key}
+    fixed = {column.name for column in pair.live.columns if column.is_always_identity}
+    settable = [column for column in pair.columns if column not in key and column not in fixed]
+    if not settable:
+        return 0
+    return _change(cursor, pair.statement(_UPDATE, assigned=_listed(settable), values=_listed(settable, "s")))
+
+
+def delete_extra(cursor: psycopg2.extensions.cursor, pair: Pair) -> int:
+    """Delete the rows that the backup does not have."""
+    return _change(cursor, pair.statement(_DELETE))
+
+
+def _change(cursor: psycopg2.extensions.cursor, statement: sql.Composed) -> int:
+    with as_the_owner_has_it(cursor):
+        cursor.execute(statement)
+        return cursor.rowcount
+
+
+def check_constraints(cursor: psycopg2.extensions.cursor) -> None:
+    """Check what was put off, and fire what is to fire at the end of the transaction."""
+    with as_the_owner_has_it(cursor):
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+def replace_rows(cursor: psycopg2.extensions.cursor, pair: Pair) -> tuple[int, int]:
+    """Delete the rows that differ, and insert them and the missing ones as the backup has them, in one statement.
+
+    So all unique values are free before the first of them is taken, and foreign keys are checked when all rows are
+    back. What the backup does not have of a row stays as it is. Returns the numbers of missing and of differing rows.
+    """
+    own = [column.name for column in pair.live.columns if not column.is_generated]
+    statement = pair.statement(
+        _REPLACE,
+        own=_listed(own),
+        values=sql.SQL(", ").join(sql.Identifier("s" if name in pair.columns else "l", name) for name in own),
+    )
+    with as_the_owner_has_it(cursor):
+        cursor.execute(statement)
+        ((inserted, updated),) = cursor.fetchall()
+    return int(inserted), int(updated)
+
+
+def advance_sequences(cursor: psycopg2.extensions.cursor, pair: Pair) -> None:
+    """Let the sequences of the table's columns stand beyond the backup's rows. They never go back."""
+    cursor.execute(_SEQUENCES, (pair.live.identifier.as_string(cursor),))
+    for column, schema, sequence, highest in cursor.fetchall():
+        if column in pair.columns:
+            name = sql.Identifier(schema, sequence)
+            cursor.execute(
+                pair.statement(
+                    _ADVANCE,
+                    column=sql.Identifier(column),
+                    sequence=name,
+                    name=sql.Literal(name.as_string(cursor)),
+                    highest=sql.Literal(highest),
+                )
+            )
+
+
+@dataclass(frozen=True)
+class Affected:
+    """A table that nobody chose, and what the transaction did to it, in rows. `by_keys`: foreign keys did, or may have.
+
+    Triggers of the chosen tables can have done the rest.
+    """
+
+    table: str
+    inserted: int
+    updated: int
+    deleted: int
+    by_keys: bool
+
+
+def others_with_keys(cursor: psycopg2.extensions.cursor, pairs: Iterable[Pair]) -> list[str]:
+    """Return which other tables have foreign keys by which deleting rows of these tables changes theirs."""
+    cursor.execute(_OTHERS_WITH_KEYS, {"chosen": [pair.live.identifier.as_string(cursor) for pair in pairs]})
+    return [shown(schema, name) for schema, name in cursor.fetchall()]
+
+
+def others_affected(cursor: psycopg2.extensions.cursor, pairs: Iterable[Pair]) -> list[Affected]:
+    """Return which other tables the transaction has changed so far."""
+    pairs = list(pairs)
+    cursor.execute(
+        _AFFECTED,
+        {"chosen": [pair.live.identifier.as_string(cursor) for pair in pairs], "side": pairs[0].side[0]},
+    )
+    return [Affected(shown(schema, name), *counts) for schema, name, *counts in cursor.fetchall()]
+
+
+def without(affected: Iterable[Affected], undone: Iterable[Affected]) -> list[Affected]:
+    """Return what was done besides what was undone: the server also counts rows of attempts that were rolled back."""
+    before = {item.table: item for item in undone}
+    net = []
+    for item in affected:
+        was = before.get(item.table, Affected(item.table, 0, 0, 0, by_keys=False))
+        counts = (item.inserted - was.inserted, item.updated - was.updated, item.deleted - was.deleted)
+        if any(counts):
+            net.append(Affected(item.table, *counts, by_keys=item.by_keys and any(counts[1:])))
+    return net
+
+
+def _listed(columns: tuple[str, ...] | list[str], alias: str | None = None) -> sql.Composable:
+    return sql.SQL(", ").join(sql.Identifier(*filter(None, (alias, column))) for column in columns)
+
+
+# These are executed under the database's own path (owners_code.py): every name has its schema. `IS DISTINCT FROM NULL`
+# looks for no operator, unlike any other `IS DISTINCT FROM`.
+# A key column is never NULL, so it tells whether there is a row on the other side. `IS NULL` would also be true of a
+# composite value of which all fields are.
+_COMPARE: Final = """
+SELECT pg_catalog.count(*) FILTER (WHERE l.{key} IS NOT DISTINCT FROM NULL),
+       pg_catalog.count(*) FILTER (WHERE l.{key} IS DISTINCT FROM NULL AND {differ}),
+       pg_catalog.count(*) FILTER (WHERE l.{key} IS DISTINCT FROM NULL AND NOT {differ})
+FROM {side} s LEFT JOIN {live} l ON {same_key}
+"""
+_EXTRA: Final = """
+SELECT pg_catalog.count(*) FROM {live} l WHERE {scope} AND NOT EXISTS (SELECT FROM {side} s WHERE {same_key})
+"""
+_DIFFERING: Final = "SELECT {tests} FROM {side} s JOIN {live} l ON {same_key} WHERE {differ}"
+_BEFORE: Final = """
+CREATE TABLE {before} AS
+SELECT l.* FROM {live} l LEFT JOIN {side} s ON {same_key} WHERE s.{key} IS DISTINCT FROM NULL AND {differ} {more}
+"""
+_INSERT: Final = """
+INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
+SELECT {side_columns} FROM {side} s WHERE NOT EXISTS (SELECT FROM {live} l WHERE {same_key})
+"""
+_UPDATE: Final = """
+UPDATE {live} l SET ({assigned}) = ROW({values}) FROM {side} s WHERE {same_key} AND {differ}
+"""
+# The count of the deleted rows is no condition but an order: it is known when all of them are deleted.
+_REPLACE: Final = """
+WITH gone AS (DELETE FROM {live} l USING {side} s WHERE {same_key} AND {differ} RETURNING l.*),
+again AS (
+    INSERT INTO {table} ({own}) OVERRIDING SYSTEM VALUE SELECT {values} FROM gone l JOIN {side} s ON {same_key}
+    WHERE (SELECT pg_catalog.count(*) FROM gone) OPERATOR(pg_catalog.>=) 0 RETURNING 1),
+more AS (
+    INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {side_columns} FROM {side} s
+    WHERE (SELECT pg_catalog.count(*) FROM gone) OPERATOR(pg_catalog.>=) 0
+      AND NOT EXISTS (SELECT FROM {live} l WHERE {same_key}) RETURNING 1)
+SELECT (SELECT pg_catalog.count(*) FROM more), (SELECT pg_catalog.count(*) FROM again)
+"""
+_DELETE: Final = "DELETE FROM {live} l WHERE NOT EXISTS (SELECT FROM {side} s WHERE {same_key})"
+_ADVANCE: Final = """
+SELECT setval({name}::regclass, newest.value)
+FROM (SELECT max({column}) AS value FROM {side} s) AS newest, {sequence} AS q
+WHERE newest.value BETWEEN q.last_value AND {highest}
+"""
+# Sequences that count upwards for a column of integers.
+_SEQUENCES: Final = """
+SELECT a.attname, n.nspname, c.relname, s.seqmax
+FROM pg_depend d
+JOIN pg_sequence s ON s.seqrelid = d.objid AND s.seqincrement > 0
+JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+  AND d.refobjid = %s::regclass
+  AND a.atttypid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype)
+"""
+_OTHERS_WITH_KEYS: Final = """
+WITH chosen AS (SELECT name::regclass::oid AS oid FROM unnest(%(chosen)s::text[]) AS name)
+SELECT DISTINCT n.nspname, c.relname FROM pg_constraint k
+JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE k.contype = 'f' AND k.confdeltype IN ('c', 'n', 'd') AND NOT c.relispartition
+  AND k.confrelid IN (SELECT oid FROM chosen) AND k.conrelid NOT IN (SELECT oid FROM chosen)
+ORDER BY 1, 2
+"""
+# What this transaction did is counted by the server itself, whatever did it. Partitions count as their table.
+_AFFECTED: Final = """
+WITH chosen AS (SELECT name::regclass::oid AS oid FROM unnest(%(chosen)s::text[]) AS name),
+affected AS (
+    SELECT t.relid AS oid, t.schemaname, t.relname, t.n_tup_ins, t.n_tup_upd, t.n_tup_del
+    FROM pg_stat_xact_all_tables t
+    WHERE t.n_tup_ins + t.n_tup_upd + t.n_tup_del > 0
+      AND t.schemaname NOT IN ('pg_catalog', 'pg_toast', 'information_schema', %(side)s)
+      AND NOT EXISTS (
+        SELECT FROM chosen WHERE oid = t.relid OR oid IN (SELECT a.oid FROM pg_partition_ancestors(t.relid) a(oid))))
+SELECT a.schemaname, a.relname, a.n_tup_ins, a.n_tup_upd, a.n_tup_del,
+       a.n_tup_upd + a.n_tup_del > 0 AND EXISTS (
+           SELECT FROM pg_constraint k WHERE k.conrelid = a.oid AND k.contype = 'f'
+             AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
+             AND (k.confrelid IN (SELECT oid FROM chosen) OR k.confrelid IN (SELECT oid FROM affected)
+                  OR EXISTS (SELECT FROM chosen, pg_partition_ancestors(k.confrelid) p(oid) WHERE p.oid = chosen.oid)))
+FROM affected a ORDER BY 1, 2
+"""

@@ -1,0 +1,128 @@
+"""The side schema: tables with a backup's rows, beside those that are in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+from psycopg2 import sql
+
+from coffre.model.errors import RestoreError
+from coffre.postgres.connection.connect import one_line
+from coffre.postgres.destination.live_tables import LiveTable, TableName
+from coffre.postgres.destination.owners_code import owners_path
+
+_LONGEST_NAME_BYTES: Final = 63
+_APPLIED: Final = "Applied: "
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a table's rows go in the side schema: the backup's, and those that were there before."""
+
+    restored: TableName
+    before: TableName
+
+
+def side_names(schema: str, tables: Iterable[TableName]) -> dict[TableName, Places]:
+    """Return places in the side schema for each table: named as it is, or `schema.table` where two have the same."""
+    tables = list(tables)
+    counted: dict[str, int] = {}
+    for _, name in tables:
+        counted[name] = counted.get(name, 0) + 1
+    taken: set[str] = set()
+
+    def free(name: str, end: str = "") -> TableName:
+        found, number = shortened(name, end), 2
+        while found in taken:
+            found, number = shortened(name, f"{end}_{number}"), number + 1
+        taken.add(found)
+        return schema, found
+
+    wanted = {table: table[1] if counted[table[1]] == 1 else f"{table[0]}.{table[1]}" for table in tables}
+    restored = {table: free(name) for table, name in wanted.items()}
+    return {table: Places(place, free(place[1], "_before")) for table, place in restored.items()}
+
+
+def shortened(name: str, end: str = "") -> str:
+    """Return a name with this end that PostgreSQL does not cut: at most 63 bytes."""
+    room = _LONGEST_NAME_BYTES - len(end.encode())
+    return name.encode()[:room].decode("utf-8", "ignore") + end
+
+
+def create_side_schema(cursor: psycopg2.extensions.cursor, schema: str, comment: str) -> None:
+    """Create the side schema, with a comment that says where it comes from."""
+    cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+    cursor.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(schema), sql.Literal(comment)))
+
+
+def mark_applied(cursor: psycopg2.extensions.cursor, schema: str, comment: str) -> None:
+    """Say in the transaction that changes tables in use that it did: the schema has what they were before."""
+    cursor.execute(
+        sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(schema), sql.Literal(f"{_APPLIED}{comment}"))
+    )
+
+
+def is_applied(cursor: psycopg2.extensions.cursor, schema: str) -> bool:
+    """Return whether the transaction that changes tables in use was committed."""
+    cursor.execute("SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s", (schema,))
+    return any((comment or "").startswith(_APPLIED) for (comment,) in cursor.fetchall())
+
+
+def drop_side_schema(session: psycopg2.extensions.connection, schema: str) -> None:
+    """Drop the side schema, its tables one after the other: the server has room for so many locks at once only."""
+    with session.cursor() as cursor:
+        cursor.execute(_SIDE_TABLES, (schema,))
+        for (table,) in cursor.fetchall():
+            cursor.execute(sql.SQL("DROP TABLE {} CASCADE").format(sql.Identifier(schema, table)))
+            session.commit()
+        cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
+    session.commit()
+
+
+def create_side_table(
+    cursor: psycopg2.extensions.cursor, name: TableName, columns: Sequence[str], live: LiveTable
+) -> list[str]:
+    """Create a table for a backup's rows and return the columns that the live table does not have any more.
+
+    Columns have the types of the live table, so that values can go there; those that are gone are text.
+    """
+    types = {column: found.type if (found := live.column(column)) else None for column in columns}
+    definitions = [
+        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(type_name or "text"))
+        for column, type_name in types.items()
+    ]
+    cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(sql.Identifier(*name), sql.SQL(", ").join(definitions)))
+    return [column for column, type_name in types.items() if type_name is None]
+
+
+def add_key(cursor: psycopg2.extensions.cursor, name: TableName, live: LiveTable) -> None:
+    """Give a filled side table the live table's key, and statistics.
+
+    Raises
+    ------
+    RestoreError
+        Code `KEY_CHANGED`: the backup's rows are not unique in it.
+    """
+    key = sql.SQL(", ").join(sql.Identifier(column.name) for column in live.key)
+    try:
+        with owners_path(cursor):
+            cursor.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(sql.Identifier(*name), key))
+    except (psycopg2.IntegrityError, psycopg2.errors.UndefinedObject) as error:
+        raise RestoreError(
+            f"The rows of the backup cannot have the key that {live.shown_name} has now.",
+            code="KEY_CHANGED",
+            detail=one_line(error),
+            hint="Restore the table beside (without --apply and --replace) and copy what you need by hand.",
+        ) from error
+    cursor.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(*name)))
+
+
+_SIDE_TABLES: Final = """
+SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relkind = 'r' ORDER BY 1
+"""

@@ -1,0 +1,1 @@
+"""The scratch server of drills, and the checks that run on it."""

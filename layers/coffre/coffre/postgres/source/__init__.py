@@ -1,0 +1,1 @@
+"""Reading a database: its snapshot, definitions and rows."""

@@ -1,0 +1,366 @@
+"""The holder: the transaction whose snapshot everything is read in, and what there is to read in it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from graphlib import CycleError, TopologicalSorter
+from itertools import batched
+from typing import Any, Final
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+
+from coffre.model.errors import DumpTransientError
+from coffre.model.manifest import RelationName, SequenceValue
+from coffre.model.names import qualified
+from coffre.policy import slicing
+from coffre.policy.slicing import TableExtent
+from coffre.postgres.archive.reader import TocEntry
+from coffre.postgres.connection.client_tools import Children
+from coffre.postgres.connection.connect import Connection, connect
+from coffre.postgres.connection.free_connections import free_connections
+from coffre.postgres.connection.partition_routes import read_routes
+from coffre.postgres.connection.query_errors import explain_query_error
+from coffre.postgres.connection.server_facts import ServerFacts, read_facts
+from coffre.postgres.source import catalog_drift as catalog_check
+from coffre.postgres.source.locks import REPLACED, WAITED_FOR, lock_if_there, lock_statement
+from coffre.postgres.source.table_sizes import SIZES, TableSizes
+from coffre.postgres.source.unstored import Unstored, chosen_members, find_unstored, unread_definitions
+
+_LOCK_BATCH: Final = 200
+_SEQUENCE_BATCH: Final = 100
+_BLOCK_BYTES: Final = 8192
+
+
+class Holder:
+    """An open `REPEATABLE READ READ ONLY` transaction with an exported snapshot. Threads take turns."""
+
+    def __init__(self, session: psycopg2.extensions.connection, connection: Connection) -> None:
+        self._session = session
+        # Between a statement that fails and the way back to its savepoint, nobody else's would be answered.
+        self._turn = threading.RLock()
+        self._connection = connection
+        self.wanted: tuple[str, ...] = ()
+        self._schema_shown: set[Any] | None = None
+        self.snapshot = str(self._query("SELECT pg_catalog.pg_export_snapshot()")[0][0])
+
+    def remember_schema(self) -> set[Any]:
+        """Read what the snapshot shows of the schema, to compare it later: there is time while `pg_dump` works."""
+        self._schema_shown = set(self._query(catalog_check.OF_SCHEMA))
+        return self._schema_shown
+
+    def facts(self) -> ServerFacts:
+        """Read what the manifest says about the source."""
+        return read_facts(self._query)
+
+    def tables(
+        self, toc: Sequence[TocEntry], members: Sequence[int] = (), sizes: TableSizes | None = None
+    ) -> list[TableExtent]:
+        """Return the tables whose rows belong into the backup: those that `pg_dump` took, and extensions' own.
+
+        `members` are the oids of further members of extensions, which `pg_dump` leaves out; `sizes` are those that are
+        known already.
+
+        Each is locked (ACCESS SHARE) until the holder closes, and it is checked that nothing replaced its storage
+        between the snapshot and the lock: a `TRUNCATE` there would read as an empty table.
+
+        Raises
+        ------
+        DumpTransientError
+            `LOCK_TIMEOUT` or `SCHEMA_CHANGED`: a new snapshot may succeed.
+        """
+        dumped = [entry.oid for entry in toc if entry.description == "TABLE"]
+        created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
+        rows = self._query(_TABLES, {"tables": dumped}) + self._query(_EXTENSION_TABLES, {"extensions": created})
+        rows += [(*row[:5], True, row[6]) for row in self._query(_TABLES, {"tables": list(members)})]
+        self.wanted = tuple(f"ONLY {qualified(row[1], row[2])}" for row in rows)
+        for names in batched(self.wanted, _LOCK_BATCH, strict=False):
+            self._run(lock_statement(names))
+        then, self._schema_shown = self._schema_shown or self.remember_schema(), None
+        # Two sessions look, so both can look at the same time.
+        with ThreadPoolExecutor(1, "catalog") as beside:
+            catalog = beside.submit(self._check_catalog, catalog_check.OF_SCHEMA, then)
+            self._check_storage([row[0] for row in rows])
+            catalog.result()
+        size_of = self._sizes([row[0] for row in rows], sizes or {})
+        after = {oid: tuple(needs) for oid, needs in self._query(_EXTENSION_KEYS, {"extensions": created})}
+        return [
+            TableExtent(
+                oid,
+                schema,
+                name,
+                tuple(columns),
+                size_of[oid][0] // _BLOCK_BYTES,
+                size_of[oid][1],
+                where,
+                mine,
+                is_complex
+                and size_of[oid][0] // _BLOCK_BYTES > slicing.SLICE_BLOCKS
+                and not self._can_plan(schema, name),
+                after.get(oid, ()),
+                oid in members,
+            )
+            for oid, schema, name, columns, where, mine, is_complex in rows
+        ]
+
+    def _sizes(self, oids: Sequence[int], known: TableSizes) -> dict[int, tuple[int, int]]:
+        """Return the size of each table, and that with its TOAST; a table that was dropped meanwhile has none."""
+        found = {oid: known[oid] for oid in oids if oid in known}
+        if missing := [oid for oid in oids if oid not in found]:
+            found |= {oid: (rows, total) for oid, rows, total in self._query(_SIZES_OF, {"tables": missing})}
+        return {oid: (found.get(oid, (0, 0))[0] or 0, found.get(oid, (0, 0))[1] or 0) for oid in oids}
+
+    def _can_plan(self, schema: str, name: str) -> bool:
+        statement = f"EXPLAIN SELECT FROM ONLY {qualified(schema, name)} WHERE ctid >= '(0,0)'"
+        return self._attempt(statement) is not None
+
+    def tables_without_rows(self, toc: Sequence[TocEntry]) -> list[TableExtent]:
+        """Return the tables of which nothing will be read; they are not locked."""
+        oids = [entry.oid for entry in toc if entry.description == "TABLE"]
+        rows = self._query(_TABLES, {"tables": oids})
+        return [TableExtent(oid, schema, name, (), 0, 0) for oid, schema, name, *_ in rows]
+
+    def roots(self, tables: Sequence[TableExtent]) -> dict[int, RelationName]:
+        """Return the root for each partition whose rows another server may route elsewhere, by the partition's oid."""
+        encoding = str(self._query("SELECT pg_catalog.current_setting('server_encoding')")[0][0])
+        routes = read_routes(self._query, [(table.schema, table.name) for table in tables], encoding)
+        return {
+            route.oid: RelationName(schema_name=route.root[0], relation_name=route.root[1])
+            for route in routes
+            if route.goes_through_root()
+        }
+
+    def sequences(self, toc: Sequence[TocEntry], members: Sequence[int] = ()) -> tuple[SequenceValue, ...]:
+        """Read the sequences' values. They are not transactional: this is their state now (field note 17).
+
+        Those that tables of `members` own are not in the table of contents either.
+        """
+        dumped = [entry.oid for entry in toc if entry.description == "SEQUENCE"]
+        dumped += [oid for (oid,) in self._query(_OWNED_SEQUENCES, {"tables": list(members)})]
+        created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
+        names = self._query(_SEQUENCES, {"sequences": dumped, "extensions": created})
+        values: list[SequenceValue] = []
+        for start in range(0, len(names), _SEQUENCE_BATCH):
+            batch = names[start : start + _SEQUENCE_BATCH]
+            union = " UNION ALL ".join(
+                f"SELECT {index}, last_value, is_called FROM {qualified(*name)}"  # noqa: S608 - quoted
+                for index, name in enumerate(batch)
+            )
+            for index, last_value, is_called in self._query(union):
+                schema, name = batch[index]
+                values.append(
+                    SequenceValue(schema_name=schema, sequence_name=name, last_value=last_value, is_called=is_called)
+                )
+        return tuple(values)
+
+    def members(self, patterns: Sequence[str]) -> tuple[list[int], list[str]]:
+        """Return the oids of extensions' members that fit, and the patterns that none fits (`unstored`)."""
+        return chosen_members(self._query, patterns)
+
+    def unstored(self, toc: Sequence[TocEntry], tables: Iterable[TableExtent], *, is_chosen: bool) -> list[Unstored]:
+        """Return the relations whose rows are in the snapshot and not in the backup, which has these tables."""
+        sequences = {entry.oid for entry in toc if entry.description == "SEQUENCE"}
+        created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
+        tables = list(tables)
+        sequences |= {oid for (oid,) in self._query(_EXTENSION_SEQUENCES, {"extensions": created})}
+        members = [table.oid for table in tables if table.is_member]
+        sequences |= {oid for (oid,) in self._query(_OWNED_SEQUENCES, {"tables": members})}
+        stored = {table.oid for table in tables} | sequences
+        return list(find_unstored(self._query, toc, stored, is_chosen=is_chosen, may_have_rows=self._may_have_rows))
+
+    def unread_definitions(self, toc: Sequence[TocEntry]) -> tuple[str, ...]:
+        """Return a sentence for each definition that the role cannot read."""
+        return unread_definitions(self._query, toc)
+
+    def _may_have_rows(self, oid: int, schema: str, name: str) -> bool:
+        if self._query("SELECT pg_relation_size(%(oid)s::bigint::oid)", {"oid": oid}) == [(0,)]:
+            return False
+        found = self._attempt(f"SELECT EXISTS (SELECT FROM ONLY {qualified(schema, name)})")  # noqa: S608 - quoted
+        return found is None or bool(found[0][0])
+
+    def _attempt(self, statement: str) -> list[tuple[Any, ...]] | None:
+        """Execute what may be refused, and return its rows; None when it was. The transaction goes on."""
+        with self._turn, self._translated(), self._session.cursor() as cursor:
+            cursor.execute("SAVEPOINT before_attempt")
+            try:
+                cursor.execute(statement)
+                found = cursor.fetchall()
+            except (psycopg2.ProgrammingError, psycopg2.DataError, psycopg2.errors.LockNotAvailable):
+                cursor.execute("ROLLBACK TO SAVEPOINT before_attempt")
+                found = None
+            cursor.execute("RELEASE SAVEPOINT before_attempt")
+            return found
+
+    def materialized_views(self, toc: Sequence[TocEntry]) -> tuple[RelationName, ...]:
+        """Return the populated materialized views in an order in which they can be refreshed."""
+        oids = [entry.oid for entry in toc if entry.description == "MATERIALIZED VIEW"]
+        names = {oid: (schema, name) for oid, schema, name in self._query(_MATERIALIZED_VIEWS, {"views": oids})}
+        needs: dict[int, set[int]] = {oid: set() for oid in names}
+        for view, needed in self._query(_MATERIALIZED_VIEW_NEEDS, {"views": list(names)}):
+            if needed in names and needed != view:
+                needs[view].add(needed)
+        try:
+            order = list(TopologicalSorter(needs).static_order())
+        except CycleError:  # through functions only; PostgreSQL itself cannot order them either
+            order = sorted(names)
+        return tuple(RelationName(schema_name=names[oid][0], relation_name=names[oid][1]) for oid in order)
+
+    def free_connections(self) -> int:
+        """Return how many more connections the server has room for now."""
+        return free_connections(self._query)
+
+    def require_valid(self) -> None:
+        """Make sure that the transaction, and with it every lock, has lived to this moment, and that all rows were read
+        as the snapshot has them.
+
+        Without the locks, a `TRUNCATE` before a table was read would have read as an empty table. No lock keeps others
+        from renaming a label of an enum, or from swapping two schemas.
+
+        Raises
+        ------
+        DumpTransientError
+            `CONNECTION_LOST` or `SCHEMA_CHANGED`.
+        """
+        # This query of ours is the proof that the transaction lives.
+        self._check_catalog(catalog_check.OF_ROWS, set(self._query(catalog_check.OF_ROWS)))
+
+    def waited_for(self, seconds: int) -> str | None:
+        """Return the name of a table for which another session has waited so long behind this run's locks."""
+        with self._turn:
+            self._query("SELECT pg_stat_clear_snapshot()")
+            rows = self._query(WAITED_FOR, {"seconds": seconds})
+        return str(rows[0][0]) if rows else None
+
+    def release(self) -> None:
+        """Give all locks back at once; whoever uses the holder afterwards gets an error."""
+        self._session.close()
+
+    def _check_storage(self, oids: list[int]) -> None:
+        replaced = self._query(REPLACED, {"tables": oids})
+        if replaced:
+            raise DumpTransientError(
+                f"The table {qualified(*replaced[0])} was truncated, replaced or altered while the backup began.",
+                code="SCHEMA_CHANGED",
+                hint="It is tried again with a new snapshot.",
+            )
+
+    def _check_catalog(self, query: str, then: set[Any]) -> None:
+        with connect(self._connection) as session, session.cursor() as cursor, self._translated():
+            cursor.execute(query)
+            changed = then.difference(cursor)
+        if changed:
+            raise DumpTransientError(
+                "A function, a type, a view or the like was changed or dropped while it was being read.",
+                code="SCHEMA_CHANGED",
+                hint="It is tried again with a new snapshot. What changes the schema should run at another time.",
+            )
+
+    def _query(self, statement: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        with self._turn, self._translated(), self._session.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall()
+
+    def _run(self, statement: str) -> None:
+        with self._turn, self._translated(), self._session.cursor() as cursor:
+            cursor.execute(statement)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg2.Error as error:
+            raise explain_query_error(self._connection, error) from error
+
+
+@contextmanager
+def hold_snapshot(
+    connection: Connection, children: Children, *, lock_timeout_seconds: int, lock_first: Sequence[str] = ()
+) -> Iterator[Holder]:
+    """Open the holder. Its snapshot can be imported by others until the block is left.
+
+    `lock_first` are tables that an earlier holder `wanted`: locked before there is a snapshot, they cannot be replaced
+    in between (field note 24).
+    """
+    with connect(connection) as session, children.cancelling(session):
+        session.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        try:
+            with session.cursor() as cursor:
+                cursor.execute("SET lock_timeout = %s", (f"{lock_timeout_seconds}s",))
+                for name in lock_first:
+                    lock_if_there(cursor, name)
+        except psycopg2.Error as error:
+            raise explain_query_error(connection, error) from error
+        yield Holder(session, connection)
+
+
+_COLUMNS: Final = """
+ARRAY(SELECT a.attname::text FROM pg_attribute a
+      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum)
+"""
+# A query on a table looks into the expressions of its indexes and statistics. A function in SQL that names things
+# without their schema fails there (earthdistance before PostgreSQL 16), as our search path is empty, and so does one
+# that is called through another or an operator. A plain COPY asks for no plan.
+_EXPRESSIONS: Final = """
+(EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
+ OR EXISTS (SELECT FROM pg_statistic_ext s WHERE s.stxrelid = c.oid AND to_jsonb(s) ->> 'stxexprs' IS NOT NULL))
+"""
+_TABLES: Final = f"""
+SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, NULL, false, {_EXPRESSIONS}
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY(%(tables)s::bigint[]::oid[]) AND c.relkind = 'r'
+"""  # noqa: S608 - the parts are constants
+_EXTENSION_TABLES: Final = f"""
+SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, NULLIF(x.condition, ''), true, {_EXPRESSIONS}
+FROM pg_extension e
+CROSS JOIN LATERAL unnest(e.extconfig, e.extcondition) AS x(relation, condition)
+JOIN pg_class c ON c.oid = x.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE e.oid = ANY(%(extensions)s::bigint[]::oid[]) AND c.relkind = 'r'
+"""  # noqa: S608 - the parts are constants
+_SIZES_OF: Final = f"""
+SELECT c.oid::bigint, {SIZES} FROM pg_class c WHERE c.oid = ANY(%(tables)s::bigint[]::oid[])
+"""  # noqa: S608 - the part is a constant
+# Keys between configuration tables, which are there before their rows.
+_EXTENSION_KEYS: Final = """
+SELECT k.conrelid::bigint, array_agg(DISTINCT k.confrelid::bigint ORDER BY k.confrelid::bigint)
+FROM pg_constraint k
+WHERE k.contype = 'f' AND k.conrelid <> k.confrelid
+  AND ARRAY[k.conrelid, k.confrelid] <@ ARRAY(
+    SELECT unnest(e.extconfig) FROM pg_extension e WHERE e.oid = ANY(%(extensions)s::bigint[]::oid[]))
+GROUP BY k.conrelid
+"""
+_SEQUENCES: Final = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'S' AND (c.oid = ANY(%(sequences)s::bigint[]::oid[]) OR c.oid IN (
+    SELECT unnest(extconfig) FROM pg_extension WHERE oid = ANY(%(extensions)s::bigint[]::oid[])))
+ORDER BY 1, 2
+"""
+_EXTENSION_SEQUENCES: Final = """
+SELECT unnest(extconfig)::bigint FROM pg_extension WHERE oid = ANY(%(extensions)s::bigint[]::oid[])
+"""
+_OWNED_SEQUENCES: Final = """
+SELECT c.oid::bigint FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S'
+WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+  AND d.refobjid = ANY(%(tables)s::bigint[]::oid[])
+"""
+_MATERIALIZED_VIEWS: Final = """
+SELECT c.oid::bigint, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY(%(views)s::bigint[]::oid[]) AND c.relkind = 'm' AND c.relispopulated ORDER BY 1
+"""
+# What each view's rule reads, directly or through plain views; the same walk as pg_dump's.
+_MATERIALIZED_VIEW_NEEDS: Final = """
+WITH RECURSIVE reads(view, relation) AS (
+    SELECT r.ev_class, d.refobjid FROM pg_rewrite r
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+    WHERE r.ev_class = ANY(%(views)s::bigint[]::oid[]) AND d.refobjid <> r.ev_class
+  UNION
+    SELECT reads.view, d.refobjid FROM reads
+    JOIN pg_class c ON c.oid = reads.relation AND c.relkind = 'v'
+    JOIN pg_rewrite r ON r.ev_class = c.oid
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+    WHERE d.refobjid <> r.ev_class)
+SELECT DISTINCT view::bigint, relation::bigint FROM reads
+"""
