@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from tests.unit.model.test_names import UNSEEN
-from tests.unit.operations.test_drill_page import drilled
+from tests.unit.operations.drill.test_report_page import drilled
 
 from coffre.alerts.alert import AlertKind
 from coffre.alerts.message import Message

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.bucket_backups import THEN, Object
-from tests.unit.operations.test_backup_contents import kept
+from tests.unit.operations.browse.test_contents import kept
 
 from coffre.model.errors import CoffreError
 from coffre.model.storage import ObjectChoice

@@ -18,7 +18,7 @@ from coffre.buckets.reader import PIECE_BYTES
 from coffre.model.manifest import BucketSummary, Entry, Manifest, ObjectFacts, StorageContent
 from coffre.stores.s3_errors import Call
 
-DOCUMENT: Final = (Path(__file__).parents[2] / "docs" / "format" / "buckets.md").read_text()
+DOCUMENT: Final = (Path(__file__).parents[3] / "docs" / "format" / "buckets.md").read_text()
 
 
 def fenced(language: str) -> str:

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.synthetic import made_up_rows
 from tests.unit.operations.conftest import NOW, Scene
-from tests.unit.operations.test_verify import EVERYTHING, NOTHING, Safe
-from tests.unit.operations.turns import Move, Task, Turns
+from tests.unit.operations.verify.test_verify import EVERYTHING, NOTHING, Safe
+from tests.unit.operations.verify.turns import Move, Task, Turns
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status

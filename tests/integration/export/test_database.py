@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.integration.backup_contents.test_objects import ODD_NAMES
 from tests.integration.contents import RoundTrip, RoundTripOn, database_of, rows, schema_of, value
 from tests.integration.exports import Export, another_database, program, psql
-from tests.integration.test_contents_objects import ODD_NAMES
 
 from coffre.model.errors import EventError
 from coffre.model.names import quoted

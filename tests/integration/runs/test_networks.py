@@ -14,7 +14,7 @@ from tests.contract.weed import OWNER, Weed
 from tests.integration.conftest import SHOP, Coffre, run_sql
 from tests.integration.expect import failed_backup, no_secret
 from tests.integration.faults import FaultyWire, flip_at, reset_at, stall_at
-from tests.integration.test_stopped_server import Sand
+from tests.integration.runs.test_stopped_server import Sand
 
 from coffre.model.backup import Status
 from coffre.model.errors import CoffreError

@@ -29,7 +29,7 @@ from coffre.vault.pack import PACK_SIZE_BYTES
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.sample import fingerprint, load, sequences
 
-DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "format" / "v1.md"
+DOCUMENT: Final = Path(__file__).parents[3] / "docs" / "format" / "v1.md"
 MIB: Final = 1024 * 1024
 # Program -> Debian package. The document asks for no other.
 PROGRAMS: Final = {"age": "age", "zstd": "zstd", "bash": "bash", "sed": "sed", "sha256sum": "coreutils"}

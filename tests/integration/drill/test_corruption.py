@@ -1,7 +1,7 @@
 """Seeded: rows that an insider takes out and hides are found by the drill, wherever they were and whatever he forgot.
 
-Two by default; all forty of docs/verification.md, about a minute: `pytest tests/integration/test_drill_corruption.py
---lost-rows 40`. The other hundred and sixty places are in tests/unit/operations/test_verify_corruption.py.
+Two by default; all forty of docs/verification.md, about a minute: `pytest tests/integration/drill/test_corruption.py
+--lost-rows 40`. The other hundred and sixty places are in tests/unit/operations/verify/test_verify_corruption.py.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.unit.cli.conftest import Account, Coffre
 
-EVENTS = Path(__file__).parents[3] / "events"
+EVENTS = Path(__file__).parents[4] / "events"
 
 
 def echo(function: str, event: Mapping[str, Any]) -> object:
