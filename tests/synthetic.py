@@ -24,7 +24,7 @@ from coffre.model.manifest import (
     TableContent,
 )
 from coffre.model.target import TargetKind
-from coffre.operations.runs.admission import completed
+from coffre.operations.stored_backup.record import completed
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.entries import EntryWriter, write_lines
 from coffre.vault.history import open_history

@@ -18,10 +18,10 @@ from coffre.model.manifest import Entry, Manifest
 from coffre.model.target import BucketTarget, TargetKind
 from coffre.operations.backup_buckets.backup import backup_storage
 from coffre.operations.backup_buckets.job import Job, Patience
-from coffre.operations.runs.admission import completed
 from coffre.operations.runs.progress import Meter, Watch
 from coffre.operations.runs.run import Paused, Run
 from coffre.operations.runs.thread_runner import ThreadRunner
+from coffre.operations.stored_backup.record import completed
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3_wire import S3Wire
 from coffre.vault.bucket_progress import BucketProgress, read_progress

@@ -14,7 +14,7 @@ from tests.integration.conftest import BUCKET, REGION, Coffre, Context
 
 from coffre.model.storage import ObjectChoice
 from coffre.operations.browse.diff import differences
-from coffre.operations.stored_backup.object_selection import open_manifest
+from coffre.operations.stored_backup.open import open_manifest
 from coffre.runtime.bootstrap import make_backup_storage_function
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import public_key

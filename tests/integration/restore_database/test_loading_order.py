@@ -9,10 +9,10 @@ import pytest
 from tests.integration.conftest import Coffre, run_sql
 
 from coffre.model.manifest import Entry, Frame
+from coffre.model.names import TableName
 from coffre.operations.restore_database import batches as restore_batches
 from coffre.operations.restore_database import load as restore_load
 from coffre.operations.restore_database.batches import Unit, transactions
-from coffre.postgres.destination.live_tables import TableName
 from coffre.vault.vault import Vault
 
 

@@ -21,7 +21,7 @@ from coffre.model.manifest import DatabaseContent, EntriesFile, Manifest, PackRe
 from coffre.model.rotation import RotationReport
 from coffre.model.target import TargetKind
 from coffre.operations.rotate.rotate import Job, rotate
-from coffre.operations.runs.admission import completed
+from coffre.operations.stored_backup.record import completed
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.vault import Committed, Vault, backup_prefix
 

@@ -154,8 +154,10 @@ def _show_backup(deployed: Place, backup: Backup, *, as_json: bool) -> None:
 def _manifest_of(deployed: Place, backup: Backup) -> Manifest | None:
     if backup.status is not Status.COMPLETED or not (backup.manifest_key and backup.manifest_sha256):
         return None
+    from coffre.operations.stored_backup.open import manifest_of
+
     try:
-        return deployed.vault.read_manifest(backup.manifest_key, sha256=backup.manifest_sha256)
+        return manifest_of(deployed.vault, backup)
     except IntegrityError:
         if backup.damaged_at is None:
             raise

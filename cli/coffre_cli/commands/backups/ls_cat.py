@@ -104,7 +104,7 @@ def cat(
 
 def open_backup(deployed: Place, backup_id: str, target: str | None) -> tuple[Backup, Manifest]:
     """Return a completed backup with its manifest."""
-    from coffre.operations.stored_backup.object_selection import open_manifest
+    from coffre.operations.stored_backup.open import open_manifest
 
     backup = which_backup(deployed, backup_id, target)
     return backup, open_manifest(deployed.vault, backup)

@@ -30,7 +30,9 @@ def drill(backup: Backup) -> None:
 def find_corruption(scene: Scene, backup: Backup) -> None:
     """Flip one byte of a pack, and let the verification find it."""
     title("8. Find damage", "Somebody, or something, flips one byte of what is stored:")
-    manifest = scene.deployed.vault.read_manifest(backup.manifest_key or "", sha256=backup.manifest_sha256 or "")
+    from coffre.operations.stored_backup.open import manifest_of
+
+    manifest = manifest_of(scene.deployed.vault, backup)
     pack = max(manifest.packs, key=lambda pack: pack.length)
     bucket = scene.state.outputs["VaultBucket"]
     body = bytearray(scene.s3.get_object(Bucket=bucket, Key=pack.key)["Body"].read())

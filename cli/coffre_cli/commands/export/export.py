@@ -124,7 +124,7 @@ def export(
     It runs on this machine: your AWS credentials need to read the vault, and the private key opens the backup here.
     """
     from coffre.operations.export.plan import plan_export
-    from coffre.operations.restore_database.job import refuse_unrestorable
+    from coffre.operations.stored_backup.open import refuse_unrestorable
     from coffre.postgres.archive.reader import Compression
 
     objects = ObjectsWanted(to, bucket, prefix, format_, tuple(recipients or ()), output)

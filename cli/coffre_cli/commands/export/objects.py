@@ -67,7 +67,7 @@ class ObjectsWanted:
 def export_objects(deployed: Place, backup: Backup, wanted: ObjectsWanted, identity: str | None) -> None:
     """Write what is wanted, and say what it is on stderr: stdout may be the archive."""
     from coffre.operations.export.buckets import Exported, ObjectExporter
-    from coffre.operations.stored_backup.object_selection import open_manifest
+    from coffre.operations.stored_backup.open import open_manifest
 
     place = wanted.to or wanted.output or _name(backup, wanted)
     if place != "-":

@@ -78,7 +78,8 @@ class ObjectChoices:
             A list cannot be read or kept; a bucket has to be named.
         """
         from coffre.model.storage import ObjectChoice
-        from coffre.operations.stored_backup.object_selection import open_manifest, start_of
+        from coffre.operations.stored_backup.object_selection import start_of
+        from coffre.operations.stored_backup.open import open_manifest
         from coffre.vault.restores import write_names
 
         keys = _sorted_once([*self.keys, *(_read_keys(self.keys_from) if self.keys_from else ())])

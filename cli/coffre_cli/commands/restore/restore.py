@@ -250,7 +250,7 @@ def _refuse_of_this_kind(backup: Backup, choices: Choices, objects: ObjectChoice
 
 
 def _find(backup_id: str, target: str | None, stack: str | None) -> tuple[Place, Backup]:
-    from coffre.operations.restore_database.job import refuse_unrestorable
+    from coffre.operations.stored_backup.open import refuse_unrestorable
 
     deployed = find_place(stack)
     backup = which_backup(deployed, backup_id, target)

@@ -7,6 +7,9 @@ import re
 import unicodedata
 from typing import Final
 
+# A table by schema and name.
+TableName = tuple[str, str]
+
 _PLAIN: Final = re.compile(r"[a-z_][a-z0-9_]*")
 # Letters and marks that are printable and not to be seen (Unicode's Default_Ignorable_Code_Point, 2025); the others of
 # that kind are of the categories Cf and Cn, which `str.isprintable` knows.

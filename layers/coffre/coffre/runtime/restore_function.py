@@ -14,12 +14,13 @@ from coffre.alerts.runs import restore_completed, restore_failed, restore_starte
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.errors import BackupStateError, EventError
-from coffre.operations.restore_database.job import Job, refuse_unrestorable
+from coffre.operations.restore_database.job import Job
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.admission import STALE_AFTER
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun, settle_restores
 from coffre.operations.runs.thread_runner import ThreadRunner
+from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import Connection, apply_tls, refuse_transaction_pooler

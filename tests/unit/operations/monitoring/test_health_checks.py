@@ -16,7 +16,7 @@ from coffre.model.manifest import BucketSummary, PackReference, StorageContent, 
 from coffre.model.rotation import Amount, SweepReport
 from coffre.model.target import Contents, TargetKind
 from coffre.operations.monitoring.health_checks import measures, review_backup, review_fleet, review_vault
-from coffre.operations.runs.admission import completed
+from coffre.operations.stored_backup.record import completed
 from coffre.vault.codec import new_identity, public_key
 
 DAY = timedelta(days=1)

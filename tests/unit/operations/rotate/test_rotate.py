@@ -14,7 +14,7 @@ from ulid import ULID
 from coffre.model.backup import Backup, Restore, Status, Tier
 from coffre.model.errors import CoffreError, DeadlineError
 from coffre.model.rotation import Action, Amount, Problem
-from coffre.operations.runs.admission import completed
+from coffre.operations.stored_backup.record import completed
 from coffre.vault.references import References
 
 MONTH_AGO = (NOW - timedelta(days=31)).timestamp()

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, IntegrityError
-from coffre.operations.runs.admission import completed
-from coffre.vault.damage import read_damage
+from coffre.operations.stored_backup.record import described
 from coffre.vault.layout import BACKUPS, MANIFEST, record_of
 from coffre.vault.vault import Vault
 
@@ -66,48 +65,3 @@ def _about(found: Backup, target: str) -> str:
     if found.target != target:
         return f"the catalog knows a backup of {found.target} by this id"
     return KNOWN if found.status is not Status.FAILED else "the catalog says FAILED"
-
-
-def described(vault: Vault, target: str, backup_id: str) -> Backup:
-    """Return the record of a backup by its manifest, and by what was marked and reported beside it later.
-
-    Raises
-    ------
-    IntegrityError
-        One of them is missing, cannot be read, or is another backup's.
-    """
-    backup = described_by_manifest(vault, target, backup_id)
-    marks = vault.read_marks(target, backup_id)
-    damage = read_damage(vault, target, backup_id)
-    return backup.model_copy(
-        update={
-            "tiers": tuple(sorted({*backup.tiers, *marks.tiers})),
-            "pinned_at": marks.pinned_at,
-            "damaged_at": damage.found_at if damage and damage.total else None,
-            "damage": damage.words if damage and damage.total else None,
-        }
-    )
-
-
-def described_by_manifest(vault: Vault, target: str, backup_id: str) -> Backup:
-    """Return the record of a backup by its manifest alone; raises what `described` raises."""
-    found = vault.find_manifest(target, backup_id)
-    if found is None:
-        raise IntegrityError(f"The manifest of {backup_id} went while it was read.", code="MANIFEST_MISSING")
-    manifest, committed = found
-    if (manifest.target, manifest.backup_id) != (target, backup_id):
-        raise IntegrityError(
-            f"The manifest {committed.key} is of backup {manifest.backup_id} of {manifest.target}.",
-            code="MANIFEST_SWAPPED",
-        )
-    bare = Backup(
-        id=backup_id,
-        target=target,
-        kind=manifest.kind,
-        tiers=manifest.tiers,
-        status=Status.COMPLETED,
-        created_at=manifest.created_at,
-        started_at=manifest.created_at,
-        expires_at=manifest.expires_at,
-    )
-    return completed(bare, manifest, committed)

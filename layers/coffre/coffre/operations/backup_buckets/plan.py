@@ -14,6 +14,7 @@ from coffre.model.manifest import Entry, Manifest, PackReference
 from coffre.model.target import BucketSource
 from coffre.operations.backup_buckets.job import Job, Kept, StoragePart, Tally, ToCompare, ToRead
 from coffre.operations.runs.progress import Meter
+from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.keys import key_choice
 from coffre.vault.entries import live_bytes
 from coffre.vault.history import usable_packs
@@ -46,7 +47,7 @@ def open_past(job: Job) -> Past:
     if previous is None or previous.manifest_key is None or previous.manifest_sha256 is None:
         return Past()
     try:
-        manifest = job.vault.read_manifest(previous.manifest_key, sha256=previous.manifest_sha256)
+        manifest = manifest_of(job.vault, previous)
         if set(manifest.recipients) != set(job.recipients):
             return Past(note="The recipients changed: everything was stored anew.")
         return Past(manifest, usable_packs(job.vault, manifest))

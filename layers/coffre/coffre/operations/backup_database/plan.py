@@ -21,6 +21,7 @@ from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.lock_yield import giving_way
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.thread_runner import Runner
+from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.slicing import Part, TableExtent, plan_parts
 from coffre.postgres.archive.reader import TocEntry, read_archive
 from coffre.postgres.connection.client_tools import Children, PostgresTools
@@ -233,7 +234,7 @@ def _open_history(job: Job, parts: Sequence[Part]) -> tuple[History, tuple[str, 
     if previous is None or previous.manifest_key is None or previous.manifest_sha256 is None:
         return NO_HISTORY, ()
     try:
-        manifest = job.vault.read_manifest(previous.manifest_key, sha256=previous.manifest_sha256)
+        manifest = manifest_of(job.vault, previous)
         if set(manifest.recipients) != set(job.recipients):
             return NO_HISTORY, ("The recipients changed: everything was stored anew.",)
         firsts = [(METADATA_PART, ""), *((part.number, part.slices[0].name) for part in parts)]

@@ -19,10 +19,9 @@ from coffre.operations.drill.findings import Found, refuse_other_sums
 from coffre.operations.drill.scratch_bucket import ScratchPlace, scratch_folder
 from coffre.operations.restore_buckets.destination_map import Places, Step
 from coffre.operations.restore_buckets.write_object import Done, StoppedError, Writer, cost_of
-from coffre.operations.restore_database.job import refuse_unrestorable
 from coffre.operations.runs.ordered_map import in_order
 from coffre.operations.runs.progress import Meter, Watch
-from coffre.operations.stored_backup.object_selection import open_manifest
+from coffre.operations.stored_backup.open import open_manifest, refuse_unrestorable
 from coffre.policy.sampling import SampleLimits, Sampling
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.frame_cache import FrameCache

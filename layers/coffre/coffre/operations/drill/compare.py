@@ -20,14 +20,13 @@ from psycopg2 import sql
 from coffre.model.drill import TableProof, Verdict
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Entry, EntryKind, TableContent
-from coffre.model.names import shown
+from coffre.model.names import TableName, shown
 from coffre.operations.restore_database.job import Job, Source
 from coffre.operations.restore_database.load import loading_session
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.session_pool import Streams
 from coffre.policy.slicing import Slice, TableExtent
 from coffre.postgres.destination.copy_in import copy_in
-from coffre.postgres.destination.live_tables import TableName
 from coffre.postgres.source.dump import SliceReader
 
 _READ_BYTES: Final = 2 * 1024 * 1024

@@ -22,7 +22,7 @@ from coffre.model.errors import (
     ScratchError,
 )
 from coffre.model.manifest import TableContent
-from coffre.model.names import shown
+from coffre.model.names import TableName, shown
 from coffre.model.restore import Scope
 from coffre.model.target import Contents, Drill
 from coffre.operations.drill.compare import compare_tables, never_read, not_loaded
@@ -36,14 +36,14 @@ from coffre.operations.drill.restorable_subset import (
 )
 from coffre.operations.drill.scratch_limits import free_bytes, gauging, is_full, told_apart
 from coffre.operations.restore_database.job import Job as RestoreJob
-from coffre.operations.restore_database.job import Source, open_source, refuse_unrestorable
+from coffre.operations.restore_database.job import Source, open_source
 from coffre.operations.restore_database.load import loading_session
 from coffre.operations.restore_database.report_builder import Outcome as Restored
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.operations.runs.progress import Meter, Watch
 from coffre.operations.runs.thread_runner import Runner
+from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.postgres.connection.client_tools import Children, PostgresTools
-from coffre.postgres.destination.live_tables import TableName
 from coffre.postgres.scratch.collations import impossible_collations, stand_in
 from coffre.postgres.scratch.owner_checks import ask
 from coffre.postgres.scratch.roles import ScratchRoles, drop_database, make_roles

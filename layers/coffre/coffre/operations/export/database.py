@@ -17,7 +17,8 @@ from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, RelationName, TableContent
 from coffre.model.names import shown
 from coffre.operations.export.compress import GZIP_WINDOW_BITS, zstd_file
-from coffre.operations.export.plan import ExportPlan, open_chunks
+from coffre.operations.export.plan import ExportPlan
+from coffre.operations.stored_backup.entry_file import open_chunks
 from coffre.postgres.archive.reader import Compression, read_archive
 from coffre.postgres.archive.sql_script import PlainWriter, in_order, large_objects
 from coffre.postgres.archive.writer import (

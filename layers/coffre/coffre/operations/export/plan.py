@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Buffer, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
-from typing import BinaryIO, Final, cast
 
 from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, EntryKind, Manifest, RelationName, TableContent
-from coffre.operations.restore_database.job import refuse_unrestorable
+from coffre.operations.stored_backup.entry_file import open_chunks
+from coffre.operations.stored_backup.open import open_manifest
 from coffre.policy.patterns import chosen
 from coffre.postgres.archive.dangling_references import missing_relation, relations
 from coffre.postgres.archive.data_entries import DataEntries, Names, merged
@@ -22,8 +21,6 @@ from coffre.postgres.archive.subset import excerpt
 from coffre.postgres.archive.writer import VERSION
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
-
-_READ_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -131,11 +128,6 @@ def _in_order(relations: Sequence[RelationName], tables: Mapping[RelationName, T
     return [relation for relation in relations if not tables[relation].of_extension] + [of_extension[o] for o in order]
 
 
-def open_chunks(chunks: Iterable[bytes | memoryview]) -> BinaryIO:
-    """Return a file to read that has these bytes, as they come."""
-    return cast(BinaryIO, io.BufferedReader(_Chunks(iter(chunks)), _READ_BYTES))
-
-
 @dataclass(frozen=True)
 class _Source:
     manifest: Manifest
@@ -147,15 +139,7 @@ class _Source:
 
 
 def _open(vault: Vault, decoder: FrameDecoder, backup: Backup) -> _Source:
-    refuse_unrestorable(backup)
-    key = backup.manifest_key or ""
-    manifest = vault.read_manifest(key, sha256=backup.manifest_sha256 or "")
-    if (manifest.backup_id, manifest.target) != (backup.id, backup.target):
-        raise IntegrityError(
-            f"The manifest {key} is of backup {manifest.backup_id} of {manifest.target}, not of {backup.id}.",
-            code="MANIFEST_SWAPPED",
-            hint="Somebody changed the vault. Export an older backup and look at who can write to the bucket.",
-        )
+    manifest = open_manifest(vault, backup)
     decoder = decoder.of_recipients(manifest.recipients)
     others: dict[EntryKind, Entry] = {}
     relations: dict[RelationName, None] = {}
@@ -244,24 +228,3 @@ def _check_complete(wanted: dict[RelationName, TableContent], found: Sequence[Re
             detail=", ".join(f"{name.schema_name}.{name.relation_name}" for name in missing[:5]),
             hint="This backup cannot be trusted. Export an older one (`coffre list`).",
         )
-
-
-class _Chunks(io.RawIOBase):
-    def __init__(self, chunks: Iterator[bytes | memoryview]) -> None:
-        self._chunks = chunks
-        self._current = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Buffer, /) -> int:
-        while not self._current:
-            following = next(self._chunks, None)
-            if following is None:
-                return 0
-            self._current = memoryview(following)
-        target = memoryview(buffer)
-        count = min(len(target), len(self._current))
-        target[:count] = self._current[:count]
-        self._current = self._current[count:]
-        return count

@@ -25,6 +25,7 @@ from coffre.model.manifest import DatabaseContent, Manifest
 from coffre.model.rotation import SweepReport
 from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
 from coffre.operations.monitoring.alerting import Review, what_is_safe
+from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.anomaly import (
     COMPARED,
     RATE_DAYS,
@@ -53,7 +54,7 @@ def review_backup(catalog: Catalog, vault: Vault, rules: TargetAlerts, backup: B
     CoffreError
         The catalog or the vault did not answer: nothing is known then.
     """
-    manifest = _manifest(vault, backup)
+    manifest = manifest_of(vault, backup)
     for recipient in manifest.recipients:
         catalog.keys.note_use(recipient, backup.created_at)
     alerts = [*_slow(backup, rules), *_exceptions(backup)]
@@ -121,14 +122,10 @@ def _sizes(catalog: Catalog, vault: Vault, change_percent: int, backup: Backup, 
 def _measured(vault: Vault, backups: Iterable[Backup]) -> Iterator[Measures]:
     for backup in backups:
         try:
-            manifest = _manifest(vault, backup)
+            manifest = manifest_of(vault, backup)
         except CoffreError:
             continue  # rotation and verification tell of it
         yield measures(manifest)
-
-
-def _manifest(vault: Vault, backup: Backup) -> Manifest:
-    return vault.read_manifest(backup.manifest_key or "", sha256=backup.manifest_sha256 or "")
 
 
 def measures(manifest: Manifest) -> Measures:

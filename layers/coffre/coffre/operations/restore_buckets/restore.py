@@ -21,7 +21,7 @@ from coffre.operations.restore_buckets.tally import Tally
 from coffre.operations.restore_buckets.write_object import Done, Writer, cost_of
 from coffre.operations.runs.ordered_map import in_order
 from coffre.operations.runs.progress import Meter
-from coffre.operations.stored_backup.object_selection import open_manifest, refuse_database
+from coffre.operations.stored_backup.open import open_manifest, refuse_database
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.frame_cache import FrameCache
 from coffre.vault.restores import write_failed, write_state

@@ -12,10 +12,9 @@ from typing import Final
 from coffre.model.backup import RestoredTable
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, EntryKind, TableContent
-from coffre.model.names import shown
+from coffre.model.names import TableName, shown
 from coffre.operations.restore_database.job import Job, Source
 from coffre.operations.runs.progress import Meter
-from coffre.postgres.destination.live_tables import TableName
 
 # Up to here making an empty file for a table costs the server more than writing its rows as frozen saves later.
 _SMALL_TABLE_BYTES: Final = 512 * 1024

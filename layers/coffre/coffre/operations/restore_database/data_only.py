@@ -10,7 +10,7 @@ from psycopg2 import sql
 
 from coffre.model.errors import CoffreError, DestinationError
 from coffre.model.manifest import TableContent
-from coffre.model.names import shown
+from coffre.model.names import TableName, shown
 from coffre.operations.restore_database.extension_members import leave_out_members
 from coffre.operations.restore_database.job import Job, Source
 from coffre.operations.restore_database.load import (
@@ -24,7 +24,7 @@ from coffre.operations.restore_database.load import (
 from coffre.operations.restore_database.report_builder import Outcome
 from coffre.postgres.destination.copy_in import has_rows, key_levels, refresh_materialized_views, set_sequences
 from coffre.postgres.destination.destination import open_existing
-from coffre.postgres.destination.live_tables import TableName, live_tables
+from coffre.postgres.destination.live_tables import live_tables
 from coffre.postgres.destination.owners_code import OWNERS_PATH
 
 # Neither keys nor triggers see the rows: only a superuser can say so.

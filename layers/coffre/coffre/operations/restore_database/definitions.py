@@ -17,7 +17,7 @@ import psycopg2.extensions
 
 from coffre.model.errors import RestoreError
 from coffre.model.manifest import TableContent
-from coffre.model.names import quoted
+from coffre.model.names import TableName, quoted
 from coffre.model.words import counted
 from coffre.operations.restore_database.definition_schedule import Schedule
 from coffre.operations.restore_database.job import Job, Source
@@ -38,7 +38,6 @@ from coffre.postgres.destination.definitions import (
     validation_sql,
 )
 from coffre.postgres.destination.destination import Destination
-from coffre.postgres.destination.live_tables import TableName
 
 _NAMES_SHOWN: Final = 20
 _ROLE: Final = r'("(?:[^"]|"")+"|[^\s;"]+)'

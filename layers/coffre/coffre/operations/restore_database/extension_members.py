@@ -9,14 +9,13 @@ import psycopg2.extensions
 from psycopg2 import sql
 
 from coffre.model.manifest import TableContent
-from coffre.model.names import shown
+from coffre.model.names import TableName, shown
 from coffre.model.words import counted
 from coffre.operations.restore_database.job import Job
 from coffre.operations.restore_database.load import loading_session
 from coffre.operations.restore_database.report_builder import Outcome
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination.copy_in import has_rows
-from coffre.postgres.destination.live_tables import TableName
 
 type Tables = Mapping[TableName, TableContent]
 

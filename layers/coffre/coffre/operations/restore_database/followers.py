@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from coffre.model.names import TableName
 from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of
 from coffre.operations.restore_database.dropped_dependents import Went
 from coffre.operations.restore_database.known import leave_out_known
 from coffre.operations.restore_database.materialized_views import refresh_views
 from coffre.postgres.archive.dependencies import parts_of
 from coffre.postgres.archive.reader import TocEntry
-from coffre.postgres.destination.live_tables import TableName
 
 
 def followers_of(making: DefinitionRestore, went: Went) -> list[TocEntry]:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from coffre.model.backup import Backup, Status
-from coffre.model.errors import BackupStateError, IntegrityError
+from coffre.model.backup import Backup
+from coffre.model.errors import IntegrityError
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest
 from coffre.model.restore import Scope
 from coffre.operations.runs.thread_runner import Runner
+from coffre.operations.stored_backup.open import open_manifest
 from coffre.postgres.archive.reader import TocEntry, read_archive
 from coffre.postgres.archive.toc import in_unicode
 from coffre.postgres.connection.client_tools import Children
@@ -71,39 +72,9 @@ class Source:
             yield chunk
 
 
-def refuse_unrestorable(backup: Backup) -> None:
-    """Refuse a backup that is not COMPLETED.
-
-    Raises
-    ------
-    BackupStateError
-        Code `BACKUP_NOT_COMPLETED`.
-    """
-    if backup.status is Status.COMPLETED and backup.manifest_key and backup.manifest_sha256:
-        return
-    why = {
-        Status.FAILED: f"it failed ({backup.failure.code}: {backup.failure.message})"
-        if backup.failure
-        else "it failed",
-        Status.DELETED: "it was deleted",
-    }.get(backup.status, "it is still running")
-    raise BackupStateError(
-        f"Backup {backup.id} of {backup.target} cannot be restored: {why}.",
-        code="BACKUP_NOT_COMPLETED",
-        hint=f"Choose a COMPLETED one: coffre list {backup.target} --status COMPLETED.",
-    )
-
-
 def open_source(job: Job) -> Source:
     """Check the chain from the catalog to the entries, and fetch the schema archive to disk."""
-    key, sha256 = job.backup.manifest_key or "", job.backup.manifest_sha256 or ""
-    manifest = job.vault.read_manifest(key, sha256=sha256)
-    if (manifest.backup_id, manifest.target) != (job.backup.id, job.backup.target):
-        raise IntegrityError(
-            f"The manifest {key} is of backup {manifest.backup_id} of {manifest.target}, not of {job.backup.id}.",
-            code="MANIFEST_SWAPPED",
-            hint="Somebody changed the vault. Restore an older backup and look at who can write to the bucket.",
-        )
+    manifest = open_manifest(job.vault, job.backup)
     decoder = job.decoder.of_recipients(manifest.recipients)
     found = {entry.kind: entry for entry in job.vault.entries(manifest) if entry.kind is not EntryKind.TABLE}
     archive = job.scratch / "schema.dump"

@@ -14,11 +14,11 @@ import psycopg2.extensions
 
 from coffre.model.errors import IntegrityError, RestoreError
 from coffre.model.manifest import Entry
-from coffre.operations.export.plan import open_chunks
 from coffre.operations.restore_database.job import Job, Source
 from coffre.operations.restore_database.load import FAST_COMMITS, loading_session
 from coffre.operations.restore_database.report_builder import Outcome
 from coffre.operations.runs.session_pool import Streams
+from coffre.operations.stored_backup.entry_file import open_chunks
 from coffre.postgres.archive.reader import TocEntry, damaged, read_archive
 from coffre.postgres.archive.writer import read_large_objects
 from coffre.postgres.connection.connect import one_line

@@ -17,7 +17,7 @@ from psycopg2 import sql
 from coffre.model.backup import RestoredTable
 from coffre.model.errors import CoffreError, IntegrityError, RestoreError
 from coffre.model.manifest import Entry, TableContent
-from coffre.model.names import shown
+from coffre.model.names import TableName, shown
 from coffre.operations.restore_database.batches import (
     Loaded,
     Tally,
@@ -44,7 +44,6 @@ from coffre.postgres.destination.copy_in import (
     translated,
     truncate,
 )
-from coffre.postgres.destination.live_tables import TableName
 from coffre.postgres.destination.owners_code import our_path
 from coffre.vault.shared_frames import SharedFrames, is_shared
 

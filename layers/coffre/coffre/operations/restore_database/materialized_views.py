@@ -9,14 +9,13 @@ import psycopg2
 import psycopg2.extensions
 
 from coffre.model.manifest import RelationName
-from coffre.model.names import qualified
+from coffre.model.names import TableName, qualified
 from coffre.operations.restore_database.definitions import DefinitionRestore, refused_error, spoken
 from coffre.operations.restore_database.load import loading_session
 from coffre.operations.restore_database.row_salvage import leave_out_views
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination.definitions import Refusal, is_fatal, unit
-from coffre.postgres.destination.live_tables import TableName
 
 
 def refresh_views(

@@ -8,12 +8,12 @@ from dataclasses import replace
 import psycopg2.extensions
 
 from coffre.model.manifest import TableContent
+from coffre.model.names import TableName
 from coffre.operations.restore_database.job import Source
 from coffre.operations.restore_database.staging import Beside
 from coffre.postgres.archive.dependencies import with_partitions
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.connection.partition_routes import leaves_below, roots_for_loading
-from coffre.postgres.destination.live_tables import TableName
 
 
 def with_roots(

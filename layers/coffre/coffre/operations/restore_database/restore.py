@@ -5,12 +5,13 @@ from __future__ import annotations
 from coffre.model.backup import RestoreReport
 from coffre.model.target import Contents
 from coffre.operations.restore_database.data_only import restore_rows
-from coffre.operations.restore_database.job import Job, open_source, refuse_unrestorable
+from coffre.operations.restore_database.job import Job, open_source
 from coffre.operations.restore_database.replace_database import replace_database
 from coffre.operations.restore_database.report_builder import Outcome
 from coffre.operations.restore_database.tables import restore_tables
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.operations.runs.progress import Meter
+from coffre.operations.stored_backup.open import refuse_unrestorable
 
 
 def restore_database(job: Job, meter: Meter) -> RestoreReport:

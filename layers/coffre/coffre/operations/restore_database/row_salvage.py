@@ -13,12 +13,11 @@ import psycopg2.extensions
 
 from coffre.model.errors import CoffreError, IntegrityError
 from coffre.model.manifest import RelationName
-from coffre.model.names import qualified, shown
+from coffre.model.names import TableName, qualified, shown
 from coffre.operations.restore_database.report_builder import Outcome
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import loosening
 from coffre.postgres.destination.copy_in import is_refusal, views_reading
-from coffre.postgres.destination.live_tables import TableName
 from coffre.postgres.destination.loosening import Loosened
 
 type _Cursor = psycopg2.extensions.cursor

@@ -14,7 +14,7 @@ from psycopg2 import sql
 from coffre.model.backup import Kept
 from coffre.model.errors import CoffreError, DestinationError, EventError, RestoreError
 from coffre.model.manifest import TableContent
-from coffre.model.names import quoted, shown
+from coffre.model.names import TableName, quoted, shown
 from coffre.model.words import counted
 from coffre.operations.restore_database.job import Job, Source
 from coffre.operations.restore_database.load import (
@@ -30,7 +30,7 @@ from coffre.operations.restore_database.row_merge import merge_tables
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import row_merge as merge
 from coffre.postgres.destination import staging_schema as side
-from coffre.postgres.destination.live_tables import LiveTable, TableName
+from coffre.postgres.destination.live_tables import LiveTable
 from coffre.postgres.destination.owners_code import OWNERS_PATH, owners_path
 from coffre.postgres.destination.row_merge import Pair, condition
 

@@ -10,7 +10,7 @@ from typing import Final
 import psycopg2
 from psycopg2 import sql
 
-from coffre.model.names import qualified
+from coffre.model.names import TableName, qualified
 from coffre.operations.restore_database.job import Job
 from coffre.operations.restore_database.load import loading_session
 from coffre.operations.restore_database.report_builder import Outcome
@@ -18,7 +18,6 @@ from coffre.operations.runs.progress import DEADLINE_RESERVE_SECONDS
 from coffre.operations.runs.session_pool import Streams
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination.definitions import is_fatal
-from coffre.postgres.destination.live_tables import TableName
 
 # What the rest of the run needs: settings, the report.
 _KEPT_SECONDS: Final = DEADLINE_RESERVE_SECONDS + 10

@@ -13,7 +13,7 @@ from psycopg2 import sql
 
 from coffre.model.errors import CoffreError, DestinationError
 from coffre.model.manifest import TableContent
-from coffre.model.names import shown
+from coffre.model.names import TableName, shown
 from coffre.model.words import counted
 from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of, refused_error
 from coffre.operations.restore_database.dropped_dependents import (
@@ -51,7 +51,7 @@ from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.connection.partition_routes import whole_table_hint
 from coffre.postgres.destination.copy_in import set_sequences
 from coffre.postgres.destination.destination import open_existing
-from coffre.postgres.destination.live_tables import LiveTable, TableName, live_tables, names_of, table_oids
+from coffre.postgres.destination.live_tables import LiveTable, live_tables, names_of, table_oids
 from coffre.postgres.destination.owners_code import OWNERS_PATH
 
 # Keys to tables, and places in publications and partitioned tables: a table can be without them.

@@ -10,7 +10,7 @@ from psycopg2 import sql
 
 from coffre.model.errors import DestinationError
 from coffre.model.manifest import TableContent
-from coffre.model.names import shown
+from coffre.model.names import TableName, shown
 from coffre.operations.restore_database.definitions import (
     DefinitionRestore,
     Phases,
@@ -38,7 +38,7 @@ from coffre.postgres.archive.toc import is_of_database
 from coffre.postgres.connection.database_properties import apply_database_properties
 from coffre.postgres.destination.copy_in import key_levels, set_sequences
 from coffre.postgres.destination.destination import Destination, open_destination
-from coffre.postgres.destination.live_tables import TableName, live_tables
+from coffre.postgres.destination.live_tables import live_tables
 
 _CLOSED_SINCE: Final = 150000
 

@@ -18,6 +18,7 @@ from coffre.model.target import Retention
 from coffre.operations.rotate.sweep import sweep
 from coffre.operations.rotate.sweep_job import GRACE, SweepJob, restores_going_on
 from coffre.operations.runs.admission import settle
+from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.retention import decide
 from coffre.vault.vault import Vault
 
@@ -158,7 +159,7 @@ def bytes_by_newest_user(vault: Vault, copies: Iterable[Backup]) -> dict[str, in
     seen: set[str] = set()
     sizes: dict[str, int] = {}
     for copy in sorted(copies, key=lambda copy: (copy.created_at, copy.id), reverse=True):
-        manifest = vault.read_manifest(copy.manifest_key or "", sha256=copy.manifest_sha256 or "")
+        manifest = manifest_of(vault, copy)
         own = [pack for pack in manifest.packs if pack.key not in seen]
         seen.update(pack.key for pack in own)
         sizes[copy.id] = sum(pack.length for pack in own) + sum(file.length for file in manifest.entries)

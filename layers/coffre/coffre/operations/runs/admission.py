@@ -13,10 +13,10 @@ from coffre.catalog.catalog import Catalog
 from coffre.catalog.slot import ORPHAN_AFTER
 from coffre.model.backup import RUN_DIED, Backup, Failure, Status, Tier
 from coffre.model.errors import BackupStateError, CatalogError
-from coffre.model.manifest import Manifest
 from coffre.model.target import TargetKind
+from coffre.operations.stored_backup.record import completed
 from coffre.policy.recency import ID_WITHIN, refuse_distant_id
-from coffre.vault.vault import Committed, Vault
+from coffre.vault.vault import Vault
 
 # Twenty missed heartbeats: the run is dead, not slow. Less than the minute after which Lambda repeats an event whose
 # run was killed, so that the repetition takes its place.
@@ -274,30 +274,3 @@ def settle(catalog: Catalog, vault: Vault, backup: Backup, now: datetime) -> Bac
         hint="Look at the function's log for this request id; more memory or time often helps.",
     )
     return catalog.fail_backup(backup.id, failure, now)
-
-
-def completed(backup: Backup, manifest: Manifest, committed: Committed) -> Backup:
-    """Return the catalog's record of a committed backup."""
-    return backup.model_copy(
-        update={
-            "status": Status.COMPLETED,
-            "tiers": manifest.tiers,
-            "completed_at": manifest.completed_at,
-            "duration_ms": int((manifest.completed_at - manifest.created_at).total_seconds() * 1000),
-            "plaintext_bytes": manifest.plaintext_bytes,
-            "stored_bytes": manifest.stored_bytes,
-            "manifest_key": committed.key,
-            "manifest_sha256": committed.sha256,
-            "encryption": manifest.encryption,
-            "exceptions": manifest.exceptions,
-            "notes": manifest.notes,
-            **_contents(manifest),
-        }
-    )
-
-
-def _contents(manifest: Manifest) -> dict[str, int | str]:
-    if manifest.kind is TargetKind.BUCKET:
-        return {"objects": manifest.storage.objects, "unread": manifest.storage.unread}
-    content = manifest.database
-    return {"tables": len(content.tables), "rows": manifest.rows, "source_version": content.server_version}

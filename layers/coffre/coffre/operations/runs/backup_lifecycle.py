@@ -12,9 +12,10 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Progress, Tier
 from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.manifest import Manifest
-from coffre.operations.runs.admission import Admission, Outcome, Request, Result, completed
+from coffre.operations.runs.admission import Admission, Outcome, Request, Result
 from coffre.operations.runs.progress import BEAT_SECONDS, Meter, Watch
 from coffre.operations.runs.run import Paused, Run
+from coffre.operations.stored_backup.record import completed
 from coffre.vault.vault import Committed, Vault
 
 # Lambda starts an asynchronous event within a second, and later when all the account's functions are busy.

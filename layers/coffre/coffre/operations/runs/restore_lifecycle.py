@@ -12,9 +12,9 @@ from typing import Final
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import RUN_DIED, Failure, Progress, Restore, RestoreReport, Status
 from coffre.model.errors import BackupStateError, CoffreError
-from coffre.operations.restore_database.job import refuse_unrestorable
 from coffre.operations.runs.admission import STALE_AFTER
 from coffre.operations.runs.progress import BEAT_SECONDS, RECORDING_SECONDS, Meter, Watch
+from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.vault.vault import Vault
 
 _PAUSES_SECONDS: Final = (0.5, 2.0)

@@ -4,52 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from coffre.model.backup import Backup
-from coffre.model.errors import BackupStateError, EventError, IntegrityError
+from coffre.model.errors import EventError
 from coffre.model.manifest import Entry, Manifest, StorageContent
 from coffre.model.storage import ObjectChoice
-from coffre.model.target import TargetKind
-from coffre.operations.restore_database.job import refuse_unrestorable
 from coffre.policy.merge import side_by_side
 from coffre.vault.restores import read_names
 from coffre.vault.vault import Vault
-
-
-def open_manifest(vault: Vault, backup: Backup) -> Manifest:
-    """Return the manifest of a completed backup, checked against the catalog.
-
-    Raises
-    ------
-    BackupStateError
-        The backup is not completed.
-    IntegrityError
-        The manifest is missing, damaged, or another one.
-    """
-    refuse_unrestorable(backup)
-    manifest = vault.read_manifest(backup.manifest_key or "", sha256=backup.manifest_sha256 or "")
-    if (manifest.backup_id, manifest.target) != (backup.id, backup.target):
-        raise IntegrityError(
-            f"The manifest {backup.manifest_key} is of backup {manifest.backup_id} of {manifest.target}.",
-            code="MANIFEST_SWAPPED",
-            hint="This backup cannot be trusted. Choose an older one (`coffre list`).",
-        )
-    return manifest
-
-
-def refuse_database(backup: Backup) -> None:
-    """Refuse what is asked of buckets for the backup of a database.
-
-    Raises
-    ------
-    BackupStateError
-        `BACKUP_KIND`
-    """
-    if backup.kind is not TargetKind.BUCKET:
-        raise BackupStateError(
-            f'Backup {backup.id} is one of the database "{backup.target}", not of buckets.',
-            code="BACKUP_KIND",
-            hint="Choose another backup: coffre list",
-        )
 
 
 def chosen_entries(

@@ -16,6 +16,7 @@ from coffre.model.target import BucketTarget, DatabaseTarget
 from coffre.model.verification import Check, Checked, FreshReport, Settled
 from coffre.operations.runs.admission import settle
 from coffre.operations.runs.restore_lifecycle import settle_restores
+from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.freshness import check_backup, check_verified, newest_of
 from coffre.stores.store import ObjectInfo
 from coffre.vault.vault import Vault
@@ -96,7 +97,7 @@ def _is_recorded(vault: Vault, backup: Backup, manifest: ObjectInfo) -> bool:
     if manifest.sha256 is not None:
         return manifest.sha256 == backup.manifest_sha256
     try:
-        vault.read_manifest(manifest.key, sha256=backup.manifest_sha256 or "")
+        manifest_of(vault, backup)
     except IntegrityError:
         return False
     return True

@@ -18,7 +18,8 @@ from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import EntriesFile
 from coffre.model.rotation import Amount
 from coffre.model.verification import Damage, Level, Share, VerificationReport
-from coffre.operations.verify.job import Job, Known, manifest_of, record_damage
+from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.verify.job import Job, Known, record_damage
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import PACKS, writer_of
 from coffre.vault.references import LivingPack, References

@@ -13,6 +13,7 @@ from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.manifest import Frame, Manifest
 from coffre.model.verification import Damage, DamageReport, Level
+from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.recency import completion
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.damage import put_back, write_damage
@@ -95,23 +96,6 @@ class Known:
             f"Backup {backup.id} of {backup.target} is {backup.status}: only a COMPLETED one can be verified.",
             hint=f"Choose another one: coffre list {backup.target} --status COMPLETED",
         )
-
-
-def manifest_of(vault: Vault, backup: Backup) -> Manifest:
-    """Return the manifest that the catalog recorded.
-
-    Raises
-    ------
-    IntegrityError
-        As `Vault.read_manifest`, and `MANIFEST_SWAPPED` for one that says it is another backup's.
-    """
-    manifest = vault.read_manifest(backup.manifest_key or "", sha256=backup.manifest_sha256 or "")
-    if (manifest.target, manifest.backup_id) != (backup.target, backup.id):
-        raise IntegrityError(
-            f"The manifest {backup.manifest_key} is of backup {manifest.backup_id} of {manifest.target}.",
-            code="MANIFEST_SWAPPED",
-        )
-    return manifest
 
 
 @dataclass(frozen=True)

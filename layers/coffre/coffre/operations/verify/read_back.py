@@ -15,7 +15,8 @@ from coffre.model.errors import BackupStateError, EncryptionError, IntegrityErro
 from coffre.model.manifest import Frame, Manifest
 from coffre.model.rotation import Amount, Problem
 from coffre.model.verification import Damage, DamageReport, Examined, Level, Share, VerificationReport
-from coffre.operations.verify.job import RESERVE_SECONDS, Job, Known, manifest_of, record_damage
+from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.verify.job import RESERVE_SECONDS, Job, Known, record_damage
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.damage import heal_damage, put_back, read_findings, together
 from coffre.vault.layout import writer_of

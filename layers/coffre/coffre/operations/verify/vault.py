@@ -16,7 +16,7 @@ from coffre.model.errors import EncryptionError, IntegrityError, ObjectMissingEr
 from coffre.model.manifest import Frame, Manifest, PackReference
 from coffre.model.rotation import Amount, Problem
 from coffre.model.verification import Damage, DamageReport, Examined, Level, VerificationReport
-from coffre.operations.stored_backup.object_selection import open_manifest
+from coffre.operations.stored_backup.open import open_manifest
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.readback import ReadEntry, read_back
 from coffre.vault.vault import Vault

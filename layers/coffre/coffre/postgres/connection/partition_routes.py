@@ -14,8 +14,7 @@ from typing import Any, Final
 import psycopg2.extensions
 
 from coffre.model.manifest import RelationName, TableContent
-from coffre.model.names import shown
-from coffre.postgres.destination.live_tables import TableName
+from coffre.model.names import TableName, shown
 
 type Query = Callable[[str, dict[str, Any]], list[tuple[Any, ...]]]
 

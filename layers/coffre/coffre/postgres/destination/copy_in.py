@@ -13,11 +13,10 @@ from psycopg2 import sql
 
 from coffre.model.errors import RestoreError
 from coffre.model.manifest import RelationName, SequenceValue, TableContent
-from coffre.model.names import shown
+from coffre.model.names import TableName, shown
 from coffre.postgres.connection.connect import Connection, one_line
 from coffre.postgres.connection.connect_errors import CONNECTION_LOST
 from coffre.postgres.connection.libpq import flush
-from coffre.postgres.destination.live_tables import TableName
 
 # A message that stays in the cache of the server's processor while it is taken apart: 1 MiB costs it 5 % more time.
 _COPY_BLOCK_BYTES: Final = 128 * 1024

@@ -9,9 +9,7 @@ from typing import Final
 import psycopg2.extensions
 from psycopg2 import sql
 
-from coffre.model.names import shown
-
-TableName = tuple[str, str]
+from coffre.model.names import TableName, shown
 
 
 @dataclass(frozen=True)

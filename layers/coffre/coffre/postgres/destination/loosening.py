@@ -13,8 +13,7 @@ from typing import Any, Final
 import psycopg2.extensions
 from psycopg2 import sql
 
-from coffre.model.names import shown
-from coffre.postgres.destination.live_tables import TableName
+from coffre.model.names import TableName, shown
 
 _NOT_NULL_NOT_VALID_SINCE: Final = 180000
 _NOT_VALID: Final = " NOT VALID"

@@ -9,9 +9,9 @@ from typing import Final
 import psycopg2.extensions
 from psycopg2 import sql
 
-from coffre.model.names import shown
+from coffre.model.names import TableName, shown
 from coffre.model.restore import RowFilter
-from coffre.postgres.destination.live_tables import KeyColumn, LiveTable, TableName
+from coffre.postgres.destination.live_tables import KeyColumn, LiveTable
 from coffre.postgres.destination.owners_code import as_the_owner_has_it, owners_path
 
 

@@ -12,8 +12,9 @@ import psycopg2.extensions
 from psycopg2 import sql
 
 from coffre.model.errors import RestoreError
+from coffre.model.names import TableName
 from coffre.postgres.connection.connect import one_line
-from coffre.postgres.destination.live_tables import LiveTable, TableName
+from coffre.postgres.destination.live_tables import LiveTable
 from coffre.postgres.destination.owners_code import owners_path
 
 _LONGEST_NAME_BYTES: Final = 63

@@ -10,10 +10,9 @@ import psycopg2.errors
 import psycopg2.extensions
 
 from coffre.model.manifest import SequenceValue
-from coffre.model.names import qualified, shown
+from coffre.model.names import TableName, qualified, shown
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.connection.connect import Connection
-from coffre.postgres.destination.live_tables import TableName
 
 AMCHECK_OPTIONS: Final = ("--heapallindexed", "--checkunique")
 _FOUND_CORRUPTION: Final = 2
