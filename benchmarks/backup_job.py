@@ -20,7 +20,7 @@ from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.backup import backup_database
-from coffre.operations.backup_database.plan import Job
+from coffre.operations.backup_database.plan import DatabaseBackupJob
 from coffre.operations.runs.progress import Meter, Watch
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.thread_runner import ThreadRunner, width_for
@@ -47,7 +47,7 @@ def run_backup(
     meter = Meter()
     watch = Watch(meter, beat=lambda _: None, remaining_seconds=lambda: 900.0, stop=children.end_all)
     with tempfile.TemporaryDirectory() as scratch, watch:
-        job = Job(
+        job = DatabaseBackupJob(
             target=DatabaseTarget(name="bench", secret="-"),
             connection=parse_secret(url, where="argument"),
             tools=PostgresTools(home),

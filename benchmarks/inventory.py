@@ -30,7 +30,7 @@ from coffre.model.manifest import DatabaseContent, EntriesFile, Manifest, PackRe
 from coffre.model.target import TargetKind
 from coffre.model.verification import Share
 from coffre.operations.verify.inventory import inventory
-from coffre.operations.verify.job import Job
+from coffre.operations.verify.job import VerifyJob
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault, backup_prefix
@@ -166,7 +166,7 @@ def _measure(endpoint_url: str, backups: Sequence[Backup], parts: int) -> Measur
     requests: Counter[str] = Counter()
     client.meta.events.register("before-send.s3", lambda event_name, **_: requests.update([event_name.split(".")[-1]]))
     with tempfile.TemporaryDirectory() as scratch:
-        job = Job(
+        job = VerifyJob(
             id="benchmark",
             catalog=cast("Any", _Records(backups)),
             vault=Vault(S3Store(_BUCKET, client=client)),

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.newest import newest
 from benchmarks.timers import cpu_report
 from coffre.model.restore import Scope
-from coffre.operations.restore_database.job import Job
+from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.thread_runner import ThreadRunner
@@ -35,7 +35,7 @@ def main(url: str, vault: str, identity: str, streams: str = "2", *tables: str) 
         raise SystemExit(f"no backup in {vault}")
     children = Children()
     with tempfile.TemporaryDirectory() as scratch:
-        job = Job(
+        job = RestoreJob(
             restore_id="bench",
             backup=backup,
             connection=parse_secret(url, where="argument"),

@@ -27,7 +27,7 @@ from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import Manifest
 from coffre.model.target import BucketSource, BucketTarget, ObjectStore, TargetKind
 from coffre.operations.backup_buckets.backup import backup_storage
-from coffre.operations.backup_buckets.job import WORKERS, Job
+from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
 from coffre.operations.runs.progress import Meter, Watch
 from coffre.operations.runs.run import Paused, Run
 from coffre.operations.runs.thread_runner import ThreadRunner
@@ -86,7 +86,7 @@ def run_backup(reader: BucketReader, target: BucketTarget, vault: Vault, *, encr
     stopping = reader.wire.stopping
     watch = Watch(meter, beat=lambda _: None, remaining_seconds=lambda: 900.0, stop=stopping.set)
     with tempfile.TemporaryDirectory() as scratch, watch:
-        job = Job(
+        job = BucketBackupJob(
             target=target,
             reader=reader,
             vault=vault,

@@ -35,7 +35,7 @@ _CANDIDATES_SHOWN: Final = 10
 _NO_ID: Final = " "
 
 
-def which_backup(deployed: Place, text: str, target: str | None) -> Backup:
+def resolve_backup(deployed: Place, text: str, target: str | None) -> Backup:
     """Return the backup; `latest` and times are of the target, or of the only one.
 
     Raises
@@ -84,13 +84,13 @@ def find_restore(deployed: DeployedStack, text: str) -> Restore:
         return deployed.catalog.get_restore(found.id)
 
 
-def which_run(deployed: Place, text: str, target: str | None) -> Backup | Restore:
-    """Return the backup or the restore; words, times and errors are those of `which_backup`.
+def resolve_run(deployed: Place, text: str, target: str | None) -> Backup | Restore:
+    """Return the backup or the restore; words, times and errors are those of `resolve_backup`.
 
     A vault alone has no records of restores.
     """
     if text == "latest" or _TIME.fullmatch(text) or isinstance(deployed, StandaloneVault):
-        return which_backup(deployed, text, target)
+        return resolve_backup(deployed, text, target)
     if target is not None:
         deployed.known_target(target)
     run = _find_run(deployed, text)

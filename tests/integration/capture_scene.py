@@ -17,7 +17,7 @@ from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import Entry, Manifest
 from coffre.model.target import BucketTarget, TargetKind
 from coffre.operations.backup_buckets.backup import backup_storage
-from coffre.operations.backup_buckets.job import Job, Patience
+from coffre.operations.backup_buckets.job import BucketBackupJob, TimeBudget
 from coffre.operations.runs.progress import Meter, Watch
 from coffre.operations.runs.run import Paused, Run
 from coffre.operations.runs.thread_runner import ThreadRunner
@@ -41,7 +41,7 @@ class Scene:
     store: MemoryStore | S3Wire
     document: dict[str, Any] = field(default_factory=dict)
     remaining: Callable[[], float] = lambda: 900.0
-    patience: Patience = field(default_factory=Patience)
+    patience: TimeBudget = field(default_factory=TimeBudget)
     has_acls: bool = False
     recipients: tuple[str, ...] = (RECIPIENT,)
     looked_at: int | None = None
@@ -81,7 +81,7 @@ class Scene:
         watch = Watch(self.meter, beat=lambda _: None, remaining_seconds=self.remaining, stop=stop)
         scratch = self.root / f"scratch-{next(_numbers)}"
         scratch.mkdir()
-        job = Job(
+        job = BucketBackupJob(
             target=self.target,
             reader=BucketReader(cast("S3Wire", self.store), has_acls=self.has_acls),
             vault=self.vault,

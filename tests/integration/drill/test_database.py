@@ -30,7 +30,7 @@ from coffre.model.drill import Outcome, Verdict
 from coffre.model.errors import BackupStateError, CoffreError, RestoreError, TransientError
 from coffre.operations.drill import database as drill
 from coffre.operations.drill.compare import compare_tables
-from coffre.operations.restore_database.job import Job, Source, open_source
+from coffre.operations.restore_database.job import RestoreJob, Source, open_source
 from coffre.operations.restore_database.load import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.operations.runs.progress import Watch
@@ -237,7 +237,7 @@ def test_a_consistent_forgery_is_found_by_the_owners_check_alone(
 def afterwards(patch: pytest.MonkeyPatch, *changes: str) -> None:
     """Let something happen to the restored database before it is compared."""
 
-    def restore(job: Job, source: Source, outcome: Any) -> None:
+    def restore(job: RestoreJob, source: Source, outcome: Any) -> None:
         restore_whole(job, source, outcome)
         connection = job.connection
         with closing(
@@ -434,7 +434,7 @@ def test_collations_that_the_scratch_server_lacks_keep_no_other_table_from_being
     coffre.configure(shop)
     made = coffre.catalog.get_backup(coffre.backup()["id"])
 
-    def with_icu(job: Job) -> Source:
+    def with_icu(job: RestoreJob) -> Source:
         source = open_source(job)
         toc = tuple(
             replace(entry, definition=entry.definition.replace("libc", "icu"))
@@ -497,7 +497,7 @@ def test_groups_that_do_not_fit_after_all_are_halved(
 ) -> None:
     tried: list[list[str]] = []
 
-    def two_are_too_many(job: Job, source: Source, outcome: Any) -> None:
+    def two_are_too_many(job: RestoreJob, source: Source, outcome: Any) -> None:
         tried.append([table.table_name for table in source.content.tables])
         if len(tried[-1]) > 1:
             raise RestoreError("Rows could not be loaded.", code="COPY_FAILED", detail="No space left on device")
@@ -595,7 +595,7 @@ def test_a_place_without_room_for_a_server_says_nothing_against_the_backup(
 def test_a_disk_that_fills_up_while_rows_are_loaded_says_nothing_against_the_backup(
     coffre: Coffre, backup: Backup, quick: ScratchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill_up(job: Job, source: Source, outcome: Any) -> None:
+    def fill_up(job: RestoreJob, source: Source, outcome: Any) -> None:
         raise RestoreError(
             "Rows of public.orders could not be loaded.",
             code="COPY_FAILED",
@@ -612,7 +612,7 @@ def test_a_disk_that_fills_up_while_rows_are_loaded_says_nothing_against_the_bac
 def test_a_server_that_is_killed_for_memory_says_nothing_against_the_backup(
     coffre: Coffre, backup: Backup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def kill(job: Job, *arguments: Any) -> Any:
+    def kill(job: RestoreJob, *arguments: Any) -> Any:
         with loading_session(job) as session:
             os.kill(session.info.backend_pid, signal.SIGKILL)
             with session.cursor() as cursor:
@@ -629,7 +629,7 @@ def test_a_server_that_is_killed_for_memory_says_nothing_against_the_backup(
 def test_a_server_that_goes_away_says_nothing_against_the_backup(
     coffre: Coffre, backup: Backup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def end(job: Job, *arguments: Any) -> Any:
+    def end(job: RestoreJob, *arguments: Any) -> Any:
         os.kill(
             next(one.pid for one in psutil.Process().children() if job.connection.host in one.cwd()), signal.SIGQUIT
         )
@@ -646,7 +646,7 @@ def test_a_server_that_goes_away_says_nothing_against_the_backup(
 def test_a_disk_that_is_full_before_anything_is_restored_says_nothing_against_the_backup(
     coffre: Coffre, backup: Backup, quick: ScratchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill_up(job: Job) -> Source:
+    def fill_up(job: RestoreJob) -> Source:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(drill, "open_source", fill_up)
@@ -662,7 +662,7 @@ def test_time_that_runs_out_says_nothing_against_the_backup(
     left = [900.0]
     monkeypatch.setattr(drill, "Watch", partial(Watch, beat_seconds=0.02))
 
-    def go_on_for_ever(job: Job, source: Source, outcome: Any) -> None:
+    def go_on_for_ever(job: RestoreJob, source: Source, outcome: Any) -> None:
         left[0] = 1.0
         while True:
             job.children.check()

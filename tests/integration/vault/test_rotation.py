@@ -16,7 +16,7 @@ from coffre.catalog.tables import create_table
 from coffre.model.backup import Backup, Restore, Status, Tier
 from coffre.model.errors import CoffreError
 from coffre.operations.admin.catalog_rebuild import ADDED, KNOWN, rebuild
-from coffre.operations.admin.pin_and_delete import Keeper
+from coffre.operations.admin.pin_and_delete import BackupAdmin
 from coffre.runtime import rotate_function
 
 ROWS = "SELECT count(*), sum(id), min(note) FROM orders"
@@ -100,7 +100,7 @@ def test_the_next_backup_does_not_point_at_what_was_deleted(
 ) -> None:
     coffre.configure(shop)
     old, deleted = dailies(coffre, shop, 2)
-    Keeper(coffre.catalog, coffre.rotate_function().vault, "me", datetime.now(UTC)).delete(deleted.id, force=True)
+    BackupAdmin(coffre.catalog, coffre.rotate_function().vault, "me", datetime.now(UTC)).delete(deleted.id, force=True)
     coffre.rotate()
 
     newest = verified(coffre)
@@ -123,7 +123,7 @@ def test_a_backup_that_runs_while_its_previous_one_is_deleted_and_swept_is_whole
         # The run has chosen its previous backup, and stores its first pack.
         if not reports:
             reports.append({})
-            keeper = Keeper(coffre.catalog, coffre.rotate_function().vault, "me", datetime.now(UTC))
+            keeper = BackupAdmin(coffre.catalog, coffre.rotate_function().vault, "me", datetime.now(UTC))
             keeper.delete(previous.id, force=True)
             reports[0] = coffre.rotate()
         put(key, *arguments, **named)
@@ -145,7 +145,7 @@ def test_an_index_that_lags_gives_no_deleted_backup_to_the_next_one(
     coffre.configure(shop)
     (deleted,) = dailies(coffre, shop, 1)
     as_it_was = list(coffre.catalog.backups())
-    Keeper(coffre.catalog, coffre.rotate_function().vault, "me", datetime.now(UTC)).delete(deleted.id, force=True)
+    BackupAdmin(coffre.catalog, coffre.rotate_function().vault, "me", datetime.now(UTC)).delete(deleted.id, force=True)
     catalog = coffre.backup_function().catalog
     monkeypatch.setattr(catalog, "backups", lambda **wanted: iter(as_it_was))
 
@@ -265,7 +265,7 @@ def test_a_lost_catalog_is_made_anew_from_the_vault(coffre: Coffre, shop: str, n
     coffre.configure(shop)
     first, second, gone = dailies(coffre, shop, 3)
     vault = coffre.rotate_function().vault
-    keeper = Keeper(coffre.catalog, vault, "me", datetime.now(UTC))
+    keeper = BackupAdmin(coffre.catalog, vault, "me", datetime.now(UTC))
     keeper.pin(first.id)
     keeper.pin(second.id)
     keeper.unpin(second.id)
@@ -324,7 +324,7 @@ def test_a_restore_whose_backup_was_deleted_while_it_started_is_refused(
     create = catalog.create_restore
 
     def deleted_just_before(restore: Restore) -> None:
-        Keeper(catalog, coffre.rotate_function().vault, "me", datetime.now(UTC)).delete(backup.id, force=True)
+        BackupAdmin(catalog, coffre.rotate_function().vault, "me", datetime.now(UTC)).delete(backup.id, force=True)
         coffre.rotate()
         create(restore)
 

@@ -16,7 +16,7 @@ from tests.integration.contents import RoundTrip, rows
 from tests.integration.vault_copies import Lose, command_in, files_of, losing, write_identity
 
 from coffre.model.backup import RestoreReport
-from coffre.operations.restore_database.job import Job
+from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.progress import Meter
 from coffre_cli.commands.restore import without_stack as restore_here
@@ -115,7 +115,7 @@ def test_ctrl_c_ends_a_restore_as_a_deadline_does(
 ) -> None:
     command = lost()
 
-    def interrupted(job: Job, meter: Meter) -> RestoreReport:
+    def interrupted(job: RestoreJob, meter: Meter) -> RestoreReport:
         """Let the person press Ctrl-C when the restore has made its database and reads the first rows."""
 
         def load_slowly(*_: Any, **__: Any) -> int:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coffre.alerts.destinations import Destination, parse_destinations
+from coffre.alerts.destinations import AlertDestination, parse_destinations
 from coffre.alerts.message import Message
 from coffre.model.errors import SecretError
 
@@ -129,5 +129,5 @@ def test_whatever_the_secret_holds_it_is_destinations_or_an_error(text: str) -> 
     ],
 )
 def test_incoming_webhooks_of_slack_are_known_and_the_rest_is_apprise_s(url: str, webhook: str | None) -> None:
-    assert Destination(url=url).slack_webhook == webhook
-    assert Destination(url=url, format="slack").slack_webhook == url
+    assert AlertDestination(url=url).slack_webhook == webhook
+    assert AlertDestination(url=url, format="slack").slack_webhook == url

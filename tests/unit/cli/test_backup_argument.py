@@ -10,7 +10,7 @@ from tests.unit.cli.conftest import Account, Coffre
 from ulid import ULID
 
 from coffre.model.backup import Backup, Status
-from coffre_cli.backup_argument import which_backup
+from coffre_cli.backup_argument import resolve_backup
 from coffre_cli.deployed import find_stack
 
 NOON = datetime(2026, 11, 17, 12, 0, tzinfo=UTC)
@@ -37,7 +37,7 @@ def test_a_day_or_a_time_means_the_last_good_backup_until_then(account: Account,
     taken(account, 11.5, Status.FAILED)
     taken(account, 10, target="other")
 
-    assert which_backup(find_stack(None), said, None) == backups[hours]
+    assert resolve_backup(find_stack(None), said, None) == backups[hours]
 
 
 def test_a_time_is_compared_with_when_a_backup_was_taken_and_not_with_its_id(account: Account) -> None:
@@ -46,8 +46,8 @@ def test_a_time_is_compared_with_when_a_backup_was_taken_and_not_with_its_id(acc
     newest = account.backup(Status.COMPLETED, created_at=late, completed_at=late, id=str(ULID.from_datetime(late)))
 
     for said in ("2026-11-17", "latest"):
-        assert which_backup(find_stack(None), said, None) == newest
-    assert which_backup(find_stack(None), "2026-11-17T13:00", None).created_at == early
+        assert resolve_backup(find_stack(None), said, None) == newest
+    assert resolve_backup(find_stack(None), "2026-11-17T13:00", None).created_at == early
 
 
 @pytest.mark.parametrize(

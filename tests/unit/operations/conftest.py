@@ -20,7 +20,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.manifest import DatabaseContent, EntriesFile, Manifest, PackReference
 from coffre.model.rotation import RotationReport
 from coffre.model.target import TargetKind
-from coffre.operations.rotate.rotate import Job, rotate
+from coffre.operations.rotate.rotate import RotateJob, rotate
 from coffre.operations.stored_backup.record import completed
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.vault import Committed, Vault, backup_prefix
@@ -152,7 +152,7 @@ class Scene:
         targets = [{"name": name, "secret": "s", "retention": self.retention} for name in self.targets]
         rotation_id = options.pop("id", str(ULID()))
         return rotate(
-            Job(
+            RotateJob(
                 id=rotation_id,
                 catalog=self.catalog,
                 vault=self.vault,

@@ -12,7 +12,7 @@ from coffre.model.errors import IntegrityError
 from coffre.model.kinds import Status, TargetKind
 from coffre.model.names import shown
 from coffre.model.words import counted
-from coffre_cli.backup_argument import which_run
+from coffre_cli.backup_argument import resolve_run
 from coffre_cli.commands.backups.show_source import show_buckets, source_of
 from coffre_cli.commands.restore.database_result import show_comparisons, show_kept, show_script
 from coffre_cli.commands.restore.objects import show_examples
@@ -119,7 +119,7 @@ def show(
     from coffre.model.backup import Restore
 
     deployed = find_place(stack)
-    run = which_run(deployed, run_id, target)
+    run = resolve_run(deployed, run_id, target)
     if isinstance(run, Restore):
         _show_restore(deployed, run, as_json=as_json)
     else:

@@ -10,7 +10,7 @@ import typer
 
 from coffre.model.kinds import TargetKind
 from coffre.model.names import shown, visible, visible_json
-from coffre_cli.backup_argument import BackupId, which_backup
+from coffre_cli.backup_argument import BackupId, resolve_backup
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -106,7 +106,7 @@ def open_backup(deployed: Place, backup_id: str, target: str | None) -> tuple[Ba
     """Return a completed backup with its manifest."""
     from coffre.operations.stored_backup.open import open_manifest
 
-    backup = which_backup(deployed, backup_id, target)
+    backup = resolve_backup(deployed, backup_id, target)
     return backup, open_manifest(deployed.vault, backup)
 
 

@@ -14,7 +14,7 @@ from coffre_cli.screen import age, backup_json, print_json, remark, say, size
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
-    from coffre.operations.admin.pin_and_delete import Keeper
+    from coffre.operations.admin.pin_and_delete import BackupAdmin
 
 PIN_EXAMPLES = examples("coffre pin 01K9X...")
 UNPIN_EXAMPLES = examples("coffre unpin 01K9X...")
@@ -67,10 +67,10 @@ def delete(
     _show(deleted, said, as_json=as_json)
 
 
-def _keeper(deployed: DeployedStack) -> Keeper:
-    from coffre.operations.admin.pin_and_delete import Keeper
+def _keeper(deployed: DeployedStack) -> BackupAdmin:
+    from coffre.operations.admin.pin_and_delete import BackupAdmin
 
-    return Keeper(deployed.catalog, deployed.vault, deployed.caller, datetime.now(UTC))
+    return BackupAdmin(deployed.catalog, deployed.vault, deployed.caller, datetime.now(UTC))
 
 
 def _show(backup: Backup, text: str, *, as_json: bool) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from coffre.model.kinds import TargetKind
 from coffre.model.names import shown, visible
-from coffre_cli.backup_argument import BackupId, which_backup
+from coffre_cli.backup_argument import BackupId, resolve_backup
 from coffre_cli.commands.export.objects import ObjectsWanted, export_objects
 from coffre_cli.deployed import StackOption
 from coffre_cli.examples import examples
@@ -133,7 +133,7 @@ def export(
     _refuse_mixture(objects, others)
     _refuse_odd(format_, recipients or (), output, no_owner=no_owner)
     deployed = find_place(stack)
-    backup = which_backup(deployed, backup_id, target)
+    backup = resolve_backup(deployed, backup_id, target)
     refuse_unrestorable(backup)
     _refuse_other_kind(backup, objects, others)
     if backup.kind is TargetKind.BUCKET:

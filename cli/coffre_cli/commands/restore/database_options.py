@@ -10,7 +10,7 @@ import typer
 
 from coffre.model.errors import CoffreError, SecretError
 from coffre.model.kinds import Contents
-from coffre_cli.commands.restore.destination import Destination
+from coffre_cli.commands.restore.destination import DestinationChoice
 
 if TYPE_CHECKING:
     from coffre.model.restore import Scope
@@ -75,7 +75,7 @@ class Choices:
             raise typer.BadParameter("; ".join(describe_validation(error)).removeprefix("document: ")) from None
 
     @property
-    def destination(self) -> Destination | None:
+    def destination(self) -> DestinationChoice | None:
         """Where `--to` leads; None: the target's own database.
 
         Raises
@@ -86,7 +86,7 @@ class Choices:
         if self.to is None:
             return None
         try:
-            return Destination.parse(self.to)
+            return DestinationChoice.parse(self.to)
         except SecretError as error:
             if self.where_column is not None and self.until is None:
                 error.hint = f"The end of the period is --until; --to names a database. {error.hint}"

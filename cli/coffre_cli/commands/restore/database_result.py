@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from coffre.model.kinds import Contents
 from coffre.model.words import counted
-from coffre_cli.commands.restore.destination import Destination
+from coffre_cli.commands.restore.destination import DestinationChoice
 from coffre_cli.screen import duration, print_table, say, say_command, show_failure
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Ask:
 
     backup: Backup
     scope: Scope
-    wanted: Destination | None
+    wanted: DestinationChoice | None
     command: str = "coffre"
     has_stack: bool = True
     report: Path | None = None

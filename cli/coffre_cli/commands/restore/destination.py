@@ -22,7 +22,7 @@ _EXAMPLE = "postgresql://USER:PASSWORD@HOST:5432/NEW_DATABASE"
 
 
 @dataclass(frozen=True)
-class Destination:
+class DestinationChoice:
     """What `--to` says: a URL, or the name of a secret that holds one."""
 
     url: Connection | None
@@ -78,7 +78,9 @@ def _refuse_pooler(connection: Connection) -> None:
 
 
 @contextmanager
-def destination_secret(deployed: DeployedStack, wanted: Destination | None, restore_id: str) -> Iterator[str | None]:
+def destination_secret(
+    deployed: DeployedStack, wanted: DestinationChoice | None, restore_id: str
+) -> Iterator[str | None]:
     """Give the reference of a secret with the destination; a URL lives in one of its own while the restore runs.
 
     Without a destination there is none: the target's own database is meant.

@@ -10,7 +10,7 @@ import typer
 
 from coffre.model.errors import CoffreError
 from coffre.model.kinds import Contents, Mode, TargetKind
-from coffre_cli.backup_argument import BackupId, which_backup
+from coffre_cli.backup_argument import BackupId, resolve_backup
 from coffre_cli.commands.restore.database_options import Choices
 from coffre_cli.commands.restore.database_result import Ask, show_result
 from coffre_cli.commands.restore.destination import destination_secret
@@ -253,7 +253,7 @@ def _find(backup_id: str, target: str | None, stack: str | None) -> tuple[Place,
     from coffre.operations.stored_backup.open import refuse_unrestorable
 
     deployed = find_place(stack)
-    backup = which_backup(deployed, backup_id, target)
+    backup = resolve_backup(deployed, backup_id, target)
     refuse_unrestorable(backup)
     if backup.damaged_at is not None:
         remark(f"This backup is DAMAGED, and the restore stops where it needs what is lost: {backup.damage}")

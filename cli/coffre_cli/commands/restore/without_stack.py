@@ -24,7 +24,7 @@ from coffre.model.errors import CoffreError, PermanentError
 from coffre.model.storage import StorageScope
 from coffre.model.target import ObjectStore
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
-from coffre.operations.restore_database.job import Job
+from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.progress import Meter, Watch
 from coffre.operations.runs.thread_runner import ThreadRunner
@@ -83,7 +83,7 @@ def restore_database_here(
     width = streams or os.cpu_count() or 1
 
     def work(meter: Meter, children: Children, scratch: Path) -> RestoreReport:
-        job = Job(
+        job = RestoreJob(
             restore_id=run.id,
             backup=ask.backup,
             connection=connection,

@@ -11,7 +11,7 @@ import typer
 
 from coffre.model.errors import BackupStateError
 from coffre.model.words import counted
-from coffre_cli.backup_argument import BackupId, which_backup
+from coffre_cli.backup_argument import BackupId, resolve_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -49,7 +49,7 @@ def report(
     from coffre.operations.drill.report_page import page_of
 
     deployed = find_stack(stack)
-    found = newest_report(deployed, which_backup(deployed, backup_id, target))
+    found = newest_report(deployed, resolve_backup(deployed, backup_id, target))
     if html is not None:
         html.write_text(page_of(found), encoding="utf-8")
         remark(f"Written: {html}")

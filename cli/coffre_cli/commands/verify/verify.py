@@ -11,7 +11,7 @@ from rich.text import Text
 from coffre.model.errors import PermanentError
 from coffre.model.kinds import Level
 from coffre.model.words import counted
-from coffre_cli.backup_argument import latest, which_backup
+from coffre_cli.backup_argument import latest, resolve_backup
 from coffre_cli.commands.verify.drill_report import leave_with, newest_report, show_report
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
 from coffre_cli.examples import examples
@@ -176,7 +176,7 @@ def _drill(deployed: DeployedStack, backup_id: str | None, target: str | None, *
             hint="Name a backup, or set drill.objects of a target of buckets (docs/drills.md).",
         )
     backups = (
-        [which_backup(deployed, backup_id, target)]
+        [resolve_backup(deployed, backup_id, target)]
         if backup_id is not None
         else [latest(deployed, name) for name in names]
     )
@@ -212,7 +212,7 @@ def _reports(
 ) -> Iterator[VerificationReport]:
     event: dict[str, Any] = {"level": level.value, "share": share}
     if backup_id is not None:
-        found = which_backup(deployed, backup_id, target)
+        found = resolve_backup(deployed, backup_id, target)
         yield from _until_done(deployed, {**event, "backup_id": found.id}, f"Verifying {found.id}", quiet=quiet)
         return
     if level is Level.INVENTORY:

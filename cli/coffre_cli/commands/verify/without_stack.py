@@ -12,7 +12,7 @@ from coffre.model.backup import Backup
 from coffre.model.verification import Level, VerificationReport
 from coffre.operations.verify.vault import VaultCheck
 from coffre.vault.codec import FrameDecoder
-from coffre_cli.backup_argument import which_backup
+from coffre_cli.backup_argument import resolve_backup
 from coffre_cli.screen import error_console
 from coffre_cli.standalone import StandaloneVault
 
@@ -31,7 +31,7 @@ def verify_here(
     if chosen not in (Level.INVENTORY, Level.READ):
         raise typer.BadParameter(f"the level {chosen} needs a stack: with --vault there are inventory and read")
     backups = tuple(
-        place.catalog.backups(target=target) if backup_id is None else [which_backup(place, backup_id, target)]
+        place.catalog.backups(target=target) if backup_id is None else [resolve_backup(place, backup_id, target)]
     )
     check = VaultCheck(
         id=str(ULID()),

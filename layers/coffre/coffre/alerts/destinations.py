@@ -27,7 +27,7 @@ _LOOKS_LIKE_A_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 Url = Annotated[str, Field(min_length=1, max_length=4000, pattern=_LOOKS_LIKE_A_URL.pattern, repr=False)]
 
 
-class Destination(BaseModel):
+class AlertDestination(BaseModel):
     """One URL, and which alerts it gets: those that each list that is not empty has.
 
     `format` is `slack` when the URL takes Slack's own messages though it does not look like it.
@@ -63,13 +63,13 @@ class Destination(BaseModel):
 
 
 @dataclass(frozen=True)
-class Entry:
+class DestinationEntry:
     """What the secret has at one place, which is how people are told of it: `line 3 of the secret ...`."""
 
     place: str
-    value: Destination | SecretError
+    value: AlertDestination | SecretError
 
-    def destination(self) -> Destination:
+    def destination(self) -> AlertDestination:
         """Return it, or raise what is wrong with it (`ALERT_URL_MALFORMED`)."""
         if isinstance(self.value, SecretError):
             raise self.value
@@ -80,7 +80,7 @@ class Entry:
         return isinstance(self.value, SecretError) or self.value.wants(message)
 
 
-def parse_destinations(text: str, *, where: str) -> dict[int, Entry]:
+def parse_destinations(text: str, *, where: str) -> dict[int, DestinationEntry]:
     """Parse the secret with URLs.
 
     Parameters
@@ -90,7 +90,7 @@ def parse_destinations(text: str, *, where: str) -> dict[int, Entry]:
 
     Returns
     -------
-    dict[int, Entry]
+    dict[int, DestinationEntry]
         By line (or by place in the JSON list, from 1). One that is wrong does not keep the others from being told.
 
     Raises
@@ -103,7 +103,10 @@ def parse_destinations(text: str, *, where: str) -> dict[int, Entry]:
         raise SecretError(f"The secret {where} has no URL.", code="ALERT_URLS_INVALID", hint=_HINT)
     place = "entry" if text.lstrip().startswith("[") else "line"
     places = {number: f"{place} {number} of the secret {where}" for number in entries}
-    return {number: Entry(places[number], _destination(entry, places[number])) for number, entry in entries.items()}
+    return {
+        number: DestinationEntry(places[number], _destination(entry, places[number]))
+        for number, entry in entries.items()
+    }
 
 
 def _of_lines(text: str) -> dict[int, object]:
@@ -125,11 +128,11 @@ def _of_json(text: str, where: str) -> dict[int, object]:
     return {number: {"url": entry} if isinstance(entry, str) else entry for number, entry in numbered}
 
 
-def _destination(entry: object, place: str) -> Destination | SecretError:
+def _destination(entry: object, place: str) -> AlertDestination | SecretError:
     if not isinstance(entry, Mapping):
         return malformed_url(place, "it must be a URL or an object")
     try:
-        return Destination.model_validate(dict(entry))
+        return AlertDestination.model_validate(dict(entry))
     except ValidationError as error:
         lines = describe_validation(error)
         return malformed_url(place, "; ".join("url: not a URL" if "url:" in line else line for line in lines))

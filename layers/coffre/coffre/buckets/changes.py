@@ -12,7 +12,7 @@ from coffre.model.manifest import Entry
 from coffre.policy.merge import side_by_side
 
 
-class Change(StrEnum):
+class ObjectChange(StrEnum):
     """What became of an object. STORE_ANEW: nothing, but its bytes cannot be pointed at any more."""
 
     UNCHANGED = "unchanged"
@@ -35,7 +35,7 @@ class Found:
 class Compared:
     """One name. `found` is None when it is gone; `previous` when it is new, or cannot be pointed at."""
 
-    change: Change
+    change: ObjectChange
     name: str
     found: Found | None
     previous: Entry | None
@@ -55,18 +55,18 @@ def compare(found: Iterable[Found], previous: Iterable[Entry], usable: frozenset
     for here, before in side_by_side(found, previous, by_name, by_name):
         if here is None:
             assert before is not None  # noqa: S101 - for mypy
-            yield Compared(Change.REMOVED, before.name, None, before)
+            yield Compared(ObjectChange.REMOVED, before.name, None, before)
         else:
             is_usable = before is not None and _is_usable(before, usable)
             yield Compared(_change(here, before, is_usable=is_usable), here.name, here, before if is_usable else None)
 
 
-def _change(found: Found, previous: Entry | None, *, is_usable: bool) -> Change:
+def _change(found: Found, previous: Entry | None, *, is_usable: bool) -> ObjectChange:
     if previous is None or previous.object is None:
-        return Change.ADDED
+        return ObjectChange.ADDED
     if previous.object.unread is not None or not found.listed.is_same(previous.size, previous.object):
-        return Change.CHANGED
-    return Change.UNCHANGED if is_usable else Change.STORE_ANEW
+        return ObjectChange.CHANGED
+    return ObjectChange.UNCHANGED if is_usable else ObjectChange.STORE_ANEW
 
 
 def _is_usable(entry: Entry, packs: frozenset[str]) -> bool:

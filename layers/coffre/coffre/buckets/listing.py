@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from coffre.buckets.facts import Listed
-from coffre.buckets.pages import Page
+from coffre.buckets.pages import ListingPage
 from coffre.buckets.reader import BucketReader
 from coffre.buckets.spool import Spool
 from coffre.model.errors import StoreError
@@ -130,7 +130,9 @@ def pages_of(
     """
     check, border = PageCheck(reader.call("s3:ListBucket", bucket, prefix)), Border[Listed](attrgetter("key"))
     with ThreadPoolExecutor(1, thread_name_prefix="listing") as ahead:
-        following: Future[Page] | None = ahead.submit(reader.page, bucket, prefix, after=after if may_skip else None)
+        following: Future[ListingPage] | None = ahead.submit(
+            reader.page, bucket, prefix, after=after if may_skip else None
+        )
         number = 0
         while following is not None:
             number += 1
@@ -150,7 +152,7 @@ def pages_of(
             yield [found for found in objects if found.key > (after or "") and takes(found.key)]
 
 
-def _numbered(following: Future[Page], number: int) -> Page:
+def _numbered(following: Future[ListingPage], number: int) -> ListingPage:
     try:
         return following.result()
     except StoreError as error:

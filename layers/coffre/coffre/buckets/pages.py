@@ -32,7 +32,7 @@ _KEY_SHOWN_BYTES: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListingPage:
     """Objects of a listing in the store's order; `token` asks for the next page, None ends it.
 
     `unreadable` says of each object that cannot be understood which it is and what its neighbours are.
@@ -44,7 +44,7 @@ class Page:
     unreadable: tuple[str, ...] = ()
 
 
-def parse_page(body: bytes, call: Call) -> Page:
+def parse_page(body: bytes, call: Call) -> ListingPage:
     """Read a page of a listing.
 
     Raises
@@ -102,12 +102,14 @@ def _original(number: int) -> str:
     return chr(number if number < _CONTROLS else 0xFFFE + number - _CONTROLS)
 
 
-def _page(root: ElementTree.Element, objects: list[Listed], held: _Held, unreadable: tuple[str, ...] = ()) -> Page:
+def _page(
+    root: ElementTree.Element, objects: list[Listed], held: _Held, unreadable: tuple[str, ...] = ()
+) -> ListingPage:
     token = held.given_back(_text_of(root, "NextContinuationToken"))
-    return Page(objects, token or None, _text_of(root, "IsTruncated") == "true", unreadable)
+    return ListingPage(objects, token or None, _text_of(root, "IsTruncated") == "true", unreadable)
 
 
-def _piecewise(held: _Held) -> Page | None:
+def _piecewise(held: _Held) -> ListingPage | None:
     """Read a page object by object; None when it is no listing, or none in a form that is known."""
     items = [found[0] for found in _CONTENTS.finditer(held.body)]
     tag = _FIRST_TAG.search(held.body)

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from coffre.buckets.facts import Listed, etag_of
-from coffre.buckets.pages import Page, parse_page, parse_pairs
+from coffre.buckets.pages import ListingPage, parse_page, parse_pairs
 from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError, StoreTransientError
 from coffre.stores.s3_connections import Answer
 from coffre.stores.s3_errors import Call
@@ -67,7 +67,7 @@ class BucketReader:
     ) -> None:
         self.wire.close()
 
-    def page(self, bucket: str, prefix: str, *, token: str | None = None, after: str | None = None) -> Page:
+    def page(self, bucket: str, prefix: str, *, token: str | None = None, after: str | None = None) -> ListingPage:
         """Return up to a thousand objects whose keys start with `prefix`, from a token or after a key."""
         query = {"list-type": "2", "encoding-type": "url", "max-keys": "1000"}
         query |= {"prefix": prefix} if prefix else {}

@@ -10,8 +10,8 @@ from typing import Final
 from coffre.catalog.audit import Audit
 from coffre.catalog.incidents import Incidents
 from coffre.catalog.items import RestoreItem
-from coffre.catalog.keeping import Keeping
 from coffre.catalog.keys import Keys
+from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
 from coffre.catalog.page import Cursor, Page
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
@@ -67,7 +67,7 @@ class Catalog:
         self._slots = Slots(self._table, self._backups)
         self.locks = Locks(self._table)
         self.audit = Audit(self._table)
-        self.keeping = Keeping(self._backups)
+        self.keeping = LifecycleMarks(self._backups)
         self.incidents = Incidents(self._table)
         self.keys = Keys(self._table)
 

@@ -12,7 +12,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.backup import backup_database
-from coffre.operations.backup_database.plan import Job
+from coffre.operations.backup_database.plan import DatabaseBackupJob
 from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
 from coffre.operations.runs.run import Run
@@ -99,9 +99,11 @@ class BackupDatabaseFunction:
 
         return lifecycle.run(request, work)
 
-    def _job(self, configuration: Configuration, target: DatabaseTarget, children: Children, scratch: Path) -> Job:
+    def _job(
+        self, configuration: Configuration, target: DatabaseTarget, children: Children, scratch: Path
+    ) -> DatabaseBackupJob:
         streams = target.limits.streams or default_streams(os.cpu_count() or 1)
-        return Job(
+        return DatabaseBackupJob(
             target=target,
             connection=children.watching(self._connection(target, scratch)),
             tools=PostgresTools(self.settings.postgres_home),

@@ -19,7 +19,7 @@ from coffre.model.errors import TransientError
 from coffre.model.target import BucketTarget, DatabaseTarget
 from coffre.model.times import parse_span
 from coffre.operations.monitoring.alerting import what_is_safe
-from coffre.operations.runs.admission import Outcome, Request, Result
+from coffre.operations.runs.admission import Request, Result, RunOutcome
 from coffre.runtime.after_backup import after_backup
 from coffre.runtime.announce import AnnouncementError, Announcer
 from coffre.runtime.events import BackupDatabaseEvent, slot_of
@@ -129,7 +129,7 @@ class BackupRuns:
 
     def _ended(self, target: DatabaseTarget | BucketTarget, result: Result, context: LambdaContext) -> dict[str, Any]:
         self._log(result)
-        if result.outcome is Outcome.COMPLETED:
+        if result.outcome is RunOutcome.COMPLETED:
             count_backup(self.edge.logger.service, target.name, result.backup)
             self._announce(result.backup)
             after_backup(self.edge, self.catalog, self.vault, target, result.backup, remaining_seconds(context))

@@ -16,7 +16,7 @@ from coffre.model.errors import BackupStateError
 from coffre.model.manifest import Manifest
 from coffre.model.target import BucketTarget
 from coffre.operations.backup_buckets.backup import backup_storage
-from coffre.operations.backup_buckets.job import WORKERS, Job
+from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
 from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
 from coffre.operations.runs.run import Paused, Run
@@ -101,7 +101,7 @@ class BackupStorageFunction:
             begun = read_progress(self.vault, target.name, run.backup.id) if wanted.after_invocations else None
             previous = self._previous(target.name, begun, full=wanted.full)
             with scratch_directory() as scratch, self._reader(target, stopping) as reader:
-                job = Job(
+                job = BucketBackupJob(
                     target=target,
                     reader=reader,
                     vault=self.vault,

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.alerts import slack
 from coffre.alerts.alert import EVERY_TARGET, Severity, State
-from coffre.alerts.destinations import Entry, parse_destinations
+from coffre.alerts.destinations import DestinationEntry, parse_destinations
 from coffre.alerts.links import links_of
 from coffre.alerts.message import Message
 from coffre.model.errors import CoffreError, TransientError
@@ -110,7 +110,7 @@ class NotifyFunction:
                 tried.append({"place": entry.place, "sent": True})
         return tried
 
-    def _send(self, message: Message, entry: Entry) -> None:
+    def _send(self, message: Message, entry: DestinationEntry) -> None:
         destination, place = entry.destination(), entry.place
         links = links_of(message, runbooks_url=self.settings.runbooks_url, region=self.region)
         if (webhook := destination.slack_webhook) is not None:
@@ -120,6 +120,6 @@ class NotifyFunction:
 
         chat.send(destination.url, message, links, place=place)
 
-    def _destinations(self) -> dict[int, Entry]:
+    def _destinations(self) -> dict[int, DestinationEntry]:
         name = self.settings.alert_urls_secret
         return parse_destinations(read_secret(self.secrets, name), where=name)

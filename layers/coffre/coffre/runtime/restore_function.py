@@ -14,7 +14,7 @@ from coffre.alerts.runs import restore_completed, restore_failed, restore_starte
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.errors import BackupStateError, EventError
-from coffre.operations.restore_database.job import Job
+from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.admission import STALE_AFTER
 from coffre.operations.runs.progress import Meter
@@ -188,7 +188,7 @@ class RestoreFunction:
     ) -> RestoreReport:
         streams = wanted.streams or os.cpu_count() or 1
         with children.ending(), scratch_directory() as scratch:
-            job = Job(
+            job = RestoreJob(
                 restore_id=restore_id,
                 backup=backup,
                 connection=children.watching(self._connection(backup, wanted, scratch)),

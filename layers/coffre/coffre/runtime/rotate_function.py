@@ -16,7 +16,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.rotation import Action, RotationReport
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.monitoring.health_checks import review_vault
-from coffre.operations.rotate.rotate import Job, rotate
+from coffre.operations.rotate.rotate import RotateJob, rotate
 from coffre.runtime.backup_runs import tell_died
 from coffre.runtime.events import RotateEvent
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
@@ -64,7 +64,7 @@ class RotateFunction:
 
     def _rotate(self, configuration: Configuration, wanted: RotateEvent, context: LambdaContext) -> RotationReport:
         with scratch_directory() as scratch:
-            job = Job(
+            job = RotateJob(
                 id=str(ULID.from_datetime(utc_now())),
                 catalog=self.catalog,
                 vault=self.vault,

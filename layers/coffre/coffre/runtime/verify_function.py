@@ -19,10 +19,10 @@ from coffre.model.backup import Failure, Restore
 from coffre.model.configuration import Configuration
 from coffre.model.errors import SecretError, TransientError
 from coffre.model.verification import FreshReport, Level, Share, VerificationReport
-from coffre.operations.monitoring.health_checks import review_fleet
+from coffre.operations.monitoring.health_checks import check_all_targets
 from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.operations.verify.inventory import inventory
-from coffre.operations.verify.job import Job, Known
+from coffre.operations.verify.job import Known, VerifyJob
 from coffre.operations.verify.read_back import read_backup, read_target
 from coffre.runtime.backup_runs import tell_died
 from coffre.runtime.events import VerifyEvent
@@ -104,7 +104,7 @@ class VerifyFunction:
         # Not `edge.review`, which goes on when nobody could be told: this is what the check is for.
         self.edge.alerting.settle(review_of_fresh(report, self.catalog, configuration))
         if wanted.target is None:
-            self.edge.review(lambda: review_fleet(self.catalog, configuration, now), request_id=request_id)
+            self.edge.review(lambda: check_all_targets(self.catalog, configuration, now), request_id=request_id)
         return report.model_dump(mode="json")
 
     def _log_fresh(self, report: FreshReport, request_id: str) -> None:
@@ -152,7 +152,7 @@ class VerifyFunction:
         began = utc_now()
         share = Share.of_day(wanted.share or _SHARE, began.date())
         with scratch_directory() as scratch:
-            job = Job(
+            job = VerifyJob(
                 id=str(ULID.from_datetime(began)),
                 catalog=self.catalog,
                 vault=self.vault,
@@ -211,7 +211,7 @@ class VerifyFunction:
         return {backup.target for backup in Known.read(self.catalog).living()}
 
 
-def _run(job: Job, wanted: VerifyEvent, share: Share) -> VerificationReport:
+def _run(job: VerifyJob, wanted: VerifyEvent, share: Share) -> VerificationReport:
     if wanted.level is Level.INVENTORY:
         return inventory(job, share, target=wanted.target, backup_id=wanted.backup_id)
     if wanted.backup_id is not None:

@@ -4,7 +4,7 @@ import threading
 from typing import cast
 
 from coffre.model.errors import CoffreError, DumpError
-from coffre.operations.backup_database.lock_yield import giving_way
+from coffre.operations.backup_database.lock_yield import yielding_locks
 from coffre.operations.runs.progress import Meter, Watch
 from coffre.postgres.source.snapshot import Holder
 
@@ -31,7 +31,7 @@ def test_a_look_that_meets_an_aborted_transaction_is_not_the_last_one() -> None:
     holder = Locked(errors=3)
     watch = Watch(Meter(), beat=lambda _: None, remaining_seconds=lambda: 900.0, stop=lambda: None)
 
-    with giving_way(cast(Holder, holder), watch, after_seconds=1):
+    with yielding_locks(cast(Holder, holder), watch, after_seconds=1):
         assert holder.released.wait(PATIENCE)
 
     assert isinstance(watch.reason, CoffreError)

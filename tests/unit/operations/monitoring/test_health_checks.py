@@ -15,7 +15,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.manifest import BucketSummary, PackReference, StorageContent, TableContent
 from coffre.model.rotation import Amount, SweepReport
 from coffre.model.target import Contents, TargetKind
-from coffre.operations.monitoring.health_checks import measures, review_backup, review_fleet, review_vault
+from coffre.operations.monitoring.health_checks import check_all_targets, measures, review_backup, review_vault
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.codec import new_identity, public_key
 
@@ -146,7 +146,7 @@ def fleet(scene: Scene, **document: Any) -> tuple[dict[AlertKind, str], frozense
     targets = [{"name": "shop", "secret": "s"}, {"name": "blog", "secret": "s"}]
     keys = {"encryption": "age", "recipients": [RECIPIENT]}
     configuration = Configuration.model_validate({"targets": targets, **keys, **document})
-    review = review_fleet(scene.catalog, configuration, scene.now)
+    review = check_all_targets(scene.catalog, configuration, scene.now)
     return {alert.kind: alert.target for alert in review.alerts}, review.checked
 
 

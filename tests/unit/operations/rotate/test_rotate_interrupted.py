@@ -10,7 +10,7 @@ import pytest
 from tests.unit.operations.conftest import NOW, Scene
 
 from coffre.model.backup import Backup, Status
-from coffre.operations.admin.pin_and_delete import Keeper
+from coffre.operations.admin.pin_and_delete import BackupAdmin
 from coffre.operations.stored_backup.record import completed
 
 STORE_WRITES, TABLE_WRITES = ("delete",), ("update", "put")
@@ -137,7 +137,7 @@ def test_whatever_a_backup_points_at_stays_however_the_two_run(
             if calls == moment:
                 for _ in range(steps):
                     next(backup)
-                Keeper(scene.catalog, scene.vault, "somebody", NOW).delete(newest.id, force=True)
+                BackupAdmin(scene.catalog, scene.vault, "somebody", NOW).delete(newest.id, force=True)
                 scene.catalog.locks.release("*rotation", "first")
                 scene.rotate(id="second")
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from coffre.model.errors import ConnectTransientError
-from coffre.operations.runs.session_pool import Streams
+from coffre.operations.runs.session_pool import SessionPool
 
 
 class Pool:
@@ -28,7 +28,7 @@ class Pool:
 def test_one_after_another_borrow_the_same() -> None:
     pool = Pool()
 
-    with Streams(pool.open_one, 2) as streams:
+    with SessionPool(pool.open_one, 2) as streams:
         for _ in range(3):
             with streams.borrow() as number:
                 assert number == 0
@@ -40,7 +40,7 @@ def test_one_after_another_borrow_the_same() -> None:
 def test_at_once_each_borrows_its_own() -> None:
     pool = Pool()
 
-    with Streams(pool.open_one, 2) as streams, streams.borrow() as one, streams.borrow() as other:
+    with SessionPool(pool.open_one, 2) as streams, streams.borrow() as one, streams.borrow() as other:
         assert {one, other} == {0, 1}
 
     assert sorted(pool.closed) == [0, 1]
@@ -51,7 +51,7 @@ def test_threads_never_share_one() -> None:
     together = threading.Barrier(4, timeout=60)
     seen: list[int] = []
 
-    with Streams(pool.open_one, 4) as streams:
+    with SessionPool(pool.open_one, 4) as streams:
 
         def work() -> None:
             with streams.borrow() as number:
@@ -68,7 +68,7 @@ def test_threads_never_share_one() -> None:
     assert sorted(pool.closed) == [0, 1, 2, 3]
 
 
-def borrow_and_fail(streams: Streams[int]) -> None:
+def borrow_and_fail(streams: SessionPool[int]) -> None:
     with streams.borrow():
         raise ZeroDivisionError
 
@@ -77,7 +77,7 @@ def test_after_a_borrower_failed_all_fail_for_the_same_reason() -> None:
     """Others would only find out what that one found: a server that is gone, in other words."""
     pool = Pool()
 
-    with Streams(pool.open_one, 2) as streams:
+    with SessionPool(pool.open_one, 2) as streams:
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
                 borrow_and_fail(streams)
@@ -87,7 +87,7 @@ def test_after_a_borrower_failed_all_fail_for_the_same_reason() -> None:
 
 def test_who_waits_when_a_borrower_fails_does_not_wait_forever() -> None:
     pool = Pool()
-    with Streams(pool.open_one, 1) as streams, ThreadPoolExecutor(1) as other:
+    with SessionPool(pool.open_one, 1) as streams, ThreadPoolExecutor(1) as other:
         waiting: list[Future[None]] = []
 
         def fail_while_another_waits() -> None:
@@ -121,7 +121,7 @@ class Crowded(Pool):
 def test_where_there_is_no_room_for_more_those_that_are_open_do_all_the_work(room: int) -> None:
     pool = Crowded(room)
 
-    with Streams(pool.open_if_there_is_room, 8) as streams, ThreadPoolExecutor(8) as threads:
+    with SessionPool(pool.open_if_there_is_room, 8) as streams, ThreadPoolExecutor(8) as threads:
 
         def work(_: int) -> int:
             with streams.borrow() as number:
@@ -137,7 +137,7 @@ def test_where_there_is_no_room_for_more_those_that_are_open_do_all_the_work(roo
 
 def test_no_room_at_all_is_an_error() -> None:
     with (
-        Streams(Crowded(0).open_if_there_is_room, 2) as streams,
+        SessionPool(Crowded(0).open_if_there_is_room, 2) as streams,
         pytest.raises(ConnectTransientError),
         streams.borrow(),
     ):
@@ -146,7 +146,7 @@ def test_no_room_at_all_is_an_error() -> None:
 
 def test_a_connection_that_was_cut_is_not_a_lack_of_room() -> None:
     with (
-        Streams(Crowded(1, "CONNECTION_LOST").open_if_there_is_room, 2) as streams,
+        SessionPool(Crowded(1, "CONNECTION_LOST").open_if_there_is_room, 2) as streams,
         streams.borrow(),
         pytest.raises(ConnectTransientError),
         streams.borrow(),
@@ -158,14 +158,14 @@ def test_one_that_cannot_be_opened_is_the_borrowers_error() -> None:
     def refuse(number: int) -> AbstractContextManager[int]:
         raise ConnectionError(number)
 
-    with Streams(refuse, 2) as streams, pytest.raises(ConnectionError), streams.borrow():
+    with SessionPool(refuse, 2) as streams, pytest.raises(ConnectionError), streams.borrow():
         pass
 
 
 def test_who_asks_for_one_more_than_the_limit_waits_until_one_is_given_back() -> None:
     pool = Pool()
     got = threading.Event()
-    with Streams(pool.open_one, 1) as streams, ThreadPoolExecutor(1) as other:
+    with SessionPool(pool.open_one, 1) as streams, ThreadPoolExecutor(1) as other:
 
         def borrow() -> None:
             with streams.borrow():

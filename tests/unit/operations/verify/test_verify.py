@@ -29,7 +29,7 @@ from coffre.model.verification import (
 from coffre.operations.admin.catalog_rebuild import rebuild
 from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.operations.verify.inventory import inventory
-from coffre.operations.verify.job import Job, record_finding
+from coffre.operations.verify.job import VerifyJob, record_finding
 from coffre.operations.verify.read_back import read_backup, read_target
 from coffre.stores.store import ObjectInfo
 from coffre.vault.codec import FrameDecoder, new_identity, public_key
@@ -61,10 +61,10 @@ class Safe:
         taken = NOW - timedelta(days=age_days)
         return self.writer(target).backup({**SMALL, **tables}, taken, previous, *tiers)
 
-    def job(self, vault: Vault | None = None) -> Job:
+    def job(self, vault: Vault | None = None) -> VerifyJob:
         scene = self.scene
         decoder = FrameDecoder([self.identity])
-        return Job(
+        return VerifyJob(
             "J", scene.catalog, vault or scene.vault, decoder, scene.scratch, lambda: NOW, self.remaining_seconds
         )
 

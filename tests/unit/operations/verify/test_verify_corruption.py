@@ -21,7 +21,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup
 from coffre.model.verification import Share, VerificationReport
 from coffre.operations.verify.inventory import inventory
-from coffre.operations.verify.job import Job
+from coffre.operations.verify.job import VerifyJob
 from coffre.operations.verify.read_back import read_backup
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameDecoder, FrameEncoder, new_identity, public_key
@@ -48,9 +48,9 @@ class Spoiled:
         return Vault(DirectoryStore(self.root))
 
     @property
-    def job(self) -> Job:
+    def job(self) -> VerifyJob:
         decoder = FrameDecoder([self.identity])
-        return Job("J", self.catalog, self.vault, decoder, self.scratch, lambda: NOW, lambda: 900.0)
+        return VerifyJob("J", self.catalog, self.vault, decoder, self.scratch, lambda: NOW, lambda: 900.0)
 
     def corruptor(self, seed: int) -> Corruptor:
         return Corruptor(self.catalog, self.vault, self.backup, random.Random(seed))

@@ -20,7 +20,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.verification import VerificationReport
 from coffre.operations.verify.inventory import inventory
-from coffre.operations.verify.job import Job
+from coffre.operations.verify.job import VerifyJob
 from coffre.operations.verify.read_back import read_backup, read_target
 from coffre.vault.damage import read_damage
 
@@ -33,7 +33,7 @@ LOOKS: dict[str, Callable[[Safe, Backup], VerificationReport]] = {
 }
 
 
-def _job_with_little_time(safe: Safe) -> Job:
+def _job_with_little_time(safe: Safe) -> VerifyJob:
     seconds = itertools.chain([900.0], itertools.repeat(10.0))
     return replace(safe.job(), remaining_seconds=lambda: next(seconds))
 

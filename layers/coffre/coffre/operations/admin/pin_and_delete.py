@@ -13,7 +13,7 @@ from coffre.vault.vault import Vault
 
 
 @dataclass(frozen=True)
-class Keeper:
+class BackupAdmin:
     """Does what `actor` wants, `now`."""
 
     catalog: Catalog

@@ -12,7 +12,7 @@ from backports import zstd
 from coffre.model.backup import Backup
 from coffre.model.errors import StoreError
 from coffre.model.manifest import PackReference
-from coffre.operations.backup_buckets.job import Job, StorageResult, Tally
+from coffre.operations.backup_buckets.job import BucketBackupJob, BucketTally, StorageResult
 from coffre.operations.backup_buckets.unread import Unread
 from coffre.vault.bucket_progress import BucketProgress, Counts
 from coffre.vault.entry_files import EntryFiles
@@ -32,7 +32,7 @@ class Collector:
         Whether this invocation stored anything.
     """
 
-    def __init__(self, job: Job, backup: Backup) -> None:
+    def __init__(self, job: BucketBackupJob, backup: Backup) -> None:
         begun = job.begun
         self._job = job
         self._waiting: dict[int, StorageResult] = {}
@@ -46,7 +46,7 @@ class Collector:
         )
         self.packs: dict[str, PackReference] = {pack.key: pack for pack in begun.packs} if begun else {}
         self.position = begun.position if begun else ""
-        self.tally = _tally_of(begun) if begun else Tally()
+        self.tally = _tally_of(begun) if begun else BucketTally()
         self.advanced = False
 
     def add(self, result: StorageResult) -> None:
@@ -131,34 +131,34 @@ class Collector:
                 )
 
 
-def requests_of(job: Job) -> Mapping[str, int]:
+def requests_of(job: BucketBackupJob) -> Mapping[str, int]:
     """Return the requests to the buckets' store over all invocations, by operation."""
     before = job.begun.counts.requests if job.begun else {}
     own = job.reader.wire.requests
     return {name: before.get(name, 0) + own[name] for name in sorted({*before, *own})}
 
 
-def notes_of(job: Job, notes: Iterable[str]) -> dict[str, int]:
+def notes_of(job: BucketBackupJob, notes: Iterable[str]) -> dict[str, int]:
     """Return what a person should know, over all invocations, and how often it was so."""
     before = Counter(job.begun.counts.notes if job.begun else {})
     said = Counter({text: 1 for text in notes if text not in before})
     return dict(before + job.reader.notes + said)
 
 
-def missing_of(job: Job) -> dict[str, int]:
+def missing_of(job: BucketBackupJob) -> dict[str, int]:
     """Return what of objects could not be read, over all invocations, and how often it was so."""
     return dict(Counter(job.begun.counts.missing if job.begun else {}) + job.reader.missing)
 
 
-def source_of(job: Job) -> str:
+def source_of(job: BucketBackupJob) -> str:
     """Return what is backed up, and from where, so that two runs can be told apart."""
     chosen = job.target.model_dump_json(include={"buckets"})
     return f"{job.reader.wire.endpoint.url} {hashlib.sha256(chosen.encode()).hexdigest()}"
 
 
-def _tally_of(begun: BucketProgress) -> Tally:
+def _tally_of(begun: BucketProgress) -> BucketTally:
     counts = begun.counts
-    tally = Tally(
+    tally = BucketTally(
         added=counts.added,
         changed=counts.changed,
         removed=counts.removed,

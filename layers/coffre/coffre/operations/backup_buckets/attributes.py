@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from coffre.buckets.changes import Change
+from coffre.buckets.changes import ObjectChange
 from coffre.buckets.reader import BucketReader
 from coffre.model.manifest import Entry, ObjectFacts
-from coffre.operations.backup_buckets.job import StoragePart, Tally, ToCompare
+from coffre.operations.backup_buckets.job import BucketTally, StoragePart, ToCompare
 from coffre.operations.runs.progress import Meter
 from coffre.vault.entries import live_bytes
 
 
 def compare_attributes(
-    reader: BucketReader, pool: ThreadPoolExecutor, part: StoragePart, tally: Tally, meter: Meter
+    reader: BucketReader, pool: ThreadPoolExecutor, part: StoragePart, tally: BucketTally, meter: Meter
 ) -> dict[str, Entry]:
     """Return the entries of a part's objects that are compared, by name, and count them.
 
@@ -23,7 +23,7 @@ def compare_attributes(
     entries: dict[str, Entry] = {}
     for item, entry in zip(wanted, pool.map(lambda item: _as_it_is(reader, item), wanted), strict=True):
         is_other = entry != item.previous
-        tally.count(item.found.bucket, entry.size, Change.CHANGED if is_other else Change.UNCHANGED)
+        tally.count(item.found.bucket, entry.size, ObjectChange.CHANGED if is_other else ObjectChange.UNCHANGED)
         tally.compared += 1
         tally.attributes_changed += is_other
         for pack, length in live_bytes(entry):

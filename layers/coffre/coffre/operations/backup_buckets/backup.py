@@ -16,9 +16,15 @@ from coffre.buckets.read_ahead import ReadAhead, ReadRoom
 from coffre.model.errors import DeadlineError, StoreError, StoreTransientError
 from coffre.model.manifest import Manifest
 from coffre.operations.backup_buckets.assemble import Collector, source_of
-from coffre.operations.backup_buckets.job import PACKS_IN_MEMORY, READ_AHEAD_BYTES, Job, StoragePart, StorageResult
+from coffre.operations.backup_buckets.job import (
+    PACKS_IN_MEMORY,
+    READ_AHEAD_BYTES,
+    BucketBackupJob,
+    StoragePart,
+    StorageResult,
+)
 from coffre.operations.backup_buckets.part import run_part
-from coffre.operations.backup_buckets.plan import Planner, open_past
+from coffre.operations.backup_buckets.plan import Planner, open_previous
 from coffre.operations.backup_buckets.seal import seal
 from coffre.operations.runs.run import Paused, Run
 from coffre.stores.s3_wire import StoppedError
@@ -27,7 +33,7 @@ from coffre.vault.pack import PackRoom
 from coffre.vault.vault import Committed
 
 
-def backup_storage(job: Job, run: Run) -> tuple[Manifest, Committed] | Paused:
+def backup_storage(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed] | Paused:
     """Back up the buckets, or as much of them as there is time for.
 
     Raises
@@ -39,7 +45,7 @@ def backup_storage(job: Job, run: Run) -> tuple[Manifest, Committed] | Paused:
     """
     job = replace(job, patience=job.patience.within(job.remaining_seconds()))
     _refuse_another_source(job)
-    past = open_past(job)
+    past = open_previous(job)
     collector = Collector(job, run.backup)
     run.meter.add(size_bytes=sum(collector.tally.sizes.values()), objects=sum(collector.tally.objects.values()))
     run.meter.begin(
@@ -55,7 +61,7 @@ def backup_storage(job: Job, run: Run) -> tuple[Manifest, Committed] | Paused:
     return _pause(job, run, planner, collector, stopped)
 
 
-def _refuse_another_source(job: Job) -> None:
+def _refuse_another_source(job: BucketBackupJob) -> None:
     """Refuse to continue a run whose target was configured otherwise meanwhile: it would be of both, and of neither."""
     if job.begun is not None and job.begun.source not in ("", source_of(job)):
         raise StoreError(
@@ -65,12 +71,12 @@ def _refuse_another_source(job: Job) -> None:
         )
 
 
-def _has_time(job: Job, run: Run) -> bool:
+def _has_time(job: BucketBackupJob, run: Run) -> bool:
     run.watch.check()
     return job.remaining_seconds() > job.patience.no_new_parts
 
 
-def _store_parts(job: Job, run: Run, planner: Planner, collector: Collector) -> Exception | None:
+def _store_parts(job: BucketBackupJob, run: Run, planner: Planner, collector: Collector) -> Exception | None:
     """Store parts while there is time; return what stopped it, where the next invocation can go on."""
     packs = PackRoom(PACKS_IN_MEMORY)
     with (
@@ -93,7 +99,7 @@ def _store_parts(job: Job, run: Run, planner: Planner, collector: Collector) -> 
 
 
 @contextlib.contextmanager
-def _stopping_in_time(job: Job) -> Iterator[None]:
+def _stopping_in_time(job: BucketBackupJob) -> Iterator[None]:
     """Stop what is going on when there is just time enough to write down how far it came."""
     timer = threading.Timer(max(0.0, job.remaining_seconds() - job.patience.stop), job.reader.wire.stopping.set)
     timer.daemon = True
@@ -104,7 +110,7 @@ def _stopping_in_time(job: Job) -> Iterator[None]:
         timer.cancel()
 
 
-def _pause(job: Job, run: Run, planner: Planner, collector: Collector, stopped: Exception | None) -> Paused:
+def _pause(job: BucketBackupJob, run: Run, planner: Planner, collector: Collector, stopped: Exception | None) -> Paused:
     """Write down how far the run came, for the next invocation."""
     invocations = (job.begun.invocations if job.begun else 0) + 1
     if not collector.advanced:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from coffre.buckets.changes import Change, Found
+from coffre.buckets.changes import Found, ObjectChange
 from coffre.buckets.reader import BucketReader
 from coffre.model.backup import Backup
 from coffre.model.manifest import Entry, PackReference
@@ -32,7 +32,7 @@ _LEAST_STOP_SECONDS: Final = 25.0
 
 
 @dataclass(frozen=True)
-class Patience:
+class TimeBudget:
     """When an invocation stops, in seconds before the platform kills it.
 
     `no_new_parts`: what is begun is finished. `stop`: what is not finished is left to the next invocation; what
@@ -42,13 +42,13 @@ class Patience:
     no_new_parts: float = 120.0
     stop: float = 50.0
 
-    def within(self, seconds: float) -> Patience:
+    def within(self, seconds: float) -> TimeBudget:
         """Return what fits an invocation that has only so long."""
-        return Patience(min(self.no_new_parts, seconds / 4), min(self.stop, max(seconds / 8, _LEAST_STOP_SECONDS)))
+        return TimeBudget(min(self.no_new_parts, seconds / 4), min(self.stop, max(seconds / 8, _LEAST_STOP_SECONDS)))
 
 
 @dataclass(frozen=True)
-class Job:
+class BucketBackupJob:
     """What a run needs: where to read, where to write, with what, and how wide."""
 
     target: BucketTarget
@@ -63,7 +63,7 @@ class Job:
     go_on: Callable[[int], None]
     previous: Backup | None = None
     begun: BucketProgress | None = None
-    patience: Patience = Patience()
+    patience: TimeBudget = TimeBudget()
     looked_at: int | None = None
 
 
@@ -81,7 +81,7 @@ class ToRead:
 
     name: str
     found: Found
-    change: Change
+    change: ObjectChange
     previous: Entry | None
 
 
@@ -95,7 +95,7 @@ class ToCompare:
 
 
 @dataclass
-class Tally:
+class BucketTally:
     """What was counted: `objects` and `sizes` by bucket. `unread` are those that could not be read.
 
     `compared` and `uncompared` are unchanged objects whose attributes were looked at, or not.
@@ -115,7 +115,7 @@ class Tally:
     denied: Counter[str] = field(default_factory=Counter)
     live_bytes: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: BucketTally) -> None:
         """Add what another part counted."""
         for counter, more in (
             (self.objects, other.objects),
@@ -134,12 +134,12 @@ class Tally:
         self.attributes_changed += other.attributes_changed
         self.unread.take(other.unread)
 
-    def count(self, bucket: str, size: int, change: Change) -> None:
+    def count(self, bucket: str, size: int, change: ObjectChange) -> None:
         """Count an object that is in the backup."""
         self.objects[bucket] += 1
         self.sizes[bucket] += size
-        self.added += change is Change.ADDED
-        self.changed += change is Change.CHANGED
+        self.added += change is ObjectChange.ADDED
+        self.changed += change is ObjectChange.CHANGED
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class StoragePart:
     number: int
     items: tuple[Kept | ToRead | ToCompare, ...]
     end: str
-    tally: Tally
+    tally: BucketTally
 
 
 @dataclass(frozen=True)
@@ -162,4 +162,4 @@ class StorageResult:
     last: str
     end: str
     packs: tuple[PackReference, ...]
-    tally: Tally
+    tally: BucketTally

@@ -19,7 +19,15 @@ from coffre.buckets.reading import Reading, refreshed
 from coffre.model.errors import CoffreError, IntegrityError, ObjectMissingError, StoreError, StoreTransientError
 from coffre.model.manifest import Entry, EntryKind, ObjectFacts
 from coffre.operations.backup_buckets.attributes import compare_attributes
-from coffre.operations.backup_buckets.job import UPLOADS, Job, Kept, StoragePart, StorageResult, Tally, ToRead
+from coffre.operations.backup_buckets.job import (
+    UPLOADS,
+    BucketBackupJob,
+    BucketTally,
+    Kept,
+    StoragePart,
+    StorageResult,
+    ToRead,
+)
 from coffre.operations.backup_buckets.unread import reason_of
 from coffre.operations.runs.progress import Meter
 from coffre.stores.s3_wire import StoppedError
@@ -37,7 +45,7 @@ _NOBODYS_SHA256: Final = hashlib.sha256().hexdigest()
 
 
 def run_part(
-    job: Job, part: StoragePart, ahead: ReadAhead, room: PackRoom, meter: Meter, backup_id: str
+    job: BucketBackupJob, part: StoragePart, ahead: ReadAhead, room: PackRoom, meter: Meter, backup_id: str
 ) -> StorageResult:
     """Store one part; it can be repeated, and knows nothing of the others.
 
@@ -73,7 +81,7 @@ class _Reader:
 
     ahead: ReadAhead
     entries: EntryWriter
-    tally: Tally
+    tally: BucketTally
     meter: Meter
     unread: list[Entry] = field(default_factory=list)
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from coffre.buckets.changes import Change, Compared, Found, compare
+from coffre.buckets.changes import Compared, Found, ObjectChange, compare
 from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing, merged_prefixes, pages_of
 from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import Entry, Manifest, PackReference
 from coffre.model.target import BucketSource
-from coffre.operations.backup_buckets.job import Job, Kept, StoragePart, Tally, ToCompare, ToRead
+from coffre.operations.backup_buckets.job import BucketBackupJob, BucketTally, Kept, StoragePart, ToCompare, ToRead
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.keys import key_choice
@@ -26,7 +26,7 @@ _ITEMS: Final = 2000
 
 
 @dataclass(frozen=True)
-class Past:
+class PreviousBackup:
     """The previous backup: the packs of it that may be pointed at, and what is to be said about it.
 
     `turn` is this backup's number among those that share out what is compared.
@@ -41,18 +41,18 @@ class Past:
         return self.manifest.storage.compare_turn + 1 if self.manifest else 0
 
 
-def open_past(job: Job) -> Past:
+def open_previous(job: BucketBackupJob) -> PreviousBackup:
     """Return the previous backup. If it cannot be used, all is stored anew, and it is said why."""
     previous = job.previous
     if previous is None or previous.manifest_key is None or previous.manifest_sha256 is None:
-        return Past()
+        return PreviousBackup()
     try:
         manifest = manifest_of(job.vault, previous)
         if set(manifest.recipients) != set(job.recipients):
-            return Past(note="The recipients changed: everything was stored anew.")
-        return Past(manifest, usable_packs(job.vault, manifest))
+            return PreviousBackup(note="The recipients changed: everything was stored anew.")
+        return PreviousBackup(manifest, usable_packs(job.vault, manifest))
     except (IntegrityError, StoreError) as error:
-        return Past(note=_damaged(previous.id, error))
+        return PreviousBackup(note=_damaged(previous.id, error))
 
 
 @dataclass
@@ -74,8 +74,8 @@ class Planner:
         What a person should know.
     """
 
-    job: Job
-    past: Past
+    job: BucketBackupJob
+    past: PreviousBackup
     meter: Meter
     may_go_on: Callable[[], bool]
     is_over: bool = False
@@ -175,7 +175,7 @@ class _Making:
     def __init__(self, is_compared: Callable[[str], bool]) -> None:
         self._is_compared = is_compared
         self._items: list[Kept | ToRead | ToCompare] = []
-        self._tally = Tally()
+        self._tally = BucketTally()
         self._read_bytes = 0
         self._read_objects = 0
         self.end = ""
@@ -190,7 +190,7 @@ class _Making:
         found, previous = compared.found, compared.previous
         if found is None:
             self._tally.removed += 1
-        elif compared.change is Change.UNCHANGED and previous is not None:
+        elif compared.change is ObjectChange.UNCHANGED and previous is not None:
             previous = _as_listed(previous, found)
             if self._is_compared(found.name):
                 self._items.append(ToCompare(found.name, found, previous))
@@ -203,7 +203,7 @@ class _Making:
 
     def _keep(self, found: Found, previous: Entry) -> None:
         self._items.append(Kept(previous.name, previous.model_dump_json(exclude_defaults=True).encode() + b"\n"))
-        self._tally.count(found.bucket, previous.size, Change.UNCHANGED)
+        self._tally.count(found.bucket, previous.size, ObjectChange.UNCHANGED)
         self._tally.uncompared += 1
         for pack, length in live_bytes(previous):
             self._tally.live_bytes[pack] += length

@@ -7,14 +7,16 @@ from collections.abc import Iterator, Mapping
 from coffre.model.manifest import BucketSummary, Manifest, StorageContent
 from coffre.model.words import counted
 from coffre.operations.backup_buckets.assemble import Collector, missing_of, notes_of, requests_of
-from coffre.operations.backup_buckets.job import Job
-from coffre.operations.backup_buckets.plan import Past
+from coffre.operations.backup_buckets.job import BucketBackupJob
+from coffre.operations.backup_buckets.plan import PreviousBackup
 from coffre.operations.runs.run import Run
 from coffre.vault.entries import referenced
 from coffre.vault.vault import Committed
 
 
-def seal(job: Job, run: Run, collector: Collector, past: Past, notes: list[str]) -> tuple[Manifest, Committed]:
+def seal(
+    job: BucketBackupJob, run: Run, collector: Collector, past: PreviousBackup, notes: list[str]
+) -> tuple[Manifest, Committed]:
     """Write what is left of the entries, then the manifest."""
     collector.close()
     collector.refuse_denied()
@@ -45,7 +47,7 @@ def seal(job: Job, run: Run, collector: Collector, past: Past, notes: list[str])
     return manifest, job.vault.commit(manifest, run.announce)
 
 
-def _content(job: Job, collector: Collector, past: Past) -> StorageContent:
+def _content(job: BucketBackupJob, collector: Collector, past: PreviousBackup) -> StorageContent:
     tally, store, begun = collector.tally, job.target.store, job.begun
     stored = len(collector.packs) + len(collector.files.files)
     return StorageContent(
@@ -81,7 +83,7 @@ def _counted(texts: Mapping[str, int]) -> Iterator[str]:
         yield f"{text} ({count:,} times)" if count > 1 else text
 
 
-def _uncompared(job: Job, collector: Collector) -> Iterator[str]:
+def _uncompared(job: BucketBackupJob, collector: Collector) -> Iterator[str]:
     """Say once what a backup that follows the listing cannot see."""
     count = collector.tally.uncompared
     if not count:

@@ -16,11 +16,17 @@ from coffre.model.manifest import (
     Manifest,
     RelationName,
 )
-from coffre.operations.backup_database.plan import METADATA_PART, Job, PartResult, Plan, open_snapshot_and_plan
+from coffre.operations.backup_database.plan import (
+    METADATA_PART,
+    BackupPlan,
+    DatabaseBackupJob,
+    PartResult,
+    open_snapshot_and_plan,
+)
 from coffre.operations.backup_database.seal import seal
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
-from coffre.operations.runs.session_pool import Streams
+from coffre.operations.runs.session_pool import SessionPool
 from coffre.policy.slicing import Part
 from coffre.policy.streams import streams_that_fit
 from coffre.postgres.source.dump import ArchiveDumper, SliceReader
@@ -30,7 +36,7 @@ from coffre.vault.pack import PackRoom, packs_for
 from coffre.vault.vault import Committed
 
 
-def backup_database(job: Job, run: Run) -> tuple[Manifest, Committed]:
+def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committed]:
     """Back up the database and commit the manifest.
 
     Raises
@@ -48,11 +54,11 @@ def backup_database(job: Job, run: Run) -> tuple[Manifest, Committed]:
     return seal(job, plan, results, run)
 
 
-def _store_parts(job: Job, plan: Plan, run: Run, free_connections: int) -> list[PartResult]:
+def _store_parts(job: DatabaseBackupJob, plan: BackupPlan, run: Run, free_connections: int) -> list[PartResult]:
     """Store all parts: tables by several streams, everything else beside them, or after them if there is no room."""
     fitting = streams_that_fit(job.streams, free_connections)
     room = PackRoom(packs_for(fitting))
-    with Streams(lambda _: _open_reader(job, plan), fitting) as readers:
+    with SessionPool(lambda _: _open_reader(job, plan), fitting) as readers:
 
         def store(part: Part | None) -> PartResult | None:
             if part is not None:
@@ -70,7 +76,7 @@ def _store_parts(job: Job, plan: Plan, run: Run, free_connections: int) -> list[
     return results
 
 
-def _note_streams(job: Job, result: PartResult, used: int, parts: int) -> PartResult:
+def _note_streams(job: DatabaseBackupJob, result: PartResult, used: int, parts: int) -> PartResult:
     """Say that there were fewer streams than somebody asked for, if there was work for more."""
     wanted = job.target.limits.streams
     if wanted is None or used >= min(wanted, parts):
@@ -79,7 +85,7 @@ def _note_streams(job: Job, result: PartResult, used: int, parts: int) -> PartRe
     return replace(result, notes=(*result.notes, note))
 
 
-def store_metadata(job: Job, plan: Plan, room: PackRoom) -> PartResult:
+def store_metadata(job: DatabaseBackupJob, plan: BackupPlan, room: PackRoom) -> PartResult:
     """Store everything but the tables: the schema archive, roles, large objects.
 
     Raises
@@ -109,7 +115,12 @@ def store_metadata(job: Job, plan: Plan, room: PackRoom) -> PartResult:
 
 
 def run_part(
-    job: Job, plan: Plan, part: Part, readers: Streams[SliceReader], room: PackRoom, meter: Meter
+    job: DatabaseBackupJob,
+    plan: BackupPlan,
+    part: Part,
+    readers: SessionPool[SliceReader],
+    room: PackRoom,
+    meter: Meter,
 ) -> PartResult:
     """Read, compress, encrypt and store the slices of one part. Safe to repeat; knows nothing of other parts."""
     counts: dict[int, tuple[int, int]] = {}
@@ -141,7 +152,7 @@ def run_part(
     )
 
 
-def _open_reader(job: Job, plan: Plan) -> SliceReader:
+def _open_reader(job: DatabaseBackupJob, plan: BackupPlan) -> SliceReader:
     return SliceReader(
         job.connection,
         job.children,

@@ -15,7 +15,7 @@ _LONGEST_INTERVAL_SECONDS: Final = 1.0
 
 
 @contextmanager
-def giving_way(holder: Holder, watch: Watch, *, after_seconds: int) -> Iterator[None]:
+def yielding_locks(holder: Holder, watch: Watch, *, after_seconds: int) -> Iterator[None]:
     """End the run when somebody has waited behind its locks for so long.
 
     An `ALTER TABLE` waits until the backup has read its last row, and every query on that table waits behind it: the

@@ -18,7 +18,7 @@ from coffre.model.manifest import (
     SequenceValue,
 )
 from coffre.model.target import DatabaseTarget
-from coffre.operations.backup_database.lock_yield import giving_way
+from coffre.operations.backup_database.lock_yield import yielding_locks
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.thread_runner import Runner
 from coffre.operations.stored_backup.open import manifest_of
@@ -45,7 +45,7 @@ _ROLES_ATTEMPTS: Final = 2
 
 
 @dataclass(frozen=True)
-class Job:
+class DatabaseBackupJob:
     """What a run needs: where to read, where to write, with what, and how wide."""
 
     target: DatabaseTarget
@@ -63,7 +63,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BackupPlan:
     """What will be read, in which snapshot, and what of it may be stored already.
 
     `roots` are those through which rows of partitions have to be loaded, by the partition's oid.
@@ -98,7 +98,7 @@ class PartResult:
     notes: tuple[str, ...] = ()
 
 
-def open_snapshot_and_plan(job: Job, run: Run, stack: ExitStack) -> tuple[Holder, Plan]:
+def open_snapshot_and_plan(job: DatabaseBackupJob, run: Run, stack: ExitStack) -> tuple[Holder, BackupPlan]:
     """Open the holder, which stays open until the stack is left, and plan; with a new snapshot if need be."""
     attempt = 1
     limit = job.target.limits.lock_timeout_seconds
@@ -112,7 +112,7 @@ def open_snapshot_and_plan(job: Job, run: Run, stack: ExitStack) -> tuple[Holder
                 holder = holding.enter_context(
                     hold_snapshot(job.connection, job.children, lock_timeout_seconds=limit, lock_first=lock_first)
                 )
-                holding.enter_context(giving_way(holder, run.watch, after_seconds=limit))
+                holding.enter_context(yielding_locks(holder, run.watch, after_seconds=limit))
                 plan = make_plan(job, run.backup, holder)
             except TransientError:
                 if attempt == _PLAN_ATTEMPTS:
@@ -124,7 +124,7 @@ def open_snapshot_and_plan(job: Job, run: Run, stack: ExitStack) -> tuple[Holder
             return holder, plan
 
 
-def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
+def make_plan(job: DatabaseBackupJob, backup: Backup, holder: Holder) -> BackupPlan:
     """Look at the database through the holder and decide what to read; locks the tables."""
     facts = holder.facts()
     job.tools.refuse_newer_server(job.connection, facts.version_number)
@@ -146,7 +146,7 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
     history, notes = _open_history(job, parts)
     newer = note_of_newer_minor(facts.version_number, facts.version, job.tools.version())
     roles_file, roles_exceptions = roles.result()
-    return Plan(
+    return BackupPlan(
         backup=backup,
         snapshot=holder.snapshot,
         facts=facts,
@@ -165,7 +165,9 @@ def make_plan(job: Job, backup: Backup, holder: Holder) -> Plan:
     )
 
 
-def _unstored(job: Job, holder: Holder, toc: Sequence[TocEntry], tables: Sequence[TableExtent]) -> list[Unstored]:
+def _unstored(
+    job: DatabaseBackupJob, holder: Holder, toc: Sequence[TocEntry], tables: Sequence[TableExtent]
+) -> list[Unstored]:
     """Compare what the snapshot has with what will be stored; without rows there is nothing to compare."""
     target = job.target
     if not target.contents.has_rows:
@@ -174,11 +176,11 @@ def _unstored(job: Job, holder: Holder, toc: Sequence[TocEntry], tables: Sequenc
     return holder.unstored(toc, tables, is_chosen=any(patterns))
 
 
-def _unread(job: Job, holder: Holder, toc: Sequence[TocEntry]) -> tuple[str, ...]:
+def _unread(job: DatabaseBackupJob, holder: Holder, toc: Sequence[TocEntry]) -> tuple[str, ...]:
     return holder.unread_definitions(toc) if job.target.contents.has_schema else ()
 
 
-def _read_roles(job: Job, dumper: ArchiveDumper) -> tuple[bytes | None, tuple[str, ...]]:
+def _read_roles(job: DatabaseBackupJob, dumper: ArchiveDumper) -> tuple[bytes | None, tuple[str, ...]]:
     """Return the statements that make the roles, or say why there are none: a backup is one without them too.
 
     The program can have been killed, or its connection cut: what is lacking for that reason is there when asked again.
@@ -210,7 +212,7 @@ def _toc_of(archive: Path) -> Sequence[TocEntry]:
 
 
 def _divide_by_rows(
-    job: Job, dumper: ArchiveDumper, snapshot: str, toc: Sequence[TocEntry]
+    job: DatabaseBackupJob, dumper: ArchiveDumper, snapshot: str, toc: Sequence[TocEntry]
 ) -> tuple[Sequence[TocEntry], Sequence[TocEntry]]:
     """Divide a table of contents into what has data in the backup, and the tables whose rows are left out."""
     if not job.target.contents.has_rows:
@@ -228,7 +230,7 @@ def _divide_by_rows(
     return kept, left_out
 
 
-def _open_history(job: Job, parts: Sequence[Part]) -> tuple[History, tuple[str, ...]]:
+def _open_history(job: DatabaseBackupJob, parts: Sequence[Part]) -> tuple[History, tuple[str, ...]]:
     """Return what the previous backup stored. If that cannot be used, all is stored anew, and it is said why."""
     previous = job.previous
     if previous is None or previous.manifest_key is None or previous.manifest_sha256 is None:

@@ -12,14 +12,16 @@ from coffre.model.manifest import (
     SearchPath,
     TableContent,
 )
-from coffre.operations.backup_database.plan import METADATA_PART, Job, PartResult, Plan
+from coffre.operations.backup_database.plan import METADATA_PART, BackupPlan, DatabaseBackupJob, PartResult
 from coffre.operations.runs.run import Run
 from coffre.policy.slicing import TableExtent
 from coffre.vault.entries import referenced
 from coffre.vault.vault import Committed
 
 
-def seal(job: Job, plan: Plan, results: Sequence[PartResult], run: Run) -> tuple[Manifest, Committed]:
+def seal(
+    job: DatabaseBackupJob, plan: BackupPlan, results: Sequence[PartResult], run: Run
+) -> tuple[Manifest, Committed]:
     """Check completeness, write the entries file, then the manifest, which commits the backup.
 
     Raises
@@ -57,7 +59,7 @@ def seal(job: Job, plan: Plan, results: Sequence[PartResult], run: Run) -> tuple
     return manifest, job.vault.commit(manifest, run.announce)
 
 
-def _check_complete(plan: Plan, results: Sequence[PartResult]) -> None:
+def _check_complete(plan: BackupPlan, results: Sequence[PartResult]) -> None:
     wanted = [METADATA_PART, *(part.number for part in plan.parts)]
     found = [result.number for result in results]
     if found != wanted:
@@ -69,7 +71,7 @@ def _check_complete(plan: Plan, results: Sequence[PartResult]) -> None:
         )
 
 
-def _content(job: Job, plan: Plan, results: Sequence[PartResult]) -> DatabaseContent:
+def _content(job: DatabaseBackupJob, plan: BackupPlan, results: Sequence[PartResult]) -> DatabaseContent:
     counts: dict[int, tuple[int, int]] = {table.oid: (0, 0) for table in plan.tables}
     for result in results:
         for oid, (rows, size) in result.counts.items():

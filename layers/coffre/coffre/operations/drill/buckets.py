@@ -17,9 +17,9 @@ from coffre.model.target import BucketDrill
 from coffre.model.words import counted
 from coffre.operations.drill.findings import Found, refuse_other_sums
 from coffre.operations.drill.scratch_bucket import ScratchPlace, scratch_folder
-from coffre.operations.restore_buckets.destination_map import Places, Step
+from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
 from coffre.operations.restore_buckets.write_object import Done, StoppedError, Writer, cost_of
-from coffre.operations.runs.ordered_map import in_order
+from coffre.operations.runs.ordered_map import ordered_map
 from coffre.operations.runs.progress import Meter, Watch
 from coffre.operations.stored_backup.open import open_manifest, refuse_unrestorable
 from coffre.policy.sampling import SampleLimits, Sampling
@@ -91,7 +91,7 @@ def _prove(job: StorageDrillJob, found: Found, stop: threading.Event) -> None:
     with found.phase("read"):
         manifest = open_manifest(job.vault, job.backup)
     scope = StorageScope(to=f"{job.place.bucket.name}/{job.place.folder(job.id)}")
-    places = Places(manifest, scope, lambda _: job.place.bucket)
+    places = DestinationMap(manifest, scope, lambda _: job.place.bucket)
     with found.phase("choose"):
         copies, sample = _choose(job, manifest, places, found, stop)
     decoder = job.decoder.of_recipients(manifest.recipients)
@@ -107,7 +107,7 @@ def _prove(job: StorageDrillJob, found: Found, stop: threading.Event) -> None:
 
 
 def _choose(
-    job: StorageDrillJob, manifest: Manifest, places: Places, found: Found, stop: threading.Event
+    job: StorageDrillJob, manifest: Manifest, places: DestinationMap, found: Found, stop: threading.Event
 ) -> tuple[list[_Copy], Sample]:
     """Choose the sample; every object of the backup is seen by that."""
 
@@ -151,7 +151,7 @@ def _copy_of(entry: Entry, bucket: str, key: str) -> _Copy:
 
 
 def _all[R](job: StorageDrillJob, work: Callable[[_Copy], R], copies: Iterable[_Copy]) -> Iterator[R]:
-    yield from in_order(
+    yield from ordered_map(
         work, copies, cost_of=lambda copy: cost_of(copy.step), width=job.streams, room_bytes=_ROOM_BYTES
     )
 

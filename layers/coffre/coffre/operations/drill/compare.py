@@ -21,10 +21,10 @@ from coffre.model.drill import TableProof, Verdict
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Entry, EntryKind, TableContent
 from coffre.model.names import TableName, shown
-from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load import loading_session
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.session_pool import Streams
+from coffre.operations.runs.session_pool import SessionPool
 from coffre.policy.slicing import Slice, TableExtent
 from coffre.postgres.destination.copy_in import copy_in
 from coffre.postgres.source.dump import SliceReader
@@ -33,7 +33,7 @@ _READ_BYTES: Final = 2 * 1024 * 1024
 
 
 def compare_tables(
-    job: Job, source: Source, loaded: Mapping[TableName, TableContent], meter: Meter
+    job: RestoreJob, source: Source, loaded: Mapping[TableName, TableContent], meter: Meter
 ) -> Iterator[TableProof]:
     """Yield a proof for every table that was loaded, as they come, with as many sessions as the job has streams."""
     meter.begin("compare", total_bytes=sum(table.size for table in loaded.values()), total_tables=len(loaded))
@@ -54,7 +54,7 @@ def compare_tables(
         meter.add(size_bytes=table.size, tables=1, current=proof.table)
         return proof
 
-    with Streams(open_one, job.streams) as readers:
+    with SessionPool(open_one, job.streams) as readers:
         yield from job.runner(prove, _by_table(job, source, loaded))
 
 
@@ -150,7 +150,7 @@ def hash_of_all(digests: Sequence[str]) -> str:
     return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
 
 
-def _by_values(job: Job, source: Source, piece: Slice, slices: Sequence[Entry], proof: TableProof) -> TableProof:
+def _by_values(job: RestoreJob, source: Source, piece: Slice, slices: Sequence[Entry], proof: TableProof) -> TableProof:
     """Tell rows that are lost or changed from rows that are only written in another way, or lie in another order.
 
     The backup's bytes are loaded once more, beside: both sides are then written by the same server, and compared as
@@ -170,7 +170,7 @@ def _by_values(job: Job, source: Source, piece: Slice, slices: Sequence[Entry], 
 
 
 def _difference(
-    job: Job,
+    job: RestoreJob,
     source: Source,
     table: TableContent,
     piece: Slice,
@@ -208,7 +208,7 @@ def count_differing(
     return int(missing), int(extra)
 
 
-def _conditions(job: Job, source: Source) -> dict[TableName, str]:
+def _conditions(job: RestoreJob, source: Source) -> dict[TableName, str]:
     """Return the conditions of extensions' tables: rows of the extension's own are no part of a backup."""
     if not any(table.of_extension for table in source.content.tables):
         return {}
@@ -217,7 +217,7 @@ def _conditions(job: Job, source: Source) -> dict[TableName, str]:
         return {(schema, name): condition for schema, name, condition in cursor.fetchall()}
 
 
-def _by_table(job: Job, source: Source, loaded: Mapping[TableName, TableContent]) -> Iterator[list[Entry]]:
+def _by_table(job: RestoreJob, source: Source, loaded: Mapping[TableName, TableContent]) -> Iterator[list[Entry]]:
     entries = (entry for entry in job.vault.entries(source.manifest) if entry.kind is EntryKind.TABLE)
     for name, slices in groupby(entries, key=_name):
         if name in loaded:

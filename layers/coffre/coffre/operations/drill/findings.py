@@ -13,10 +13,19 @@ from typing import Any, Final
 
 from coffre import __version__
 from coffre.model.backup import Backup, Failure
-from coffre.model.drill import CheckProof, DrillReport, ObjectProof, Outcome, Sample, Structure, TableProof, Verdict
+from coffre.model.drill import (
+    CheckProof,
+    DrillReport,
+    ObjectProof,
+    Outcome,
+    Sample,
+    Structure,
+    TableProof,
+    Verdict,
+)
 from coffre.model.errors import DrillError, IntegrityError, RestoreError
 from coffre.model.manifest import Entry, Manifest
-from coffre.operations.restore_database.report_builder import Outcome as Restored
+from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
 from coffre.operations.runs.progress import Meter
 from coffre.postgres.scratch.structure_checks import AMCHECK_OPTIONS, Findings
 

@@ -21,7 +21,7 @@ from coffre.model.errors import CoffreError
 from coffre.model.manifest import Entry, EntryKind, TableContent
 from coffre.model.names import TableName, shown
 from coffre.operations.drill.compare import count_differing, hash_of_all, never_read
-from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load import loading_session
 from coffre.operations.runs.progress import Meter
 from coffre.postgres.connection.partition_routes import roots_for_loading
@@ -43,7 +43,7 @@ class Family:
         return self.tables[0].columns
 
 
-def families_of(job: Job, source: Source, loaded: Mapping[TableName, TableContent]) -> list[Family]:
+def families_of(job: RestoreJob, source: Source, loaded: Mapping[TableName, TableContent]) -> list[Family]:
     """Return the partitions that are compared together, and no other tables."""
     with loading_session(job) as session:
         roots = roots_for_loading(session, loaded, source.content.encoding)
@@ -53,7 +53,7 @@ def families_of(job: Job, source: Source, loaded: Mapping[TableName, TableConten
     return [Family(root, tuple(tables)) for root, tables in members.items()]
 
 
-def compare_families(job: Job, source: Source, families: Sequence[Family], meter: Meter) -> Iterator[TableProof]:
+def compare_families(job: RestoreJob, source: Source, families: Sequence[Family], meter: Meter) -> Iterator[TableProof]:
     """Yield a proof for every partition of the families, as they come."""
     entries: dict[TableName, list[Entry]] = {
         (table.schema_name, table.table_name): [] for family in families for table in family.tables
@@ -106,7 +106,9 @@ def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _prove(job: Job, source: Source, family: Family, entries: Mapping[TableName, Sequence[Entry]]) -> list[TableProof]:
+def _prove(
+    job: RestoreJob, source: Source, family: Family, entries: Mapping[TableName, Sequence[Entry]]
+) -> list[TableProof]:
     loaded = {(table.schema_name, table.table_name): table for table in family.tables}
     if lost := list(never_read({name: it for name, it in loaded.items() if not entries[name]}, ())):
         return lost
@@ -147,7 +149,7 @@ def _proof(table: TableContent, slices: Sequence[Entry], verdict: Verdict, detai
 
 
 def _by_values(
-    job: Job, source: Source, family: Family, entries: Mapping[TableName, Sequence[Entry]], detail: str
+    job: RestoreJob, source: Source, family: Family, entries: Mapping[TableName, Sequence[Entry]], detail: str
 ) -> tuple[Verdict, str]:
     """Tell rows that are lost or changed from rows that are only written in another way, as for other tables."""
     try:
@@ -162,7 +164,7 @@ def _by_values(
 
 
 def _difference(
-    job: Job,
+    job: RestoreJob,
     source: Source,
     family: Family,
     entries: Mapping[TableName, Sequence[Entry]],

@@ -47,7 +47,7 @@ def review_backup(catalog: Catalog, vault: Vault, rules: TargetAlerts, backup: B
     """Look at a backup that is complete: its size, its duration, its exceptions.
 
     Reads its manifest and those of the `COMPARED` backups before, one at a time. The keys that it was encrypted to are
-    remembered: `review_fleet` tells when they have been in use for too long.
+    remembered: `check_all_targets` tells when they have been in use for too long.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def review_backup(catalog: Catalog, vault: Vault, rules: TargetAlerts, backup: B
     return Review(tuple(alerts), frozenset((kind, backup.target) for kind in _OF_A_BACKUP))
 
 
-def review_fleet(catalog: Catalog, configuration: Configuration, now: datetime) -> Review:
+def check_all_targets(catalog: Catalog, configuration: Configuration, now: datetime) -> Review:
     """Look at all targets: success rates, runs that take too long, the age of keys, encryption that is off.
 
     Meant to be called hourly; it reads the records of the last 30 days.

@@ -39,7 +39,7 @@ class Step:
         return f"{self.bucket}/{self.key}"
 
 
-class Places:
+class DestinationMap:
     """Maps names of the backup to buckets and keys, and goes through both sides in order.
 
     Parameters

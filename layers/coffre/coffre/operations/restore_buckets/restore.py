@@ -15,11 +15,11 @@ from coffre.model.backup import Backup, RestoreReport
 from coffre.model.errors import DeadlineError, RestoreError
 from coffre.model.manifest import Manifest
 from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageScope, StorageState, StorageStep
-from coffre.operations.restore_buckets.destination_map import Places, Step
+from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
 from coffre.operations.restore_buckets.report import report_of
-from coffre.operations.restore_buckets.tally import Tally
+from coffre.operations.restore_buckets.tally import RestoreTally
 from coffre.operations.restore_buckets.write_object import Done, Writer, cost_of
-from coffre.operations.runs.ordered_map import in_order
+from coffre.operations.runs.ordered_map import ordered_map
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open import open_manifest, refuse_database
 from coffre.vault.codec import FrameDecoder
@@ -101,11 +101,11 @@ class _Run:
         self._state = state
         self._after = state.after
         self._manifest = manifest
-        self._places = Places(manifest, job.scope, job.open_bucket)
+        self._places = DestinationMap(manifest, job.scope, job.open_bucket)
         decoder = job.decoder.of_recipients(manifest.recipients)
         cache = FrameCache(job.vault, decoder)
         self._writer = Writer(job.vault, decoder, cache, self._places, job.scope, job.stop)
-        self._tally = Tally(state.result, job.scratch / _FAILED)
+        self._tally = RestoreTally(state.result, job.scratch / _FAILED)
         self._notes = list(state.result.notes)
         self._phases_ms = dict(state.phases_ms)
 
@@ -138,7 +138,7 @@ class _Run:
         self._begin(phase)
         began, first = time.monotonic(), self._after
         steps = _Until(self._out_of_time, steps_of(self._job.vault, self._after))
-        doing = in_order(work, steps, cost_of=cost_of, width=self._job.streams, room_bytes=_ROOM_BYTES)
+        doing = ordered_map(work, steps, cost_of=cost_of, width=self._job.streams, room_bytes=_ROOM_BYTES)
         stopped_at: Done | None = None
         with closing(doing):
             for done in doing:

@@ -20,7 +20,7 @@ _ALIKE_IN_A_ROW: Final = 25
 _WITH_EXAMPLES: Final = frozenset({StorageOutcome.OVERWRITTEN, StorageOutcome.LEFT, StorageOutcome.DELETED})
 
 
-class Tally:
+class RestoreTally:
     """Counts on from a result.
 
     Parameters

@@ -14,7 +14,7 @@ from coffre.buckets.writer import Bucket
 from coffre.model.errors import CoffreError, EventError, PermanentError, RestoreError
 from coffre.model.manifest import Entry, ObjectFacts
 from coffre.model.storage import Mode, StorageOutcome, StorageScope
-from coffre.operations.restore_buckets.destination_map import Places, Step
+from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.frame_cache import FrameCache
 from coffre.vault.plaintext_ahead import plaintext_ahead
@@ -84,7 +84,7 @@ class Writer:
     vault: Vault
     decoder: FrameDecoder
     cache: FrameCache
-    places: Places
+    places: DestinationMap
     scope: StorageScope
     stop: threading.Event
     reading: ReadAllowance = field(default_factory=ReadAllowance)

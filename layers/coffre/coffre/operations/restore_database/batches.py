@@ -13,7 +13,7 @@ from coffre.model.backup import RestoredTable
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, EntryKind, TableContent
 from coffre.model.names import TableName, shown
-from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.runs.progress import Meter
 
 # Up to here making an empty file for a table costs the server more than writing its rows as frozen saves later.
@@ -102,7 +102,7 @@ def counted_together(tables: Iterable[TableContent]) -> Iterator[tuple[TableCont
     yield from batched(small, COUNTED_AT_ONCE, strict=False)
 
 
-def slices_of(job: Job, source: Source, wanted: frozenset[TableName]) -> Iterator[Entry]:
+def slices_of(job: RestoreJob, source: Source, wanted: frozenset[TableName]) -> Iterator[Entry]:
     """Yield the slices of some tables, in the order of their names."""
     if not wanted:
         return
@@ -127,7 +127,7 @@ class Loaded:
     seconds: float
 
 
-class Tally:
+class LoadTally:
     """What was loaded, table by table. Thread-safe."""
 
     def __init__(self, contents: Mapping[TableName, TableContent], meter: Meter) -> None:

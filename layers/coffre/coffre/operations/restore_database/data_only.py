@@ -12,7 +12,7 @@ from coffre.model.errors import CoffreError, DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
 from coffre.operations.restore_database.extension_members import leave_out_members
-from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load import (
     FAST_COMMITS,
     Loading,
@@ -21,7 +21,7 @@ from coffre.operations.restore_database.load import (
     load_tables,
     loading_session,
 )
-from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.postgres.destination.copy_in import has_rows, key_levels, refresh_materialized_views, set_sequences
 from coffre.postgres.destination.destination import open_existing
 from coffre.postgres.destination.live_tables import live_tables
@@ -31,7 +31,7 @@ from coffre.postgres.destination.owners_code import OWNERS_PATH
 _WITHOUT_TRIGGERS: Final = f"{FAST_COMMITS}; SET session_replication_role = replica"
 
 
-def restore_rows(job: Job, source: Source, outcome: Outcome) -> None:
+def restore_rows(job: RestoreJob, source: Source, outcome: ReportBuilder) -> None:
     """Load the rows of all tables into a database that has the tables, empty, and count them.
 
     Raises
@@ -68,7 +68,9 @@ def restore_rows(job: Job, source: Source, outcome: Outcome) -> None:
             _fill(job, source, tables, how_to_load, outcome)
 
 
-def _fill(job: Job, source: Source, tables: dict[TableName, TableContent], how: Loading, outcome: Outcome) -> None:
+def _fill(
+    job: RestoreJob, source: Source, tables: dict[TableName, TableContent], how: Loading, outcome: ReportBuilder
+) -> None:
     with outcome.phase("tables"):
         outcome.tables += load_tables(job, source, tables, outcome.meter, how)
     with outcome.phase("sequences"), loading_session(job) as session:
@@ -83,7 +85,7 @@ def _fill(job: Job, source: Source, tables: dict[TableName, TableContent], how: 
 
 
 @contextmanager
-def _emptied_on_error(job: Job, tables: dict[TableName, TableContent]) -> Iterator[None]:
+def _emptied_on_error(job: RestoreJob, tables: dict[TableName, TableContent]) -> Iterator[None]:
     """Empty the tables again, all at once: they were empty, so nothing of anybody's is lost."""
     try:
         yield
@@ -99,7 +101,7 @@ def _emptied_on_error(job: Job, tables: dict[TableName, TableContent]) -> Iterat
         raise
 
 
-def _refuse_unready(job: Job, tables: dict[TableName, TableContent]) -> None:
+def _refuse_unready(job: RestoreJob, tables: dict[TableName, TableContent]) -> None:
     problems = []
     with loading_session(job) as session:
         live = live_tables(session, list(tables))

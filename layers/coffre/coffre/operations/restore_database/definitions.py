@@ -20,10 +20,10 @@ from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, quoted
 from coffre.model.words import counted
 from coffre.operations.restore_database.definition_schedule import Schedule
-from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load import loading_session
-from coffre.operations.restore_database.report_builder import Outcome
-from coffre.operations.runs.session_pool import Streams
+from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.runs.session_pool import SessionPool
 from coffre.postgres.archive.entry_sql import ACL, definition_of, encoded, owner_of, readable
 from coffre.postgres.archive.reader import Section, TocEntry
 from coffre.postgres.archive.toc import is_event_trigger, is_of_database
@@ -99,10 +99,10 @@ class DefinitionRestore:
         What is known to be lost already.
     """
 
-    job: Job
+    job: RestoreJob
     source: Source
     destination: Destination
-    outcome: Outcome
+    outcome: ReportBuilder
     session: psycopg2.extensions.connection | None = None
     ledger: Ledger = field(default_factory=Ledger)
 
@@ -145,7 +145,7 @@ class DefinitionRestore:
                 schedule.stop()
                 raise
 
-        with Streams(lambda _: self._definitions(how), self.job.streams) as sessions:
+        with SessionPool(lambda _: self._definitions(how), self.job.streams) as sessions:
             for _ in self.job.runner(work, range(self.job.streams)):
                 pass
         if postponed := self.ledger.take_postponed():
@@ -280,7 +280,7 @@ def _is_extension_comment(entry: TocEntry) -> bool:
     return entry.description == "COMMENT" and entry.tag.startswith("EXTENSION ")
 
 
-def refused_error(job: Job, refusal: Refusal) -> RestoreError:
+def refused_error(job: RestoreJob, refusal: Refusal) -> RestoreError:
     """Return the error for an entry that the server refused."""
     return RestoreError(
         f"The {spoken(refusal.entry)} could not be made in {job.connection}.",

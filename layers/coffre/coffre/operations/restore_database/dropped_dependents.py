@@ -10,8 +10,8 @@ import psycopg2.extensions
 
 from coffre.model.manifest import RelationName
 from coffre.model.names import qualified
-from coffre.operations.restore_database.job import Job, Source
-from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.job import RestoreJob, Source
+from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.postgres.archive.dependencies import absent, needed_by, needing, parts_of
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.destination.definitions import statements_of
@@ -22,7 +22,7 @@ _QUERY: Final = " _RETURN"
 
 
 @dataclass(frozen=True)
-class Went:
+class DroppedDependents:
     """What is in the backup, is not in the database, and needs chosen tables.
 
     Parameters
@@ -45,7 +45,7 @@ class Went:
         why = "it needs what is not there" if self.was_asked_for else "without --with-dependencies"
         return [f"Went with the tables, and is not restored ({why}): {', '.join(names)}."]
 
-    def say_of_existing(self, job: Job, outcome: Outcome) -> None:
+    def say_of_existing(self, job: RestoreJob, outcome: ReportBuilder) -> None:
         """Say what is missing of what needs tables that exist."""
         for entry in named(self.back):
             outcome.steps.append(f"Restore the {spoken(entry)}, which {job.connection} lacks.")
@@ -59,14 +59,14 @@ def named(entries: Iterable[TocEntry]) -> list[TocEntry]:
     return [entry for entry in entries if entry.description != "INDEX" and not is_query_of_view(entry)]
 
 
-def find_went(
+def find_dropped_dependents(
     source: Source,
     tables: Iterable[TocEntry],
     known: Collection[int],
     cursor: psycopg2.extensions.cursor,
     *,
     back: bool,
-) -> Went:
+) -> DroppedDependents:
     """Look up what went with tables.
 
     Parameters
@@ -78,7 +78,9 @@ def find_went(
     """
     went = absent(cursor, [entry for entry in _dependents(source.toc, list(tables)) if entry.dump_id not in known])
     restorable = list(_restorable(source, went, known, cursor)) if back else []
-    return Went(was_asked_for=back, back=restorable, lost=[entry for entry in went if entry not in restorable])
+    return DroppedDependents(
+        was_asked_for=back, back=restorable, lost=[entry for entry in went if entry not in restorable]
+    )
 
 
 def find_missing(
@@ -88,13 +90,13 @@ def find_missing(
     cursor: psycopg2.extensions.cursor,
     *,
     back: bool,
-) -> Went:
+) -> DroppedDependents:
     """Look up what needs tables that exist, and does not exist: an earlier restore brought the tables alone, say.
 
     Parts of the tables themselves are theirs to have or not; but their keys can have been left out.
     """
     own = {part.dump_id for part in parts_of(source.toc, tables) if part.description != "FK CONSTRAINT"}
-    return find_went(source, tables, {*known, *own}, cursor, back=back)
+    return find_dropped_dependents(source, tables, {*known, *own}, cursor, back=back)
 
 
 def _dependents(entries: Sequence[TocEntry], tables: Sequence[TocEntry]) -> list[TocEntry]:

@@ -11,16 +11,16 @@ from psycopg2 import sql
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
 from coffre.model.words import counted
-from coffre.operations.restore_database.job import Job
+from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.load import loading_session
-from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination.copy_in import has_rows
 
 type Tables = Mapping[TableName, TableContent]
 
 
-def leave_out_members(job: Job, tables: Tables, outcome: Outcome, reason: str) -> None:
+def leave_out_members(job: RestoreJob, tables: Tables, outcome: ReportBuilder, reason: str) -> None:
     """Name the members among the tables whose rows are not restored, with how to get them."""
     for name, table in sorted(tables.items()):
         if table.is_member:
@@ -28,7 +28,7 @@ def leave_out_members(job: Job, tables: Tables, outcome: Outcome, reason: str) -
             outcome.leave_out(what, f"{reason}. To get them: coffre cat {job.backup.id} '{shown(*name)}'")
 
 
-def empty_members(job: Job, tables: Tables, levels: Mapping[TableName, int], outcome: Outcome) -> Tables:
+def empty_members(job: RestoreJob, tables: Tables, levels: Mapping[TableName, int], outcome: ReportBuilder) -> Tables:
     """Delete the rows that extensions have put into their members, which the backup has too; return what can be loaded.
 
     What points at others is emptied first. Only in a database that this restore has created: elsewhere rows can be

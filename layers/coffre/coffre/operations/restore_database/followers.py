@@ -6,14 +6,14 @@ from collections.abc import Collection, Sequence
 
 from coffre.model.names import TableName
 from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of
-from coffre.operations.restore_database.dropped_dependents import Went
+from coffre.operations.restore_database.dropped_dependents import DroppedDependents
 from coffre.operations.restore_database.known import leave_out_known
 from coffre.operations.restore_database.materialized_views import refresh_views
 from coffre.postgres.archive.dependencies import parts_of
 from coffre.postgres.archive.reader import TocEntry
 
 
-def followers_of(making: DefinitionRestore, went: Went) -> list[TocEntry]:
+def followers_of(making: DefinitionRestore, went: DroppedDependents) -> list[TocEntry]:
     """Return the entries that bring back what went, with its parts, but for what the destination cannot have."""
     wanted = {part.dump_id for part in parts_of(making.source.toc, went.back)}
     return leave_out_known(making.ledger, making.source, making.destination, wanted)

@@ -22,7 +22,7 @@ from coffre.vault.vault import Vault
 
 
 @dataclass(frozen=True)
-class Job:
+class RestoreJob:
     """What a restore needs: from where, to where, with what, and how wide. `in_order` is for drills, which compare.
 
     `remaining_seconds` says how much time the run has.
@@ -65,14 +65,14 @@ class Source:
         """What the backup holds besides its entries."""
         return self.manifest.database
 
-    def read(self, job: Job, entry: Entry) -> Iterator[bytes]:
+    def read(self, job: RestoreJob, entry: Entry) -> Iterator[bytes]:
         """Yield the plaintext of an entry, until the run is stopped: checked when it ends without an error."""
         for chunk in job.vault.read_entry(entry, self.decoder, at_end=True):
             job.children.check()
             yield chunk
 
 
-def open_source(job: Job) -> Source:
+def open_source(job: RestoreJob) -> Source:
     """Check the chain from the catalog to the entries, and fetch the schema archive to disk."""
     manifest = open_manifest(job.vault, job.backup)
     decoder = job.decoder.of_recipients(manifest.recipients)

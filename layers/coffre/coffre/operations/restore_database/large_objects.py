@@ -14,10 +14,10 @@ import psycopg2.extensions
 
 from coffre.model.errors import IntegrityError, RestoreError
 from coffre.model.manifest import Entry
-from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load import FAST_COMMITS, loading_session
-from coffre.operations.restore_database.report_builder import Outcome
-from coffre.operations.runs.session_pool import Streams
+from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.runs.session_pool import SessionPool
 from coffre.operations.stored_backup.entry_file import open_chunks
 from coffre.postgres.archive.reader import TocEntry, damaged, read_archive
 from coffre.postgres.archive.writer import read_large_objects
@@ -31,7 +31,9 @@ _STATEMENTS_AT_ONCE: Final = 200
 _NAMED: Final = 20
 
 
-def restore_large_objects(job: Job, source: Source, entry: Entry, outcome: Outcome, *, with_owners: bool) -> None:
+def restore_large_objects(
+    job: RestoreJob, source: Source, entry: Entry, outcome: ReportBuilder, *, with_owners: bool
+) -> None:
     """Create all large objects with their bytes, owners, rights, comments and labels.
 
     Unless the scope is strict, what is refused or damaged is left out and reported.
@@ -43,12 +45,12 @@ def restore_large_objects(job: Job, source: Source, entry: Entry, outcome: Outco
     IntegrityError
         The archive is damaged.
     """
-    with Streams(lambda _: _session(job), job.streams) as sessions:
+    with SessionPool(lambda _: _session(job), job.streams) as sessions:
         _Loading(job, outcome, sessions).load(source, entry, with_owners=with_owners)
 
 
 @contextmanager
-def _session(job: Job) -> Iterator[psycopg2.extensions.connection]:
+def _session(job: RestoreJob) -> Iterator[psycopg2.extensions.connection]:
     with loading_session(job) as session, session.cursor() as cursor:
         cursor.execute(FAST_COMMITS)
         session.commit()
@@ -58,7 +60,9 @@ def _session(job: Job) -> Iterator[psycopg2.extensions.connection]:
 class _Loading:
     """One restore of large objects; `_lost` are those that are left out, with the reason."""
 
-    def __init__(self, job: Job, outcome: Outcome, sessions: Streams[psycopg2.extensions.connection]) -> None:
+    def __init__(
+        self, job: RestoreJob, outcome: ReportBuilder, sessions: SessionPool[psycopg2.extensions.connection]
+    ) -> None:
         self._job = job
         self._outcome = outcome
         self._sessions = sessions

@@ -20,7 +20,7 @@ from coffre.model.manifest import Entry, TableContent
 from coffre.model.names import TableName, shown
 from coffre.operations.restore_database.batches import (
     Loaded,
-    Tally,
+    LoadTally,
     Unit,
     counted_together,
     is_small,
@@ -29,11 +29,11 @@ from coffre.operations.restore_database.batches import (
     transactions,
     whole_tables,
 )
-from coffre.operations.restore_database.job import Job, Source
-from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.job import RestoreJob, Source
+from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.row_salvage import Refused, Salvage, may_be_left_out
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.session_pool import Streams
+from coffre.operations.runs.session_pool import SessionPool
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.partition_routes import roots_for_loading
 from coffre.postgres.destination.copy_in import (
@@ -55,14 +55,14 @@ _SMALL_BYTES: Final = 16 * 1024 * 1024
 
 
 @contextmanager
-def loading_session(job: Job) -> Iterator[psycopg2.extensions.connection]:
+def loading_session(job: RestoreJob) -> Iterator[psycopg2.extensions.connection]:
     """Give a session at the destination whose errors are explained, and which is cancelled when the run is stopped."""
     with translated(job.connection), connect(job.connection) as session, job.children.cancelling(session):
         yield session
 
 
 @contextmanager
-def clearing_session(job: Job) -> Iterator[psycopg2.extensions.connection]:
+def clearing_session(job: RestoreJob) -> Iterator[psycopg2.extensions.connection]:
     """Give a session for clearing away after an error, when everything else has been ended."""
     with translated(job.connection), connect(job.connection) as session:
         yield session
@@ -108,13 +108,13 @@ class Loading:
     is_fresh: bool = False
     in_order: bool = False
     session: psycopg2.extensions.connection | None = None
-    outcome: Outcome | None = None
+    outcome: ReportBuilder | None = None
     is_alone: bool = False
     search_paths: Callable[[TableName], Sequence[str]] = field(default=lambda _: ())
 
 
 def load_tables(
-    job: Job,
+    job: RestoreJob,
     source: Source,
     tables: Mapping[TableName, TableContent],
     meter: Meter,
@@ -125,8 +125,8 @@ def load_tables(
     Returns what was loaded; with an `outcome` to report to, tables that could not be loaded are not among it.
     """
     meter.begin("tables", total_bytes=sum(table.size for table in tables.values()), total_tables=len(tables))
-    tally = Tally(tables, meter)
-    with Streams(lambda _: _prepared(job, how.first_statement), job.streams) as sessions:
+    tally = LoadTally(tables, meter)
+    with SessionPool(lambda _: _prepared(job, how.first_statement), job.streams) as sessions:
         loader = _Loader(job, source, tables, how, tally, sessions)
         for group in _groups(tables, how.order):
             loader.load(group)
@@ -139,12 +139,12 @@ class _Loader:
 
     def __init__(
         self,
-        job: Job,
+        job: RestoreJob,
         source: Source,
         tables: Mapping[TableName, TableContent],
         how: Loading,
-        tally: Tally,
-        sessions: Streams[psycopg2.extensions.connection],
+        tally: LoadTally,
+        sessions: SessionPool[psycopg2.extensions.connection],
     ) -> None:
         self._job = job
         self._source = source
@@ -236,7 +236,7 @@ class _Loader:
             raise _rows_differ(table, f"{entry.name}: {rows} rows were loaded, {entry.rows} were backed up")
         return Loaded(entry, rows, time.monotonic() - began)
 
-    def salvage(self, outcome: Outcome) -> set[TableName]:
+    def salvage(self, outcome: ReportBuilder) -> set[TableName]:
         """Load what was refused in another way, and return the names of the tables that stay empty."""
         refused = frozenset(self._refused.tables())
         if not refused:
@@ -294,7 +294,7 @@ class _Loader:
 
 
 def _places(
-    job: Job, source: Source, tables: Mapping[TableName, TableContent], how: Loading
+    job: RestoreJob, source: Source, tables: Mapping[TableName, TableContent], how: Loading
 ) -> dict[TableName, TableName]:
     """Return where the rows of each table go: where they are sent, to its root if they have to, or to the table."""
     sent = {name: how.into[name] for name in tables if name in how.into}
@@ -315,7 +315,7 @@ def _shared(places: Mapping[TableName, TableName], how: Loading) -> Iterator[Tab
     return (name for name, place in places.items() if taken[place] > 1 or place not in (name, how.into.get(name)))
 
 
-def _units(job: Job, tables: Mapping[TableName, TableContent], how: Loading) -> dict[TableName, Unit]:
+def _units(job: RestoreJob, tables: Mapping[TableName, TableContent], how: Loading) -> dict[TableName, Unit]:
     """Decide what of each table is loaded in one transaction."""
     if how.in_order or (how.outcome is not None and not how.is_fresh):
         whole = set(tables)  # what was committed of a table could not be told from rows of others
@@ -329,13 +329,13 @@ def _units(job: Job, tables: Mapping[TableName, TableContent], how: Loading) -> 
 
 
 def _borrowed(
-    sessions: Streams[psycopg2.extensions.connection], session: psycopg2.extensions.connection | None
+    sessions: SessionPool[psycopg2.extensions.connection], session: psycopg2.extensions.connection | None
 ) -> AbstractContextManager[psycopg2.extensions.connection]:
     return sessions.borrow() if session is None else nullcontext(session)
 
 
 def check_counts(
-    job: Job,
+    job: RestoreJob,
     tables: Mapping[TableName, TableContent],
     session: psycopg2.extensions.connection | None = None,
 ) -> None:
@@ -361,7 +361,7 @@ def check_counts(
                 differing[table.schema_name, table.table_name] = rows
 
     work = counted_together(tables.values())
-    with Streams(lambda _: loading_session(job), job.streams) as sessions:
+    with SessionPool(lambda _: loading_session(job), job.streams) as sessions:
         for _ in job.runner(check, work) if session is None else map(check, work):
             pass
     if differing:
@@ -409,7 +409,7 @@ def refuse_missing_rows(tables: Mapping[TableName, TableContent], loaded: Iterab
 
 
 @contextmanager
-def _prepared(job: Job, statement: str) -> Iterator[psycopg2.extensions.connection]:
+def _prepared(job: RestoreJob, statement: str) -> Iterator[psycopg2.extensions.connection]:
     with loading_session(job) as session:
         with session.cursor() as cursor:
             cursor.execute(statement)

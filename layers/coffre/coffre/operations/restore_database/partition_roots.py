@@ -10,15 +10,15 @@ import psycopg2.extensions
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName
 from coffre.operations.restore_database.job import Source
-from coffre.operations.restore_database.staging import Beside
+from coffre.operations.restore_database.staging import Staging
 from coffre.postgres.archive.dependencies import with_partitions
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.connection.partition_routes import leaves_below, roots_for_loading
 
 
 def with_roots(
-    session: psycopg2.extensions.connection, source: Source, chosen: Mapping[TableName, TocEntry], beside: Beside
-) -> Beside:
+    session: psycopg2.extensions.connection, source: Source, chosen: Mapping[TableName, TocEntry], beside: Staging
+) -> Staging:
     """Put partitions together whose root was chosen, where both the backup and the database have the same partitions.
 
     Others are compared each by itself: rows of a partition that only one of the two has are no extra rows of the table.

@@ -9,10 +9,10 @@ from coffre.model.errors import DestinationError
 from coffre.model.names import quoted, shown
 from coffre.model.restore import Scope
 from coffre.model.target import Contents
-from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load import loading_session
 from coffre.operations.restore_database.replace_schemas import replace_schemas
-from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.postgres.destination.copy_in import translated
 from coffre.postgres.destination.database_swap import database_exists, swap_databases, what_stays_behind, why_no_swap
@@ -20,7 +20,7 @@ from coffre.postgres.destination.live_tables import user_tables
 from coffre.postgres.destination.staging_schema import shortened
 
 
-def replace_database(job: Job, source: Source, outcome: Outcome) -> None:
+def replace_database(job: RestoreJob, source: Source, outcome: ReportBuilder) -> None:
     """Put the backup in the place of the database in use, which is kept under another name.
 
     Where this role cannot create or rename databases, schemas are replaced inside the database, in one transaction.
@@ -69,7 +69,7 @@ def _whole(scope: Scope) -> Scope:
     return Scope(dry_run=scope.dry_run, strict=scope.strict, analyze=scope.analyze)
 
 
-def _swap_kept(job: Job, restore_id: str, outcome: Outcome) -> None:
+def _swap_kept(job: RestoreJob, restore_id: str, outcome: ReportBuilder) -> None:
     """Put a database in place that an earlier restore has built and kept."""
     name = job.connection.database
     restored, old = (
@@ -92,13 +92,13 @@ def _swap_kept(job: Job, restore_id: str, outcome: Outcome) -> None:
         _swap(job, restored, old, outcome)
 
 
-def _swap(job: Job, restored: str, old: str, outcome: Outcome) -> None:
+def _swap(job: RestoreJob, restored: str, old: str, outcome: ReportBuilder) -> None:
     with outcome.phase("swap"), translated(job.connection):
         swap_databases(job.connection, restored, old)
     outcome.kept.append(Kept(what=f"the old database, as {old}", remove=f"DROP DATABASE {quoted(old)}"))
 
 
-def _refuse_parts(job: Job, source: Source) -> None:
+def _refuse_parts(job: RestoreJob, source: Source) -> None:
     if source.content.contents is not Contents.FULL:
         what = "definitions" if source.content.contents.has_schema else "rows"
         raise DestinationError(
@@ -108,7 +108,7 @@ def _refuse_parts(job: Job, source: Source) -> None:
         )
 
 
-def _only_in_use(job: Job, source: Source) -> list[str]:
+def _only_in_use(job: RestoreJob, source: Source) -> list[str]:
     """Say which tables of the database in use the backup does not have: they will be in the old database only."""
     known = {(entry.schema or "", entry.tag) for entry in source.toc}
     known |= {(table.schema_name, table.table_name) for table in source.content.tables}

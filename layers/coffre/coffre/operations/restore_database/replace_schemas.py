@@ -12,11 +12,11 @@ from coffre.model.errors import DestinationError
 from coffre.model.names import quoted, shown
 from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of, possible_tables
 from coffre.operations.restore_database.extension_members import leave_out_members
-from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.load import Loading, check_counts, load_tables, loading_session
 from coffre.operations.restore_database.materialized_views import refresh_views
-from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.statistics import analyze
 from coffre.postgres.archive.dependencies import absent
 from coffre.postgres.archive.reader import TocEntry
@@ -33,7 +33,7 @@ _OUTSIDE: Final = frozenset(
 )  # fmt: skip
 
 
-def replace_schemas(job: Job, source: Source, outcome: Outcome) -> None:
+def replace_schemas(job: RestoreJob, source: Source, outcome: ReportBuilder) -> None:
     """Rename the backup's schemas that are there, restore them anew under their names, and commit all at once.
 
     Raises
@@ -94,7 +94,7 @@ def _existing_extensions(source: Source, cursor: psycopg2.extensions.cursor) -> 
     return {entry.dump_id for entry in extensions} - {entry.dump_id for entry in absent(cursor, extensions)}
 
 
-def _refuse_incomplete(job: Job, outcome: Outcome) -> None:
+def _refuse_incomplete(job: RestoreJob, outcome: ReportBuilder) -> None:
     """Refuse to put schemas in place that lack something, unless a person has accepted that."""
     if outcome.left_out and not job.scope.accept_exceptions:
         more = f" And {len(outcome.left_out) - 3} more." if len(outcome.left_out) > 3 else ""
@@ -128,7 +128,7 @@ def _restore(making: DefinitionRestore, session: psycopg2.extensions.connection,
         refresh_views(making)
 
 
-def _refuse_pointed_at(job: Job, session: psycopg2.extensions.connection, schemas: list[str]) -> None:
+def _refuse_pointed_at(job: RestoreJob, session: psycopg2.extensions.connection, schemas: list[str]) -> None:
     """Refuse when keys or views of other schemas point into these: they would go on to point at the old tables."""
     with session.cursor() as cursor:
         cursor.execute(_POINTING_IN, {"schemas": schemas})
@@ -143,7 +143,9 @@ def _refuse_pointed_at(job: Job, session: psycopg2.extensions.connection, schema
         )
 
 
-def _movable_extensions(job: Job, session: psycopg2.extensions.connection, schemas: list[str]) -> list[tuple[str, str]]:
+def _movable_extensions(
+    job: RestoreJob, session: psycopg2.extensions.connection, schemas: list[str]
+) -> list[tuple[str, str]]:
     """Return the extensions in these schemas with their schema: they move on to the fresh one."""
     with session.cursor() as cursor:
         cursor.execute(_EXTENSIONS, (schemas,))

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from coffre.model.backup import Comparison, Kept, LeftOut, RestoredTable, RestoreReport
-from coffre.operations.restore_database.job import Job
+from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.runs.progress import Meter
 
 
 @dataclass
-class Outcome:
+class ReportBuilder:
     """Grows while a restore works; `phases_ms` is how long each phase took."""
 
     meter: Meter
@@ -55,7 +55,7 @@ class Outcome:
                 parts.append(f"-- {said}\n{left.sql}")
         return "\n".join(parts) or None
 
-    def report(self, job: Job) -> RestoreReport:
+    def report(self, job: RestoreJob) -> RestoreReport:
         """Return what there is to say in the end."""
         return RestoreReport(
             id=job.restore_id,

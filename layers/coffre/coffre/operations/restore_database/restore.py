@@ -5,16 +5,16 @@ from __future__ import annotations
 from coffre.model.backup import RestoreReport
 from coffre.model.target import Contents
 from coffre.operations.restore_database.data_only import restore_rows
-from coffre.operations.restore_database.job import Job, open_source
+from coffre.operations.restore_database.job import RestoreJob, open_source
 from coffre.operations.restore_database.replace_database import replace_database
-from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.tables import restore_tables
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open import refuse_unrestorable
 
 
-def restore_database(job: Job, meter: Meter) -> RestoreReport:
+def restore_database(job: RestoreJob, meter: Meter) -> RestoreReport:
     """Restore what the job's scope asks for, or say what would be done.
 
     Raises
@@ -23,7 +23,7 @@ def restore_database(job: Job, meter: Meter) -> RestoreReport:
         Whatever stopped it; the message says what is left. What was there before is unchanged.
     """
     refuse_unrestorable(job.backup)
-    outcome = Outcome(meter)
+    outcome = ReportBuilder(meter)
     with outcome.phase("read"):
         source = open_source(job)
     if not job.scope.is_whole:

@@ -15,8 +15,8 @@ from coffre.model.backup import Comparison
 from coffre.model.errors import RestoreError
 from coffre.model.names import shown
 from coffre.model.words import counted
-from coffre.operations.restore_database.job import Job
-from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.job import RestoreJob
+from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.connection.partition_routes import root_of, whole_table_hint
 from coffre.postgres.destination import row_merge as merge
@@ -34,7 +34,7 @@ _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 
 
 def merge_tables(
-    job: Job, session: psycopg2.extensions.connection, pairs: Sequence[Pair], outcome: Outcome
+    job: RestoreJob, session: psycopg2.extensions.connection, pairs: Sequence[Pair], outcome: ReportBuilder
 ) -> list[Comparison]:
     """Compare, and bring over in the same transaction: what was counted is what is done."""
     levels = key_levels(session, [pair.live.name for pair in pairs])
@@ -154,7 +154,7 @@ _WAYS: Final[Sequence[tuple[_Way, tuple[type[psycopg2.Error], ...]]]] = (
 )
 
 
-def _judge_others(affected: Sequence[merge.Affected], outcome: Outcome) -> None:
+def _judge_others(affected: Sequence[merge.Affected], outcome: ReportBuilder) -> None:
     """Refuse what foreign keys did to tables that nobody chose, and say what triggers did to others.
 
     Raises
@@ -178,7 +178,7 @@ def _judge_others(affected: Sequence[merge.Affected], outcome: Outcome) -> None:
     ]
 
 
-def _check(found: Comparison, outcome: Outcome, *, delete: bool) -> None:
+def _check(found: Comparison, outcome: ReportBuilder, *, delete: bool) -> None:
     if found.changed:
         outcome.exceptions.append(
             f"In {counted(found.changed, 'row')} of {found.table}, {', '.join(found.columns)} is not as in the backup: "

@@ -14,7 +14,7 @@ import psycopg2.extensions
 from coffre.model.errors import CoffreError, IntegrityError
 from coffre.model.manifest import RelationName
 from coffre.model.names import TableName, qualified, shown
-from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import loosening
 from coffre.postgres.destination.copy_in import is_refusal, views_reading
@@ -80,7 +80,7 @@ def leave_out_views(
     session: psycopg2.extensions.connection,
     views: Iterable[RelationName],
     lost: Collection[TableName],
-    outcome: Outcome,
+    outcome: ReportBuilder,
 ) -> list[RelationName]:
     """Return the materialized views that can be filled, and report those that read tables without their rows."""
     unfilled = views_reading(session, lost) if lost else set()
@@ -127,7 +127,7 @@ class Salvage:
         self,
         session: psycopg2.extensions.connection,
         loader: Reloading,
-        outcome: Outcome,
+        outcome: ReportBuilder,
         *,
         search_paths: Callable[[TableName], Sequence[str]],
         may_loosen: bool,

@@ -16,7 +16,7 @@ from coffre.model.errors import CoffreError, DestinationError, EventError, Resto
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, quoted, shown
 from coffre.model.words import counted
-from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load import (
     FAST_COMMITS,
     Loading,
@@ -25,7 +25,7 @@ from coffre.operations.restore_database.load import (
     loading_session,
     refuse_missing_rows,
 )
-from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.row_merge import merge_tables
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import row_merge as merge
@@ -36,7 +36,7 @@ from coffre.postgres.destination.row_merge import Pair, condition
 
 
 @dataclass(frozen=True)
-class Beside:
+class Staging:
     """Chosen tables that exist: what the backup has of each, and what exists now, by name.
 
     `partitions` are those of the backup's tables that are compared with a partitioned table as a whole, by its name.
@@ -58,9 +58,9 @@ class Beside:
     def _parts(self, whole: TableName) -> Mapping[TableName, TableContent]:
         return self.partitions.get(whole) or {whole: self.contents[whole]}
 
-    def pairs(self, job: Job) -> list[Pair]:
+    def pairs(self, job: RestoreJob) -> list[Pair]:
         """Return each table with the place of its version from the backup."""
-        places = side.side_names(side_schema(job), self.contents)
+        places = side.staging_names(staging_schema_name(job), self.contents)
         return [
             Pair(
                 live=self.live[name],
@@ -77,12 +77,12 @@ class Beside:
         ]
 
 
-def side_schema(job: Job) -> str:
+def staging_schema_name(job: RestoreJob) -> str:
     """Return the name of the schema in which a restore puts what it loads beside."""
     return f"restored_{job.restore_id.lower()}"
 
 
-def refuse_unmergeable(job: Job, beside: Beside, session: psycopg2.extensions.connection) -> None:
+def refuse_unmergeable(job: RestoreJob, beside: Staging, session: psycopg2.extensions.connection) -> None:
     """Refuse what cannot work before anything is loaded.
 
     Raises
@@ -131,7 +131,7 @@ def _try_filter(session: psycopg2.extensions.connection, live: LiveTable, wanted
         ) from error
 
 
-def others_at_stake(job: Job, beside: Beside, session: psycopg2.extensions.connection) -> list[str]:
+def others_at_stake(job: RestoreJob, beside: Staging, session: psycopg2.extensions.connection) -> list[str]:
     """Return the tables that nobody chose, and that deleting rows would change."""
     if not job.scope.replace or not beside.contents:
         return []
@@ -139,7 +139,7 @@ def others_at_stake(job: Job, beside: Beside, session: psycopg2.extensions.conne
         return merge.others_with_keys(cursor, beside.pairs(job))
 
 
-def plan_beside(job: Job, beside: Beside, at_stake: Sequence[str], outcome: Outcome) -> None:
+def plan_staging(job: RestoreJob, beside: Staging, at_stake: Sequence[str], outcome: ReportBuilder) -> None:
     """Say what will be done."""
     if at_stake:
         outcome.steps.append(
@@ -175,7 +175,7 @@ def plan_beside(job: Job, beside: Beside, at_stake: Sequence[str], outcome: Outc
             )
 
 
-def restore_beside(job: Job, source: Source, beside: Beside, outcome: Outcome) -> None:
+def restore_to_staging(job: RestoreJob, source: Source, beside: Staging, outcome: ReportBuilder) -> None:
     """Load beside, compare, and bring over when asked to. Tables in use change in one transaction or not at all.
 
     Raises
@@ -184,15 +184,15 @@ def restore_beside(job: Job, source: Source, beside: Beside, outcome: Outcome) -
         The side schema is dropped again then.
     """
     pairs = beside.pairs(job)
-    schema = side_schema(job)
+    schema = staging_schema_name(job)
     comment = f"restored by Coffre from backup {job.backup.id} of {job.backup.target}; nothing uses it."
     with outcome.phase("side schema"), loading_session(job) as session, session.cursor() as cursor:
-        side.create_side_schema(cursor, schema, comment)
+        side.create_staging_schema(cursor, schema, comment)
         session.commit()
     with _dropped_on_error(job, schema):
         with outcome.phase("side schema"), loading_session(job) as session, session.cursor() as cursor:
             for pair in pairs:
-                side.create_side_table(cursor, pair.side, beside.contents[pair.live.name].columns, pair.live)
+                side.create_staging_table(cursor, pair.side, beside.contents[pair.live.name].columns, pair.live)
                 session.commit()  # one by one: the server has room for so many locks at once only
         with outcome.phase("tables"), _other_types_explained():
             how = Loading(
@@ -214,7 +214,7 @@ def restore_beside(job: Job, source: Source, beside: Beside, outcome: Outcome) -
     outcome.kept.append(Kept(what=f"the schema {schema}", remove=f"DROP SCHEMA {quoted(schema)} CASCADE"))
 
 
-def _with_key(job: Job, session: psycopg2.extensions.connection, pair: Pair, outcome: Outcome) -> bool:
+def _with_key(job: RestoreJob, session: psycopg2.extensions.connection, pair: Pair, outcome: ReportBuilder) -> bool:
     """Give the side table its key; where it cannot have one, nothing is compared, and it is said why."""
     try:
         with session.cursor() as cursor:
@@ -244,7 +244,7 @@ def _other_types_explained() -> Iterator[None]:
 
 
 @contextmanager
-def _dropped_on_error(job: Job, schema: str) -> Iterator[None]:
+def _dropped_on_error(job: RestoreJob, schema: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -254,7 +254,7 @@ def _dropped_on_error(job: Job, schema: str) -> Iterator[None]:
                 if side.is_applied(cursor, schema):
                     error.add_note(f"But the rows were brought over; what they were before is in the schema {schema}.")
                 else:
-                    side.drop_side_schema(session, schema)
+                    side.drop_staging_schema(session, schema)
         except CoffreError:
             error.add_note(f"The schema {schema} could not be dropped: DROP SCHEMA {quoted(schema)} CASCADE")
         raise

@@ -11,11 +11,11 @@ import psycopg2
 from psycopg2 import sql
 
 from coffre.model.names import TableName, qualified
-from coffre.operations.restore_database.job import Job
+from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.load import loading_session
-from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.runs.progress import DEADLINE_RESERVE_SECONDS
-from coffre.operations.runs.session_pool import Streams
+from coffre.operations.runs.session_pool import SessionPool
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination.definitions import is_fatal
 
@@ -26,7 +26,7 @@ _BATCH: Final = 50
 _CANCELLED: Final = "57014"
 
 
-def analyze(job: Job, outcome: Outcome) -> None:
+def analyze(job: RestoreJob, outcome: ReportBuilder) -> None:
     """Gather statistics of every table and materialized view, several at once, as long as there is time.
 
     The rows are safe: a table that cannot be analyzed, or for which no time is left, is noted with its statement.
@@ -62,7 +62,7 @@ def analyze(job: Job, outcome: Outcome) -> None:
                     leave(tables, "no time was left" if error.pgcode == _CANCELLED else one_line(error))
 
     again: list[list[TableName]] = []
-    with outcome.phase("statistics"), Streams(lambda _: loading_session(job), job.streams) as sessions:
+    with outcome.phase("statistics"), SessionPool(lambda _: loading_session(job), job.streams) as sessions:
         for _ in job.runner(work, _work_of(job)):
             pass
         for tables in again:
@@ -73,7 +73,7 @@ def analyze(job: Job, outcome: Outcome) -> None:
         outcome.notes.append(f"Statistics were not gathered ({'; '.join(sorted(reasons))}). Run: {statements}{more}")
 
 
-def _work_of(job: Job) -> Iterator[list[TableName]]:
+def _work_of(job: RestoreJob) -> Iterator[list[TableName]]:
     """Yield large tables alone, the largest first, then small ones many at a time."""
     with loading_session(job) as session, session.cursor() as cursor:
         cursor.execute(_TABLES)

@@ -17,15 +17,15 @@ from coffre.model.names import TableName, shown
 from coffre.model.words import counted
 from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of, refused_error
 from coffre.operations.restore_database.dropped_dependents import (
-    Went,
+    DroppedDependents,
+    find_dropped_dependents,
     find_missing,
-    find_went,
     named,
     script_of,
     spoken,
 )
 from coffre.operations.restore_database.followers import bring_followers, followers_of
-from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.load import (
     FAST_COMMITS,
@@ -37,13 +37,13 @@ from coffre.operations.restore_database.load import (
     loading_session,
 )
 from coffre.operations.restore_database.partition_roots import with_roots
-from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.staging import (
-    Beside,
+    Staging,
     others_at_stake,
-    plan_beside,
+    plan_staging,
     refuse_unmergeable,
-    restore_beside,
+    restore_to_staging,
 )
 from coffre.policy.patterns import chosen
 from coffre.postgres.archive.dependencies import absent, needed_by, needing, parts_of, with_partitions
@@ -70,7 +70,7 @@ class Chosen:
     entry: TocEntry | None
 
 
-def restore_tables(job: Job, source: Source, outcome: Outcome) -> None:
+def restore_tables(job: RestoreJob, source: Source, outcome: ReportBuilder) -> None:
     """Restore the tables that the scope names.
 
     Raises
@@ -100,13 +100,13 @@ def restore_tables(job: Job, source: Source, outcome: Outcome) -> None:
             )
         plan.say(outcome)
         missing.say_of_existing(job, outcome)
-        plan_beside(job, beside, at_stake, outcome)
+        plan_staging(job, beside, at_stake, outcome)
         followers = [*plan.followers, *followers_of(making, missing)]
         if not job.scope.dry_run:
             empty = _bring_back(making, plan) if plan.tables else set()
             with _said_what_came_back(plan):
                 if beside.contents:
-                    restore_beside(job, source, beside, outcome)
+                    restore_to_staging(job, source, beside, outcome)
                 bring_followers(making, plan.lines, followers, empty)
         making.report([*plan.lines, *followers])
         outcome.script = script_of(source, plan.went.lost)
@@ -123,7 +123,7 @@ def _said_what_came_back(plan: _Plan) -> Iterator[None]:
         raise
 
 
-def _beside(tables: Sequence[Chosen], live: dict[TableName, LiveTable], outcome: Outcome) -> Beside:
+def _beside(tables: Sequence[Chosen], live: dict[TableName, LiveTable], outcome: ReportBuilder) -> Staging:
     """Take the chosen tables that are there, except those of which the backup has no rows, or not all."""
     there = {table.name: table.content for table in tables if table.name in live and table.content}
     for name, table in there.items():
@@ -136,10 +136,10 @@ def _beside(tables: Sequence[Chosen], live: dict[TableName, LiveTable], outcome:
                 f"{shown(*name)} is left as it is: it belongs to an extension, which has rows of its own there."
             )
     taken = {name: it for name, it in there.items() if not it.rows_excluded and (it.is_member or not it.of_extension)}
-    return Beside(contents=taken, live=live)
+    return Staging(contents=taken, live=live)
 
 
-def choose_tables(job: Job, source: Source) -> list[Chosen]:
+def choose_tables(job: RestoreJob, source: Source) -> list[Chosen]:
     """Return the tables of the backup that the scope's patterns fit, partitions included.
 
     Raises
@@ -164,7 +164,7 @@ def choose_tables(job: Job, source: Source) -> list[Chosen]:
     ]
 
 
-def _refuse_gone(job: Job, gone: Sequence[Chosen]) -> None:
+def _refuse_gone(job: RestoreJob, gone: Sequence[Chosen]) -> None:
     if gone and job.scope.rows is not None:
         names = ", ".join(shown(*table.name) for table in gone[:3])
         raise DestinationError(
@@ -201,10 +201,10 @@ class _Plan:
     attachments: Sequence[TocEntry]
     followers: Sequence[TocEntry]
     known: frozenset[int]
-    went: Went
+    went: DroppedDependents
     exceptions: Sequence[str]
 
-    def say(self, outcome: Outcome) -> None:
+    def say(self, outcome: ReportBuilder) -> None:
         for entry in self.dependencies:
             outcome.steps.append(f"Create the {spoken(entry)}, which is needed.")
         for table in self.tables:
@@ -229,7 +229,7 @@ def _plan_back(making: DefinitionRestore, gone: Sequence[Chosen], cursor: psycop
     dependencies = _dependencies(job, missing)
     wanted = {entry.dump_id for entry in (*parts, *parts_of(source.toc, dependencies))}
     known = wanted | {part.dump_id for part in homeless}
-    went = find_went(source, tables, known, cursor, back=job.scope.with_dependencies)
+    went = find_dropped_dependents(source, tables, known, cursor, back=job.scope.with_dependencies)
     back = {entry.dump_id for entry in parts_of(source.toc, went.back)} - wanted
     lines = leave_out_known(making.ledger, source, making.destination, wanted | back)
     lines = [line for line in lines if not is_made(line, making.destination)]
@@ -268,7 +268,7 @@ def _joins(parts: Sequence[TocEntry], needed: Collection[int]) -> set[int]:
     }
 
 
-def _dependencies(job: Job, missing: Sequence[TocEntry]) -> list[TocEntry]:
+def _dependencies(job: RestoreJob, missing: Sequence[TocEntry]) -> list[TocEntry]:
     """Return what is created because the tables need it.
 
     Raises
@@ -367,7 +367,7 @@ def _create(making: DefinitionRestore, plan: _Plan, entries: Sequence[TocEntry],
 
 
 @contextmanager
-def _dropped_on_error(job: Job, plan: _Plan, created: Sequence[int]) -> Iterator[None]:
+def _dropped_on_error(job: RestoreJob, plan: _Plan, created: Sequence[int]) -> Iterator[None]:
     """Drop the tables again, all at once, so that their keys to each other are no obstacle."""
     try:
         yield

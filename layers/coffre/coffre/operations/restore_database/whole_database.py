@@ -19,7 +19,7 @@ from coffre.operations.restore_database.definitions import (
     refused_error,
 )
 from coffre.operations.restore_database.extension_members import empty_members, leave_out_members
-from coffre.operations.restore_database.job import Job, Source
+from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.large_objects import restore_large_objects
 from coffre.operations.restore_database.load import (
@@ -31,7 +31,7 @@ from coffre.operations.restore_database.load import (
     refuse_missing_rows,
 )
 from coffre.operations.restore_database.materialized_views import refresh_views
-from coffre.operations.restore_database.report_builder import Outcome
+from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.statistics import analyze
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.archive.toc import is_of_database
@@ -43,7 +43,7 @@ from coffre.postgres.destination.live_tables import live_tables
 _CLOSED_SINCE: Final = 150000
 
 
-def restore_whole(job: Job, source: Source, outcome: Outcome) -> None:
+def restore_whole(job: RestoreJob, source: Source, outcome: ReportBuilder) -> None:
     """Restore definitions and rows (or definitions only) into a database that is new or empty, and count the rows.
 
     What cannot be restored is left out with what needs it, and named in the outcome; with `strict` it stops the
@@ -97,7 +97,9 @@ def _not_in_backup(source: Source, entries: Sequence[TocEntry]) -> Iterable[str]
         yield f"The backup has no rows of {', '.join(empty)}: the configuration leaves them out."
 
 
-def _say_plan(job: Job, destination: Destination, tables: dict[TableName, TableContent], outcome: Outcome) -> None:
+def _say_plan(
+    job: RestoreJob, destination: Destination, tables: dict[TableName, TableContent], outcome: ReportBuilder
+) -> None:
     for left in destination.leftovers:
         outcome.steps.append(f"Remove the {left}, which an unfinished restore has left.")
     what = "Create the database" if destination.created else "Load into the empty database"
@@ -114,14 +116,14 @@ def _say_plan(job: Job, destination: Destination, tables: dict[TableName, TableC
         outcome.steps.append("Restore definitions only: tables stay empty.")
 
 
-def _close_public(job: Job) -> None:
+def _close_public(job: RestoreJob) -> None:
     """Take away what older servers give everybody on the schema public: `pg_dump` writes rights as if they did not."""
     with loading_session(job) as session, session.cursor() as cursor:
         cursor.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
         session.commit()
 
 
-def _make_schemas(job: Job, source: Source, entries: Sequence[TocEntry], destination: Destination) -> None:
+def _make_schemas(job: RestoreJob, source: Source, entries: Sequence[TocEntry], destination: Destination) -> None:
     """Create the schemas that a backup of chosen tables does not have: `pg_dump --table` writes tables alone."""
     dumped = {entry.tag for entry in source.toc if entry.description == "SCHEMA"} | destination.schemas
     missing = sorted({entry.schema for entry in entries if entry.schema} - dumped)
@@ -205,7 +207,7 @@ def _refuse_nothing(making: DefinitionRestore, tables: dict[TableName, TableCont
         raise refused_error(making.job, next((one for one in refusals if one.sqlstate), refusals[0]))
 
 
-def _set_properties(job: Job, source: Source, outcome: Outcome) -> None:
+def _set_properties(job: RestoreJob, source: Source, outcome: ReportBuilder) -> None:
     """Give a database that was created what the source's own is set to; one that existed keeps its own settings."""
     entries = [entry for entry in source.toc if is_of_database(entry)]
     if not outcome.created_database:
@@ -221,7 +223,9 @@ def _set_properties(job: Job, source: Source, outcome: Outcome) -> None:
         )
 
 
-def _existing(job: Job, tables: dict[TableName, TableContent], outcome: Outcome) -> dict[TableName, TableContent]:
+def _existing(
+    job: RestoreJob, tables: dict[TableName, TableContent], outcome: ReportBuilder
+) -> dict[TableName, TableContent]:
     """Leave out tables of extensions that the destination does not have, or has without them."""
     of_extensions = [name for name, table in tables.items() if table.of_extension]
     with loading_session(job) as session:

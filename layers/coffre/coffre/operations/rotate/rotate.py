@@ -32,7 +32,7 @@ _ACTOR: Final = "rotate"
 
 
 @dataclass(frozen=True)
-class Job:
+class RotateJob:
     """What a rotation needs.
 
     Parameters
@@ -55,7 +55,9 @@ class Job:
     tell_died: Callable[[Backup], None]
 
 
-def rotate(job: Job, *, only: str | None = None, dry_run: bool = False, always_sweep: bool = True) -> RotationReport:
+def rotate(
+    job: RotateJob, *, only: str | None = None, dry_run: bool = False, always_sweep: bool = True
+) -> RotationReport:
     """Rotate every configured target, or one.
 
     Parameters
@@ -81,7 +83,7 @@ def rotate(job: Job, *, only: str | None = None, dry_run: bool = False, always_s
         turn.end()
 
 
-def _rotate(job: Job, turn: _Turn, only: str | None, *, dry_run: bool, always_sweep: bool) -> RotationReport:
+def _rotate(job: RotateJob, turn: _Turn, only: str | None, *, dry_run: bool, always_sweep: bool) -> RotationReport:
     targets = job.configuration.targets if only is None else (job.configuration.target(only),)
     copies = _copies(job, settle_dead=not dry_run)
     problems: list[Problem] = []
@@ -106,7 +108,7 @@ def _rotate(job: Job, turn: _Turn, only: str | None, *, dry_run: bool, always_sw
     return report.model_copy(update={"sweep": swept})
 
 
-def _copies(job: Job, *, settle_dead: bool) -> dict[str, list[Backup]]:
+def _copies(job: RotateJob, *, settle_dead: bool) -> dict[str, list[Backup]]:
     """Return the COMPLETED backups by target, newest first, from a consistent reading of the whole catalog."""
     copies: dict[str, list[Backup]] = {}
     for backup in job.catalog.backups():
@@ -117,7 +119,7 @@ def _copies(job: Job, *, settle_dead: bool) -> dict[str, list[Backup]]:
     return copies
 
 
-def _settle(job: Job, backup: Backup) -> None:
+def _settle(job: RotateJob, backup: Backup) -> None:
     # A manifest that cannot be read is told by the sweep; a record that has changed is somebody else's.
     with contextlib.suppress(IntegrityError, BackupStateError):
         failed = settle(job.catalog, job.vault, backup, job.now())
@@ -130,7 +132,9 @@ def _is_long_dead(backup: Backup, now: datetime) -> bool:
     return not backup.status.is_final and now - (backup.heartbeat_at or backup.created_at) > GRACE
 
 
-def _decide(job: Job, copies: Sequence[Backup], retention: Retention, problems: list[Problem]) -> tuple[Decision, ...]:
+def _decide(
+    job: RotateJob, copies: Sequence[Backup], retention: Retention, problems: list[Problem]
+) -> tuple[Decision, ...]:
     if retention.maximum_bytes is None:
         return decide(copies, retention, job.now())
     try:
@@ -166,7 +170,7 @@ def bytes_by_newest_user(vault: Vault, copies: Iterable[Backup]) -> dict[str, in
     return sizes
 
 
-def _mark_deleted(job: Job, turn: _Turn, copies: Iterable[Backup], decided: Iterable[Decision]) -> list[Decision]:
+def _mark_deleted(job: RotateJob, turn: _Turn, copies: Iterable[Backup], decided: Iterable[Decision]) -> list[Decision]:
     """Mark what goes as DELETED, if it is still as it was decided upon."""
     by_id = {copy.id: copy for copy in copies}
     done = []
@@ -189,7 +193,7 @@ def _mark_deleted(job: Job, turn: _Turn, copies: Iterable[Backup], decided: Iter
 class _Turn:
     """The lock of rotations, and the time that is left. A dry run takes no lock."""
 
-    job: Job
+    job: RotateJob
     dry_run: bool
     _renewed_at: datetime = field(init=False)
 

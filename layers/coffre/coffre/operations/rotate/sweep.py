@@ -11,7 +11,7 @@ from itertools import groupby
 
 from coffre.model.rotation import SweepReport
 from coffre.operations.rotate.batch_delete import Remover
-from coffre.operations.rotate.sweep_job import SweepJob, Tally
+from coffre.operations.rotate.sweep_job import SweepJob, SweepTally
 from coffre.operations.rotate.sweep_manifests import RecordsWalk
 from coffre.operations.rotate.sweep_packs import PacksWalk
 from coffre.stores.store import ObjectInfo
@@ -28,7 +28,7 @@ def sweep(job: SweepJob) -> SweepReport:
     CoffreError
         The store or the catalog refused, or `job.check` raised: what was removed until then was not needed.
     """
-    tally = Tally()
+    tally = SweepTally()
     with Remover(job.vault.store, job.check, dry_run=job.dry_run) as remover:
         records = RecordsWalk(job, remover, tally)
         packs: PacksWalk | None = None
@@ -53,7 +53,7 @@ def _section(info: ObjectInfo) -> _Section:
     return folder_of(info.key) or ""
 
 
-def _note_others(objects: Iterable[ObjectInfo], tally: Tally) -> None:
+def _note_others(objects: Iterable[ObjectInfo], tally: SweepTally) -> None:
     for info in objects:
         if not is_restore_report(info.key) and drill_of(info.key) is None:
             tally.note_foreign(info)

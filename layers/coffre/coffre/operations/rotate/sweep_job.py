@@ -77,7 +77,7 @@ def restores_going_on(catalog: Catalog, now: datetime) -> list[Restore]:
 
 
 @dataclass
-class Tally:
+class SweepTally:
     """What a sweep counts and has to tell."""
 
     packs: Amount = field(default_factory=Amount)

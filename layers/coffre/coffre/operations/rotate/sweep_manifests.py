@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from coffre.model.backup import Status
 from coffre.model.errors import IntegrityError
 from coffre.operations.rotate.batch_delete import Remover
-from coffre.operations.rotate.sweep_job import Known, SweepJob, Tally, known_backups, restores_going_on
+from coffre.operations.rotate.sweep_job import Known, SweepJob, SweepTally, known_backups, restores_going_on
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import MANIFEST, record_of
 from coffre.vault.references import References
@@ -25,7 +25,7 @@ class Settled:
 class RecordsWalk:
     """Goes through the folders of all backups, one at a time."""
 
-    def __init__(self, job: SweepJob, remover: Remover, tally: Tally) -> None:
+    def __init__(self, job: SweepJob, remover: Remover, tally: SweepTally) -> None:
         self._job = job
         self._remover = remover
         self._tally = tally

@@ -10,7 +10,7 @@ from ulid import ULID
 
 from coffre.model.backup import Status
 from coffre.operations.rotate.batch_delete import Remover
-from coffre.operations.rotate.sweep_job import GRACE, SweepJob, Tally
+from coffre.operations.rotate.sweep_job import GRACE, SweepJob, SweepTally
 from coffre.operations.rotate.sweep_manifests import Settled
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import writer_of
@@ -23,7 +23,9 @@ UNKNOWN_GRACE: Final = timedelta(days=30)
 class PacksWalk:
     """Goes through the packs and through what is named, both sorted by key, in constant memory."""
 
-    def __init__(self, job: SweepJob, remover: Remover, tally: Tally, settled: Settled, references: References) -> None:
+    def __init__(
+        self, job: SweepJob, remover: Remover, tally: SweepTally, settled: Settled, references: References
+    ) -> None:
         self._job = job
         self._remover = remover
         self._tally = tally

@@ -28,7 +28,7 @@ _PAUSES: Final = 20
 _AT_ONCE: Final = timedelta(days=-1)
 
 
-class Outcome(StrEnum):
+class RunOutcome(StrEnum):
     """How a request for a backup ended."""
 
     COMPLETED = "completed"
@@ -58,7 +58,7 @@ class Request:
 class Result:
     """What became of a request: `backup` is the one that answers it, `reason` says why it was not run now."""
 
-    outcome: Outcome
+    outcome: RunOutcome
     backup: Backup
     reason: str | None = None
 
@@ -131,10 +131,10 @@ class Admission:
         """
         backup = self.catalog.get_backup(request.backup_id)
         if backup.status.is_final:
-            return Result(Outcome.SKIPPED, backup, f"backup {backup.id} is {backup.status}")
+            return Result(RunOutcome.SKIPPED, backup, f"backup {backup.id} is {backup.status}")
         locks, now = self.catalog.locks, self.now()
         if not locks.resume(request.target, backup.id, now, continuation=continuation, stale_after=STALE_AFTER):
-            return Result(Outcome.SKIPPED, backup, f"another invocation works on backup {backup.id}")
+            return Result(RunOutcome.SKIPPED, backup, f"another invocation works on backup {backup.id}")
         return backup
 
     def _begin(self, request: Request) -> Backup | Result:
@@ -167,7 +167,7 @@ class Admission:
             self._settle(backup)
             self.release(backup.target, backup.id)
             backup = self.catalog.get_backup(backup.id)
-        return Result(Outcome.SKIPPED, backup, f"backup {backup.id} was begun before; it is {backup.status}")
+        return Result(RunOutcome.SKIPPED, backup, f"backup {backup.id} was begun before; it is {backup.status}")
 
     def _join_slot(self, request: Request, *, orphan_after: timedelta = ORPHAN_AFTER) -> Result | None:
         """Claim the request's slot, or let the backup that owns it carry this tier too. None: go on with a run."""
@@ -196,7 +196,7 @@ class Admission:
         except BackupStateError as error:  # it has failed in this moment
             raise _StartingError from error
         self.vault.mark_tier(request.target, backup_id, request.tier)
-        return Result(Outcome.JOINED, backup, f"backup {backup_id} answers for the slot {backup.slot}")
+        return Result(RunOutcome.JOINED, backup, f"backup {backup_id} answers for the slot {backup.slot}")
 
     def _defer_to(self, request: Request, owner: str) -> Result:
         """Join the run that has the lock when it is of the same slot, else end as skipped."""
@@ -207,7 +207,7 @@ class Admission:
         reason = f"backup {owner} of {request.target} is already running, since {since}"
         # Who asked for it may be waiting for the id: this is where it learns.
         self.catalog.audit.record(self.now(), "backup", "skipped", request.target, request.backup_id, reason)
-        return Result(Outcome.SKIPPED, backup, reason)
+        return Result(RunOutcome.SKIPPED, backup, reason)
 
     def _create(self, request: Request) -> Backup:
         now = self.now()

@@ -12,7 +12,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Progress, Tier
 from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.manifest import Manifest
-from coffre.operations.runs.admission import Admission, Outcome, Request, Result
+from coffre.operations.runs.admission import Admission, Request, Result, RunOutcome
 from coffre.operations.runs.progress import BEAT_SECONDS, Meter, Watch
 from coffre.operations.runs.run import Paused, Run
 from coffre.operations.stored_backup.record import completed
@@ -84,7 +84,7 @@ class Lifecycle:
             raise
         record = self._publish(backup, *made)
         self._admission.release(backup.target, backup.id)
-        return Result(Outcome.COMPLETED, record)
+        return Result(RunOutcome.COMPLETED, record)
 
     def _pause(self, backup: Backup, paused: Paused, progress: Progress) -> Result:
         """Leave lock and record to the next invocation, and start it: nobody takes the run for dead before that."""
@@ -93,7 +93,7 @@ class Lifecycle:
         self.catalog.heartbeat_backup(backup.id, until, progress)
         paused.go_on()
         reason = f"it goes on in the next invocation; so far there were {paused.invocations}"
-        return Result(Outcome.PAUSED, backup, reason)
+        return Result(RunOutcome.PAUSED, backup, reason)
 
     def _run_of(self, backup: Backup, meter: Meter, watch: Watch) -> Run:
         return Run(

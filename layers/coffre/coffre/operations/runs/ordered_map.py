@@ -33,7 +33,7 @@ class _Room:
             self._changed.notify()
 
 
-def in_order[T, R](
+def ordered_map[T, R](
     work: Callable[[T], R], items: Iterable[T], *, cost_of: Callable[[T], int], width: int, room_bytes: int
 ) -> Generator[R]:
     """Yield the results of `work` in the order of the items; the first error ends it and is raised.

@@ -11,7 +11,7 @@ from typing import Self
 from coffre.model.errors import ConnectTransientError
 
 
-class Streams[T]:
+class SessionPool[T]:
     """Opens one thing for each thread that asks at the same time, lends it out again, and closes all at the end.
 
     When there is no room for another one at the server, those that are open have to do.
@@ -19,7 +19,7 @@ class Streams[T]:
     Parameters
     ----------
     open_one
-        Gets the number of the stream (from 0); the context manager that it returns is left when `Streams` is.
+        Gets the number of the stream (from 0); the context manager that it returns is left when `SessionPool` is.
     limit
         At most so many are open; who asks for one more waits until one is given back.
     """

@@ -19,7 +19,7 @@ from coffre.model.manifest import EntriesFile
 from coffre.model.rotation import Amount
 from coffre.model.verification import Damage, Level, Share, VerificationReport
 from coffre.operations.stored_backup.open import manifest_of
-from coffre.operations.verify.job import Job, Known, record_damage
+from coffre.operations.verify.job import Known, VerifyJob, record_damage
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import PACKS, writer_of
 from coffre.vault.references import LivingPack, References
@@ -29,7 +29,9 @@ _WORKERS: Final = 12
 _UNDER_WAY: Final = 256
 
 
-def inventory(job: Job, share: Share, *, target: str | None = None, backup_id: str | None = None) -> VerificationReport:
+def inventory(
+    job: VerifyJob, share: Share, *, target: str | None = None, backup_id: str | None = None
+) -> VerificationReport:
     """Look for everything that COMPLETED backups need: all of them, those of a target, or one.
 
     Parameters
@@ -98,7 +100,7 @@ class _Tally:
     def living(self, target: str) -> Amount:
         return Amount(objects=self.objects[target], size_bytes=self.size_bytes[target])
 
-    def is_stopped_at(self, job: Job) -> bool:
+    def is_stopped_at(self, job: VerifyJob) -> bool:
         if self.unfinished is None and job.is_time_over():
             self.unfinished = f"The time was over after {self.packs.objects:,} packs."
         return self.unfinished is not None
@@ -113,7 +115,7 @@ class _Unkept:
     lists: list[tuple[str, EntriesFile]] = field(default_factory=list)
 
 
-def _read_unkept(job: Job, heads: _Heads, own: dict[str, list[Damage]], tally: _Tally) -> Iterator[Damage]:
+def _read_unkept(job: VerifyJob, heads: _Heads, own: dict[str, list[Damage]], tally: _Tally) -> Iterator[Damage]:
     """Read the objects whose checksum is gone, and compare what they hold with what was recorded."""
     unkept = heads.unkept
     if not unkept.keeps:
@@ -131,14 +133,14 @@ def _read_unkept(job: Job, heads: _Heads, own: dict[str, list[Damage]], tally: _
             yield _pack_swapped(pack)
 
 
-def _holds(job: Job, key: str, sha256: str) -> bool:
+def _holds(job: VerifyJob, key: str, sha256: str) -> bool:
     try:
         return hashlib.sha256(job.vault.store.get(key)).hexdigest() == sha256
     except ObjectMissingError:
         return False
 
 
-def _look_at_records(job: Job, backup: Backup, references: References, unkept: _Unkept) -> Iterator[Damage]:
+def _look_at_records(job: VerifyJob, backup: Backup, references: References, unkept: _Unkept) -> Iterator[Damage]:
     """Refer to the packs of a backup, and tell what is wrong with its manifest and its list of entries."""
     try:
         manifest = manifest_of(job.vault, backup)
@@ -150,7 +152,7 @@ def _look_at_records(job: Job, backup: Backup, references: References, unkept: _
         yield from _look_at_entries(job, backup, file, unkept)
 
 
-def _look_at_entries(job: Job, backup: Backup, file: EntriesFile, unkept: _Unkept) -> Iterator[Damage]:
+def _look_at_entries(job: VerifyJob, backup: Backup, file: EntriesFile, unkept: _Unkept) -> Iterator[Damage]:
     try:
         info = job.vault.store.head(file.key)
     except ObjectMissingError:
@@ -192,14 +194,14 @@ def _beside(
         pack = next(packs, None)
 
 
-def _confirmed(job: Job, suspects: Iterable[LivingPack]) -> Iterator[Damage]:
+def _confirmed(job: VerifyJob, suspects: Iterable[LivingPack]) -> Iterator[Damage]:
     """Ask for each pack that a listing lacks, or has with another length, by its name: listings may be behind."""
     for pack in suspects:
         if (damage := _ask(job, pack)[0]) is not None:
             yield damage
 
 
-def _ask(job: Job, pack: LivingPack) -> tuple[Damage | None, ObjectInfo | None]:
+def _ask(job: VerifyJob, pack: LivingPack) -> tuple[Damage | None, ObjectInfo | None]:
     try:
         info = job.vault.store.head(pack.key)
     except ObjectMissingError:
@@ -216,7 +218,7 @@ def _ask(job: Job, pack: LivingPack) -> tuple[Damage | None, ObjectInfo | None]:
 class _Heads:
     """Asks the store about single packs, many at once, in bounded memory. Leaving waits for the answers."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: VerifyJob) -> None:
         self._job = job
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="head")
         self._under_way: deque[tuple[LivingPack, Future[tuple[Damage | None, ObjectInfo | None]]]] = deque()

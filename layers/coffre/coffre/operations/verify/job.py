@@ -25,7 +25,7 @@ RESERVE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Job:
+class VerifyJob:
     """What a verification needs.
 
     Parameters
@@ -131,7 +131,7 @@ class _Bad:
 
 
 def record_damage(
-    job: Job, level: Level, known: Known, damages: Sequence[Damage], own: Mapping[str, Sequence[Damage]]
+    job: VerifyJob, level: Level, known: Known, damages: Sequence[Damage], own: Mapping[str, Sequence[Damage]]
 ) -> tuple[DamageReport, ...]:
     """Mark every backup that has something of what was found, and keep the facts beside it; newest first.
 
@@ -155,7 +155,7 @@ def record_damage(
 
 
 def _mark_each(
-    job: Job, level: Level, backups: Iterable[Backup], bad: _Bad, own: Mapping[str, Sequence[Damage]]
+    job: VerifyJob, level: Level, backups: Iterable[Backup], bad: _Bad, own: Mapping[str, Sequence[Damage]]
 ) -> list[DamageReport]:
     marked = []
     for backup in backups:
@@ -165,7 +165,7 @@ def _mark_each(
     return marked
 
 
-def _shared(job: Job, backup: Backup, bad: _Bad) -> list[Damage]:
+def _shared(job: VerifyJob, backup: Backup, bad: _Bad) -> list[Damage]:
     if not (bad.packs or bad.frames):
         return []
     try:
@@ -174,7 +174,7 @@ def _shared(job: Job, backup: Backup, bad: _Bad) -> list[Damage]:
         return [Damage.of(error)]
 
 
-def _mark(job: Job, level: Level, backup: Backup, found: list[Damage]) -> DamageReport | None:
+def _mark(job: VerifyJob, level: Level, backup: Backup, found: list[Damage]) -> DamageReport | None:
     """Record the damage unless a rotation has deleted the backup meanwhile, and its packs with it."""
     if job.catalog.get_backup(backup.id).status is not Status.COMPLETED:
         return None
@@ -194,7 +194,7 @@ def record_finding(catalog: Catalog, vault: Vault, report: DamageReport) -> None
     put_back(vault, {key: report})
 
 
-def _distrust_writers(job: Job, known: Known, bad: _Bad, marked: set[str]) -> None:
+def _distrust_writers(job: VerifyJob, known: Known, bad: _Bad, marked: set[str]) -> None:
     """Take the mark *verified* from deleted backups whose packs went bad: later ones rely on it (docs/adr)."""
     writers = {writer_of(pack) for pack in (*bad.packs, *(pack for pack, _ in bad.frames))}
     for writer in sorted(writer for writer in writers if writer is not None and writer not in marked):

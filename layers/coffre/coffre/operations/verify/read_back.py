@@ -16,7 +16,7 @@ from coffre.model.manifest import Frame, Manifest
 from coffre.model.rotation import Amount, Problem
 from coffre.model.verification import Damage, DamageReport, Examined, Level, Share, VerificationReport
 from coffre.operations.stored_backup.open import manifest_of
-from coffre.operations.verify.job import RESERVE_SECONDS, Job, Known, record_damage
+from coffre.operations.verify.job import RESERVE_SECONDS, Known, VerifyJob, record_damage
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.damage import heal_damage, put_back, read_findings, together
 from coffre.vault.layout import writer_of
@@ -29,7 +29,7 @@ type _Wanted = Callable[[Frame], bool]
 type _IsOver = Callable[[], bool]
 
 
-def read_backup(job: Job, backup_id: str) -> VerificationReport:
+def read_backup(job: VerifyJob, backup_id: str) -> VerificationReport:
     """Read all of one backup. What there is no time for, the next call goes on with.
 
     Raises
@@ -49,7 +49,7 @@ def read_backup(job: Job, backup_id: str) -> VerificationReport:
     return _report(job, known, tally, backup.target, "all")
 
 
-def read_target(job: Job, target: str, share: Share) -> VerificationReport:
+def read_target(job: VerifyJob, target: str, share: Share) -> VerificationReport:
     """Read what the target's new backups have stored, then a share of all that its backups need.
 
     Raises
@@ -100,7 +100,7 @@ class _Tally:
 # --- all of a backup ---
 
 
-def _prove_new(job: Job, known: Known, target: str, tally: _Tally, is_over: _IsOver) -> None:
+def _prove_new(job: VerifyJob, known: Known, target: str, tally: _Tally, is_over: _IsOver) -> None:
     """Read back what no verification has seen yet, the oldest backup first.
 
     Packs of a writer that is verified were read back with it: they need not be read again for each backup that points
@@ -117,7 +117,7 @@ def _prove_new(job: Job, known: Known, target: str, tally: _Tally, is_over: _IsO
             proven.add(backup.id)
 
 
-def _prove(job: Job, backup: Backup, tally: _Tally, wanted: _Wanted, is_over: _IsOver, *, heals: bool) -> bool:
+def _prove(job: VerifyJob, backup: Backup, tally: _Tally, wanted: _Wanted, is_over: _IsOver, *, heals: bool) -> bool:
     """Read what is wanted of all entries, and mark the backup as verified when everything was as recorded."""
     tally.backups.add(backup.id)
     opened = _open(job, backup, tally)
@@ -148,7 +148,7 @@ def _prove(job: Job, backup: Backup, tally: _Tally, wanted: _Wanted, is_over: _I
 
 
 def _note_verified(
-    job: Job, backup: Backup, tally: _Tally, findings: Mapping[str, DamageReport], *, heals: bool
+    job: VerifyJob, backup: Backup, tally: _Tally, findings: Mapping[str, DamageReport], *, heals: bool
 ) -> bool:
     known = together(findings.values())
     if backup.damaged_at is not None and not (known and known.is_of_stored_bytes):
@@ -167,7 +167,7 @@ def _note_verified(
     return True
 
 
-def _findings(job: Job, backup: Backup) -> dict[str, DamageReport]:
+def _findings(job: VerifyJob, backup: Backup) -> dict[str, DamageReport]:
     try:
         return read_findings(job.vault, backup.target, backup.id)
     except IntegrityError:
@@ -176,7 +176,7 @@ def _findings(job: Job, backup: Backup) -> dict[str, DamageReport]:
         return {}  # nothing is to be healed
 
 
-def _note_unfinished(job: Job, backup: Backup, tally: _Tally, last: str) -> None:
+def _note_unfinished(job: VerifyJob, backup: Backup, tally: _Tally, last: str) -> None:
     try:
         job.catalog.keeping.note_read(backup, last)
     except BackupStateError as error:
@@ -185,7 +185,7 @@ def _note_unfinished(job: Job, backup: Backup, tally: _Tally, last: str) -> None
     tally.tell(backup, "unfinished", f"It was good up to {last}; the next reading goes on from there.")
 
 
-def _tell_refused(job: Job, backup: Backup, tally: _Tally, error: BackupStateError) -> None:
+def _tell_refused(job: VerifyJob, backup: Backup, tally: _Tally, error: BackupStateError) -> None:
     """Tell what became of a backup meanwhile: a rotation deleted it, or somebody else found it damaged."""
     if job.catalog.get_backup(backup.id).status is Status.COMPLETED:
         _tell_damaged(backup, tally, f"While it was being read, somebody else found damage. {error.message}")
@@ -198,7 +198,7 @@ def _tell_damaged(backup: Backup, tally: _Tally, text: str) -> None:
     tally.tell(backup, "damaged", text)
 
 
-def _open(job: Job, backup: Backup, tally: _Tally) -> tuple[Manifest, FrameDecoder] | None:
+def _open(job: VerifyJob, backup: Backup, tally: _Tally) -> tuple[Manifest, FrameDecoder] | None:
     try:
         manifest = manifest_of(job.vault, backup)
         return manifest, job.decoder.of_recipients(manifest.recipients)
@@ -226,7 +226,7 @@ def _until(is_over: _IsOver, reading: Iterator[ReadEntry]) -> Iterator[ReadEntry
 # --- a share of everything ---
 
 
-def _read_share(job: Job, known: Known, target: str, share: Share, tally: _Tally) -> None:
+def _read_share(job: VerifyJob, known: Known, target: str, share: Share, tally: _Tally) -> None:
     """Read the frames of a share of the packs once, whichever backups point at them."""
     seen: set[tuple[str, int]] = set()
 
@@ -247,7 +247,9 @@ def _read_share(job: Job, known: Known, target: str, share: Share, tally: _Tally
             _read_some(job, backup, opened, wanted, tally)
 
 
-def _read_some(job: Job, backup: Backup, opened: tuple[Manifest, FrameDecoder], wanted: _Wanted, tally: _Tally) -> None:
+def _read_some(
+    job: VerifyJob, backup: Backup, opened: tuple[Manifest, FrameDecoder], wanted: _Wanted, tally: _Tally
+) -> None:
     manifest, decoder = opened
     try:
         for read in _until(job.is_time_over, read_back(job.vault, decoder, job.vault.entries(manifest), wanted)):
@@ -263,7 +265,7 @@ def _say_unfinished(tally: _Tally) -> None:
     tally.unfinished = "The time was over before the day's share was read."
 
 
-def _report(job: Job, known: Known, tally: _Tally, target: str, share: str) -> VerificationReport:
+def _report(job: VerifyJob, known: Known, tally: _Tally, target: str, share: str) -> VerificationReport:
     damaged = record_damage(job, Level.READ, known, tally.damages, tally.own)
     packs = Amount(objects=len(tally.packs), size_bytes=tally.frames.size_bytes)
     return VerificationReport(

@@ -79,7 +79,7 @@ def condition(rows: RowFilter) -> sql.Composable:
 
 
 @dataclass(frozen=True)
-class Counts:
+class MergeCounts:
     """How the two versions differ, in rows: `missing` are in the backup only, `extra` in the live table only."""
 
     missing: int
@@ -88,14 +88,14 @@ class Counts:
     extra: int
 
 
-def compare(cursor: psycopg2.extensions.cursor, pair: Pair) -> Counts:
+def compare(cursor: psycopg2.extensions.cursor, pair: Pair) -> MergeCounts:
     """Count the differences."""
     with owners_path(cursor):
         cursor.execute(pair.statement(_COMPARE))
         missing, changed, same = cursor.fetchall()[0]
         cursor.execute(pair.statement(_EXTRA))
         ((extra,),) = cursor.fetchall()
-    return Counts(int(missing), int(changed), int(same), int(extra))
+    return MergeCounts(int(missing), int(changed), int(same), int(extra))
 
 
 def differing_columns(cursor: psycopg2.extensions.cursor, pair: Pair) -> tuple[str, ...]:

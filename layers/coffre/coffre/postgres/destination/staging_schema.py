@@ -22,14 +22,14 @@ _APPLIED: Final = "Applied: "
 
 
 @dataclass(frozen=True)
-class Places:
+class StagedTable:
     """Where a table's rows go in the side schema: the backup's, and those that were there before."""
 
     restored: TableName
     before: TableName
 
 
-def side_names(schema: str, tables: Iterable[TableName]) -> dict[TableName, Places]:
+def staging_names(schema: str, tables: Iterable[TableName]) -> dict[TableName, StagedTable]:
     """Return places in the side schema for each table: named as it is, or `schema.table` where two have the same."""
     tables = list(tables)
     counted: dict[str, int] = {}
@@ -46,7 +46,7 @@ def side_names(schema: str, tables: Iterable[TableName]) -> dict[TableName, Plac
 
     wanted = {table: table[1] if counted[table[1]] == 1 else f"{table[0]}.{table[1]}" for table in tables}
     restored = {table: free(name) for table, name in wanted.items()}
-    return {table: Places(place, free(place[1], "_before")) for table, place in restored.items()}
+    return {table: StagedTable(place, free(place[1], "_before")) for table, place in restored.items()}
 
 
 def shortened(name: str, end: str = "") -> str:
@@ -55,7 +55,7 @@ def shortened(name: str, end: str = "") -> str:
     return name.encode()[:room].decode("utf-8", "ignore") + end
 
 
-def create_side_schema(cursor: psycopg2.extensions.cursor, schema: str, comment: str) -> None:
+def create_staging_schema(cursor: psycopg2.extensions.cursor, schema: str, comment: str) -> None:
     """Create the side schema, with a comment that says where it comes from."""
     cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
     cursor.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(schema), sql.Literal(comment)))
@@ -74,7 +74,7 @@ def is_applied(cursor: psycopg2.extensions.cursor, schema: str) -> bool:
     return any((comment or "").startswith(_APPLIED) for (comment,) in cursor.fetchall())
 
 
-def drop_side_schema(session: psycopg2.extensions.connection, schema: str) -> None:
+def drop_staging_schema(session: psycopg2.extensions.connection, schema: str) -> None:
     """Drop the side schema, its tables one after the other: the server has room for so many locks at once only."""
     with session.cursor() as cursor:
         cursor.execute(_SIDE_TABLES, (schema,))
@@ -85,7 +85,7 @@ def drop_side_schema(session: psycopg2.extensions.connection, schema: str) -> No
     session.commit()
 
 
-def create_side_table(
+def create_staging_table(
     cursor: psycopg2.extensions.cursor, name: TableName, columns: Sequence[str], live: LiveTable
 ) -> list[str]:
     """Create a table for a backup's rows and return the columns that the live table does not have any more.

@@ -16,7 +16,7 @@ from coffre.model.errors import BackupStateError
 _KEPT: Final = (Status.PENDING, Status.IN_PROGRESS, Status.COMPLETED)
 
 
-class Keeping:
+class LifecycleMarks:
     """Marks on the records of backups."""
 
     def __init__(self, backups: Runs[Backup]) -> None:
