@@ -3,8 +3,12 @@
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from functools import cache
 from pathlib import Path
 
+import botocore.hooks
+import botocore.loaders
+import botocore.session
 import psycopg2
 import pytest
 from hypothesis import HealthCheck, settings
@@ -32,6 +36,29 @@ def lost_rows(request: pytest.FixtureRequest) -> int:
     """How many backups are robbed of a row and drilled."""
     count: int = request.config.getoption("--lost-rows")
     return count
+
+
+@cache
+def _shared_loader(data_path: str | None = None) -> botocore.loaders.Loader:
+    return botocore.loaders.create_loader(data_path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def service_descriptions() -> Iterator[None]:
+    """Read the descriptions of AWS's services once, and the aliases of events: each session reads its own otherwise.
+
+    That takes longer than all calls of a test together.
+    """
+    alias = botocore.hooks.EventAliaser._alias_event_name
+    aliases: dict[str, str] = {}
+
+    def alias_once(emitter: botocore.hooks.EventAliaser, name: str) -> str:
+        return aliases.get(name) or aliases.setdefault(name, alias(emitter, name))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", _shared_loader)
+        patch.setattr(botocore.hooks.EventAliaser, "_alias_event_name", alias_once)
+        yield
 
 
 @pytest.fixture(scope="session")

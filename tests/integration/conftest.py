@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import botocore.loaders
 import botocore.session
 import psycopg2
 import pytest
@@ -217,12 +216,6 @@ class _Lines(logging.Handler):
 
 
 @cache
-def shared_loader(data_path: str | None = None) -> botocore.loaders.Loader:
-    """One reader of the services' descriptions: each session has its own, and reading takes longer than all calls."""
-    return botocore.loaders.create_loader(data_path)
-
-
-@cache
 def client(service: str) -> Any:
     """A client of the played AWS. Making one takes longer than most calls."""
     return botocore.session.get_session().create_client(service, region_name=REGION)
@@ -240,7 +233,6 @@ def coffre(monkeypatch: pytest.MonkeyPatch, postgresql_home: Path) -> Iterator[C
     }.items():
         monkeypatch.setenv(name, value)
     with mock_aws():
-        monkeypatch.setattr(botocore.session, "create_loader", shared_loader)
         client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         create_table(TABLE)
         topic = client("sns").create_topic(Name="alerts")["TopicArn"]

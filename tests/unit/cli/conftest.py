@@ -9,12 +9,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 import pytest
-from botocore.loaders import JSONFileLoader
 from moto import mock_aws
 from ulid import ULID
 
@@ -244,17 +242,8 @@ def _results(created_at: datetime) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="session")
-def descriptions_read_once() -> Iterator[None]:
-    """Every command makes its clients anew; reading the descriptions of services is most of that."""
-    read = cache(JSONFileLoader().load_file)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JSONFileLoader, "load_file", lambda loader, path: read(path))
-        yield
-
-
 @pytest.fixture
-def aws_environment(descriptions_read_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials that open nothing, nothing of the user's own, and a terminal of eighty columns."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "COFFRE_"))]:
         monkeypatch.delenv(name)
