@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from psycopg2 import sql
 
-from coffre.model.errors import CoffreError, DestinationError
-from coffre.model.manifest import TableContent
-from coffre.model.names import TableName, shown
+from coffre.model.errors import CoffreError, DestinationError, RestoreError
+from coffre.model.manifest import RelationName, TableContent
+from coffre.model.names import TableName, qualified, shown
 from coffre.operations.restore_database.extension_members import leave_out_members
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load import (
@@ -19,9 +19,11 @@ from coffre.operations.restore_database.load import (
     check_counts,
     clearing_session,
     load_tables,
+    loaded_of,
     loading_session,
 )
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.row_salvage import leave_out_views
 from coffre.postgres.destination.copy_in import has_rows, key_levels, refresh_materialized_views, set_sequences
 from coffre.postgres.destination.destination import open_existing
 from coffre.postgres.destination.live_tables import live_tables
@@ -34,12 +36,15 @@ _WITHOUT_TRIGGERS: Final = f"{FAST_COMMITS}; SET session_replication_role = repl
 def restore_rows(job: RestoreJob, source: Source, outcome: ReportBuilder) -> None:
     """Load the rows of all tables into a database that has the tables, empty, and count them.
 
+    A table whose rows are refused or damaged stays empty, and is named; with `strict` it ends the restore. Nothing of
+    the tables' definitions is loosened: they are not the restore's own.
+
     Raises
     ------
     DestinationError
         `TABLES_NOT_READY`: a table is missing, lacks a column, or has rows. Nothing was changed then.
     CoffreError
-        Whatever else stopped it; the tables are emptied again then.
+        Another reason stopped it; the tables are emptied again then.
     """
     if not source.content.contents.has_rows:
         raise DestinationError(
@@ -63,7 +68,7 @@ def restore_rows(job: RestoreJob, source: Source, outcome: ReportBuilder) -> Non
         with loading_session(job) as session:
             order = {} if is_superuser else key_levels(session, tables)
         first_statement = f"{_WITHOUT_TRIGGERS if is_superuser else FAST_COMMITS}; {OWNERS_PATH}"
-        how_to_load = Loading(order=order, first_statement=first_statement)
+        how_to_load = Loading(order=order, first_statement=first_statement, outcome=outcome)
         with _emptied_on_error(job, tables):
             _fill(job, source, tables, how_to_load, outcome)
 
@@ -72,16 +77,35 @@ def _fill(
     job: RestoreJob, source: Source, tables: dict[TableName, TableContent], how: Loading, outcome: ReportBuilder
 ) -> None:
     with outcome.phase("tables"):
-        outcome.tables += load_tables(job, source, tables, outcome.meter, how)
+        loaded = load_tables(job, source, tables, outcome.meter, how)
+        outcome.tables += loaded
     with outcome.phase("sequences"), loading_session(job) as session:
         outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
         session.commit()
     with outcome.phase("count"):
-        check_counts(job, tables)
+        filled = loaded_of(tables, loaded, outcome.missing_rows)
+        check_counts(job, filled)
+    lacking = (tables.keys() - filled.keys()) | outcome.missing_rows.keys()
     with outcome.phase("materialized views"), loading_session(job) as session:
-        missing = refresh_materialized_views(session, source.content.materialized_views)
-        outcome.say_missing("materialized view", missing)
-        session.commit()
+        views = leave_out_views(session, source.content.materialized_views, lacking, outcome)
+        outcome.say_missing("materialized view", refresh_materialized_views(session, views, _refused(job, outcome)))
+
+
+def _refused(job: RestoreJob, outcome: ReportBuilder) -> Callable[[RelationName, RestoreError], None]:
+    """Return what is done about a materialized view whose query fails: it is named, or ends a strict restore."""
+
+    def refused(view: RelationName, error: RestoreError) -> None:
+        if job.scope.strict:
+            raise error
+        name = (view.schema_name, view.relation_name)
+        reason = f"its query fails at the destination: {error.detail}"
+        outcome.leave_out(
+            f"the rows of the materialized view {shown(*name)}",
+            reason,
+            f"REFRESH MATERIALIZED VIEW {qualified(*name)};",
+        )
+
+    return refused
 
 
 @contextmanager

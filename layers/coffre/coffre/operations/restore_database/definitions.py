@@ -96,7 +96,7 @@ class DefinitionRestore:
         Make everything over this session, in the transaction that is open there; default: sessions of its own, which
         commit as they go.
     ledger
-        What is known to be lost already.
+        What could not be made so far.
     """
 
     job: RestoreJob
@@ -104,15 +104,18 @@ class DefinitionRestore:
     destination: Destination
     outcome: ReportBuilder
     session: psycopg2.extensions.connection | None = None
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
+        reduces_tables = not self.job.scope.strict
+        self.ledger = Ledger(reduces_tables=reduces_tables)
         self.how = Making(
             by_id={entry.dump_id: entry for entry in self.source.toc},
             encoding=self.source.content.encoding,
             may_give=self._may_give,
             paths=paths_of(self.source),
             is_nested=self.session is not None,
+            reduces_tables=reduces_tables,
         )
         self._size_of = _sizes(self.source)
         self._tables = {
@@ -197,6 +200,8 @@ class DefinitionRestore:
                 readable(validation_sql(refusal) or "", self.how.encoding) or None,
                 refusal.sqlstate,
             )
+        for part in self.ledger.lacking:
+            self.outcome.leave_out(part.what, part.reason, part.sql, part.sqlstate)
         for entry, path in self.ledger.other_paths:
             self.outcome.notes.append(
                 f"The {spoken(entry)} was made with the search_path {path}: it names things without their schema."
@@ -270,7 +275,8 @@ class DefinitionRestore:
     def _refuse_if_strict(self) -> None:
         if self.job.scope.strict:
             for refusal in self.ledger.refusals:
-                if refusal.sqlstate is not None and not _is_extension_comment(refusal.entry):
+                costs_rows = any(entry.description == "TABLE" for entry in refusal.needing)
+                if (refusal.sqlstate is not None or costs_rows) and not _is_extension_comment(refusal.entry):
                     raise refused_error(self.job, refusal)
             for refusal in self.ledger.not_valid:
                 raise refused_error(self.job, refusal)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, groupby
+from types import MappingProxyType
 from typing import Final
 
 import psycopg2
@@ -31,7 +32,7 @@ from coffre.operations.restore_database.batches import (
 )
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.report_builder import ReportBuilder
-from coffre.operations.restore_database.row_salvage import Refused, Salvage, may_be_left_out
+from coffre.operations.restore_database.row_salvage import DamagedSlices, Refused, Salvage, may_be_left_out
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.postgres.connection.connect import connect
@@ -44,6 +45,7 @@ from coffre.postgres.destination.copy_in import (
     translated,
     truncate,
 )
+from coffre.postgres.destination.definitions import unit
 from coffre.postgres.destination.owners_code import our_path
 from coffre.vault.shared_frames import SharedFrames, is_shared
 
@@ -90,10 +92,11 @@ class Loading:
         With `is_fresh`: every table is loaded in one transaction, slice after slice, so that its rows lie in the order
         in which they were backed up.
     session
-        Load over this session alone, one slice after the other, and leave its transaction open.
+        Load over this session alone, one table after the other, and leave its transaction open. What is refused is
+        rolled back to a savepoint.
     outcome
         Where tables are reported whose rows are refused or damaged: they stay empty, and the others are loaded. Without
-        it the first one ends the restore. Not together with `session`, `into` and `where`.
+        it the first one ends the restore. Not together with `into` and `where`.
     is_alone
         With `outcome`: nothing in the database is anybody else's, so that what tables share (domains, checks of their
         parents) may be loosened to load their rows.
@@ -200,16 +203,14 @@ class _Loader:
             return error
         with translated(self._job.connection), _borrowed(self._sessions, self._how.session) as session:
             try:
-                self._begin(session, slices)
-                for entry in slices:
-                    done.append(self._fill(session, entry, waiting if entry is slices[0] else self._chunks(entry)))
-                    self._tally.add(done[-1])
-                if self._how.session is None:
-                    session.commit()
+                with self.transaction(session):
+                    self._begin(session, slices)
+                    for entry in slices:
+                        done.append(self._fill(session, entry, waiting if entry is slices[0] else self._chunks(entry)))
+                        self._tally.add(done[-1])
             except (CoffreError, psycopg2.Error) as error:
                 if self._how.outcome is None or session.closed or not may_be_left_out(error):
                     raise
-                session.rollback()
                 self._tally.undo(done)
                 return error
         return None
@@ -243,7 +244,7 @@ class _Loader:
             return set()
         for entry in slices_of(self._job, self._source, refused):
             self._slices.setdefault(table_of(entry), []).append(entry)
-        with translated(self._job.connection), self._sessions.borrow() as session:
+        with translated(self._job.connection), _borrowed(self._sessions, self._how.session) as session:
             return Salvage(
                 session,
                 self,
@@ -264,13 +265,12 @@ class _Loader:
         after: Callable[[psycopg2.extensions.cursor], None],
     ) -> None:
         """Load all rows of a table in one transaction, with steps before and after its rows."""
-        with session.cursor() as cursor:
+        with self.transaction(session), session.cursor() as cursor:
             if self._how.is_fresh and self._units[name] is not Unit.SHARED:
                 truncate(session, self.place(name), self._tally.rows_of(name))
             before(cursor)
             done = [self._fill(session, entry, self._chunks(entry), again=True) for entry in self._slices.get(name, ())]
             after(cursor)
-        session.commit()
         self._tally.forget(name)
         for loaded in done:
             self._tally.add(loaded)
@@ -278,9 +278,30 @@ class _Loader:
     def clear(self, session: psycopg2.extensions.connection, name: TableName) -> None:
         """Empty a table of the slices that were loaded."""
         if rows := self._tally.rows_of(name):
-            truncate(session, self.place(name), rows)
-            session.commit()
+            with self.transaction(session):
+                truncate(session, self.place(name), rows)
         self._tally.forget(name)
+
+    def leave_damage_out(self, name: TableName) -> DamagedSlices | None:
+        """Give up the damaged slices of a table, so that the others can be loaded; None when none is intact."""
+        slices = self._slices.get(name, [])
+        damaged = [entry for entry in slices if not self._is_intact(entry)]
+        if len(damaged) == len(slices):
+            return None
+        self._slices[name] = [entry for entry in slices if entry not in damaged]
+        return DamagedSlices(damaged, len(slices))
+
+    def _is_intact(self, entry: Entry) -> bool:
+        try:
+            for _ in self._chunks(entry):
+                pass
+        except IntegrityError:
+            return False
+        return True
+
+    def transaction(self, session: psycopg2.extensions.connection) -> AbstractContextManager[None]:
+        """Run a block as a transaction of its own, or as a part of the one in which everything is loaded."""
+        return unit(session, is_nested=self._how.session is not None)
 
     def _chunks(self, entry: Entry) -> Iterator[bytes]:
         if not is_shared(entry):
@@ -387,11 +408,18 @@ def _check_roots(
 
 
 def loaded_of(
-    tables: Mapping[TableName, TableContent], loaded: Iterable[RestoredTable]
+    tables: Mapping[TableName, TableContent],
+    loaded: Iterable[RestoredTable],
+    missing_rows: Mapping[TableName, int] = MappingProxyType({}),
 ) -> dict[TableName, TableContent]:
-    """Return those of the tables that were loaded."""
+    """Return those of the tables that were loaded, without the rows that are reported as missing."""
     names = {table.table for table in loaded}
-    return {name: table for name, table in tables.items() if shown(*name) in names}
+    found = {name: table for name, table in tables.items() if shown(*name) in names}
+    return found | {
+        name: found[name].model_copy(update={"rows": found[name].rows - rows})
+        for name, rows in missing_rows.items()
+        if name in found
+    }
 
 
 def refuse_missing_rows(tables: Mapping[TableName, TableContent], loaded: Iterable[RestoredTable]) -> None:

@@ -14,7 +14,7 @@ from coffre.operations.restore_database.definitions import DefinitionRestore, ph
 from coffre.operations.restore_database.extension_members import leave_out_members
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
-from coffre.operations.restore_database.load import Loading, check_counts, load_tables, loading_session
+from coffre.operations.restore_database.load import Loading, check_counts, load_tables, loaded_of, loading_session
 from coffre.operations.restore_database.materialized_views import refresh_views
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.statistics import analyze
@@ -115,17 +115,21 @@ def _restore(making: DefinitionRestore, session: psycopg2.extensions.connection,
     tables = {name: table for name, table in possible.items() if not table.of_extension}
     leave_out_members(job, possible, outcome, "the new schemas lack the table, which only its extension can define")
     with outcome.phase("tables"):
+        # The schemas are this transaction's own: what refuses rows may be loosened as in a new database.
+        how = Loading(session=session, is_fresh=True, in_order=True, outcome=outcome)
         with session.cursor() as cursor, owners_path(cursor):
-            outcome.tables += load_tables(job, source, tables, outcome.meter, Loading(session=session))
+            loaded = load_tables(job, source, tables, outcome.meter, how)
+        outcome.tables += loaded
         outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
     with outcome.phase("count"):
-        check_counts(job, tables, session)
+        filled = loaded_of(tables, loaded, outcome.missing_rows)
+        check_counts(job, filled, session)
     with outcome.phase("indexes and constraints"):
         making.make(phases.after_rows)
     with outcome.phase("privileges"):
         making.grant(phases.privileges)
     with outcome.phase("materialized views"):
-        refresh_views(making)
+        refresh_views(making, (tables.keys() - filled.keys()) | outcome.missing_rows.keys())
 
 
 def _refuse_pointed_at(job: RestoreJob, session: psycopg2.extensions.connection, schemas: list[str]) -> None:

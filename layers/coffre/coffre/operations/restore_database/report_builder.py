@@ -8,13 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from coffre.model.backup import Comparison, Kept, LeftOut, RestoredTable, RestoreReport
+from coffre.model.names import TableName
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.runs.progress import Meter
 
 
 @dataclass
 class ReportBuilder:
-    """Grows while a restore works; `phases_ms` is how long each phase took."""
+    """Grows while a restore works; `phases_ms` is how long each phase took.
+
+    `missing_rows` says of tables that were loaded without their damaged slices how many rows these had.
+    """
 
     meter: Meter
     phases_ms: dict[str, int] = field(default_factory=dict)
@@ -28,6 +32,7 @@ class ReportBuilder:
     comparisons: list[Comparison] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     script: str | None = None
+    missing_rows: dict[TableName, int] = field(default_factory=dict)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

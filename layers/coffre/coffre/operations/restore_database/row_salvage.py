@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -12,8 +13,9 @@ import psycopg2.errors
 import psycopg2.extensions
 
 from coffre.model.errors import CoffreError, IntegrityError
-from coffre.model.manifest import RelationName
+from coffre.model.manifest import Entry, RelationName
 from coffre.model.names import TableName, qualified, shown
+from coffre.model.words import counted
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import loosening
@@ -25,6 +27,7 @@ type _Step = Callable[[_Cursor, TableName], list[Loosened]]
 type _Error = CoffreError | psycopg2.Error
 
 _OUR_PATH: Final = "pg_catalog"
+_SLICES_SHOWN: Final = 10
 
 
 @dataclass
@@ -48,6 +51,24 @@ class Refused:
             return dict(self._errors)
 
 
+@dataclass(frozen=True)
+class DamagedSlices:
+    """The damaged slices of a table that has `total` of them; the others are intact."""
+
+    damaged: Sequence[Entry]
+    total: int
+
+    @property
+    def rows(self) -> int:
+        """The number of rows that they had."""
+        return sum(entry.rows or 0 for entry in self.damaged)
+
+    def __str__(self) -> str:
+        names = ", ".join(entry.name for entry in self.damaged[:_SLICES_SHOWN])
+        more = f" and {len(self.damaged) - _SLICES_SHOWN:,} more" if len(self.damaged) > _SLICES_SHOWN else ""
+        return f"{len(self.damaged):,} of {self.total:,} slices: {names}{more}"
+
+
 class Reloading(Protocol):
     """What is needed of who loads tables."""
 
@@ -65,6 +86,12 @@ class Reloading(Protocol):
 
     def clear(self, session: psycopg2.extensions.connection, name: TableName) -> None:
         """Empty a table of the rows that were loaded."""
+
+    def leave_damage_out(self, name: TableName) -> DamagedSlices | None:
+        """Give up the damaged slices of a table, so that the others can be loaded; None when none is intact."""
+
+    def transaction(self, session: psycopg2.extensions.connection) -> AbstractContextManager[None]:
+        """Run a block that leaves nothing when it fails."""
 
 
 def may_be_left_out(error: _Error) -> bool:
@@ -107,6 +134,8 @@ class Salvage:
        NULL likewise; generated columns become plain ones. When all is loaded they are validated.
     4. What still fails leaves the table empty.
 
+    Damaged slices cost their own rows: the intact ones of the table go the same way.
+
     Parameters
     ----------
     search_paths
@@ -147,6 +176,7 @@ class Salvage:
         self._leaves_damage_out = leaves_damage_out
         self._with_rows = with_rows
         self._loosened: list[tuple[TableName, Loosened, str, str | None]] = []
+        self._damaged: dict[TableName, tuple[DamagedSlices, _Error]] = {}
 
     def load(self, refused: Refused) -> set[TableName]:
         """Load what can be loaded, report the rest, and return the names of tables that stay empty.
@@ -158,6 +188,8 @@ class Salvage:
         """
         pending = refused.tables()
         self._again(pending, lambda _: None)
+        if self._leaves_damage_out:
+            self._without_damage(pending)
         for number in range(max((len(self._search_paths(name)) for name in pending), default=0)):
             for name in self._again(pending, lambda name: self._path(name, number)):  # noqa: B023 - called at once
                 self._outcome.notes.append(
@@ -179,7 +211,18 @@ class Salvage:
             self._outcome.leave_out(
                 f"the rows of {shown(*name)}", f"{_why(error)}; the table exists, empty", sqlstate=_state(error)
             )
+        for name in self._damaged.keys() - pending.keys():
+            slices, error = self._damaged[name]
+            self._outcome.missing_rows[name] = slices.rows
+            self._outcome.leave_out(f"{counted(slices.rows, 'row')} of {shown(*name)}", f"{_why(error)}: {slices}")
         return set(pending)
+
+    def _without_damage(self, pending: dict[TableName, _Error]) -> None:
+        """Load the intact slices of tables that have damaged ones."""
+        for name, error in list(pending.items()):
+            if isinstance(error, IntegrityError) and (slices := self._loader.leave_damage_out(name)) is not None:
+                self._damaged[name] = slices, error
+                self._attempt(pending, name, None)
 
     def _path(self, name: TableName, number: int = 0) -> str | None:
         """Return one of the paths for a table; None when there are not as many."""
@@ -258,7 +301,6 @@ class Salvage:
         except (CoffreError, psycopg2.Error) as error:
             if self._session.closed or not may_be_left_out(error):
                 raise
-            self._session.rollback()
             return error
         self._loosened += [(name, thing, words, state) for thing in loosened]
         return None
@@ -294,13 +336,12 @@ class Salvage:
         refusal: psycopg2.Error | None = None
         for path in (None, *self._search_paths(table)):
             try:
-                _set_path(cursor, path)
-                cursor.execute(thing.tightening)
-                self._session.commit()
+                with self._loader.transaction(self._session):
+                    _set_path(cursor, path)
+                    cursor.execute(thing.tightening)
             except psycopg2.Error as error:
                 if self._session.closed or not is_refusal(error):
                     raise
-                self._session.rollback()
                 refusal = error
             else:
                 return None

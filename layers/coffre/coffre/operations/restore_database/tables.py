@@ -310,14 +310,14 @@ def _bring_back(making: DefinitionRestore, plan: _Plan) -> set[TableName]:
             outcome.say_missing("sequence", set_sequences(session, values))
             session.commit()
         with outcome.phase("count"):
-            check_counts(job, loaded_of(contents, loaded))
+            check_counts(job, loaded_of(contents, loaded, outcome.missing_rows))
         with outcome.phase("indexes and constraints"):
             making.make_in_parallel(phases.after_rows)
             # Keys come later: they see rows of a partition only through the table that it joins.
             _attach(making, plan)
         with outcome.phase("privileges"):
             making.grant(phases.privileges)
-    return contents.keys() - loaded_of(contents, loaded).keys()
+    return (contents.keys() - loaded_of(contents, loaded).keys()) | outcome.missing_rows.keys()
 
 
 def _possible(making: DefinitionRestore, plan: _Plan) -> dict[TableName, TableContent]:

@@ -142,14 +142,14 @@ def _restore(making: DefinitionRestore, entries: Sequence[TocEntry], tables: dic
     with outcome.phase("schema"):
         making.make(phases.before_rows)
     if job.scope.contents.has_rows:
-        _refuse_nothing(making, tables)
+        _refuse_nothing(making)
         possible = possible_tables(source, making.ledger.lost())
         lost = _load(making, {name: table for name, table in tables.items() if name in possible})
     _finish(making, phases, exist, lost)
 
 
 def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> set[TableName]:
-    """Load the rows of tables, large objects and sequences, and return the tables that stay empty."""
+    """Load the rows of tables, large objects and sequences, and return the tables that lack all or some rows."""
     job, source, outcome = making.job, making.source, making.outcome
     tables = _existing(job, tables, outcome)
     with outcome.phase("tables"):
@@ -178,11 +178,12 @@ def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> s
     # Before row level security comes with the rest of the schema: it can hide rows from the owner of a table too.
     with outcome.phase("count"):
         members = {name: table for name, table in of_extensions.items() if table.is_member}
-        refuse_missing_rows(loaded_of(own, loaded), loaded)
+        filled = loaded_of(own, loaded, outcome.missing_rows)
+        refuse_missing_rows(filled, loaded)
         # In a database that this restore created nobody else writes: `COPY` has said how many rows each table has.
-        counted = {} if outcome.created_database else loaded_of(own, loaded)
-        check_counts(job, {**counted, **loaded_of(members, outcome.tables)})
-    return own.keys() - loaded_of(own, loaded).keys()
+        counted = {} if outcome.created_database else filled
+        check_counts(job, {**counted, **loaded_of(members, outcome.tables, outcome.missing_rows)})
+    return (own.keys() - filled.keys()) | outcome.missing_rows.keys()
 
 
 def _finish(making: DefinitionRestore, phases: Phases, existing: Sequence[TocEntry], empty: set[TableName]) -> None:
@@ -198,9 +199,9 @@ def _finish(making: DefinitionRestore, phases: Phases, existing: Sequence[TocEnt
         making.make(phases.event_triggers)
 
 
-def _refuse_nothing(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> None:
-    """Refuse to go on when not one table could be made: then it is the role or the database that does not fit."""
-    own = [table for table in tables.values() if not table.of_extension]
+def _refuse_nothing(making: DefinitionRestore) -> None:
+    """Refuse to continue when not one table could be made: then the role or the database does not fit."""
+    own = [table for table in making.source.content.tables if not table.of_extension]
     possible = possible_tables(making.source, making.ledger.lost())
     refusals = making.ledger.refusals
     if own and refusals and not any((table.schema_name, table.table_name) in possible for table in own):

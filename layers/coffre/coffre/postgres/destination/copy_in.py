@@ -198,38 +198,44 @@ def set_sequences(session: psycopg2.extensions.connection, sequences: Iterable[S
     return missing
 
 
-def refresh_materialized_views(session: psycopg2.extensions.connection, views: Iterable[RelationName]) -> list[str]:
-    """Fill the materialized views, each after those that it reads, and return those that are not there.
+def refresh_materialized_views(
+    session: psycopg2.extensions.connection,
+    views: Iterable[RelationName],
+    refused: Callable[[RelationName, RestoreError], None],
+) -> list[str]:
+    """Fill the materialized views, each after those that it reads and in its own transaction.
 
-    The caller commits.
-
-    Raises
-    ------
-    RestoreError
-        Code `REFRESH_FAILED`.
+    Returns those that do not exist. `refused` gets the others that could not be filled, with the error
+    `REFRESH_FAILED`.
     """
     missing = []
-    with session.cursor() as cursor:
-        # A view sees what its owner sees, as at the source; our sessions would take the hidden rows for an error.
-        cursor.execute("SET LOCAL row_security = on")
-        for view in views:
-            name = sql.Identifier(view.schema_name, view.relation_name)
-            cursor.execute("SELECT to_regclass(%s)", (name.as_string(cursor),))
-            if cursor.fetchall() == [(None,)]:
-                missing.append(shown(view.schema_name, view.relation_name))
-                continue
-            try:
-                cursor.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(name))
-            except psycopg2.Error as error:
-                if session.closed:
-                    raise
-                raise RestoreError(
-                    f"The materialized view {shown(view.schema_name, view.relation_name)} could not be filled.",
-                    code="REFRESH_FAILED",
-                    detail=one_line(error),
-                    hint="The rows of all tables are restored; the view's own query fails at the destination.",
-                ) from error
+    for view in views:
+        name = sql.Identifier(view.schema_name, view.relation_name)
+        try:
+            with session.cursor() as cursor:
+                # A view sees what its owner sees, as at the source; our sessions would take hidden rows for an error.
+                cursor.execute("SET LOCAL row_security = on")
+                cursor.execute("SELECT to_regclass(%s)", (name.as_string(cursor),))
+                if cursor.fetchall() == [(None,)]:
+                    missing.append(shown(view.schema_name, view.relation_name))
+                else:
+                    cursor.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(name))
+            session.commit()
+        except psycopg2.Error as error:
+            if session.closed or not is_refusal(error):
+                raise
+            session.rollback()
+            refused(view, _refresh_failed(view, one_line(error)))
     return missing
+
+
+def _refresh_failed(view: RelationName, detail: str) -> RestoreError:
+    return RestoreError(
+        f"The materialized view {shown(view.schema_name, view.relation_name)} could not be filled.",
+        code="REFRESH_FAILED",
+        detail=detail,
+        hint="The rows of all tables are restored; the view's own query fails at the destination.",
+    )
 
 
 def views_reading(session: psycopg2.extensions.connection, tables: Iterable[TableName]) -> set[TableName]:

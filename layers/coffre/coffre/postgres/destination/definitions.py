@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import psycopg2
@@ -29,6 +29,7 @@ from coffre.postgres.archive.entry_sql import (
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.archive.unknown_options import INVALID_OPTION, refused_option, without_option
 from coffre.postgres.connection.connect import one_line
+from coffre.postgres.destination.reduced_tables import LackingPart, ReducedTable, reduced_table
 
 # What sets a session up stands in the archive as entries.
 SESSION: Final = ("ENCODING", "STDSTRINGS", "SEARCHPATH")
@@ -61,9 +62,13 @@ class Refusal:
 
 
 class Ledger:
-    """What could not be made so far, and what was made otherwise than the backup has it. Threads share it."""
+    """What could not be made so far, and what was made otherwise than the backup has it. Threads share it.
 
-    def __init__(self) -> None:
+    With `reduces_tables`, a table is made without the parts that cannot be made: what is lost does not cost its rows.
+    """
+
+    def __init__(self, *, reduces_tables: bool = True) -> None:
+        self._reduces_tables = reduces_tables
         self._lock = threading.Lock()
         self._lost: dict[int, Refusal] = {}
         self._postponed: dict[int, TocEntry] = {}
@@ -72,6 +77,7 @@ class Ledger:
         self.owners_refused: list[Refusal] = []
         self.other_paths: list[tuple[TocEntry, str]] = []
         self.access_methods: set[str] = set()
+        self.lacking: list[LackingPart] = []
         self.options: list[tuple[TocEntry, str]] = []
         self.made: set[int] = set()
         self.lack_create: set[tuple[str, str]] = set()  # schemas, and owners that may not create anything there
@@ -86,20 +92,37 @@ class Ledger:
     def is_lost(self, entry: TocEntry) -> bool:
         """Whether an entry was refused or needs one that was, which is recorded."""
         with self._lock:
-            if entry.dump_id in self._lost:
-                return True
-            refusal = next(
-                (self._lost[needed] for needed in entry.dependencies if self._is_needed(entry, needed)), None
-            )
-            if refusal is not None:
-                refusal.needing.append(entry)
-                self._lost[entry.dump_id] = refusal
-            return refusal is not None
+            return entry.dump_id in self._lost or self._follows(entry, self._is_needed)
+
+    def lose_with_needed(self, entry: TocEntry) -> bool:
+        """Record that a refused entry is lost because one that it needs is; False where it needs none that is lost."""
+        with self._lock:
+            return self._follows(entry, self._is_used)
+
+    def _follows(self, entry: TocEntry, is_needed: Callable[[TocEntry, int], bool]) -> bool:
+        refusal = next((self._lost[needed] for needed in entry.dependencies if is_needed(entry, needed)), None)
+        if refusal is not None:
+            refusal.needing.append(entry)
+            self._lost[entry.dump_id] = refusal
+        return refusal is not None
 
     def _is_needed(self, entry: TocEntry, other: int) -> bool:
-        """Whether something that is lost is really needed: a table can have another access method."""
+        """Whether something that is lost is really needed: a table can be made with fewer parts."""
+        is_reducible = self._reduces_tables and entry.description == "TABLE"
+        return self._is_used(entry, other) and not (is_reducible and self._lost[other].entry.description != "SCHEMA")
+
+    def _is_used(self, entry: TocEntry, other: int) -> bool:
+        """Whether an entry uses something that is lost: a table can have another access method."""
         lost = self._lost.get(other)
         return lost is not None and not (lost.entry.description == "ACCESS METHOD" and entry.description in _WITH_ROWS)
+
+    def add_lacking(self, entry: TocEntry, parts: Iterable[LackingPart]) -> None:
+        """Record what a table was made without: where what it needs was refused, that is the reason's SQLSTATE."""
+        with self._lock:
+            states = {self._lost[needed].sqlstate for needed in entry.dependencies if needed in self._lost}
+            for part in parts:
+                state = next(iter(states)) if len(states) == 1 else part.sqlstate
+                self.lacking.append(replace(part, sqlstate=state))
 
     def lost(self) -> frozenset[int]:
         """Return the dump ids of all that was not made."""
@@ -146,6 +169,8 @@ class Making:
         Other sessions of ours make definitions too: what meets them is postponed.
     is_nested
         The session's transaction is somebody else's: neither committed nor rolled back.
+    reduces_tables
+        A table is made without the parts that the server refuses.
     """
 
     by_id: Mapping[int, TocEntry]
@@ -154,6 +179,7 @@ class Making:
     paths: Callable[[TocEntry], Sequence[str]]
     in_parallel: bool = False
     is_nested: bool = False
+    reduces_tables: bool = True
 
 
 class Definitions:
@@ -248,6 +274,8 @@ class Definitions:
         view = next(
             (by_id[one] for one in entry.dependencies if one in by_id and by_id[one].description == "VIEW"), None
         )
+        if self._ledger.lose_with_needed(entry):
+            return
         if entry.description != "RULE" or not entry.tag.endswith(" _RETURN") or view is None:
             self._ledger.refuse(entry, one_line(error), error.pgcode)
             return
@@ -286,7 +314,27 @@ class Definitions:
         if elsewhere is not None and self._refused(elsewhere.encode("utf-8", "surrogateescape")) is None:
             self._ledger.not_valid.append(Refusal(entry, one_line(error), error.pgcode))
             return True
-        return False
+        return self._how.reduces_tables and entry.description == "TABLE" and self._make_reduced(entry)
+
+    def _make_reduced(self, entry: TocEntry) -> bool:
+        """Make a table without the parts that the server refuses, with the path that costs the fewest of them."""
+        definition = definition_of(entry, self._how.by_id)
+        best: tuple[ReducedTable, str | None] | None = None
+        for path in (None, *self._how.paths(entry)[:1]):
+            found = reduced_table(
+                entry,
+                definition,
+                self._how.encoding,
+                lambda text: self._refused(text.encode("utf-8", "surrogateescape"), path),  # noqa: B023 - called here
+            )
+            if found is not None and (best is None or len(found.lacking) < len(best[0].lacking)):
+                best = found, path
+        if best is None or self._refused(self._encoded(best[0].definition, entry), best[1]) is not None:
+            return False
+        if best[1] is not None:
+            self._ledger.other_paths.append((entry, best[1]))
+        self._ledger.add_lacking(entry, best[0].lacking)
+        return True
 
     def _refused(self, text: bytes, path: str | None = None) -> psycopg2.Error | None:
         """Execute statements as one unit, and return why they were refused."""
@@ -346,7 +394,7 @@ def unit(session: psycopg2.extensions.connection, *, is_nested: bool) -> Iterato
         yield
         if not is_nested:
             session.commit()
-    except psycopg2.Error:
+    except Exception:
         if not session.closed and is_nested:
             say("ROLLBACK TO SAVEPOINT coffre_unit; RELEASE SAVEPOINT coffre_unit")
         elif not session.closed:
