@@ -13,7 +13,7 @@ from tests.integration.contents import RoundTrip, RoundTripOn, rows, run, value
 from coffre.model.backup import Backup, RestoreReport
 from coffre.model.errors import CoffreError
 from coffre.operations.restore_database import batches as restore_batches
-from coffre.operations.restore_database import load as restore_load
+from coffre.operations.restore_database import load_plan as restore_plan
 from coffre.policy import slicing
 from coffre_local.postgres_server import PostgresServer
 
@@ -281,7 +281,7 @@ def in_slices(shop: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> RoundTrip:
     """With a table whose slices are loaded in transactions of their own: the last one has a row that is refused."""
     monkeypatch.setattr(slicing, "SLICE_BLOCKS", 64)
     monkeypatch.setattr(restore_batches, "_SMALL_TABLE_BYTES", 0)
-    monkeypatch.setattr(restore_load, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(restore_plan, "_SMALL_BYTES", 0)
     shop.fill(
         "CREATE TABLE large (id int PRIMARY KEY, n int, filler text)",
         "INSERT INTO large SELECT g, g, repeat('x', 1000) FROM generate_series(1, 2000) g",

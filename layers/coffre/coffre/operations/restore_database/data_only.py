@@ -13,20 +13,16 @@ from coffre.model.manifest import RelationName, TableContent
 from coffre.model.names import TableName, qualified, shown
 from coffre.operations.restore_database.extension_members import leave_out_members
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import (
-    FAST_COMMITS,
-    Loading,
-    check_counts,
-    clearing_session,
-    load_tables,
-    loaded_of,
-    loading_session,
-)
+from coffre.operations.restore_database.load import load_tables
+from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
+from coffre.operations.restore_database.materialized_views import leave_out_views
 from coffre.operations.restore_database.report_builder import ReportBuilder
-from coffre.operations.restore_database.row_salvage import leave_out_views
-from coffre.postgres.destination.copy_in import has_rows, key_levels, refresh_materialized_views, set_sequences
+from coffre.operations.restore_database.row_counts import check_counts, loaded_of
+from coffre.operations.restore_database.sessions import clearing_session, loading_session
+from coffre.postgres.destination.copy_in import has_rows, key_levels, set_sequences
 from coffre.postgres.destination.destination import open_existing
 from coffre.postgres.destination.live_tables import live_tables
+from coffre.postgres.destination.materialized_views import refresh_materialized_views
 from coffre.postgres.destination.owners_code import OWNERS_PATH
 
 # Neither keys nor triggers see the rows: only a superuser can say so.

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection
 from coffre.operations.restore_database.job import Source
 from coffre.postgres.archive.dangling_references import missing_relation, relations
 from coffre.postgres.archive.reader import TocEntry
-from coffre.postgres.destination.definitions import Ledger
 from coffre.postgres.destination.destination import Destination
+from coffre.postgres.destination.ledger import Ledger
 
 
 def leave_out_known(

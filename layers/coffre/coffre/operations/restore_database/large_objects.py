@@ -15,8 +15,9 @@ import psycopg2.extensions
 from coffre.model.errors import IntegrityError, RestoreError
 from coffre.model.manifest import Entry
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import FAST_COMMITS, loading_session
+from coffre.operations.restore_database.load_plan import FAST_COMMITS
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.operations.stored_backup.entry_file import open_chunks
 from coffre.postgres.archive.reader import TocEntry, damaged, read_archive

@@ -10,9 +10,9 @@ from coffre.model.names import quoted, shown
 from coffre.model.restore import Scope
 from coffre.model.target import Contents
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import loading_session
 from coffre.operations.restore_database.replace_schemas import replace_schemas
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.postgres.destination.copy_in import translated
 from coffre.postgres.destination.database_swap import database_exists, swap_databases, what_stays_behind, why_no_swap

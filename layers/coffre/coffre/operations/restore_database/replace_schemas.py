@@ -14,9 +14,12 @@ from coffre.operations.restore_database.definitions import DefinitionRestore, ph
 from coffre.operations.restore_database.extension_members import leave_out_members
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
-from coffre.operations.restore_database.load import Loading, check_counts, load_tables, loaded_of, loading_session
+from coffre.operations.restore_database.load import load_tables
+from coffre.operations.restore_database.load_plan import Loading
 from coffre.operations.restore_database.materialized_views import refresh_views
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.row_counts import check_counts, loaded_of
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.statistics import analyze
 from coffre.postgres.archive.dependencies import absent
 from coffre.postgres.archive.reader import TocEntry

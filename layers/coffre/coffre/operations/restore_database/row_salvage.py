@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import psycopg2
@@ -13,60 +12,27 @@ import psycopg2.errors
 import psycopg2.extensions
 
 from coffre.model.errors import CoffreError, IntegrityError
-from coffre.model.manifest import Entry, RelationName
-from coffre.model.names import TableName, qualified, shown
+from coffre.model.names import TableName, shown
 from coffre.model.words import counted
+from coffre.operations.restore_database.refused_rows import (
+    DamagedSlices,
+    Refused,
+    RowsError,
+    may_be_left_out,
+    state_of,
+    why_refused,
+    words_of,
+)
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import loosening
-from coffre.postgres.destination.copy_in import is_refusal, views_reading
+from coffre.postgres.destination.copy_in import is_refusal
 from coffre.postgres.destination.loosening import Loosened
 
 type _Cursor = psycopg2.extensions.cursor
 type _Step = Callable[[_Cursor, TableName], list[Loosened]]
-type _Error = CoffreError | psycopg2.Error
 
 _OUR_PATH: Final = "pg_catalog"
-_SLICES_SHOWN: Final = 10
-
-
-@dataclass
-class Refused:
-    """The tables of one load whose rows could not be loaded so far, and why. Thread-safe."""
-
-    _errors: dict[TableName, _Error] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, name: TableName, error: _Error) -> None:
-        """Remember a table; the first reason counts."""
-        with self._lock:
-            self._errors.setdefault(name, error)
-
-    def __contains__(self, name: TableName) -> bool:
-        return name in self._errors
-
-    def tables(self) -> dict[TableName, _Error]:
-        """Return the tables with their reasons."""
-        with self._lock:
-            return dict(self._errors)
-
-
-@dataclass(frozen=True)
-class DamagedSlices:
-    """The damaged slices of a table that has `total` of them; the others are intact."""
-
-    damaged: Sequence[Entry]
-    total: int
-
-    @property
-    def rows(self) -> int:
-        """The number of rows that they had."""
-        return sum(entry.rows or 0 for entry in self.damaged)
-
-    def __str__(self) -> str:
-        names = ", ".join(entry.name for entry in self.damaged[:_SLICES_SHOWN])
-        more = f" and {len(self.damaged) - _SLICES_SHOWN:,} more" if len(self.damaged) > _SLICES_SHOWN else ""
-        return f"{len(self.damaged):,} of {self.total:,} slices: {names}{more}"
 
 
 class Reloading(Protocol):
@@ -92,37 +58,6 @@ class Reloading(Protocol):
 
     def transaction(self, session: psycopg2.extensions.connection) -> AbstractContextManager[None]:
         """Run a block that leaves nothing when it fails."""
-
-
-def may_be_left_out(error: _Error) -> bool:
-    """Whether an error is about one table, its rows or its bytes, and not about the whole restore."""
-    if isinstance(error, CoffreError):
-        cause = error.__cause__
-        is_refused = error.code == "COPY_FAILED" and isinstance(cause, psycopg2.Error) and is_refusal(cause)
-        return isinstance(error, IntegrityError) or is_refused
-    return is_refusal(error)
-
-
-def leave_out_views(
-    session: psycopg2.extensions.connection,
-    views: Iterable[RelationName],
-    lost: Collection[TableName],
-    outcome: ReportBuilder,
-) -> list[RelationName]:
-    """Return the materialized views that can be filled, and report those that read tables without their rows."""
-    unfilled = views_reading(session, lost) if lost else set()
-    kept = []
-    for view in views:
-        name = (view.schema_name, view.relation_name)
-        if name in unfilled:
-            outcome.leave_out(
-                f"the rows of the materialized view {shown(*name)}",
-                "it reads tables whose rows were not restored",
-                f"REFRESH MATERIALIZED VIEW {qualified(*name)};",
-            )
-        else:
-            kept.append(view)
-    return kept
 
 
 class Salvage:
@@ -176,7 +111,7 @@ class Salvage:
         self._leaves_damage_out = leaves_damage_out
         self._with_rows = with_rows
         self._loosened: list[tuple[TableName, Loosened, str, str | None]] = []
-        self._damaged: dict[TableName, tuple[DamagedSlices, _Error]] = {}
+        self._damaged: dict[TableName, tuple[DamagedSlices, RowsError]] = {}
 
     def load(self, refused: Refused) -> set[TableName]:
         """Load what can be loaded, report the rest, and return the names of tables that stay empty.
@@ -209,15 +144,19 @@ class Salvage:
         for name, error in pending.items():
             self._loader.clear(self._session, name)
             self._outcome.leave_out(
-                f"the rows of {shown(*name)}", f"{_why(error)}; the table exists, empty", sqlstate=_state(error)
+                f"the rows of {shown(*name)}",
+                f"{why_refused(error)}; the table exists, empty",
+                sqlstate=state_of(error),
             )
         for name in self._damaged.keys() - pending.keys():
             slices, error = self._damaged[name]
             self._outcome.missing_rows[name] = slices.rows
-            self._outcome.leave_out(f"{counted(slices.rows, 'row')} of {shown(*name)}", f"{_why(error)}: {slices}")
+            self._outcome.leave_out(
+                f"{counted(slices.rows, 'row')} of {shown(*name)}", f"{why_refused(error)}: {slices}"
+            )
         return set(pending)
 
-    def _without_damage(self, pending: dict[TableName, _Error]) -> None:
+    def _without_damage(self, pending: dict[TableName, RowsError]) -> None:
         """Load the intact slices of tables that have damaged ones."""
         for name, error in list(pending.items()):
             if isinstance(error, IntegrityError) and (slices := self._loader.leave_damage_out(name)) is not None:
@@ -228,7 +167,9 @@ class Salvage:
         """Return one of the paths for a table; None when there are not as many."""
         return next(iter(self._search_paths(name)[number : number + 1]), None)
 
-    def _again(self, pending: dict[TableName, _Error], path_of: Callable[[TableName], str | None]) -> list[TableName]:
+    def _again(
+        self, pending: dict[TableName, RowsError], path_of: Callable[[TableName], str | None]
+    ) -> list[TableName]:
         """Load tables again, round by round, as long as that helps others; return those that were loaded."""
         loaded: list[TableName] = []
         while True:
@@ -239,10 +180,10 @@ class Salvage:
                 return loaded
 
     @staticmethod
-    def _is_worth_it(error: _Error, search_path: str | None) -> bool:
+    def _is_worth_it(error: RowsError, search_path: str | None) -> bool:
         return search_path is None or not isinstance(error, IntegrityError)
 
-    def _attempt(self, pending: dict[TableName, _Error], name: TableName, search_path: str | None) -> bool:
+    def _attempt(self, pending: dict[TableName, RowsError], name: TableName, search_path: str | None) -> bool:
         error = self._try(name, search_path, ())
         if error is not None:
             pending[name] = error
@@ -250,10 +191,10 @@ class Salvage:
         del pending[name]
         return True
 
-    def _without_constraints(self, name: TableName, error: _Error) -> bool:
+    def _without_constraints(self, name: TableName, error: RowsError) -> bool:
         """Load a table without what refuses its rows, adding one step after another to what is loosened."""
         steps: list[_Step] = []
-        words, state = _words(error), _state(error)
+        words, state = words_of(error), state_of(error)
         while (step := self._next_step(error, steps)) is not None:
             steps.append(step)
             if (found := self._try(name, self._path(name), steps, words, state)) is None:
@@ -261,7 +202,7 @@ class Salvage:
             error = found
         return False
 
-    def _next_step(self, error: _Error, done: Sequence[_Step]) -> _Step | None:
+    def _next_step(self, error: RowsError, done: Sequence[_Step]) -> _Step | None:
         """Choose what to loosen by what the server said; None when nothing is left that could help."""
         cause = error.__cause__ if isinstance(error, CoffreError) else error
         if not isinstance(cause, psycopg2.Error):
@@ -283,7 +224,7 @@ class Salvage:
         steps: Sequence[_Step],
         words: str = "",
         state: str | None = None,
-    ) -> _Error | None:
+    ) -> RowsError | None:
         """Load a table in one transaction; return why that is impossible."""
         loosened: list[Loosened] = []
 
@@ -365,17 +306,3 @@ class _DropNotNull:
 def _set_path(cursor: _Cursor, path: str | None) -> None:
     if path is not None:
         cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
-
-
-def _why(error: _Error) -> str:
-    return f"{'they are damaged' if isinstance(error, IntegrityError) else 'the server refused them'} ({_words(error)})"
-
-
-def _words(error: _Error) -> str:
-    return one_line(error) if isinstance(error, psycopg2.Error) else error.detail or error.message.rstrip(".")
-
-
-def _state(error: _Error) -> str | None:
-    """Return the SQLSTATE with which the server refused; None of damaged bytes."""
-    cause = error if isinstance(error, psycopg2.Error) else error.__cause__
-    return cause.pgcode if isinstance(cause, psycopg2.Error) else None

@@ -12,12 +12,12 @@ from psycopg2 import sql
 
 from coffre.model.names import TableName, qualified
 from coffre.operations.restore_database.job import RestoreJob
-from coffre.operations.restore_database.load import loading_session
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.progress import DEADLINE_RESERVE_SECONDS
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.postgres.connection.connect import one_line
-from coffre.postgres.destination.definitions import is_fatal
+from coffre.postgres.destination.units import is_fatal
 
 # What the rest of the run needs: settings, the report.
 _KEPT_SECONDS: Final = DEADLINE_RESERVE_SECONDS + 10

@@ -15,7 +15,8 @@ from coffre.model.errors import CoffreError, DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
 from coffre.model.words import counted
-from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of, refused_error
+from coffre.operations.restore_database.definition_words import refused_error
+from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of
 from coffre.operations.restore_database.dropped_dependents import (
     DroppedDependents,
     find_dropped_dependents,
@@ -27,17 +28,12 @@ from coffre.operations.restore_database.dropped_dependents import (
 from coffre.operations.restore_database.followers import bring_followers, followers_of
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
-from coffre.operations.restore_database.load import (
-    FAST_COMMITS,
-    Loading,
-    check_counts,
-    clearing_session,
-    load_tables,
-    loaded_of,
-    loading_session,
-)
+from coffre.operations.restore_database.load import load_tables
+from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
 from coffre.operations.restore_database.partition_roots import with_roots
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.row_counts import check_counts, loaded_of
+from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.operations.restore_database.staging import (
     Staging,
     others_at_stake,

@@ -11,27 +11,18 @@ from psycopg2 import sql
 from coffre.model.errors import DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
-from coffre.operations.restore_database.definitions import (
-    DefinitionRestore,
-    Phases,
-    phases_of,
-    possible_tables,
-    refused_error,
-)
+from coffre.operations.restore_database.definition_words import refused_error
+from coffre.operations.restore_database.definitions import DefinitionRestore, Phases, phases_of, possible_tables
 from coffre.operations.restore_database.extension_members import empty_members, leave_out_members
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.large_objects import restore_large_objects
-from coffre.operations.restore_database.load import (
-    Loading,
-    check_counts,
-    load_tables,
-    loaded_of,
-    loading_session,
-    refuse_missing_rows,
-)
+from coffre.operations.restore_database.load import load_tables
+from coffre.operations.restore_database.load_plan import Loading
 from coffre.operations.restore_database.materialized_views import refresh_views
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.row_counts import check_counts, loaded_of, refuse_missing_rows
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.statistics import analyze
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.archive.toc import is_of_database
