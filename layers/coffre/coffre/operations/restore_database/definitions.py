@@ -38,7 +38,7 @@ _GRANTEE: Final = re.compile(rf"\b(?:TO|FROM) {_ROLE}(?: WITH GRANT OPTION)?;\s*
 _FOR_ROLE: Final = re.compile(rf"\AALTER DEFAULT PRIVILEGES FOR ROLE {_ROLE} ")
 _AUTHORIZATION: Final = re.compile(rf"\A(?:SET SESSION AUTHORIZATION {_ROLE}|RESET SESSION AUTHORIZATION);")
 _NO_ROLE: Final = "the role does not exist at the destination"
-# What the server's memory allows for building indexes, as far as its own settings tell: an eighth of its buffers.
+# What the server's memory allows for building indexes, as far as its own settings show: an eighth of its buffers.
 _INDEX_MEMORY: Final = """
 SELECT pg_catalog.set_config('maintenance_work_mem', greatest(
     pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')),
@@ -79,12 +79,12 @@ def phases_of(entries: Iterable[TocEntry]) -> Phases:
 
 @dataclass
 class DefinitionRestore:
-    """Makes definitions, and says in the outcome what could not be made.
+    """Makes definitions, and says in the report what could not be made.
 
     Parameters
     ----------
     session
-        Make everything over this session, in the transaction that is open there; default: sessions of its own, which
+        Make everything over this session, in its open transaction; default: sessions of its own, which
         commit as they go.
     ledger
         What could not be made so far.
@@ -93,7 +93,7 @@ class DefinitionRestore:
     job: RestoreJob
     source: Source
     destination: Destination
-    outcome: ReportBuilder
+    report: ReportBuilder
     session: psycopg2.extensions.connection | None = None
     ledger: Ledger = field(init=False)
 
@@ -168,39 +168,39 @@ class DefinitionRestore:
             for start in range(0, len(granted), 500):
                 definitions.execute(granted[start : start + 500])
         for (whose, reason), statements in refused.items():
-            self.outcome.leave_out(counted(len(statements), "privilege") + whose, reason, "\n".join(statements) + "\n")
-            self.outcome.with_owners = False
+            self.report.leave_out(counted(len(statements), "privilege") + whose, reason, "\n".join(statements) + "\n")
+            self.report.with_owners = False
 
-    def report(self, made: Iterable[TocEntry]) -> None:
-        """Say in the outcome what could not be made, given or checked, each with the SQL for later.
+    def report_refusals(self, made: Iterable[TocEntry]) -> None:
+        """Say in the report what could not be made, given or checked, each with the SQL for later.
 
         `made` are all entries that were to be made.
         """
         for refusal in self.ledger.refusals:
             if is_extension_comment(refusal.entry):
                 # What an extension says about itself is no loss.
-                self.outcome.notes.append(f"Not restored: {spoken(refusal.entry)}: {refusal.reason}.")
+                self.report.notes.append(f"Not restored: {spoken(refusal.entry)}: {refusal.reason}.")
             else:
-                self.outcome.leave_out(
+                self.report.leave_out(
                     spoken(refusal.entry), reason_of(refusal), sql_of(refusal, self.how), refusal.sqlstate
                 )
         for refusal in self.ledger.not_valid:
-            self.outcome.leave_out(
+            self.report.leave_out(
                 f"the validation of the {spoken(refusal.entry)}",
                 f"rows violate it ({refusal.reason}). It exists as NOT VALID: new rows are checked",
                 readable(validation_sql(refusal) or "", self.how.encoding) or None,
                 refusal.sqlstate,
             )
         for part in self.ledger.lacking:
-            self.outcome.leave_out(part.what, part.reason, part.sql, part.sqlstate)
+            self.report.leave_out(part.what, part.reason, part.sql, part.sqlstate)
         for entry, path in self.ledger.other_paths:
-            self.outcome.notes.append(
+            self.report.notes.append(
                 f"The {spoken(entry)} was made with the search_path {path}: it names things without their schema."
             )
         for entry, option in self.ledger.options:
-            self.outcome.notes.append(f"The {spoken(entry)} was made without {option}, which the destination lacks.")
+            self.report.notes.append(f"The {spoken(entry)} was made without {option}, which the destination lacks.")
         for method in sorted(self.ledger.access_methods):
-            self.outcome.notes.append(f"Tables of the access method {method} got the server's default access method.")
+            self.report.notes.append(f"Tables of the access method {method} got the server's default access method.")
         self._report_owners(made)
 
     def _report_owners(self, made: Iterable[TocEntry]) -> None:
@@ -214,8 +214,8 @@ class DefinitionRestore:
         for reason, entries in without.items():
             objects = f"the {spoken(entries[0])}" if len(entries) == 1 else f"{len(entries):,} objects"
             sql = "".join(owner_of(entry).strip() + "\n" for entry in entries)
-            self.outcome.leave_out(f"the owner of {objects}", reason, sql)
-            self.outcome.with_owners = False
+            self.report.leave_out(f"the owner of {objects}", reason, sql)
+            self.report.with_owners = False
 
     def _grants(self, entry: TocEntry) -> Iterator[str]:
         """Yield the statements of an entry; who granted is given up where this role cannot act for them."""

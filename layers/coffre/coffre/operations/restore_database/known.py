@@ -1,4 +1,4 @@
-"""What of a backup a destination cannot have, as far as it can be told before anything is tried."""
+"""What of a backup a destination cannot have, as far as it is known before anything is tried."""
 
 from __future__ import annotations
 

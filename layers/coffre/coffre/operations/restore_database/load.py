@@ -40,7 +40,7 @@ def load_tables(
 ) -> list[RestoredTable]:
     """Load the rows of chosen tables of the backup, by name, with as many sessions as the job has streams.
 
-    Returns what was loaded; with an `outcome` to report to, tables that could not be loaded are not among it.
+    Returns what was loaded; with a `report`, tables that could not be loaded are not among it.
     """
     meter.begin("tables", total_bytes=sum(table.size for table in tables.values()), total_tables=len(tables))
     tally = LoadTally(tables, meter)
@@ -48,7 +48,7 @@ def load_tables(
         loader = _Loader(job, source, tables, how, tally, sessions)
         for group in groups_of(tables, how.order):
             loader.load(group)
-        lost = loader.salvage(how.outcome) if how.outcome is not None else set()
+        lost = loader.salvage(how.report) if how.report is not None else set()
     return tally.tables(without=lost)
 
 
@@ -113,7 +113,7 @@ class _Loader:
             chunks = self._chunks(slices[0])
             waiting = chain((next(chunks, b""),), chunks)
         except IntegrityError as error:
-            if self._how.outcome is None:
+            if self._how.report is None:
                 raise
             return error
         with translated(self._job.connection), borrowed(self._sessions, self._how.session) as session:
@@ -124,7 +124,7 @@ class _Loader:
                         done.append(self._fill(session, entry, waiting if entry is slices[0] else self._chunks(entry)))
                         self._tally.add(done[-1])
             except (CoffreError, psycopg2.Error) as error:
-                if self._how.outcome is None or session.closed or not may_be_left_out(error):
+                if self._how.report is None or session.closed or not may_be_left_out(error):
                     raise
                 self._tally.undo(done)
                 return error
@@ -152,7 +152,7 @@ class _Loader:
             raise rows_differ(table, f"{entry.name}: {rows} rows were loaded, {entry.rows} were backed up")
         return Loaded(entry, rows, time.monotonic() - began)
 
-    def salvage(self, outcome: ReportBuilder) -> set[TableName]:
+    def salvage(self, report: ReportBuilder) -> set[TableName]:
         """Load what was refused in another way, and return the names of the tables that stay empty."""
         refused = frozenset(self._refused.tables())
         if not refused:
@@ -163,7 +163,7 @@ class _Loader:
             return Salvage(
                 session,
                 self,
-                outcome,
+                report,
                 search_paths=self._how.search_paths,
                 may_loosen=self._how.is_fresh,
                 is_alone=self._how.is_alone,

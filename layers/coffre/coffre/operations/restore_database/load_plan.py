@@ -20,8 +20,6 @@ from coffre.operations.restore_database.report_builder import ReportBuilder
 # What a restore loads is safe once its last transaction is, which waits for the disk; waiting after every slice too
 # would only take time.
 FAST_COMMITS: Final = "SET synchronous_commit = off"
-
-
 # Smaller tables are loaded by one stream in any case.
 _SMALL_BYTES: Final = 16 * 1024 * 1024
 
@@ -37,11 +35,11 @@ class Loading:
     where
         Only rows for which this is true. The counts are then not the backup's.
     order
-        Tables with a lower number are loaded before those with a higher one; default: all at once.
+        Tables with a lower number are loaded before those with a higher one; default: all at the same time.
     first_statement
         Executed in every session.
     is_fresh
-        Nobody uses the tables yet, and nothing points at them: those that one stream can load alone without working
+        No session uses the tables yet, and nothing points at them: those that one stream can load alone without working
         longer than the others (`whole_tables`) are each loaded in one transaction, frozen, so that neither indexing nor
         a later vacuum has to write their rows again. Small ones share a transaction, and are not frozen.
     in_order
@@ -50,12 +48,12 @@ class Loading:
     session
         Load over this session alone, one table after the other, and leave its transaction open. What is refused is
         rolled back to a savepoint.
-    outcome
+    report
         Where tables are reported whose rows are refused or damaged: they stay empty, and the others are loaded. Without
         it the first one ends the restore. Not together with `into` and `where`.
     is_alone
-        With `outcome`: nothing in the database is anybody else's, so that what tables share (domains, checks of their
-        parents) may be loosened to load their rows.
+        With `report`: everything in the database is the restore's own, so that what tables share (domains, checks of
+        their parents) may be loosened to load their rows.
     search_paths
         Returns the source's own for a table: what was refused is tried with them too.
     """
@@ -67,7 +65,7 @@ class Loading:
     is_fresh: bool = False
     in_order: bool = False
     session: psycopg2.extensions.connection | None = None
-    outcome: ReportBuilder | None = None
+    report: ReportBuilder | None = None
     is_alone: bool = False
     search_paths: Callable[[TableName], Sequence[str]] = field(default=lambda _: ())
 
@@ -80,8 +78,8 @@ def shared_tables(places: Mapping[TableName, TableName], how: Loading) -> Iterat
 
 def units_of(job: RestoreJob, tables: Mapping[TableName, TableContent], how: Loading) -> dict[TableName, Unit]:
     """Decide what of each table is loaded in one transaction."""
-    if how.in_order or (how.outcome is not None and not how.is_fresh):
-        whole = set(tables)  # what was committed of a table could not be told from rows of others
+    if how.in_order or (how.report is not None and not how.is_fresh):
+        whole = set(tables)  # what was committed of a table could not be distinguished from rows of others
     elif how.is_fresh:
         whole = set(whole_tables({name: table.size for name, table in tables.items()}, job.streams, _SMALL_BYTES))
     else:

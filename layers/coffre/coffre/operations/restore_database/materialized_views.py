@@ -46,7 +46,7 @@ def refresh_views(
         (entry.schema, entry.tag): entry for entry in making.source.toc if entry.description == "MATERIALIZED VIEW"
     }
     with nullcontext(making.session) if making.session else loading_session(making.job) as session:
-        for view in leave_out_views(session, making.source.content.materialized_views, without_rows, making.outcome):
+        for view in leave_out_views(session, making.source.content.materialized_views, without_rows, making.report):
             entry = entries.get((view.schema_name, view.relation_name))
             if entry is None or entry.dump_id in lost or (only is not None and (entry.schema, entry.tag) not in only):
                 continue
@@ -54,7 +54,7 @@ def refresh_views(
                 if making.job.scope.strict:
                     raise refused_error(making.job, Refusal(entry, one_line(error), error.pgcode)) from error
                 empty[entry.dump_id] = state = _state(entry, empty) or error.pgcode
-                making.outcome.leave_out(
+                making.report.leave_out(
                     f"the rows of the {spoken(entry)}",
                     f"its query fails at the destination: {one_line(error)}",
                     _statement(view) + "\n",
@@ -66,7 +66,7 @@ def leave_out_views(
     session: psycopg2.extensions.connection,
     views: Iterable[RelationName],
     lost: Collection[TableName],
-    outcome: ReportBuilder,
+    report: ReportBuilder,
 ) -> list[RelationName]:
     """Return the materialized views that can be filled, and report those that read tables without their rows."""
     unfilled = views_reading(session, lost) if lost else set()
@@ -74,7 +74,7 @@ def leave_out_views(
     for view in views:
         name = (view.schema_name, view.relation_name)
         if name in unfilled:
-            outcome.leave_out(
+            report.leave_out(
                 f"the rows of the materialized view {shown(*name)}",
                 "it reads tables whose rows were not restored",
                 f"REFRESH MATERIALIZED VIEW {qualified(*name)};",

@@ -36,7 +36,7 @@ class ReportBuilder:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Say that a phase begins, and measure it."""
+        """Report that a phase begins, and measure it."""
         self.meter.begin(name)
         began = time.monotonic()
         yield
@@ -48,11 +48,11 @@ class ReportBuilder:
         self.exceptions.append(str(self.left_out[-1]))
 
     def say_missing(self, kind: str, names: Sequence[str]) -> None:
-        """Say that things were not there to be set or filled."""
-        self.exceptions += [f"The {kind} {name} is not there: it was left out." for name in names]
+        """Report what does not exist, and so could not be set or filled."""
+        self.exceptions += [f"The {kind} {name} does not exist: it was left out." for name in names]
 
     def _script(self) -> str | None:
-        """Return the SQL for what was left out, in its order, each with its reason; None when there is none."""
+        """Return the SQL for what was left out, in its order, each with its reason; None when nothing has any."""
         parts = [self.script] if self.script else []
         for left in self.left_out:
             if left.sql:
@@ -60,8 +60,8 @@ class ReportBuilder:
                 parts.append(f"-- {said}\n{left.sql}")
         return "\n".join(parts) or None
 
-    def report(self, job: RestoreJob) -> RestoreReport:
-        """Return what there is to say in the end."""
+    def build(self, job: RestoreJob) -> RestoreReport:
+        """Return the whole report."""
         return RestoreReport(
             id=job.restore_id,
             backup_id=job.backup.id,

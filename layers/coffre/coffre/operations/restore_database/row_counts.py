@@ -26,7 +26,7 @@ def check_counts(
     tables: Mapping[TableName, TableContent],
     session: psycopg2.extensions.connection | None = None,
 ) -> None:
-    """Compare the numbers of rows at the destination with the backup's, over one session or as many as there are.
+    """Compare the numbers of rows at the destination with the backup's, over one session or all of the job.
 
     Partitions whose rows may have been routed otherwise than at the source are counted together, below their root.
 
@@ -65,7 +65,7 @@ def _check_roots(
     roots = roots_for_loading(session, tables, encoding="")
     for name, rows in differing.items():
         if name not in roots:
-            raise rows_differ(tables[name], f"{rows} rows are there, {tables[name].rows} were backed up")
+            raise rows_differ(tables[name], f"the table has {rows} rows, {tables[name].rows} were backed up")
     for root in {roots[name] for name in differing}:
         expected = sum(tables[name].rows for name, its in roots.items() if its == root)
         if (rows := count_rows_below(session, root)) != expected:
@@ -107,5 +107,5 @@ def rows_differ(table: TableContent, detail: str) -> RestoreError:
         f"The table {shown(table.schema_name, table.table_name)} does not have as many rows as the backup.",
         code="ROWS_DIFFER",
         detail=detail,
-        hint="Do not use the restored database. Is somebody else writing to it? If not, please report this.",
+        hint="Do not use the restored database. Does another session write to it? If not, please report this.",
     )

@@ -91,7 +91,7 @@ class Salvage:
         self,
         session: psycopg2.extensions.connection,
         loader: Reloading,
-        outcome: ReportBuilder,
+        report: ReportBuilder,
         *,
         search_paths: Callable[[TableName], Sequence[str]],
         may_loosen: bool,
@@ -102,7 +102,7 @@ class Salvage:
     ) -> None:
         self._session = session
         self._loader = loader
-        self._outcome = outcome
+        self._report = report
         self._search_paths = search_paths
         self._may_loosen = may_loosen
         self._of_checks: tuple[_Step, ...] = (loosening.drop_checks if is_alone else loosening.drop_own_checks,)
@@ -126,8 +126,8 @@ class Salvage:
         if self._leaves_damage_out:
             self._without_damage(pending)
         for number in range(max((len(self._search_paths(name)) for name in pending), default=0)):
-            for name in self._again(pending, lambda name: self._path(name, number)):  # noqa: B023 - called at once
-                self._outcome.notes.append(
+            for name in self._again(pending, lambda name: self._path(name, number)):  # noqa: B023 - called in this turn
+                self._report.notes.append(
                     f"The rows of {shown(*name)} were loaded with the search_path {self._path(name, number)} of the "
                     "source: a function that they need names things without their schema."
                 )
@@ -143,15 +143,15 @@ class Salvage:
             raise next(iter(damages.values()))
         for name, error in pending.items():
             self._loader.clear(self._session, name)
-            self._outcome.leave_out(
+            self._report.leave_out(
                 f"the rows of {shown(*name)}",
                 f"{why_refused(error)}; the table exists, empty",
                 sqlstate=state_of(error),
             )
         for name in self._damaged.keys() - pending.keys():
             slices, error = self._damaged[name]
-            self._outcome.missing_rows[name] = slices.rows
-            self._outcome.leave_out(
+            self._report.missing_rows[name] = slices.rows
+            self._report.leave_out(
                 f"{counted(slices.rows, 'row')} of {shown(*name)}", f"{why_refused(error)}: {slices}"
             )
         return set(pending)
@@ -164,7 +164,7 @@ class Salvage:
                 self._attempt(pending, name, None)
 
     def _path(self, name: TableName, number: int = 0) -> str | None:
-        """Return one of the paths for a table; None when there are not as many."""
+        """Return one of the paths for a table; None when the table has fewer."""
         return next(iter(self._search_paths(name)[number : number + 1]), None)
 
     def _again(
@@ -248,15 +248,15 @@ class Salvage:
 
     def _tighten(self) -> None:
         """Validate what was loosened, now that all tables are loaded, and report what cannot be."""
-        told: set[str] = set()
+        reported: set[str] = set()
         with self._session.cursor() as cursor:
             for table, loosened, words, state in self._loosened:
                 for thing in loosening.heirs(cursor, loosened):
-                    if thing.tightening in told:
+                    if thing.tightening in reported:
                         continue
-                    told.add(thing.tightening)
+                    reported.add(thing.tightening)
                     if thing.is_lost:
-                        self._outcome.leave_out(
+                        self._report.leave_out(
                             thing.what, f"the server could not compute them ({words})", thing.tightening, state
                         )
                     elif (refusal := self._tightened(cursor, thing, table)) is not None:
@@ -265,7 +265,7 @@ class Salvage:
                             if thing.is_enforced
                             else "it was dropped"
                         )
-                        self._outcome.leave_out(
+                        self._report.leave_out(
                             thing.what,
                             f"rows of the backup break it ({one_line(refusal)}); {kept}",
                             thing.tightening,

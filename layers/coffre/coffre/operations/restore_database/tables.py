@@ -104,7 +104,7 @@ def restore_tables(job: RestoreJob, source: Source, outcome: ReportBuilder) -> N
                 if beside.contents:
                     restore_to_staging(job, source, beside, outcome)
                 bring_followers(making, plan.lines, followers, empty)
-        making.report([*plan.lines, *followers])
+        making.report_refusals([*plan.lines, *followers])
         outcome.script = script_of(source, plan.went.lost)
 
 
@@ -284,7 +284,7 @@ def _dependencies(job: RestoreJob, missing: Sequence[TocEntry]) -> list[TocEntry
 
 def _bring_back(making: DefinitionRestore, plan: _Plan) -> set[TableName]:
     """Restore tables that are gone, and return those that stay empty."""
-    job, source, outcome = making.job, making.source, making.outcome
+    job, source, outcome = making.job, making.source, making.report
     phases = phases_of(plan.lines)
     sequences = {(entry.schema, entry.tag) for entry in plan.lines if entry.description == "SEQUENCE"}
     created: list[int] = []
@@ -296,7 +296,7 @@ def _bring_back(making: DefinitionRestore, plan: _Plan) -> set[TableName]:
             how = Loading(
                 is_fresh=True,
                 first_statement=f"{FAST_COMMITS}; {OWNERS_PATH}",
-                outcome=outcome,
+                report=outcome,
                 search_paths=making.search_paths,
             )
             loaded = load_tables(job, source, contents, outcome.meter, how)

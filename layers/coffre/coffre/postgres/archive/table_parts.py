@@ -69,7 +69,7 @@ class _Column:
 
 @dataclass(frozen=True)
 class TableDefinition:
-    """A table's definition: `table` is its name as it stands there, `tail` what follows the list of columns."""
+    """A table's definition: `table` is its name as the definition has it, `tail` what follows the list of columns."""
 
     head: str
     table: str

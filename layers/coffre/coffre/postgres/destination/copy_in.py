@@ -24,7 +24,7 @@ _COPY_BLOCK_BYTES: Final = 128 * 1024
 
 @contextlib.contextmanager
 def translated(connection: Connection) -> Iterator[None]:
-    """Turn what a session at the destination raises, and nobody has explained, into an error that says what to do.
+    """Turn what a session at the destination raises, and nothing has explained yet, into an error that says what to do.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def translated(connection: Connection) -> Iterator[None]:
         ) from error
 
 
-# What says nothing about a table: the connection, a read-only server, no room, somebody who cancels, a broken disk.
+# What says nothing about a table: the connection, a read-only server, no room, a cancelled statement, a broken disk.
 _NO_REFUSALS: Final = ("08", "25", "53", "57", "58")
 _NOT_LOCKED: Final = "55P03"
 
@@ -71,7 +71,7 @@ def truncate(session: psycopg2.extensions.connection, table: TableName, our_rows
     Raises
     ------
     RestoreError
-        Code `TABLE_NOT_EMPTY`: somebody else has put rows into it.
+        Code `TABLE_NOT_EMPTY`: another session has put rows into it.
     """
     with session.cursor() as cursor:
         cursor.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(*table)))
@@ -81,12 +81,12 @@ def truncate(session: psycopg2.extensions.connection, table: TableName, our_rows
 
 
 def refuse_rows_of_others(session: psycopg2.extensions.connection, tables: Sequence[TableName]) -> None:
-    """Begin a transaction in which nobody else writes to some tables, and make sure that they are empty.
+    """Begin a transaction in which no other session writes to some tables, and make sure that they are empty.
 
     Raises
     ------
     RestoreError
-        Code `TABLE_NOT_EMPTY`: somebody else has put rows into one.
+        Code `TABLE_NOT_EMPTY`: another session has put rows into one.
     """
     names = [sql.Identifier(*table) for table in tables]
     listed = sql.SQL(", ").join(sql.SQL("ONLY {}").format(name) for name in names)
@@ -104,7 +104,7 @@ def refuse_rows_of_others(session: psycopg2.extensions.connection, tables: Seque
 
 def _rows_of_others(table: TableName) -> RestoreError:
     return RestoreError(
-        f"Somebody else has put rows into {shown(*table)} while it is being restored.",
+        f"Another session has put rows into {shown(*table)} while it is being restored.",
         code="TABLE_NOT_EMPTY",
         hint="Stop what writes to it until the restore has ended. These rows were not touched.",
     )
@@ -185,7 +185,7 @@ class _Chunks:
 
 
 def set_sequences(session: psycopg2.extensions.connection, sequences: Iterable[SequenceValue]) -> list[str]:
-    """Set every sequence to the value that the dump read, and return those that are not there. The caller commits."""
+    """Set every sequence to the value that the dump read, and return those that do not exist. The caller commits."""
     missing = []
     with session.cursor() as cursor:
         for value in sequences:

@@ -65,7 +65,7 @@ class Making:
     in_parallel
         Other sessions of ours make definitions too: what meets them is postponed.
     is_nested
-        The session's transaction is somebody else's: neither committed nor rolled back.
+        The session's transaction is the caller's: neither committed nor rolled back.
     reduces_tables
         A table is made without the parts that the server refuses.
     """
@@ -119,7 +119,7 @@ class Definitions:
                 refused(one_line(error), error.pgcode)
 
     def restore_session(self) -> None:
-        """Set a session that goes on back to what sessions of a restore have."""
+        """Give a session that is used further the settings that sessions of a restore have."""
         with self._unit():
             self._cursor.execute(
                 "RESET check_function_bodies; RESET client_min_messages; RESET default_table_access_method;"

@@ -42,7 +42,7 @@ class Ledger:
         self.lacking: list[LackingPart] = []
         self.options: list[tuple[TocEntry, str]] = []
         self.made: set[int] = set()
-        self.lack_create: set[tuple[str, str]] = set()  # schemas, and owners that may not create anything there
+        self.lack_create: set[tuple[str, str]] = set()  # schemas, and owners that may not create anything in them
 
     def refuse(self, entry: TocEntry, reason: str, sqlstate: str | None = None) -> None:
         """Record that an entry could not be made: from now on what needs it is lost too."""

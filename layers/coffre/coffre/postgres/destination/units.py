@@ -9,8 +9,8 @@ from typing import Final
 import psycopg2
 import psycopg2.extensions
 
-# The server cannot go on: cancelled, shut down, no resources, the system's errors (but not a library that it does not
-# have), connection, read-only.
+# The server cannot continue: cancelled, shut down, no resources, the system's errors (but not a library that it does
+# not have), connection, read-only.
 _FATAL: Final = ("57", "53", "58000", "58030", "08", "25006")
 
 
@@ -39,5 +39,5 @@ def unit(session: psycopg2.extensions.connection, *, is_nested: bool) -> Iterato
 
 
 def is_fatal(error: psycopg2.Error) -> bool:
-    """Whether an error says nothing about the statement: the server, the connection or the run cannot go on."""
+    """Whether an error says nothing about the statement: the server, the connection or the run cannot continue."""
     return (error.pgcode or "08").startswith(_FATAL)
