@@ -276,3 +276,32 @@ def test_strict_does_not_make_tables_with_less(source: RoundTrip, there: RoundTr
         there.restore(backup, strict=True)
 
     assert caught.value.code == "SCHEMA_FAILED"
+
+
+def test_a_chosen_table_comes_back_without_what_is_missing_and_no_other_is_touched(
+    round_trip_on: RoundTripOn, postgres_server: PostgresServer
+) -> None:
+    trip = round_trip_on(postgres_server)
+    owner = trip.create_role("reduced_owner", "LOGIN")
+    trip.fill(
+        "CREATE FUNCTION plain(text) RETURNS text LANGUAGE c IMMUTABLE AS '$libdir/unaccent', 'unaccent_dict'",
+        "CREATE TABLE page (id int PRIMARY KEY, title text DEFAULT plain('none'))",
+        "INSERT INTO page SELECT g, 'T' || g FROM generate_series(1, 30) g",
+        "CREATE TABLE other AS SELECT 1 AS id",
+        "ALTER TABLE page OWNER TO reduced_owner",
+        "GRANT CREATE, USAGE ON SCHEMA public TO reduced_owner",
+    )
+    database = database_of(trip.source)
+    run(trip.server.dsn(), f'GRANT CREATE, CONNECT ON DATABASE "{database}" TO reduced_owner')
+    backup = trip.back_up()
+    trip.fill("DROP TABLE page", "DROP FUNCTION plain")
+
+    report = trip.restore(backup, owner, tables=["page"], with_dependencies=True)
+
+    assert value(trip.source, "SELECT count(*) FROM page") == 30
+    assert value(trip.source, "SELECT count(*) FROM other") == 1
+    assert "the default of the column title of public.page" in lacking(report)
+    assert rows(
+        trip.source,
+        "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1",
+    ) == [("other",), ("page",)]

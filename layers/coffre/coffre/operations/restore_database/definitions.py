@@ -25,11 +25,19 @@ from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.search_paths import paths_of
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.session_pool import SessionPool
-from coffre.postgres.archive.entry_sql import ACL, definition_of, encoded, owner_of, readable
+from coffre.postgres.archive.entry_sql import (
+    ACL,
+    definition_of,
+    encoded,
+    owner_of,
+    readable,
+    statements_of,
+    validation_of,
+)
 from coffre.postgres.archive.reader import Section, TocEntry
 from coffre.postgres.archive.toc import is_event_trigger, is_of_database
 from coffre.postgres.connection.roles import split_statements
-from coffre.postgres.destination.definitions import SESSION, Definitions, Making, sql_of, validation_sql
+from coffre.postgres.destination.definitions import SESSION, Definitions, Making
 from coffre.postgres.destination.destination import Destination
 from coffre.postgres.destination.ledger import Ledger, Refusal
 
@@ -182,13 +190,13 @@ class DefinitionRestore:
                 self.report.notes.append(f"Not restored: {spoken(refusal.entry)}: {refusal.reason}.")
             else:
                 self.report.leave_out(
-                    spoken(refusal.entry), reason_of(refusal), sql_of(refusal, self.how), refusal.sqlstate
+                    spoken(refusal.entry), reason_of(refusal), self._sql_of(refusal), refusal.sqlstate
                 )
         for refusal in self.ledger.not_valid:
             self.report.leave_out(
                 f"the validation of the {spoken(refusal.entry)}",
                 f"rows violate it ({refusal.reason}). It exists as NOT VALID: new rows are checked",
-                readable(validation_sql(refusal) or "", self.how.encoding) or None,
+                readable(validation_of(refusal.entry) or "", self.how.encoding) or None,
                 refusal.sqlstate,
             )
         for part in self.ledger.lacking:
@@ -202,6 +210,10 @@ class DefinitionRestore:
         for method in sorted(self.ledger.access_methods):
             self.report.notes.append(f"Tables of the access method {method} got the server's default access method.")
         self._report_owners(made)
+
+    def _sql_of(self, refusal: Refusal) -> str:
+        """Return the statements that make what was refused, and what needs it, once the reason is gone."""
+        return statements_of([refusal.entry, *refusal.needing], self.source.toc, self.how.encoding)
 
     def _report_owners(self, made: Iterable[TocEntry]) -> None:
         lost = self.ledger.lost()

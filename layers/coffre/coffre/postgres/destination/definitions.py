@@ -21,8 +21,6 @@ from coffre.postgres.archive.entry_sql import (
     definition_of,
     encoded,
     owner_of,
-    readable,
-    validation_of,
     without_validation,
 )
 from coffre.postgres.archive.reader import TocEntry
@@ -275,28 +273,6 @@ class Definitions:
 
     def _unit(self) -> AbstractContextManager[None]:
         return unit(self._session, is_nested=self._how.is_nested)
-
-
-def sql_of(refusal: Refusal, how: Making) -> str:
-    """Return the statements that make what was refused, and what needs it, once the reason is gone."""
-    return statements_of([refusal.entry, *refusal.needing], how.by_id.values(), how.encoding)
-
-
-def statements_of(entries: Iterable[TocEntry], toc: Iterable[TocEntry], encoding: str) -> str:
-    """Return the statements that make entries of a table of contents, for a person.
-
-    `encoding` is the source's.
-    """
-    by_id = {entry.dump_id: entry for entry in toc}
-    texts = [
-        readable(definition_of(entry, by_id), encoding) + owner_of(entry) + access_method_of(entry) for entry in entries
-    ]
-    return "".join(texts).strip() + "\n"
-
-
-def validation_sql(refusal: Refusal) -> str | None:
-    """Return the statement that validates a constraint that was added as NOT VALID."""
-    return validation_of(refusal.entry)
 
 
 def _batches(entries: Iterable[TocEntry]) -> Iterator[list[TocEntry]]:
