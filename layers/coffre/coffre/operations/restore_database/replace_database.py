@@ -53,16 +53,19 @@ def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> 
     if job.scope.dry_run:
         return
     if report.left_out and not job.scope.accept_exceptions:
-        report.exceptions.append(
-            f"{job.connection} was NOT replaced and is unchanged, because the restored database lacks what is named "
-            f"here. It is kept as {restored}. To put it in place as it is: "
-            f"coffre restore {job.backup.id} --replace --swap {job.restore_id}"
-        )
-        report.kept.append(
-            Kept(what=f"the restored database, as {restored}", remove=f"DROP DATABASE {quoted(restored)}")
-        )
+        _keep(job, restored, report)
         return
     _swap(job, restored, old, report)
+
+
+def _keep(job: RestoreJob, restored: str, report: ReportBuilder) -> None:
+    """Report that what was restored lacks something, and is kept for a second call."""
+    report.exceptions.append(
+        f"{job.connection} was NOT replaced and is unchanged, because the restored database lacks what is named "
+        f"here. It is kept as {restored}. To put it in place as it is: "
+        f"coffre restore {job.backup.id} --replace --swap {job.restore_id}"
+    )
+    report.kept.append(Kept(what=f"the restored database, as {restored}", remove=f"DROP DATABASE {quoted(restored)}"))
 
 
 def _whole(scope: Scope) -> Scope:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -141,6 +141,11 @@ class Salvage:
         damages = {name: error for name, error in pending.items() if isinstance(error, IntegrityError)}
         if damages and not (self._leaves_damage_out and self._with_rows - damages.keys()):
             raise next(iter(damages.values()))
+        self._leave_out(pending)
+        return set(pending)
+
+    def _leave_out(self, pending: Mapping[TableName, RowsError]) -> None:
+        """Leave tables empty, and report them and the damaged slices of the others."""
         for name, error in pending.items():
             self._loader.clear(self._session, name)
             self._report.leave_out(
@@ -154,7 +159,6 @@ class Salvage:
             self._report.leave_out(
                 f"{counted(slices.rows, 'row')} of {shown(*name)}", f"{why_refused(error)}: {slices}"
             )
-        return set(pending)
 
     def _without_damage(self, pending: dict[TableName, RowsError]) -> None:
         """Load the intact slices of tables that have damaged ones."""
