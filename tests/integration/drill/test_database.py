@@ -31,7 +31,7 @@ from coffre.model.errors import BackupStateError, CoffreError, RestoreError, Tra
 from coffre.operations.drill import database as drill
 from coffre.operations.drill.compare import compare_tables
 from coffre.operations.restore_database.job import RestoreJob, Source, open_source
-from coffre.operations.restore_database.load import loading_session
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.operations.runs.progress import Watch
 from coffre.postgres.connection.client_tools import PostgresTools

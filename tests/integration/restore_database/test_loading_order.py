@@ -11,7 +11,7 @@ from tests.integration.conftest import Coffre, run_sql
 from coffre.model.manifest import Entry, Frame
 from coffre.model.names import TableName
 from coffre.operations.restore_database import batches as restore_batches
-from coffre.operations.restore_database import load as restore_load
+from coffre.operations.restore_database import load_plan as restore_plan
 from coffre.operations.restore_database.batches import Unit, transactions
 from coffre.vault.vault import Vault
 
@@ -26,7 +26,7 @@ def test_tables_for_one_stream_are_frozen_and_begun_before_a_large_one(
     )
     coffre.configure(shop)
     backup = coffre.backup()
-    monkeypatch.setattr(restore_load, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(restore_plan, "_SMALL_BYTES", 0)
     monkeypatch.setattr(restore_batches, "_SMALL_TABLE_BYTES", 0)
     begun = noted(monkeypatch)
 

@@ -20,7 +20,7 @@ from coffre.model.errors import CoffreError
 from coffre.operations.drill import database as drill
 from coffre.operations.export import plan as export_plan
 from coffre.operations.restore_database import restore as restore_database
-from coffre.operations.restore_database.load import loading_session
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.postgres.connection.client_tools import PostgresTools
 from coffre.postgres.connection.partition_routes import read_routes

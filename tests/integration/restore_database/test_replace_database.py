@@ -249,13 +249,50 @@ def test_rows_alone_need_the_tables_as_they_were_and_empty(shop: RoundTrip, chan
     assert fingerprint(shop.copy) == before
 
 
-def test_rows_alone_that_do_not_fit_leave_the_tables_empty(shop: RoundTrip) -> None:
+def test_rows_alone_that_do_not_fit_cost_their_table_alone(shop: RoundTrip) -> None:
+    backup = shop.back_up()
+    shop.restore(backup, contents="schema")
+    run(shop.copy, "ALTER TABLE children ADD CONSTRAINT below CHECK (id < 400)")
+
+    report = shop.restore(backup, contents="data")
+
+    left = {one.what: one.reason for one in report.left_out}
+    assert list(left) == ["the rows of public.children", "the rows of the materialized view public.counted"]
+    assert "below" in left["the rows of public.children"]
+    assert "public.children" not in [table.table for table in report.tables]
+    assert value(shop.copy, "SELECT count(*) FROM children") == 0
+    assert value(shop.copy, "SELECT count(*) FROM app.parents") == value(
+        shop.source, "SELECT count(*) FROM app.parents"
+    )
+    # And the application's own constraint is as it was
+    assert value(shop.copy, "SELECT convalidated FROM pg_constraint WHERE conname = 'below'") is True
+
+
+def test_a_view_that_fails_costs_only_itself_when_rows_alone_are_restored(shop: RoundTrip) -> None:
+    shop.fill("CREATE MATERIALIZED VIEW parts AS SELECT 100 / (id - 5000) AS part FROM children")
+    backup = shop.back_up()
+    shop.restore(backup, contents="schema")
+    run(
+        shop.copy,
+        "DROP MATERIALIZED VIEW parts",
+        "CREATE MATERIALIZED VIEW parts AS SELECT 100 / (id - 1) AS part FROM children WITH NO DATA",
+    )
+
+    report = shop.restore(backup, contents="data")
+
+    (left,) = report.left_out
+    assert left.what == "the rows of the materialized view public.parts"
+    assert "division by zero" in left.reason
+    assert value(shop.copy, "SELECT count(*) FROM children") == 500
+
+
+def test_strict_rows_alone_that_do_not_fit_leave_the_tables_empty(shop: RoundTrip) -> None:
     backup = shop.back_up()
     shop.restore(backup, contents="schema")
     run(shop.copy, "ALTER TABLE children ADD CHECK (id < 400)")
 
     with pytest.raises(CoffreError) as caught:
-        shop.restore(backup, contents="data")
+        shop.restore(backup, contents="data", strict=True)
 
     assert caught.value.code == "COPY_FAILED"
     assert "The tables were emptied again." in caught.value.__notes__
@@ -314,3 +351,43 @@ def test_schemas_that_would_lack_something_are_replaced_only_when_that_is_accept
     count = "SELECT count(*) FROM public.children"
     assert value(shop.source, count) == 500
     assert good
+
+
+def test_rows_that_new_schemas_refuse_cost_their_constraint_and_no_other_table(shop: RoundTrip, owner: str) -> None:
+    shop.fill(
+        "ALTER TABLE children ADD CONSTRAINT below CHECK (id < 400) NOT VALID",
+        "UPDATE pg_constraint SET convalidated = true WHERE conname = 'below'",
+        "CREATE TABLE years (id int, year int) PARTITION BY RANGE (year)",
+        "CREATE TABLE years_1 (id int, year int)",
+        "INSERT INTO years_1 SELECT g, 1999 FROM generate_series(1, 50) g",
+        "ALTER TABLE years_1 ADD CONSTRAINT inside CHECK (year IS NOT NULL AND year >= 2000 AND year < 2001) NOT VALID",
+        "UPDATE pg_constraint SET convalidated = true WHERE conname = 'inside'",
+        "ALTER TABLE years ATTACH PARTITION years_1 FOR VALUES FROM (2000) TO (2001)",
+        "ALTER TABLE years_1 DROP CONSTRAINT inside",
+        "CREATE MATERIALIZED VIEW in_years AS SELECT count(*) FROM years",
+        *(
+            f"ALTER {kind} OWNER TO owner_only"
+            for kind in ("TABLE years", "TABLE years_1", "MATERIALIZED VIEW in_years")
+        ),
+    )
+    backup = shop.back_up()
+    shop.fill("DELETE FROM children")
+    damaged = fingerprint(shop.source)
+    shop.coffre.configure(owner)
+
+    # Then nothing is put in place that has less, unless that is accepted
+    error = failed(shop, backup, replace=True)
+    assert error.code == "REPLACE_INCOMPLETE"
+    assert "years_1" in (error.detail or "")
+    assert fingerprint(shop.source) == damaged
+
+    report = shop.restore_in_place(backup, replace=True, accept_exceptions=True)
+
+    assert [left.what for left in report.left_out] == [
+        "the constraint below of public.children",
+        "the rows of public.years_1",
+        "the rows of the materialized view public.in_years",
+    ]
+    assert value(shop.source, "SELECT count(*) FROM public.children") == 500
+    assert value(shop.source, "SELECT count(*) FROM public.years") == 0
+    assert failed(shop, backup, replace=True, strict=True).code == "COPY_FAILED"

@@ -450,7 +450,7 @@ def test_rows_that_somebody_else_adds_meanwhile_are_noticed(
     monkeypatch.setattr(restore_whole, "set_sequences", meanwhile)
 
     failed_restore(
-        coffre, "ROWS_DIFFER", "public.customers", "51 rows are there, 50 were backed up",
+        coffre, "ROWS_DIFFER", "public.customers", "the table has 51 rows, 50 were backed up",
         backup_id=good, destination=destination,
     )  # fmt: skip
 

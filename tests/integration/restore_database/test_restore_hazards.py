@@ -13,6 +13,7 @@ from tests.integration.contents import RoundTrip, database_of, rows, run, schema
 from coffre.model.errors import CoffreError
 from coffre.operations.restore_database import batches as restore_batches
 from coffre.operations.restore_database import load as restore_load
+from coffre.operations.restore_database import sessions as restore_sessions
 from coffre.operations.restore_database import staging as restore_beside
 from coffre.operations.restore_database.definitions import DefinitionRestore
 from coffre.postgres.destination import copy_in as load
@@ -129,7 +130,7 @@ def test_what_was_there_before_is_kept_when_the_answer_to_the_commit_is_lost(
     round_trip.fill("CREATE TABLE a (id int PRIMARY KEY, v text)", "INSERT INTO a VALUES (1, 'old')")
     backup = round_trip.back_up()
     round_trip.fill("UPDATE a SET v = 'precious'")
-    given = restore_load.loading_session
+    given = restore_sessions.loading_session
 
     class Cut:
         """A session that ends right after the server has committed the last transaction."""

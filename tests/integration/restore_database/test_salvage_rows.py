@@ -13,7 +13,7 @@ from tests.integration.contents import RoundTrip, RoundTripOn, rows, run, value
 from coffre.model.backup import Backup, RestoreReport
 from coffre.model.errors import CoffreError
 from coffre.operations.restore_database import batches as restore_batches
-from coffre.operations.restore_database import load as restore_load
+from coffre.operations.restore_database import load_plan as restore_plan
 from coffre.policy import slicing
 from coffre_local.postgres_server import PostgresServer
 
@@ -281,7 +281,7 @@ def in_slices(shop: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> RoundTrip:
     """With a table whose slices are loaded in transactions of their own: the last one has a row that is refused."""
     monkeypatch.setattr(slicing, "SLICE_BLOCKS", 64)
     monkeypatch.setattr(restore_batches, "_SMALL_TABLE_BYTES", 0)
-    monkeypatch.setattr(restore_load, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(restore_plan, "_SMALL_BYTES", 0)
     shop.fill(
         "CREATE TABLE large (id int PRIMARY KEY, n int, filler text)",
         "INSERT INTO large SELECT g, g, repeat('x', 1000) FROM generate_series(1, 2000) g",
@@ -300,11 +300,58 @@ def test_of_a_table_in_slices_what_was_loaded_is_not_loaded_twice(in_slices: Rou
     assert next(table.rows for table in report.tables if table.table == "public.large") == 2000
 
 
-def test_a_damaged_slice_costs_its_table_alone(in_slices: RoundTrip) -> None:
-    in_slices.fill("ALTER TABLE large DROP CONSTRAINT above")
+def test_damaged_slices_cost_their_own_rows(in_slices: RoundTrip) -> None:
+    in_slices.fill(
+        "ALTER TABLE large DROP CONSTRAINT above",
+        "CREATE MATERIALIZED VIEW in_large AS SELECT count(*) FROM large",
+        "CREATE TABLE parts (id int PRIMARY KEY, large int REFERENCES large)",
+        "INSERT INTO parts SELECT id, id FROM large",
+    )
+    backup = in_slices.back_up()
+    slices = [
+        entry for entry in in_slices.entries(backup) if entry.relation and entry.relation.relation_name == "large"
+    ]
+    assert len(slices) > 3
+    for number in (0, 2):
+        damage(in_slices, backup, "large", number)
+    assert failed(in_slices, backup, strict=True).code == "FRAME_DAMAGED"
+
+    report = in_slices.restore(backup)
+
+    # Then the others are there, and the report says how many rows are missing of which slices
+    missing = (slices[0].rows or 0) + (slices[2].rows or 0)
+    assert others_are_whole(in_slices)
+    assert value(in_slices.copy, "SELECT count(*) FROM large") == 2000 - missing
+    assert next(table.rows for table in report.tables if table.table == "public.large") == 2000 - missing
+    by_name = {left.what: left.reason for left in report.left_out}
+    reason = by_name.pop(f"{missing:,} rows of public.large")
+    assert f"2 of {len(slices)} slices: {slices[0].name}, {slices[2].name}" in reason
+    # And nothing that was made of all rows says that there are fewer
+    assert list(by_name) == [
+        "the rows of the materialized view public.in_large",
+        "the validation of the foreign key public.parts parts_large_fkey",
+    ]
+
+
+def test_of_damaged_slices_the_others_lose_only_the_constraint_that_refuses_them(in_slices: RoundTrip) -> None:
     backup = in_slices.back_up()
     damage(in_slices, backup, "large")
-    assert failed(in_slices, backup, strict=True).code == "FRAME_DAMAGED"
+
+    report = in_slices.restore(backup)
+
+    constraint, damaged = report.left_out
+    assert constraint.what == "the constraint above of public.large"
+    assert damaged.what.endswith(" rows of public.large")
+    assert value(in_slices.copy, "SELECT min(n) FROM large") == -1
+
+
+def test_a_table_whose_slices_are_all_damaged_stays_empty(in_slices: RoundTrip) -> None:
+    backup = in_slices.back_up()
+    slices = [
+        entry for entry in in_slices.entries(backup) if entry.relation and entry.relation.relation_name == "large"
+    ]
+    for number in range(len(slices)):
+        damage(in_slices, backup, "large", number)
 
     report = in_slices.restore(backup)
 
@@ -353,10 +400,10 @@ def test_a_domain_that_others_use_is_not_touched_for_a_table_that_comes_back(sho
     assert rows(shop.source, "SELECT convalidated FROM pg_constraint WHERE conname = 'above'") == [(True,)]
 
 
-def damage(shop: RoundTrip, backup: Backup, table: str) -> None:
-    """Change a byte of the first frame that a table has."""
+def damage(shop: RoundTrip, backup: Backup, table: str, number: int = 0) -> None:
+    """Change a byte of the first frame of one slice of a table."""
     entries = [entry for entry in shop.entries(backup) if entry.relation and entry.relation.relation_name == table]
-    frame = entries[0].frames[0]
+    frame = entries[number].frames[0]
     body = bytearray(shop.coffre.objects(frame.pack)[frame.pack])
     body[frame.offset + frame.length // 2] ^= 1
     client("s3").put_object(Bucket=BUCKET, Key=frame.pack, Body=bytes(body))

@@ -22,7 +22,7 @@ from coffre.model.errors import CoffreError
 from coffre.model.manifest import Entry, EntryKind, TableContent
 from coffre.model.names import TableName, shown
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import loading_session
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.policy.slicing import Slice, TableExtent

@@ -36,8 +36,8 @@ from coffre.operations.drill.restorable_subset import (
 )
 from coffre.operations.drill.scratch_limits import free_bytes, gauging, is_full, told_apart
 from coffre.operations.restore_database.job import RestoreJob, Source, open_source
-from coffre.operations.restore_database.load import loading_session
 from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.operations.runs.progress import Meter, Watch
 from coffre.operations.runs.thread_runner import Runner

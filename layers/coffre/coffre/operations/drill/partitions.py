@@ -22,7 +22,7 @@ from coffre.model.manifest import Entry, EntryKind, TableContent
 from coffre.model.names import TableName, shown
 from coffre.operations.drill.compare import count_differing, hash_of_all, never_read
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import loading_session
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.progress import Meter
 from coffre.postgres.connection.partition_routes import roots_for_loading
 from coffre.postgres.destination.copy_in import copy_in

@@ -31,8 +31,8 @@ _COUNTED_ALONE_BYTES: Final = 1024 * 1024
 class Unit(Enum):
     """What of a table is loaded in one transaction.
 
-    SHARED is a whole table whose rows go where those of others go too: into a root, say. What is there cannot be told
-    from its own rows, so it is never emptied.
+    SHARED is a whole table whose rows go where those of others go too: into a root, say. It is never emptied,
+    because its own rows cannot be distinguished from the others.
     """
 
     SLICE = auto()

@@ -1,45 +1,46 @@
-"""Restore the rows of a whole backup into tables that are there, empty."""
+"""Restore the rows of a whole backup into tables that exist and are empty."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from psycopg2 import sql
 
-from coffre.model.errors import CoffreError, DestinationError
-from coffre.model.manifest import TableContent
-from coffre.model.names import TableName, shown
+from coffre.model.errors import CoffreError, DestinationError, RestoreError
+from coffre.model.manifest import RelationName, TableContent
+from coffre.model.names import TableName, qualified, shown
 from coffre.operations.restore_database.extension_members import leave_out_members
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import (
-    FAST_COMMITS,
-    Loading,
-    check_counts,
-    clearing_session,
-    load_tables,
-    loading_session,
-)
+from coffre.operations.restore_database.load import load_tables
+from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
+from coffre.operations.restore_database.materialized_views import leave_out_views
 from coffre.operations.restore_database.report_builder import ReportBuilder
-from coffre.postgres.destination.copy_in import has_rows, key_levels, refresh_materialized_views, set_sequences
+from coffre.operations.restore_database.row_counts import check_counts, loaded_of
+from coffre.operations.restore_database.sessions import clearing_session, loading_session
+from coffre.postgres.destination.copy_in import has_rows, key_levels, set_sequences
 from coffre.postgres.destination.destination import open_existing
 from coffre.postgres.destination.live_tables import live_tables
+from coffre.postgres.destination.materialized_views import refresh_materialized_views
 from coffre.postgres.destination.owners_code import OWNERS_PATH
 
 # Neither keys nor triggers see the rows: only a superuser can say so.
 _WITHOUT_TRIGGERS: Final = f"{FAST_COMMITS}; SET session_replication_role = replica"
 
 
-def restore_rows(job: RestoreJob, source: Source, outcome: ReportBuilder) -> None:
+def restore_rows(job: RestoreJob, source: Source, report: ReportBuilder) -> None:
     """Load the rows of all tables into a database that has the tables, empty, and count them.
+
+    A table whose rows are refused or damaged stays empty, and is named; with `strict` it ends the restore. Nothing of
+    the tables' definitions is loosened: they are not the restore's own.
 
     Raises
     ------
     DestinationError
         `TABLES_NOT_READY`: a table is missing, lacks a column, or has rows. Nothing was changed then.
     CoffreError
-        Whatever else stopped it; the tables are emptied again then.
+        Another reason stopped it; the tables are emptied again then.
     """
     if not source.content.contents.has_rows:
         raise DestinationError(
@@ -51,42 +52,61 @@ def restore_rows(job: RestoreJob, source: Source, outcome: ReportBuilder) -> Non
         (t.schema_name, t.table_name): t for t in source.content.tables if not (t.rows_excluded or t.of_extension)
     }
     members = {(t.schema_name, t.table_name): t for t in source.content.tables if t.is_member}
-    leave_out_members(job, members, outcome, "rows alone are not restored into members of extensions")
+    leave_out_members(job, members, report, "rows alone are not restored into members of extensions")
     with open_existing(job.connection, source.content) as destination:
         _refuse_unready(job, tables)
         is_superuser = destination.capabilities.is_superuser
         how = "without their keys and triggers seeing it" if is_superuser else "in the order of their foreign keys"
-        outcome.steps.append(f"Load the rows of {len(tables)} tables into {job.connection}, {how}.")
-        outcome.exceptions += source.manifest.exceptions
+        report.steps.append(f"Load the rows of {len(tables)} tables into {job.connection}, {how}.")
+        report.exceptions += source.manifest.exceptions
         if job.scope.dry_run:
             return
         with loading_session(job) as session:
             order = {} if is_superuser else key_levels(session, tables)
         first_statement = f"{_WITHOUT_TRIGGERS if is_superuser else FAST_COMMITS}; {OWNERS_PATH}"
-        how_to_load = Loading(order=order, first_statement=first_statement)
+        how_to_load = Loading(order=order, first_statement=first_statement, report=report)
         with _emptied_on_error(job, tables):
-            _fill(job, source, tables, how_to_load, outcome)
+            _fill(job, source, tables, how_to_load, report)
 
 
 def _fill(
-    job: RestoreJob, source: Source, tables: dict[TableName, TableContent], how: Loading, outcome: ReportBuilder
+    job: RestoreJob, source: Source, tables: dict[TableName, TableContent], how: Loading, report: ReportBuilder
 ) -> None:
-    with outcome.phase("tables"):
-        outcome.tables += load_tables(job, source, tables, outcome.meter, how)
-    with outcome.phase("sequences"), loading_session(job) as session:
-        outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
+    with report.phase("tables"):
+        loaded = load_tables(job, source, tables, report.meter, how)
+        report.tables += loaded
+    with report.phase("sequences"), loading_session(job) as session:
+        report.say_missing("sequence", set_sequences(session, source.content.sequences))
         session.commit()
-    with outcome.phase("count"):
-        check_counts(job, tables)
-    with outcome.phase("materialized views"), loading_session(job) as session:
-        missing = refresh_materialized_views(session, source.content.materialized_views)
-        outcome.say_missing("materialized view", missing)
-        session.commit()
+    with report.phase("count"):
+        filled = loaded_of(tables, loaded, report.missing_rows)
+        check_counts(job, filled)
+    lacking = (tables.keys() - filled.keys()) | report.missing_rows.keys()
+    with report.phase("materialized views"), loading_session(job) as session:
+        views = leave_out_views(session, source.content.materialized_views, lacking, report)
+        report.say_missing("materialized view", refresh_materialized_views(session, views, _refused(job, report)))
+
+
+def _refused(job: RestoreJob, report: ReportBuilder) -> Callable[[RelationName, RestoreError], None]:
+    """Return what is done about a materialized view whose query fails: it is named, or ends a strict restore."""
+
+    def refused(view: RelationName, error: RestoreError) -> None:
+        if job.scope.strict:
+            raise error
+        name = (view.schema_name, view.relation_name)
+        reason = f"its query fails at the destination: {error.detail}"
+        report.leave_out(
+            f"the rows of the materialized view {shown(*name)}",
+            reason,
+            f"REFRESH MATERIALIZED VIEW {qualified(*name)};",
+        )
+
+    return refused
 
 
 @contextmanager
 def _emptied_on_error(job: RestoreJob, tables: dict[TableName, TableContent]) -> Iterator[None]:
-    """Empty the tables again, all at once: they were empty, so nothing of anybody's is lost."""
+    """Empty the tables again, in one statement: they were empty before, so no rows of others are lost."""
     try:
         yield
     except Exception as error:

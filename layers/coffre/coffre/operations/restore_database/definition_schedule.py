@@ -17,7 +17,7 @@ _SHARED: Final = frozenset({"INDEX", "STATISTICS", "COMMENT"})
 
 
 class Schedule:
-    """Hands out entries whose needs are made, and whose tables nobody else is working on.
+    """Hands out entries whose needs are made, and whose tables no other session is working on.
 
     An index only shares its table with other indexes; everything else needs it alone. Entries of large tables are
     handed out one by one, the largest first.

@@ -15,39 +15,38 @@ from typing import Final
 
 import psycopg2.extensions
 
-from coffre.model.errors import RestoreError
 from coffre.model.manifest import TableContent
-from coffre.model.names import TableName, quoted
+from coffre.model.names import TableName
 from coffre.model.words import counted
 from coffre.operations.restore_database.definition_schedule import Schedule
+from coffre.operations.restore_database.definition_words import is_extension_comment, reason_of, refused_error, spoken
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import loading_session
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.search_paths import paths_of
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.session_pool import SessionPool
-from coffre.postgres.archive.entry_sql import ACL, definition_of, encoded, owner_of, readable
+from coffre.postgres.archive.entry_sql import (
+    ACL,
+    definition_of,
+    encoded,
+    owner_of,
+    readable,
+    statements_of,
+    validation_of,
+)
 from coffre.postgres.archive.reader import Section, TocEntry
 from coffre.postgres.archive.toc import is_event_trigger, is_of_database
 from coffre.postgres.connection.roles import split_statements
-from coffre.postgres.destination.definitions import (
-    SESSION,
-    Definitions,
-    Ledger,
-    Making,
-    Refusal,
-    sql_of,
-    validation_sql,
-)
+from coffre.postgres.destination.definitions import SESSION, Definitions, Making
 from coffre.postgres.destination.destination import Destination
+from coffre.postgres.destination.ledger import Ledger, Refusal
 
-_NAMES_SHOWN: Final = 20
 _ROLE: Final = r'("(?:[^"]|"")+"|[^\s;"]+)'
 _GRANTEE: Final = re.compile(rf"\b(?:TO|FROM) {_ROLE}(?: WITH GRANT OPTION)?;\s*\Z")
 _FOR_ROLE: Final = re.compile(rf"\AALTER DEFAULT PRIVILEGES FOR ROLE {_ROLE} ")
 _AUTHORIZATION: Final = re.compile(rf"\A(?:SET SESSION AUTHORIZATION {_ROLE}|RESET SESSION AUTHORIZATION);")
-_PATH_SETTING: Final = re.compile(r" SET search_path TO ([^;]*);")
 _NO_ROLE: Final = "the role does not exist at the destination"
-_DEFAULT_PATH: Final = '"$user", public'
-# What the server's memory allows for building indexes, as far as its own settings tell: an eighth of its buffers.
+# What the server's memory allows for building indexes, as far as its own settings show: an eighth of its buffers.
 _INDEX_MEMORY: Final = """
 SELECT pg_catalog.set_config('maintenance_work_mem', greatest(
     pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')),
@@ -88,31 +87,34 @@ def phases_of(entries: Iterable[TocEntry]) -> Phases:
 
 @dataclass
 class DefinitionRestore:
-    """Makes definitions, and says in the outcome what could not be made.
+    """Makes definitions, and says in the report what could not be made.
 
     Parameters
     ----------
     session
-        Make everything over this session, in the transaction that is open there; default: sessions of its own, which
+        Make everything over this session, in its open transaction; default: sessions of its own, which
         commit as they go.
     ledger
-        What is known to be lost already.
+        What could not be made so far.
     """
 
     job: RestoreJob
     source: Source
     destination: Destination
-    outcome: ReportBuilder
+    report: ReportBuilder
     session: psycopg2.extensions.connection | None = None
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
+        reduces_tables = not self.job.scope.strict
+        self.ledger = Ledger(reduces_tables=reduces_tables)
         self.how = Making(
             by_id={entry.dump_id: entry for entry in self.source.toc},
             encoding=self.source.content.encoding,
             may_give=self._may_give,
             paths=paths_of(self.source),
             is_nested=self.session is not None,
+            reduces_tables=reduces_tables,
         )
         self._size_of = _sizes(self.source)
         self._tables = {
@@ -174,38 +176,44 @@ class DefinitionRestore:
             for start in range(0, len(granted), 500):
                 definitions.execute(granted[start : start + 500])
         for (whose, reason), statements in refused.items():
-            self.outcome.leave_out(counted(len(statements), "privilege") + whose, reason, "\n".join(statements) + "\n")
-            self.outcome.with_owners = False
+            self.report.leave_out(counted(len(statements), "privilege") + whose, reason, "\n".join(statements) + "\n")
+            self.report.with_owners = False
 
-    def report(self, made: Iterable[TocEntry]) -> None:
-        """Say in the outcome what could not be made, given or checked, each with the SQL for later.
+    def report_refusals(self, made: Iterable[TocEntry]) -> None:
+        """Say in the report what could not be made, given or checked, each with the SQL for later.
 
         `made` are all entries that were to be made.
         """
         for refusal in self.ledger.refusals:
-            if _is_extension_comment(refusal.entry):
+            if is_extension_comment(refusal.entry):
                 # What an extension says about itself is no loss.
-                self.outcome.notes.append(f"Not restored: {spoken(refusal.entry)}: {refusal.reason}.")
+                self.report.notes.append(f"Not restored: {spoken(refusal.entry)}: {refusal.reason}.")
             else:
-                self.outcome.leave_out(
-                    spoken(refusal.entry), _reason(refusal), sql_of(refusal, self.how), refusal.sqlstate
+                self.report.leave_out(
+                    spoken(refusal.entry), reason_of(refusal), self._sql_of(refusal), refusal.sqlstate
                 )
         for refusal in self.ledger.not_valid:
-            self.outcome.leave_out(
+            self.report.leave_out(
                 f"the validation of the {spoken(refusal.entry)}",
                 f"rows violate it ({refusal.reason}). It exists as NOT VALID: new rows are checked",
-                readable(validation_sql(refusal) or "", self.how.encoding) or None,
+                readable(validation_of(refusal.entry) or "", self.how.encoding) or None,
                 refusal.sqlstate,
             )
+        for part in self.ledger.lacking:
+            self.report.leave_out(part.what, part.reason, part.sql, part.sqlstate)
         for entry, path in self.ledger.other_paths:
-            self.outcome.notes.append(
+            self.report.notes.append(
                 f"The {spoken(entry)} was made with the search_path {path}: it names things without their schema."
             )
         for entry, option in self.ledger.options:
-            self.outcome.notes.append(f"The {spoken(entry)} was made without {option}, which the destination lacks.")
+            self.report.notes.append(f"The {spoken(entry)} was made without {option}, which the destination lacks.")
         for method in sorted(self.ledger.access_methods):
-            self.outcome.notes.append(f"Tables of the access method {method} got the server's default access method.")
+            self.report.notes.append(f"Tables of the access method {method} got the server's default access method.")
         self._report_owners(made)
+
+    def _sql_of(self, refusal: Refusal) -> str:
+        """Return the statements that make what was refused, and what needs it, once the reason is gone."""
+        return statements_of([refusal.entry, *refusal.needing], self.source.toc, self.how.encoding)
 
     def _report_owners(self, made: Iterable[TocEntry]) -> None:
         lost = self.ledger.lost()
@@ -218,8 +226,8 @@ class DefinitionRestore:
         for reason, entries in without.items():
             objects = f"the {spoken(entries[0])}" if len(entries) == 1 else f"{len(entries):,} objects"
             sql = "".join(owner_of(entry).strip() + "\n" for entry in entries)
-            self.outcome.leave_out(f"the owner of {objects}", reason, sql)
-            self.outcome.with_owners = False
+            self.report.leave_out(f"the owner of {objects}", reason, sql)
+            self.report.with_owners = False
 
     def _grants(self, entry: TocEntry) -> Iterator[str]:
         """Yield the statements of an entry; who granted is given up where this role cannot act for them."""
@@ -270,86 +278,17 @@ class DefinitionRestore:
     def _refuse_if_strict(self) -> None:
         if self.job.scope.strict:
             for refusal in self.ledger.refusals:
-                if refusal.sqlstate is not None and not _is_extension_comment(refusal.entry):
+                costs_rows = any(entry.description == "TABLE" for entry in refusal.needing)
+                if (refusal.sqlstate is not None or costs_rows) and not is_extension_comment(refusal.entry):
                     raise refused_error(self.job, refusal)
             for refusal in self.ledger.not_valid:
                 raise refused_error(self.job, refusal)
-
-
-def _is_extension_comment(entry: TocEntry) -> bool:
-    return entry.description == "COMMENT" and entry.tag.startswith("EXTENSION ")
-
-
-def refused_error(job: RestoreJob, refusal: Refusal) -> RestoreError:
-    """Return the error for an entry that the server refused."""
-    return RestoreError(
-        f"The {spoken(refusal.entry)} could not be made in {job.connection}.",
-        code="SCHEMA_FAILED",
-        detail=refusal.reason,
-        hint=_hint(refusal.sqlstate or ""),
-    )
-
-
-def spoken(entry: TocEntry) -> str:
-    """Return an entry for a sentence: `view public.sales`."""
-    kind = {"FK CONSTRAINT": "foreign key"}.get(entry.description, entry.description.lower())
-    tag = entry.tag.removeprefix(f"{entry.description} ")
-    name = f"{entry.schema}.{tag}" if entry.schema else tag
-    return f"{kind} {name}".encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def possible_tables(source: Source, lost: frozenset[int]) -> dict[TableName, TableContent]:
     """Return the tables whose definitions are not lost, by name."""
     oids = {entry.oid for entry in source.toc if entry.dump_id in lost and entry.description == "TABLE"}
     return {(table.schema_name, table.table_name): table for table in source.content.tables if table.oid not in oids}
-
-
-def paths_of(source: Source) -> Callable[[TocEntry], list[str]]:
-    """Return a function that gives the `search_path`s with which an entry may have been made, the likeliest first."""
-    recorded = [(path.role, path.path) for path in source.content.search_paths]
-    if not recorded:  # an older backup: its archive has the database's settings
-        settings = [text for entry in source.toc if is_of_database(entry) for text in [entry.definition]]
-        recorded = [
-            (None, ", ".join(quoted(name.strip().strip("'\"")) for name in found.split(",")))
-            for text in settings
-            for found in _PATH_SETTING.findall(text)
-        ]
-    recorded.append((None, _DEFAULT_PATH))
-
-    def paths(entry: TocEntry) -> list[str]:
-        own = [path for role, path in recorded if role == entry.owner]
-        general = [path for role, path in recorded if role is None]
-        others = [path for role, path in recorded if role not in (None, entry.owner)]
-        named = [path.replace('"$user"', quoted(entry.owner or "public")) for path in (*own, *general, *others)]
-        return list(dict.fromkeys(path for path in named if path.strip() not in ("", '""')))
-
-    return paths
-
-
-def _reason(refusal: Refusal) -> str:
-    if not refusal.needing:
-        return refusal.reason
-    names = [spoken(entry) for entry in refusal.needing if entry.description not in _FOLLOWING]
-    if not names:
-        return refusal.reason
-    more = f", and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return f"{refusal.reason}. Not restored either, because it needs it: {', '.join(names[:_NAMES_SHOWN])}{more}"
-
-
-# What everybody expects to go with an object.
-_FOLLOWING: Final = frozenset({"ACL", "COMMENT", "SECURITY LABEL", "SEQUENCE OWNED BY", "INDEX ATTACH", "ROW SECURITY"})
-
-
-def _hint(sqlstate: str) -> str:
-    if sqlstate == "42501":
-        return "Restore with a role that may do this (see the detail), or without --strict: everything else comes back."
-    if sqlstate.startswith("42") or sqlstate == "3F000":
-        return (
-            "The definition names something that the destination does not have. Without --strict everything else comes."
-        )
-    if sqlstate.startswith("23"):
-        return "The backup's own rows violate it. Without --strict the rows come back, and the constraint is named."
-    return "The detail has the server's words. Without --strict everything else comes back, and this is named."
 
 
 def _into(refused: defaultdict[tuple[str, str], list[str]], statement: str) -> Callable[[str, str | None], None]:

@@ -13,8 +13,8 @@ from coffre.model.names import qualified
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.postgres.archive.dependencies import absent, needed_by, needing, parts_of
+from coffre.postgres.archive.entry_sql import statements_of
 from coffre.postgres.archive.reader import TocEntry
-from coffre.postgres.destination.definitions import statements_of
 
 _WORDS: Final = {"FK CONSTRAINT": "foreign key"}
 # The rule that is the query of a view: the end of its entry's tag.

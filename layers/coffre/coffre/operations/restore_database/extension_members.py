@@ -12,8 +12,8 @@ from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
 from coffre.model.words import counted
 from coffre.operations.restore_database.job import RestoreJob
-from coffre.operations.restore_database.load import loading_session
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination.copy_in import has_rows
 

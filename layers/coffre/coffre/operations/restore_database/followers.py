@@ -29,7 +29,7 @@ def bring_followers(
 
     What the server refuses is left out, with what needs it, and named with its SQL.
     """
-    outcome = making.outcome
+    outcome = making.report
     if followers:
         wanted = {entry.dump_id for entry in followers}
         phases = phases_of(entry for entry in making.source.toc if entry.dump_id in wanted)

@@ -43,7 +43,7 @@ class RestoreJob:
 
     @property
     def leaves_damage_out(self) -> bool:
-        """Whether damaged bytes cost only what they are of. A drill is there to find them."""
+        """Whether damaged bytes cost only what they are of. A drill exists to find them."""
         return not (self.scope.strict or self.in_order)
 
 

@@ -1,4 +1,4 @@
-"""What of a backup a destination cannot have, as far as it can be told before anything is tried."""
+"""What of a backup a destination cannot have, as far as it is known before anything is tried."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection
 from coffre.operations.restore_database.job import Source
 from coffre.postgres.archive.dangling_references import missing_relation, relations
 from coffre.postgres.archive.reader import TocEntry
-from coffre.postgres.destination.definitions import Ledger
 from coffre.postgres.destination.destination import Destination
+from coffre.postgres.destination.ledger import Ledger
 
 
 def leave_out_known(

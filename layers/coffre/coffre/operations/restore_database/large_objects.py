@@ -15,8 +15,9 @@ import psycopg2.extensions
 from coffre.model.errors import IntegrityError, RestoreError
 from coffre.model.manifest import Entry
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import FAST_COMMITS, loading_session
+from coffre.operations.restore_database.load_plan import FAST_COMMITS
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.operations.stored_backup.entry_file import open_chunks
 from coffre.postgres.archive.reader import TocEntry, damaged, read_archive
@@ -32,9 +33,9 @@ _NAMED: Final = 20
 
 
 def restore_large_objects(
-    job: RestoreJob, source: Source, entry: Entry, outcome: ReportBuilder, *, with_owners: bool
+    job: RestoreJob, source: Source, entry: Entry, report: ReportBuilder, *, with_owners: bool
 ) -> None:
-    """Create all large objects with their bytes, owners, rights, comments and labels.
+    """Create all large objects with their bytes, owners, privileges, comments and labels.
 
     Unless the scope is strict, what is refused or damaged is left out and reported.
 
@@ -46,7 +47,7 @@ def restore_large_objects(
         The archive is damaged.
     """
     with SessionPool(lambda _: _session(job), job.streams) as sessions:
-        _Loading(job, outcome, sessions).load(source, entry, with_owners=with_owners)
+        _Loading(job, report, sessions).load(source, entry, with_owners=with_owners)
 
 
 @contextmanager
@@ -61,10 +62,10 @@ class _Loading:
     """One restore of large objects; `_lost` are those that are left out, with the reason."""
 
     def __init__(
-        self, job: RestoreJob, outcome: ReportBuilder, sessions: SessionPool[psycopg2.extensions.connection]
+        self, job: RestoreJob, report: ReportBuilder, sessions: SessionPool[psycopg2.extensions.connection]
     ) -> None:
         self._job = job
-        self._outcome = outcome
+        self._report = report
         self._sessions = sessions
         self._lock = threading.Lock()
         self._lost: dict[int, str] = {}
@@ -78,11 +79,11 @@ class _Loading:
         except IntegrityError as error:
             if not self._job.leaves_damage_out:
                 raise
-            self._outcome.leave_out("all large objects", _damage(error))
+            self._report.leave_out("all large objects", _damage(error))
             return
         for _ in self._job.runner(self._write, large_objects.batches(self._pieces(entries, file))):
             pass
-        self._report()
+        self._report_lost()
         if with_owners:
             self._run_all(source, large_objects.owner_statements(entries, self._is_whole, self._creator()))
         self._run_all(source, large_objects.other_statements(entries, self._is_whole, with_rights=with_owners))
@@ -157,7 +158,7 @@ class _Loading:
     def _is_whole(self, oid: int) -> bool:
         return oid not in self._lost
 
-    def _report(self) -> None:
+    def _report_lost(self) -> None:
         """Remove what was written of objects that are not whole, and name what is left out."""
         with translated(self._job.connection), self._sessions.borrow() as session, session.cursor() as cursor:
             for oid in self._begun & self._lost.keys():
@@ -168,7 +169,7 @@ class _Loading:
             by_reason[reason].append(str(oid))
         for reason, oids in by_reason.items():
             more = f" and {len(oids) - _NAMED} more" if len(oids) > _NAMED else ""
-            self._outcome.leave_out(f"large object{'s' * (len(oids) > 1)} {', '.join(oids[:_NAMED])}{more}", reason)
+            self._report.leave_out(f"large object{'s' * (len(oids) > 1)} {', '.join(oids[:_NAMED])}{more}", reason)
 
     def _run_all(self, source: Source, statements: Iterable[str]) -> None:
         """Run statements, of which each may be refused; they are in the source's encoding."""
@@ -197,7 +198,7 @@ class _Loading:
                 if self._job.scope.strict:
                     raise _refused(f"What the backup says about a large object ({statement})", error) from error
                 with self._lock:
-                    self._outcome.leave_out(
+                    self._report.leave_out(
                         f"of a large object: {statement.rstrip(';')}",
                         f"the server refused it ({one_line(error)})",
                         statement,
@@ -206,7 +207,7 @@ class _Loading:
 
 def _execute(cursor: psycopg2.extensions.cursor, source: Source, text: bytes) -> None:
     """Run statements in a transaction of their own."""
-    # A server takes all statements that are sent at once as text in the encoding that counts before the first one.
+    # A server takes all statements of one message as text in the encoding that counts before the first one.
     cursor.execute("SELECT set_config('client_encoding', %s, true)", (source.content.encoding,))
     cursor.execute(text)
     cursor.connection.commit()

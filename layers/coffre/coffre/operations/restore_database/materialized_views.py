@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
 
 import psycopg2
 import psycopg2.extensions
 
 from coffre.model.manifest import RelationName
-from coffre.model.names import TableName, qualified
-from coffre.operations.restore_database.definitions import DefinitionRestore, refused_error, spoken
-from coffre.operations.restore_database.load import loading_session
-from coffre.operations.restore_database.row_salvage import leave_out_views
+from coffre.model.names import TableName, qualified, shown
+from coffre.operations.restore_database.definition_words import refused_error, spoken
+from coffre.operations.restore_database.definitions import DefinitionRestore
+from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.connection.connect import one_line
-from coffre.postgres.destination.definitions import Refusal, is_fatal, unit
+from coffre.postgres.destination.ledger import Refusal
+from coffre.postgres.destination.materialized_views import views_reading
+from coffre.postgres.destination.units import is_fatal, unit
 
 
 def refresh_views(
@@ -43,7 +46,7 @@ def refresh_views(
         (entry.schema, entry.tag): entry for entry in making.source.toc if entry.description == "MATERIALIZED VIEW"
     }
     with nullcontext(making.session) if making.session else loading_session(making.job) as session:
-        for view in leave_out_views(session, making.source.content.materialized_views, without_rows, making.outcome):
+        for view in leave_out_views(session, making.source.content.materialized_views, without_rows, making.report):
             entry = entries.get((view.schema_name, view.relation_name))
             if entry is None or entry.dump_id in lost or (only is not None and (entry.schema, entry.tag) not in only):
                 continue
@@ -51,12 +54,34 @@ def refresh_views(
                 if making.job.scope.strict:
                     raise refused_error(making.job, Refusal(entry, one_line(error), error.pgcode)) from error
                 empty[entry.dump_id] = state = _state(entry, empty) or error.pgcode
-                making.outcome.leave_out(
+                making.report.leave_out(
                     f"the rows of the {spoken(entry)}",
                     f"its query fails at the destination: {one_line(error)}",
                     _statement(view) + "\n",
                     state,
                 )
+
+
+def leave_out_views(
+    session: psycopg2.extensions.connection,
+    views: Iterable[RelationName],
+    lost: Collection[TableName],
+    report: ReportBuilder,
+) -> list[RelationName]:
+    """Return the materialized views that can be filled, and report those that read tables without their rows."""
+    unfilled = views_reading(session, lost) if lost else set()
+    kept = []
+    for view in views:
+        name = (view.schema_name, view.relation_name)
+        if name in unfilled:
+            report.leave_out(
+                f"the rows of the materialized view {shown(*name)}",
+                "it reads tables whose rows were not restored",
+                f"REFRESH MATERIALIZED VIEW {qualified(*name)};",
+            )
+        else:
+            kept.append(view)
+    return kept
 
 
 def _state(entry: TocEntry, empty: Mapping[int, str | None]) -> str | None:

@@ -1,4 +1,4 @@
-"""Replacing a whole database: restored beside the one in use, checked, then put in its place by renaming."""
+"""Replacing a whole database: restored alongside the one in use, checked, then put in its place by renaming."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from coffre.model.names import quoted, shown
 from coffre.model.restore import Scope
 from coffre.model.target import Contents
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import loading_session
 from coffre.operations.restore_database.replace_schemas import replace_schemas
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.postgres.destination.copy_in import translated
 from coffre.postgres.destination.database_swap import database_exists, swap_databases, what_stays_behind, why_no_swap
@@ -20,7 +20,7 @@ from coffre.postgres.destination.live_tables import user_tables
 from coffre.postgres.destination.staging_schema import shortened
 
 
-def replace_database(job: RestoreJob, source: Source, outcome: ReportBuilder) -> None:
+def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> None:
     """Put the backup in the place of the database in use, which is kept under another name.
 
     Where this role cannot create or rename databases, schemas are replaced inside the database, in one transaction.
@@ -32,44 +32,47 @@ def replace_database(job: RestoreJob, source: Source, outcome: ReportBuilder) ->
     """
     _refuse_parts(job, source)
     if job.scope.swap is not None:
-        _swap_kept(job, job.scope.swap, outcome)
+        _swap_kept(job, job.scope.swap, report)
         return
     with translated(job.connection):
         reason = why_no_swap(job.connection)
     if reason is not None:
-        outcome.steps.append(f"Replace schema by schema inside {job.connection}, because {reason}.")
-        replace_schemas(job, source, outcome)
+        report.steps.append(f"Replace schema by schema inside {job.connection}, because {reason}.")
+        replace_schemas(job, source, report)
         return
     name, run = job.connection.database, job.restore_id.lower()
     restored, old = shortened(name, f"_restored_{run}"), shortened(name, f"_before_{run}")
-    beside = replace(job, connection=job.connection.to_database(restored), scope=_whole(job.scope))
+    alongside = replace(job, connection=job.connection.to_database(restored), scope=_whole(job.scope))
     with translated(job.connection):
-        outcome.exceptions += what_stays_behind(job.connection)
-    outcome.exceptions += _only_in_use(job, source)
-    restore_whole(beside, source, outcome)
-    outcome.steps.append(
+        report.exceptions += what_stays_behind(job.connection)
+    report.exceptions += _only_in_use(job, source)
+    restore_whole(alongside, source, report)
+    report.steps.append(
         f"Disconnect everyone from {job.connection}, rename it to {old}, and rename {restored} to {name}."
     )
     if job.scope.dry_run:
         return
-    if outcome.left_out and not job.scope.accept_exceptions:
-        outcome.exceptions.append(
-            f"{job.connection} was NOT replaced and is unchanged, because the restored database lacks what is named "
-            f"here. It is kept as {restored}. To put it in place as it is: "
-            f"coffre restore {job.backup.id} --replace --swap {job.restore_id}"
-        )
-        outcome.kept.append(
-            Kept(what=f"the restored database, as {restored}", remove=f"DROP DATABASE {quoted(restored)}")
-        )
+    if report.left_out and not job.scope.accept_exceptions:
+        _keep(job, restored, report)
         return
-    _swap(job, restored, old, outcome)
+    _swap(job, restored, old, report)
+
+
+def _keep(job: RestoreJob, restored: str, report: ReportBuilder) -> None:
+    """Report that what was restored lacks something, and is kept for a second call."""
+    report.exceptions.append(
+        f"{job.connection} was NOT replaced and is unchanged, because the restored database lacks what is named "
+        f"here. It is kept as {restored}. To put it in place as it is: "
+        f"coffre restore {job.backup.id} --replace --swap {job.restore_id}"
+    )
+    report.kept.append(Kept(what=f"the restored database, as {restored}", remove=f"DROP DATABASE {quoted(restored)}"))
 
 
 def _whole(scope: Scope) -> Scope:
     return Scope(dry_run=scope.dry_run, strict=scope.strict, analyze=scope.analyze)
 
 
-def _swap_kept(job: RestoreJob, restore_id: str, outcome: ReportBuilder) -> None:
+def _swap_kept(job: RestoreJob, restore_id: str, report: ReportBuilder) -> None:
     """Put a database in place that an earlier restore has built and kept."""
     name = job.connection.database
     restored, old = (
@@ -77,25 +80,25 @@ def _swap_kept(job: RestoreJob, restore_id: str, outcome: ReportBuilder) -> None
         shortened(name, f"_before_{job.restore_id.lower()}"),
     )
     with translated(job.connection):
-        is_there = database_exists(job.connection, restored)
-    if not is_there:
+        exists = database_exists(job.connection, restored)
+    if not exists:
         raise DestinationError(
-            f"There is no database {restored} on the server of {job.connection}.",
+            f"The database {restored} does not exist on the server of {job.connection}.",
             code="SWAP_FAILED",
             hint="Nothing was changed. --swap takes the id of a restore with --replace that kept what it had built "
             "(coffre show ID). Leave --swap out to restore again.",
         )
-    outcome.steps.append(
+    report.steps.append(
         f"Disconnect everyone from {job.connection}, rename it to {old}, and rename {restored} to {name}."
     )
     if not job.scope.dry_run:
-        _swap(job, restored, old, outcome)
+        _swap(job, restored, old, report)
 
 
-def _swap(job: RestoreJob, restored: str, old: str, outcome: ReportBuilder) -> None:
-    with outcome.phase("swap"), translated(job.connection):
+def _swap(job: RestoreJob, restored: str, old: str, report: ReportBuilder) -> None:
+    with report.phase("swap"), translated(job.connection):
         swap_databases(job.connection, restored, old)
-    outcome.kept.append(Kept(what=f"the old database, as {old}", remove=f"DROP DATABASE {quoted(old)}"))
+    report.kept.append(Kept(what=f"the old database, as {old}", remove=f"DROP DATABASE {quoted(old)}"))
 
 
 def _refuse_parts(job: RestoreJob, source: Source) -> None:

@@ -14,9 +14,12 @@ from coffre.operations.restore_database.definitions import DefinitionRestore, ph
 from coffre.operations.restore_database.extension_members import leave_out_members
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
-from coffre.operations.restore_database.load import Loading, check_counts, load_tables, loading_session
+from coffre.operations.restore_database.load import load_tables
+from coffre.operations.restore_database.load_plan import Loading
 from coffre.operations.restore_database.materialized_views import refresh_views
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.row_counts import check_counts, loaded_of
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.statistics import analyze
 from coffre.postgres.archive.dependencies import absent
 from coffre.postgres.archive.reader import TocEntry
@@ -33,8 +36,8 @@ _OUTSIDE: Final = frozenset(
 )  # fmt: skip
 
 
-def replace_schemas(job: RestoreJob, source: Source, outcome: ReportBuilder) -> None:
-    """Rename the backup's schemas that are there, restore them anew under their names, and commit all at once.
+def replace_schemas(job: RestoreJob, source: Source, report: ReportBuilder) -> None:
+    """Rename the backup's existing schemas, restore them again under their names, in one transaction.
 
     Raises
     ------
@@ -49,42 +52,42 @@ def replace_schemas(job: RestoreJob, source: Source, outcome: ReportBuilder) -> 
         old = {schema: shortened(schema, f"_before_{job.restore_id.lower()}") for schema in schemas}
         _refuse_pointed_at(job, session, schemas)
         extensions = _movable_extensions(job, session, schemas)
-        making = DefinitionRestore(job, source, destination, outcome, session)
+        making = DefinitionRestore(job, source, destination, report, session)
         entries = _entries(making, session)
-        outcome.steps += [f"Rename the schema {schema} to {name}." for schema, name in old.items()]
-        outcome.steps.append(
+        report.steps += [f"Rename the schema {schema} to {name}." for schema, name in old.items()]
+        report.steps.append(
             f"Restore {len(possible_tables(source, making.ledger.lost()))} tables into fresh schemas over one "
-            "connection, and commit all at once."
+            "connection, in one transaction."
         )
         if not job.scope.dry_run:
-            with outcome.phase("schemas"):
+            with report.phase("schemas"):
                 _make_room(session, old, extensions)
             _restore(making, session, entries)
-        making.report(entries)
+        making.report_refusals(entries)
         if job.scope.dry_run:
             return
-        _refuse_incomplete(job, outcome)
+        _refuse_incomplete(job, report)
         session.commit()
-        outcome.kept += [
+        report.kept += [
             Kept(what=f"the old schema, as {name}", remove=f"DROP SCHEMA {quoted(name)} CASCADE")
             for name in old.values()
         ]
     if job.scope.analyze:
-        analyze(job, outcome)
+        analyze(job, report)
 
 
 def _entries(making: DefinitionRestore, session: psycopg2.extensions.connection) -> list[TocEntry]:
     """Return what is to be made, and say what stays as it is."""
-    source, outcome = making.source, making.outcome
+    source, report = making.source, making.report
     stays = [entry for entry in source.toc if entry.description in _OUTSIDE]
     with session.cursor() as cursor:
         existing = _existing_extensions(source, cursor)
     wanted = {entry.dump_id for entry in source.toc} - existing - {entry.dump_id for entry in stays}
-    outcome.exceptions += source.manifest.exceptions
-    outcome.notes += source.manifest.notes
-    outcome.exceptions += [f"Not replaced, as it belongs to no schema: {entry.shown}." for entry in stays]
+    report.exceptions += source.manifest.exceptions
+    report.notes += source.manifest.notes
+    report.exceptions += [f"Not replaced, as it belongs to no schema: {entry.shown}." for entry in stays]
     if source.large_objects is not None:
-        outcome.exceptions.append("Not replaced, as they belong to no schema: large objects.")
+        report.exceptions.append("Not replaced, as they belong to no schema: large objects.")
     return leave_out_known(making.ledger, source, making.destination, wanted)
 
 
@@ -94,42 +97,46 @@ def _existing_extensions(source: Source, cursor: psycopg2.extensions.cursor) -> 
     return {entry.dump_id for entry in extensions} - {entry.dump_id for entry in absent(cursor, extensions)}
 
 
-def _refuse_incomplete(job: RestoreJob, outcome: ReportBuilder) -> None:
+def _refuse_incomplete(job: RestoreJob, report: ReportBuilder) -> None:
     """Refuse to put schemas in place that lack something, unless a person has accepted that."""
-    if outcome.left_out and not job.scope.accept_exceptions:
-        more = f" And {len(outcome.left_out) - 3} more." if len(outcome.left_out) > 3 else ""
+    if report.left_out and not job.scope.accept_exceptions:
+        more = f" And {len(report.left_out) - 3} more." if len(report.left_out) > 3 else ""
         raise DestinationError(
             f"The schemas of {job.connection} were not replaced, because the restored ones would lack something.",
             code="REPLACE_INCOMPLETE",
-            detail=" ".join(str(left) for left in outcome.left_out[:3]) + more,
+            detail=" ".join(str(left) for left in report.left_out[:3]) + more,
             hint="Nothing was changed. Remove the reasons, or replace them all the same with --accept-exceptions.",
         )
 
 
 def _restore(making: DefinitionRestore, session: psycopg2.extensions.connection, entries: list[TocEntry]) -> None:
-    job, source, outcome = making.job, making.source, making.outcome
+    job, source, report = making.job, making.source, making.report
     phases = phases_of(entry for entry in entries if not is_made(entry, making.destination))
-    with outcome.phase("schemas"):
+    with report.phase("schemas"):
         making.make(phases.before_rows)
     possible = possible_tables(source, making.ledger.lost())
     tables = {name: table for name, table in possible.items() if not table.of_extension}
-    leave_out_members(job, possible, outcome, "the new schemas lack the table, which only its extension can define")
-    with outcome.phase("tables"):
+    leave_out_members(job, possible, report, "the new schemas lack the table, which only its extension can define")
+    with report.phase("tables"):
+        # The schemas are this transaction's own: what refuses rows may be loosened as in a new database.
+        how = Loading(session=session, is_fresh=True, in_order=True, report=report)
         with session.cursor() as cursor, owners_path(cursor):
-            outcome.tables += load_tables(job, source, tables, outcome.meter, Loading(session=session))
-        outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
-    with outcome.phase("count"):
-        check_counts(job, tables, session)
-    with outcome.phase("indexes and constraints"):
+            loaded = load_tables(job, source, tables, report.meter, how)
+        report.tables += loaded
+        report.say_missing("sequence", set_sequences(session, source.content.sequences))
+    with report.phase("count"):
+        filled = loaded_of(tables, loaded, report.missing_rows)
+        check_counts(job, filled, session)
+    with report.phase("indexes and constraints"):
         making.make(phases.after_rows)
-    with outcome.phase("privileges"):
+    with report.phase("privileges"):
         making.grant(phases.privileges)
-    with outcome.phase("materialized views"):
-        refresh_views(making)
+    with report.phase("materialized views"):
+        refresh_views(making, (tables.keys() - filled.keys()) | report.missing_rows.keys())
 
 
 def _refuse_pointed_at(job: RestoreJob, session: psycopg2.extensions.connection, schemas: list[str]) -> None:
-    """Refuse when keys or views of other schemas point into these: they would go on to point at the old tables."""
+    """Refuse when keys or views of other schemas point into these: they would still point at the old tables."""
     with session.cursor() as cursor:
         cursor.execute(_POINTING_IN, {"schemas": schemas})
         found = [shown(*name) for name in cursor.fetchall()]
@@ -160,20 +167,20 @@ def _movable_extensions(
 
 
 def _make_room(session: psycopg2.extensions.connection, old: dict[str, str], extensions: list[tuple[str, str]]) -> None:
-    """Rename the schemas, and create empty ones in their place with the same owners, rights and comments."""
+    """Rename the schemas, and create empty ones in their place with the same owners, privileges and comments."""
     with session.cursor() as cursor:
         cursor.execute(_LOCK_TIMEOUT)
         for schema, name in old.items():
             cursor.execute(_FACTS, (schema,))
-            ((owner, comment, rights),) = cursor.fetchall()
+            ((owner, comment, privileges),) = cursor.fetchall()
             this = sql.Identifier(schema)
             cursor.execute(sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(this, sql.Identifier(name)))
             whose = sql.SQL(" AUTHORIZATION {}").format(sql.Identifier(owner)) if owner else sql.SQL("")
             cursor.execute(sql.SQL("CREATE SCHEMA {}").format(this) + whose)
             cursor.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(this, sql.Literal(comment)))
-            for right, role in rights:
+            for privilege, role in privileges:
                 whom = sql.Identifier(role) if role else sql.SQL("PUBLIC")
-                cursor.execute(sql.SQL("GRANT {} ON SCHEMA {} TO {}").format(sql.SQL(right), this, whom))
+                cursor.execute(sql.SQL("GRANT {} ON SCHEMA {} TO {}").format(sql.SQL(privilege), this, whom))
         for extension, schema in extensions:
             moved = sql.SQL("ALTER EXTENSION {} SET SCHEMA {}")
             cursor.execute(moved.format(sql.Identifier(extension), sql.Identifier(schema)))

@@ -8,13 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from coffre.model.backup import Comparison, Kept, LeftOut, RestoredTable, RestoreReport
+from coffre.model.names import TableName
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.runs.progress import Meter
 
 
 @dataclass
 class ReportBuilder:
-    """Grows while a restore works; `phases_ms` is how long each phase took."""
+    """Grows while a restore works; `phases_ms` is how long each phase took.
+
+    `missing_rows` says of tables that were loaded without their damaged slices how many rows these had.
+    """
 
     meter: Meter
     phases_ms: dict[str, int] = field(default_factory=dict)
@@ -28,10 +32,11 @@ class ReportBuilder:
     comparisons: list[Comparison] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     script: str | None = None
+    missing_rows: dict[TableName, int] = field(default_factory=dict)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Say that a phase begins, and measure it."""
+        """Report that a phase begins, and measure it."""
         self.meter.begin(name)
         began = time.monotonic()
         yield
@@ -43,11 +48,11 @@ class ReportBuilder:
         self.exceptions.append(str(self.left_out[-1]))
 
     def say_missing(self, kind: str, names: Sequence[str]) -> None:
-        """Say that things were not there to be set or filled."""
-        self.exceptions += [f"The {kind} {name} is not there: it was left out." for name in names]
+        """Report what does not exist, and so could not be set or filled."""
+        self.exceptions += [f"The {kind} {name} does not exist: it was left out." for name in names]
 
     def _script(self) -> str | None:
-        """Return the SQL for what was left out, in its order, each with its reason; None when there is none."""
+        """Return the SQL for what was left out, in its order, each with its reason; None when nothing has any."""
         parts = [self.script] if self.script else []
         for left in self.left_out:
             if left.sql:
@@ -55,8 +60,8 @@ class ReportBuilder:
                 parts.append(f"-- {said}\n{left.sql}")
         return "\n".join(parts) or None
 
-    def report(self, job: RestoreJob) -> RestoreReport:
-        """Return what there is to say in the end."""
+    def build(self, job: RestoreJob) -> RestoreReport:
+        """Return the whole report."""
         return RestoreReport(
             id=job.restore_id,
             backup_id=job.backup.id,

@@ -15,23 +15,23 @@ from coffre.operations.stored_backup.open import refuse_unrestorable
 
 
 def restore_database(job: RestoreJob, meter: Meter) -> RestoreReport:
-    """Restore what the job's scope asks for, or say what would be done.
+    """Restore what the job's scope asks for, or report what would be done.
 
     Raises
     ------
     CoffreError
-        Whatever stopped it; the message says what is left. What was there before is unchanged.
+        For the reason that stopped it; the message says what is left. What existed before is unchanged.
     """
     refuse_unrestorable(job.backup)
-    outcome = ReportBuilder(meter)
-    with outcome.phase("read"):
+    report = ReportBuilder(meter)
+    with report.phase("read"):
         source = open_source(job)
     if not job.scope.is_whole:
-        restore_tables(job, source, outcome)
+        restore_tables(job, source, report)
     elif job.scope.replace:
-        replace_database(job, source, outcome)
+        replace_database(job, source, report)
     elif job.scope.contents is Contents.DATA:
-        restore_rows(job, source, outcome)
+        restore_rows(job, source, report)
     else:
-        restore_whole(job, source, outcome)
-    return outcome.report(job)
+        restore_whole(job, source, report)
+    return report.build(job)

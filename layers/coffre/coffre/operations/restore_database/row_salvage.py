@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import psycopg2
@@ -12,40 +12,27 @@ import psycopg2.errors
 import psycopg2.extensions
 
 from coffre.model.errors import CoffreError, IntegrityError
-from coffre.model.manifest import RelationName
-from coffre.model.names import TableName, qualified, shown
+from coffre.model.names import TableName, shown
+from coffre.model.words import counted
+from coffre.operations.restore_database.refused_rows import (
+    DamagedSlices,
+    Refused,
+    RowsError,
+    may_be_left_out,
+    state_of,
+    why_refused,
+    words_of,
+)
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import loosening
-from coffre.postgres.destination.copy_in import is_refusal, views_reading
+from coffre.postgres.destination.copy_in import is_refusal
 from coffre.postgres.destination.loosening import Loosened
 
 type _Cursor = psycopg2.extensions.cursor
 type _Step = Callable[[_Cursor, TableName], list[Loosened]]
-type _Error = CoffreError | psycopg2.Error
 
 _OUR_PATH: Final = "pg_catalog"
-
-
-@dataclass
-class Refused:
-    """The tables of one load whose rows could not be loaded so far, and why. Thread-safe."""
-
-    _errors: dict[TableName, _Error] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, name: TableName, error: _Error) -> None:
-        """Remember a table; the first reason counts."""
-        with self._lock:
-            self._errors.setdefault(name, error)
-
-    def __contains__(self, name: TableName) -> bool:
-        return name in self._errors
-
-    def tables(self) -> dict[TableName, _Error]:
-        """Return the tables with their reasons."""
-        with self._lock:
-            return dict(self._errors)
 
 
 class Reloading(Protocol):
@@ -66,36 +53,11 @@ class Reloading(Protocol):
     def clear(self, session: psycopg2.extensions.connection, name: TableName) -> None:
         """Empty a table of the rows that were loaded."""
 
+    def leave_damage_out(self, name: TableName) -> DamagedSlices | None:
+        """Give up the damaged slices of a table, so that the others can be loaded; None when none is intact."""
 
-def may_be_left_out(error: _Error) -> bool:
-    """Whether an error is about one table, its rows or its bytes, and not about the whole restore."""
-    if isinstance(error, CoffreError):
-        cause = error.__cause__
-        is_refused = error.code == "COPY_FAILED" and isinstance(cause, psycopg2.Error) and is_refusal(cause)
-        return isinstance(error, IntegrityError) or is_refused
-    return is_refusal(error)
-
-
-def leave_out_views(
-    session: psycopg2.extensions.connection,
-    views: Iterable[RelationName],
-    lost: Collection[TableName],
-    outcome: ReportBuilder,
-) -> list[RelationName]:
-    """Return the materialized views that can be filled, and report those that read tables without their rows."""
-    unfilled = views_reading(session, lost) if lost else set()
-    kept = []
-    for view in views:
-        name = (view.schema_name, view.relation_name)
-        if name in unfilled:
-            outcome.leave_out(
-                f"the rows of the materialized view {shown(*name)}",
-                "it reads tables whose rows were not restored",
-                f"REFRESH MATERIALIZED VIEW {qualified(*name)};",
-            )
-        else:
-            kept.append(view)
-    return kept
+    def transaction(self, session: psycopg2.extensions.connection) -> AbstractContextManager[None]:
+        """Run a block that leaves nothing when it fails."""
 
 
 class Salvage:
@@ -106,6 +68,8 @@ class Salvage:
     3. Without what refuses the rows: checks and constraints of domains are dropped, and added again `NOT VALID`; NOT
        NULL likewise; generated columns become plain ones. When all is loaded they are validated.
     4. What still fails leaves the table empty.
+
+    Damaged slices cost their own rows: the intact ones of the table go the same way.
 
     Parameters
     ----------
@@ -127,7 +91,7 @@ class Salvage:
         self,
         session: psycopg2.extensions.connection,
         loader: Reloading,
-        outcome: ReportBuilder,
+        report: ReportBuilder,
         *,
         search_paths: Callable[[TableName], Sequence[str]],
         may_loosen: bool,
@@ -138,7 +102,7 @@ class Salvage:
     ) -> None:
         self._session = session
         self._loader = loader
-        self._outcome = outcome
+        self._report = report
         self._search_paths = search_paths
         self._may_loosen = may_loosen
         self._of_checks: tuple[_Step, ...] = (loosening.drop_checks if is_alone else loosening.drop_own_checks,)
@@ -147,6 +111,7 @@ class Salvage:
         self._leaves_damage_out = leaves_damage_out
         self._with_rows = with_rows
         self._loosened: list[tuple[TableName, Loosened, str, str | None]] = []
+        self._damaged: dict[TableName, tuple[DamagedSlices, RowsError]] = {}
 
     def load(self, refused: Refused) -> set[TableName]:
         """Load what can be loaded, report the rest, and return the names of tables that stay empty.
@@ -158,9 +123,11 @@ class Salvage:
         """
         pending = refused.tables()
         self._again(pending, lambda _: None)
+        if self._leaves_damage_out:
+            self._without_damage(pending)
         for number in range(max((len(self._search_paths(name)) for name in pending), default=0)):
-            for name in self._again(pending, lambda name: self._path(name, number)):  # noqa: B023 - called at once
-                self._outcome.notes.append(
+            for name in self._again(pending, lambda name: self._path(name, number)):  # noqa: B023 - called in this turn
+                self._report.notes.append(
                     f"The rows of {shown(*name)} were loaded with the search_path {self._path(name, number)} of the "
                     "source: a function that they need names things without their schema."
                 )
@@ -174,18 +141,39 @@ class Salvage:
         damages = {name: error for name, error in pending.items() if isinstance(error, IntegrityError)}
         if damages and not (self._leaves_damage_out and self._with_rows - damages.keys()):
             raise next(iter(damages.values()))
-        for name, error in pending.items():
-            self._loader.clear(self._session, name)
-            self._outcome.leave_out(
-                f"the rows of {shown(*name)}", f"{_why(error)}; the table exists, empty", sqlstate=_state(error)
-            )
+        self._leave_out(pending)
         return set(pending)
 
+    def _leave_out(self, pending: Mapping[TableName, RowsError]) -> None:
+        """Leave tables empty, and report them and the damaged slices of the others."""
+        for name, error in pending.items():
+            self._loader.clear(self._session, name)
+            self._report.leave_out(
+                f"the rows of {shown(*name)}",
+                f"{why_refused(error)}; the table exists, empty",
+                sqlstate=state_of(error),
+            )
+        for name in self._damaged.keys() - pending.keys():
+            slices, error = self._damaged[name]
+            self._report.missing_rows[name] = slices.rows
+            self._report.leave_out(
+                f"{counted(slices.rows, 'row')} of {shown(*name)}", f"{why_refused(error)}: {slices}"
+            )
+
+    def _without_damage(self, pending: dict[TableName, RowsError]) -> None:
+        """Load the intact slices of tables that have damaged ones."""
+        for name, error in list(pending.items()):
+            if isinstance(error, IntegrityError) and (slices := self._loader.leave_damage_out(name)) is not None:
+                self._damaged[name] = slices, error
+                self._attempt(pending, name, None)
+
     def _path(self, name: TableName, number: int = 0) -> str | None:
-        """Return one of the paths for a table; None when there are not as many."""
+        """Return one of the paths for a table; None when the table has fewer."""
         return next(iter(self._search_paths(name)[number : number + 1]), None)
 
-    def _again(self, pending: dict[TableName, _Error], path_of: Callable[[TableName], str | None]) -> list[TableName]:
+    def _again(
+        self, pending: dict[TableName, RowsError], path_of: Callable[[TableName], str | None]
+    ) -> list[TableName]:
         """Load tables again, round by round, as long as that helps others; return those that were loaded."""
         loaded: list[TableName] = []
         while True:
@@ -196,10 +184,10 @@ class Salvage:
                 return loaded
 
     @staticmethod
-    def _is_worth_it(error: _Error, search_path: str | None) -> bool:
+    def _is_worth_it(error: RowsError, search_path: str | None) -> bool:
         return search_path is None or not isinstance(error, IntegrityError)
 
-    def _attempt(self, pending: dict[TableName, _Error], name: TableName, search_path: str | None) -> bool:
+    def _attempt(self, pending: dict[TableName, RowsError], name: TableName, search_path: str | None) -> bool:
         error = self._try(name, search_path, ())
         if error is not None:
             pending[name] = error
@@ -207,10 +195,10 @@ class Salvage:
         del pending[name]
         return True
 
-    def _without_constraints(self, name: TableName, error: _Error) -> bool:
+    def _without_constraints(self, name: TableName, error: RowsError) -> bool:
         """Load a table without what refuses its rows, adding one step after another to what is loosened."""
         steps: list[_Step] = []
-        words, state = _words(error), _state(error)
+        words, state = words_of(error), state_of(error)
         while (step := self._next_step(error, steps)) is not None:
             steps.append(step)
             if (found := self._try(name, self._path(name), steps, words, state)) is None:
@@ -218,7 +206,7 @@ class Salvage:
             error = found
         return False
 
-    def _next_step(self, error: _Error, done: Sequence[_Step]) -> _Step | None:
+    def _next_step(self, error: RowsError, done: Sequence[_Step]) -> _Step | None:
         """Choose what to loosen by what the server said; None when nothing is left that could help."""
         cause = error.__cause__ if isinstance(error, CoffreError) else error
         if not isinstance(cause, psycopg2.Error):
@@ -240,7 +228,7 @@ class Salvage:
         steps: Sequence[_Step],
         words: str = "",
         state: str | None = None,
-    ) -> _Error | None:
+    ) -> RowsError | None:
         """Load a table in one transaction; return why that is impossible."""
         loosened: list[Loosened] = []
 
@@ -258,22 +246,21 @@ class Salvage:
         except (CoffreError, psycopg2.Error) as error:
             if self._session.closed or not may_be_left_out(error):
                 raise
-            self._session.rollback()
             return error
         self._loosened += [(name, thing, words, state) for thing in loosened]
         return None
 
     def _tighten(self) -> None:
         """Validate what was loosened, now that all tables are loaded, and report what cannot be."""
-        told: set[str] = set()
+        reported: set[str] = set()
         with self._session.cursor() as cursor:
             for table, loosened, words, state in self._loosened:
                 for thing in loosening.heirs(cursor, loosened):
-                    if thing.tightening in told:
+                    if thing.tightening in reported:
                         continue
-                    told.add(thing.tightening)
+                    reported.add(thing.tightening)
                     if thing.is_lost:
-                        self._outcome.leave_out(
+                        self._report.leave_out(
                             thing.what, f"the server could not compute them ({words})", thing.tightening, state
                         )
                     elif (refusal := self._tightened(cursor, thing, table)) is not None:
@@ -282,7 +269,7 @@ class Salvage:
                             if thing.is_enforced
                             else "it was dropped"
                         )
-                        self._outcome.leave_out(
+                        self._report.leave_out(
                             thing.what,
                             f"rows of the backup break it ({one_line(refusal)}); {kept}",
                             thing.tightening,
@@ -294,13 +281,12 @@ class Salvage:
         refusal: psycopg2.Error | None = None
         for path in (None, *self._search_paths(table)):
             try:
-                _set_path(cursor, path)
-                cursor.execute(thing.tightening)
-                self._session.commit()
+                with self._loader.transaction(self._session):
+                    _set_path(cursor, path)
+                    cursor.execute(thing.tightening)
             except psycopg2.Error as error:
                 if self._session.closed or not is_refusal(error):
                     raise
-                self._session.rollback()
                 refusal = error
             else:
                 return None
@@ -324,17 +310,3 @@ class _DropNotNull:
 def _set_path(cursor: _Cursor, path: str | None) -> None:
     if path is not None:
         cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
-
-
-def _why(error: _Error) -> str:
-    return f"{'they are damaged' if isinstance(error, IntegrityError) else 'the server refused them'} ({_words(error)})"
-
-
-def _words(error: _Error) -> str:
-    return one_line(error) if isinstance(error, psycopg2.Error) else error.detail or error.message.rstrip(".")
-
-
-def _state(error: _Error) -> str | None:
-    """Return the SQLSTATE with which the server refused; None of damaged bytes."""
-    cause = error if isinstance(error, psycopg2.Error) else error.__cause__
-    return cause.pgcode if isinstance(cause, psycopg2.Error) else None

@@ -17,16 +17,12 @@ from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, quoted, shown
 from coffre.model.words import counted
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import (
-    FAST_COMMITS,
-    Loading,
-    clearing_session,
-    load_tables,
-    loading_session,
-    refuse_missing_rows,
-)
+from coffre.operations.restore_database.load import load_tables
+from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.row_counts import refuse_missing_rows
 from coffre.operations.restore_database.row_merge import merge_tables
+from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import row_merge as merge
 from coffre.postgres.destination import staging_schema as side

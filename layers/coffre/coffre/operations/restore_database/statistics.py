@@ -12,12 +12,12 @@ from psycopg2 import sql
 
 from coffre.model.names import TableName, qualified
 from coffre.operations.restore_database.job import RestoreJob
-from coffre.operations.restore_database.load import loading_session
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.progress import DEADLINE_RESERVE_SECONDS
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.postgres.connection.connect import one_line
-from coffre.postgres.destination.definitions import is_fatal
+from coffre.postgres.destination.units import is_fatal
 
 # What the rest of the run needs: settings, the report.
 _KEPT_SECONDS: Final = DEADLINE_RESERVE_SECONDS + 10
@@ -26,8 +26,8 @@ _BATCH: Final = 50
 _CANCELLED: Final = "57014"
 
 
-def analyze(job: RestoreJob, outcome: ReportBuilder) -> None:
-    """Gather statistics of every table and materialized view, several at once, as long as there is time.
+def analyze(job: RestoreJob, report: ReportBuilder) -> None:
+    """Gather statistics of every table and materialized view, several at the same time, while time is left.
 
     The rows are safe: a table that cannot be analyzed, or for which no time is left, is noted with its statement.
     """
@@ -62,7 +62,7 @@ def analyze(job: RestoreJob, outcome: ReportBuilder) -> None:
                     leave(tables, "no time was left" if error.pgcode == _CANCELLED else one_line(error))
 
     again: list[list[TableName]] = []
-    with outcome.phase("statistics"), SessionPool(lambda _: loading_session(job), job.streams) as sessions:
+    with report.phase("statistics"), SessionPool(lambda _: loading_session(job), job.streams) as sessions:
         for _ in job.runner(work, _work_of(job)):
             pass
         for tables in again:
@@ -70,7 +70,7 @@ def analyze(job: RestoreJob, outcome: ReportBuilder) -> None:
     if left:
         statements = " ".join(f"ANALYZE {qualified(*table)};" for table in sorted(left)[:20])
         more = f" (and {len(left) - 20:,} more: ANALYZE; does all)" if len(left) > 20 else ""
-        outcome.notes.append(f"Statistics were not gathered ({'; '.join(sorted(reasons))}). Run: {statements}{more}")
+        report.notes.append(f"Statistics were not gathered ({'; '.join(sorted(reasons))}). Run: {statements}{more}")
 
 
 def _work_of(job: RestoreJob) -> Iterator[list[TableName]]:

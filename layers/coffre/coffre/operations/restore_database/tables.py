@@ -15,7 +15,8 @@ from coffre.model.errors import CoffreError, DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
 from coffre.model.words import counted
-from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of, refused_error
+from coffre.operations.restore_database.definition_words import refused_error
+from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of
 from coffre.operations.restore_database.dropped_dependents import (
     DroppedDependents,
     find_dropped_dependents,
@@ -27,17 +28,12 @@ from coffre.operations.restore_database.dropped_dependents import (
 from coffre.operations.restore_database.followers import bring_followers, followers_of
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
-from coffre.operations.restore_database.load import (
-    FAST_COMMITS,
-    Loading,
-    check_counts,
-    clearing_session,
-    load_tables,
-    loaded_of,
-    loading_session,
-)
+from coffre.operations.restore_database.load import load_tables
+from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
 from coffre.operations.restore_database.partition_roots import with_roots
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.row_counts import check_counts, loaded_of
+from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.operations.restore_database.staging import (
     Staging,
     others_at_stake,
@@ -108,7 +104,7 @@ def restore_tables(job: RestoreJob, source: Source, outcome: ReportBuilder) -> N
                 if beside.contents:
                     restore_to_staging(job, source, beside, outcome)
                 bring_followers(making, plan.lines, followers, empty)
-        making.report([*plan.lines, *followers])
+        making.report_refusals([*plan.lines, *followers])
         outcome.script = script_of(source, plan.went.lost)
 
 
@@ -288,7 +284,7 @@ def _dependencies(job: RestoreJob, missing: Sequence[TocEntry]) -> list[TocEntry
 
 def _bring_back(making: DefinitionRestore, plan: _Plan) -> set[TableName]:
     """Restore tables that are gone, and return those that stay empty."""
-    job, source, outcome = making.job, making.source, making.outcome
+    job, source, outcome = making.job, making.source, making.report
     phases = phases_of(plan.lines)
     sequences = {(entry.schema, entry.tag) for entry in plan.lines if entry.description == "SEQUENCE"}
     created: list[int] = []
@@ -300,7 +296,7 @@ def _bring_back(making: DefinitionRestore, plan: _Plan) -> set[TableName]:
             how = Loading(
                 is_fresh=True,
                 first_statement=f"{FAST_COMMITS}; {OWNERS_PATH}",
-                outcome=outcome,
+                report=outcome,
                 search_paths=making.search_paths,
             )
             loaded = load_tables(job, source, contents, outcome.meter, how)
@@ -310,14 +306,14 @@ def _bring_back(making: DefinitionRestore, plan: _Plan) -> set[TableName]:
             outcome.say_missing("sequence", set_sequences(session, values))
             session.commit()
         with outcome.phase("count"):
-            check_counts(job, loaded_of(contents, loaded))
+            check_counts(job, loaded_of(contents, loaded, outcome.missing_rows))
         with outcome.phase("indexes and constraints"):
             making.make_in_parallel(phases.after_rows)
             # Keys come later: they see rows of a partition only through the table that it joins.
             _attach(making, plan)
         with outcome.phase("privileges"):
             making.grant(phases.privileges)
-    return contents.keys() - loaded_of(contents, loaded).keys()
+    return (contents.keys() - loaded_of(contents, loaded).keys()) | outcome.missing_rows.keys()
 
 
 def _possible(making: DefinitionRestore, plan: _Plan) -> dict[TableName, TableContent]:

@@ -11,27 +11,18 @@ from psycopg2 import sql
 from coffre.model.errors import DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
-from coffre.operations.restore_database.definitions import (
-    DefinitionRestore,
-    Phases,
-    phases_of,
-    possible_tables,
-    refused_error,
-)
+from coffre.operations.restore_database.definition_words import refused_error
+from coffre.operations.restore_database.definitions import DefinitionRestore, Phases, phases_of, possible_tables
 from coffre.operations.restore_database.extension_members import empty_members, leave_out_members
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.large_objects import restore_large_objects
-from coffre.operations.restore_database.load import (
-    Loading,
-    check_counts,
-    load_tables,
-    loaded_of,
-    loading_session,
-    refuse_missing_rows,
-)
+from coffre.operations.restore_database.load import load_tables
+from coffre.operations.restore_database.load_plan import Loading
 from coffre.operations.restore_database.materialized_views import refresh_views
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.row_counts import check_counts, loaded_of, refuse_missing_rows
+from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.statistics import analyze
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.archive.toc import is_of_database
@@ -43,17 +34,17 @@ from coffre.postgres.destination.live_tables import live_tables
 _CLOSED_SINCE: Final = 150000
 
 
-def restore_whole(job: RestoreJob, source: Source, outcome: ReportBuilder) -> None:
+def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> None:
     """Restore definitions and rows (or definitions only) into a database that is new or empty, and count the rows.
 
-    What cannot be restored is left out with what needs it, and named in the outcome; with `strict` it stops the
+    What cannot be restored is left out with what needs it, and named in the report; with `strict` it stops the
     restore.
 
     Raises
     ------
     CoffreError
-        Whatever stopped it. A database that was created for this restore is dropped again; an existing one that was
-        empty keeps what was loaded so far, and the message says so.
+        For the reason that stopped it. A database that was created for this restore is dropped again; an existing one
+        that was empty keeps what was loaded so far, and the message says so.
     """
     if not source.content.contents.has_schema:
         raise DestinationError(
@@ -62,7 +53,7 @@ def restore_whole(job: RestoreJob, source: Source, outcome: ReportBuilder) -> No
             hint="Restore its rows into a database that has the tables, empty: --contents data.",
         )
     with ExitStack() as stack:
-        with outcome.phase("destination"):
+        with report.phase("destination"):
             opened = open_destination(
                 job.connection,
                 source.content,
@@ -71,23 +62,23 @@ def restore_whole(job: RestoreJob, source: Source, outcome: ReportBuilder) -> No
                 restart=job.scope.restart,
             )
             destination = stack.enter_context(opened)
-        making = DefinitionRestore(job, source, destination, outcome)
+        making = DefinitionRestore(job, source, destination, report)
         entries = leave_out_known(making.ledger, source, destination)
         tables = possible_tables(source, making.ledger.lost()) if job.scope.contents.has_rows else {}
-        _say_plan(job, destination, tables, outcome)
-        outcome.created_database = destination.created
-        outcome.exceptions += [*source.manifest.exceptions, *destination.exceptions, *_not_in_backup(source, entries)]
-        outcome.notes += source.manifest.notes
+        _say_plan(job, destination, tables, report)
+        report.created_database = destination.created
+        report.exceptions += [*source.manifest.exceptions, *destination.exceptions, *_not_in_backup(source, entries)]
+        report.notes += source.manifest.notes
         if not job.scope.dry_run:
             _make_schemas(job, source, entries, destination)
             if destination.created and destination.version_number < _CLOSED_SINCE:
                 _close_public(job)
             _restore(making, entries, tables)
-        making.report(entries)
+        making.report_refusals(entries)
         if not job.scope.dry_run:
             if job.scope.analyze and job.scope.contents.has_rows:
-                analyze(job, outcome)
-            _set_properties(job, source, outcome)
+                analyze(job, report)
+            _set_properties(job, source, report)
 
 
 def _not_in_backup(source: Source, entries: Sequence[TocEntry]) -> Iterable[str]:
@@ -98,26 +89,26 @@ def _not_in_backup(source: Source, entries: Sequence[TocEntry]) -> Iterable[str]
 
 
 def _say_plan(
-    job: RestoreJob, destination: Destination, tables: dict[TableName, TableContent], outcome: ReportBuilder
+    job: RestoreJob, destination: Destination, tables: dict[TableName, TableContent], report: ReportBuilder
 ) -> None:
     for left in destination.leftovers:
-        outcome.steps.append(f"Remove the {left}, which an unfinished restore has left.")
+        report.steps.append(f"Remove the {left}, which an unfinished restore has left.")
     what = "Create the database" if destination.created else "Load into the empty database"
-    outcome.steps.append(f"{what} {job.connection}.")
+    report.steps.append(f"{what} {job.connection}.")
     if job.scope.contents.has_rows:
         rows, size = (sum(getattr(table, field) for table in tables.values()) for field in ("rows", "size"))
-        outcome.steps.append(
+        report.steps.append(
             f"Restore {len(tables)} tables with {rows:,} rows ({size / 1e6:,.1f} MB) over {job.streams} connections, "
             "count them, then build indexes and constraints."
         )
         if job.scope.analyze:
-            outcome.steps.append("Gather the statistics that the planner needs (ANALYZE).")
+            report.steps.append("Gather the statistics that the planner needs (ANALYZE).")
     else:
-        outcome.steps.append("Restore definitions only: tables stay empty.")
+        report.steps.append("Restore definitions only: tables stay empty.")
 
 
 def _close_public(job: RestoreJob) -> None:
-    """Take away what older servers give everybody on the schema public: `pg_dump` writes rights as if they did not."""
+    """Revoke what older servers grant to PUBLIC on the schema public: `pg_dump` writes as if they did not."""
     with loading_session(job) as session, session.cursor() as cursor:
         cursor.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
         session.commit()
@@ -135,102 +126,103 @@ def _make_schemas(job: RestoreJob, source: Source, entries: Sequence[TocEntry], 
 
 
 def _restore(making: DefinitionRestore, entries: Sequence[TocEntry], tables: dict[TableName, TableContent]) -> None:
-    job, source, outcome = making.job, making.source, making.outcome
+    job, source, report = making.job, making.source, making.report
     exist = [entry for entry in entries if is_made(entry, making.destination)]
     phases = phases_of(entry for entry in entries if not is_made(entry, making.destination))
     lost: set[TableName] = set()
-    with outcome.phase("schema"):
+    with report.phase("schema"):
         making.make(phases.before_rows)
     if job.scope.contents.has_rows:
-        _refuse_nothing(making, tables)
+        _refuse_nothing(making)
         possible = possible_tables(source, making.ledger.lost())
         lost = _load(making, {name: table for name, table in tables.items() if name in possible})
     _finish(making, phases, exist, lost)
 
 
 def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> set[TableName]:
-    """Load the rows of tables, large objects and sequences, and return the tables that stay empty."""
-    job, source, outcome = making.job, making.source, making.outcome
-    tables = _existing(job, tables, outcome)
-    with outcome.phase("tables"):
+    """Load the rows of tables, large objects and sequences, and return the tables that lack all or some rows."""
+    job, source, report = making.job, making.source, making.report
+    tables = _existing(job, tables, report)
+    with report.phase("tables"):
         # Extensions' tables have their keys from the start: what these point at comes first, other tables after.
         own = {name: table for name, table in tables.items() if not table.of_extension}
         if of_extensions := {name: table for name, table in tables.items() if table.of_extension}:
             with loading_session(job) as session:
                 levels = key_levels(session, of_extensions)
-            of_extensions = dict(empty_members(job, of_extensions, levels, outcome))
-            how = Loading(order=levels, outcome=outcome)
-            outcome.tables += load_tables(job, source, of_extensions, outcome.meter, how)
+            of_extensions = dict(empty_members(job, of_extensions, levels, report))
+            how = Loading(order=levels, report=report)
+            report.tables += load_tables(job, source, of_extensions, report.meter, how)
         fresh = Loading(
             is_fresh=True,
             in_order=job.in_order,
-            outcome=outcome,
+            report=report,
             is_alone=True,
             search_paths=making.search_paths,
         )
-        loaded = load_tables(job, source, own, outcome.meter, fresh)
-        outcome.tables += loaded
-    with outcome.phase("large objects and sequences"), loading_session(job) as session:
+        loaded = load_tables(job, source, own, report.meter, fresh)
+        report.tables += loaded
+    with report.phase("large objects and sequences"), loading_session(job) as session:
         if source.large_objects is not None:
-            restore_large_objects(job, source, source.large_objects, outcome, with_owners=True)
-        outcome.say_missing("sequence", set_sequences(session, source.content.sequences))
+            restore_large_objects(job, source, source.large_objects, report, with_owners=True)
+        report.say_missing("sequence", set_sequences(session, source.content.sequences))
         session.commit()
     # Before row level security comes with the rest of the schema: it can hide rows from the owner of a table too.
-    with outcome.phase("count"):
+    with report.phase("count"):
         members = {name: table for name, table in of_extensions.items() if table.is_member}
-        refuse_missing_rows(loaded_of(own, loaded), loaded)
-        # In a database that this restore created nobody else writes: `COPY` has said how many rows each table has.
-        counted = {} if outcome.created_database else loaded_of(own, loaded)
-        check_counts(job, {**counted, **loaded_of(members, outcome.tables)})
-    return own.keys() - loaded_of(own, loaded).keys()
+        filled = loaded_of(own, loaded, report.missing_rows)
+        refuse_missing_rows(filled, loaded)
+        # In a database that this restore created no other session writes: `COPY` has said how many rows each table has.
+        counted = {} if report.created_database else filled
+        check_counts(job, {**counted, **loaded_of(members, report.tables, report.missing_rows)})
+    return (own.keys() - filled.keys()) | report.missing_rows.keys()
 
 
 def _finish(making: DefinitionRestore, phases: Phases, existing: Sequence[TocEntry], empty: set[TableName]) -> None:
-    job, outcome = making.job, making.outcome
-    with outcome.phase("indexes and constraints"):
+    job, report = making.job, making.report
+    with report.phase("indexes and constraints"):
         making.make_in_parallel(phases.after_rows)
-    with outcome.phase("privileges"):
+    with report.phase("privileges"):
         making.grant(phases.privileges, existing)
     if job.scope.contents.has_rows:
-        with outcome.phase("materialized views"):
+        with report.phase("materialized views"):
             refresh_views(making, empty)
-    with outcome.phase("event triggers"):
+    with report.phase("event triggers"):
         making.make(phases.event_triggers)
 
 
-def _refuse_nothing(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> None:
-    """Refuse to go on when not one table could be made: then it is the role or the database that does not fit."""
-    own = [table for table in tables.values() if not table.of_extension]
+def _refuse_nothing(making: DefinitionRestore) -> None:
+    """Refuse to continue when not one table could be made: then the role or the database does not fit."""
+    own = [table for table in making.source.content.tables if not table.of_extension]
     possible = possible_tables(making.source, making.ledger.lost())
     refusals = making.ledger.refusals
     if own and refusals and not any((table.schema_name, table.table_name) in possible for table in own):
         raise refused_error(making.job, next((one for one in refusals if one.sqlstate), refusals[0]))
 
 
-def _set_properties(job: RestoreJob, source: Source, outcome: ReportBuilder) -> None:
+def _set_properties(job: RestoreJob, source: Source, report: ReportBuilder) -> None:
     """Give a database that was created what the source's own is set to; one that existed keeps its own settings."""
     entries = [entry for entry in source.toc if is_of_database(entry)]
-    if not outcome.created_database:
+    if not report.created_database:
         if entries:
-            outcome.exceptions.append(
+            report.exceptions.append(
                 "Not set, because the database existed already: settings, comment and privileges of the database "
                 "itself."
             )
         return
-    with outcome.phase("settings"), loading_session(job) as session:
-        outcome.exceptions += apply_database_properties(
+    with report.phase("settings"), loading_session(job) as session:
+        report.exceptions += apply_database_properties(
             session, entries, source=source.content.database, encoding=source.content.encoding
         )
 
 
 def _existing(
-    job: RestoreJob, tables: dict[TableName, TableContent], outcome: ReportBuilder
+    job: RestoreJob, tables: dict[TableName, TableContent], report: ReportBuilder
 ) -> dict[TableName, TableContent]:
     """Leave out tables of extensions that the destination does not have, or has without them."""
     of_extensions = [name for name, table in tables.items() if table.of_extension]
     with loading_session(job) as session:
         missing = set(of_extensions) - live_tables(session, of_extensions).keys()
     gone = {name: tables[name] for name in missing}
-    leave_out_members(job, gone, outcome, "the table does not exist here, and only its extension can define it")
-    outcome.say_missing("extension's table", [shown(*name) for name in sorted(gone) if not gone[name].is_member])
+    leave_out_members(job, gone, report, "the table does not exist here, and only its extension can define it")
+    report.say_missing("extension's table", [shown(*name) for name in sorted(gone) if not gone[name].is_member])
     return {name: table for name, table in tables.items() if name not in missing}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import psycopg2.extensions
@@ -55,6 +55,18 @@ def owner_of(entry: TocEntry) -> str:
     if entry.description in _WITH_ARGUMENTS:
         return f"ALTER {entry.drop.removeprefix('DROP ').rstrip('\n;')} OWNER TO {owner};\n\n"
     return ""
+
+
+def statements_of(entries: Iterable[TocEntry], toc: Iterable[TocEntry], encoding: str) -> str:
+    """Return the statements that make entries of a table of contents, for a person.
+
+    `encoding` is the source's.
+    """
+    by_id = {entry.dump_id: entry for entry in toc}
+    texts = [
+        readable(definition_of(entry, by_id), encoding) + owner_of(entry) + access_method_of(entry) for entry in entries
+    ]
+    return "".join(texts).strip() + "\n"
 
 
 def default_access_method(entry: TocEntry) -> str | None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from coffre.postgres.archive.sql_tokens import Token, tokens_of
+
 KNOWN: Final = frozenset({"pg_attver"})
 """What a server keeps for itself among a column's options, where a `pg_dump` that is older than the server finds it.
 
@@ -23,36 +25,7 @@ PROTECTIVE: Final = frozenset({"security_barrier", "security_invoker", "check_op
 INVALID_OPTION: Final = frozenset({"22023", "42601"})
 """SQLSTATEs under which a server refuses an option: of relations and columns, of publications and subscriptions."""
 
-# An identifier may hold any byte above 127, also one that is no UTF-8 (a surrogate here).
-_TOKEN: Final = re.compile(
-    r"""(?P<blank>\s+|--[^\n]*|/\*)
-    |(?P<text>[eE]'(?:[^'\\]|\\.|'')*'|(?:[uU]&|[bBxXnN])?'(?:[^']|'')*'
-        |\$(?P<tag>(?:[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*)?)\$.*?\$(?P=tag)\$)
-    |(?P<quoted>(?:[uU]&)?"(?:[^"]|"")*")
-    |(?P<word>[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*)
-    |(?P<other>[0-9][0-9A-Za-z_.]*|.)""",
-    re.VERBOSE | re.DOTALL,
-)
-_COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
-_KINDS: Final = ("blank", "text", "quoted", "word", "other")
-_DEPTH: Final = {"(": 1, "[": 1, ")": -1, "]": -1}
 _REST_OF_LINE: Final = re.compile(r"[ \t]*\n?")
-
-
-@dataclass(frozen=True)
-class _Token:
-    """A piece of a statement that means something. `value` is a word in lower case, or a quoted name without quotes."""
-
-    kind: str
-    value: str
-    start: int
-    end: int
-
-    def is_word(self, *words: str) -> bool:
-        return self.kind == "word" and self.value in words
-
-    def is_sign(self, *signs: str) -> bool:
-        return self.kind == "other" and self.value in signs
 
 
 @dataclass(frozen=True)
@@ -116,7 +89,7 @@ def _is_quoted(name: str, complaint: str) -> bool:
 class _Statement:
     """A statement of a definition, as tokens whose positions are those in the whole definition."""
 
-    def __init__(self, definition: str, tokens: Sequence[_Token]) -> None:
+    def __init__(self, definition: str, tokens: Sequence[Token]) -> None:
         self._definition = definition
         self._tokens = tokens
 
@@ -124,7 +97,7 @@ class _Statement:
         """Yield the lists of options: `WITH (...)` anywhere, `SET (...)` as an action of an `ALTER`."""
         depth = 0
         for index, token in enumerate(self._tokens[:-1]):
-            depth += _DEPTH.get(token.value, 0) if token.kind == "other" else 0
+            depth += token.depth
             is_list = token.is_word("with") or (
                 token.is_word("set") and depth == 0 and self._tokens[0].is_word("alter")
             )
@@ -162,7 +135,7 @@ class _Statement:
         depth, start = 0, opening + 1
         for index in range(opening, len(self._tokens)):
             token = self._tokens[index]
-            depth += _DEPTH.get(token.value, 0) if token.kind == "other" else 0
+            depth += token.depth
             if depth == 0 or (depth == 1 and token.is_sign(",")):
                 if start < index:
                     items.append((start, index))
@@ -207,7 +180,7 @@ class _Statement:
         borders = []
         depth = 0
         for index, token in enumerate(self._tokens):
-            depth += _DEPTH.get(token.value, 0) if token.kind == "other" else 0
+            depth += token.depth
             if depth == 0 and token.is_sign(",", ";"):
                 borders.append(index)
         if not borders or not self._tokens[-1].is_sign(";"):
@@ -250,8 +223,8 @@ def _joined(cuts: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _statements(definition: str) -> Iterator[_Statement]:
     """Yield the statements that can have options. What follows a semicolon in a function's body begins otherwise."""
-    tokens: list[_Token] = []
-    for token in _tokens(definition):
+    tokens: list[Token] = []
+    for token in tokens_of(definition):
         tokens.append(token)
         if token.is_sign(";"):
             if tokens[0].is_word("create", "alter"):
@@ -259,27 +232,3 @@ def _statements(definition: str) -> Iterator[_Statement]:
             tokens = []
     if tokens and tokens[0].is_word("create", "alter"):
         yield _Statement(definition, tokens)
-
-
-def _tokens(text: str) -> Iterator[_Token]:
-    position = 0
-    while found := _TOKEN.match(text, position):
-        kind = next(kind for kind in _KINDS if found[kind] is not None)
-        value = found[0]
-        position = _end_of_comment(text, position) if value == "/*" else found.end()
-        if kind == "word":
-            value = value.lower()
-        elif kind == "quoted" and value.startswith('"'):
-            value = value[1:-1].replace('""', '"')
-        if kind != "blank":
-            yield _Token(kind, value, found.start(), position)
-
-
-def _end_of_comment(text: str, start: int) -> int:
-    """Return where a comment ends; comments in it have ends of their own."""
-    depth = 0
-    for edge in _COMMENT_EDGE.finditer(text, start):
-        depth += 1 if edge[0] == "/*" else -1
-        if depth == 0:
-            return edge.end()
-    return len(text)

@@ -12,7 +12,7 @@ import psycopg2.extensions
 from psycopg2 import sql
 
 from coffre.model.errors import RestoreError
-from coffre.model.manifest import RelationName, SequenceValue, TableContent
+from coffre.model.manifest import SequenceValue, TableContent
 from coffre.model.names import TableName, shown
 from coffre.postgres.connection.connect import Connection, one_line
 from coffre.postgres.connection.connect_errors import CONNECTION_LOST
@@ -24,7 +24,7 @@ _COPY_BLOCK_BYTES: Final = 128 * 1024
 
 @contextlib.contextmanager
 def translated(connection: Connection) -> Iterator[None]:
-    """Turn what a session at the destination raises, and nobody has explained, into an error that says what to do.
+    """Turn what a session at the destination raises, and nothing has explained yet, into an error that says what to do.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def translated(connection: Connection) -> Iterator[None]:
         ) from error
 
 
-# What says nothing about a table: the connection, a read-only server, no room, somebody who cancels, a broken disk.
+# What says nothing about a table: the connection, a read-only server, no room, a cancelled statement, a broken disk.
 _NO_REFUSALS: Final = ("08", "25", "53", "57", "58")
 _NOT_LOCKED: Final = "55P03"
 
@@ -71,7 +71,7 @@ def truncate(session: psycopg2.extensions.connection, table: TableName, our_rows
     Raises
     ------
     RestoreError
-        Code `TABLE_NOT_EMPTY`: somebody else has put rows into it.
+        Code `TABLE_NOT_EMPTY`: another session has put rows into it.
     """
     with session.cursor() as cursor:
         cursor.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(*table)))
@@ -81,12 +81,12 @@ def truncate(session: psycopg2.extensions.connection, table: TableName, our_rows
 
 
 def refuse_rows_of_others(session: psycopg2.extensions.connection, tables: Sequence[TableName]) -> None:
-    """Begin a transaction in which nobody else writes to some tables, and make sure that they are empty.
+    """Begin a transaction in which no other session writes to some tables, and make sure that they are empty.
 
     Raises
     ------
     RestoreError
-        Code `TABLE_NOT_EMPTY`: somebody else has put rows into one.
+        Code `TABLE_NOT_EMPTY`: another session has put rows into one.
     """
     names = [sql.Identifier(*table) for table in tables]
     listed = sql.SQL(", ").join(sql.SQL("ONLY {}").format(name) for name in names)
@@ -104,7 +104,7 @@ def refuse_rows_of_others(session: psycopg2.extensions.connection, tables: Seque
 
 def _rows_of_others(table: TableName) -> RestoreError:
     return RestoreError(
-        f"Somebody else has put rows into {shown(*table)} while it is being restored.",
+        f"Another session has put rows into {shown(*table)} while it is being restored.",
         code="TABLE_NOT_EMPTY",
         hint="Stop what writes to it until the restore has ended. These rows were not touched.",
     )
@@ -185,7 +185,7 @@ class _Chunks:
 
 
 def set_sequences(session: psycopg2.extensions.connection, sequences: Iterable[SequenceValue]) -> list[str]:
-    """Set every sequence to the value that the dump read, and return those that are not there. The caller commits."""
+    """Set every sequence to the value that the dump read, and return those that do not exist. The caller commits."""
     missing = []
     with session.cursor() as cursor:
         for value in sequences:
@@ -196,48 +196,6 @@ def set_sequences(session: psycopg2.extensions.connection, sequences: Iterable[S
             else:
                 cursor.execute("SELECT setval(%s::regclass, %s, %s)", (name, value.last_value, value.is_called))
     return missing
-
-
-def refresh_materialized_views(session: psycopg2.extensions.connection, views: Iterable[RelationName]) -> list[str]:
-    """Fill the materialized views, each after those that it reads, and return those that are not there.
-
-    The caller commits.
-
-    Raises
-    ------
-    RestoreError
-        Code `REFRESH_FAILED`.
-    """
-    missing = []
-    with session.cursor() as cursor:
-        # A view sees what its owner sees, as at the source; our sessions would take the hidden rows for an error.
-        cursor.execute("SET LOCAL row_security = on")
-        for view in views:
-            name = sql.Identifier(view.schema_name, view.relation_name)
-            cursor.execute("SELECT to_regclass(%s)", (name.as_string(cursor),))
-            if cursor.fetchall() == [(None,)]:
-                missing.append(shown(view.schema_name, view.relation_name))
-                continue
-            try:
-                cursor.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(name))
-            except psycopg2.Error as error:
-                if session.closed:
-                    raise
-                raise RestoreError(
-                    f"The materialized view {shown(view.schema_name, view.relation_name)} could not be filled.",
-                    code="REFRESH_FAILED",
-                    detail=one_line(error),
-                    hint="The rows of all tables are restored; the view's own query fails at the destination.",
-                ) from error
-    return missing
-
-
-def views_reading(session: psycopg2.extensions.connection, tables: Iterable[TableName]) -> set[TableName]:
-    """Return the materialized views that read any of the tables, through other views and partitioned tables too."""
-    schemas, names = zip(*tables, strict=True)
-    with session.cursor() as cursor:
-        cursor.execute(_VIEWS_READING, {"schemas": list(schemas), "tables": list(names)})
-        return {(schema, name) for schema, name in cursor.fetchall()}
 
 
 def key_levels(session: psycopg2.extensions.connection, tables: Iterable[TableName]) -> dict[TableName, int]:
@@ -295,20 +253,6 @@ def _count(cursor: psycopg2.extensions.cursor, table: TableName) -> int:
     return int(rows)
 
 
-_VIEWS_READING: Final = """
-WITH RECURSIVE readers(oid) AS (
-    SELECT c.oid FROM unnest(%(schemas)s::text[], %(tables)s::text[]) AS t(schema, name)
-    JOIN pg_namespace n ON n.nspname = t.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.name
-  UNION
-    SELECT next.oid FROM readers CROSS JOIN LATERAL (
-        SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = readers.oid
-        UNION ALL
-        SELECT r.ev_class FROM pg_depend d
-        JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
-        WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = readers.oid) AS next(oid))
-SELECT n.nspname, c.relname FROM readers JOIN pg_class c ON c.oid = readers.oid AND c.relkind = 'm'
-JOIN pg_namespace n ON n.oid = c.relnamespace
-"""
 _FOREIGN_KEYS: Final = """
 SELECT n.nspname, c.relname, pn.nspname, p.relname FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace

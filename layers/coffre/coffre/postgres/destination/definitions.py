@@ -6,10 +6,9 @@ Entries are sent many at a time, as one transaction. When the server refuses one
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Final
 
 import psycopg2
@@ -22,13 +21,14 @@ from coffre.postgres.archive.entry_sql import (
     definition_of,
     encoded,
     owner_of,
-    readable,
-    validation_of,
     without_validation,
 )
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.archive.unknown_options import INVALID_OPTION, refused_option, without_option
 from coffre.postgres.connection.connect import one_line
+from coffre.postgres.destination.ledger import Ledger, Refusal
+from coffre.postgres.destination.reduced_tables import ReducedTable, reduced_table
+from coffre.postgres.destination.units import is_fatal, unit
 
 # What sets a session up stands in the archive as entries.
 SESSION: Final = ("ENCODING", "STDSTRINGS", "SEARCHPATH")
@@ -38,94 +38,12 @@ SET client_min_messages = error; SET row_security = off; SET lock_timeout = 0;
 """
 _BATCH_ENTRIES: Final = 100
 _BATCH_BYTES: Final = 256 * 1024
-# The server cannot go on: cancelled, shut down, no resources, the system's errors (but not a library that it does not
-# have), connection, read-only.
-_FATAL: Final = ("57", "53", "58000", "58030", "08", "25006")
 # Another session of ours was in the way: the same statement alone has no such problem.
 _IN_THE_WAY: Final = frozenset({"40P01", "40001", "55P03", "55006", "XX000"})
 # A name that the empty search_path does not find: of a function, relation, type or operator, schema, column.
 _NOT_FOUND: Final = frozenset({"42883", "42P01", "42704", "42703", "3F000", "42725"})
 _PERMISSION: Final = "42501"
-_WITH_ROWS: Final = frozenset({"TABLE", "MATERIALIZED VIEW"})
 _VIOLATED: Final = frozenset({"23503", "23514"})
-
-
-@dataclass
-class Refusal:
-    """An entry that was not made, why in one sentence without its full stop, and what was not made because of it."""
-
-    entry: TocEntry
-    reason: str
-    sqlstate: str | None = None
-    needing: list[TocEntry] = field(default_factory=list)
-
-
-class Ledger:
-    """What could not be made so far, and what was made otherwise than the backup has it. Threads share it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lost: dict[int, Refusal] = {}
-        self._postponed: dict[int, TocEntry] = {}
-        self.refusals: list[Refusal] = []
-        self.not_valid: list[Refusal] = []
-        self.owners_refused: list[Refusal] = []
-        self.other_paths: list[tuple[TocEntry, str]] = []
-        self.access_methods: set[str] = set()
-        self.options: list[tuple[TocEntry, str]] = []
-        self.made: set[int] = set()
-        self.lack_create: set[tuple[str, str]] = set()  # schemas, and owners that may not create anything there
-
-    def refuse(self, entry: TocEntry, reason: str, sqlstate: str | None = None) -> None:
-        """Record that an entry could not be made: from now on what needs it is lost too."""
-        with self._lock:
-            refusal = Refusal(entry, reason, sqlstate)
-            self.refusals.append(refusal)
-            self._lost[entry.dump_id] = refusal
-
-    def is_lost(self, entry: TocEntry) -> bool:
-        """Whether an entry was refused or needs one that was, which is recorded."""
-        with self._lock:
-            if entry.dump_id in self._lost:
-                return True
-            refusal = next(
-                (self._lost[needed] for needed in entry.dependencies if self._is_needed(entry, needed)), None
-            )
-            if refusal is not None:
-                refusal.needing.append(entry)
-                self._lost[entry.dump_id] = refusal
-            return refusal is not None
-
-    def _is_needed(self, entry: TocEntry, other: int) -> bool:
-        """Whether something that is lost is really needed: a table can have another access method."""
-        lost = self._lost.get(other)
-        return lost is not None and not (lost.entry.description == "ACCESS METHOD" and entry.description in _WITH_ROWS)
-
-    def lost(self) -> frozenset[int]:
-        """Return the dump ids of all that was not made."""
-        with self._lock:
-            return frozenset(self._lost)
-
-    def postpone(self, entry: TocEntry) -> None:
-        """Record that an entry is to be tried again when nothing else runs."""
-        with self._lock:
-            self._postponed[entry.dump_id] = entry
-
-    def is_postponed(self, entry: TocEntry) -> bool:
-        """Whether an entry, or one that it needs, is to be tried again later."""
-        with self._lock:
-            if entry.dump_id in self._postponed:
-                return True
-            if any(needed in self._postponed for needed in entry.dependencies):
-                self._postponed[entry.dump_id] = entry
-                return True
-            return False
-
-    def take_postponed(self) -> list[TocEntry]:
-        """Return what is to be tried again, and forget it."""
-        with self._lock:
-            entries, self._postponed = list(self._postponed.values()), {}
-            return entries
 
 
 @dataclass(frozen=True)
@@ -145,7 +63,9 @@ class Making:
     in_parallel
         Other sessions of ours make definitions too: what meets them is postponed.
     is_nested
-        The session's transaction is somebody else's: neither committed nor rolled back.
+        The session's transaction is the caller's: neither committed nor rolled back.
+    reduces_tables
+        A table is made without the parts that the server refuses.
     """
 
     by_id: Mapping[int, TocEntry]
@@ -154,6 +74,7 @@ class Making:
     paths: Callable[[TocEntry], Sequence[str]]
     in_parallel: bool = False
     is_nested: bool = False
+    reduces_tables: bool = True
 
 
 class Definitions:
@@ -196,7 +117,7 @@ class Definitions:
                 refused(one_line(error), error.pgcode)
 
     def restore_session(self) -> None:
-        """Set a session that goes on back to what sessions of a restore have."""
+        """Give a session that is used further the settings that sessions of a restore have."""
         with self._unit():
             self._cursor.execute(
                 "RESET check_function_bodies; RESET client_min_messages; RESET default_table_access_method;"
@@ -248,6 +169,8 @@ class Definitions:
         view = next(
             (by_id[one] for one in entry.dependencies if one in by_id and by_id[one].description == "VIEW"), None
         )
+        if self._ledger.lose_with_needed(entry):
+            return
         if entry.description != "RULE" or not entry.tag.endswith(" _RETURN") or view is None:
             self._ledger.refuse(entry, one_line(error), error.pgcode)
             return
@@ -286,7 +209,27 @@ class Definitions:
         if elsewhere is not None and self._refused(elsewhere.encode("utf-8", "surrogateescape")) is None:
             self._ledger.not_valid.append(Refusal(entry, one_line(error), error.pgcode))
             return True
-        return False
+        return self._how.reduces_tables and entry.description == "TABLE" and self._make_reduced(entry)
+
+    def _make_reduced(self, entry: TocEntry) -> bool:
+        """Make a table without the parts that the server refuses, with the path that costs the fewest of them."""
+        definition = definition_of(entry, self._how.by_id)
+        best: tuple[ReducedTable, str | None] | None = None
+        for path in (None, *self._how.paths(entry)[:1]):
+            found = reduced_table(
+                entry,
+                definition,
+                self._how.encoding,
+                lambda text: self._refused(text.encode("utf-8", "surrogateescape"), path),  # noqa: B023 - called here
+            )
+            if found is not None and (best is None or len(found.lacking) < len(best[0].lacking)):
+                best = found, path
+        if best is None or self._refused(self._encoded(best[0].definition, entry), best[1]) is not None:
+            return False
+        if best[1] is not None:
+            self._ledger.other_paths.append((entry, best[1]))
+        self._ledger.add_lacking(entry, best[0].lacking)
+        return True
 
     def _refused(self, text: bytes, path: str | None = None) -> psycopg2.Error | None:
         """Execute statements as one unit, and return why they were refused."""
@@ -330,57 +273,6 @@ class Definitions:
 
     def _unit(self) -> AbstractContextManager[None]:
         return unit(self._session, is_nested=self._how.is_nested)
-
-
-@contextmanager
-def unit(session: psycopg2.extensions.connection, *, is_nested: bool) -> Iterator[None]:
-    """Run a block as a transaction, or as a part of the one that is open, that leaves nothing when it fails."""
-
-    def say(statement: str) -> None:
-        with session.cursor() as cursor:
-            cursor.execute(statement)
-
-    if is_nested:
-        say("SAVEPOINT coffre_unit")
-    try:
-        yield
-        if not is_nested:
-            session.commit()
-    except psycopg2.Error:
-        if not session.closed and is_nested:
-            say("ROLLBACK TO SAVEPOINT coffre_unit; RELEASE SAVEPOINT coffre_unit")
-        elif not session.closed:
-            session.rollback()
-        raise
-    if is_nested:
-        say("RELEASE SAVEPOINT coffre_unit")
-
-
-def is_fatal(error: psycopg2.Error) -> bool:
-    """Whether an error says nothing about the statement: the server, the connection or the run cannot go on."""
-    return (error.pgcode or "08").startswith(_FATAL)
-
-
-def sql_of(refusal: Refusal, how: Making) -> str:
-    """Return the statements that make what was refused, and what needs it, once the reason is gone."""
-    return statements_of([refusal.entry, *refusal.needing], how.by_id.values(), how.encoding)
-
-
-def statements_of(entries: Iterable[TocEntry], toc: Iterable[TocEntry], encoding: str) -> str:
-    """Return the statements that make entries of a table of contents, for a person.
-
-    `encoding` is the source's.
-    """
-    by_id = {entry.dump_id: entry for entry in toc}
-    texts = [
-        readable(definition_of(entry, by_id), encoding) + owner_of(entry) + access_method_of(entry) for entry in entries
-    ]
-    return "".join(texts).strip() + "\n"
-
-
-def validation_sql(refusal: Refusal) -> str | None:
-    """Return the statement that validates a constraint that was added as NOT VALID."""
-    return validation_of(refusal.entry)
 
 
 def _batches(entries: Iterable[TocEntry]) -> Iterator[list[TocEntry]]:

@@ -59,7 +59,7 @@ class Destination:
 def open_destination(
     connection: Connection, content: DatabaseContent, *, restore_id: str, dry_run: bool = False, restart: bool = False
 ) -> Iterator[Destination]:
-    """Give the destination, an existing empty database or a new one, which nobody else loads into meanwhile.
+    """Give the destination, an existing empty database or a new one, which no other restore loads into meanwhile.
 
     When the block ends in an error, a database that was created for it is dropped again; an existing one stays marked
     as unfinished, so that the restore can be started again.
@@ -124,7 +124,7 @@ def _leftovers(
 
 @contextmanager
 def open_existing(connection: Connection, content: DatabaseContent) -> Iterator[Destination]:
-    """Give a database that is in use, into which nobody else restores meanwhile.
+    """Give a database that is in use, into which no other restore loads meanwhile.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def _refuse_content(
             f"The destination {connection} holds a part of the backup: the restore {found_unfinished.restore_id} did "
             "not end.",
             code="DESTINATION_UNFINISHED",
-            hint="Nothing was changed. With --restart everything that was created there since is removed, and the "
+            hint="Nothing was changed. With --restart everything that was created since then is removed, and the "
             "restore begins again; --restart --dry-run lists it.",
         )
     if found:

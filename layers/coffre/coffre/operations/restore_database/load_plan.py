@@ -1,0 +1,97 @@
+"""How the rows of tables are loaded: where they go, in which order, and what is one transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import psycopg2
+import psycopg2.extensions
+from psycopg2 import sql
+
+from coffre.model.manifest import TableContent
+from coffre.model.names import TableName
+from coffre.operations.restore_database.batches import Unit, is_small, whole_tables
+from coffre.operations.restore_database.job import RestoreJob
+from coffre.operations.restore_database.report_builder import ReportBuilder
+
+# What a restore loads is safe once its last transaction is, which waits for the disk; waiting after every slice too
+# would only take time.
+FAST_COMMITS: Final = "SET synchronous_commit = off"
+# Smaller tables are loaded by one stream in any case.
+_SMALL_BYTES: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How rows are loaded.
+
+    Parameters
+    ----------
+    into
+        Where the rows of a table go, by its name in the backup; default: a table of the same name.
+    where
+        Only rows for which this is true. The counts are then not the backup's.
+    order
+        Tables with a lower number are loaded before those with a higher one; default: all at the same time.
+    first_statement
+        Executed in every session.
+    is_fresh
+        No session uses the tables yet, and nothing points at them: those that one stream can load alone without working
+        longer than the others (`whole_tables`) are each loaded in one transaction, frozen, so that neither indexing nor
+        a later vacuum has to write their rows again. Small ones share a transaction, and are not frozen.
+    in_order
+        With `is_fresh`: every table is loaded in one transaction, slice after slice, so that its rows lie in the order
+        in which they were backed up.
+    session
+        Load over this session alone, one table after the other, and leave its transaction open. What is refused is
+        rolled back to a savepoint.
+    report
+        Where tables are reported whose rows are refused or damaged: they stay empty, and the others are loaded. Without
+        it the first one ends the restore. Not together with `into` and `where`.
+    is_alone
+        With `report`: everything in the database is the restore's own, so that what tables share (domains, checks of
+        their parents) may be loosened to load their rows.
+    search_paths
+        Returns the source's own for a table: what was refused is tried with them too.
+    """
+
+    into: Mapping[TableName, TableName] = field(default_factory=dict)
+    where: sql.Composable | None = None
+    order: Mapping[TableName, int] = field(default_factory=dict)
+    first_statement: str = FAST_COMMITS
+    is_fresh: bool = False
+    in_order: bool = False
+    session: psycopg2.extensions.connection | None = None
+    report: ReportBuilder | None = None
+    is_alone: bool = False
+    search_paths: Callable[[TableName], Sequence[str]] = field(default=lambda _: ())
+
+
+def shared_tables(places: Mapping[TableName, TableName], how: Loading) -> Iterator[TableName]:
+    """Yield the tables whose rows do not have a place of their own."""
+    taken = Counter(places.values())
+    return (name for name, place in places.items() if taken[place] > 1 or place not in (name, how.into.get(name)))
+
+
+def units_of(job: RestoreJob, tables: Mapping[TableName, TableContent], how: Loading) -> dict[TableName, Unit]:
+    """Decide what of each table is loaded in one transaction."""
+    if how.in_order or (how.report is not None and not how.is_fresh):
+        whole = set(tables)  # what was committed of a table could not be distinguished from rows of others
+    elif how.is_fresh:
+        whole = set(whole_tables({name: table.size for name, table in tables.items()}, job.streams, _SMALL_BYTES))
+    else:
+        whole = set()
+    # Only into a table that its own transaction has emptied rows go one behind the other.
+    shares = {name: is_small(table) and not how.in_order for name, table in tables.items()}
+    return {name: Unit.SMALL_TABLES if shares[name] else Unit.TABLE if name in whole else Unit.SLICE for name in tables}
+
+
+def groups_of(
+    tables: Mapping[TableName, TableContent], order: Mapping[TableName, int]
+) -> Iterator[frozenset[TableName]]:
+    """Yield the names of tables that are loaded at the same time."""
+    for number in sorted({order.get(name, 0) for name in tables}):
+        yield frozenset(name for name in tables if order.get(name, 0) == number)
