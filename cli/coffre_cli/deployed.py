@@ -132,7 +132,7 @@ class DeployedStack:
         )
 
     def word_of(self, name: str) -> str:
-        """Return what `coffre backup` calls targets of this kind: `database` or `storage`."""
+        """Return the subcommand of `coffre backup` for this target: `database` or `buckets`."""
         return next((target.kind.word for target in self.configuration.targets if target.name == name), "database")
 
     def function_name(self, function: str) -> str:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from coffre.model.errors import BackupStateError, CatalogError, TransientError
+from coffre.model.words import duration, size
 from coffre_cli.exits import Exit
-from coffre_cli.screen import duration, error_console, remark, size
+from coffre_cli.screen import error_console, remark
 
 if TYPE_CHECKING:
     from rich.progress import Progress

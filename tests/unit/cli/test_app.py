@@ -29,7 +29,7 @@ COMMANDS = [
     (),
     ("backup",),
     ("backup", "database"),
-    ("backup", "storage"),
+    ("backup", "buckets"),
     ("cat",),
     ("catalog",),
     ("catalog", "rebuild"),

@@ -11,10 +11,11 @@ import typer
 from coffre.model.errors import BackupStateError, TargetUnknownError
 from coffre.model.kinds import Status, TargetKind, Tier
 from coffre.model.times import parse_span
+from coffre.model.words import duration, size
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.screen import backup_json, duration, print_json, remark, say, say_command, show_failure, size
+from coffre_cli.screen import backup_json, print_json, remark, say, say_command, show_failure
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
@@ -40,7 +41,7 @@ KeepOption = Annotated[
 
 app = typer.Typer(
     help="Take a backup now.",
-    epilog=examples("coffre backup database", "coffre backup database shop", "coffre backup storage files"),
+    epilog=examples("coffre backup database", "coffre backup database shop", "coffre backup buckets files"),
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -86,17 +87,19 @@ def backup_database(
     _back_up(deployed, "backup_database", names, target, _Wanted(full, keep), as_json=as_json)
 
 
+# The name until it was `buckets`.
+@app.command("storage", hidden=True)
 @app.command(
-    "storage",
+    "buckets",
     short_help="Back up the buckets of one target, or of every one.",
     epilog=examples(
-        "coffre backup storage",
-        "coffre backup storage files --stack coffre",
-        "coffre backup storage files --keep 4w",
-        "coffre backup storage files --json | jq '.objects, .exceptions'",
+        "coffre backup buckets",
+        "coffre backup buckets files --stack coffre",
+        "coffre backup buckets files --keep 4w",
+        "coffre backup buckets files --json | jq '.objects, .exceptions'",
     ),
 )
-def backup_storage(
+def backup_buckets(
     target: Annotated[str | None, typer.Argument(help="The target's name. Default: every target of buckets.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Store everything anew, pointing at no earlier backup.")] = False,
     keep: KeepOption = None,

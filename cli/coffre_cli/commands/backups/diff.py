@@ -10,12 +10,13 @@ import typer
 
 from coffre.model.errors import CoffreError
 from coffre.model.names import visible
+from coffre.model.words import size
 from coffre_cli.backup_argument import BackupId
 from coffre_cli.commands.backups.ls_cat import BucketOption, open_backup, print_json_lines
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.place import find_place
-from coffre_cli.screen import console, remark, show_error, size
+from coffre_cli.screen import console, remark, show_error
 
 if TYPE_CHECKING:
     from coffre.operations.browse.diff import Change, Difference

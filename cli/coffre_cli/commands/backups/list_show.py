@@ -11,7 +11,7 @@ from rich.text import Text
 from coffre.model.errors import IntegrityError
 from coffre.model.kinds import Status, TargetKind
 from coffre.model.names import shown
-from coffre.model.words import counted
+from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import resolve_run
 from coffre_cli.commands.backups.show_source import show_buckets, source_of
 from coffre_cli.commands.restore.database_result import show_comparisons, show_kept, show_script
@@ -22,14 +22,12 @@ from coffre_cli.place import Place, find_place
 from coffre_cli.screen import (
     age,
     backup_json,
-    duration,
     print_json,
     print_table,
     restore_json,
     say,
     say_command,
     show_failure,
-    size,
     status_text,
 )
 from coffre_cli.standalone import StandaloneVault

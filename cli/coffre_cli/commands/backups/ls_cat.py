@@ -10,6 +10,7 @@ import typer
 
 from coffre.model.kinds import TargetKind
 from coffre.model.names import shown, visible, visible_json
+from coffre.model.words import size
 from coffre_cli.backup_argument import BackupId, resolve_backup
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
@@ -17,7 +18,7 @@ from coffre_cli.exits import Exit
 from coffre_cli.identity import IdentityOption, decoder_of
 from coffre_cli.output_file import standard_output
 from coffre_cli.place import Place, find_place
-from coffre_cli.screen import console, print_table, remark, size
+from coffre_cli.screen import console, print_table, remark
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coffre.model.words import size
 from coffre_cli.backup_argument import find_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, StackUnreachableError, find_stack
 from coffre_cli.examples import examples
-from coffre_cli.screen import age, backup_json, print_json, remark, say, size
+from coffre_cli.screen import age, backup_json, print_json, remark, say
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup

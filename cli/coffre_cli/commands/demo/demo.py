@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from coffre.model.kinds import Tier
+from coffre.model.words import duration, size
 from coffre_cli.commands.backups.list_show import list_backups
 from coffre_cli.commands.demo.files import back_up_files, bring_back_files, look_at_files, lose_files
 from coffre_cli.commands.demo.steps import Mailbox, Scene, title, typed
@@ -19,7 +20,7 @@ from coffre_cli.commands.stack.local import start
 from coffre_cli.deployed import find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.screen import console, duration, say, show_failure, size
+from coffre_cli.screen import console, say, show_failure
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from coffre.model.kinds import Mode, Tier
-from coffre_cli.commands.backups.backup import backup_storage
+from coffre.model.words import duration, size
+from coffre_cli.commands.backups.backup import backup_buckets
 from coffre_cli.commands.demo.steps import Scene, typed
 from coffre_cli.commands.restore.restore import restore
-from coffre_cli.screen import console, duration, say, size
+from coffre_cli.screen import console, say
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
@@ -45,8 +46,8 @@ def back_up_files(scene: Scene, slot: datetime) -> Backup:
         f"One backup answers both: {backup.objects} objects, {size(backup.plaintext_bytes)} in "
         f"{duration(backup.duration_ms)}; {size(backup.stored_bytes)} stored. Once more: nothing is stored twice."
     )
-    typed(f"coffre backup storage {stack.SAMPLE_FILES}")
-    backup_storage(stack.SAMPLE_FILES)
+    typed(f"coffre backup buckets {stack.SAMPLE_FILES}")
+    backup_buckets(stack.SAMPLE_FILES)
     return backup
 
 
@@ -85,5 +86,5 @@ def empty_photos(scene: Scene) -> None:
     for key in fingerprint_files(scene.s3, stack.SAMPLE_FILES):
         if key.startswith(("photos/", "plans/")):
             scene.s3.delete_object(Bucket=stack.SAMPLE_FILES, Key=key)
-    typed(f"coffre backup storage {stack.SAMPLE_FILES}")
-    backup_storage(stack.SAMPLE_FILES)
+    typed(f"coffre backup buckets {stack.SAMPLE_FILES}")
+    backup_buckets(stack.SAMPLE_FILES)

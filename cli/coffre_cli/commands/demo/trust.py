@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from coffre.model.kinds import Level
-from coffre_cli.commands.backups.backup import backup_storage
+from coffre.model.words import size
+from coffre_cli.commands.backups.backup import backup_buckets
 from coffre_cli.commands.backups.rotate import rotate
 from coffre_cli.commands.demo.files import empty_photos
 from coffre_cli.commands.demo.steps import Mailbox, Scene, title, typed, whatever_status
 from coffre_cli.commands.verify.verify import verify
-from coffre_cli.screen import console, say, size
+from coffre_cli.screen import console, say
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
@@ -50,7 +51,7 @@ def tell_anomaly(scene: Scene, mailbox: Mailbox) -> None:
 
     title("9. Hear of what is not as usual", "Some ordinary backups make known what is usual.")
     for _ in range(2):
-        backup_storage(stack.SAMPLE_FILES)
+        backup_buckets(stack.SAMPLE_FILES)
     console.print()
     empty_photos(scene)
     say("The backup is good: it has what was there. But somebody should look, and gets a mail:")

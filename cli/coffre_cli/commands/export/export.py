@@ -13,6 +13,7 @@ import typer
 
 from coffre.model.kinds import TargetKind
 from coffre.model.names import shown, visible
+from coffre.model.words import size
 from coffre_cli.backup_argument import BackupId, resolve_backup
 from coffre_cli.commands.export.objects import ObjectsWanted, export_objects
 from coffre_cli.deployed import StackOption
@@ -21,7 +22,7 @@ from coffre_cli.exits import Exit
 from coffre_cli.identity import IdentityOption, decoder_of
 from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
 from coffre_cli.place import Place, find_place
-from coffre_cli.screen import error_console, remark, size
+from coffre_cli.screen import error_console, remark
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from coffre.model.names import visible
-from coffre.model.words import counted
+from coffre.model.words import counted, size
 from coffre_cli.exits import Exit
 from coffre_cli.identity import decoder_of
 from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
 from coffre_cli.place import Place
-from coffre_cli.screen import error_console, remark, size
+from coffre_cli.screen import error_console, remark
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from coffre.model.kinds import Contents
-from coffre.model.words import counted
+from coffre.model.words import counted, duration
 from coffre_cli.commands.restore.destination import DestinationChoice
-from coffre_cli.screen import duration, print_table, say, say_command, show_failure
+from coffre_cli.screen import print_table, say, say_command, show_failure
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Comparison, Failure, Kept, Restore, RestoreReport

@@ -12,14 +12,14 @@ import typer
 
 from coffre.model.errors import BackupStateError
 from coffre.model.kinds import Mode
-from coffre.model.words import counted
+from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import find_restore
 from coffre_cli.commands.restore.follow_restore import end_restore, run_restore
 from coffre_cli.commands.restore.object_options import ObjectChoices, store_secret
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
 from coffre_cli.place import Place
-from coffre_cli.screen import duration, error_console, say, say_command, show_failure, size
+from coffre_cli.screen import error_console, say, say_command, show_failure
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:

@@ -63,7 +63,7 @@ def up(
         say("Take a backup:")
         say_command(f"coffre backup database {state.databases[0]}")
     for bucket in state.buckets:
-        say_command(f"coffre backup storage {bucket}")
+        say_command(f"coffre backup buckets {bucket}")
     if state.postgres is not None:
         server = state.postgres.server()
         say("The sample database, and where it can be restored to:")

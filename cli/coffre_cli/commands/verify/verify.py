@@ -10,14 +10,14 @@ from rich.text import Text
 
 from coffre.model.errors import PermanentError
 from coffre.model.kinds import Level
-from coffre.model.words import counted
+from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import latest, resolve_backup
 from coffre_cli.commands.verify.drill_report import leave_with, newest_report, show_report
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.place import find_place
-from coffre_cli.screen import duration, error_console, print_json, print_table, say, say_command, size
+from coffre_cli.screen import error_console, print_json, print_table, say, say_command
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ def _show(report: VerificationReport, buckets: Collection[str] | None) -> None:
     if report.damaged and buckets is not None:
         say("Later backups do not point at what is damaged. Take one now:")
         for name in report.healthy:
-            say_command(f"coffre backup {'storage' if name in buckets else 'database'} {name}")
+            say_command(f"coffre backup {'buckets' if name in buckets else 'database'} {name}")
     if report.unfinished is not None:
         say(f"Not finished: {report.unfinished}", style="yellow")
 
