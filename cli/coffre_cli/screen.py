@@ -42,9 +42,9 @@ def show_error(error: CoffreError) -> None:
 
 
 def show_failure(failure: Failure) -> None:
-    """Show why a run failed, as the catalog recorded it: what the other side said may have lines of its own."""
-    message, _, said = failure.message.partition("\n")
-    show_error(CoffreError(message, code=failure.code, detail=said or None, hint=failure.hint))
+    """Show why a run failed, as the catalog recorded it; the other side's message may have several lines."""
+    message, _, detail = failure.message.partition("\n")
+    show_error(CoffreError(message, code=failure.code, detail=detail or None, hint=failure.hint))
 
 
 def say(text: str, *, style: str = "") -> None:
@@ -127,7 +127,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *,
 
 
 def _print_folded(row: Sequence[Text], columns: Sequence[str], widths: Sequence[int], right: Sequence[str]) -> None:
-    """Print one row; a cell that is wider than its column goes on below."""
+    """Print one row; a cell that is wider than its column continues below."""
     folded = [[*cell.wrap(console, width, overflow="fold")] for cell, width in zip(row, widths, strict=True)]
     for parts in zip_longest(*folded, fillvalue=Text()):
         line = Text()

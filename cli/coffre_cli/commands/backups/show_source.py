@@ -1,4 +1,4 @@
-"""What `coffre show` says about the source of a backup, and about buckets."""
+"""What `coffre show` prints about the source of a backup, and about buckets."""
 
 from __future__ import annotations
 

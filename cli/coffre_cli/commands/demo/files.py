@@ -1,4 +1,4 @@
-"""The demo's chapters about files: back up a bucket, lose a folder, bring it back."""
+"""The demo's chapters about files: back up a bucket, lose a folder, restore it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def lose_files(scene: Scene) -> None:
         say(f"  - {sentence}", style="red")
 
 
-def bring_back_files(scene: Scene, before: FileFingerprints, backup: Backup) -> bool:
+def restore_files(scene: Scene, before: FileFingerprints, backup: Backup) -> bool:
     """Restore what is missing, then what differs, and compare every file."""
     from coffre_local import stack
     from coffre_local.sample.files import fingerprint_files
@@ -78,11 +78,11 @@ def bring_back_files(scene: Scene, before: FileFingerprints, backup: Backup) -> 
 
 
 def empty_photos(scene: Scene) -> None:
-    """Delete most of what the bucket has, as an accident that nobody notices would."""
+    """Delete most of what the bucket has, as an unnoticed accident would."""
     from coffre_local import stack
     from coffre_local.sample.files import fingerprint_files
 
-    say("A week later a job deletes photos/ and plans/, and nobody notices. The next backup does:")
+    say("A week later a job deletes photos/ and plans/, unnoticed. The next backup notices:")
     for key in fingerprint_files(scene.s3, stack.SAMPLE_FILES):
         if key.startswith(("photos/", "plans/")):
             scene.s3.delete_object(Bucket=stack.SAMPLE_FILES, Key=key)

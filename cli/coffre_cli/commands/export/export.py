@@ -1,4 +1,4 @@
-"""`coffre export`: one portable file of a backup, for pg_restore or psql alone."""
+"""`coffre export`: a backup as one portable file, for pg_restore, psql or tar alone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EXAMPLES = examples(
 
 
 class Format(StrEnum):
-    """What the file is for."""
+    """The format of the exported file."""
 
     CUSTOM = "custom"
     PLAIN = "plain"
@@ -91,13 +91,11 @@ def export(
     ] = None,
     tables: Annotated[
         list[str] | None,
-        typer.Option("--table", metavar="PATTERN", help="Only these tables, and what they need. Can be repeated."),
+        typer.Option("--table", metavar="PATTERN", help="Only these tables, and what they need. Repeatable."),
     ] = None,
     recipients: Annotated[
         list[str] | None,
-        typer.Option(
-            "--recipient", metavar="RECIPIENT", help="Encrypt the file to this age public key. Can be repeated."
-        ),
+        typer.Option("--recipient", metavar="RECIPIENT", help="Encrypt the file to this age public key. Repeatable."),
     ] = None,
     output: Annotated[
         str | None,
@@ -115,12 +113,12 @@ def export(
     prefix: Annotated[
         str | None, typer.Option("--prefix", help="Objects: only those whose keys start with this.")
     ] = None,
-    no_owner: Annotated[bool, typer.Option("--no-owner", help="With plain: set no owners and no rights.")] = False,
+    no_owner: Annotated[bool, typer.Option("--no-owner", help="With plain: set no owners and no privileges.")] = False,
     identity: IdentityOption = None,
     target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
     stack: StackOption = None,
 ) -> None:
-    """Write a backup into one portable file, which pg_restore, psql or tar read without Coffre.
+    """Write a backup to one portable file, which pg_restore, psql or tar read without Coffre.
 
     It runs on this machine: your AWS credentials need to read the vault, and the private key opens the backup here.
     """
@@ -161,7 +159,7 @@ def export(
     try:
         _write(deployed, plan, wanted)
     except KeyboardInterrupt:
-        remark("Interrupted. Nothing is left of the export.")
+        remark("Interrupted. The partial export was removed.")
         raise typer.Exit(Exit.INTERRUPTED) from None
     _report(backup, plan, wanted)
 
@@ -175,7 +173,7 @@ def _refuse_mixture(objects: ObjectsWanted, others: Mapping[str, object]) -> Non
 
 
 def _refuse_other_kind(backup: Backup, objects: ObjectsWanted, others: Mapping[str, object]) -> None:
-    """Refuse options that mean nothing for this kind of backup."""
+    """Refuse options that do not apply to this kind of backup."""
     is_bucket = backup.kind is TargetKind.BUCKET
     wrong = next((option for option, value in others.items() if value is not None and is_bucket), None)
     if not is_bucket and objects.given is not None:
@@ -244,7 +242,7 @@ def _progress(plan: ExportPlan) -> Iterator[ProgressCall]:
 
 
 def _report(backup: Backup, plan: ExportPlan, wanted: _Wanted) -> None:
-    """On stderr, like all that this command says: stdout may be the file."""
+    """Report on stderr, like all messages of this command: stdout may be the file."""
     rows = sum(table.rows for _, table in plan.tables.values())
     place = "stdout" if wanted.is_to_stdout else wanted.output
     remark(

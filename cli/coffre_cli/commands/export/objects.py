@@ -32,7 +32,7 @@ _UNREAD_SHOWN: Final = 10
 
 @dataclass(frozen=True)
 class ObjectsWanted:
-    """The options that say what is exported of buckets, and where to."""
+    """The options that choose what is exported of buckets, and where to."""
 
     to: str | None
     bucket: str | None
@@ -65,7 +65,7 @@ class ObjectsWanted:
 
 
 def export_objects(deployed: Place, backup: Backup, wanted: ObjectsWanted, identity: str | None) -> None:
-    """Write what is wanted, and say what it is on stderr: stdout may be the archive."""
+    """Write the archive or files, and report on stderr: stdout may be the archive."""
     from coffre.operations.export.buckets import Exported, ObjectExporter
     from coffre.operations.stored_backup.open import open_manifest
 
@@ -80,7 +80,7 @@ def export_objects(deployed: Place, backup: Backup, wanted: ObjectsWanted, ident
             exporter = ObjectExporter(deployed.vault, manifest, decoder, wanted.choice, progress, exported)
             _write(exporter, wanted, place)
     except KeyboardInterrupt:
-        remark("Interrupted. Nothing is left of the export.")
+        remark("Interrupted. The partial export was removed.")
         raise typer.Exit(Exit.INTERRUPTED) from None
     _report(backup, wanted, exported, place)
 
@@ -95,7 +95,7 @@ def _write(exporter: ObjectExporter, wanted: ObjectsWanted, place: str) -> None:
     from coffre.vault.envelope import encrypt_stream
 
     if wanted.to is not None:
-        with new_directory(Path(place), may_be_there=True) as folder:
+        with new_directory(Path(place), may_exist=True) as folder:
             exporter.directory(folder)
         return
     tar = exporter.tar()
@@ -146,8 +146,8 @@ def _report(backup: Backup, wanted: ObjectsWanted, exported: Exported, place: st
     )
     if exported.renamed:
         remark(
-            f"  Note: {counted(exported.renamed, 'object')} could not keep the name: it is no safe name of a file, or "
-            f"another file's. {LIST} in it says which is which."
+            f"  Note: {counted(exported.renamed, 'object')} could not keep the name: it is not a safe file name, or "
+            f"another file already has it. {LIST} lists the names."
         )
     if place != "-" and wanted.to is None:
         remark("Unpack it:")

@@ -1,4 +1,4 @@
-"""`coffre report`: what a drill found out about a backup."""
+"""`coffre report`: what a drill found about a backup."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def report(
 
 
 def leave_with(reports: Sequence[DrillReport]) -> None:
-    """End with the status that says how drills ended: 4 when a restore leaves something out."""
+    """Exit with the status of the drills: 4 when a restore leaves something out."""
     from coffre.model.drill import Outcome
 
     outcomes = {report.outcome for report in reports}

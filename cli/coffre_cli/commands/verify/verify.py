@@ -1,4 +1,4 @@
-"""`coffre verify`: are there recent backups, is all of them there, is it as it was stored, does it come back?"""
+"""`coffre verify`: are backups recent, complete, undamaged, and can they be restored?"""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _INVOCATIONS = 200
 
 
 class VerificationError(PermanentError):
-    """The function `verify` failed: that says nothing about the backups."""
+    """The function `verify` failed; the backups may still be good."""
 
     default_code = "VERIFICATION_STOPPED"
 
@@ -48,28 +48,27 @@ def verify(
         str | None,
         typer.Argument(
             metavar="[ID]",
-            help="Only this backup: its id (the beginning or end is enough), `latest`, or a day or time (UTC). All of "
-            "it is read.",
+            help="Only this backup: its id (the beginning or end is enough), `latest`, or a day or time in UTC. It is "
+            "read completely.",
         ),
     ] = None,
     level: Annotated[
         Level | None,
-        typer.Option(help="How closely to look. Default: fresh; with an ID: read.", case_sensitive=False),
+        typer.Option(help="How thoroughly to verify. Default: fresh; with an ID: read.", case_sensitive=False),
     ] = None,
     target: Annotated[str | None, typer.Option(help="Only backups of this target.")] = None,
     share: Annotated[
         float | None,
-        typer.Option(min=0.0001, max=1, help="Of a target: how much to read, or of how much to compare checksums."),
+        typer.Option(min=0.0001, max=1, help="Of a target: the share of packs to read, or whose checksums to compare."),
     ] = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify backups. It happens by itself: fresh hourly, inventory and a share of reading daily.
+    """Verify backups. Runs automatically: fresh every hour, inventory and read (of a share) every day.
 
-    fresh: is there a recent backup of each target? inventory: is everything there, as long as recorded? read: is every
-    byte as it was stored? drill: restored, a database into a scratch server and of buckets a sample, is it what was
-    backed up? What is damaged is marked,
-    told, and not pointed at by later backups.
+    fresh: does each target have a recent backup? inventory: does every pack exist, with the recorded size? read: is
+    every byte as it was stored? drill: restored (a database into a scratch server, of buckets a sample), is it what was
+    backed up? Damaged backups are marked and reported, and later backups do not refer to damaged data.
     """
     place = find_place(stack)
     if target is not None:
@@ -147,7 +146,7 @@ def _show_fresh(report: FreshReport, *, as_json: bool) -> None:
             if check.text is not None:
                 say(check.text, style="" if check.is_ok else "red")
         for one in report.settled:
-            say(f"The {one.kind} {one.id} of {one.target} had died without a word; it is {one.status} now.")
+            say(f"The {one.kind} {one.id} of {one.target} had stopped without a result; it is {one.status} now.")
     if report.status != 200:
         raise typer.Exit(Exit.FAILED)
 
@@ -167,7 +166,7 @@ def _check_row(check: Check) -> list[str | Text]:
 
 
 def _drill(deployed: DeployedStack, backup_id: str | None, target: str | None, *, as_json: bool) -> None:
-    """Drill the chosen backup, or the newest one of each target, and show what was found out."""
+    """Drill the chosen backup, or the newest one of each target, and show the reports."""
     names = [target] if target else list(_drilled(deployed.configuration))
     if not (names or backup_id):
         raise VerificationError(
@@ -252,11 +251,11 @@ def _call(
             status.stop()
         answer, succeeded = deployed.call(function, given)
     if not succeeded:
-        said = answer.get("errorMessage", "") if isinstance(answer, dict) else ""
+        message = answer.get("errorMessage", "") if isinstance(answer, dict) else ""
         raise VerificationError(
-            "The verification stopped. No backup is known to be bad by that.",
-            detail=str(said)[:2000],
-            hint="Put right what it says, and run it again.",
+            "The verification stopped. This does not mean that a backup is damaged.",
+            detail=str(message)[:2000],
+            hint="Correct the cause, and run it again.",
         )
     return answer
 
@@ -272,9 +271,9 @@ def _show(report: VerificationReport, buckets: Collection[str] | None) -> None:
     for damaged in report.damaged:
         _show_damaged(damaged)
     for name, backup_id in report.healthy.items():
-        say(f"The newest good backup of {name}: {backup_id or 'there is NONE'}", style="bold")
+        say(f"The newest good backup of {name}: {backup_id or 'NONE'}", style="bold")
     if report.damaged and buckets is not None:
-        say("Later backups do not point at what is damaged. Take one now:")
+        say("Later backups do not refer to damaged data. Take one now:")
         for name in report.healthy:
             say_command(f"coffre backup {'buckets' if name in buckets else 'database'} {name}")
     if report.unfinished is not None:
@@ -288,9 +287,9 @@ def _show_inventory(report: VerificationReport) -> None:
         f"compared the checksums of {report.checksums:,} ({report.share})."
     )
     if report.checksums_not_kept:
-        say(f"The store kept no checksum of {report.checksums_not_kept:,} of them: only reading tells more.")
+        say(f"The store kept no checksum of {report.checksums_not_kept:,} of them: only --level read can check those.")
     if not report.damaged and report.unfinished is None:
-        say("Everything is there.", style="green")
+        say("Nothing is missing.", style="green")
 
 
 def _show_read(report: VerificationReport) -> None:

@@ -36,7 +36,7 @@ def test_a_backup_is_started_followed_and_reported(coffre: Coffre, account: Acco
     assert said.out == (
         "Backed up files: 12,345 objects (500 more could not be read), 5.0 MB in 12.3 s; 1.2 MB stored.\n"
         "  Exception: 500 objects of avatars are not in this backup: ...\n"
-        "See what is in it, and get files back:\n"
+        "List its objects, and restore them:\n"
         f"  coffre ls {event['backup_id']}\n"
         f"  coffre restore {event['backup_id']} --help\n"
     )
