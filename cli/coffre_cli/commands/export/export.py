@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from coffre.model.kinds import TargetKind
-from coffre.model.names import shown, visible
+from coffre.model.names import shown
 from coffre.model.words import size
 from coffre_cli.backup_argument import BackupId, resolve_backup
 from coffre_cli.commands.export.objects import ObjectsWanted, export_objects
+from coffre_cli.commands.export.progress import export_progress
 from coffre_cli.deployed import StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.identity import IdentityOption, decoder_of
 from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
 from coffre_cli.place import Place, find_place
-from coffre_cli.screen import error_console, remark
+from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
-    from coffre.operations.export.database import Progress as ProgressCall
     from coffre.operations.export.plan import ExportPlan
 
 EXAMPLES = examples(
@@ -206,7 +206,7 @@ def _write(deployed: Place, plan: ExportPlan, wanted: _Wanted) -> None:
     from coffre.operations.export.database import Exporter
     from coffre.vault.envelope import encrypt_stream
 
-    with _progress(plan) as progress:
+    with export_progress(plan.size_bytes) as progress:
         exporter = Exporter(deployed.vault, plan, progress)
         if wanted.format is Format.DIRECTORY:
             with new_directory(Path(wanted.output)) as folder:
@@ -219,26 +219,6 @@ def _write(deployed: Place, plan: ExportPlan, wanted: _Wanted) -> None:
                 encrypt_stream(chunks, file.write, wanted.recipients)
             else:
                 file.writelines(chunks)
-
-
-@contextmanager
-def _progress(plan: ExportPlan) -> Iterator[ProgressCall]:
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    bar = Progress(
-        TextColumn("Exporting"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[table]}", markup=False),
-        console=error_console,
-        transient=True,
-        disable=not error_console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("export", total=plan.size_bytes, table="")
-        yield lambda count, table: bar.update(task, advance=count, table=visible(table))
 
 
 def _report(backup: Backup, plan: ExportPlan, wanted: _Wanted) -> None:

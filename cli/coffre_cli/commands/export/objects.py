@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import typer
 
-from coffre.model.names import visible
 from coffre.model.words import counted, size
+from coffre_cli.commands.export.progress import export_progress
 from coffre_cli.exits import Exit
 from coffre_cli.identity import decoder_of
 from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
 from coffre_cli.place import Place
-from coffre_cli.screen import error_console, remark
+from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
     from coffre.model.manifest import Manifest
     from coffre.model.storage import ObjectChoice
     from coffre.operations.export.buckets import Exported, ObjectExporter
-    from coffre.operations.export.buckets import Progress as ProgressCall
 
 _TAR_ZST: Final = "tar.zst"
 _TAR_GZ: Final = "tar.gz"
@@ -76,7 +75,7 @@ def export_objects(deployed: Place, backup: Backup, wanted: ObjectsWanted, ident
     decoder = decoder_of(deployed, backup, identity).of_recipients(manifest.recipients)
     exported = Exported()
     try:
-        with _progress(_expected(manifest, wanted)) as progress:
+        with export_progress(_expected(manifest, wanted)) as progress:
             exporter = ObjectExporter(deployed.vault, manifest, decoder, wanted.choice, progress, exported)
             _write(exporter, wanted, place)
     except KeyboardInterrupt:
@@ -114,26 +113,6 @@ def _expected(manifest: Manifest, wanted: ObjectsWanted) -> int | None:
         return None
     buckets = manifest.storage.buckets
     return sum(bucket.size for bucket in buckets if wanted.bucket in (None, bucket.name))
-
-
-@contextmanager
-def _progress(total: int | None) -> Iterator[ProgressCall]:
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    bar = Progress(
-        TextColumn("Exporting"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[name]}", markup=False),
-        console=error_console,
-        transient=True,
-        disable=not error_console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("export", total=total, name="")
-        yield lambda count, name: bar.update(task, advance=count, name=visible(name[-60:]))
 
 
 def _report(backup: Backup, wanted: ObjectsWanted, exported: Exported, place: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,19 +10,19 @@ from rich.text import Text
 
 from coffre.model.errors import PermanentError
 from coffre.model.kinds import Level
-from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import latest, resolve_backup
 from coffre_cli.commands.verify.drill_report import leave_with, newest_report, show_report
+from coffre_cli.commands.verify.verification_result import show_verification
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.place import find_place
-from coffre_cli.screen import error_console, print_json, print_table, say, say_command
+from coffre_cli.screen import error_console, print_json, print_table, say
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.configuration import Configuration
-    from coffre.model.verification import Check, DamageReport, FreshReport, VerificationReport
+    from coffre.model.verification import Check, FreshReport, VerificationReport
 
 EXAMPLES = examples(
     "coffre verify",
@@ -32,7 +32,6 @@ EXAMPLES = examples(
     "coffre verify --level drill latest",
     "coffre verify --json | jq '.checks[] | select(.status == \"failed\")'",
 )
-_DAMAGES_SHOWN = 5
 # One invocation reads tens of gigabytes: nothing that a person waits for needs more.
 _INVOCATIONS = 200
 
@@ -89,7 +88,7 @@ def verify(
         print_json([report.model_dump(mode="json") for report in reports])
     else:
         for report in reports:
-            _show(report, [target.name for target in deployed.configuration.buckets])
+            show_verification(report, [target.name for target in deployed.configuration.buckets])
     # Of one backup, a report that is not finished is followed by the next one.
     is_unfinished = backup_id is not None and any(one.outcome == "unfinished" for one in reports[-1].examined)
     if is_unfinished or any(report.status != 200 for report in reports):
@@ -116,7 +115,7 @@ def _verify_vault(
     if as_json:
         print_json([report.model_dump(mode="json")])
     else:
-        _show(report, None)
+        show_verification(report, None)
     if report.status != 200:
         raise typer.Exit(Exit.FAILED)
 
@@ -258,57 +257,3 @@ def _call(
             hint="Correct the cause, and run it again.",
         )
     return answer
-
-
-def _show(report: VerificationReport, buckets: Collection[str] | None) -> None:
-    """Show what was found; `buckets` are the targets of that kind, None when there is no stack to take a backup."""
-    if report.level is Level.INVENTORY:
-        _show_inventory(report)
-    else:
-        _show_read(report)
-    for problem in report.problems:
-        say(f"Problem: {problem.text} [{problem.code}]", style="red")
-    for damaged in report.damaged:
-        _show_damaged(damaged)
-    for name, backup_id in report.healthy.items():
-        say(f"The newest good backup of {name}: {backup_id or 'NONE'}", style="bold")
-    if report.damaged and buckets is not None:
-        say("Later backups do not refer to damaged data. Take one now:")
-        for name in report.healthy:
-            say_command(f"coffre backup {'buckets' if name in buckets else 'database'} {name}")
-    if report.unfinished is not None:
-        say(f"Not finished: {report.unfinished}", style="yellow")
-
-
-def _show_inventory(report: VerificationReport) -> None:
-    say(
-        f"Looked for {counted(report.packs.objects, 'pack')} ({size(report.packs.size_bytes)}) of "
-        f"{counted(report.backups, 'backup')} in {duration(report.duration_ms)}; "
-        f"compared the checksums of {report.checksums:,} ({report.share})."
-    )
-    if report.checksums_not_kept:
-        say(f"The store kept no checksum of {report.checksums_not_kept:,} of them: only --level read can check those.")
-    if not report.damaged and report.unfinished is None:
-        say("Nothing is missing.", style="green")
-
-
-def _show_read(report: VerificationReport) -> None:
-    say(
-        f"Read {size(report.frames.size_bytes)} in {counted(report.frames.objects, 'frame')} of "
-        f"{counted(report.packs.objects, 'pack')}{f' of {report.target}' if report.target else ''} "
-        f"in {duration(report.duration_ms)} (share: {report.share})."
-    )
-    for one in report.examined:
-        style = {"verified": "green", "unfinished": "yellow"}.get(one.outcome, "red")
-        say(f"{one.backup_id}: {one.outcome}{f'. {one.text}' if one.text else ''}", style=style)
-    if not (report.damaged or report.examined or report.problems):
-        say("Every byte that was read is as it was stored.", style="green")
-
-
-def _show_damaged(damaged: DamageReport) -> None:
-    say(f"Backup {damaged.backup_id} of {damaged.target} is DAMAGED:", style="bold red")
-    for damage in damaged.damages[:_DAMAGES_SHOWN]:
-        where = f" ({damage.entry})" if damage.entry else ""
-        say(f"  {damage.text}{where} [{damage.code}]")
-    if damaged.total > _DAMAGES_SHOWN:
-        say(f"  and {damaged.total - _DAMAGES_SHOWN:,} more")
