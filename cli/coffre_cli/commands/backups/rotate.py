@@ -34,10 +34,10 @@ def rotate(
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete the backups that have outlived their tiers, and packs in the vault that no backup needs.
+    """Delete the backups that have outlived their tiers, and data in the vault that no backup needs.
 
-    Runs automatically every day and after each backup. Pinned backups, those taken by hand, the newest ones and the
-    newest verified ones always stay.
+    Runs automatically every day and after each backup. Pinned backups, those taken by hand (unless --keep has passed),
+    the newest ones and the newest verified ones are kept.
     """
     deployed = find_stack(stack)
     event: dict[str, Any] = {"dry_run": dry_run}

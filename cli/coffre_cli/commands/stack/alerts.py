@@ -63,7 +63,7 @@ def list_alerts(
     elif not found:
         say("No open problems.")
     else:
-        print_table(["KIND", "TARGET", "SINCE", "SEEN", "TOLD", "WHAT"], map(_row, found), right=["SEEN"])
+        print_table(["KIND", "TARGET", "SINCE", "SEEN", "REPORTED", "WHAT"], map(_row, found), right=["SEEN"])
         say("What to do about each: docs/runbooks/KIND.md")
 
 
