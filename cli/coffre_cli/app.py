@@ -21,9 +21,9 @@ from coffre_cli.vault_choice import COMMANDS, IDENTITY_VARIABLE, VAULT_VARIABLE,
 
 @dataclass(frozen=True)
 class _Command:
-    """A subcommand, or (without a `function`) a group of them, in a module that is imported when it is asked for.
+    """A subcommand, or (without a `function`) a group of them, in a module that is imported on first use.
 
-    A help that lists all of them, and one of a single command, should not wait for what the others need.
+    The list of commands, and the help of one command, should not wait for what the others import.
     """
 
     module: str
@@ -45,9 +45,9 @@ class _Command:
         return command
 
 
-# In the order in which a person meets them.
+# In the order in which users need them.
 _COMMANDS: Final = {
-    "demo": _Command("demo.demo", "See the main job on this machine.", "demo"),
+    "demo": _Command("demo.demo", "Try backup and restore on this machine, with sample data.", "demo"),
     "backup": _Command("backups.backup", "Take a backup now."),
     "list": _Command("backups.list_show", "List backups, newest first.", "list_backups", "LIST_EXAMPLES"),
     "show": _Command(
@@ -56,17 +56,17 @@ _COMMANDS: Final = {
     "ls": _Command("backups.ls_cat", "List objects or tables in a backup.", "ls", "LS_EXAMPLES"),
     "cat": _Command("backups.ls_cat", "Write one object or table to stdout.", "cat", "CAT_EXAMPLES"),
     "diff": _Command("backups.diff", "Compare two backups.", "diff"),
-    "restore": _Command("restore.restore", "Get a backup back, or some of its tables, rows or objects.", "restore"),
-    "export": _Command("export.export", "Write a backup into a portable file.", "export"),
-    "verify": _Command("verify.verify", "See whether backups are recent, there, and as stored.", "verify"),
-    "report": _Command("verify.drill_report", "Read what a drill found out about a backup.", "report"),
-    "alerts": _Command("stack.alerts", "See what is not in order, and try out whether alerts arrive."),
-    "rotate": _Command("backups.rotate", "Delete what has outlived its tiers, or see what would go.", "rotate"),
-    "pin": _Command("backups.pin_delete", "Keep a backup whatever its age.", "pin", "PIN_EXAMPLES"),
-    "unpin": _Command("backups.pin_delete", "Take a pin away.", "unpin", "UNPIN_EXAMPLES"),
+    "restore": _Command("restore.restore", "Restore a backup, or some of its tables, rows or objects.", "restore"),
+    "export": _Command("export.export", "Write a backup to a portable file.", "export"),
+    "verify": _Command("verify.verify", "Check whether backups are recent, complete and undamaged.", "verify"),
+    "report": _Command("verify.drill_report", "Show what a drill found about a backup.", "report"),
+    "alerts": _Command("stack.alerts", "List open problems, and test whether alerts arrive."),
+    "rotate": _Command("backups.rotate", "Delete backups that have expired, or show which would be deleted.", "rotate"),
+    "pin": _Command("backups.pin_delete", "Keep a backup, however old it is.", "pin", "PIN_EXAMPLES"),
+    "unpin": _Command("backups.pin_delete", "Remove a pin.", "unpin", "UNPIN_EXAMPLES"),
     "delete": _Command("backups.pin_delete", "Delete one backup.", "delete", "DELETE_EXAMPLES"),
-    "keys": _Command("stack.keys", "Make the key pair that backups are encrypted with."),
-    "catalog": _Command("backups.catalog_rebuild", "Look after the catalog, the table with the records of backups."),
+    "keys": _Command("stack.keys", "Create the key pair that encrypts backups."),
+    "catalog": _Command("backups.catalog_rebuild", "Maintain the catalog, the table with the records of backups."),
     "invoke": _Command("stack.invoke", "Call a function with an event.", "invoke"),
     "local": _Command("stack.local", "Run the whole stack on this machine, without an AWS account."),
 }
@@ -108,12 +108,12 @@ class _Loading(dict[str, Any]):
 app = typer.Typer(
     name="coffre",
     cls=_LoadedWhenAsked,
-    help="Back up PostgreSQL databases, look at the backups, and get your data back.\n\n"
-    "Commands work on the local stack when one is up (`coffre local up`), else on the deployed stack that --stack or "
-    "the variable COFFRE_STACK names, with your usual AWS credentials.\n\n"
-    "Is the account or the stack lost? With --vault and --identity a vault, or a copy of it on a disk, is enough for: "
+    help="Back up PostgreSQL databases, inspect the backups, and restore your data.\n\n"
+    "Commands use the local stack if one is up (`coffre local up`), otherwise the deployed stack that --stack or the "
+    "variable COFFRE_STACK names, with your usual AWS credentials.\n\n"
+    "If the account or the stack is lost, a vault or a copy of it on a disk is enough (--vault, --identity) for: "
     f"{', '.join(COMMANDS)}.",
-    epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 skipped because another run of the target is going on, "
+    epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 skipped because another run of the target is in progress, "
     "4 backed up or restored with exceptions, which are listed.\n\n"
     + examples(
         "coffre demo",
@@ -155,32 +155,34 @@ def coffre(
         typer.Option(
             "--identity",
             metavar="FILE|env:NAME",
-            help="With --vault: a private age key that opens backups; may be repeated. "
-            f"Default: what the variable {IDENTITY_VARIABLE} says.",
+            help="With --vault: a private age key that opens backups; repeatable. "
+            f"Default: the variable {IDENTITY_VARIABLE}.",
         ),
     ] = None,
     endpoint_url: Annotated[
         str | None,
-        typer.Option("--endpoint-url", metavar="URL", help="With --vault s3://...: a store that is not AWS."),
+        typer.Option(
+            "--endpoint-url", metavar="URL", help="With --vault s3://...: the address of a store other than AWS."
+        ),
     ] = None,
 ) -> None:
-    """Back up PostgreSQL databases, look at the backups, and get your data back."""
+    """Back up PostgreSQL databases, inspect the backups, and restore your data."""
     choose_vault(None)
     command = context.invoked_subcommand or ""
     place = vault or (os.environ.get(VAULT_VARIABLE) if command in COMMANDS else None)
     if place is None:
         if identity or endpoint_url:
-            raise typer.BadParameter("--identity and --endpoint-url before the command go with --vault")
+            raise typer.BadParameter("--identity and --endpoint-url before the command need --vault")
         return
     if command not in COMMANDS:
-        raise typer.BadParameter(f"`coffre {command}` needs a stack: with --vault there are {', '.join(COMMANDS)}")
+        raise typer.BadParameter(f"`coffre {command}` needs a stack: --vault works with {', '.join(COMMANDS)}")
     variable = os.environ.get(IDENTITY_VARIABLE)
     keys = tuple(identity or ([variable] if variable else []))
     choose_vault(VaultChoice(place, keys, endpoint_url))
 
 
 def main() -> None:
-    """Run the command; an error that Coffre raised on purpose is shown as it is meant: what, why, what to do."""
+    """Run the command; an error of Coffre is shown with what happened, why, and what to do."""
     honour_region()
     try:
         app(prog_name="coffre")
@@ -195,7 +197,7 @@ def main() -> None:
 
 
 def _meant(error: Exception) -> CoffreError | None:
-    """Return the error that a person is shown, None for one that is a mistake of ours."""
+    """Return the error to show to the user; None for a defect of the command."""
     if isinstance(error, CoffreError):
         return error
     from botocore.exceptions import BotoCoreError, ClientError

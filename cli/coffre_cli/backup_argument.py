@@ -25,8 +25,8 @@ BackupId = Annotated[
     str,
     typer.Argument(
         metavar="ID",
-        help="A backup's id (its beginning or end is enough), `latest`, or a day or time (UTC), say 2026-11-17: the "
-        "last one until then.",
+        help="A backup's id (its beginning or end is enough), `latest`, or a day or time in UTC, such as 2026-11-17: "
+        "the last backup until then.",
     ),
 ]
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d.*", re.DOTALL)
@@ -41,9 +41,9 @@ def resolve_backup(deployed: Place, text: str, target: str | None) -> Backup:
     Raises
     ------
     BackupStateError
-        There is none, several could be meant, or it is of another target.
+        No backup or several backups match, or the backup is of another target.
     TargetUnknownError
-        There is no such target.
+        No such target exists.
     """
     if text == "latest":
         return latest(deployed, target)
@@ -110,7 +110,7 @@ def _find_run(deployed: DeployedStack, text: str) -> Backup | Restore:
     found = _only(text, runs, "backup")
     if found is None:
         raise BackupStateError(
-            f'There is no backup and no restore "{text}".',
+            f'No backup or restore has the id "{text}".',
             code="BACKUP_UNKNOWN",
             hint="`coffre list` shows the backups and their ids.",
         )
@@ -118,7 +118,7 @@ def _find_run(deployed: DeployedStack, text: str) -> Backup | Restore:
 
 
 def _only(text: str, runs: Iterable[Backup | Restore], noun: str) -> Backup | Restore | None:
-    """Return the only run whose id begins or ends with the text; None when there is none."""
+    """Return the only run whose id begins or ends with the text; None when no id does."""
     found = list(itertools.islice((run for run in runs if _is_meant(run.id, text)), _CANDIDATES_SHOWN + 1))
     if len(found) <= 1:
         return found[0] if found else None
@@ -136,13 +136,13 @@ def _only(text: str, runs: Iterable[Backup | Restore], noun: str) -> Backup | Re
 
 
 def _is_meant(run_id: str, text: str) -> bool:
-    """Tell whether an id begins or ends with a text; names in databases have ids in lower case."""
+    """Return whether an id begins or ends with a text; names in databases have ids in lower case."""
     wanted, there = text.upper(), run_id.upper()
     return bool(wanted) and (there.startswith(wanted) or there.endswith(wanted))
 
 
 def latest(deployed: Place, target: str | None) -> Backup:
-    """Return the newest good backup of the target, or of the only one; a damaged one is had by its id alone."""
+    """Return the newest good backup of the target, or of the only one; a damaged one is chosen by its id alone."""
     name = deployed.only_target(target)
     backup = deployed.catalog.latest_completed(name)
     if backup is not None:
@@ -153,7 +153,7 @@ def latest(deployed: Place, target: str | None) -> Backup:
             f'Every completed backup of "{name}" is damaged; the newest is {damaged.id}.',
             code="BACKUP_DAMAGED",
             detail=damaged.damage,
-            hint=f"What is still whole of it can be had by its id: coffre show {damaged.id}",
+            hint=f"What is undamaged in it can still be restored by its id: coffre show {damaged.id}",
         )
     raise BackupStateError(
         f'There is no completed backup of "{name}" yet.',
@@ -186,7 +186,7 @@ def _as_of(deployed: Place, text: str, target: str | None) -> Backup:
     raise BackupStateError(
         f'There is no completed backup of "{name}" from before {until:%Y-%m-%d %H:%M:%S} UTC.',
         code="BACKUP_UNKNOWN",
-        hint=f"See which there are: coffre list {name}",
+        hint=f"List its backups: coffre list {name}",
     )
 
 
@@ -198,4 +198,4 @@ def _until(text: str) -> datetime:
         time = datetime.fromisoformat(text)
         return time.replace(tzinfo=UTC) if time.tzinfo is None else in_utc(time)
     except (ValueError, OverflowError) as error:
-        raise typer.BadParameter(f"{text} is no day or time: write 2026-11-17 or 2026-11-17T14:30") from error
+        raise typer.BadParameter(f"{text} is not a day or a time: write 2026-11-17 or 2026-11-17T14:30") from error

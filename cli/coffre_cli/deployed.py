@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from coffre_local.state import LocalState
 
 STACK_VARIABLE = "COFFRE_STACK"
-# A function lives up to 15 minutes, and who waits for it must not ask a second time.
+# A function runs for up to 15 minutes; the client must not time out and invoke it a second time.
 _LONGEST_RUN_SECONDS = 910
 _SIGN_IN = "AWS_REGION, AWS_PROFILE, or `aws configure`."
 
@@ -39,7 +39,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, 
 
 
 class StackUnreachableError(PermanentError):
-    """The stack cannot be found or asked."""
+    """The stack cannot be found, or does not answer."""
 
     default_code = "STACK_UNREACHABLE"
 
@@ -80,7 +80,7 @@ class DeployedStack:
 
     @cached_property
     def caller(self) -> str:
-        """Who is asking, for the audit events: the ARN of the AWS credentials."""
+        """The caller for audit events: the ARN of the AWS credentials."""
         import boto3
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -126,22 +126,22 @@ class DeployedStack:
         removed = {backup.target for backup in self.catalog.backups()} - configured
         also = f" With backups, though no longer configured: {', '.join(sorted(removed))}." if removed else ""
         raise TargetUnknownError(
-            f'There is no target "{name}".',
+            f'No target "{name}" exists.',
             detail=f"Configured targets: {', '.join(sorted(configured))}.{also}",
             hint="Check the name's spelling, and that this is the right stack.",
         )
 
     def word_of(self, name: str) -> str:
-        """Return what `coffre backup` calls targets of this kind: `database` or `storage`."""
+        """Return the subcommand of `coffre backup` for this target: `database` or `buckets`."""
         return next((target.kind.word for target in self.configuration.targets if target.name == name), "database")
 
     def function_name(self, function: str) -> str:
-        """Return the deployed name of `backup_database`, `backup_storage`, `restore`, `rotate` or `drill`."""
+        """Return the deployed name of a function, such as `backup_database`."""
         output = "".join(word.capitalize() for word in function.split("_")) + "Function"
         return self._output(output)
 
     def start(self, function: str, event: Mapping[str, Any]) -> None:
-        """Invoke a function asynchronously: whoever waits follows the heartbeat in the catalog."""
+        """Invoke a function asynchronously; the caller follows the heartbeat in the catalog."""
         self._invoke(function, event, "Event")
 
     def call(self, function: str, event: Mapping[str, Any]) -> tuple[object, bool]:
@@ -176,12 +176,12 @@ class DeployedStack:
 def find_stack(name: str | None) -> DeployedStack:
     """Return the stack that a command is about: `--stack`, then the local stack, then the variable COFFRE_STACK.
 
-    Which one answered, where and why is said on stderr: the wrong stack is the most dangerous of all typing errors.
+    Reports on stderr which stack answered, where and why: the wrong stack is the most dangerous of all typing errors.
 
     Raises
     ------
     StackUnreachableError
-        There is none, or AWS does not answer.
+        No stack was found, or AWS does not answer.
     """
     variable = os.environ.get(STACK_VARIABLE)
     if name is None and (local := use_local_stack()) is not None:
@@ -197,7 +197,7 @@ def find_stack(name: str | None) -> DeployedStack:
 
 
 def asked_place() -> str:
-    """Say where AWS clients of this process go."""
+    """Return the region, and the endpoint if any, that AWS clients of this process use."""
     import boto3
 
     region = boto3.Session().region_name or "no region"
@@ -206,17 +206,17 @@ def asked_place() -> str:
 
 
 def _before(variable: str | None, local: LocalState) -> str:
-    """Say what a local stack that is up goes before."""
+    """Return the words for a local stack that takes precedence over the variable COFFRE_STACK."""
     if variable in (None, "", local.stack):
         return ""
-    return f" is up and goes before {STACK_VARIABLE}; for the other one: --stack {variable}"
+    return f" is up and takes precedence over {STACK_VARIABLE}; for the other stack: --stack {variable}"
 
 
 def _instead_of_local() -> str:
     local = read_state()
     if local is None:
         return ""
-    return "; a local stack is starting" if local.status == "starting" else "; the local stack does not run any more"
+    return "; a local stack is starting" if local.status == "starting" else "; the local stack is no longer running"
 
 
 def _no_stack() -> StackUnreachableError:
@@ -231,24 +231,24 @@ def _no_stack() -> StackUnreachableError:
         return StackUnreachableError(
             "The local stack is still starting, or its start was interrupted.",
             code="STACK_UNKNOWN",
-            hint="Wait for `coffre local up`, or run it again: it clears away what is left of the first try.",
+            hint="Wait for `coffre local up`, or run it again: it removes what is left of the first attempt.",
         )
     return StackUnreachableError(
-        "The local stack does not run any more.",
+        "The local stack is no longer running.",
         code="STACK_UNKNOWN",
-        hint="Start it anew: coffre local up (what it stored is lost). Or name the deployed stack: --stack coffre",
+        hint="Start it again: coffre local up (what it stored is lost). Or name the deployed stack: --stack coffre",
     )
 
 
 def read_state() -> LocalState | None:
-    """Return the state of the local stack, or None when there is none; raises what reading it raises."""
+    """Return the state of the local stack, or None when no local stack was started; raises what reading it raises."""
     from coffre_local.state import read_state as read
 
     return read()
 
 
 def use_local_stack() -> LocalState | None:
-    """Lead every client of this process to the local stack if it is up, and away from the user's own AWS profile."""
+    """Direct every client of this process to the local stack if it is up, and away from the user's own AWS profile."""
     from coffre_local.aws import isolated
     from coffre_local.stack import environment_of
 
@@ -272,15 +272,15 @@ def _outputs(name: str) -> dict[str, str]:
         raise StackUnreachableError(
             f"The stack {name} could not be looked up.",
             detail=str(error)[:500],
-            hint=f"Check the name, the region and your AWS credentials: {_SIGN_IN} Asked was {asked_place()}.",
+            hint=f"Check the name, the region and your AWS credentials: {_SIGN_IN} The command asked {asked_place()}.",
         ) from error
     return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
 
 
 def aws_refused(error: BotoCoreError | ClientError) -> StackUnreachableError:
-    """Return the error for a call to AWS that no command has better words for."""
+    """Return the error for a call to AWS that no command handles itself."""
     return StackUnreachableError(
-        "AWS did not do what was asked.",
+        "AWS refused the request.",
         code="AWS_REFUSED",
         detail=str(error)[:500],
         hint=f"Check the region and your AWS credentials: {_SIGN_IN}",

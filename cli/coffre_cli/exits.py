@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What a script can tell apart. 2 is wrong usage, said by the option parser."""
+    """What a script can distinguish. The option parser uses 2 for wrong usage."""
 
     DONE = 0
     FAILED = 1

@@ -1,4 +1,4 @@
-"""Following a run by its heartbeat in the catalog, with a progress bar for people."""
+"""Follow a run by its heartbeat in the catalog, with a progress bar on terminals."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from coffre.model.errors import BackupStateError, CatalogError, TransientError
+from coffre.model.words import duration, size
 from coffre_cli.exits import Exit
-from coffre_cli.screen import duration, error_console, remark, size
+from coffre_cli.screen import error_console, remark
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
     from coffre.model.backup import Progress as Done
 
 _POLL_SECONDS: Final = 0.4
-# A cold start takes seconds; who has not written a record by then has not started.
+# A cold start takes seconds: a function that has written no record by then has not started.
 _START_SECONDS: Final = 60.0
-# Heartbeats come every five seconds.
+# Heartbeats come every two seconds.
 _SILENT_SECONDS: Final = 90.0
 
 
 class NotStartedError(TransientError):
-    """The function left no sign of life."""
+    """The function wrote no heartbeat."""
 
     default_code = "RUN_NOT_STARTED"
 
@@ -39,23 +40,23 @@ def follow[R: (Backup, Restore)](look: Callable[[], R], *, title: str, quiet: bo
     Parameters
     ----------
     look
-        Reads the run's record; `BackupStateError` means that there is none yet. A `CatalogError` is borne for as long
-        as a heartbeat may stay away: the run itself goes on.
+        Reads the run's record; `BackupStateError` means that it does not exist yet. A `CatalogError` is tolerated as
+        long as a heartbeat may be missing: the run itself continues.
     title
         What is shown before the bar.
     quiet
         Show nothing (for `--json`).
     has_ended
-        Asked while there is no record: True when the run ended without one.
+        Called while no record exists: True when the run ended without one.
 
     Raises
     ------
     NotStartedError
-        There was no record within a minute, or its heartbeat stopped.
+        No record appeared within a minute, or its heartbeat stopped.
     BackupStateError
         The run ended without a record.
     CatalogError
-        The catalog did not answer for so long that nothing can be said.
+        The catalog did not answer for 90 seconds.
     """
     signs = _Signs()
     with bar(quiet=quiet) as shown:
@@ -80,17 +81,17 @@ def follow[R: (Backup, Restore)](look: Callable[[], R], *, title: str, quiet: bo
 
 
 @contextmanager
-def going_on(run_id: str) -> Iterator[None]:
-    """Say, when a person presses Ctrl-C while a run is followed, that the run itself goes on."""
+def continues_in_stack(run_id: str) -> Iterator[None]:
+    """Report, on Ctrl-C while a run is followed, that the run itself continues."""
     try:
         yield
     except KeyboardInterrupt:
-        remark(f"Interrupted. The run goes on in the stack: coffre show {run_id}")
+        remark(f"Interrupted. The run continues in the stack: coffre show {run_id}")
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 class _Signs:
-    """When a run was heard of last, by this machine's clock: the function's may differ from it."""
+    """When the last heartbeat was seen, by this machine's clock: the function's may differ from it."""
 
     def __init__(self) -> None:
         self._heard = time.monotonic()
@@ -102,7 +103,7 @@ class _Signs:
     def none(self) -> None:
         if self.silent_seconds() > _START_SECONDS:
             raise NotStartedError(
-                "The function was invoked but left no sign of life for a minute.",
+                "The function was invoked but wrote no record for a minute.",
                 hint="Look at its log group in CloudWatch; `coffre invoke` shows an error at its start. "
                 "If it starts late, `coffre list` will show the run.",
             )
@@ -113,14 +114,14 @@ class _Signs:
             self._beat, self._heard = beat, time.monotonic()
         elif self.silent_seconds() > _SILENT_SECONDS:
             raise NotStartedError(
-                f"The run {record.id} has given no sign of life since {beat:%H:%M:%S} UTC: it is dead.",
+                f"The run {record.id} has had no heartbeat since {beat:%H:%M:%S} UTC: it is dead.",
                 code="RUN_DIED",
                 hint=f"Look at the function's log for the request {record.request_id or '-'}.",
             )
 
 
 def facts(record: Backup | Restore) -> str:
-    """Say in a few words how far a run is: `12.0 of 70.0 MB, 5.1 MB/s, 12 s left, 12/49 tables`, or its phase."""
+    """Return the progress of a run in words: `12.0 of 70.0 MB, 5.1 MB/s, 12 s left, 12/49 tables`, or its phase."""
     done = record.progress
     things, is_over = _things(done)
     if not done.total_bytes or done.done_bytes >= done.total_bytes or is_over:
@@ -138,7 +139,7 @@ def _things(done: Done) -> tuple[str, bool]:
 
 
 def _speed(record: Backup | Restore, done: Done) -> tuple[str, ...]:
-    """Return rate and time left, both by the run's own clock; nothing before there is anything to go by."""
+    """Return rate and time left, both by the run's own clock; nothing in its first second."""
     if record.heartbeat_at is None or not done.done_bytes:
         return ()
     seconds = (record.heartbeat_at - record.created_at).total_seconds()
@@ -150,7 +151,7 @@ def _speed(record: Backup | Restore, done: Done) -> tuple[str, ...]:
 
 
 def bar(*, quiet: bool) -> Progress:
-    """Return the bar of a run, which only a person's terminal shows."""
+    """Return the progress bar of a run, shown on terminals only."""
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
     from rich.table import Column
 

@@ -1,4 +1,4 @@
-"""Files that a command makes: whole under their name, or not there at all."""
+"""Files that a command writes: complete under their name, or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coffre.model.errors import ExportError
 
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """Give a file to write; it gets its name when the block was left without an error, and is removed otherwise.
+    """Yield a file to write; it gets its name when the block ends without an error, and is removed otherwise.
 
     Raises
     ------
@@ -38,20 +38,20 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def new_directory(path: Path, *, may_be_there: bool = False) -> Iterator[Path]:
-    """Give a directory to fill; it gets its name when the block was left without an error, and is removed otherwise.
+def new_directory(path: Path, *, may_exist: bool = False) -> Iterator[Path]:
+    """Yield a directory to fill; it gets its name when the block ends without an error, and is removed otherwise.
 
     Parameters
     ----------
-    may_be_there
-        It may be there already, if it is empty.
+    may_exist
+        The directory may exist already if it is empty.
 
     Raises
     ------
     ExportError
         `OUTPUT_EXISTS`, `OUTPUT_FULL`, `OUTPUT_FAILED`
     """
-    refuse_existing(path, unless_empty=may_be_there)
+    refuse_existing(path, unless_empty=may_exist)
     part = _part_of(path)
     with _explained(path):
         part.mkdir(0o700)
@@ -64,7 +64,7 @@ def new_directory(path: Path, *, may_be_there: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def standard_output(*, also_terminal: bool = False) -> Iterator[BinaryIO]:
-    """Give stdout for bytes, unless a person would see them.
+    """Yield stdout for bytes, unless it is a terminal.
 
     Raises
     ------
@@ -75,14 +75,14 @@ def standard_output(*, also_terminal: bool = False) -> Iterator[BinaryIO]:
         raise ExportError(
             "The export would be written to the terminal.",
             code="OUTPUT_IS_TERMINAL",
-            hint="Give a file (--output FILE), or lead stdout into a file or a program.",
+            hint="Give a file (--output FILE), or redirect stdout to a file or a program.",
         )
     with _explained(None), os.fdopen(os.dup(1), "wb") as file:
         yield file
 
 
 def refuse_existing(path: Path, *, unless_empty: bool = False) -> None:
-    """Refuse to overwrite anything; an empty directory is nothing, where one is wanted.
+    """Refuse to overwrite anything; an empty directory is allowed where one is wanted.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def refuse_existing(path: Path, *, unless_empty: bool = False) -> None:
 
 def _give_name(part: Path, path: Path) -> None:
     try:
-        os.link(part, path)  # unlike a rename, it never takes the place of a file that came meanwhile
+        os.link(part, path)  # unlike a rename, it never replaces a file that was created meanwhile
     except FileExistsError:
         raise
     except OSError:  # a file system without links
@@ -121,21 +121,21 @@ def _explained(path: Path | None) -> Iterator[None]:
         raise ExportError(
             "The program that read the export from stdout ended before the export did.",
             code="OUTPUT_CLOSED",
-            hint="Look at what that program says.",
+            hint="See that program's own error message.",
         ) from error
     except FileExistsError as error:
         raise ExportError(
-            f"{place} came into being while the export ran.",
+            f"{place} was created by another process while the export ran.",
             code="OUTPUT_EXISTS",
             hint="Nothing is overwritten. Give another name with --output.",
         ) from error
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise ExportError(
-            f"{place} has no room for the export." if is_full else f"The export could not be written to {place}.",
+            f"{place} has no space for the export." if is_full else f"The export could not be written to {place}.",
             code="OUTPUT_FULL" if is_full else "OUTPUT_FAILED",
             detail=error.strerror,
-            hint="Nothing is left of it. Give a place with room: --output FILE."
+            hint="The partial file was removed. Choose a place with enough space: --output FILE."
             if is_full
             else "Check that the folder exists and that you may write there, or give another place: --output FILE.",
         ) from error

@@ -42,9 +42,9 @@ def show_error(error: CoffreError) -> None:
 
 
 def show_failure(failure: Failure) -> None:
-    """Show why a run failed, as the catalog recorded it: what the other side said may have lines of its own."""
-    message, _, said = failure.message.partition("\n")
-    show_error(CoffreError(message, code=failure.code, detail=said or None, hint=failure.hint))
+    """Show why a run failed, as the catalog recorded it; the other side's message may have several lines."""
+    message, _, detail = failure.message.partition("\n")
+    show_error(CoffreError(message, code=failure.code, detail=detail or None, hint=failure.hint))
 
 
 def say(text: str, *, style: str = "") -> None:
@@ -91,33 +91,6 @@ def print_json(data: object) -> None:
     console.file.write(visible_json(json.dumps(data, indent=2, default=str, ensure_ascii=False)) + "\n")
 
 
-def size(count: int | None) -> str:
-    """Return bytes for a person: 1.5 MB (decimal units)."""
-    if count is None:
-        return "-"
-    if count < 1000:
-        return f"{count} B"
-    value, unit = count / 1000, "kB"
-    for larger in ("MB", "GB", "TB", "PB"):
-        if value < 999.95:  # what would be shown as 1000.0
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.1f} {unit}"
-
-
-def duration(milliseconds: int | None) -> str:
-    """Return a duration for a person: 850 ms, 12.3 s, 4 min 05 s, 2 h 03 min."""
-    if milliseconds is None:
-        return "-"
-    if milliseconds < 1000:
-        return f"{milliseconds} ms"
-    if milliseconds < 59_950:
-        return f"{milliseconds / 1000:.1f} s"
-    minutes, seconds = divmod(round(milliseconds / 1000), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
-
-
 def age(then: datetime, now: datetime | None = None) -> str:
     """Return how long ago something was: 5 min ago, 3 h ago, 12 d ago."""
     # Another machine's clock may be ahead of ours.
@@ -154,7 +127,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *,
 
 
 def _print_folded(row: Sequence[Text], columns: Sequence[str], widths: Sequence[int], right: Sequence[str]) -> None:
-    """Print one row; a cell that is wider than its column goes on below."""
+    """Print one row; a cell that is wider than its column continues below."""
     folded = [[*cell.wrap(console, width, overflow="fold")] for cell, width in zip(row, widths, strict=True)]
     for parts in zip_longest(*folded, fillvalue=Text()):
         line = Text()

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 _S3: Final = re.compile(r"s3://(?P<bucket>[^/]+)/?(?P<prefix>.*)")
 _KEY: Final = "AGE-SECRET-KEY-"
-# As many as threads read ahead.
+# One for each thread that reads ahead.
 _CONNECTIONS: Final = 32
 _INSIDE: Final = "/v1"
-# Of a place without backups: enough to see where they are, and soon over in a large bucket.
+# Objects to list in a place without backups: enough to find a vault below it, and quick in a large bucket.
 _LOOKED_AT: Final = 10_000
 
 
 class VaultUnusableError(PermanentError):
-    """What --vault names is no vault, or has no backup."""
+    """The place that --vault names is not a vault, or has no backup."""
 
     default_code = "VAULT_UNUSABLE"
 
@@ -56,12 +56,12 @@ class StandaloneVault:
 
     @classmethod
     def open(cls, choice: VaultChoice) -> Self:
-        """Open the vault, and say once what cannot be proven without a catalog.
+        """Open the vault, and warn once what cannot be proven without a catalog.
 
         Raises
         ------
         VaultUnusableError
-            There is no backup.
+            The vault has no backup.
         EncryptionError
             `IDENTITY_MISSING`
         StoreError
@@ -74,14 +74,14 @@ class StandaloneVault:
         if not opened.catalog.targets:
             raise _no_backups(choice, opened.vault.store)
         remark(
-            f"Read from the vault {choice.place} alone. Without a catalog nothing proves that a manifest is the one "
-            "that was written; all other bytes are checked against it."
+            f"Reading the vault {choice.place} alone. Without a catalog nothing proves that a manifest is the one that "
+            "was written; all other bytes are checked against it."
         )
         return opened
 
     @property
     def command(self) -> str:
-        """How the command begins that opens this vault again; what variables say need not be said."""
+        """How a command that opens this vault again begins; options that variables already hold are left out."""
         words = ["coffre"]
         if os.environ.get(VAULT_VARIABLE) != self.choice.place:
             words += ["--vault", shlex.quote(self.choice.place)]
@@ -134,23 +134,23 @@ class StandaloneVault:
             raise EncryptionError(
                 f"Backup {backup.id} is encrypted, and no private key was given.",
                 code="IDENTITY_MISSING",
-                hint=f"Give the file with it before the command: {self.command} --identity FILE ... "
-                "It has a line that starts with AGE-SECRET-KEY-1.",
+                hint=f"Give the key file before the command: {self.command} --identity FILE ... "
+                "The file has a line that starts with AGE-SECRET-KEY-1.",
             )
         return FrameDecoder(self.identities)
 
     @contextmanager
-    def writing_beside(self) -> Iterator[StandaloneVault]:
-        """Give the same vault, with a place beside it for what a job writes of its own accord."""
+    def with_staging(self) -> Iterator[StandaloneVault]:
+        """Yield the same vault read-only, with a temporary directory for what a job writes of its own."""
         from coffre.stores.directory import DirectoryStore
         from coffre.vault.vault import Vault
-        from coffre_cli.stores_beside import WritesBeside
+        from coffre_cli.read_only_vault import ReadOnlyVault
 
-        with tempfile.TemporaryDirectory(prefix="coffre-") as beside:
-            yield replace(self, vault=Vault(WritesBeside(self.vault.store, DirectoryStore(beside))))
+        with tempfile.TemporaryDirectory(prefix="coffre-") as staging:
+            yield replace(self, vault=Vault(ReadOnlyVault(self.vault.store, DirectoryStore(staging))))
 
-    def say_problems(self) -> None:
-        """Say on stderr which backups have records that cannot be read."""
+    def report_problems(self) -> None:
+        """Report on stderr which backups have records that cannot be read."""
         for backup_id, problem in self.catalog.problems.items():
             remark(f"Not all of backup {backup_id} can be read: {problem}")
 
@@ -188,7 +188,7 @@ def given_identities(identity: str) -> tuple[str, ...]:
 
 def _no_identity(place: str, why: str | None) -> EncryptionError:
     return EncryptionError(
-        f"There is no age identity in {place}.",
+        f"No age identity was found in {place}.",
         code="IDENTITY_MISSING",
         detail=why,
         hint="It is a line that starts with AGE-SECRET-KEY-1, as `coffre keys new` printed it.",
@@ -206,14 +206,14 @@ def _store(choice: VaultChoice) -> Store:
         return S3Store(found["bucket"], prefix=found["prefix"].strip("/"), client=client)
     if "://" in choice.place:
         raise VaultUnusableError(
-            f"{choice.place} is neither a directory nor an address of a bucket.",
+            f"{choice.place} is neither a directory nor the address of a bucket.",
             hint="Give a directory, or s3://BUCKET/PREFIX; another store than AWS with --endpoint-url URL as well.",
         )
     return DirectoryStore(Path(choice.place).expanduser())
 
 
 def _region_of(endpoint_url: str | None) -> str | None:
-    """Return the region to sign for: the one that the store's address says, else the environment's."""
+    """Return the region to sign for: the one in the store's address, else the environment's."""
     from coffre.buckets.client import ANY_REGION, region_of
     from coffre.model.target import ObjectStore
 
@@ -225,17 +225,19 @@ def _region_of(endpoint_url: str | None) -> str | None:
 
 
 def _no_backups(choice: VaultChoice, store: Store) -> VaultUnusableError:
-    """Say what was looked for, and name the place that was meant, when it can be seen."""
+    """Return the error for a place without backups; the hint names a vault that was found below it."""
     from coffre.vault.layout import BACKUPS
 
     first = next((info.key for info in islice(store.list(), _LOOKED_AT) if f"/{BACKUPS}" in f"/{info.key}"), None)
     inner = first[: f"/{first}".index(f"/{BACKUPS}")].strip("/") if first else ""
     if choice.place.rstrip("/").endswith(_INSIDE):
-        hint = f"It is inside a vault. Give what v1 is in: --vault {choice.place.rstrip('/').removesuffix(_INSIDE)}"
+        hint = (
+            f"This is inside a vault. Give the parent of v1: --vault {choice.place.rstrip('/').removesuffix(_INSIDE)}"
+        )
     elif inner:
         hint = f"Backups are below {inner}: --vault {choice.place.rstrip('/')}/{inner}"
     else:
-        hint = "Give the directory, or the bucket with the prefix, that has v1/backups and v1/packs in it."
+        hint = "Give the directory, or the bucket with the prefix, that contains v1/backups and v1/packs."
     return VaultUnusableError(
-        f"There is no backup in {choice.place}: no manifest is below {BACKUPS}.", code="VAULT_EMPTY", hint=hint
+        f"{choice.place} has no backup: no manifest was found below {BACKUPS}.", code="VAULT_EMPTY", hint=hint
     )

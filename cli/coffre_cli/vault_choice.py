@@ -1,4 +1,4 @@
-"""What the options before the command say: work with a vault alone, and which. It imports nothing that takes time."""
+"""The options before the command: work with a vault alone, and with which. Imports nothing that takes time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMMANDS: Final = ("list", "show", "ls", "cat", "diff", "restore", "export", "ve
 
 @dataclass(frozen=True)
 class VaultChoice:
-    """What the options before the command say: which vault, which keys, which store."""
+    """The vault, keys and store that the options before the command name."""
 
     place: str
     identities: tuple[str, ...] = ()

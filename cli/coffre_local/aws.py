@@ -15,7 +15,7 @@ What ministack 1.5.33 does with `AUTH=true`, measured on 2026-11-22:
   TLS would shut the functions out, and is left out of the local template.
 - Condition keys `dynamodb:LeadingKeys` and `cloudwatch:namespace` are never set: `ForAllValues` then passes,
   `StringEquals` refuses.
-- A missing object is `NoSuchKey` also for those who may not list; AWS says `AccessDenied` to them.
+- A missing object is `NoSuchKey` also for those who may not list; AWS answers `AccessDenied` to them.
 - An asynchronous invocation is tried again after 1 and 2 seconds (`MaximumRetryAttempts` counts), then the failure
   destination gets its record, whose `approximateInvokeCount` is always 3.
 - EventBridge starts scheduled rules within 10 seconds of their time, `Input` and `InputTransformer` included, but
@@ -71,7 +71,7 @@ class LocalAws:
 
     @property
     def log(self) -> Path:
-        """What the emulator says."""
+        """The emulator's log."""
         return self.directory / "ministack.log"
 
     def environment(self) -> dict[str, str]:
@@ -89,11 +89,11 @@ class LocalAws:
         }
 
     def is_healthy(self) -> bool:
-        """Tell whether the emulator answers."""
+        """Return whether the emulator answers."""
         return self.mark.process() is not None and _answers(f"{self.endpoint}/_ministack/health")
 
     def reset(self) -> None:
-        """Forget every resource; the emulator goes on empty."""
+        """Forget every resource; the emulator continues empty."""
         request = urllib.request.Request(f"{self.endpoint}/_ministack/reset", method="POST")  # noqa: S310 (http, ours)
         with urllib.request.urlopen(request, timeout=30):  # noqa: S310
             pass

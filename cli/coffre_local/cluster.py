@@ -61,7 +61,7 @@ class Cluster:
 
     @property
     def log(self) -> Path:
-        """What the server says."""
+        """The server's log."""
         return self.directory / "server.log"
 
     @property
@@ -83,12 +83,12 @@ class Cluster:
         return minimal_environment(LD_LIBRARY_PATH=str(self.home / "lib"), HOME=str(self.directory))
 
     def remove(self) -> None:
-        """Remove the directory with all there is in it."""
+        """Remove the directory with its contents."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def make_cluster(home: Path, directory: Path, options: ServerOptions) -> Cluster:
-    """Make a data directory below `directory`, or take the one that is there.
+    """Make a data directory below `directory`, or use the existing one.
 
     Raises
     ------

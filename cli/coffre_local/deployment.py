@@ -92,7 +92,7 @@ class Deployment:
         return built
 
     def _stage(self, built: Path, parameters: Mapping[str, str]) -> Path:
-        """Copy the built code beside its bootstraps, out of reach of the next build, and write the local template."""
+        """Copy the built code next to its bootstraps, out of reach of the next build, and write the local template."""
         template: Template = yaml.safe_load((built / "template.yaml").read_text())
         place = Path(tempfile.mkdtemp(prefix="code-", dir=self.directory))
         client = place / "runtime"

@@ -26,7 +26,7 @@ class StackError(PermanentError):
 
 
 def tail_of(log: Path, lines: int = 15) -> str:
-    """Return the last lines of a log, for the detail of an error; empty when there is no log."""
+    """Return the last lines of a log, for the detail of an error; empty without a log."""
     if not log.exists():
         return ""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -43,7 +43,7 @@ class PostgresServer:
     home
         Directory with `bin`, `lib` and `share`.
     directory
-        Where data, socket, log and certificate go. It is made when missing, and data that is there is used again. A new
+        Where data, socket, log and certificate go. It is created if missing, and existing data is used again. A new
         temporary directory when None.
     keep
         Leave the directory behind on `stop`.
@@ -86,7 +86,7 @@ class PostgresServer:
 
     @property
     def cluster(self) -> Cluster:
-        """The server's directory and programs; there are some between `start` and `stop`."""
+        """The server's directory and programs; only between `start` and `stop`."""
         if self._cluster is None:
             raise ServerError("The local PostgreSQL server is not running.", code="LOCAL_SERVER_STOPPED")
         return self._cluster
@@ -107,12 +107,12 @@ class PostgresServer:
         return self.directory if len(bytes(self.directory)) <= SOCKET_DIRECTORY_BYTES else None
 
     def start(self, *, detached: bool = False) -> Self:
-        """Make the data directory if there is none, start the server and wait until it takes connections.
+        """Make the data directory if it does not exist, start the server and wait until it takes connections.
 
         Parameters
         ----------
         detached
-            The server goes on when this process ends; `running` finds it again by its `mark`.
+            The server continues when this process ends; `running` finds it again by its `mark`.
 
         Raises
         ------
@@ -128,7 +128,7 @@ class PostgresServer:
         return self
 
     def stop(self) -> None:
-        """Stop the server at once and remove its directory, unless it is kept. May be called again."""
+        """Stop the server immediately and remove its directory, unless it is kept. May be called again."""
         # A checkpoint takes time and is of use only to a directory that is kept.
         self._end(signal.SIGINT if self._keep else signal.SIGQUIT)
         if self._cluster is not None and not self._keep:
@@ -156,7 +156,7 @@ class PostgresServer:
         return self.dsn(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database if it is there, whoever is connected to it."""
+        """Drop a database if it exists, even with open connections."""
         # `WITH (FORCE)` came with PostgreSQL 13. Without it the server waits five seconds for sessions that end.
         with closing(psycopg2.connect(self.dsn())) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))

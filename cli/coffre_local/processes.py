@@ -13,7 +13,7 @@ import psutil
 # Linux derives start times from the boot time, which moves a little when the clock is set.
 START_TOLERANCE_SECONDS = 2.0
 
-# The shell puts the command in the background and says its pid; $0 is the log. Nobody has to wait for the command then.
+# The shell puts the command in the background and prints its pid; $0 is the log. No parent has to wait for it then.
 DETACH = 'umask 077; "$@" >>"$0" 2>&1 </dev/null & echo $!'
 
 
@@ -53,7 +53,7 @@ def start_detached(
     Raises
     ------
     psutil.NoSuchProcess
-        The program ended at once.
+        The program ended immediately.
     """
     shell = subprocess.run(
         ["/bin/sh", "-c", DETACH, str(log), *arguments],

@@ -1,6 +1,6 @@
 """Schedules of the deployed stack, fired now instead of at their time.
 
-The local AWS fires cron rules at their time, within ten seconds, but nobody waits until three in the morning. PutEvents
+The local AWS fires cron rules at their time, within ten seconds, but tests cannot wait that long. PutEvents
 is no way around: it refuses events of `aws.events`, as AWS does, and sets the time itself. So what EventBridge does
 with a due rule is done here: its event, its target's input, then an asynchronous invocation, with the function's own
 retries and failure destination.
@@ -42,7 +42,7 @@ def fire_rule(environment: Mapping[str, str], rule_name: str, scheduled_time: da
     Parameters
     ----------
     rule_name
-        Name of the deployed rule (`rules_of` tells the names).
+        Name of the deployed rule (`rules_of` returns the names).
     scheduled_time
         Aware time that the event carries.
 

@@ -76,7 +76,7 @@ def missing_libraries(home: Path) -> set[str]:
 
 
 def may_install() -> bool:
-    """Tell whether packages may be installed: root on Debian 12."""
+    """Return whether packages may be installed: root on Debian 12."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return False
     try:

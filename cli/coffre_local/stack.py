@@ -77,7 +77,7 @@ def up(
     port
         Port of the AWS endpoint; 0 for a free one.
     on_step
-        Told what is being done, from more than one thread.
+        Called with what is being done, from more than one thread.
 
     Raises
     ------
@@ -206,8 +206,8 @@ class _Builder:
         try:
             outputs = deployment.deploy(environment_of(self.state), self.state.stack, parameters)
         except DeploymentError as error:
-            # What made SAM fail is often said by the emulator alone, and its log goes away with the stack.
-            error.detail = f"{error.detail}\n\nThe local AWS said:\n{self._aws_log()}"
+            # What made SAM fail is often in the emulator's log alone, which is removed with the stack.
+            error.detail = f"{error.detail}\n\nThe log of the local AWS:\n{self._aws_log()}"
             raise
         self._note(outputs=outputs, parameters=dict(parameters), code=deployment.fingerprint())
 
@@ -258,7 +258,7 @@ def _clear(state: LocalState, checkout: Path) -> None:
 def _marks_of(state: LocalState) -> list[ProcessMark]:
     """Return the processes of a stack, those too that an interrupted `up` had no time to record.
 
-    They work below the stack's directory. Somebody's shell may do so as well, but it has a terminal.
+    They work below the stack's directory. A user's shell may do so as well, but it has a terminal.
     """
     found = [] if state.aws is None else [state.aws.mark]
     for process in psutil.process_iter():

@@ -63,7 +63,7 @@ class LocalState:
     code: str = ""
 
     def is_alive(self) -> bool:
-        """Tell whether everything that was started still runs."""
+        """Return whether everything that was started still runs."""
         postgres = self.postgres is None or self.postgres.mark.process() is not None
         return self.status == "up" and self.aws is not None and self.aws.is_healthy() and postgres
 
@@ -77,7 +77,7 @@ def state_file(checkout: Path = CHECKOUT) -> Path:
 
 
 def read_state(checkout: Path = CHECKOUT) -> LocalState | None:
-    """Return the state of the local stack, or None when there is none.
+    """Return the state of the local stack, or None when none was started.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def read_state(checkout: Path = CHECKOUT) -> LocalState | None:
 
 
 def write_state(state: LocalState, checkout: Path = CHECKOUT) -> None:
-    """Replace the state file at once; only the owner can read it (it holds a password)."""
+    """Replace the state file atomically; only the owner can read it (it holds a password)."""
     path = state_file(checkout)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")

@@ -2,7 +2,7 @@
 
 Each tool has one locked requirements file and one directory. The directory is ready when it holds the stamp of that
 file; the stamp is written last, so a directory that was left half made is made again. A lock file per tool keeps two
-processes from making the same one at once.
+processes from building the same one at the same time.
 
 `python -m coffre_local.toolchain [NAME ...]` makes the named tools, or all of them.
 """
@@ -36,7 +36,7 @@ PROGRAMS = ("postgres", "initdb", "pg_ctl", "pg_dump", "pg_dumpall", "pg_restore
 
 
 def quiet(_: str) -> None:
-    """Report progress to nobody."""
+    """Discard progress."""
 
 
 class Toolchain:
@@ -49,7 +49,7 @@ class Toolchain:
     directory
         Where the tools live; `.tools` of the checkout when not given.
     on_step
-        Told, in words for a person, what takes time now.
+        Called with what takes time now, in words for a user.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Toolchain:
         """
         if major not in POSTGRESQL_MAJORS:
             raise ToolError(
-                f"There are no local binaries of PostgreSQL {major}.",
+                f"No local binaries exist of PostgreSQL {major}.",
                 code="LOCAL_POSTGRESQL_MAJOR",
                 hint=f"Choose one of {', '.join(map(str, POSTGRESQL_MAJORS))}.",
             )
@@ -118,7 +118,7 @@ class Toolchain:
                 self.postgresql(int(name.removeprefix("postgresql-")))
             else:
                 raise ToolError(
-                    f"There is no tool named {name}.", code="LOCAL_TOOL_UNKNOWN", hint=f"Choose of {', '.join(TOOLS)}."
+                    f"No tool is named {name}.", code="LOCAL_TOOL_UNKNOWN", hint=f"Choose of {', '.join(TOOLS)}."
                 )
 
     def _virtual_environment(self, name: str) -> Path:
@@ -163,7 +163,7 @@ class Toolchain:
     def _unpack_npm_postgresql(self, name: str, home: Path) -> None:
         if platform.machine() != _NPM_MACHINE:
             raise ToolError(
-                f"There are no local binaries of {name} for {platform.machine()}.",
+                f"No local binaries exist of {name} for {platform.machine()}.",
                 code="LOCAL_POSTGRESQL_MAJOR",
                 hint=f"They exist for Linux on {_NPM_MACHINE} only. Use PostgreSQL 14 or newer here.",
             )
@@ -179,8 +179,8 @@ class Toolchain:
         return "--require-hashes", "--requirements", str(self._requirements(name))
 
     def _uv(self, *arguments: str) -> None:
-        beside = Path(sys.executable).parent / "uv"
-        uv = str(beside) if beside.exists() else shutil.which("uv")
+        neighbour = Path(sys.executable).parent / "uv"
+        uv = str(neighbour) if neighbour.exists() else shutil.which("uv")
         if uv is None:
             raise ToolError("uv was not found.", code="LOCAL_UV_MISSING", hint="Run `make setup`.")
         result = subprocess.run([uv, "--quiet", *arguments], capture_output=True, text=True, check=False)

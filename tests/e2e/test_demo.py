@@ -52,7 +52,7 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing(fresh: Checkout, temp
         "6. Restore no more than was lost",
         "7. Prove it",
         "8. Find damage",
-        "9. Hear of what is not as usual",
+        "9. Notice what is unusual",
         "10. Keep what is needed",
     ):
         assert f"\n{chapter}\n" in said.out

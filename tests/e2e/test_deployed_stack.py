@@ -385,7 +385,7 @@ def test_files_of_a_bucket_are_backed_up_lost_and_brought_back(
     )
 
     # Given a backup of the bucket
-    taken = checkout.coffre("backup", "storage", UPLOADS, "--json").json()
+    taken = checkout.coffre("backup", "buckets", UPLOADS, "--json").json()
     assert taken["status"] == "COMPLETED", taken
     # That a drill, with its own rights, restores and proves
     drilled = checkout.coffre("verify", "--level", "drill", taken["id"], "--json")
@@ -397,7 +397,7 @@ def test_files_of_a_bucket_are_backed_up_lost_and_brought_back(
         s3.delete_object(Bucket=FILES, Key=key)
     s3.put_object(Bucket=FILES, Key=photos[3], Body=b"overwritten")
     s3.put_object(Bucket=FILES, Key="photos/extra", Body=b"extra")
-    checkout.coffre("backup", "storage", UPLOADS)
+    checkout.coffre("backup", "buckets", UPLOADS)
     told = checkout.coffre("diff", taken["id"], "latest", "--target", UPLOADS)
     restored = checkout.coffre("restore", taken["id"], "--prefix", "photos/", "--json")
     mirrored = checkout.coffre("restore", taken["id"], "--mode", "mirror", "--yes")
@@ -406,7 +406,7 @@ def test_files_of_a_bucket_are_backed_up_lost_and_brought_back(
     assert (told.status, told.err) == (1, "1 added, 1 changed, 3 removed\n")
     assert (restored.status, restored.json()["objects"]) == (0, 3), restored.err
     assert mirrored.status == 0, mirrored.out + mirrored.err
-    assert "1 of them overwritten" in mirrored.out
+    assert "1 overwritten" in mirrored.out
     assert "1 deleted" in mirrored.out
     for key, file in files.items():
         found = s3.get_object(Bucket=FILES, Key=key)

@@ -89,7 +89,7 @@ def fingerprint_files(client: S3Client, bucket: str) -> dict[str, FileFingerprin
 
 
 def make_bucket(client: S3Client, bucket: str, region: str) -> None:
-    """Create a bucket, unless it is there."""
+    """Create a bucket, unless it exists."""
     if bucket not in {found["Name"] for found in client.list_buckets()["Buckets"]}:
         place = {"LocationConstraint": region}
         client.create_bucket(Bucket=bucket, CreateBucketConfiguration=place)  # type: ignore[arg-type]

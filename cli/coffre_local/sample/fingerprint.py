@@ -36,7 +36,7 @@ ORDER BY n.nspname, c.relname
 """
 
 # 60 bits of each row's MD5 are added up, exactly: sum(bigint) is numeric. A sum does not depend on the order of rows,
-# and unlike an exclusive or it notices a row that is there twice.
+# and unlike an exclusive or it notices a duplicate row.
 _HASH = """
 SELECT count(*), coalesce(sum(('x' || substr(md5({row}::text), 1, 15))::bit(60)::bigint), 0)::text
 FROM ONLY {table} AS r

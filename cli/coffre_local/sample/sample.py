@@ -9,7 +9,7 @@ from psycopg2.extensions import connection
 
 from coffre_local.sample.session import pinned_connection
 
-type _Step = tuple[str, str]  # what is said, and the script beside this module
+type _Step = tuple[str, str]  # the words for it, and the script next to this module
 
 _ROLES: _Step = ("Creating roles", "roles.sql")
 _TABLES: tuple[_Step, ...] = (
@@ -68,7 +68,7 @@ def load(
     large_objects: bool = False,
     on_step: Callable[[str], None] | None = None,
 ) -> SampleSummary:
-    """Load Casa into an empty database: its two roles, which belong to the cluster, then all the rest at once.
+    """Load Casa into an empty database: its two roles (of the cluster), then all the rest in one transaction.
 
     Parameters
     ----------

@@ -262,7 +262,7 @@ def test_too_many_invocations_end_in_an_alert(deployed: Deployed, one_part: list
 
     [alert] = deployed.coffre.alerts()
     assert "INVOCATIONS_EXHAUSTED" in alert["Message"]
-    assert "coffre backup storage files" in alert["Message"]
+    assert "coffre backup buckets files" in alert["Message"]
 
 
 # --- what is wrong ---

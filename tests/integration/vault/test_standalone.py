@@ -76,7 +76,7 @@ def test_tables_are_compared_and_replaced_in_an_address_that_was_given(lost: Los
     replaced = command("restore", "latest", "--table", "orders", "--to", shop, "--replace", "--yes")
 
     assert (beside.status, refused.status, replaced.status) == (0, 2, 0)
-    assert "Nothing in use was touched" in beside.out
+    assert "No table in use was changed" in beside.out
     assert "--yes" in refused.err
     assert run_sql(shop, "SELECT * FROM orders ORDER BY id") == expected
 
@@ -105,7 +105,7 @@ def test_a_failed_restore_ends_as_one_of_a_stack_does_and_drops_what_it_made(
     # An inventory sees names and lengths, only reading sees bytes; neither tells of backups to be taken
     assert (looked.status, read.status) == (0, 1)
     assert "is DAMAGED" in read.out
-    assert "The newest good backup of shop: there is NONE" in read.out
+    assert "The newest good backup of shop: NONE" in read.out
     assert "coffre backup" not in read.out
     assert list(Path().iterdir()) == []
 

@@ -31,12 +31,12 @@ from coffre.alerts.verification import (
     verification_stopped,
     verify_failed,
 )
-from coffre.alerts.wording import size, span
 from coffre.model.backup import Backup, Failure, Restore, Status, Tier
 from coffre.model.errors import DumpError
 from coffre.model.names import visible
 from coffre.model.rotation import Problem
 from coffre.model.target import TargetKind
+from coffre.model.words import size, span
 
 TAKEN = datetime(2026, 10, 2, 2, 0, 7, tzinfo=UTC)
 NOW = TAKEN + timedelta(hours=30)
@@ -146,7 +146,7 @@ def test_a_full_backup_of_buckets_is_asked_for_by_its_own_command() -> None:
 
     alert = vault_inconsistent([problem], request_id="R1", kinds={"files": TargetKind.BUCKET})
 
-    assert "    coffre backup storage files --full" in alert.text
+    assert "    coffre backup buckets files --full" in alert.text
 
 
 def test_a_restore_whose_target_is_not_known_yet_names_the_backup() -> None:
@@ -246,7 +246,7 @@ def test_a_fingerprint_tells_problems_apart_and_not_their_order() -> None:
         (span, 3600 * 48 + 5, "2 days"),
         (size, 999, "999 B"),
         (size, 1_500_000, "1.5 MB"),
-        (size, 2.5e15, "2500.0 TB"),
+        (size, 2.5e15, "2.5 PB"),
     ],
 )
 def test_durations_and_sizes_are_written_as_people_do(show: Callable[[float], str], value: float, text: str) -> None:

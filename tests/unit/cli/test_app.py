@@ -29,7 +29,7 @@ COMMANDS = [
     (),
     ("backup",),
     ("backup", "database"),
-    ("backup", "storage"),
+    ("backup", "buckets"),
     ("cat",),
     ("catalog",),
     ("catalog", "rebuild"),
@@ -127,7 +127,7 @@ HEAVY = {
         "coffre_cli.commands.restore.without_stack",
         "coffre_cli.commands.verify.without_stack",
         "coffre_local",
-        "coffre_cli.stores_beside",
+        "coffre_cli.read_only_vault",
     ),
 }
 EVERY_HELP = """
@@ -184,7 +184,7 @@ def test_without_any_stack_both_ways_to_get_one_are_told(coffre: Coffre, argumen
 @pytest.mark.parametrize(
     ("status", "what", "hint"),
     [
-        ("up", "The local stack does not run any more.", "coffre local up (what it stored is lost)"),
+        ("up", "The local stack is no longer running.", "coffre local up (what it stored is lost)"),
         ("starting", "The local stack is still starting, or its start was interrupted.", "run it again"),
     ],
 )
@@ -256,8 +256,8 @@ class Alive(LocalState):
         (
             "safe",
             (
-                "The local stack coffre in eu-north-1 at http://127.0.0.1:1 is up and goes before COFFRE_STACK; for "
-                "the other one: --stack safe."
+                "The local stack coffre in eu-north-1 at http://127.0.0.1:1 is up and takes precedence over "
+                "COFFRE_STACK; for the other stack: --stack safe."
             ),
         ),
     ],
@@ -277,7 +277,7 @@ def test_a_local_stack_that_goes_before_the_variable_says_so(
     assert said.stack == line
 
 
-@pytest.mark.parametrize(("status", "what"), [("up", "does not run any more"), ("starting", "is starting")])
+@pytest.mark.parametrize(("status", "what"), [("up", "is no longer running"), ("starting", "is starting")])
 def test_a_forgotten_local_stack_is_named_beside_the_one_that_answers(
     coffre: Coffre,
     account: Account,
@@ -328,7 +328,7 @@ def test_a_stack_that_cannot_be_looked_up_is_told(coffre: Coffre, monkeypatch: p
     assert (said.status, said.out) == (1, "")
     assert "The stack safe could not be looked up. [STACK_UNREACHABLE]" in said.err
     assert "AWS_REGION, AWS_PROFILE" in said.err
-    assert "Asked was eu-west-1 at http://127.0.0.1:9." in said.err
+    assert "The command asked eu-west-1 at http://127.0.0.1:9." in said.err
 
 
 def test_an_error_of_aws_that_nobody_planned_for_is_no_traceback(
@@ -342,7 +342,7 @@ def test_an_error_of_aws_that_nobody_planned_for_is_no_traceback(
     said = coffre("keys", "new")
 
     assert (said.status, said.out) == (1, "")
-    assert "AWS did not do what was asked. [AWS_REFUSED]" in said.err
+    assert "AWS refused the request. [AWS_REFUSED]" in said.err
     assert "Rate exceeded" in said.err
 
 
@@ -386,7 +386,7 @@ def test_local_env_leads_a_shell_away_from_its_own_aws(coffre: Coffre, monkeypat
         (["=postgresql://me:pa55@h/d"], "--database takes NAME=URL."),
         (["Shop=postgresql://me:pa55@h/d"], '"Shop" cannot be the name of a target.'),
         ([f"{'a' * 64}=postgresql://me:pa55@h/d"], "cannot be the name of a target."),
-        (["shop=mysql://me:pa55@h/d"], "--database shop has no address of a database."),
+        (["shop=mysql://me:pa55@h/d"], "--database shop is not a database URL."),
         (["shop=postgresql://h/d"], "the URL has no user"),
         (["shop=postgresql://me:pa55@h:6543/d"], "is a transaction pooler"),
         (["shop=postgresql://me:pa55@h/d", "shop=postgresql://me:pa55@h/e"], "--database shop is given twice."),

@@ -54,9 +54,9 @@ def test_a_time_is_compared_with_when_a_backup_was_taken_and_not_with_its_id(acc
     ("said", "words"),
     [
         ("2026-11-15", "from before 2026-11-16 00:00:00 UTC"),
-        ("2026-11-35", "no day"),
-        ("9999-12-31", "no day"),
-        ("0001-01-01T00:00+14:00", "no day"),
+        ("2026-11-35", "is not a day or a time"),
+        ("9999-12-31", "is not a day or a time"),
+        ("0001-01-01T00:00+14:00", "is not a day or a time"),
     ],
 )
 def test_what_means_no_backup_is_told(coffre: Coffre, account: Account, said: str, words: str) -> None:

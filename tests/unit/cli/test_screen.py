@@ -16,10 +16,11 @@ from rich.console import Console
 
 from coffre.model.backup import Backup, Progress, Status, Tier
 from coffre.model.errors import BackupStateError, CatalogError, CoffreError
+from coffre.model.words import duration, size
 from coffre_cli import follow as following
 from coffre_cli import screen
 from coffre_cli.follow import facts, follow
-from coffre_cli.screen import age, duration, size
+from coffre_cli.screen import age
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15}

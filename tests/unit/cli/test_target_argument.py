@@ -29,7 +29,7 @@ EVERY_COMMAND = [
     ("rotate", "nosuch"),
     ("alerts", "list", "nosuch"),
     ("backup", "database", "nosuch"),
-    ("backup", "storage", "nosuch"),
+    ("backup", "buckets", "nosuch"),
 ]
 # What these commands need besides an id.
 TABLE = {"restore": ("--table", "orders"), "cat": ("orders",)}
@@ -53,7 +53,7 @@ def test_an_unknown_target_is_an_error_that_names_the_known_ones(
     assert (said.status, said.out) == (2 if command[0] == "diff" else 1, "")
     assert '"nosuch"' in said.err
     assert "[TARGET_UNKNOWN]" in said.err
-    assert ("files" if command[:2] == ("backup", "storage") else "shop") in said.err
+    assert ("files" if command[:2] == ("backup", "buckets") else "shop") in said.err
     assert account.invoked == []
 
 
@@ -87,6 +87,6 @@ def test_targets_that_are_no_longer_configured_are_known_and_named(coffre: Coffr
 def test_a_configured_target_without_backups_is_told_how_to_take_one(coffre: Coffre, account: Account) -> None:
     said = coffre("list", "files")
 
-    assert (said.status, said.out) == (0, "No backups of files yet. Take one:\n  coffre backup storage files\n")
+    assert (said.status, said.out) == (0, "No backups of files yet. Take one:\n  coffre backup buckets files\n")
     assert coffre("alerts", "list", "files").status == 0
     assert coffre("alerts", "list", "-").status == 0

@@ -86,7 +86,7 @@ def test_progress_names_the_tool(checkout: Path) -> None:
 
 
 def test_unknown_tools_and_majors_are_refused_by_name(checkout: Path) -> None:
-    with pytest.raises(ToolError, match="no tool named docker"):
+    with pytest.raises(ToolError, match="No tool is named docker"):
         CountingToolchain(checkout).make(["docker"])
     with pytest.raises(ToolError, match="PostgreSQL 11"):
         CountingToolchain(checkout).postgresql(11)

@@ -11,10 +11,11 @@ import typer
 from coffre.model.errors import BackupStateError, TargetUnknownError
 from coffre.model.kinds import Status, TargetKind, Tier
 from coffre.model.times import parse_span
+from coffre.model.words import duration, size
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.screen import backup_json, duration, print_json, remark, say, say_command, show_failure, size
+from coffre_cli.screen import backup_json, print_json, remark, say, say_command, show_failure
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
@@ -34,13 +35,13 @@ KeepOption = Annotated[
         "--keep",
         metavar="TIME",
         parser=_span,
-        help="How long to keep it: 12h, 7d, 4w. Rotation deletes it then. Default: until somebody deletes it.",
+        help="How long to keep it: 12h, 7d, 4w. Then rotation deletes it. Default: until it is deleted by hand.",
     ),
 ]
 
 app = typer.Typer(
     help="Take a backup now.",
-    epilog=examples("coffre backup database", "coffre backup database shop", "coffre backup storage files"),
+    epilog=examples("coffre backup database", "coffre backup database shop", "coffre backup buckets files"),
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -48,7 +49,7 @@ app = typer.Typer(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is asked for besides the target."""
+    """The options of a backup besides the target."""
 
     full: bool
     keep: str | None
@@ -71,7 +72,7 @@ def backup() -> None:
 )
 def backup_database(
     target: Annotated[str | None, typer.Argument(help="The target's name. Default: every database target.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="Store everything anew, pointing at no earlier backup.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Store everything again, without earlier backups.")] = False,
     keep: KeepOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
@@ -86,26 +87,28 @@ def backup_database(
     _back_up(deployed, "backup_database", names, target, _Wanted(full, keep), as_json=as_json)
 
 
+# The name until it was `buckets`.
+@app.command("storage", hidden=True)
 @app.command(
-    "storage",
+    "buckets",
     short_help="Back up the buckets of one target, or of every one.",
     epilog=examples(
-        "coffre backup storage",
-        "coffre backup storage files --stack coffre",
-        "coffre backup storage files --keep 4w",
-        "coffre backup storage files --json | jq '.objects, .exceptions'",
+        "coffre backup buckets",
+        "coffre backup buckets files --stack coffre",
+        "coffre backup buckets files --keep 4w",
+        "coffre backup buckets files --json | jq '.objects, .exceptions'",
     ),
 )
-def backup_storage(
+def backup_buckets(
     target: Annotated[str | None, typer.Argument(help="The target's name. Default: every target of buckets.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="Store everything anew, pointing at no earlier backup.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Store everything again, without earlier backups.")] = False,
     keep: KeepOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Back up the buckets of one target, or of all of them, and wait for the end.
 
-    Only new and changed objects are read. What one invocation of the function cannot finish, the next one goes on with.
+    Only new and changed objects are read. What one invocation of the function cannot finish, the next one continues.
     This command follows the heartbeat in the catalog and may be interrupted.
     """
     deployed = find_stack(stack)
@@ -122,9 +125,9 @@ def backup_storage(
 def _back_up(
     deployed: DeployedStack, function: str, names: Sequence[str], target: str | None, wanted: _Wanted, *, as_json: bool
 ) -> None:
-    """Start and follow the backups of these targets; `target` is the one that was asked for by name."""
+    """Start and follow the backups of these targets; `target` is the one that the user named."""
     if deployed.configuration.encryption == "none":
-        remark("Warning: the configuration says encryption none: backups are NOT encrypted by Coffre.")
+        remark("Warning: the configuration has encryption none: backups are NOT encrypted by Coffre.")
     # All are started first: one slow target does not hold up the others.
     started = {name: _start(deployed, function, name, wanted) for name in names}
     backups = [_follow(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
@@ -151,7 +154,7 @@ def _start(deployed: DeployedStack, function: str, target: str, wanted: _Wanted)
 
 def _follow(deployed: DeployedStack, target: str, backup_id: str, *, quiet: bool) -> Backup | None:
     """Wait for a backup; None when it was skipped."""
-    from coffre_cli.follow import follow, going_on
+    from coffre_cli.follow import continues_in_stack, follow
 
     def skipped() -> str | None:
         for event in deployed.catalog.audit.events(target=target):
@@ -162,7 +165,7 @@ def _follow(deployed: DeployedStack, target: str, backup_id: str, *, quiet: bool
         return None
 
     try:
-        with going_on(backup_id):
+        with continues_in_stack(backup_id):
             record = follow(
                 lambda: deployed.catalog.get_backup(backup_id),
                 title=f"Backing up {target}",
@@ -200,9 +203,9 @@ def _report(record: Backup) -> None:
     for note in record.notes:
         say(f"  Note: {note}")
     if is_bucket:
-        say("See what is in it, and get files back:")
+        say("List its objects, and restore them:")
         say_command(f"coffre ls {record.id}")
         say_command(f"coffre restore {record.id} --help")
         return
-    say("To get it back, into a new database:")
+    say("To restore it into a new database:")
     say_command(f"coffre restore {record.id} --to postgresql://USER@HOST/NEW")

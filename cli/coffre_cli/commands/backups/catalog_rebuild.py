@@ -1,4 +1,4 @@
-"""`coffre catalog rebuild`: the records of backups, made anew from the vault."""
+"""`coffre catalog rebuild`: the records of backups, rebuilt from the vault."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from coffre.operations.admin.catalog_rebuild import Rebuilt
 
 app = typer.Typer(
-    help="Look after the catalog, the table with the records of backups.",
+    help="Maintain the catalog, the table with the records of backups.",
     epilog=examples("coffre catalog rebuild --dry-run", "coffre catalog rebuild"),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -24,31 +24,31 @@ app = typer.Typer(
 
 @app.callback()
 def catalog() -> None:
-    """Look after the catalog, the table with the records of backups."""
+    """Maintain the catalog, the table with the records of backups."""
 
 
 @app.command(
     "rebuild",
-    short_help="Make lost records anew from the vault's manifests.",
+    short_help="Rebuild lost records from the vault's manifests.",
     epilog=examples("coffre catalog rebuild --dry-run", "coffre catalog rebuild --yes --json"),
 )
 def rebuild_catalog(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added; change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be added; change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Add a record for every manifest in the vault that the catalog does not know; a new, empty table is filled.
 
-    Records that are there are never changed. Whatever manifests are in the vault are taken for genuine: the proof was
-    in the catalog. Not to be known any more: failed and deleted runs, restores, audit events, and which backups were
-    verified; until some are verified anew, rotation deletes nothing.
+    Existing records are never changed. Every manifest in the vault is trusted: the proof was in the catalog. Lost are
+    failed and deleted runs, restores, audit events, and which backups were verified; until some are verified again,
+    rotation deletes nothing.
     """
     from coffre.operations.admin.catalog_rebuild import ADDED, KNOWN, rebuild
 
     deployed = find_stack(stack)
     if not (dry_run or yes):
-        remark(f"Every manifest in the vault of {deployed.name} is going to be taken for genuine.")
+        remark(f"Every manifest in the vault of {deployed.name} will be trusted without proof.")
         typer.confirm("Add the records that the catalog lacks?", abort=True, err=True)
     done = list(rebuild(deployed.catalog, deployed.vault, dry_run=dry_run))
     if as_json:
@@ -68,5 +68,5 @@ def _show(done: list[Rebuilt], *, dry_run: bool) -> None:
     added = sum(one.outcome == ADDED for one in done)
     say(f"{added} of {len(done)} records {'would be ' if dry_run else ''}added.", style="bold")
     if added:
-        say("Not to be known any more: failed and deleted runs, restores, audit events, what was verified.")
-        say("Until backups are verified anew, rotation deletes nothing.")
+        say("Not rebuilt: failed and deleted runs, restores, audit events, and which backups were verified.")
+        say("Until backups are verified again, rotation deletes nothing.")

@@ -10,12 +10,13 @@ import typer
 
 from coffre.model.errors import CoffreError
 from coffre.model.names import visible
+from coffre.model.words import size
 from coffre_cli.backup_argument import BackupId
 from coffre_cli.commands.backups.ls_cat import BucketOption, open_backup, print_json_lines
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.place import find_place
-from coffre_cli.screen import console, remark, show_error, size
+from coffre_cli.screen import console, remark, show_error
 
 if TYPE_CHECKING:
     from coffre.operations.browse.diff import Change, Difference
@@ -26,23 +27,23 @@ EXAMPLES = examples(
     "coffre diff 01K9X... 01K9Y... --json | jq -r '.[].name'",
 )
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}  # by `Change`
-# As diff(1): 0 means the same, 1 different, 2 trouble.
+# As diff(1): 0 means the same, 1 different, 2 an error.
 _DIFFERENT, _TROUBLE = 1, 2
 
 
 def diff(
     first: BackupId,
-    second: Annotated[str, typer.Argument(metavar="ID2", help="Another one, usually a later one.")],
+    second: Annotated[str, typer.Argument(metavar="ID2", help="Another backup, usually a later one.")],
     bucket: BucketOption = None,
     prefix: Annotated[str, typer.Option(help="Only objects whose keys start with this.")] = "",
     target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which objects or tables were added (+), changed (~) or removed (-) from one backup to another.
+    """Show which objects or tables were added (+), changed (~) or removed (-) from one backup to another.
 
     Objects are compared by content and attributes, tables by what `COPY` read: rows that only moved count as changed.
-    Exit status as of diff(1): 0 the same, 1 different, 2 trouble.
+    Exit status as of diff(1): 0 the same, 1 different, 2 an error.
     """
     from coffre.model.storage import ObjectChoice
     from coffre.operations.browse.diff import Change, differences
@@ -74,14 +75,14 @@ def _counted(found: Iterator[Difference], counts: Counter[Change]) -> Iterator[D
 
 
 def _line(one: Difference) -> str:
-    facts = [_went(one.size_before, one.size_after)]
+    facts = [_sizes(one.size_before, one.size_after)]
     if one.rows_before is not None or one.rows_after is not None:
         facts.append(_rows(one.rows_before, one.rows_after))
     other = [what for what in one.what if what != "content"]
     return f"{_SIGNS[one.change]} {visible(one.name)}  ({', '.join([*facts, *other])})"
 
 
-def _went(before: int | None, after: int | None) -> str:
+def _sizes(before: int | None, after: int | None) -> str:
     if before is None or after is None or before == after:
         return size(after if before is None else before)
     return f"{size(before)} -> {size(after)}"

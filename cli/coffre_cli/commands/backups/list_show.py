@@ -1,4 +1,4 @@
-"""`coffre list` and `coffre show`: which backups there are."""
+"""`coffre list` and `coffre show`: which backups exist, and the details of one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 from coffre.model.errors import IntegrityError
 from coffre.model.kinds import Status, TargetKind
 from coffre.model.names import shown
-from coffre.model.words import counted
+from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import resolve_run
 from coffre_cli.commands.backups.show_source import show_buckets, source_of
 from coffre_cli.commands.restore.database_result import show_comparisons, show_kept, show_script
@@ -22,14 +22,12 @@ from coffre_cli.place import Place, find_place
 from coffre_cli.screen import (
     age,
     backup_json,
-    duration,
     print_json,
     print_table,
     restore_json,
     say,
     say_command,
     show_failure,
-    size,
     status_text,
 )
 from coffre_cli.standalone import StandaloneVault
@@ -47,7 +45,7 @@ SHOW_EXAMPLES = examples("coffre show latest", "coffre show 01K9X... --json | jq
 def list_backups(
     target: Annotated[str | None, typer.Argument(help="Only backups of this target.")] = None,
     status: Annotated[Status | None, typer.Option(help="Only backups with this status.", case_sensitive=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of backups to show, newest first.")] = 20,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,15 +53,15 @@ def list_backups(
     place = find_place(stack)
     if target is not None:
         place.known_target(target)
-    # One more than is shown tells whether there are older ones.
+    # One more than is shown reveals whether older ones exist.
     found = list(islice(place.catalog.backups(target=target, status=status), limit + 1))
     if isinstance(place, StandaloneVault):
-        place.say_problems()
+        place.report_problems()
     more, found = len(found) > limit, found[:limit]
     if as_json:
         print_json([backup_json(backup) for backup in found])
     elif not found:
-        _say_none(place, target, status)
+        _show_none(place, target, status)
     else:
         print_table(
             ["ID", "TARGET", "STATUS", "TIERS", "TAKEN", "TOOK", "SIZE", "STORED"],
@@ -74,7 +72,7 @@ def list_backups(
             say(f"Older ones are not shown: --limit {limit * 5}")
 
 
-def _say_none(place: Place, target: str | None, status: Status | None) -> None:
+def _show_none(place: Place, target: str | None, status: Status | None) -> None:
     of = f" of {target}" if target else ""
     if status is None and not isinstance(place, StandaloneVault):
         say(f"No backups{of} yet. Take one:")
@@ -161,7 +159,7 @@ def _manifest_of(deployed: Place, backup: Backup) -> Manifest | None:
     except IntegrityError:
         if backup.damaged_at is None:
             raise
-        return None  # the record says so already
+        return None  # the record already shows the damage
 
 
 def _show_manifest(backup: Backup, manifest: Manifest) -> None:

@@ -1,4 +1,4 @@
-"""`coffre ls` and `coffre cat`: look around in a backup, and take one thing out of it."""
+"""`coffre ls` and `coffre cat`: list what a backup contains, and write one object or table."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from coffre.model.kinds import TargetKind
 from coffre.model.names import shown, visible, visible_json
+from coffre.model.words import size
 from coffre_cli.backup_argument import BackupId, resolve_backup
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
@@ -17,7 +18,7 @@ from coffre_cli.exits import Exit
 from coffre_cli.identity import IdentityOption, decoder_of
 from coffre_cli.output_file import standard_output
 from coffre_cli.place import Place, find_place
-from coffre_cli.screen import console, print_table, remark, size
+from coffre_cli.screen import console, print_table, remark
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
@@ -51,7 +52,7 @@ def ls(
 ) -> None:
     """List what is in a backup: objects and folders of buckets, or the tables of a database.
 
-    Sizes are bytes, times those of the last change (UTC). Nothing is decrypted: names are in the vault's lists.
+    Sizes are bytes, times those of the last change (UTC). Nothing is decrypted: the vault lists names in plain text.
     """
     from coffre.model.storage import ObjectChoice
     from coffre.operations.browse.contents import folder_view, objects_below
@@ -79,9 +80,9 @@ def cat(
     target: TargetOption = None,
     stack: StackOption = None,
 ) -> None:
-    """Write one object to stdout, as it was; of a database a table's rows, as `COPY` wrote them.
+    """Write one object to stdout, as it was; or the rows of a table, as `COPY` wrote them.
 
-    Every piece is checked before it is written. When something is wrong further on, the exit status is 1.
+    Every piece is checked before it is written. If a later piece is damaged, the exit status is 1.
     """
     from coffre.model.storage import ObjectChoice
     from coffre.operations.browse.contents import bytes_of, find_object, find_table, rows_of

@@ -1,4 +1,4 @@
-"""`coffre pin`, `coffre unpin`, `coffre delete`: what a person decides about one backup."""
+"""`coffre pin`, `coffre unpin`, `coffre delete`: decisions of the operator about one backup."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coffre.model.words import size
 from coffre_cli.backup_argument import find_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, StackUnreachableError, find_stack
 from coffre_cli.examples import examples
-from coffre_cli.screen import age, backup_json, print_json, remark, say, size
+from coffre_cli.screen import age, backup_json, print_json, remark, say
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
@@ -24,32 +25,32 @@ BackupId = Annotated[str, typer.Argument(metavar="ID", help="A backup's id; its 
 
 
 def pin(backup_id: BackupId, stack: StackOption = None, as_json: JsonOption = False) -> None:
-    """Keep a backup until somebody takes the pin away, whatever its tiers say."""
+    """Keep a backup until it is unpinned, whatever its tiers are."""
     deployed = find_stack(stack)
     backup = _keeper(deployed).pin(find_backup(deployed, backup_id).id)
     _show(backup, f"Pinned: rotation never deletes {backup.id}.", as_json=as_json)
 
 
 def unpin(backup_id: BackupId, stack: StackOption = None, as_json: JsonOption = False) -> None:
-    """Take a backup's pin away: its tiers decide again how long it stays."""
+    """Remove a backup's pin: its tiers decide again how long it is kept."""
     deployed = find_stack(stack)
     backup = _keeper(deployed).unpin(find_backup(deployed, backup_id).id)
-    _show(backup, f"Not pinned any more: the tiers of {backup.id} decide how long it stays.", as_json=as_json)
+    _show(backup, f"Not pinned any more: the tiers of {backup.id} decide how long it is kept.", as_json=as_json)
 
 
 def delete(
     backup_id: BackupId,
     force: Annotated[
-        bool, typer.Option("--force", help="Delete it though it is the only one, or the newest verified one.")
+        bool, typer.Option("--force", help="Delete it even if it is the only one, or the newest verified one.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete one backup now. What other backups need of it stays.
+    """Delete one backup now. Data that other backups need is kept.
 
-    A pinned one, the only one of a target, and its newest verified one are refused. The catalog keeps its record, and
-    who deleted it.
+    Pinned backups, the only backup of a target, and its newest verified one are refused. The catalog keeps the record,
+    and who deleted it.
     """
     deployed = find_stack(stack)
     keeper = _keeper(deployed)
@@ -62,9 +63,9 @@ def delete(
     try:
         deployed.start("rotate", {"target": deleted.target})
     except StackUnreachableError as error:
-        remark(f"{error.message} What it stored goes with the next daily rotation.")
-    said = f"Deleted {deleted.id} of {deleted.target} ({size(deleted.stored_bytes)} added by it are being removed)."
-    _show(deleted, said, as_json=as_json)
+        remark(f"{error.message} The next daily rotation removes its data.")
+    text = f"Deleted {deleted.id} of {deleted.target} ({size(deleted.stored_bytes)} added by it are being removed)."
+    _show(deleted, text, as_json=as_json)
 
 
 def _keeper(deployed: DeployedStack) -> BackupAdmin:

@@ -1,4 +1,4 @@
-"""`coffre rotate`: delete what has outlived its tiers, or see what would go and why."""
+"""`coffre rotate`: delete backups that have expired, or show which would be deleted and why."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import typer
 from rich.text import Text
 
 from coffre.model.errors import PermanentError
+from coffre.model.words import size
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.screen import age, error_console, print_json, print_table, remark, say, size
+from coffre_cli.screen import age, error_console, print_json, print_table, remark, say
 
 if TYPE_CHECKING:
     from coffre.model.rotation import Decision, RotationReport, SweepReport
@@ -29,14 +30,14 @@ class RotationError(PermanentError):
 
 def rotate(
     target: Annotated[str | None, typer.Argument(help="Only backups of this target. Default: of every one.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen and why; change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen and why; change nothing.")] = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete the backups that have outlived their tiers, and what nothing in the vault needs.
+    """Delete the backups that have outlived their tiers, and data in the vault that no backup needs.
 
-    It happens by itself daily and after each backup. Pinned backups, those taken by hand, the newest ones and the
-    newest verified ones always stay.
+    Runs automatically every day and after each backup. Pinned backups, those taken by hand (unless --keep has passed),
+    the newest ones and the newest verified ones are kept.
     """
     deployed = find_stack(stack)
     event: dict[str, Any] = {"dry_run": dry_run}
@@ -62,9 +63,9 @@ def _call(deployed: DeployedStack, event: Mapping[str, Any], *, quiet: bool) -> 
     if not succeeded:
         words = answer.get("errorMessage", "") if isinstance(answer, dict) else ""
         raise RotationError(
-            "The rotation stopped. No backup is lost by that.",
+            "The rotation stopped. No backup was lost.",
             detail=str(words)[:2000],
-            hint="Put right what it says, and run it again: it goes on from where it stopped.",
+            hint="Correct the cause, and run it again: it continues where it stopped.",
         )
     return RotationReport.model_validate(answer)
 
@@ -78,15 +79,15 @@ def _show(report: RotationReport) -> None:
     else:
         say("No completed backups yet.")
     if report.decisions_left_out:
-        say(f"{report.decisions_left_out:,} more that stay are not shown.")
+        say(f"{report.decisions_left_out:,} more that are kept are not shown.")
     for name in report.not_configured:
-        say(f"{name} is not in the configuration: nothing of it goes. To delete its backups: coffre delete ID")
+        say(f"{name} is not in the configuration: its backups are kept. To delete one: coffre delete ID")
     gone = [one for one in report.decisions if one.action is Action.DELETE]
     held = [one for one in report.decisions if one.held_back]
     would = "would be " if report.dry_run else ""
     say(f"{len(gone)} of {len(report.decisions)} backups {would}deleted.", style="bold")
     if held:
-        say(f"{len(held)} have outlived their tiers and stay ({size(_bytes(held))} that they added): see WHY.")
+        say(f"{len(held)} have outlived their tiers but are kept ({size(_bytes(held))} that they added): see WHY.")
     for problem in report.problems:
         say(f"Problem: {problem.text} [{problem.code}]", style="red")
     if report.sweep is not None:
@@ -103,7 +104,7 @@ def _show_sweep(swept: SweepReport, would: str) -> None:
         f"{size(swept.wasted_bytes)} ({share:.0f} %) of it only shares a pack with what is needed."
     )
     if swept.waiting.objects:
-        say(f"Waiting: {size(swept.waiting.size_bytes)} in {swept.waiting.objects:,} packs will go later:")
+        say(f"Waiting: {size(swept.waiting.size_bytes)} in {swept.waiting.objects:,} packs will be removed later:")
         for reason in swept.waits:
             say(f"  {reason}")
     if swept.foreign.objects:

@@ -1,11 +1,12 @@
-"""What `coffre show` says about the source of a backup, and about buckets."""
+"""What `coffre show` prints about the source of a backup, and about buckets."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from coffre.model.kinds import TargetKind
-from coffre_cli.screen import print_table, say, size
+from coffre.model.words import size
+from coffre_cli.screen import print_table, say
 
 if TYPE_CHECKING:
     from coffre.model.manifest import Manifest, StorageContent

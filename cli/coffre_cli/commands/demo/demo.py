@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from coffre.model.kinds import Tier
+from coffre.model.words import duration, size
 from coffre_cli.commands.backups.list_show import list_backups
-from coffre_cli.commands.demo.files import back_up_files, bring_back_files, look_at_files, lose_files
+from coffre_cli.commands.demo.files import back_up_files, look_at_files, lose_files, restore_files
 from coffre_cli.commands.demo.steps import Mailbox, Scene, title, typed
-from coffre_cli.commands.demo.trust import drill, find_corruption, show_rotation, tell_anomaly
+from coffre_cli.commands.demo.trust import drill, find_corruption, show_anomaly, show_rotation
 from coffre_cli.commands.restore.restore import restore
 from coffre_cli.commands.stack.local import start
 from coffre_cli.deployed import find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.screen import console, duration, say, show_failure, size
+from coffre_cli.screen import console, say, show_failure
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 _SLOT: Final = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)
 _RULES: Final = ("DailyBackupRule", "WeeklyBackupRule", "MonthlyBackupRule")
 _RESTORED: Final = "casa_restored"
-# What is brought back into casa itself; the first review is younger.
-_BROUGHT_BACK: Final = ('"billing"."payments"', '"casa"."reviews"')
+# What is restored into casa itself; the first review is younger.
+_RESTORED_IN_PLACE: Final = ('"billing"."payments"', '"casa"."reviews"')
 _FROM: Final = "2020-01-01"
 _SHORT_SCALE: Final = 0.05
 
@@ -46,7 +47,7 @@ def demo(
     ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the local stack running afterwards.")] = False,
 ) -> None:
-    """Back up, lose and get back a sample database and its files, on this machine, without an AWS account."""
+    """Back up, lose and restore a sample database and its files, on this machine, without an AWS account."""
     from coffre_local.errors import StackError
     from coffre_local.state import read_state
 
@@ -58,15 +59,15 @@ def demo(
         )
     with _local_stack(keep=keep, scale=_SHORT_SCALE if short else 1.0) as state:
         scene = Scene(state, find_stack(None))
-        equal = _lose_and_get_back(scene)
+        equal = _lose_and_restore(scene)
     if not equal:
         raise typer.Exit(Exit.FAILED)
     console.print()
-    say("That is the whole point of Coffre: lose something, and get it back." + ("" if keep else " (All cleaned up.)"))
+    say("That is the whole point of Coffre: lose something, and restore it." + ("" if keep else " (All cleaned up.)"))
 
 
-def _lose_and_get_back(scene: Scene) -> bool:
-    """Tell the story; return whether everything came back as it was."""
+def _lose_and_restore(scene: Scene) -> bool:
+    """Play all chapters; return whether everything was restored as it was."""
     from coffre_local import stack
     from coffre_local.sample import fingerprint
 
@@ -81,11 +82,11 @@ def _lose_and_get_back(scene: Scene) -> bool:
     lose_files(scene)
     _restore(scene, backup)
     equal = _compare(before, fingerprint(scene.url(_RESTORED)))
-    equal = _bring_back(source, before, backup) and equal
-    equal = bring_back_files(scene, files, backup_of_files) and equal
+    equal = _restore_in_place(source, before, backup) and equal
+    equal = restore_files(scene, files, backup_of_files) and equal
     drill(backup)
     find_corruption(scene, backup)
-    tell_anomaly(scene, mailbox)
+    show_anomaly(scene, mailbox)
     show_rotation()
     return equal
 
@@ -187,7 +188,7 @@ def _compare(before: Fingerprints, restored: Fingerprints) -> bool:
     return False
 
 
-def _bring_back(source: str, before: Fingerprints, backup: Backup) -> bool:
+def _restore_in_place(source: str, before: Fingerprints, backup: Backup) -> bool:
     from coffre_local.sample import fingerprint
 
     title(
@@ -200,7 +201,7 @@ def _bring_back(source: str, before: Fingerprints, backup: Backup) -> bool:
     typed(f"coffre restore {backup.id} --table reviews --where-column written_at --from {_FROM} --apply")
     restore(backup.id, table=["reviews"], where_column="written_at", since=_FROM, apply=True, yes=True)
     after = fingerprint(source)
-    wrong = [name for name in _BROUGHT_BACK if after.get(name) != before[name]]
+    wrong = [name for name in _RESTORED_IN_PLACE if after.get(name) != before[name]]
     for name in wrong:
         say(f"  DIFFERENT: {name}: {before[name]} is now {after.get(name)}", style="bold red")
     if not wrong:

@@ -1,4 +1,4 @@
-"""The demo's chapters about files: back up a bucket, lose a folder, bring it back."""
+"""The demo's chapters about files: back up a bucket, lose a folder, restore it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from coffre.model.kinds import Mode, Tier
-from coffre_cli.commands.backups.backup import backup_storage
+from coffre.model.words import duration, size
+from coffre_cli.commands.backups.backup import backup_buckets
 from coffre_cli.commands.demo.steps import Scene, typed
 from coffre_cli.commands.restore.restore import restore
-from coffre_cli.screen import console, duration, say, size
+from coffre_cli.screen import console, say
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
@@ -45,8 +46,8 @@ def back_up_files(scene: Scene, slot: datetime) -> Backup:
         f"One backup answers both: {backup.objects} objects, {size(backup.plaintext_bytes)} in "
         f"{duration(backup.duration_ms)}; {size(backup.stored_bytes)} stored. Once more: nothing is stored twice."
     )
-    typed(f"coffre backup storage {stack.SAMPLE_FILES}")
-    backup_storage(stack.SAMPLE_FILES)
+    typed(f"coffre backup buckets {stack.SAMPLE_FILES}")
+    backup_buckets(stack.SAMPLE_FILES)
     return backup
 
 
@@ -59,7 +60,7 @@ def lose_files(scene: Scene) -> None:
         say(f"  - {sentence}", style="red")
 
 
-def bring_back_files(scene: Scene, before: FileFingerprints, backup: Backup) -> bool:
+def restore_files(scene: Scene, before: FileFingerprints, backup: Backup) -> bool:
     """Restore what is missing, then what differs, and compare every file."""
     from coffre_local import stack
     from coffre_local.sample.files import fingerprint_files
@@ -77,13 +78,13 @@ def bring_back_files(scene: Scene, before: FileFingerprints, backup: Backup) -> 
 
 
 def empty_photos(scene: Scene) -> None:
-    """Delete most of what the bucket has, as an accident that nobody notices would."""
+    """Delete most of what the bucket has, as an unnoticed accident would."""
     from coffre_local import stack
     from coffre_local.sample.files import fingerprint_files
 
-    say("A week later a job deletes photos/ and plans/, and nobody notices. The next backup does:")
+    say("A week later a job deletes photos/ and plans/, unnoticed. The next backup notices:")
     for key in fingerprint_files(scene.s3, stack.SAMPLE_FILES):
         if key.startswith(("photos/", "plans/")):
             scene.s3.delete_object(Bucket=stack.SAMPLE_FILES, Key=key)
-    typed(f"coffre backup storage {stack.SAMPLE_FILES}")
-    backup_storage(stack.SAMPLE_FILES)
+    typed(f"coffre backup buckets {stack.SAMPLE_FILES}")
+    backup_buckets(stack.SAMPLE_FILES)

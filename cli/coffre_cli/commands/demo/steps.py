@@ -1,4 +1,4 @@
-"""What the chapters of the demo have in common: the stack, titles, commands as a person types them, alerts."""
+"""What the chapters of the demo have in common: the stack, titles, commands as a user types them, alerts."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Scene:
 
 
 class Mailbox:
-    """What the alert topic sends: a queue in the place of a person's mail."""
+    """What the alert topic sends: a queue instead of the operator's mail."""
 
     def __init__(self, scene: Scene) -> None:
         from coffre_local.alert_queue import subscribe_queue
@@ -133,7 +133,7 @@ def typed(command: str) -> None:
 
 
 @contextlib.contextmanager
-def whatever_status() -> Iterator[None]:
-    """Let a command end with a status of its own: what it found out is what is shown."""
+def ignoring_exit_status() -> Iterator[None]:
+    """Ignore the exit status of a command: only its output matters."""
     with contextlib.suppress(typer.Exit):
         yield

@@ -1,9 +1,9 @@
-"""`coffre export`: one portable file of a backup, for pg_restore or psql alone."""
+"""`coffre export`: a backup as one portable file, for pg_restore, psql or tar alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from coffre.model.kinds import TargetKind
-from coffre.model.names import shown, visible
+from coffre.model.names import shown
+from coffre.model.words import size
 from coffre_cli.backup_argument import BackupId, resolve_backup
 from coffre_cli.commands.export.objects import ObjectsWanted, export_objects
+from coffre_cli.commands.export.progress import export_progress
 from coffre_cli.deployed import StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.identity import IdentityOption, decoder_of
 from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
 from coffre_cli.place import Place, find_place
-from coffre_cli.screen import error_console, remark, size
+from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
-    from coffre.operations.export.database import Progress as ProgressCall
     from coffre.operations.export.plan import ExportPlan
 
 EXAMPLES = examples(
@@ -38,7 +39,7 @@ EXAMPLES = examples(
 
 
 class Format(StrEnum):
-    """What the file is for."""
+    """The format of the exported file."""
 
     CUSTOM = "custom"
     PLAIN = "plain"
@@ -90,13 +91,11 @@ def export(
     ] = None,
     tables: Annotated[
         list[str] | None,
-        typer.Option("--table", metavar="PATTERN", help="Only these tables, and what they need. Can be repeated."),
+        typer.Option("--table", metavar="PATTERN", help="Only these tables, and what they need. Repeatable."),
     ] = None,
     recipients: Annotated[
         list[str] | None,
-        typer.Option(
-            "--recipient", metavar="RECIPIENT", help="Encrypt the file to this age public key. Can be repeated."
-        ),
+        typer.Option("--recipient", metavar="RECIPIENT", help="Encrypt the file to this age public key. Repeatable."),
     ] = None,
     output: Annotated[
         str | None,
@@ -114,12 +113,12 @@ def export(
     prefix: Annotated[
         str | None, typer.Option("--prefix", help="Objects: only those whose keys start with this.")
     ] = None,
-    no_owner: Annotated[bool, typer.Option("--no-owner", help="With plain: set no owners and no rights.")] = False,
+    no_owner: Annotated[bool, typer.Option("--no-owner", help="With plain: set no owners and no privileges.")] = False,
     identity: IdentityOption = None,
     target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
     stack: StackOption = None,
 ) -> None:
-    """Write a backup into one portable file, which pg_restore, psql or tar read without Coffre.
+    """Write a backup to one portable file, which pg_restore, psql or tar read without Coffre.
 
     It runs on this machine: your AWS credentials need to read the vault, and the private key opens the backup here.
     """
@@ -160,7 +159,7 @@ def export(
     try:
         _write(deployed, plan, wanted)
     except KeyboardInterrupt:
-        remark("Interrupted. Nothing is left of the export.")
+        remark("Interrupted. The partial export was removed.")
         raise typer.Exit(Exit.INTERRUPTED) from None
     _report(backup, plan, wanted)
 
@@ -174,7 +173,7 @@ def _refuse_mixture(objects: ObjectsWanted, others: Mapping[str, object]) -> Non
 
 
 def _refuse_other_kind(backup: Backup, objects: ObjectsWanted, others: Mapping[str, object]) -> None:
-    """Refuse options that mean nothing for this kind of backup."""
+    """Refuse options that do not apply to this kind of backup."""
     is_bucket = backup.kind is TargetKind.BUCKET
     wrong = next((option for option, value in others.items() if value is not None and is_bucket), None)
     if not is_bucket and objects.given is not None:
@@ -207,7 +206,7 @@ def _write(deployed: Place, plan: ExportPlan, wanted: _Wanted) -> None:
     from coffre.operations.export.database import Exporter
     from coffre.vault.envelope import encrypt_stream
 
-    with _progress(plan) as progress:
+    with export_progress(plan.size_bytes) as progress:
         exporter = Exporter(deployed.vault, plan, progress)
         if wanted.format is Format.DIRECTORY:
             with new_directory(Path(wanted.output)) as folder:
@@ -222,28 +221,8 @@ def _write(deployed: Place, plan: ExportPlan, wanted: _Wanted) -> None:
                 file.writelines(chunks)
 
 
-@contextmanager
-def _progress(plan: ExportPlan) -> Iterator[ProgressCall]:
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    bar = Progress(
-        TextColumn("Exporting"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[table]}", markup=False),
-        console=error_console,
-        transient=True,
-        disable=not error_console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("export", total=plan.size_bytes, table="")
-        yield lambda count, table: bar.update(task, advance=count, table=visible(table))
-
-
 def _report(backup: Backup, plan: ExportPlan, wanted: _Wanted) -> None:
-    """On stderr, like all that this command says: stdout may be the file."""
+    """Report on stderr, like all messages of this command: stdout may be the file."""
     rows = sum(table.rows for _, table in plan.tables.values())
     place = "stdout" if wanted.is_to_stdout else wanted.output
     remark(

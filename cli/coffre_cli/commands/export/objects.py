@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import typer
 
-from coffre.model.names import visible
-from coffre.model.words import counted
+from coffre.model.words import counted, size
+from coffre_cli.commands.export.progress import export_progress
 from coffre_cli.exits import Exit
 from coffre_cli.identity import decoder_of
 from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
 from coffre_cli.place import Place
-from coffre_cli.screen import error_console, remark, size
+from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
     from coffre.model.manifest import Manifest
     from coffre.model.storage import ObjectChoice
     from coffre.operations.export.buckets import Exported, ObjectExporter
-    from coffre.operations.export.buckets import Progress as ProgressCall
 
 _TAR_ZST: Final = "tar.zst"
 _TAR_GZ: Final = "tar.gz"
@@ -32,7 +31,7 @@ _UNREAD_SHOWN: Final = 10
 
 @dataclass(frozen=True)
 class ObjectsWanted:
-    """The options that say what is exported of buckets, and where to."""
+    """The options that choose what is exported of buckets, and where to."""
 
     to: str | None
     bucket: str | None
@@ -65,7 +64,7 @@ class ObjectsWanted:
 
 
 def export_objects(deployed: Place, backup: Backup, wanted: ObjectsWanted, identity: str | None) -> None:
-    """Write what is wanted, and say what it is on stderr: stdout may be the archive."""
+    """Write the archive or files, and report on stderr: stdout may be the archive."""
     from coffre.operations.export.buckets import Exported, ObjectExporter
     from coffre.operations.stored_backup.open import open_manifest
 
@@ -76,11 +75,11 @@ def export_objects(deployed: Place, backup: Backup, wanted: ObjectsWanted, ident
     decoder = decoder_of(deployed, backup, identity).of_recipients(manifest.recipients)
     exported = Exported()
     try:
-        with _progress(_expected(manifest, wanted)) as progress:
+        with export_progress(_expected(manifest, wanted)) as progress:
             exporter = ObjectExporter(deployed.vault, manifest, decoder, wanted.choice, progress, exported)
             _write(exporter, wanted, place)
     except KeyboardInterrupt:
-        remark("Interrupted. Nothing is left of the export.")
+        remark("Interrupted. The partial export was removed.")
         raise typer.Exit(Exit.INTERRUPTED) from None
     _report(backup, wanted, exported, place)
 
@@ -95,7 +94,7 @@ def _write(exporter: ObjectExporter, wanted: ObjectsWanted, place: str) -> None:
     from coffre.vault.envelope import encrypt_stream
 
     if wanted.to is not None:
-        with new_directory(Path(place), may_be_there=True) as folder:
+        with new_directory(Path(place), may_exist=True) as folder:
             exporter.directory(folder)
         return
     tar = exporter.tar()
@@ -116,26 +115,6 @@ def _expected(manifest: Manifest, wanted: ObjectsWanted) -> int | None:
     return sum(bucket.size for bucket in buckets if wanted.bucket in (None, bucket.name))
 
 
-@contextmanager
-def _progress(total: int | None) -> Iterator[ProgressCall]:
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    bar = Progress(
-        TextColumn("Exporting"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[name]}", markup=False),
-        console=error_console,
-        transient=True,
-        disable=not error_console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("export", total=total, name="")
-        yield lambda count, name: bar.update(task, advance=count, name=visible(name[-60:]))
-
-
 def _report(backup: Backup, wanted: ObjectsWanted, exported: Exported, place: str) -> None:
     from coffre.policy.file_names import LIST
 
@@ -146,8 +125,8 @@ def _report(backup: Backup, wanted: ObjectsWanted, exported: Exported, place: st
     )
     if exported.renamed:
         remark(
-            f"  Note: {counted(exported.renamed, 'object')} could not keep the name: it is no safe name of a file, or "
-            f"another file's. {LIST} in it says which is which."
+            f"  Note: {counted(exported.renamed, 'object')} could not keep the name: it is not a safe file name, or "
+            f"another file already has it. {LIST} lists the names."
         )
     if place != "-" and wanted.to is None:
         remark("Unpack it:")

@@ -1,4 +1,4 @@
-"""What the options of `coffre restore` mean together; wrong combinations are refused in the options' own names."""
+"""The options of `coffre restore` for databases; wrong combinations are refused in the options' own names."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Choices:
 
     @property
     def problem(self) -> CoffreError | typer.BadParameter | None:
-        """What is wrong with them, as far as it can be told before anything is asked."""
+        """What is wrong with them, as far as that is known before the stack is asked."""
         try:
             self.destination  # noqa: B018 - looked at for what it raises
             self.scope()
@@ -138,14 +138,14 @@ class Choices:
         if self.contents is not Contents.FULL and not is_whole:
             yield "--contents is for whole restores: leave it out, or leave out --table and --schema"
         if self.contents is not Contents.FULL and self.replace:
-            yield "--contents is for restores into a new or empty database: --replace always brings back all"
+            yield "--contents is for restores into a new or empty database: --replace always restores everything"
         if self.restart and (self.replace or not is_whole):
             yield "--restart is for whole restores into a new or empty database"
         for option, value in (("--accept-exceptions", self.accept_exceptions), ("--swap", self.swap)):
             if value and not (self.replace and is_whole):
                 yield f"{option} is for replacing a whole database: it needs --replace, without --table and --schema"
         if is_whole and not self.replace and self.to is None:
-            yield "a whole restore needs a place: --to, or --replace for the target's own database"
+            yield "a whole restore needs a destination: --to, or --replace for the target's own database"
 
     def _problems_of_values(self) -> Iterator[str]:
         from coffre.model.restore import why_not_an_expression
@@ -167,7 +167,7 @@ class Choices:
     def _problems_of_rows(self) -> Iterator[str]:
         option = self._rows_option
         if self.where_column is not None and self.where is not None:
-            yield "--where-column and --where exclude each other; --where can say both"
+            yield "--where-column and --where exclude each other; --where can express both"
         if self.where_column is None and not (self.since is self.until is None):
             yield "--from and --until need --where-column: the column that they are about"
         if self.where_column is not None and self.since is self.until is None:
@@ -175,8 +175,8 @@ class Choices:
         if option is not None and not self.tables:
             yield f"{option} needs --table: the table whose rows are wanted"
         if option is not None and self.replace:
-            yield f"{option} and --replace exclude each other: chosen rows are brought over with --apply"
+            yield f"{option} and --replace exclude each other: chosen rows are applied with --apply"
         if option is not None and self.with_dependencies:
             yield f"--with-dependencies is for whole tables: leave {option} out"
         if self.apply and option is None:
-            yield "--apply needs --where-column or --where; for all rows of a table say --replace instead"
+            yield "--apply needs --where-column or --where; for all rows of a table use --replace instead"

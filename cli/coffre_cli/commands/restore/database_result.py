@@ -1,4 +1,4 @@
-"""What a restore did, for a person."""
+"""The result of a restore of a database, for people."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from coffre.model.kinds import Contents
-from coffre.model.words import counted
+from coffre.model.words import counted, duration
 from coffre_cli.commands.restore.destination import DestinationChoice
-from coffre_cli.screen import duration, print_table, say, say_command, show_failure
+from coffre_cli.screen import print_table, say, say_command, show_failure
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Comparison, Failure, Kept, Restore, RestoreReport
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ask:
-    """What a person asked for, and how the command began: with a vault alone it names that.
+    """What the user asked for, and how the command began: with a vault alone it names that.
 
-    Without a stack the whole report is kept in the file `report`, if it is anywhere.
+    Without a stack the whole report is kept in the file `report`, unless it could not be written.
     """
 
     backup: Backup
@@ -34,18 +34,18 @@ class Ask:
 
 
 def show_result(ask: Ask, record: Restore, report: RestoreReport | None) -> None:
-    """Say how a restore ended, what it left, and what to do next."""
+    """Show how a restore ended, what it left, and what to do next."""
     if record.failure is not None:
         say(f"The restore of {ask.backup.target} failed. The backup itself is untouched.", style="red")
         show_failure(record.failure)
-        _say_how_to_go_on(ask, record.failure)
+        _show_way_out(ask, record.failure)
         return
     if report is None:
         return
     if report.dry_run:
         say("Nothing was changed. This would be done:")
         for step in report.steps:
-            # The run itself will have an id of its own.
+            # The real run gets another id.
             say(f"  {step.replace(report.id.lower(), '<id>')}")
     else:
         say(_done(ask, record, report), style="green")
@@ -65,12 +65,12 @@ def _done(ask: Ask, record: Restore, report: RestoreReport) -> str:
         took += f", with {counted(len(record.exceptions), 'exception')}"
     if ask.scope.apply:
         changed = sum(found.inserted + found.updated for found in report.comparisons)
-        return f"Brought {changed:,} of {rows} of the backup into {record.destination} {took}."
+        return f"Applied {changed:,} of {rows} of the backup to {record.destination} {took}."
     if ask.scope.rows is not None:
         return f"Compared {rows} of the backup with {record.destination} {took}."
     if ask.scope.contents is Contents.SCHEMA:
         return f"Restored the definitions of {ask.backup.target} in {record.destination} {took}. Its tables are empty."
-    # What is beside only is not back yet.
+    # What is only in the staging schema is not restored yet.
     done = "Loaded" if report.kept and not ask.scope.replace else "Restored"
     where = f"{ask.backup.target} in {record.destination}"
     # A table that stays empty is not among those that were counted.
@@ -80,11 +80,11 @@ def _done(ask: Ask, record: Restore, report: RestoreReport) -> str:
 
 
 def show_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """Print how tables in use and the backup's versions differ, or what was done about it."""
+    """Print how tables in use and the backup's versions differ, or what was changed."""
     if not comparisons:
         return
     if any(found.inserted or found.updated or found.deleted for found in comparisons):
-        say("What was done to the tables in use, in rows:")
+        say("Changes to the tables in use, in rows:")
         counts = {
             "INSERTED": [found.inserted for found in comparisons],
             "SET BACK": [found.updated for found in comparisons],
@@ -93,7 +93,7 @@ def show_comparisons(comparisons: Sequence[Comparison]) -> None:
             "NOT IN BACKUP": [found.extra - found.deleted for found in comparisons],
         }
     else:
-        say("The tables in use against the backup, in rows, by key:")
+        say("The tables in use compared with the backup, in rows, by key:")
         counts = {
             "MISSING": [found.missing for found in comparisons],
             "CHANGED": [found.changed for found in comparisons],
@@ -113,14 +113,14 @@ def show_comparisons(comparisons: Sequence[Comparison]) -> None:
 def show_kept(kept: Sequence[Kept]) -> None:
     """Print what a restore left, and how to remove it."""
     for left in kept:
-        say(f"Kept: {left.what}. When nobody needs it any more, in psql:")
+        say(f"Kept: {left.what}. When it is no longer needed, in psql:")
         say_command(f"{left.remove};")
 
 
 def show_script(report: RestoreReport, kept: Path | None = None) -> None:
-    """Print how to make what was not restored; `kept` is the report's own file."""
+    """Print how to create what was not restored; `kept` is the report's own file."""
     if report.script is not None:
-        say("The SQL for what was not restored, for when the reason is gone:")
+        say("The SQL for what was not restored, to run when the cause is fixed:")
         script = f"jq -r .script {kept}" if kept else f"coffre show {report.id} --json | jq -r .report.script"
         say_command(f"{script} | psql postgresql://...")
 
@@ -128,14 +128,14 @@ def show_script(report: RestoreReport, kept: Path | None = None) -> None:
 def _show_next(ask: Ask, report: RestoreReport) -> None:
     touched = ask.scope.apply or ask.scope.replace
     if report.comparisons and not touched:
-        say("Nothing in use was touched. The backup's version is beside:")
+        say("No table in use was changed. The backup's version is in the staging schema:")
         for found in report.comparisons:
             say(f"  {found.beside}")
         if any(found.missing or found.changed for found in report.comparisons):
             if ask.scope.rows is not None:
-                say("To bring the missing and changed rows over, say the same with --apply.")
+                say("To apply the missing and changed rows, run this again with --apply.")
             else:
-                say("To make the table's rows those of the backup, new ones deleted, say the same with --replace.")
+                say("To make the table's rows the backup's (newer rows are deleted), run this again with --replace.")
     show_script(report, ask.report)
     show_kept(report.kept)
     if ask.report is not None:
@@ -145,11 +145,11 @@ def _show_next(ask: Ask, report: RestoreReport) -> None:
         say_command(f"coffre show {report.id}")
 
 
-def _say_how_to_go_on(ask: Ask, failure: Failure) -> None:
+def _show_way_out(ask: Ask, failure: Failure) -> None:
     if ask.wanted is None or ask.wanted.url is None:
         return
     if failure.code == "DESTINATION_NOT_EMPTY":
-        there = ask.wanted.url
-        new = f"{quote(there.user)}@{there.host}:{there.port}/{quote(there.database)}_restored"
-        say("For example, into a new database beside it:")
+        url = ask.wanted.url
+        new = f"{quote(url.user)}@{url.host}:{url.port}/{quote(url.database)}_restored"
+        say("For example, into a new database on the same server:")
         say_command(f"{ask.command} restore {ask.backup.id} --to postgresql://{new}")

@@ -1,4 +1,4 @@
-"""Where a restore goes: what `--to` says."""
+"""The destination of a restore: the option `--to`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXAMPLE = "postgresql://USER:PASSWORD@HOST:5432/NEW_DATABASE"
 
 @dataclass(frozen=True)
 class DestinationChoice:
-    """What `--to` says: a URL, or the name of a secret that holds one."""
+    """The value of `--to`: a URL, or the name of a secret that holds one."""
 
     url: Connection | None
     text: str = field(repr=False)
@@ -59,7 +59,7 @@ class DestinationChoice:
 
 def _no_address(place: str, why: str | None) -> SecretError:
     return SecretError(
-        f"There is no address of a database in {place}.",
+        f"{place[0].upper()}{place[1:]} is not a database URL.",
         code="DESTINATION_SHAPE",
         detail=why,
         hint=f"Give {_EXAMPLE}, a variable with one (env:NAME), or the name of a secret below coffre/destination/.",
@@ -81,9 +81,9 @@ def _refuse_pooler(connection: Connection) -> None:
 def destination_secret(
     deployed: DeployedStack, wanted: DestinationChoice | None, restore_id: str
 ) -> Iterator[str | None]:
-    """Give the reference of a secret with the destination; a URL lives in one of its own while the restore runs.
+    """Yield the name of a secret with the destination; a URL is kept in a temporary one while the restore runs.
 
-    Without a destination there is none: the target's own database is meant.
+    Yields None without a destination: the target's own database is used.
     """
     if wanted is None or wanted.url is None:
         yield wanted.text if wanted else None
@@ -94,7 +94,7 @@ def destination_secret(
 
 @contextmanager
 def temporary_secret(deployed: DeployedStack, text: str, restore_id: str) -> Iterator[str]:
-    """Give the reference of a secret that lives as long as the block."""
+    """Yield the name of a secret that exists as long as the block runs."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     name = f"coffre/destination/{restore_id}"
@@ -102,7 +102,7 @@ def temporary_secret(deployed: DeployedStack, text: str, restore_id: str) -> Ite
         deployed.secrets.create_secret(Name=name, SecretString=text, Description="Destination of a running restore")
     except (ClientError, BotoCoreError) as error:
         raise SecretError(
-            f"The destination could not be kept in the secret {name} for the function.",
+            f"The destination could not be stored in the secret {name} for the function.",
             code="SECRET_NOT_WRITTEN",
             detail=str(error)[:300],
             hint="Your credentials need secretsmanager:CreateSecret and DeleteSecret on coffre/destination/*.",

@@ -1,4 +1,4 @@
-"""What the restores of databases and of buckets have in common: start the function, follow it, say how it ended."""
+"""What the restores of databases and of buckets have in common: start the function, follow it, show the result."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run_restore(
 
 
 def end_restore(record: Restore, report: RestoreReport | None, show: Callable[[], None], *, as_json: bool) -> None:
-    """Show how a restore ended, and leave with the exit status that says so."""
+    """Show how a restore ended, and exit with its status."""
     if as_json:
         print_json({**restore_json(record), "report": report.model_dump(mode="json") if report else None})
         if record.failure is not None:

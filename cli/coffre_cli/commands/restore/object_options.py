@@ -1,4 +1,4 @@
-"""What the options of `coffre restore` mean for objects of buckets; wrong combinations are refused in their names."""
+"""The options of `coffre restore` for objects; wrong combinations are refused in the options' own names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _READABLE: Final = ("coffre/destination/", "coffre/storage/")
 
 @dataclass(frozen=True)
 class ObjectChoices:
-    """The options that say which objects are restored and where to, as they were given."""
+    """The options that choose objects and their destination, as they were given."""
 
     to: str | None
     bucket: str | None
@@ -60,7 +60,7 @@ class ObjectChoices:
 
     @property
     def problem(self) -> typer.BadParameter | None:
-        """What is wrong with them, as far as it can be told before anything is asked."""
+        """What is wrong with them, as far as that is known before the stack is asked."""
         for problem in self._problems():
             return typer.BadParameter(problem)
         try:
@@ -95,7 +95,7 @@ class ObjectChoices:
         return self._scope().model_copy(update={"keys": (), "names": (listed,)})
 
     def again(self, before: StorageResult) -> StorageScope:
-        """Return the scope of the objects that an earlier restore could not bring back.
+        """Return the scope of the objects that an earlier restore failed to restore.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class ObjectChoices:
             `NOTHING_FAILED`
         """
         if not before.failed_lists:
-            raise EventError("Nothing failed in that restore that could be tried again.", code="NOTHING_FAILED")
+            raise EventError("That restore has no failed objects to retry.", code="NOTHING_FAILED")
         mode = Mode.OVERWRITE if before.scope.mode is Mode.MIRROR else before.scope.mode
         changes = {"names": before.failed_lists, "keys": (), "prefix": "", "mode": mode, "dry_run": self.dry_run}
         return before.scope.model_copy(update=changes)
@@ -132,11 +132,11 @@ class ObjectChoices:
         if chosen and self.prefix is not None:
             yield f"{chosen} and --prefix exclude each other"
         if chosen and self.mode is Mode.MIRROR:
-            yield f"--mode mirror is for whole buckets or prefixes: with {chosen} say overwrite"
+            yield f"--mode mirror is for whole buckets or prefixes: with {chosen} use overwrite"
         others = [option for option in ("--to", "--bucket", "--prefix", "--mode") if self._value(option) is not None]
         others += [chosen] if chosen else []
         if self.retry is not None and others:
-            yield f"--retry does the same as that restore, for what failed: leave {others[0]} out"
+            yield f"--retry repeats that restore for the failed objects: leave {others[0]} out"
 
     def _value(self, option: str) -> object:
         return {"--to": self.to, "--bucket": self.bucket, "--prefix": self.prefix, "--mode": self.mode}[option]
@@ -184,7 +184,7 @@ def _sorted_once(keys: Iterable[str | WholeName]) -> list[str | WholeName]:
 
 @contextmanager
 def store_secret(deployed: DeployedStack, store: str | None, restore_id: str) -> Iterator[str | None]:
-    """Give the reference of a secret with a store; one from a file or a variable lives while the restore is followed.
+    """Yield the name of a secret with a store; one from a file or a variable exists while the restore is followed.
 
     Raises
     ------
@@ -203,14 +203,14 @@ def store_secret(deployed: DeployedStack, store: str | None, restore_id: str) ->
 
 
 def contents_of_store(store: str) -> str:
-    """Return what a file or a variable says about a store; raises what `store_secret` raises."""
+    """Return the description of a store in a file or a variable; raises what `store_secret` raises."""
     if store.startswith("env:"):
         return os.environ.get(store.removeprefix("env:"), "")
     try:
         return Path(store).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise SecretError(
-            f"There is no store in {store[:100]}.",
+            f"{store[:100]} does not describe a store.",
             code="DESTINATION_SHAPE",
             detail=error.strerror if isinstance(error, OSError) else "it is not text",
             hint="Give a file or a variable (env:NAME) with JSON: endpoint, region, access_key_id, secret_access_key; "

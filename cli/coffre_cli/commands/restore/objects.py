@@ -1,4 +1,4 @@
-"""`coffre restore`, for backups of buckets: start it, follow it, say what became of the objects."""
+"""`coffre restore`, for backups of buckets: start it, follow it, show the result."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import typer
 
 from coffre.model.errors import BackupStateError
 from coffre.model.kinds import Mode
-from coffre.model.words import counted
+from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import find_restore
 from coffre_cli.commands.restore.follow_restore import end_restore, run_restore
 from coffre_cli.commands.restore.object_options import ObjectChoices, store_secret
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
 from coffre_cli.place import Place
-from coffre_cli.screen import duration, error_console, say, say_command, show_failure, size
+from coffre_cli.screen import error_console, say, say_command, show_failure
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _EXAMPLES_SHOWN = 10
 
 @dataclass(frozen=True)
 class Ask:
-    """What a person asked for. Only a stack keeps what failed, for another try."""
+    """What the user asked for. Only a stack keeps the failed objects, for a retry."""
 
     backup: Backup
     scope: StorageScope
@@ -43,11 +43,11 @@ class Ask:
 def restore_objects(
     deployed: Place, backup: Backup, choices: ObjectChoices, streams: int | None, *, yes: bool, as_json: bool
 ) -> None:
-    """Restore objects of a backup; what overwrites or deletes is shown and asked for first."""
+    """Restore objects of a backup; overwriting and deleting are shown and confirmed first."""
     if not isinstance(deployed, StandaloneVault):
         _restore(deployed, backup, choices, streams, yes=yes, as_json=as_json)
         return
-    with deployed.writing_beside() as apart:
+    with deployed.with_staging() as apart:
         _restore(apart, backup, choices, streams, yes=yes, as_json=as_json)
 
 
@@ -75,7 +75,7 @@ def _ask(deployed: Place, backup: Backup, choices: ObjectChoices, restore_id: st
     before = _storage_of(deployed, retried, backup)
     store = choices.store or before.store_secret
     if choices.store is None and before.store_secret == f"coffre/destination/{retried.id}":
-        raise typer.BadParameter("that restore went to another store, whose key is not kept: give --store again")
+        raise typer.BadParameter("that restore went to another store, whose key was not kept: give --store again")
     return Ask(backup, choices.again(before), store, streams)
 
 
@@ -100,7 +100,7 @@ def _confirm(deployed: Place, ask: Ask) -> None:
     _show(trial, record, report)
     if record.failure is not None:
         raise typer.Exit(Exit.FAILED)
-    typer.confirm("Go on?", abort=True, err=True)
+    typer.confirm("Continue?", abort=True, err=True)
 
 
 def _run(deployed: Place, ask: Ask, restore_id: str, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:
@@ -108,9 +108,9 @@ def _run(deployed: Place, ask: Ask, restore_id: str, *, quiet: bool) -> tuple[Re
         from coffre_cli.commands.restore.without_stack import restore_objects_here
 
         return restore_objects_here(deployed, ask.backup, ask.scope, ask.store, ask.streams, quiet=quiet)
-    from coffre_cli.follow import going_on
+    from coffre_cli.follow import continues_in_stack
 
-    with going_on(restore_id), store_secret(deployed, ask.store, restore_id) as store:
+    with continues_in_stack(restore_id), store_secret(deployed, ask.store, restore_id) as store:
         storage = ask.scope.model_dump(mode="json", exclude_defaults=True)
         event = {"restore_id": restore_id, "store": store, "streams": ask.streams, "storage": storage}
         return run_restore(deployed, ask.backup, event, dry_run=ask.scope.dry_run, quiet=quiet)
@@ -137,16 +137,20 @@ def _show(ask: Ask, record: Restore, report: RestoreReport | None) -> None:
 
 
 def _done(ask: Ask, record: Restore, result: StorageResult) -> str:
-    written = f"{counted(result.written, 'object')}, {size(result.restored.size_bytes + result.overwritten.size_bytes)}"
-    others = [
-        (result.overwritten.count, "of them overwritten"),
-        (result.same.count, "there already"),
-        (result.left.count, "there otherwise and left"),
-        (result.deleted.count, "deleted"),
-        (result.failed.count, "failed"),
-    ]
-    more = "".join(f", {count:,} {what}" for count, what in others if count)
-    return f"Restored {ask.backup.target} in {record.destination}: {written} in {duration(record.duration_ms)}{more}."
+    bytes_written = size(result.restored.size_bytes + result.overwritten.size_bytes)
+    written = f"{counted(result.written, 'object')} ({bytes_written}) in {duration(record.duration_ms)}"
+    changed = _listed((result.overwritten.count, "overwritten"), (result.deleted.count, "deleted"))
+    skipped = _listed((result.same.count, "identical"), (result.left.count, "different (not overwritten)"))
+    failed = _listed((result.failed.count, "failed"))
+    return (
+        f"Restored {ask.backup.target} in {record.destination}: {written}{changed and f', {changed}'}."
+        f"{skipped and f' Skipped: {skipped}.'}{failed and f' {failed.capitalize()}.'}"
+    )
+
+
+def _listed(*counts: tuple[int, str]) -> str:
+    """Return those that are not zero: `2 identical, 1 different`."""
+    return ", ".join(f"{count:,} {what}" for count, what in counts if count)
 
 
 def show_examples(result: StorageResult) -> None:
@@ -163,7 +167,7 @@ def show_examples(result: StorageResult) -> None:
 
 def _show_next(ask: Ask, record: Restore, result: StorageResult) -> None:
     if result.left.count and ask.scope.mode is Mode.MISSING:
-        say("What is there was not touched. To have the backup's version instead, say the same with --mode overwrite.")
+        say("Existing objects were not changed. To replace them, run this again with --mode overwrite.")
     if result.failed_lists and ask.has_stack:
-        say("To try again what failed:")
+        say("To retry the failed objects:")
         say_command(f"coffre restore {ask.backup.id} --retry {record.id}")

@@ -1,4 +1,4 @@
-"""`coffre restore`: get a backup back, or some of its tables, rows or objects."""
+"""`coffre restore`: restore a backup, or some of its tables, rows or objects."""
 
 from __future__ import annotations
 
@@ -61,29 +61,30 @@ def restore(
         bool,
         typer.Option(
             "--with-dependencies",
-            help="With a table that is gone, bring back the types and functions that it needs, and the views, keys and "
-            "policies that went with it.",
+            help="For a missing table, also restore the types and functions that it needs, and the views, foreign keys "
+            "and policies that were dropped with it.",
         ),
     ] = False,
     where_column: Annotated[
-        str | None, typer.Option("--where-column", metavar="COLUMN", help="Only rows of a period of this column.")
+        str | None,
+        typer.Option("--where-column", metavar="COLUMN", help="Only rows with values of this column in a period."),
     ] = None,
     since: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="VALUE", help="With --where-column: the first value, say 2026-11-17 (times are UTC)."
+            "--from", metavar="VALUE", help="With --where-column: the first value, such as 2026-11-17 (times in UTC)."
         ),
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option("--until", metavar="VALUE", help="With --where-column: the first value that is not wanted."),
+        typer.Option("--until", metavar="VALUE", help="With --where-column: the first value that is not restored."),
     ] = None,
     where: Annotated[
         str | None,
-        typer.Option("--where", metavar="SQL", help='Only rows for which this is true, for experts: "total < 0".'),
+        typer.Option("--where", metavar="SQL", help='Only rows for which this SQL is true, for experts: "total < 0".'),
     ] = None,
     apply: Annotated[
-        bool, typer.Option("--apply", help="Insert missing rows and set changed ones back, after the comparison.")
+        bool, typer.Option("--apply", help="Insert missing rows and reset changed ones, after the comparison.")
     ] = False,
     replace_: Annotated[
         bool,
@@ -98,18 +99,18 @@ def restore(
     ] = False,
     no_analyze: Annotated[
         bool,
-        typer.Option("--no-analyze", help="Of a whole restore: do not gather the planner's statistics afterwards."),
+        typer.Option("--no-analyze", help="Whole restores: do not collect planner statistics afterwards."),
     ] = False,
     restart: Annotated[
         bool,
         typer.Option(
-            "--restart", help="Remove what an earlier, unfinished restore left in the destination, and begin again."
+            "--restart", help="Remove what an earlier, unfinished restore left in the destination, and start again."
         ),
     ] = False,
     accept_exceptions: Annotated[
         bool,
         typer.Option(
-            "--accept-exceptions", help="With --replace: replace the database even if the restored one lacks something."
+            "--accept-exceptions", help="With --replace: replace the database even if the restored one is incomplete."
         ),
     ] = False,
     swap: Annotated[
@@ -117,11 +118,11 @@ def restore(
         typer.Option(
             "--swap",
             metavar="RESTORE",
-            help="With --replace: put the database in place that this earlier restore built and kept.",
+            help="With --replace: swap in the database that this earlier restore built and kept.",
         ),
     ] = None,
     contents: Annotated[
-        Contents, typer.Option(help="Of a whole restore: all, definitions only, or rows only.")
+        Contents, typer.Option(help="Whole restores: everything, definitions only, or rows only.")
     ] = Contents.FULL,
     bucket: Annotated[
         str | None, typer.Option("--bucket", metavar="NAME", help="Objects: only those of this bucket.")
@@ -138,8 +139,8 @@ def restore(
     mode: Annotated[
         Mode | None,
         typer.Option(
-            help="Objects that are there already: missing leaves them (default), overwrite sets back those that "
-            "differ, mirror also deletes what the backup does not have."
+            help="Existing objects: missing keeps them (default), overwrite replaces those that differ, mirror also "
+            "deletes those that the backup does not have."
         ),
     ] = None,
     store: Annotated[
@@ -152,29 +153,31 @@ def restore(
     ] = None,
     retry: Annotated[
         str | None,
-        typer.Option("--retry", metavar="RESTORE", help="Objects: those that this restore could not bring back."),
+        typer.Option(
+            "--retry", metavar="RESTORE", help="Objects: only those that this earlier restore failed to restore."
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --apply and --replace.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     streams: Annotated[
-        int | None, typer.Option(min=1, max=16, help="How many connections load at once. Default: one for each core.")
+        int | None, typer.Option(min=1, max=16, help="Number of parallel connections. Default: one for each core.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Restore a backup into a new database, or bring back tables, rows or objects of it.
+    """Restore a backup into a new database, or restore some of its tables, rows or objects.
 
-    A whole restore goes into a database that does not exist yet (it is created) or is empty; anything else is refused.
-    What the server refuses is left out and named with the SQL that makes it later, everything else is restored, and the
-    exit status is 4. With --strict the first refusal stops the restore.
+    A whole restore needs a database that does not exist yet (it is created) or is empty; any other is refused. Objects
+    that the server refuses are left out and listed with the SQL that creates them later; everything else is restored,
+    and the exit status is 4. With --strict the first refusal stops the restore.
 
-    Tables (--table) go back into the target's own database: one that is gone comes back under its own name; of one that
-    is there, the backup's version is put beside it, into a schema of its own, and compared by key. Nothing in use is
-    touched without --apply or --replace.
+    Tables (--table) are restored into the target's own database. A missing table is restored under its own name. For an
+    existing table, the backup's version is loaded into a staging schema and compared by key. Tables in use are changed
+    only with --apply or --replace.
 
-    Objects of a backup of buckets go where they were, or to another bucket (--to) or store (--store). What is there
-    already is not touched without --mode overwrite or mirror.
+    Objects of a backup of buckets are restored to their own buckets, to another bucket (--to) or to another store
+    (--store). Existing objects are changed only with --mode overwrite or mirror.
     """
     choices = Choices(
         to=to,
@@ -206,7 +209,7 @@ def restore(
         retry=retry,
         dry_run=dry_run,
     )
-    _refuse_at_once(choices, objects)
+    _refuse_early(choices, objects)
     try:
         deployed, backup = _find(backup_id, target, stack)
     except CoffreError as error:
@@ -228,8 +231,8 @@ def restore(
     end_restore(record, report, lambda: show_result(ask, record, report), as_json=as_json)
 
 
-def _refuse_at_once(choices: Choices, objects: ObjectChoices) -> None:
-    """Refuse what is wrong whatever the backup is of."""
+def _refuse_early(choices: Choices, objects: ObjectChoices) -> None:
+    """Refuse what is wrong for either kind of backup, before anything is asked."""
     if choices.given is not None and objects.given is not None:
         raise typer.BadParameter(f"{choices.given} is for databases, {objects.given} for buckets")
     wrong = objects if objects.given else choices if choices.given else None
@@ -256,23 +259,23 @@ def _find(backup_id: str, target: str | None, stack: str | None) -> tuple[Place,
     backup = resolve_backup(deployed, backup_id, target)
     refuse_unrestorable(backup)
     if backup.damaged_at is not None:
-        remark(f"This backup is DAMAGED, and the restore stops where it needs what is lost: {backup.damage}")
+        remark(f"This backup is DAMAGED. The restore stops if it needs the lost data: {backup.damage}")
     return deployed, backup
 
 
 def _confirm(deployed: Place, ask: Ask) -> None:
-    """Show what would be done, and go on only when a person says yes."""
-    if not _is_a_person_there():
+    """Show what would be done, and continue only when the user confirms."""
+    if not _is_interactive():
         raise typer.BadParameter("this changes a database in use: add --yes, or --dry-run to see what would be done")
     trial = replace(ask, scope=ask.scope.model_copy(update={"dry_run": True}))
     record, report = _run(deployed, trial, None, quiet=False)
     show_result(trial, record, report)
     if record.failure is not None:
         raise typer.Exit(Exit.FAILED)
-    typer.confirm("Go on?", abort=True, err=True)
+    typer.confirm("Continue?", abort=True, err=True)
 
 
-def _is_a_person_there() -> bool:
+def _is_interactive() -> bool:
     return sys.stdin.isatty() and error_console.is_terminal
 
 
@@ -283,10 +286,10 @@ def _run(deployed: Place, ask: Ask, streams: int | None, *, quiet: bool) -> tupl
         return restore_database_here(deployed, ask, streams, quiet=quiet)
     from ulid import ULID
 
-    from coffre_cli.follow import going_on
+    from coffre_cli.follow import continues_in_stack
 
     restore_id = str(ULID())
-    with going_on(restore_id), destination_secret(deployed, ask.wanted, restore_id) as reference:
+    with continues_in_stack(restore_id), destination_secret(deployed, ask.wanted, restore_id) as reference:
         event = {"destination": reference, "restore_id": restore_id, "streams": streams}
         event |= ask.scope.model_dump(mode="json", exclude_defaults=True)
         return run_restore(deployed, ask.backup, event, dry_run=ask.scope.dry_run, quiet=quiet)

@@ -1,4 +1,4 @@
-"""`coffre --vault ... restore`: a restore in the command's own process, for when there is no stack."""
+"""`coffre --vault ... restore`: a restore in the command's own process, without a stack."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from coffre_cli.screen import remark, show_error
 from coffre_cli.standalone import StandaloneVault
 
 _OBJECT_STREAMS: Final = 8
-# Each large object has connections of its own for parts, beside the streams'.
+# Large objects use further connections for their parts, besides those of the streams.
 _MORE_CONNECTIONS: Final = 8
 _BEAT_SECONDS: Final = 0.5
 
@@ -49,14 +49,14 @@ type Work = Callable[[Meter, Children, Path], RestoreReport]
 
 
 class InterruptedRunError(PermanentError):
-    """A person pressed Ctrl-C."""
+    """The user pressed Ctrl-C."""
 
     default_code = "INTERRUPTED"
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What a restore is called, and where it goes."""
+    """The id of a restore, its backup and its destination."""
 
     id: str
     backup: Backup
@@ -108,7 +108,7 @@ def restore_objects_here(
     Parameters
     ----------
     place
-        Its vault takes what the restore writes of its own accord: lists of what failed.
+        Its vault takes what the restore writes of its own: lists of failed objects.
 
     Raises
     ------
@@ -144,25 +144,25 @@ def restore_objects_here(
             done = restore_storage(job, None, meter)
         if isinstance(done, RestoreReport):
             return done
-        raise InterruptedRunError("The restore was interrupted.", hint=f"It came as far as {done.after}. Run it again.")
+        raise InterruptedRunError("The restore was interrupted.", hint=f"It stopped after {done.after}. Run it again.")
 
     return _restore(run, work, _Stoppable(stop))
 
 
 def keep_report(report: RestoreReport) -> Path | None:
-    """Write the whole report beside the person: there is no vault of a stack to keep it in."""
+    """Write the whole report into the working directory: without a stack, no vault keeps it."""
     path = Path(f"coffre-restore-{report.id}.json")
     try:
         with new_file(path) as file:
             file.write(report.model_dump_json(indent=1).encode())
     except CoffreError as error:
-        remark(f"The report could not be kept: {error.message}")
+        remark(f"The report could not be saved: {error.message}")
         return None
     return path
 
 
 class _Stoppable(Children):
-    """Work without children: to end it is to set an event."""
+    """Work without child processes: setting an event ends it."""
 
     def __init__(self, stop: threading.Event) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ class _Stoppable(Children):
 def _address_of(ask: Ask) -> Connection:
     if ask.wanted is None or ask.wanted.url is None:
         raise typer.BadParameter(
-            "with --vault the address of the database is not known: give --to postgresql://... or --to env:NAME"
+            "with --vault the address of the database is unknown: give --to postgresql://... or --to env:NAME"
         )
     return ask.wanted.url
 
@@ -223,7 +223,7 @@ def _ended(record: Restore, status: Status, **changes: object) -> Restore:
 
 @contextmanager
 def _watched(record: Restore, meter: Meter, children: Children, *, quiet: bool) -> Iterator[None]:
-    """Show how far it is, and let Ctrl-C end it as a deadline would: what was made is dropped again."""
+    """Show the progress, and let Ctrl-C end the run as a deadline would: what was created is dropped."""
     what = "Planning a restore of" if record.dry_run else "Restoring"
     with bar(quiet=quiet) as shown:
         task = shown.add_task(f"{what} {record.target}", total=None, facts="starting")
@@ -242,10 +242,10 @@ def _watched(record: Restore, meter: Meter, children: Children, *, quiet: bool) 
 @contextmanager
 def _ctrl_c_ends(watch: Watch) -> Iterator[None]:
     def interrupt(_: int, __: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one ends at once
-        remark("Stopping. Press Ctrl-C again to leave at once, with what was made so far left behind.")
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one ends immediately
+        remark("Stopping. Press Ctrl-C again to exit immediately and leave behind what was created so far.")
         reason = InterruptedRunError(
-            "The restore was interrupted.", hint="What it made was removed as after any failure. Run it again."
+            "The restore was interrupted.", hint="What it created was removed, as after any failure. Run it again."
         )
         threading.Thread(target=watch.end, args=(reason,), name="interrupt").start()
 

@@ -1,4 +1,4 @@
-"""`coffre alerts`: what is not in order right now, and whether people would hear of it."""
+"""`coffre alerts`: open problems, and a test of the alert destinations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}  # by `Severity`
 
 app = typer.Typer(
-    help="See what is not in order, and try out whether alerts arrive.",
+    help="List open problems, and test whether alerts arrive.",
     epilog=examples("coffre alerts list", "coffre alerts test"),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -29,27 +29,29 @@ app = typer.Typer(
 
 
 class NotifyError(PermanentError):
-    """The function `notify` is not there, or failed."""
+    """The function `notify` does not exist, or failed."""
 
     default_code = "NOTIFY_FAILED"
 
 
 @app.callback()
 def alerts() -> None:
-    """See what is not in order, and try out whether alerts arrive."""
+    """List open problems, and test whether alerts arrive."""
 
 
 @app.command(
     "list",
-    short_help="List the problems that go on.",
+    short_help="List the open problems.",
     epilog=examples("coffre alerts list", "coffre alerts list shop", "coffre alerts list --json | jq '.[].kind'"),
 )
 def list_alerts(
-    target: Annotated[str | None, typer.Argument(help="Only problems of this target; - is of no single one.")] = None,
+    target: Annotated[
+        str | None, typer.Argument(help="Only problems of this target; - for those of no single target.")
+    ] = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the problems that people were told about and that are not over, the newest first."""
+    """List the problems that were reported and are not resolved, newest first."""
     from coffre.alerts.alert import EVERY_TARGET
 
     deployed = find_stack(stack)
@@ -59,9 +61,9 @@ def list_alerts(
     if as_json:
         print_json([_json(one) for one in found])
     elif not found:
-        say("Everything that is watched is in order.")
+        say("No open problems.")
     else:
-        print_table(["KIND", "TARGET", "SINCE", "SEEN", "TOLD", "WHAT"], map(_row, found), right=["SEEN"])
+        print_table(["KIND", "TARGET", "SINCE", "SEEN", "REPORTED", "WHAT"], map(_row, found), right=["SEEN"])
         say("What to do about each: docs/runbooks/KIND.md")
 
 
@@ -71,9 +73,9 @@ def list_alerts(
     epilog=examples("coffre alerts test", "coffre alerts test --json | jq '.[] | select(.sent | not)'"),
 )
 def try_out(stack: StackOption = None, as_json: JsonOption = False) -> None:
-    """Send a test to every URL of the secret AlertUrlsSecret, whatever it is told otherwise, and say how each took it.
+    """Send a test to every URL in the secret AlertUrlsSecret, whatever its filters, and show each result.
 
-    Mail is not tried: it comes from the topic, whose subscription you have confirmed.
+    Mail is not tested: it comes from the topic, whose subscription you have confirmed.
     """
     tried = _try_all(find_stack(stack), quiet=as_json)
     failed = [one for one in tried if not one["sent"]]
@@ -89,7 +91,7 @@ def try_out(stack: StackOption = None, as_json: JsonOption = False) -> None:
 def _try_all(deployed: DeployedStack, *, quiet: bool) -> list[dict[str, Any]]:
     if "NotifyFunction" not in deployed.outputs:
         raise NotifyError(
-            "This stack tells nobody but the topic's own subscribers: it has no function notify.",
+            "This stack notifies only the subscribers of its topic: it has no function notify.",
             code="NOTIFY_OFF",
             hint="Store the URLs in a secret below coffre/alerts/, and give its name to the template: AlertUrlsSecret. "
             "docs/alerts.md shows how.",
@@ -101,9 +103,7 @@ def _try_all(deployed: DeployedStack, *, quiet: bool) -> list[dict[str, Any]]:
     if succeeded and isinstance(answer, Mapping):
         return list(answer["tried"])
     words = answer.get("errorMessage", "") if isinstance(answer, Mapping) else ""
-    raise NotifyError(
-        "Nothing could be sent.", detail=str(words)[:2000], hint="Put right what it says, and try it again."
-    )
+    raise NotifyError("Nothing could be sent.", detail=str(words)[:2000], hint="Correct the cause, and try again.")
 
 
 def _kind(incident: Incident) -> AlertKind:
@@ -125,5 +125,5 @@ def _row(incident: Incident) -> list[str | Text]:
 
 def _json(incident: Incident) -> dict[str, Any]:
     kind = _kind(incident)
-    said = incident.model_dump(mode="json", exclude={"version", "claimed_at", "ended_at"})
-    return {**said, "severity": kind.severity.value, "runbook": kind.runbook}
+    record = incident.model_dump(mode="json", exclude={"version", "claimed_at", "ended_at"})
+    return {**record, "severity": kind.severity.value, "runbook": kind.runbook}

@@ -48,8 +48,8 @@ def invoke(
     print_json(answer)
     if not succeeded:
         if isinstance(answer, dict):
-            said = f"{answer.get('errorType', 'Error')}: {answer.get('errorMessage', 'the function failed')}"
-            for line in said.split("\n"):
+            message = f"{answer.get('errorType', 'Error')}: {answer.get('errorMessage', 'the function failed')}"
+            for line in message.split("\n"):
                 remark(line)
         raise typer.Exit(Exit.FAILED)
 

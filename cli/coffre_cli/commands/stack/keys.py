@@ -1,4 +1,4 @@
-"""`coffre keys`: the key pair that backups are encrypted with."""
+"""`coffre keys`: the key pair that encrypts backups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_SECRET = "coffre/identity/main"  # noqa: S105 (a secret's name)
 _READABLE = "coffre/identity/"
 
 app = typer.Typer(
-    help="Make the key pair that backups are encrypted with.",
+    help="Create the key pair that encrypts backups.",
     epilog=examples("coffre keys new"),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -27,12 +27,12 @@ app = typer.Typer(
 
 @app.callback()
 def keys() -> None:
-    """Make the key pair that backups are encrypted with."""
+    """Create the key pair that encrypts backups."""
 
 
 @app.command(
     "new",
-    short_help="Make a key pair and store the private key.",
+    short_help="Create a key pair and store the private key.",
     epilog=examples(
         "coffre keys new", "coffre keys new --file ./identity.txt", "coffre keys new --json | jq -r .recipient"
     ),
@@ -42,12 +42,11 @@ def new(
     file: Annotated[Path | None, typer.Option(help="Write the private key to this new file instead.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an age key pair: the public key encrypts backups, the private one alone can read them.
+    """Create an age key pair: the public key encrypts backups, only the private key opens them.
 
-    The private key goes to Secrets Manager (of the local stack when one is up, else of your AWS account), where only
-    the functions that open backups may read it (restore, drill and verify), and whoever may read secrets there. It is
-    printed once: keep it offline too. Whoever loses it loses every backup;
-    nobody can bring it back.
+    The private key goes to Secrets Manager (of the local stack when one is up, else of your AWS account), where
+    only the functions that open backups (restore, drill and verify) and users with access to secrets may read it. It is
+    printed once: keep a copy offline. Without it every backup is lost, and no one can recover it.
     """
     from coffre.vault.codec import new_identity, public_key
 
@@ -77,8 +76,8 @@ def new(
     else:
         say(f"It is stored in {place} for the functions that open backups: restore, drill and verify.")
         if secret != DEFAULT_SECRET:
-            say(f"Tell the template its name: parameter IdentitySecret = {secret}")
-    say("Without the private key no backup can be read, by anybody, ever.")
+            say(f"Set its name in the template: parameter IdentitySecret = {secret}")
+    say("Without the private key no backup can ever be read.")
 
 
 def _write_file(file: Path, identity: str, recipient: str) -> str:

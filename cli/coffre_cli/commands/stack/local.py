@@ -40,12 +40,12 @@ app = typer.Typer(
 def up(
     database: Annotated[
         list[str] | None,
-        typer.Option("--database", metavar="NAME=URL", help="A database of yours to protect; repeatable."),
+        typer.Option("--database", metavar="NAME=URL", help="A database of yours to back up; repeatable."),
     ] = None,
-    empty: Annotated[bool, typer.Option("--empty", help="Protect nothing yet.")] = False,
+    empty: Annotated[bool, typer.Option("--empty", help="Start without any database or bucket.")] = False,
     port: Annotated[int, typer.Option(help="Port of the local AWS. Default: a free one.")] = 0,
 ) -> None:
-    """Start the stack in the background: a local AWS with the real template deployed, protecting your databases.
+    """Start the stack in the background: a local AWS with the real template, which backs up your databases.
 
     Without --database it comes with a sample database of its own. It runs until `coffre local down`.
     """
@@ -63,10 +63,10 @@ def up(
         say("Take a backup:")
         say_command(f"coffre backup database {state.databases[0]}")
     for bucket in state.buckets:
-        say_command(f"coffre backup storage {bucket}")
+        say_command(f"coffre backup buckets {bucket}")
     if state.postgres is not None:
         server = state.postgres.server()
-        say("The sample database, and where it can be restored to:")
+        say("The sample database, and a database to restore it into:")
         say_command(server.dsn(stack.SAMPLE))
         say_command(f"coffre restore latest --target {stack.SAMPLE} --to {server.dsn(f'{stack.SAMPLE}_restored')}")
     say("Reach it with aws:")
@@ -80,14 +80,16 @@ def down() -> None:
     """Stop the stack and remove everything that it stored, backups included."""
     from coffre_local import stack
 
-    say("The local stack is down; nothing of it is left." if stack.down() else "No local stack was up.")
+    say("The local stack was stopped and removed." if stack.down() else "No local stack was up.")
 
 
-@app.command("env", short_help="Lead a shell to the stack.", epilog=examples('eval "$(coffre local env)" && aws s3 ls'))
+@app.command(
+    "env", short_help="Point a shell at the stack.", epilog=examples('eval "$(coffre local env)" && aws s3 ls')
+)
 def env() -> None:
-    """Print the shell commands that lead `aws` and `coffre` to the local stack.
+    """Print the shell commands that point `aws` and `coffre` at the local stack.
 
-    The template is deployed there by `coffre local up`, again whenever it or the code changed: `sam deploy` cannot, as
+    The template is deployed to it by `coffre local up`, again whenever it or the code changed: `sam deploy` cannot, as
     the local AWS has neither Lambda's Python nor layers.
     """
     from coffre_local import stack
@@ -100,7 +102,7 @@ def env() -> None:
 def start(
     databases: Mapping[str, str], *, sample: bool, sample_scale: float = 1.0, port: int = 0, quiet: bool = False
 ) -> LocalState:
-    """Bring the local stack up with a key pair and a configuration document of its own."""
+    """Start the local stack with a key pair and a configuration document of its own."""
     from coffre.vault.codec import new_identity, public_key
     from coffre_local import stack
     from coffre_local.aws import session
@@ -150,7 +152,7 @@ def _databases(options: list[str]) -> dict[str, str]:
             refuse_transaction_pooler(parse_secret(url, where=f"--database {name}", place=f"--database {name}"))
         except SecretError as error:
             raise ConfigurationError(
-                f"--database {name} has no address of a database.",
+                f"--database {name} is not a database URL.",
                 detail=error.detail,
                 hint=f"For example: --database {_EXAMPLE}",
             ) from error

@@ -1,4 +1,4 @@
-"""`coffre report`: what a drill found out about a backup."""
+"""`coffre report`: what a drill found about a backup."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coffre.model.errors import BackupStateError
-from coffre.model.words import counted
+from coffre.model.words import counted, size
 from coffre_cli.backup_argument import BackupId, resolve_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.screen import age, print_json, print_table, remark, say, show_failure, size
+from coffre_cli.screen import age, print_json, print_table, remark, say, show_failure
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
@@ -61,7 +61,7 @@ def report(
 
 
 def leave_with(reports: Sequence[DrillReport]) -> None:
-    """End with the status that says how drills ended: 4 when a restore leaves something out."""
+    """Exit with the status of the drills: 4 when a restore leaves something out."""
     from coffre.model.drill import Outcome
 
     outcomes = {report.outcome for report in reports}

@@ -1,8 +1,8 @@
-"""`coffre verify`: are there recent backups, is all of them there, is it as it was stored, does it come back?"""
+"""`coffre verify`: are backups recent, complete, undamaged, and can they be restored?"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,19 +10,19 @@ from rich.text import Text
 
 from coffre.model.errors import PermanentError
 from coffre.model.kinds import Level
-from coffre.model.words import counted
 from coffre_cli.backup_argument import latest, resolve_backup
 from coffre_cli.commands.verify.drill_report import leave_with, newest_report, show_report
+from coffre_cli.commands.verify.verification_result import show_verification
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.place import find_place
-from coffre_cli.screen import duration, error_console, print_json, print_table, say, say_command, size
+from coffre_cli.screen import error_console, print_json, print_table, say
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.configuration import Configuration
-    from coffre.model.verification import Check, DamageReport, FreshReport, VerificationReport
+    from coffre.model.verification import Check, FreshReport, VerificationReport
 
 EXAMPLES = examples(
     "coffre verify",
@@ -32,13 +32,12 @@ EXAMPLES = examples(
     "coffre verify --level drill latest",
     "coffre verify --json | jq '.checks[] | select(.status == \"failed\")'",
 )
-_DAMAGES_SHOWN = 5
 # One invocation reads tens of gigabytes: nothing that a person waits for needs more.
 _INVOCATIONS = 200
 
 
 class VerificationError(PermanentError):
-    """The function `verify` failed: that says nothing about the backups."""
+    """The function `verify` failed; the backups may still be good."""
 
     default_code = "VERIFICATION_STOPPED"
 
@@ -48,28 +47,27 @@ def verify(
         str | None,
         typer.Argument(
             metavar="[ID]",
-            help="Only this backup: its id (the beginning or end is enough), `latest`, or a day or time (UTC). All of "
-            "it is read.",
+            help="Only this backup: its id (the beginning or end is enough), `latest`, or a day or time in UTC. It is "
+            "read completely.",
         ),
     ] = None,
     level: Annotated[
         Level | None,
-        typer.Option(help="How closely to look. Default: fresh; with an ID: read.", case_sensitive=False),
+        typer.Option(help="How thoroughly to verify. Default: fresh; with an ID: read.", case_sensitive=False),
     ] = None,
     target: Annotated[str | None, typer.Option(help="Only backups of this target.")] = None,
     share: Annotated[
         float | None,
-        typer.Option(min=0.0001, max=1, help="Of a target: how much to read, or of how much to compare checksums."),
+        typer.Option(min=0.0001, max=1, help="Of a target: the share of packs to read, or whose checksums to compare."),
     ] = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify backups. It happens by itself: fresh hourly, inventory and a share of reading daily.
+    """Verify backups. Runs automatically: fresh every hour, inventory and read (of a share) every day.
 
-    fresh: is there a recent backup of each target? inventory: is everything there, as long as recorded? read: is every
-    byte as it was stored? drill: restored, a database into a scratch server and of buckets a sample, is it what was
-    backed up? What is damaged is marked,
-    told, and not pointed at by later backups.
+    fresh: does each target have a recent backup? inventory: does every pack exist, with the recorded size? read: is
+    every byte as it was stored? drill: restored (a database into a scratch server, of buckets a sample), is it what was
+    backed up? Damaged backups are marked and reported, and later backups do not refer to damaged data.
     """
     place = find_place(stack)
     if target is not None:
@@ -90,7 +88,7 @@ def verify(
         print_json([report.model_dump(mode="json") for report in reports])
     else:
         for report in reports:
-            _show(report, [target.name for target in deployed.configuration.buckets])
+            show_verification(report, [target.name for target in deployed.configuration.buckets])
     # Of one backup, a report that is not finished is followed by the next one.
     is_unfinished = backup_id is not None and any(one.outcome == "unfinished" for one in reports[-1].examined)
     if is_unfinished or any(report.status != 200 for report in reports):
@@ -117,7 +115,7 @@ def _verify_vault(
     if as_json:
         print_json([report.model_dump(mode="json")])
     else:
-        _show(report, None)
+        show_verification(report, None)
     if report.status != 200:
         raise typer.Exit(Exit.FAILED)
 
@@ -147,7 +145,7 @@ def _show_fresh(report: FreshReport, *, as_json: bool) -> None:
             if check.text is not None:
                 say(check.text, style="" if check.is_ok else "red")
         for one in report.settled:
-            say(f"The {one.kind} {one.id} of {one.target} had died without a word; it is {one.status} now.")
+            say(f"The {one.kind} {one.id} of {one.target} had stopped without a result; it is {one.status} now.")
     if report.status != 200:
         raise typer.Exit(Exit.FAILED)
 
@@ -167,7 +165,7 @@ def _check_row(check: Check) -> list[str | Text]:
 
 
 def _drill(deployed: DeployedStack, backup_id: str | None, target: str | None, *, as_json: bool) -> None:
-    """Drill the chosen backup, or the newest one of each target, and show what was found out."""
+    """Drill the chosen backup, or the newest one of each target, and show the reports."""
     names = [target] if target else list(_drilled(deployed.configuration))
     if not (names or backup_id):
         raise VerificationError(
@@ -252,64 +250,10 @@ def _call(
             status.stop()
         answer, succeeded = deployed.call(function, given)
     if not succeeded:
-        said = answer.get("errorMessage", "") if isinstance(answer, dict) else ""
+        message = answer.get("errorMessage", "") if isinstance(answer, dict) else ""
         raise VerificationError(
-            "The verification stopped. No backup is known to be bad by that.",
-            detail=str(said)[:2000],
-            hint="Put right what it says, and run it again.",
+            "The verification stopped. This does not mean that a backup is damaged.",
+            detail=str(message)[:2000],
+            hint="Correct the cause, and run it again.",
         )
     return answer
-
-
-def _show(report: VerificationReport, buckets: Collection[str] | None) -> None:
-    """Show what was found; `buckets` are the targets of that kind, None when there is no stack to take a backup."""
-    if report.level is Level.INVENTORY:
-        _show_inventory(report)
-    else:
-        _show_read(report)
-    for problem in report.problems:
-        say(f"Problem: {problem.text} [{problem.code}]", style="red")
-    for damaged in report.damaged:
-        _show_damaged(damaged)
-    for name, backup_id in report.healthy.items():
-        say(f"The newest good backup of {name}: {backup_id or 'there is NONE'}", style="bold")
-    if report.damaged and buckets is not None:
-        say("Later backups do not point at what is damaged. Take one now:")
-        for name in report.healthy:
-            say_command(f"coffre backup {'storage' if name in buckets else 'database'} {name}")
-    if report.unfinished is not None:
-        say(f"Not finished: {report.unfinished}", style="yellow")
-
-
-def _show_inventory(report: VerificationReport) -> None:
-    say(
-        f"Looked for {counted(report.packs.objects, 'pack')} ({size(report.packs.size_bytes)}) of "
-        f"{counted(report.backups, 'backup')} in {duration(report.duration_ms)}; "
-        f"compared the checksums of {report.checksums:,} ({report.share})."
-    )
-    if report.checksums_not_kept:
-        say(f"The store kept no checksum of {report.checksums_not_kept:,} of them: only reading tells more.")
-    if not report.damaged and report.unfinished is None:
-        say("Everything is there.", style="green")
-
-
-def _show_read(report: VerificationReport) -> None:
-    say(
-        f"Read {size(report.frames.size_bytes)} in {counted(report.frames.objects, 'frame')} of "
-        f"{counted(report.packs.objects, 'pack')}{f' of {report.target}' if report.target else ''} "
-        f"in {duration(report.duration_ms)} (share: {report.share})."
-    )
-    for one in report.examined:
-        style = {"verified": "green", "unfinished": "yellow"}.get(one.outcome, "red")
-        say(f"{one.backup_id}: {one.outcome}{f'. {one.text}' if one.text else ''}", style=style)
-    if not (report.damaged or report.examined or report.problems):
-        say("Every byte that was read is as it was stored.", style="green")
-
-
-def _show_damaged(damaged: DamageReport) -> None:
-    say(f"Backup {damaged.backup_id} of {damaged.target} is DAMAGED:", style="bold red")
-    for damage in damaged.damages[:_DAMAGES_SHOWN]:
-        where = f" ({damage.entry})" if damage.entry else ""
-        say(f"  {damage.text}{where} [{damage.code}]")
-    if damaged.total > _DAMAGES_SHOWN:
-        say(f"  and {damaged.total - _DAMAGES_SHOWN:,} more")

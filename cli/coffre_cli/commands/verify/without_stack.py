@@ -1,4 +1,4 @@
-"""`coffre --vault ... verify`: is everything there, and is it as it was stored? Nothing is recorded."""
+"""`coffre --vault ... verify`: is the vault complete and undamaged? Nothing is recorded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from coffre_cli.standalone import StandaloneVault
 def verify_here(
     place: StandaloneVault, backup_id: str | None, level: Level | None, target: str | None, *, quiet: bool
 ) -> VerificationReport:
-    """Verify one backup, or all of a target or of the vault; with an id all of it is read, unless said otherwise.
+    """Verify one backup, or all of a target or of the vault; with an id, the default level is read.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def verify_here(
     """
     chosen = level or (Level.INVENTORY if backup_id is None else Level.READ)
     if chosen not in (Level.INVENTORY, Level.READ):
-        raise typer.BadParameter(f"the level {chosen} needs a stack: with --vault there are inventory and read")
+        raise typer.BadParameter(f"the level {chosen} needs a stack: --vault works with inventory and read")
     backups = tuple(
         place.catalog.backups(target=target) if backup_id is None else [resolve_backup(place, backup_id, target)]
     )
@@ -50,7 +50,7 @@ def verify_here(
 
 
 def _decoder(place: StandaloneVault, backups: tuple[Backup, ...]) -> FrameDecoder:
-    """Return what opens the backups; when nothing can be opened that is said before anything is read."""
+    """Return what opens the backups; a missing key is an error before anything is read."""
     for backup in backups:
         place.decoder_of(backup)
     return FrameDecoder(place.identities)

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, digest_of
-from coffre.alerts.wording import alert_of, bullets, ids_of, moment, size, span
+from coffre.alerts.wording import alert_of, bullets, ids_of, moment
 from coffre.model.backup import Backup
+from coffre.model.words import size, span
 from coffre.policy.anomaly import QUOTA_PERCENT, RATE_DAYS, Deviation, Rate
 
 

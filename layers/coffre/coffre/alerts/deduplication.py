@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from coffre.alerts.alert import Alert, AlertKind, State, subject_of
-from coffre.alerts.wording import ids_of, moment, span
+from coffre.alerts.wording import ids_of, moment
 from coffre.model.incident import Incident
+from coffre.model.words import span
 
 # Not quite a day: a check that runs daily is some minutes early or late, one that runs hourly reminds at the same hour.
 REMINDER_AFTER: Final = timedelta(hours=23, minutes=30)

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Final
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, digest_of
-from coffre.alerts.wording import alert_of, backup_command, because, bullets, ids_of, moment, span
+from coffre.alerts.wording import alert_of, backup_command, because, bullets, ids_of, moment
 from coffre.model.backup import Backup, Failure
 from coffre.model.target import TargetKind
+from coffre.model.words import span
 
 
 def verify_failed(

@@ -84,22 +84,3 @@ def ids_of(**ids: str | None) -> str:
 def moment(time: datetime) -> str:
     """Return a time as people write it."""
     return f"{time:%Y-%m-%d %H:%M} UTC"
-
-
-def span(seconds: float) -> str:
-    """Return a duration with its largest two units: `1 day 4 h`, `2 h 5 min`, `3 min 20 s`."""
-    whole = round(seconds)
-    days, hours, minutes, rest = whole // 86400, whole // 3600 % 24, whole // 60 % 60, whole % 60
-    units = [(days, "day" if days == 1 else "days"), (hours, "h"), (minutes, "min"), (rest, "s")]
-    first = next((index for index, (count, _) in enumerate(units) if count), 3)
-    shown = [f"{count} {unit}" for count, unit in units[first : first + 2] if count]
-    return " ".join(shown) or "0 s"
-
-
-def size(count: float) -> str:
-    """Return bytes as people read them."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -41,8 +41,8 @@ class TargetKind(StrEnum):
 
     @property
     def word(self) -> str:
-        """How the command `coffre backup` calls it."""
-        return "storage" if self is TargetKind.BUCKET else self.value
+        """The subcommand of `coffre backup` for it."""
+        return "buckets" if self is TargetKind.BUCKET else self.value
 
 
 class Contents(StrEnum):

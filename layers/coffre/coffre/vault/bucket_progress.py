@@ -102,5 +102,5 @@ def _lost(code: str, what: str) -> IntegrityError:
     return IntegrityError(
         f"The backup cannot go on where it stopped: {what}.",
         code=code,
-        hint="Nothing was published. Take it again: coffre backup storage",
+        hint="Nothing was published. Take it again: coffre backup buckets",
     )

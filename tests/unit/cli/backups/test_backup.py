@@ -31,7 +31,7 @@ def test_a_backup_is_started_followed_and_reported(coffre: Coffre, account: Acco
     assert said.out == (
         "Backed up shop: 2 tables, 1,003 rows, 5.0 MB in 12.3 s; 1.2 MB stored.\n"
         "  Note: extension table spatial_ref_sys is left out\n"
-        "To get it back, into a new database:\n"
+        "To restore it into a new database:\n"
         f"  coffre restore {event['backup_id']} --to postgresql://USER@HOST/NEW\n"
     )
 
@@ -165,7 +165,7 @@ def test_a_function_that_never_starts_is_told(
     said = coffre("backup", "database", "shop")
 
     assert said.status == 1
-    assert "left no sign of life for a minute. [RUN_NOT_STARTED]" in said.err
+    assert "wrote no record for a minute. [RUN_NOT_STARTED]" in said.err
     assert "What to do: Look at its log group" in said.err
 
 
@@ -197,7 +197,7 @@ def test_ctrl_c_leaves_the_run_alone_and_says_so(
 
     [(_, event)] = account.invoked
     assert (said.status, said.out) == (130, "")
-    assert said.err == f"Interrupted. The run goes on in the stack: coffre show {event['backup_id']}\n"
+    assert said.err == f"Interrupted. The run continues in the stack: coffre show {event['backup_id']}\n"
 
 
 # --- for how long ---

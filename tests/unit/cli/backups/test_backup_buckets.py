@@ -1,4 +1,4 @@
-"""`coffre backup storage`, and backups of buckets in `coffre list` and `coffre show`."""
+"""`coffre backup buckets`, and backups of buckets in `coffre list` and `coffre show`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_backup_is_started_followed_and_reported(coffre: Coffre, account: Acco
     account.configure_buckets("files", "avatars")
     completing(account, exceptions=("500 objects of avatars are not in this backup: ...",), unread=500)
 
-    said = coffre("backup", "storage")
+    said = coffre("backup", "buckets")
 
     [(function, event)] = account.invoked
     assert function == "safe-backup-storage"
@@ -36,7 +36,7 @@ def test_a_backup_is_started_followed_and_reported(coffre: Coffre, account: Acco
     assert said.out == (
         "Backed up files: 12,345 objects (500 more could not be read), 5.0 MB in 12.3 s; 1.2 MB stored.\n"
         "  Exception: 500 objects of avatars are not in this backup: ...\n"
-        "See what is in it, and get files back:\n"
+        "List its objects, and restore them:\n"
         f"  coffre ls {event['backup_id']}\n"
         f"  coffre restore {event['backup_id']} --help\n"
     )
@@ -46,7 +46,7 @@ def test_json_has_the_objects_and_the_exceptions(coffre: Coffre, account: Accoun
     account.configure_buckets("files", "avatars")
     completing(account)
 
-    shown = coffre("backup", "storage", "files", "--full", "--json").json()
+    shown = coffre("backup", "buckets", "files", "--full", "--json").json()
 
     assert account.invoked[0][1]["full"] is True
     assert (shown["kind"], shown["objects"], shown["exceptions"]) == ("bucket", 12_345, [])
@@ -55,7 +55,7 @@ def test_json_has_the_objects_and_the_exceptions(coffre: Coffre, account: Accoun
 def test_a_database_is_no_target_of_buckets(coffre: Coffre, account: Account) -> None:
     account.configure_buckets("files", "avatars")
 
-    said = coffre("backup", "storage", "shop")
+    said = coffre("backup", "buckets", "shop")
 
     assert said.status == 1
     assert 'There is no bucket target "shop".' in said.err
@@ -63,7 +63,7 @@ def test_a_database_is_no_target_of_buckets(coffre: Coffre, account: Account) ->
 
 
 def test_without_any_target_of_buckets_it_says_how_to_add_one(coffre: Coffre, account: Account) -> None:
-    said = coffre("backup", "storage")
+    said = coffre("backup", "buckets")
 
     assert said.status == 1
     assert "docs/storage.md" in said.err
@@ -73,14 +73,14 @@ def test_a_failed_backup_says_why_and_fails(coffre: Coffre, account: Account) ->
     account.configure_buckets("files", "avatars")
     account.play = lambda function, event: account.backup(Status.FAILED, id=event["backup_id"]) and None
 
-    said = coffre("backup", "storage", "files")
+    said = coffre("backup", "buckets", "files")
 
     assert said.status == 1
     assert "older backups are untouched" in said.out
 
 
 def test_the_help_has_examples(coffre: Coffre, account: Account) -> None:
-    assert "coffre backup storage files --json" in coffre("backup", "storage", "--help").out
+    assert "coffre backup buckets files --json" in coffre("backup", "buckets", "--help").out
 
 
 def test_list_and_show_know_backups_of_buckets(coffre: Coffre, account: Account) -> None:
@@ -97,3 +97,10 @@ def test_list_and_show_know_backups_of_buckets(coffre: Coffre, account: Account)
         ["avatars", "12,000", "5.0", "MB"],
         ["invoices", "2026/**", "not:**.tmp", "345", "12", "B"],
     ]
+
+
+def test_the_former_name_of_the_command_still_works(coffre: Coffre, account: Account) -> None:
+    said = coffre("backup", "storage", "shop")
+
+    assert 'There is no bucket target "shop".' in said.err
+    assert "storage" not in coffre("backup", "--help").out

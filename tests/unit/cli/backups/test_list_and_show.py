@@ -244,6 +244,6 @@ def test_an_unknown_id_says_where_ids_are(coffre: Coffre, account: Account) -> N
 
     assert (said.status, said.out) == (1, "")
     assert said.err == (
-        'Error: There is no backup and no restore "nope". [BACKUP_UNKNOWN]\n'
+        'Error: No backup or restore has the id "nope". [BACKUP_UNKNOWN]\n'
         "What to do: `coffre list` shows the backups and their ids.\n"
     )

@@ -72,12 +72,12 @@ def test_a_dry_run_shows_every_decision_with_its_reason_and_the_bytes(coffre: Co
     assert said.out.index(YOUNG) < said.out.index(HELD) < said.out.index(OLD)
     tail = said.out[said.out.index("gone is not") :]
     assert tail.splitlines() == [
-        "gone is not in the configuration: nothing of it goes. To delete its backups: coffre delete ID",
+        "gone is not in the configuration: its backups are kept. To delete one: coffre delete ID",
         "1 of 3 backups would be deleted.",
-        "1 have outlived their tiers and stay (1.0 MB that they added): see WHY.",
+        "1 have outlived their tiers but are kept (1.0 MB that they added): see WHY.",
         "2.0 MB in 3 objects would be removed from the vault.",
         "Needed: 4.0 MB in 3 packs; 1.0 MB (25 %) of it only shares a pack with what is needed.",
-        "Waiting: 3.0 MB in 1 packs will go later:",
+        "Waiting: 3.0 MB in 1 packs will be removed later:",
         "  backup X of shop is going on",
         "Not Coffre's, and not touched: 7 objects, 70 B:",
         *(f"  'photos/{number}.jpg\\n'" for number in range(5)),
@@ -280,7 +280,7 @@ def test_a_rebuild_asks_first(coffre: Coffre, account: Account) -> None:
     said = coffre("catalog", "rebuild", stdin="n\n")
 
     assert said.status == 1
-    assert "taken for genuine" in said.err
+    assert "trusted without proof" in said.err
     assert list(account.catalog.backups()) == []
 
 

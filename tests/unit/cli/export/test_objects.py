@@ -118,7 +118,7 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_left(
         said = coffre("export", uploads.id, *where, *KEY)
 
     assert said.status == 1
-    assert "out has no room for the export. [OUTPUT_FULL]" in said.err
+    assert "out has no space for the export. [OUTPUT_FULL]" in said.err
     assert list(here.iterdir()) == []
 
 

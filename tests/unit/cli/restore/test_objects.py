@@ -86,10 +86,10 @@ def test_a_prefix_is_asked_for_followed_and_reported(coffre: Coffre, account: Ac
     }
     assert (said.status, said.err) == (0, "")
     assert said.out == (
-        "Restored uploads in photos at AWS: 1,201 objects, 3.0 MB in 2.5 s, 1 of them overwritten, 7 there already, "
-        "2 there otherwise and left.\n"
+        "Restored uploads in photos at AWS: 1,201 objects (3.0 MB) in 2.5 s, 1 overwritten. Skipped: 7 identical, "
+        "2 different (not overwritten).\n"
         "  Note: Checksums were not compared.\n"
-        "What is there was not touched. To have the backup's version instead, say the same with --mode overwrite.\n"
+        "Existing objects were not changed. To replace them, run this again with --mode overwrite.\n"
     )
 
 
@@ -99,7 +99,7 @@ def test_failures_are_told_with_how_to_try_them_again(coffre: Coffre, account: A
     said = coffre("restore", uploads.id)
     [(_, event)] = account.invoked
     assert said.status == 4
-    assert "0 objects, 0 B in 2.5 s, 1 failed." in said.out
+    assert "0 objects (0 B) in 2.5 s. 1 failed." in said.out
     assert "  Exception: 1 object could not be restored or deleted:\n" in said.out
     assert said.out.endswith(f"  coffre restore {uploads.id} --retry {event['restore_id']}\n")
 
@@ -216,7 +216,7 @@ def test_what_is_no_store_is_refused_and_not_repeated(
     assert (said.status, missing.status, account.invoked) == (1, 1, [])
     assert why in said.err
     assert "hush" not in said.err
-    assert "There is no store in" in missing.err
+    assert "does not describe a store" in missing.err
 
 
 @pytest.mark.parametrize(

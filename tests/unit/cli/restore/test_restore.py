@@ -140,17 +140,17 @@ def test_a_secret_of_ones_own_is_passed_on_and_stays(coffre: Coffre, account: Ac
 @pytest.mark.parametrize(
     ("to", "why"),
     [
-        ("shop", "no address of a database in --to"),
-        ("another/secret", "no address of a database in --to"),
-        ("arn:aws:secretsmanager:eu-west-1:111122223333:secret:other-AbCdEf", "no address of a database in --to"),
-        ("mysql://me:pa55@db.example/copy", "no address of a database in --to"),
+        ("shop", "--to is not a database URL"),
+        ("another/secret", "--to is not a database URL"),
+        ("arn:aws:secretsmanager:eu-west-1:111122223333:secret:other-AbCdEf", "--to is not a database URL"),
+        ("mysql://me:pa55@db.example/copy", "--to is not a database URL"),
         ("", "it is empty"),
         ("postgresql://db.example/copy", "the URL has no user"),
         ("postgresql://me:pa55@db.example", "the URL has no database"),
         ("postgresql://me:pa55/x@db.example/copy", "percent-encode special characters"),
         ("postgresql://me:pa55@db.example/copy?colour=red", "unknown URL option"),
-        ("env:NOT_SET", "no address of a database in the variable NOT_SET"),
-        ("env:HOLDS_A_NAME", "no address of a database in the variable HOLDS_A_NAME"),
+        ("env:NOT_SET", "The variable NOT_SET is not a database URL"),
+        ("env:HOLDS_A_NAME", "The variable HOLDS_A_NAME is not a database URL"),
     ],
 )
 def test_what_is_no_address_is_refused_before_anything_starts(
@@ -358,10 +358,10 @@ def test_every_option_is_said_in_the_event(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("", "a whole restore needs a place: --to, or --replace"),
-        ("--dry-run", "a whole restore needs a place: --to, or --replace"),
+        ("", "a whole restore needs a destination: --to, or --replace"),
+        ("--dry-run", "a whole restore needs a destination: --to, or --replace"),
         ("--apply", "--apply needs --where-column or --where"),
-        ("-t orders --apply", "--apply needs --where-column or --where; for all rows of a table say --replace"),
+        ("-t orders --apply", "--apply needs --where-column or --where; for all rows of a table use --replace"),
         ("-t orders --where-column at", "--where-column needs --from, --until, or both"),
         ("-t orders --from 1", "--from and --until need --where-column"),
         ("-t orders --where true --until 1", "--from and --until need --where-column"),
@@ -421,7 +421,7 @@ def test_a_person_sees_the_plan_and_is_asked(
     status: int,
     runs: list[bool],
 ) -> None:
-    monkeypatch.setattr(restore_command, "_is_a_person_there", lambda: True)
+    monkeypatch.setattr(restore_command, "_is_interactive", lambda: True)
     account.backup()
     saying(account, steps=("Make the rows of public.orders those of the backup.",))
 
@@ -431,13 +431,13 @@ def test_a_person_sees_the_plan_and_is_asked(
     assert [event.get("dry_run", False) for _, event in account.invoked] == runs
     plan = "Nothing was changed. This would be done:\n  Make the rows of public.orders those of the backup.\n"
     assert said.out.startswith(plan)
-    assert "Go on? [y/N]:" in said.err
+    assert "Continue? [y/N]:" in said.err
 
 
 def test_a_plan_that_fails_is_not_asked_about(
     coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restore_command, "_is_a_person_there", lambda: True)
+    monkeypatch.setattr(restore_command, "_is_interactive", lambda: True)
     backup = account.backup()
     account.play = lambda function, event: (
         account.restore(Status.FAILED, id=event["restore_id"], backup_id=backup.id) and None
@@ -446,7 +446,7 @@ def test_a_plan_that_fails_is_not_asked_about(
     said = coffre("restore", "latest", "--replace", stdin="y\n")
 
     assert (said.status, len(account.invoked)) == (1, 1)
-    assert "Go on?" not in said.out + said.err
+    assert "Continue?" not in said.out + said.err
 
 
 def test_names_in_a_plan_do_not_pretend_to_be_those_of_the_run(coffre: Coffre, account: Account) -> None:
@@ -491,9 +491,9 @@ def test_a_table_beside_is_compared_within_eighty_columns(coffre: Coffre, accoun
     assert row.split() == [COMPARED.table, "28", "1,234,567", "12,345,678", "3"]
     assert len(row) <= 80
     assert f"Changed in {COMPARED.table}: price, total" in lines
-    assert "Nothing in use was touched. The backup's version is beside:" in lines
+    assert "No table in use was changed. The backup's version is in the staging schema:" in lines
     assert f"  {COMPARED.beside}" in lines
-    assert any(line.endswith("say the same with --replace.") for line in lines)
+    assert any(line.endswith("run this again with --replace.") for line in lines)
     # And what it leaves is removed by a statement that psql runs as it stands
     assert '  DROP SCHEMA "restored_x" CASCADE;' in lines
 
@@ -506,7 +506,7 @@ def test_rows_that_were_brought_over_are_counted(coffre: Coffre, account: Accoun
     said = coffre("restore", "latest", "-t", "orders", "--where", "true", "--apply", "--yes")
 
     lines = said.out.splitlines()
-    assert lines[0] == "Brought 32 of 1,003 rows of the backup into db.example:5432/copy in 2.5 s."
+    assert lines[0] == "Applied 32 of 1,003 rows of the backup to db.example:5432/copy in 2.5 s."
     [heading, row] = lines[2:4]
     assert heading.split() == ["TABLE", "INSERTED", "SET", "BACK", "DELETED", "SAME", "NOT", "IN", "BACKUP"]
     assert row.split() == [COMPARED.table, "28", "4", "0", "12,345,678", "3"]

@@ -62,7 +62,7 @@ def test_scripts_get_the_kind_its_severity_and_its_runbook(incidents: Account, c
 
 
 def test_when_nothing_goes_on_this_is_said(account: Account, coffre: Coffre) -> None:
-    assert "in order" in coffre("alerts", "list").out
+    assert "No open problems." in coffre("alerts", "list").out
     assert coffre("alerts", "list", "--json").json() == []
 
 

@@ -71,7 +71,7 @@ def test_without_a_level_it_asks_whether_backups_are_recent(coffre: Coffre, acco
     assert lines[1].split() == ["shop", "backup", "ok", BACKUP, "3.2", "h", "28", "h"]
     assert lines[3:] == [
         "No backup is verified yet.",
-        f"The backup {OTHER} of shop had died without a word; it is FAILED now.",
+        f"The backup {OTHER} of shop had stopped without a result; it is FAILED now.",
     ]
 
 
@@ -99,8 +99,8 @@ def test_an_inventory_in_order_says_what_was_looked_for(coffre: Coffre, account:
     assert said.status == 0
     assert said.out.splitlines() == [
         "Looked for 2 packs (9 B) of 3 backups in 1.5 s; compared the checksums of 1 (1/30).",
-        "The store kept no checksum of 1 of them: only reading tells more.",
-        "Everything is there.",
+        "The store kept no checksum of 1 of them: only --level read can check those.",
+        "Nothing is missing.",
     ]
 
 
@@ -122,7 +122,7 @@ def test_damage_is_shown_with_what_to_go_back_to_and_what_to_do(coffre: Coffre, 
     assert lines[8:] == [
         "  and 2 more",
         f"The newest good backup of shop: {OTHER}",
-        "Later backups do not point at what is damaged. Take one now:",
+        "Later backups do not refer to damaged data. Take one now:",
         "  coffre backup database shop",
     ]
 
@@ -158,7 +158,7 @@ def test_a_verification_that_stops_says_why_and_calls_no_backup_bad(coffre: Coff
     said = coffre("verify")
 
     assert (said.status, said.out) == (1, "")
-    assert "No backup is known to be bad by that. [VERIFICATION_STOPPED]\n  Refused. [STORE_DENIED]" in said.err
+    assert "This does not mean that a backup is damaged. [VERIFICATION_STOPPED]\n  Refused. [STORE_DENIED]" in said.err
 
 
 def test_what_makes_no_sense_is_wrong_usage(coffre: Coffre, account: Account) -> None:

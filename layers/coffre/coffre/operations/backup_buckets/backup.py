@@ -67,7 +67,7 @@ def _refuse_another_source(job: BucketBackupJob) -> None:
         raise StoreError(
             f"The store or the buckets of the target {job.target.name} were changed while its backup was under way.",
             code="SOURCE_CHANGED",
-            hint=f"Nothing was published. Take the backup again: coffre backup storage {job.target.name}",
+            hint=f"Nothing was published. Take the backup again: coffre backup buckets {job.target.name}",
         )
 
 

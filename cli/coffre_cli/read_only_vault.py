@@ -1,4 +1,4 @@
-"""A vault that is only read: what a job writes of its own accord goes beside, and nothing is deleted."""
+"""A read-only vault: what a job writes of its own goes to a second store, and nothing is deleted."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from coffre.stores.store import MAX_OBJECT_BYTES, ObjectInfo, Store
 
 
 @dataclass(frozen=True)
-class WritesBeside(Store):
-    """Reads from `beside` what was written there, and everything else from `vault`."""
+class ReadOnlyVault(Store):
+    """Writes to `staging`, and reads from it what was written there; everything else is read from `vault`."""
 
     vault: Store
-    beside: Store
+    staging: Store
 
     def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
-        self.beside.put(key, body, sha256=sha256, if_absent=if_absent)
+        self.staging.put(key, body, sha256=sha256, if_absent=if_absent)
 
     def get(self, key: str, *, limit_bytes: int = MAX_OBJECT_BYTES) -> bytes:
         return self._of(key).get(key, limit_bytes=limit_bytes)
@@ -31,14 +31,14 @@ class WritesBeside(Store):
         return self._of(key).head(key)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        return heapq.merge(self.vault.list(prefix), self.beside.list(prefix), key=lambda info: info.key)
+        return heapq.merge(self.vault.list(prefix), self.staging.list(prefix), key=lambda info: info.key)
 
     def delete(self, key: str) -> None:
-        raise StoreError(f"{key} was not deleted: the vault is only read.", code="STORE_DENIED")
+        raise StoreError(f"{key} was not deleted: the vault is opened read-only.", code="STORE_DENIED")
 
     def _of(self, key: str) -> Store:
         try:
-            self.beside.head(key)
+            self.staging.head(key)
         except ObjectMissingError:
             return self.vault
-        return self.beside
+        return self.staging

@@ -1,0 +1,69 @@
+"""The result of a verification of levels inventory and read, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from coffre.model.kinds import Level
+from coffre.model.words import counted, duration, size
+from coffre_cli.screen import say, say_command
+
+if TYPE_CHECKING:
+    from coffre.model.verification import DamageReport, VerificationReport
+
+_DAMAGES_SHOWN = 5
+
+
+def show_verification(report: VerificationReport, buckets: Collection[str] | None) -> None:
+    """Show what was found; `buckets` are the targets of that kind, None when there is no stack to take a backup."""
+    if report.level is Level.INVENTORY:
+        _show_inventory(report)
+    else:
+        _show_read(report)
+    for problem in report.problems:
+        say(f"Problem: {problem.text} [{problem.code}]", style="red")
+    for damaged in report.damaged:
+        _show_damaged(damaged)
+    for name, backup_id in report.healthy.items():
+        say(f"The newest good backup of {name}: {backup_id or 'NONE'}", style="bold")
+    if report.damaged and buckets is not None:
+        say("Later backups do not refer to damaged data. Take one now:")
+        for name in report.healthy:
+            say_command(f"coffre backup {'buckets' if name in buckets else 'database'} {name}")
+    if report.unfinished is not None:
+        say(f"Not finished: {report.unfinished}", style="yellow")
+
+
+def _show_inventory(report: VerificationReport) -> None:
+    say(
+        f"Looked for {counted(report.packs.objects, 'pack')} ({size(report.packs.size_bytes)}) of "
+        f"{counted(report.backups, 'backup')} in {duration(report.duration_ms)}; "
+        f"compared the checksums of {report.checksums:,} ({report.share})."
+    )
+    if report.checksums_not_kept:
+        say(f"The store kept no checksum of {report.checksums_not_kept:,} of them: only --level read can check those.")
+    if not report.damaged and report.unfinished is None:
+        say("Nothing is missing.", style="green")
+
+
+def _show_read(report: VerificationReport) -> None:
+    say(
+        f"Read {size(report.frames.size_bytes)} in {counted(report.frames.objects, 'frame')} of "
+        f"{counted(report.packs.objects, 'pack')}{f' of {report.target}' if report.target else ''} "
+        f"in {duration(report.duration_ms)} (share: {report.share})."
+    )
+    for one in report.examined:
+        style = {"verified": "green", "unfinished": "yellow"}.get(one.outcome, "red")
+        say(f"{one.backup_id}: {one.outcome}{f'. {one.text}' if one.text else ''}", style=style)
+    if not (report.damaged or report.examined or report.problems):
+        say("Every byte that was read is as it was stored.", style="green")
+
+
+def _show_damaged(damaged: DamageReport) -> None:
+    say(f"Backup {damaged.backup_id} of {damaged.target} is DAMAGED:", style="bold red")
+    for damage in damaged.damages[:_DAMAGES_SHOWN]:
+        where = f" ({damage.entry})" if damage.entry else ""
+        say(f"  {damage.text}{where} [{damage.code}]")
+    if damaged.total > _DAMAGES_SHOWN:
+        say(f"  and {damaged.total - _DAMAGES_SHOWN:,} more")
