@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from coffre.runtime.bootstrap import notify_function
+from coffre.runtime.bootstrap import once
 from coffre.runtime.function import LambdaContext
+from coffre.runtime.notify_function import NotifyFunction
+
+function = once(NotifyFunction.make)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer an event of `events/notify/`."""
-    return notify_function().handle(event, context)
+    return function().handle(event, context)

@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from coffre.buckets.client import make_bucket_client, parse_credentials, parse_store_secret
 from coffre.buckets.writer import Bucket
-from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
-from coffre.model.errors import DeadlineError, TargetUnknownError, TransientError
+from coffre.model.errors import DeadlineError, TargetUnknownError
 from coffre.model.storage import StorageState
 from coffre.model.target import ObjectStore
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
 from coffre.operations.runs.admission import STALE_AFTER
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun
+from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import StorageRestoreEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.invocations import start_next
 from coffre.runtime.scratch import scratch_directory
-from coffre.runtime.settings import RestoreSettings
-from coffre.runtime.sources import read_configuration, read_secret
 from coffre.stores.s3 import S3Credentials
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.restores import read_state
-from coffre.vault.vault import Vault
 
 if TYPE_CHECKING:
-    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3.client import S3Client
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_ssm import SSMClient
 
 # A day of invocations of a quarter of an hour: what is not done by then will never be.
 _MOST_INVOCATIONS: Final = 96
@@ -51,12 +43,7 @@ class StorageRestores:
     `tell_started` and `tell_died` tell a person of a restore that begins, and of an earlier one that died.
     """
 
-    settings: RestoreSettings
-    vault: Vault
-    catalog: Catalog
-    ssm: SSMClient
-    secrets: SecretsManagerClient
-    functions: LambdaClient
+    services: Services
     tell_started: Callable[[Restore], None]
     tell_died: Callable[[Restore], None]
 
@@ -71,8 +58,8 @@ class StorageRestores:
         """Restore as much as fits into this invocation, and start the next one for what is left."""
         stop = threading.Event()
         run = RestoreRun(
-            catalog=self.catalog,
-            vault=self.vault,
+            catalog=self.services.catalog,
+            vault=self.services.vault,
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=stop.set,
@@ -81,7 +68,7 @@ class StorageRestores:
         goes_on = wanted.invocation > 1
         record = self._continued(restore_id, wanted) if goes_on else _record(backup, wanted, restore_id, context)
         if record is None:
-            return self.catalog.get_restore(restore_id)  # it has ended, or another invocation works on it
+            return self.services.catalog.get_restore(restore_id)  # it has ended, or another invocation works on it
         if not goes_on:
             self.tell_started(record)
 
@@ -95,7 +82,7 @@ class StorageRestores:
         return run.run(record, work, goes_on=goes_on)
 
     def _continued(self, restore_id: str, wanted: StorageRestoreEvent) -> Restore | None:
-        return self.catalog.continue_restore(restore_id, wanted.invocation, utc_now(), stale_after=STALE_AFTER)
+        return self.services.catalog.continue_restore(restore_id, wanted.invocation, utc_now(), stale_after=STALE_AFTER)
 
     def _work(
         self,
@@ -107,14 +94,14 @@ class StorageRestores:
         stop: threading.Event,
         meter: Meter,
     ) -> RestoreReport | StorageState:
-        before = read_state(self.vault, restore_id) if wanted.invocation > 1 else None
+        before = read_state(self.services.vault, restore_id) if wanted.invocation > 1 else None
         store, credentials = self._store(backup, wanted)
         client = make_bucket_client(store, credentials, connections=wanted.streams + _MORE_CONNECTIONS)
         with closing(client), scratch_directory() as scratch:
             job = StorageJob(
                 restore_id=restore_id,
                 backup=backup,
-                vault=self.vault,
+                vault=self.services.vault,
                 decoder=decoder,
                 scope=wanted.storage,
                 open_bucket=_opener(client, store),
@@ -130,16 +117,16 @@ class StorageRestores:
     def _store(self, backup: Backup, wanted: StorageRestoreEvent) -> tuple[ObjectStore, S3Credentials | None]:
         """Return the store that objects go to, by default the target's own, and its key if it needs one."""
         if wanted.store is not None:
-            secret = parse_store_secret(read_secret(self.secrets, wanted.store), where=wanted.store)
+            secret = parse_store_secret(self.services.secret(wanted.store), where=wanted.store)
             return secret.store, secret.credentials
         store = self._own_store(backup)
         if store.secret is None:
             return store, None
-        return store, parse_credentials(read_secret(self.secrets, store.secret), where=store.secret)
+        return store, parse_credentials(self.services.secret(store.secret), where=store.secret)
 
     def _own_store(self, backup: Backup) -> ObjectStore:
         try:
-            return read_configuration(self.ssm, self.settings.configuration).bucket(backup.target).store
+            return self.services.configuration().bucket(backup.target).store
         except TargetUnknownError as error:
             raise TargetUnknownError(
                 f'The buckets of "{backup.target}" are not configured any more, so their store is not known.',
@@ -155,15 +142,8 @@ class StorageRestores:
                 hint="Restore it in pieces (--bucket, --prefix). What is restored already will be found the same.",
             )
         event = wanted.going_on(backup.id, state.restore_id, state.invocation)
-        try:
-            self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode())
-        except (ClientError, BotoCoreError) as error:
-            raise TransientError(
-                "The next invocation, which has to go on with the restore, could not be started.",
-                code="INVOKE_FAILED",
-                detail=str(error)[:500],
-                hint="Run the restore again: what is restored already will be found the same.",
-            ) from error
+        hint = "Run the restore again: what is restored already is found to be identical, and skipped."
+        start_next(self.services.functions, function, event, what="The restore", hint=hint)
 
 
 def _opener(client: S3Client, store: ObjectStore) -> Callable[[str], Bucket]:
