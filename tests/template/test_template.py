@@ -515,7 +515,7 @@ def test_every_function_of_the_repository_is_deployed(deployed: Rendered) -> Non
 
 
 def test_every_function_has_what_an_unattended_function_needs(deployed: Rendered) -> None:
-    queue = deployed.resources[BACKUP]["Properties"]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]
+    queue = deployed.functions()[BACKUP]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]
     groups = {group["LogGroupName"]: group for group in deployed.of_type("AWS::Logs::LogGroup").values()}
     roles = set()
     for name, function in deployed.functions().items():
@@ -567,14 +567,11 @@ def test_every_function_gets_its_layers_in_the_chosen_architecture() -> None:
         deployed = render(Architecture=architecture)
         for name, function in deployed.functions().items():
             layers = {
-                ROTATE: [],
-                STORAGE: [],
-                VERIFY: [],
+                BACKUP: [f"{STACK}-postgresqlclientlayer"],
                 DRILL: [f"{STACK}-postgresqlserverlayer"],
                 NOTIFY: [f"{STACK}-notifylayer"],
             }
-            programs = layers.get(name, [f"{STACK}-postgresqlclientlayer"])
-            assert function["Layers"] == [f"{STACK}-coffrelayer", *programs]
+            assert function["Layers"] == [f"{STACK}-coffrelayer", *layers.get(name, [])]
             assert function["Architectures"] == [architecture]
         for name, layer in deployed.of_type("AWS::Serverless::LayerVersion").items():
             context = deployed.resources[name]["Metadata"]["ContextPath"]
