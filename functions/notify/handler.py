@@ -1,4 +1,4 @@
-"""Lambda function `notify`: send alerts on to chats, webhooks and whatever else apprise can reach."""
+"""Lambda function `notify`: forward alerts to chats, webhooks and other destinations that apprise can reach."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the functions that back up have in common: one invocation for each target, and what is said about a run."""
+"""What the functions that back up have in common: one invocation for each target, and the reports of a run."""
 
 from __future__ import annotations
 

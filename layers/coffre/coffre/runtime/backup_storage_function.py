@@ -1,4 +1,4 @@
-"""The function `backup_storage`: which targets an event means, what each needs, and going on in another invocation."""
+"""The function `backup_storage`: which targets an event means, what each needs, and its further invocations."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class BackupStorageFunction:
         return lifecycle.run(request, work)
 
     def _previous(self, target: str, begun: BucketProgress | None, *, full: bool) -> Backup | None:
-        """Return the backup to compare with: of a run that goes on the one that it began with."""
+        """Return the backup to compare with: for a continued run, the one that it began with."""
         if begun is None:
             return None if full else self.services.catalog.latest_completed(target, damaged_too=True)
         try:

@@ -1,4 +1,4 @@
-"""The function `drill`: which backup an event means, where its report goes, and what a person has to hear."""
+"""The function `drill`: which backup an event means, where its report goes, and which alerts follow."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from coffre.runtime.settings import PostgresSettings
 from coffre.stores.s3 import make_client
 from coffre.vault.reports import DrillReports
 
-_LOOK: Final = "Look which backups there are: coffre list"
-_PROBLEMS_TOLD: Final = 10
-# Objects that are restored at once; requests are what takes time.
+_LOOK: Final = "List the backups: coffre list"
+_PROBLEMS_SHOWN: Final = 10
+# Objects that are restored at the same time: requests take the time, not bytes.
 OBJECT_STREAMS: Final = 8
 
 
@@ -84,7 +84,7 @@ class DrillFunction:
             backup = self._find(configuration, wanted)
             report = self._drill(configuration, backup, context)
             self._record(backup, report)
-        self._tell(backup, report, request_id)
+        self._report(backup, report, request_id)
         return summary(report)
 
     def _start_each(self, configuration: Configuration, function: str) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class DrillFunction:
                 raise BackupStateError(
                     f'There is no completed backup of "{target}" that is not known to be damaged.',
                     code="BACKUP_UNKNOWN",
-                    hint="List what there is: coffre list",
+                    hint="List the backups: coffre list",
                 )
             return backup
         backup = self.services.catalog.get_backup(wanted.backup_id)
@@ -168,7 +168,7 @@ class DrillFunction:
             return drill(job)
 
     def _record(self, backup: Backup, report: DrillReport) -> None:
-        """Keep the report beside the backup, then say in the catalog what it means for the backup."""
+        """Store the report next to the backup, then record in the catalog what it means for the backup."""
         DrillReports(self.services.vault.store).write(report, page_of(report))
         keeping = self.services.catalog.keeping
         if report.is_damaged:
@@ -179,19 +179,19 @@ class DrillFunction:
         ):
             if not report.is_of_all or self.services.catalog.get_backup(backup.id).damaged_at is not None:
                 return
-            # What was found damaged before may be in what a drill does not read: only reading all of it heals. What was
-            # found, or deleted, while the drill was running is somebody else's to tell.
+            # Earlier damage may be in data that a drill does not read: only a complete reading ends it. Damage that was
+            # found during the drill, or a deletion, is reported by the function that found or did it.
             with contextlib.suppress(BackupStateError):
                 keeping.mark_verified(backup.id, report.completed_at, seen=backup)
         elif report.outcome is Outcome.FAILED and not _is_of_checks(report):
             keeping.mark_verified(backup.id, None)
 
-    def _tell(self, backup: Backup, report: DrillReport, request_id: str) -> None:
+    def _report(self, backup: Backup, report: DrillReport, request_id: str) -> None:
         count_drill(self.services.name, report)
         self.services.edge.logger.info("drill ended", extra={**summary(report), "request_id": request_id})
         safe = what_is_safe(self.services.catalog, backup.target)
         try:
-            # Not `edge.review`, which goes on when nobody could be told: such a drill has to fail.
+            # Not `edge.review`, which continues when no alert could be sent: such a drill has to fail.
             self.services.edge.alerting.settle(review_of(backup, report, safe=safe, request_id=request_id))
         except CoffreError as unsent:
             log_failure(self.services.edge.logger, unsent, target=backup.target, backup_id=backup.id)
@@ -224,7 +224,7 @@ def summary(report: DrillReport) -> dict[str, Any]:
         "backup_id": report.backup_id,
         "target": report.target,
         "outcome": report.outcome.value,
-        "problems": list(report.problems[:_PROBLEMS_TOLD]),
+        "problems": list(report.problems[:_PROBLEMS_SHOWN]),
         "exceptions": len(report.exceptions),
         "rows": report.rows,
         "tables": len(report.tables),

@@ -1,4 +1,4 @@
-"""The function `notify`: which destinations a message of the topic goes to, each on its own, and what if one fails."""
+"""The function `notify`: which destinations get a message of the topic, each separately, and what follows a failure."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ TEST: Final = Message(
     target=EVERY_TARGET,
     state=State.NEW,
     subject="Coffre: this is a test",
-    text="Somebody tries out whether alerts arrive here. They do.\n\n    coffre alerts test",
+    text="This is a test of whether alerts arrive here. They do.\n\n    coffre alerts test",
 )
 
 
 @dataclass(frozen=True)
 class NotifyFunction:
-    """Everything that lives as long as the function's process. `pause` waits so many seconds."""
+    """Everything that lives as long as the function's process. `pause` waits a number of seconds."""
 
     settings: NotifySettings
     logger: Logger
@@ -67,13 +67,13 @@ class NotifyFunction:
                 return self._send_one(wanted.message, wanted.destination or 0)
             return self._send_all(wanted.messages, context.function_name)
         except Exception as error:
-            # Not told through the topic: it would come back here.
+            # Not reported through the topic: the report would come back here.
             log_failure(self.logger, error, request_id=context.aws_request_id)
             count_notification(_SERVICE, succeeded=False)
             raise
 
     def _send_all(self, messages: list[Message], function: str) -> dict[str, Any]:
-        """Start one invocation for each destination, so that a slow or broken one cannot hurt another."""
+        """Start one invocation for each destination, so that a slow or broken one cannot harm another."""
         found = self._destinations()
         wanted = [(message, number) for message in messages for number, entry in found.items() if entry.wants(message)]
         if len(wanted) == 1:
@@ -108,7 +108,7 @@ class NotifyFunction:
         return {"sent": [number]}
 
     def _try_all(self) -> list[dict[str, Any]]:
-        """Send a test to every destination, whatever it wants, and return how each took it."""
+        """Send a test to every destination, including those that want no such alert, and return each result."""
         tried = []
         for entry in self._destinations().values():
             try:

@@ -73,7 +73,7 @@ class RestoreFunction:
                     "the event was delivered before", extra={**ids, "status": known.status.value}
                 )
                 return summary(known)
-            if wanted.restore_id is not None and not _goes_on(wanted):
+            if wanted.restore_id is not None and not _continues(wanted):
                 refuse_distant_id("restore_id", wanted.restore_id, utc_now())
             backup = self._find(wanted)
             refuse_unrestorable(backup)
@@ -84,26 +84,26 @@ class RestoreFunction:
         except Exception:
             count_restore(self.services.name, backup.target, succeeded=False)
             raise
-        self._tell(restore, ids)
+        self._report(restore, ids)
         return summary(restore)
 
     def _begun_before(self, wanted: RestoreEvent | StorageRestoreEvent) -> Restore | None:
-        """Return the restore that an event has begun already: a chosen id names one run and no second one."""
+        """Return the restore that an event has already started: a chosen id names exactly one run."""
         if wanted.restore_id is None:
             return None
         try:
             known = self.services.catalog.get_restore(wanted.restore_id)
         except BackupStateError:
             return None
-        goes_on = isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
-        if known.status.is_final or goes_on:
+        continues = isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
+        if known.status.is_final or continues:
             return known if known.status.is_final else None
-        settle_restores(self.services.catalog, self.services.vault, utc_now(), STALE_AFTER, self._tell_died)
+        settle_restores(self.services.catalog, self.services.vault, utc_now(), STALE_AFTER, self._report_died)
         return self.services.catalog.get_restore(known.id)
 
-    def _tell(self, restore: Restore, ids: dict[str, str]) -> None:
+    def _report(self, restore: Restore, ids: dict[str, str]) -> None:
         if not restore.status.is_final:
-            self.services.edge.logger.info("restore goes on in another invocation", extra=ids)
+            self.services.edge.logger.info("restore continues in another invocation", extra=ids)
             return
         count_restore(self.services.name, restore.target, succeeded=True)
         if not restore.dry_run:
@@ -123,7 +123,7 @@ class RestoreFunction:
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=children.end_all,
-            tell_died=self._tell_died,
+            tell_died=self._report_died,
         )
         now = utc_now()
         restore = Restore(
@@ -137,18 +137,18 @@ class RestoreFunction:
             dry_run=wanted.dry_run,
             request_id=context.aws_request_id,
         )
-        self._tell_started(restore)
+        self._report_started(restore)
         return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter, context))
 
     def _of_objects(self) -> StorageRestores:
-        return StorageRestores(self.services, tell_started=self._tell_started, tell_died=self._tell_died)
+        return StorageRestores(self.services, report_started=self._report_started, report_died=self._report_died)
 
-    def _tell_started(self, restore: Restore) -> None:
+    def _report_started(self, restore: Restore) -> None:
         if not restore.dry_run:
             self.services.edge.publish(restore_started(restore), restore_id=restore.id, target=restore.target)
 
-    def _tell_died(self, restore: Restore) -> None:
-        """Tell a person about an earlier restore that could not do so itself."""
+    def _report_died(self, restore: Restore) -> None:
+        """Report an earlier restore that died before it could report itself."""
         count_restore(self.services.name, restore.target, succeeded=False)
         if restore.failure is not None:
             alert = restore_failed(
@@ -191,7 +191,7 @@ class RestoreFunction:
         """Return how to reach the destination, by default the target's own database with its own TLS settings."""
         if wanted.destination is not None:
             text = self.services.secret(wanted.destination)
-            # The command keeps what --to says in a secret of this name, for as long as the restore runs.
+            # The command stores the value of --to in a secret of this name while the restore runs.
             place = "--to" if wanted.destination == f"{_FROM_TO}{wanted.restore_id}" else None
             connection = parse_secret(text, where=wanted.destination, place=place)
         else:
@@ -222,18 +222,18 @@ class RestoreFunction:
                 f'Every completed backup of "{wanted.target}" is damaged; the newest is {damaged.id}.',
                 code="BACKUP_DAMAGED",
                 detail=damaged.damage,
-                hint="What is still whole of it can be restored by its id.",
+                hint="Its undamaged parts can be restored by its id.",
             )
         if latest is None:
             raise BackupStateError(
                 f'There is no completed backup of "{wanted.target}".',
                 code="BACKUP_UNKNOWN",
-                hint="List what there is: coffre list",
+                hint="List the backups: coffre list",
             )
         return latest
 
 
-def _goes_on(wanted: RestoreEvent | StorageRestoreEvent) -> bool:
+def _continues(wanted: RestoreEvent | StorageRestoreEvent) -> bool:
     return isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
 
 

@@ -1,4 +1,4 @@
-"""The function `restore`, for objects: which store they go to, and on and on until all are there."""
+"""The function `restore`, for objects: which store they go to, in as many invocations as it takes."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from coffre.vault.restores import read_state
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-# A day of invocations of a quarter of an hour: what is not done by then will never be.
+# A day of invocations of a quarter of an hour: a restore that needs longer will not end.
 _MOST_INVOCATIONS: Final = 96
-# Each large object has connections of its own for parts, beside the streams'.
+# Each large object has connections of its own for parts, in addition to those of the streams.
 _MORE_CONNECTIONS: Final = 8
 
 
@@ -40,12 +40,12 @@ _MORE_CONNECTIONS: Final = 8
 class StorageRestores:
     """What restores of objects need of the function's process.
 
-    `tell_started` and `tell_died` tell a person of a restore that begins, and of an earlier one that died.
+    `report_started` reports a restore that begins, `report_died` an earlier one that died.
     """
 
     services: Services
-    tell_started: Callable[[Restore], None]
-    tell_died: Callable[[Restore], None]
+    report_started: Callable[[Restore], None]
+    report_died: Callable[[Restore], None]
 
     def restore(
         self,
@@ -63,14 +63,14 @@ class StorageRestores:
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=stop.set,
-            tell_died=self.tell_died,
+            tell_died=self.report_died,
         )
-        goes_on = wanted.invocation > 1
-        record = self._continued(restore_id, wanted) if goes_on else _record(backup, wanted, restore_id, context)
+        continues = wanted.invocation > 1
+        record = self._continued(restore_id, wanted) if continues else _record(backup, wanted, restore_id, context)
         if record is None:
             return self.services.catalog.get_restore(restore_id)  # it has ended, or another invocation works on it
-        if not goes_on:
-            self.tell_started(record)
+        if not continues:
+            self.report_started(record)
 
         def work(meter: Meter) -> RestoreReport | None:
             done = self._work(backup, wanted, restore_id, decoder, context, stop, meter)
@@ -79,7 +79,7 @@ class StorageRestores:
             self._start_next(backup, wanted, done, context.function_name)
             return None
 
-        return run.run(record, work, goes_on=goes_on)
+        return run.run(record, work, goes_on=continues)
 
     def _continued(self, restore_id: str, wanted: StorageRestoreEvent) -> Restore | None:
         return self.services.catalog.continue_restore(restore_id, wanted.invocation, utc_now(), stale_after=STALE_AFTER)
@@ -139,10 +139,11 @@ class StorageRestores:
             raise DeadlineError(
                 f"The restore is not done after {_MOST_INVOCATIONS} invocations, and was ended.",
                 detail=f"It came as far as {state.after}",
-                hint="Restore it in pieces (--bucket, --prefix). What is restored already will be found the same.",
+                hint="Restore it in pieces (--bucket, --prefix). "
+                "Objects that are restored already are found to be identical, and skipped.",
             )
-        event = wanted.going_on(backup.id, state.restore_id, state.invocation)
-        hint = "Run the restore again: what is restored already is found to be identical, and skipped."
+        event = wanted.next_invocation(backup.id, state.restore_id, state.invocation)
+        hint = "Run the restore again: objects that are restored already are found to be identical, and skipped."
         start_next(self.services.functions, function, event, what="The restore", hint=hint)
 
 

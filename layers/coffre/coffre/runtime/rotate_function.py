@@ -1,4 +1,4 @@
-"""The function `rotate`: which targets an event means, what the answer holds, and what a person has to hear."""
+"""The function `rotate`: which targets an event means, what the answer holds, and which alerts follow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 
 # An answer can have 6 MB; a decision has about 0.4 KB.
-_DECISIONS_TOLD: Final = 5_000
+_DECISIONS_SHOWN: Final = 5_000
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class RotateFunction:
 
         with self.services.edge.reporting(failed, request_id=request_id, target=wanted.target):
             report = self._rotate(configuration, wanted, context)
-        self._tell(configuration, report, wanted, request_id)
+        self._report(configuration, report, wanted, request_id)
         return summary(report)
 
     def _rotate(self, configuration: Configuration, wanted: RotateEvent, context: LambdaContext) -> RotationReport:
@@ -72,7 +72,9 @@ class RotateFunction:
             )
             return rotate(job, only=wanted.target, dry_run=wanted.dry_run, always_sweep=wanted.after is None)
 
-    def _tell(self, configuration: Configuration, report: RotationReport, wanted: RotateEvent, request_id: str) -> None:
+    def _report(
+        self, configuration: Configuration, report: RotationReport, wanted: RotateEvent, request_id: str
+    ) -> None:
         swept = report.sweep
         self.services.edge.logger.info(
             "rotation ended",
@@ -96,7 +98,7 @@ class RotateFunction:
             self.services.edge.review(lambda: self._review(configuration, report, request_id), request_id=request_id)
             return
         self.services.edge.recovered(wanted.target, AlertKind.ROTATION_FAILED, request_id=request_id)
-        # One after a backup sees a part of what the daily one will see and tell.
+        # A rotation after a backup sees a part of what the daily one will see and report.
         if report.all_problems and wanted.after is None:
             self.services.edge.publish(_inconsistent(configuration, report, request_id), request_id=request_id)
 
@@ -117,6 +119,6 @@ def _inconsistent(configuration: Configuration, report: RotationReport, request_
 def summary(report: RotationReport) -> dict[str, Any]:
     """Return what an invocation answers: deletions first, and as many decisions as fit."""
     ordered = sorted(report.decisions, key=lambda decision: decision.action is Action.KEEP)
-    left_out = max(0, len(ordered) - _DECISIONS_TOLD)
-    told = report.model_copy(update={"decisions": tuple(ordered[:_DECISIONS_TOLD]), "decisions_left_out": left_out})
-    return told.model_dump(mode="json")
+    left_out = max(0, len(ordered) - _DECISIONS_SHOWN)
+    shown = report.model_copy(update={"decisions": tuple(ordered[:_DECISIONS_SHOWN]), "decisions_left_out": left_out})
+    return shown.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""The function `verify`: which level an event means, what it is about, and what a person has to hear."""
+"""The function `verify`: which level an event means, what it is about, and which alerts follow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from coffre.vault.codec import FrameDecoder
 # A month sees everything.
 _SHARE: Final = 1 / 30
 # An answer can have 6 MB; what is wrong with one backup has up to 10 KB.
-_DAMAGED_TOLD: Final = 100
+_DAMAGED_SHOWN: Final = 100
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class VerifyFunction:
             return self._verify(configuration, wanted, context)
 
     def _has_backups(self, wanted: VerifyEvent) -> bool:
-        """Tell whether there is something to verify of a target, though it may not be configured any more."""
+        """Return whether a target has backups to verify, even if it is not configured any more."""
         return wanted.level is not Level.FRESH and bool(Known.read(self.services.catalog).living(wanted.target))
 
     # --- fresh ---
@@ -86,13 +86,13 @@ class VerifyFunction:
             configuration,
             now,
             partial(report_died, self.services.edge, self.services.catalog),
-            self._tell_restore_died,
+            self._report_restore_died,
             configured_at=configured_at(self.services.ssm, self.services.settings.configuration),
         )
         report = fresh(job, only=wanted.target)
         count_fresh(self.services.name, report)
         self._log_fresh(report, request_id)
-        # Not `edge.review`, which goes on when nobody could be told: this is what the check is for.
+        # Not `edge.review`, which continues when no alert could be sent: alerts are the purpose of this check.
         self.services.edge.alerting.settle(review_of_fresh(report, self.services.catalog, configuration))
         if wanted.target is None:
             self.services.edge.review(
@@ -108,7 +108,7 @@ class VerifyFunction:
             extra={"request_id": request_id, "status": report.status, "failed": failed, "settled": settled},
         )
 
-    def _tell_restore_died(self, restore: Restore) -> None:
+    def _report_restore_died(self, restore: Restore) -> None:
         if restore.failure is not None:
             alert = restore_failed(
                 restore.target,
@@ -145,7 +145,7 @@ class VerifyFunction:
             report = _run(job, wanted, share)
         took = int((utc_now() - began).total_seconds() * 1000)
         report = report.model_copy(update={"duration_ms": took})
-        self._tell(report, wanted, context.aws_request_id)
+        self._report(report, wanted, context.aws_request_id)
         return summary(report, {name: self._healthy(name) for name in sorted({one.target for one in report.damaged})})
 
     def _decoder(self, configuration: Configuration) -> FrameDecoder:
@@ -162,7 +162,7 @@ class VerifyFunction:
         backup = self.services.catalog.latest_completed(target)
         return backup.id if backup else None
 
-    def _tell(self, report: VerificationReport, wanted: VerifyEvent, request_id: str) -> None:
+    def _report(self, report: VerificationReport, wanted: VerifyEvent, request_id: str) -> None:
         self.services.edge.logger.info(
             "verification ended",
             extra={
@@ -184,7 +184,7 @@ class VerifyFunction:
         self.services.edge.alerting.settle(review)
 
     def _looked_at(self, report: VerificationReport, wanted: VerifyEvent) -> Iterable[str]:
-        """Return the targets of which this verification can say that all is well, or is not."""
+        """Return the targets whose state this verification decides."""
         if wanted.backup_id is not None:
             return {one.target for one in report.damaged} | {one.target for one in report.examined}
         if wanted.target is not None:
@@ -202,5 +202,5 @@ def _run(job: VerifyJob, wanted: VerifyEvent, share: Share) -> VerificationRepor
 
 def summary(report: VerificationReport, healthy: dict[str, str | None]) -> dict[str, Any]:
     """Return what an invocation answers: small, and without secrets."""
-    told = report.model_copy(update={"damaged": report.damaged[:_DAMAGED_TOLD], "healthy": healthy})
-    return told.model_dump(mode="json")
+    shown = report.model_copy(update={"damaged": report.damaged[:_DAMAGED_SHOWN], "healthy": healthy})
+    return shown.model_dump(mode="json")
