@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -80,13 +80,8 @@ class BackupStorageFunction:
             tell_died=self._runs.report_died,
         )
 
-        def go_on(invocations: int) -> None:
-            event = wanted.after(target.name, request.backup_id, invocations)
-            self._runs.start_next(context.function_name, event)
-
         def work(run: Run) -> tuple[Manifest, Committed] | Paused:
             begun = read_progress(self.services.vault, target.name, run.backup.id) if wanted.after_invocations else None
-            previous = self._previous(target.name, begun, full=wanted.full)
             with scratch_directory() as scratch, self._reader(target, stopping) as reader:
                 job = BucketBackupJob(
                     target=target,
@@ -98,8 +93,8 @@ class BackupStorageFunction:
                     runner=ThreadRunner(WORKERS, stopping.set),
                     now=utc_now,
                     remaining_seconds=remaining_seconds(context),
-                    go_on=go_on,
-                    previous=previous,
+                    go_on=self._continuation(wanted, target.name, request.backup_id, context.function_name),
+                    previous=self._previous(target.name, begun, full=wanted.full),
                     begun=begun,
                 )
                 return backup_storage(job, run)
@@ -107,6 +102,12 @@ class BackupStorageFunction:
         if wanted.after_invocations is not None:
             return lifecycle.resume(request, work, wanted.after_invocations)
         return lifecycle.run(request, work)
+
+    def _continuation(
+        self, wanted: BackupStorageEvent, target: str, backup_id: str, function: str
+    ) -> Callable[[int], None]:
+        """Return a function that starts the next invocation, given the number of invocations so far."""
+        return lambda invocations: self._runs.start_next(function, wanted.after(target, backup_id, invocations))
 
     def _previous(self, target: str, begun: BucketProgress | None, *, full: bool) -> Backup | None:
         """Return the backup to compare with: for a continued run, the one that it began with."""
