@@ -1,4 +1,4 @@
-"""Lambda function `verify`: are there recent backups, is all of them there, is every byte as it was stored?"""
+"""Lambda function `verify`: check that backups are recent, complete, and as they were stored."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Offer:
 
 
 def is_debian_12(os_release: Path) -> bool:
-    """Tell whether `os_release` (normally /etc/os-release) describes Debian 12 and apt is there."""
+    """Return whether `os_release` (normally /etc/os-release) describes Debian 12, and apt is installed."""
     if not os_release.is_file() or shutil.which("apt-get") is None:
         return False
     lines = os_release.read_text(encoding="utf-8").splitlines()
