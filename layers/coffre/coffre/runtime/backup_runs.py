@@ -92,18 +92,11 @@ class BackupRuns:
         if result.outcome is RunOutcome.COMPLETED:
             count_backup(self.services.edge.logger.service, target.name, result.backup)
             self._announce(result.backup)
-            after_backup(
-                self.services.edge,
-                self.services.catalog,
-                self.services.vault,
-                target,
-                result.backup,
-                remaining_seconds(context),
-            )
+            after_backup(self.services, target, result.backup, remaining_seconds(context))
         return summary(result)
 
     def _announce(self, backup: Backup) -> None:
-        """Publish that a backup is complete. What follows from it also happens by the clock: no failure of the run."""
+        """Publish that a backup is complete. The rotation after it also runs by schedule: a refusal fails no run."""
         try:
             Announcer(self.services.bus, self.services.settings.catalog_table).backup_completed(backup)
         except AnnouncementError as error:

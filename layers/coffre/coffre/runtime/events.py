@@ -165,7 +165,7 @@ class StorageRestoreEvent(_Event):
 
     @property
     def destination(self) -> str:
-        """Where it goes, for a person."""
+        """Where it goes, for messages."""
         return self.storage.to or "the buckets where they were"
 
     @property

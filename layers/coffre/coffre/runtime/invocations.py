@@ -78,7 +78,7 @@ def start_next(client: LambdaClient, function: str, event: Mapping[str, Any], *,
     what
         The work, as the subject of a sentence: `The restore`.
     hint
-        What a person can do when it cannot be started.
+        What the operator can do when it cannot be started.
 
     Raises
     ------
