@@ -29,8 +29,8 @@ sys.path[:0] = json.loads(sys.argv[1])
 wall, cpu = time.perf_counter(), time.process_time()
 import handler
 imported = time.perf_counter() - wall, time.process_time() - cpu
-from coffre.runtime import bootstrap
-getattr(bootstrap, sys.argv[2] + "_function")()
+services = handler.function().services
+services.edge, services.vault, services.ssm, services.secrets
 ready = time.perf_counter() - wall, time.process_time() - cpu
 print(json.dumps([*imported, *ready]))
 """
@@ -83,7 +83,7 @@ def zipped_size(directory: Path, archive: Path) -> int:
 def start(function: str, layer: Path) -> Start:
     """Start a fresh process once."""
     path = json.dumps([str(CHECKOUT / "functions" / function), str(layer / "python")])
-    command = [str(Path(sys.executable).resolve()), "-S", "-c", _PROGRAM, path, function]
+    command = [str(Path(sys.executable).resolve()), "-S", "-c", _PROGRAM, path]
     result = subprocess.run(command, env=_ENVIRONMENT, stdout=subprocess.PIPE, check=True)
     return Start(*(seconds * 1000 for seconds in json.loads(result.stdout)))
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from coffre.runtime.bootstrap import drill_function
+from coffre.runtime.bootstrap import once
+from coffre.runtime.drill_function import DrillFunction
 from coffre.runtime.function import LambdaContext
+
+function = once(DrillFunction.make)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer an event of `events/drill/`."""
-    return drill_function().handle(event, context)
+    return function().handle(event, context)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from coffre.runtime.bootstrap import restore_function
+from coffre.runtime.bootstrap import once
 from coffre.runtime.function import LambdaContext
+from coffre.runtime.restore_function import RestoreFunction
+
+function = once(RestoreFunction.make)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer an event of `events/restore/`."""
-    return restore_function().handle(event, context)
+    return function().handle(event, context)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from coffre.runtime.bootstrap import rotate_function
+from coffre.runtime.bootstrap import once
 from coffre.runtime.function import LambdaContext
+from coffre.runtime.rotate_function import RotateFunction
+
+function = once(RotateFunction.make)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer an event of `events/rotate/`."""
-    return rotate_function().handle(event, context)
+    return function().handle(event, context)

@@ -26,13 +26,6 @@ from coffre.catalog.catalog import Catalog
 from coffre.catalog.tables import create_table
 from coffre.model.backup import Backup
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
-from coffre.runtime.bootstrap import (
-    make_backup_database_function,
-    make_drill_function,
-    make_restore_function,
-    make_rotate_function,
-    make_verify_function,
-)
 from coffre.runtime.drill_function import DrillFunction
 from coffre.runtime.restore_function import RestoreFunction
 from coffre.runtime.rotate_function import RotateFunction
@@ -102,17 +95,17 @@ class Coffre:
 
     def backup_function(self) -> BackupDatabaseFunction:
         """The function `backup_database` with this environment, as one process of it lives through invocations."""
-        function: BackupDatabaseFunction = self._function(make_backup_database_function)
+        function: BackupDatabaseFunction = self._function(BackupDatabaseFunction.make)
         return function
 
     def restore_function(self) -> RestoreFunction:
         """The function `restore` with this environment."""
-        function: RestoreFunction = self._function(make_restore_function)
+        function: RestoreFunction = self._function(RestoreFunction.make)
         return function
 
     def rotate_function(self) -> RotateFunction:
         """The function `rotate` with this environment."""
-        function: RotateFunction = self._function(make_rotate_function)
+        function: RotateFunction = self._function(RotateFunction.make)
         return function
 
     def rotate(self, context: Context | None = None, **event: Any) -> dict[str, Any]:
@@ -121,7 +114,7 @@ class Coffre:
 
     def drill_function(self) -> DrillFunction:
         """The function `drill` with this environment."""
-        function: DrillFunction = self._function(make_drill_function)
+        function: DrillFunction = self._function(DrillFunction.make)
         return function
 
     def drill(self, context: Context | None = None, **event: Any) -> dict[str, Any]:
@@ -130,7 +123,7 @@ class Coffre:
 
     def verify_function(self) -> VerifyFunction:
         """The function `verify` with this environment."""
-        function: VerifyFunction = self._function(make_verify_function)
+        function: VerifyFunction = self._function(VerifyFunction.make)
         return function
 
     def verify(self, level: str, context: Context | None = None, **event: Any) -> dict[str, Any]:
@@ -141,7 +134,7 @@ class Coffre:
         key = (make, *sorted(self.environment.items()))
         if key not in self._functions:
             self._functions[key] = make(self.environment)
-            self._hear(self._functions[key].edge.logger)
+            self._hear(self._functions[key].services.edge.logger)
         return self._functions[key]
 
     def _hear(self, logger: Logger) -> None:

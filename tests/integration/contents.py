@@ -127,11 +127,12 @@ class RoundTrip:
         """Return the manifest in the vault."""
         assert backup.manifest_key
         assert backup.manifest_sha256
-        return self.coffre.backup_function().vault.read_manifest(backup.manifest_key, sha256=backup.manifest_sha256)
+        vault = self.coffre.backup_function().services.vault
+        return vault.read_manifest(backup.manifest_key, sha256=backup.manifest_sha256)
 
     def entries(self, backup: Backup) -> list[Entry]:
         """Return the entries in the vault."""
-        return list(self.coffre.backup_function().vault.entries(self.manifest(backup)))
+        return list(self.coffre.backup_function().services.vault.entries(self.manifest(backup)))
 
     def make(self, **target: Any) -> RestoreReport:
         """Back up and restore."""

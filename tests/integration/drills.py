@@ -43,7 +43,7 @@ def share_server(patch: pytest.MonkeyPatch, server: ScratchServer) -> None:
 
 def report_of(coffre: Coffre, backup: Backup) -> DrillReport:
     """The report of the newest drill of a backup."""
-    found = DrillReports(coffre.drill_function().vault.store).newest(backup.target, backup.id)
+    found = DrillReports(coffre.drill_function().services.vault.store).newest(backup.target, backup.id)
     assert found is not None
     return found
 
@@ -64,7 +64,7 @@ class Insider:
 
     @property
     def _vault(self) -> Vault:
-        return self.coffre.backup_function().vault
+        return self.coffre.backup_function().services.vault
 
     def change(self, table: str, change: Change) -> None:
         """Change the rows of the first slice of a table."""

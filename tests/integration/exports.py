@@ -40,13 +40,13 @@ class Export:
         tables: Sequence[str] = (),
         compression: Compression = Compression.ZSTD,
     ) -> Export:
-        vault = round_trip.coffre.backup_function().vault
+        vault = round_trip.coffre.backup_function().services.vault
         decoder = FrameDecoder([round_trip.coffre.identity])
         return cls(round_trip, plan_export(vault, decoder, backup, tables=tables, compression=compression))
 
     @property
     def exporter(self) -> Exporter:
-        vault = self.round_trip.coffre.backup_function().vault
+        vault = self.round_trip.coffre.backup_function().services.vault
         return Exporter(vault, self.plan, lambda count, table: None)
 
     def custom(self, path: Path) -> Path:

@@ -71,8 +71,13 @@ print(json.dumps(made))
 """
 MAKE_FUNCTIONS = """
 import json
-from coffre.runtime.bootstrap import backup_database_function, restore_function
-print(json.dumps([type(make()).__name__ for make in (backup_database_function, restore_function)]))
+import os
+from coffre.runtime.backup_database_function import BackupDatabaseFunction
+from coffre.runtime.restore_function import RestoreFunction
+made = [function.make(os.environ) for function in (BackupDatabaseFunction, RestoreFunction)]
+for function in made:
+    function.services.edge, function.services.vault, function.services.ssm, function.services.secrets
+print(json.dumps([type(function).__name__ for function in made]))
 """
 
 TAKE_ROWS = """

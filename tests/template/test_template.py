@@ -41,7 +41,7 @@ from coffre.runtime.events import (
     VerifyEvent,
     parse_restore,
 )
-from coffre.runtime.settings import NotifySettings, RestoreSettings, Settings
+from coffre.runtime.settings import NotifySettings, PostgresSettings, Settings
 from coffre.vault.codec import new_identity, public_key
 from coffre_local.schedule_rules import scheduled_event, target_input
 
@@ -52,12 +52,12 @@ NOTIFY = "NotifyFunction"
 VERIFY, VERIFY_ROLE = "VerifyFunction", "VerifyRole"
 ROLES = [BACKUP_ROLE, STORAGE_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE, VERIFY_ROLE]
 SETTINGS: dict[str, type[Settings]] = {
-    BACKUP: Settings,
+    BACKUP: PostgresSettings,
     STORAGE: Settings,
-    RESTORE: RestoreSettings,
+    RESTORE: Settings,
     ROTATE: Settings,
-    DRILL: RestoreSettings,
-    VERIFY: RestoreSettings,
+    DRILL: PostgresSettings,
+    VERIFY: Settings,
     NOTIFY: NotifySettings,
 }
 EVENTS: dict[str, Callable[[object], object]] = {
@@ -515,7 +515,7 @@ def test_every_function_of_the_repository_is_deployed(deployed: Rendered) -> Non
 
 
 def test_every_function_has_what_an_unattended_function_needs(deployed: Rendered) -> None:
-    queue = deployed.resources[BACKUP]["Properties"]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]
+    queue = deployed.functions()[BACKUP]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]
     groups = {group["LogGroupName"]: group for group in deployed.of_type("AWS::Logs::LogGroup").values()}
     roles = set()
     for name, function in deployed.functions().items():
@@ -567,14 +567,11 @@ def test_every_function_gets_its_layers_in_the_chosen_architecture() -> None:
         deployed = render(Architecture=architecture)
         for name, function in deployed.functions().items():
             layers = {
-                ROTATE: [],
-                STORAGE: [],
-                VERIFY: [],
+                BACKUP: [f"{STACK}-postgresqlclientlayer"],
                 DRILL: [f"{STACK}-postgresqlserverlayer"],
                 NOTIFY: [f"{STACK}-notifylayer"],
             }
-            programs = layers.get(name, [f"{STACK}-postgresqlclientlayer"])
-            assert function["Layers"] == [f"{STACK}-coffrelayer", *programs]
+            assert function["Layers"] == [f"{STACK}-coffrelayer", *layers.get(name, [])]
             assert function["Architectures"] == [architecture]
         for name, layer in deployed.of_type("AWS::Serverless::LayerVersion").items():
             context = deployed.resources[name]["Metadata"]["ContextPath"]
@@ -587,7 +584,7 @@ def test_every_function_gets_its_layers_in_the_chosen_architecture() -> None:
 @pytest.mark.parametrize("name", [BACKUP, STORAGE, RESTORE, ROTATE, DRILL, VERIFY])
 def test_the_environment_and_the_settings_know_each_other(deployed: Rendered, name: str) -> None:
     variables = deployed.functions()[name]["Environment"]["Variables"]
-    known = {f"COFFRE_{field.upper()}" for field in RestoreSettings.model_fields}
+    known = {f"COFFRE_{field.upper()}" for field in SETTINGS[name].model_fields}
     required = {
         f"COFFRE_{field.upper()}" for field, about in SETTINGS[name].model_fields.items() if about.is_required()
     }
@@ -596,7 +593,8 @@ def test_the_environment_and_the_settings_know_each_other(deployed: Rendered, na
     assert required <= set(variables)
     settings = SETTINGS[name].from_env({variable: str(value) for variable, value in variables.items()})
     assert settings.configuration == f"{STACK}-configuration"
-    assert str(settings.postgres_home) == "/opt/postgresql"
+    home = settings.postgres_home if isinstance(settings, PostgresSettings) else None
+    assert (str(home) == "/opt/postgresql") == (name in (BACKUP, DRILL))
 
 
 def test_only_who_reads_backups_is_told_where_the_identity_is(deployed: Rendered) -> None:

@@ -1,4 +1,4 @@
-/* Takes the headers off the rows of COPY ... TO STDOUT. What for, and how it is built: README.md beside this file. */
+/* Takes the headers off the rows of COPY ... TO STDOUT. What for, and how it is built: README.md in this folder. */
 #include <stddef.h>
 #include <stdint.h>
 

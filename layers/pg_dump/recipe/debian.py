@@ -58,7 +58,7 @@ class Offer:
 
 
 def is_debian_12(os_release: Path) -> bool:
-    """Tell whether `os_release` (normally /etc/os-release) describes Debian 12 and apt is there."""
+    """Return whether `os_release` (normally /etc/os-release) describes Debian 12, and apt is installed."""
     if not os_release.is_file() or shutil.which("apt-get") is None:
         return False
     lines = os_release.read_text(encoding="utf-8").splitlines()
@@ -121,13 +121,13 @@ class Apt:
             raise RecipeError(f"apt could not download {', '.join(wanted)}:\n{_tail(result)}")
 
     def refresh(self) -> None:
-        """Read the indexes anew; without network, go on with what an earlier build left."""
+        """Read the indexes again; without network, continue with those of an earlier build."""
         result = self._run(["apt-get", "-q", "update"], self.state)
         if result.returncode == 0:
             return
         if not list((self.state / "state/lists").glob("*Packages*")):
             raise RecipeError(f"apt could not read its indexes, and none are cached:\n{_tail(result)}")
-        say(f"WARNING: apt could not refresh every index; going on with the ones it has.\n{_tail(result)}")
+        say(f"WARNING: apt could not refresh every index; continuing with the existing ones.\n{_tail(result)}")
 
     def _run(self, command: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
         program, *arguments = command

@@ -57,7 +57,7 @@ def renew(pins: Sequence[Input], settings: Settings) -> list[Input]:
 
 @contextmanager
 def _cache(settings: Settings) -> Iterator[Path]:
-    """Hold the cache directory alone: `sam build --parallel` may run several recipes at once."""
+    """Hold the cache directory alone: `sam build --parallel` may run several recipes at the same time."""
     cache = settings.cache / "layer-inputs"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
@@ -145,13 +145,14 @@ def _as_offer(pin: Input) -> Offer:
 
 def _download_wheel(pin: Input, cache: Path) -> bytes:
     """Fetch a wheel for the target architecture with pip; a pin without hash (re-pinning) takes what the index has."""
-    architecture = next(known for known in ARCHITECTURES.values() if known.wheel == pin.architecture)
+    known = {architecture.wheel: architecture.pip_platforms for architecture in ARCHITECTURES.values()}
+    platforms = known.get(pin.architecture, ())
     with tempfile.TemporaryDirectory(dir=cache) as directory:
         requirements = Path(directory, "requirements.txt")
         hash_option = f" --hash=sha256:{pin.sha256}" if pin.sha256 else ""
         requirements.write_text(f"{pin.name}=={pin.version}{hash_option}\n", encoding="utf-8")
         options = ["--no-deps", "--only-binary", ":all:", "--implementation", "py", "--python-version", "3.13"]
-        options += [part for platform in architecture.pip_platforms for part in ("--platform", platform)]
+        options += [part for platform in platforms for part in ("--platform", platform)]
         options += ["--require-hashes"] if pin.sha256 else []
         command = [sys.executable, "-m", "pip", "download", *options, "-r", str(requirements), "-d", directory]
         env = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}

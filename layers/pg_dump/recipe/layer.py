@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ def build(pins: Sequence[Input], output: Path, settings: Settings, plan: Plan = 
     RecipeError
         An input is not to be had or not what was pinned, or the result would not run on Lambda.
     """
+    _import_from(fetch([pin for pin in pins if not pin.is_of_the_layer], settings))
     wanted = [pin for pin in pins if settings.architecture.builds_from(pin)]
     components = [_open(fetched) for fetched in fetch(wanted, settings)]
     home = output / "postgresql"
@@ -59,6 +61,11 @@ def build(pins: Sequence[Input], output: Path, settings: Settings, plan: Plan = 
     glibc = ".".join(str(part) for part in report.highest_glibc)
     say(f"{settings.architecture.name}, {len(files)} files, {size:.1f} MB, needs glibc {glibc}.")
     return report
+
+
+def _import_from(libraries: Iterable[Fetched]) -> None:
+    """Let the recipe import its own libraries: a wheel of pure Python is imported as it is."""
+    sys.path[:0] = [str(library.path) for library in libraries if str(library.path) not in sys.path]
 
 
 def _open(fetched: Fetched) -> Component:

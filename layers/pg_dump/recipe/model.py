@@ -12,6 +12,9 @@ RECIPE_DIRECTORY = Path(__file__).resolve().parent.parent
 
 Kind = Literal["deb", "wheel"]
 
+# Of a wheel of pure Python.
+ANY_ARCHITECTURE = "any"
+
 
 class RecipeError(Exception):
     """The layer cannot be built as asked; the message says what, why and what to do."""
@@ -19,7 +22,7 @@ class RecipeError(Exception):
 
 @dataclass(frozen=True, order=True)
 class Input:
-    """One file that goes into the layer, pinned by its hash: a line of ``inputs.lock``."""
+    """One file that goes into the layer, or that builds it, pinned by its hash: a line of ``inputs.lock``."""
 
     kind: Kind
     name: str
@@ -33,6 +36,11 @@ class Input:
         suffix = "deb" if self.kind == "deb" else "whl"
         return f"{self.name}_{self.version}_{self.architecture}_{self.sha256[:12]}.{suffix}".replace(":", "%3a")
 
+    @property
+    def is_of_the_layer(self) -> bool:
+        """Whether it goes into the layer: a wheel of pure Python is a library of the recipe."""
+        return self.architecture != ANY_ARCHITECTURE
+
     def __str__(self) -> str:
         return f"{self.name} {self.version} ({self.architecture})"
 
@@ -44,7 +52,7 @@ class Architecture:
     name: str
     debian: str
     wheel: str
-    elf_machine: int
+    elf_machine: str
 
     @property
     def pip_platforms(self) -> tuple[str, ...]:
@@ -55,8 +63,8 @@ class Architecture:
 
 
 ARCHITECTURES = {
-    "x86_64": Architecture(name="x86_64", debian="amd64", wheel="x86_64", elf_machine=62),
-    "arm64": Architecture(name="arm64", debian="arm64", wheel="aarch64", elf_machine=183),
+    "x86_64": Architecture(name="x86_64", debian="amd64", wheel="x86_64", elf_machine="EM_X86_64"),
+    "arm64": Architecture(name="arm64", debian="arm64", wheel="aarch64", elf_machine="EM_AARCH64"),
 }
 
 

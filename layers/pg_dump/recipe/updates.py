@@ -67,7 +67,7 @@ def update(pins: Sequence[Input], settings: Settings, plan: Plan, ask: Ask = ver
     """
     current = renew(pins, settings)
     _gate(current, settings, plan)
-    for name in sorted({pin.name for pin in pins if pin.kind == "wheel"}):
+    for name in sorted({pin.name for pin in pins if pin.is_of_the_layer and pin.kind == "wheel"}):
         pinned = next(pin.version for pin in current if pin.kind == "wheel" and pin.name == name)
         for version in newer(pinned, ask(name)):
             try:
@@ -115,7 +115,7 @@ def pins_of(files: Iterable[Path]) -> list[Pinned]:
     for file in files:
         shown = f"{file.parent.name}/{file.name}"
         if file.suffix == ".lock":
-            wheels = (pin for pin in read_lock(file)[1] if pin.kind == "wheel")
+            wheels = (pin for pin in read_lock(file)[1] if pin.is_of_the_layer and pin.kind == "wheel")
             found += [Pinned(pin.name, pin.version, shown) for pin in wheels]
         else:
             found += [Pinned(name, version, shown) for name, version in _PINNED.findall(file.read_text("utf-8"))]

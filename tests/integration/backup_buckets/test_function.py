@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from coffre.model.backup import Backup, Failure, Status, Tier
 from coffre.model.errors import CoffreError, DeadlineError, SecretError, StoreError
 from coffre.operations.backup_buckets import plan as storage_plan
 from coffre.runtime.backup_storage_function import BackupStorageFunction
-from coffre.runtime.bootstrap import make_backup_storage_function
 from coffre.stores.s3 import make_client
 from coffre.vault.codec import public_key
 
@@ -77,9 +76,9 @@ class Deployed:
 
     @property
     def function(self) -> BackupStorageFunction:
-        function: BackupStorageFunction = self.coffre._function(make_backup_storage_function)
-        lambda_client: Any = self.invoked
-        return replace(function, functions=lambda_client)
+        function: BackupStorageFunction = self.coffre._function(BackupStorageFunction.make)
+        vars(function.services)["functions"] = self.invoked
+        return function
 
     @property
     def catalog(self) -> Catalog:
@@ -188,7 +187,8 @@ def test_a_run_goes_on_in_the_next_invocation(deployed: Deployed, one_part: list
     assert (last["outcome"], last["id"], last["tiers"]) == ("completed", first["id"], ["WEEKLY"])
     backup = deployed.catalog.get_backup(first["id"])
     assert (backup.objects, backup.status) == (OBJECTS, Status.COMPLETED)
-    manifest = deployed.function.vault.read_manifest(backup.manifest_key or "", sha256=backup.manifest_sha256 or "")
+    vault = deployed.function.services.vault
+    manifest = vault.read_manifest(backup.manifest_key or "", sha256=backup.manifest_sha256 or "")
     assert manifest.storage.invocations == 2
     # And delivered twice, the event does nothing
     assert deployed.invoke(context, **event)["outcome"] == "skipped"

@@ -15,7 +15,7 @@ from tests.integration.conftest import BUCKET, REGION, Coffre, Context
 from coffre.model.storage import ObjectChoice
 from coffre.operations.browse.diff import differences
 from coffre.operations.stored_backup.open import open_manifest
-from coffre.runtime.bootstrap import make_backup_storage_function
+from coffre.runtime.backup_storage_function import BackupStorageFunction
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import public_key
 from coffre.vault.vault import Vault
@@ -75,7 +75,7 @@ def keys_of(client: S3Client) -> set[str]:
 def test_a_bucket_comes_back_as_it_was(coffre: Coffre, weed: Weed, store: S3Client) -> None:
     # Given a backup of a bucket
     configure(coffre, weed)
-    backup = coffre._function(make_backup_storage_function)
+    backup: BackupStorageFunction = coffre._function(BackupStorageFunction.make)
     first = backup.handle({"target": "files"}, Context(function_name="backup-storage"))["id"]
     before, keys = {key: listed(store, key) for key in ("large", "small/007")}, keys_of(store)
     restore, context = coffre.restore_function(), Context(function_name="restore")

@@ -66,7 +66,7 @@ def test_a_backup_of_the_data_holds_rows_and_values_alone(filled: RoundTrip) -> 
     assert {entry.kind for entry in entries} == {EntryKind.TABLE, EntryKind.LARGE_OBJECTS}
     assert backup.rows == 100 + 50 + 60
     assert {s.sequence_name: s.last_value for s in manifest.database.sequences} == {"customers_id_seq": 100}
-    vault = filled.coffre.backup_function().vault
+    vault = filled.coffre.backup_function().services.vault
     decoder = FrameDecoder([filled.coffre.identity])
     (customers,) = [entry for entry in entries if entry.name.startswith("tables/public.customers/")]
     assert b"".join(vault.read_entry(customers, decoder)).startswith(b"1\tn1\n2\tn2\n")

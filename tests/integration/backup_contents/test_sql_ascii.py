@@ -100,7 +100,7 @@ def test_tables_come_back_in_place(latin: RoundTrip) -> None:
 
 def test_rows_and_exports_have_the_bytes(latin: RoundTrip, tmp_path: Path) -> None:
     backup = latin.back_up()
-    manifest, vault = latin.manifest(backup), latin.coffre.backup_function().vault
+    manifest, vault = latin.manifest(backup), latin.coffre.backup_function().services.vault
     name = next(table.table_name for table in manifest.database.tables if table.table_name != "plain")
 
     found = find_table(manifest.database, f'"sch\uefe9ma"."{name.replace('"', '""')}"')

@@ -83,7 +83,7 @@ def test_rows_of_a_member_whose_table_no_backup_can_define_are_named_and_can_be_
     assert left.what == "50 rows of public.q_orders"
     assert f"coffre cat {backup.id} 'public.q_orders'" in left.reason
     # And what it says gives the rows
-    manifest, vault = round_trip.manifest(backup), round_trip.coffre.backup_function().vault
+    manifest, vault = round_trip.manifest(backup), round_trip.coffre.backup_function().services.vault
     decoder = FrameDecoder([round_trip.coffre.identity]).of_recipients(manifest.recipients)
     copied = b"".join(rows_of(vault, manifest, decoder, find_table(manifest.database, "q_orders")))
     assert copied.splitlines()[0] == b"1\tn1"

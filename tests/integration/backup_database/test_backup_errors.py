@@ -147,10 +147,10 @@ def test_a_program_for_roles_that_is_killed_once_is_run_again(
     assert killed.exists()
     backup = coffre.catalog.get_backup(done["id"])
     assert backup.exceptions == ()
-    manifest = coffre.backup_function().vault.read_manifest(
+    manifest = coffre.backup_function().services.vault.read_manifest(
         backup.manifest_key or "", sha256=backup.manifest_sha256 or ""
     )
-    assert "roles" in [entry.name for entry in coffre.backup_function().vault.entries(manifest)]
+    assert "roles" in [entry.name for entry in coffre.backup_function().services.vault.entries(manifest)]
     assert coffre.alerts() == []
 
 
@@ -274,7 +274,7 @@ def refuse(
     monkeypatch: pytest.MonkeyPatch, coffre: Coffre, fault: Callable[[dict[str, Any]], Exception | None]
 ) -> None:
     """Let the store refuse uploads."""
-    store = coffre.backup_function().vault.store
+    store = coffre.backup_function().services.vault.store
     monkeypatch.setattr(store, "_client", _Uploads(store._client, fault))  # type: ignore[attr-defined]
 
 
@@ -334,7 +334,7 @@ def test_an_upload_that_is_corrupted_once_is_sent_again(
 def unavailable_from(monkeypatch: pytest.MonkeyPatch, coffre: Coffre, key: str, *, after: bool) -> None:
     """Let the catalog take no writes any more, from just before or after an upload whose key ends with `key`."""
     function = coffre.backup_function()
-    store, table = function.vault.store, function.catalog._table._connection
+    store, table = function.services.vault.store, function.services.catalog._table._connection
     put, gone = store.put, []
 
     def put_and_break(name: str, *arguments: Any, **named: Any) -> None:

@@ -22,7 +22,7 @@ WARNING = "NOT encrypted"
 
 
 def contents(coffre: Coffre, backup_id: str) -> tuple[Manifest, list[Entry]]:
-    vault = coffre.backup_function().vault
+    vault = coffre.backup_function().services.vault
     found = vault.find_manifest("shop", backup_id)
     assert found is not None
     return found[0], list(vault.entries(found[0]))
@@ -81,7 +81,7 @@ def test_the_function_that_writes_cannot_read(coffre: Coffre, shop: str) -> None
 
     assert coffre.backup()["status"] == "COMPLETED"
 
-    assert not hasattr(coffre.backup_function().settings, "identity_secret")
+    assert not hasattr(coffre.backup_function().services.settings, "identity_secret")
 
 
 def test_encryption_none_stores_plain_zstd_and_warns_at_every_run(coffre: Coffre, shop: str, new_database: str) -> None:

@@ -90,7 +90,7 @@ def test_a_pack_that_is_gone_or_cut_is_stored_anew(coffre: Coffre, shop: str) ->
     coffre.configure(shop)
     first = _manifest(coffre, coffre.backup()["id"])
     lost, cut, *_ = sorted(first.packs, key=lambda pack: -pack.length)
-    coffre.backup_function().vault.store.delete(lost.key)
+    coffre.backup_function().services.vault.store.delete(lost.key)
     coffre.put_object(cut.key, coffre.objects(cut.key)[cut.key][:-1])
 
     # When the next one is taken
@@ -160,7 +160,7 @@ def _manifest(coffre: Coffre, backup_id: str) -> Manifest:
 
 
 def _entries(coffre: Coffre, manifest: Manifest):  # type: ignore[no-untyped-def]
-    return list(coffre.backup_function().vault.entries(manifest))
+    return list(coffre.backup_function().services.vault.entries(manifest))
 
 
 def _run(database: str, *statements: str) -> None:

@@ -86,7 +86,7 @@ def test_the_repetition_of_a_failed_run_carries_all_tiers_of_its_slot(
     coffre.configure(shop)
     function = coffre.backup_function()
 
-    put = function.vault.store.put
+    put = function.services.vault.store.put
 
     def join_and_fail(key: str, *arguments: Any, **named: Any) -> None:
         if "/marks/" in key:
@@ -95,7 +95,7 @@ def test_the_repetition_of_a_failed_run_carries_all_tiers_of_its_slot(
         raise StoreError("The store does not want it.", code="STORE_DENIED", hint="Wait for the end of the test.")
 
     with monkeypatch.context() as faulty:
-        faulty.setattr(function.vault.store, "put", join_and_fail)
+        faulty.setattr(function.services.vault.store, "put", join_and_fail)
         event = {"target": "shop", "tier": "DAILY", "scheduled_time": SLOT}
         failed_backup(coffre, "STORE_DENIED", event=event)
 
@@ -116,7 +116,7 @@ def test_a_second_run_by_hand_ends_as_skipped_without_an_alert(
     # Given a run that is in the middle of its work
     coffre.configure(shop)
     second: list[dict[str, Any]] = []
-    store = coffre.backup_function().vault.store
+    store = coffre.backup_function().services.vault.store
     put = store.put
 
     def meanwhile(key: str, *arguments: Any, **named: Any) -> None:
@@ -318,14 +318,14 @@ def test_a_run_that_cannot_write_its_record_gives_the_lock_back(
     coffre.configure(shop)
     function = coffre.backup_function()
     with monkeypatch.context() as faulty:
-        put_item = function.catalog._table._connection.put_item
+        put_item = function.services.catalog._table._connection.put_item
 
         def refuse(partition: str, **named: Any) -> Any:
             if partition == "BACKUP":
                 raise answer("InternalServerError", status=500)
             return put_item(partition, **named)
 
-        faulty.setattr(function.catalog._table._connection, "put_item", refuse)
+        faulty.setattr(function.services.catalog._table._connection, "put_item", refuse)
         failed_backup(coffre, "CATALOG_UNAVAILABLE", recorded=False)
 
     assert coffre.backup()["outcome"] == "completed"
@@ -340,7 +340,7 @@ def test_an_event_without_a_target_starts_one_invocation_for_each(coffre: Coffre
         json.dumps({"encryption": "none", "targets": [{"name": name, "secret": "s"} for name in ("shop", "blog")]})
     )
     function = coffre.backup_function()
-    with Stubber(function.functions) as functions:
+    with Stubber(function.services.functions) as functions:
         for name in ("shop", "blog"):
             expected = {"FunctionName": "backup-database", "InvocationType": "Event", "Payload": _Event(name)}
             functions.add_response("invoke", {"StatusCode": 202}, expected)
@@ -373,7 +373,7 @@ def test_a_target_that_cannot_be_started_is_an_error_and_the_others_are_started(
         json.dumps({"encryption": "none", "targets": [{"name": name, "secret": "s"} for name in ("shop", "blog")]})
     )
     function = coffre.backup_function()
-    with Stubber(function.functions) as functions:
+    with Stubber(function.services.functions) as functions:
         functions.add_client_error("invoke", "AccessDeniedException", http_status_code=403)
         functions.add_response(
             "invoke", {"StatusCode": 202}, {"FunctionName": ANY, "InvocationType": ANY, "Payload": _Event("blog")}

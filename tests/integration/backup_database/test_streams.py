@@ -52,7 +52,7 @@ def notes(coffre: Coffre) -> tuple[str, ...]:
     backup = coffre.backups()[0]
     assert backup.manifest_key is not None
     assert backup.manifest_sha256 is not None
-    vault = coffre.backup_function().vault
+    vault = coffre.backup_function().services.vault
     return vault.read_manifest(backup.manifest_key, sha256=backup.manifest_sha256).notes
 
 

@@ -360,10 +360,12 @@ class _Functions:
         self.targets.append(json.loads(Payload)["target"])
 
 
-def test_each_target_of_buckets_has_a_drill_of_its_own_unless_it_wants_none(uploads: Coffre, tmp_path: Path) -> None:
+def test_each_target_of_buckets_has_a_drill_of_its_own_unless_it_wants_none(
+    uploads: Coffre, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keep(uploads, tmp_path)
-    functions: Any = _Functions()
-    function = replace(uploads.drill_function(), functions=functions)
+    functions, function = _Functions(), uploads.drill_function()
+    monkeypatch.setitem(vars(function.services), "functions", functions)
 
     said = function.handle({}, Context(function_name="drill"))
     configure(uploads, objects=0)

@@ -698,14 +698,14 @@ def test_a_backup_that_is_none_is_refused(coffre: Coffre, backup: Backup) -> Non
 def test_a_backup_that_is_deleted_while_it_is_drilled_is_not_called_bad(
     coffre: Coffre, backup: Backup, quick: ScratchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = coffre.drill_function().vault.store
+    store = coffre.drill_function().services.vault.store
     get_range = store.get_range
 
     def gone(key: str, offset: int, length: int) -> bytes:
         coffre.catalog.keeping.delete(backup, "by hand", backup.created_at)
         client_key = next(iter(coffre.objects("v1/packs/")), None)
         if client_key is not None:
-            coffre.rotate_function().vault.store.delete(key)
+            coffre.rotate_function().services.vault.store.delete(key)
         return get_range(key, offset, length)
 
     monkeypatch.setattr(store, "get_range", gone)
@@ -724,7 +724,7 @@ def test_without_a_target_each_one_with_a_backup_gets_a_run_of_its_own(
     ]
     coffre.document(json.dumps(document))
     invoked: list[dict[str, Any]] = []
-    functions = coffre.drill_function().functions
+    functions = coffre.drill_function().services.functions
     monkeypatch.setattr(functions, "invoke", lambda **call: invoked.append(call))
 
     answer_ = coffre.drill_function().handle({}, Context(function_name="the-drill"))
@@ -741,7 +741,7 @@ def test_a_run_that_cannot_be_started_is_an_error(
     def refuse(**call: Any) -> None:
         raise answer("TooManyRequestsException")
 
-    monkeypatch.setattr(coffre.drill_function().functions, "invoke", refuse)
+    monkeypatch.setattr(coffre.drill_function().services.functions, "invoke", refuse)
 
     with pytest.raises(TransientError, match="The drill of shop could not be started"):
         coffre.drill_function().handle({}, Context())

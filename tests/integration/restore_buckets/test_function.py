@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -55,11 +54,15 @@ def keep(coffre: Coffre, objects: Mapping[str, Object], scratch: Path) -> Backup
     return backup
 
 
-def invoke(coffre: Coffre, event: Mapping[str, Any], context: Context | None = None, **fields: Any) -> dict[str, Any]:
+def invoke(
+    coffre: Coffre, event: Mapping[str, Any], context: Context | None = None, functions: Lambda | None = None
+) -> dict[str, Any]:
     """Invoke `restore`; AWS as moto plays it is not made for several threads."""
     function = coffre.restore_function()
+    if functions is not None:
+        vars(function.services)["functions"] = functions
     wanted = {"streams": 1, **event}
-    return replace(function, **fields).handle(wanted, context or Context(function_name="restore"))
+    return function.handle(wanted, context or Context(function_name="restore"))
 
 
 def bodies(bucket: str = "photos") -> dict[str, bytes]:

@@ -124,7 +124,7 @@ def test_a_backup_of_another_target_is_refused(coffre: Coffre, good: str, new_da
 
 def frame_of(coffre: Coffre, backup_id: str, kind: EntryKind) -> Frame:
     """The first frame of an entry of this kind."""
-    vault = coffre.backup_function().vault
+    vault = coffre.backup_function().services.vault
     found = vault.find_manifest("shop", backup_id)
     assert found is not None
     entry = next(entry for entry in vault.entries(found[0]) if entry.kind is kind)
@@ -156,7 +156,7 @@ def encrypt_to_length(plaintext: bytes, recipient: str, length: int) -> bytes:
 
 
 def delete(coffre: Coffre, key: str) -> None:
-    coffre.backup_function().vault.store.delete(key)
+    coffre.backup_function().services.vault.store.delete(key)
 
 
 @pytest.mark.parametrize("kind", [EntryKind.SCHEMA, EntryKind.TABLE])
@@ -537,7 +537,7 @@ def test_a_catalog_that_is_gone_at_the_end_leaves_the_restored_database_alone(
     coffre: Coffre, shop: str, good: str, new_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The data is there and was checked: only the record is not."""
-    table = coffre.restore_function().catalog._table._connection
+    table = coffre.restore_function().services.catalog._table._connection
     update: Callable[..., Any] = table.update_item
 
     def refuse_the_end(*arguments: Any, **named: Any) -> Any:

@@ -37,7 +37,7 @@ def failing(work: Callable[..., Any], error: CoffreError, times: int, only: Call
 
 
 def refuse_reports(coffre: Coffre, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    store = coffre.restore_function().vault.store
+    store = coffre.restore_function().services.vault.store
     error = StoreTransientError("The store is busy.", code="STORE_BUSY")
     monkeypatch.setattr(store, "put", failing(store.put, error, times, lambda key, *_: "/restores/" in key))
 
@@ -64,7 +64,7 @@ def test_a_report_and_a_record_that_are_refused_once_are_written_again(
 
     restore = coffre.catalog.get_restore(said["id"])
     assert (restore.status, restore.exceptions) == (Status.COMPLETED, ())
-    assert coffre.restore_function().vault.read_report(restore.report_key or "").id == restore.id
+    assert coffre.restore_function().services.vault.read_report(restore.report_key or "").id == restore.id
 
 
 def test_a_restore_whose_report_cannot_be_written_is_complete_and_says_where_the_old_data_is(
@@ -114,7 +114,7 @@ def test_a_restore_whose_record_cannot_be_written_is_told_as_complete_and_record
     function = coffre.restore_function()
     later = utc_now() + timedelta(hours=1)
     died: list[Restore] = []
-    restore_run.settle_restores(coffre.catalog, function.vault, later, timedelta(minutes=1), died.append)
+    restore_run.settle_restores(coffre.catalog, function.services.vault, later, timedelta(minutes=1), died.append)
     found = coffre.catalog.get_restore(said["id"])
     assert (found.status, found.rows, died) == (Status.COMPLETED, 1050, [])
 

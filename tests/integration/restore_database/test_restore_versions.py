@@ -73,7 +73,7 @@ def test_no_stored_byte_depends_on_the_version_of_a_psql(coffre: Coffre, shop: s
         backup_id = coffre.backup()["id"]
     finally:
         run_sql(shop, "DROP ROLE own_role")
-    vault = coffre.backup_function().vault
+    vault = coffre.backup_function().services.vault
     found = vault.find_manifest("shop", backup_id)
     assert found is not None
 

@@ -145,7 +145,7 @@ def test_a_backup_that_is_committed_when_its_time_runs_out_is_a_backup(
 ) -> None:
     coffre.configure(shop)
     hourglass = Hourglass()
-    store = coffre.backup_function().vault.store
+    store = coffre.backup_function().services.vault.store
     put = store.put
 
     def put_and_run_out(key: str, *arguments: object, **named: object) -> None:

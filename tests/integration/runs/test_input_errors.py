@@ -201,7 +201,7 @@ def test_a_secret_that_aws_does_not_give_is_an_error(
     # Given a function whose role may not read the secret
     coffre.configure(shop)
     function = coffre.backup_function()
-    with Stubber(function.secrets) as secrets:
+    with Stubber(function.services.secrets) as secrets:
         secrets.add_client_error("get_secret_value", answer, http_status_code=400)
 
         # Then the backup fails

@@ -28,7 +28,7 @@ def test_a_new_stack_goes_on_with_an_older_vault(
     coffre.configure(shop)
     first = coffre.backup()["id"]
     coffre.catalog.keeping.pin(first, datetime.now(UTC))
-    coffre.backup_function().vault.mark_pin("shop", first, datetime.now(UTC))
+    coffre.backup_function().services.vault.mark_pin("shop", first, datetime.now(UTC))
     second = coffre.backup(tier=Tier.WEEKLY)["id"]
     expected, stored = run_sql(shop, ROWS), packs(coffre)
     create_table(NEW_TABLE)
@@ -46,7 +46,7 @@ def test_a_new_stack_goes_on_with_an_older_vault(
     assert "coffre catalog rebuild" in early["sweep"]["problems"][0]["text"]
 
     # When the catalog is filled
-    vault = coffre.restore_function().vault
+    vault = coffre.restore_function().services.vault
     assert [one.outcome for one in rebuild(catalog, vault)] == [ADDED, ADDED]
     assert [one.outcome for one in rebuild(catalog, vault)] == [KNOWN, KNOWN]
 

@@ -100,7 +100,8 @@ def test_the_next_backup_does_not_point_at_what_was_deleted(
 ) -> None:
     coffre.configure(shop)
     old, deleted = dailies(coffre, shop, 2)
-    BackupAdmin(coffre.catalog, coffre.rotate_function().vault, "me", datetime.now(UTC)).delete(deleted.id, force=True)
+    vault = coffre.rotate_function().services.vault
+    BackupAdmin(coffre.catalog, vault, "me", datetime.now(UTC)).delete(deleted.id, force=True)
     coffre.rotate()
 
     newest = verified(coffre)
@@ -115,7 +116,7 @@ def test_a_backup_that_runs_while_its_previous_one_is_deleted_and_swept_is_whole
 ) -> None:
     coffre.configure(shop)
     (previous,) = dailies(coffre, shop, 1)
-    store = coffre.backup_function().vault.store
+    store = coffre.backup_function().services.vault.store
     put = store.put
     reports: list[dict[str, Any]] = []
 
@@ -123,7 +124,7 @@ def test_a_backup_that_runs_while_its_previous_one_is_deleted_and_swept_is_whole
         # The run has chosen its previous backup, and stores its first pack.
         if not reports:
             reports.append({})
-            keeper = BackupAdmin(coffre.catalog, coffre.rotate_function().vault, "me", datetime.now(UTC))
+            keeper = BackupAdmin(coffre.catalog, coffre.rotate_function().services.vault, "me", datetime.now(UTC))
             keeper.delete(previous.id, force=True)
             reports[0] = coffre.rotate()
         put(key, *arguments, **named)
@@ -145,8 +146,9 @@ def test_an_index_that_lags_gives_no_deleted_backup_to_the_next_one(
     coffre.configure(shop)
     (deleted,) = dailies(coffre, shop, 1)
     as_it_was = list(coffre.catalog.backups())
-    BackupAdmin(coffre.catalog, coffre.rotate_function().vault, "me", datetime.now(UTC)).delete(deleted.id, force=True)
-    catalog = coffre.backup_function().catalog
+    vault = coffre.rotate_function().services.vault
+    BackupAdmin(coffre.catalog, vault, "me", datetime.now(UTC)).delete(deleted.id, force=True)
+    catalog = coffre.backup_function().services.catalog
     monkeypatch.setattr(catalog, "backups", lambda **wanted: iter(as_it_was))
 
     assert catalog.latest_completed("shop") is None
@@ -174,7 +176,7 @@ def test_a_complete_backup_is_announced_on_the_bus(coffre: Coffre, shop: str) ->
     function = coffre.backup_function()
     sent: dict[str, Any] = {}
     # moto hands no events on without a further library; the rule is held to this event by tests/template.
-    function.announcer._client.meta.events.register(
+    function.services.bus.meta.events.register(
         "provide-client-params.events.PutEvents", lambda params, **_: sent.update(params["Entries"][0])
     )
 
@@ -191,7 +193,7 @@ def test_a_complete_backup_is_announced_on_the_bus(coffre: Coffre, shop: str) ->
 def test_a_bus_that_refuses_fails_no_backup(coffre: Coffre, shop: str) -> None:
     coffre.configure(shop)
     function = coffre.backup_function()
-    with Stubber(function.announcer._client) as bus:
+    with Stubber(function.services.bus) as bus:
         bus.add_client_error("put_events", "AccessDeniedException", http_status_code=403)
 
         made = coffre.backup()
@@ -231,7 +233,7 @@ def test_a_rotation_that_stops_is_an_error_and_told(
         raise CoffreError("The store does not want it.", code="STORE_DENIED", hint="Wait for the end of the test.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(coffre.rotate_function().vault.store, "delete", refuse)
+        patch.setattr(coffre.rotate_function().services.vault.store, "delete", refuse)
         with pytest.raises(CoffreError):
             coffre.rotate()
 
@@ -264,7 +266,7 @@ def test_a_lost_catalog_is_made_anew_from_the_vault(coffre: Coffre, shop: str, n
     # Given backups with a pin, a tier that joined, and one that failed; and a deleted one
     coffre.configure(shop)
     first, second, gone = dailies(coffre, shop, 3)
-    vault = coffre.rotate_function().vault
+    vault = coffre.rotate_function().services.vault
     keeper = BackupAdmin(coffre.catalog, vault, "me", datetime.now(UTC))
     keeper.pin(first.id)
     keeper.pin(second.id)
@@ -306,7 +308,7 @@ def test_a_manifest_that_cannot_be_trusted_is_left_out_of_the_catalog(coffre: Co
     client("dynamodb").delete_table(TableName=TABLE)
     create_table(TABLE)
 
-    outcomes = {one.backup_id: one.outcome for one in rebuild(Catalog(TABLE), coffre.rotate_function().vault)}
+    outcomes = {one.backup_id: one.outcome for one in rebuild(Catalog(TABLE), coffre.rotate_function().services.vault)}
 
     assert outcomes[good.id] == ADDED
     assert "MANIFEST_SWAPPED" in outcomes[forged]
@@ -320,11 +322,13 @@ def test_a_restore_whose_backup_was_deleted_while_it_started_is_refused(
     """Between the look at the backup and the restore's own record, rotation knows nothing of it."""
     coffre.configure(shop)
     (backup,) = dailies(coffre, shop, 1)
-    catalog = coffre.restore_function().catalog
+    catalog = coffre.restore_function().services.catalog
     create = catalog.create_restore
 
+    vault = coffre.rotate_function().services.vault
+
     def deleted_just_before(restore: Restore) -> None:
-        BackupAdmin(catalog, coffre.rotate_function().vault, "me", datetime.now(UTC)).delete(backup.id, force=True)
+        BackupAdmin(catalog, vault, "me", datetime.now(UTC)).delete(backup.id, force=True)
         coffre.rotate()
         create(restore)
 

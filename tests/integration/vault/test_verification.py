@@ -140,7 +140,7 @@ def test_reading_is_started_for_each_target_that_has_backups(
     coffre.configure(shop)
     coffre.backup()
     started: list[dict[str, Any]] = []
-    functions = coffre.verify_function().functions
+    functions = coffre.verify_function().services.functions
     monkeypatch.setattr(functions, "invoke", lambda **call: started.append(call), raising=False)
 
     answer = coffre.verify("read", share=0.5)

@@ -38,7 +38,7 @@ def test_an_alarm_of_cloudwatch_is_told_in_words() -> None:
     calm = json.dumps({"AlarmName": "Failed", "NewStateValue": "OK", "NewStateReason": "All is well."})
 
     assert (message.kind, message.severity, message.target) == ("ALARM", "critical", "-")
-    assert message.text.startswith("A run of Coffre failed for good")
+    assert message.text.startswith("A run of Coffre failed at every attempt")
     assert "It is ALARM now: Threshold Crossed" in message.text
     assert message.runbook is None
     over = Message.of_sns("OK: Failed", calm, {})

@@ -163,7 +163,7 @@ def test_an_alarm_of_cloudwatch_is_sent_on(scene: Scene) -> None:
 
     scene.call(json.loads((EVENTS / "alarm.json").read_text()))
 
-    assert "A run of Coffre failed for good" in scene.web.received[0].json()["message"]
+    assert "A run of Coffre failed at every attempt" in scene.web.received[0].json()["message"]
 
 
 def test_a_destination_that_was_removed_meanwhile_is_let_go(scene: Scene) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from coffre.model.errors import SettingsError
-from coffre.runtime.settings import RestoreSettings, Settings
+from coffre.runtime.settings import PostgresSettings, Settings
 
 COMPLETE = {
     "COFFRE_CONFIGURATION": "/coffre/configuration",
@@ -19,7 +19,7 @@ COMPLETE = {
 
 
 def test_a_complete_environment_is_read() -> None:
-    settings = Settings.from_env({**COMPLETE, "COFFRE_VAULT_CHECKSUM": "md5", "COFFRE_VAULT_PREFIX": ""})
+    settings = PostgresSettings.from_env({**COMPLETE, "COFFRE_VAULT_CHECKSUM": "md5", "COFFRE_VAULT_PREFIX": ""})
 
     assert settings.vault_bucket == "vault"
     assert settings.vault_checksum == "md5"
@@ -27,10 +27,10 @@ def test_a_complete_environment_is_read() -> None:
     assert settings.postgres_home == Path("/opt/postgresql")
 
 
-def test_the_restore_function_may_know_an_identity() -> None:
-    assert RestoreSettings.from_env(COMPLETE).identity_secret is None
+def test_a_function_that_reads_backups_knows_an_identity() -> None:
+    assert Settings.from_env(COMPLETE).identity_secret is None
     with_secret = {**COMPLETE, "COFFRE_IDENTITY_SECRET": "coffre/identity/main"}
-    assert RestoreSettings.from_env(with_secret).identity_secret == "coffre/identity/main"
+    assert Settings.from_env(with_secret).identity_secret == "coffre/identity/main"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_missing_or_empty_variable_is_named(name: str, value: str | None) -> N
 
 def test_all_missing_variables_are_named_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
-        RestoreSettings.from_env({})
+        Settings.from_env({})
 
     assert (caught.value.detail or "").count(": missing") == 4
 

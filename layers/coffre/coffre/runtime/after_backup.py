@@ -1,4 +1,4 @@
-"""What follows a good backup, and never fails it: the heartbeat, what is over, and a look at what is not as usual."""
+"""What follows a good backup and never fails it: heartbeat, end of alerts, comparison with earlier backups."""
 
 from __future__ import annotations
 
@@ -6,34 +6,32 @@ from collections.abc import Callable
 from typing import Final
 
 from coffre.alerts.alert import AlertKind
-from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup
 from coffre.model.target import BucketTarget, DatabaseTarget
 from coffre.operations.monitoring.health_checks import review_backup
+from coffre.runtime.bootstrap import Services
 from coffre.runtime.function import Edge
 from coffre.runtime.heartbeat import HeartbeatError, send_heartbeat
 from coffre.runtime.observability import count_heartbeat, log_failure
-from coffre.vault.vault import Vault
 
 # Eleven manifests are read: seconds, if they are large. A function that is killed would look as if the backup failed.
 _REVIEW_SECONDS: Final = 45.0
 
 
 def after_backup(
-    edge: Edge,
-    catalog: Catalog,
-    vault: Vault,
+    services: Services,
     target: DatabaseTarget | BucketTarget,
     backup: Backup,
     remaining_seconds: Callable[[], float],
 ) -> None:
-    """Do what follows a backup that is COMPLETED. Whatever goes wrong is logged and counted."""
+    """Do what follows a backup that is COMPLETED. Every error in it is logged and counted."""
+    edge = services.edge
     keys = {"target": target.name, "backup_id": backup.id}
     if target.alerts.heartbeat_url is not None:
         _beat(edge, target.alerts.heartbeat_url, target.name)
     edge.recovered(target.name, AlertKind.BACKUP_FAILED, AlertKind.BACKUP_OVERDUE, **keys)
     if remaining_seconds() > _REVIEW_SECONDS:
-        edge.review(lambda: review_backup(catalog, vault, target.alerts, backup), **keys)
+        edge.review(lambda: review_backup(services.catalog, services.vault, target.alerts, backup), **keys)
     else:
         edge.logger.warning("no time was left to compare the backup with those before", extra=keys)
 

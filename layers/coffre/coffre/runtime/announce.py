@@ -1,4 +1,4 @@
-"""Events that Coffre puts on the account's event bus: whoever wants to follow a backup has a rule for them."""
+"""Events that Coffre puts on the account's event bus: a rule for them can start work after each backup."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class AnnouncementError(TransientError):
 
 
 class Announcer:
-    """Publishes to the default bus. `catalog_table` tells this deployment's events from another's in the account."""
+    """Publishes to the default bus. `catalog_table` identifies the deployment, among several in the account."""
 
     def __init__(self, client: EventBridgeClient, catalog_table: str) -> None:
         self._client = client
         self._catalog_table = catalog_table
 
     def backup_completed(self, backup: Backup) -> None:
-        """Say that a backup is complete.
+        """Publish that a backup is complete.
 
         Raises
         ------

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
-from coffre.catalog.catalog import Catalog
 from coffre.model.configuration import Configuration
 from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
@@ -21,56 +21,47 @@ from coffre.policy.streams import default_streams
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.connection.connect import Connection, apply_tls, refuse_transaction_pooler
 from coffre.postgres.connection.connection_secret import parse_secret
-from coffre.runtime.announce import Announcer
 from coffre.runtime.backup_runs import BackupRuns
+from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import BackupDatabaseEvent
-from coffre.runtime.function import Edge, LambdaContext, clearing_seconds, remaining_seconds, utc_now
+from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.scratch import scratch_directory
-from coffre.runtime.settings import Settings
-from coffre.runtime.sources import read_configuration, read_secret
+from coffre.runtime.settings import PostgresSettings
 from coffre.vault.codec import FrameEncoder
-from coffre.vault.vault import Committed, Vault
-
-if TYPE_CHECKING:
-    from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_ssm import SSMClient
-
-_SERVICE = "backup_database"
+from coffre.vault.vault import Committed
 
 
 @dataclass(frozen=True)
 class BackupDatabaseFunction:
     """Everything that lives as long as the function's process."""
 
-    settings: Settings
-    edge: Edge
-    vault: Vault
-    catalog: Catalog
-    ssm: SSMClient
-    secrets: SecretsManagerClient
-    functions: LambdaClient
-    announcer: Announcer
+    services: Services
+    tools: PostgresTools
+
+    @classmethod
+    def make(cls, environment: Mapping[str, str]) -> Self:
+        """Put the function together from its environment."""
+        settings = PostgresSettings.from_env(environment)
+        return cls(Services("backup_database", settings), PostgresTools(settings.postgres_home))
 
     @property
-    def runs(self) -> BackupRuns:
-        """What is said about runs."""
-        return BackupRuns(self.edge, self.vault, self.catalog, self.functions, self.announcer)
+    def _runs(self) -> BackupRuns:
+        return BackupRuns(self.services)
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target when it names none."""
-        with self.edge.beginning(context):
+        with self.services.edge.beginning(context):
             wanted = BackupDatabaseEvent.parse(event)
-            configuration = read_configuration(self.ssm, self.settings.configuration)
+            configuration = self.services.configuration()
             if wanted.target is None:
                 events = {target.name: wanted.for_target(target.name) for target in configuration.databases}
-                return self.runs.start_each(context.function_name, events)
+                return self._runs.start_each(context.function_name, events)
             target = configuration.database(wanted.target)
 
         def run(request: Request) -> Result:
             return self._run(configuration, target, request, context, full=wanted.full)
 
-        return self.runs.back_up(configuration, target, wanted, context, run)
+        return self._runs.back_up(configuration, target, wanted, context, run)
 
     def _run(
         self,
@@ -83,18 +74,18 @@ class BackupDatabaseFunction:
     ) -> Result:
         children = Children(clearing_seconds(context))
         lifecycle = Lifecycle(
-            catalog=self.catalog,
-            vault=self.vault,
+            catalog=self.services.catalog,
+            vault=self.services.vault,
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=children.end_all,
-            tell_died=self.runs.tell_died,
+            tell_died=self._runs.report_died,
         )
 
         def work(run: Run) -> tuple[Manifest, Committed]:
             with children.ending(), scratch_directory() as scratch:
                 job = self._job(configuration, target, children, scratch)
-                previous = None if full else self.catalog.latest_completed(target.name, damaged_too=True)
+                previous = None if full else self.services.catalog.latest_completed(target.name, damaged_too=True)
                 return backup_database(replace(job, previous=previous), run)
 
         return lifecycle.run(request, work)
@@ -106,9 +97,9 @@ class BackupDatabaseFunction:
         return DatabaseBackupJob(
             target=target,
             connection=children.watching(self._connection(target, scratch)),
-            tools=PostgresTools(self.settings.postgres_home),
+            tools=self.tools,
             children=children,
-            vault=self.vault,
+            vault=self.services.vault,
             encoder=FrameEncoder(configuration.recipients, level=target.limits.compression_level),
             recipients=configuration.recipients,
             scratch=scratch,
@@ -118,6 +109,6 @@ class BackupDatabaseFunction:
         )
 
     def _connection(self, target: DatabaseTarget, scratch: Path) -> Connection:
-        connection = parse_secret(read_secret(self.secrets, target.secret), where=target.secret)
+        connection = parse_secret(self.services.secret(target.secret), where=target.secret)
         refuse_transaction_pooler(connection)
         return apply_tls(connection, target.tls, scratch, connect_timeout_seconds=target.limits.connect_timeout_seconds)

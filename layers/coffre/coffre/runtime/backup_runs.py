@@ -1,13 +1,11 @@
-"""What the functions that back up have in common: one invocation for each target, and what is said about a run."""
+"""What the functions that back up have in common: one invocation for each target, and the reports of a run."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from ulid import ULID
 
 from coffre.alerts.alert import Alert
@@ -15,71 +13,33 @@ from coffre.alerts.runs import backup_failed
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
-from coffre.model.errors import TransientError
 from coffre.model.target import BucketTarget, DatabaseTarget
 from coffre.model.times import parse_span
 from coffre.operations.monitoring.alerting import what_is_safe
 from coffre.operations.runs.admission import Request, Result, RunOutcome
 from coffre.runtime.after_backup import after_backup
 from coffre.runtime.announce import AnnouncementError, Announcer
+from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import BackupDatabaseEvent, slot_of
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.invocations import start_each, start_next
 from coffre.runtime.observability import count_backup, log_failure
-from coffre.vault.vault import Vault
-
-if TYPE_CHECKING:
-    from mypy_boto3_lambda import LambdaClient
 
 
 @dataclass(frozen=True)
 class BackupRuns:
-    """Starts runs, and logs, counts, announces and tells how they end."""
+    """Starts runs, and logs, counts, announces and reports how they end."""
 
-    edge: Edge
-    vault: Vault
-    catalog: Catalog
-    functions: LambdaClient
-    announcer: Announcer
+    services: Services
 
     def start_each(self, function: str, events: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """Invoke a function once for each target's event, so that a slow or broken one cannot hurt another."""
-        started, refused = [], {}
-        for target, event in events.items():
-            try:
-                self.invoke(function, event)
-                started.append(target)
-            except (ClientError, BotoCoreError) as error:
-                refused[target] = str(error)[:200]
-        if refused:
-            raise TransientError(
-                f"The backup of {', '.join(sorted(refused))} could not be started.",
-                code="INVOKE_FAILED",
-                detail="; ".join(f"{name}: {text}" for name, text in refused.items()),
-                hint="It is tried again by itself. The function's role needs lambda:InvokeFunction on itself.",
-            )
-        return {"started": started}
+        """Start one invocation for each target's event; raises what `start_each` raises."""
+        return {"started": start_each(self.services.functions, function, events, "backup")}
 
-    def go_on(self, function: str, event: Mapping[str, Any]) -> None:
-        """Start the next invocation of a run.
-
-        Raises
-        ------
-        TransientError
-            `INVOKE_FAILED`
-        """
-        try:
-            self.invoke(function, event)
-        except (ClientError, BotoCoreError) as error:
-            raise TransientError(
-                f"The backup of {event['target']} could not go on in another invocation.",
-                code="INVOKE_FAILED",
-                detail=str(error)[:500],
-                hint="The function's role needs lambda:InvokeFunction on itself. Take the backup again.",
-            ) from error
-
-    def invoke(self, function: str, event: Mapping[str, Any]) -> None:
-        """Start a function, without waiting for it."""
-        self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode())
+    def start_next(self, function: str, event: Mapping[str, Any]) -> None:
+        """Start the next invocation of a run; raises what `start_next` raises."""
+        what = f"The backup of {event['target']}"
+        start_next(self.services.functions, function, event, what=what, hint="Take the backup again.")
 
     def back_up(
         self,
@@ -101,14 +61,14 @@ class BackupRuns:
         )
         ids = {"target": target.name, "request_id": context.aws_request_id, "backup_id": request.backup_id}
         if configuration.encryption == "none":
-            self.edge.logger.warning(
+            self.services.edge.logger.warning(
                 "this backup is NOT encrypted by Coffre: the configuration says encryption none", extra=ids
             )
         try:
-            with self.edge.reporting(lambda error: self._failed(request, Failure.of(error)), **ids):
+            with self.services.edge.reporting(lambda error: self._failed(request, Failure.of(error)), **ids):
                 result = run(request)
         except Exception:
-            count_backup(self.edge.logger.service, target.name, None)
+            count_backup(self.services.edge.logger.service, target.name, None)
             raise
         return self._ended(target, result, context)
 
@@ -118,32 +78,32 @@ class BackupRuns:
             failure,
             backup_id=request.backup_id,
             request_id=request.request_id,
-            safe=what_is_safe(self.catalog, request.target),
+            safe=what_is_safe(self.services.catalog, request.target),
             kind=request.kind,
         )
 
-    def tell_died(self, backup: Backup) -> None:
-        """Tell a person about an earlier run that could not do so itself."""
-        count_backup(self.edge.logger.service, backup.target, None)
-        tell_died(self.edge, self.catalog, backup)
+    def report_died(self, backup: Backup) -> None:
+        """Report an earlier run that died before it could report itself."""
+        count_backup(self.services.edge.logger.service, backup.target, None)
+        report_died(self.services.edge, self.services.catalog, backup)
 
     def _ended(self, target: DatabaseTarget | BucketTarget, result: Result, context: LambdaContext) -> dict[str, Any]:
         self._log(result)
         if result.outcome is RunOutcome.COMPLETED:
-            count_backup(self.edge.logger.service, target.name, result.backup)
+            count_backup(self.services.edge.logger.service, target.name, result.backup)
             self._announce(result.backup)
-            after_backup(self.edge, self.catalog, self.vault, target, result.backup, remaining_seconds(context))
+            after_backup(self.services, target, result.backup, remaining_seconds(context))
         return summary(result)
 
     def _announce(self, backup: Backup) -> None:
-        """Publish that a backup is complete. What follows from it also happens by the clock: no failure of the run."""
+        """Publish that a backup is complete. The rotation after it also runs by schedule: a refusal fails no run."""
         try:
-            self.announcer.backup_completed(backup)
+            Announcer(self.services.bus, self.services.settings.catalog_table).backup_completed(backup)
         except AnnouncementError as error:
-            log_failure(self.edge.logger, error, target=backup.target, backup_id=backup.id)
+            log_failure(self.services.edge.logger, error, target=backup.target, backup_id=backup.id)
 
     def _log(self, result: Result) -> None:
-        self.edge.logger.info(
+        self.services.edge.logger.info(
             "run ended",
             extra={
                 "outcome": result.outcome.value,
@@ -156,8 +116,8 @@ class BackupRuns:
         )
 
 
-def tell_died(edge: Edge, catalog: Catalog, backup: Backup) -> None:
-    """Tell a person about a backup that died without a word: its record is FAILED by now."""
+def report_died(edge: Edge, catalog: Catalog, backup: Backup) -> None:
+    """Report a backup that died without reporting itself: its record is FAILED by now."""
     if backup.failure is not None:
         alert = backup_failed(
             backup.target,

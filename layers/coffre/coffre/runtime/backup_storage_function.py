@@ -1,15 +1,15 @@
-"""The function `backup_storage`: which targets an event means, what each needs, and going on in another invocation."""
+"""The function `backup_storage`: which targets an event means, what each needs, and its further invocations."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from coffre.buckets.client import parse_credentials
 from coffre.buckets.open_reader import open_reader
 from coffre.buckets.reader import BucketReader
-from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError
@@ -21,59 +21,46 @@ from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
 from coffre.operations.runs.run import Paused, Run
 from coffre.operations.runs.thread_runner import ThreadRunner
-from coffre.runtime.announce import Announcer
 from coffre.runtime.backup_runs import BackupRuns
+from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import BackupStorageEvent
-from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
-from coffre.runtime.sources import read_configuration, read_secret
 from coffre.vault.bucket_progress import BucketProgress, read_progress
 from coffre.vault.codec import FrameEncoder
-from coffre.vault.vault import Committed, Vault
-
-if TYPE_CHECKING:
-    from botocore.session import Session
-    from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_ssm import SSMClient
-
-_SERVICE = "backup_storage"
+from coffre.vault.vault import Committed
 
 
 @dataclass(frozen=True)
 class BackupStorageFunction:
     """Everything that lives as long as the function's process."""
 
-    settings: Settings
-    edge: Edge
-    vault: Vault
-    catalog: Catalog
-    ssm: SSMClient
-    secrets: SecretsManagerClient
-    functions: LambdaClient
-    announcer: Announcer
-    session: Session
+    services: Services
+
+    @classmethod
+    def make(cls, environment: Mapping[str, str]) -> Self:
+        """Put the function together from its environment."""
+        return cls(Services("backup_storage", Settings.from_env(environment)))
 
     @property
-    def runs(self) -> BackupRuns:
-        """What is said about runs."""
-        return BackupRuns(self.edge, self.vault, self.catalog, self.functions, self.announcer)
+    def _runs(self) -> BackupRuns:
+        return BackupRuns(self.services)
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target of buckets when it names none."""
-        with self.edge.beginning(context):
+        with self.services.edge.beginning(context):
             wanted = BackupStorageEvent.parse(event)
-            configuration = read_configuration(self.ssm, self.settings.configuration)
+            configuration = self.services.configuration()
             if wanted.target is None:
                 events = {target.name: wanted.for_target(target.name) for target in configuration.buckets}
-                return self.runs.start_each(context.function_name, events)
+                return self._runs.start_each(context.function_name, events)
             target = configuration.bucket(wanted.target)
 
         def run(request: Request) -> Result:
             return self._run(configuration, target, request, wanted, context)
 
-        return self.runs.back_up(configuration, target, wanted, context, run)
+        return self._runs.back_up(configuration, target, wanted, context, run)
 
     def _run(
         self,
@@ -85,34 +72,29 @@ class BackupStorageFunction:
     ) -> Result:
         stopping = threading.Event()
         lifecycle = Lifecycle(
-            catalog=self.catalog,
-            vault=self.vault,
+            catalog=self.services.catalog,
+            vault=self.services.vault,
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=stopping.set,
-            tell_died=self.runs.tell_died,
+            tell_died=self._runs.report_died,
         )
 
-        def go_on(invocations: int) -> None:
-            event = wanted.after(target.name, request.backup_id, invocations)
-            self.runs.go_on(context.function_name, event)
-
         def work(run: Run) -> tuple[Manifest, Committed] | Paused:
-            begun = read_progress(self.vault, target.name, run.backup.id) if wanted.after_invocations else None
-            previous = self._previous(target.name, begun, full=wanted.full)
+            begun = read_progress(self.services.vault, target.name, run.backup.id) if wanted.after_invocations else None
             with scratch_directory() as scratch, self._reader(target, stopping) as reader:
                 job = BucketBackupJob(
                     target=target,
                     reader=reader,
-                    vault=self.vault,
+                    vault=self.services.vault,
                     encoder=FrameEncoder(configuration.recipients, level=target.limits.compression_level),
                     recipients=configuration.recipients,
                     scratch=scratch,
                     runner=ThreadRunner(WORKERS, stopping.set),
                     now=utc_now,
                     remaining_seconds=remaining_seconds(context),
-                    go_on=go_on,
-                    previous=previous,
+                    go_on=self._continuation(wanted, target.name, request.backup_id, context.function_name),
+                    previous=self._previous(target.name, begun, full=wanted.full),
                     begun=begun,
                 )
                 return backup_storage(job, run)
@@ -121,16 +103,22 @@ class BackupStorageFunction:
             return lifecycle.resume(request, work, wanted.after_invocations)
         return lifecycle.run(request, work)
 
+    def _continuation(
+        self, wanted: BackupStorageEvent, target: str, backup_id: str, function: str
+    ) -> Callable[[int], None]:
+        """Return a function that starts the next invocation, given the number of invocations so far."""
+        return lambda invocations: self._runs.start_next(function, wanted.after(target, backup_id, invocations))
+
     def _previous(self, target: str, begun: BucketProgress | None, *, full: bool) -> Backup | None:
-        """Return the backup to compare with: of a run that goes on the one that it began with."""
+        """Return the backup to compare with: for a continued run, the one that it began with."""
         if begun is None:
-            return None if full else self.catalog.latest_completed(target, damaged_too=True)
+            return None if full else self.services.catalog.latest_completed(target, damaged_too=True)
         try:
-            return self.catalog.get_backup(begun.previous) if begun.previous else None
+            return self.services.catalog.get_backup(begun.previous) if begun.previous else None
         except BackupStateError:
             return None
 
     def _reader(self, target: BucketTarget, stopping: threading.Event) -> BucketReader:
         secret = target.store.secret
-        credentials = parse_credentials(read_secret(self.secrets, secret), where=secret) if secret else None
-        return open_reader(target, credentials, stopping=stopping, session=self.session)
+        credentials = parse_credentials(self.services.secret(secret), where=secret) if secret else None
+        return open_reader(target, credentials, stopping=stopping, session=self.services.session)

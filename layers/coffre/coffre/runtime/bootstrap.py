@@ -1,185 +1,120 @@
-"""The only place where things are put together. Clients are made at the first invocation, never at import."""
+"""The only place where things are put together: what a function talks to, made when it is first used."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
-from functools import cache, partial
-from typing import Any
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import botocore.session
 from botocore.config import Config
 
 from coffre.alerts.publish import Publisher
-from coffre.buckets.writer import Bucket
 from coffre.catalog.catalog import Catalog
-from coffre.operations.drill.scratch_bucket import ScratchPlace
+from coffre.model.configuration import Configuration
 from coffre.operations.monitoring.alerting import Alerting
-from coffre.runtime.announce import Announcer
-from coffre.runtime.backup_database_function import BackupDatabaseFunction
-from coffre.runtime.backup_storage_function import BackupStorageFunction
-from coffre.runtime.drill_function import OBJECT_STREAMS, DrillFunction
 from coffre.runtime.function import Edge, utc_now
-from coffre.runtime.notify_function import NotifyFunction
 from coffre.runtime.observability import log_failure, make_logger
-from coffre.runtime.restore_function import RestoreFunction
-from coffre.runtime.rotate_function import RotateFunction
-from coffre.runtime.settings import NotifySettings, RestoreSettings, Settings
-from coffre.runtime.verify_function import VerifyFunction
+from coffre.runtime.settings import Settings
+from coffre.runtime.sources import read_configuration, read_secret
 from coffre.stores.s3 import S3Store, make_client
+from coffre.vault.codec import FrameDecoder, parse_identities
 from coffre.vault.vault import Vault
 
-
-def make_backup_database_function(environment: Mapping[str, str]) -> BackupDatabaseFunction:
-    """Put the function together from its environment."""
-    settings = Settings.from_env(environment)
-    catalog = Catalog(settings.catalog_table)
-    return BackupDatabaseFunction(
-        settings=settings,
-        edge=_edge(settings, "backup_database", catalog),
-        vault=_vault(settings),
-        catalog=catalog,
-        ssm=_client("ssm"),
-        secrets=_client("secretsmanager"),
-        functions=_client("lambda"),
-        announcer=Announcer(_client("events"), settings.catalog_table),
-    )
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
 
 
-def make_backup_storage_function(environment: Mapping[str, str]) -> BackupStorageFunction:
-    """Put the function together from its environment."""
-    settings = Settings.from_env(environment)
-    catalog = Catalog(settings.catalog_table)
-    return BackupStorageFunction(
-        settings=settings,
-        edge=_edge(settings, "backup_storage", catalog),
-        vault=_vault(settings),
-        catalog=catalog,
-        ssm=_client("ssm"),
-        secrets=_client("secretsmanager"),
-        functions=_client("lambda"),
-        announcer=Announcer(_client("events"), settings.catalog_table),
-        session=_session(),
-    )
+@dataclass(frozen=True)
+class Services:
+    """The services of one function's process. Each client is made when it is first used, and then kept.
+
+    `name` is the function's name in logs and metrics.
+    """
+
+    name: str
+    settings: Settings
+
+    @cached_property
+    def session(self) -> botocore.session.Session:
+        """The session of all clients: another one would read the descriptions of endpoints and services again."""
+        return botocore.session.get_session()
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The table of backups and restores."""
+        return Catalog(self.settings.catalog_table)
+
+    @cached_property
+    def vault(self) -> Vault:
+        """The stored backups."""
+        settings = self.settings
+        client = make_client(session=self.session)
+        return Vault(
+            S3Store(
+                settings.vault_bucket,
+                prefix=settings.vault_prefix,
+                client=client,
+                checksum=settings.vault_checksum,
+            )
+        )
+
+    @cached_property
+    def edge(self) -> Edge:
+        """Logs and alerts."""
+        logger = make_logger(self.name)
+        function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+        publisher = Publisher(self._client("sns"), self.settings.alert_topic_arn, function)
+        return Edge(logger, Alerting(self.catalog, publisher, utc_now, partial(log_failure, logger)))
+
+    @cached_property
+    def ssm(self) -> SSMClient:
+        """Where the configuration document is."""
+        client: SSMClient = self._client("ssm")
+        return client
+
+    @cached_property
+    def secrets(self) -> SecretsManagerClient:
+        """Secrets Manager."""
+        client: SecretsManagerClient = self._client("secretsmanager")
+        return client
+
+    @cached_property
+    def functions(self) -> LambdaClient:
+        """Lambda, which starts further invocations."""
+        client: LambdaClient = self._client("lambda")
+        return client
+
+    @cached_property
+    def bus(self) -> EventBridgeClient:
+        """The account's event bus."""
+        client: EventBridgeClient = self._client("events")
+        return client
+
+    def configuration(self) -> Configuration:
+        """Read the configuration document; raises what `read_configuration` raises."""
+        return read_configuration(self.ssm, self.settings.configuration)
+
+    def secret(self, reference: str) -> str:
+        """Return the value of a secret by name or ARN; raises what `read_secret` raises."""
+        return read_secret(self.secrets, reference)
+
+    def decoder(self) -> FrameDecoder:
+        """Return what decrypts backups: with the identities of this function's secret, if it has one."""
+        reference = self.settings.identity_secret
+        return FrameDecoder(parse_identities(self.secret(reference)) if reference else ())
+
+    def _client(self, service: str) -> Any:
+        # botocore alone: importing boto3 costs a cold start 0.2 s for resources and transfers that nothing here uses.
+        config = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
+        return self.session.create_client(service, config=config)
 
 
-def make_restore_function(environment: Mapping[str, str]) -> RestoreFunction:
-    """Put the function together from its environment."""
-    settings = RestoreSettings.from_env(environment)
-    catalog = Catalog(settings.catalog_table)
-    return RestoreFunction(
-        settings=settings,
-        edge=_edge(settings, "restore", catalog),
-        vault=_vault(settings),
-        catalog=catalog,
-        ssm=_client("ssm"),
-        secrets=_client("secretsmanager"),
-        functions=_client("lambda"),
-    )
-
-
-def make_rotate_function(environment: Mapping[str, str]) -> RotateFunction:
-    """Put the function together from its environment."""
-    settings = Settings.from_env(environment)
-    catalog = Catalog(settings.catalog_table)
-    return RotateFunction(
-        settings=settings,
-        edge=_edge(settings, "rotate", catalog),
-        vault=_vault(settings),
-        catalog=catalog,
-        ssm=_client("ssm"),
-    )
-
-
-def make_drill_function(environment: Mapping[str, str]) -> DrillFunction:
-    """Put the function together from its environment."""
-    settings = RestoreSettings.from_env(environment)
-    catalog = Catalog(settings.catalog_table)
-    return DrillFunction(
-        settings=settings,
-        edge=_edge(settings, "drill", catalog),
-        vault=_vault(settings),
-        catalog=catalog,
-        ssm=_client("ssm"),
-        secrets=_client("secretsmanager"),
-        functions=_client("lambda"),
-        place=_scratch_place(settings),
-    )
-
-
-def make_verify_function(environment: Mapping[str, str]) -> VerifyFunction:
-    """Put the function together from its environment."""
-    settings = RestoreSettings.from_env(environment)
-    catalog = Catalog(settings.catalog_table)
-    return VerifyFunction(
-        settings=settings,
-        edge=_edge(settings, "verify", catalog),
-        vault=_vault(settings),
-        catalog=catalog,
-        ssm=_client("ssm"),
-        secrets=_client("secretsmanager"),
-        functions=_client("lambda"),
-    )
-
-
-def make_notify_function(environment: Mapping[str, str]) -> NotifyFunction:
-    """Put the function together from its environment."""
-    return NotifyFunction(
-        settings=NotifySettings.from_env(environment),
-        logger=make_logger("notify"),
-        secrets=_client("secretsmanager"),
-        functions=_client("lambda"),
-        region=environment.get("AWS_REGION"),
-        pause=time.sleep,
-    )
-
-
-def _edge(settings: Settings, service: str, catalog: Catalog) -> Edge:
-    logger = make_logger(service)
-    publisher = Publisher(_client("sns"), settings.alert_topic_arn, os.environ.get("AWS_LAMBDA_FUNCTION_NAME"))
-    return Edge(logger, Alerting(catalog, publisher, utc_now, partial(log_failure, logger)))
-
-
-def _vault(settings: Settings) -> Vault:
-    store = S3Store(
-        settings.vault_bucket,
-        prefix=settings.vault_prefix,
-        client=make_client(session=_session()),
-        checksum=settings.vault_checksum,
-    )
-    return Vault(store)
-
-
-def _scratch_place(settings: Settings) -> ScratchPlace:
-    # Each large object has connections of its own for parts.
-    client = make_client(session=_session(), max_connections=4 * OBJECT_STREAMS)
-    folder = settings.vault_prefix.removesuffix("/")
-    bucket = Bucket(client, settings.vault_bucket, is_aws=settings.vault_checksum == "sha256")
-    return ScratchPlace(bucket, f"{folder}/" if folder else "")
-
-
-def _client(service: str) -> Any:
-    # botocore alone: importing boto3 costs a cold start 0.2 s for resources and transfers that nothing here uses.
-    config = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
-    return _session().create_client(service, config=config)
-
-
-@cache
-def _session() -> botocore.session.Session:
-    # One for all clients: each session reads the descriptions of endpoints and services again.
-    return botocore.session.get_session()
-
-
-def _once[F](make: Callable[[Mapping[str, str]], F]) -> Callable[[], F]:
-    """Return what gives the function of this process: put together when it is first asked for."""
+def once[F](make: Callable[[Mapping[str, str]], F]) -> Callable[[], F]:
+    """Return a function that makes something from this process's environment at its first call, and keeps it."""
     return cache(lambda: make(os.environ))
-
-
-backup_database_function = _once(make_backup_database_function)
-backup_storage_function = _once(make_backup_storage_function)
-restore_function = _once(make_restore_function)
-rotate_function = _once(make_rotate_function)
-drill_function = _once(make_drill_function)
-verify_function = _once(make_verify_function)
-notify_function = _once(make_notify_function)

@@ -8,11 +8,11 @@ from coffre.model.backup import Backup
 from coffre.model.drill import DrillReport, Outcome
 from coffre.operations.monitoring.alerting import Review
 
-_PROBLEMS_TOLD = 10
+_PROBLEMS_SHOWN = 10
 
 
 def review_of(backup: Backup, report: DrillReport, *, safe: str, request_id: str) -> Review:
-    """Return what people have to hear of a drill, and which earlier troubles it shows to be over."""
+    """Return the alerts that a drill is reason for, and the earlier ones that it ends."""
     code = report.failure.code if report.failure else ""
     if report.outcome is Outcome.NOT_POSSIBLE and report.failure:
         alert = drill_not_possible(report.target, report.failure, backup_id=backup.id, request_id=request_id)
@@ -20,8 +20,8 @@ def review_of(backup: Backup, report: DrillReport, *, safe: str, request_id: str
     kinds = {AlertKind.DRILL_NOT_POSSIBLE, AlertKind.DRILL_FAILED}
     alerts: list[Alert] = []
     if report.outcome is Outcome.FAILED:
-        told = report.problems[:_PROBLEMS_TOLD]
-        alerts.append(drill_failed(backup, told, code=code, safe=safe, request_id=request_id))
+        shown = report.problems[:_PROBLEMS_SHOWN]
+        alerts.append(drill_failed(backup, shown, code=code, safe=safe, request_id=request_id))
     else:
         kinds.add(AlertKind.DRILL_INCOMPLETE)
     if report.outcome is Outcome.INCOMPLETE:

@@ -1,24 +1,23 @@
-"""The function `drill`: which backup an event means, where its report goes, and what a person has to hear."""
+"""The function `drill`: which backup an event means, where its report goes, and which alerts follow."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Self
 
-from botocore.exceptions import BotoCoreError, ClientError
 from ulid import ULID
 
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import configuration_invalid
 from coffre.alerts.verification import drill_stopped
-from coffre.catalog.catalog import Catalog
+from coffre.buckets.writer import Bucket
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.drill import DrillReport, Outcome
-from coffre.model.errors import BackupStateError, CoffreError, EventError, TransientError
+from coffre.model.errors import BackupStateError, CoffreError, EventError
 from coffre.model.target import BucketDrill, BucketTarget, Drill, TargetKind
 from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
 from coffre.operations.drill.database import DrillJob, drill
@@ -29,26 +28,20 @@ from coffre.operations.runs.thread_runner import ThreadRunner
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.operations.verify.job import record_finding
 from coffre.postgres.connection.client_tools import Children, PostgresTools
+from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_alerts import review_of
 from coffre.runtime.events import DrillEvent
-from coffre.runtime.function import Edge, LambdaContext, clearing_seconds, remaining_seconds, utc_now
+from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
+from coffre.runtime.invocations import start_each
 from coffre.runtime.observability import count_drill, log_failure
 from coffre.runtime.scratch import scratch_directory
-from coffre.runtime.settings import RestoreSettings
-from coffre.runtime.sources import read_configuration, read_secret
-from coffre.vault.codec import FrameDecoder, parse_identities
+from coffre.runtime.settings import PostgresSettings
+from coffre.stores.s3 import make_client
 from coffre.vault.reports import DrillReports
-from coffre.vault.vault import Vault
 
-if TYPE_CHECKING:
-    from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_ssm import SSMClient
-
-_SERVICE: Final = "drill"
-_LOOK: Final = "Look which backups there are: coffre list"
-_PROBLEMS_TOLD: Final = 10
-# Objects that are restored at once; requests are what takes time.
+_LOOK: Final = "List the backups: coffre list"
+_PROBLEMS_SHOWN: Final = 10
+# Objects that are restored at the same time: requests take the time, not bytes.
 OBJECT_STREAMS: Final = 8
 
 
@@ -56,15 +49,17 @@ OBJECT_STREAMS: Final = 8
 class DrillFunction:
     """Everything that lives as long as the function's process. `place` is where objects are restored to."""
 
-    settings: RestoreSettings
-    edge: Edge
-    vault: Vault
-    catalog: Catalog
-    ssm: SSMClient
-    secrets: SecretsManagerClient
-    functions: LambdaClient
+    services: Services
+    tools: PostgresTools
     place: ScratchPlace
     object_streams: int = OBJECT_STREAMS
+
+    @classmethod
+    def make(cls, environment: Mapping[str, str]) -> Self:
+        """Put the function together from its environment."""
+        settings = PostgresSettings.from_env(environment)
+        services = Services("drill", settings)
+        return cls(services, PostgresTools(settings.postgres_home), _scratch_place(services))
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Drill the event's backup, or start one invocation for each target when it names none."""
@@ -73,47 +68,36 @@ class DrillFunction:
         def invalid(error: Exception) -> Alert:
             return configuration_invalid(Failure.of(error), function=context.function_name, request_id=request_id)
 
-        with self.edge.reporting(invalid, request_id=request_id):
+        with self.services.edge.reporting(invalid, request_id=request_id):
             wanted = DrillEvent.parse(event)
-            configuration = read_configuration(self.ssm, self.settings.configuration)
+            configuration = self.services.configuration()
             if wanted.backup_id is None and wanted.target is None:
                 return self._start_each(configuration, context.function_name)
         ids = {"request_id": request_id, "target": wanted.target, "backup_id": wanted.backup_id}
 
         def stopped(error: Exception) -> Alert:
-            safe = what_is_safe(self.catalog, wanted.target) if wanted.target else _LOOK
+            safe = what_is_safe(self.services.catalog, wanted.target) if wanted.target else _LOOK
             failure = Failure.of(error)
             return drill_stopped(wanted.target, failure, backup_id=wanted.backup_id, safe=safe, request_id=request_id)
 
-        with self.edge.reporting(stopped, **ids):
+        with self.services.edge.reporting(stopped, **ids):
             backup = self._find(configuration, wanted)
             report = self._drill(configuration, backup, context)
             self._record(backup, report)
-        self._tell(backup, report, request_id)
+        self._report(backup, report, request_id)
         return summary(report)
 
     def _start_each(self, configuration: Configuration, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has a backup, so that a slow one cannot hurt another."""
-        started, without_backup, refused = [], [], {}
+        events, without_backup = {}, []
         for target in configuration.targets:
             if isinstance(target, BucketTarget) and not target.drill.objects:
                 continue
-            if self.catalog.latest_completed(target.name) is None:
+            if self.services.catalog.latest_completed(target.name) is None:
                 without_backup.append(target.name)
                 continue
-            payload = json.dumps({"target": target.name}).encode()
-            try:
-                self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=payload)
-                started.append(target.name)
-            except (ClientError, BotoCoreError) as error:
-                refused[target.name] = str(error)[:200]
-        if refused:
-            raise TransientError(
-                f"The drill of {', '.join(sorted(refused))} could not be started.",
-                code="INVOKE_FAILED",
-                detail="; ".join(f"{name}: {text}" for name, text in refused.items()),
-                hint="It is tried again by itself. The function's role needs lambda:InvokeFunction on itself.",
-            )
+            events[target.name] = {"target": target.name}
+        started = start_each(self.services.functions, function, events, "drill")
         if without_backup and not started:
             raise BackupStateError(
                 f"Nothing can be drilled: no target has a completed backup ({', '.join(without_backup)}).",
@@ -125,15 +109,15 @@ class DrillFunction:
     def _find(self, configuration: Configuration, wanted: DrillEvent) -> Backup:
         if wanted.backup_id is None:
             target = configuration.target(wanted.target or "").name
-            backup = self.catalog.latest_completed(target)
+            backup = self.services.catalog.latest_completed(target)
             if backup is None:
                 raise BackupStateError(
                     f'There is no completed backup of "{target}" that is not known to be damaged.',
                     code="BACKUP_UNKNOWN",
-                    hint="List what there is: coffre list",
+                    hint="List the backups: coffre list",
                 )
             return backup
-        backup = self.catalog.get_backup(wanted.backup_id)
+        backup = self.services.catalog.get_backup(wanted.backup_id)
         if wanted.target not in (None, backup.target):
             raise EventError(
                 f"Backup {backup.id} is of {backup.target}, not of {wanted.target}.",
@@ -150,13 +134,13 @@ class DrillFunction:
             id=str(ULID.from_datetime(utc_now())),
             backup=backup,
             settings=next(named, BucketDrill()),
-            vault=self.vault,
-            decoder=self._decoder(),
+            vault=self.services.vault,
+            decoder=self.services.decoder(),
             place=self.place,
             streams=self.object_streams,
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
-            look_again=lambda: self.catalog.get_backup(backup.id),
+            look_again=lambda: self.services.catalog.get_backup(backup.id),
             request_id=context.aws_request_id,
         )
         return drill_storage(job)
@@ -169,53 +153,58 @@ class DrillFunction:
                 id=str(ULID.from_datetime(utc_now())),
                 backup=backup,
                 settings=_settings_of(configuration, backup.target),
-                tools=PostgresTools(self.settings.postgres_home),
+                tools=self.tools,
                 children=children,
-                vault=self.vault,
-                decoder=self._decoder(),
+                vault=self.services.vault,
+                decoder=self.services.decoder(),
                 scratch=scratch,
                 streams=streams,
                 runner=ThreadRunner(2 * streams, children.end_all),
                 now=utc_now,
                 remaining_seconds=remaining_seconds(context),
-                look_again=lambda: self.catalog.get_backup(backup.id),
+                look_again=lambda: self.services.catalog.get_backup(backup.id),
                 request_id=context.aws_request_id,
             )
             return drill(job)
 
     def _record(self, backup: Backup, report: DrillReport) -> None:
-        """Keep the report beside the backup, then say in the catalog what it means for the backup."""
-        DrillReports(self.vault.store).write(report, page_of(report))
-        keeping = self.catalog.keeping
+        """Store the report next to the backup, then record in the catalog what it means for the backup."""
+        DrillReports(self.services.vault.store).write(report, page_of(report))
+        keeping = self.services.catalog.keeping
         if report.is_damaged:
-            record_finding(self.catalog, self.vault, report.damage)
+            record_finding(self.services.catalog, self.services.vault, report.damage)
         elif report.outcome is Outcome.PASSED or (
             # Rows that violate a constraint can be the source's own, and can be what is left of a forged backup.
             report.outcome is Outcome.INCOMPLETE and not report.violates_constraints
         ):
-            if not report.is_of_all or self.catalog.get_backup(backup.id).damaged_at is not None:
+            if not report.is_of_all or self.services.catalog.get_backup(backup.id).damaged_at is not None:
                 return
-            # What was found damaged before may be in what a drill does not read: only reading all of it heals. What was
-            # found, or deleted, while the drill was running is somebody else's to tell.
+            # Earlier damage may be in data that a drill does not read: only a complete reading ends it. Damage that was
+            # found during the drill, or a deletion, is reported by the function that found or did it.
             with contextlib.suppress(BackupStateError):
                 keeping.mark_verified(backup.id, report.completed_at, seen=backup)
         elif report.outcome is Outcome.FAILED and not _is_of_checks(report):
             keeping.mark_verified(backup.id, None)
 
-    def _tell(self, backup: Backup, report: DrillReport, request_id: str) -> None:
-        count_drill(_SERVICE, report)
-        self.edge.logger.info("drill ended", extra={**summary(report), "request_id": request_id})
-        safe = what_is_safe(self.catalog, backup.target)
+    def _report(self, backup: Backup, report: DrillReport, request_id: str) -> None:
+        count_drill(self.services.name, report)
+        self.services.edge.logger.info("drill ended", extra={**summary(report), "request_id": request_id})
+        safe = what_is_safe(self.services.catalog, backup.target)
         try:
-            # Not `edge.review`, which goes on when nobody could be told: such a drill has to fail.
-            self.edge.alerting.settle(review_of(backup, report, safe=safe, request_id=request_id))
+            # Not `edge.review`, which continues when no alert could be sent: such a drill has to fail.
+            self.services.edge.alerting.settle(review_of(backup, report, safe=safe, request_id=request_id))
         except CoffreError as unsent:
-            log_failure(self.edge.logger, unsent, target=backup.target, backup_id=backup.id)
+            log_failure(self.services.edge.logger, unsent, target=backup.target, backup_id=backup.id)
             raise
 
-    def _decoder(self) -> FrameDecoder:
-        reference = self.settings.identity_secret
-        return FrameDecoder(parse_identities(read_secret(self.secrets, reference)) if reference else ())
+
+def _scratch_place(services: Services) -> ScratchPlace:
+    settings = services.settings
+    # Each large object has connections of its own for parts.
+    client = make_client(session=services.session, max_connections=4 * OBJECT_STREAMS)
+    folder = settings.vault_prefix.removesuffix("/")
+    bucket = Bucket(client, settings.vault_bucket, is_aws=settings.vault_checksum == "sha256")
+    return ScratchPlace(bucket, f"{folder}/" if folder else "")
 
 
 def _is_of_checks(report: DrillReport) -> bool:
@@ -235,7 +224,7 @@ def summary(report: DrillReport) -> dict[str, Any]:
         "backup_id": report.backup_id,
         "target": report.target,
         "outcome": report.outcome.value,
-        "problems": list(report.problems[:_PROBLEMS_TOLD]),
+        "problems": list(report.problems[:_PROBLEMS_SHOWN]),
         "exceptions": len(report.exceptions),
         "rows": report.rows,
         "tables": len(report.tables),

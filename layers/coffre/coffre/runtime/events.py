@@ -62,8 +62,8 @@ class BackupDatabaseEvent(_Event):
     """Back up one target, or every database target when none is named.
 
     `scheduled_time` is the slot of a cron rule (EventBridge's own time of the event); runs by hand have none.
-    `backup_id` lets the caller choose the id, so that it can follow the run. `full` stores everything anew, pointing at
-    nothing that earlier backups stored. `keep` (`12h`, `7d`, `4w`) lets rotation delete a backup taken by hand after
+    `backup_id` lets the caller choose the id, so that it can follow the run. `full` stores everything again and
+    reuses nothing of earlier backups. `keep` (`12h`, `7d`, `4w`) lets rotation delete a backup taken by hand after
     that time.
     """
 
@@ -95,8 +95,8 @@ class BackupDatabaseEvent(_Event):
 class BackupStorageEvent(BackupDatabaseEvent):
     """Back up one target of buckets, or every one when none is named; the fields are those of `BackupDatabaseEvent`.
 
-    `continue` is what the function sends to itself: go on with the backup of this id, which so many invocations did
-    not finish.
+    `continue` is for the function itself: continue the backup of this id, which this number of invocations did not
+    finish.
     """
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
@@ -110,7 +110,7 @@ class BackupStorageEvent(BackupDatabaseEvent):
         return self
 
     def after(self, target: str, backup_id: str, invocations: int) -> dict[str, Any]:
-        """Return the event that goes on with a run."""
+        """Return the event that continues a run."""
         changes = {"target": target, "backup_id": backup_id, "after_invocations": invocations}
         return self.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
 
@@ -120,7 +120,7 @@ class RestoreEvent(Scope, _Event):
 
     `destination` names a secret (Secrets Manager) with the URL of a database: one that is empty or does not exist yet
     for a whole restore. Without it, the target's own database is meant, which only chosen tables, rows or `replace`
-    can go into. `streams` is the number of connections that load at once.
+    can go into. `streams` is the number of connections that load at the same time.
     """
 
     backup_id: Ulid | Annotated[str, Field(pattern="^latest$")]
@@ -145,8 +145,8 @@ class StorageRestoreEvent(_Event):
     """Restore objects of a backup of buckets: `backup_id` is an id, or `latest` together with `target`.
 
     `store` names a secret with another store's address and key; without it the target's own store is meant. `streams`
-    is the number of objects written at once. `invocation` counts those of one restore that goes on and on: it is for
-    the function itself.
+    is the number of objects written at the same time. `invocation` counts the invocations of one restore: it is for the
+    function itself.
     """
 
     backup_id: Ulid | Annotated[str, Field(pattern="^latest$")]
@@ -158,14 +158,14 @@ class StorageRestoreEvent(_Event):
     invocation: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
-    def _goes_on_with_a_restore(self) -> Self:
+    def _continues_a_restore(self) -> Self:
         if self.invocation > 1 and self.restore_id is None:
             raise ValueError("invocation needs restore_id")
         return self
 
     @property
     def destination(self) -> str:
-        """Where it goes, for a person."""
+        """Where it goes, for messages."""
         return self.storage.to or "the buckets where they were"
 
     @property
@@ -173,7 +173,7 @@ class StorageRestoreEvent(_Event):
         """Whether nothing is to be changed."""
         return self.storage.dry_run
 
-    def going_on(self, backup_id: str, restore_id: str, invocation: int) -> dict[str, Any]:
+    def next_invocation(self, backup_id: str, restore_id: str, invocation: int) -> dict[str, Any]:
         """Return the event that starts the next invocation of the same restore."""
         changed = {"backup_id": backup_id, "restore_id": restore_id, "invocation": invocation}
         return self.model_copy(update=changed).model_dump(mode="json", exclude_defaults=True)
@@ -189,7 +189,7 @@ class RotateEvent(_Event):
     """Rotate every configured target, or one.
 
     `after` is the backup whose end started this: then the vault is swept only if something was deleted. `dry_run` only
-    says what would happen.
+    reports what would happen.
     """
 
     target: TargetName | None = None

@@ -1,4 +1,4 @@
-"""The edge of a function: whatever stops a run is logged, counted, told to a person, and raised again."""
+"""The edge of a function: every error that stops a run is logged, counted, sent as an alert, and raised again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from coffre.runtime.observability import count_unsent, log_failure
 
 
 class LambdaContext(Protocol):
-    """What Lambda says about an invocation."""
+    """What Lambda passes about an invocation."""
 
     aws_request_id: str
     function_name: str
@@ -48,7 +48,7 @@ class Edge:
 
     @contextlib.contextmanager
     def beginning(self, context: LambdaContext) -> Iterator[None]:
-        """Report what keeps a function from even starting its work; once it starts, what was told of that is over."""
+        """Report what prevents a function from starting its work. Once it starts, the alert about that is over."""
         name, request_id = context.function_name, context.aws_request_id
 
         def invalid(error: Exception) -> Alert:
@@ -59,17 +59,17 @@ class Edge:
         self.recovered(EVERY_TARGET, AlertKind.CONFIG_INVALID, about=f"{name}: ", request_id=request_id)
 
     def publish(self, alert: Alert, **keys: str | None) -> None:
-        """Tell a person, unless the same was told before (docs/alerts.md)."""
+        """Send an alert, unless it is a repetition (docs/alerts.md)."""
         with self._unsent(alert.kind.value, **keys):
             self.alerting.raise_alert(alert)
 
     def recovered(self, target: str, /, *kinds: AlertKind, about: str = "", **keys: str | None) -> None:
-        """Tell a person that what was told of a target is over (`about`: only fingerprints that begin with it)."""
+        """Send that alerts about a target are over (`about`: only those whose fingerprints begin with it)."""
         with self._unsent("recovery", **keys):
             self.alerting.recovered(target, *kinds, about=about)
 
     def review(self, look: Callable[[], Review], **keys: str | None) -> None:
-        """Tell a person what a look at things found, and what is over."""
+        """Send the alerts that a review found, and that others are over."""
         with self._unsent("review", **keys):
             self.alerting.settle(look())
 
@@ -78,7 +78,7 @@ class Edge:
         """Log and count an alert that cannot be sent; it stops nothing, and a run that is done stays done."""
         try:
             yield
-        except Exception as unsent:  # noqa: BLE001 - whatever it is, it is logged, and must not hide what it is about
+        except Exception as unsent:  # noqa: BLE001 - any error is logged, and must not hide what the alert is about
             log_failure(self.logger, unsent, alert=what, **keys)
             if isinstance(unsent, AlertError):
                 count_unsent(self.logger.service)
@@ -90,10 +90,10 @@ def utc_now() -> datetime:
 
 
 def remaining_seconds(context: LambdaContext) -> Callable[[], float]:
-    """Return a function that tells how long this invocation has left."""
+    """Return a function that returns how long this invocation has left."""
     return lambda: context.get_remaining_time_in_millis() / 1000
 
 
 def clearing_seconds(context: LambdaContext) -> Callable[[], float]:
-    """Return a function that tells how long this invocation can still clear away: recording how it ended comes last."""
+    """Return a function that returns how long this invocation can still clean up: recording how it ended comes last."""
     return lambda: context.get_remaining_time_in_millis() / 1000 - RECORDING_SECONDS

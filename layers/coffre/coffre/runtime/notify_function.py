@@ -1,14 +1,13 @@
-"""The function `notify`: which destinations a message of the topic goes to, each on its own, and what if one fails."""
+"""The function `notify`: which destinations get a message of the topic, each separately, and what follows a failure."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from aws_lambda_powertools import Logger
-from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.alerts import slack
 from coffre.alerts.alert import EVERY_TARGET, Severity, State
@@ -16,9 +15,11 @@ from coffre.alerts.destinations import DestinationEntry, parse_destinations
 from coffre.alerts.links import links_of
 from coffre.alerts.message import Message
 from coffre.model.errors import CoffreError, TransientError
+from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import NotifyEvent
 from coffre.runtime.function import LambdaContext
-from coffre.runtime.observability import count_notification, log_failure
+from coffre.runtime.invocations import INVOKE_FAILED, ROLE_HINT, start
+from coffre.runtime.observability import count_notification, log_failure, make_logger
 from coffre.runtime.settings import NotifySettings
 from coffre.runtime.sources import read_secret
 
@@ -33,13 +34,13 @@ TEST: Final = Message(
     target=EVERY_TARGET,
     state=State.NEW,
     subject="Coffre: this is a test",
-    text="Somebody tries out whether alerts arrive here. They do.\n\n    coffre alerts test",
+    text="This is a test of whether alerts arrive here. They do.\n\n    coffre alerts test",
 )
 
 
 @dataclass(frozen=True)
 class NotifyFunction:
-    """Everything that lives as long as the function's process. `pause` waits so many seconds."""
+    """Everything that lives as long as the function's process. `pause` waits a number of seconds."""
 
     settings: NotifySettings
     logger: Logger
@@ -47,6 +48,14 @@ class NotifyFunction:
     functions: LambdaClient
     region: str | None
     pause: Callable[[float], None]
+
+    @classmethod
+    def make(cls, environment: Mapping[str, str]) -> Self:
+        """Put the function together from its environment."""
+        settings = NotifySettings.from_env(environment)
+        services = Services("notify", settings)
+        logger = make_logger(services.name)
+        return cls(settings, logger, services.secrets, services.functions, environment.get("AWS_REGION"), time.sleep)
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Send what the topic delivered to every destination that wants it, or to the one that the event names."""
@@ -58,13 +67,13 @@ class NotifyFunction:
                 return self._send_one(wanted.message, wanted.destination or 0)
             return self._send_all(wanted.messages, context.function_name)
         except Exception as error:
-            # Not told through the topic: it would come back here.
+            # Not reported through the topic: the report would come back here.
             log_failure(self.logger, error, request_id=context.aws_request_id)
             count_notification(_SERVICE, succeeded=False)
             raise
 
     def _send_all(self, messages: list[Message], function: str) -> dict[str, Any]:
-        """Start one invocation for each destination, so that a slow or broken one cannot hurt another."""
+        """Start one invocation for each destination, so that a slow or broken one cannot harm another."""
         found = self._destinations()
         wanted = [(message, number) for message in messages for number, entry in found.items() if entry.wants(message)]
         if len(wanted) == 1:
@@ -74,18 +83,18 @@ class NotifyFunction:
         if refused:
             raise TransientError(
                 f"{len(refused)} of {len(wanted)} notifications could not be started.",
-                code="INVOKE_FAILED",
+                code=INVOKE_FAILED,
                 detail=refused[0],
-                hint="It is tried again by itself. The function's role needs lambda:InvokeFunction on itself.",
+                hint=f"Lambda tries it again. {ROLE_HINT}",
             )
         return {"started": [number for _, number in wanted]}
 
     def _start(self, function: str, message: Message, number: int) -> str | None:
         event = {"message": message.model_dump(mode="json"), "destination": number}
         try:
-            self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode())
-        except (ClientError, BotoCoreError) as error:
-            return str(error)[:200]
+            start(self.functions, function, event)
+        except TransientError as error:
+            return (error.detail or "")[:200]
         return None
 
     def _send_one(self, message: Message, number: int) -> dict[str, Any]:
@@ -99,7 +108,7 @@ class NotifyFunction:
         return {"sent": [number]}
 
     def _try_all(self) -> list[dict[str, Any]]:
-        """Send a test to every destination, whatever it wants, and return how each took it."""
+        """Send a test to every destination, including those that want no such alert, and return each result."""
         tried = []
         for entry in self._destinations().values():
             try:

@@ -118,7 +118,8 @@ def count_unsent(service: str) -> None:
 def count_fresh(service: str, report: FreshReport) -> None:
     """Count how old the newest backups are, by target, and of all targets how many are not as fresh as they should be.
 
-    Nothing else says that a target is overdue when nothing runs any more: an alarm rings when this count is missing.
+    When no function runs any more, nothing else shows that a target is overdue: an alarm goes off when this count is
+    missing.
     """
     names = {Checked.BACKUP: "BackupAgeHours", Checked.VERIFIED: "VerifiedAgeHours"}
     for check in report.checks:
@@ -147,7 +148,7 @@ def count_verification(service: str, report: VerificationReport) -> None:
 
 
 def _metrics(service: str, target: str | None = None) -> EphemeralMetrics:
-    # The namespace tells the stacks of one account apart (template.yaml).
+    # The namespace separates the stacks of one account (template.yaml).
     metrics = EphemeralMetrics(namespace=os.environ.get(_NAMESPACE) or "Coffre", service=service)
     if target is not None:
         metrics.add_dimension("target", target)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from ulid import ULID
 
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import restore_completed, restore_failed, restore_started
-from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.errors import BackupStateError, EventError
 from coffre.operations.restore_database.job import RestoreJob
@@ -25,22 +25,14 @@ from coffre.policy.recency import refuse_distant_id
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import Connection, apply_tls, refuse_transaction_pooler
 from coffre.postgres.connection.connection_secret import parse_secret
+from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import RestoreEvent, StorageRestoreEvent, parse_restore
-from coffre.runtime.function import Edge, LambdaContext, clearing_seconds, remaining_seconds, utc_now
+from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.observability import count_restore
 from coffre.runtime.restore_storage_function import StorageRestores
 from coffre.runtime.scratch import scratch_directory
-from coffre.runtime.settings import RestoreSettings
-from coffre.runtime.sources import read_configuration, read_secret
-from coffre.vault.codec import FrameDecoder, parse_identities
-from coffre.vault.vault import Vault
+from coffre.runtime.settings import Settings
 
-if TYPE_CHECKING:
-    from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_ssm import SSMClient
-
-_SERVICE = "restore"
 _OWN_DATABASE = "the target's own database"
 _FROM_TO = "coffre/destination/"
 
@@ -49,18 +41,17 @@ _FROM_TO = "coffre/destination/"
 class RestoreFunction:
     """Everything that lives as long as the function's process."""
 
-    settings: RestoreSettings
-    edge: Edge
-    vault: Vault
-    catalog: Catalog
-    ssm: SSMClient
-    secrets: SecretsManagerClient
-    functions: LambdaClient
+    services: Services
+
+    @classmethod
+    def make(cls, environment: Mapping[str, str]) -> Self:
+        """Put the function together from its environment."""
+        return cls(Services("restore", Settings.from_env(environment)))
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Restore the event's backup into its destination."""
         request_id = context.aws_request_id
-        with self.edge.beginning(context):
+        with self.services.edge.beginning(context):
             wanted = parse_restore(event)
         restore_id = wanted.restore_id or str(ULID.from_datetime(utc_now()))
         ids = {"restore_id": restore_id, "backup_id": wanted.backup_id, "request_id": request_id}
@@ -76,61 +67,63 @@ class RestoreFunction:
                 destination=wanted.destination or _OWN_DATABASE,
             )
 
-        with self.edge.reporting(failed, **ids):
+        with self.services.edge.reporting(failed, **ids):
             if (known := self._begun_before(wanted)) is not None:
-                self.edge.logger.info("the event was delivered before", extra={**ids, "status": known.status.value})
+                self.services.edge.logger.info(
+                    "the event was delivered before", extra={**ids, "status": known.status.value}
+                )
                 return summary(known)
-            if wanted.restore_id is not None and not _goes_on(wanted):
+            if wanted.restore_id is not None and not _continues(wanted):
                 refuse_distant_id("restore_id", wanted.restore_id, utc_now())
             backup = self._find(wanted)
             refuse_unrestorable(backup)
         ids = {**ids, "target": backup.target, "backup_id": backup.id}
         try:
-            with self.edge.reporting(lambda error: failed(error, backup.target), **ids):
+            with self.services.edge.reporting(lambda error: failed(error, backup.target), **ids):
                 restore = self._restore(backup, wanted, restore_id, context)
         except Exception:
-            count_restore(_SERVICE, backup.target, succeeded=False)
+            count_restore(self.services.name, backup.target, succeeded=False)
             raise
-        self._tell(restore, ids)
+        self._report(restore, ids)
         return summary(restore)
 
     def _begun_before(self, wanted: RestoreEvent | StorageRestoreEvent) -> Restore | None:
-        """Return the restore that an event has begun already: a chosen id names one run and no second one."""
+        """Return the restore that an event has already started: a chosen id names exactly one run."""
         if wanted.restore_id is None:
             return None
         try:
-            known = self.catalog.get_restore(wanted.restore_id)
+            known = self.services.catalog.get_restore(wanted.restore_id)
         except BackupStateError:
             return None
-        goes_on = isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
-        if known.status.is_final or goes_on:
+        continues = isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
+        if known.status.is_final or continues:
             return known if known.status.is_final else None
-        settle_restores(self.catalog, self.vault, utc_now(), STALE_AFTER, self._tell_died)
-        return self.catalog.get_restore(known.id)
+        settle_restores(self.services.catalog, self.services.vault, utc_now(), STALE_AFTER, self._report_died)
+        return self.services.catalog.get_restore(known.id)
 
-    def _tell(self, restore: Restore, ids: dict[str, str]) -> None:
+    def _report(self, restore: Restore, ids: dict[str, str]) -> None:
         if not restore.status.is_final:
-            self.edge.logger.info("restore goes on in another invocation", extra=ids)
+            self.services.edge.logger.info("restore continues in another invocation", extra=ids)
             return
-        count_restore(_SERVICE, restore.target, succeeded=True)
+        count_restore(self.services.name, restore.target, succeeded=True)
         if not restore.dry_run:
-            self.edge.publish(restore_completed(restore), **ids)
+            self.services.edge.publish(restore_completed(restore), **ids)
         amounts = {"duration_ms": restore.duration_ms, "rows": restore.rows, "objects": restore.objects}
-        self.edge.logger.info("restore ended", extra={**ids, **amounts})
+        self.services.edge.logger.info("restore ended", extra={**ids, **amounts})
 
     def _restore(
         self, backup: Backup, wanted: RestoreEvent | StorageRestoreEvent, restore_id: str, context: LambdaContext
     ) -> Restore:
         if isinstance(wanted, StorageRestoreEvent):
-            return self._of_objects().restore(backup, wanted, restore_id, self._decoder(), context)
+            return self._of_objects().restore(backup, wanted, restore_id, self.services.decoder(), context)
         children = Children(clearing_seconds(context))
         run = RestoreRun(
-            catalog=self.catalog,
-            vault=self.vault,
+            catalog=self.services.catalog,
+            vault=self.services.vault,
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=children.end_all,
-            tell_died=self._tell_died,
+            tell_died=self._report_died,
         )
         now = utc_now()
         restore = Restore(
@@ -144,28 +137,19 @@ class RestoreFunction:
             dry_run=wanted.dry_run,
             request_id=context.aws_request_id,
         )
-        self._tell_started(restore)
+        self._report_started(restore)
         return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter, context))
 
     def _of_objects(self) -> StorageRestores:
-        return StorageRestores(
-            settings=self.settings,
-            vault=self.vault,
-            catalog=self.catalog,
-            ssm=self.ssm,
-            secrets=self.secrets,
-            functions=self.functions,
-            tell_started=self._tell_started,
-            tell_died=self._tell_died,
-        )
+        return StorageRestores(self.services, report_started=self._report_started, report_died=self._report_died)
 
-    def _tell_started(self, restore: Restore) -> None:
+    def _report_started(self, restore: Restore) -> None:
         if not restore.dry_run:
-            self.edge.publish(restore_started(restore), restore_id=restore.id, target=restore.target)
+            self.services.edge.publish(restore_started(restore), restore_id=restore.id, target=restore.target)
 
-    def _tell_died(self, restore: Restore) -> None:
-        """Tell a person about an earlier restore that could not do so itself."""
-        count_restore(_SERVICE, restore.target, succeeded=False)
+    def _report_died(self, restore: Restore) -> None:
+        """Report an earlier restore that died before it could report itself."""
+        count_restore(self.services.name, restore.target, succeeded=False)
         if restore.failure is not None:
             alert = restore_failed(
                 restore.target,
@@ -175,7 +159,7 @@ class RestoreFunction:
                 request_id=restore.request_id,
                 destination=restore.destination,
             )
-            self.edge.publish(alert, restore_id=restore.id, target=restore.target)
+            self.services.edge.publish(alert, restore_id=restore.id, target=restore.target)
 
     def _work(
         self,
@@ -193,8 +177,8 @@ class RestoreFunction:
                 backup=backup,
                 connection=children.watching(self._connection(backup, wanted, scratch)),
                 children=children,
-                vault=self.vault,
-                decoder=self._decoder(),
+                vault=self.services.vault,
+                decoder=self.services.decoder(),
                 scratch=scratch,
                 streams=streams,
                 runner=ThreadRunner(2 * streams, children.end_all),
@@ -206,13 +190,13 @@ class RestoreFunction:
     def _connection(self, backup: Backup, wanted: RestoreEvent, scratch: Path) -> Connection:
         """Return how to reach the destination, by default the target's own database with its own TLS settings."""
         if wanted.destination is not None:
-            text = read_secret(self.secrets, wanted.destination)
-            # The command keeps what --to says in a secret of this name, for as long as the restore runs.
+            text = self.services.secret(wanted.destination)
+            # The command stores the value of --to in a secret of this name while the restore runs.
             place = "--to" if wanted.destination == f"{_FROM_TO}{wanted.restore_id}" else None
             connection = parse_secret(text, where=wanted.destination, place=place)
         else:
-            target = read_configuration(self.ssm, self.settings.configuration).database(backup.target)
-            own = parse_secret(read_secret(self.secrets, target.secret), where=target.secret)
+            target = self.services.configuration().database(backup.target)
+            own = parse_secret(self.services.secret(target.secret), where=target.secret)
             timeout = target.limits.connect_timeout_seconds
             connection = apply_tls(own, target.tls, scratch, connect_timeout_seconds=timeout)
         refuse_transaction_pooler(connection)
@@ -220,7 +204,7 @@ class RestoreFunction:
 
     def _find(self, wanted: RestoreEvent | StorageRestoreEvent) -> Backup:
         if wanted.backup_id != "latest":
-            backup = self.catalog.get_backup(wanted.backup_id)
+            backup = self.services.catalog.get_backup(wanted.backup_id)
             if wanted.target not in (None, backup.target):
                 raise EventError(
                     f"Backup {backup.id} is of {backup.target}, not of {wanted.target}.",
@@ -229,28 +213,27 @@ class RestoreFunction:
             return backup
         if wanted.target is None:
             raise EventError('"latest" needs a target.', hint="Add the field target.")
-        latest = self.catalog.latest_completed(wanted.target)
-        if latest is None and (damaged := self.catalog.latest_completed(wanted.target, damaged_too=True)) is not None:
+        latest = self.services.catalog.latest_completed(wanted.target)
+        if (
+            latest is None
+            and (damaged := self.services.catalog.latest_completed(wanted.target, damaged_too=True)) is not None
+        ):
             raise BackupStateError(
                 f'Every completed backup of "{wanted.target}" is damaged; the newest is {damaged.id}.',
                 code="BACKUP_DAMAGED",
                 detail=damaged.damage,
-                hint="What is still whole of it can be restored by its id.",
+                hint="Its undamaged parts can be restored by its id.",
             )
         if latest is None:
             raise BackupStateError(
                 f'There is no completed backup of "{wanted.target}".',
                 code="BACKUP_UNKNOWN",
-                hint="List what there is: coffre list",
+                hint="List the backups: coffre list",
             )
         return latest
 
-    def _decoder(self) -> FrameDecoder:
-        reference = self.settings.identity_secret
-        return FrameDecoder(parse_identities(read_secret(self.secrets, reference)) if reference else ())
 
-
-def _goes_on(wanted: RestoreEvent | StorageRestoreEvent) -> bool:
+def _continues(wanted: RestoreEvent | StorageRestoreEvent) -> bool:
     return isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
 
 

@@ -1,46 +1,38 @@
-"""The function `restore`, for objects: which store they go to, and on and on until all are there."""
+"""The function `restore`, for objects: which store they go to, in as many invocations as it takes."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from coffre.buckets.client import make_bucket_client, parse_credentials, parse_store_secret
 from coffre.buckets.writer import Bucket
-from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
-from coffre.model.errors import DeadlineError, TargetUnknownError, TransientError
+from coffre.model.errors import DeadlineError, TargetUnknownError
 from coffre.model.storage import StorageState
 from coffre.model.target import ObjectStore
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
 from coffre.operations.runs.admission import STALE_AFTER
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun
+from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import StorageRestoreEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.invocations import start_next
 from coffre.runtime.scratch import scratch_directory
-from coffre.runtime.settings import RestoreSettings
-from coffre.runtime.sources import read_configuration, read_secret
 from coffre.stores.s3 import S3Credentials
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.restores import read_state
-from coffre.vault.vault import Vault
 
 if TYPE_CHECKING:
-    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3.client import S3Client
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_ssm import SSMClient
 
-# A day of invocations of a quarter of an hour: what is not done by then will never be.
+# A day of invocations of a quarter of an hour: a restore that needs longer will not end.
 _MOST_INVOCATIONS: Final = 96
-# Each large object has connections of its own for parts, beside the streams'.
+# Each large object has connections of its own for parts, in addition to those of the streams.
 _MORE_CONNECTIONS: Final = 8
 
 
@@ -48,17 +40,12 @@ _MORE_CONNECTIONS: Final = 8
 class StorageRestores:
     """What restores of objects need of the function's process.
 
-    `tell_started` and `tell_died` tell a person of a restore that begins, and of an earlier one that died.
+    `report_started` reports a restore that begins, `report_died` an earlier one that died.
     """
 
-    settings: RestoreSettings
-    vault: Vault
-    catalog: Catalog
-    ssm: SSMClient
-    secrets: SecretsManagerClient
-    functions: LambdaClient
-    tell_started: Callable[[Restore], None]
-    tell_died: Callable[[Restore], None]
+    services: Services
+    report_started: Callable[[Restore], None]
+    report_died: Callable[[Restore], None]
 
     def restore(
         self,
@@ -71,19 +58,19 @@ class StorageRestores:
         """Restore as much as fits into this invocation, and start the next one for what is left."""
         stop = threading.Event()
         run = RestoreRun(
-            catalog=self.catalog,
-            vault=self.vault,
+            catalog=self.services.catalog,
+            vault=self.services.vault,
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=stop.set,
-            tell_died=self.tell_died,
+            tell_died=self.report_died,
         )
-        goes_on = wanted.invocation > 1
-        record = self._continued(restore_id, wanted) if goes_on else _record(backup, wanted, restore_id, context)
+        continues = wanted.invocation > 1
+        record = self._continued(restore_id, wanted) if continues else _record(backup, wanted, restore_id, context)
         if record is None:
-            return self.catalog.get_restore(restore_id)  # it has ended, or another invocation works on it
-        if not goes_on:
-            self.tell_started(record)
+            return self.services.catalog.get_restore(restore_id)  # it has ended, or another invocation works on it
+        if not continues:
+            self.report_started(record)
 
         def work(meter: Meter) -> RestoreReport | None:
             done = self._work(backup, wanted, restore_id, decoder, context, stop, meter)
@@ -92,10 +79,10 @@ class StorageRestores:
             self._start_next(backup, wanted, done, context.function_name)
             return None
 
-        return run.run(record, work, goes_on=goes_on)
+        return run.run(record, work, goes_on=continues)
 
     def _continued(self, restore_id: str, wanted: StorageRestoreEvent) -> Restore | None:
-        return self.catalog.continue_restore(restore_id, wanted.invocation, utc_now(), stale_after=STALE_AFTER)
+        return self.services.catalog.continue_restore(restore_id, wanted.invocation, utc_now(), stale_after=STALE_AFTER)
 
     def _work(
         self,
@@ -107,14 +94,14 @@ class StorageRestores:
         stop: threading.Event,
         meter: Meter,
     ) -> RestoreReport | StorageState:
-        before = read_state(self.vault, restore_id) if wanted.invocation > 1 else None
+        before = read_state(self.services.vault, restore_id) if wanted.invocation > 1 else None
         store, credentials = self._store(backup, wanted)
         client = make_bucket_client(store, credentials, connections=wanted.streams + _MORE_CONNECTIONS)
         with closing(client), scratch_directory() as scratch:
             job = StorageJob(
                 restore_id=restore_id,
                 backup=backup,
-                vault=self.vault,
+                vault=self.services.vault,
                 decoder=decoder,
                 scope=wanted.storage,
                 open_bucket=_opener(client, store),
@@ -130,16 +117,16 @@ class StorageRestores:
     def _store(self, backup: Backup, wanted: StorageRestoreEvent) -> tuple[ObjectStore, S3Credentials | None]:
         """Return the store that objects go to, by default the target's own, and its key if it needs one."""
         if wanted.store is not None:
-            secret = parse_store_secret(read_secret(self.secrets, wanted.store), where=wanted.store)
+            secret = parse_store_secret(self.services.secret(wanted.store), where=wanted.store)
             return secret.store, secret.credentials
         store = self._own_store(backup)
         if store.secret is None:
             return store, None
-        return store, parse_credentials(read_secret(self.secrets, store.secret), where=store.secret)
+        return store, parse_credentials(self.services.secret(store.secret), where=store.secret)
 
     def _own_store(self, backup: Backup) -> ObjectStore:
         try:
-            return read_configuration(self.ssm, self.settings.configuration).bucket(backup.target).store
+            return self.services.configuration().bucket(backup.target).store
         except TargetUnknownError as error:
             raise TargetUnknownError(
                 f'The buckets of "{backup.target}" are not configured any more, so their store is not known.',
@@ -152,18 +139,12 @@ class StorageRestores:
             raise DeadlineError(
                 f"The restore is not done after {_MOST_INVOCATIONS} invocations, and was ended.",
                 detail=f"It came as far as {state.after}",
-                hint="Restore it in pieces (--bucket, --prefix). What is restored already will be found the same.",
+                hint="Restore it in pieces (--bucket, --prefix). "
+                "Objects that are restored already are found to be identical, and skipped.",
             )
-        event = wanted.going_on(backup.id, state.restore_id, state.invocation)
-        try:
-            self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode())
-        except (ClientError, BotoCoreError) as error:
-            raise TransientError(
-                "The next invocation, which has to go on with the restore, could not be started.",
-                code="INVOKE_FAILED",
-                detail=str(error)[:500],
-                hint="Run the restore again: what is restored already will be found the same.",
-            ) from error
+        event = wanted.next_invocation(backup.id, state.restore_id, state.invocation)
+        hint = "Run the restore again: objects that are restored already are found to be identical, and skipped."
+        start_next(self.services.functions, function, event, what="The restore", hint=hint)
 
 
 def _opener(client: S3Client, store: ObjectStore) -> Callable[[str], Bucket]:

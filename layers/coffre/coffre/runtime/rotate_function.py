@@ -1,84 +1,82 @@
-"""The function `rotate`: which targets an event means, what the answer holds, and what a person has to hear."""
+"""The function `rotate`: which targets an event means, what the answer holds, and which alerts follow."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Self
 
 from ulid import ULID
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
 from coffre.alerts.runs import rotation_failed, vault_inconsistent
-from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
 from coffre.model.rotation import Action, RotationReport
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.monitoring.health_checks import review_vault
 from coffre.operations.rotate.rotate import RotateJob, rotate
-from coffre.runtime.backup_runs import tell_died
+from coffre.runtime.backup_runs import report_died
+from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import RotateEvent
-from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.observability import count_rotation
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
-from coffre.runtime.sources import read_configuration
-from coffre.vault.vault import Vault
 
-if TYPE_CHECKING:
-    from mypy_boto3_ssm import SSMClient
-
-_SERVICE: Final = "rotate"
 # An answer can have 6 MB; a decision has about 0.4 KB.
-_DECISIONS_TOLD: Final = 5_000
+_DECISIONS_SHOWN: Final = 5_000
 
 
 @dataclass(frozen=True)
 class RotateFunction:
     """Everything that lives as long as the function's process."""
 
-    settings: Settings
-    edge: Edge
-    vault: Vault
-    catalog: Catalog
-    ssm: SSMClient
+    services: Services
+
+    @classmethod
+    def make(cls, environment: Mapping[str, str]) -> Self:
+        """Put the function together from its environment."""
+        return cls(Services("rotate", Settings.from_env(environment)))
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Rotate the event's target, or every one."""
         request_id = context.aws_request_id
 
-        with self.edge.beginning(context):
+        with self.services.edge.beginning(context):
             wanted = RotateEvent.parse(event)
-            configuration = read_configuration(self.ssm, self.settings.configuration)
+            configuration = self.services.configuration()
             if wanted.target is not None:
                 configuration.target(wanted.target)
 
         def failed(error: Exception) -> Alert:
             return rotation_failed(wanted.target, Failure.of(error), request_id=request_id)
 
-        with self.edge.reporting(failed, request_id=request_id, target=wanted.target):
+        with self.services.edge.reporting(failed, request_id=request_id, target=wanted.target):
             report = self._rotate(configuration, wanted, context)
-        self._tell(configuration, report, wanted, request_id)
+        self._report(configuration, report, wanted, request_id)
         return summary(report)
 
     def _rotate(self, configuration: Configuration, wanted: RotateEvent, context: LambdaContext) -> RotationReport:
         with scratch_directory() as scratch:
             job = RotateJob(
                 id=str(ULID.from_datetime(utc_now())),
-                catalog=self.catalog,
-                vault=self.vault,
+                catalog=self.services.catalog,
+                vault=self.services.vault,
                 configuration=configuration,
                 scratch=scratch,
                 now=utc_now,
                 remaining_seconds=remaining_seconds(context),
-                tell_died=partial(tell_died, self.edge, self.catalog),
+                tell_died=partial(report_died, self.services.edge, self.services.catalog),
             )
             return rotate(job, only=wanted.target, dry_run=wanted.dry_run, always_sweep=wanted.after is None)
 
-    def _tell(self, configuration: Configuration, report: RotationReport, wanted: RotateEvent, request_id: str) -> None:
+    def _report(
+        self, configuration: Configuration, report: RotationReport, wanted: RotateEvent, request_id: str
+    ) -> None:
         swept = report.sweep
-        self.edge.logger.info(
+        self.services.edge.logger.info(
             "rotation ended",
             extra={
                 "rotation_id": report.id,
@@ -96,13 +94,13 @@ class RotateFunction:
         if report.dry_run or report.skipped is not None:
             return
         if wanted.target is None:
-            count_rotation(_SERVICE, report)
-            self.edge.review(lambda: self._review(configuration, report, request_id), request_id=request_id)
+            count_rotation(self.services.name, report)
+            self.services.edge.review(lambda: self._review(configuration, report, request_id), request_id=request_id)
             return
-        self.edge.recovered(wanted.target, AlertKind.ROTATION_FAILED, request_id=request_id)
-        # One after a backup sees a part of what the daily one will see and tell.
+        self.services.edge.recovered(wanted.target, AlertKind.ROTATION_FAILED, request_id=request_id)
+        # A rotation after a backup sees a part of what the daily one will see and report.
         if report.all_problems and wanted.after is None:
-            self.edge.publish(_inconsistent(configuration, report, request_id), request_id=request_id)
+            self.services.edge.publish(_inconsistent(configuration, report, request_id), request_id=request_id)
 
     def _review(self, configuration: Configuration, report: RotationReport, request_id: str) -> Review:
         """Return what a rotation of every target, which looked at the whole vault, found."""
@@ -121,6 +119,6 @@ def _inconsistent(configuration: Configuration, report: RotationReport, request_
 def summary(report: RotationReport) -> dict[str, Any]:
     """Return what an invocation answers: deletions first, and as many decisions as fit."""
     ordered = sorted(report.decisions, key=lambda decision: decision.action is Action.KEEP)
-    left_out = max(0, len(ordered) - _DECISIONS_TOLD)
-    told = report.model_copy(update={"decisions": tuple(ordered[:_DECISIONS_TOLD]), "decisions_left_out": left_out})
-    return told.model_dump(mode="json")
+    left_out = max(0, len(ordered) - _DECISIONS_SHOWN)
+    shown = report.model_copy(update={"decisions": tuple(ordered[:_DECISIONS_SHOWN]), "decisions_left_out": left_out})
+    return shown.model_dump(mode="json")

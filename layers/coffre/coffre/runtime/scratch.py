@@ -1,4 +1,4 @@
-"""The directory on the function's own disk that lives as long as one job."""
+"""The directory on the function's own disk that exists as long as one job."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Final
 
 from coffre.model.errors import ScratchError
 
-# A quota and a limit on the size of files are the same to whoever has to mend it.
+# For the operator, a quota and a limit on the size of files have the same cure.
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """Make a directory, and remove it with all there is in it.
+    """Make a directory, and remove it with everything in it.
 
     Raises
     ------

@@ -19,6 +19,7 @@ class Settings(BaseModel):
 
     `configuration` is an SSM parameter's name, or `file:` and a path. `vault_checksum` is how the vault's store checks
     uploads: `sha256` (AWS and most), or `md5` for S3-compatible stores that reject the newer checksums.
+    `identity_secret` names the secret with the age identities; functions that do not read backups have none.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -29,7 +30,7 @@ class Settings(BaseModel):
     vault_checksum: Literal["sha256", "md5"] = "sha256"
     catalog_table: str = Field(min_length=1)
     alert_topic_arn: str = Field(min_length=1)
-    postgres_home: Path = Path("/opt/postgresql")
+    identity_secret: str | None = None
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:
@@ -56,10 +57,10 @@ class Settings(BaseModel):
             ) from error
 
 
-class RestoreSettings(Settings):
-    """Settings of the function that can read: `identity_secret` holds the age identities."""
+class PostgresSettings(Settings):
+    """Settings of the functions that run PostgreSQL's programs; `postgres_home` is where their layer has them."""
 
-    identity_secret: str | None = None
+    postgres_home: Path = Path("/opt/postgresql")
 
 
 class NotifySettings(Settings):

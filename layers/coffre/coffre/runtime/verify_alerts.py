@@ -19,22 +19,23 @@ _KINDS = {Checked.BACKUP: AlertKind.BACKUP_OVERDUE, Checked.VERIFIED: AlertKind.
 
 
 def review_of_fresh(report: FreshReport, catalog: Catalog, configuration: Configuration) -> Review:
-    """Return what people are told of the level `fresh`."""
+    """Return the alerts that a check of the level `fresh` is reason for."""
     alerts = [_alert(check, report.checked_at, catalog, configuration) for check in report.checks if not check.is_ok]
     checked = {(_KINDS[check.check], check.target) for check in report.checks if check.check in _KINDS}
     return Review(tuple(alerts), frozenset(checked))
 
 
 def review_of_damage(report: VerificationReport, catalog: Catalog, targets: Iterable[str], request_id: str) -> Review:
-    """Return what people are told of `inventory` and `read`: one alert for each target that has damaged backups.
+    """Return the alerts for `inventory` and `read`: one for each target that has damaged backups.
 
-    What was found damaged before and is still there counts as going on, whatever this verification looked at.
+    A backup that was found damaged before and still exists keeps its alert open, even if this verification did not read
+    it.
     """
     looked_at = sorted(set(targets))
     alerts = [alert for name in looked_at for alert in _damage_of(name, report, catalog, request_id)]
     if report.unfinished is not None:
         alerts.append(_unfinished(report, report.unfinished, request_id))
-    # An inventory that is in order does not say that a reading which stopped is over.
+    # An inventory without problems does not end the alert about a reading that stopped.
     well = looked_at if report.level is Level.READ else [EVERY_TARGET]
     is_whole = report.unfinished is None and not report.problems
     checked = {(AlertKind.VERIFY_FAILED, name) for name in well} if is_whole else set()
@@ -67,7 +68,7 @@ def _damage_of(target: str, report: VerificationReport, catalog: Catalog, reques
 
 
 def _unfinished(report: VerificationReport, what: str, request_id: str) -> Alert:
-    hint = "Raise MemorySize, which brings cores; or give the rule's event a smaller share, and it takes more days."
+    hint = "Raise MemorySize, which also adds cores. Or give the rule's event a smaller share."
     failure = Failure(code="DEADLINE", message=what, hint=hint)
     return verification_stopped(report.target, failure, level=report.level.value, request_id=request_id)
 

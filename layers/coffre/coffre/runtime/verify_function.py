@@ -1,71 +1,62 @@
-"""The function `verify`: which level an event means, what it is about, and what a person has to hear."""
+"""The function `verify`: which level an event means, what it is about, and which alerts follow."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Self
 
-from botocore.exceptions import BotoCoreError, ClientError
 from ulid import ULID
 
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import restore_failed
 from coffre.alerts.verification import verification_stopped
-from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Failure, Restore
 from coffre.model.configuration import Configuration
-from coffre.model.errors import SecretError, TransientError
+from coffre.model.errors import SecretError
 from coffre.model.verification import FreshReport, Level, Share, VerificationReport
 from coffre.operations.monitoring.health_checks import check_all_targets
 from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import Known, VerifyJob
 from coffre.operations.verify.read_back import read_backup, read_target
-from coffre.runtime.backup_runs import tell_died
+from coffre.runtime.backup_runs import report_died
+from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import VerifyEvent
-from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.invocations import start_each
 from coffre.runtime.observability import count_fresh, count_verification
 from coffre.runtime.scratch import scratch_directory
-from coffre.runtime.settings import RestoreSettings
-from coffre.runtime.sources import configured_at, read_configuration, read_secret
+from coffre.runtime.settings import Settings
+from coffre.runtime.sources import configured_at
 from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh
-from coffre.vault.codec import FrameDecoder, parse_identities
-from coffre.vault.vault import Vault
+from coffre.vault.codec import FrameDecoder
 
-if TYPE_CHECKING:
-    from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_ssm import SSMClient
-
-_SERVICE: Final = "verify"
 # A month sees everything.
 _SHARE: Final = 1 / 30
 # An answer can have 6 MB; what is wrong with one backup has up to 10 KB.
-_DAMAGED_TOLD: Final = 100
+_DAMAGED_SHOWN: Final = 100
 
 
 @dataclass(frozen=True)
 class VerifyFunction:
     """Everything that lives as long as the function's process."""
 
-    settings: RestoreSettings
-    edge: Edge
-    vault: Vault
-    catalog: Catalog
-    ssm: SSMClient
-    secrets: SecretsManagerClient
-    functions: LambdaClient
+    services: Services
+
+    @classmethod
+    def make(cls, environment: Mapping[str, str]) -> Self:
+        """Put the function together from its environment."""
+        return cls(Services("verify", Settings.from_env(environment)))
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Verify what the event names, at its level."""
         request_id = context.aws_request_id
 
-        with self.edge.beginning(context):
+        with self.services.edge.beginning(context):
             wanted = VerifyEvent.parse(event)
-            configuration = read_configuration(self.ssm, self.settings.configuration)
+            configuration = self.services.configuration()
             if wanted.target is not None and not self._has_backups(wanted):
                 configuration.target(wanted.target)
 
@@ -74,7 +65,7 @@ class VerifyFunction:
             return verification_stopped(wanted.target, failure, level=wanted.level.value, request_id=request_id)
 
         ids = {"request_id": request_id, "target": wanted.target, "backup_id": wanted.backup_id}
-        with self.edge.reporting(stopped, **ids):
+        with self.services.edge.reporting(stopped, **ids):
             if wanted.level is Level.FRESH:
                 return self._fresh(configuration, wanted, request_id)
             if wanted.level is Level.READ and wanted.target is None and wanted.backup_id is None:
@@ -82,40 +73,42 @@ class VerifyFunction:
             return self._verify(configuration, wanted, context)
 
     def _has_backups(self, wanted: VerifyEvent) -> bool:
-        """Tell whether there is something to verify of a target, though it may not be configured any more."""
-        return wanted.level is not Level.FRESH and bool(Known.read(self.catalog).living(wanted.target))
+        """Return whether a target has backups to verify, even if it is not configured any more."""
+        return wanted.level is not Level.FRESH and bool(Known.read(self.services.catalog).living(wanted.target))
 
     # --- fresh ---
 
     def _fresh(self, configuration: Configuration, wanted: VerifyEvent, request_id: str) -> dict[str, Any]:
         now = utc_now()
         job = FreshJob(
-            self.catalog,
-            self.vault,
+            self.services.catalog,
+            self.services.vault,
             configuration,
             now,
-            partial(tell_died, self.edge, self.catalog),
-            self._tell_restore_died,
-            configured_at=configured_at(self.ssm, self.settings.configuration),
+            partial(report_died, self.services.edge, self.services.catalog),
+            self._report_restore_died,
+            configured_at=configured_at(self.services.ssm, self.services.settings.configuration),
         )
         report = fresh(job, only=wanted.target)
-        count_fresh(_SERVICE, report)
+        count_fresh(self.services.name, report)
         self._log_fresh(report, request_id)
-        # Not `edge.review`, which goes on when nobody could be told: this is what the check is for.
-        self.edge.alerting.settle(review_of_fresh(report, self.catalog, configuration))
+        # Not `edge.review`, which continues when no alert could be sent: alerts are the purpose of this check.
+        self.services.edge.alerting.settle(review_of_fresh(report, self.services.catalog, configuration))
         if wanted.target is None:
-            self.edge.review(lambda: check_all_targets(self.catalog, configuration, now), request_id=request_id)
+            self.services.edge.review(
+                lambda: check_all_targets(self.services.catalog, configuration, now), request_id=request_id
+            )
         return report.model_dump(mode="json")
 
     def _log_fresh(self, report: FreshReport, request_id: str) -> None:
         failed = [check.model_dump(mode="json") for check in report.checks if not check.is_ok]
         settled = [one.model_dump() for one in report.settled]
-        self.edge.logger.info(
+        self.services.edge.logger.info(
             "freshness checked",
             extra={"request_id": request_id, "status": report.status, "failed": failed, "settled": settled},
         )
 
-    def _tell_restore_died(self, restore: Restore) -> None:
+    def _report_restore_died(self, restore: Restore) -> None:
         if restore.failure is not None:
             alert = restore_failed(
                 restore.target,
@@ -125,27 +118,15 @@ class VerifyFunction:
                 request_id=restore.request_id or "-",
                 destination=restore.destination,
             )
-            self.edge.publish(alert, restore_id=restore.id, target=restore.target)
+            self.services.edge.publish(alert, restore_id=restore.id, target=restore.target)
 
     # --- inventory and read ---
 
     def _start_each(self, wanted: VerifyEvent, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has backups: each has the whole time of a function."""
-        started, refused = [], {}
-        for target in sorted({backup.target for backup in Known.read(self.catalog).required()}):
-            payload = json.dumps(wanted.for_target(target)).encode()
-            try:
-                self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=payload)
-                started.append(target)
-            except (ClientError, BotoCoreError) as error:
-                refused[target] = str(error)[:200]
-        if refused:
-            raise TransientError(
-                f"The reading of {', '.join(sorted(refused))} could not be started.",
-                code="INVOKE_FAILED",
-                detail="; ".join(f"{name}: {text}" for name, text in refused.items()),
-                hint="It is tried again by itself. The function's role needs lambda:InvokeFunction on itself.",
-            )
+        targets = sorted({backup.target for backup in Known.read(self.services.catalog).required()})
+        events = {target: wanted.for_target(target) for target in targets}
+        started = start_each(self.services.functions, function, events, "reading")
         return {"level": wanted.level.value, "started": started}
 
     def _verify(self, configuration: Configuration, wanted: VerifyEvent, context: LambdaContext) -> dict[str, Any]:
@@ -154,8 +135,8 @@ class VerifyFunction:
         with scratch_directory() as scratch:
             job = VerifyJob(
                 id=str(ULID.from_datetime(began)),
-                catalog=self.catalog,
-                vault=self.vault,
+                catalog=self.services.catalog,
+                vault=self.services.vault,
                 decoder=self._decoder(configuration) if wanted.level is Level.READ else FrameDecoder(),
                 scratch=scratch,
                 now=utc_now,
@@ -164,25 +145,25 @@ class VerifyFunction:
             report = _run(job, wanted, share)
         took = int((utc_now() - began).total_seconds() * 1000)
         report = report.model_copy(update={"duration_ms": took})
-        self._tell(report, wanted, context.aws_request_id)
+        self._report(report, wanted, context.aws_request_id)
         return summary(report, {name: self._healthy(name) for name in sorted({one.target for one in report.damaged})})
 
     def _decoder(self, configuration: Configuration) -> FrameDecoder:
-        reference = self.settings.identity_secret
         try:
-            return FrameDecoder(parse_identities(read_secret(self.secrets, reference)) if reference else ())
+            return self.services.decoder()
         except SecretError as error:
-            # Who encrypts nothing needs no key; a backup of before that is encrypted is told as unreadable.
+            # A deployment that encrypts nothing needs no key. An older backup that is encrypted is then reported as
+            # unreadable.
             if configuration.encryption == "none" and error.code == "SECRET_MISSING":
                 return FrameDecoder()
             raise
 
     def _healthy(self, target: str) -> str | None:
-        backup = self.catalog.latest_completed(target)
+        backup = self.services.catalog.latest_completed(target)
         return backup.id if backup else None
 
-    def _tell(self, report: VerificationReport, wanted: VerifyEvent, request_id: str) -> None:
-        self.edge.logger.info(
+    def _report(self, report: VerificationReport, wanted: VerifyEvent, request_id: str) -> None:
+        self.services.edge.logger.info(
             "verification ended",
             extra={
                 "request_id": request_id,
@@ -198,17 +179,17 @@ class VerifyFunction:
                 "duration_ms": report.duration_ms,
             },
         )
-        count_verification(_SERVICE, report)
-        review = review_of_damage(report, self.catalog, self._looked_at(report, wanted), request_id)
-        self.edge.alerting.settle(review)
+        count_verification(self.services.name, report)
+        review = review_of_damage(report, self.services.catalog, self._looked_at(report, wanted), request_id)
+        self.services.edge.alerting.settle(review)
 
     def _looked_at(self, report: VerificationReport, wanted: VerifyEvent) -> Iterable[str]:
-        """Return the targets of which this verification can say that all is well, or is not."""
+        """Return the targets whose state this verification decides."""
         if wanted.backup_id is not None:
             return {one.target for one in report.damaged} | {one.target for one in report.examined}
         if wanted.target is not None:
             return {wanted.target}
-        return {backup.target for backup in Known.read(self.catalog).living()}
+        return {backup.target for backup in Known.read(self.services.catalog).living()}
 
 
 def _run(job: VerifyJob, wanted: VerifyEvent, share: Share) -> VerificationReport:
@@ -221,5 +202,5 @@ def _run(job: VerifyJob, wanted: VerifyEvent, share: Share) -> VerificationRepor
 
 def summary(report: VerificationReport, healthy: dict[str, str | None]) -> dict[str, Any]:
     """Return what an invocation answers: small, and without secrets."""
-    told = report.model_copy(update={"damaged": report.damaged[:_DAMAGED_TOLD], "healthy": healthy})
-    return told.model_dump(mode="json")
+    shown = report.model_copy(update={"damaged": report.damaged[:_DAMAGED_SHOWN], "healthy": healthy})
+    return shown.model_dump(mode="json")
