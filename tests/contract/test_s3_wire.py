@@ -17,6 +17,8 @@ from tests.contract.weed import OWNER, READER, WRITER, Weed
 
 from coffre.model.errors import CoffreError, ObjectMissingError, StoreError, StoreTransientError
 from coffre.stores.s3 import S3Credentials
+from coffre.stores.s3_botocore import BotocoreConnections
+from coffre.stores.s3_connections import Connections
 from coffre.stores.s3_errors import Call
 from coffre.stores.s3_wire import Endpoint, S3Wire, StoppedError
 
@@ -24,12 +26,14 @@ Open = Callable[..., S3Wire]
 BODY = b"0123456789" * 50_000
 
 
-@pytest.fixture
-def open_wire() -> Iterator[Open]:
+@pytest.fixture(params=[Connections, BotocoreConnections])
+def open_wire(request: pytest.FixtureRequest) -> Iterator[Open]:
+    """Our own connections and botocore's in turn."""
     with ExitStack() as stack:
 
         def make(url: str, credentials: S3Credentials = OWNER, **how: Any) -> S3Wire:
             defaults = {"attempts": 4, "first_pause_seconds": 0.001, "connect_seconds": 5, "read_seconds": 20}
+            defaults |= {"transport": request.param}
             endpoint = Endpoint(url, "us-east-1", by_path=True)
             wire = S3Wire(endpoint, lambda: credentials, threading.Event(), **(defaults | how))
             stack.callback(wire.close)

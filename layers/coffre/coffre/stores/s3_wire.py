@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from xml.etree import ElementTree
 
 from botocore.exceptions import ClientError
@@ -22,7 +22,8 @@ from urllib3.exceptions import HTTPError, SSLError
 
 from coffre.model.errors import CoffreError, StoreError
 from coffre.stores.s3 import S3Credentials
-from coffre.stores.s3_connections import Answer, Connections, TooMuchError
+from coffre.stores.s3_botocore import transport_for
+from coffre.stores.s3_connections import Answer, TooMuchError, Transport
 from coffre.stores.s3_errors import Call, translated
 from coffre.stores.s3_signing import encoded_path, encoded_query, signed_headers
 
@@ -63,6 +64,8 @@ class S3Wire:
         Set: every request ends soon, by `StoppedError`.
     ca_bundle
         File with the certificates that are trusted.
+    transport
+        Makes what sends the requests, from scheme and port, `ca_bundle` and both times.
 
     Attributes
     ----------
@@ -78,13 +81,14 @@ class S3Wire:
     first_pause_seconds: float = _FIRST_PAUSE_SECONDS
     connect_seconds: float = 10.0
     read_seconds: float = 60.0
+    transport: Callable[[SplitResult, str | None, float, float], Transport] = transport_for
     requests: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _not_before: float = 0.0
 
     def __post_init__(self) -> None:
         self._base = urlsplit(self.endpoint.url)
-        self._connections = Connections(self._base, self.ca_bundle, self.connect_seconds, self.read_seconds)
+        self._connections = self.transport(self._base, self.ca_bundle, self.connect_seconds, self.read_seconds)
 
     def get(
         self,
