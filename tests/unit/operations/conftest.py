@@ -23,7 +23,8 @@ from coffre.model.target import TargetKind
 from coffre.operations.rotate.rotate import RotateJob, rotate
 from coffre.operations.stored_backup.record import completed
 from coffre.stores.directory import DirectoryStore
-from coffre.vault.vault import Committed, Vault, backup_prefix
+from coffre.vault.layout import backup_prefix
+from coffre.vault.vault import Committed, Vault
 
 NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)
 CONTENT = DatabaseContent(

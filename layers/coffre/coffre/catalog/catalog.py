@@ -10,10 +10,10 @@ from typing import Final
 from coffre.catalog.audit import Audit
 from coffre.catalog.incidents import Incidents
 from coffre.catalog.items import RestoreItem
-from coffre.catalog.keys import Keys
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
 from coffre.catalog.page import Cursor, Page
+from coffre.catalog.recipients import Recipients
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
@@ -48,7 +48,7 @@ class Catalog:
         Who works on which target; who did what.
     keeping
         What a backup's life depends on: pins, verification, deletion.
-    incidents, keys
+    incidents, recipients
         Which problems people were told about; since when each public key has been in use.
     """
 
@@ -69,7 +69,7 @@ class Catalog:
         self.audit = Audit(self._table)
         self.keeping = LifecycleMarks(self._backups)
         self.incidents = Incidents(self._table)
-        self.keys = Keys(self._table)
+        self.recipients = Recipients(self._table)
 
     # --- backups: one run ---
 

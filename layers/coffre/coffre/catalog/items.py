@@ -184,7 +184,7 @@ class IncidentItem(Item):
     version = NumberAttribute(null=True)
 
 
-class KeyItem(Item):
+class RecipientItem(Item):
     """Since when a public key has been in use. `sk` is the key."""
 
     first_used_at = TimeAttribute(null=True)

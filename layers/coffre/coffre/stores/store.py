@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from coffre.model.errors import StoreError
-from coffre.stores.body import Body
+from coffre.stores.body import Body, sha256_of
 
 # Objects are sent in one request, so that a store can check one SHA-256 and a reader sees all or nothing. 64 MiB is the
 # size of a full pack (docs/format): small enough to hold one per worker in the memory of a function, and far below the
@@ -175,6 +175,13 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Delete an object; quiet when there is none."""
         ...
+
+
+def put_small(store: Store, key: str, body: bytes) -> str:
+    """Store an object that is in memory, and return its SHA-256; raises what `Store.put` raises."""
+    sha256 = sha256_of(body)
+    store.put(key, body, sha256=sha256)
+    return sha256
 
 
 def check_key(key: str) -> str:

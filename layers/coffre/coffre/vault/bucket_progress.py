@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import EntriesFile, PackReference
-from coffre.vault.vault import Vault, backup_prefix
+from coffre.stores.store import put_small
+from coffre.vault.layout import progress_key
+from coffre.vault.vault import Vault
 
 _LIMIT_BYTES: Final = 64 * 1024 * 1024
 
@@ -73,8 +74,7 @@ class BucketProgress(BaseModel):
 
 def write_progress(vault: Vault, target: str, backup_id: str, progress: BucketProgress) -> None:
     """Store how far a run is; all that it names is stored."""
-    body = progress.model_dump_json().encode()
-    vault.store.put(_key(target, backup_id), body, sha256=hashlib.sha256(body).hexdigest())
+    put_small(vault.store, progress_key(target, backup_id), progress.model_dump_json().encode())
 
 
 def read_progress(vault: Vault, target: str, backup_id: str) -> BucketProgress:
@@ -85,17 +85,13 @@ def read_progress(vault: Vault, target: str, backup_id: str) -> BucketProgress:
     IntegrityError
         `PROGRESS_MISSING`, `PROGRESS_DAMAGED`
     """
-    key = _key(target, backup_id)
+    key = progress_key(target, backup_id)
     try:
         return BucketProgress.model_validate_json(vault.store.get(key, limit_bytes=_LIMIT_BYTES))
     except ObjectMissingError as error:
         raise _lost("PROGRESS_MISSING", f"{key} is not in the vault") from error
     except ValidationError as error:
         raise _lost("PROGRESS_DAMAGED", f"{key} cannot be read") from error
-
-
-def _key(target: str, backup_id: str) -> str:
-    return f"{backup_prefix(target, backup_id)}/progress.json"
 
 
 def _lost(code: str, what: str) -> IntegrityError:

@@ -6,7 +6,6 @@ same time neither loses what the other found, and a heal empties the findings th
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
@@ -15,16 +14,13 @@ from ulid import ULID
 
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.verification import DamageReport, Level
-from coffre.vault.vault import Vault, backup_prefix
+from coffre.stores.store import put_small
+from coffre.vault.layout import damage_prefix
+from coffre.vault.vault import Vault
 
 _REPORT_LIMIT_BYTES = 64 * 1024 * 1024
 
 type Findings = Mapping[str, DamageReport]
-
-
-def damage_prefix(target: str, backup_id: str) -> str:
-    """Return how the keys of all findings about a backup begin: `damage-<ULID>.json`, formerly `damage.json`."""
-    return f"{backup_prefix(target, backup_id)}/reports/damage"
 
 
 def write_damage(vault: Vault, report: DamageReport) -> str:
@@ -48,8 +44,7 @@ def heal_damage(vault: Vault, healed: Findings, now: datetime) -> None:
 
 
 def _write(vault: Vault, key: str, report: DamageReport) -> None:
-    body = report.model_dump_json(indent=1).encode()
-    vault.store.put(key, body, sha256=hashlib.sha256(body).hexdigest())
+    put_small(vault.store, key, report.model_dump_json(indent=1).encode())
 
 
 def read_findings(vault: Vault, target: str, backup_id: str) -> dict[str, DamageReport]:

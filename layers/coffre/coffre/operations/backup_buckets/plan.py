@@ -15,7 +15,7 @@ from coffre.model.target import BucketSource
 from coffre.operations.backup_buckets.job import BucketBackupJob, BucketTally, Kept, StoragePart, ToCompare, ToRead
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open import manifest_of
-from coffre.policy.keys import key_choice
+from coffre.policy.object_keys import key_choice
 from coffre.vault.entries import live_bytes
 from coffre.vault.history import usable_packs
 

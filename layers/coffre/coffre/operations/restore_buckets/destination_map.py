@@ -11,8 +11,8 @@ from coffre.buckets.writer import Bucket
 from coffre.model.manifest import BucketSummary, Entry, Manifest
 from coffre.model.storage import ObjectChoice, StorageScope
 from coffre.operations.stored_backup.object_selection import chosen_entries, start_of
-from coffre.policy.keys import key_choice
 from coffre.policy.merge import side_by_side
+from coffre.policy.object_keys import key_choice
 from coffre.vault.vault import Vault
 
 # The first name that no object of a bucket `b` can have is `b` + this: the slash's successor.
