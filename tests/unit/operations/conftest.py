@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from moto import mock_aws
+from tests.catalog_table import create
 from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
@@ -182,7 +183,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def new_scene(aws: None, tmp_path: Path) -> Callable[[], Scene]:
     """Make another deployment, with nothing in it; the one before is gone."""
     catalog = Catalog("catalog")
-    catalog._table.create()
+    create(catalog._table)
 
     def make() -> Scene:
         number = next(_numbers)

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
-from typing import Final
 
 from coffre.catalog.audit import Audit
 from coffre.catalog.incidents import Incidents
 from coffre.catalog.items import RestoreItem
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
-from coffre.catalog.page import Cursor, Page
 from coffre.catalog.recipients import Recipients
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
 from coffre.model.backup import RUN_DIED, Backup, Failure, Progress, Restore, Status, Tier
-from coffre.model.errors import BackupStateError, LockLostError, PermanentError
+from coffre.model.errors import BackupStateError, LockLostError
 from coffre.policy.recency import newest_first
-
-_OPEN: Final = (Status.PENDING, Status.IN_PROGRESS)
-_PAGE_LIMIT: Final = 1000
 
 
 class Catalog:
@@ -114,7 +108,7 @@ class Catalog:
             `BACKUP_UNKNOWN`, or `BACKUP_STATE` when the backup is FAILED or DELETED.
         """
         try:
-            return self._backups.change(backup_id, {}, allowed=(*_OPEN, Status.COMPLETED), tiers=(tier,))
+            return self._backups.change(backup_id, {}, allowed=(Status.IN_PROGRESS, Status.COMPLETED), tiers=(tier,))
         except ConditionFailedError as error:
             found = self.get_backup(backup_id)
             raise _refused(found, f"cannot carry the tier {tier}", "Take a new backup.") from error
@@ -175,7 +169,7 @@ class Catalog:
         """
         fields = {"failure": failure.model_dump(), "completed_at": now}
         try:
-            return self._backups.change(backup_id, fields, allowed=_OPEN, status=Status.FAILED)
+            return self._backups.change(backup_id, fields, allowed=(Status.IN_PROGRESS,), status=Status.FAILED)
         except ConditionFailedError:
             return self.get_backup(backup_id)
 
@@ -228,30 +222,6 @@ class Catalog:
         `until` (exclusive) are compared with the time in the id, to the millisecond.
         """
         return self._backups.records(self._backups.listing(target, status, since, until))
-
-    def page(
-        self,
-        *,
-        target: str | None = None,
-        status: Status | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page:
-        """Return up to `limit` (1 to 1000) backups, newest first, from where a page with this cursor ended.
-
-        Raises
-        ------
-        PermanentError
-            `CURSOR_INVALID`, `LIMIT_INVALID`
-        """
-        if not 1 <= limit <= _PAGE_LIMIT:
-            raise PermanentError(f"The limit must be from 1 to {_PAGE_LIMIT}, not {limit}.", code="LIMIT_INVALID")
-        after = Cursor.decode(cursor, target=target, status=status).after if cursor is not None else None
-        # One more than asked for tells whether there is a next page.
-        listing = self._backups.listing(target, status)
-        found = tuple(islice(self._backups.records(listing, after=after, page_size=limit + 1), limit + 1))
-        more = len(found) > limit
-        return Page(found[:limit], Cursor(found[limit - 1].id, target, status).encode() if more else None)
 
     def completed_backups(self, target: str) -> list[Backup]:
         """Return the COMPLETED backups of a target, the one that was completed last first.
@@ -319,7 +289,7 @@ class Catalog:
         if restore.status not in (Status.COMPLETED, Status.FAILED):
             raise BackupStateError(f"A restore cannot end as {restore.status}.", code="RESTORE_STATE")
         try:
-            return self._restores.close(restore, restore.status, allowed=_OPEN)
+            return self._restores.close(restore, restore.status, allowed=(Status.IN_PROGRESS,))
         except ConditionFailedError as error:
             found = self.get_restore(restore.id)
             if found.status == restore.status:

@@ -13,7 +13,7 @@ from coffre.catalog.tables import ConditionFailedError
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError
 
-_KEPT: Final = (Status.PENDING, Status.IN_PROGRESS, Status.COMPLETED)
+_KEPT: Final = (Status.IN_PROGRESS, Status.COMPLETED)
 
 
 class LifecycleMarks:

@@ -167,10 +167,9 @@ class Runs[R: (Backup, Restore)]:
         partition = index_value(kind.partition, Status.COMPLETED.value)
         return Listing(partition, BY_STATUS, where=RunItem.target == target)
 
-    def records(self, listing: Listing, *, after: str | None = None, page_size: int | None = None) -> Iterator[R]:
+    def records(self, listing: Listing) -> Iterator[R]:
         """Yield records newest first, reading as they are taken."""
-        pages = {"page_size": page_size} if page_size else {}
-        for raw in self._table.query(listing, after=after, **pages):
+        for raw in self._table.query(listing):
             yield read_record(raw, self._kind.item, self._kind.record)
 
     def _attributes(

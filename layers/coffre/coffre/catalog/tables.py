@@ -6,7 +6,6 @@ Everything above this module sees three things: raw items, `ConditionFailedError
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ CONNECT_TIMEOUT_SECONDS: Final = 2  # Inside AWS a connection takes milliseconds
 READ_TIMEOUT_SECONDS: Final = 5  # Calls take milliseconds; a heartbeat must not hang for longer than its period.
 RETRIES: Final = 3  # botocore's standard mode: about 7 seconds in all when throttled, far less when refused.
 PAGE_SIZE: Final = 100  # Items a call returns: records are about 1 KB, so a page is far below DynamoDB's 1 MB.
-CREATE_POLL_SECONDS: Final = 0.5
 
 INDEX_KEYS: Final[Mapping[str, str]] = {BY_TARGET: "target_key", BY_STATUS: "status_key"}
 """Index name -> its partition key. The sort key is `sk` everywhere."""
@@ -64,11 +62,6 @@ def table_definition() -> dict[str, Any]:
             for index, key in INDEX_KEYS.items()
         ],
     }
-
-
-def create_table(name: str, *, region: str | None = None, endpoint_url: str | None = None) -> None:
-    """Create the table if it is not there, and wait until it takes calls. For tests and the local stack."""
-    DynamoTable(name, region=region, endpoint_url=endpoint_url).create()
 
 
 class ConditionFailedError(Exception):
@@ -136,12 +129,12 @@ class DynamoTable:
         with self._translated("DeleteItem"):
             self._connection.delete_item(partition, range_key=sort, condition=condition)
 
-    def query(self, listing: Listing, *, after: str | None = None, page_size: int = PAGE_SIZE) -> Iterator[RawItem]:
-        """Yield items newest first, one page in memory. `after` is the `sk` of the item before the first.
+    def query(self, listing: Listing) -> Iterator[RawItem]:
+        """Yield items newest first, one page in memory.
 
         The table itself is read consistently; an index may be a moment behind.
         """
-        start = self._start_key(listing, after) if after else None
+        start = None
         while True:
             with self._translated("Query"):
                 page = self._connection.query(
@@ -151,35 +144,13 @@ class DynamoTable:
                     index_name=listing.index,
                     consistent_read=listing.index is None,
                     exclusive_start_key=start,
-                    limit=page_size,
+                    limit=PAGE_SIZE,
                     scan_index_forward=False,
                 )
             yield from page["Items"]
             start = page.get("LastEvaluatedKey")
             if start is None:
                 return
-
-    def create(self) -> None:
-        """Create the table if it is not there, and wait until it takes calls."""
-        try:
-            with self._translated("CreateTable"):
-                self._connection.connection.dispatch("CreateTable", {"TableName": self.name, **table_definition()})
-        except CatalogError as error:
-            if "ResourceInUseException" not in (error.detail or ""):
-                raise
-        while True:
-            with self._translated("DescribeTable"):
-                if self._connection.describe_table().get("TableStatus") == "ACTIVE":
-                    return
-            time.sleep(CREATE_POLL_SECONDS)
-
-    @staticmethod
-    def _start_key(listing: Listing, after: str) -> RawItem:
-        key = {"sk": {"S": after}}
-        if listing.index is None:
-            return {"pk": {"S": listing.partition}, **key}
-        kind = listing.partition.partition("#")[0]
-        return {"pk": {"S": kind}, INDEX_KEYS[listing.index]: {"S": listing.partition}, **key}
 
     @contextmanager
     def _translated(self, call: str) -> Iterator[None]:

@@ -21,7 +21,6 @@ class Tier(StrEnum):
 class Status(StrEnum):
     """How far a run is. COMPLETED means that every byte is stored and checked."""
 
-    PENDING = "PENDING"
     IN_PROGRESS = "IN_PROGRESS"
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
