@@ -14,7 +14,7 @@ from tests.contract.weed import OWNER, Weed
 from tests.integration.bucket_backups import Object
 from tests.integration.storage_scene import Scene, counts
 
-from coffre.buckets.release_likeness import Proof, proof_of
+from coffre.buckets.writer_likeness import Proof, proof_of
 from coffre.model.manifest import ObjectFacts
 from coffre.operations.restore_buckets import write_object as restore_storage_write
 from coffre.stores.s3 import make_client

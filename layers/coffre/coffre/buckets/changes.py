@@ -23,7 +23,7 @@ class ObjectChange(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SourceObject:
     """An object of a bucket, by the name of its entry."""
 
     name: str
@@ -37,11 +37,11 @@ class Compared:
 
     change: ObjectChange
     name: str
-    found: Found | None
+    found: SourceObject | None
     previous: Entry | None
 
 
-def compare(found: Iterable[Found], previous: Iterable[Entry], usable: frozenset[str]) -> Iterator[Compared]:
+def compare(found: Iterable[SourceObject], previous: Iterable[Entry], usable: frozenset[str]) -> Iterator[Compared]:
     """Yield every name of both, sorted.
 
     Parameters
@@ -61,7 +61,7 @@ def compare(found: Iterable[Found], previous: Iterable[Entry], usable: frozenset
             yield Compared(_change(here, before, is_usable=is_usable), here.name, here, before if is_usable else None)
 
 
-def _change(found: Found, previous: Entry | None, *, is_usable: bool) -> ObjectChange:
+def _change(found: SourceObject, previous: Entry | None, *, is_usable: bool) -> ObjectChange:
     if previous is None or previous.object is None:
         return ObjectChange.ADDED
     if previous.object.unread is not None or not found.listed.is_same(previous.size, previous.object):

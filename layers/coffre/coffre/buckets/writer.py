@@ -14,10 +14,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.buckets.facts import Listed
 from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing
-from coffre.buckets.release_likeness import Likeness, Proof, proof_of
 from coffre.buckets.writer_attributes import differing, fields_of
-from coffre.buckets.writer_requests import Requests, condition
-from coffre.buckets.writer_upload import Upload
+from coffre.buckets.writer_likeness import Likeness, Proof, proof_of
+from coffre.buckets.writer_requests import WriteRequests, condition
+from coffre.buckets.writer_upload import MultipartUpload
 from coffre.model.errors import ObjectMissingError, StoreError
 from coffre.model.manifest import ObjectFacts
 from coffre.stores.s3_errors import translated, was_retried
@@ -41,7 +41,7 @@ class ReadBack:
     differing: tuple[str, ...]
 
 
-class Bucket:
+class BucketWriter:
     """One bucket that objects are written to. Used by several threads at once.
 
     Parameters
@@ -57,7 +57,7 @@ class Bucket:
     def __init__(self, client: S3Client, name: str, *, is_aws: bool) -> None:
         self.name = name
         self._client = client
-        self._requests = Requests(client, name, is_aws=is_aws)
+        self._requests = WriteRequests(client, name, is_aws=is_aws)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -209,7 +209,7 @@ class Bucket:
             there = self.find(key)
             return there.size if there else None
 
-        Upload(self._requests, key, find_size).run(pieces, facts, size=size, if_absent=if_absent)
+        MultipartUpload(self._requests, key, find_size).run(pieces, facts, size=size, if_absent=if_absent)
 
     def delete(self, key: str) -> None:
         """Delete an object; quiet when there is none."""

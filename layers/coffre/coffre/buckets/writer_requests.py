@@ -39,7 +39,7 @@ _KEYS_NAMED: Final = 10
 _EXPIRES: Final = "some objects have no Expires there: the store does not take a text that is no date"
 
 
-class Requests:
+class WriteRequests:
     """What the requests to one bucket have in common. Used by several threads at once.
 
     Parameters

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from coffre.catalog.items import IncidentItem
 from coffre.catalog.records import damaged, read_item
-from coffre.catalog.tables import ConditionFailedError, DynamoTable, Listing, RawItem
+from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.document import describe_validation
 from coffre.model.incident import Incident
 
@@ -30,7 +30,7 @@ class Incidents:
     def open(self, target: str | None = None) -> Iterator[Incident]:
         """Yield the incidents that go on, of one target or of all."""
         keys = IncidentItem.sk.startswith(f"{target}#") if target is not None else None
-        for raw in self._table.query(Listing(_PARTITION, None, keys, IncidentItem.ended_at.does_not_exist())):
+        for raw in self._table.query(ItemQuery(_PARTITION, None, keys, IncidentItem.ended_at.does_not_exist())):
             yield _read(raw)
 
     def replace(self, found: Incident | None, incident: Incident) -> bool:

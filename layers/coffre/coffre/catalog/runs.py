@@ -13,7 +13,7 @@ from ulid import ULID
 
 from coffre.catalog.items import BY_STATUS, BY_TARGET, BackupItem, RestoreItem, RunItem, index_value
 from coffre.catalog.records import read_record, sorted_tiers
-from coffre.catalog.tables import ConditionFailedError, DynamoTable, Listing
+from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery
 from coffre.model.backup import Backup, Progress, Restore, Status, Tier
 from coffre.model.errors import BackupStateError, LockLostError
 
@@ -148,26 +148,26 @@ class Runs[R: (Backup, Restore)]:
         status: Status | None,
         since: datetime | None = None,
         until: datetime | None = None,
-    ) -> Listing:
+    ) -> ItemQuery:
         """Return how to list the records of a target, of a status, of a time, or all."""
         kind, keys = self._kind, id_range(since, until)
         if target is not None:
             where = RunItem.status == status.value if status else None
-            return Listing(index_value(kind.partition, target), BY_TARGET, keys, where)
+            return ItemQuery(index_value(kind.partition, target), BY_TARGET, keys, where)
         if status is not None:
-            return Listing(index_value(kind.partition, status.value), BY_STATUS, keys)
-        return Listing(kind.partition, None, keys)
+            return ItemQuery(index_value(kind.partition, status.value), BY_STATUS, keys)
+        return ItemQuery(kind.partition, None, keys)
 
-    def completed(self, target: str) -> Listing:
+    def completed(self, target: str) -> ItemQuery:
         """Return how to list a target's COMPLETED records: through those of all targets, which deleted ones never join.
 
         Records of deleted backups stay for ever; the index of a target would be read through all of them.
         """
         kind = self._kind
         partition = index_value(kind.partition, Status.COMPLETED.value)
-        return Listing(partition, BY_STATUS, where=RunItem.target == target)
+        return ItemQuery(partition, BY_STATUS, where=RunItem.target == target)
 
-    def records(self, listing: Listing) -> Iterator[R]:
+    def records(self, listing: ItemQuery) -> Iterator[R]:
         """Yield records newest first, reading as they are taken."""
         for raw in self._table.query(listing):
             yield read_record(raw, self._kind.item, self._kind.record)

@@ -77,7 +77,7 @@ class ConditionFailedError(Exception):
 
 
 @dataclass(frozen=True)
-class Listing:
+class ItemQuery:
     """What to list, newest first: a partition of the table or of an index, narrowed by a range of `sk` and a filter."""
 
     partition: str
@@ -129,7 +129,7 @@ class DynamoTable:
         with self._translated("DeleteItem"):
             self._connection.delete_item(partition, range_key=sort, condition=condition)
 
-    def query(self, listing: Listing) -> Iterator[RawItem]:
+    def query(self, listing: ItemQuery) -> Iterator[RawItem]:
         """Yield items newest first, one page in memory.
 
         The table itself is read consistently; an index may be a moment behind.

@@ -12,7 +12,7 @@ import botocore.session
 from botocore.config import Config
 
 from coffre.alerts.publish import Publisher
-from coffre.buckets.writer import Bucket
+from coffre.buckets.writer import BucketWriter
 from coffre.catalog.catalog import Catalog
 from coffre.operations.drill.scratch_bucket import ScratchPlace
 from coffre.operations.monitoring.alerting import Alerting
@@ -155,7 +155,7 @@ def _scratch_place(settings: Settings) -> ScratchPlace:
     # Each large object has connections of its own for parts.
     client = make_client(session=_session(), max_connections=4 * OBJECT_STREAMS)
     folder = settings.vault_prefix.removesuffix("/")
-    bucket = Bucket(client, settings.vault_bucket, is_aws=settings.vault_checksum == "sha256")
+    bucket = BucketWriter(client, settings.vault_bucket, is_aws=settings.vault_checksum == "sha256")
     return ScratchPlace(bucket, f"{folder}/" if folder else "")
 
 

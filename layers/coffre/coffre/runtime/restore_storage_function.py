@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.buckets.client import make_bucket_client, parse_credentials, parse_store_secret
-from coffre.buckets.writer import Bucket
+from coffre.buckets.writer import BucketWriter
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
 from coffre.model.errors import DeadlineError, TargetUnknownError, TransientError
@@ -166,8 +166,8 @@ class StorageRestores:
             ) from error
 
 
-def _opener(client: S3Client, store: ObjectStore) -> Callable[[str], Bucket]:
-    return lambda name: Bucket(client, name, is_aws=store.endpoint is None)
+def _opener(client: S3Client, store: ObjectStore) -> Callable[[str], BucketWriter]:
+    return lambda name: BucketWriter(client, name, is_aws=store.endpoint is None)
 
 
 def _record(backup: Backup, wanted: StorageRestoreEvent, restore_id: str, context: LambdaContext) -> Restore:

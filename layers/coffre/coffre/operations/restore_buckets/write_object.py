@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from coffre.buckets.facts import Listed
-from coffre.buckets.release_likeness import Likeness
-from coffre.buckets.writer import Bucket
+from coffre.buckets.writer import BucketWriter
+from coffre.buckets.writer_likeness import Likeness
 from coffre.model.errors import CoffreError, EventError, PermanentError, RestoreError
 from coffre.model.manifest import Entry, ObjectFacts
 from coffre.model.storage import Mode, StorageOutcome, StorageScope
@@ -159,7 +159,7 @@ class Writer:
             return StorageOutcome.OVERWRITTEN
         return None
 
-    def _compared(self, bucket: Bucket, step: Step, entry: Entry, facts: ObjectFacts) -> Likeness:
+    def _compared(self, bucket: BucketWriter, step: Step, entry: Entry, facts: ObjectFacts) -> Likeness:
         return bucket.compare(
             step.key,
             facts,
@@ -173,7 +173,7 @@ class Writer:
         if self.stop.is_set():
             raise StoppedError("The run is stopped.")
 
-    def _write(self, bucket: Bucket, key: str, entry: Entry, facts: ObjectFacts) -> None:
+    def _write(self, bucket: BucketWriter, key: str, entry: Entry, facts: ObjectFacts) -> None:
         if_absent = self.scope.mode is Mode.MISSING
         if entry.size > _ONE_REQUEST_BYTES:
             bucket.upload(key, self._pieces(entry), facts, size=entry.size, if_absent=if_absent)
