@@ -71,7 +71,7 @@ def facts_of(listed: Listed, headers: Mapping[str, str]) -> ObjectFacts:
 
 
 def _text(value: str) -> str:
-    """Return a header's text: it is UTF-8 where somebody stored UTF-8, and came as Latin-1."""
+    """Return a header's text: it is UTF-8 where an application stored UTF-8, and came as Latin-1."""
     try:
         return value.encode("latin-1").decode()
     except UnicodeError:

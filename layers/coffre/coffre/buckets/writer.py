@@ -42,7 +42,7 @@ class ReadBack:
 
 
 class BucketWriter:
-    """One bucket that objects are written to. Used by several threads at once.
+    """One bucket that objects are written to. Safe to use from several threads.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class BucketWriter:
         return self._requests.key_notes
 
     def listing(self, prefix: str) -> Iterator[Listed]:
-        """Yield what is there, sorted by key, in bounded memory: what does not come in order is sorted through files.
+        """Yield the existing objects, sorted by key, in bounded memory: an unsorted listing is sorted through files.
 
         Raises
         ------
@@ -85,12 +85,12 @@ class BucketWriter:
             yield from SortedListing(listed, call, Path(scratch), looked_at).objects()
 
     def require(self) -> None:
-        """Make sure that the bucket is there and can be listed; raises what `listing` raises."""
+        """Make sure that the bucket exists and can be listed; raises what `listing` raises."""
         with translated(self._requests.call("s3:ListBucket", "")):
             self._client.list_objects_v2(Bucket=self.name, MaxKeys=1)
 
     def find(self, key: str) -> Listed | None:
-        """Return what is there under one key."""
+        """Return the existing object of one key."""
         try:
             with translated(self._requests.call("s3:GetObject", key)):
                 head = self._client.head_object(Bucket=self.name, Key=key)
@@ -163,7 +163,7 @@ class BucketWriter:
         return True
 
     def read_back(self, key: str, facts: ObjectFacts) -> ReadBack:
-        """Read a whole object, in constant memory, and compare its attributes but for those that `notes` tells of.
+        """Read a whole object, in constant memory, and compare its attributes, except for those that `notes` names.
 
         Raises
         ------
@@ -206,8 +206,8 @@ class BucketWriter:
         """Write a large object in parts. It becomes visible when the last piece came without an error."""
 
         def find_size() -> int | None:
-            there = self.find(key)
-            return there.size if there else None
+            existing = self.find(key)
+            return existing.size if existing else None
 
         MultipartUpload(self._requests, key, find_size).run(pieces, facts, size=size, if_absent=if_absent)
 
@@ -220,7 +220,7 @@ class BucketWriter:
         """Say what this bucket does with what is overwritten or deleted, as far as it tells."""
         with contextlib.suppress(ClientError, BotoCoreError):
             if self._client.get_bucket_versioning(Bucket=self.name).get("Status") == "Enabled":
-                kept = f"{self.name} keeps versions: what is overwritten or deleted there can be got back."
+                kept = f"{self.name} keeps versions: what is overwritten or deleted there can be recovered."
                 return [kept, *self._locks()]
         return []
 

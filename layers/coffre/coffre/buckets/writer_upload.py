@@ -27,7 +27,7 @@ _PARTS_AT_ONCE: Final = 3
 
 @dataclass(frozen=True)
 class MultipartUpload:
-    """One upload of one object. `find_size` asks how large what is there under its key is."""
+    """One upload of one object. `find_size` returns the size of the existing object of its key."""
 
     requests: WriteRequests
     key: str

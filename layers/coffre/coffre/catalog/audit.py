@@ -19,7 +19,7 @@ _PARTITION: Final = "AUDIT"
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """One thing that somebody did.
+    """One thing that a person or a function did.
 
     `actor` is a person (an ARN) or a function, `action` a verb (`restore.started`), `subject` the id of what it was
     done to (a backup, a restore), `detail` a sentence for a person. Never a secret.

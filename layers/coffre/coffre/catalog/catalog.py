@@ -1,4 +1,4 @@
-"""The catalog: which backups and restores there are, and how far each is."""
+"""The catalog: which backups and restores exist, and how far each is."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Catalog:
         As boto3 takes them; by default from the environment (`AWS_DEFAULT_REGION`, `AWS_ENDPOINT_URL_DYNAMODB`,
         `AWS_ENDPOINT_URL`).
     now
-        The clock: a backup of the future is nobody's newest.
+        The clock: a backup of the future is never the newest.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Catalog:
     keeping
         What a backup's life depends on: pins, verification, deletion.
     incidents, recipients
-        Which problems people were told about; since when each public key has been in use.
+        Which problems were reported; since when each public key has been in use.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Catalog:
         Parameters
         ----------
         backup
-            With `completed_at`, `manifest_key` and `manifest_sha256`: without a manifest there is no backup.
+            With `completed_at`, `manifest_key` and `manifest_sha256`: without a manifest no backup exists.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class Catalog:
         *,
         orphan_after: timedelta = ORPHAN_AFTER,
     ) -> str:
-        """Return the id of the backup that answers for a target's scheduled time. Safe against others who ask at once.
+        """Return the id of the backup that answers for a target's scheduled time. Two callers get the same one.
 
         Parameters
         ----------
@@ -218,7 +218,7 @@ class Catalog:
     ) -> Iterator[Backup]:
         """Yield backups in the order of their ids, the latest first, reading as they are taken.
 
-        Ids can be chosen by callers: which backup is the newest is told by `completed_backups`. `since` (inclusive) and
+        Ids can be chosen by callers: `completed_backups` knows which backup is the newest. `since` (inclusive) and
         `until` (exclusive) are compared with the time in the id, to the millisecond.
         """
         return self._backups.records(self._backups.listing(target, status, since, until))

@@ -1,4 +1,4 @@
-"""Which problems people were told about: one item for each, which stays when the problem is over."""
+"""Which problems were reported: one item for each, which stays when the problem is over."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _PARTITION: Final = "ALERT"
 
 
 class Incidents:
-    """The incidents of one deployment. Whoever changes one has read it, and loses when another was faster."""
+    """The incidents of one deployment. Who changes one has read it, and loses when another was faster."""
 
     def __init__(self, table: DynamoTable) -> None:
         self._table = table
 
     def find(self, target: str, kind: str, fingerprint: str) -> Incident | None:
-        """Return an incident as it is at this instant, whether it goes on or not."""
+        """Return an incident as it is at this instant, open or over."""
         raw = self._table.get(_PARTITION, _key(target, kind, fingerprint))
         return _read(raw) if raw else None
 
     def open(self, target: str | None = None) -> Iterator[Incident]:
-        """Yield the incidents that go on, of one target or of all."""
+        """Yield the open incidents, of one target or of all."""
         keys = IncidentItem.sk.startswith(f"{target}#") if target is not None else None
         for raw in self._table.query(ItemQuery(_PARTITION, None, keys, IncidentItem.ended_at.does_not_exist())):
             yield _read(raw)

@@ -1,4 +1,4 @@
-"""Since when each public key has been in use: nobody else knows once the first backup that used it is gone."""
+"""Since when each public key has been in use: no other record knows it when the first backup is gone."""
 
 from __future__ import annotations
 

@@ -62,9 +62,9 @@ class Runs[R: (Backup, Restore)]:
             if error.repeated and self._is_stored(record):
                 return  # The answer to our own first attempt was lost.
             raise BackupStateError(
-                f"There is already a {kind.noun} {record.id}.",
+                f"The {kind.noun} {record.id} exists already.",
                 code=f"{kind.partition}_EXISTS",
-                hint="Ids are made anew for every run: was a record used twice?",
+                hint="Every run has an id of its own: was a record used twice?",
             ) from error
 
     def _is_stored(self, record: R) -> bool:

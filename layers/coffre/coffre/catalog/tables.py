@@ -22,7 +22,7 @@ from coffre.catalog.items import BY_STATUS, BY_TARGET, Item
 from coffre.model.errors import CatalogError
 
 CONNECT_TIMEOUT_SECONDS: Final = 2  # Inside AWS a connection takes milliseconds; without a route it never comes.
-READ_TIMEOUT_SECONDS: Final = 5  # Calls take milliseconds; a heartbeat must not hang for longer than its period.
+READ_TIMEOUT_SECONDS: Final = 5  # Calls take milliseconds; a run must not wait long for a heartbeat.
 RETRIES: Final = 3  # botocore's standard mode: about 7 seconds in all when throttled, far less when refused.
 PAGE_SIZE: Final = 100  # Items a call returns: records are about 1 KB, so a page is far below DynamoDB's 1 MB.
 
@@ -41,7 +41,7 @@ _HINTS: Final[Mapping[str, str]] = {
     "ProvisionedThroughputExceededException": "DynamoDB is limiting this table: is it still pay per request?",
 }
 _HINT_UNREACHABLE: Final = (
-    "Is there a route to DynamoDB? A function in a VPC needs a gateway endpoint for it; "
+    "Check the route to DynamoDB: a function in a VPC needs a gateway endpoint for it; "
     "AWS_ENDPOINT_URL must be right if it is set."
 )
 

@@ -15,8 +15,8 @@ class CoffreError(Exception):
     Parameters
     ----------
     message
-        What happened, to which target or object, in one sentence. Never a secret. Names in it may hold anything: what
-        nobody can see is written out, here and in the other texts (`coffre.model.names.visible`).
+        What happened, to which target or object, in one sentence. Never a secret. Names in it may hold anything:
+        invisible characters are written out, here and in the other texts (`coffre.model.names.visible`).
     code
         Stable upper-case name, for scripts and alerts.
     detail

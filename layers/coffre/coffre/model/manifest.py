@@ -145,9 +145,9 @@ class SearchPath(_Stored):
 class DatabaseContent(_Stored):
     """What a database backup holds besides its entries.
 
-    `contents` says what was asked for: with `schema` there are no rows, values of sequences and large objects, with
+    `contents` says what was asked for: with `schema` it has no rows, values of sequences and large objects, with
     `data` no schema archive and no roles.
-    `roles` own something in the database or have rights there; `policy_roles` are those that a row level security
+    `roles` own something in the database or have privileges there; `policy_roles` are those that a row level security
     policy names, by the policy's oid. `materialized_views` are in the order of their refresh. `search_paths` find what
     functions name without a schema: the role's own first, then the database's, then the server's.
     """
@@ -186,7 +186,7 @@ class BucketSummary(_Stored):
 class StorageContent(_Stored):
     """What a backup of buckets holds besides its entries.
 
-    `added`, `changed` and `removed` objects are told from the backup before (`previous`); `unread` ones are in the
+    `added`, `changed` and `removed` objects are compared with the backup before (`previous`); `unread` ones are in the
     listing but not in the backup. `endpoint` is None for AWS. Of `compared` objects, unchanged in the listing, tags and
     grants were read too, and those of `attributes_changed` were others (they count as changed); `compare_turn` counts
     the backups, so that each compares its share.
@@ -209,9 +209,9 @@ class StorageContent(_Stored):
 
 
 class EntriesFile(_Stored):
-    """A file of entries beside the manifest: `sha256` is of its compressed bytes, `first` the name of its first entry.
+    """A file of entries that the manifest names.
 
-    Files before this was recorded have an empty `first`.
+    `sha256` is of its compressed bytes, `first` the name of its first entry. Older files have an empty `first`.
     """
 
     key: str

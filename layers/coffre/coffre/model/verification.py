@@ -13,7 +13,7 @@ from coffre.model.errors import IntegrityError
 from coffre.model.kinds import Level as Level
 from coffre.model.rotation import Amount, Problem
 
-_TOLD = 20
+_LISTED = 20
 # What a restore finds though every stored byte is as it was recorded: reading alone cannot say that it is mended.
 FOUND_BY_RESTORING = frozenset({"ROWS_DIFFER", "OBJECTS_DIFFER"})
 
@@ -64,7 +64,7 @@ class Damage(_Record):
 
 
 class DamageReport(_Record):
-    """Everything that is known to be wrong with one backup. It is kept in the vault beside it.
+    """Everything that is known to be wrong with one backup. The vault keeps it with the backup's records.
 
     `packs` are those that later backups do not point at; `damages` are the first of `total`.
     """
@@ -101,7 +101,7 @@ class DamageReport(_Record):
             found_at=found_at,
             level=level,
             total=len(damages),
-            damages=tuple(damages[:_TOLD]),
+            damages=tuple(damages[:_LISTED]),
             packs=tuple(sorted(packs)),
         )
 
@@ -133,12 +133,12 @@ class Check(_Record):
 
     @property
     def is_ok(self) -> bool:
-        """Whether nobody has to do anything."""
+        """Whether nothing has to be done."""
         return self.status == "ok"
 
 
 class Settled(_Record):
-    """A run that died without a word, and what its record says now."""
+    """A run that died silently, and what its record says now."""
 
     id: str
     kind: Literal["backup", "restore"]
@@ -173,7 +173,7 @@ class VerificationReport(_Record):
 
     `packs` are those that were looked for, or of which something was read; `checksums` is how many were compared by the
     store's own checksum. `damaged` are the backups that are damaged, the newest first; `healthy` is by target the
-    newest backup to go back to, None when there is none. `unfinished` says what there was no time for.
+    newest backup to restore, None when the target has none. `unfinished` says what was left for lack of time.
     """
 
     id: str

@@ -83,7 +83,7 @@ class _Target:
         if copy.pinned_at is not None:
             return f"pinned since {_day(copy.pinned_at)}"
         if Tier.MANUAL in copy.tiers and copy.expires_at is None:
-            return "taken by hand: kept until somebody deletes it"
+            return "taken by hand: kept until it is deleted by hand"
         if Tier.MANUAL in copy.tiers and copy.expires_at is not None and self.now <= copy.expires_at:
             return f"taken by hand, to be kept until {_day(copy.expires_at)}"
         if copy.created_at > self.now:

@@ -180,7 +180,7 @@ class DirectoryStore(Store):
 
     def _read(self, key: str, descriptor: int, offset: int, length: int) -> bytes:
         data = os.pread(descriptor, length, offset)
-        while len(data) < length:  # a signal, or more than the system reads at once
+        while len(data) < length:  # a signal, or more than the system reads in one call
             more = os.pread(descriptor, length - len(data), offset + len(data))
             if not more:
                 raise truncated(self._place(key), offset + len(data), offset + length)

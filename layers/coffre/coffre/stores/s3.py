@@ -77,7 +77,7 @@ def make_client(
     credentials
         The environment's when not given.
     addressing
-        Whether the bucket stands in the path or in the host's name; "auto": in the path where there is an endpoint.
+        Whether the bucket stands in the path or in the host's name; "auto": in the path where an endpoint is given.
     max_connections
         Connections kept open; as many as threads use the store, or they wait for each other.
     attempts

@@ -57,7 +57,7 @@ class Transport(Protocol):
 
 @dataclass
 class Connections:
-    """Sends GET requests to hosts of one store. Safe to use from several threads at once.
+    """Sends GET requests to hosts of one store. Safe to use from several threads.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class Connections:
         SSLError
             Of urllib3: the certificate is not to be trusted.
         ProtocolError
-            Of urllib3: there is no connection, or it broke, or what came is no HTTP.
+            Of urllib3: no connection could be made, or it broke, or what came is no HTTP.
         """
         request = f"GET {target} HTTP/1.1\r\nhost: {host}\r\n"
         request += "".join(f"{name}: {value}\r\n" for name, value in headers.items())

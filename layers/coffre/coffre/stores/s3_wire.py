@@ -38,7 +38,7 @@ _ERROR_BYTES: Final = 64 * 1024
 
 
 class StoppedError(CoffreError):
-    """The run is being stopped: why is known to whoever stops it."""
+    """The run is being stopped: the code that stops it knows why."""
 
     default_code = "STOPPED"
 
@@ -54,7 +54,7 @@ class Endpoint:
 
 @dataclass
 class S3Wire:
-    """Sends GET requests to one store. Safe to use from several threads at once.
+    """Sends GET requests to one store. Safe to use from several threads.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ class S3Wire:
         return code in _MAY_PASS or status in {500, 502, 503, 504} or _is_throttling(status, refused)
 
     def _wait_for_leave(self) -> None:
-        """Wait while the store asked everybody to slow down."""
+        """Wait while the store wants all requests to slow down."""
         if self.stopping.is_set() or self.stopping.wait(max(0.0, self._not_before - time.monotonic())):
             raise StoppedError("The run is being stopped.")
 

@@ -50,8 +50,8 @@ class Counts(BaseModel):
 class BucketProgress(BaseModel):
     """Everything that the next invocation has to know.
 
-    `position` is the name of the last entry that is stored, or of what was found to be gone after it: the next
-    invocation goes on after it. `previous` is the id of the backup that this one is compared with.
+    `position` is the name of the last entry that is stored, or of what was found to be removed after it: the next
+    invocation continues after it. `previous` is the id of the backup that this one is compared with.
     `unread` are objects that could not be read, by why. `source` says what is backed up, and from where: a run
     does not continue with anything else.
     `unsorted` are buckets whose listing had to be sorted: of those the store cannot be asked to begin in the middle.
@@ -96,7 +96,7 @@ def read_progress(vault: Vault, target: str, backup_id: str) -> BucketProgress:
 
 def _lost(code: str, what: str) -> IntegrityError:
     return IntegrityError(
-        f"The backup cannot go on where it stopped: {what}.",
+        f"The backup cannot continue where it stopped: {what}.",
         code=code,
         hint="Nothing was published. Take it again: coffre backup storage",
     )

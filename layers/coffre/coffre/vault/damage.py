@@ -1,4 +1,4 @@
-"""What is known to be wrong with a backup, kept beside it: later backups must not point at those packs.
+"""What is known to be wrong with a backup, stored with its records: later backups must not point at those packs.
 
 Each finding is an object of its own, which no other one replaces: of two verifications that find something at the
 same time neither loses what the other found, and a heal empties the findings that it knew and no later ones.
@@ -24,14 +24,14 @@ type Findings = Mapping[str, DamageReport]
 
 
 def write_damage(vault: Vault, report: DamageReport) -> str:
-    """Record what was found wrong with a backup, beside whatever is recorded already; return the finding's key."""
+    """Record what was found wrong with a backup, in addition to earlier findings; return the finding's key."""
     key = f"{damage_prefix(report.target, report.backup_id)}-{ULID.from_datetime(report.found_at)}.json"
     _write(vault, key, report)
     return key
 
 
 def put_back(vault: Vault, findings: Findings) -> None:
-    """Write findings as they were, in case somebody emptied them."""
+    """Write findings as they were, in case another verification emptied them."""
     for key, report in findings.items():
         _write(vault, key, report)
 
@@ -86,11 +86,11 @@ def together(reports: Iterable[DamageReport]) -> DamageReport | None:
         return None
     bad = [report for report in every if report.total] or every[:1]
     damages = {(one.code, one.text, one.entry): one for report in bad for one in report.damages}
-    untold = sum(report.total - len(report.damages) for report in bad)
+    unlisted = sum(report.total - len(report.damages) for report in bad)
     return bad[0].model_copy(
         update={
             "found_at": bad[-1].found_at,
-            "total": len(damages) + untold,
+            "total": len(damages) + unlisted,
             "damages": tuple(damages.values()),
             "packs": tuple(sorted({pack for report in bad for pack in report.packs})),
         }

@@ -1,4 +1,4 @@
-"""Several files of entries for one backup, each small enough to be held in memory, however many entries there are."""
+"""Several files of entries for one backup, each small enough to be held in memory, whatever the number of entries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EntryFiles:
     Parameters
     ----------
     written
-        The files that an earlier invocation of the same run has stored: numbers and names go on after them.
+        The files that an earlier invocation of the same run has stored: numbers and names continue after them.
     last
         The last name in those.
     """
@@ -74,7 +74,7 @@ class EntryFiles:
                 self._store()
 
     def close(self) -> tuple[EntriesFile, ...]:
-        """Store what is left, and return all files. Without a single entry there is one empty file."""
+        """Store what is left, and return all files. A backup without entries has one empty file."""
         if self._count or not self.files:
             self._store()
         return tuple(self.files)

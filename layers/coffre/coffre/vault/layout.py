@@ -107,7 +107,7 @@ def restore_list_key(restore_id: str, kind: Literal["names", "failed"], number: 
 
 
 def folder_of(key: str) -> tuple[str, str] | None:
-    """Return the target and the id of the backup below whose folder a key is, whatever it is of."""
+    """Return the target and the id of the backup below whose folder a key is, Coffre's or not."""
     found = _FOLDER.fullmatch(key)
     return (found[1], found[2]) if found else None
 

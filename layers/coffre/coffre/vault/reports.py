@@ -1,4 +1,4 @@
-"""Reports of drills, beside the backups that they are about: JSON, and a page for people."""
+"""Reports of drills, stored with the backups that they are about: JSON, and a page for people."""
 
 from __future__ import annotations
 

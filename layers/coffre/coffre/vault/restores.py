@@ -39,7 +39,7 @@ def read_names(vault: Vault, keys: Iterable[str]) -> Iterator[str]:
     Raises
     ------
     EventError
-        `NAMES_INVALID`: a list is not there, not one of names, or not sorted.
+        `NAMES_INVALID`: a list does not exist, is not one of names, or is not sorted.
     """
     last = ""
     for key in keys:
@@ -71,7 +71,7 @@ def read_state(vault: Vault, restore_id: str) -> StorageState:
         raise IntegrityError(
             f"How far the restore {restore_id} was cannot be read from {key}.",
             code="RESTORE_STATE_DAMAGED",
-            hint="Start the restore again: what is there already is not written a second time.",
+            hint="Start the restore again: objects that exist already are not written a second time.",
         ) from error
 
 

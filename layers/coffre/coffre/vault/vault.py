@@ -116,7 +116,7 @@ class Vault:
         put_small(self.store, tier_mark_key(target, backup_id, tier.value), body)
 
     def mark_pin(self, target: str, backup_id: str, pinned_at: datetime | None) -> None:
-        """Record that a backup is pinned, or (None) that it is not any more: a catalog can be made anew from it."""
+        """Record that a backup is pinned, or (None) that it is not any more: a catalog can be rebuilt from it."""
         pinned = pinned_at.isoformat() if pinned_at else None
         body = json.dumps({"backup_id": backup_id, "pinned_at": pinned}).encode()
         put_small(self.store, pin_mark_key(target, backup_id), body)
@@ -142,7 +142,7 @@ class Vault:
             return None
 
     def find_manifest(self, target: str, backup_id: str) -> tuple[Manifest, Committed] | None:
-        """Return the manifest of a backup if it was committed, with the SHA-256 of the bytes that are there."""
+        """Return the manifest of a backup if it was committed, with the SHA-256 of the bytes that the vault has."""
         key = manifest_key(target, backup_id)
         try:
             body = self.store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES)

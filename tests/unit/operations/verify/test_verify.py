@@ -659,7 +659,7 @@ def test_a_target_without_any_backup_is_not_fresh(safe: Safe) -> None:
     report, checks, _ = checked(safe)
 
     assert report.status == 500
-    assert checks[Checked.BACKUP].text == "There is no completed backup of shop at all."
+    assert checks[Checked.BACKUP].text == "shop has no completed backup at all."
     assert checks[Checked.VERIFIED].is_ok
 
 

@@ -125,7 +125,7 @@ def _choose(
     sampling.take(_until(stop, job.vault.entries(manifest)))
     _refuse_forged_totals(job.backup, manifest, sampling)
     chosen = sampling.chosen
-    sample = sampling.told(chosen)
+    sample = sampling.summary(chosen)
     _refuse_nothing(sample, job)
     found.sample = sample
     found.limits += _said_of(sample, sampling, chosen)
