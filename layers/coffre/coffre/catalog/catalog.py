@@ -263,8 +263,9 @@ class Catalog:
     def continue_restore(
         self, restore_id: str, invocation: int, now: datetime, *, stale_after: timedelta
     ) -> Restore | None:
-        """Give one invocation a restore that is to go on, or whose invocation of this number died; None: it has ended,
-        or another works on it.
+        """Give one invocation a restore that continues, or whose invocation of this number died.
+
+        None: the restore has ended, or another invocation works on it.
 
         As with locks (`Locks.resume`), no clock decides which of two it is.
         """

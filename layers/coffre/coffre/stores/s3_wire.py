@@ -1,7 +1,7 @@
 """Reading from S3 with little work for each request: signed and sent here, retried, and never trusted.
 
 botocore takes 1.2 ms of the interpreter's time a request, this 0.3 ms; a backup of small objects is bound by it.
-What goes wrong is raised as botocore would raise it, so that it is translated in one place (`s3_errors`).
+Errors are raised as botocore would raise them, so that they are translated in one place (`s3_errors`).
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _refusal(answer: Answer, operation: str, attempts: int) -> ClientError:
     """Return an answer that is no success as botocore's exception."""
     said = {"Code": str(answer.status), "Message": ""}
     try:
-        for element in ElementTree.fromstring(answer.body) if answer.body else ():  # noqa: S314 - see the import
+        for element in ElementTree.fromstring(answer.body) if answer.body else ():  # noqa: S314 - expat bounds entities
             said[element.tag.rpartition("}")[2]] = element.text or ""
     except ElementTree.ParseError:
         said["Message"] = answer.body[:200].decode("utf-8", "replace")
