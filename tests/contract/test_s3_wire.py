@@ -15,12 +15,12 @@ from tests.contract.conftest import BUCKET
 from tests.contract.faults import Answer, Cut, Fault, FaultyStore, Silence, endless
 from tests.contract.weed import OWNER, READER, WRITER, Weed
 
-from coffre.model.errors import CoffreError, ObjectMissingError, StoreError, StoreTransientError
+from coffre.model.errors import CoffreError, ObjectMissingError, RunStoppedError, StoreError, StoreTransientError
 from coffre.stores.s3 import S3Credentials
 from coffre.stores.s3_botocore import BotocoreConnections
 from coffre.stores.s3_connections import Connections
 from coffre.stores.s3_errors import Call
-from coffre.stores.s3_wire import Endpoint, S3Wire, StoppedError
+from coffre.stores.s3_wire import Endpoint, S3Wire
 
 Open = Callable[..., S3Wire]
 BODY = b"0123456789" * 50_000
@@ -115,7 +115,7 @@ def test_who_is_told_to_slow_down_tells_the_others(script: FaultyStore, open_wir
     wire.first_pause_seconds = 3600
 
     def ask(key: str) -> None:
-        with failing(StoppedError, "STOPPED"):
+        with failing(RunStoppedError, "STOPPED"):
             get(wire, key)
 
     with ThreadPoolExecutor(2) as pool:
@@ -189,7 +189,7 @@ def test_a_run_that_is_stopped_asks_for_nothing_more(script: FaultyStore, open_w
     wire = open_wire(script.endpoint_url)
     wire.stopping.set()
 
-    with failing(StoppedError, "STOPPED"):
+    with failing(RunStoppedError, "STOPPED"):
         get(wire, "a")
     assert script.requests == []
 

@@ -198,6 +198,12 @@ class DeadlineError(PermanentError):
     default_code = "DEADLINE"
 
 
+class RunStoppedError(PermanentError):
+    """The run is being stopped in the middle of its work: the code that stops it knows why."""
+
+    default_code = "STOPPED"
+
+
 class ScratchError(PermanentError):
     """The function's own disk cannot take what the job has to put there."""
 

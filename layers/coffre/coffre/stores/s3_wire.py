@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 from botocore.exceptions import ClientError
 from urllib3.exceptions import HTTPError, SSLError
 
-from coffre.model.errors import CoffreError, StoreError
+from coffre.model.errors import RunStoppedError, StoreError
 from coffre.stores.s3 import S3Credentials
 from coffre.stores.s3_botocore import transport_for
 from coffre.stores.s3_connections import Answer, TooMuchError, Transport
@@ -35,12 +35,6 @@ _SLOW_DOWN: Final = frozenset(
 )
 _MAY_PASS: Final = frozenset({"RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted"})
 _ERROR_BYTES: Final = 64 * 1024
-
-
-class StoppedError(CoffreError):
-    """The run is being stopped: the code that stops it knows why."""
-
-    default_code = "STOPPED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +55,7 @@ class S3Wire:
     credentials
         Asked before each request: a role's change every few hours.
     stopping
-        Set: every request ends soon, by `StoppedError`.
+        Set: every request ends soon, by `RunStoppedError`.
     ca_bundle
         File with the certificates that are trusted.
     transport
@@ -105,7 +99,7 @@ class S3Wire:
         ------
         CoffreError
             What `translated` makes of a refusal, or of a store that does not answer after several attempts.
-        StoppedError
+        RunStoppedError
         """
         with translated(call):
             for attempt in range(1, self.attempts + 1):
@@ -156,7 +150,7 @@ class S3Wire:
     def _wait_for_leave(self) -> None:
         """Wait while the store wants all requests to slow down."""
         if self.stopping.is_set() or self.stopping.wait(max(0.0, self._not_before - time.monotonic())):
-            raise StoppedError("The run is being stopped.")
+            raise RunStoppedError("The run is being stopped.")
 
     def _pause(self, attempt: int, *, for_all: bool = False) -> None:
         longest = min(_LONGEST_PAUSE_SECONDS, self.first_pause_seconds * 2**attempt)
@@ -164,7 +158,7 @@ class S3Wire:
         if for_all:
             self._not_before = max(self._not_before, time.monotonic() + seconds)
         elif self.stopping.wait(seconds):
-            raise StoppedError("The run is being stopped.")
+            raise RunStoppedError("The run is being stopped.")
 
 
 def too_much(call: Call) -> StoreError:

@@ -16,7 +16,14 @@ from coffre.buckets.changes import SourceObject
 from coffre.buckets.read_ahead import ReadAhead, pieces_of
 from coffre.buckets.reader import Piece
 from coffre.buckets.reading import ObjectReading, refreshed
-from coffre.model.errors import CoffreError, IntegrityError, ObjectMissingError, StoreError, StoreTransientError
+from coffre.model.errors import (
+    CoffreError,
+    IntegrityError,
+    ObjectMissingError,
+    RunStoppedError,
+    StoreError,
+    StoreTransientError,
+)
 from coffre.model.manifest import Entry, EntryKind, ObjectFacts
 from coffre.operations.backup_buckets.attributes import compare_attributes
 from coffre.operations.backup_buckets.job import (
@@ -30,7 +37,6 @@ from coffre.operations.backup_buckets.job import (
 )
 from coffre.operations.backup_buckets.unread import reason_of
 from coffre.operations.runs.progress import Meter
-from coffre.stores.s3_wire import StoppedError
 from coffre.vault.entries import EntryWriter, live_bytes
 from coffre.vault.pack import PackRoom
 
@@ -103,7 +109,7 @@ class _Reader:
                     reading = self._again(found, md5, is_other=code == "OBJECT_CHANGED")
                     found = reading.found
                 entry = self._add(item, reading)
-            except StoppedError:
+            except RunStoppedError:
                 raise
             except ObjectMissingError as error:
                 if self._gone_for_good(found, error, attempt):
