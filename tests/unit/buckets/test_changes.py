@@ -35,7 +35,7 @@ def changes(
 def test_every_name_is_told_once_and_rightly(
     here: dict[str, tuple[int, str, datetime]], before: dict[str, tuple[int, str, datetime]], usable: bool
 ) -> None:
-    kept = ObjectChange.UNCHANGED if usable else ObjectChange.STORE_ANEW
+    kept = ObjectChange.UNCHANGED if usable else ObjectChange.STORE_AGAIN
     expected = dict.fromkeys(before.keys() - here.keys(), ObjectChange.REMOVED)
     expected |= dict.fromkeys(here.keys() - before.keys(), ObjectChange.ADDED)
     for name in here.keys() & before.keys():

@@ -13,10 +13,10 @@ from coffre.policy.merge import side_by_side
 
 
 class ObjectChange(StrEnum):
-    """What became of an object. STORE_ANEW: nothing, but its bytes cannot be pointed at any more."""
+    """What became of an object. STORE_AGAIN: it is unchanged, but its stored bytes cannot be pointed at any more."""
 
     UNCHANGED = "unchanged"
-    STORE_ANEW = "store_anew"
+    STORE_AGAIN = "store_again"
     ADDED = "added"
     CHANGED = "changed"
     REMOVED = "removed"
@@ -66,7 +66,7 @@ def _change(found: SourceObject, previous: Entry | None, *, is_usable: bool) -> 
         return ObjectChange.ADDED
     if previous.object.unread is not None or not found.listed.is_same(previous.size, previous.object):
         return ObjectChange.CHANGED
-    return ObjectChange.UNCHANGED if is_usable else ObjectChange.STORE_ANEW
+    return ObjectChange.UNCHANGED if is_usable else ObjectChange.STORE_AGAIN
 
 
 def _is_usable(entry: Entry, packs: frozenset[str]) -> bool:

@@ -36,7 +36,7 @@ class Listed:
     storage_class: str | None = None
 
     def is_same(self, size: int, facts: ObjectFacts) -> bool:
-        """Tell whether this is still the object that a backup recorded; without any marker of change it is not known.
+        """Return whether this is still the object that a backup recorded; without any marker of change it is not known.
 
         Times are compared to the second: an answer's headers have no more, a listing of some stores has.
         """

@@ -106,7 +106,7 @@ class BucketReader:
             raise
 
     def is_listed(self, bucket: str, key: str) -> bool:
-        """Tell whether a listing shows an object."""
+        """Return whether a listing shows an object."""
         return any(found.key == key for found in self.page(bucket, key).objects)
 
     def tags(self, bucket: str, key: str) -> dict[str, str] | None:

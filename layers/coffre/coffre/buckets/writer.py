@@ -42,7 +42,7 @@ class ReadBack:
 
 
 class BucketWriter:
-    """One bucket that objects are written to. Safe to use from several threads.
+    """Writes the objects of one bucket, and compares them with a backup. Safe to use from several threads.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ class BucketWriter:
             self._client.delete_object(Bucket=self.name, Key=key)
 
     def habits(self) -> list[str]:
-        """Say what this bucket does with what is overwritten or deleted, as far as it tells."""
+        """Describe what this bucket does with what is overwritten or deleted, as far as its settings can be read."""
         with contextlib.suppress(ClientError, BotoCoreError):
             if self._client.get_bucket_versioning(Bucket=self.name).get("Status") == "Enabled":
                 kept = f"{self.name} keeps versions: what is overwritten or deleted there can be recovered."

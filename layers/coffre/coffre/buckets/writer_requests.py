@@ -84,7 +84,7 @@ class WriteRequests:
             self._without.add(name)
 
     def goes_without(self, name: str) -> bool:
-        """Tell whether the store refused to know a parameter."""
+        """Return whether the store refused to know a parameter."""
         return name in self._without
 
     def call(self, action: str, key: str) -> Call:

@@ -90,7 +90,7 @@ class Catalog:
         return self._backups.get(backup_id)
 
     def heartbeat_backup(self, backup_id: str, now: datetime, progress: Progress) -> None:
-        """Say that a backup in progress is alive, and how far it is.
+        """Record that a backup in progress is alive, and how far it is.
 
         Raises
         ------
@@ -197,7 +197,7 @@ class Catalog:
         -------
         str
             `backup_id` when the slot was free, ours already, or given back (its backup is FAILED or DELETED, or was
-            never created); otherwise the owner's id, whose record may not be there yet.
+            never created); otherwise the owner's id, whose record may not exist yet.
 
         Raises
         ------
@@ -257,7 +257,7 @@ class Catalog:
         return self._restores.get(restore_id)
 
     def heartbeat_restore(self, restore_id: str, now: datetime, progress: Progress) -> None:
-        """Say that a restore in progress is alive, and how far it is (`LockLostError` when it is not any more)."""
+        """Record that a restore in progress is alive, and how far it is (`LockLostError` when it is not any more)."""
         self._restores.heartbeat(restore_id, now, progress)
 
     def continue_restore(

@@ -34,7 +34,7 @@ class Incidents:
             yield _read(raw)
 
     def replace(self, found: Incident | None, incident: Incident) -> bool:
-        """Write an incident if it is still as it was `found` (None: there was none). False: another was faster."""
+        """Write an incident if it is still as it was `found` (None: it is new). False: another was faster."""
         version = found.version + 1 if found else 1
         changed = incident.model_copy(update={"version": version})
         unchanged = IncidentItem.version == found.version if found else IncidentItem.pk.does_not_exist()

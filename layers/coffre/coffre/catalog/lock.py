@@ -88,7 +88,7 @@ class Locks:
         return self._replace(target, found, result, continuation=continuation)
 
     def renew(self, target: str, owner: str, now: datetime) -> None:
-        """Say that the owner is alive.
+        """Record that the owner is alive.
 
         Raises
         ------

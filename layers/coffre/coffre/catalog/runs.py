@@ -88,7 +88,7 @@ class Runs[R: (Backup, Restore)]:
         return record
 
     def heartbeat(self, run_id: str, now: datetime, progress: Progress) -> None:
-        """Say that a run in progress is alive, and how far it is."""
+        """Record that a run in progress is alive, and how far it is."""
         fields = {"heartbeat_at": now, "progress": progress.model_dump()}
         try:
             self.change(run_id, fields, allowed=(Status.IN_PROGRESS,))

@@ -205,7 +205,7 @@ class RunStoppedError(PermanentError):
 
 
 class ScratchError(PermanentError):
-    """The function's own disk cannot take what the job has to put there."""
+    """The function's own disk has no room for what the job has to write to it."""
 
     default_code = "SCRATCH_FULL"
 

@@ -100,7 +100,7 @@ class Entry(_Stored):
 
 
 class SequenceValue(_Stored):
-    """A sequence's state as the dump read it; `setval(name, last_value, is_called)` brings it back."""
+    """A sequence's state as the dump read it; `setval(name, last_value, is_called)` restores it."""
 
     schema_name: str
     sequence_name: str
@@ -115,7 +115,7 @@ class TableContent(_Stored):
     `COPY <table> (<columns>) FROM STDIN` takes its entries' bytes: `columns` are raw names in the order of the bytes,
     generated columns are not among them. `rows` and `size` (plaintext bytes) are what the dump read.
     `of_extension` tables exist already once their extension is created, perhaps with rows of the extension's own, and
-    with their keys: `after` are the oids of those whose rows have to be there first. Those that are its `is_member` and
+    with their keys: `after` are the oids of those whose rows must be loaded first. Those that are its `is_member` and
     no configuration of it have all their rows in the backup, the extension's own too; no archive defines them.
     Of `rows_excluded` tables the target's configuration asked for the table alone: they have no entries and no columns.
     `through` is set of partitions whose rows another server may route to other partitions: they are loaded through the

@@ -34,7 +34,7 @@ class Share(_Record):
         return cls(parts=max(1, round(1 / share)), day=day.toordinal())
 
     def holds(self, pack: str) -> bool:
-        """Tell whether a pack is looked at on this day."""
+        """Return whether a pack is looked at on this day."""
         return int.from_bytes(sha256(pack.encode()).digest()[:8]) % self.parts == self.day % self.parts
 
     def __str__(self) -> str:
@@ -79,7 +79,7 @@ class DamageReport(_Record):
 
     @property
     def words(self) -> str:
-        """Say the worst in a sentence or two."""
+        """The worst finding in a sentence or two."""
         if not self.damages:
             return "nothing is known to be wrong"
         more = f" And {self.total - 1:,} more." if self.total > 1 else ""
@@ -160,7 +160,7 @@ class FreshReport(_Record):
 
 
 class Examined(_Record):
-    """A backup of which all was read, or as much as there was time for."""
+    """A backup of which all was read, or as much as time allowed."""
 
     backup_id: str
     target: str

@@ -108,7 +108,7 @@ def _is_off(value: int, mean: float, change_percent: int, floor: int) -> bool:
 
 
 def _emptied(value: int, usual: Sequence[int]) -> bool:
-    """Tell whether nothing is left of what there always was; a queue is empty now and then."""
+    """Return whether nothing is left of what all backups before had; a queue is empty now and then."""
     before = list(dropwhile(lambda count: count == 0, usual))  # it may have been empty for some backups already
     return value == 0 and len(before) >= _LEAST_COMPARED and min(before) >= _EMPTIED_FROM
 
@@ -136,7 +136,7 @@ class Rate:
         return 100 * self.good / runs if runs else 100.0
 
     def is_low(self, wanted_percent: float) -> bool:
-        """Tell whether it is below what is wanted, and more than one mishap."""
+        """Return whether it is below what is wanted, and more than one mishap."""
         return self.failed >= _LEAST_FAILURES and self.percent < wanted_percent
 
 
@@ -160,7 +160,7 @@ def success_rates(backups: Iterable[Backup], now: datetime) -> dict[str, Rate]:
 
 
 def is_near_quota(used_bytes: int, quota_bytes: int) -> bool:
-    """Tell whether a vault is so full that the operator should act before it is full."""
+    """Return whether a vault is so full that the operator should act before it is full."""
     return 100 * used_bytes >= QUOTA_PERCENT * quota_bytes
 
 

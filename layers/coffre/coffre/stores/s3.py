@@ -254,7 +254,7 @@ class S3Store(Store):
         return (found.size, found.sha256) == (size, sha256)
 
     def _require_bucket(self, call: Call) -> None:
-        """Tell a missing bucket from a missing object: the answer to HEAD has no body that would say which it was."""
+        """Distinguish a missing bucket from a missing object: the answer to HEAD has no body with a code."""
         try:
             self._client.head_bucket(Bucket=self._bucket)
         except ClientError as error:

@@ -1,7 +1,7 @@
 """Connections to a store, kept open: HTTP/1.1 as far as GET needs it, at a third of the time of a general client.
 
 A backup of small objects is bound by what the interpreter does for each answer: urllib3 looks whether a connection is
-still there, `http.client` reads headers as those of a mail, and each hands the interpreter's lock around.
+still open, `http.client` reads headers as those of a mail, and each hands the interpreter's lock around.
 """
 
 from __future__ import annotations

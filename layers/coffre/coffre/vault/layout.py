@@ -127,7 +127,7 @@ def writer_of(key: str) -> str | None:
 
 
 def is_restore_report(key: str) -> bool:
-    """Tell whether a key is that of a restore's report, or of what it needs meanwhile."""
+    """Return whether a key is that of a restore's report, or of what it needs meanwhile."""
     return _RESTORE.fullmatch(key) is not None
 
 

@@ -73,7 +73,7 @@ class Levels:
         return self._compress(plaintext, choice.level)
 
     def _is_compressed(self, plaintext: bytes | bytearray | memoryview) -> bool:
-        """Tell whether a frame is of pictures, archives and the like, by a part of it."""
+        """Return whether a frame is of pictures, archives and the like, by a part of it."""
         if len(plaintext) < 2 * _SAMPLE_BYTES:
             return False
         start = (len(plaintext) - _SAMPLE_BYTES) // 2

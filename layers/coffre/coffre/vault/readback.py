@@ -117,7 +117,7 @@ class _Check:
 
 
 def _is_unread(entry: Entry) -> bool:
-    """Tell an object that the backup itself says it could not read."""
+    """Report an object that the backup records as unread."""
     return entry.object is not None and entry.object.unread is not None
 
 
