@@ -64,7 +64,7 @@ class PackWriter:
     room
         Shared with the other writers of the job; by itself a writer fills one pack while others are on their way.
     uploads
-        How many may be on their way at the same time.
+        How many may be on their way at once.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class PackWriter:
             self._room.give_back()
 
     def _wait_for(self, left: int) -> None:
-        """Wait until at most `left` uploads are on their way, whichever ends first. Raises what the store raised."""
+        """Wait until at most so many uploads are on their way, whichever ends first. Raises what the store raised."""
         while len(self._uploads) > left:
             done, self._uploads = wait(self._uploads, return_when=FIRST_COMPLETED)
             for upload in done:
