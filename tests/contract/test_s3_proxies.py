@@ -7,10 +7,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from tests.contract.conftest import BUCKET
-from tests.contract.faults import FaultyStore
+from tests.contract.faults import Answer, FaultyStore
 from tests.contract.weed import OWNER, Weed
 
 from coffre.stores.s3_botocore import BotocoreConnections
@@ -100,6 +101,25 @@ def test_an_https_store_is_read_through_the_tunnel_that_the_environment_names(
     assert read(tls_network.endpoint_url, "proxied/a b+ü", str(certificate[0])) == BODY
 
     assert tunnel.asked == [f"CONNECT {place} HTTP/1.1".encode()]
+
+
+@pytest.mark.parametrize("key", ["a/../b", "./", "..", ".hidden/.x", "a/./b"])
+def test_a_key_with_dots_is_forwarded_as_it_is(script: FaultyStore, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", script.endpoint_url)
+    script.expect([Answer(200, b"1")])
+
+    assert read("http://store.example", key) == b"1"
+
+    assert unquote(script.requests[0].path) == f"http://store.example/{BUCKET}/{key}"
+
+
+def test_a_real_store_takes_the_signature_of_a_key_with_dots(
+    weed: Weed, network: FaultyStore, weed_client: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weed_client.put_object(Bucket=BUCKET, Key="proxied/.hidden", Body=b"1")  # type: ignore[attr-defined]
+    monkeypatch.setenv("HTTP_PROXY", network.endpoint_url)
+
+    assert read(weed.endpoint_url, "proxied/.hidden") == b"1"
 
 
 def test_an_http_store_is_read_through_the_proxy_that_the_environment_names(

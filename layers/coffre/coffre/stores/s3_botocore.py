@@ -29,11 +29,7 @@ def transport_for(base: SplitResult, ca_bundle: str | None, connect_seconds: flo
 
 
 class BotocoreConnections:
-    """What `Connections` promises, with the same parameters. Safe to use from several threads.
-
-    urllib3 takes dot segments out of a path that an HTTP proxy forwards without TLS. Such a request's signature is
-    then refused; through a tunnel, which TLS always has, every key is read.
-    """
+    """What `Connections` promises, with the same parameters. Safe to use from several threads."""
 
     def __init__(self, base: SplitResult, ca_bundle: str | None, connect_seconds: float, read_seconds: float) -> None:
         self._scheme = base.scheme
@@ -46,7 +42,8 @@ class BotocoreConnections:
 
     def get(self, host: str, target: str, headers: Mapping[str, str], limits: tuple[int, int]) -> Answer:
         """Send a request and return its answer; see `Connections.get`."""
-        url = f"{self._scheme}://{host}{target}"
+        # urllib3 removes the segments `.` and `..` from an address that an HTTP proxy forwards; encoded, they stay.
+        url = f"{self._scheme}://{host}{target.replace('/.', '/%2E')}"
         sent = HeadersDict({"host": host, **headers})
         request = AWSPreparedRequest("GET", url, sent, None, stream_output=True)  # type: ignore[arg-type]  # as botocore
         try:
