@@ -33,7 +33,8 @@ from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import VerifyJob
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.vault import Vault, backup_prefix
+from coffre.vault.layout import backup_prefix
+from coffre.vault.vault import Vault
 from coffre_local.toolchain import Toolchain
 
 _NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)

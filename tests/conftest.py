@@ -49,7 +49,7 @@ def service_descriptions() -> Iterator[None]:
 
     That takes longer than all calls of a test together.
     """
-    alias = botocore.hooks.EventAliaser._alias_event_name
+    alias = vars(botocore.hooks.EventAliaser)["_alias_event_name"]
     aliases: dict[str, str] = {}
 
     def alias_once(emitter: botocore.hooks.EventAliaser, name: str) -> str:

@@ -15,9 +15,10 @@ from xml.sax.saxutils import escape
 
 from botocore.exceptions import ClientError
 
+from coffre.model.errors import RunStoppedError
 from coffre.stores.s3_connections import Answer
 from coffre.stores.s3_errors import Call, translated
-from coffre.stores.s3_wire import Endpoint, StoppedError, too_much
+from coffre.stores.s3_wire import Endpoint, too_much
 
 THEN = datetime(2026, 11, 17, 3, 0, 0, 250_000, tzinfo=UTC)
 
@@ -104,7 +105,7 @@ class MemoryStore:
         limit_bytes: int,
     ) -> Answer:
         if self.stopping.is_set():
-            raise StoppedError("The run is being stopped.")
+            raise RunStoppedError("The run is being stopped.")
         with self._lock:
             self.requests[operation] += 1
             number = self.requests[operation]

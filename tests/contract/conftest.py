@@ -13,7 +13,7 @@ from tests.contract.faults import FaultyStore
 from tests.contract.weed import OWNER, Weed
 
 from coffre.stores.directory import DirectoryStore
-from coffre.stores.s3 import Checksum, S3Credentials, S3Store, make_client
+from coffre.stores.s3 import Checksum, RetryLimits, S3Credentials, S3Store, make_client
 from coffre.stores.store import Store
 from coffre_local.certificate import write_certificate
 
@@ -130,9 +130,7 @@ def store_at() -> Iterator[MakeStore]:
                         region="us-east-1",
                         endpoint_url=endpoint_url,
                         credentials=credentials,
-                        attempts=attempts,
-                        connect_timeout_seconds=5,
-                        read_timeout_seconds=read_timeout_seconds,
+                        limits=RetryLimits(attempts, connect_seconds=5, read_seconds=read_timeout_seconds),
                     )
                 )
             )

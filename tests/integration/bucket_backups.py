@@ -18,7 +18,8 @@ from coffre.model.target import TargetKind
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.entries import FRAME_SIZE_BYTES, EntryWriter, write_lines
-from coffre.vault.vault import Vault, backup_prefix
+from coffre.vault.layout import backup_prefix
+from coffre.vault.vault import Vault
 
 THEN = datetime(2026, 11, 17, 3, 0, tzinfo=UTC)
 

@@ -19,11 +19,11 @@ import psycopg2
 import pytest
 from aws_lambda_powertools import Logger
 from moto import mock_aws
+from tests.catalog_table import create_table
 from tests.integration.contents import RoundTrip, RoundTripOn
 from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
-from coffre.catalog.tables import create_table
 from coffre.model.backup import Backup
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
 from coffre.runtime.drill_function import DrillFunction

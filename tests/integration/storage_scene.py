@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tests.integration.bucket_backups import Object, keep_backup
 from ulid import ULID
 
-from coffre.buckets.writer import Bucket
+from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, RestoreReport
 from coffre.model.storage import StorageResult, StorageScope, StorageState
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
@@ -68,7 +68,7 @@ class Scene:
             vault=self.vault,
             decoder=FrameDecoder([IDENTITY]),
             scope=StorageScope.model_validate(scope),
-            open_bucket=lambda name: Bucket(self.client, name, is_aws=False),
+            open_bucket=lambda name: BucketWriter(self.client, name, is_aws=False),
             store="here",
             store_secret=None,
             streams=self.streams,

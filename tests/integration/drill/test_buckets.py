@@ -21,7 +21,7 @@ from tests.integration.faults import answer
 from tests.integration.storage_scene import IDENTITY, Scene
 from ulid import ULID
 
-from coffre.buckets.writer import Bucket
+from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup
 from coffre.model.drill import DrillReport, Verdict
 from coffre.model.errors import StoreTransientError
@@ -78,7 +78,7 @@ def keep(coffre: Coffre, scratch: Path, objects: Mapping[str, Object] = OBJECTS,
 
 
 def drilled(
-    coffre: Coffre, backup: Backup, bucket: Bucket | None = None, context: Context | None = None
+    coffre: Coffre, backup: Backup, bucket: BucketWriter | None = None, context: Context | None = None
 ) -> DrillReport:
     """Drill with one stream, as AWS as moto plays it is not made for several threads; return the report."""
     function = coffre.drill_function()
@@ -90,7 +90,7 @@ def drilled(
     return report
 
 
-class Lossy(Bucket):
+class Lossy(BucketWriter):
     """A bucket that takes everything, and keeps it otherwise or not at all."""
 
     def __init__(self, operation: str, lose: Any) -> None:
@@ -178,7 +178,7 @@ def test_many_objects_at_once_are_restored_and_removed_on_a_real_store(weed: Wee
             settings=BucketDrill(objects=1000),
             vault=scene.vault,
             decoder=FrameDecoder([IDENTITY]),
-            place=ScratchPlace(Bucket(s3, bucket, is_aws=False), "safe/"),
+            place=ScratchPlace(BucketWriter(s3, bucket, is_aws=False), "safe/"),
             streams=8,
             now=lambda: datetime.now(UTC),
             remaining_seconds=scene.remaining_seconds,
@@ -280,7 +280,7 @@ def test_without_its_rights_a_drill_is_not_possible(uploads: Coffre, tmp_path: P
     s3 = make_client(session=botocore.session.get_session(), region=REGION)
     s3.meta.events.register(f"before-call.s3.{operation}", refuse)
 
-    report = drilled(uploads, backup, Bucket(s3, BUCKET, is_aws=True))
+    report = drilled(uploads, backup, BucketWriter(s3, BUCKET, is_aws=True))
 
     assert report.failure is not None
     assert (report.outcome, report.failure.code, report.is_damaged) == ("not_possible", "SCRATCH_DENIED", False)

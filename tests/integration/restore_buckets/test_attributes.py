@@ -14,10 +14,10 @@ from tests.contract.weed import OWNER, Weed
 from tests.integration.bucket_backups import Object
 from tests.integration.storage_scene import Scene, counts
 
-from coffre.buckets.release_likeness import Proof, proof_of
+from coffre.buckets.writer_likeness import Proof, proof_of
 from coffre.model.manifest import ObjectFacts
 from coffre.operations.restore_buckets import write_object as restore_storage_write
-from coffre.stores.s3 import make_client
+from coffre.stores.s3 import RetryLimits, make_client
 
 LARGE = bytes(range(251)) * 50_000
 PART_BYTES = 5 * 1024 * 1024
@@ -31,7 +31,9 @@ def network(weed: Weed) -> Iterator[FaultyStore]:
 
 @pytest.fixture
 def scene(network: FaultyStore, tmp_path: Path) -> Iterator[Scene]:
-    client = make_client(region="us-east-1", endpoint_url=network.endpoint_url, credentials=OWNER, attempts=2)
+    client = make_client(
+        region="us-east-1", endpoint_url=network.endpoint_url, credentials=OWNER, limits=RetryLimits(2)
+    )
     with closing(client):
         yield Scene(tmp_path, client)
 

@@ -14,7 +14,7 @@ from tests.integration.bucket_backups import Object
 from tests.integration.storage_scene import Scene, counts
 
 from coffre.model.errors import CoffreError
-from coffre.stores.s3 import make_client
+from coffre.stores.s3 import RetryLimits, make_client
 
 LARGE = hashlib.shake_256(b"large").digest(17 * 1024 * 1024)
 SLOW_DOWN = Answer.error(503, "SlowDown", "Please reduce your request rate.")
@@ -30,7 +30,9 @@ def network(weed: Weed) -> Iterator[FaultyStore]:
 @pytest.fixture
 def scene(network: FaultyStore, tmp_path: Path) -> Iterator[Scene]:
     """A store behind a network that does what a test says, asked once more by a client that does not wait long."""
-    client = make_client(region="us-east-1", endpoint_url=network.endpoint_url, credentials=OWNER, attempts=2)
+    client = make_client(
+        region="us-east-1", endpoint_url=network.endpoint_url, credentials=OWNER, limits=RetryLimits(2)
+    )
     with closing(client):
         yield Scene(tmp_path, client, streams=1)
 
@@ -108,7 +110,9 @@ def test_a_store_that_dies_in_the_middle_ends_it_and_a_second_run_brings_the_res
     network.script = always(
         Answer.error(500, "InternalError"), lambda request: request.method == "PUT" and next(alive, None) is None
     )
-    scene.client = make_client(region="us-east-1", endpoint_url=network.endpoint_url, credentials=OWNER, attempts=1)
+    scene.client = make_client(
+        region="us-east-1", endpoint_url=network.endpoint_url, credentials=OWNER, limits=RetryLimits(1)
+    )
 
     with pytest.raises(CoffreError) as caught:
         scene.restore(backup)
@@ -139,7 +143,9 @@ def test_what_the_store_does_not_know_is_done_without_and_told(
     network.script = always(
         Answer.error(400 if "class" in header else 501, code, message), lambda one: header in one.headers
     )
-    scene.client = make_client(region="us-east-1", endpoint_url=network.endpoint_url, credentials=OWNER, attempts=1)
+    scene.client = make_client(
+        region="us-east-1", endpoint_url=network.endpoint_url, credentials=OWNER, limits=RetryLimits(1)
+    )
 
     report = scene.restore(scene.backup(objects))
 

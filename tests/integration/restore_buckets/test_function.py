@@ -262,7 +262,7 @@ def test_a_bucket_that_keeps_and_locks_versions_says_so(uploads: Coffre, tmp_pat
     assert [found["Key"] for found in versions["DeleteMarkers"]] == ["extra"]
     report = json.loads(uploads.objects("v1/restores/")[f"v1/restores/{said['id']}.json"])
     assert report["storage"]["notes"] == [
-        "locked keeps versions: what is overwritten or deleted there can be got back.",
+        "locked keeps versions: what is overwritten or deleted there can be recovered.",
         "locked locks what is written there for 30 days (GOVERNANCE).",
     ]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.catalog_table import create_table
 from tests.integration.conftest import Coffre, run_sql
 
 from coffre.catalog.catalog import Catalog
-from coffre.catalog.tables import create_table
 from coffre.model.backup import Status, Tier
 from coffre.operations.admin.catalog_rebuild import ADDED, KNOWN, rebuild
 from coffre.runtime import rotate_function

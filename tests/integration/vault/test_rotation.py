@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from botocore.stub import Stubber
+from tests.catalog_table import create_table
 from tests.integration.conftest import BUCKET, TABLE, Coffre, Context, client, new_id, run_sql
 
 from coffre.catalog.catalog import Catalog
-from coffre.catalog.tables import create_table
 from coffre.model.backup import Backup, Restore, Status, Tier
 from coffre.model.errors import CoffreError
 from coffre.operations.admin.catalog_rebuild import ADDED, KNOWN, rebuild

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coffre.buckets.changes import Found, ObjectChange, compare
+from coffre.buckets.changes import ObjectChange, SourceObject, compare
 from coffre.buckets.facts import Listed
 from coffre.model.manifest import Entry, EntryKind, Frame, ObjectFacts
 
@@ -26,7 +26,7 @@ def entry(name: str, size: int, etag: str | None, modified: datetime | None, pac
 def changes(
     here: dict[str, tuple[int, str, datetime]], before: dict[str, tuple[int, str, datetime]], usable: frozenset[str]
 ) -> dict[str, ObjectChange]:
-    found = (Found(name, "b", Listed(name, *state)) for name, state in sorted(here.items()))
+    found = (SourceObject(name, "b", Listed(name, *state)) for name, state in sorted(here.items()))
     previous = (entry(name, *state) for name, state in sorted(before.items()))
     return {compared.name: compared.change for compared in compare(found, previous, usable)}
 
@@ -35,7 +35,7 @@ def changes(
 def test_every_name_is_told_once_and_rightly(
     here: dict[str, tuple[int, str, datetime]], before: dict[str, tuple[int, str, datetime]], usable: bool
 ) -> None:
-    kept = ObjectChange.UNCHANGED if usable else ObjectChange.STORE_ANEW
+    kept = ObjectChange.UNCHANGED if usable else ObjectChange.STORE_AGAIN
     expected = dict.fromkeys(before.keys() - here.keys(), ObjectChange.REMOVED)
     expected |= dict.fromkeys(here.keys() - before.keys(), ObjectChange.ADDED)
     for name in here.keys() & before.keys():

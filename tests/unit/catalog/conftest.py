@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
+from tests.catalog_table import create
 from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
@@ -40,7 +41,7 @@ def aws(aws_environment: None) -> Iterator[None]:
 @pytest.fixture
 def catalog(aws: None) -> Catalog:
     catalog = Catalog(TABLE)
-    catalog._table.create()  # `create_table` would make a second client, which is most of a test's time.
+    create(catalog._table)
     return catalog
 
 

@@ -104,7 +104,7 @@ def test_a_heartbeat_is_stored_with_its_progress(catalog: Catalog, new_backup: N
     assert (found.heartbeat_at, found.progress) == (now, progress)
 
 
-@pytest.mark.parametrize("status", [Status.PENDING, Status.COMPLETED, Status.FAILED, Status.DELETED])
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.DELETED])
 def test_a_heartbeat_of_a_backup_that_is_not_in_progress_tells_the_run_to_stop(
     catalog: Catalog, new_backup: NewBackup, now: datetime, status: Status
 ) -> None:
@@ -126,7 +126,7 @@ def test_a_heartbeat_never_makes_a_record(catalog: Catalog, now: datetime) -> No
 # --- tiers ---
 
 
-@pytest.mark.parametrize("status", [Status.PENDING, Status.IN_PROGRESS, Status.COMPLETED])
+@pytest.mark.parametrize("status", [Status.IN_PROGRESS, Status.COMPLETED])
 def test_a_tier_joins_and_is_not_doubled(catalog: Catalog, new_backup: NewBackup, status: Status) -> None:
     backup = new_backup(status=status)
     catalog.create_backup(backup)
@@ -203,7 +203,7 @@ def test_a_completed_backup_cannot_be_completed_with_another_manifest(
     assert catalog.get_backup(backup.id) == first
 
 
-@pytest.mark.parametrize("status", [Status.PENDING, Status.FAILED, Status.DELETED])
+@pytest.mark.parametrize("status", [Status.FAILED, Status.DELETED])
 def test_only_a_backup_in_progress_can_be_completed(
     catalog: Catalog, new_backup: NewBackup, completed: Completed, status: Status
 ) -> None:
@@ -236,11 +236,10 @@ def test_an_unknown_backup_cannot_be_completed(catalog: Catalog, new_backup: New
 # --- fail ---
 
 
-@pytest.mark.parametrize("status", [Status.PENDING, Status.IN_PROGRESS])
 def test_a_failure_is_stored_with_its_reason_and_its_time(
-    catalog: Catalog, new_backup: NewBackup, now: datetime, status: Status
+    catalog: Catalog, new_backup: NewBackup, now: datetime
 ) -> None:
-    backup = new_backup(status=status)
+    backup = new_backup()
     catalog.create_backup(backup)
     failed = catalog.fail_backup(backup.id, DEAD, now)
     assert (failed.status, failed.failure, failed.completed_at) == (Status.FAILED, DEAD, now)

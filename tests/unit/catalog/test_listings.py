@@ -7,9 +7,7 @@ import pytest
 from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
-from coffre.catalog.page import Cursor
 from coffre.model.backup import Backup, Failure, Status
-from coffre.model.errors import PermanentError
 
 type NewBackup = Callable[..., Backup]
 type Completed = Callable[[Backup], Backup]
@@ -28,8 +26,6 @@ def _create(catalog: Catalog, *backups: Backup) -> list[str]:
 
 def test_an_empty_catalog_lists_nothing(catalog: Catalog) -> None:
     assert list(catalog.backups()) == []
-    assert catalog.page().items == ()
-    assert catalog.page().cursor is None
     assert catalog.latest_completed("shop") is None
 
 
@@ -174,77 +170,3 @@ def test_a_thousand_backups_are_read_page_by_page_as_they_are_taken(
     assert calls == 1
     assert _ids(listing) == ids[1:]
     assert calls in (10, 11)
-
-
-# --- pages ---
-
-
-@pytest.mark.parametrize("filters", [{}, {"target": "shop"}, {"status": Status.COMPLETED}])
-def test_pages_give_every_backup_once_in_order(
-    catalog: Catalog, new_backup: NewBackup, filters: dict[str, object]
-) -> None:
-    ids = _create(catalog, *(new_backup(status=Status.COMPLETED) for _ in range(150)))
-    _create(catalog, *(new_backup(status=Status.FAILED, target="blog") for _ in range(5)) if filters else ())
-    sizes, found, cursor = [], [], None
-    while True:
-        page = catalog.page(**filters, cursor=cursor)  # type: ignore[arg-type]
-        sizes.append(len(page.items))
-        found += _ids(page.items)
-        cursor = page.cursor
-        if cursor is None:
-            break
-        assert cursor.replace("-", "").replace("_", "").isalnum()
-    assert sizes == [50, 50, 50]
-    assert found == ids
-
-
-def test_pages_of_a_target_and_a_status_are_full_although_others_lie_between(
-    catalog: Catalog, new_backup: NewBackup
-) -> None:
-    statuses = (Status.COMPLETED, Status.FAILED, Status.DELETED)
-    for number in range(30):
-        catalog.create_backup(new_backup(status=statuses[number % 3]))
-    first = catalog.page(target="shop", status=Status.FAILED, limit=7)
-    rest = catalog.page(target="shop", status=Status.FAILED, limit=7, cursor=first.cursor)
-    assert (len(first.items), len(rest.items), rest.cursor) == (7, 3, None)
-    assert len({*_ids(first.items), *_ids(rest.items)}) == 10
-
-
-def test_a_cursor_still_leads_on_when_its_backup_has_changed_status(
-    catalog: Catalog, new_backup: NewBackup, completed: Completed
-) -> None:
-    backups = [new_backup() for _ in range(3)]
-    ids = _create(catalog, *backups)
-    first = catalog.page(status=Status.IN_PROGRESS, limit=1)
-    catalog.complete_backup(completed(backups[2]))
-    rest = catalog.page(status=Status.IN_PROGRESS, cursor=first.cursor)
-    assert _ids(rest.items) == ids[1:]
-
-
-@pytest.mark.parametrize(
-    "cursor", ["", "x", "%%%", "ä", "bnVsbA", "e30", "WzEsMiwzXQ", "WyIiLG51bGwsbnVsbF0", "////", "_-_-", "W" * 10_000]
-)
-def test_garbage_is_not_a_cursor(catalog: Catalog, cursor: str) -> None:
-    with pytest.raises(PermanentError) as caught:
-        catalog.page(cursor=cursor)
-    assert caught.value.code == "CURSOR_INVALID"
-
-
-def test_a_cursor_does_not_fit_another_listing(catalog: Catalog, new_backup: NewBackup) -> None:
-    _create(catalog, new_backup(), new_backup())
-    cursor = catalog.page(target="shop", limit=1).cursor
-    with pytest.raises(PermanentError) as caught:
-        catalog.page(target="blog", cursor=cursor)
-    assert caught.value.code == "CURSOR_INVALID"
-
-
-def test_a_cursor_is_read_as_it_was_written() -> None:
-    cursor = Cursor("01M", "shop", Status.FAILED)
-    assert Cursor.decode(cursor.encode(), target="shop", status=Status.FAILED) == cursor
-
-
-@pytest.mark.parametrize("limit", [0, -1, 1001])
-def test_a_limit_must_be_sensible(catalog: Catalog, limit: int) -> None:
-    with pytest.raises(PermanentError) as caught:
-        catalog.page(limit=limit)
-    assert caught.value.code == "LIMIT_INVALID"

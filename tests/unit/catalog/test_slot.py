@@ -42,7 +42,7 @@ def test_a_slot_that_is_not_a_time_with_its_zone_is_refused(catalog: Catalog, no
     assert caught.value.code == "SLOT_INVALID"
 
 
-@pytest.mark.parametrize("status", [Status.PENDING, Status.IN_PROGRESS, Status.COMPLETED])
+@pytest.mark.parametrize("status", [Status.IN_PROGRESS, Status.COMPLETED])
 def test_the_second_rule_of_a_slot_is_sent_to_the_first_ones_backup(
     catalog: Catalog, new_backup: NewBackup, now: datetime, status: Status
 ) -> None:

@@ -11,10 +11,11 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from pydantic import BaseModel
 from pynamodb.attributes import AttributeContainer
+from tests.catalog_table import create_table
 
 from coffre.catalog.catalog import Catalog
 from coffre.catalog.items import BackupItem, FailureMap, ProgressMap, RestoreItem
-from coffre.catalog.tables import create_table, table_definition
+from coffre.catalog.tables import table_definition
 from coffre.model.backup import Backup, Failure, Progress, Restore, Status
 from coffre.model.errors import BackupStateError, CatalogError, IntegrityError
 
@@ -40,13 +41,6 @@ def test_the_table_is_created_as_defined(catalog: Catalog) -> None:
     indexes = {index["IndexName"]: index["KeySchema"] for index in table["GlobalSecondaryIndexes"]}
     assert indexes == {index["IndexName"]: index["KeySchema"] for index in definition["GlobalSecondaryIndexes"]}
     assert set(indexes) == {"by_target", "by_status"}
-
-
-def test_creating_a_table_that_is_there_keeps_it(catalog: Catalog, new_backup: NewBackup) -> None:
-    backup = new_backup()
-    catalog.create_backup(backup)
-    create_table("coffre-catalog")
-    assert catalog.get_backup(backup.id) == backup
 
 
 def test_two_catalogs_in_one_process_have_a_table_each(catalog: Catalog, new_backup: NewBackup) -> None:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 import pytest
 from moto import mock_aws
+from tests.catalog_table import create_table
 from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
-from coffre.catalog.tables import DynamoTable
 from coffre.model.backup import Backup, Failure, Restore, RestoredTable, RestoreReport, Status, Tier
 from coffre.model.manifest import (
     BucketSummary,
@@ -282,7 +282,7 @@ def account(aws_environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """A deployed stack named by COFFRE_STACK, with the one target `shop`."""
     with mock_aws():
         boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-        DynamoTable(TABLE).create()
+        create_table(TABLE)
         account = Account(Catalog(TABLE))
         account.configure("shop")
 

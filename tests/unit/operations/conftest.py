@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from moto import mock_aws
+from tests.catalog_table import create
 from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
@@ -23,7 +24,8 @@ from coffre.model.target import TargetKind
 from coffre.operations.rotate.rotate import RotateJob, rotate
 from coffre.operations.stored_backup.record import completed
 from coffre.stores.directory import DirectoryStore
-from coffre.vault.vault import Committed, Vault, backup_prefix
+from coffre.vault.layout import backup_prefix
+from coffre.vault.vault import Committed, Vault
 
 NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)
 CONTENT = DatabaseContent(
@@ -181,7 +183,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def new_scene(aws: None, tmp_path: Path) -> Callable[[], Scene]:
     """Make another deployment, with nothing in it; the one before is gone."""
     catalog = Catalog("catalog")
-    catalog._table.create()
+    create(catalog._table)
 
     def make() -> Scene:
         number = next(_numbers)

@@ -234,7 +234,7 @@ def test_a_scheduled_time_whose_second_attempt_succeeded_is_good() -> None:
 
 
 def test_what_was_deleted_since_was_good_and_what_goes_on_does_not_count() -> None:
-    runs = [run(Status.DELETED), run(Status.IN_PROGRESS), run(Status.PENDING), run(Status.FAILED)]
+    runs = [run(Status.DELETED), run(Status.IN_PROGRESS), run(Status.FAILED)]
     old = run(Status.FAILED, created_at=NOW - timedelta(days=31))
 
     assert success_rates([*runs, old], NOW) == {"shop": Rate(1, 1)}

@@ -83,7 +83,7 @@ def test_every_reason_says_what_decided_it() -> None:
         f"daily, 7 days were over on 2026-11-21 05:00 UTC; {history[0].id} is newer and verified"
     )
     assert decision_on(copy(8, pinned_at=NOW), history).reason == "pinned since 2026-11-22 05:00 UTC"
-    assert decision_on(copy(99, MANUAL), history).reason == "taken by hand: kept until somebody deletes it"
+    assert decision_on(copy(99, MANUAL), history).reason == "taken by hand: kept until it is deleted by hand"
 
 
 def kept_for(days: float, age_days: float, *tiers: Tier, **fields: Any) -> Backup:

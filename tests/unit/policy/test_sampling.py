@@ -75,14 +75,14 @@ def test_when_everything_fits_everything_is_chosen() -> None:
     found = sample(entries)
 
     assert names(found) == ["b/a", "b/b", "b/c"]
-    assert found.told(found.chosen).is_all
+    assert found.summary(found.chosen).is_all
 
 
 def test_what_cannot_be_restored_is_counted_and_not_chosen() -> None:
     unread = entry("b/unread", frames=0, facts=ObjectFacts(unread="denied"))
 
     found = sample([entry("b/a"), entry("b/no"), unread])
-    told = found.told(found.chosen)
+    told = found.summary(found.chosen)
 
     assert (names(found), found.count, found.unread, found.unfit) == (["b/a"], 3, 1, 1)
     assert (told.chosen, told.objects, told.is_all) == (1, 2, False)

@@ -17,8 +17,9 @@ from coffre.model.target import TargetKind
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameDecoder, FrameEncoder, public_key
 from coffre.vault.entries import FRAME_SIZE_BYTES, SOLID_ENTRY_BYTES, EntryWriter, write_lines
+from coffre.vault.layout import manifest_key
 from coffre.vault.pack import PACK_SIZE_BYTES
-from coffre.vault.vault import Committed, Vault, manifest_key
+from coffre.vault.vault import Committed, Vault
 
 BACKUP = "01JD0000000000000000000000"
 NOON = datetime(2026, 10, 2, 12, tzinfo=UTC)

@@ -18,7 +18,7 @@ import typer
 from ulid import ULID
 
 from coffre.buckets.client import make_bucket_client, parse_store_secret
-from coffre.buckets.writer import Bucket
+from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, Failure, Progress, Restore, RestoreReport, Status
 from coffre.model.errors import CoffreError, PermanentError
 from coffre.model.storage import StorageScope
@@ -133,7 +133,7 @@ def restore_objects_here(
                 vault=place.vault,
                 decoder=decoder,
                 scope=scope,
-                open_bucket=lambda name: Bucket(client, name, is_aws=wanted.endpoint is None),
+                open_bucket=lambda name: BucketWriter(client, name, is_aws=wanted.endpoint is None),
                 store=wanted.endpoint or "AWS",
                 store_secret=None,
                 streams=width,

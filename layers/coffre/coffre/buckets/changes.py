@@ -13,17 +13,17 @@ from coffre.policy.merge import side_by_side
 
 
 class ObjectChange(StrEnum):
-    """What became of an object. STORE_ANEW: nothing, but its bytes cannot be pointed at any more."""
+    """What became of an object. STORE_AGAIN: it is unchanged, but its stored bytes cannot be pointed at any more."""
 
     UNCHANGED = "unchanged"
-    STORE_ANEW = "store_anew"
+    STORE_AGAIN = "store_again"
     ADDED = "added"
     CHANGED = "changed"
     REMOVED = "removed"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SourceObject:
     """An object of a bucket, by the name of its entry."""
 
     name: str
@@ -37,11 +37,11 @@ class Compared:
 
     change: ObjectChange
     name: str
-    found: Found | None
+    found: SourceObject | None
     previous: Entry | None
 
 
-def compare(found: Iterable[Found], previous: Iterable[Entry], usable: frozenset[str]) -> Iterator[Compared]:
+def compare(found: Iterable[SourceObject], previous: Iterable[Entry], usable: frozenset[str]) -> Iterator[Compared]:
     """Yield every name of both, sorted.
 
     Parameters
@@ -61,12 +61,12 @@ def compare(found: Iterable[Found], previous: Iterable[Entry], usable: frozenset
             yield Compared(_change(here, before, is_usable=is_usable), here.name, here, before if is_usable else None)
 
 
-def _change(found: Found, previous: Entry | None, *, is_usable: bool) -> ObjectChange:
+def _change(found: SourceObject, previous: Entry | None, *, is_usable: bool) -> ObjectChange:
     if previous is None or previous.object is None:
         return ObjectChange.ADDED
     if previous.object.unread is not None or not found.listed.is_same(previous.size, previous.object):
         return ObjectChange.CHANGED
-    return ObjectChange.UNCHANGED if is_usable else ObjectChange.STORE_ANEW
+    return ObjectChange.UNCHANGED if is_usable else ObjectChange.STORE_AGAIN
 
 
 def _is_usable(entry: Entry, packs: frozenset[str]) -> bool:

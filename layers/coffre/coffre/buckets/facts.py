@@ -36,7 +36,7 @@ class Listed:
     storage_class: str | None = None
 
     def is_same(self, size: int, facts: ObjectFacts) -> bool:
-        """Tell whether this is still the object that a backup recorded; without any marker of change it is not known.
+        """Return whether this is still the object that a backup recorded; without any marker of change it is not known.
 
         Times are compared to the second: an answer's headers have no more, a listing of some stores has.
         """
@@ -71,7 +71,7 @@ def facts_of(listed: Listed, headers: Mapping[str, str]) -> ObjectFacts:
 
 
 def _text(value: str) -> str:
-    """Return a header's text: it is UTF-8 where somebody stored UTF-8, and came as Latin-1."""
+    """Return a header's text: it is UTF-8 where an application stored UTF-8, and came as Latin-1."""
     try:
         return value.encode("latin-1").decode()
     except UnicodeError:

@@ -22,8 +22,8 @@ from coffre.model.errors import StoreError
 from coffre.stores.s3_errors import Call
 from coffre.stores.s3_listing import Border, PageCheck, broken
 
-# Of AWS it is known that it sorts: so many objects are looked at before the first is read. Of other stores as many as
-# fit on a function's disk.
+# The number of objects that are looked at before the first is read. AWS is known to sort. Of other stores it is as many
+# as fit on a function's disk.
 LOOKED_AT: Final = 50_000
 LOOKED_AT_ELSEWHERE: Final = 2_000_000
 
@@ -122,7 +122,7 @@ def pages_of(
     Parameters
     ----------
     takes
-        Whether a key belongs to the backup; others are left out at once.
+        Whether a key belongs to the backup; others are left out immediately.
     after
         Only objects whose keys come after this one.
     may_skip

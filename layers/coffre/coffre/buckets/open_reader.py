@@ -30,7 +30,7 @@ def open_reader(
     stopping: threading.Event,
     session: Session | None = None,
 ) -> BucketReader:
-    """Return what reads a target's buckets; who opens it leaves it.
+    """Return what reads a target's buckets, a context manager.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def _of_session(session: Session, url: str) -> Callable[[], S3Credentials]:
     found = session.get_credentials()
     if found is None:
         raise StoreError(
-            f"There are no credentials for {urlsplit(url).netloc}.",
+            f"No credentials for {urlsplit(url).netloc} were found.",
             code="STORE_CREDENTIALS",
             hint="Give the target's store a secret with an access key; in AWS the function's role has its own.",
         )

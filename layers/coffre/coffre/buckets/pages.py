@@ -173,7 +173,7 @@ def _aware(time: datetime) -> datetime:
 
 
 def parse_pairs(body: bytes, each: str, name: str | tuple[str, ...], value: str) -> Iterator[tuple[str, str]]:
-    """Yield two texts of each element of a kind: the first of the names that is there, and the value."""
+    """Yield two texts of each element of a kind: the first of the names that the element has, and the value."""
     names = (name,) if isinstance(name, str) else name
     for element in ElementTree.fromstring(body).iter():  # noqa: S314 - as in `parse_page`
         if element.tag.rpartition("}")[2] == each:

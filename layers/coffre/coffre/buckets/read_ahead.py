@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from coffre.buckets.changes import Found
+from coffre.buckets.changes import SourceObject
 from coffre.buckets.reader import PIECE_BYTES, BucketReader, Piece
 
 # What a small object's answer, its headers and its future take besides its bytes.
@@ -41,7 +41,7 @@ class ReadRoom:
 class Wanted:
     """One piece of an object: `etag` is the one that it must have; None when it is to be learned."""
 
-    found: Found
+    found: SourceObject
     offset: int
     etag: str | None
 
@@ -51,7 +51,7 @@ class Wanted:
         return max(_LEAST_BYTES, min(PIECE_BYTES, self.found.listed.size - self.offset))
 
 
-def pieces_of(found: Found) -> list[Wanted]:
+def pieces_of(found: SourceObject) -> list[Wanted]:
     """Return the pieces of an object: of a small one the only one, whatever it has become since it was listed."""
     size = found.listed.size
     if size <= PIECE_BYTES:

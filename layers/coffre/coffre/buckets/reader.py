@@ -37,7 +37,7 @@ class Piece:
 
 @dataclass
 class BucketReader:
-    """Reads the buckets of one store. Safe to use from several threads at once; a context manager that hangs up.
+    """Reads the buckets of one store. Safe to use from several threads; a context manager that closes the connections.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class BucketReader:
         wanted = {"range": f"bytes={offset}-{offset + PIECE_BYTES - 1}"} if listed.size else {}
         try:
             return self.wire.get(call, "get", headers={**wanted, **condition}, limit_bytes=PIECE_BYTES)
-        except IntegrityError as error:  # no byte is there
+        except IntegrityError as error:  # the object has no such byte
             if offset:
                 raise changed(call) from error
             return self.wire.get(call, "get", limit_bytes=PIECE_BYTES)
@@ -106,7 +106,7 @@ class BucketReader:
             raise
 
     def is_listed(self, bucket: str, key: str) -> bool:
-        """Tell whether a listing shows an object."""
+        """Return whether a listing shows an object."""
         return any(found.key == key for found in self.page(bucket, key).objects)
 
     def tags(self, bucket: str, key: str) -> dict[str, str] | None:

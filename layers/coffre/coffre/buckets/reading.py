@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from coffre.buckets.changes import Found
+from coffre.buckets.changes import SourceObject
 from coffre.buckets.facts import Listed, facts_of
 from coffre.buckets.reader import PIECE_BYTES, BucketReader, Piece, changed
 from coffre.model.errors import StoreTransientError
@@ -19,7 +19,7 @@ _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass
-class Reading:
+class ObjectReading:
     """Reads one object from pieces that were asked for already.
 
     Parameters
@@ -31,7 +31,7 @@ class Reading:
     """
 
     reader: BucketReader
-    found: Found
+    found: SourceObject
     pieces: Iterator[Future[Piece]]
     known_md5: str | None = None
     md5: str | None = field(default=None, init=False)
@@ -92,7 +92,7 @@ class Reading:
         return f"s3://{self.found.bucket}/{self.found.listed.key}"
 
 
-def refreshed(reader: BucketReader, found: Found) -> Found:
+def refreshed(reader: BucketReader, found: SourceObject) -> SourceObject:
     """Return an object as it is now: pieces of what it was when it was listed do not fit together any more."""
     seen = replace(found.listed, size=max(1, found.listed.size))
     piece = reader.piece(found.bucket, seen, 0)

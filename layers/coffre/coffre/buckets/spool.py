@@ -1,4 +1,4 @@
-"""A listing on disk: as it came when it came in order, and else sorted there, in bounded memory."""
+"""A listing on disk: as it came when it came in order, otherwise sorted there, in bounded memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from coffre.buckets.facts import Listed
 
 # About 0.4 KB each: 10 MB. A listing that is no longer never touches the disk.
 RUN_OBJECTS: Final = 25_000
-# Runs that are merged at once: each has a file open, and a window of zstd.
+# Runs that are merged together: each has a file open, and a window of zstd.
 _RUNS_MERGED: Final = 32
 _LEVEL: Final = 1
 

@@ -14,10 +14,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.buckets.facts import Listed
 from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing
-from coffre.buckets.release_likeness import Likeness, Proof, proof_of
 from coffre.buckets.writer_attributes import differing, fields_of
-from coffre.buckets.writer_requests import Requests, condition
-from coffre.buckets.writer_upload import Upload
+from coffre.buckets.writer_likeness import Likeness, Proof, proof_of
+from coffre.buckets.writer_requests import WriteRequests, condition
+from coffre.buckets.writer_upload import MultipartUpload
 from coffre.model.errors import ObjectMissingError, StoreError
 from coffre.model.manifest import ObjectFacts
 from coffre.stores.s3_errors import translated, was_retried
@@ -41,8 +41,8 @@ class ReadBack:
     differing: tuple[str, ...]
 
 
-class Bucket:
-    """One bucket that objects are written to. Used by several threads at once.
+class BucketWriter:
+    """Writes the objects of one bucket, and compares them with a backup. Safe to use from several threads.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Bucket:
     def __init__(self, client: S3Client, name: str, *, is_aws: bool) -> None:
         self.name = name
         self._client = client
-        self._requests = Requests(client, name, is_aws=is_aws)
+        self._requests = WriteRequests(client, name, is_aws=is_aws)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ class Bucket:
         return self._requests.key_notes
 
     def listing(self, prefix: str) -> Iterator[Listed]:
-        """Yield what is there, sorted by key, in bounded memory: what does not come in order is sorted through files.
+        """Yield the existing objects, sorted by key, in bounded memory: an unsorted listing is sorted through files.
 
         Raises
         ------
@@ -85,12 +85,12 @@ class Bucket:
             yield from SortedListing(listed, call, Path(scratch), looked_at).objects()
 
     def require(self) -> None:
-        """Make sure that the bucket is there and can be listed; raises what `listing` raises."""
+        """Make sure that the bucket exists and can be listed; raises what `listing` raises."""
         with translated(self._requests.call("s3:ListBucket", "")):
             self._client.list_objects_v2(Bucket=self.name, MaxKeys=1)
 
     def find(self, key: str) -> Listed | None:
-        """Return what is there under one key."""
+        """Return the existing object of one key."""
         try:
             with translated(self._requests.call("s3:GetObject", key)):
                 head = self._client.head_object(Bucket=self.name, Key=key)
@@ -163,7 +163,7 @@ class Bucket:
         return True
 
     def read_back(self, key: str, facts: ObjectFacts) -> ReadBack:
-        """Read a whole object, in constant memory, and compare its attributes but for those that `notes` tells of.
+        """Read a whole object, in constant memory, and compare its attributes, except for those that `notes` names.
 
         Raises
         ------
@@ -206,10 +206,10 @@ class Bucket:
         """Write a large object in parts. It becomes visible when the last piece came without an error."""
 
         def find_size() -> int | None:
-            there = self.find(key)
-            return there.size if there else None
+            existing = self.find(key)
+            return existing.size if existing else None
 
-        Upload(self._requests, key, find_size).run(pieces, facts, size=size, if_absent=if_absent)
+        MultipartUpload(self._requests, key, find_size).run(pieces, facts, size=size, if_absent=if_absent)
 
     def delete(self, key: str) -> None:
         """Delete an object; quiet when there is none."""
@@ -217,10 +217,10 @@ class Bucket:
             self._client.delete_object(Bucket=self.name, Key=key)
 
     def habits(self) -> list[str]:
-        """Say what this bucket does with what is overwritten or deleted, as far as it tells."""
+        """Describe what this bucket does with what is overwritten or deleted, as far as its settings can be read."""
         with contextlib.suppress(ClientError, BotoCoreError):
             if self._client.get_bucket_versioning(Bucket=self.name).get("Status") == "Enabled":
-                kept = f"{self.name} keeps versions: what is overwritten or deleted there can be got back."
+                kept = f"{self.name} keeps versions: what is overwritten or deleted there can be recovered."
                 return [kept, *self._locks()]
         return []
 

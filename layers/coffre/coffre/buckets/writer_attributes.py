@@ -1,4 +1,4 @@
-"""What a bucket says about an object besides its bytes: as headers to send, and compared with what is there."""
+"""What a bucket says about an object besides its bytes: as headers to send, and compared with the existing ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
 
-# Stores say one of these, or guess, when they were told nothing.
+# Stores answer one of these, or guess, when they were sent nothing.
 _SENT_FOR_NOTHING: Final = frozenset({None, "", "binary/octet-stream"})
 # The framing of an upload, which some stores keep as if it were the object's.
 _FRAMING: Final = "aws-chunked"

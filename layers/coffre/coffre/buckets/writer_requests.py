@@ -16,15 +16,15 @@ from coffre.stores.s3_errors import Call
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-# A body that arrived damaged is sent again so often in all; the library itself does not.
+# How often a body that arrived damaged is sent in all; the library itself does not send it again.
 _ATTEMPTS: Final = 3
 _SEND_AGAIN: Final = frozenset({"UPLOAD_CORRUPTED", "STORE_CONFLICT"})
 
-# What a store may not know, the most dispensable first: the parameter, and what to tell a person when objects go
+# What a store may not know, the most dispensable first: the parameter, and what a note says when objects go
 # without it.
 _DISPENSABLE: Final = {
     "IfNoneMatch": "",
-    "WebsiteRedirectLocation": "objects redirect nobody there: the store does not take redirect locations",
+    "WebsiteRedirectLocation": "objects have no redirects there: the store does not take redirect locations",
     "StorageClass": "objects have the default storage class there: the store does not know that of the source",
     "Tagging": "objects have no tags there: the store does not take them",
 }
@@ -39,8 +39,8 @@ _KEYS_NAMED: Final = 10
 _EXPIRES: Final = "some objects have no Expires there: the store does not take a text that is no date"
 
 
-class Requests:
-    """What the requests to one bucket have in common. Used by several threads at once.
+class WriteRequests:
+    """What the requests to one bucket have in common. Safe to use from several threads.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Requests:
             self._without.add(name)
 
     def goes_without(self, name: str) -> bool:
-        """Tell whether the store refused to know a parameter."""
+        """Return whether the store refused to know a parameter."""
         return name in self._without
 
     def call(self, action: str, key: str) -> Call:
@@ -140,7 +140,7 @@ def _unknown(error: CoffreError, used: dict[str, Any]) -> str | None:
 
 
 def condition(*, if_absent: bool) -> dict[str, str]:
-    """Return the parameter that lets an object be written only where there is none."""
+    """Return the parameter that lets an object be written only where none exists."""
     return {"IfNoneMatch": "*"} if if_absent else {}
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.buckets.writer_attributes import fields_of
-from coffre.buckets.writer_requests import Requests, again, condition
+from coffre.buckets.writer_requests import WriteRequests, again, condition
 from coffre.model.errors import ObjectMissingError, StoreError
 from coffre.model.manifest import ObjectFacts
 from coffre.stores.s3_errors import translated, was_retried
@@ -26,10 +26,10 @@ _PARTS_AT_ONCE: Final = 3
 
 
 @dataclass(frozen=True)
-class Upload:
-    """One upload of one object. `find_size` asks how large what is there under its key is."""
+class MultipartUpload:
+    """One upload of one object. `find_size` returns the size of the existing object of its key."""
 
-    requests: Requests
+    requests: WriteRequests
     key: str
     find_size: Callable[[], int | None]
 

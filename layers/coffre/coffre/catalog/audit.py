@@ -12,14 +12,14 @@ from ulid import ULID
 from coffre.catalog.items import BY_TARGET, AuditItem, index_value
 from coffre.catalog.records import read_item
 from coffre.catalog.runs import id_range
-from coffre.catalog.tables import DynamoTable, Listing
+from coffre.catalog.tables import DynamoTable, ItemQuery
 
 _PARTITION: Final = "AUDIT"
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """One thing that somebody did.
+    """One thing that a person or a function did.
 
     `actor` is a person (an ARN) or a function, `action` a verb (`restore.started`), `subject` the id of what it was
     done to (a backup, a restore), `detail` a sentence for a person. Never a secret.
@@ -71,9 +71,9 @@ class Audit:
         """Yield events newest first, reading as they are taken. Those of one target may be a moment behind."""
         keys = id_range(since, None)
         if target is None:
-            listing = Listing(_PARTITION, None, keys)
+            listing = ItemQuery(_PARTITION, None, keys)
         else:
-            listing = Listing(index_value(_PARTITION, target), BY_TARGET, keys)
+            listing = ItemQuery(index_value(_PARTITION, target), BY_TARGET, keys)
         for raw in self._table.query(listing):
             item = read_item(raw, AuditItem, required=("at", "actor", "action"))
             yield AuditEvent(item.sk, item.at, item.actor, item.action, item.target, item.subject, item.detail)

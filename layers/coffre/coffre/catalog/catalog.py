@@ -1,28 +1,22 @@
-"""The catalog: which backups and restores there are, and how far each is."""
+"""The catalog: which backups and restores exist, and how far each is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
-from typing import Final
 
 from coffre.catalog.audit import Audit
 from coffre.catalog.incidents import Incidents
 from coffre.catalog.items import RestoreItem
-from coffre.catalog.keys import Keys
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
-from coffre.catalog.page import Cursor, Page
+from coffre.catalog.recipients import Recipients
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
 from coffre.model.backup import RUN_DIED, Backup, Failure, Progress, Restore, Status, Tier
-from coffre.model.errors import BackupStateError, LockLostError, PermanentError
+from coffre.model.errors import BackupStateError, LockLostError
 from coffre.policy.recency import newest_first
-
-_OPEN: Final = (Status.PENDING, Status.IN_PROGRESS)
-_PAGE_LIMIT: Final = 1000
 
 
 class Catalog:
@@ -40,7 +34,7 @@ class Catalog:
         As boto3 takes them; by default from the environment (`AWS_DEFAULT_REGION`, `AWS_ENDPOINT_URL_DYNAMODB`,
         `AWS_ENDPOINT_URL`).
     now
-        The clock: a backup of the future is nobody's newest.
+        The clock: a backup of the future is never the newest.
 
     Attributes
     ----------
@@ -48,8 +42,8 @@ class Catalog:
         Who works on which target; who did what.
     keeping
         What a backup's life depends on: pins, verification, deletion.
-    incidents, keys
-        Which problems people were told about; since when each public key has been in use.
+    incidents, recipients
+        Which problems were reported; since when each public key has been in use.
     """
 
     def __init__(
@@ -69,7 +63,7 @@ class Catalog:
         self.audit = Audit(self._table)
         self.keeping = LifecycleMarks(self._backups)
         self.incidents = Incidents(self._table)
-        self.keys = Keys(self._table)
+        self.recipients = Recipients(self._table)
 
     # --- backups: one run ---
 
@@ -96,7 +90,7 @@ class Catalog:
         return self._backups.get(backup_id)
 
     def heartbeat_backup(self, backup_id: str, now: datetime, progress: Progress) -> None:
-        """Say that a backup in progress is alive, and how far it is.
+        """Record that a backup in progress is alive, and how far it is.
 
         Raises
         ------
@@ -114,7 +108,7 @@ class Catalog:
             `BACKUP_UNKNOWN`, or `BACKUP_STATE` when the backup is FAILED or DELETED.
         """
         try:
-            return self._backups.change(backup_id, {}, allowed=(*_OPEN, Status.COMPLETED), tiers=(tier,))
+            return self._backups.change(backup_id, {}, allowed=(Status.IN_PROGRESS, Status.COMPLETED), tiers=(tier,))
         except ConditionFailedError as error:
             found = self.get_backup(backup_id)
             raise _refused(found, f"cannot carry the tier {tier}", "Take a new backup.") from error
@@ -146,7 +140,7 @@ class Catalog:
         Parameters
         ----------
         backup
-            With `completed_at`, `manifest_key` and `manifest_sha256`: without a manifest there is no backup.
+            With `completed_at`, `manifest_key` and `manifest_sha256`: without a manifest no backup exists.
 
         Raises
         ------
@@ -175,7 +169,7 @@ class Catalog:
         """
         fields = {"failure": failure.model_dump(), "completed_at": now}
         try:
-            return self._backups.change(backup_id, fields, allowed=_OPEN, status=Status.FAILED)
+            return self._backups.change(backup_id, fields, allowed=(Status.IN_PROGRESS,), status=Status.FAILED)
         except ConditionFailedError:
             return self.get_backup(backup_id)
 
@@ -188,7 +182,7 @@ class Catalog:
         *,
         orphan_after: timedelta = ORPHAN_AFTER,
     ) -> str:
-        """Return the id of the backup that answers for a target's scheduled time. Safe against others who ask at once.
+        """Return the id of the backup that answers for a target's scheduled time. Two callers get the same one.
 
         Parameters
         ----------
@@ -203,7 +197,7 @@ class Catalog:
         -------
         str
             `backup_id` when the slot was free, ours already, or given back (its backup is FAILED or DELETED, or was
-            never created); otherwise the owner's id, whose record may not be there yet.
+            never created); otherwise the owner's id, whose record may not exist yet.
 
         Raises
         ------
@@ -224,34 +218,10 @@ class Catalog:
     ) -> Iterator[Backup]:
         """Yield backups in the order of their ids, the latest first, reading as they are taken.
 
-        Ids can be chosen by callers: which backup is the newest is told by `completed_backups`. `since` (inclusive) and
+        Ids can be chosen by callers: `completed_backups` knows which backup is the newest. `since` (inclusive) and
         `until` (exclusive) are compared with the time in the id, to the millisecond.
         """
         return self._backups.records(self._backups.listing(target, status, since, until))
-
-    def page(
-        self,
-        *,
-        target: str | None = None,
-        status: Status | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page:
-        """Return up to `limit` (1 to 1000) backups, newest first, from where a page with this cursor ended.
-
-        Raises
-        ------
-        PermanentError
-            `CURSOR_INVALID`, `LIMIT_INVALID`
-        """
-        if not 1 <= limit <= _PAGE_LIMIT:
-            raise PermanentError(f"The limit must be from 1 to {_PAGE_LIMIT}, not {limit}.", code="LIMIT_INVALID")
-        after = Cursor.decode(cursor, target=target, status=status).after if cursor is not None else None
-        # One more than asked for tells whether there is a next page.
-        listing = self._backups.listing(target, status)
-        found = tuple(islice(self._backups.records(listing, after=after, page_size=limit + 1), limit + 1))
-        more = len(found) > limit
-        return Page(found[:limit], Cursor(found[limit - 1].id, target, status).encode() if more else None)
 
     def completed_backups(self, target: str) -> list[Backup]:
         """Return the COMPLETED backups of a target, the one that was completed last first.
@@ -287,14 +257,15 @@ class Catalog:
         return self._restores.get(restore_id)
 
     def heartbeat_restore(self, restore_id: str, now: datetime, progress: Progress) -> None:
-        """Say that a restore in progress is alive, and how far it is (`LockLostError` when it is not any more)."""
+        """Record that a restore in progress is alive, and how far it is (`LockLostError` when it is not any more)."""
         self._restores.heartbeat(restore_id, now, progress)
 
     def continue_restore(
         self, restore_id: str, invocation: int, now: datetime, *, stale_after: timedelta
     ) -> Restore | None:
-        """Give one invocation a restore that is to go on, or whose invocation of this number died; None: it has ended,
-        or another works on it.
+        """Give one invocation a restore that continues, or whose invocation of this number died.
+
+        None: the restore has ended, or another invocation works on it.
 
         As with locks (`Locks.resume`), no clock decides which of two it is.
         """
@@ -319,7 +290,7 @@ class Catalog:
         if restore.status not in (Status.COMPLETED, Status.FAILED):
             raise BackupStateError(f"A restore cannot end as {restore.status}.", code="RESTORE_STATE")
         try:
-            return self._restores.close(restore, restore.status, allowed=_OPEN)
+            return self._restores.close(restore, restore.status, allowed=(Status.IN_PROGRESS,))
         except ConditionFailedError as error:
             found = self.get_restore(restore.id)
             if found.status == restore.status:

@@ -1,4 +1,4 @@
-"""Which problems people were told about: one item for each, which stays when the problem is over."""
+"""Which problems were reported: one item for each, which stays when the problem is over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from coffre.catalog.items import IncidentItem
 from coffre.catalog.records import damaged, read_item
-from coffre.catalog.tables import ConditionFailedError, DynamoTable, Listing, RawItem
+from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.document import describe_validation
 from coffre.model.incident import Incident
 
@@ -17,24 +17,24 @@ _PARTITION: Final = "ALERT"
 
 
 class Incidents:
-    """The incidents of one deployment. Whoever changes one has read it, and loses when another was faster."""
+    """The incidents of one deployment. Who changes one has read it, and loses when another was faster."""
 
     def __init__(self, table: DynamoTable) -> None:
         self._table = table
 
     def find(self, target: str, kind: str, fingerprint: str) -> Incident | None:
-        """Return an incident as it is at this instant, whether it goes on or not."""
+        """Return an incident as it is at this instant, open or over."""
         raw = self._table.get(_PARTITION, _key(target, kind, fingerprint))
         return _read(raw) if raw else None
 
     def open(self, target: str | None = None) -> Iterator[Incident]:
-        """Yield the incidents that go on, of one target or of all."""
+        """Yield the open incidents, of one target or of all."""
         keys = IncidentItem.sk.startswith(f"{target}#") if target is not None else None
-        for raw in self._table.query(Listing(_PARTITION, None, keys, IncidentItem.ended_at.does_not_exist())):
+        for raw in self._table.query(ItemQuery(_PARTITION, None, keys, IncidentItem.ended_at.does_not_exist())):
             yield _read(raw)
 
     def replace(self, found: Incident | None, incident: Incident) -> bool:
-        """Write an incident if it is still as it was `found` (None: there was none). False: another was faster."""
+        """Write an incident if it is still as it was `found` (None: it is new). False: another was faster."""
         version = found.version + 1 if found else 1
         changed = incident.model_copy(update={"version": version})
         unchanged = IncidentItem.version == found.version if found else IncidentItem.pk.does_not_exist()

@@ -4,7 +4,7 @@ The models only translate items; nothing binds them to a table, so they have no 
 is used is known to `DynamoTable` alone.
 
 Every kind of item is one partition (`pk`). A partition takes 1,000 writes a second, and a run writes its record every
-few seconds: enough for thousands of runs at once and for any number of items, as the table has no local index.
+few seconds: enough for thousands of concurrent runs and for any number of items, as the table has no local index.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Item(Model):
 class RunItem(Item):
     """What the records of backups and restores have in common. `sk` is the id of the run.
 
-    Attributes carry the names of the record's fields. Which of them have to be there is said once, by the record.
+    Attributes carry the names of the record's fields. Which of them are required is defined once, by the record.
     """
 
     target_key = UnicodeAttribute(null=True)
@@ -146,7 +146,7 @@ class SlotItem(Item):
 class LockItem(Item):
     """Who works on a target. `sk` is the target's name; `dead_owner` is from whom the lock was taken over.
 
-    `continuation` is the number of the last invocation that went on with a run that had paused.
+    `continuation` is the number of the last invocation that continued a paused run.
     """
 
     owner = UnicodeAttribute(null=True)
@@ -157,7 +157,7 @@ class LockItem(Item):
 
 
 class AuditItem(Item):
-    """One thing that somebody did. `sk` is a ULID of the time it was done. Never changed, never expired."""
+    """One thing that a person or a function did. `sk` is a ULID of its time. Never changed, never expired."""
 
     target_key = UnicodeAttribute(null=True)
     at = TimeAttribute(null=True)
@@ -184,7 +184,7 @@ class IncidentItem(Item):
     version = NumberAttribute(null=True)
 
 
-class KeyItem(Item):
+class RecipientItem(Item):
     """Since when a public key has been in use. `sk` is the key."""
 
     first_used_at = TimeAttribute(null=True)

@@ -13,7 +13,7 @@ from coffre.catalog.tables import ConditionFailedError
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError
 
-_KEPT: Final = (Status.PENDING, Status.IN_PROGRESS, Status.COMPLETED)
+_KEPT: Final = (Status.IN_PROGRESS, Status.COMPLETED)
 
 
 class LifecycleMarks:
@@ -23,7 +23,7 @@ class LifecycleMarks:
         self._backups = backups
 
     def pin(self, backup_id: str, now: datetime) -> Backup:
-        """Keep a backup whatever its age, and return it. A pin that is there stays as it is.
+        """Keep a backup whatever its age, and return it. An existing pin stays as it is.
 
         Raises
         ------
@@ -56,9 +56,9 @@ class LifecycleMarks:
         ----------
         seen
             The record as it was before the look began: damage that was recorded since then refuses the mark, because
-            nobody knows which of the two saw the later state.
+            it is unknown which of the two saw the later state.
         heals
-            Every byte of it was read: the damage that was `seen` is not there any more. Needs `seen`.
+            Every byte of it was read: the damage that was `seen` is gone. Needs `seen`.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class LifecycleMarks:
             raise _refused(self._backups.get(backup_id), "cannot be damaged") from error
 
     def note_read(self, seen: Backup, read_until: str) -> Backup:
-        """Record up to which entry a reading has found a backup good, for the next one to go on from.
+        """Record up to which entry a reading has found a backup good, for the next one to continue from.
 
         Parameters
         ----------
@@ -135,7 +135,7 @@ class LifecycleMarks:
     def delete(self, seen: Backup, reason: str, now: datetime) -> Backup:
         """Mark a COMPLETED backup as DELETED if it is still as it was `seen`, and return the record.
 
-        Nobody restores it and no later backup points at it any more; its objects are for the sweep to remove. Repeating
+        No restore takes it and no later backup points at it any more; the sweep removes its objects. Repeating
         the call is fine.
 
         Raises

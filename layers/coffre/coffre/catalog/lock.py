@@ -20,7 +20,7 @@ class Acquired:
     """Who has the lock after an attempt to get it.
 
     `dead_owner` is the run from whom it was taken over because its heartbeat was stale: it has to be marked FAILED.
-    It is told again when the same owner asks again, so that a crash between the two is repaired by the retry.
+    It is returned again when the same owner asks again, so that a crash between the two is repaired by the retry.
     """
 
     acquired: bool
@@ -37,7 +37,7 @@ class Locks:
         self._table = table
 
     def acquire(self, target: str, owner: str, now: datetime, *, stale_after: timedelta) -> Acquired:
-        """Take the lock of a target if it is free, ours, or its owner has not been heard of for `stale_after`.
+        """Take the lock of a target if it is free, ours, or its owner sent no heartbeat for `stale_after`.
 
         Parameters
         ----------
@@ -59,24 +59,24 @@ class Locks:
         raise CatalogError(
             f'The lock of "{target}" changed {_ATTEMPTS} times while it was being taken.',
             code="LOCK_CONTENDED",
-            hint="Many runs of this target start at once. The run can be repeated.",
+            hint="Many runs of this target start at the same time. The run can be repeated.",
         )
 
     def resume(self, target: str, owner: str, now: datetime, *, continuation: int, stale_after: timedelta) -> bool:
-        """Let one invocation go on with a run that paused, or whose continuation died; False: another works on it.
+        """Let one invocation continue a run that paused, or whose continuation died; False: another works on it.
 
-        No clock decides which of two is the one: each continuation has a number, and is had once. Only that its owner
-        died is seen by the time of its last heartbeat.
+        No clock decides which of two invocations it is: each continuation has a number, and is given out once. Only the
+        death of its owner is inferred from the time of its last heartbeat.
 
         Parameters
         ----------
         continuation
-            How many invocations there were before: from 1.
+            The number of invocations before this one: from 1.
 
         Raises
         ------
         LockLostError
-            The lock is another's, or nobody's.
+            Another run has the lock, or none.
         """
         found = self._find(target)
         if found is None or found.owner != owner:
@@ -88,12 +88,12 @@ class Locks:
         return self._replace(target, found, result, continuation=continuation)
 
     def renew(self, target: str, owner: str, now: datetime) -> None:
-        """Say that the owner is alive.
+        """Record that the owner is alive.
 
         Raises
         ------
         LockLostError
-            The lock is another's, or nobody's: the run must stop and publish nothing.
+            Another run has the lock, or none: this run must stop and publish nothing.
         """
         try:
             self._table.update(_PARTITION, target, [LockItem.heartbeat_at.set(now)], LockItem.owner == owner)
@@ -147,6 +147,6 @@ def _taken(found: LockItem | None, owner: str, now: datetime) -> Acquired:
 def _lost(target: str, owner: str, found: LockItem | None) -> LockLostError:
     return LockLostError(
         f'The run {owner} has lost the lock of "{target}".',
-        detail=f"It is {found.owner}'s since {found.since.isoformat()}." if found else "Nobody has it.",
-        hint="This run was not heard of for too long and was taken for dead. It has stopped.",
+        detail=f"It is {found.owner}'s since {found.since.isoformat()}." if found else "No run has it.",
+        hint="This run sent no heartbeat for too long and was taken for dead. It has stopped.",
     )

@@ -50,7 +50,7 @@ def damaged(raw: RawItem, detail: str) -> IntegrityError:
         f'The catalog\'s record "{keys}" is damaged.',
         code="RECORD_DAMAGED",
         detail=detail,
-        hint="Somebody changed this item of the table by hand: correct it there, or delete it.",
+        hint="This item of the table was changed by hand: correct it there, or delete it.",
     )
 
 

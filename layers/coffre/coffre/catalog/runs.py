@@ -13,7 +13,7 @@ from ulid import ULID
 
 from coffre.catalog.items import BY_STATUS, BY_TARGET, BackupItem, RestoreItem, RunItem, index_value
 from coffre.catalog.records import read_record, sorted_tiers
-from coffre.catalog.tables import ConditionFailedError, DynamoTable, Listing
+from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery
 from coffre.model.backup import Backup, Progress, Restore, Status, Tier
 from coffre.model.errors import BackupStateError, LockLostError
 
@@ -62,9 +62,9 @@ class Runs[R: (Backup, Restore)]:
             if error.repeated and self._is_stored(record):
                 return  # The answer to our own first attempt was lost.
             raise BackupStateError(
-                f"There is already a {kind.noun} {record.id}.",
+                f"The {kind.noun} {record.id} exists already.",
                 code=f"{kind.partition}_EXISTS",
-                hint="Ids are made anew for every run: was a record used twice?",
+                hint="Every run has an id of its own: was a record used twice?",
             ) from error
 
     def _is_stored(self, record: R) -> bool:
@@ -88,7 +88,7 @@ class Runs[R: (Backup, Restore)]:
         return record
 
     def heartbeat(self, run_id: str, now: datetime, progress: Progress) -> None:
-        """Say that a run in progress is alive, and how far it is."""
+        """Record that a run in progress is alive, and how far it is."""
         fields = {"heartbeat_at": now, "progress": progress.model_dump()}
         try:
             self.change(run_id, fields, allowed=(Status.IN_PROGRESS,))
@@ -148,29 +148,28 @@ class Runs[R: (Backup, Restore)]:
         status: Status | None,
         since: datetime | None = None,
         until: datetime | None = None,
-    ) -> Listing:
+    ) -> ItemQuery:
         """Return how to list the records of a target, of a status, of a time, or all."""
         kind, keys = self._kind, id_range(since, until)
         if target is not None:
             where = RunItem.status == status.value if status else None
-            return Listing(index_value(kind.partition, target), BY_TARGET, keys, where)
+            return ItemQuery(index_value(kind.partition, target), BY_TARGET, keys, where)
         if status is not None:
-            return Listing(index_value(kind.partition, status.value), BY_STATUS, keys)
-        return Listing(kind.partition, None, keys)
+            return ItemQuery(index_value(kind.partition, status.value), BY_STATUS, keys)
+        return ItemQuery(kind.partition, None, keys)
 
-    def completed(self, target: str) -> Listing:
+    def completed(self, target: str) -> ItemQuery:
         """Return how to list a target's COMPLETED records: through those of all targets, which deleted ones never join.
 
         Records of deleted backups stay for ever; the index of a target would be read through all of them.
         """
         kind = self._kind
         partition = index_value(kind.partition, Status.COMPLETED.value)
-        return Listing(partition, BY_STATUS, where=RunItem.target == target)
+        return ItemQuery(partition, BY_STATUS, where=RunItem.target == target)
 
-    def records(self, listing: Listing, *, after: str | None = None, page_size: int | None = None) -> Iterator[R]:
+    def records(self, listing: ItemQuery) -> Iterator[R]:
         """Yield records newest first, reading as they are taken."""
-        pages = {"page_size": page_size} if page_size else {}
-        for raw in self._table.query(listing, after=after, **pages):
+        for raw in self._table.query(listing):
             yield read_record(raw, self._kind.item, self._kind.record)
 
     def _attributes(

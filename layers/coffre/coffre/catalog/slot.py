@@ -1,7 +1,7 @@
 """Which backup answers for a scheduled run, whose idempotency key is (target, scheduled time).
 
-The daily and the weekly rule fire for the same time, and EventBridge may deliver an event twice: whoever comes first
-takes the backup, the others add their tier to it. A backup that failed gives its slot back.
+The daily and the weekly rule fire for the same time, and EventBridge may deliver an event twice: the first
+invocation takes the backup, the others add their tier to it. A backup that failed gives its slot back.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Slots:
         raise CatalogError(
             f"The slot {sort} changed hands {_ATTEMPTS} times while it was being claimed.",
             code="SLOT_CONTENDED",
-            hint="Many runs of one target start at once: look at the rules of the schedule. The run can be repeated.",
+            hint="Many runs of one target start together: look at the rules of the schedule. The run can be repeated.",
         )
 
     def _is_abandoned(self, found: SlotItem, now: datetime, orphan_after: timedelta) -> bool:

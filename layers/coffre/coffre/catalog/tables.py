@@ -6,7 +6,6 @@ Everything above this module sees three things: raw items, `ConditionFailedError
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,10 +22,9 @@ from coffre.catalog.items import BY_STATUS, BY_TARGET, Item
 from coffre.model.errors import CatalogError
 
 CONNECT_TIMEOUT_SECONDS: Final = 2  # Inside AWS a connection takes milliseconds; without a route it never comes.
-READ_TIMEOUT_SECONDS: Final = 5  # Calls take milliseconds; a heartbeat must not hang for longer than its period.
+READ_TIMEOUT_SECONDS: Final = 5  # Calls take milliseconds; a run must not wait long for a heartbeat.
 RETRIES: Final = 3  # botocore's standard mode: about 7 seconds in all when throttled, far less when refused.
 PAGE_SIZE: Final = 100  # Items a call returns: records are about 1 KB, so a page is far below DynamoDB's 1 MB.
-CREATE_POLL_SECONDS: Final = 0.5
 
 INDEX_KEYS: Final[Mapping[str, str]] = {BY_TARGET: "target_key", BY_STATUS: "status_key"}
 """Index name -> its partition key. The sort key is `sk` everywhere."""
@@ -43,7 +41,7 @@ _HINTS: Final[Mapping[str, str]] = {
     "ProvisionedThroughputExceededException": "DynamoDB is limiting this table: is it still pay per request?",
 }
 _HINT_UNREACHABLE: Final = (
-    "Is there a route to DynamoDB? A function in a VPC needs a gateway endpoint for it; "
+    "Check the route to DynamoDB: a function in a VPC needs a gateway endpoint for it; "
     "AWS_ENDPOINT_URL must be right if it is set."
 )
 
@@ -66,11 +64,6 @@ def table_definition() -> dict[str, Any]:
     }
 
 
-def create_table(name: str, *, region: str | None = None, endpoint_url: str | None = None) -> None:
-    """Create the table if it is not there, and wait until it takes calls. For tests and the local stack."""
-    DynamoTable(name, region=region, endpoint_url=endpoint_url).create()
-
-
 class ConditionFailedError(Exception):
     """The item is not in the state that the write expected.
 
@@ -84,7 +77,7 @@ class ConditionFailedError(Exception):
 
 
 @dataclass(frozen=True)
-class Listing:
+class ItemQuery:
     """What to list, newest first: a partition of the table or of an index, narrowed by a range of `sk` and a filter."""
 
     partition: str
@@ -136,12 +129,12 @@ class DynamoTable:
         with self._translated("DeleteItem"):
             self._connection.delete_item(partition, range_key=sort, condition=condition)
 
-    def query(self, listing: Listing, *, after: str | None = None, page_size: int = PAGE_SIZE) -> Iterator[RawItem]:
-        """Yield items newest first, one page in memory. `after` is the `sk` of the item before the first.
+    def query(self, listing: ItemQuery) -> Iterator[RawItem]:
+        """Yield items newest first, one page in memory.
 
         The table itself is read consistently; an index may be a moment behind.
         """
-        start = self._start_key(listing, after) if after else None
+        start = None
         while True:
             with self._translated("Query"):
                 page = self._connection.query(
@@ -151,35 +144,13 @@ class DynamoTable:
                     index_name=listing.index,
                     consistent_read=listing.index is None,
                     exclusive_start_key=start,
-                    limit=page_size,
+                    limit=PAGE_SIZE,
                     scan_index_forward=False,
                 )
             yield from page["Items"]
             start = page.get("LastEvaluatedKey")
             if start is None:
                 return
-
-    def create(self) -> None:
-        """Create the table if it is not there, and wait until it takes calls."""
-        try:
-            with self._translated("CreateTable"):
-                self._connection.connection.dispatch("CreateTable", {"TableName": self.name, **table_definition()})
-        except CatalogError as error:
-            if "ResourceInUseException" not in (error.detail or ""):
-                raise
-        while True:
-            with self._translated("DescribeTable"):
-                if self._connection.describe_table().get("TableStatus") == "ACTIVE":
-                    return
-            time.sleep(CREATE_POLL_SECONDS)
-
-    @staticmethod
-    def _start_key(listing: Listing, after: str) -> RawItem:
-        key = {"sk": {"S": after}}
-        if listing.index is None:
-            return {"pk": {"S": listing.partition}, **key}
-        kind = listing.partition.partition("#")[0]
-        return {"pk": {"S": kind}, INDEX_KEYS[listing.index]: {"S": listing.partition}, **key}
 
     @contextmanager
     def _translated(self, call: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The sections `alerts` of the configuration document: from where on something is told (docs/alerts.md)."""
+"""The sections `alerts` of the configuration document: the limits from which something is reported (docs/alerts.md)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from coffre.model.document import Document
 
 
 class TargetAlerts(Document):
-    """What is told of one target.
+    """What is reported about one target.
 
     `size_change_percent` is how far a size may be off the mean of the last comparable backups (null: any), and
     `duration_minutes` how long a backup may take (null: 30 for a database, 120 for buckets). `heartbeat_url` is called
@@ -21,7 +21,7 @@ class TargetAlerts(Document):
 
 
 class FleetAlerts(Document):
-    """What is told of all targets together; null says that it is not told.
+    """What is reported about all targets together; null turns a report off.
 
     `success_rate_percent` of each target's backups of the last 30 days have to succeed, and keys have to be younger
     than `key_rotation_days`.

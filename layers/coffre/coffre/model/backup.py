@@ -15,10 +15,10 @@ from coffre.model.names import visible
 from coffre.model.storage import StorageResult
 
 RUN_DIED: Final = "RUN_DIED"
-"""The code of a run that was not heard of for too long, and was taken for dead."""
+"""The code of a run that sent no heartbeat for too long, and was taken for dead."""
 
 NO_ROLES: Final = "Roles were not backed up:"
-"""How an exception of a database's backup begins that has no roles: people are told of it."""
+"""How the exception of a database's backup without roles begins: an alert reports it."""
 
 
 class _Record(BaseModel):
@@ -64,7 +64,7 @@ class Backup(_Record):
 
     `verified_at` is when it was last read back or restored with success; `deletion` says why it was deleted.
     `damaged_at` is since when bytes of it are known to be lost or changed, and `damage` says which; a backup is never
-    verified and damaged. `read_until` is the last entry that a reading which goes on later has found good. `unread` is
+    verified and damaged. `read_until` is the last entry that an unfinished reading has found good. `unread` is
     how many objects of buckets are not in it because they could not be read.
     `expires_at` is until when one taken by hand was asked for; without it such a backup stays.
     `damage_count` is how often damage was recorded: who looked at a backup compares it before a mark of health.
@@ -115,7 +115,7 @@ class Backup(_Record):
 class Restore(_Record):
     """One run of `restore`. `destination` names host, port and database, never a password.
 
-    `invocation` is the number of the last one that worked on it, of a restore that goes on and on.
+    `invocation` is the number of the last one that worked on it: a restore of objects can take several.
     """
 
     id: str
@@ -150,7 +150,7 @@ class RestoredTable(_Record):
 
 
 class Comparison(_Record):
-    """How a table in use and the backup's version of it beside differ, in rows, and what was done about it.
+    """How a table in use and the staged version of the backup differ, in rows, and what was done about it.
 
     `missing` rows are in the backup only, `extra` ones in the table only; `columns` are those in which changed rows
     differ; `before` is where the rows that were changed or deleted are kept.
@@ -170,14 +170,14 @@ class Comparison(_Record):
 
 
 class Kept(_Record):
-    """Something that a restore made and left: `remove` is the SQL that removes it once nobody needs it."""
+    """Something that a restore made and left: `remove` is the SQL that removes it when it is not needed any more."""
 
     what: str
     remove: str
 
 
 class LeftOut(_Record):
-    """Something of the backup that a restore could not bring back.
+    """Something of the backup that could not be restored.
 
     `what` names it for a person, `reason` has the server's words where the server refused it, and `sql` makes it once
     the reason is gone (None when no statement can). `sqlstate` is the server's code when it refused the object.
@@ -195,7 +195,7 @@ class LeftOut(_Record):
 class RestoreReport(_Record):
     """The whole result of a restore, kept in the vault: `phases_ms` says how long each phase took.
 
-    `steps` are what it did, of a dry run what it would do. `script` is SQL that brings back what was lost together with
+    `steps` are what it did, of a dry run what it would do. `script` is SQL that restores what was lost together with
     restored tables (views, keys of other tables), and was not restored. `storage` is what was done with objects.
     `exceptions` say in what the result differs from the backup (`left_out` has the same for single objects, with SQL);
     `notes` are worth knowing and no difference.

@@ -37,8 +37,8 @@ Target = Annotated[
 class Configuration(Document):
     """The whole document.
 
-    `encryption` is `age` (then `recipients` must hold at least one public key) or, in so many words, `none`.
-    `vault_quota_bytes` is what the vault may hold before somebody should look.
+    `encryption` is `age` (then `recipients` must hold at least one public key) or, explicitly, `none`.
+    `vault_quota_bytes` is what the vault may hold before an alert says so.
     """
 
     version: Literal[1] = 1

@@ -1,4 +1,4 @@
-"""What a drill found out: the report that lies beside the backup in the vault."""
+"""What a drill found out: the report that is stored with the backup in the vault."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class DrillReport(_Record):
         From the first byte read to the last index built, of all groups together: the time that a restore takes. None
         when only a sample was restored.
     groups
-        In how many portions the tables were restored; more than one when they did not fit all at once.
+        In how many portions the tables were restored; more than one when they did not fit together.
     scratch_bytes
         The most that the scratch server's files were seen to take.
     is_damaged
@@ -184,7 +184,7 @@ class DrillReport(_Record):
 
     @property
     def damage(self) -> DamageReport:
-        """What is kept beside the backup, as readers keep it, when it `is_damaged`: the worst problem."""
+        """The finding that is stored with a backup that `is_damaged`, as readers store theirs: the worst problem."""
         code = self.failure.code if self.failure else "DRILL_FAILED"
         damages = [Damage(code=code, text=self.problems[0])]
         return DamageReport.on(self.backup_id, self.target, Level.DRILL, self.completed_at, damages)

@@ -15,8 +15,8 @@ class CoffreError(Exception):
     Parameters
     ----------
     message
-        What happened, to which target or object, in one sentence. Never a secret. Names in it may hold anything: what
-        nobody can see is written out, here and in the other texts (`coffre.model.names.visible`).
+        What happened, to which target or object, in one sentence. Never a secret. Names in it may hold anything:
+        invisible characters are written out, here and in the other texts (`coffre.model.names.visible`).
     code
         Stable upper-case name, for scripts and alerts.
     detail
@@ -198,8 +198,14 @@ class DeadlineError(PermanentError):
     default_code = "DEADLINE"
 
 
+class RunStoppedError(PermanentError):
+    """The run is being stopped in the middle of its work: the code that stops it knows why."""
+
+    default_code = "STOPPED"
+
+
 class ScratchError(PermanentError):
-    """The function's own disk cannot take what the job has to put there."""
+    """The function's own disk has no room for what the job has to write to it."""
 
     default_code = "SCRATCH_FULL"
 

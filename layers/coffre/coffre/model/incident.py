@@ -1,4 +1,4 @@
-"""A problem that goes on: what the catalog remembers of it, so that people hear of it once and not every time."""
+"""An open problem: what the catalog remembers of it, so that it is reported once and not every time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 class Incident(BaseModel):
     """One problem: the same kind, target and fingerprint, from when it was first seen until it is over.
 
-    `seen` is how often it was noticed since then. Whoever is about to tell people claims it first (`claimed_at`); once
-    they are told, that is `told_at`. `version` counts the changes of the record.
+    `seen` is how often it was noticed since then. An invocation claims it before it sends the alert (`claimed_at`);
+    `told_at` is when the alert was sent. `version` counts the changes of the record.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -30,5 +30,5 @@ class Incident(BaseModel):
 
     @property
     def is_open(self) -> bool:
-        """Whether the problem goes on."""
+        """Whether the problem is open."""
         return self.ended_at is None

@@ -1,4 +1,4 @@
-"""What there is of each: kinds of targets, states, tiers, levels. Here alone, without what checks whole records.
+"""The values of enumerations: kinds of targets, states, tiers, levels. They stand alone, without what checks records.
 
 The command's help needs these words, and would wait for pydantic otherwise.
 """
@@ -21,7 +21,6 @@ class Tier(StrEnum):
 class Status(StrEnum):
     """How far a run is. COMPLETED means that every byte is stored and checked."""
 
-    PENDING = "PENDING"
     IN_PROGRESS = "IN_PROGRESS"
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
@@ -64,9 +63,9 @@ class Contents(StrEnum):
 
 
 class Mode(StrEnum):
-    """What may happen to objects that are there already.
+    """What may happen to existing objects.
 
-    `missing` leaves them. `overwrite` sets those back that are not as in the backup. `mirror` deletes besides what the
+    `missing` leaves them. `overwrite` sets those back that are not as in the backup. `mirror` also deletes what the
     backup does not have.
     """
 

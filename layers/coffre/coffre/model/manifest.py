@@ -100,7 +100,7 @@ class Entry(_Stored):
 
 
 class SequenceValue(_Stored):
-    """A sequence's state as the dump read it; `setval(name, last_value, is_called)` brings it back."""
+    """A sequence's state as the dump read it; `setval(name, last_value, is_called)` restores it."""
 
     schema_name: str
     sequence_name: str
@@ -115,7 +115,7 @@ class TableContent(_Stored):
     `COPY <table> (<columns>) FROM STDIN` takes its entries' bytes: `columns` are raw names in the order of the bytes,
     generated columns are not among them. `rows` and `size` (plaintext bytes) are what the dump read.
     `of_extension` tables exist already once their extension is created, perhaps with rows of the extension's own, and
-    with their keys: `after` are the oids of those whose rows have to be there first. Those that are its `is_member` and
+    with their keys: `after` are the oids of those whose rows must be loaded first. Those that are its `is_member` and
     no configuration of it have all their rows in the backup, the extension's own too; no archive defines them.
     Of `rows_excluded` tables the target's configuration asked for the table alone: they have no entries and no columns.
     `through` is set of partitions whose rows another server may route to other partitions: they are loaded through the
@@ -145,9 +145,9 @@ class SearchPath(_Stored):
 class DatabaseContent(_Stored):
     """What a database backup holds besides its entries.
 
-    `contents` says what was asked for: with `schema` there are no rows, values of sequences and large objects, with
+    `contents` says what was asked for: with `schema` it has no rows, values of sequences and large objects, with
     `data` no schema archive and no roles.
-    `roles` own something in the database or have rights there; `policy_roles` are those that a row level security
+    `roles` own something in the database or have privileges there; `policy_roles` are those that a row level security
     policy names, by the policy's oid. `materialized_views` are in the order of their refresh. `search_paths` find what
     functions name without a schema: the role's own first, then the database's, then the server's.
     """
@@ -186,7 +186,7 @@ class BucketSummary(_Stored):
 class StorageContent(_Stored):
     """What a backup of buckets holds besides its entries.
 
-    `added`, `changed` and `removed` objects are told from the backup before (`previous`); `unread` ones are in the
+    `added`, `changed` and `removed` objects are compared with the backup before (`previous`); `unread` ones are in the
     listing but not in the backup. `endpoint` is None for AWS. Of `compared` objects, unchanged in the listing, tags and
     grants were read too, and those of `attributes_changed` were others (they count as changed); `compare_turn` counts
     the backups, so that each compares its share.
@@ -209,9 +209,9 @@ class StorageContent(_Stored):
 
 
 class EntriesFile(_Stored):
-    """A file of entries beside the manifest: `sha256` is of its compressed bytes, `first` the name of its first entry.
+    """A file of entries that the manifest names.
 
-    Files before this was recorded have an empty `first`.
+    `sha256` is of its compressed bytes, `first` the name of its first entry. Older files have an empty `first`.
     """
 
     key: str

@@ -34,7 +34,7 @@ def shown(schema: str, name: str) -> str:
 
 
 def visible(text: str, *, breaks: bool = False) -> str:
-    r"""Return a text as it may be shown to a person: what nobody can see is written out, as `\n` or `\u202e`.
+    r"""Return a text as it may be shown to a person: invisible characters are written out, as `\n` or `\u202e`.
 
     Names of databases, tables and objects may hold anything. Control characters steer a terminal, a line break forges
     a line, marks of direction turn what is read around, and invisible characters make two names look the same.

@@ -1,4 +1,4 @@
-"""What a restore brings back, and where: the choices of the person who asks for it."""
+"""What is restored, and where: the choices of the person who asks for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coffre.model.target import Contents
 _SPACE: Final = r"[ \t\n\r\f\v]"
 _NAME_START: Final = r"A-Za-z_\x80-\U0010ffff"
 # What an expression is made of as far as its borders go: texts in quotes, names (which may hold dollars), texts in
-# dollar quotes, comments, single characters. A text with backslashes goes on in quotes of the next line.
+# dollar quotes, comments, single characters. A text with backslashes continues in quotes of the next line.
 _TOKEN: Final = re.compile(
     rf"""[eE]'(?:[^'\\]|''|\\.)*'(?:{_SPACE}*[\n\r]{_SPACE}*'(?:[^'\\]|''|\\.)*')*|'(?:[^']|'')*'|"(?:[^"]|"")*"
     |[{_NAME_START}][{_NAME_START}0-9$]*|(\$(?:[{_NAME_START}][{_NAME_START}0-9]*)?\$).*?\1|--|/\*|.""",
@@ -67,24 +67,24 @@ class RowFilter(_Choice):
 
 
 class Scope(_Choice):
-    """Which part of a backup is restored, and what may happen to what is there already.
+    """Which part of a backup is restored, and what may happen to existing objects.
 
     Parameters
     ----------
     contents
-        Of a whole restore: all, definitions only, or rows only into tables that are there and empty.
+        Of a whole restore: all, definitions only, or rows only into existing, empty tables.
     tables, schemas
-        Patterns (`orders`, `public.order_*`). A chosen table that is gone comes back under its own name; one that is
-        there gets the backup's version beside it, in the schema `restored_<id>`.
+        Patterns (`orders`, `public.order_*`). A chosen table that is gone is restored under its own name; of one that
+        exists, the backup's version is staged in the schema `restored_<id>`.
     with_dependencies
-        Bring back what the chosen tables need (types, functions, sequences) where it is gone.
+        Restore also what the chosen tables need (types, functions, sequences) where it is gone.
     rows
-        Only these rows of the chosen tables, loaded beside and compared by key.
+        Only these rows of the chosen tables, loaded into the staging schema and compared by key.
     apply
         Insert the rows that are missing and set back those that changed.
     replace
         Without tables: the whole database is replaced, the old one is kept under another name. With tables: the rows
-        of each become those of the backup, the rows that this changes or deletes are kept beside.
+        of each become those of the backup, the rows that this changes or deletes are kept in the staging schema.
     strict
         Stop at the first object that the server refuses, instead of restoring everything else.
     analyze

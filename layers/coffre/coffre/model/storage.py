@@ -1,4 +1,4 @@
-"""Objects that are brought back from a backup of buckets: which, where to, and what became of them."""
+"""Objects that are restored from a backup of buckets: which, where to, and what became of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ObjectChoice(BaseModel):
 
 
 class StorageScope(ObjectChoice):
-    """Which objects are restored, where to, and what may happen to those that are there.
+    """Which objects are restored, where to, and what may happen to existing ones.
 
     `to` is `BUCKET` or `BUCKET/PREFIX`; without it each object goes where it was. Objects of several buckets get the
     name of theirs in front of the key. `dry_run` only says what would happen.
@@ -83,7 +83,7 @@ class StorageResult(_Record):
     """What a restore of objects did so far, or would do.
 
     `store_secret` names the secret with the destination's store, None: the target's own.
-    `restored` were not there, `overwritten` were other, `same` were there as in the backup, `left` are there otherwise
+    `restored` did not exist, `overwritten` were different, `same` existed as in the backup, `left` are different
     and were not touched, `deleted` are not in the backup. `examples` has the first of each of these, by their places at
     the destination. `failures` are the first that failed, each with why; `failed_lists` are keys of lists in the vault
     with the names of all that could not be restored.
@@ -112,14 +112,14 @@ class StorageResult(_Record):
 
 
 class StorageStep(StrEnum):
-    """What a restore is doing when it goes on in another invocation."""
+    """What a restore is doing when it continues in another invocation."""
 
     WRITE = "write"
     DELETE = "delete"
 
 
 class StorageState(_Record):
-    """How far a restore is that goes on in another invocation; it is kept in the vault meanwhile.
+    """How far a restore is that continues in another invocation; it is kept in the vault meanwhile.
 
     Everything up to the name `after` is done in this step, in the buckets and the store that `destination` names.
     `phases_ms` is how long each took.

@@ -41,7 +41,7 @@ class Retention(Document):
 
     A backup stays while it is younger than its tier's `days`, or one of the newest `count` of its tier: whichever keeps
     it. Of a target at least the newest `minimum_kept` stay, and nothing goes unless `minimum_verified` verified ones
-    stay, one of them newer than what goes; 0 says in so many words that verification is not waited for.
+    stay, one of them newer than what goes; 0 says explicitly that verification is not waited for.
     Beyond `maximum_bytes` the oldest go first.
     """
 
@@ -66,7 +66,7 @@ class Retention(Document):
 
 
 class Freshness(Document):
-    """How old the newest backup may be before somebody is told (docs/verification.md).
+    """How old the newest backup may be before an alert is sent (docs/verification.md).
 
     A backup is expected every `every_hours` (default: 24 for a database, 168 for buckets), and `late_hours` later it is
     overdue. Once anything of the target was verified, the newest verified backup may be `verified_hours` old.
@@ -80,8 +80,8 @@ class Freshness(Document):
 class Limits(Document):
     """What a run may use.
 
-    `streams` is the number of connections that read tables at once (default: as many as the function has cores).
-    `lock_timeout_seconds` bounds how long anybody can queue behind the backup's locks.
+    `streams` is the number of connections that read tables in parallel (default: as many as the function has cores).
+    `lock_timeout_seconds` bounds how long another session can wait behind the backup's locks.
     """
 
     streams: int | None = Field(default=None, ge=1, le=16)
@@ -160,7 +160,7 @@ class BucketSource(Document):
 
     `prefixes` are starts of keys (none: all objects). `include` and `exclude` are patterns of whole keys: `*` stands
     for any characters but a slash, `**` for any, `?` for one character; an object is taken when it matches one of
-    `include` (or there is none) and none of `exclude`.
+    `include` (or `include` is empty) and none of `exclude`.
     """
 
     name: BucketName
@@ -182,9 +182,9 @@ class ObjectStore(Document):
 
 
 class BucketLimits(Document):
-    """What a run may use. `streams` is the number of connections that read objects at once.
+    """What a run may use. `streams` is the number of connections that read objects in parallel.
 
-    A backup that does not fit into one invocation goes on in the next one, `invocations` at most.
+    A backup that does not fit into one invocation continues in the next one, `invocations` at most.
     """
 
     streams: int = Field(default=16, ge=1, le=64)
@@ -197,7 +197,7 @@ class BucketTarget(Document):
 
     `attributes` says how changes of tags and grants alone, which a listing does not show, are found: `listed` does not
     look for them, `compare` reads the tags (and grants) of unchanged objects too. `attributes_every` spreads that over
-    so many backups, each comparing its share.
+    this number of backups, each comparing its share.
     """
 
     name: TargetName

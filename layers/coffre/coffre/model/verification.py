@@ -13,7 +13,7 @@ from coffre.model.errors import IntegrityError
 from coffre.model.kinds import Level as Level
 from coffre.model.rotation import Amount, Problem
 
-_TOLD = 20
+_LISTED = 20
 # What a restore finds though every stored byte is as it was recorded: reading alone cannot say that it is mended.
 FOUND_BY_RESTORING = frozenset({"ROWS_DIFFER", "OBJECTS_DIFFER"})
 
@@ -34,7 +34,7 @@ class Share(_Record):
         return cls(parts=max(1, round(1 / share)), day=day.toordinal())
 
     def holds(self, pack: str) -> bool:
-        """Tell whether a pack is looked at on this day."""
+        """Return whether a pack is looked at on this day."""
         return int.from_bytes(sha256(pack.encode()).digest()[:8]) % self.parts == self.day % self.parts
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class Damage(_Record):
 
 
 class DamageReport(_Record):
-    """Everything that is known to be wrong with one backup. It is kept in the vault beside it.
+    """Everything that is known to be wrong with one backup. The vault keeps it with the backup's records.
 
     `packs` are those that later backups do not point at; `damages` are the first of `total`.
     """
@@ -79,7 +79,7 @@ class DamageReport(_Record):
 
     @property
     def words(self) -> str:
-        """Say the worst in a sentence or two."""
+        """The worst finding in a sentence or two."""
         if not self.damages:
             return "nothing is known to be wrong"
         more = f" And {self.total - 1:,} more." if self.total > 1 else ""
@@ -101,7 +101,7 @@ class DamageReport(_Record):
             found_at=found_at,
             level=level,
             total=len(damages),
-            damages=tuple(damages[:_TOLD]),
+            damages=tuple(damages[:_LISTED]),
             packs=tuple(sorted(packs)),
         )
 
@@ -133,12 +133,12 @@ class Check(_Record):
 
     @property
     def is_ok(self) -> bool:
-        """Whether nobody has to do anything."""
+        """Whether nothing has to be done."""
         return self.status == "ok"
 
 
 class Settled(_Record):
-    """A run that died without a word, and what its record says now."""
+    """A run that died silently, and what its record says now."""
 
     id: str
     kind: Literal["backup", "restore"]
@@ -160,7 +160,7 @@ class FreshReport(_Record):
 
 
 class Examined(_Record):
-    """A backup of which all was read, or as much as there was time for."""
+    """A backup of which all was read, or as much as time allowed."""
 
     backup_id: str
     target: str
@@ -173,7 +173,7 @@ class VerificationReport(_Record):
 
     `packs` are those that were looked for, or of which something was read; `checksums` is how many were compared by the
     store's own checksum. `damaged` are the backups that are damaged, the newest first; `healthy` is by target the
-    newest backup to go back to, None when there is none. `unfinished` says what there was no time for.
+    newest backup to restore, None when the target has none. `unfinished` says what was left for lack of time.
     """
 
     id: str

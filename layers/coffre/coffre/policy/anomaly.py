@@ -14,12 +14,12 @@ from coffre.model.backup import Backup, Status
 from coffre.model.target import TargetKind
 
 COMPARED: Final = 10
-"""The mean is that of so many backups before."""
+"""The mean is that of this number of backups before."""
 
-# Of fewer backups before, nobody knows what is usual.
+# Fewer backups do not show what is usual.
 _LEAST_COMPARED: Final = 3
 # What changes by less than this is no sign of anything, however large the share: in a small database one import or one
-# clean-up moves it. What an accident empties is told at any size but the smallest (`_emptied`).
+# clean-up moves it. What an accident empties is reported at any size but the smallest (`_emptied`).
 _FLOOR_BYTES: Final = 1_000_000
 _FLOOR_COUNT: Final = 1_000
 _EMPTIED_FROM: Final = 20
@@ -28,7 +28,7 @@ _DURATION_MINUTES: Final[Mapping[TargetKind, int]] = {TargetKind.DATABASE: 30, T
 
 QUOTA_PERCENT: Final = 80
 RATE_DAYS: Final = 30
-# One failure among 30 daily backups is 97 %, and was told when it happened: a rate takes more than one.
+# One failure among 30 daily backups is 97 %, and was reported when it happened: a rate takes more than one.
 _LEAST_FAILURES: Final = 2
 _DIGITS: Final = re.compile(r"\d+")
 
@@ -108,7 +108,7 @@ def _is_off(value: int, mean: float, change_percent: int, floor: int) -> bool:
 
 
 def _emptied(value: int, usual: Sequence[int]) -> bool:
-    """Tell whether nothing is left of what there always was; a queue is empty now and then."""
+    """Return whether nothing is left of what all backups before had; a queue is empty now and then."""
     before = list(dropwhile(lambda count: count == 0, usual))  # it may have been empty for some backups already
     return value == 0 and len(before) >= _LEAST_COMPARED and min(before) >= _EMPTIED_FROM
 
@@ -136,7 +136,7 @@ class Rate:
         return 100 * self.good / runs if runs else 100.0
 
     def is_low(self, wanted_percent: float) -> bool:
-        """Tell whether it is below what is wanted, and more than one mishap."""
+        """Return whether it is below what is wanted, and more than one mishap."""
         return self.failed >= _LEAST_FAILURES and self.percent < wanted_percent
 
 
@@ -160,7 +160,7 @@ def success_rates(backups: Iterable[Backup], now: datetime) -> dict[str, Rate]:
 
 
 def is_near_quota(used_bytes: int, quota_bytes: int) -> bool:
-    """Tell whether a vault is so full that somebody should look before it is full."""
+    """Return whether a vault is so full that the operator should act before it is full."""
     return 100 * used_bytes >= QUOTA_PERCENT * quota_bytes
 
 

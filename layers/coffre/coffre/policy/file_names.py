@@ -20,7 +20,7 @@ _ENDING: Final = re.compile(r"\.[A-Za-z0-9]{1,10}")
 
 
 def is_safe_path(path: str) -> bool:
-    """Tell whether a path means one file below the folder that it is put in, on every system.
+    """Return whether a path means one file below the folder that it is put in, on every system.
 
     Not whether it is another's: see `FileNames`.
     """

@@ -25,7 +25,7 @@ def check_backup(
     limit = overdue_after_hours(target)
     if not backups and configured_at is not None and now - configured_at <= timedelta(hours=limit):
         due = configured_at + timedelta(hours=limit)
-        text = f"There is no backup of {target.name} yet; one is due by {due:%Y-%m-%d %H:%M} UTC."
+        text = f"{target.name} has no backup yet; one is due by {due:%Y-%m-%d %H:%M} UTC."
         return Check(check=Checked.BACKUP, target=target.name, status="ok", limit_hours=limit, text=text)
     newest = newest_of(backups, now)
     if newest is not None and (hours := age_hours(newest, now)) <= limit:
@@ -35,7 +35,7 @@ def check_backup(
         text = (
             f"Every completed backup of {target.name} is damaged; the newest is {damaged.id}."
             if damaged
-            else f"There is no completed backup of {target.name} at all."
+            else f"{target.name} has no completed backup at all."
         )
         return Check(check=Checked.BACKUP, target=target.name, status="failed", limit_hours=limit, text=text)
     text = f"The newest good backup of {target.name} is {hours:.1f} hours old; it should be at most {limit:g}."

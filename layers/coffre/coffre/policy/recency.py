@@ -39,7 +39,7 @@ def newest_first(backups: Iterable[Backup], now: datetime) -> list[Backup]:
 
 
 def refuse_distant_id(name: str, run_id: str, now: datetime) -> None:
-    """Refuse an id that somebody chose for a new run, and whose time is not about now.
+    """Refuse an id that a caller chose for a new run, and whose time is not about now.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 What keeps a backup, in this order: a pin, a tier (by age or by number), and what is safer than both: of each target the
 newest copies stay, the newest verified ones stay, and nothing goes unless a newer backup was proven to be good. So
 neither a broken verification nor a series of bad backups can make rotation remove the last good one. One that is known
-to be damaged counts for nothing there: it takes no good one's place, and is the first to go where room is short.
+to be damaged counts for nothing in this: it takes no good one's place, and is the first to go where room is short.
 """
 
 from __future__ import annotations
@@ -79,11 +79,11 @@ class _Target:
         return self._endless(copy) or next((reason for tier in copy.tiers if (reason := self._lives(copy, tier))), None)
 
     def _endless(self, copy: Backup) -> str | None:
-        """Say what keeps a copy whatever its tiers and the target's limit say."""
+        """Return the reason to keep a copy whatever its tiers and the target's limit are."""
         if copy.pinned_at is not None:
             return f"pinned since {_day(copy.pinned_at)}"
         if Tier.MANUAL in copy.tiers and copy.expires_at is None:
-            return "taken by hand: kept until somebody deletes it"
+            return "taken by hand: kept until it is deleted by hand"
         if Tier.MANUAL in copy.tiers and copy.expires_at is not None and self.now <= copy.expires_at:
             return f"taken by hand, to be kept until {_day(copy.expires_at)}"
         if copy.created_at > self.now:
@@ -102,7 +102,7 @@ class _Target:
         return None
 
     def _needed(self, copy: Backup) -> str | None:
-        """Say what makes it unsafe to let a copy go that nothing wants to keep."""
+        """Return the reason why it would be unsafe to delete a copy that no tier keeps."""
         least = self.retention.minimum_verified
         if copy.id in self._newest:
             return f"among the newest {self.retention.minimum_kept} backups, which always stay"

@@ -13,7 +13,7 @@ from coffre.model.drill import Sample
 from coffre.model.manifest import Entry
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
-# Of each kind there is one in the sample, if the backup has any and it fits.
+# The sample has one object of each kind, if the backup has any and it fits.
 _KINDS: Final[Mapping[str, Callable[[Entry], bool]]] = {
     "empty": lambda entry: entry.size == 0,
     "odd name": lambda entry: not _PLAIN_NAME.fullmatch(entry.name),
@@ -83,7 +83,7 @@ class Sampling:
                 left -= entry.size
         return [entry for _, entry in sorted(found.items())]
 
-    def told(self, chosen: Iterable[Entry]) -> Sample:
+    def summary(self, chosen: Iterable[Entry]) -> Sample:
         """Return how much of what is in the backup with its bytes was chosen."""
         sizes = [entry.size for entry in chosen]
         return Sample(

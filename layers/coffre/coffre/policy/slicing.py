@@ -114,7 +114,7 @@ def gather(slices: Iterable[Slice], *, total_bytes: int, streams: int, first_num
     total_bytes
         Of all slices: a part is about one eighth of a stream's share, within limits.
     streams
-        How many parts are worked on at once.
+        How many parts are worked on at the same time.
     first_number
         Number of the first part.
     """

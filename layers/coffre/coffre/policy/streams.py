@@ -1,4 +1,4 @@
-"""How many connections read at once."""
+"""How many connections read in parallel."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _HEADROOM: Final = 3
 
 
 def default_streams(cores: int) -> int:
-    """Return how many streams to want when nobody said it."""
+    """Return how many streams to want when the configuration does not say it."""
     return max(cores, _LEAST_BY_DEFAULT)
 
 
 def streams_that_fit(wanted: int, free: int) -> int:
-    """Return how many of the wanted streams to open when the server has room for `free` more connections."""
+    """Return how many of the wanted streams to open when the server can take `free` more connections."""
     return max(1, min(wanted, free - max(_HEADROOM, (free + 1) // 2)))

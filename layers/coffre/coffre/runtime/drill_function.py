@@ -13,7 +13,7 @@ from ulid import ULID
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import configuration_invalid
 from coffre.alerts.verification import drill_stopped
-from coffre.buckets.writer import Bucket
+from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.drill import DrillReport, Outcome
@@ -203,7 +203,7 @@ def _scratch_place(services: Services) -> ScratchPlace:
     # Each large object has connections of its own for parts.
     client = make_client(session=services.session, max_connections=4 * OBJECT_STREAMS)
     folder = settings.vault_prefix.removesuffix("/")
-    bucket = Bucket(client, settings.vault_bucket, is_aws=settings.vault_checksum == "sha256")
+    bucket = BucketWriter(client, settings.vault_bucket, is_aws=settings.vault_checksum == "sha256")
     return ScratchPlace(bucket, f"{folder}/" if folder else "")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from coffre.buckets.client import make_bucket_client, parse_credentials, parse_store_secret
-from coffre.buckets.writer import Bucket
+from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
 from coffre.model.errors import DeadlineError, TargetUnknownError
 from coffre.model.storage import StorageState
@@ -147,8 +147,8 @@ class StorageRestores:
         start_next(self.services.functions, function, event, what="The restore", hint=hint)
 
 
-def _opener(client: S3Client, store: ObjectStore) -> Callable[[str], Bucket]:
-    return lambda name: Bucket(client, name, is_aws=store.endpoint is None)
+def _opener(client: S3Client, store: ObjectStore) -> Callable[[str], BucketWriter]:
+    return lambda name: BucketWriter(client, name, is_aws=store.endpoint is None)
 
 
 def _record(backup: Backup, wanted: StorageRestoreEvent, restore_id: str, context: LambdaContext) -> Restore:

@@ -1,4 +1,4 @@
-"""What every store refuses in the same way, beside keys (`coffre.stores.store.check_key`)."""
+"""What every store refuses in the same way, besides keys (`coffre.stores.store.check_key`)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from coffre.stores.store import MAX_OBJECT_BYTES, ObjectInfo, Store, check_key, 
 # Where files are written before they are published: on the same file system, and never listed.
 _INCOMING: Final = ".coffre-incoming"
 
-# A file there that is older was left by a process that died: no put of at most 64 MiB takes as long.
+# An older file in it was left by a process that died: no put of at most 64 MiB takes as long.
 _ABANDONED_SECONDS: Final = 24 * 60 * 60
 
 _PUBLISH_ATTEMPTS: Final = 10
@@ -180,7 +180,7 @@ class DirectoryStore(Store):
 
     def _read(self, key: str, descriptor: int, offset: int, length: int) -> bytes:
         data = os.pread(descriptor, length, offset)
-        while len(data) < length:  # a signal, or more than the system reads at once
+        while len(data) < length:  # a signal, or more than the system reads in one call
             more = os.pread(descriptor, length - len(data), offset + len(data))
             if not more:
                 raise truncated(self._place(key), offset + len(data), offset + length)

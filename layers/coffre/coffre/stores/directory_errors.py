@@ -21,7 +21,7 @@ _BAD_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
 
 @contextmanager
 def reading(place: str) -> Iterator[None]:
-    """Translate the errors of a call that needs `place` to be there."""
+    """Translate the errors of a call that needs `place` to exist."""
     try:
         yield
     except OSError as error:
@@ -47,7 +47,7 @@ def writing(place: str) -> Iterator[None]:
 
 
 def missing(place: str) -> ObjectMissingError:
-    """Return the error of an object that is not there."""
+    """Return the error of a missing object."""
     return ObjectMissingError(f"There is no object {place}.")
 
 
@@ -61,7 +61,7 @@ def exists(place: str) -> StoreError:
 
 
 def root_missing(root: str) -> StoreError:
-    """Return the error of a store whose directory is not there."""
+    """Return the error of a store whose directory is missing."""
     return StoreError(
         f"There is no directory {root}.", code="BUCKET_MISSING", hint="Mount the disk, or make the directory."
     )

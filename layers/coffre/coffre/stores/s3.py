@@ -37,10 +37,6 @@ _SEND_AGAIN = frozenset({"UPLOAD_CORRUPTED", "STORE_CONFLICT"})
 # Stores that do not keep a SHA-256 of their own keep ours as user metadata.
 _METADATA_SHA256: Final = "coffre-sha256"
 
-# A healthy store answers within a second; a function has 15 minutes in all, and tries several times.
-_CONNECT_TIMEOUT_SECONDS: Final = 10.0
-_READ_TIMEOUT_SECONDS: Final = 60.0
-
 
 @dataclass(frozen=True, slots=True)
 class S3Credentials:
@@ -51,6 +47,28 @@ class S3Credentials:
     session_token: str | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class RetryLimits:
+    """How often a request is sent, and how long the store has to answer.
+
+    A healthy store answers within a second; a function has 15 minutes in all, and tries several times.
+
+    Parameters
+    ----------
+    attempts
+        Of each request, in all, with growing random pauses in between (botocore's "standard" mode).
+    connect_seconds, read_seconds
+        Longest wait for a connection, and for the next bytes on one.
+    """
+
+    attempts: int = 6
+    connect_seconds: float = 10.0
+    read_seconds: float = 60.0
+
+
+_DEFAULT_LIMITS: Final = RetryLimits()
+
+
 def make_client(
     *,
     session: botocore.session.Session | None = None,
@@ -59,11 +77,9 @@ def make_client(
     credentials: S3Credentials | None = None,
     addressing: Addressing = "auto",
     max_connections: int = 16,
-    attempts: int = 6,
-    connect_timeout_seconds: float = _CONNECT_TIMEOUT_SECONDS,
-    read_timeout_seconds: float = _READ_TIMEOUT_SECONDS,
+    limits: RetryLimits = _DEFAULT_LIMITS,
 ) -> S3Client:
-    """Return an S3 client for one or several `S3Store`s. It is thread-safe; who makes it closes it.
+    """Return an S3 client for one or several `S3Store`s. It is thread-safe; the caller closes it.
 
     Parameters
     ----------
@@ -77,13 +93,11 @@ def make_client(
     credentials
         The environment's when not given.
     addressing
-        Whether the bucket stands in the path or in the host's name; "auto": in the path where there is an endpoint.
+        Whether the bucket stands in the path or in the host's name; "auto": in the path where an endpoint is given.
     max_connections
         Connections kept open; as many as threads use the store, or they wait for each other.
-    attempts
-        Of each request, in all, with growing random pauses in between (botocore's "standard" mode).
-    connect_timeout_seconds, read_timeout_seconds
-        Longest wait for a connection, and for the next bytes on one.
+    limits
+        Attempts and timeouts.
 
     Raises
     ------
@@ -92,11 +106,26 @@ def make_client(
     """
     if endpoint_url is not None:
         _check_endpoint(endpoint_url)
-    config = Config(
+    client = (session or botocore.session.get_session()).create_client(
+        "s3",
+        region_name=region,
+        endpoint_url=endpoint_url,
+        aws_access_key_id=credentials.access_key_id if credentials else None,
+        aws_secret_access_key=credentials.secret_access_key if credentials else None,
+        aws_session_token=credentials.session_token if credentials else None,
+        config=_config(endpoint_url, addressing, max_connections, limits),
+    )
+    if endpoint_url is not None:
+        sign_by_digest(client)
+    return cast("S3Client", client)
+
+
+def _config(endpoint_url: str | None, addressing: Addressing, max_connections: int, limits: RetryLimits) -> Config:
+    return Config(
         signature_version="s3v4",
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        connect_timeout=connect_timeout_seconds,
-        read_timeout=read_timeout_seconds,
+        retries={"mode": "standard", "total_max_attempts": limits.attempts},
+        connect_timeout=limits.connect_seconds,
+        read_timeout=limits.read_seconds,
         max_pool_connections=max_connections,
         tcp_keepalive=True,
         # The default CRC trailers break R2, B2 and older MinIO (aws-sdk-js-v3#6810); every put has a digest of ours.
@@ -108,18 +137,6 @@ def make_client(
             "payload_signing_enabled": endpoint_url is not None,
         },
     )
-    client = (session or botocore.session.get_session()).create_client(
-        "s3",
-        region_name=region,
-        endpoint_url=endpoint_url,
-        aws_access_key_id=credentials.access_key_id if credentials else None,
-        aws_secret_access_key=credentials.secret_access_key if credentials else None,
-        aws_session_token=credentials.session_token if credentials else None,
-        config=config,
-    )
-    if endpoint_url is not None:
-        sign_by_digest(client)
-    return cast("S3Client", client)
 
 
 class S3Store(Store):
@@ -237,7 +254,7 @@ class S3Store(Store):
         return (found.size, found.sha256) == (size, sha256)
 
     def _require_bucket(self, call: Call) -> None:
-        """Tell a missing bucket from a missing object: the answer to HEAD has no body that would say which it was."""
+        """Distinguish a missing bucket from a missing object: the answer to HEAD has no body with a code."""
         try:
             self._client.head_bucket(Bucket=self._bucket)
         except ClientError as error:

@@ -1,7 +1,7 @@
 """Connections to a store, kept open: HTTP/1.1 as far as GET needs it, at a third of the time of a general client.
 
 A backup of small objects is bound by what the interpreter does for each answer: urllib3 looks whether a connection is
-still there, `http.client` reads headers as those of a mail, and each hands the interpreter's lock around.
+still open, `http.client` reads headers as those of a mail, and each hands the interpreter's lock around.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader
-from typing import Final, Self, cast
+from typing import Final, Protocol, Self, cast
 from urllib.parse import SplitResult
 
 from urllib3.exceptions import ProtocolError, SSLError
@@ -43,9 +43,21 @@ class Answer:
     body: bytes
 
 
+class Transport(Protocol):
+    """What sends requests to a store; `Connections` says how."""
+
+    def get(self, host: str, target: str, headers: Mapping[str, str], limits: tuple[int, int]) -> Answer:
+        """Send a request and return its answer."""
+        ...
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        ...
+
+
 @dataclass
 class Connections:
-    """Sends GET requests to hosts of one store. Safe to use from several threads at once.
+    """Sends GET requests to hosts of one store. Safe to use from several threads.
 
     Parameters
     ----------
@@ -86,7 +98,7 @@ class Connections:
         SSLError
             Of urllib3: the certificate is not to be trusted.
         ProtocolError
-            Of urllib3: there is no connection, or it broke, or what came is no HTTP.
+            Of urllib3: no connection could be made, or it broke, or what came is no HTTP.
         """
         request = f"GET {target} HTTP/1.1\r\nhost: {host}\r\n"
         request += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -161,9 +173,9 @@ class _Connection:
             raise _GoneError(f"{error}") from error
         if not line:
             raise _GoneError("The connection was closed without an answer")
-        head = _Head.read(self.reader, line)
+        head = Head.read(self.reader, line)
         while head.status < 200:
-            head = _Head.read(self.reader, self.reader.readline(_LINE_BYTES))
+            head = Head.read(self.reader, self.reader.readline(_LINE_BYTES))
         body, is_whole = self._body(head, limits)
         return Answer(head.status, head.headers, body), is_whole and head.stays
 
@@ -171,7 +183,7 @@ class _Connection:
         self.reader.close()
         self.wire.close()
 
-    def _body(self, head: _Head, limits: tuple[int, int]) -> tuple[bytes, bool]:
+    def _body(self, head: Head, limits: tuple[int, int]) -> tuple[bytes, bool]:
         """Return the body, and whether that was all of it."""
         is_success = head.status < 300
         limit = limits[0] if is_success else limits[1]
@@ -194,7 +206,9 @@ class _Connection:
 
 
 @dataclass(frozen=True, slots=True)
-class _Head:
+class Head:
+    """Status and headers of an answer, and what they say of its body."""
+
     status: int
     headers: dict[str, str]
     version: bytes
@@ -225,14 +239,15 @@ class _Head:
 
     @property
     def is_chunked(self) -> bool:
+        """Whether the body comes in chunks."""
         coding = self.headers.get("transfer-encoding")
         if coding is not None and coding.lower() != "chunked":
-            raise ProtocolError(f"The answer comes as {coding[:40]!r}, which nobody asked for")
+            raise ProtocolError(f"The answer comes as {coding[:40]!r}, which was not asked for")
         return coding is not None
 
     @property
     def length(self) -> int | None:
-        """How many bytes follow; None: until the connection ends."""
+        """The number of bytes that follow; None: until the connection ends."""
         text = self.headers.get("content-length")
         if text is not None and not text.isdigit():
             raise ProtocolError(f"The answer has {text[:40]!r} bytes")

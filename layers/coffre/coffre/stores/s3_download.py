@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # to cost nothing (64 KiB to 1 MiB made no difference in throughput against SeaweedFS 4.48).
 _CHUNK_BYTES: Final = 256 * 1024
 
-# Connections in a row that break before they have brought one new byte. Any progress starts the count anew.
+# Connections in a row that break before they have brought one new byte. Any progress starts the count again.
 _FRUITLESS_CONNECTIONS: Final = 5
 _FIRST_PAUSE_SECONDS: Final = 0.05  # doubled after each of them
 

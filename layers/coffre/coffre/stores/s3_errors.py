@@ -204,7 +204,7 @@ def translated(call: Call) -> Iterator[None]:
 
 
 def was_retried(error: CoffreError) -> bool:
-    """Tell whether botocore had sent the request before the one whose answer this error is."""
+    """Return whether botocore had sent the request before the one whose answer this error is."""
     cause = error.__cause__
     return isinstance(cause, boto.ClientError) and cause.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
 
@@ -246,7 +246,7 @@ def _rule_for(call: Call, code: str, message: str, status: int) -> _Rule:
 
 
 def _is_about_checksums(message: str) -> bool:
-    """Tell whether a store that does not know something may mean a checksum: it names it, or names nothing else."""
+    """Return whether a store that does not know something may mean a checksum: it names it, or names nothing else."""
     said = message.lower()
     if "checksum" in said or "trailer" in said or "streaming" in said:
         return True

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # listing is passed on as it comes, and has to be in order.
 SORTED_IN_MEMORY: Final = 50_000
 
-# S3 may answer with an empty page and go on (it skips delete markers), but not for ever.
+# S3 may send empty pages before the listing continues (it skips delete markers), but not for ever.
 _EMPTY_PAGES_IN_A_ROW: Final = 1000
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from botocore.awsrequest import AWSRequest
     from botocore.client import BaseClient
 
-# urllib3 asks for 16 KiB at a time, each a round through the interpreter. Of so many a slow link sends one before the
-# connection's time is over.
+# urllib3 asks for 16 KiB at a time, each a round through the interpreter. Even a slow link sends a block of this size
+# before the connection times out.
 _BLOCK_BYTES: Final = 256 * 1024
 _SIGNER: Final = "coffre-s3v4"
 

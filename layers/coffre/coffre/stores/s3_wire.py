@@ -1,7 +1,7 @@
 """Reading from S3 with little work for each request: signed and sent here, retried, and never trusted.
 
 botocore takes 1.2 ms of the interpreter's time a request, this 0.3 ms; a backup of small objects is bound by it.
-What goes wrong is raised as botocore would raise it, so that it is translated in one place (`s3_errors`).
+Errors are raised as botocore would raise them, so that they are translated in one place (`s3_errors`).
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from xml.etree import ElementTree
 
 from botocore.exceptions import ClientError
 from urllib3.exceptions import HTTPError, SSLError
 
-from coffre.model.errors import CoffreError, StoreError
+from coffre.model.errors import RunStoppedError, StoreError
 from coffre.stores.s3 import S3Credentials
-from coffre.stores.s3_connections import Answer, Connections, TooMuchError
+from coffre.stores.s3_botocore import transport_for
+from coffre.stores.s3_connections import Answer, TooMuchError, Transport
 from coffre.stores.s3_errors import Call, translated
 from coffre.stores.s3_signing import encoded_path, encoded_query, signed_headers
 
@@ -36,12 +37,6 @@ _MAY_PASS: Final = frozenset({"RequestTimeout", "InternalError", "ServiceUnavail
 _ERROR_BYTES: Final = 64 * 1024
 
 
-class StoppedError(CoffreError):
-    """The run is being stopped: why is known to whoever stops it."""
-
-    default_code = "STOPPED"
-
-
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a store is, and how requests to it are signed."""
@@ -53,16 +48,18 @@ class Endpoint:
 
 @dataclass
 class S3Wire:
-    """Sends GET requests to one store. Safe to use from several threads at once.
+    """Sends GET requests to one store. Safe to use from several threads.
 
     Parameters
     ----------
     credentials
         Asked before each request: a role's change every few hours.
     stopping
-        Set: every request ends soon, by `StoppedError`.
+        Set: every request ends soon, by `RunStoppedError`.
     ca_bundle
         File with the certificates that are trusted.
+    transport
+        Makes what sends the requests, from scheme and port, `ca_bundle` and both times.
 
     Attributes
     ----------
@@ -78,13 +75,14 @@ class S3Wire:
     first_pause_seconds: float = _FIRST_PAUSE_SECONDS
     connect_seconds: float = 10.0
     read_seconds: float = 60.0
+    transport: Callable[[SplitResult, str | None, float, float], Transport] = transport_for
     requests: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _not_before: float = 0.0
 
     def __post_init__(self) -> None:
         self._base = urlsplit(self.endpoint.url)
-        self._connections = Connections(self._base, self.ca_bundle, self.connect_seconds, self.read_seconds)
+        self._connections = self.transport(self._base, self.ca_bundle, self.connect_seconds, self.read_seconds)
 
     def get(
         self,
@@ -101,7 +99,7 @@ class S3Wire:
         ------
         CoffreError
             What `translated` makes of a refusal, or of a store that does not answer after several attempts.
-        StoppedError
+        RunStoppedError
         """
         with translated(call):
             for attempt in range(1, self.attempts + 1):
@@ -150,9 +148,9 @@ class S3Wire:
         return code in _MAY_PASS or status in {500, 502, 503, 504} or _is_throttling(status, refused)
 
     def _wait_for_leave(self) -> None:
-        """Wait while the store asked everybody to slow down."""
+        """Wait while the store wants all requests to slow down."""
         if self.stopping.is_set() or self.stopping.wait(max(0.0, self._not_before - time.monotonic())):
-            raise StoppedError("The run is being stopped.")
+            raise RunStoppedError("The run is being stopped.")
 
     def _pause(self, attempt: int, *, for_all: bool = False) -> None:
         longest = min(_LONGEST_PAUSE_SECONDS, self.first_pause_seconds * 2**attempt)
@@ -160,7 +158,7 @@ class S3Wire:
         if for_all:
             self._not_before = max(self._not_before, time.monotonic() + seconds)
         elif self.stopping.wait(seconds):
-            raise StoppedError("The run is being stopped.")
+            raise RunStoppedError("The run is being stopped.")
 
 
 def too_much(call: Call) -> StoreError:
@@ -176,7 +174,7 @@ def _refusal(answer: Answer, operation: str, attempts: int) -> ClientError:
     """Return an answer that is no success as botocore's exception."""
     said = {"Code": str(answer.status), "Message": ""}
     try:
-        for element in ElementTree.fromstring(answer.body) if answer.body else ():  # noqa: S314 - see the import
+        for element in ElementTree.fromstring(answer.body) if answer.body else ():  # noqa: S314 - expat bounds entities
             said[element.tag.rpartition("}")[2]] = element.text or ""
     except ElementTree.ParseError:
         said["Message"] = answer.body[:200].decode("utf-8", "replace")

@@ -1,7 +1,7 @@
 """The contract of an object store: named, whole, immutable-looking pieces of bytes.
 
 Every store promises what `Store` says, and `tests/contract/test_store.py` holds each of them to it. What a store does
-not promise: versions, metadata, locks, or that an object is still there because it was there a moment ago.
+not promise: versions, metadata, locks, or that an object still exists because it existed a moment ago.
 
 Retries live in the stores: a call that raises `StoreTransientError` was already tried several times.
 """
@@ -15,11 +15,11 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from coffre.model.errors import StoreError
-from coffre.stores.body import Body
+from coffre.stores.body import Body, sha256_of
 
 # Objects are sent in one request, so that a store can check one SHA-256 and a reader sees all or nothing. 64 MiB is the
 # size of a full pack (docs/format): small enough to hold one per worker in the memory of a function, and far below the
-# 5 GB that S3 takes in one PUT. Larger things are cut into several objects by whoever writes them.
+# 5 GB that S3 takes in one PUT. What is larger is cut into several objects by its writer.
 MAX_OBJECT_BYTES: Final = 64 * 1024 * 1024
 
 # S3's limit on a key, and the usual limit of a file system on one name in it. Both are in bytes of UTF-8.
@@ -31,7 +31,7 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")  # control characters, and the separa
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a store says about one object.
+    """What a store reports about one object.
 
     Parameters
     ----------
@@ -55,12 +55,12 @@ class ObjectInfo:
 
 
 class Store(Protocol):
-    """A place that keeps objects by key. Safe to use from several threads at once.
+    """A place that keeps objects by key. Safe to use from several threads.
 
     Keys are checked by `check_key` in every method. A key and another below it (`a` and `a/b`) must not be used
     together: a directory cannot hold both.
 
-    Every method raises, beside what it says itself, `StoreError` when the store refuses (`STORE_DENIED`,
+    Every method raises, besides what it says itself, `StoreError` when the store refuses (`STORE_DENIED`,
     `BUCKET_MISSING`, `KEY_INVALID` ...: the same call would fail again), and `StoreTransientError` when the store did
     not answer or asked to slow down, after several attempts.
     """
@@ -69,20 +69,20 @@ class Store(Protocol):
         """Store an object whole, checked on arrival.
 
         A reader sees the object as it was before or as it is after, never a part. When the call returns, the bytes are
-        durable and are the ones that `sha256` names. When it raises, the object may be there whole (the answer was
+        durable and are the ones that `sha256` names. When it raises, the object may exist whole (the answer was
         lost) or not at all; calling again with the same bytes is right in both cases.
 
         Parameters
         ----------
         key
-            Where; an object that is there is replaced, unless `if_absent`.
+            Where; an existing object is replaced, unless `if_absent`.
         body
             At most `MAX_OBJECT_BYTES`; of several pieces one after another, which are never copied into one.
         sha256
             SHA-256 of `body` in lower-case hex.
         if_absent
-            Leave an object that is there untouched, and raise. Of several such calls at once, one wins. An object that
-            an earlier attempt of this very call has written does not count, as far as the store lets one read it.
+            Leave an existing object untouched, and raise. Of several such calls at the same time, one wins. An object
+            that an earlier attempt of this very call has written does not count, as far as the store lets one read it.
 
         Raises
         ------
@@ -157,7 +157,7 @@ class Store(Protocol):
         """Yield every object whose key starts with `prefix`, sorted by key (by code point, as UTF-8 bytes sort).
 
         Memory is bounded. An object that is written or deleted while the listing runs may be in it or not; the others
-        are there exactly once. Foreign objects are listed too, under keys that `check_key` may refuse.
+        come exactly once. Foreign objects are listed too, under keys that `check_key` may refuse.
 
         Parameters
         ----------
@@ -175,6 +175,13 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Delete an object; quiet when there is none."""
         ...
+
+
+def put_small(store: Store, key: str, body: bytes) -> str:
+    """Store an object that is in memory, and return its SHA-256; raises what `Store.put` raises."""
+    sha256 = sha256_of(body)
+    store.put(key, body, sha256=sha256)
+    return sha256
 
 
 def check_key(key: str) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import EntriesFile, PackReference
-from coffre.vault.vault import Vault, backup_prefix
+from coffre.stores.store import put_small
+from coffre.vault.layout import progress_key
+from coffre.vault.vault import Vault
 
 _LIMIT_BYTES: Final = 64 * 1024 * 1024
 
@@ -49,8 +50,8 @@ class Counts(BaseModel):
 class BucketProgress(BaseModel):
     """Everything that the next invocation has to know.
 
-    `position` is the name of the last entry that is stored, or of what was found to be gone after it: the next
-    invocation goes on after it. `previous` is the id of the backup that this one is compared with.
+    `position` is the name of the last entry that is stored, or of what was found to be removed after it: the next
+    invocation continues after it. `previous` is the id of the backup that this one is compared with.
     `unread` are objects that could not be read, by why. `source` says what is backed up, and from where: a run
     does not continue with anything else.
     `unsorted` are buckets whose listing had to be sorted: of those the store cannot be asked to begin in the middle.
@@ -73,8 +74,7 @@ class BucketProgress(BaseModel):
 
 def write_progress(vault: Vault, target: str, backup_id: str, progress: BucketProgress) -> None:
     """Store how far a run is; all that it names is stored."""
-    body = progress.model_dump_json().encode()
-    vault.store.put(_key(target, backup_id), body, sha256=hashlib.sha256(body).hexdigest())
+    put_small(vault.store, progress_key(target, backup_id), progress.model_dump_json().encode())
 
 
 def read_progress(vault: Vault, target: str, backup_id: str) -> BucketProgress:
@@ -85,7 +85,7 @@ def read_progress(vault: Vault, target: str, backup_id: str) -> BucketProgress:
     IntegrityError
         `PROGRESS_MISSING`, `PROGRESS_DAMAGED`
     """
-    key = _key(target, backup_id)
+    key = progress_key(target, backup_id)
     try:
         return BucketProgress.model_validate_json(vault.store.get(key, limit_bytes=_LIMIT_BYTES))
     except ObjectMissingError as error:
@@ -94,13 +94,9 @@ def read_progress(vault: Vault, target: str, backup_id: str) -> BucketProgress:
         raise _lost("PROGRESS_DAMAGED", f"{key} cannot be read") from error
 
 
-def _key(target: str, backup_id: str) -> str:
-    return f"{backup_prefix(target, backup_id)}/progress.json"
-
-
 def _lost(code: str, what: str) -> IntegrityError:
     return IntegrityError(
-        f"The backup cannot go on where it stopped: {what}.",
+        f"The backup cannot continue where it stopped: {what}.",
         code=code,
         hint="Nothing was published. Take it again: coffre backup buckets",
     )

@@ -30,7 +30,7 @@ class FrameEncoder:
     Parameters
     ----------
     recipients
-        age X25519 public keys (`age1...`). Empty means encryption `none`, chosen in so many words by the caller.
+        age X25519 public keys (`age1...`). Empty means encryption `none`, chosen explicitly by the caller.
     level
         zstd level, 1 to 19: the highest that is used.
     """

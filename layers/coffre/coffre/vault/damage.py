@@ -1,4 +1,4 @@
-"""What is known to be wrong with a backup, kept beside it: later backups must not point at those packs.
+"""What is known to be wrong with a backup, stored with its records: later backups must not point at those packs.
 
 Each finding is an object of its own, which no other one replaces: of two verifications that find something at the
 same time neither loses what the other found, and a heal empties the findings that it knew and no later ones.
@@ -6,7 +6,6 @@ same time neither loses what the other found, and a heal empties the findings th
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
@@ -15,27 +14,24 @@ from ulid import ULID
 
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.verification import DamageReport, Level
-from coffre.vault.vault import Vault, backup_prefix
+from coffre.stores.store import put_small
+from coffre.vault.layout import damage_prefix
+from coffre.vault.vault import Vault
 
 _REPORT_LIMIT_BYTES = 64 * 1024 * 1024
 
 type Findings = Mapping[str, DamageReport]
 
 
-def damage_prefix(target: str, backup_id: str) -> str:
-    """Return how the keys of all findings about a backup begin: `damage-<ULID>.json`, formerly `damage.json`."""
-    return f"{backup_prefix(target, backup_id)}/reports/damage"
-
-
 def write_damage(vault: Vault, report: DamageReport) -> str:
-    """Record what was found wrong with a backup, beside whatever is recorded already; return the finding's key."""
+    """Record what was found wrong with a backup, in addition to earlier findings; return the finding's key."""
     key = f"{damage_prefix(report.target, report.backup_id)}-{ULID.from_datetime(report.found_at)}.json"
     _write(vault, key, report)
     return key
 
 
 def put_back(vault: Vault, findings: Findings) -> None:
-    """Write findings as they were, in case somebody emptied them."""
+    """Write findings as they were, in case another verification emptied them."""
     for key, report in findings.items():
         _write(vault, key, report)
 
@@ -48,8 +44,7 @@ def heal_damage(vault: Vault, healed: Findings, now: datetime) -> None:
 
 
 def _write(vault: Vault, key: str, report: DamageReport) -> None:
-    body = report.model_dump_json(indent=1).encode()
-    vault.store.put(key, body, sha256=hashlib.sha256(body).hexdigest())
+    put_small(vault.store, key, report.model_dump_json(indent=1).encode())
 
 
 def read_findings(vault: Vault, target: str, backup_id: str) -> dict[str, DamageReport]:
@@ -91,11 +86,11 @@ def together(reports: Iterable[DamageReport]) -> DamageReport | None:
         return None
     bad = [report for report in every if report.total] or every[:1]
     damages = {(one.code, one.text, one.entry): one for report in bad for one in report.damages}
-    untold = sum(report.total - len(report.damages) for report in bad)
+    unlisted = sum(report.total - len(report.damages) for report in bad)
     return bad[0].model_copy(
         update={
             "found_at": bad[-1].found_at,
-            "total": len(damages) + untold,
+            "total": len(damages) + unlisted,
             "damages": tuple(damages.values()),
             "packs": tuple(sorted({pack for report in bad for pack in report.packs})),
         }

@@ -73,7 +73,7 @@ class EntryWriter:
             Asked for the number of rows after the last piece.
         facts
             Asked for what a bucket says about the object after the last piece. Objects have nothing in common with
-            each other: how to compress their frames is told from the frames.
+            each other: the frames themselves decide how they are compressed.
         """
         previous = self._known.get(name)
         reusable = _own_frames(previous)
@@ -188,7 +188,7 @@ def merge_lines(paths: Iterable[Path], destination: Path) -> Merged:
     Raises
     ------
     IntegrityError
-        When the names are not strictly ascending (code `ENTRIES_UNSORTED`): a part is there twice, or mixed up.
+        When the names are not strictly ascending (code `ENTRIES_UNSORTED`): a part came twice, or is mixed up.
     """
     merged = Merged()
     last = ""

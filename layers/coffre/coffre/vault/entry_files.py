@@ -1,8 +1,7 @@
-"""Several files of entries for one backup, each small enough to be held in memory, however many entries there are."""
+"""Several files of entries for one backup, each small enough to be held in memory, whatever the number of entries."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from typing import Final
 
@@ -10,7 +9,9 @@ from backports import zstd
 
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import EntriesFile, Entry
-from coffre.vault.vault import Vault, backup_prefix
+from coffre.stores.store import put_small
+from coffre.vault.layout import entries_key
+from coffre.vault.vault import Vault
 
 # Compressed: some 50,000 objects. Readers take 64 MiB.
 FILE_BYTES: Final = 8 * 1024 * 1024
@@ -23,7 +24,7 @@ class EntryFiles:
     Parameters
     ----------
     written
-        The files that an earlier invocation of the same run has stored: numbers and names go on after them.
+        The files that an earlier invocation of the same run has stored: numbers and names continue after them.
     last
         The last name in those.
     """
@@ -39,7 +40,7 @@ class EntryFiles:
         file_bytes: int = FILE_BYTES,
     ) -> None:
         self._vault = vault
-        self._prefix = backup_prefix(target, backup_id)
+        self._backup = (target, backup_id)
         self._file_bytes = file_bytes
         self._compressor = zstd.ZstdCompressor(level=_LEVEL)
         self._body = bytearray()
@@ -73,7 +74,7 @@ class EntryFiles:
                 self._store()
 
     def close(self) -> tuple[EntriesFile, ...]:
-        """Store what is left, and return all files. Without a single entry there is one empty file."""
+        """Store what is left, and return all files. A backup without entries has one empty file."""
         if self._count or not self.files:
             self._store()
         return tuple(self.files)
@@ -81,9 +82,8 @@ class EntryFiles:
     def _store(self) -> None:
         self._body += self._compressor.flush()
         body, self._body = bytes(self._body), bytearray()
-        sha256 = hashlib.sha256(body).hexdigest()
-        key = f"{self._prefix}/entries-{len(self.files):06d}.jsonl.zst"
-        self._vault.store.put(key, body, sha256=sha256)
+        key = entries_key(*self._backup, number=len(self.files))
+        sha256 = put_small(self._vault.store, key, body)
         self.files.append(EntriesFile(key=key, sha256=sha256, length=len(body), count=self._count, first=self._first))
         self._compressor = zstd.ZstdCompressor(level=_LEVEL)
         self._count, self._first = 0, ""

@@ -1,4 +1,4 @@
-"""A whole stream in one age file, for whoever has no frames to open: exports."""
+"""A whole stream in one age file, for exports: their readers have no frames to open."""
 
 from __future__ import annotations
 

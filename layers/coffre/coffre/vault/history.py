@@ -1,6 +1,6 @@
 """What the previous backup stored, so that unchanged bytes are pointed at instead of stored again.
 
-A small entry is known by its name and SHA-256; a large one frame by frame. Only frames that are surely still there are
+A small entry is known by its name and SHA-256; a large one frame by frame. Only frames that certainly exist are
 used: their pack is in the vault with its recorded length, nothing is known to be wrong with it, and enough of it is
 still in use.
 """
@@ -17,7 +17,7 @@ from coffre.vault.damage import read_damage
 from coffre.vault.entries import read_lines, write_lines
 from coffre.vault.vault import Vault
 
-# When less of a pack than this is still in use, what is left of it is stored anew, and the pack can go: stored bytes
+# When less of a pack than this is still in use, what is left of it is stored again, and the pack can go: stored bytes
 # stay below twice what is needed.
 _LEAST_LIVE_SHARE: Final = 0.5
 

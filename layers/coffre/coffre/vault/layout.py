@@ -1,10 +1,13 @@
-"""Which keys of a vault are Coffre's own (docs/format/v1.md), told by their exact form: everything else is foreign."""
+"""The keys of a vault (docs/format/v1.md): the one place that makes them, and that recognizes Coffre's own.
+
+A key is Coffre's by its exact form; every other object in a vault is foreign.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 BACKUPS: Final = "v1/backups/"
 PACKS: Final = "v1/packs/"
@@ -31,8 +34,80 @@ class RecordKey:
     name: str
 
 
+# --- what is where ---
+
+
+def backup_prefix(target: str, backup_id: str) -> str:
+    """Return the key prefix of one backup's own records, without a slash at its end."""
+    return f"{BACKUPS}{target}/{backup_id}"
+
+
+def manifest_key(target: str, backup_id: str) -> str:
+    """Return the key of one backup's manifest."""
+    return f"{backup_prefix(target, backup_id)}/{MANIFEST}"
+
+
+def entries_key(target: str, backup_id: str, number: int | None = None) -> str:
+    """Return the key of a backup's list of entries, or of one of several, which are numbered from 0."""
+    suffix = "" if number is None else f"-{number:06d}"
+    return f"{backup_prefix(target, backup_id)}/entries{suffix}.jsonl.zst"
+
+
+def progress_key(target: str, backup_id: str) -> str:
+    """Return the key of the progress of a backup of buckets that takes several invocations."""
+    return f"{backup_prefix(target, backup_id)}/progress.json"
+
+
+def marks_prefix(target: str, backup_id: str) -> str:
+    """Return how the keys of all marks on a backup begin."""
+    return f"{backup_prefix(target, backup_id)}/marks/"
+
+
+def tier_mark_key(target: str, backup_id: str, tier: str) -> str:
+    """Return the key of the mark that a backup has one more tier."""
+    return f"{marks_prefix(target, backup_id)}tier-{tier}.json"
+
+
+def pin_mark_key(target: str, backup_id: str) -> str:
+    """Return the key of the mark that a backup is pinned, or is not any more."""
+    return f"{marks_prefix(target, backup_id)}pin.json"
+
+
+def reports_prefix(target: str, backup_id: str) -> str:
+    """Return how the keys of all reports about a backup begin."""
+    return f"{backup_prefix(target, backup_id)}/reports/"
+
+
+def damage_prefix(target: str, backup_id: str) -> str:
+    """Return how the keys of all findings about a backup begin: `damage-<ULID>.json`, formerly `damage.json`."""
+    return f"{reports_prefix(target, backup_id)}damage"
+
+
+def pack_prefix(backup_id: str, part: int) -> str:
+    """Return how the keys of the packs of one part of one backup begin."""
+    return f"{PACKS}{backup_id}/{part:06d}"
+
+
+def restore_report_key(restore_id: str) -> str:
+    """Return the key of a restore's report."""
+    return f"{RESTORES}{restore_id}.json"
+
+
+def restore_state_key(restore_id: str) -> str:
+    """Return the key of the state of a restore of objects that takes several invocations."""
+    return f"{RESTORES}{restore_id}.state.json"
+
+
+def restore_list_key(restore_id: str, kind: Literal["names", "failed"], number: int) -> str:
+    """Return the key of a list that belongs to a restore of objects; `number` begins at 1."""
+    return f"{RESTORES}{restore_id}.{kind}-{number:06d}.jsonl.zst"
+
+
+# --- what a key is ---
+
+
 def folder_of(key: str) -> tuple[str, str] | None:
-    """Return the target and the id of the backup below whose folder a key is, whatever it is of."""
+    """Return the target and the id of the backup below whose folder a key is, Coffre's or not."""
     found = _FOLDER.fullmatch(key)
     return (found[1], found[2]) if found else None
 
@@ -52,7 +127,7 @@ def writer_of(key: str) -> str | None:
 
 
 def is_restore_report(key: str) -> bool:
-    """Tell whether a key is that of a restore's report, or of what it needs meanwhile."""
+    """Return whether a key is that of a restore's report, or of what it needs meanwhile."""
     return _RESTORE.fullmatch(key) is not None
 
 

@@ -1,6 +1,6 @@
 """Compressing frames at the level that pays: a lower one where it makes frames as small as the one asked for.
 
-Higher levels look for longer repetitions. Where there are none (hexadecimal digits of pictures, hashes, keys) they take
+Higher levels look for longer repetitions. Where data has none (hexadecimal digits of pictures, hashes, keys) they take
 five times as long and store more; on many tables of ids and timestamps level 1 or 2 stores less than 3.
 What is compressed already gets level 1, which passes it on at 2 GB/s.
 """
@@ -14,20 +14,20 @@ from typing import Final
 from backports import zstd
 
 _CHEAP_LEVELS: Final = (1, 2)
-# One frame in so many is compressed at each candidate level, which takes three times as long; fewer, down to the second
-# number, while the choice stays the same.
+# One frame of this number is compressed at each candidate level, which takes three times as long. While the choice
+# stays the same, trials become rarer, down to one frame of the second number.
 _FRAMES_A_TRIAL: Final = 32
 _MOST_FRAMES_A_TRIAL: Final = 256
 # A smaller frame says too little about those that follow.
 _SMALLEST_TRIAL_BYTES: Final = 128 * 1024
-# The first choice is made by a part, and soon looked at again: tables of a few frames would else be compressed three
-# times over.
+# The first choice is made by a part, and soon looked at again: tables of a few frames would otherwise be compressed
+# three times over.
 _FIRST_TRIAL_BYTES: Final = 256 * 1024
 _FRAMES_A_FIRST_TRIAL: Final = 4
 # What is cut out of the middle of a frame to see whether it is compressed already, and what it must save to be not.
 _SAMPLE_BYTES: Final = 64 * 1024
 _COMPRESSED_ALREADY: Final = 0.98
-# A level takes the place of a higher one when its frame is at most so much larger.
+# A level takes the place of a higher one when its frame is larger by at most this factor.
 _AS_SMALL: Final = 1.01
 
 
@@ -46,7 +46,7 @@ def _next_choice(level: int, before: _Choice | None) -> _Choice:
 
 
 class Levels:
-    """Makes zstd frames. Used by many threads at once; each keeps its contexts.
+    """Makes zstd frames. Used by many threads; each keeps its contexts.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Levels:
         return self._compress(plaintext, choice.level)
 
     def _is_compressed(self, plaintext: bytes | bytearray | memoryview) -> bool:
-        """Tell whether a frame is of pictures, archives and the like, by a part of it."""
+        """Return whether a frame is of pictures, archives and the like, by a part of it."""
         if len(plaintext) < 2 * _SAMPLE_BYTES:
             return False
         start = (len(plaintext) - _SAMPLE_BYTES) // 2

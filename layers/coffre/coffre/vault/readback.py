@@ -1,4 +1,4 @@
-"""Reading stored bytes back to see whether they are what was recorded; what is not is told, and the rest is read."""
+"""Reading stored bytes back to see whether they are what was recorded; damage is reported, and the rest is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from coffre.model.verification import Damage
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault, check_entry
 
-# As in `readahead`: frames of about 2 MiB, open and compressed. Nobody else uses the memory here.
+# As in `readahead`: frames of about 2 MiB, open and compressed. Nothing else uses the memory here.
 _FRAMES_AHEAD: Final = 12
 _THREADS: Final = 6
 
@@ -117,7 +117,7 @@ class _Check:
 
 
 def _is_unread(entry: Entry) -> bool:
-    """Tell an object that the backup itself says it could not read."""
+    """Report an object that the backup records as unread."""
     return entry.object is not None and entry.object.unread is not None
 
 

@@ -1,8 +1,7 @@
-"""Reports of drills, beside the backups that they are about: JSON, and a page for people."""
+"""Reports of drills, stored with the backups that they are about: JSON, and a page for people."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Final
 
@@ -10,8 +9,8 @@ from pydantic import ValidationError
 
 from coffre.model.drill import DrillReport
 from coffre.model.errors import IntegrityError
-from coffre.stores.store import Store
-from coffre.vault.vault import backup_prefix
+from coffre.stores.store import Store, put_small
+from coffre.vault.layout import reports_prefix
 
 _NAME: Final = re.compile(r"drill-[0-7][0-9A-HJKMNP-TV-Z]{25}\.json")
 _LIMIT_BYTES: Final = 64 * 1024 * 1024
@@ -25,10 +24,9 @@ class DrillReports:
 
     def write(self, report: DrillReport, page: str) -> None:
         """Keep a report: the page first, so that a report that is found has its page."""
-        place = f"{_folder(report.target, report.backup_id)}drill-{report.id}"
+        place = f"{reports_prefix(report.target, report.backup_id)}drill-{report.id}"
         for suffix, text in (("html", page), ("json", report.model_dump_json(indent=1))):
-            body = text.encode()
-            self._store.put(f"{place}.{suffix}", body, sha256=hashlib.sha256(body).hexdigest())
+            put_small(self._store, f"{place}.{suffix}", text.encode())
 
     def newest(self, target: str, backup_id: str) -> DrillReport | None:
         """Return the report of the newest drill of a backup.
@@ -38,7 +36,7 @@ class DrillReports:
         IntegrityError
             `REPORT_DAMAGED`
         """
-        folder = _folder(target, backup_id)
+        folder = reports_prefix(target, backup_id)
         keys = [info.key for info in self._store.list(folder) if _NAME.fullmatch(info.key.removeprefix(folder))]
         if not keys:
             return None
@@ -51,7 +49,3 @@ class DrillReports:
                 code="REPORT_DAMAGED",
                 hint=f"Drill the backup again: coffre verify --level drill {backup_id}",
             ) from error
-
-
-def _folder(target: str, backup_id: str) -> str:
-    return f"{backup_prefix(target, backup_id)}/reports/"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,8 +12,9 @@ from pydantic import ValidationError
 
 from coffre.model.errors import EventError, IntegrityError, ObjectMissingError
 from coffre.model.storage import StorageState
+from coffre.stores.store import put_small
 from coffre.vault.entries import lines_of
-from coffre.vault.layout import RESTORES
+from coffre.vault.layout import restore_list_key, restore_state_key
 from coffre.vault.vault import Vault
 
 _LEVEL: Final = 3
@@ -24,13 +24,13 @@ _STATE_LIMIT_BYTES: Final = 4 * 1024 * 1024
 def write_names(vault: Vault, restore_id: str, names: Iterable[str], scratch: Path) -> str:
     """Store a list of names, which have to be sorted, and return its key."""
     lines = (json.dumps({"name": name}).encode() + b"\n" for name in names)
-    return _write(vault, f"{RESTORES}{restore_id}.names-000001.jsonl.zst", lines, scratch)
+    return _write(vault, restore_list_key(restore_id, "names", 1), lines, scratch)
 
 
 def write_failed(vault: Vault, restore_id: str, invocation: int, failed: Path, scratch: Path) -> str:
     """Store the failures that a file has as JSON lines (`name`, `code`, `message`), and return the list's key."""
     with failed.open("rb") as lines:
-        return _write(vault, f"{RESTORES}{restore_id}.failed-{invocation:06d}.jsonl.zst", lines, scratch)
+        return _write(vault, restore_list_key(restore_id, "failed", invocation), lines, scratch)
 
 
 def read_names(vault: Vault, keys: Iterable[str]) -> Iterator[str]:
@@ -39,7 +39,7 @@ def read_names(vault: Vault, keys: Iterable[str]) -> Iterator[str]:
     Raises
     ------
     EventError
-        `NAMES_INVALID`: a list is not there, not one of names, or not sorted.
+        `NAMES_INVALID`: a list does not exist, is not one of names, or is not sorted.
     """
     last = ""
     for key in keys:
@@ -53,8 +53,7 @@ def read_names(vault: Vault, keys: Iterable[str]) -> Iterator[str]:
 
 def write_state(vault: Vault, state: StorageState) -> None:
     """Store how far a restore is."""
-    body = state.model_dump_json().encode()
-    vault.store.put(_state_key(state.restore_id), body, sha256=hashlib.sha256(body).hexdigest())
+    put_small(vault.store, restore_state_key(state.restore_id), state.model_dump_json().encode())
 
 
 def read_state(vault: Vault, restore_id: str) -> StorageState:
@@ -65,19 +64,15 @@ def read_state(vault: Vault, restore_id: str) -> StorageState:
     IntegrityError
         `RESTORE_STATE_DAMAGED`
     """
-    key = _state_key(restore_id)
+    key = restore_state_key(restore_id)
     try:
         return StorageState.model_validate_json(vault.store.get(key, limit_bytes=_STATE_LIMIT_BYTES))
     except (ObjectMissingError, ValidationError) as error:
         raise IntegrityError(
             f"How far the restore {restore_id} was cannot be read from {key}.",
             code="RESTORE_STATE_DAMAGED",
-            hint="Start the restore again: what is there already is not written a second time.",
+            hint="Start the restore again: objects that exist already are not written a second time.",
         ) from error
-
-
-def _state_key(restore_id: str) -> str:
-    return f"{RESTORES}{restore_id}.state.json"
 
 
 def _write(vault: Vault, key: str, lines: Iterable[bytes], scratch: Path) -> str:
@@ -86,7 +81,7 @@ def _write(vault: Vault, key: str, lines: Iterable[bytes], scratch: Path) -> str
         file.writelines(lines)
     body = path.read_bytes()
     path.unlink()
-    vault.store.put(key, body, sha256=hashlib.sha256(body).hexdigest())
+    put_small(vault.store, key, body)
     return key
 
 

@@ -19,12 +19,20 @@ from pydantic import AwareDatetime, BaseModel, ValidationError
 from coffre.model.backup import RestoreReport, Tier
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import EntriesFile, Entry, Frame, Manifest, PackReference
-from coffre.stores.store import Store
+from coffre.stores.store import Store, put_small
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.entries import merge_lines, parse_lines
+from coffre.vault.layout import (
+    entries_key,
+    manifest_key,
+    marks_prefix,
+    pack_prefix,
+    pin_mark_key,
+    restore_report_key,
+    tier_mark_key,
+)
 from coffre.vault.pack import PackRoom, PackWriter
 
-_ROOT: Final = "v1"
 _MANIFEST_LIMIT_BYTES: Final = 64 * 1024 * 1024
 _MARK_LIMIT_BYTES: Final = 64 * 1024
 
@@ -50,16 +58,6 @@ class _Mark(BaseModel):
     pinned_at: AwareDatetime | None = None
 
 
-def backup_prefix(target: str, backup_id: str) -> str:
-    """Return the key prefix of one backup's own records."""
-    return f"{_ROOT}/backups/{target}/{backup_id}"
-
-
-def manifest_key(target: str, backup_id: str) -> str:
-    """Return the key of one backup's manifest."""
-    return f"{backup_prefix(target, backup_id)}/manifest.json"
-
-
 class Vault:
     """Coffre's records in an object store."""
 
@@ -72,7 +70,7 @@ class Vault:
         self, backup_id: str, part: int, encoder: FrameEncoder, room: PackRoom | None = None, *, uploads: int = 1
     ) -> PackWriter:
         """Return a writer for the packs of one part of one backup; `room` is shared by all parts."""
-        return PackWriter(self.store, f"{_ROOT}/packs/{backup_id}/{part:06d}", encoder, room, uploads=uploads)
+        return PackWriter(self.store, pack_prefix(backup_id, part), encoder, room, uploads=uploads)
 
     def write_entries(
         self, target: str, backup_id: str, parts: Iterable[Path], scratch: Path
@@ -89,9 +87,8 @@ class Vault:
         file = scratch / "entries.jsonl.zst"
         merged = merge_lines(parts, file)
         body = file.read_bytes()
-        key = f"{backup_prefix(target, backup_id)}/entries.jsonl.zst"
-        sha256 = hashlib.sha256(body).hexdigest()
-        self.store.put(key, body, sha256=sha256)
+        key = entries_key(target, backup_id)
+        sha256 = put_small(self.store, key, body)
         file_of_all = EntriesFile(key=key, sha256=sha256, length=len(body), count=merged.count, first=merged.first)
         return file_of_all, merged.live_bytes
 
@@ -116,21 +113,18 @@ class Vault:
     def mark_tier(self, target: str, backup_id: str, tier: Tier) -> None:
         """Record that a backup carries one more tier than its manifest says (docs/adr/0002)."""
         body = json.dumps({"backup_id": backup_id, "tier": tier.value}).encode()
-        key = f"{backup_prefix(target, backup_id)}/marks/tier-{tier.value}.json"
-        self.store.put(key, body, sha256=hashlib.sha256(body).hexdigest())
+        put_small(self.store, tier_mark_key(target, backup_id, tier.value), body)
 
     def mark_pin(self, target: str, backup_id: str, pinned_at: datetime | None) -> None:
-        """Record that a backup is pinned, or (None) that it is not any more: a catalog can be made anew from it."""
+        """Record that a backup is pinned, or (None) that it is not any more: a catalog can be rebuilt from it."""
         pinned = pinned_at.isoformat() if pinned_at else None
         body = json.dumps({"backup_id": backup_id, "pinned_at": pinned}).encode()
-        key = f"{backup_prefix(target, backup_id)}/marks/pin.json"
-        self.store.put(key, body, sha256=hashlib.sha256(body).hexdigest())
+        put_small(self.store, pin_mark_key(target, backup_id), body)
 
     def write_report(self, restore_id: str, text: str) -> str:
         """Store the report of a restore and return its key."""
-        body = text.encode()
-        key = _report_key(restore_id)
-        self.store.put(key, body, sha256=hashlib.sha256(body).hexdigest())
+        key = restore_report_key(restore_id)
+        put_small(self.store, key, text.encode())
         return key
 
     # --- reading ---
@@ -141,14 +135,14 @@ class Vault:
 
     def find_report(self, restore_id: str) -> tuple[str, RestoreReport] | None:
         """Return the report of a restore with its key, if it was written: then the restore was done."""
-        key = _report_key(restore_id)
+        key = restore_report_key(restore_id)
         try:
             return key, self.read_report(key)
         except (ObjectMissingError, ValidationError):
             return None
 
     def find_manifest(self, target: str, backup_id: str) -> tuple[Manifest, Committed] | None:
-        """Return the manifest of a backup if it was committed, with the SHA-256 of the bytes that are there."""
+        """Return the manifest of a backup if it was committed, with the SHA-256 of the bytes that the vault has."""
         key = manifest_key(target, backup_id)
         try:
             body = self.store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES)
@@ -165,7 +159,7 @@ class Vault:
             `MARK_DAMAGED`
         """
         tiers, pinned_at = set(), None
-        for info in self.store.list(f"{backup_prefix(target, backup_id)}/marks/"):
+        for info in self.store.list(marks_prefix(target, backup_id)):
             body = self.store.get(info.key, limit_bytes=_MARK_LIMIT_BYTES)
             try:
                 mark = _Mark.model_validate_json(body)
@@ -268,10 +262,6 @@ def check_entry(entry: Entry, sha256: str) -> None:
     """
     if sha256 != entry.sha256:
         raise _lost("ENTRY_DAMAGED", f"The SHA-256 of {entry.name} is not the one that was recorded.")
-
-
-def _report_key(restore_id: str) -> str:
-    return f"{_ROOT}/restores/{restore_id}.json"
 
 
 def _parse_manifest(body: bytes, key: str) -> Manifest:

@@ -7,9 +7,9 @@ from typing import Any
 
 import boto3
 import pytest
+from tests.catalog_table import create_table
 from tests.unit.cli.conftest import BUCKET, TABLE, Account, Coffre
 
-from coffre.catalog.tables import DynamoTable
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.rotation import Action, Amount, Decision, Problem, RotationReport, SweepReport
 
@@ -252,7 +252,7 @@ def test_show_says_what_a_backups_life_depended_on(coffre: Coffre, account: Acco
 
 def empty_table() -> None:
     boto3.client("dynamodb").delete_table(TableName=TABLE)
-    DynamoTable(TABLE).create()
+    create_table(TABLE)
 
 
 def test_an_empty_table_is_filled_from_the_vault(coffre: Coffre, account: Account) -> None:

@@ -10,6 +10,7 @@ from threading import Barrier
 
 import pytest
 from moto import mock_aws
+from tests.catalog_table import create
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, State
 from coffre.alerts.publish import AlertError
@@ -66,7 +67,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
     with mock_aws():
         catalog = Catalog("catalog")
-        catalog._table.create()
+        create(catalog._table)
         yield Scene(catalog, Topic())
 
 

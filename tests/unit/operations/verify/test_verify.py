@@ -33,8 +33,8 @@ from coffre.operations.verify.job import VerifyJob, record_finding
 from coffre.operations.verify.read_back import read_backup, read_target
 from coffre.stores.store import ObjectInfo
 from coffre.vault.codec import FrameDecoder, new_identity, public_key
-from coffre.vault.damage import damage_prefix, read_damage
-from coffre.vault.layout import writer_of
+from coffre.vault.damage import read_damage
+from coffre.vault.layout import damage_prefix, writer_of
 from coffre.vault.vault import Vault
 
 EVERYTHING = Share(parts=1, day=0)
@@ -659,7 +659,7 @@ def test_a_target_without_any_backup_is_not_fresh(safe: Safe) -> None:
     report, checks, _ = checked(safe)
 
     assert report.status == 500
-    assert checks[Checked.BACKUP].text == "There is no completed backup of shop at all."
+    assert checks[Checked.BACKUP].text == "shop has no completed backup at all."
     assert checks[Checked.VERIFIED].is_ok
 
 

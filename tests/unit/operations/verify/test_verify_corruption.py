@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from moto import mock_aws
+from tests.catalog_table import create
 from tests.corruption import Corruptor
 from tests.synthetic import Writer, made_up_rows
 
@@ -76,7 +77,7 @@ def spoiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spoiled]:
             patch.setenv(name, "testing")
         patch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
         catalog = Catalog("catalog")
-        catalog._table.create()
+        create(catalog._table)
         identity = new_identity()
         writer = Writer(catalog, Vault(DirectoryStore(root)), scratch, (public_key(identity),))
         tables = {"customers": made_up_rows(1, 40), "orders": made_up_rows(2, 9000), "visits": made_up_rows(3, 700)}

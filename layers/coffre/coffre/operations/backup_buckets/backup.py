@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from coffre.buckets.read_ahead import ReadAhead, ReadRoom
-from coffre.model.errors import DeadlineError, StoreError, StoreTransientError
+from coffre.model.errors import DeadlineError, RunStoppedError, StoreError, StoreTransientError
 from coffre.model.manifest import Manifest
 from coffre.operations.backup_buckets.assemble import Collector, source_of
 from coffre.operations.backup_buckets.job import (
@@ -27,7 +27,6 @@ from coffre.operations.backup_buckets.part import run_part
 from coffre.operations.backup_buckets.plan import Planner, open_previous
 from coffre.operations.backup_buckets.seal import seal
 from coffre.operations.runs.run import Paused, Run
-from coffre.stores.s3_wire import StoppedError
 from coffre.vault.bucket_progress import write_progress
 from coffre.vault.pack import PackRoom
 from coffre.vault.vault import Committed
@@ -92,7 +91,7 @@ def _store_parts(job: BucketBackupJob, run: Run, planner: Planner, collector: Co
         try:
             for result in job.runner(store, parts):
                 collector.add(result)
-        except (StoppedError, StoreTransientError) as error:
+        except (RunStoppedError, StoreTransientError) as error:
             run.watch.check()
             return error
     return None

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from coffre.buckets.changes import Found, ObjectChange
+from coffre.buckets.changes import ObjectChange, SourceObject
 from coffre.buckets.reader import BucketReader
 from coffre.model.backup import Backup
 from coffre.model.manifest import Entry, PackReference
@@ -80,7 +80,7 @@ class ToRead:
     """An object whose bytes are to be read: `previous` is its entry in the backup before, if it is usable."""
 
     name: str
-    found: Found
+    found: SourceObject
     change: ObjectChange
     previous: Entry | None
 
@@ -90,7 +90,7 @@ class ToCompare:
     """An object that the listing shows unchanged, whose tags and grants are to be compared with its entry's."""
 
     name: str
-    found: Found
+    found: SourceObject
     previous: Entry
 
 

@@ -12,11 +12,18 @@ from typing import Final
 
 from backports import zstd
 
-from coffre.buckets.changes import Found
+from coffre.buckets.changes import SourceObject
 from coffre.buckets.read_ahead import ReadAhead, pieces_of
 from coffre.buckets.reader import Piece
-from coffre.buckets.reading import Reading, refreshed
-from coffre.model.errors import CoffreError, IntegrityError, ObjectMissingError, StoreError, StoreTransientError
+from coffre.buckets.reading import ObjectReading, refreshed
+from coffre.model.errors import (
+    CoffreError,
+    IntegrityError,
+    ObjectMissingError,
+    RunStoppedError,
+    StoreError,
+    StoreTransientError,
+)
 from coffre.model.manifest import Entry, EntryKind, ObjectFacts
 from coffre.operations.backup_buckets.attributes import compare_attributes
 from coffre.operations.backup_buckets.job import (
@@ -30,7 +37,6 @@ from coffre.operations.backup_buckets.job import (
 )
 from coffre.operations.backup_buckets.unread import reason_of
 from coffre.operations.runs.progress import Meter
-from coffre.stores.s3_wire import StoppedError
 from coffre.vault.entries import EntryWriter, live_bytes
 from coffre.vault.pack import PackRoom
 
@@ -97,13 +103,13 @@ class _Reader:
     def _object(self, item: ToRead, pieces: Iterator[Future[Piece]]) -> None:
         found, md5, code = item.found, None, ""
         for attempt in range(1, _ATTEMPTS + 1):
-            reading = Reading(self.ahead.reader, found, pieces, md5)
+            reading = ObjectReading(self.ahead.reader, found, pieces, md5)
             try:
                 if attempt > 1:
                     reading = self._again(found, md5, is_other=code == "OBJECT_CHANGED")
                     found = reading.found
                 entry = self._add(item, reading)
-            except StoppedError:
+            except RunStoppedError:
                 raise
             except ObjectMissingError as error:
                 if self._gone_for_good(found, error, attempt):
@@ -120,20 +126,20 @@ class _Reader:
                 return
         self._give_up(found, StoreError("It changed again and again while it was read.", code="OBJECT_CHANGED"))
 
-    def _again(self, found: Found, md5: str | None, *, is_other: bool) -> Reading:
+    def _again(self, found: SourceObject, md5: str | None, *, is_other: bool) -> ObjectReading:
         """Return another reading; of an object that was replaced, of what it is now."""
         found = refreshed(self.ahead.reader, found) if is_other else found
-        return Reading(self.ahead.reader, found, self.ahead.fetch(pieces_of(found)), md5)
+        return ObjectReading(self.ahead.reader, found, self.ahead.fetch(pieces_of(found)), md5)
 
-    def _add(self, item: ToRead, reading: Reading) -> Entry:
+    def _add(self, item: ToRead, reading: ObjectReading) -> Entry:
         return self.entries.add(item.name, EntryKind.OBJECT, reading.chunks(), facts=reading.facts)
 
-    def _count(self, item: ToRead, found: Found, entry: Entry) -> None:
+    def _count(self, item: ToRead, found: SourceObject, entry: Entry) -> None:
         self.tally.count(found.bucket, entry.size, item.change)
         self.tally.read += 1
         self.meter.add(size_bytes=entry.size, objects=1, current=item.name)
 
-    def _gone_for_good(self, found: Found, error: ObjectMissingError, attempt: int) -> bool:
+    def _gone_for_good(self, found: SourceObject, error: ObjectMissingError, attempt: int) -> bool:
         """Tell whether an object is gone, or (in the last attempt) was given up."""
         if not self.ahead.reader.is_listed(found.bucket, found.listed.key):
             self.tally.vanished += 1
@@ -143,7 +149,7 @@ class _Reader:
             return True
         return False
 
-    def _give_up(self, found: Found, error: CoffreError) -> None:
+    def _give_up(self, found: SourceObject, error: CoffreError) -> None:
         """Record an object whose bytes are not in the backup, and why."""
         listed, name = found.listed, f"{found.bucket}/{found.listed.key}"
         facts = ObjectFacts(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from coffre.buckets.changes import Compared, Found, ObjectChange, compare
+from coffre.buckets.changes import Compared, ObjectChange, SourceObject, compare
 from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing, merged_prefixes, pages_of
 from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import Entry, Manifest, PackReference
@@ -15,7 +15,7 @@ from coffre.model.target import BucketSource
 from coffre.operations.backup_buckets.job import BucketBackupJob, BucketTally, Kept, StoragePart, ToCompare, ToRead
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open import manifest_of
-from coffre.policy.keys import key_choice
+from coffre.policy.object_keys import key_choice
 from coffre.vault.entries import live_bytes
 from coffre.vault.history import usable_packs
 
@@ -123,7 +123,7 @@ class Planner:
         except (IntegrityError, StoreError) as error:
             self.notes.append(_damaged(manifest.backup_id, error))
 
-    def _found(self) -> Iterator[Found]:
+    def _found(self) -> Iterator[SourceObject]:
         for source in sorted(self.job.target.buckets, key=lambda bucket: f"{bucket.name}/"):
             folder = f"{source.name}/"
             if self._position.startswith(folder):
@@ -131,7 +131,7 @@ class Planner:
             elif self._position < folder:
                 yield from self._in_bucket(source, None)
 
-    def _in_bucket(self, source: BucketSource, after: str | None) -> Iterator[Found]:
+    def _in_bucket(self, source: BucketSource, after: str | None) -> Iterator[SourceObject]:
         takes = key_choice(source.prefixes, source.include, source.exclude)
         begun = self.job.begun
         for prefix in merged_prefixes(source.prefixes):
@@ -148,7 +148,7 @@ class Planner:
             call = self.job.reader.call("s3:ListBucket", source.name, prefix)
             yield from self._read(SortedListing(pages, call, self.job.scratch, self._looked_at))
 
-    def _read(self, listing: SortedListing) -> Iterator[Found]:
+    def _read(self, listing: SortedListing) -> Iterator[SourceObject]:
         bucket = listing.call.bucket
         self.meter.begin("listing")
         for stretch in listing.stretches():
@@ -161,7 +161,7 @@ class Planner:
                 total_objects=known.total_objects + stretch.count,
             )
             for found in stretch.objects:
-                yield Found(f"{bucket}/{found.key}", bucket, found)
+                yield SourceObject(f"{bucket}/{found.key}", bucket, found)
 
     @property
     def _looked_at(self) -> int:
@@ -201,7 +201,7 @@ class _Making:
             self._read_bytes += found.listed.size
             self._read_objects += 1
 
-    def _keep(self, found: Found, previous: Entry) -> None:
+    def _keep(self, found: SourceObject, previous: Entry) -> None:
         self._items.append(Kept(previous.name, previous.model_dump_json(exclude_defaults=True).encode() + b"\n"))
         self._tally.count(found.bucket, previous.size, ObjectChange.UNCHANGED)
         self._tally.uncompared += 1
@@ -212,7 +212,7 @@ class _Making:
         return StoragePart(number, tuple(self._items), self.end, self._tally)
 
 
-def _as_listed(entry: Entry, found: Found) -> Entry:
+def _as_listed(entry: Entry, found: SourceObject) -> Entry:
     """Return an unchanged object's entry with the storage class of the listing: lifecycle rules change nothing else."""
     listed, facts = found.listed.storage_class, entry.object
     if listed is None or facts is None or listed == (facts.storage_class or "STANDARD"):

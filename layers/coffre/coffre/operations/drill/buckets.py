@@ -10,7 +10,7 @@ from typing import Final
 
 from coffre.model.backup import Backup
 from coffre.model.drill import DrillReport, ObjectProof, Sample, Verdict
-from coffre.model.errors import CoffreError, DeadlineError, DrillImpossibleError, IntegrityError
+from coffre.model.errors import CoffreError, DeadlineError, DrillImpossibleError, IntegrityError, RunStoppedError
 from coffre.model.manifest import Entry, Manifest, ObjectFacts
 from coffre.model.storage import StorageScope
 from coffre.model.target import BucketDrill
@@ -18,7 +18,7 @@ from coffre.model.words import counted
 from coffre.operations.drill.findings import Found, refuse_other_sums
 from coffre.operations.drill.scratch_bucket import ScratchPlace, scratch_folder
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
-from coffre.operations.restore_buckets.write_object import Done, StoppedError, Writer, cost_of
+from coffre.operations.restore_buckets.write_object import Done, Writer, cost_of
 from coffre.operations.runs.ordered_map import ordered_map
 from coffre.operations.runs.progress import Meter, Watch
 from coffre.operations.stored_backup.open import open_manifest, refuse_unrestorable
@@ -125,7 +125,7 @@ def _choose(
     sampling.take(_until(stop, job.vault.entries(manifest)))
     _refuse_forged_totals(job.backup, manifest, sampling)
     chosen = sampling.chosen
-    sample = sampling.told(chosen)
+    sample = sampling.summary(chosen)
     _refuse_nothing(sample, job)
     found.sample = sample
     found.limits += _said_of(sample, sampling, chosen)
@@ -140,7 +140,7 @@ def _until(stop: threading.Event, entries: Iterable[Entry]) -> Iterator[Entry]:
 
 def _go_on(stop: threading.Event) -> None:
     if stop.is_set():
-        raise StoppedError("The run is stopped.")
+        raise RunStoppedError("The run is stopped.")
 
 
 def _copy_of(entry: Entry, bucket: str, key: str) -> _Copy:
@@ -163,7 +163,7 @@ def _restored(copies: list[_Copy], done: list[Done], found: Found) -> list[_Copy
         if one.error is None and one.outcome is not None:
             there.append(copy)
         elif one.error is None:
-            raise StoppedError("The run is stopped.")
+            raise RunStoppedError("The run is stopped.")
         elif isinstance(one.error, IntegrityError):
             found.take_objects([_lost(copy.entry, one.error)])
         else:

@@ -12,7 +12,7 @@ from typing import Final
 
 from ulid import ULID
 
-from coffre.buckets.writer import Bucket
+from coffre.buckets.writer import BucketWriter
 from coffre.model.errors import CoffreError, DrillImpossibleError, StoreError
 from coffre.model.manifest import ObjectFacts
 from coffre.operations.drill.findings import Found
@@ -28,7 +28,7 @@ _PROBE: Final = "probe"
 class ScratchPlace:
     """A bucket, and what all keys in it begin with: the vault's prefix with its slash, or nothing."""
 
-    bucket: Bucket
+    bucket: BucketWriter
     prefix: str = ""
 
     def folder(self, drill_id: str) -> str:
@@ -56,7 +56,7 @@ def scratch_folder(place: ScratchPlace, drill_id: str, now: datetime, found: Fou
             _remove(place, (info.key for info in place.bucket.listing(folder)), found)
 
 
-def _try_out(bucket: Bucket, folder: str) -> None:
+def _try_out(bucket: BucketWriter, folder: str) -> None:
     """Do once what a drill does with each object, so that a refusal is not taken for something else later."""
     facts = ObjectFacts(tags={"coffre": "drill"})
     key = folder + _PROBE

@@ -56,7 +56,7 @@ def review_backup(catalog: Catalog, vault: Vault, rules: TargetAlerts, backup: B
     """
     manifest = manifest_of(vault, backup)
     for recipient in manifest.recipients:
-        catalog.keys.note_use(recipient, backup.created_at)
+        catalog.recipients.note_use(recipient, backup.created_at)
     alerts = [*_slow(backup, rules), *_exceptions(backup)]
     if rules.size_change_percent is not None:
         alerts += _sizes(catalog, vault, rules.size_change_percent, backup, manifest)
@@ -182,6 +182,6 @@ def _keys(catalog: Catalog, configuration: Configuration, now: datetime) -> Revi
     days = configuration.alerts.key_rotation_days
     if days is None:
         return Review((), checked)
-    known = {key: catalog.keys.first_used(key) for key in configuration.recipients}
+    known = {key: catalog.recipients.first_used(key) for key in configuration.recipients}
     due = keys_due({key: since for key, since in known.items() if since is not None}, days, now)
     return Review((key_rotation_due(due, days),) if due else (), checked)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from coffre.buckets.facts import Listed
-from coffre.buckets.writer import Bucket
+from coffre.buckets.writer import BucketWriter
 from coffre.model.manifest import BucketSummary, Entry, Manifest
 from coffre.model.storage import ObjectChoice, StorageScope
 from coffre.operations.stored_backup.object_selection import chosen_entries, start_of
-from coffre.policy.keys import key_choice
 from coffre.policy.merge import side_by_side
+from coffre.policy.object_keys import key_choice
 from coffre.vault.vault import Vault
 
 # The first name that no object of a bucket `b` can have is `b` + this: the slash's successor.
@@ -48,17 +48,17 @@ class DestinationMap:
         Returns the bucket of this name at the destination.
     """
 
-    def __init__(self, manifest: Manifest, scope: StorageScope, open_bucket: Callable[[str], Bucket]) -> None:
+    def __init__(self, manifest: Manifest, scope: StorageScope, open_bucket: Callable[[str], BucketWriter]) -> None:
         self._manifest = manifest
         self._scope = scope
         self._open = open_bucket
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[str, BucketWriter] = {}
         summaries = sorted(manifest.storage.buckets, key=lambda bucket: f"{bucket.name}/")
         chosen, _, _ = start_of(manifest.storage, scope).partition("/")
         self.sources = [bucket for bucket in summaries if chosen in ("", bucket.name)]
         self._is_one = len(self.sources) == 1
 
-    def bucket(self, name: str) -> Bucket:
+    def bucket(self, name: str) -> BucketWriter:
         """Return a bucket of the destination."""
         if name not in self._buckets:
             self._buckets[name] = self._open(name)

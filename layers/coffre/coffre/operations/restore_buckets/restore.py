@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from coffre.buckets.writer import Bucket
+from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, RestoreReport
 from coffre.model.errors import DeadlineError, RestoreError
 from coffre.model.manifest import Manifest
@@ -55,7 +55,7 @@ class StorageJob:
     vault: Vault
     decoder: FrameDecoder
     scope: StorageScope
-    open_bucket: Callable[[str], Bucket]
+    open_bucket: Callable[[str], BucketWriter]
     store: str
     store_secret: str | None
     streams: int

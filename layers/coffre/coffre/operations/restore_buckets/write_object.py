@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from coffre.buckets.facts import Listed
-from coffre.buckets.release_likeness import Likeness
-from coffre.buckets.writer import Bucket
-from coffre.model.errors import CoffreError, EventError, PermanentError, RestoreError
+from coffre.buckets.writer import BucketWriter
+from coffre.buckets.writer_likeness import Likeness
+from coffre.model.errors import CoffreError, EventError, RestoreError, RunStoppedError
 from coffre.model.manifest import Entry, ObjectFacts
 from coffre.model.storage import Mode, StorageOutcome, StorageScope
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
@@ -36,12 +36,6 @@ _HOPELESS: Final = frozenset(
     {"BUCKET_MISSING", "BUCKET_REGION", "STORE_CREDENTIALS", "CREDENTIALS_EXPIRED", "CLOCK_SKEWED", "STORE_TLS"}
     | {"DISK_FULL", "IDENTITY_MISSING", "WRONG_IDENTITY"}
 )
-
-
-class StoppedError(PermanentError):
-    """The run was told to stop in the middle of an object; nothing is left of it."""
-
-    default_code = "STOPPED"
 
 
 @dataclass(frozen=True)
@@ -105,7 +99,7 @@ class Writer:
             return done
         try:
             return replace(done, outcome=self._restore(step))
-        except StoppedError:
+        except RunStoppedError:
             return done
         except CoffreError as error:
             if error.code in _HOPELESS:
@@ -159,7 +153,7 @@ class Writer:
             return StorageOutcome.OVERWRITTEN
         return None
 
-    def _compared(self, bucket: Bucket, step: Step, entry: Entry, facts: ObjectFacts) -> Likeness:
+    def _compared(self, bucket: BucketWriter, step: Step, entry: Entry, facts: ObjectFacts) -> Likeness:
         return bucket.compare(
             step.key,
             facts,
@@ -171,9 +165,9 @@ class Writer:
 
     def _refuse_when_stopped(self) -> None:
         if self.stop.is_set():
-            raise StoppedError("The run is stopped.")
+            raise RunStoppedError("The run is stopped.")
 
-    def _write(self, bucket: Bucket, key: str, entry: Entry, facts: ObjectFacts) -> None:
+    def _write(self, bucket: BucketWriter, key: str, entry: Entry, facts: ObjectFacts) -> None:
         if_absent = self.scope.mode is Mode.MISSING
         if entry.size > _ONE_REQUEST_BYTES:
             bucket.upload(key, self._pieces(entry), facts, size=entry.size, if_absent=if_absent)

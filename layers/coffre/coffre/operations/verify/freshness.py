@@ -104,19 +104,18 @@ def _is_recorded(vault: Vault, backup: Backup, manifest: ObjectInfo) -> bool:
 
 
 def _settle_backups(job: FreshJob) -> Iterator[Settled]:
-    for status in (Status.PENDING, Status.IN_PROGRESS):
-        for listed in list(job.catalog.backups(status=status)):
-            # The index may be behind: ask the record itself.
-            backup = job.catalog.get_backup(listed.id)
-            if backup.status.is_final or job.now - (backup.heartbeat_at or backup.created_at) <= SILENT_FOR:
-                continue
-            # A manifest that cannot be read is told by the inventory; a record that has changed is somebody else's.
-            with contextlib.suppress(IntegrityError, BackupStateError):
-                failed = settle(job.catalog, job.vault, backup, job.now)
-                if failed is not None:
-                    job.tell_died(failed)
-                ended = failed.status if failed else Status.COMPLETED
-                yield Settled(id=backup.id, kind="backup", target=backup.target, status=ended.value)
+    for listed in list(job.catalog.backups(status=Status.IN_PROGRESS)):
+        # The index may be behind: ask the record itself.
+        backup = job.catalog.get_backup(listed.id)
+        if backup.status.is_final or job.now - (backup.heartbeat_at or backup.created_at) <= SILENT_FOR:
+            continue
+        # A manifest that cannot be read is told by the inventory; a record that has changed is somebody else's.
+        with contextlib.suppress(IntegrityError, BackupStateError):
+            failed = settle(job.catalog, job.vault, backup, job.now)
+            if failed is not None:
+                job.tell_died(failed)
+            ended = failed.status if failed else Status.COMPLETED
+            yield Settled(id=backup.id, kind="backup", target=backup.target, status=ended.value)
 
 
 def _settle_restores(job: FreshJob) -> Iterator[Settled]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from coffre.buckets.writer import Bucket
+from coffre.buckets.writer import BucketWriter
 from coffre.model.errors import StoreError
 from coffre.stores.s3 import S3Credentials, make_client
 
@@ -34,11 +34,11 @@ class Repeating(Unsorted):
         return {"Contents": [{"Key": "a", "Size": 1}], "IsTruncated": True, "NextContinuationToken": "again"}
 
 
-def bucket(store: Unsorted, *, is_aws: bool = False) -> Bucket:
+def bucket(store: Unsorted, *, is_aws: bool = False) -> BucketWriter:
     key = S3Credentials("id", "secret")
     client = make_client(region="eu-west-3", endpoint_url="http://store.example", credentials=key)
     client.list_objects_v2 = store.list_objects_v2  # type: ignore[method-assign,assignment]
-    return Bucket(client, "b", is_aws=is_aws)
+    return BucketWriter(client, "b", is_aws=is_aws)
 
 
 def test_a_large_bucket_of_a_store_without_order_is_sorted_through_files(

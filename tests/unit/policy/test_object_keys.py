@@ -2,7 +2,7 @@
 
 import pytest
 
-from coffre.policy.keys import key_choice
+from coffre.policy.object_keys import key_choice
 
 
 @pytest.mark.parametrize(
