@@ -59,7 +59,7 @@ class AlertKind(StrEnum):
         return self in _SLOW
 
     @property
-    def is_told_once(self) -> bool:
+    def is_notified_once(self) -> bool:
         """Whether no reminder follows while the problem stays the same: it has been decided to live with it."""
         return self is AlertKind.DRILL_INCOMPLETE
 

@@ -57,19 +57,19 @@ def _due(found: Incident, kind: AlertKind, now: datetime) -> State | None:
         return None  # somebody is just about to tell it
     if found.told_at is None:
         return State.NEW
-    if kind.is_told_once:
+    if kind.is_notified_once:
         return None
     pause = SLOW_REMINDER_AFTER if kind.changes_slowly else REMINDER_AFTER
     return State.REMINDER if now - found.told_at >= pause else None
 
 
-def told(incident: Incident, now: datetime) -> Incident:
+def notified(incident: Incident, now: datetime) -> Incident:
     """Return what is remembered once people were told. An event is over with that."""
     over = now if AlertKind(incident.kind).is_event else None
     return incident.model_copy(update={"told_at": now, "claimed_at": None, "ended_at": over})
 
 
-def untold(incident: Incident) -> Incident:
+def unnotified(incident: Incident) -> Incident:
     """Return what is remembered when telling people failed: whoever notices the problem next tries again."""
     return incident.model_copy(update={"claimed_at": None})
 

@@ -88,7 +88,7 @@ class BackupDatabaseFunction:
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=children.end_all,
-            tell_died=self.runs.tell_died,
+            report_died=self.runs.report_died,
         )
 
         def work(run: Run) -> tuple[Manifest, Committed]:

@@ -122,10 +122,10 @@ class BackupRuns:
             kind=request.kind,
         )
 
-    def tell_died(self, backup: Backup) -> None:
+    def report_died(self, backup: Backup) -> None:
         """Tell a person about an earlier run that could not do so itself."""
         count_backup(self.edge.logger.service, backup.target, None)
-        tell_died(self.edge, self.catalog, backup)
+        report_died(self.edge, self.catalog, backup)
 
     def _ended(self, target: DatabaseTarget | BucketTarget, result: Result, context: LambdaContext) -> dict[str, Any]:
         self._log(result)
@@ -156,7 +156,7 @@ class BackupRuns:
         )
 
 
-def tell_died(edge: Edge, catalog: Catalog, backup: Backup) -> None:
+def report_died(edge: Edge, catalog: Catalog, backup: Backup) -> None:
     """Tell a person about a backup that died without a word: its record is FAILED by now."""
     if backup.failure is not None:
         alert = backup_failed(

@@ -15,7 +15,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError
 from coffre.model.manifest import Manifest
 from coffre.model.target import BucketTarget
-from coffre.operations.backup_buckets.backup import backup_storage
+from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
 from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
@@ -90,7 +90,7 @@ class BackupStorageFunction:
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=stopping.set,
-            tell_died=self.runs.tell_died,
+            report_died=self.runs.report_died,
         )
 
         def go_on(invocations: int) -> None:
@@ -115,7 +115,7 @@ class BackupStorageFunction:
                     previous=previous,
                     begun=begun,
                 )
-                return backup_storage(job, run)
+                return backup_buckets(job, run)
 
         if wanted.after_invocations is not None:
             return lifecycle.resume(request, work, wanted.after_invocations)

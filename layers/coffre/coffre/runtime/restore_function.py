@@ -16,9 +16,9 @@ from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.errors import BackupStateError, EventError
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
-from coffre.operations.runs.admission import STALE_AFTER
+from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.restore_lifecycle import RestoreRun, settle_restores
+from coffre.operations.runs.restore_lifecycle import RestoreRun
 from coffre.operations.runs.thread_runner import ThreadRunner
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
@@ -130,7 +130,7 @@ class RestoreFunction:
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=children.end_all,
-            tell_died=self._tell_died,
+            report_died=self._tell_died,
         )
         now = utc_now()
         restore = Restore(
@@ -156,7 +156,7 @@ class RestoreFunction:
             secrets=self.secrets,
             functions=self.functions,
             tell_started=self._tell_started,
-            tell_died=self._tell_died,
+            report_died=self._tell_died,
         )
 
     def _tell_started(self, restore: Restore) -> None:

@@ -19,7 +19,7 @@ from coffre.model.errors import DeadlineError, TargetUnknownError, TransientErro
 from coffre.model.storage import StorageState
 from coffre.model.target import ObjectStore
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
-from coffre.operations.runs.admission import STALE_AFTER
+from coffre.operations.runs.dead_runs import STALE_AFTER
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun
 from coffre.runtime.events import StorageRestoreEvent
@@ -48,7 +48,7 @@ _MORE_CONNECTIONS: Final = 8
 class StorageRestores:
     """What restores of objects need of the function's process.
 
-    `tell_started` and `tell_died` tell a person of a restore that begins, and of an earlier one that died.
+    `tell_started` and `report_died` tell a person of a restore that begins, and of an earlier one that died.
     """
 
     settings: RestoreSettings
@@ -58,7 +58,7 @@ class StorageRestores:
     secrets: SecretsManagerClient
     functions: LambdaClient
     tell_started: Callable[[Restore], None]
-    tell_died: Callable[[Restore], None]
+    report_died: Callable[[Restore], None]
 
     def restore(
         self,
@@ -76,7 +76,7 @@ class StorageRestores:
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=stop.set,
-            tell_died=self.tell_died,
+            report_died=self.report_died,
         )
         goes_on = wanted.invocation > 1
         record = self._continued(restore_id, wanted) if goes_on else _record(backup, wanted, restore_id, context)

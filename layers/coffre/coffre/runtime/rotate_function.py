@@ -17,7 +17,7 @@ from coffre.model.rotation import Action, RotationReport
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.monitoring.health_checks import review_vault
 from coffre.operations.rotate.rotate import RotateJob, rotate
-from coffre.runtime.backup_runs import tell_died
+from coffre.runtime.backup_runs import report_died
 from coffre.runtime.events import RotateEvent
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.observability import count_rotation
@@ -72,7 +72,7 @@ class RotateFunction:
                 scratch=scratch,
                 now=utc_now,
                 remaining_seconds=remaining_seconds(context),
-                tell_died=partial(tell_died, self.edge, self.catalog),
+                report_died=partial(report_died, self.edge, self.catalog),
             )
             return rotate(job, only=wanted.target, dry_run=wanted.dry_run, always_sweep=wanted.after is None)
 

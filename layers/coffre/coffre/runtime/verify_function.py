@@ -22,9 +22,9 @@ from coffre.model.verification import FreshReport, Level, Share, VerificationRep
 from coffre.operations.monitoring.health_checks import check_all_targets
 from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.operations.verify.inventory import inventory
-from coffre.operations.verify.job import Known, VerifyJob
+from coffre.operations.verify.job import CatalogSnapshot, VerifyJob
 from coffre.operations.verify.read_back import read_backup, read_target
-from coffre.runtime.backup_runs import tell_died
+from coffre.runtime.backup_runs import report_died
 from coffre.runtime.events import VerifyEvent
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.observability import count_fresh, count_verification
@@ -83,7 +83,7 @@ class VerifyFunction:
 
     def _has_backups(self, wanted: VerifyEvent) -> bool:
         """Tell whether there is something to verify of a target, though it may not be configured any more."""
-        return wanted.level is not Level.FRESH and bool(Known.read(self.catalog).living(wanted.target))
+        return wanted.level is not Level.FRESH and bool(CatalogSnapshot.read(self.catalog).living(wanted.target))
 
     # --- fresh ---
 
@@ -94,7 +94,7 @@ class VerifyFunction:
             self.vault,
             configuration,
             now,
-            partial(tell_died, self.edge, self.catalog),
+            partial(report_died, self.edge, self.catalog),
             self._tell_restore_died,
             configured_at=configured_at(self.ssm, self.settings.configuration),
         )
@@ -132,7 +132,7 @@ class VerifyFunction:
     def _start_each(self, wanted: VerifyEvent, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has backups: each has the whole time of a function."""
         started, refused = [], {}
-        for target in sorted({backup.target for backup in Known.read(self.catalog).required()}):
+        for target in sorted({backup.target for backup in CatalogSnapshot.read(self.catalog).required()}):
             payload = json.dumps(wanted.for_target(target)).encode()
             try:
                 self.functions.invoke(FunctionName=function, InvocationType="Event", Payload=payload)
@@ -208,7 +208,7 @@ class VerifyFunction:
             return {one.target for one in report.damaged} | {one.target for one in report.examined}
         if wanted.target is not None:
             return {wanted.target}
-        return {backup.target for backup in Known.read(self.catalog).living()}
+        return {backup.target for backup in CatalogSnapshot.read(self.catalog).living()}
 
 
 def _run(job: VerifyJob, wanted: VerifyEvent, share: Share) -> VerificationReport:

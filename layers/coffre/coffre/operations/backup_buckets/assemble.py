@@ -12,7 +12,7 @@ from backports import zstd
 from coffre.model.backup import Backup
 from coffre.model.errors import StoreError
 from coffre.model.manifest import PackReference
-from coffre.operations.backup_buckets.job import BucketBackupJob, BucketTally, StorageResult
+from coffre.operations.backup_buckets.job import BucketBackupJob, BucketPartResult, BucketTally
 from coffre.operations.backup_buckets.unread import Unread
 from coffre.vault.bucket_progress import BucketProgress, Counts
 from coffre.vault.entry_files import EntryFiles
@@ -35,7 +35,7 @@ class Collector:
     def __init__(self, job: BucketBackupJob, backup: Backup) -> None:
         begun = job.begun
         self._job = job
-        self._waiting: dict[int, StorageResult] = {}
+        self._waiting: dict[int, BucketPartResult] = {}
         self._next = begun.parts if begun else 0
         self._files = EntryFiles(
             job.vault,
@@ -49,7 +49,7 @@ class Collector:
         self.tally = _tally_of(begun) if begun else BucketTally()
         self.advanced = False
 
-    def add(self, result: StorageResult) -> None:
+    def add(self, result: BucketPartResult) -> None:
         """Take the result of a part.
 
         Raises
@@ -105,7 +105,7 @@ class Collector:
             unsorted=tuple(sorted({*unsorted, *(begun.unsorted if begun else ())})),
         )
 
-    def _append(self, result: StorageResult) -> None:
+    def _append(self, result: BucketPartResult) -> None:
         if result.first:
             with zstd.open(result.lines, "rb") as lines:
                 self._files.add(lines, result.first, result.last)

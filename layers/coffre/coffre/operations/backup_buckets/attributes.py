@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from coffre.buckets.changes import ObjectChange
 from coffre.buckets.reader import BucketReader
 from coffre.model.manifest import Entry, ObjectFacts
-from coffre.operations.backup_buckets.job import BucketTally, StoragePart, ToCompare
+from coffre.operations.backup_buckets.job import BucketPart, BucketTally, ToCompare
 from coffre.operations.runs.progress import Meter
 from coffre.vault.entries import live_bytes
 
 
 def compare_attributes(
-    reader: BucketReader, pool: ThreadPoolExecutor, part: StoragePart, tally: BucketTally, meter: Meter
+    reader: BucketReader, pool: ThreadPoolExecutor, part: BucketPart, tally: BucketTally, meter: Meter
 ) -> dict[str, Entry]:
     """Return the entries of a part's objects that are compared, by name, and count them.
 

@@ -20,8 +20,8 @@ from coffre.operations.backup_buckets.job import (
     PACKS_IN_MEMORY,
     READ_AHEAD_BYTES,
     BucketBackupJob,
-    StoragePart,
-    StorageResult,
+    BucketPart,
+    BucketPartResult,
 )
 from coffre.operations.backup_buckets.part import run_part
 from coffre.operations.backup_buckets.plan import Planner, open_previous
@@ -33,7 +33,7 @@ from coffre.vault.pack import PackRoom
 from coffre.vault.vault import Committed
 
 
-def backup_storage(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed] | Paused:
+def backup_buckets(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed] | Paused:
     """Back up the buckets, or as much of them as there is time for.
 
     Raises
@@ -86,7 +86,7 @@ def _store_parts(job: BucketBackupJob, run: Run, planner: Planner, collector: Co
     ):
         ahead = ReadAhead(job.reader, pool, ReadRoom(READ_AHEAD_BYTES))
 
-        def store(part: StoragePart) -> StorageResult:
+        def store(part: BucketPart) -> BucketPartResult:
             return run_part(job, part, ahead, packs, run.meter, run.backup.id)
 
         try:

@@ -68,7 +68,7 @@ class BucketBackupJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Unchanged:
     """An object that the previous backup has already: the line of its entry."""
 
     name: str
@@ -143,17 +143,17 @@ class BucketTally:
 
 
 @dataclass(frozen=True)
-class StoragePart:
+class BucketPart:
     """A range of names: `end` is the last, be it of an object that is gone. `tally` counts what needs no reading."""
 
     number: int
-    items: tuple[Kept | ToRead | ToCompare, ...]
+    items: tuple[Unchanged | ToRead | ToCompare, ...]
     end: str
     tally: BucketTally
 
 
 @dataclass(frozen=True)
-class StorageResult:
+class BucketPartResult:
     """What a part stored: `lines` is a zstd file of its entries' lines, sorted by name, from `first` to `last`."""
 
     number: int

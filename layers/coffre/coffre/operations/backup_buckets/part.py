@@ -22,11 +22,11 @@ from coffre.operations.backup_buckets.attributes import compare_attributes
 from coffre.operations.backup_buckets.job import (
     UPLOADS,
     BucketBackupJob,
+    BucketPart,
+    BucketPartResult,
     BucketTally,
-    Kept,
-    StoragePart,
-    StorageResult,
     ToRead,
+    Unchanged,
 )
 from coffre.operations.backup_buckets.unread import reason_of
 from coffre.operations.runs.progress import Meter
@@ -45,8 +45,8 @@ _NOBODYS_SHA256: Final = hashlib.sha256().hexdigest()
 
 
 def run_part(
-    job: BucketBackupJob, part: StoragePart, ahead: ReadAhead, room: PackRoom, meter: Meter, backup_id: str
-) -> StorageResult:
+    job: BucketBackupJob, part: BucketPart, ahead: ReadAhead, room: PackRoom, meter: Meter, backup_id: str
+) -> BucketPartResult:
     """Store one part; it can be repeated, and knows nothing of the others.
 
     Raises
@@ -56,7 +56,7 @@ def run_part(
     CoffreError
     """
     tally = part.tally
-    kept = sum(isinstance(item, Kept) for item in part.items)
+    kept = sum(isinstance(item, Unchanged) for item in part.items)
     meter.add(size_bytes=sum(tally.sizes.values()), objects=kept)
     compared = compare_attributes(job.reader, ahead.pool, part, tally, meter)
     wanted = [item for item in part.items if isinstance(item, ToRead)]
@@ -72,7 +72,7 @@ def run_part(
         for pack, length in live_bytes(entry):
             tally.live_bytes[pack] += length
     first, last = (names[0], names[-1]) if names else ("", "")
-    return StorageResult(part.number, file, first, last, part.end, tuple(packs.packs), tally)
+    return BucketPartResult(part.number, file, first, last, part.end, tuple(packs.packs), tally)
 
 
 @dataclass
@@ -160,9 +160,9 @@ class _Reader:
         self.meter.add(objects=1, size_bytes=listed.size)
 
 
-def _lines(part: StoragePart, entries: dict[str, Entry]) -> Iterator[tuple[str, bytes]]:
+def _lines(part: BucketPart, entries: dict[str, Entry]) -> Iterator[tuple[str, bytes]]:
     for item in part.items:
-        if isinstance(item, Kept):
+        if isinstance(item, Unchanged):
             yield item.name, item.line
         elif item.name in entries:
             yield item.name, entries[item.name].model_dump_json(exclude_defaults=True).encode() + b"\n"

@@ -12,7 +12,7 @@ from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing
 from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import Entry, Manifest, PackReference
 from coffre.model.target import BucketSource
-from coffre.operations.backup_buckets.job import BucketBackupJob, BucketTally, Kept, StoragePart, ToCompare, ToRead
+from coffre.operations.backup_buckets.job import BucketBackupJob, BucketPart, BucketTally, ToCompare, ToRead, Unchanged
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.keys import key_choice
@@ -85,7 +85,7 @@ class Planner:
     def __post_init__(self) -> None:
         self.notes += [self.past.note] if self.past.note else []
 
-    def parts(self) -> Generator[StoragePart]:
+    def parts(self) -> Generator[BucketPart]:
         """Yield the parts, as many as there is time for."""
         begun = self.job.begun
         number = begun.parts if begun else 0
@@ -174,7 +174,7 @@ class _Making:
 
     def __init__(self, is_compared: Callable[[str], bool]) -> None:
         self._is_compared = is_compared
-        self._items: list[Kept | ToRead | ToCompare] = []
+        self._items: list[Unchanged | ToRead | ToCompare] = []
         self._tally = BucketTally()
         self._read_bytes = 0
         self._read_objects = 0
@@ -202,14 +202,14 @@ class _Making:
             self._read_objects += 1
 
     def _keep(self, found: Found, previous: Entry) -> None:
-        self._items.append(Kept(previous.name, previous.model_dump_json(exclude_defaults=True).encode() + b"\n"))
+        self._items.append(Unchanged(previous.name, previous.model_dump_json(exclude_defaults=True).encode() + b"\n"))
         self._tally.count(found.bucket, previous.size, ObjectChange.UNCHANGED)
         self._tally.uncompared += 1
         for pack, length in live_bytes(previous):
             self._tally.live_bytes[pack] += length
 
-    def part(self, number: int) -> StoragePart:
-        return StoragePart(number, tuple(self._items), self.end, self._tally)
+    def part(self, number: int) -> BucketPart:
+        return BucketPart(number, tuple(self._items), self.end, self._tally)
 
 
 def _as_listed(entry: Entry, found: Found) -> Entry:

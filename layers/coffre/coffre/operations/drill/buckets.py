@@ -20,7 +20,8 @@ from coffre.operations.drill.scratch_bucket import ScratchPlace, scratch_folder
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
 from coffre.operations.restore_buckets.write_object import Done, StoppedError, Writer, cost_of
 from coffre.operations.runs.ordered_map import ordered_map
-from coffre.operations.runs.progress import Meter, Watch
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open import open_manifest, refuse_unrestorable
 from coffre.policy.sampling import SampleLimits, Sampling
 from coffre.vault.codec import FrameDecoder

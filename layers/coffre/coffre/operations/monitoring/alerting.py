@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final
 
 from coffre.alerts.alert import Alert, AlertKind, State
-from coffre.alerts.deduplication import ended, next_of, recovery, reminder, told, untold
+from coffre.alerts.deduplication import ended, next_of, notified, recovery, reminder, unnotified
 from coffre.alerts.publish import AlertError, Publisher
 from coffre.alerts.runs import SAFE_UNKNOWN, safe_backups
 from coffre.catalog.catalog import Catalog
@@ -135,9 +135,9 @@ class Alerting:
         try:
             self.publisher.publish(alert)
         except AlertError:
-            self._remember(incident, untold(incident))
+            self._remember(incident, unnotified(incident))
             raise
-        self._remember(incident, told(incident, self.now()))
+        self._remember(incident, notified(incident, self.now()))
 
     def _end(self, kind: AlertKind, going_on: Iterable[Incident]) -> Alert | None:
         now = self.now()

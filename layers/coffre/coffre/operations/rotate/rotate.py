@@ -17,7 +17,7 @@ from coffre.model.rotation import Action, Decision, Problem, RotationReport
 from coffre.model.target import Retention
 from coffre.operations.rotate.sweep import sweep
 from coffre.operations.rotate.sweep_job import GRACE, SweepJob, restores_going_on
-from coffre.operations.runs.admission import settle
+from coffre.operations.runs.dead_runs import is_silent, settle_backup
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.retention import decide
 from coffre.vault.vault import Vault
@@ -41,7 +41,7 @@ class RotateJob:
         The clock.
     remaining_seconds
         Time until the platform kills the function.
-    tell_died
+    report_died
         Gets the record of a backup that was found dead for long and marked FAILED.
     """
 
@@ -52,7 +52,7 @@ class RotateJob:
     scratch: Path
     now: Callable[[], datetime]
     remaining_seconds: Callable[[], float]
-    tell_died: Callable[[Backup], None]
+    report_died: Callable[[Backup], None]
 
 
 def rotate(
@@ -114,7 +114,7 @@ def _copies(job: RotateJob, *, settle_dead: bool) -> dict[str, list[Backup]]:
     for backup in job.catalog.backups():
         if backup.status is Status.COMPLETED:
             copies.setdefault(backup.target, []).append(backup)
-        elif settle_dead and _is_long_dead(backup, job.now()):
+        elif settle_dead and is_silent(backup, job.now(), GRACE):
             _settle(job, backup)
     return copies
 
@@ -122,14 +122,9 @@ def _copies(job: RotateJob, *, settle_dead: bool) -> dict[str, list[Backup]]:
 def _settle(job: RotateJob, backup: Backup) -> None:
     # A manifest that cannot be read is told by the sweep; a record that has changed is somebody else's.
     with contextlib.suppress(IntegrityError, BackupStateError):
-        failed = settle(job.catalog, job.vault, backup, job.now())
+        failed = settle_backup(job.catalog, job.vault, backup, job.now())
         if failed is not None:
-            job.tell_died(failed)
-
-
-def _is_long_dead(backup: Backup, now: datetime) -> bool:
-    """Tell whether a run has given no sign of life for so long that no function can still be at it."""
-    return not backup.status.is_final and now - (backup.heartbeat_at or backup.created_at) > GRACE
+            job.report_died(failed)
 
 
 def _decide(

@@ -11,13 +11,14 @@ from typing import Final
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Restore, Status
 from coffre.model.rotation import Amount, Problem, SweepReport
+from coffre.operations.runs.dead_runs import is_silent
 from coffre.stores.store import ObjectInfo
 from coffre.vault.vault import Vault
 
 # No function lives longer than 15 minutes: whoever wrote what a failed run left behind has long ended.
 GRACE: Final = timedelta(hours=24)
 # What is told of each kind; counts have no limit.
-_TOLD: Final = 100
+_LISTED: Final = 100
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class SweepJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class BackupSummary:
     """What the catalog says about a backup, as far as a sweep wants to know: about 0.5 KB each."""
 
     target: str
@@ -57,23 +58,20 @@ class Known:
         return self.status.is_final and now - self.ended_at > GRACE
 
 
-def known_backups(job: SweepJob) -> dict[str, Known]:
+def summaries_of_backups(job: SweepJob) -> dict[str, BackupSummary]:
     """Read every backup's record, consistently."""
     records = {}
     for backup in job.catalog.backups():
         status = Status.DELETED if backup.id in job.gone else backup.status
         ended_at = backup.completed_at or backup.heartbeat_at or backup.created_at
-        records[backup.id] = Known(backup.target, status, backup.manifest_sha256, ended_at)
+        records[backup.id] = BackupSummary(backup.target, status, backup.manifest_sha256, ended_at)
     return records
 
 
 def restores_going_on(catalog: Catalog, now: datetime) -> list[Restore]:
     """Read every restore's record, consistently, and return those that may still read the vault."""
-    return [
-        restore
-        for restore in catalog.restores()
-        if not restore.status.is_final and now - (restore.heartbeat_at or restore.created_at) <= GRACE
-    ]
+    unfinished = (restore for restore in catalog.restores() if not restore.status.is_final)
+    return [restore for restore in unfinished if not is_silent(restore, now, GRACE)]
 
 
 @dataclass
@@ -94,18 +92,18 @@ class SweepTally:
     def note_foreign(self, info: ObjectInfo) -> None:
         """Count an object that is not Coffre's."""
         self.foreign = self.foreign.plus(info.size)
-        if len(self._foreign_keys) < _TOLD:
+        if len(self._foreign_keys) < _LISTED:
             self._foreign_keys.append(info.key)
 
     def note_waiting(self, info: ObjectInfo, reason: str) -> None:
         """Count a pack that nothing names and that stays for now."""
         self.waiting = self.waiting.plus(info.size)
-        if len(self._waits) < _TOLD:
+        if len(self._waits) < _LISTED:
             self._waits.setdefault(reason)
 
-    def tell(self, code: str, target: str | None, text: str) -> None:
+    def note_problem(self, code: str, target: str | None, text: str) -> None:
         """Add something that a person has to look at."""
-        if len(self._problems) < _TOLD:
+        if len(self._problems) < _LISTED:
             self._problems.append(Problem(code=code, target=target, text=text))
 
     def report(self) -> SweepReport:

@@ -8,17 +8,23 @@ from dataclasses import dataclass
 from coffre.model.backup import Status
 from coffre.model.errors import IntegrityError
 from coffre.operations.rotate.batch_delete import Remover
-from coffre.operations.rotate.sweep_job import Known, SweepJob, SweepTally, known_backups, restores_going_on
+from coffre.operations.rotate.sweep_job import (
+    BackupSummary,
+    SweepJob,
+    SweepTally,
+    restores_going_on,
+    summaries_of_backups,
+)
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import MANIFEST, record_of
 from coffre.vault.references import References
 
 
 @dataclass(frozen=True)
-class Settled:
+class PackRules:
     """What is known when every manifest was read: the catalog's records, and why packs of some targets stay."""
 
-    records: Mapping[str, Known]
+    records: Mapping[str, BackupSummary]
     blocked: Mapping[str, str]
 
 
@@ -29,7 +35,7 @@ class RecordsWalk:
         self._job = job
         self._remover = remover
         self._tally = tally
-        self._records = known_backups(job)
+        self._records = summaries_of_backups(job)
         self._being_restored = {restore.backup_id for restore in restores_going_on(job.catalog, job.now)}
         self._read: set[tuple[str, str]] = set()
         self._unlisted: list[tuple[str, str]] = []
@@ -57,10 +63,10 @@ class RecordsWalk:
         elif known is not None and known.status is Status.FAILED and known.is_long_over(self._job.now):
             self._remove(own)
 
-    def settle(self) -> Settled:
+    def settle(self) -> PackRules:
         """Read the catalog again: to whose packs may a run refer whose manifest was not there yet?"""
         self._remover.finish()  # what was to go is gone before the first pack is
-        records = known_backups(self._job)
+        records = summaries_of_backups(self._job)
         blocked = dict(self._doubts)
         for backup_id, known in records.items():
             if not known.status.is_final:
@@ -73,10 +79,10 @@ class RecordsWalk:
             found = records.get(backup_id)
             if found is None or found.status is Status.FAILED:
                 text = f"The vault has backup {backup_id} of {target}, the catalog does not: coffre catalog rebuild"
-                self._tally.tell("MANIFEST_UNLISTED", target, text)
-        return Settled(records, blocked)
+                self._tally.note_problem("MANIFEST_UNLISTED", target, text)
+        return PackRules(records, blocked)
 
-    def _explain_unread(self, backup_id: str, known: Known, blocked: dict[str, str]) -> None:
+    def _explain_unread(self, backup_id: str, known: BackupSummary, blocked: dict[str, str]) -> None:
         earlier = self._records.get(backup_id)
         if earlier is None or earlier.status is not Status.COMPLETED:
             blocked.setdefault(known.target, f"backup {backup_id} of {known.target} has just ended")
@@ -87,9 +93,9 @@ class RecordsWalk:
                 f"{known.target} goes."
             )
             blocked[known.target] = text
-            self._tally.tell("MANIFEST_MISSING", known.target, text)
+            self._tally.note_problem("MANIFEST_MISSING", known.target, text)
 
-    def _refer(self, target: str, backup_id: str, known: Known | None) -> None:
+    def _refer(self, target: str, backup_id: str, known: BackupSummary | None) -> None:
         try:
             found = self._job.vault.find_manifest(target, backup_id)
         except IntegrityError as error:
@@ -110,7 +116,7 @@ class RecordsWalk:
     def _doubt(self, code: str, target: str, text: str) -> None:
         """Keep every pack of a target whose backups' needs are not known for sure."""
         self._doubts[target] = f"{text} Until it is put right, no pack of {target} goes."
-        self._tally.tell(code, target, self._doubts[target])
+        self._tally.note_problem(code, target, self._doubts[target])
 
     def _remove(self, own: Mapping[str, ObjectInfo]) -> None:
         """Remove the manifest first: without it the others are nothing."""

@@ -11,7 +11,7 @@ from ulid import ULID
 from coffre.model.backup import Status
 from coffre.operations.rotate.batch_delete import Remover
 from coffre.operations.rotate.sweep_job import GRACE, SweepJob, SweepTally
-from coffre.operations.rotate.sweep_manifests import Settled
+from coffre.operations.rotate.sweep_manifests import PackRules
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import writer_of
 from coffre.vault.references import References
@@ -24,7 +24,7 @@ class PacksWalk:
     """Goes through the packs and through what is named, both sorted by key, in constant memory."""
 
     def __init__(
-        self, job: SweepJob, remover: Remover, tally: SweepTally, settled: Settled, references: References
+        self, job: SweepJob, remover: Remover, tally: SweepTally, settled: PackRules, references: References
     ) -> None:
         self._job = job
         self._remover = remover
@@ -83,5 +83,5 @@ class PacksWalk:
         while self._next is not None and (key is None or self._next.key < key):
             known = self._settled.records.get(writer_of(self._next.key) or "")
             text = f"The pack {self._next.key} is not in the vault, and a backup needs it."
-            self._tally.tell("PACK_MISSING", known.target if known else None, text)
+            self._tally.note_problem("PACK_MISSING", known.target if known else None, text)
             self._next = next(self._named, None)

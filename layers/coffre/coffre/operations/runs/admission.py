@@ -11,16 +11,13 @@ from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.catalog.slot import ORPHAN_AFTER
-from coffre.model.backup import RUN_DIED, Backup, Failure, Status, Tier
+from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import BackupStateError, CatalogError
 from coffre.model.target import TargetKind
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.runs.dead_runs import STALE_AFTER, is_silent, settle_backup
 from coffre.policy.recency import ID_WITHIN, refuse_distant_id
 from coffre.vault.vault import Vault
 
-# Twenty missed heartbeats: the run is dead, not slow. Less than the minute after which Lambda repeats an event whose
-# run was killed, so that the repetition takes its place.
-STALE_AFTER: Final = timedelta(seconds=45)
 # Whoever holds a slot or a lock without a record is just about to write it: a few calls of the catalog.
 _PAUSE_SECONDS: Final = 0.25
 _PAUSES: Final = 20
@@ -77,7 +74,7 @@ class Admission:
         The clock.
     pause
         Waits so many seconds.
-    tell_died
+    report_died
         Gets the record of a run that was found dead and marked FAILED.
     """
 
@@ -85,7 +82,7 @@ class Admission:
     vault: Vault
     now: Callable[[], datetime]
     pause: Callable[[float], None]
-    tell_died: Callable[[Backup], None]
+    report_died: Callable[[Backup], None]
 
     def begin(self, request: Request) -> Backup | Result:
         """Return the record of a run that begins now, or what answers the request instead.
@@ -182,7 +179,7 @@ class Admission:
 
     def _is_dead(self, backup_id: str) -> bool:
         backup = self._find(backup_id)
-        return not backup.status.is_final and self.now() - (backup.heartbeat_at or backup.created_at) > STALE_AFTER
+        return is_silent(backup, self.now(), STALE_AFTER)
 
     def _find(self, backup_id: str) -> Backup:
         try:
@@ -249,28 +246,11 @@ class Admission:
                 self._settle(self._find(found))
 
     def _settle(self, backup: Backup) -> None:
-        failed = settle(self.catalog, self.vault, backup, self.now())
+        failed = settle_backup(self.catalog, self.vault, backup, self.now())
         if failed is not None:
-            self.tell_died(failed)
+            self.report_died(failed)
 
     def release(self, target: str, backup_id: str) -> None:
         """Give the lock back; without the catalog it becomes stale by itself."""
         with contextlib.suppress(CatalogError):
             self.catalog.locks.release(target, backup_id)
-
-
-def settle(catalog: Catalog, vault: Vault, backup: Backup, now: datetime) -> Backup | None:
-    """End a dead run's record: COMPLETED when the manifest that it announced is there, else FAILED (then return it)."""
-    if backup.status.is_final:
-        return None
-    found = vault.find_manifest(backup.target, backup.id)
-    # Whoever can write to the vault could have put another manifest there.
-    if found is not None and found[1].sha256 == backup.manifest_sha256:
-        catalog.complete_backup(completed(backup, *found))
-        return None
-    failure = Failure(
-        code=RUN_DIED,
-        message="The run stopped without a word (killed, out of memory, or its deadline passed).",
-        hint="Look at the function's log for this request id; more memory or time often helps.",
-    )
-    return catalog.fail_backup(backup.id, failure, now)

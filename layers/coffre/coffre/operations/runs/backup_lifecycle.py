@@ -13,8 +13,9 @@ from coffre.model.backup import Backup, Failure, Progress, Tier
 from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.manifest import Manifest
 from coffre.operations.runs.admission import Admission, Request, Result, RunOutcome
-from coffre.operations.runs.progress import BEAT_SECONDS, Meter, Watch
+from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Paused, Run
+from coffre.operations.runs.watchdog import BEAT_SECONDS, Watch
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.vault import Committed, Vault
 
@@ -36,7 +37,7 @@ class Lifecycle:
         Time until the platform kills the function.
     stop
         Makes the work fail soon.
-    tell_died
+    report_died
         Gets the record of an earlier run that was found dead and marked FAILED.
     """
 
@@ -45,7 +46,7 @@ class Lifecycle:
     now: Callable[[], datetime]
     remaining_seconds: Callable[[], float]
     stop: Callable[[], None]
-    tell_died: Callable[[Backup], None]
+    report_died: Callable[[Backup], None]
     beat_seconds: float = BEAT_SECONDS
 
     def run(self, request: Request, work: Work) -> Result:
@@ -64,7 +65,7 @@ class Lifecycle:
 
     @property
     def _admission(self) -> Admission:
-        return Admission(self.catalog, self.vault, self.now, time.sleep, self.tell_died)
+        return Admission(self.catalog, self.vault, self.now, time.sleep, self.report_died)
 
     def _work(self, backup: Backup, work: Work) -> Result:
         meter = Meter()

@@ -6,14 +6,16 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import RUN_DIED, Failure, Progress, Restore, RestoreReport, Status
-from coffre.model.errors import BackupStateError, CoffreError
-from coffre.operations.runs.admission import STALE_AFTER
-from coffre.operations.runs.progress import BEAT_SECONDS, RECORDING_SECONDS, Meter, Watch
+from coffre.model.backup import Failure, Progress, Restore, RestoreReport, Status
+from coffre.model.errors import CoffreError
+from coffre.operations.runs import restore_record
+from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.watchdog import BEAT_SECONDS, RECORDING_SECONDS, Watch
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.vault.vault import Vault
 
@@ -30,7 +32,7 @@ class RestoreRun:
     ----------
     now, remaining_seconds, stop
         As in `coffre.operations.runs.backup_lifecycle.Lifecycle`.
-    tell_died
+    report_died
         Gets the record of an earlier restore that was found dead and marked FAILED.
     pause
         Waits so many seconds.
@@ -42,7 +44,7 @@ class RestoreRun:
     remaining_seconds: Callable[[], float]
     stop: Callable[[], None]
     beat_seconds: float = BEAT_SECONDS
-    tell_died: Callable[[Restore], None] = lambda _: None
+    report_died: Callable[[Restore], None] = lambda _: None
     pause: Callable[[float], None] = time.sleep
 
     def run(self, restore: Restore, work: Callable[[Meter], RestoreReport | None], *, goes_on: bool = False) -> Restore:
@@ -92,7 +94,7 @@ class RestoreRun:
     def _settle_dead(self) -> None:
         """End the records of restores that were killed without a word. Whatever is wrong with them stops no restore."""
         with contextlib.suppress(CoffreError):
-            settle_restores(self.catalog, self.vault, self.now(), STALE_AFTER, self.tell_died)
+            settle_restores(self.catalog, self.vault, self.now(), STALE_AFTER, self.report_died)
 
     def _beat(self, restore: Restore, progress: Progress) -> None:
         self.catalog.heartbeat_restore(restore.id, self.now(), progress)
@@ -112,7 +114,7 @@ class RestoreRun:
             return self._insist(lambda: self._finish(restore, meter, report, key, exceptions))
         except Exception as error:  # noqa: BLE001 - whatever it is, the data is restored
             exceptions.append(f"{_NO_RECORD} {_reason(error)}{_kept(report)}")
-            return _completed(restore, meter.read(), report, key, exceptions, self.now())
+            return restore_record.completed(restore, meter.read(), report, key, exceptions, self.now())
 
     def _insist[T](self, write: Callable[[], T]) -> T:
         """Try to write some times, while there is time."""
@@ -128,64 +130,17 @@ class RestoreRun:
     def _finish(
         self, restore: Restore, meter: Meter, report: RestoreReport, key: str | None, exceptions: Sequence[str] = ()
     ) -> Restore:
-        return self.catalog.finish_restore(_completed(restore, meter.read(), report, key, exceptions, self.now()))
+        return self.catalog.finish_restore(
+            restore_record.completed(restore, meter.read(), report, key, exceptions, self.now())
+        )
 
     def _record_failure(self, restore: Restore, meter: Meter, error: Exception) -> None:
-        failed = _ended(restore, meter.read(), Status.FAILED, self.now())
+        failed = restore_record.ended(restore, meter.read(), Status.FAILED, self.now())
         failed = failed.model_copy(update={"failure": Failure.of(error)})
         try:
             self.catalog.finish_restore(failed)
         except CoffreError as unrecorded:
             error.add_note(f"This could not be recorded in the catalog: {unrecorded.message}")
-
-
-def settle_restores(
-    catalog: Catalog, vault: Vault, now: datetime, silent_for: timedelta, tell_died: Callable[[Restore], None]
-) -> list[Restore]:
-    """End the records of restores without a sign of life for so long, and return them.
-
-    One whose report is in the vault was done, and only its record could not be written: it is COMPLETED. All others are
-    FAILED, and told.
-    """
-    ended = []
-    for restore in list(catalog.restores(status=Status.IN_PROGRESS)):
-        if now - (restore.heartbeat_at or restore.created_at) <= silent_for:
-            continue
-        try:
-            done = vault.find_report(restore.id)
-        except CoffreError:
-            continue  # it is not known what became of it: the next look may find out
-        # It may just have ended otherwise.
-        with contextlib.suppress(BackupStateError):
-            if done is not None:
-                key, report = done
-                ended.append(catalog.finish_restore(_completed(restore, restore.progress, report, key, (), now)))
-            else:
-                failed = _with_failure(_ended(restore, restore.progress, Status.FAILED, now))
-                ended.append(catalog.finish_restore(failed))
-                tell_died(ended[-1])
-    return ended
-
-
-def _completed(
-    restore: Restore,
-    progress: Progress,
-    report: RestoreReport,
-    key: str | None,
-    exceptions: Sequence[str],
-    now: datetime,
-) -> Restore:
-    storage = report.storage
-    amounts = {"objects": storage.written} if storage else {"tables": len(report.tables), "rows": report.rows}
-    return _ended(restore, progress, Status.COMPLETED, now).model_copy(
-        update={
-            "destination": report.destination,
-            "exceptions": (*exceptions, *report.exceptions),
-            "notes": report.notes,
-            "report_key": key,
-            **amounts,
-        }
-    )
 
 
 def _reason(error: Exception) -> str:
@@ -196,21 +151,3 @@ def _reason(error: Exception) -> str:
 def _kept(report: RestoreReport) -> str:
     """Say where the data is that was there before: without the report nobody would know."""
     return "".join(f" Kept: {kept.what} (to remove it: {kept.remove})." for kept in report.kept)
-
-
-def _ended(restore: Restore, progress: Progress, status: Status, now: datetime) -> Restore:
-    duration_ms = int((now - restore.created_at).total_seconds() * 1000)
-    return restore.model_copy(
-        update={"status": status, "completed_at": now, "duration_ms": duration_ms, "progress": progress}
-    )
-
-
-def _with_failure(restore: Restore) -> Restore:
-    run = restore.id.lower()
-    died = Failure(
-        code=RUN_DIED,
-        message="The restore stopped without a word (killed, out of memory, or its deadline passed).",
-        hint=f"Look at the function's log for its request id. What it may have left: the schema restored_{run}, and "
-        f"databases whose names end in _restored_{run} (not in use) or _before_{run} (the one that was replaced).",
-    )
-    return restore.model_copy(update={"failure": died})

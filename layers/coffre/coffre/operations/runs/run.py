@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from coffre.model.backup import Backup, Tier
-from coffre.operations.runs.progress import Meter, Watch
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.watchdog import Watch
 from coffre.vault.vault import Committed
 
 

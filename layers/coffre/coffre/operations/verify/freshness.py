@@ -14,8 +14,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, IntegrityError, ObjectMissingError
 from coffre.model.target import BucketTarget, DatabaseTarget
 from coffre.model.verification import Check, Checked, FreshReport, Settled
-from coffre.operations.runs.admission import settle
-from coffre.operations.runs.restore_lifecycle import settle_restores
+from coffre.operations.runs.dead_runs import is_silent, settle_backup, settle_restores
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.freshness import check_backup, check_verified, newest_of
 from coffre.stores.store import ObjectInfo
@@ -33,7 +32,7 @@ class FreshJob:
     ----------
     configured_at
         When the configuration was last changed, where that is known: a new target has no backup before it is due.
-    tell_died, tell_restore_died
+    report_died, report_restore_died
         Get the record of a backup, or a restore, that was found dead and marked FAILED.
     """
 
@@ -41,8 +40,8 @@ class FreshJob:
     vault: Vault
     configuration: Configuration
     now: datetime
-    tell_died: Callable[[Backup], None]
-    tell_restore_died: Callable[[Restore], None]
+    report_died: Callable[[Backup], None]
+    report_restore_died: Callable[[Restore], None]
     configured_at: datetime | None = None
 
 
@@ -104,21 +103,20 @@ def _is_recorded(vault: Vault, backup: Backup, manifest: ObjectInfo) -> bool:
 
 
 def _settle_backups(job: FreshJob) -> Iterator[Settled]:
-    for status in (Status.PENDING, Status.IN_PROGRESS):
-        for listed in list(job.catalog.backups(status=status)):
-            # The index may be behind: ask the record itself.
-            backup = job.catalog.get_backup(listed.id)
-            if backup.status.is_final or job.now - (backup.heartbeat_at or backup.created_at) <= SILENT_FOR:
-                continue
-            # A manifest that cannot be read is told by the inventory; a record that has changed is somebody else's.
-            with contextlib.suppress(IntegrityError, BackupStateError):
-                failed = settle(job.catalog, job.vault, backup, job.now)
-                if failed is not None:
-                    job.tell_died(failed)
-                ended = failed.status if failed else Status.COMPLETED
-                yield Settled(id=backup.id, kind="backup", target=backup.target, status=ended.value)
+    for listed in list(job.catalog.backups(status=Status.IN_PROGRESS)):
+        # The index may be behind: read the record itself.
+        backup = job.catalog.get_backup(listed.id)
+        if not is_silent(backup, job.now, SILENT_FOR):
+            continue
+        # The inventory reports a manifest that cannot be read; a record that has changed is another run's.
+        with contextlib.suppress(IntegrityError, BackupStateError):
+            failed = settle_backup(job.catalog, job.vault, backup, job.now)
+            if failed is not None:
+                job.report_died(failed)
+            status = failed.status if failed else Status.COMPLETED
+            yield Settled(id=backup.id, kind="backup", target=backup.target, status=status.value)
 
 
 def _settle_restores(job: FreshJob) -> Iterator[Settled]:
-    for restore in settle_restores(job.catalog, job.vault, job.now, SILENT_FOR, job.tell_restore_died):
+    for restore in settle_restores(job.catalog, job.vault, job.now, SILENT_FOR, job.report_restore_died):
         yield Settled(id=restore.id, kind="restore", target=restore.target, status=restore.status.value)

@@ -19,7 +19,7 @@ from coffre.model.manifest import EntriesFile
 from coffre.model.rotation import Amount
 from coffre.model.verification import Damage, Level, Share, VerificationReport
 from coffre.operations.stored_backup.open import manifest_of
-from coffre.operations.verify.job import Known, VerifyJob, record_damage
+from coffre.operations.verify.job import CatalogSnapshot, VerifyJob, record_damage
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import PACKS, writer_of
 from coffre.vault.references import LivingPack, References
@@ -44,7 +44,7 @@ def inventory(
     BackupStateError
         `BACKUP_UNKNOWN`, `BACKUP_STATE` (it is not COMPLETED, or not any more), `NOTHING_TO_VERIFY`.
     """
-    known = Known.read(job.catalog)
+    known = CatalogSnapshot.read(job.catalog)
     references = References(job.scratch)
     own: dict[str, list[Damage]] = {}
     tally = _Tally()
@@ -66,7 +66,7 @@ def inventory(
     damages = [*heads.damages, *_confirmed(job, tally.suspects)]
     damages += _read_unkept(job, heads, own, tally)
     if backup_id is not None:
-        Known.read(job.catalog).required(backup_id=backup_id)
+        CatalogSnapshot.read(job.catalog).required(backup_id=backup_id)
     damaged = record_damage(job, Level.INVENTORY, known, damages, own)
     return VerificationReport(
         id=job.id,

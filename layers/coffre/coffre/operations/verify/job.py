@@ -52,13 +52,13 @@ class VerifyJob:
 
 
 @dataclass(frozen=True)
-class Known:
+class CatalogSnapshot:
     """The catalog at the beginning: every backup by id, of any status."""
 
     records: Mapping[str, Backup]
 
     @classmethod
-    def read(cls, catalog: Catalog) -> Known:
+    def read(cls, catalog: Catalog) -> CatalogSnapshot:
         """Read the whole table, consistently."""
         return cls({backup.id: backup for backup in catalog.backups()})
 
@@ -131,7 +131,7 @@ class _Bad:
 
 
 def record_damage(
-    job: VerifyJob, level: Level, known: Known, damages: Sequence[Damage], own: Mapping[str, Sequence[Damage]]
+    job: VerifyJob, level: Level, known: CatalogSnapshot, damages: Sequence[Damage], own: Mapping[str, Sequence[Damage]]
 ) -> tuple[DamageReport, ...]:
     """Mark every backup that has something of what was found, and keep the facts beside it; newest first.
 
@@ -150,7 +150,7 @@ def record_damage(
     # Backups that were completed meanwhile can point at the same packs, and another reading can call them verified that
     # knew these packs' writers as verified. It read the catalog before the marks above, so they are in it by now.
     before = {backup.id for backup in known.living()}
-    newer = [backup for backup in Known.read(job.catalog).living() if backup.id not in before]
+    newer = [backup for backup in CatalogSnapshot.read(job.catalog).living() if backup.id not in before]
     return (*_mark_each(job, level, newer, bad, own), *reports)
 
 
@@ -194,7 +194,7 @@ def record_finding(catalog: Catalog, vault: Vault, report: DamageReport) -> None
     put_back(vault, {key: report})
 
 
-def _distrust_writers(job: VerifyJob, known: Known, bad: _Bad, marked: set[str]) -> None:
+def _distrust_writers(job: VerifyJob, known: CatalogSnapshot, bad: _Bad, marked: set[str]) -> None:
     """Take the mark *verified* from deleted backups whose packs went bad: later ones rely on it (docs/adr)."""
     writers = {writer_of(pack) for pack in (*bad.packs, *(pack for pack, _ in bad.frames))}
     for writer in sorted(writer for writer in writers if writer is not None and writer not in marked):

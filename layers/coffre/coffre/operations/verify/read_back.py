@@ -16,7 +16,7 @@ from coffre.model.manifest import Frame, Manifest
 from coffre.model.rotation import Amount, Problem
 from coffre.model.verification import Damage, DamageReport, Examined, Level, Share, VerificationReport
 from coffre.operations.stored_backup.open import manifest_of
-from coffre.operations.verify.job import RESERVE_SECONDS, Known, VerifyJob, record_damage
+from coffre.operations.verify.job import RESERVE_SECONDS, CatalogSnapshot, VerifyJob, record_damage
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.damage import heal_damage, put_back, read_findings, together
 from coffre.vault.layout import writer_of
@@ -37,7 +37,7 @@ def read_backup(job: VerifyJob, backup_id: str) -> VerificationReport:
     BackupStateError
         `BACKUP_UNKNOWN`, or `BACKUP_STATE`: it is not COMPLETED.
     """
-    known = Known.read(job.catalog)
+    known = CatalogSnapshot.read(job.catalog)
     (backup,) = known.required(backup_id=backup_id)
     tally = _Tally()
     _prove(job, backup, tally, lambda _: True, job.is_time_over, heals=True)
@@ -57,7 +57,7 @@ def read_target(job: VerifyJob, target: str, share: Share) -> VerificationReport
     BackupStateError
         `NOTHING_TO_VERIFY`: it has no COMPLETED backup.
     """
-    known = Known.read(job.catalog)
+    known = CatalogSnapshot.read(job.catalog)
     known.required(target)
     tally = _Tally()
     limit = RESERVE_SECONDS + (job.remaining_seconds() - RESERVE_SECONDS) * (1 - _SHARE_FOR_NEW)
@@ -91,7 +91,7 @@ class _Tally:
             else:
                 self.damages.append(damage)
 
-    def tell(self, backup: Backup, outcome: str, text: str | None = None) -> None:
+    def note(self, backup: Backup, outcome: str, text: str | None = None) -> None:
         """Keep what became of a backup of which all was to be read."""
         told = {"backup_id": backup.id, "target": backup.target, "outcome": outcome, "text": text}
         self.examined.append(Examined.model_validate(told))
@@ -100,7 +100,7 @@ class _Tally:
 # --- all of a backup ---
 
 
-def _prove_new(job: VerifyJob, known: Known, target: str, tally: _Tally, is_over: _IsOver) -> None:
+def _prove_new(job: VerifyJob, known: CatalogSnapshot, target: str, tally: _Tally, is_over: _IsOver) -> None:
     """Read back what no verification has seen yet, the oldest backup first.
 
     Packs of a writer that is verified were read back with it: they need not be read again for each backup that points
@@ -111,7 +111,7 @@ def _prove_new(job: VerifyJob, known: Known, target: str, tally: _Tally, is_over
         if backup.id in proven or backup.damaged_at is not None:
             continue
         if is_over():
-            tally.tell(backup, "unfinished", "There was no time for it; the next reading begins with it.")
+            tally.note(backup, "unfinished", "There was no time for it; the next reading begins with it.")
             continue
         if _prove(job, backup, tally, lambda frame: writer_of(frame.pack) not in proven, is_over, heals=False):
             proven.add(backup.id)
@@ -139,7 +139,7 @@ def _prove(job: VerifyJob, backup: Backup, tally: _Tally, wanted: _Wanted, is_ov
     except IntegrityError as error:
         tally.own.setdefault(backup.id, []).append(Damage.of(error))
     if len(tally.damages) > before or backup.id in tally.own:
-        tally.tell(backup, "damaged")
+        tally.note(backup, "damaged")
         return False
     if not is_whole:
         _note_unfinished(job, backup, tally, last)
@@ -163,7 +163,7 @@ def _note_verified(
     heal_damage(job.vault, findings, job.now())
     if findings and job.catalog.get_backup(backup.id).damage_count != backup.damage_count:
         put_back(job.vault, findings)  # somebody who had written one of them before marked the backup just now
-    tally.tell(backup, "verified")
+    tally.note(backup, "verified")
     return True
 
 
@@ -182,7 +182,7 @@ def _note_unfinished(job: VerifyJob, backup: Backup, tally: _Tally, last: str) -
     except BackupStateError as error:
         _tell_refused(job, backup, tally, error)
         return
-    tally.tell(backup, "unfinished", f"It was good up to {last}; the next reading goes on from there.")
+    tally.note(backup, "unfinished", f"It was good up to {last}; the next reading goes on from there.")
 
 
 def _tell_refused(job: VerifyJob, backup: Backup, tally: _Tally, error: BackupStateError) -> None:
@@ -190,12 +190,12 @@ def _tell_refused(job: VerifyJob, backup: Backup, tally: _Tally, error: BackupSt
     if job.catalog.get_backup(backup.id).status is Status.COMPLETED:
         _tell_damaged(backup, tally, f"While it was being read, somebody else found damage. {error.message}")
     else:
-        tally.tell(backup, "deleted", "It was deleted while it was being read.")
+        tally.note(backup, "deleted", "It was deleted while it was being read.")
 
 
 def _tell_damaged(backup: Backup, tally: _Tally, text: str) -> None:
     tally.problems.append(Problem(code="BACKUP_DAMAGED", target=backup.target, text=text))
-    tally.tell(backup, "damaged", text)
+    tally.note(backup, "damaged", text)
 
 
 def _open(job: VerifyJob, backup: Backup, tally: _Tally) -> tuple[Manifest, FrameDecoder] | None:
@@ -204,12 +204,12 @@ def _open(job: VerifyJob, backup: Backup, tally: _Tally) -> tuple[Manifest, Fram
         return manifest, job.decoder.of_recipients(manifest.recipients)
     except IntegrityError as error:
         tally.own.setdefault(backup.id, []).append(Damage.of(error))
-        tally.tell(backup, "damaged", error.message)
+        tally.note(backup, "damaged", error.message)
     except EncryptionError as error:
         # No byte of it is known to be wrong: nobody here has the key.
         text = f"Backup {backup.id} of {backup.target} cannot be read: {error.message}"
         tally.problems.append(Problem(code=error.code, target=backup.target, text=text))
-        tally.tell(backup, "unreadable", error.message)
+        tally.note(backup, "unreadable", error.message)
     tally.closed.add(backup.id)
     return None
 
@@ -226,7 +226,7 @@ def _until(is_over: _IsOver, reading: Iterator[ReadEntry]) -> Iterator[ReadEntry
 # --- a share of everything ---
 
 
-def _read_share(job: VerifyJob, known: Known, target: str, share: Share, tally: _Tally) -> None:
+def _read_share(job: VerifyJob, known: CatalogSnapshot, target: str, share: Share, tally: _Tally) -> None:
     """Read the frames of a share of the packs once, whichever backups point at them."""
     seen: set[tuple[str, int]] = set()
 
@@ -265,7 +265,7 @@ def _say_unfinished(tally: _Tally) -> None:
     tally.unfinished = "The time was over before the day's share was read."
 
 
-def _report(job: VerifyJob, known: Known, tally: _Tally, target: str, share: str) -> VerificationReport:
+def _report(job: VerifyJob, known: CatalogSnapshot, tally: _Tally, target: str, share: str) -> VerificationReport:
     damaged = record_damage(job, Level.READ, known, tally.damages, tally.own)
     packs = Amount(objects=len(tally.packs), size_bytes=tally.frames.size_bytes)
     return VerificationReport(
