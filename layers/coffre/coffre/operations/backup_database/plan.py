@@ -19,8 +19,8 @@ from coffre.model.manifest import (
 )
 from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.lock_yield import yielding_locks
+from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.runs.run import Run
-from coffre.operations.runs.thread_runner import Runner
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.slicing import Part, TableExtent, plan_parts
 from coffre.postgres.archive.reader import TocEntry, read_archive
@@ -143,7 +143,7 @@ def make_plan(job: DatabaseBackupJob, backup: Backup, holder: Holder) -> BackupP
     tables_without_rows = holder.tables_without_rows(without_rows)
     unstored = _unstored(job, holder, whole, (*tables, *tables_without_rows))
     parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=METADATA_PART + 1)
-    history, notes = _open_history(job, parts)
+    history, notes = open_history_of(job, parts)
     newer = note_of_newer_minor(facts.version_number, facts.version, job.tools.version())
     roles_file, roles_exceptions = roles.result()
     return BackupPlan(
@@ -230,7 +230,7 @@ def _divide_by_rows(
     return kept, left_out
 
 
-def _open_history(job: DatabaseBackupJob, parts: Sequence[Part]) -> tuple[History, tuple[str, ...]]:
+def open_history_of(job: DatabaseBackupJob, parts: Sequence[Part]) -> tuple[History, tuple[str, ...]]:
     """Return what the previous backup stored. If that cannot be used, all is stored anew, and it is said why."""
     previous = job.previous
     if previous is None or previous.manifest_key is None or previous.manifest_sha256 is None:

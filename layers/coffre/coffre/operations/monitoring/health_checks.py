@@ -114,12 +114,12 @@ def _is_told(exception: str) -> bool:
 def _sizes(catalog: Catalog, vault: Vault, change_percent: int, backup: Backup, manifest: Manifest) -> Iterator[Alert]:
     own, completed = completion(backup), catalog.completed_backups(backup.target)
     before = [one for one in completed if completion(one) < own][:COMPARED]
-    found = deviations(measures(manifest), list(_measured(vault, before)), change_percent)
+    found = deviations(measures(manifest), list(measured(vault, before)), change_percent)
     if found:
         yield size_anomaly(backup, found, before=before[0], compared=len(before), noun=_NOUNS[backup.kind])
 
 
-def _measured(vault: Vault, backups: Iterable[Backup]) -> Iterator[Measures]:
+def measured(vault: Vault, backups: Iterable[Backup]) -> Iterator[Measures]:
     for backup in backups:
         try:
             manifest = manifest_of(vault, backup)
