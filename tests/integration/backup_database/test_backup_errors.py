@@ -450,7 +450,7 @@ def test_a_catalog_that_does_not_answer_from_the_start_is_an_error(coffre: Coffr
 
     assert caught.value.code == "CATALOG_UNAVAILABLE"
     (alert,) = coffre.alerts()
-    assert "not known, as the catalog does not answer" in alert["Message"]
+    assert "unknown, because the catalog does not answer" in alert["Message"]
     assert coffre.objects() == {}
 
 

@@ -215,7 +215,7 @@ def test_a_vault_that_does_not_agree_with_the_catalog_is_told_once_a_day(coffre:
     coffre.rotate()
 
     (alert,) = coffre.alerts()
-    assert alert["Subject"] == "The vault is not as it should be: shop"
+    assert alert["Subject"] == "The vault does not agree with the catalog: shop"
     assert lost.id in alert["Message"]
     assert alert["MessageAttributes"]["kind"]["Value"] == "VAULT_INCONSISTENT"
 

@@ -110,7 +110,7 @@ def test_a_reminder_says_since_when_and_a_recovery_for_how_long() -> None:
     over = recovery(AlertKind.BACKUP_FAILED, [incident], NOON + 26 * HOUR)
 
     assert (again.subject, again.state) == ("Still: Backup of shop FAILED", State.REMINDER)
-    assert again.text.startswith("This is a reminder: it has been so since 2026-10-02 12:00 UTC, and was seen 4 times.")
+    assert again.text.startswith("Reminder: this problem exists since 2026-10-02 12:00 UTC and was seen 4 times.")
     assert (over.subject, over.state, over.target) == ("Over: Backup of shop FAILED", State.RECOVERED, "shop")
     assert "since 2026-10-02 12:00 UTC, for 1 day 2 h" in over.text
 
