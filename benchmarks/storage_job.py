@@ -28,9 +28,9 @@ from coffre.model.manifest import Manifest
 from coffre.model.target import BucketSource, BucketTarget, ObjectStore, TargetKind
 from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
+from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Paused, Run
-from coffre.operations.runs.thread_runner import ThreadRunner
 from coffre.operations.runs.watchdog import Watch
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3 import S3Credentials, S3Store

@@ -18,9 +18,9 @@ from coffre.model.manifest import Entry, Manifest
 from coffre.model.target import BucketTarget, TargetKind
 from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import BucketBackupJob, TimeBudget
+from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Paused, Run
-from coffre.operations.runs.thread_runner import ThreadRunner
 from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.record import completed
 from coffre.stores.directory import DirectoryStore

@@ -19,8 +19,8 @@ from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
 from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
+from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.run import Paused, Run
-from coffre.operations.runs.thread_runner import ThreadRunner
 from coffre.runtime.announce import Announcer
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.events import BackupStorageEvent

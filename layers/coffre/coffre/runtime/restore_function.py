@@ -17,9 +17,9 @@ from coffre.model.errors import BackupStateError, EventError
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
+from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun
-from coffre.operations.runs.thread_runner import ThreadRunner
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
 from coffre.postgres.connection.client_tools import Children

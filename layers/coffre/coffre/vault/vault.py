@@ -16,13 +16,14 @@ from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
+from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.backup import RestoreReport, Tier
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import EntriesFile, Entry, Frame, Manifest, PackReference
 from coffre.stores.store import Store
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.entries import merge_lines, parse_lines
-from coffre.vault.pack import PackRoom, PackWriter
+from coffre.vault.pack import PackWriter
 
 _ROOT: Final = "v1"
 _MANIFEST_LIMIT_BYTES: Final = 64 * 1024 * 1024
@@ -69,10 +70,10 @@ class Vault:
     # --- writing ---
 
     def pack_writer(
-        self, backup_id: str, part: int, encoder: FrameEncoder, room: PackRoom | None = None, *, uploads: int = 1
+        self, backup_id: str, part: int, encoder: FrameEncoder, budget: MemoryBudget | None = None, *, uploads: int = 1
     ) -> PackWriter:
-        """Return a writer for the packs of one part of one backup; `room` is shared by all parts."""
-        return PackWriter(self.store, f"{_ROOT}/packs/{backup_id}/{part:06d}", encoder, room, uploads=uploads)
+        """Return a writer for the packs of one part of one backup; all parts share the `budget`."""
+        return PackWriter(self.store, f"{_ROOT}/packs/{backup_id}/{part:06d}", encoder, budget, uploads=uploads)
 
     def write_entries(
         self, target: str, backup_id: str, parts: Iterable[Path], scratch: Path

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coffre.operations.runs.thread_runner import ThreadRunner
+from coffre.operations.runs.parallel_map import ThreadRunner
 
 
 def nothing() -> None:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from coffre.buckets.read_ahead import ReadAhead, ReadRoom
+from coffre.buckets.read_ahead import ReadAhead
+from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.errors import DeadlineError, StoreError, StoreTransientError
 from coffre.model.manifest import Manifest
 from coffre.operations.backup_buckets.assemble import Collector, source_of
@@ -29,7 +30,7 @@ from coffre.operations.backup_buckets.seal import seal
 from coffre.operations.runs.run import Paused, Run
 from coffre.stores.s3_wire import StoppedError
 from coffre.vault.bucket_progress import write_progress
-from coffre.vault.pack import PackRoom
+from coffre.vault.pack import budget_for
 from coffre.vault.vault import Committed
 
 
@@ -78,13 +79,13 @@ def _has_time(job: BucketBackupJob, run: Run) -> bool:
 
 def _store_parts(job: BucketBackupJob, run: Run, planner: Planner, collector: Collector) -> Exception | None:
     """Store parts while there is time; return what stopped it, where the next invocation can go on."""
-    packs = PackRoom(PACKS_IN_MEMORY)
+    packs = budget_for(PACKS_IN_MEMORY)
     with (
         ThreadPoolExecutor(job.target.limits.streams, thread_name_prefix="read") as pool,
         _stopping_in_time(job),
         contextlib.closing(planner.parts()) as parts,
     ):
-        ahead = ReadAhead(job.reader, pool, ReadRoom(READ_AHEAD_BYTES))
+        ahead = ReadAhead(job.reader, pool, MemoryBudget(READ_AHEAD_BYTES))
 
         def store(part: BucketPart) -> BucketPartResult:
             return run_part(job, part, ahead, packs, run.meter, run.backup.id)

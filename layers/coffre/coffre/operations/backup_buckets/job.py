@@ -15,7 +15,7 @@ from coffre.model.backup import Backup
 from coffre.model.manifest import Entry, PackReference
 from coffre.model.target import BucketTarget
 from coffre.operations.backup_buckets.unread import Unread
-from coffre.operations.runs.thread_runner import Runner
+from coffre.operations.runs.parallel_map import Runner
 from coffre.vault.bucket_progress import BucketProgress
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Vault

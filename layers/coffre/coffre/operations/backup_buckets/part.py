@@ -16,6 +16,7 @@ from coffre.buckets.changes import Found
 from coffre.buckets.read_ahead import ReadAhead, pieces_of
 from coffre.buckets.reader import Piece
 from coffre.buckets.reading import Reading, refreshed
+from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.errors import CoffreError, IntegrityError, ObjectMissingError, StoreError, StoreTransientError
 from coffre.model.manifest import Entry, EntryKind, ObjectFacts
 from coffre.operations.backup_buckets.attributes import compare_attributes
@@ -32,7 +33,6 @@ from coffre.operations.backup_buckets.unread import reason_of
 from coffre.operations.runs.progress import Meter
 from coffre.stores.s3_wire import StoppedError
 from coffre.vault.entries import EntryWriter, live_bytes
-from coffre.vault.pack import PackRoom
 
 _ATTEMPTS: Final = 3
 _READ_AGAIN: Final = frozenset({"OBJECT_CHANGED", "DOWNLOAD_CORRUPTED"})
@@ -45,7 +45,7 @@ _NOBODYS_SHA256: Final = hashlib.sha256().hexdigest()
 
 
 def run_part(
-    job: BucketBackupJob, part: BucketPart, ahead: ReadAhead, room: PackRoom, meter: Meter, backup_id: str
+    job: BucketBackupJob, part: BucketPart, ahead: ReadAhead, memory: MemoryBudget, meter: Meter, backup_id: str
 ) -> BucketPartResult:
     """Store one part; it can be repeated, and knows nothing of the others.
 
@@ -60,7 +60,7 @@ def run_part(
     meter.add(size_bytes=sum(tally.sizes.values()), objects=kept)
     compared = compare_attributes(job.reader, ahead.pool, part, tally, meter)
     wanted = [item for item in part.items if isinstance(item, ToRead)]
-    with job.vault.pack_writer(backup_id, part.number, job.encoder, room, uploads=UPLOADS) as packs:
+    with job.vault.pack_writer(backup_id, part.number, job.encoder, memory, uploads=UPLOADS) as packs:
         known = {item.name: item.previous for item in wanted if item.previous is not None}
         work = _Reader(ahead, EntryWriter(packs, known), tally, meter)
         work.read(wanted)

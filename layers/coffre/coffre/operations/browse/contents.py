@@ -12,7 +12,7 @@ from coffre.model.names import shown
 from coffre.model.storage import ObjectChoice
 from coffre.operations.stored_backup.object_selection import chosen_entries, start_of
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.plaintext_ahead import plaintext_ahead
+from coffre.vault.read_ahead import plaintext_ahead
 from coffre.vault.vault import Vault
 
 # Behind every name that starts with a folder: no key is that long.
@@ -124,17 +124,14 @@ def find_object(vault: Vault, manifest: Manifest, choice: ObjectChoice) -> Entry
 
 
 def bytes_of(vault: Vault, decoder: FrameDecoder, entry: Entry) -> Iterator[bytes]:
-    """Yield the bytes of an entry, each frame checked before it is given out, the last with the whole.
+    """Yield the bytes of an entry. Each frame is checked before it is yielded, the last one with the whole entry.
 
     Raises
     ------
     IntegrityError
         What `Vault.read_entry` raises.
     """
-    if len(entry.frames) == 1 and entry.frames[0].size != entry.size:
-        yield b"".join(list(vault.read_entry(entry, decoder)))  # all of it: it is checked after its only piece
-    else:
-        yield from plaintext_ahead(vault, decoder, entry)
+    return plaintext_ahead(vault, decoder, entry)
 
 
 def rows_of(vault: Vault, manifest: Manifest, decoder: FrameDecoder, table: TableContent) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from coffre.model.storage import ObjectChoice
 from coffre.operations.stored_backup.object_selection import chosen_entries
 from coffre.policy.file_names import LIST, FileNames
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.readahead import Piece, read_ahead
+from coffre.vault.read_ahead import Piece, read_ahead
 from coffre.vault.vault import Vault
 
 _BLOCK: Final = tarfile.BLOCKSIZE

@@ -32,7 +32,7 @@ from coffre.postgres.archive.writer import (
     rows_block,
     with_end_of_rows,
 )
-from coffre.vault.readahead import Piece, read_ahead
+from coffre.vault.read_ahead import Piece, read_ahead
 from coffre.vault.vault import Vault
 
 _SUFFIXES: Final = {Compression.NONE: "", Compression.GZIP: ".gz", Compression.ZSTD: ".zst"}
