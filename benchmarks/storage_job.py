@@ -97,7 +97,7 @@ def run_backup(reader: BucketReader, target: BucketTarget, vault: Vault, *, encr
             runner=ThreadRunner(WORKERS, stopping.set),
             now=lambda: datetime.now(UTC),
             remaining_seconds=lambda: 900.0,
-            go_on=lambda _: None,
+            start_next=lambda _: None,
             previous=newest(vault),
         )
         made = backup_buckets(job, Run(backup, meter, watch, lambda: backup.tiers, lambda _: None))

@@ -92,16 +92,16 @@ class Scene:
             runner=ThreadRunner(self.workers, stop),
             now=lambda: datetime.now(UTC),
             remaining_seconds=self.remaining,
-            go_on=self.went_on.append,
+            start_next=self.went_on.append,
             previous=self.last,
             begun=begun,
-            patience=self.patience,
+            time_budget=self.patience,
             looked_at=self.looked_at,
         )
         with watch:
             made = backup_buckets(job, Run(backup, self.meter, watch, lambda: backup.tiers, lambda _: None))
         if isinstance(made, Paused):
-            made.go_on()
+            made.start_next()
         return made
 
     def backup(self) -> Manifest:

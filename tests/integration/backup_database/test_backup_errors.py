@@ -60,8 +60,8 @@ def backends(url: str) -> int:
         ('{real} "$@" | head -c 1500\nkill -9 $$', "TOOL_KILLED", ["pg_dump was killed by signal 9"]),
         ('{real} "$@" | head -c 1500\nexit 1', "TOOL_FAILED", ["pg_dump ended with status 1"]),
         # The worst of all: half an archive and a cheerful end.
-        ('{real} "$@" | head -c 1500\nexit 0', "TOOL_FAILED", ["no whole archive", "cut off"]),
-        ("exit 0", "TOOL_FAILED", ["no whole archive"]),
+        ('{real} "$@" | head -c 1500\nexit 0', "TOOL_FAILED", ["not a complete archive", "cut off"]),
+        ("exit 0", "TOOL_FAILED", ["not a complete archive"]),
         ("echo 'pg_dump: error: out of luck' >&2\nexit 2", "TOOL_FAILED", ["out of luck", "status 2"]),
     ],
 )

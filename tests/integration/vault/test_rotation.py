@@ -132,7 +132,7 @@ def test_a_backup_that_runs_while_its_previous_one_is_deleted_and_swept_is_whole
         patch.setattr(store, "put", meanwhile)
         newest = coffre.backup()
 
-    assert "is going on" in reports[0]["sweep"]["waits"][0]
+    assert "is running" in reports[0]["sweep"]["waits"][0]
     assert coffre.catalog.get_backup(previous.id).status is Status.DELETED
     assert previous.id in {key.split("/")[2] for key in packs_of(coffre, coffre.catalog.get_backup(newest["id"]))}
     coffre.rotate()

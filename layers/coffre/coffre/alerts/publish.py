@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
 
-# SNS accepts 256 KB, attributes included (its quotas, 2026). Nobody reads a longer text.
+# SNS accepts 256 KB, attributes included (its quotas, 2026). A longer text helps no reader.
 _LONGEST_TEXT_BYTES: Final = 200_000
 
 

@@ -11,7 +11,7 @@ from coffre.model.backup import Failure
 from coffre.model.names import visible
 from coffre.model.target import TargetKind
 
-# Nobody reads a mail with thousands of lines, and SNS accepts 256 KB.
+# A mail with thousands of lines helps no reader, and SNS accepts 256 KB.
 _BULLETS_SHOWN: Final = 10
 _BULLET_LETTERS: Final = 500
 

@@ -111,7 +111,7 @@ class BackupStorageFunction:
                     runner=ThreadRunner(WORKERS, stopping.set),
                     now=utc_now,
                     remaining_seconds=remaining_seconds(context),
-                    go_on=go_on,
+                    start_next=go_on,
                     previous=previous,
                     begun=begun,
                 )

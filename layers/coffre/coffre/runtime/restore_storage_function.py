@@ -92,7 +92,7 @@ class StorageRestores:
             self._start_next(backup, wanted, done, context.function_name)
             return None
 
-        return run.run(record, work, goes_on=goes_on)
+        return run.run(record, work, continues=goes_on)
 
     def _continued(self, restore_id: str, wanted: StorageRestoreEvent) -> Restore | None:
         return self.catalog.continue_restore(restore_id, wanted.invocation, utc_now(), stale_after=STALE_AFTER)

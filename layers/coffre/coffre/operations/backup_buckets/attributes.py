@@ -1,4 +1,4 @@
-"""Tags and grants of objects that a listing shows unchanged, compared with what the previous backup recorded."""
+"""Compares tags and grants of objects that a listing shows unchanged with those that the previous backup recorded."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from coffre.vault.entries import live_bytes
 def compare_attributes(
     reader: BucketReader, pool: ThreadPoolExecutor, part: BucketPart, tally: BucketTally, meter: Meter
 ) -> dict[str, Entry]:
-    """Return the entries of a part's objects that are compared, by name, and count them.
+    """Return the entries of the objects whose attributes a part compares, by name, and count them.
 
-    What cannot be read stays as it was recorded.
+    Attributes that cannot be read stay as recorded.
     """
     wanted = [item for item in part.items if isinstance(item, ToCompare)]
     entries: dict[str, Entry] = {}

@@ -1,4 +1,4 @@
-"""One part of a backup of buckets: objects are read, hashed, cut into frames and stored; what fails is said."""
+"""One part of a bucket backup: objects are read, hashed, cut into frames and stored; failures are recorded."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ from coffre.vault.entries import EntryWriter, live_bytes
 
 _ATTEMPTS: Final = 3
 _READ_AGAIN: Final = frozenset({"OBJECT_CHANGED", "DOWNLOAD_CORRUPTED"})
-# The object's own fault: the others can be read.
+# Errors of one object: the others can be read.
 _OF_THE_OBJECT: Final = frozenset(
     {"STORE_DENIED", "KMS_UNUSABLE", "OBJECT_ARCHIVED", "OBJECT_CHANGED", "DOWNLOAD_CORRUPTED", "OBJECT_MISSING"}
     | {"STORE_FAILED", "KEY_INVALID"}
 )
-_NOBODYS_SHA256: Final = hashlib.sha256().hexdigest()
+_EMPTY_SHA256: Final = hashlib.sha256().hexdigest()
 
 
 def run_part(
     job: BucketBackupJob, part: BucketPart, ahead: ReadAhead, memory: MemoryBudget, meter: Meter, backup_id: str
 ) -> BucketPartResult:
-    """Store one part; it can be repeated, and knows nothing of the others.
+    """Store one part. It can be repeated, and does not depend on the others.
 
     Raises
     ------
     StoreTransientError
-        The bucket's store or the vault's does not answer.
+        The store of the bucket or of the vault does not answer.
     CoffreError
     """
     tally = part.tally
@@ -77,7 +77,7 @@ def run_part(
 
 @dataclass
 class _Reader:
-    """Reads the objects of a part, each until it is whole or given up."""
+    """Reads the objects of a part, each until it is complete or given up."""
 
     ahead: ReadAhead
     entries: EntryWriter
@@ -118,10 +118,10 @@ class _Reader:
             else:
                 self._count(item, reading.found, entry)
                 return
-        self._give_up(found, StoreError("It changed again and again while it was read.", code="OBJECT_CHANGED"))
+        self._give_up(found, StoreError("It changed repeatedly while it was read.", code="OBJECT_CHANGED"))
 
     def _again(self, found: Found, md5: str | None, *, is_other: bool) -> Reading:
-        """Return another reading; of an object that was replaced, of what it is now."""
+        """Return another reading. An object that was replaced is read as it is now."""
         found = refreshed(self.ahead.reader, found) if is_other else found
         return Reading(self.ahead.reader, found, self.ahead.fetch(pieces_of(found)), md5)
 
@@ -134,7 +134,7 @@ class _Reader:
         self.meter.add(size_bytes=entry.size, objects=1, current=item.name)
 
     def _gone_for_good(self, found: Found, error: ObjectMissingError, attempt: int) -> bool:
-        """Tell whether an object is gone, or (in the last attempt) was given up."""
+        """Tell whether an object does not exist any more, or (in the last attempt) was given up."""
         if not self.ahead.reader.is_listed(found.bucket, found.listed.key):
             self.tally.vanished += 1
             return True
@@ -144,7 +144,7 @@ class _Reader:
         return False
 
     def _give_up(self, found: Found, error: CoffreError) -> None:
-        """Record an object whose bytes are not in the backup, and why."""
+        """Record an object whose bytes are not in the backup, with the reason."""
         listed, name = found.listed, f"{found.bucket}/{found.listed.key}"
         facts = ObjectFacts(
             etag=listed.etag,
@@ -152,7 +152,7 @@ class _Reader:
             storage_class=listed.storage_class,
             unread=f"{error.code}: {reason_of(error)}",
         )
-        entry = Entry(name=name, kind=EntryKind.OBJECT, size=listed.size, sha256=_NOBODYS_SHA256, object=facts)
+        entry = Entry(name=name, kind=EntryKind.OBJECT, size=listed.size, sha256=_EMPTY_SHA256, object=facts)
         self.unread.append(entry)
         self.tally.unread.add(found.bucket, name, error)
         if error.code in {"STORE_DENIED", "KMS_UNUSABLE", "STORE_FAILED"}:

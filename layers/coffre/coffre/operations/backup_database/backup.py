@@ -1,6 +1,6 @@
 """Back up one database: plan, parts, seal.
 
-A part reads, compresses, encrypts and stores a few slices; it can be repeated, and knows nothing of the others.
+A part reads, compresses, encrypts and stores a few slices. It can be repeated, and does not depend on the others.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committ
     Raises
     ------
     CoffreError
-        Nothing is published then; packs that were stored are swept later.
+        Nothing is published; a later sweep removes packs that were stored.
     """
     with ExitStack() as stack:
         holder, plan = open_snapshot_and_plan(job, run, stack)
@@ -56,7 +56,7 @@ def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committ
 
 
 def _store_parts(job: DatabaseBackupJob, plan: BackupPlan, run: Run, free_connections: int) -> list[PartResult]:
-    """Store all parts: tables by several streams, everything else beside them, or after them if there is no room."""
+    """Store all parts: tables in several streams; everything else in parallel or, without a connection, afterwards."""
     fitting = streams_that_fit(job.streams, free_connections)
     memory = budget_for(packs_for(fitting))
     with SessionPool(lambda _: _open_reader(job, plan), fitting) as readers:
@@ -78,7 +78,7 @@ def _store_parts(job: DatabaseBackupJob, plan: BackupPlan, run: Run, free_connec
 
 
 def _note_streams(job: DatabaseBackupJob, result: PartResult, used: int, parts: int) -> PartResult:
-    """Say that there were fewer streams than somebody asked for, if there was work for more."""
+    """Add a note if fewer streams were used than configured, although there was work for more."""
     wanted = job.target.limits.streams
     if wanted is None or used >= min(wanted, parts):
         return result
@@ -92,7 +92,7 @@ def store_metadata(job: DatabaseBackupJob, plan: BackupPlan, memory: MemoryBudge
     Raises
     ------
     ConnectTransientError
-        When there is no room for one more connection: it may be free when no tables are read.
+        The server has no free connection. One may be free when no tables are read any more.
     """
     dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
     contents = job.target.contents
@@ -123,7 +123,7 @@ def run_part(
     memory: MemoryBudget,
     meter: Meter,
 ) -> PartResult:
-    """Read, compress, encrypt and store the slices of one part. Safe to repeat; knows nothing of other parts."""
+    """Read, compress, encrypt and store the slices of one part. It can be repeated."""
     counts: dict[int, tuple[int, int]] = {}
     with job.vault.pack_writer(plan.backup.id, part.number, job.encoder, memory) as packs:
         entries = EntryWriter(packs, plan.history.known(part.number))
@@ -170,7 +170,7 @@ def _file_chunks(path: Path) -> Iterator[Plaintext]:
 
 
 def _chunks(blocks: Iterable[memoryview]) -> Iterator[Plaintext]:
-    """Gather blocks into pieces of a frame's size, so that only the last one is small."""
+    """Join blocks into pieces of a frame's size, so that only the last one is small."""
     gathered = bytearray()
     for block in blocks:
         if len(gathered) + len(block) > FRAME_SIZE_BYTES:

@@ -1,4 +1,4 @@
-"""How far a run is."""
+"""The progress of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from coffre.model.backup import Progress
 
 
 class Meter:
-    """Counts what is done; many threads add, the watch reads."""
+    """Counts the work that is done; many threads add, the watch reads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,7 +29,7 @@ class Meter:
             self._progress = self._progress.model_copy(update={"phase": phase, **known})
 
     def add(self, *, size_bytes: int = 0, tables: int = 0, objects: int = 0, current: str | None = None) -> None:
-        """Add what one step did."""
+        """Add the work of one step."""
         with self._lock:
             self._progress = self._progress.model_copy(
                 update={

@@ -21,12 +21,14 @@ from coffre.vault.vault import Vault
 
 _PAUSES_SECONDS: Final = (0.5, 2.0)
 _NO_REPORT: Final = "The data is restored, but the report about it could not be written to the vault:"
-_NO_RECORD: Final = "The data is restored, but the catalog did not take the record of it and may call it in progress:"
+_NO_RECORD: Final = (
+    "The data is restored, but the catalog did not take the record of it and may list it as in progress:"
+)
 
 
 @dataclass(frozen=True)
 class RestoreRun:
-    """Records a restore from its first second to its end, whatever that is.
+    """Records a restore from its start to its end.
 
     Parameters
     ----------
@@ -35,7 +37,7 @@ class RestoreRun:
     report_died
         Gets the record of an earlier restore that was found dead and marked FAILED.
     pause
-        Waits so many seconds.
+        Waits for this number of seconds.
     """
 
     catalog: Catalog
@@ -47,23 +49,25 @@ class RestoreRun:
     report_died: Callable[[Restore], None] = lambda _: None
     pause: Callable[[float], None] = time.sleep
 
-    def run(self, restore: Restore, work: Callable[[Meter], RestoreReport | None], *, goes_on: bool = False) -> Restore:
+    def run(
+        self, restore: Restore, work: Callable[[Meter], RestoreReport | None], *, continues: bool = False
+    ) -> Restore:
         """Do the work, keep its report in the vault, and return the finished record.
 
-        Whatever `work` raises is recorded in the catalog and raised. Work that is done stays done: a report or a record
-        that cannot be written is an exception of a restore that is complete.
+        Every error of `work` is recorded in the catalog and raised. Work that is done stays done: if the report or the
+        record cannot be written, the restore is complete with that as an exception.
 
         Parameters
         ----------
         restore
             The record.
         work
-            Returns None when another invocation goes on with it: the record stays as it is.
-        goes_on
-            An earlier invocation has made the record, and this one has got it (`Catalog.continue_restore`).
+            Returns None if another invocation continues the restore: the record stays as it is.
+        continues
+            An earlier invocation created the record, and this one has claimed it (`Catalog.continue_restore`).
         """
         meter = Meter()
-        if not goes_on:
+        if not continues:
             self._settle_dead()
             self.catalog.create_restore(restore)
         watch = Watch(
@@ -87,12 +91,12 @@ class RestoreRun:
     def _work(
         self, restore: Restore, meter: Meter, work: Callable[[Meter], RestoreReport | None]
     ) -> RestoreReport | None:
-        # Now that this run's record is there, rotation leaves the backup alone; was it in time?
+        # From now on, this run's record keeps rotation from deleting the backup. It may have been deleted before.
         refuse_unrestorable(self.catalog.get_backup(restore.backup_id))
         return work(meter)
 
     def _settle_dead(self) -> None:
-        """End the records of restores that were killed without a word. Whatever is wrong with them stops no restore."""
+        """End the records of restores that were killed. No problem with them stops this restore."""
         with contextlib.suppress(CoffreError):
             settle_restores(self.catalog, self.vault, self.now(), STALE_AFTER, self.report_died)
 
@@ -103,21 +107,21 @@ class RestoreRun:
         return self.vault.write_report(report.id, report.model_dump_json(indent=1))
 
     def _finish_done(self, restore: Restore, meter: Meter, report: RestoreReport) -> Restore:
-        """Record what is done. What keeps on refusing that becomes an exception, with what a report would have said."""
+        """Record a restore that is done. If that fails repeatedly, exceptions carry the main facts of the report."""
         exceptions: list[str] = []
         try:
-            key = self._insist(lambda: self._keep(report))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the data is restored
+            key = self._retry(lambda: self._keep(report))
+        except Exception as error:  # noqa: BLE001 - with any error, the data is restored
             key = None
             exceptions.append(f"{_NO_REPORT} {_reason(error)}{_kept(report)}")
         try:
-            return self._insist(lambda: self._finish(restore, meter, report, key, exceptions))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the data is restored
+            return self._retry(lambda: self._finish(restore, meter, report, key, exceptions))
+        except Exception as error:  # noqa: BLE001 - with any error, the data is restored
             exceptions.append(f"{_NO_RECORD} {_reason(error)}{_kept(report)}")
             return restore_record.completed(restore, meter.read(), report, key, exceptions, self.now())
 
-    def _insist[T](self, write: Callable[[], T]) -> T:
-        """Try to write some times, while there is time."""
+    def _retry[T](self, write: Callable[[], T]) -> T:
+        """Try to write several times, as long as there is time."""
         for pause in _PAUSES_SECONDS:
             try:
                 return write()
@@ -149,5 +153,5 @@ def _reason(error: Exception) -> str:
 
 
 def _kept(report: RestoreReport) -> str:
-    """Say where the data is that was there before: without the report nobody would know."""
+    """Return where the replaced data is kept: without the report, only this says so."""
     return "".join(f" Kept: {kept.what} (to remove it: {kept.remove})." for kept in report.kept)

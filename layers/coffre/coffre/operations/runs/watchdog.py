@@ -1,4 +1,4 @@
-"""The watch that keeps a run honest: heartbeats, the lock, the deadline."""
+"""The watch over a run: heartbeats, the lock, the deadline."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from coffre.model.errors import CatalogError, DeadlineError
 from coffre.operations.runs.progress import Meter
 
 BEAT_SECONDS: Final = 2.0
-# Time that a stopped run needs to record that it failed, and to tell somebody.
+# Time that a stopped run needs to clean up, to record its failure and to send an alert.
 DEADLINE_RESERVE_SECONDS: Final = 20.0
-# Of that, what recording and telling need themselves. The rest of it is for clearing away.
+# Of that, the time for the record and the alert. The rest is for cleaning up.
 RECORDING_SECONDS: Final = 8.0
-# Less than the time after which another run takes over (`dead_runs.STALE_AFTER`).
+# Less than the time after which another run replaces it (`dead_runs.STALE_AFTER`).
 SILENT_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.25
 # A run that failed does not wait longer for a catalog that does not answer.
@@ -26,10 +26,9 @@ _BEATING_SECONDS: Final = 1.0
 
 
 class Watch:
-    """Beats in a thread while a run works, and stops the run when it must not go on.
+    """Sends heartbeats while a run works, and stops the run when it must not continue.
 
-    Nothing that the run, or the catalog, waits for keeps it from looking at the time: it beats in one thread and looks
-    in another.
+    One thread sends heartbeats, another one looks at the time: neither a run nor a catalog that hangs delays that.
 
     Parameters
     ----------
@@ -40,16 +39,16 @@ class Watch:
     remaining_seconds
         Time until the platform kills the function.
     stop
-        Called once from the watch's thread to make the run fail soon (ends children, cuts connections).
+        Called once, from a thread of the watch, to make the run fail soon (ends children, cuts connections).
     silent_seconds
-        A catalog that does not answer for so long means that nobody can see us alive: another run may take over.
+        If the catalog does not answer for this long, other runs see no heartbeat, and may replace this one.
 
     Attributes
     ----------
     reason
         Why the run has to stop.
     has_left
-        Whether `run` has left its work behind.
+        Whether `run` has abandoned its work.
     """
 
     def __init__(
@@ -81,8 +80,8 @@ class Watch:
     def run[T](self, work: Callable[[], T]) -> T:
         """Do the work under this watch, in a thread of its own.
 
-        Work that goes on after it was stopped, until there is only time left to record that, is left behind: whatever
-        it waits for, the run ends.
+        Work that does not end after it was stopped is abandoned when only the time to record that is left. So the run
+        ends, even if its work hangs.
         """
         with self:
             done: Future[T] = Future()
@@ -90,7 +89,7 @@ class Watch:
             while not wait([done], timeout=_LOOK_SECONDS).done:
                 if self.reason is not None and self._remaining_seconds() <= RECORDING_SECONDS:
                     self.has_left = True
-                    self.reason.add_note("It did not end by itself when it was stopped, and was left behind.")
+                    self.reason.add_note("The work did not end when it was stopped, and was left behind.")
                     raise self.reason
             return done.result()
 
@@ -108,26 +107,26 @@ class Watch:
         looking, beating = self._threads
         if error is None:
             looking.join()
-            beating.join()  # a run that goes on in another invocation must not beat any more
+            beating.join()  # after this, a run that another invocation continues must not send heartbeats
         else:
             left = max(0.0, self._remaining_seconds() - RECORDING_SECONDS)
-            looking.join(min(left, threading.TIMEOUT_MAX))  # it may be ending what the run had begun
+            looking.join(min(left, threading.TIMEOUT_MAX))  # it may still be stopping the work
             beating.join(min(left, _BEATING_SECONDS))
-        # Work that came to its end in spite of the watch is done: a backup that is committed must not be called failed.
+        # Work that finished despite the watch is done: a committed backup must not be recorded as failed.
         if error is not None and self.reason is not None and error is not self.reason:
             for note in getattr(error, "__notes__", ()):
                 self.reason.add_note(note)
             raise self.reason from error
 
     def check(self) -> None:
-        """Raise why the run must stop, if it must."""
+        """Raise the reason if the run must stop."""
         if self.reason is None and self._remaining_seconds() <= DEADLINE_RESERVE_SECONDS:
             self.reason = _deadline(self._meter.read())
         if self.reason is not None:
             raise self.reason
 
     def end(self, reason: Exception) -> None:
-        """Stop the run from another thread; the reason is what it fails with."""
+        """Stop the run from another thread; it fails with this reason."""
         if self.reason is None:
             self.reason = reason
             self._stop()
@@ -138,7 +137,7 @@ class Watch:
                 self.check()
                 if time.monotonic() - self._heard >= self._silent_seconds:
                     self.reason = self._unheard or _silent(self._silent_seconds)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the run must hear of it and end
+            except Exception as error:  # noqa: BLE001 - any error must end the run
                 self.reason = error
             if self.reason is not None:
                 self._stop()
@@ -151,7 +150,7 @@ class Watch:
                 self._heard = time.monotonic()
             except CatalogError as error:
                 self._unheard = error
-            except Exception as error:  # noqa: BLE001 - whatever it is, the run must hear of it and end
+            except Exception as error:  # noqa: BLE001 - any error must end the run
                 if not self._done.is_set():
                     self.end(error)
                 return
@@ -163,15 +162,15 @@ class Watch:
 def _fulfil[T](done: Future[T], work: Callable[[], T]) -> None:
     try:
         done.set_result(work())
-    except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+    except BaseException as error:  # noqa: BLE001 - the waiting thread gets it
         done.set_exception(error)
 
 
 def _silent(seconds: float) -> CatalogError:
     return CatalogError(
-        f"The catalog has not answered for {seconds:.0f} seconds: nobody can see that this run is alive.",
+        f"The catalog has not answered for {seconds:.0f} seconds: other runs may take this one for dead.",
         code="CATALOG_UNAVAILABLE",
-        hint="Is there a route to DynamoDB? A function in a VPC needs a gateway endpoint for it. Run it again.",
+        hint="Check the route to DynamoDB: a function in a VPC needs a gateway endpoint for it. Run it again.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Fresh: is there a recent backup of each target, a verified one, and a copy of it? And did a run die unheard?"""
+"""Fresh: each target has a recent backup, a verified one, and a copy of it. Ends the records of runs that died."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from coffre.policy.freshness import check_backup, check_verified, newest_of
 from coffre.stores.store import ObjectInfo
 from coffre.vault.vault import Vault
 
-# No function lives longer than 15 minutes: whoever was silent for so long cannot wake up and publish.
+# No function lives longer than 15 minutes: a run that was silent for this long cannot publish any more.
 SILENT_FOR: Final = timedelta(minutes=20)
 
 
@@ -31,7 +31,7 @@ class FreshJob:
     Parameters
     ----------
     configured_at
-        When the configuration was last changed, where that is known: a new target has no backup before it is due.
+        When the configuration was last changed, if known: a new target has no backup before it is due.
     report_died, report_restore_died
         Get the record of a backup, or a restore, that was found dead and marked FAILED.
     """
@@ -46,12 +46,12 @@ class FreshJob:
 
 
 def fresh(job: FreshJob, *, only: str | None = None) -> FreshReport:
-    """Check every configured target, or one, after runs that died were given their end.
+    """Check every configured target, or one, after the records of dead runs were ended.
 
     Raises
     ------
     CoffreError
-        The catalog or the store did not answer: whether backups are fresh is not known then. `TARGET_UNKNOWN`.
+        The catalog or the store did not answer: it is unknown whether backups are fresh. `TARGET_UNKNOWN`.
     """
     targets = job.configuration.targets if only is None else (job.configuration.target(only),)
     settled = (*_settle_backups(job), *_settle_restores(job))
@@ -78,9 +78,9 @@ def _newest_backups(job: FreshJob, target: str) -> list[Backup]:
 
 
 def _check_copy(job: FreshJob, target: str, newest: Backup | None) -> Check:
-    """Look whether the vault has the manifest that the catalog knows. There is one vault; each copy will be asked."""
+    """Check that the vault has the manifest that the catalog recorded."""
     if newest is None or newest.manifest_key is None:
-        return Check(check=Checked.COPY, target=target, status="ok", text="There is no backup to look for.")
+        return Check(check=Checked.COPY, target=target, status="ok", text="No backup exists to look for.")
     try:
         info = job.vault.store.head(newest.manifest_key)
         text = None
@@ -92,7 +92,7 @@ def _check_copy(job: FreshJob, target: str, newest: Backup | None) -> Check:
 
 
 def _is_recorded(vault: Vault, backup: Backup, manifest: ObjectInfo) -> bool:
-    """Compare a manifest's checksum with the catalog's: the store's own, or, where it has none, that of its bytes."""
+    """Compare a manifest's checksum with the catalog's: the store's own or, without one, that of the bytes."""
     if manifest.sha256 is not None:
         return manifest.sha256 == backup.manifest_sha256
     try:

@@ -1,7 +1,7 @@
-"""Inventory: is everything there that backups need, as long as recorded, and by the store's own word the same bytes?
+"""Inventory: everything that backups need exists, has the recorded length, and the checksum that the store keeps.
 
-Nothing of a backup is read but its manifest. Names are merged with the listing of the vault, both sorted, so that
-memory does not grow with their number; a listing gives a thousand packs in one request.
+Of a backup, only the manifest is read. Names are merged with the listing of the vault, both sorted, so that memory does
+not grow with their number; a listing returns a thousand packs in one request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import PACKS, writer_of
 from coffre.vault.references import LivingPack, References
 
-# A HEAD takes S3 about 20 ms: a dozen at once look at 100,000 packs in three minutes, and fit the client's connections.
+# A HEAD takes S3 about 20 ms: twelve in parallel check 100,000 packs in three minutes; the client has the connections.
 _WORKERS: Final = 12
 _UNDER_WAY: Final = 256
 
@@ -37,7 +37,7 @@ def inventory(
     Parameters
     ----------
     share
-        Of which packs the store's checksums are compared, which takes a request for each.
+        Of these packs, the store's checksums are compared, which takes one request each.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def inventory(
             if tally.is_stopped_at(job):
                 break
             own[backup.id] = list(_look_at_records(job, backup, references, heads.unkept))
-        for pack, stored in _beside(references.in_order(), job.vault.store.list(PACKS)):
+        for pack, stored in _merged(references.in_order(), job.vault.store.list(PACKS)):
             writer = known.records.get(writer_of(pack.key) or "")
             tally.add(pack, writer.target if writer else "-")
             if stored is None or stored.size != pack.length:
@@ -108,7 +108,7 @@ class _Tally:
 
 @dataclass
 class _Unkept:
-    """Objects without a checksum at the store. Where it `keeps` those of others, somebody has written them anew."""
+    """Objects without a checksum at the store. If it `keeps` those of others, these objects were overwritten."""
 
     keeps: bool = False
     packs: list[LivingPack] = field(default_factory=list)
@@ -116,7 +116,7 @@ class _Unkept:
 
 
 def _read_unkept(job: VerifyJob, heads: _Heads, own: dict[str, list[Damage]], tally: _Tally) -> Iterator[Damage]:
-    """Read the objects whose checksum is gone, and compare what they hold with what was recorded."""
+    """Read the objects whose checksum is missing, and compare their content with what was recorded."""
     unkept = heads.unkept
     if not unkept.keeps:
         return
@@ -141,7 +141,7 @@ def _holds(job: VerifyJob, key: str, sha256: str) -> bool:
 
 
 def _look_at_records(job: VerifyJob, backup: Backup, references: References, unkept: _Unkept) -> Iterator[Damage]:
-    """Refer to the packs of a backup, and tell what is wrong with its manifest and its list of entries."""
+    """Note the packs of a backup, and yield what is wrong with its manifest and its list of entries."""
     try:
         manifest = manifest_of(job.vault, backup)
     except IntegrityError as error:
@@ -171,11 +171,11 @@ def _list_swapped(file: EntriesFile) -> Damage:
 
 
 def _pack_swapped(pack: LivingPack) -> Damage:
-    text = f"The pack {pack.key} is not the one that was stored: its checksum is another one."
+    text = f"The pack {pack.key} is not the one that was stored: its checksum differs."
     return Damage(code="PACK_SWAPPED", text=text, pack=pack.key)
 
 
-def _beside(
+def _merged(
     packs: Iterator[LivingPack], listed: Iterable[ObjectInfo]
 ) -> Iterator[tuple[LivingPack, ObjectInfo | None]]:
     """Yield each pack with what the store lists under its key; both come sorted."""
@@ -195,7 +195,7 @@ def _beside(
 
 
 def _confirmed(job: VerifyJob, suspects: Iterable[LivingPack]) -> Iterator[Damage]:
-    """Ask for each pack that a listing lacks, or has with another length, by its name: listings may be behind."""
+    """Check each pack that a listing lacks, or has with another length, by its name: listings may be behind."""
     for pack in suspects:
         if (damage := _ask(job, pack)[0]) is not None:
             yield damage
@@ -216,7 +216,7 @@ def _ask(job: VerifyJob, pack: LivingPack) -> tuple[Damage | None, ObjectInfo | 
 
 
 class _Heads:
-    """Asks the store about single packs, many at once, in bounded memory. Leaving waits for the answers."""
+    """Asks the store about single packs, many in parallel, in bounded memory. Leaving waits for the answers."""
 
     def __init__(self, job: VerifyJob) -> None:
         self._job = job

@@ -1,6 +1,6 @@
-"""Verify a vault without its catalog: what there is must be as its own manifests say. Nothing is written.
+"""Verify a vault without its catalog: its content must match its own manifests. Nothing is written.
 
-What is found is told and not recorded: a copy on a disk is nobody's business but its owner's, and may be read-only.
+Findings are reported but not recorded: a copy on a disk may be read-only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from coffre.vault.codec import FrameDecoder
 from coffre.vault.readback import ReadEntry, read_back
 from coffre.vault.vault import Vault
 
-# As in `verify_inventory`: what a store answers in some 20 ms is asked of it a dozen times at once.
+# As in `inventory`: a store answers in some 20 ms, so twelve requests run in parallel.
 _WORKERS: Final = 12
 
 type _Place = tuple[str, int]
@@ -34,7 +34,8 @@ class VaultCheck:
     Parameters
     ----------
     unreadable
-        By id of the backup what of its records cannot be read: such backups are damaged, and not among `backups`.
+        By id of the backup, its target and the error of reading its records. Such backups count as damaged, and
+        are not in `backups`.
     """
 
     id: str
@@ -45,7 +46,7 @@ class VaultCheck:
     now: datetime
 
     def inventory(self) -> VerificationReport:
-        """See whether everything is there that the manifests name, as long as they say, with the store's checksums."""
+        """Check that all referenced packs exist, with the recorded length and the checksum that the store keeps."""
         tally = _Tally()
         packs: dict[str, PackReference] = {}
         for backup in self.backups:
@@ -70,7 +71,7 @@ class VaultCheck:
         return self._report(Level.INVENTORY, tally)
 
     def read(self) -> VerificationReport:
-        """Read, decrypt and hash every byte of the backups; what they share is read once."""
+        """Read, decrypt and hash every byte of the backups; shared frames are read once."""
         tally = _Tally()
         for backup in self.backups:
             manifest = self._manifest_of(backup, tally)
@@ -87,7 +88,7 @@ class VaultCheck:
         return self._report(Level.READ, tally)
 
     def _manifest_of(self, backup: Backup, tally: _Tally) -> Manifest | None:
-        """Return a manifest whose lists of entries are those that it names."""
+        """Return a manifest, after its lists of entries were checked."""
         try:
             manifest = open_manifest(self.vault, backup)
             for _ in self.vault.entries(manifest):
@@ -112,7 +113,7 @@ class VaultCheck:
         except ObjectMissingError:
             return missing, False
         if kept not in (None, pack.sha256):
-            text = f"The pack {pack.key} is not the one that was stored: its checksum is another one."
+            text = f"The pack {pack.key} is not the one that was stored: its checksum differs."
             return Damage(code="PACK_SWAPPED", text=text, pack=pack.key), True
         return None, kept is not None
 
@@ -172,7 +173,7 @@ class _Tally:
     problems: list[Problem] = field(default_factory=list)
 
     def is_new(self, frame: Frame) -> bool:
-        """Tell whether a frame was not read yet, and count on its being read now."""
+        """Tell whether a frame was not read yet, and note that it is read now."""
         if _place(frame) in self.seen:
             return False
         self.seen.add(_place(frame))
@@ -182,7 +183,7 @@ class _Tally:
         return Amount(objects=len({pack for pack, _ in self.seen}), size_bytes=self.frames.size_bytes)
 
     def take(self, read: ReadEntry) -> Iterator[Damage]:
-        """Count what was read of an entry, and yield what is wrong with it, be it found now or with another backup."""
+        """Count what was read of an entry, and yield its damage, found now or with another backup."""
         self.entries += read.is_read
         for frame in read.frames:
             self.frames = self.frames.plus(frame.length)
@@ -201,10 +202,10 @@ def _place(frame: Frame) -> _Place:
 
 
 def _once(damages: Iterable[Damage]) -> list[Damage]:
-    """Leave out what many entries share."""
+    """Leave out repetitions of damage that many entries share."""
     return list({(one.pack, one.offset, one.code, None if one.pack else one.entry): one for one in damages}.values())
 
 
 def _examined(backup: Backup, outcome: str, text: str | None = None) -> Examined:
-    told = {"backup_id": backup.id, "target": backup.target, "outcome": outcome, "text": text}
-    return Examined.model_validate(told)
+    fields = {"backup_id": backup.id, "target": backup.target, "outcome": outcome, "text": text}
+    return Examined.model_validate(fields)
