@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, digest_of
-from coffre.alerts.wording import alert_of, bullets, ids_of, moment, size, span
+from coffre.alerts.wording import alert_of, body_of, bullets, ids_of, moment, size, span
 from coffre.model.backup import Backup
 from coffre.policy.anomaly import QUOTA_PERCENT, RATE_DAYS, Deviation, Rate
 
@@ -27,12 +27,14 @@ def size_anomaly(backup: Backup, found: Sequence[Deviation], *, before: Backup, 
         AlertKind.SIZE_ANOMALY,
         backup.target,
         f"The backup of {backup.target} has {how}",
-        "\n".join([first, *bullets([_line(one, noun) for one in found])]),
-        since=backup.created_at,
-        safe=f"The backup before it: {before.id}, taken {moment(before.created_at)}{proven}. It is untouched.",
-        hint="Look at what changed, and ask the owner of the data whether it was intended. If not: pin the previous "
-        "backup, so that rotation keeps it, and restore what is missing (docs/restore.md).",
-        commands=[f"coffre diff {before.id} {backup.id}", f"coffre pin {before.id}"],
+        body_of(
+            "\n".join([first, *bullets([_line(one, noun) for one in found])]),
+            since=backup.created_at,
+            safe=f"The backup before it: {before.id}, taken {moment(before.created_at)}{proven}. It is untouched.",
+            hint="Look at what changed, and ask the owner of the data whether it was intended. If not: pin the "
+            "previous backup, so that rotation keeps it, and restore what is missing (docs/restore.md).",
+            commands=[f"coffre diff {before.id} {backup.id}", f"coffre pin {before.id}"],
+        ),
         ids=ids_of(backup=backup.id, request=backup.request_id),
         fingerprint=digest_of(*(f"{one.what} {one.unit} {one.grew}" for one in found)),
     )
@@ -53,12 +55,14 @@ def duration_exceeded(backup: Backup, *, took: timedelta, limit: timedelta) -> A
         AlertKind.DURATION_EXCEEDED,
         backup.target,
         f"The backup of {backup.target} {taken} {span(took.total_seconds())}",
-        f'The backup of "{backup.target}" {taken} {span(took.total_seconds())}; the limit is '
-        f"{span(limit.total_seconds())}. {'It is complete.' if done else 'It is not complete yet.'}",
-        since=backup.created_at,
-        hint="Check whether the database is busy or has grown, or the network is slow. More memory gives the function "
-        "more cores; alerts.duration_minutes of the target sets another limit.",
-        commands=[f"coffre show {backup.id}", f"coffre list {backup.target}"],
+        body_of(
+            f'The backup of "{backup.target}" {taken} {span(took.total_seconds())}; the limit is '
+            f"{span(limit.total_seconds())}. {'It is complete.' if done else 'It is not complete yet.'}",
+            since=backup.created_at,
+            hint="Check whether the database is busy or has grown, or the network is slow. More memory gives the "
+            "function more cores; alerts.duration_minutes of the target sets another limit.",
+            commands=[f"coffre show {backup.id}", f"coffre list {backup.target}"],
+        ),
         ids=ids_of(backup=backup.id, request=backup.request_id),
     )
 
@@ -69,11 +73,13 @@ def success_rate_low(target: str, rate: Rate, *, wanted_percent: float, safe: st
         AlertKind.SUCCESS_RATE,
         target,
         f"{rate.failed} of {rate.good + rate.failed} backups of {target} failed in {RATE_DAYS} days",
-        f'Of the backups of "{target}" in the last {RATE_DAYS} days, {rate.percent:.1f} % succeeded: {rate.good} of '
-        f"{rate.good + rate.failed}. At least {wanted_percent:g} % should.",
-        safe=safe,
-        hint="Look at the failures together: if most have the same code, they have one cause.",
-        commands=[f"coffre list {target} --status FAILED"],
+        body_of(
+            f'Of the backups of "{target}" in the last {RATE_DAYS} days, {rate.percent:.1f} % succeeded: {rate.good} '
+            f"of {rate.good + rate.failed}. At least {wanted_percent:g} % should.",
+            safe=safe,
+            hint="Look at the failures together: if most have the same code, they have one cause.",
+            commands=[f"coffre list {target} --status FAILED"],
+        ),
     )
 
 
@@ -83,11 +89,13 @@ def quota_near(used_bytes: int, quota_bytes: int) -> Alert:
         AlertKind.QUOTA,
         EVERY_TARGET,
         f"The vault is {100 * used_bytes / quota_bytes:.0f} % full",
-        f"The vault holds {size(used_bytes)}; vault_quota_bytes is {size(quota_bytes)}. This alert comes from "
-        f"{QUOTA_PERCENT} % on. Coffre refuses and deletes nothing because of the quota: backups continue, and cost "
-        "more.",
-        hint="See what rotation would delete and what it keeps, keep backups for a shorter time, or raise the quota.",
-        commands=["coffre rotate --dry-run", "coffre list"],
+        body_of(
+            f"The vault holds {size(used_bytes)}; vault_quota_bytes is {size(quota_bytes)}. This alert comes from "
+            f"{QUOTA_PERCENT} % on. Coffre refuses and deletes nothing because of the quota: backups continue, and "
+            "cost more.",
+            hint="See what rotation would delete and keep, keep backups for a shorter time, or raise the quota.",
+            commands=["coffre rotate --dry-run", "coffre list"],
+        ),
     )
 
 
@@ -99,11 +107,15 @@ def key_rotation_due(first_used: Mapping[str, datetime], days: int) -> Alert:
         AlertKind.KEY_ROTATION_DUE,
         EVERY_TARGET,
         f"The backup keys have been in use for more than {days} days",
-        "\n".join([f"Backups have been encrypted to the same public keys for {days} days or more:", *bullets(lines)]),
-        since=oldest,
-        hint="Make a new key pair, add its public key to the recipients, and keep the old private keys as long as "
-        "backups that were encrypted to them exist.",
-        commands=["coffre keys new --file ./identity-new.txt"],
+        body_of(
+            "\n".join(
+                [f"Backups have been encrypted to the same public keys for {days} days or more:", *bullets(lines)]
+            ),
+            since=oldest,
+            hint="Make a new key pair, add its public key to the recipients, and keep the old private keys as long as "
+            "backups that were encrypted to them exist.",
+            commands=["coffre keys new --file ./identity-new.txt"],
+        ),
         fingerprint=digest_of(*first_used),
     )
 
@@ -114,9 +126,11 @@ def encryption_off() -> Alert:
         AlertKind.ENCRYPTION_OFF,
         EVERY_TARGET,
         "Backups are NOT encrypted by Coffre",
-        'The configuration says "encryption": "none". Anyone with read access to the bucket can read every backup: the '
-        "bucket's own encryption at rest does not stop them.",
-        hint="Make a key pair, set encryption to age with its public key in recipients, and take a full backup. "
-        "Existing backups stay as they are.",
-        commands=["coffre keys new", "coffre backup database --full"],
+        body_of(
+            'The configuration says "encryption": "none". Anyone with read access to the bucket can read every backup: '
+            "the bucket's own encryption at rest does not stop them.",
+            hint="Make a key pair, set encryption to age with its public key in recipients, and take a full backup. "
+            "Existing backups stay as they are.",
+            commands=["coffre keys new", "coffre backup database --full"],
+        ),
     )

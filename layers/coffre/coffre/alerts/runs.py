@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, digest_of
-from coffre.alerts.wording import alert_of, backup_command, because, bullets, ids_of, moment, span
+from coffre.alerts.wording import alert_of, backup_command, because, body_of, bullets, ids_of, moment, span
 from coffre.model.backup import Backup, Failure, Restore
 from coffre.model.rotation import Problem
 from coffre.model.target import TargetKind
@@ -30,11 +30,13 @@ def backup_failed(
         AlertKind.BACKUP_FAILED,
         target,
         f"Backup of {target} FAILED: {failure.code}",
-        f'The backup of "{target}" failed. Older backups are untouched.',
-        why=because(failure),
-        safe=safe,
-        hint=failure.hint,
-        commands=[backup_command(kind, target)],
+        body_of(
+            f'The backup of "{target}" failed. Older backups are untouched.',
+            why=because(failure),
+            safe=safe,
+            hint=failure.hint,
+            commands=[backup_command(kind, target)],
+        ),
         ids=ids_of(backup=backup_id, request=request_id),
         fingerprint=failure.code,
     )
@@ -48,11 +50,13 @@ def backup_overdue(
         AlertKind.BACKUP_OVERDUE,
         target,
         f"No backup of {target} since it was due {span((now - due).total_seconds())} ago",
-        f'"{target}" has no backup as recent as it should be: changes since the last one are in no backup.',
-        since=due,
-        safe=safe,
-        hint="Take one now. If that works, the schedule is broken: check that its rule exists and is enabled.",
-        commands=[backup_command(kind, target), f"coffre list {target}"],
+        body_of(
+            f'"{target}" has no backup as recent as it should be: changes since the last one are in no backup.',
+            since=due,
+            safe=safe,
+            hint="Take one now. If that works, the schedule is broken: check that its rule exists and is enabled.",
+            commands=[backup_command(kind, target), f"coffre list {target}"],
+        ),
     )
 
 
@@ -66,9 +70,11 @@ def backup_exceptions(backup: Backup) -> Alert:
         AlertKind.BACKUP_EXCEPTIONS,
         backup.target,
         f"Backup of {backup.target} {_incomplete(backup)}",
-        "\n".join(what),
-        hint="Check whether anything important is missing. What was only busy will be in the next backup.",
-        commands=[f"coffre show {backup.id}"],
+        body_of(
+            "\n".join(what),
+            hint="Check whether anything important is missing. What was only busy will be in the next backup.",
+            commands=[f"coffre show {backup.id}"],
+        ),
         ids=ids_of(backup=backup.id, request=backup.request_id),
         fingerprint=digest_of(*backup.exceptions),
     )
@@ -86,10 +92,12 @@ def restore_started(restore: Restore) -> Alert:
         AlertKind.RESTORE_STARTED,
         restore.target,
         f"Restore of {restore.target} started",
-        f'Backup {restore.backup_id} of "{restore.target}" is being restored into {restore.destination}.',
-        since=restore.created_at,
-        hint="Nothing, if you know who started it. Otherwise find out who invoked the function restore.",
-        commands=[f"coffre show {restore.backup_id}"],
+        body_of(
+            f'Backup {restore.backup_id} of "{restore.target}" is being restored into {restore.destination}.',
+            since=restore.created_at,
+            hint="Nothing, if you know who started it. Otherwise find out who invoked the function restore.",
+            commands=[f"coffre show {restore.backup_id}"],
+        ),
         ids=ids_of(restore=restore.id, request=restore.request_id),
         fingerprint=restore.id,
     )
@@ -111,9 +119,11 @@ def restore_completed(restore: Restore) -> Alert:
         AlertKind.RESTORE_COMPLETED if is_complete else AlertKind.RESTORE_INCOMPLETE,
         restore.target,
         f"Restore of {restore.target} completed{'' if is_complete else ' with exceptions'}",
-        "\n".join(what),
-        hint=None if is_complete else hint,
-        commands=[] if is_complete else [f"coffre show {restore.id}"],
+        body_of(
+            "\n".join(what),
+            hint=None if is_complete else hint,
+            commands=[] if is_complete else [f"coffre show {restore.id}"],
+        ),
         ids=ids_of(restore=restore.id, request=restore.request_id),
         fingerprint=restore.id,
     )
@@ -135,10 +145,12 @@ def restore_failed(
         AlertKind.RESTORE_FAILED,
         target or EVERY_TARGET,
         f"Restore of {target or backup_id} FAILED: {failure.code}",
-        f"{what}{where} failed. The backup itself is untouched.",
-        why=because(failure),
-        hint=failure.hint,
-        commands=[f"coffre show {backup_id}"] if backup_id != "latest" else ["coffre list"],
+        body_of(
+            f"{what}{where} failed. The backup itself is untouched.",
+            why=because(failure),
+            hint=failure.hint,
+            commands=[f"coffre show {backup_id}"] if backup_id != "latest" else ["coffre list"],
+        ),
         ids=ids_of(backup=backup_id, restore=restore_id, request=request_id),
         fingerprint=restore_id,
     )
@@ -150,10 +162,12 @@ def rotation_failed(target: str | None, failure: Failure, *, request_id: str) ->
         AlertKind.ROTATION_FAILED,
         target or EVERY_TARGET,
         f"Rotation FAILED: {failure.code}",
-        "A rotation stopped. No backup is lost; old ones stay until a rotation succeeds.",
-        why=because(failure),
-        hint=failure.hint,
-        commands=["coffre rotate --dry-run"],
+        body_of(
+            "A rotation stopped. No backup is lost; old ones stay until a rotation succeeds.",
+            why=because(failure),
+            hint=failure.hint,
+            commands=["coffre rotate --dry-run"],
+        ),
         ids=ids_of(request=request_id),
         fingerprint=failure.code,
     )
@@ -176,10 +190,12 @@ def vault_inconsistent(
         AlertKind.VAULT_INCONSISTENT,
         targets[0] if len(targets) == 1 else EVERY_TARGET,
         f"The vault does not agree with the catalog: {', '.join(targets) or 'see below'}",
-        "\n".join(what),
-        hint="Take a new full backup now, then find out who changed the vault. Deleted or overwritten objects stay in "
-        "the bucket as older versions for 30 days.",
-        commands=[f"{backup_command(kind, name)} --full" for name, kind in known] or ["coffre rotate --dry-run"],
+        body_of(
+            "\n".join(what),
+            hint="Take a new full backup now, then find out who changed the vault. Deleted or overwritten objects stay "
+            "in the bucket as older versions for 30 days.",
+            commands=[f"{backup_command(kind, name)} --full" for name, kind in known] or ["coffre rotate --dry-run"],
+        ),
         ids=ids_of(request=request_id),
         fingerprint=digest_of(*(f"{problem.code} {problem.target} {problem.text}" for problem in problems)),
     )
@@ -199,10 +215,12 @@ def configuration_invalid(failure: Failure, *, function: str, request_id: str) -
         AlertKind.CONFIG_INVALID,
         EVERY_TARGET,
         subject,
-        what,
-        why=because(failure),
-        hint=failure.hint,
-        commands=["coffre alerts list", "coffre verify"],
+        body_of(
+            what,
+            why=because(failure),
+            hint=failure.hint,
+            commands=["coffre alerts list", "coffre verify"],
+        ),
         ids=ids_of(request=request_id),
         fingerprint=f"{function}: {failure.code}",
     )

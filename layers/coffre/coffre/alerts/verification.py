@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, digest_of
-from coffre.alerts.wording import alert_of, backup_command, because, bullets, ids_of, moment, span
+from coffre.alerts.wording import alert_of, backup_command, because, body_of, bullets, ids_of, moment, span
 from coffre.model.backup import Backup, Failure
 from coffre.model.target import TargetKind
 
@@ -32,11 +32,13 @@ def verify_failed(
         AlertKind.VERIFY_FAILED,
         backup.target,
         f"A backup of {backup.target} is DAMAGED",
-        "\n".join([first, *bullets(problems)]),
-        safe=_go_back_to(healthy),
-        hint="Take a new full backup now: it does not reuse anything that is already stored. Then find out what "
-        "changed the vault. Deleted or overwritten objects stay in the bucket as older versions for 30 days.",
-        commands=[f"{backup_command(backup.kind, backup.target)} --full", f"coffre show {backup.id}"],
+        body_of(
+            "\n".join([first, *bullets(problems)]),
+            safe=_go_back_to(healthy),
+            hint="Take a new full backup now: it does not reuse anything that is already stored. Then find out what "
+            "changed the vault. Deleted or overwritten objects stay in the bucket as older versions for 30 days.",
+            commands=[f"{backup_command(backup.kind, backup.target)} --full", f"coffre show {backup.id}"],
+        ),
         ids=ids_of(backup=backup.id, request=request_id),
         fingerprint=backup.id,
     )
@@ -48,11 +50,13 @@ def verification_stopped(target: str | None, failure: Failure, *, level: str, re
         AlertKind.VERIFY_FAILED,
         target or EVERY_TARGET,
         f"A verification could not be done: {failure.code}",
-        f"The verification at level {level} stopped with an error. No backup is known to be damaged, but none is "
-        "checked.",
-        why=because(failure),
-        hint=failure.hint,
-        commands=[f"coffre verify --level {level}"],
+        body_of(
+            f"The verification at level {level} stopped with an error. No backup is known to be damaged, but none is "
+            "checked.",
+            why=because(failure),
+            hint=failure.hint,
+            commands=[f"coffre verify --level {level}"],
+        ),
         ids=ids_of(request=request_id),
         fingerprint=f"{level} {failure.code}",
     )
@@ -64,12 +68,14 @@ def verification_overdue(target: str, *, since: datetime, now: datetime, safe: s
         AlertKind.VERIFY_OVERDUE,
         target,
         f"No backup of {target} was verified for too long",
-        f'The newest verified backup of "{target}" is {span((now - since).total_seconds())} older than it should be. '
-        "Backups are being taken, but it is not proven that they can be restored.",
-        since=since,
-        safe=safe,
-        hint="Verify one now, and find out why the scheduled verification does not succeed.",
-        commands=[f"coffre verify --target {target} --level read"],
+        body_of(
+            f'The newest verified backup of "{target}" is {span((now - since).total_seconds())} older than it should '
+            "be. Backups are being taken, but it is not proven that they can be restored.",
+            since=since,
+            safe=safe,
+            hint="Verify one now, and find out why the scheduled verification does not succeed.",
+            commands=[f"coffre verify --target {target} --level read"],
+        ),
     )
 
 
@@ -95,14 +101,16 @@ def drill_failed(backup: Backup, problems: Sequence[str], *, code: str, safe: st
         AlertKind.DRILL_FAILED,
         backup.target,
         f"Restore drill of {backup.target} FAILED: {code}",
-        "\n".join([first, *bullets(problems)]),
-        safe=safe,
-        hint=hint,
-        commands=[
-            f"{backup_command(backup.kind, backup.target)} --full",
-            f"coffre report {backup.id}",
-            f"coffre verify --level drill {backup.id}",
-        ],
+        body_of(
+            "\n".join([first, *bullets(problems)]),
+            safe=safe,
+            hint=hint,
+            commands=[
+                f"{backup_command(backup.kind, backup.target)} --full",
+                f"coffre report {backup.id}",
+                f"coffre verify --level drill {backup.id}",
+            ],
+        ),
         ids=ids_of(backup=backup.id, request=request_id),
         fingerprint=code,
     )
@@ -114,11 +122,14 @@ def drill_stopped(target: str | None, failure: Failure, *, backup_id: str | None
         AlertKind.DRILL_FAILED,
         target or EVERY_TARGET,
         f"Restore drill of {target or backup_id or 'a backup'} FAILED: {failure.code}",
-        "A restore drill stopped with an error. Until one succeeds, it is not proven that this backup can be restored.",
-        why=because(failure),
-        safe=safe,
-        hint=failure.hint,
-        commands=[f"coffre verify --level drill {backup_id or f'--target {target}'}"],
+        body_of(
+            "A restore drill stopped with an error. Until one succeeds, it is not proven that this backup can be "
+            "restored.",
+            why=because(failure),
+            safe=safe,
+            hint=failure.hint,
+            commands=[f"coffre verify --level drill {backup_id or f'--target {target}'}"],
+        ),
         ids=ids_of(backup=backup_id, request=request_id),
         fingerprint=failure.code,
     )
@@ -134,10 +145,12 @@ def drill_incomplete(backup: Backup, left_out: Sequence[str], *, request_id: str
         AlertKind.DRILL_INCOMPLETE,
         backup.target,
         f"A restore of {backup.target} leaves something out",
-        "\n".join([first, *bullets(left_out)]),
-        hint="A restore restores everything else and gives the SQL for this. Correct it at the source if you can. This "
-        "is not reported again while it stays the same.",
-        commands=[f"coffre report {backup.id}"],
+        body_of(
+            "\n".join([first, *bullets(left_out)]),
+            hint="A restore restores everything else and gives the SQL for this. Correct it at the source if you can. "
+            "This is not reported again while it stays the same.",
+            commands=[f"coffre report {backup.id}"],
+        ),
         ids=ids_of(backup=backup.id, request=request_id),
         fingerprint=digest_of(*sorted(left_out)),
     )
@@ -149,10 +162,12 @@ def drill_not_possible(target: str, failure: Failure, *, backup_id: str, request
         AlertKind.DRILL_NOT_POSSIBLE,
         target,
         f"No restore drill of {target} is possible here: {failure.code}",
-        f'The backup of "{target}" is not known to be damaged: the drill could not run here at all.',
-        why=because(failure),
-        hint=failure.hint,
-        commands=[f"coffre verify --level read {backup_id}"],
+        body_of(
+            f'The backup of "{target}" is not known to be damaged: the drill could not run here at all.',
+            why=because(failure),
+            hint=failure.hint,
+            commands=[f"coffre verify --level read {backup_id}"],
+        ),
         ids=ids_of(backup=backup_id, request=request_id),
         fingerprint=failure.code,
     )
@@ -164,10 +179,12 @@ def rto_exceeded(backup: Backup, *, took_seconds: float, limit_seconds: float) -
         AlertKind.RTO_EXCEEDED,
         backup.target,
         f"A restore of {backup.target} takes {span(took_seconds)}, more than {span(limit_seconds)}",
-        f'The drill restored the backup of "{backup.target}" and found it good, but it took {span(took_seconds)}; the '
-        f"target's limit is {span(limit_seconds)}. In an emergency, a restore would be too slow.",
-        hint="Give the functions more memory (and so more cores), reduce the database, or raise the limit.",
-        commands=[f"coffre report {backup.id}"],
+        body_of(
+            f'The drill restored the backup of "{backup.target}" and found it good, but it took {span(took_seconds)}; '
+            f"the target's limit is {span(limit_seconds)}. In an emergency, a restore would be too slow.",
+            hint="Give the functions more memory (and so more cores), reduce the database, or raise the limit.",
+            commands=[f"coffre report {backup.id}"],
+        ),
         ids=ids_of(backup=backup.id),
     )
 

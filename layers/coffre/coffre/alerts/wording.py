@@ -17,9 +17,14 @@ _BULLET_LETTERS: Final = 500
 
 
 def alert_of(
-    kind: AlertKind,
-    target: str,
-    subject: str,
+    kind: AlertKind, target: str, subject: str, body: str, *, ids: str | None = None, fingerprint: str = ""
+) -> Alert:
+    """Return an alert that ends with its runbook; `ids` are what to look for in logs and lists."""
+    last = "\n".join(filter(None, [ids, f"Runbook: {kind.runbook}"]))
+    return Alert(kind, target, subject_of(subject), visible(f"{body}\n\n{last}", breaks=True), fingerprint)
+
+
+def body_of(
     what: str,
     *,
     since: datetime | None = None,
@@ -27,10 +32,8 @@ def alert_of(
     safe: str | None = None,
     hint: str | None = None,
     commands: Iterable[str] = (),
-    ids: str | None = None,
-    fingerprint: str = "",
-) -> Alert:
-    """Return an alert whose text a tired operator understands.
+) -> str:
+    """Return the text of an alert so that a tired operator understands it.
 
     Parameters
     ----------
@@ -40,8 +43,6 @@ def alert_of(
         Which backup can still be restored: a sentence of `coffre.operations.monitoring.alerting.what_is_safe`.
     hint, commands
         What to do now, and the commands for it.
-    ids
-        What to look for in logs and lists.
     """
     facts = [
         f"Since: {moment(since)}" if since else None,
@@ -49,14 +50,8 @@ def alert_of(
         safe,
         f"What to do: {hint}" if hint else None,
     ]
-    paragraphs = [
-        what,
-        "\n".join(filter(None, facts)),
-        "\n".join(f"    {command}" for command in commands),
-        "\n".join(filter(None, [ids, f"Runbook: {kind.runbook}"])),
-    ]
-    text = visible("\n\n".join(filter(None, paragraphs)), breaks=True)
-    return Alert(kind, target, subject_of(subject), text, fingerprint)
+    paragraphs = [what, "\n".join(filter(None, facts)), "\n".join(f"    {command}" for command in commands)]
+    return "\n\n".join(filter(None, paragraphs))
 
 
 def bullets(texts: Sequence[str]) -> list[str]:

@@ -78,6 +78,38 @@ def plan_export(
     source = _open(vault, decoder, backup)
     content = source.manifest.database
     names = Names(content.encoding)
+    choice = _choice(source, tables, names)
+    make = DataEntries(choice.entries, names)
+    rows = _rows(make, source.relations, choice.wanted, choice.roots)
+    sequences = [make.sequence(value) for value in content.sequences if not tables or make.has_sequence(value)]
+    objects = {} if tables else make.large_objects(source.object_entries)
+    data = [*(entry for _, entry, _ in rows), *sequences, *objects.values()]
+    refreshes = [] if tables else [*make.refreshes(content.materialized_views)]
+    return ExportPlan(
+        manifest=source.manifest,
+        decoder=source.decoder,
+        archive=replace(source.archive, compression=compression, entries=merged(choice.entries, data, refreshes)),
+        tables={relation: (entry.dump_id, table) for relation, entry, table in rows},
+        large_objects=None if tables else source.large_objects,
+        large_object_ids={old: entry.dump_id for old, entry in objects.items()},
+        left_out=choice.left_out,
+        members=choice.members,
+    )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Entries of the schema, tables whose rows are exported, and how partitions are loaded."""
+
+    entries: tuple[TocEntry, ...]
+    left_out: tuple[TocEntry, ...]
+    wanted: tuple[TableContent, ...]
+    members: tuple[TableContent, ...]
+    roots: Roots
+
+
+def _choice(source: _Source, tables: Sequence[str], names: Names) -> _Choice:
+    content = source.manifest.database
     entries, left_out, wanted = source.archive.entries, list[TocEntry](), list(content.tables)
     if tables:
         entries, left_out, wanted = _choose(entries, content.tables, tables, names)
@@ -89,22 +121,7 @@ def plan_export(
         left_out = [*left_out, *(entry for entry in entries if entry.dump_id in lonely)]
         entries = tuple(entry for entry in entries if entry.dump_id not in lonely)
         roots = Roots(entries, names, knows_roots=content.knows_roots)
-    make = DataEntries(entries, names)
-    rows = _rows(make, source.relations, wanted, roots)
-    sequences = [make.sequence(value) for value in content.sequences if not tables or make.has_sequence(value)]
-    objects = {} if tables else make.large_objects(source.object_entries)
-    data = [*(entry for _, entry, _ in rows), *sequences, *objects.values()]
-    refreshes = [] if tables else [*make.refreshes(content.materialized_views)]
-    return ExportPlan(
-        manifest=source.manifest,
-        decoder=source.decoder,
-        archive=replace(source.archive, compression=compression, entries=merged(entries, data, refreshes)),
-        tables={relation: (entry.dump_id, table) for relation, entry, table in rows},
-        large_objects=None if tables else source.large_objects,
-        large_object_ids={old: entry.dump_id for old, entry in objects.items()},
-        left_out=(*left_out, *outside),
-        members=members,
-    )
+    return _Choice(entries, (*left_out, *outside), tuple(wanted), members, roots)
 
 
 def _rows(

@@ -19,6 +19,7 @@ from coffre.model.manifest import EntriesFile
 from coffre.model.rotation import Amount
 from coffre.model.verification import Damage, Level, Share, VerificationReport
 from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.verify.damages import pack_missing, pack_swapped, pack_truncated
 from coffre.operations.verify.job import CatalogSnapshot, VerifyJob, record_damage
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import PACKS, writer_of
@@ -45,15 +46,11 @@ def inventory(
         `BACKUP_UNKNOWN`, `BACKUP_STATE` (it is not COMPLETED, or not any more), `NOTHING_TO_VERIFY`.
     """
     known = CatalogSnapshot.read(job.catalog)
-    references = References(job.scratch)
+    living = known.required(target, backup_id)
     own: dict[str, list[Damage]] = {}
     tally = _Tally()
-    living = known.required(target, backup_id)
     with _Heads(job) as heads:
-        for backup in living:
-            if tally.is_stopped_at(job):
-                break
-            own[backup.id] = list(_look_at_records(job, backup, references, heads.unkept))
+        references = _read_manifests(job, living, heads, own, tally)
         for pack, stored in _merged(references.in_order(), job.vault.store.list(PACKS)):
             writer = known.records.get(writer_of(pack.key) or "")
             tally.add(pack, writer.target if writer else "-")
@@ -82,6 +79,18 @@ def inventory(
         damaged=damaged,
         unfinished=tally.unfinished,
     )
+
+
+def _read_manifests(
+    job: VerifyJob, living: Iterable[Backup], heads: _Heads, own: dict[str, list[Damage]], tally: _Tally
+) -> References:
+    """Return the packs that the backups reference, and note the damage of their own records."""
+    references = References(job.scratch)
+    for backup in living:
+        if tally.is_stopped_at(job):
+            break
+        own[backup.id] = list(_look_at_records(job, backup, references, heads.unkept))
+    return references
 
 
 @dataclass
@@ -130,7 +139,7 @@ def _read_unkept(job: VerifyJob, heads: _Heads, own: dict[str, list[Damage]], ta
             return
         heads.compared, heads.not_kept = heads.compared + 1, heads.not_kept - 1
         if not _holds(job, pack.key, pack.sha256):
-            yield _pack_swapped(pack)
+            yield pack_swapped(pack.key)
 
 
 def _holds(job: VerifyJob, key: str, sha256: str) -> bool:
@@ -170,11 +179,6 @@ def _list_swapped(file: EntriesFile) -> Damage:
     return Damage(code="ENTRIES_SWAPPED", text=f"The list of entries {file.key} is not the one that was recorded.")
 
 
-def _pack_swapped(pack: LivingPack) -> Damage:
-    text = f"The pack {pack.key} is not the one that was stored: its checksum differs."
-    return Damage(code="PACK_SWAPPED", text=text, pack=pack.key)
-
-
 def _merged(
     packs: Iterator[LivingPack], listed: Iterable[ObjectInfo]
 ) -> Iterator[tuple[LivingPack, ObjectInfo | None]]:
@@ -205,13 +209,11 @@ def _ask(job: VerifyJob, pack: LivingPack) -> tuple[Damage | None, ObjectInfo | 
     try:
         info = job.vault.store.head(pack.key)
     except ObjectMissingError:
-        text = f"The pack {pack.key} is not in the vault."
-        return Damage(code="PACK_MISSING", text=text, pack=pack.key), None
+        return pack_missing(pack.key), None
     if info.size != pack.length:
-        text = f"The pack {pack.key} has {info.size:,} bytes; {pack.length:,} were stored."
-        return Damage(code="PACK_TRUNCATED", text=text, pack=pack.key), info
+        return pack_truncated(pack.key, info.size, pack.length), info
     if info.sha256 not in (None, pack.sha256):
-        return _pack_swapped(pack), info
+        return pack_swapped(pack.key), info
     return None, info
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, IntegrityError
-from coffre.model.manifest import Frame, Manifest
+from coffre.model.manifest import Manifest
 from coffre.model.verification import Damage, DamageReport, Level
 from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.verify.damages import Place, once, place_of
 from coffre.policy.recency import completion
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.damage import put_back, write_damage
@@ -103,12 +104,12 @@ class _Bad:
     """Damage that was found in packs: of whole packs, and of single frames."""
 
     packs: Mapping[str, Damage]
-    frames: Mapping[tuple[str, int], Damage]
+    frames: Mapping[Place, Damage]
 
     @classmethod
     def among(cls, damages: Iterable[Damage]) -> _Bad:
         packs: dict[str, Damage] = {}
-        frames: dict[tuple[str, int], Damage] = {}
+        frames: dict[Place, Damage] = {}
         for damage in damages:
             if damage.pack is not None and damage.offset is None:
                 packs.setdefault(damage.pack, damage)
@@ -121,11 +122,11 @@ class _Bad:
         named = {pack.key for pack in manifest.packs}
         found = [damage for pack, damage in self.packs.items() if pack in named]
         if any(pack in named for pack, _ in self.frames):
-            used: dict[tuple[str, int], str] = {}
+            used: dict[Place, str] = {}
             for entry in vault.entries(manifest):
                 for frame in entry.frames:
-                    if _place(frame) in self.frames:
-                        used.setdefault(_place(frame), entry.name)
+                    if place_of(frame) in self.frames:
+                        used.setdefault(place_of(frame), entry.name)
             found += [self.frames[place].model_copy(update={"entry": name}) for place, name in used.items()]
         return found
 
@@ -179,7 +180,7 @@ def _mark(job: VerifyJob, level: Level, backup: Backup, found: list[Damage]) -> 
     """Record the damage, unless a rotation has meanwhile deleted the backup, and its packs with it."""
     if job.catalog.get_backup(backup.id).status is not Status.COMPLETED:
         return None
-    report = DamageReport.on(backup.id, backup.target, level, job.now(), _once(found))
+    report = DamageReport.on(backup.id, backup.target, level, job.now(), once(found))
     record_finding(job.catalog, job.vault, report)
     return report
 
@@ -202,13 +203,3 @@ def _distrust_writers(job: VerifyJob, known: CatalogSnapshot, bad: _Bad, marked:
         if writer in known.records:
             with contextlib.suppress(BackupStateError):  # it was never completed
                 job.catalog.keeping.mark_damaged(writer, "A pack that it wrote is damaged.", job.now())
-
-
-def _once(damages: Iterable[Damage]) -> list[Damage]:
-    """Leave out repetitions of damage that many entries share."""
-    seen = {(one.pack, one.offset, one.code, one.entry if one.pack is None else None): one for one in damages}
-    return list(seen.values())
-
-
-def _place(frame: Frame) -> tuple[str, int]:
-    return frame.pack, frame.offset
