@@ -374,7 +374,7 @@ def test_a_catalog_that_is_gone_before_the_manifest_leaves_no_manifest(
     assert caught.value.code == "CATALOG_UNAVAILABLE"
     (alert,) = coffre.alerts()
     assert "could not be recorded in the catalog" in alert["Message"]
-    assert "Last good backup: not known" in alert["Message"]
+    assert "Last good backup: unknown" in alert["Message"]
     assert len(manifests(coffre)) == 1
     unchanged(before, coffre.objects())
     no_secret(coffre, caught.value)

@@ -237,7 +237,7 @@ def test_a_rotation_that_stops_is_an_error_and_told(
 
     (alert,) = coffre.alerts()
     assert alert["Subject"] == "Rotation FAILED: STORE_DENIED"
-    assert "No backup is lost by that" in alert["Message"]
+    assert "No backup is lost" in alert["Message"]
     # And the next one goes on
     assert coffre.rotate()["sweep"]["packs_removed"]["objects"] > 0
 
