@@ -17,7 +17,7 @@ from benchmarks.newest import newest
 from coffre.model.drill import Outcome
 from coffre.model.target import Drill
 from coffre.operations.drill.database import DrillJob, drill
-from coffre.operations.runs.thread_runner import ThreadRunner
+from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameDecoder

@@ -15,8 +15,8 @@ from benchmarks.timers import cpu_report
 from coffre.model.restore import Scope
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
+from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.thread_runner import ThreadRunner
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.stores.directory import DirectoryStore

@@ -26,11 +26,12 @@ from coffre.buckets.reader import BucketReader
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import Manifest
 from coffre.model.target import BucketSource, BucketTarget, ObjectStore, TargetKind
-from coffre.operations.backup_buckets.backup import backup_storage
+from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
-from coffre.operations.runs.progress import Meter, Watch
+from coffre.operations.runs.parallel_map import ThreadRunner
+from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Paused, Run
-from coffre.operations.runs.thread_runner import ThreadRunner
+from coffre.operations.runs.watchdog import Watch
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3 import S3Credentials, S3Store
 from coffre.stores.store import Store
@@ -96,10 +97,10 @@ def run_backup(reader: BucketReader, target: BucketTarget, vault: Vault, *, encr
             runner=ThreadRunner(WORKERS, stopping.set),
             now=lambda: datetime.now(UTC),
             remaining_seconds=lambda: 900.0,
-            go_on=lambda _: None,
+            start_next=lambda _: None,
             previous=newest(vault),
         )
-        made = backup_storage(job, Run(backup, meter, watch, lambda: backup.tiers, lambda _: None))
+        made = backup_buckets(job, Run(backup, meter, watch, lambda: backup.tiers, lambda _: None))
     if isinstance(made, Paused):
         raise SystemExit("it paused")
     return made[0]

@@ -16,11 +16,12 @@ from coffre.buckets.reader import BucketReader
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import Entry, Manifest
 from coffre.model.target import BucketTarget, TargetKind
-from coffre.operations.backup_buckets.backup import backup_storage
+from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import BucketBackupJob, TimeBudget
-from coffre.operations.runs.progress import Meter, Watch
+from coffre.operations.runs.parallel_map import ThreadRunner
+from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Paused, Run
-from coffre.operations.runs.thread_runner import ThreadRunner
+from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.record import completed
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3_wire import S3Wire
@@ -91,16 +92,16 @@ class Scene:
             runner=ThreadRunner(self.workers, stop),
             now=lambda: datetime.now(UTC),
             remaining_seconds=self.remaining,
-            go_on=self.went_on.append,
+            start_next=self.went_on.append,
             previous=self.last,
             begun=begun,
-            patience=self.patience,
+            time_budget=self.patience,
             looked_at=self.looked_at,
         )
         with watch:
-            made = backup_storage(job, Run(backup, self.meter, watch, lambda: backup.tiers, lambda _: None))
+            made = backup_buckets(job, Run(backup, self.meter, watch, lambda: backup.tiers, lambda _: None))
         if isinstance(made, Paused):
-            made.go_on()
+            made.start_next()
         return made
 
     def backup(self) -> Manifest:

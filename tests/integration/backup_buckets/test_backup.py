@@ -291,7 +291,7 @@ def test_new_recipients_get_everything_anew(scene: Scene, store: MemoryStore) ->
     second = scene.backup()
 
     assert second.encryption == "none"
-    assert (second.exceptions, second.notes) == ((), ("The recipients changed: everything was stored anew.",))
+    assert (second.exceptions, second.notes) == ((), ("The recipients changed: everything was stored again.",))
     assert scene.bodies(second) == store.bodies()
 
 
@@ -307,7 +307,7 @@ def test_a_damaged_previous_backup_does_not_stop_the_next(scene: Scene, store: M
     assert scene.bodies(second) == store.bodies()
     assert second.exceptions == ()
     assert [text.partition(":")[0] for text in second.notes] == [
-        f"The previous backup {first.backup_id} is damaged, what it has was stored anew"
+        f"The previous backup {first.backup_id} is damaged, its objects were stored again"
     ]
 
 
@@ -511,7 +511,7 @@ def test_a_bucket_that_is_encrypted_by_keys_of_the_customer_says_so(scene: Scene
             raise refusal(400, "InvalidRequest", "stored using Server Side Encryption")
 
     store.before = refuse
-    with pytest.raises(StoreError, match="Not one of 3 objects") as refused:
+    with pytest.raises(StoreError, match="None of 3 objects") as refused:
         scene.backup()
 
     assert "stored using Server Side Encryption" in (refused.value.detail or "")

@@ -153,13 +153,13 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def one_part(small_parts: None, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Let time be short once a part was given out, unless a test has changed the list, which holds what is left."""
     left = [900.0]
-    make = storage_plan._Making.part
+    make = storage_plan._PartBuilder.part
 
-    def part(making: storage_plan._Making, number: int) -> Any:
+    def part(making: storage_plan._PartBuilder, number: int) -> Any:
         left[0] = 100.0 if left[0] == 900.0 else left[0]
         return make(making, number)
 
-    monkeypatch.setattr(storage_plan._Making, "part", part)
+    monkeypatch.setattr(storage_plan._PartBuilder, "part", part)
     return left
 
 

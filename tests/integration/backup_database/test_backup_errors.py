@@ -60,8 +60,8 @@ def backends(url: str) -> int:
         ('{real} "$@" | head -c 1500\nkill -9 $$', "TOOL_KILLED", ["pg_dump was killed by signal 9"]),
         ('{real} "$@" | head -c 1500\nexit 1', "TOOL_FAILED", ["pg_dump ended with status 1"]),
         # The worst of all: half an archive and a cheerful end.
-        ('{real} "$@" | head -c 1500\nexit 0', "TOOL_FAILED", ["no whole archive", "cut off"]),
-        ("exit 0", "TOOL_FAILED", ["no whole archive"]),
+        ('{real} "$@" | head -c 1500\nexit 0', "TOOL_FAILED", ["not a complete archive", "cut off"]),
+        ("exit 0", "TOOL_FAILED", ["not a complete archive"]),
         ("echo 'pg_dump: error: out of luck' >&2\nexit 2", "TOOL_FAILED", ["out of luck", "status 2"]),
     ],
 )
@@ -374,7 +374,7 @@ def test_a_catalog_that_is_gone_before_the_manifest_leaves_no_manifest(
     assert caught.value.code == "CATALOG_UNAVAILABLE"
     (alert,) = coffre.alerts()
     assert "could not be recorded in the catalog" in alert["Message"]
-    assert "Last good backup: not known" in alert["Message"]
+    assert "Last good backup: unknown" in alert["Message"]
     assert len(manifests(coffre)) == 1
     unchanged(before, coffre.objects())
     no_secret(coffre, caught.value)
@@ -450,7 +450,7 @@ def test_a_catalog_that_does_not_answer_from_the_start_is_an_error(coffre: Coffr
 
     assert caught.value.code == "CATALOG_UNAVAILABLE"
     (alert,) = coffre.alerts()
-    assert "not known, as the catalog does not answer" in alert["Message"]
+    assert "unknown, because the catalog does not answer" in alert["Message"]
     assert coffre.objects() == {}
 
 

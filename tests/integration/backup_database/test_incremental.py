@@ -130,7 +130,7 @@ def test_new_recipients_get_everything_anew(coffre: Coffre, shop: str) -> None:
     second = _manifest(coffre, coffre.backup()["id"])
 
     assert not {pack.key for pack in first.packs} & {pack.key for pack in second.packs}
-    assert second.notes == ("The recipients changed: everything was stored anew.",)
+    assert second.notes == ("The recipients changed: everything was stored again.",)
     assert second.exceptions == ()
 
 

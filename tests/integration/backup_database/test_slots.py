@@ -16,7 +16,7 @@ from tests.integration.faults import answer, one_request_at_a_time
 from coffre.model.backup import Backup, Progress, Status, Tier
 from coffre.model.errors import CoffreError, StoreError
 from coffre.model.target import TargetKind
-from coffre.operations.runs import admission
+from coffre.operations.runs import admission, dead_runs
 
 SLOT = "2026-10-04T02:00:00Z"
 SUNDAY = (Tier.DAILY, Tier.WEEKLY, Tier.MONTHLY)
@@ -183,7 +183,7 @@ def test_an_event_with_a_chosen_id_that_failed_is_not_told_twice(coffre: Coffre,
 
 @pytest.fixture
 def long_ago() -> datetime:
-    return datetime.now(UTC) - admission.STALE_AFTER - timedelta(seconds=1)
+    return datetime.now(UTC) - dead_runs.STALE_AFTER - timedelta(seconds=1)
 
 
 def died(coffre: Coffre, when: datetime, *, slot: str | None = None, tiers: tuple[Tier, ...] = (Tier.DAILY,)) -> str:

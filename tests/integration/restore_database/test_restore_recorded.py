@@ -13,6 +13,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Failure, Restore, Status
 from coffre.model.errors import CatalogError, CoffreError, StoreTransientError
 from coffre.operations.runs import restore_lifecycle as restore_run
+from coffre.operations.runs.dead_runs import settle_restores
 from coffre.runtime.function import utc_now
 from coffre_local.sample import fingerprint
 
@@ -114,7 +115,7 @@ def test_a_restore_whose_record_cannot_be_written_is_told_as_complete_and_record
     function = coffre.restore_function()
     later = utc_now() + timedelta(hours=1)
     died: list[Restore] = []
-    restore_run.settle_restores(coffre.catalog, function.services.vault, later, timedelta(minutes=1), died.append)
+    settle_restores(coffre.catalog, function.services.vault, later, timedelta(minutes=1), died.append)
     found = coffre.catalog.get_restore(said["id"])
     assert (found.status, found.rows, died) == (Status.COMPLETED, 1050, [])
 

@@ -12,7 +12,7 @@ from tests.integration.conftest import Coffre, Context, run_sql, with_password
 from tests.integration.expect import failed_backup, failed_restore
 from tests.integration.faults import children, during_copy
 
-from coffre.operations.runs import progress
+from coffre.operations.runs import watchdog
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.connection_secret import parse_secret
@@ -30,13 +30,13 @@ class Hourglass(Context):
         super().__init__(remaining=lambda: self._remaining, function_name=function_name)
 
     def run_out(self) -> None:
-        self._remaining = progress.DEADLINE_RESERVE_SECONDS - 1
+        self._remaining = watchdog.DEADLINE_RESERVE_SECONDS - 1
 
 
 @pytest.fixture(autouse=True)
 def quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the hourglass more often than every five seconds."""
-    monkeypatch.setattr(progress.Watch, "_next_wait", lambda self: 0.05)
+    monkeypatch.setattr(watchdog.Watch, "_next_wait", lambda self: 0.05)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from tests.integration.expect import failed_backup, failed_restore
 from tests.integration.faults import StoppedServer, children, during_copy
 
 from coffre.model.drill import Outcome
-from coffre.operations.runs.progress import DEADLINE_RESERVE_SECONDS, Meter, Watch
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS, Watch
 from coffre.postgres.connection import client_tools as tools
 from coffre.postgres.connection import connect, ending
 from coffre.postgres.connection.client_tools import Children

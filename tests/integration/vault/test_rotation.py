@@ -133,7 +133,7 @@ def test_a_backup_that_runs_while_its_previous_one_is_deleted_and_swept_is_whole
         patch.setattr(store, "put", meanwhile)
         newest = coffre.backup()
 
-    assert "is going on" in reports[0]["sweep"]["waits"][0]
+    assert "is running" in reports[0]["sweep"]["waits"][0]
     assert coffre.catalog.get_backup(previous.id).status is Status.DELETED
     assert previous.id in {key.split("/")[2] for key in packs_of(coffre, coffre.catalog.get_backup(newest["id"]))}
     coffre.rotate()
@@ -217,7 +217,7 @@ def test_a_vault_that_does_not_agree_with_the_catalog_is_told_once_a_day(coffre:
     coffre.rotate()
 
     (alert,) = coffre.alerts()
-    assert alert["Subject"] == "The vault is not as it should be: shop"
+    assert alert["Subject"] == "The vault does not agree with the catalog: shop"
     assert lost.id in alert["Message"]
     assert alert["MessageAttributes"]["kind"]["Value"] == "VAULT_INCONSISTENT"
 
@@ -239,7 +239,7 @@ def test_a_rotation_that_stops_is_an_error_and_told(
 
     (alert,) = coffre.alerts()
     assert alert["Subject"] == "Rotation FAILED: STORE_DENIED"
-    assert "No backup is lost by that" in alert["Message"]
+    assert "No backup is lost" in alert["Message"]
     # And the next one goes on
     assert coffre.rotate()["sweep"]["packs_removed"]["objects"] > 0
 

@@ -69,7 +69,7 @@ def test_damage_is_told_with_what_to_go_back_to_and_the_next_backup_is_whole(
     assert (found["status"], found["healthy"]) == (500, {"shop": None})
     (alert,) = coffre.alerts()
     assert alert["MessageAttributes"]["kind"]["Value"] == "VERIFY_FAILED"
-    assert "Backup to go back to: NONE" in alert["Message"]
+    assert "Backup to restore: NONE" in alert["Message"]
     coffre.verify("read", backup_id=spoiled["id"])
     assert told(coffre) == []
     # And no restore takes it for the latest, but one that says its id
@@ -100,7 +100,7 @@ def test_what_was_deleted_behind_coffres_back_is_found_by_the_inventory(coffre: 
     assert [one["backup_id"] for one in report["damaged"]] == [newest["id"]]
     assert report["healthy"] == {"shop": older["id"]}
     (alert,) = coffre.alerts()
-    assert f"Backup to go back to: {older['id']}" in alert["Message"]
+    assert f"Backup to restore: {older['id']}" in alert["Message"]
     assert lost in alert["Message"]
     (finding,) = [key for key in coffre.objects() if key.startswith(f"v1/backups/shop/{newest['id']}/reports/damage-")]
     assert json.loads(coffre.objects()[finding])["packs"] == [lost]

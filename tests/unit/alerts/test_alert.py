@@ -137,7 +137,7 @@ def test_an_event_that_somebody_wrote_wrongly_does_not_sound_like_the_end_of_all
         for code in ("EVENT_INVALID", "CONFIGURATION_INVALID")
     )
 
-    assert wrong.subject == "Coffre was called wrongly: EVENT_INVALID"
+    assert wrong.subject == "Coffre was called with a wrong event: EVENT_INVALID"
     assert broken.subject == "Coffre cannot run: CONFIGURATION_INVALID"
 
 
@@ -176,7 +176,7 @@ def test_a_damaged_backup_names_the_one_to_go_back_to() -> None:
     damaged = verify_failed(GOOD, ["x"], level="read", healthy=OLDER)
     hopeless = verify_failed(GOOD, ["x"], level="read", healthy=None)
 
-    assert f"Backup to go back to: {OLDER.id}" in damaged.text
+    assert f"Backup to restore: {OLDER.id}" in damaged.text
     assert "NONE is known to be good" in hopeless.text
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.alerts.alert import Alert, AlertKind, State
-from coffre.alerts.deduplication import CLAIM_HOLDS, ended, next_of, recovery, reminder, told, untold
+from coffre.alerts.deduplication import CLAIM_HOLDS, ended, next_of, notified, recovery, reminder, unnotified
 from coffre.model.incident import Incident
 
 NOON = datetime(2026, 10, 2, 12, tzinfo=UTC)
@@ -23,7 +23,7 @@ def alert(kind: AlertKind = AlertKind.BACKUP_FAILED) -> Alert:
 
 def told_at_noon(kind: AlertKind = AlertKind.BACKUP_FAILED) -> Incident:
     _, incident = next_of(None, alert(kind), NOON)
-    return told(incident, NOON)
+    return notified(incident, NOON)
 
 
 def states(kind: AlertKind, every: timedelta, times: int) -> list[State | None]:
@@ -33,7 +33,7 @@ def states(kind: AlertKind, every: timedelta, times: int) -> list[State | None]:
     for number in range(times):
         now = NOON + number * every
         state, found = next_of(found, alert(kind), now)
-        found = told(found, now) if state else found
+        found = notified(found, now) if state else found
         said.append(state)
     return said
 
@@ -85,7 +85,7 @@ def test_a_claim_of_a_function_that_died_does_not_swallow_the_alert() -> None:
 def test_an_alert_that_the_topic_did_not_take_is_tried_again_at_once() -> None:
     _, claimed = next_of(None, alert(), NOON)
 
-    assert next_of(untold(claimed), alert(), NOON + timedelta(seconds=1))[0] is State.NEW
+    assert next_of(unnotified(claimed), alert(), NOON + timedelta(seconds=1))[0] is State.NEW
 
 
 @given(st.lists(st.integers(min_value=1, max_value=3000), max_size=60))
@@ -95,7 +95,7 @@ def test_however_often_it_is_noticed_reminders_are_most_of_a_day_apart_and_never
         now += step * MINUTE
         state, found = next_of(found, alert(), now)
         if state:
-            found = told(found, now)
+            found = notified(found, now)
             tellings.append(now)
 
     gaps = [later - earlier for earlier, later in pairwise(tellings)]
@@ -110,7 +110,7 @@ def test_a_reminder_says_since_when_and_a_recovery_for_how_long() -> None:
     over = recovery(AlertKind.BACKUP_FAILED, [incident], NOON + 26 * HOUR)
 
     assert (again.subject, again.state) == ("Still: Backup of shop FAILED", State.REMINDER)
-    assert again.text.startswith("This is a reminder: it has been so since 2026-10-02 12:00 UTC, and was seen 4 times.")
+    assert again.text.startswith("Reminder: this problem exists since 2026-10-02 12:00 UTC and was seen 4 times.")
     assert (over.subject, over.state, over.target) == ("Over: Backup of shop FAILED", State.RECOVERED, "shop")
     assert "since 2026-10-02 12:00 UTC, for 1 day 2 h" in over.text
 

@@ -18,7 +18,7 @@ from coffre.alerts.alert import AlertKind
 from coffre.alerts.message import Message
 from coffre.alerts.publish import Publisher
 from coffre.alerts.slack import payload_of
-from coffre.alerts.wording import alert_of, bullets
+from coffre.alerts.wording import alert_of, body_of, bullets
 from coffre.model.backup import Failure
 from coffre.model.drill import TableProof, Verdict
 from coffre.model.errors import CoffreError
@@ -94,7 +94,8 @@ def test_no_message_has_a_name_as_it_is(name: str) -> None:
             published.append(message)
 
     what = "\n".join(["Tables differ:", *bullets([f"table {name}"])])
-    alert = alert_of(AlertKind.BACKUP_FAILED, "shop", f"Backup of {name}", what, why=str(CoffreError(f"{name} x")))
+    body = body_of(what, why=str(CoffreError(f"{name} x")))
+    alert = alert_of(AlertKind.BACKUP_FAILED, "shop", f"Backup of {name}", body)
     Publisher(Topic(), "arn").publish(alert)  # type: ignore[arg-type]
     [mail] = published
     raw = Message(kind="X", severity="info", target="shop", state="new", subject=name, text=f"{name}\n    {name}")

@@ -162,7 +162,7 @@ class Scene:
                 scratch=self.scratch,
                 now=lambda: self.now,
                 remaining_seconds=self.remaining_seconds,
-                tell_died=self.died.append,
+                report_died=self.died.append,
             ),
             **options,
         )

@@ -85,5 +85,5 @@ def test_a_check_of_the_owners_that_fails_is_not_told_as_a_bad_backup() -> None:
 
     (alert,) = reviewed(Outcome.FAILED, failure=failure, problems=(failure.message,)).alerts
 
-    assert "it came back as it was backed up, but your own checks of it failed" in alert.text
+    assert "the data is as it was backed up, but your own checks of it failed" in alert.text
     assert "Take a new full backup" not in alert.text

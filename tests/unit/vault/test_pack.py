@@ -16,7 +16,7 @@ from coffre.stores.body import Body
 from coffre.stores.directory import DirectoryStore
 from coffre.vault import pack
 from coffre.vault.codec import FrameDecoder, FrameEncoder
-from coffre.vault.pack import PackRoom, PackWriter
+from coffre.vault.pack import PackWriter, budget_for
 
 LIMIT = 4096
 
@@ -142,7 +142,7 @@ class MeetingStore(DirectoryStore):
 def test_several_packs_can_be_on_their_way_at_once(tmp_path: Path) -> None:
     store = MeetingStore(tmp_path, threading.Barrier(3))
 
-    with PackWriter(store, "p", FrameEncoder([]), PackRoom(4), uploads=3) as writer:
+    with PackWriter(store, "p", FrameEncoder([]), budget_for(4), uploads=3) as writer:
         frames = [writer.append(_noise(n, LIMIT), digest(_noise(n, LIMIT))) for n in range(9)]
 
     assert {frame.pack for frame in frames} == {pack.key for pack in writer.packs} == set(keys(store))
@@ -167,7 +167,7 @@ class SlowFirstStore(DirectoryStore):
 def test_a_slow_upload_holds_up_no_other(tmp_path: Path) -> None:
     store = SlowFirstStore(tmp_path)
 
-    with PackWriter(store, "p", FrameEncoder([]), PackRoom(3), uploads=2) as writer:
+    with PackWriter(store, "p", FrameEncoder([]), budget_for(3), uploads=2) as writer:
         for number in range(6):
             writer.append(_noise(number, LIMIT), digest(_noise(number, LIMIT)))
 

@@ -26,8 +26,9 @@ from coffre.model.target import ObjectStore
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
-from coffre.operations.runs.progress import Meter, Watch
-from coffre.operations.runs.thread_runner import ThreadRunner
+from coffre.operations.runs.parallel_map import ThreadRunner
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.watchdog import Watch
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import Connection
 from coffre.runtime.scratch import scratch_directory

@@ -1,1 +1,1 @@
-"""What a person is told, and how it is published."""
+"""The messages that Coffre sends to people, and how they are published."""

@@ -1,4 +1,4 @@
-"""Alerts: what is one, how soon somebody has to look, and what SNS takes. Their words are in the modules beside."""
+"""Alerts: their kinds, how urgent each is, and what SNS accepts. The texts are in the other modules of this package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class Severity(StrEnum):
-    """How soon somebody has to look: at once; today; never, unless they wonder."""
+    """How soon an operator has to look: immediately, today, or only out of interest."""
 
     CRITICAL = "critical"
     WARNING = "warning"
@@ -18,7 +18,7 @@ class Severity(StrEnum):
 
 
 class AlertKind(StrEnum):
-    """What happened. The name is also the message attribute `kind`, and that of the runbook in docs/runbooks."""
+    """What happened. Also the message attribute `kind`, and the name of the runbook in docs/runbooks."""
 
     BACKUP_FAILED = "BACKUP_FAILED"
     BACKUP_OVERDUE = "BACKUP_OVERDUE"
@@ -45,27 +45,27 @@ class AlertKind(StrEnum):
 
     @property
     def severity(self) -> Severity:
-        """How soon somebody has to look at alerts of this kind."""
+        """How soon an operator has to look at alerts of this kind."""
         return _SEVERITIES.get(self, Severity.WARNING)
 
     @property
     def is_event(self) -> bool:
-        """Whether it has happened once and for all, rather than going on until it is over."""
+        """Whether it is a single event, rather than a problem that lasts until it is over."""
         return self in _EVENTS
 
     @property
     def changes_slowly(self) -> bool:
-        """Whether nobody could mend it within a day: a reminder each day would only teach people not to look."""
+        """Whether it cannot be solved within a day: daily reminders would only be ignored."""
         return self in _SLOW
 
     @property
-    def is_told_once(self) -> bool:
-        """Whether no reminder follows while the problem stays the same: it has been decided to live with it."""
+    def is_notified_once(self) -> bool:
+        """Whether no reminder follows while the problem stays the same: the operator has accepted it."""
         return self is AlertKind.DRILL_INCOMPLETE
 
     @property
     def runbook(self) -> str:
-        """Where in this repository it says what to do."""
+        """The file of this repository that says what to do."""
         return f"docs/runbooks/{self.value}.md"
 
 
@@ -94,11 +94,11 @@ _SLOW: Final = frozenset(
 )
 
 EVERY_TARGET: Final = "-"
-"""The target of an alert that is about no single one. No target can have this name."""
+"""The target of an alert that is not about a single target. No target can have this name."""
 
 
 class State(StrEnum):
-    """Where in the life of a problem a message stands."""
+    """Whether a message is the first one of a problem, a reminder, or the end of it."""
 
     NEW = "new"
     REMINDER = "reminder"
@@ -107,10 +107,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Alert:
-    """One message: `subject` at most 100 ASCII characters (what SNS takes), `text` plain.
+    """One message: `subject` at most 100 ASCII characters (the limit of SNS), `text` plain.
 
-    A line of the text that is indented is a command. `fingerprint` tells problems of one kind and target apart: an
-    error code, the id of a restore. It must stay the same while the problem does.
+    An indented line of the text is a command. `fingerprint` distinguishes problems of one kind and target: an error
+    code, the id of a restore. It must stay the same as long as the problem does.
     """
 
     kind: AlertKind
@@ -122,16 +122,16 @@ class Alert:
 
     @property
     def severity(self) -> Severity:
-        """How soon somebody has to look."""
+        """How soon an operator has to look."""
         return self.kind.severity
 
 
 def subject_of(text: str) -> str:
-    """Return a subject that SNS takes: it refuses control characters, others than ASCII, and more than 100 of them."""
+    """Return a subject that SNS accepts: at most 100 characters, all ASCII, no control characters."""
     ascii_text = text.encode("ascii", "replace").decode()
     return "".join(letter if letter.isprintable() else " " for letter in ascii_text)[:100]
 
 
 def digest_of(*parts: str) -> str:
-    """Return a short fingerprint of several texts, whose order does not matter."""
+    """Return a short fingerprint of several texts, in any order."""
     return hashlib.sha256("\0".join(sorted(parts)).encode()).hexdigest()[:16]

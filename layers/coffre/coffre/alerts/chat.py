@@ -1,4 +1,7 @@
-"""Whatever apprise can reach. Imported by `notify` alone and late: it takes seconds, and a layer of its own."""
+"""Messages to any service that apprise supports.
+
+Only `notify` imports this module, and late: apprise takes seconds to import, and needs a layer of its own.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ _TYPES: Final = {
 
 
 class ChatError(TransientError):
-    """A service did not take a message. No text has its URL: who knows it can write."""
+    """A service did not accept a message. No text has its URL: anyone who knows it can write to the channel."""
 
     default_code = "CHAT_UNAVAILABLE"
 
@@ -35,34 +38,34 @@ def send(url: str, message: Message, links: Sequence[Link], *, place: str) -> No
     Parameters
     ----------
     place
-        Where the URL is written: it is not repeated in an error.
+        Where the URL is configured. Errors name this place, never the URL itself.
 
     Raises
     ------
     SecretError
         `ALERT_URL_MALFORMED`: apprise knows no service with such a URL.
     ChatError
-        The service did not take it.
+        The service did not accept it.
     """
     asset = apprise.AppriseAsset(app_id="Coffre", app_desc="Coffre", async_mode=False, storage_mode="memory")
     service = apprise.Apprise(asset=asset)
-    said = _listen()
+    log = _listen()
     if not service.add(url):
-        raise malformed_url(place, "url: no service has such a URL")
+        raise malformed_url(place, "url: apprise knows no service with such a URL")
     body = "\n".join([visible(message.text, breaks=True), *(f"{link.label}: {link.url}" for link in links)])
     kind = apprise.NotifyType.SUCCESS if message.is_over else _TYPES.get(message.severity, apprise.NotifyType.WARNING)
     title = visible(message.subject)
     taken = service.notify(title=title, body=body, notify_type=kind, body_format=apprise.NotifyFormat.TEXT)
     if not taken:
-        status = _STATUS.search("\n".join(said.lines))
+        status = _STATUS.search("\n".join(log.lines))
         raise ChatError(
-            f"The service of {place} did not take a message.",
+            f"The service of {place} did not accept a message.",
             detail=f"It answered {status[1]}." if status else "It did not answer.",
-            hint="It is tried again by itself, twice within some minutes; then it waits in the queue FailedEvents.",
+            hint="Lambda tries again twice within a few minutes; after that the message is in the queue FailedEvents.",
         )
 
 
-class _Said(logging.Handler):
+class _Log(logging.Handler):
     """Keeps what apprise logs."""
 
     def __init__(self) -> None:
@@ -73,9 +76,9 @@ class _Said(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def _listen() -> _Said:
-    """Keep apprise's own words, which can have a URL in them, out of the log: only a status is taken from them."""
-    logger, said = logging.getLogger("apprise"), _Said()
+def _listen() -> _Log:
+    """Keep apprise's messages out of the log: they can contain a URL. Only a status is taken from them."""
+    logger, log = logging.getLogger("apprise"), _Log()
     logger.propagate = False
-    logger.handlers = [said]
-    return said
+    logger.handlers = [log]
+    return log

@@ -1,4 +1,4 @@
-"""Whether people are told of a problem now: once when it is new, then a reminder a day, then once when it is over."""
+"""When a problem is notified: once when it is new, then daily as a reminder, then once when it is over."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from coffre.model.words import span
 
 # Not quite a day: a check that runs daily is some minutes early or late, one that runs hourly reminds at the same hour.
 REMINDER_AFTER: Final = timedelta(hours=23, minutes=30)
-# Nobody can mend these within a day.
+# These cannot be solved within a day.
 SLOW_REMINDER_AFTER: Final = timedelta(days=6, hours=23, minutes=30)
-# Whoever claims an incident tells people within seconds, or has died. Lambda delivers the event of a run that died a
-# minute later again: less than that, or its repetition would be silent too.
+# A function that claims an incident notifies within seconds, or has died. Lambda repeats the event of a run that died
+# after a minute: the claim must be shorter, or the repetition would stay silent too.
 CLAIM_HOLDS: Final = timedelta(seconds=45)
 
 _OVER: Final[Mapping[AlertKind, str]] = {
-    AlertKind.SIZE_ANOMALY: "The newest backup is like those before it. Either what was missing is back, or, if nobody "
-    "did anything, what was told has become usual by now.",
+    AlertKind.SIZE_ANOMALY: "The newest backup is like those before it. Either the missing data is back, or, if "
+    "nothing was done, the new size counts as usual by now.",
 }
 
 
 def next_of(found: Incident | None, alert: Alert, now: datetime) -> tuple[State | None, Incident]:
-    """Return as what an alert is to be told now (None: not at all), and what is to be remembered of its problem.
+    """Return in which state an alert is to be sent now (None: not at all), and the incident to store.
 
     Parameters
     ----------
     found
-        What is remembered of the same problem, or None when it is the first time.
+        The stored incident of the same problem; None if there was none before.
     """
     if found is not None and alert.kind.is_event and found.told_at is not None:
-        return None, found  # it happened once, and is not told a second time
+        return None, found  # an event is notified once
     if found is None or not found.is_open:
         fresh = Incident(
             target=alert.target,
@@ -55,34 +55,34 @@ def next_of(found: Incident | None, alert: Alert, now: datetime) -> tuple[State 
 
 def _due(found: Incident, kind: AlertKind, now: datetime) -> State | None:
     if found.claimed_at is not None and now - found.claimed_at < CLAIM_HOLDS:
-        return None  # somebody is just about to tell it
+        return None  # another function is about to send it
     if found.told_at is None:
         return State.NEW
-    if kind.is_told_once:
+    if kind.is_notified_once:
         return None
     pause = SLOW_REMINDER_AFTER if kind.changes_slowly else REMINDER_AFTER
     return State.REMINDER if now - found.told_at >= pause else None
 
 
-def told(incident: Incident, now: datetime) -> Incident:
-    """Return what is remembered once people were told. An event is over with that."""
+def notified(incident: Incident, now: datetime) -> Incident:
+    """Return the incident after its alert was sent. An event is over with that."""
     over = now if AlertKind(incident.kind).is_event else None
     return incident.model_copy(update={"told_at": now, "claimed_at": None, "ended_at": over})
 
 
-def untold(incident: Incident) -> Incident:
-    """Return what is remembered when telling people failed: whoever notices the problem next tries again."""
+def unnotified(incident: Incident) -> Incident:
+    """Return the incident after its alert could not be sent: the next function that notices the problem tries again."""
     return incident.model_copy(update={"claimed_at": None})
 
 
 def ended(incident: Incident, now: datetime) -> Incident:
-    """Return what is remembered once the problem is over."""
+    """Return the incident after its problem is over."""
     return incident.model_copy(update={"ended_at": now, "claimed_at": None})
 
 
 def reminder(alert: Alert, incident: Incident) -> Alert:
-    """Return an alert as it is told again: the problem goes on."""
-    first = f"This is a reminder: it has been so since {moment(incident.since)}, and was seen {incident.seen} times."
+    """Return an alert as a reminder: the problem is not over."""
+    first = f"Reminder: this problem exists since {moment(incident.since)} and was seen {incident.seen} times."
     return replace(
         alert,
         subject=subject_of(f"Still: {alert.subject}"),
@@ -92,7 +92,7 @@ def reminder(alert: Alert, incident: Incident) -> Alert:
 
 
 def recovery(kind: AlertKind, incidents: Sequence[Incident], now: datetime) -> Alert:
-    """Return the message that the problems of one kind and target are over. There has to be at least one."""
+    """Return the message that the problems of one kind and target are over. `incidents` has at least one."""
     oldest = min(incidents, key=lambda incident: incident.since)
     lines = [
         f"- {incident.subject} (since {moment(incident.since)}, for {span((now - incident.since).total_seconds())})"

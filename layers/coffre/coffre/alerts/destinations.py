@@ -1,4 +1,4 @@
-"""Where alerts go besides the topic's own subscribers: the secret with URLs, and which alerts each of them gets."""
+"""Destinations of alerts besides the topic's own subscribers: the secret with URLs, and which alerts each URL gets."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ Url = Annotated[str, Field(min_length=1, max_length=4000, pattern=_LOOKS_LIKE_A_
 
 
 class AlertDestination(BaseModel):
-    """One URL, and which alerts it gets: those that each list that is not empty has.
+    """One URL, and which alerts it gets: those that match every list that is not empty.
 
-    `format` is `slack` when the URL takes Slack's own messages though it does not look like it.
+    `format` is `slack` when the URL accepts Slack's message format but is not recognized as a Slack URL.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -43,7 +43,7 @@ class AlertDestination(BaseModel):
     format: Literal["slack"] | None = None
 
     def wants(self, message: Message) -> bool:
-        """Tell whether a message is for this destination. What is not Coffre's own is for all that are not picky."""
+        """Tell whether this destination gets a message. One that is not Coffre's goes where no list excludes it."""
         asked = (
             (self.kinds, message.kind),
             (self.severities, message.severity),
@@ -54,7 +54,7 @@ class AlertDestination(BaseModel):
 
     @property
     def slack_webhook(self) -> str | None:
-        """The address that takes Slack's own messages, when this is one."""
+        """The address that accepts Slack's message format, if this is one."""
         if self.format == "slack" or _SLACK_WEBHOOK.fullmatch(self.url):
             return self.url
         if found := _SLACK_APPRISE.fullmatch(self.url):
@@ -64,7 +64,7 @@ class AlertDestination(BaseModel):
 
 @dataclass(frozen=True)
 class DestinationEntry:
-    """What the secret has at one place, which is how people are told of it: `line 3 of the secret ...`."""
+    """One entry of the secret. Messages name its place: `line 3 of the secret ...`."""
 
     place: str
     value: AlertDestination | SecretError
@@ -76,7 +76,7 @@ class DestinationEntry:
         return self.value
 
     def wants(self, message: Message) -> bool:
-        """Tell whether a message is for it; one that is wrong is found out with each."""
+        """Tell whether this entry gets a message. An invalid entry gets each, and so reports its error."""
         return isinstance(self.value, SecretError) or self.value.wants(message)
 
 
@@ -91,12 +91,12 @@ def parse_destinations(text: str, *, where: str) -> dict[int, DestinationEntry]:
     Returns
     -------
     dict[int, DestinationEntry]
-        By line (or by place in the JSON list, from 1). One that is wrong does not keep the others from being told.
+        By line (or by place in the JSON list, from 1). An invalid entry does not affect the others.
 
     Raises
     ------
     SecretError
-        `ALERT_URLS_INVALID`: the whole text is not JSON though it begins like it, or there is no URL in it.
+        `ALERT_URLS_INVALID`: the text begins like JSON and is not, or has no URL.
     """
     entries = _of_json(text, where) if text.lstrip().startswith("[") else _of_lines(text)
     if not entries:
@@ -119,7 +119,7 @@ def _of_json(text: str, where: str) -> dict[int, object]:
         entries: list[Any] = json.loads(text)
     except json.JSONDecodeError as error:
         raise SecretError(
-            f"The secret {where} begins like a JSON list and is none.",
+            f"The secret {where} begins like a JSON list, but is not one.",
             code="ALERT_URLS_INVALID",
             detail=f"line {error.lineno}, column {error.colno}: {error.msg}",
             hint=_HINT,
@@ -139,6 +139,6 @@ def _destination(entry: object, place: str) -> AlertDestination | SecretError:
 
 
 def malformed_url(place: str, detail: str) -> SecretError:
-    """Return the error for a URL that cannot be used; `place` says where it is, as it must not be repeated itself."""
+    """Return the error for an invalid URL. It names the `place`, because an error must not contain the URL."""
     sentence = f"{place[0].upper()}{place[1:]} cannot be used."
     return SecretError(sentence, code="ALERT_URL_MALFORMED", detail=detail, hint=_HINT)

@@ -1,4 +1,4 @@
-"""What comes out of the topic: Coffre's own alerts, and those of CloudWatch's alarms on Coffre."""
+"""Messages of the topic: Coffre's own alerts, and CloudWatch's alarms about Coffre."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coffre.alerts.alert import EVERY_TARGET, AlertKind, Severity, State
 
 
 class Message(BaseModel):
-    """One alert as it is shown in a chat. `kind` is that of an alert, or `ALARM`; `function` is who noticed it."""
+    """One alert as a chat shows it. `kind` is that of an alert, or `ALARM`; `function` sent it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,17 +26,17 @@ class Message(BaseModel):
 
     @property
     def is_over(self) -> bool:
-        """Whether it says that something is in order again."""
+        """Whether it reports the end of a problem."""
         return self.state == State.RECOVERED
 
     @property
     def runbook(self) -> str | None:
-        """The name of the file that says what to do."""
+        """The file name of the runbook."""
         return f"{self.kind}.md" if self.kind in set(AlertKind) else None
 
     @classmethod
     def of_sns(cls, subject: str | None, text: str, attributes: Mapping[str, str]) -> Self:
-        """Return the message of what SNS delivers. Whatever it is, it is shown."""
+        """Return the message of what SNS delivers. Any text is accepted."""
         alarm = _alarm(text)
         return cls(
             kind=attributes.get("kind", "ALARM"),

@@ -1,4 +1,4 @@
-"""Publishing alerts to the SNS topic. Only `operations.monitoring.alerting` does: it knows what was told before."""
+"""Publishes alerts to the SNS topic. Only `operations.monitoring.alerting` uses it: it knows what was sent before."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
 
-# SNS takes 256 KB, attributes included (its quotas, 2026). A longer text is nobody's to read.
+# SNS accepts 256 KB, attributes included (its quotas, 2026). A longer text helps no reader.
 _LONGEST_TEXT_BYTES: Final = 200_000
 
 
 class AlertError(TransientError):
-    """The topic did not take an alert."""
+    """The topic did not accept an alert."""
 
     default_code = "ALERT_NOT_SENT"
 
@@ -27,7 +27,7 @@ class AlertError(TransientError):
 class Publisher:
     """Publishes to one topic, with kind, severity, target and state as message attributes for filter policies.
 
-    `function` is who publishes: its log is what people want to see.
+    `function` is the publishing function: operators want to see its log.
     """
 
     def __init__(self, client: SNSClient, topic_arn: str, function: str | None = None) -> None:
@@ -41,7 +41,7 @@ class Publisher:
         Raises
         ------
         AlertError
-            When the topic does not take it: the caller must not let that hide what the alert is about.
+            The topic does not accept it. The caller must not let this error hide what the alert is about.
         """
         attributes = {
             "kind": alert.kind.value,

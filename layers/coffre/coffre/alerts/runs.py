@@ -1,4 +1,4 @@
-"""The words of alerts about backups, restores and rotations that did not go as they should."""
+"""The texts of alerts about backups, restores and rotations."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import Final
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, digest_of
-from coffre.alerts.wording import alert_of, backup_command, because, bullets, ids_of, moment
+from coffre.alerts.wording import alert_of, backup_command, because, body_of, bullets, ids_of, moment
 from coffre.model.backup import Backup, Failure, Restore
 from coffre.model.rotation import Problem
 from coffre.model.target import TargetKind
 from coffre.model.words import span
 
 _CALLED_WRONGLY: Final = frozenset({"EVENT_INVALID", "TARGET_UNKNOWN"})
-SAFE_UNKNOWN: Final = "Last good backup: not known, as the catalog does not answer. Look with: coffre list"
+SAFE_UNKNOWN: Final = "Last good backup: unknown, because the catalog does not answer. Look with: coffre list"
 
 
 def backup_failed(
@@ -26,16 +26,18 @@ def backup_failed(
     safe: str,
     kind: TargetKind = TargetKind.DATABASE,
 ) -> Alert:
-    """Say that a backup failed. `safe` comes from `coffre.operations.monitoring.alerting.what_is_safe`."""
+    """Report a failed backup. `safe` comes from `coffre.operations.monitoring.alerting.what_is_safe`."""
     return alert_of(
         AlertKind.BACKUP_FAILED,
         target,
         f"Backup of {target} FAILED: {failure.code}",
-        f'The backup of "{target}" failed. Older backups are untouched.',
-        why=because(failure),
-        safe=safe,
-        hint=failure.hint,
-        commands=[backup_command(kind, target)],
+        body_of(
+            f'The backup of "{target}" failed. Older backups are untouched.',
+            why=because(failure),
+            safe=safe,
+            hint=failure.hint,
+            commands=[backup_command(kind, target)],
+        ),
         ids=ids_of(backup=backup_id, request=request_id),
         fingerprint=failure.code,
     )
@@ -44,32 +46,36 @@ def backup_failed(
 def backup_overdue(
     target: str, *, due: datetime, now: datetime, safe: str, kind: TargetKind = TargetKind.DATABASE
 ) -> Alert:
-    """Say that a target has no completed backup that is young enough. `due` is when one should have been there."""
+    """Report that a target has no recent completed backup. `due` is when one should have been completed."""
     return alert_of(
         AlertKind.BACKUP_OVERDUE,
         target,
         f"No backup of {target} since it was due {span((now - due).total_seconds())} ago",
-        f'There should be a newer backup of "{target}", and there is none: whatever changes now is in no backup.',
-        since=due,
-        safe=safe,
-        hint="Take one now. If that works, the schedule is what is broken: is its rule there, and enabled?",
-        commands=[backup_command(kind, target), f"coffre list {target}"],
+        body_of(
+            f'"{target}" has no backup as recent as it should be: changes since the last one are in no backup.',
+            since=due,
+            safe=safe,
+            hint="Take one now. If that works, the schedule is broken: check that its rule exists and is enabled.",
+            commands=[backup_command(kind, target), f"coffre list {target}"],
+        ),
     )
 
 
 def backup_exceptions(backup: Backup) -> Alert:
-    """Say that a backup is complete but for some things, which it names."""
+    """Report what a completed backup lacks."""
     what = [
-        f'The backup of "{backup.target}" is complete but for what is named here: it is not in the backup.',
+        f'The backup of "{backup.target}" is complete, but does not contain the following:',
         *bullets(backup.exceptions),
     ]
     return alert_of(
         AlertKind.BACKUP_EXCEPTIONS,
         backup.target,
         f"Backup of {backup.target} {_incomplete(backup)}",
-        "\n".join(what),
-        hint="Look whether anything that matters is among them. What was only busy is in the next backup.",
-        commands=[f"coffre show {backup.id}"],
+        body_of(
+            "\n".join(what),
+            hint="Check whether anything important is missing. What was only busy will be in the next backup.",
+            commands=[f"coffre show {backup.id}"],
+        ),
         ids=ids_of(backup=backup.id, request=backup.request_id),
         fingerprint=digest_of(*backup.exceptions),
     )
@@ -82,39 +88,43 @@ def _incomplete(backup: Backup) -> str:
 
 
 def restore_started(restore: Restore) -> Alert:
-    """Say that somebody restores: whoever did not expect it should look."""
+    """Report that a restore began, for operators who did not expect it."""
     return alert_of(
         AlertKind.RESTORE_STARTED,
         restore.target,
         f"Restore of {restore.target} started",
-        f'Backup {restore.backup_id} of "{restore.target}" is being restored into {restore.destination}.',
-        since=restore.created_at,
-        hint="Nothing, if you know who it is. Otherwise find out who invoked the function restore.",
-        commands=[f"coffre show {restore.backup_id}"],
+        body_of(
+            f'Backup {restore.backup_id} of "{restore.target}" is being restored into {restore.destination}.',
+            since=restore.created_at,
+            hint="Nothing, if you know who started it. Otherwise find out who invoked the function restore.",
+            commands=[f"coffre show {restore.backup_id}"],
+        ),
         ids=ids_of(restore=restore.id, request=restore.request_id),
         fingerprint=restore.id,
     )
 
 
 def restore_completed(restore: Restore) -> Alert:
-    """Report that a restore is complete, or with exceptions what it could not restore."""
+    """Report that a restore is complete, and what it could not restore."""
     tables, rows = restore.tables or 0, restore.rows or 0
     is_complete = not restore.exceptions
     took = f" in {span(restore.duration_ms / 1000)}" if restore.duration_ms else ""
     amount = f"{tables:,} tables with {rows:,} rows" if restore.objects is None else f"{restore.objects:,} objects"
     what = [
         f'Backup {restore.backup_id} of "{restore.target}" was restored into {restore.destination}: {amount}{took}.',
-        *([] if is_complete else ["Everything else was restored, but not:"]),
+        *([] if is_complete else ["Not restored:"]),
         *bullets(restore.exceptions),
     ]
-    hint = "Look at the data before anybody relies on it. The restore's report has the SQL for what can be made later."
+    hint = "Check the data before it is used. The restore's report has the SQL for what can be created later."
     return alert_of(
         AlertKind.RESTORE_COMPLETED if is_complete else AlertKind.RESTORE_INCOMPLETE,
         restore.target,
         f"Restore of {restore.target} completed{'' if is_complete else ' with exceptions'}",
-        "\n".join(what),
-        hint=None if is_complete else hint,
-        commands=[] if is_complete else [f"coffre show {restore.id}"],
+        body_of(
+            "\n".join(what),
+            hint=None if is_complete else hint,
+            commands=[] if is_complete else [f"coffre show {restore.id}"],
+        ),
         ids=ids_of(restore=restore.id, request=restore.request_id),
         fingerprint=restore.id,
     )
@@ -129,32 +139,36 @@ def restore_failed(
     request_id: str | None,
     destination: str | None = None,
 ) -> Alert:
-    """Say that a restore failed, and that the backup itself is untouched. `target` is None while it is not known."""
+    """Report a failed restore; the backup itself is untouched. `target` is None while it is not known."""
     where = f" into {destination}" if destination else ""
     what = f'The restore of "{target}"' if target else f"The restore of backup {backup_id}"
     return alert_of(
         AlertKind.RESTORE_FAILED,
         target or EVERY_TARGET,
         f"Restore of {target or backup_id} FAILED: {failure.code}",
-        f"{what}{where} failed. The backup itself is untouched.",
-        why=because(failure),
-        hint=failure.hint,
-        commands=[f"coffre show {backup_id}"] if backup_id != "latest" else ["coffre list"],
+        body_of(
+            f"{what}{where} failed. The backup itself is untouched.",
+            why=because(failure),
+            hint=failure.hint,
+            commands=[f"coffre show {backup_id}"] if backup_id != "latest" else ["coffre list"],
+        ),
         ids=ids_of(backup=backup_id, restore=restore_id, request=request_id),
         fingerprint=restore_id,
     )
 
 
 def rotation_failed(target: str | None, failure: Failure, *, request_id: str) -> Alert:
-    """Say that a rotation stopped: old backups stay longer than asked for, and nothing is lost."""
+    """Report a rotation that stopped: old backups stay longer than configured, and nothing is lost."""
     return alert_of(
         AlertKind.ROTATION_FAILED,
         target or EVERY_TARGET,
         f"Rotation FAILED: {failure.code}",
-        "A rotation stopped. No backup is lost by that; old ones stay until a rotation gets through.",
-        why=because(failure),
-        hint=failure.hint,
-        commands=["coffre rotate --dry-run"],
+        body_of(
+            "A rotation stopped. No backup is lost; old ones stay until a rotation succeeds.",
+            why=because(failure),
+            hint=failure.hint,
+            commands=["coffre rotate --dry-run"],
+        ),
         ids=ids_of(request=request_id),
         fingerprint=failure.code,
     )
@@ -163,54 +177,58 @@ def rotation_failed(target: str | None, failure: Failure, *, request_id: str) ->
 def vault_inconsistent(
     problems: Sequence[Problem], *, request_id: str, kinds: Mapping[str, TargetKind] | None = None
 ) -> Alert:
-    """Say that backups in the vault are not as the catalog knows them: some may not be restorable.
+    """Report that vault and catalog do not agree: some backups may not be restorable.
 
     `kinds` are those of the configured targets.
     """
     targets = sorted({problem.target for problem in problems if problem.target})
     known = [(name, (kinds or {}).get(name, TargetKind.DATABASE)) for name in targets]
     what = [
-        "A rotation compared the vault with the catalog, and they do not agree. It deleted nothing that may be needed.",
+        "A rotation found that the vault and the catalog do not agree. It deleted nothing that may be needed.",
         *bullets([f"{problem.text} [{problem.code}]" for problem in problems]),
     ]
     return alert_of(
         AlertKind.VAULT_INCONSISTENT,
         targets[0] if len(targets) == 1 else EVERY_TARGET,
-        f"The vault is not as it should be: {', '.join(targets) or 'see below'}",
-        "\n".join(what),
-        hint="Take a new full backup now, then find out who changed the vault. What was deleted or overwritten stays "
-        "in the bucket as an older version for 30 days.",
-        commands=[f"{backup_command(kind, name)} --full" for name, kind in known] or ["coffre rotate --dry-run"],
+        f"The vault does not agree with the catalog: {', '.join(targets) or 'see below'}",
+        body_of(
+            "\n".join(what),
+            hint="Take a new full backup now, then find out who changed the vault. Deleted or overwritten objects stay "
+            "in the bucket as older versions for 30 days.",
+            commands=[f"{backup_command(kind, name)} --full" for name, kind in known] or ["coffre rotate --dry-run"],
+        ),
         ids=ids_of(request=request_id),
         fingerprint=digest_of(*(f"{problem.code} {problem.target} {problem.text}" for problem in problems)),
     )
 
 
 def configuration_invalid(failure: Failure, *, function: str, request_id: str) -> Alert:
-    """Say that a function could not even start to work."""
+    """Report that a function could not start its work."""
     subject = f"Coffre cannot run: {failure.code}"
-    what = f"The function {function} could not start its work: nothing that it should do is done until this is mended."
+    what = f"The function {function} could not start its work, and does nothing until this is corrected."
     if failure.code in _CALLED_WRONGLY:
-        subject = f"Coffre was called wrongly: {failure.code}"
+        subject = f"Coffre was called with a wrong event: {failure.code}"
         what = (
-            f"The function {function} was called with an event that it cannot follow, and did nothing. If somebody "
-            "called it, only that was not done; if one of its rules did, nothing is done until this is mended."
+            f"The function {function} was called with an invalid event, and did nothing. If a person called it, only "
+            "that call failed; if one of its rules did, scheduled runs fail until this is corrected."
         )
     return alert_of(
         AlertKind.CONFIG_INVALID,
         EVERY_TARGET,
         subject,
-        what,
-        why=because(failure),
-        hint=failure.hint,
-        commands=["coffre alerts list", "coffre verify"],
+        body_of(
+            what,
+            why=because(failure),
+            hint=failure.hint,
+            commands=["coffre alerts list", "coffre verify"],
+        ),
         ids=ids_of(request=request_id),
         fingerprint=f"{function}: {failure.code}",
     )
 
 
 def safe_backups(newest: Backup | None, verified: Backup | None) -> str:
-    """Say which backup can be restored: the newest complete one, and the newest of which that was proven."""
+    """Return which backup can be restored: the newest completed one, and the newest verified one."""
     if newest is None:
         return "Last good backup: NONE. This target has no completed backup."
     text = f"Last good backup: {newest.id}, taken {moment(newest.created_at)}"

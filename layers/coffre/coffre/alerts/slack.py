@@ -1,4 +1,4 @@
-"""Messages as Slack shows them best: a header, the text with its commands, links as buttons (Block Kit)."""
+"""Messages in Slack's format (Block Kit): a header, the text with its commands, links as buttons."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OVER: Final = "\U0001f7e2"
 
 _ATTEMPTS: Final = 3
 _PAUSE_SECONDS: Final = 1.0
-# Longer than this, another invocation waits for nothing: Lambda tries again a minute later by itself.
+# A longer wait is left to Lambda, which tries again a minute later.
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 _TIMEOUT: Final = urllib3.Timeout(connect=5, read=10)
 _OK: Final = 200
@@ -33,19 +33,19 @@ _SERVER_ERROR: Final = 500
 
 
 class SlackError(TransientError):
-    """Slack did not take a message, and may later. No text has the webhook's URL: who knows it can write."""
+    """Slack did not accept a message, and may later. No text has the webhook's URL: anyone who knows it can write."""
 
     default_code = "SLACK_UNAVAILABLE"
 
 
 class SlackRefusedError(PermanentError):
-    """Slack will not take messages at this URL."""
+    """Slack does not accept messages at this URL."""
 
     default_code = "SLACK_REFUSED"
 
 
 def payload_of(message: Message, links: Sequence[Link] = ()) -> dict[str, Any]:
-    """Return what an incoming webhook takes."""
+    """Return the body for an incoming webhook."""
     mark = _OVER if message.is_over else _MARKS.get(message.severity, "")
     title = f"{mark} {visible(message.subject)}".strip()[:_HEADER_LETTERS]
     about = visible(" · ".join([message.severity, message.kind, message.target, message.state]))
@@ -61,12 +61,12 @@ def payload_of(message: Message, links: Sequence[Link] = ()) -> dict[str, Any]:
         *([{"type": "actions", "elements": buttons}] if buttons else []),
         {"type": "context", "elements": [{"type": "mrkdwn", "text": _escaped(about)}]},
     ]
-    # `text` is what a notification shows, and a client that knows no blocks.
+    # Notifications show `text`, and so do clients without support for blocks.
     return {"text": _escaped(title), "blocks": blocks}
 
 
 def _sections(text: str) -> list[str]:
-    """Return the text in pieces that Slack takes, commands as code that can be copied."""
+    """Return the text in pieces that Slack accepts, commands as code that can be copied."""
     pieces = []
     for is_command, lines in groupby(visible(text, breaks=True).split("\n"), key=lambda line: line.startswith("    ")):
         joined = _escaped("\n".join(line.removeprefix("    ") for line in lines)).strip("\n")
@@ -81,14 +81,14 @@ def _escaped(text: str) -> str:
 
 
 def post(url: str, payload: dict[str, Any], *, place: str, pause: Callable[[float], None]) -> None:
-    """Send a message to an incoming webhook, again when Slack is busy.
+    """Send a message to an incoming webhook, with retries when Slack is busy.
 
     Parameters
     ----------
     place
-        Where the URL is written: it is not repeated in an error.
+        Where the URL is configured. Errors name this place, never the URL itself.
     pause
-        Waits so many seconds.
+        Waits for this number of seconds.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def post(url: str, payload: dict[str, Any], *, place: str, pause: Callable[[floa
 
 
 def _once(url: str, body: bytes, place: str, attempt: int) -> tuple[float, CoffreError | None]:
-    """Return how long to wait before the next attempt, and what went wrong."""
+    """Return how long to wait before the next attempt, and the error."""
     try:
         with urllib3.PoolManager(timeout=_TIMEOUT, retries=False) as pool:
             answer = pool.request("POST", url, body=body, headers={"Content-Type": "application/json"})
@@ -121,8 +121,8 @@ def _once(url: str, body: bytes, place: str, attempt: int) -> tuple[float, Coffr
         return _retry_after(answer.headers.get("Retry-After"), attempt), _unavailable(place, words)
     if answer.status >= _SERVER_ERROR:
         return attempt * _PAUSE_SECONDS, _unavailable(place, words)
-    hint = "Was the webhook revoked, or its channel archived? Make a new one in Slack and put it into the secret."
-    return 0, SlackRefusedError(f"Slack does not take messages at {place}.", detail=words, hint=hint)
+    hint = "The webhook may be revoked, or its channel archived. Make a new one in Slack and put it into the secret."
+    return 0, SlackRefusedError(f"Slack does not accept messages at {place}.", detail=words, hint=hint)
 
 
 def _retry_after(header: str | None, attempt: int) -> float:
@@ -131,7 +131,7 @@ def _retry_after(header: str | None, attempt: int) -> float:
 
 def _unavailable(place: str, detail: str) -> SlackError:
     return SlackError(
-        f"Slack did not take a message at {place}.",
+        f"Slack did not accept a message at {place}.",
         detail=detail,
-        hint="It is tried again by itself, twice within some minutes; then it waits in the queue FailedEvents.",
+        hint="Lambda tries again twice within a few minutes; after that the message is in the queue FailedEvents.",
     )

@@ -1,45 +1,25 @@
-"""Pieces of objects, fetched by many threads ahead of whoever stores them, in bounded memory."""
+"""Pieces of objects, fetched by many threads before they are stored, in bounded memory."""
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
 from coffre.buckets.changes import SourceObject
 from coffre.buckets.reader import PIECE_BYTES, BucketReader, Piece
+from coffre.concurrency.memory_budget import MemoryBudget
+from coffre.concurrency.prefetch import prefetch
 
-# What a small object's answer, its headers and its future take besides its bytes.
+# What the answer, the headers and the future of a small object take besides its bytes.
 _LEAST_BYTES: Final = 16 * 1024
-
-
-class ReadRoom:
-    """How many bytes of pieces may be on their way or waiting, over all parts. Safe to use from several threads."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._free = limit_bytes
-        self._lock = threading.Lock()
-
-    def take(self, size: int, *, always: bool) -> bool:
-        """Take room if there is any, or `always`: a part that has nothing on its way must not wait for others."""
-        with self._lock:
-            if size > self._free and not always:
-                return False
-            self._free -= size
-            return True
-
-    def give_back(self, size: int) -> None:
-        """Make room."""
-        with self._lock:
-            self._free += size
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One piece of an object: `etag` is the one that it must have; None when it is to be learned."""
+    """One piece of an object. `etag` is the one that it must have; None when it is not known yet."""
 
     found: SourceObject
     offset: int
@@ -52,7 +32,7 @@ class Wanted:
 
 
 def pieces_of(found: SourceObject) -> list[Wanted]:
-    """Return the pieces of an object: of a small one the only one, whatever it has become since it was listed."""
+    """Return the pieces of an object. A small one has one, even if it has changed since it was listed."""
     size = found.listed.size
     if size <= PIECE_BYTES:
         return [Wanted(found, 0, None)]
@@ -67,34 +47,23 @@ class ReadAhead:
     ----------
     pool
         Its threads fetch.
+    budget
+        For the pieces of all parts that are fetched or wait to be stored.
     """
 
     reader: BucketReader
     pool: ThreadPoolExecutor
-    room: ReadRoom
+    budget: MemoryBudget
 
     def fetch(self, wanted: Iterable[Wanted]) -> Iterator[Future[Piece]]:
-        """Yield each piece in order; it counts as used up when the next one is asked for."""
-        waiting: deque[tuple[Future[Piece], int]] = deque()
-        taken = 0
-        try:
-            for one in wanted:
-                while not self.room.take(one.size, always=not waiting):
-                    future, taken = waiting.popleft()
-                    yield future
-                    self.room.give_back(taken)
-                    taken = 0
-                waiting.append((self.pool.submit(self._piece, one), one.size))
-            while waiting:
-                future, taken = waiting.popleft()
+        """Yield each piece in order; its memory counts as used until the next one is asked for."""
+        pieces = prefetch(wanted, self._start, cost_of=lambda one: one.size, budget=self.budget)
+        with closing(pieces):
+            for _, future in pieces:
                 yield future
-                self.room.give_back(taken)
-                taken = 0
-        finally:
-            self.room.give_back(taken)
-            for future, size in waiting:
-                future.cancel()
-                self.room.give_back(size)
+
+    def _start(self, wanted: Wanted) -> Future[Piece]:
+        return self.pool.submit(self._piece, wanted)
 
     def _piece(self, wanted: Wanted) -> Piece:
         found = wanted.found

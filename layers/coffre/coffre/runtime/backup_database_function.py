@@ -15,8 +15,8 @@ from coffre.operations.backup_database.backup import backup_database
 from coffre.operations.backup_database.plan import DatabaseBackupJob
 from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
+from coffre.operations.runs.parallel_map import ThreadRunner, width_for
 from coffre.operations.runs.run import Run
-from coffre.operations.runs.thread_runner import ThreadRunner, width_for
 from coffre.policy.streams import default_streams
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.connection.connect import Connection, apply_tls, refuse_transaction_pooler
@@ -79,7 +79,7 @@ class BackupDatabaseFunction:
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=children.end_all,
-            tell_died=self._runs.report_died,
+            report_died=self._runs.report_died,
         )
 
         def work(run: Run) -> tuple[Manifest, Committed]:

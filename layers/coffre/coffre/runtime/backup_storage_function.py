@@ -15,12 +15,12 @@ from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError
 from coffre.model.manifest import Manifest
 from coffre.model.target import BucketTarget
-from coffre.operations.backup_buckets.backup import backup_storage
+from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
 from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
+from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.run import Paused, Run
-from coffre.operations.runs.thread_runner import ThreadRunner
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import BackupStorageEvent
@@ -77,7 +77,7 @@ class BackupStorageFunction:
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=stopping.set,
-            tell_died=self._runs.report_died,
+            report_died=self._runs.report_died,
         )
 
         def work(run: Run) -> tuple[Manifest, Committed] | Paused:
@@ -93,11 +93,11 @@ class BackupStorageFunction:
                     runner=ThreadRunner(WORKERS, stopping.set),
                     now=utc_now,
                     remaining_seconds=remaining_seconds(context),
-                    go_on=self._continuation(wanted, target.name, request.backup_id, context.function_name),
+                    start_next=self._continuation(wanted, target.name, request.backup_id, context.function_name),
                     previous=self._previous(target.name, begun, full=wanted.full),
                     begun=begun,
                 )
-                return backup_storage(job, run)
+                return backup_buckets(job, run)
 
         if wanted.after_invocations is not None:
             return lifecycle.resume(request, work, wanted.after_invocations)

@@ -24,7 +24,7 @@ from coffre.operations.drill.database import DrillJob, drill
 from coffre.operations.drill.report_page import page_of
 from coffre.operations.drill.scratch_bucket import ScratchPlace
 from coffre.operations.monitoring.alerting import what_is_safe
-from coffre.operations.runs.thread_runner import ThreadRunner
+from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.operations.verify.job import record_finding
 from coffre.postgres.connection.client_tools import Children, PostgresTools

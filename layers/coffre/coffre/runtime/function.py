@@ -15,7 +15,7 @@ from coffre.alerts.publish import AlertError
 from coffre.alerts.runs import configuration_invalid
 from coffre.model.backup import Failure
 from coffre.operations.monitoring.alerting import Alerting, Review
-from coffre.operations.runs.progress import RECORDING_SECONDS
+from coffre.operations.runs.watchdog import RECORDING_SECONDS
 from coffre.runtime.observability import count_unsent, log_failure
 
 

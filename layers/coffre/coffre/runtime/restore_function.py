@@ -16,10 +16,10 @@ from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.errors import BackupStateError, EventError
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
-from coffre.operations.runs.admission import STALE_AFTER
+from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
+from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.restore_lifecycle import RestoreRun, settle_restores
-from coffre.operations.runs.thread_runner import ThreadRunner
+from coffre.operations.runs.restore_lifecycle import RestoreRun
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
 from coffre.postgres.connection.client_tools import Children
@@ -123,7 +123,7 @@ class RestoreFunction:
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=children.end_all,
-            tell_died=self._report_died,
+            report_died=self._report_died,
         )
         now = utc_now()
         restore = Restore(

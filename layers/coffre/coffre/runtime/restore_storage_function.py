@@ -15,7 +15,7 @@ from coffre.model.errors import DeadlineError, TargetUnknownError
 from coffre.model.storage import StorageState
 from coffre.model.target import ObjectStore
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
-from coffre.operations.runs.admission import STALE_AFTER
+from coffre.operations.runs.dead_runs import STALE_AFTER
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun
 from coffre.runtime.bootstrap import Services
@@ -63,7 +63,7 @@ class StorageRestores:
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=stop.set,
-            tell_died=self.report_died,
+            report_died=self.report_died,
         )
         continues = wanted.invocation > 1
         record = self._continued(restore_id, wanted) if continues else _record(backup, wanted, restore_id, context)
@@ -79,7 +79,7 @@ class StorageRestores:
             self._start_next(backup, wanted, done, context.function_name)
             return None
 
-        return run.run(record, work, goes_on=continues)
+        return run.run(record, work, continues=continues)
 
     def _continued(self, restore_id: str, wanted: StorageRestoreEvent) -> Restore | None:
         return self.services.catalog.continue_restore(restore_id, wanted.invocation, utc_now(), stale_after=STALE_AFTER)

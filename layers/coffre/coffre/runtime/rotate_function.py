@@ -68,7 +68,7 @@ class RotateFunction:
                 scratch=scratch,
                 now=utc_now,
                 remaining_seconds=remaining_seconds(context),
-                tell_died=partial(report_died, self.services.edge, self.services.catalog),
+                report_died=partial(report_died, self.services.edge, self.services.catalog),
             )
             return rotate(job, only=wanted.target, dry_run=wanted.dry_run, always_sweep=wanted.after is None)
 

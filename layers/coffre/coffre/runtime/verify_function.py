@@ -19,7 +19,7 @@ from coffre.model.verification import FreshReport, Level, Share, VerificationRep
 from coffre.operations.monitoring.health_checks import check_all_targets
 from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.operations.verify.inventory import inventory
-from coffre.operations.verify.job import Known, VerifyJob
+from coffre.operations.verify.job import CatalogSnapshot, VerifyJob
 from coffre.operations.verify.read_back import read_backup, read_target
 from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
@@ -74,7 +74,9 @@ class VerifyFunction:
 
     def _has_backups(self, wanted: VerifyEvent) -> bool:
         """Return whether a target has backups to verify, even if it is not configured any more."""
-        return wanted.level is not Level.FRESH and bool(Known.read(self.services.catalog).living(wanted.target))
+        return wanted.level is not Level.FRESH and bool(
+            CatalogSnapshot.read(self.services.catalog).living(wanted.target)
+        )
 
     # --- fresh ---
 
@@ -124,7 +126,7 @@ class VerifyFunction:
 
     def _start_each(self, wanted: VerifyEvent, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has backups: each has the whole time of a function."""
-        targets = sorted({backup.target for backup in Known.read(self.services.catalog).required()})
+        targets = sorted({backup.target for backup in CatalogSnapshot.read(self.services.catalog).required()})
         events = {target: wanted.for_target(target) for target in targets}
         started = start_each(self.services.functions, function, events, "reading")
         return {"level": wanted.level.value, "started": started}
@@ -189,7 +191,7 @@ class VerifyFunction:
             return {one.target for one in report.damaged} | {one.target for one in report.examined}
         if wanted.target is not None:
             return {wanted.target}
-        return {backup.target for backup in Known.read(self.services.catalog).living()}
+        return {backup.target for backup in CatalogSnapshot.read(self.services.catalog).living()}
 
 
 def _run(job: VerifyJob, wanted: VerifyEvent, share: Share) -> VerificationReport:

@@ -7,11 +7,11 @@ crash or a retry) cannot change what another attempt refers to.
 from __future__ import annotations
 
 import secrets
-import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Final, Self
 
+from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.manifest import Frame, PackReference
 from coffre.stores.body import sha256_of, size_of
 from coffre.stores.store import Store
@@ -26,26 +26,16 @@ _PACKS_FOR_FEW_STREAMS: Final = 8
 
 
 def packs_for(streams: int) -> int:
-    """Return how many packs a job with so many streams may have in memory."""
+    """Return how many packs a job with this number of streams may have in memory."""
     return max(streams + 1, min(2 * streams, _PACKS_FOR_FEW_STREAMS))
 
 
-class PackRoom:
-    """How many packs of a job may be in memory at once, filling or on their way. Whoever begins one more waits.
+def budget_for(packs: int) -> MemoryBudget:
+    """Return the budget of a job that may have this number of packs in memory, filling or being uploaded.
 
-    It never waits forever: a pack that is filled needs no second one to be sent.
+    A writer that waits for it never waits forever: the other writers need no second pack to send a full one.
     """
-
-    def __init__(self, packs: int) -> None:
-        self._free = threading.BoundedSemaphore(packs)
-
-    def take(self) -> None:
-        """Wait until there is room for a pack."""
-        self._free.acquire()
-
-    def give_back(self) -> None:
-        """Make room for another pack."""
-        self._free.release()
+    return MemoryBudget(packs * PACK_SIZE_BYTES)
 
 
 class PackWriter:
@@ -61,24 +51,30 @@ class PackWriter:
         Key prefix of this part's packs, for example `v1/packs/<backup id>/000007`.
     encoder
         Makes the stored bytes; the writer asks it to check them once more before they leave.
-    room
-        Shared with the other writers of the job; by itself a writer fills one pack while others are on their way.
+    budget
+        Shared with the other writers of the job. Without it, a writer fills one pack while its uploads run.
     uploads
-        How many may be on their way at once.
+        How many packs may be uploaded at the same time.
     """
 
     def __init__(
-        self, store: Store, prefix: str, encoder: FrameEncoder, room: PackRoom | None = None, *, uploads: int = 1
+        self,
+        store: Store,
+        prefix: str,
+        encoder: FrameEncoder,
+        budget: MemoryBudget | None = None,
+        *,
+        uploads: int = 1,
     ) -> None:
         self._store = store
         self._prefix = f"{prefix}-{secrets.token_hex(4)}"
         self._encoder = encoder
-        self._room = room or PackRoom(uploads + 1)
+        self._budget = budget or budget_for(uploads + 1)
         self._frames: list[bytes] = []
         self._length = 0
         self._count = 0
         self._uploader = ThreadPoolExecutor(max_workers=uploads, thread_name_prefix="pack-upload")
-        self._at_once = uploads
+        self._parallel = uploads
         self._uploads: set[Future[None]] = set()
         self.packs: list[PackReference] = []
 
@@ -88,7 +84,7 @@ class PackWriter:
         if self._frames and self._length + len(stored) > PACK_SIZE_BYTES:
             self._send()
         if not self._frames:
-            self._room.take()
+            self._budget.take(PACK_SIZE_BYTES)
         frame = Frame(
             pack=f"{self._prefix}-{self._count:04d}",
             offset=self._length,
@@ -118,10 +114,10 @@ class PackWriter:
         finally:
             self._uploader.shutdown(wait=True)
             if self._frames:
-                self._room.give_back()
+                self._budget.give_back(PACK_SIZE_BYTES)
 
     def _send(self) -> None:
-        self._wait_for(self._at_once - 1)
+        self._wait_for(self._parallel - 1)
         key = f"{self._prefix}-{self._count:04d}"
         frames, self._frames, self._length = self._frames, [], 0
         self._count += 1
@@ -136,10 +132,10 @@ class PackWriter:
             self._store.put(key, frames, sha256=sha256)
             self.packs.append(PackReference(key=key, length=length, sha256=sha256, live_bytes=length))
         finally:
-            self._room.give_back()
+            self._budget.give_back(PACK_SIZE_BYTES)
 
     def _wait_for(self, left: int) -> None:
-        """Wait until at most so many uploads are on their way, whichever ends first. Raises what the store raised."""
+        """Wait until at most this number of uploads still run. Raises what the store raised."""
         while len(self._uploads) > left:
             done, self._uploads = wait(self._uploads, return_when=FIRST_COMPLETED)
             for upload in done:

@@ -16,6 +16,7 @@ from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
+from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.backup import RestoreReport, Tier
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import EntriesFile, Entry, Frame, Manifest, PackReference
@@ -31,7 +32,7 @@ from coffre.vault.layout import (
     restore_report_key,
     tier_mark_key,
 )
-from coffre.vault.pack import PackRoom, PackWriter
+from coffre.vault.pack import PackWriter
 
 _MANIFEST_LIMIT_BYTES: Final = 64 * 1024 * 1024
 _MARK_LIMIT_BYTES: Final = 64 * 1024
@@ -67,10 +68,10 @@ class Vault:
     # --- writing ---
 
     def pack_writer(
-        self, backup_id: str, part: int, encoder: FrameEncoder, room: PackRoom | None = None, *, uploads: int = 1
+        self, backup_id: str, part: int, encoder: FrameEncoder, budget: MemoryBudget | None = None, *, uploads: int = 1
     ) -> PackWriter:
-        """Return a writer for the packs of one part of one backup; `room` is shared by all parts."""
-        return PackWriter(self.store, pack_prefix(backup_id, part), encoder, room, uploads=uploads)
+        """Return a writer for the packs of one part of one backup; all parts share the `budget`."""
+        return PackWriter(self.store, pack_prefix(backup_id, part), encoder, budget, uploads=uploads)
 
     def write_entries(
         self, target: str, backup_id: str, parts: Iterable[Path], scratch: Path

@@ -43,7 +43,7 @@ def report(**fields: Any) -> RotationReport:
         records_removed=Amount(objects=2, size_bytes=5000),
         packs_removed=Amount(objects=1, size_bytes=2_000_000),
         waiting=Amount(objects=1, size_bytes=3_000_000),
-        waits=("backup X of shop is going on",),
+        waits=("backup X of shop is running",),
         foreign=Amount(objects=7, size_bytes=70),
         foreign_keys=tuple(f"photos/{number}.jpg\n" for number in range(7)),
         problems=(Problem(code="PACK_MISSING", target="shop", text="The pack P is not there."),),
@@ -78,7 +78,7 @@ def test_a_dry_run_shows_every_decision_with_its_reason_and_the_bytes(coffre: Co
         "2.0 MB in 3 objects would be removed from the vault.",
         "Needed: 4.0 MB in 3 packs; 1.0 MB (25 %) of it only shares a pack with what is needed.",
         "Waiting: 3.0 MB in 1 packs will be removed later:",
-        "  backup X of shop is going on",
+        "  backup X of shop is running",
         "Not Coffre's, and not touched: 7 objects, 70 B:",
         *(f"  'photos/{number}.jpg\\n'" for number in range(5)),
         "  ...",
@@ -97,11 +97,11 @@ def test_json_is_the_report(coffre: Coffre, account: Account) -> None:
 
 
 def test_a_rotation_that_is_going_on_already_is_skipped(coffre: Coffre, account: Account) -> None:
-    answering(account, RotationReport(id="R", dry_run=False, skipped="rotation Q is going on"))
+    answering(account, RotationReport(id="R", dry_run=False, skipped="rotation Q is running"))
 
     said = coffre("rotate")
 
-    assert (said.status, said.out, said.err) == (3, "", "Skipped: rotation Q is going on.\n")
+    assert (said.status, said.out, said.err) == (3, "", "Skipped: rotation Q is running.\n")
 
 
 def test_a_rotation_that_fails_says_why(coffre: Coffre, account: Account) -> None:

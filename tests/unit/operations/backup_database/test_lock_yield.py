@@ -5,7 +5,8 @@ from typing import cast
 
 from coffre.model.errors import CoffreError, DumpError
 from coffre.operations.backup_database.lock_yield import yielding_locks
-from coffre.operations.runs.progress import Meter, Watch
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.watchdog import Watch
 from coffre.postgres.source.snapshot import Holder
 
 PATIENCE = 60
@@ -35,4 +36,4 @@ def test_a_look_that_meets_an_aborted_transaction_is_not_the_last_one() -> None:
         assert holder.released.wait(PATIENCE)
 
     assert isinstance(watch.reason, CoffreError)
-    assert watch.reason.code == "GAVE_WAY"
+    assert watch.reason.code == "LOCK_YIELDED"

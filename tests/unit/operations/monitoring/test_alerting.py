@@ -277,4 +277,4 @@ def test_what_is_safe_names_the_newest_and_the_newest_verified_backup(scene: Sce
     assert "Last good backup: 01K9X000000000000000000002, taken 2026-09-25" in text
     assert "Last verified backup: 01K9X000000000000000000001, taken 2026-09-24" in text
     assert "NONE" in what_is_safe(scene.catalog, "blog")
-    assert "not known" in what_is_safe(Catalog("gone"), "shop")
+    assert "unknown" in what_is_safe(Catalog("gone"), "shop")

@@ -212,7 +212,7 @@ def test_while_a_backup_runs_no_pack_of_its_target_goes(scene: Scene) -> None:
     assert len(scene.objects_of(running)) == 1
     assert scene.objects_of(other) == set()
     assert report.sweep is not None
-    assert report.sweep.waits == (f"backup {running.id} of shop is going on",)
+    assert report.sweep.waits == (f"backup {running.id} of shop is running",)
 
 
 def restoring(scene: Scene, backup: Backup, age: timedelta = timedelta(0)) -> Restore:
@@ -239,7 +239,7 @@ def test_a_backup_that_is_being_restored_stays(scene: Scene) -> None:
 
     assert scene.is_whole(old)
     assert scene.status(old) is Status.COMPLETED
-    assert f"restore {restore.id} of it is going on" in [decision.reason for decision in report.decisions]
+    assert f"restore {restore.id} of it is running" in [decision.reason for decision in report.decisions]
     # And when the restore has ended, or was not heard of for a day, it goes
     scene.now += timedelta(days=1.1)
     scene.rotate()
@@ -442,7 +442,7 @@ def test_a_second_rotation_at_once_ends_as_skipped(scene: Scene, monkeypatch: py
     first = scene.rotate(id="first")
 
     assert first.skipped is None
-    assert [one.skipped for one in second] == ["rotation first is going on"]
+    assert [one.skipped for one in second] == ["rotation first is running"]
     assert scene.objects_of(old) == set()
     assert scene.rotate().skipped is None
 

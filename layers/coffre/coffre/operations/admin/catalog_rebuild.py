@@ -1,7 +1,7 @@
-"""Make the catalog's records anew from the vault's manifests.
+"""Rebuild the catalog's records from the vault's manifests.
 
-What only the catalog knew is lost: failed and deleted runs, restores, audit events, what was verified, slots, and the
-proof that a manifest is the one that was written: whatever is in the vault now is taken for genuine.
+What only the catalog knew is lost: failed and deleted runs, restores, audit events, verifications, slots, and the proof
+that a manifest is the one that was written: every manifest in the vault is taken for genuine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from coffre.vault.vault import Vault
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What became of one manifest: `outcome` is `added`, `known`, or says why it was left out."""
+    """The result for one manifest: `outcome` is `added`, `known`, or the reason why it was left out."""
 
     target: str
     backup_id: str
@@ -32,9 +32,9 @@ KNOWN = "known"
 
 
 def rebuild(catalog: Catalog, vault: Vault, *, dry_run: bool = False) -> Iterator[Rebuilt]:
-    """Add a record for every manifest that has none, yielding what became of each. Repeating it is fine.
+    """Add a record for every manifest that has none, and yield the result for each. It can be repeated.
 
-    A record that is there, whatever it says, is never changed: a backup that was deleted does not come back.
+    An existing record is never changed: a backup that was deleted stays deleted.
     """
     for info in vault.store.list(BACKUPS):
         record = record_of(info.key)

@@ -1,4 +1,4 @@
-"""What a person decides about one backup: pin it, unpin it, delete it. Each leaves an audit event."""
+"""An operator's decisions about one backup: pin, unpin, delete. Each leaves an audit event."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coffre.vault.vault import Vault
 
 @dataclass(frozen=True)
 class BackupAdmin:
-    """Does what `actor` wants, `now`."""
+    """Changes backups in the name of `actor`, `now`."""
 
     catalog: Catalog
     vault: Vault
@@ -22,15 +22,15 @@ class BackupAdmin:
     now: datetime
 
     def pin(self, backup_id: str) -> Backup:
-        """Keep a backup whatever its age. Repeating it is fine."""
+        """Keep a backup regardless of its age. It can be repeated."""
         backup = self.catalog.keeping.pin(backup_id, self.now)
-        # The catalog decides; the mark is what the catalog can be made anew from.
+        # The catalog decides; the mark in the vault serves to rebuild the catalog.
         self.vault.mark_pin(backup.target, backup.id, backup.pinned_at)
         self._record(backup, "backup.pinned", None)
         return backup
 
     def unpin(self, backup_id: str) -> Backup:
-        """Let a backup's tiers decide again how long it lives. Repeating it is fine."""
+        """Let a backup's tiers decide again how long it is kept. It can be repeated."""
         backup = self.catalog.keeping.unpin(backup_id)
         self.vault.mark_pin(backup.target, backup.id, None)
         self._record(backup, "backup.unpinned", None)
@@ -42,7 +42,7 @@ class BackupAdmin:
         Parameters
         ----------
         force
-            Delete it though it is the only one or the newest verified one of its target.
+            Delete it even if it is the only one or the newest verified one of its target.
 
         Raises
         ------
@@ -67,26 +67,26 @@ class BackupAdmin:
             raise BackupStateError(
                 f'The backup {backup.id} of "{backup.target}" is pinned.',
                 code="BACKUP_PINNED",
-                hint=f"Take the pin away first: coffre unpin {backup.id}",
+                hint=f"Unpin it first: coffre unpin {backup.id}",
             )
         need = None if force else self._need_of(backup)
         if need is not None:
             raise BackupStateError(
                 f'The backup {backup.id} is {need} of "{backup.target}".',
                 code="BACKUP_NEEDED",
-                hint="Without it there may be nothing to go back to. If you are sure: --force",
+                hint="Without it, there may be nothing to restore. If you are sure: --force",
             )
         return backup
 
     def _need_of(self, backup: Backup) -> str | None:
-        """Say what makes a backup precious. Read from the table itself: an index may still list deleted ones."""
+        """Return why a backup is needed. Reads the table itself: an index may still list deleted backups."""
         copies = [
             one
             for one in self.catalog.backups()
             if one.target == backup.target and one.is_healthy and one.id != backup.id
         ]
         if not copies:
-            return "the only backup" if backup.is_healthy else "what is left, though damaged,"
+            return "the only backup" if backup.is_healthy else "all that is left, though damaged,"
         if backup.verified_at is not None and not any(
             one.verified_at and recency(one, self.now) > recency(backup, self.now) for one in copies
         ):

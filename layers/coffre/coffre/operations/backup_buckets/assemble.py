@@ -1,4 +1,4 @@
-"""Putting the results of parts together in the order of the names, and writing down how far a run has come."""
+"""Puts the results of parts together in the order of the names, and returns the progress for the next invocation."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from backports import zstd
 from coffre.model.backup import Backup
 from coffre.model.errors import StoreError
 from coffre.model.manifest import PackReference
-from coffre.operations.backup_buckets.job import BucketBackupJob, BucketTally, StorageResult
+from coffre.operations.backup_buckets.job import BucketBackupJob, BucketPartResult, BucketTally
 from coffre.operations.backup_buckets.unread import Unread
 from coffre.vault.bucket_progress import BucketProgress, Counts
 from coffre.vault.entry_files import EntryFiles
 
-# So many objects that may not be read, and not one that may: it is the role, not the objects.
+# If this number of objects may not be read and none may, the cause is the role, not the objects.
 _DENIED_IN_A_ROW: Final = 20
 
 
 class Collector:
-    """Takes results in any order; what follows without a gap is written to files of entries.
+    """Takes results in any order, and writes the entries of those that follow without a gap.
 
     Attributes
     ----------
     position
-        The last name up to which everything is stored.
+        Everything up to this name is stored.
     advanced
         Whether this invocation stored anything.
     """
@@ -35,7 +35,7 @@ class Collector:
     def __init__(self, job: BucketBackupJob, backup: Backup) -> None:
         begun = job.begun
         self._job = job
-        self._waiting: dict[int, StorageResult] = {}
+        self._waiting: dict[int, BucketPartResult] = {}
         self._next = begun.parts if begun else 0
         self._files = EntryFiles(
             job.vault,
@@ -49,13 +49,13 @@ class Collector:
         self.tally = _tally_of(begun) if begun else BucketTally()
         self.advanced = False
 
-    def add(self, result: StorageResult) -> None:
+    def add(self, result: BucketPartResult) -> None:
         """Take the result of a part.
 
         Raises
         ------
         StoreError
-            `STORE_DENIED`: of a whole bucket nothing may be read.
+            `STORE_DENIED`: no object of a bucket may be read.
         """
         self._waiting[result.number] = result
         while self._next in self._waiting:
@@ -74,7 +74,7 @@ class Collector:
     def progress(
         self, invocations: int, previous: str | None, unsorted: Iterable[str], notes: Iterable[str]
     ) -> BucketProgress:
-        """Return what the next invocation has to know."""
+        """Return what the next invocation needs."""
         begun = self._job.begun
         counts = Counts(
             objects=dict(self.tally.objects),
@@ -105,7 +105,7 @@ class Collector:
             unsorted=tuple(sorted({*unsorted, *(begun.unsorted if begun else ())})),
         )
 
-    def _append(self, result: StorageResult) -> None:
+    def _append(self, result: BucketPartResult) -> None:
         if result.first:
             with zstd.open(result.lines, "rb") as lines:
                 self._files.add(lines, result.first, result.last)
@@ -117,41 +117,41 @@ class Collector:
         self.refuse_denied(at_least=_DENIED_IN_A_ROW)
 
     def refuse_denied(self, *, at_least: int = 1) -> None:
-        """Fail when of a bucket nothing at all may be read: then it is no backup with exceptions."""
+        """Fail if no object of a bucket may be read: that is no backup with exceptions."""
         for bucket, denied in self.tally.denied.items():
             if denied >= at_least and not self.tally.objects[bucket]:
                 group = self.tally.unread.of(bucket)
                 raise StoreError(
-                    f"Not one of {denied} objects of the bucket {bucket} could be read.",
+                    f"None of {denied} objects of the bucket {bucket} could be read.",
                     code="STORE_DENIED",
                     detail=group.reason if group else None,
                     hint=f"The role or the access key needs s3:GetObject on arn:aws:s3:::{bucket}/*, and kms:Decrypt "
-                    "where the objects are encrypted by a key of KMS. In template.yaml: SourceBuckets. Objects that "
-                    "a key of the customer's own encrypts (SSE-C) cannot be backed up: leave them out (exclude).",
+                    "if a KMS key encrypts the objects. In template.yaml: SourceBuckets. Objects encrypted with "
+                    "customer-provided keys (SSE-C) cannot be backed up: leave them out (exclude).",
                 )
 
 
 def requests_of(job: BucketBackupJob) -> Mapping[str, int]:
-    """Return the requests to the buckets' store over all invocations, by operation."""
+    """Return the number of requests to the buckets' store in all invocations, by operation."""
     before = job.begun.counts.requests if job.begun else {}
     own = job.reader.wire.requests
     return {name: before.get(name, 0) + own[name] for name in sorted({*before, *own})}
 
 
 def notes_of(job: BucketBackupJob, notes: Iterable[str]) -> dict[str, int]:
-    """Return what a person should know, over all invocations, and how often it was so."""
+    """Return the notes of all invocations, with how often each occurred."""
     before = Counter(job.begun.counts.notes if job.begun else {})
-    said = Counter({text: 1 for text in notes if text not in before})
-    return dict(before + job.reader.notes + said)
+    new = Counter({text: 1 for text in notes if text not in before})
+    return dict(before + job.reader.notes + new)
 
 
 def missing_of(job: BucketBackupJob) -> dict[str, int]:
-    """Return what of objects could not be read, over all invocations, and how often it was so."""
+    """Return what could not be read of objects in all invocations, with how often each occurred."""
     return dict(Counter(job.begun.counts.missing if job.begun else {}) + job.reader.missing)
 
 
 def source_of(job: BucketBackupJob) -> str:
-    """Return what is backed up, and from where, so that two runs can be told apart."""
+    """Return what is backed up, and from where, to compare two runs."""
     chosen = job.target.model_dump_json(include={"buckets"})
     return f"{job.reader.wire.endpoint.url} {hashlib.sha256(chosen.encode()).hexdigest()}"
 

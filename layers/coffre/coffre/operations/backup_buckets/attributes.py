@@ -1,4 +1,4 @@
-"""Tags and grants of objects that a listing shows unchanged, compared with what the previous backup recorded."""
+"""Compares tags and grants of objects that a listing shows unchanged with those that the previous backup recorded."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from coffre.buckets.changes import ObjectChange
 from coffre.buckets.reader import BucketReader
 from coffre.model.manifest import Entry, ObjectFacts
-from coffre.operations.backup_buckets.job import BucketTally, StoragePart, ToCompare
+from coffre.operations.backup_buckets.job import BucketPart, BucketTally, ToCompare
 from coffre.operations.runs.progress import Meter
 from coffre.vault.entries import live_bytes
 
 
 def compare_attributes(
-    reader: BucketReader, pool: ThreadPoolExecutor, part: StoragePart, tally: BucketTally, meter: Meter
+    reader: BucketReader, pool: ThreadPoolExecutor, part: BucketPart, tally: BucketTally, meter: Meter
 ) -> dict[str, Entry]:
-    """Return the entries of a part's objects that are compared, by name, and count them.
+    """Return the entries of the objects whose attributes a part compares, by name, and count them.
 
-    What cannot be read stays as it was recorded.
+    Attributes that cannot be read stay as recorded.
     """
     wanted = [item for item in part.items if isinstance(item, ToCompare)]
     entries: dict[str, Entry] = {}

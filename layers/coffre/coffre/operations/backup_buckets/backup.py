@@ -1,7 +1,7 @@
-"""Back up buckets: plan, parts, seal. What one invocation cannot finish, the next one goes on with.
+"""Back up buckets: plan, parts, seal. What one invocation cannot finish, the next one continues.
 
-The plan is made while parts are stored: it is one pass over the sorted listing beside the previous backup's entries.
-Results are put together in the order of the names, so that a run can stop at the border of any part.
+The plan is made while parts are stored, in one pass over the sorted listing and the previous backup's entries. Results
+are put together in the order of the names, so that a run can stop after any part.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from coffre.buckets.read_ahead import ReadAhead, ReadRoom
+from coffre.buckets.read_ahead import ReadAhead
+from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.errors import DeadlineError, RunStoppedError, StoreError, StoreTransientError
 from coffre.model.manifest import Manifest
 from coffre.operations.backup_buckets.assemble import Collector, source_of
@@ -20,29 +21,29 @@ from coffre.operations.backup_buckets.job import (
     PACKS_IN_MEMORY,
     READ_AHEAD_BYTES,
     BucketBackupJob,
-    StoragePart,
-    StorageResult,
+    BucketPart,
+    BucketPartResult,
 )
 from coffre.operations.backup_buckets.part import run_part
 from coffre.operations.backup_buckets.plan import Planner, open_previous
 from coffre.operations.backup_buckets.seal import seal
 from coffre.operations.runs.run import Paused, Run
 from coffre.vault.bucket_progress import write_progress
-from coffre.vault.pack import PackRoom
+from coffre.vault.pack import budget_for
 from coffre.vault.vault import Committed
 
 
-def backup_storage(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed] | Paused:
-    """Back up the buckets, or as much of them as there is time for.
+def backup_buckets(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed] | Paused:
+    """Back up the buckets, or as much of them as the time allows.
 
     Raises
     ------
     DeadlineError
-        `INVOCATIONS_EXHAUSTED`; `DEADLINE`: not even one part was done.
+        `INVOCATIONS_EXHAUSTED`; `DEADLINE`: not even one part was finished.
     CoffreError
-        Nothing is published then; packs that were stored are swept later.
+        Nothing is published; a later sweep removes packs that were stored.
     """
-    job = replace(job, patience=job.patience.within(job.remaining_seconds()))
+    job = replace(job, time_budget=job.time_budget.within(job.remaining_seconds()))
     _refuse_another_source(job)
     past = open_previous(job)
     collector = Collector(job, run.backup)
@@ -52,7 +53,7 @@ def backup_storage(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed]
         total_bytes=sum(collector.tally.sizes.values()),
         total_objects=sum(collector.tally.objects.values()),
     )
-    planner = Planner(job, past, run.meter, may_go_on=lambda: _has_time(job, run))
+    planner = Planner(job, past, run.meter, may_continue=lambda: _has_time(job, run))
     stopped = _store_parts(job, run, planner, collector)
     if planner.is_over and stopped is None:
         run.meter.begin("seal")
@@ -61,10 +62,10 @@ def backup_storage(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed]
 
 
 def _refuse_another_source(job: BucketBackupJob) -> None:
-    """Refuse to continue a run whose target was configured otherwise meanwhile: it would be of both, and of neither."""
+    """Refuse to continue a run whose target was reconfigured meanwhile: the backup would mix both sources."""
     if job.begun is not None and job.begun.source not in ("", source_of(job)):
         raise StoreError(
-            f"The store or the buckets of the target {job.target.name} were changed while its backup was under way.",
+            f"The store or the buckets of the target {job.target.name} were changed while its backup was running.",
             code="SOURCE_CHANGED",
             hint=f"Nothing was published. Take the backup again: coffre backup buckets {job.target.name}",
         )
@@ -72,20 +73,20 @@ def _refuse_another_source(job: BucketBackupJob) -> None:
 
 def _has_time(job: BucketBackupJob, run: Run) -> bool:
     run.watch.check()
-    return job.remaining_seconds() > job.patience.no_new_parts
+    return job.remaining_seconds() > job.time_budget.no_new_parts
 
 
 def _store_parts(job: BucketBackupJob, run: Run, planner: Planner, collector: Collector) -> Exception | None:
-    """Store parts while there is time; return what stopped it, where the next invocation can go on."""
-    packs = PackRoom(PACKS_IN_MEMORY)
+    """Store parts as long as there is time. Return the error that stopped it, if the next invocation can continue."""
+    packs = budget_for(PACKS_IN_MEMORY)
     with (
         ThreadPoolExecutor(job.target.limits.streams, thread_name_prefix="read") as pool,
         _stopping_in_time(job),
         contextlib.closing(planner.parts()) as parts,
     ):
-        ahead = ReadAhead(job.reader, pool, ReadRoom(READ_AHEAD_BYTES))
+        ahead = ReadAhead(job.reader, pool, MemoryBudget(READ_AHEAD_BYTES))
 
-        def store(part: StoragePart) -> StorageResult:
+        def store(part: BucketPart) -> BucketPartResult:
             return run_part(job, part, ahead, packs, run.meter, run.backup.id)
 
         try:
@@ -99,8 +100,8 @@ def _store_parts(job: BucketBackupJob, run: Run, planner: Planner, collector: Co
 
 @contextlib.contextmanager
 def _stopping_in_time(job: BucketBackupJob) -> Iterator[None]:
-    """Stop what is going on when there is just time enough to write down how far it came."""
-    timer = threading.Timer(max(0.0, job.remaining_seconds() - job.patience.stop), job.reader.wire.stopping.set)
+    """Stop all work when the remaining time is just enough to store the progress."""
+    timer = threading.Timer(max(0.0, job.remaining_seconds() - job.time_budget.stop), job.reader.wire.stopping.set)
     timer.daemon = True
     timer.start()
     try:
@@ -110,7 +111,7 @@ def _stopping_in_time(job: BucketBackupJob) -> Iterator[None]:
 
 
 def _pause(job: BucketBackupJob, run: Run, planner: Planner, collector: Collector, stopped: Exception | None) -> Paused:
-    """Write down how far the run came, for the next invocation."""
+    """Store the progress of the run for the next invocation."""
     invocations = (job.begun.invocations if job.begun else 0) + 1
     if not collector.advanced:
         raise stopped if isinstance(stopped, StoreTransientError) else _no_progress(collector)
@@ -120,14 +121,14 @@ def _pause(job: BucketBackupJob, run: Run, planner: Planner, collector: Collecto
     previous = job.previous.id if job.previous else None
     progress = collector.progress(invocations, previous, planner.unsorted, planner.notes)
     write_progress(job.vault, run.backup.target, run.backup.id, progress)
-    run.meter.begin("going on")
-    return Paused(invocations, lambda: job.go_on(invocations))
+    run.meter.begin("handing over")
+    return Paused(invocations, lambda: job.start_next(invocations))
 
 
 def _no_progress(collector: Collector) -> DeadlineError:
     return DeadlineError(
-        "The function's time is nearly over, and not one part of the backup was finished in it.",
-        detail=f"It is stored up to {collector.position!a}." if collector.position else None,
+        "The function's time is nearly over, and no part of the backup was finished in it.",
+        detail=f"The backup is stored up to {collector.position!a}." if collector.position else None,
         hint="Raise the function's timeout (up to 900 s) or memory; an object that takes longer than that to read is "
         "too large for a function: leave it out (buckets[].exclude).",
     )

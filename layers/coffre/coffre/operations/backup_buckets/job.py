@@ -1,4 +1,4 @@
-"""What a backup of buckets works with: the job, its parts, and what they come to."""
+"""The job of a bucket backup, its parts and their results."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from coffre.model.backup import Backup
 from coffre.model.manifest import Entry, PackReference
 from coffre.model.target import BucketTarget
 from coffre.operations.backup_buckets.unread import Unread
-from coffre.operations.runs.thread_runner import Runner
+from coffre.operations.runs.parallel_map import Runner
 from coffre.vault.bucket_progress import BucketProgress
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Vault
 
-# Threads that compress, encrypt and store, whatever the number of connections: each holds a pack.
+# Threads that compress, encrypt and store. It does not depend on the number of connections: each thread holds a pack.
 WORKERS: Final = 3
-# Of the pieces that were read and wait for a worker, over all parts.
+# For pieces that are read and wait for a worker, over all parts.
 READ_AHEAD_BYTES: Final = 24 * 1024 * 1024
 PACKS_IN_MEMORY: Final = 5
-# Of one part: an object of gigabytes is one, and a single connection is slower than its worker.
+# Of one part: an object of gigabytes is one part, and a single connection is slower than its worker.
 UPLOADS: Final = 3
-# The watch ends a run without mercy a little later.
+# The watch ends the whole run a little later.
 _LEAST_STOP_SECONDS: Final = 25.0
 
 
@@ -35,15 +35,15 @@ _LEAST_STOP_SECONDS: Final = 25.0
 class TimeBudget:
     """When an invocation stops, in seconds before the platform kills it.
 
-    `no_new_parts`: what is begun is finished. `stop`: what is not finished is left to the next invocation; what
-    follows is only to write down how far it came.
+    `no_new_parts`: from then on, only parts that were begun are finished. `stop`: unfinished parts are left to the next
+    invocation, and only the progress is stored.
     """
 
     no_new_parts: float = 120.0
     stop: float = 50.0
 
     def within(self, seconds: float) -> TimeBudget:
-        """Return what fits an invocation that has only so long."""
+        """Return the budget for an invocation that has this many seconds."""
         return TimeBudget(min(self.no_new_parts, seconds / 4), min(self.stop, max(seconds / 8, _LEAST_STOP_SECONDS)))
 
 
@@ -60,16 +60,16 @@ class BucketBackupJob:
     runner: Runner
     now: Callable[[], datetime]
     remaining_seconds: Callable[[], float]
-    go_on: Callable[[int], None]
+    start_next: Callable[[int], None]
     previous: Backup | None = None
     begun: BucketProgress | None = None
-    patience: TimeBudget = TimeBudget()
+    time_budget: TimeBudget = TimeBudget()
     looked_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """An object that the previous backup has already: the line of its entry."""
+class Unchanged:
+    """An object that the previous backup has already, with the line of its entry."""
 
     name: str
     line: bytes
@@ -77,7 +77,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class ToRead:
-    """An object whose bytes are to be read: `previous` is its entry in the backup before, if it is usable."""
+    """An object whose bytes are to be read. `previous` is its entry in the previous backup, if that is usable."""
 
     name: str
     found: SourceObject
@@ -96,9 +96,9 @@ class ToCompare:
 
 @dataclass
 class BucketTally:
-    """What was counted: `objects` and `sizes` by bucket. `unread` are those that could not be read.
+    """Counts of a part or a run: `objects` and `sizes` by bucket, `unread` for objects that could not be read.
 
-    `compared` and `uncompared` are unchanged objects whose attributes were looked at, or not.
+    `compared` and `uncompared` are unchanged objects whose attributes were compared, or not.
     """
 
     objects: Counter[str] = field(default_factory=Counter)
@@ -116,7 +116,7 @@ class BucketTally:
     live_bytes: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: BucketTally) -> None:
-        """Add what another part counted."""
+        """Add the counts of another part."""
         for counter, more in (
             (self.objects, other.objects),
             (self.sizes, other.sizes),
@@ -143,18 +143,18 @@ class BucketTally:
 
 
 @dataclass(frozen=True)
-class StoragePart:
-    """A range of names: `end` is the last, be it of an object that is gone. `tally` counts what needs no reading."""
+class BucketPart:
+    """A range of names. `end` is the last one, maybe a removed object's. `tally` counts what needs no reading."""
 
     number: int
-    items: tuple[Kept | ToRead | ToCompare, ...]
+    items: tuple[Unchanged | ToRead | ToCompare, ...]
     end: str
     tally: BucketTally
 
 
 @dataclass(frozen=True)
-class StorageResult:
-    """What a part stored: `lines` is a zstd file of its entries' lines, sorted by name, from `first` to `last`."""
+class BucketPartResult:
+    """The result of a part: `lines` is a zstd file of its entries' lines, sorted by name, from `first` to `last`."""
 
     number: int
     lines: Path

@@ -1,4 +1,4 @@
-"""One part of a backup of buckets: objects are read, hashed, cut into frames and stored; what fails is said."""
+"""One part of a bucket backup: objects are read, hashed, cut into frames and stored; failures are recorded."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from coffre.buckets.changes import SourceObject
 from coffre.buckets.read_ahead import ReadAhead, pieces_of
 from coffre.buckets.reader import Piece
 from coffre.buckets.reading import ObjectReading, refreshed
+from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.errors import (
     CoffreError,
     IntegrityError,
@@ -29,44 +30,43 @@ from coffre.operations.backup_buckets.attributes import compare_attributes
 from coffre.operations.backup_buckets.job import (
     UPLOADS,
     BucketBackupJob,
+    BucketPart,
+    BucketPartResult,
     BucketTally,
-    Kept,
-    StoragePart,
-    StorageResult,
     ToRead,
+    Unchanged,
 )
 from coffre.operations.backup_buckets.unread import reason_of
 from coffre.operations.runs.progress import Meter
 from coffre.vault.entries import EntryWriter, live_bytes
-from coffre.vault.pack import PackRoom
 
 _ATTEMPTS: Final = 3
 _READ_AGAIN: Final = frozenset({"OBJECT_CHANGED", "DOWNLOAD_CORRUPTED"})
-# The object's own fault: the others can be read.
+# Errors of one object: the others can be read.
 _OF_THE_OBJECT: Final = frozenset(
     {"STORE_DENIED", "KMS_UNUSABLE", "OBJECT_ARCHIVED", "OBJECT_CHANGED", "DOWNLOAD_CORRUPTED", "OBJECT_MISSING"}
     | {"STORE_FAILED", "KEY_INVALID"}
 )
-_NOBODYS_SHA256: Final = hashlib.sha256().hexdigest()
+_EMPTY_SHA256: Final = hashlib.sha256().hexdigest()
 
 
 def run_part(
-    job: BucketBackupJob, part: StoragePart, ahead: ReadAhead, room: PackRoom, meter: Meter, backup_id: str
-) -> StorageResult:
-    """Store one part; it can be repeated, and knows nothing of the others.
+    job: BucketBackupJob, part: BucketPart, ahead: ReadAhead, memory: MemoryBudget, meter: Meter, backup_id: str
+) -> BucketPartResult:
+    """Store one part. It can be repeated, and does not depend on the others.
 
     Raises
     ------
     StoreTransientError
-        The bucket's store or the vault's does not answer.
+        The store of the bucket or of the vault does not answer.
     CoffreError
     """
     tally = part.tally
-    kept = sum(isinstance(item, Kept) for item in part.items)
+    kept = sum(isinstance(item, Unchanged) for item in part.items)
     meter.add(size_bytes=sum(tally.sizes.values()), objects=kept)
     compared = compare_attributes(job.reader, ahead.pool, part, tally, meter)
     wanted = [item for item in part.items if isinstance(item, ToRead)]
-    with job.vault.pack_writer(backup_id, part.number, job.encoder, room, uploads=UPLOADS) as packs:
+    with job.vault.pack_writer(backup_id, part.number, job.encoder, memory, uploads=UPLOADS) as packs:
         known = {item.name: item.previous for item in wanted if item.previous is not None}
         work = _Reader(ahead, EntryWriter(packs, known), tally, meter)
         work.read(wanted)
@@ -78,12 +78,12 @@ def run_part(
         for pack, length in live_bytes(entry):
             tally.live_bytes[pack] += length
     first, last = (names[0], names[-1]) if names else ("", "")
-    return StorageResult(part.number, file, first, last, part.end, tuple(packs.packs), tally)
+    return BucketPartResult(part.number, file, first, last, part.end, tuple(packs.packs), tally)
 
 
 @dataclass
 class _Reader:
-    """Reads the objects of a part, each until it is whole or given up."""
+    """Reads the objects of a part, each until it is complete or given up."""
 
     ahead: ReadAhead
     entries: EntryWriter
@@ -124,10 +124,10 @@ class _Reader:
             else:
                 self._count(item, reading.found, entry)
                 return
-        self._give_up(found, StoreError("It changed again and again while it was read.", code="OBJECT_CHANGED"))
+        self._give_up(found, StoreError("It changed repeatedly while it was read.", code="OBJECT_CHANGED"))
 
     def _again(self, found: SourceObject, md5: str | None, *, is_other: bool) -> ObjectReading:
-        """Return another reading; of an object that was replaced, of what it is now."""
+        """Return another reading. An object that was replaced is read as it is now."""
         found = refreshed(self.ahead.reader, found) if is_other else found
         return ObjectReading(self.ahead.reader, found, self.ahead.fetch(pieces_of(found)), md5)
 
@@ -140,7 +140,7 @@ class _Reader:
         self.meter.add(size_bytes=entry.size, objects=1, current=item.name)
 
     def _gone_for_good(self, found: SourceObject, error: ObjectMissingError, attempt: int) -> bool:
-        """Tell whether an object is gone, or (in the last attempt) was given up."""
+        """Tell whether an object does not exist any more, or (in the last attempt) was given up."""
         if not self.ahead.reader.is_listed(found.bucket, found.listed.key):
             self.tally.vanished += 1
             return True
@@ -150,7 +150,7 @@ class _Reader:
         return False
 
     def _give_up(self, found: SourceObject, error: CoffreError) -> None:
-        """Record an object whose bytes are not in the backup, and why."""
+        """Record an object whose bytes are not in the backup, with the reason."""
         listed, name = found.listed, f"{found.bucket}/{found.listed.key}"
         facts = ObjectFacts(
             etag=listed.etag,
@@ -158,7 +158,7 @@ class _Reader:
             storage_class=listed.storage_class,
             unread=f"{error.code}: {reason_of(error)}",
         )
-        entry = Entry(name=name, kind=EntryKind.OBJECT, size=listed.size, sha256=_NOBODYS_SHA256, object=facts)
+        entry = Entry(name=name, kind=EntryKind.OBJECT, size=listed.size, sha256=_EMPTY_SHA256, object=facts)
         self.unread.append(entry)
         self.tally.unread.add(found.bucket, name, error)
         if error.code in {"STORE_DENIED", "KMS_UNUSABLE", "STORE_FAILED"}:
@@ -166,9 +166,9 @@ class _Reader:
         self.meter.add(objects=1, size_bytes=listed.size)
 
 
-def _lines(part: StoragePart, entries: dict[str, Entry]) -> Iterator[tuple[str, bytes]]:
+def _lines(part: BucketPart, entries: dict[str, Entry]) -> Iterator[tuple[str, bytes]]:
     for item in part.items:
-        if isinstance(item, Kept):
+        if isinstance(item, Unchanged):
             yield item.name, item.line
         elif item.name in entries:
             yield item.name, entries[item.name].model_dump_json(exclude_defaults=True).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""The plan of a backup of buckets: listing beside previous backup, cut into parts while it goes on."""
+"""The plan of a bucket backup: the listing is compared with the previous backup, and cut into parts as it is read."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing
 from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import Entry, Manifest, PackReference
 from coffre.model.target import BucketSource
-from coffre.operations.backup_buckets.job import BucketBackupJob, BucketTally, Kept, StoragePart, ToCompare, ToRead
+from coffre.operations.backup_buckets.job import BucketBackupJob, BucketPart, BucketTally, ToCompare, ToRead, Unchanged
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.object_keys import key_choice
 from coffre.vault.entries import live_bytes
 from coffre.vault.history import usable_packs
 
-# A part is one thread's work: enough that its packs are full, not so much that the end of a run waits for one of them.
+# A part is one thread's work: large enough for full packs, small enough that the end of a run does not wait for one.
 _READ_BYTES: Final = 48 * 1024 * 1024
 _READ_OBJECTS: Final = 1000
 _ITEMS: Final = 2000
@@ -27,9 +27,9 @@ _ITEMS: Final = 2000
 
 @dataclass(frozen=True)
 class PreviousBackup:
-    """The previous backup: the packs of it that may be pointed at, and what is to be said about it.
+    """The previous backup: its packs that may be referenced, and a note about it.
 
-    `turn` is this backup's number among those that share out what is compared.
+    `turn` is this backup's number among those that share the comparison of attributes.
     """
 
     manifest: Manifest | None = None
@@ -42,14 +42,14 @@ class PreviousBackup:
 
 
 def open_previous(job: BucketBackupJob) -> PreviousBackup:
-    """Return the previous backup. If it cannot be used, all is stored anew, and it is said why."""
+    """Return the previous backup. If it cannot be used, everything is stored again, and the note says why."""
     previous = job.previous
     if previous is None or previous.manifest_key is None or previous.manifest_sha256 is None:
         return PreviousBackup()
     try:
         manifest = manifest_of(job.vault, previous)
         if set(manifest.recipients) != set(job.recipients):
-            return PreviousBackup(note="The recipients changed: everything was stored anew.")
+            return PreviousBackup(note="The recipients changed: everything was stored again.")
         return PreviousBackup(manifest, usable_packs(job.vault, manifest))
     except (IntegrityError, StoreError) as error:
         return PreviousBackup(note=_damaged(previous.id, error))
@@ -57,27 +57,27 @@ def open_previous(job: BucketBackupJob) -> PreviousBackup:
 
 @dataclass
 class Planner:
-    """Yields parts in the order of the names, from where an earlier invocation stopped.
+    """Yields parts in the order of the names, from the position of an earlier invocation.
 
     Parameters
     ----------
-    may_go_on
-        Asked before each part.
+    may_continue
+        Called before each part.
 
     Attributes
     ----------
     is_over
-        Whether every name was given out.
+        Whether all names have been yielded.
     unsorted
         Buckets whose listing had to be sorted.
     notes
-        What a person should know.
+        Notes for the manifest.
     """
 
     job: BucketBackupJob
     past: PreviousBackup
     meter: Meter
-    may_go_on: Callable[[], bool]
+    may_continue: Callable[[], bool]
     is_over: bool = False
     unsorted: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
@@ -85,24 +85,24 @@ class Planner:
     def __post_init__(self) -> None:
         self.notes += [self.past.note] if self.past.note else []
 
-    def parts(self) -> Generator[StoragePart]:
-        """Yield the parts, as many as there is time for."""
+    def parts(self) -> Generator[BucketPart]:
+        """Yield parts as long as there is time."""
         begun = self.job.begun
         number = begun.parts if begun else 0
-        making = _Making(self._is_compared)
+        builder = _PartBuilder(self._is_compared)
         for compared in compare(self._found(), self._previous(), frozenset(self.past.packs)):
-            making.take(compared)
-            if making.is_full:
-                if not self.may_go_on():
+            builder.take(compared)
+            if builder.is_full:
+                if not self.may_continue():
                     return
-                yield making.part(number)
-                number, making = number + 1, _Making(self._is_compared)
+                yield builder.part(number)
+                number, builder = number + 1, _PartBuilder(self._is_compared)
         self.is_over = True
-        if making.end:
-            yield making.part(number)
+        if builder.end:
+            yield builder.part(number)
 
     def _is_compared(self, name: str) -> bool:
-        """Tell whether the attributes of an unchanged object are this backup's to compare."""
+        """Tell whether this backup compares the attributes of this unchanged object."""
         target = self.job.target
         share = zlib.crc32(name.encode("utf-8", "surrogatepass")) % target.attributes_every
         return target.attributes == "compare" and share == self.past.turn % target.attributes_every
@@ -112,7 +112,7 @@ class Planner:
         return self.job.begun.position if self.job.begun else ""
 
     def _previous(self) -> Iterator[Entry]:
-        """Yield the previous backup's entries, as far as they can be read: what has none is stored anew."""
+        """Yield the previous backup's entries, as far as they can be read. Objects without one are stored again."""
         manifest = self.past.manifest
         if manifest is None:
             return
@@ -169,12 +169,12 @@ class Planner:
         return self.job.looked_at or (LOOKED_AT if is_aws else LOOKED_AT_ELSEWHERE)
 
 
-class _Making:
-    """A part in the making."""
+class _PartBuilder:
+    """A part that is being filled."""
 
     def __init__(self, is_compared: Callable[[str], bool]) -> None:
         self._is_compared = is_compared
-        self._items: list[Kept | ToRead | ToCompare] = []
+        self._items: list[Unchanged | ToRead | ToCompare] = []
         self._tally = BucketTally()
         self._read_bytes = 0
         self._read_objects = 0
@@ -202,18 +202,18 @@ class _Making:
             self._read_objects += 1
 
     def _keep(self, found: SourceObject, previous: Entry) -> None:
-        self._items.append(Kept(previous.name, previous.model_dump_json(exclude_defaults=True).encode() + b"\n"))
+        self._items.append(Unchanged(previous.name, previous.model_dump_json(exclude_defaults=True).encode() + b"\n"))
         self._tally.count(found.bucket, previous.size, ObjectChange.UNCHANGED)
         self._tally.uncompared += 1
         for pack, length in live_bytes(previous):
             self._tally.live_bytes[pack] += length
 
-    def part(self, number: int) -> StoragePart:
-        return StoragePart(number, tuple(self._items), self.end, self._tally)
+    def part(self, number: int) -> BucketPart:
+        return BucketPart(number, tuple(self._items), self.end, self._tally)
 
 
 def _as_listed(entry: Entry, found: SourceObject) -> Entry:
-    """Return an unchanged object's entry with the storage class of the listing: lifecycle rules change nothing else."""
+    """Return the entry of an unchanged object with the listed storage class: lifecycle rules change only that."""
     listed, facts = found.listed.storage_class, entry.object
     if listed is None or facts is None or listed == (facts.storage_class or "STANDARD"):
         return entry
@@ -222,4 +222,4 @@ def _as_listed(entry: Entry, found: SourceObject) -> Entry:
 
 
 def _damaged(backup_id: str, error: IntegrityError | StoreError) -> str:
-    return f"The previous backup {backup_id} is damaged, what it has was stored anew: {error.message}"
+    return f"The previous backup {backup_id} is damaged, its objects were stored again: {error.message}"

@@ -1,4 +1,4 @@
-"""The seal of a backup of buckets: the last file of entries, then the manifest, which commits."""
+"""The seal of a bucket backup: the last file of entries, then the manifest, which commits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from coffre.vault.vault import Committed
 def seal(
     job: BucketBackupJob, run: Run, collector: Collector, past: PreviousBackup, notes: list[str]
 ) -> tuple[Manifest, Committed]:
-    """Write what is left of the entries, then the manifest."""
+    """Write the remaining entries, then the manifest."""
     collector.close()
     collector.refuse_denied()
     backup, tally = run.backup, collector.tally
@@ -84,7 +84,7 @@ def _counted(texts: Mapping[str, int]) -> Iterator[str]:
 
 
 def _uncompared(job: BucketBackupJob, collector: Collector) -> Iterator[str]:
-    """Say once what a backup that follows the listing cannot see."""
+    """Yield a note about attributes that were not compared: the listing does not show them."""
     count = collector.tally.uncompared
     if not count:
         return

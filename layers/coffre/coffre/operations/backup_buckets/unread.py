@@ -1,4 +1,4 @@
-"""Objects that a backup could not read, counted by why: many for the same reason are one sentence."""
+"""Objects that a backup could not read, counted by reason: one sentence for each reason."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from coffre.model.errors import CoffreError
 from coffre.vault.bucket_progress import UnreadGroup
 
-# Of each reason so many objects are named, and so many reasons are kept apart.
+# Number of objects that are named for each reason, and number of reasons that are counted separately.
 _NAMED: Final = 10
 _GROUPS: Final = 30
 _REQUEST: Final = re.compile(r" \(request [^)]*\)")
-# Where a reason names the object.
+# Stands for the object's name in a reason.
 _PLACE: Final = "\0"
 _OTHERS: Final = "for other reasons, which their entries name"
 
@@ -24,7 +24,7 @@ class Unread:
     Parameters
     ----------
     groups
-        What an earlier invocation counted.
+        Counted by an earlier invocation.
     """
 
     def __init__(self, groups: Iterable[UnreadGroup] = ()) -> None:
@@ -32,7 +32,7 @@ class Unread:
 
     @property
     def groups(self) -> tuple[UnreadGroup, ...]:
-        """What was counted."""
+        """The counts, one group for each reason."""
         return tuple(self._groups.values())
 
     @property
@@ -46,7 +46,7 @@ class Unread:
         self._merge(UnreadGroup(bucket=bucket, code=error.code, reason=reason, count=1, names=(name,)))
 
     def take(self, other: Unread) -> None:
-        """Add what a part counted."""
+        """Add the counts of a part."""
         for group in other.groups:
             self._merge(group)
 
@@ -82,6 +82,6 @@ class Unread:
 
 
 def reason_of(error: CoffreError) -> str:
-    """Return what happened, with the store's own words, without what differs from request to request."""
+    """Return the error with the store's own message, without the parts that differ between requests."""
     detail = _REQUEST.sub("", error.detail or "").strip()
     return f"{error.message} The store says: {detail}" if detail else error.message

@@ -1,6 +1,6 @@
 """Back up one database: plan, parts, seal.
 
-A part reads, compresses, encrypts and stores a few slices; it can be repeated, and knows nothing of the others.
+A part reads, compresses, encrypts and stores a few slices. It can be repeated, and does not depend on the others.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.errors import ConnectTransientError
 from coffre.model.manifest import (
     EntryKind,
@@ -32,7 +33,7 @@ from coffre.policy.streams import streams_that_fit
 from coffre.postgres.source.dump import ArchiveDumper, SliceReader
 from coffre.vault.codec import Plaintext
 from coffre.vault.entries import FRAME_SIZE_BYTES, EntryWriter, write_lines
-from coffre.vault.pack import PackRoom, packs_for
+from coffre.vault.pack import budget_for, packs_for
 from coffre.vault.vault import Committed
 
 
@@ -42,7 +43,7 @@ def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committ
     Raises
     ------
     CoffreError
-        Nothing is published then; packs that were stored are swept later.
+        Nothing is published; a later sweep removes packs that were stored.
     """
     with ExitStack() as stack:
         holder, plan = open_snapshot_and_plan(job, run, stack)
@@ -55,29 +56,29 @@ def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committ
 
 
 def _store_parts(job: DatabaseBackupJob, plan: BackupPlan, run: Run, free_connections: int) -> list[PartResult]:
-    """Store all parts: tables by several streams, everything else beside them, or after them if there is no room."""
+    """Store all parts: tables in several streams; everything else in parallel or, without a connection, afterwards."""
     fitting = streams_that_fit(job.streams, free_connections)
-    room = PackRoom(packs_for(fitting))
+    memory = budget_for(packs_for(fitting))
     with SessionPool(lambda _: _open_reader(job, plan), fitting) as readers:
 
         def store(part: Part | None) -> PartResult | None:
             if part is not None:
-                return run_part(job, plan, part, readers, room, run.meter)
+                return run_part(job, plan, part, readers, memory, run.meter)
             try:
-                return store_metadata(job, plan, room)
+                return store_metadata(job, plan, memory)
             except ConnectTransientError:
                 return None
 
         results = [result for result in job.runner(store, (None, *plan.parts)) if result is not None]
     if METADATA_PART not in (result.number for result in results):
-        results.append(store_metadata(job, plan, room))
+        results.append(store_metadata(job, plan, memory))
     if readers.refusal is not None or fitting < job.streams:
         results[0] = _note_streams(job, results[0], min(fitting, readers.opened), len(plan.parts))
     return results
 
 
 def _note_streams(job: DatabaseBackupJob, result: PartResult, used: int, parts: int) -> PartResult:
-    """Say that there were fewer streams than somebody asked for, if there was work for more."""
+    """Add a note if fewer streams were used than configured, although there was work for more."""
     wanted = job.target.limits.streams
     if wanted is None or used >= min(wanted, parts):
         return result
@@ -85,17 +86,17 @@ def _note_streams(job: DatabaseBackupJob, result: PartResult, used: int, parts: 
     return replace(result, notes=(*result.notes, note))
 
 
-def store_metadata(job: DatabaseBackupJob, plan: BackupPlan, room: PackRoom) -> PartResult:
+def store_metadata(job: DatabaseBackupJob, plan: BackupPlan, memory: MemoryBudget) -> PartResult:
     """Store everything but the tables: the schema archive, roles, large objects.
 
     Raises
     ------
     ConnectTransientError
-        When there is no room for one more connection: it may be free when no tables are read.
+        The server has no free connection. One may be free when no tables are read any more.
     """
     dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
     contents = job.target.contents
-    with job.vault.pack_writer(plan.backup.id, METADATA_PART, job.encoder, room) as packs:
+    with job.vault.pack_writer(plan.backup.id, METADATA_PART, job.encoder, memory) as packs:
         entries = EntryWriter(packs, plan.history.known(METADATA_PART))
         if contents.has_schema:
             entries.add("schema", EntryKind.SCHEMA, _file_chunks(plan.schema_archive))
@@ -119,12 +120,12 @@ def run_part(
     plan: BackupPlan,
     part: Part,
     readers: SessionPool[SliceReader],
-    room: PackRoom,
+    memory: MemoryBudget,
     meter: Meter,
 ) -> PartResult:
-    """Read, compress, encrypt and store the slices of one part. Safe to repeat; knows nothing of other parts."""
+    """Read, compress, encrypt and store the slices of one part. It can be repeated."""
     counts: dict[int, tuple[int, int]] = {}
-    with job.vault.pack_writer(plan.backup.id, part.number, job.encoder, room) as packs:
+    with job.vault.pack_writer(plan.backup.id, part.number, job.encoder, memory) as packs:
         entries = EntryWriter(packs, plan.history.known(part.number))
         # The reader goes to the next part before this part's last pack is stored.
         with readers.borrow() as reader:
@@ -169,7 +170,7 @@ def _file_chunks(path: Path) -> Iterator[Plaintext]:
 
 
 def _chunks(blocks: Iterable[memoryview]) -> Iterator[Plaintext]:
-    """Gather blocks into pieces of a frame's size, so that only the last one is small."""
+    """Join blocks into pieces of a frame's size, so that only the last one is small."""
     gathered = bytearray()
     for block in blocks:
         if len(gathered) + len(block) > FRAME_SIZE_BYTES:

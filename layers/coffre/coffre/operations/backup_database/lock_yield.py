@@ -1,4 +1,4 @@
-"""A backup's locks let everybody read and write, but whoever waits for more than that stops all who come after them."""
+"""Yield the locks of a backup: cancel it when another session waits for one of them, and blocks others by that."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from coffre.model.errors import CoffreError, DumpTransientError
-from coffre.operations.runs.progress import Watch
+from coffre.operations.runs.watchdog import Watch
 from coffre.postgres.source.snapshot import Holder
 
 _LONGEST_INTERVAL_SECONDS: Final = 1.0
@@ -16,10 +16,10 @@ _LONGEST_INTERVAL_SECONDS: Final = 1.0
 
 @contextmanager
 def yielding_locks(holder: Holder, watch: Watch, *, after_seconds: int) -> Iterator[None]:
-    """End the run when somebody has waited behind its locks for so long.
+    """Cancel the run when another session has waited for one of its locks for this long.
 
-    An `ALTER TABLE` waits until the backup has read its last row, and every query on that table waits behind it: the
-    application stands still (field note 23). Nobody is harmed by a backup that begins again later.
+    The locks allow reading and writing. But an `ALTER TABLE` waits until the backup has read its last row, and every
+    query on that table waits behind it: the application stops (field note 23). A backup can start again later.
     """
     done = threading.Event()
     interval = min(_LONGEST_INTERVAL_SECONDS, after_seconds / 4)
@@ -29,13 +29,13 @@ def yielding_locks(holder: Holder, watch: Watch, *, after_seconds: int) -> Itera
             try:
                 table = holder.waited_for(after_seconds)
             except CoffreError:
-                continue  # whoever needs the holder next says what became of it; its transaction may go on
+                continue  # the next user of the holder raises what happened to it; its transaction may continue
             if table is not None:
-                watch.end(_gave_way(table, after_seconds))
+                watch.end(_lock_yielded(table, after_seconds))
                 holder.release()  # the run has to unwind first, and its last uploads can take a while
                 return
 
-    thread = threading.Thread(target=look, name="giving way", daemon=True)
+    thread = threading.Thread(target=look, name="lock-yield", daemon=True)
     thread.start()
     try:
         yield
@@ -44,10 +44,11 @@ def yielding_locks(holder: Holder, watch: Watch, *, after_seconds: int) -> Itera
         thread.join()
 
 
-def _gave_way(table: str, seconds: int) -> DumpTransientError:
+def _lock_yielded(table: str, seconds: int) -> DumpTransientError:
     return DumpTransientError(
-        f"Somebody waited for {table} behind the backup for {seconds} seconds, and others behind them: it gave way.",
-        code="GAVE_WAY",
-        hint="Nothing was published. Let ALTER TABLE, TRUNCATE, VACUUM FULL and the like run at another time, raise "
+        f"The backup was cancelled: another session had waited {seconds} s for a lock on {table} that the backup "
+        "holds, and was blocking other queries.",
+        code="LOCK_YIELDED",
+        hint="Nothing was published. Run ALTER TABLE, TRUNCATE, VACUUM FULL and the like at another time, raise "
         "limits.lock_timeout_seconds, or leave the table's rows out (tables.exclude_data).",
     )

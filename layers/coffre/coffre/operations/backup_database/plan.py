@@ -1,4 +1,4 @@
-"""The plan of a database backup: what will be read in which snapshot, cut into parts, and what is stored already."""
+"""The plan of a database backup: the snapshot, the tables cut into parts, and what is stored already."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from coffre.model.manifest import (
 )
 from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.lock_yield import yielding_locks
+from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.runs.run import Run
-from coffre.operations.runs.thread_runner import Runner
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.slicing import Part, TableExtent, plan_parts
 from coffre.postgres.archive.reader import TocEntry, read_archive
@@ -39,7 +39,7 @@ from coffre.vault.vault import Vault
 
 # The part that holds everything but tables: its entries' names sort before `tables/`.
 METADATA_PART: Final = 0
-# A lock that somebody holds, a table that vanished between snapshot and lock: a new snapshot usually works.
+# After a held lock, or a table that vanished between snapshot and lock, a new snapshot usually works.
 _PLAN_ATTEMPTS: Final = 3
 _ROLES_ATTEMPTS: Final = 2
 
@@ -64,9 +64,9 @@ class DatabaseBackupJob:
 
 @dataclass(frozen=True)
 class BackupPlan:
-    """What will be read, in which snapshot, and what of it may be stored already.
+    """What will be read, in which snapshot, and what may be stored already.
 
-    `roots` are those through which rows of partitions have to be loaded, by the partition's oid.
+    `roots` are the tables through which rows of partitions have to be loaded, by the partition's oid.
     """
 
     backup: Backup
@@ -88,7 +88,7 @@ class BackupPlan:
 
 @dataclass(frozen=True)
 class PartResult:
-    """What a part stored: `entries` is a file of JSON lines, sorted by name; `counts` are rows and bytes by table."""
+    """The result of a part: `entries` is a file of JSON lines, sorted by name; `counts` are rows and bytes by table."""
 
     number: int
     entries: Path
@@ -99,7 +99,7 @@ class PartResult:
 
 
 def open_snapshot_and_plan(job: DatabaseBackupJob, run: Run, stack: ExitStack) -> tuple[Holder, BackupPlan]:
-    """Open the holder, which stays open until the stack is left, and plan; with a new snapshot if need be."""
+    """Open the holder, which stays open until the stack is closed, and plan; if necessary with a new snapshot."""
     attempt = 1
     limit = job.target.limits.lock_timeout_seconds
     lock_first: tuple[str, ...] = ()
@@ -130,10 +130,10 @@ def make_plan(job: DatabaseBackupJob, backup: Backup, holder: Holder) -> BackupP
     job.tools.refuse_newer_server(job.connection, facts.version_number)
     dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
     archive = job.scratch / "schema.dump"
-    with ThreadPoolExecutor(3, "beside") as beside:
-        roles = beside.submit(_read_roles, job, dumper)
-        catalog = beside.submit(holder.remember_schema)
-        sizes = beside.submit(table_sizes, job.connection, job.children)
+    with ThreadPoolExecutor(3, "plan") as pool:
+        roles = pool.submit(_read_roles, job, dumper)
+        catalog = pool.submit(holder.remember_schema)
+        sizes = pool.submit(table_sizes, job.connection, job.children)
         dumper.schema(holder.snapshot, archive)
         catalog.result()
     whole = _toc_of(archive)
@@ -143,7 +143,7 @@ def make_plan(job: DatabaseBackupJob, backup: Backup, holder: Holder) -> BackupP
     tables_without_rows = holder.tables_without_rows(without_rows)
     unstored = _unstored(job, holder, whole, (*tables, *tables_without_rows))
     parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=METADATA_PART + 1)
-    history, notes = _open_history(job, parts)
+    history, notes = open_history_of(job, parts)
     newer = note_of_newer_minor(facts.version_number, facts.version, job.tools.version())
     roles_file, roles_exceptions = roles.result()
     return BackupPlan(
@@ -168,7 +168,7 @@ def make_plan(job: DatabaseBackupJob, backup: Backup, holder: Holder) -> BackupP
 def _unstored(
     job: DatabaseBackupJob, holder: Holder, toc: Sequence[TocEntry], tables: Sequence[TableExtent]
 ) -> list[Unstored]:
-    """Compare what the snapshot has with what will be stored; without rows there is nothing to compare."""
+    """Compare the tables of the snapshot with those that will be stored; a backup without rows compares nothing."""
     target = job.target
     if not target.contents.has_rows:
         return []
@@ -181,9 +181,9 @@ def _unread(job: DatabaseBackupJob, holder: Holder, toc: Sequence[TocEntry]) -> 
 
 
 def _read_roles(job: DatabaseBackupJob, dumper: ArchiveDumper) -> tuple[bytes | None, tuple[str, ...]]:
-    """Return the statements that make the roles, or say why there are none: a backup is one without them too.
+    """Return the statements that create the roles, or an exception with the reason why they are missing.
 
-    The program can have been killed, or its connection cut: what is lacking for that reason is there when asked again.
+    A backup without roles is valid. A second attempt helps if the program was killed or its connection was cut.
     """
     if not job.target.contents.has_schema:
         return None, ()
@@ -204,17 +204,17 @@ def _toc_of(archive: Path) -> Sequence[TocEntry]:
             return read_archive(file).entries
     except IntegrityError as error:
         raise DumpError(
-            "pg_dump ended well, but what it wrote is no whole archive.",
+            "pg_dump reported success, but its output is not a complete archive.",
             code="TOOL_FAILED",
             detail=error.detail,
-            hint="Nothing was published and older backups are untouched. Run it again; if it stays so, report it.",
+            hint="Nothing was published and older backups are untouched. Run it again; if it fails again, report it.",
         ) from error
 
 
 def _divide_by_rows(
     job: DatabaseBackupJob, dumper: ArchiveDumper, snapshot: str, toc: Sequence[TocEntry]
 ) -> tuple[Sequence[TocEntry], Sequence[TocEntry]]:
-    """Divide a table of contents into what has data in the backup, and the tables whose rows are left out."""
+    """Divide a table of contents into the entries with data in the backup, and the tables whose rows are left out."""
     if not job.target.contents.has_rows:
         return (), toc
     if not job.target.tables.exclude_data:
@@ -230,18 +230,18 @@ def _divide_by_rows(
     return kept, left_out
 
 
-def _open_history(job: DatabaseBackupJob, parts: Sequence[Part]) -> tuple[History, tuple[str, ...]]:
-    """Return what the previous backup stored. If that cannot be used, all is stored anew, and it is said why."""
+def open_history_of(job: DatabaseBackupJob, parts: Sequence[Part]) -> tuple[History, tuple[str, ...]]:
+    """Return what the previous backup stored. If it cannot be used, everything is stored again, and a note says why."""
     previous = job.previous
     if previous is None or previous.manifest_key is None or previous.manifest_sha256 is None:
         return NO_HISTORY, ()
     try:
         manifest = manifest_of(job.vault, previous)
         if set(manifest.recipients) != set(job.recipients):
-            return NO_HISTORY, ("The recipients changed: everything was stored anew.",)
+            return NO_HISTORY, ("The recipients changed: everything was stored again.",)
         firsts = [(METADATA_PART, ""), *((part.number, part.slices[0].name) for part in parts)]
         return open_history(job.vault, manifest, firsts, job.scratch), ()
     except (IntegrityError, StoreError) as error:
         return NO_HISTORY, (
-            f"The previous backup {previous.id} is damaged, everything was stored anew: {error.message}",
+            f"The previous backup {previous.id} is damaged, everything was stored again: {error.message}",
         )

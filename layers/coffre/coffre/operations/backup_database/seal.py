@@ -1,4 +1,4 @@
-"""The seal of a database backup: are all parts there? Then the entries file, then the manifest, which commits."""
+"""The seal of a database backup: check that all parts are stored, then write the entries and the manifest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def seal(
     Raises
     ------
     IntegrityError
-        Code `PART_MISSING` when not exactly the planned parts are there.
+        Code `PART_MISSING`: the stored parts are not exactly the planned ones.
     """
     results = sorted(results, key=lambda result: result.number)
     _check_complete(plan, results)
@@ -64,7 +64,7 @@ def _check_complete(plan: BackupPlan, results: Sequence[PartResult]) -> None:
     found = [result.number for result in results]
     if found != wanted:
         raise IntegrityError(
-            "Not every part of the backup was stored; nothing was published.",
+            "Not all parts of the backup were stored; nothing was published.",
             code="PART_MISSING",
             detail=f"missing: {sorted(set(wanted) - set(found))}, unexpected: {sorted(set(found) - set(wanted))}",
             hint="Run the backup again. If it happens again, please report it.",

@@ -1,1 +1,1 @@
-"""Looking into backups: what they contain, and what changed between two."""
+"""Browsing backups: their contents, and the differences between two."""

@@ -1,4 +1,4 @@
-"""What is in a backup, as a person looks around in it: folders and objects, or tables."""
+"""The contents of a backup: folders and objects, or tables."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from coffre.model.names import shown
 from coffre.model.storage import ObjectChoice
 from coffre.operations.stored_backup.object_selection import chosen_entries, start_of
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.plaintext_ahead import plaintext_ahead
+from coffre.vault.read_ahead import plaintext_ahead
 from coffre.vault.vault import Vault
 
-# Behind every name that starts with a folder: no key is that long.
+# Appended to a folder, it sorts after every name in it: no key is that long.
 _LAST: Final = "\U0010ffff" * 1024
 
 
@@ -27,14 +27,14 @@ class Folder:
 
 
 def objects_below(vault: Vault, manifest: Manifest, choice: ObjectChoice) -> Iterator[Entry]:
-    """Yield the objects that the choice means, sorted by name; raises what `chosen_entries` raises."""
+    """Yield the chosen objects, sorted by name; raises what `chosen_entries` raises."""
     return (entry for _, entry in chosen_entries(vault, manifest, choice) if entry is not None)
 
 
 def folder_view(vault: Vault, manifest: Manifest, choice: ObjectChoice) -> Iterator[Folder | Entry]:
-    """Yield the objects right below a prefix, and for all that are deeper their folders, in the order of the names.
+    """Yield the objects directly below a prefix, and the folders of all deeper ones, in the order of the names.
 
-    Files of entries that lie in one folder as a whole are not read. Without a bucket the buckets are the folders.
+    Files of entries that are entirely in one folder are not read. Without a bucket, the buckets are the folders.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def folder_view(vault: Vault, manifest: Manifest, choice: ObjectChoice) -> Itera
 def _up_to_a_large_folder(
     vault: Vault, manifest: Manifest, choice: ObjectChoice, start: str, after: str
 ) -> Generator[Folder | Entry, None, str | None]:
-    """Yield until a folder that goes beyond the file of entries it began in, and return that one."""
+    """Yield until a folder continues after the file of entries in which it began, and return that folder."""
     ends = iter([file.first for file in manifest.entries[1:]])
     end = next(ends, None)
     last = ""
@@ -77,7 +77,7 @@ def _up_to_a_large_folder(
 
 
 def find_table(content: DatabaseContent, name: str) -> TableContent:
-    """Return the table of this name, with its schema or, where it is the only one, without.
+    """Return the table of this name. The schema may be left out if the name is unique.
 
     Raises
     ------
@@ -99,23 +99,23 @@ def find_table(content: DatabaseContent, name: str) -> TableContent:
 
 
 def find_object(vault: Vault, manifest: Manifest, choice: ObjectChoice) -> Entry:
-    """Return the one object that the choice means.
+    """Return the one chosen object.
 
     Raises
     ------
     EventError
-        `NOT_IN_BACKUP`; `OBJECT_UNREAD`: it was listed, and its bytes could not be read then.
+        `NOT_IN_BACKUP`; `OBJECT_UNREAD`: the backup listed it, but could not read its bytes.
     """
     [(name, entry)] = chosen_entries(vault, manifest, choice)
     if entry is None:
         raise EventError(
             f"The backup has no object {name}.",
             code="NOT_IN_BACKUP",
-            hint=f"See what it has: coffre ls {manifest.backup_id}",
+            hint=f"See what it contains: coffre ls {manifest.backup_id}",
         )
     if entry.object is not None and entry.object.unread is not None:
         raise EventError(
-            f"The bytes of {name} are not in the backup: they could not be read then.",
+            f"The bytes of {name} are not in the backup: the backup could not read them.",
             code="OBJECT_UNREAD",
             detail=entry.object.unread,
             hint="An older backup may have them: coffre list",
@@ -124,17 +124,14 @@ def find_object(vault: Vault, manifest: Manifest, choice: ObjectChoice) -> Entry
 
 
 def bytes_of(vault: Vault, decoder: FrameDecoder, entry: Entry) -> Iterator[bytes]:
-    """Yield the bytes of an entry, each frame checked before it is given out, the last with the whole.
+    """Yield the bytes of an entry. Each frame is checked before it is yielded, the last one with the whole entry.
 
     Raises
     ------
     IntegrityError
         What `Vault.read_entry` raises.
     """
-    if len(entry.frames) == 1 and entry.frames[0].size != entry.size:
-        yield b"".join(list(vault.read_entry(entry, decoder)))  # all of it: it is checked after its only piece
-    else:
-        yield from plaintext_ahead(vault, decoder, entry)
+    return plaintext_ahead(vault, decoder, entry)
 
 
 def rows_of(vault: Vault, manifest: Manifest, decoder: FrameDecoder, table: TableContent) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""How two backups of one kind differ: objects by name, tables by name, in constant memory."""
+"""The differences between two backups of one kind: objects or tables by name, in constant memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from coffre.operations.stored_backup.object_selection import start_of
 from coffre.policy.merge import side_by_side
 from coffre.vault.vault import Vault
 
-# What tells objects apart besides their bytes, and is not merely when or how a store keeps them.
+# Attributes that belong to an object, unlike those that only say when or how a store keeps it.
 _ATTRIBUTES: Final = (
     *("content_type", "content_encoding", "content_disposition", "content_language", "cache_control", "expires"),
     *("metadata", "tags", "storage_class", "acl"),
@@ -26,7 +26,7 @@ _ATTRIBUTES: Final = (
 
 
 class Change(StrEnum):
-    """What became of something from the first backup to the second."""
+    """How something changed from the first backup to the second."""
 
     ADDED = "added"
     CHANGED = "changed"
@@ -35,7 +35,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """One object or table that is not the same in both. `what` differs: `content`, or names of attributes.
+    """One object or table that differs between the two. `what` is `content`, or names of attributes.
 
     Sizes are bytes; `rows` are of tables.
     """
@@ -57,7 +57,7 @@ def differences(vault: Vault, first: Manifest, second: Manifest, choice: ObjectC
     BackupStateError
         `BACKUP_KIND`: one is of a database, the other of buckets.
     EventError
-        `PREFIX_UNMATCHED`: neither has any of the objects that are to be compared.
+        `PREFIX_UNMATCHED`: neither backup has any of the objects to compare.
     """
     if first.kind is not second.kind:
         raise BackupStateError(
@@ -68,7 +68,7 @@ def differences(vault: Vault, first: Manifest, second: Manifest, choice: ObjectC
     if first.kind is TargetKind.DATABASE:
         if choice.bucket is not None or choice.prefix:
             raise BackupStateError(
-                f"The backups are of the database {first.target}: they have no buckets and no objects to choose.",
+                f"The backups are of the database {first.target}: they contain no buckets and no objects.",
                 code="BACKUP_KIND",
                 hint="Leave out --bucket and --prefix, or compare backups of buckets.",
             )
@@ -91,12 +91,12 @@ def _of_objects(vault: Vault, first: Manifest, second: Manifest, choice: ObjectC
         raise EventError(
             f"Neither backup has an object below {_start(second, choice)}",
             code="PREFIX_UNMATCHED",
-            hint=f"See what there is: coffre ls {second.backup_id}",
+            hint=f"See what they contain: coffre ls {second.backup_id}",
         )
 
 
 def _start(manifest: Manifest, choice: ObjectChoice) -> str:
-    """Return the start of the names; a bucket that one of the backups does not have is no error here."""
+    """Return the start of the names. A bucket that only one of the backups has is no error here."""
     if choice.bucket is not None:
         return f"{choice.bucket}/{choice.prefix}"
     return start_of(manifest.storage, choice)
@@ -115,7 +115,7 @@ def _what_differs(before: Entry, after: Entry) -> tuple[str, ...]:
     is_read = one.unread is None and other.unread is None
     same = before.sha256 == after.sha256 if is_read else one.etag == other.etag
     content = () if same and before.size == after.size else ("content",)
-    # What could not be read has no attributes either.
+    # An object that could not be read has no attributes either.
     attributes = (name for name in _ATTRIBUTES if is_read and getattr(one, name) != getattr(other, name))
     return (*content, *attributes)
 
@@ -141,7 +141,7 @@ def _of_tables(vault: Vault, first: Manifest, second: Manifest) -> Iterator[Diff
 
 
 def _tables(vault: Vault, manifest: Manifest) -> list[_Table]:
-    """Return the tables by name, each with a digest of its columns and of what its slices hold."""
+    """Return the tables by name, each with a digest of its columns and of the content of its slices."""
     contents = {(table.schema_name, table.table_name): table for table in manifest.database.tables}
     digests = {name: _digest(table, ()) for name, table in contents.items()}
     slices = (entry for entry in vault.entries(manifest) if entry.relation is not None)

@@ -19,8 +19,9 @@ from coffre.operations.drill.findings import Found, refuse_other_sums
 from coffre.operations.drill.scratch_bucket import ScratchPlace, scratch_folder
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
 from coffre.operations.restore_buckets.write_object import Done, Writer, cost_of
-from coffre.operations.runs.ordered_map import ordered_map
-from coffre.operations.runs.progress import Meter, Watch
+from coffre.operations.runs.parallel_map import ordered_map
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open import open_manifest, refuse_unrestorable
 from coffre.policy.sampling import SampleLimits, Sampling
 from coffre.vault.codec import FrameDecoder
@@ -152,7 +153,7 @@ def _copy_of(entry: Entry, bucket: str, key: str) -> _Copy:
 
 def _all[R](job: StorageDrillJob, work: Callable[[_Copy], R], copies: Iterable[_Copy]) -> Iterator[R]:
     yield from ordered_map(
-        work, copies, cost_of=lambda copy: cost_of(copy.step), width=job.streams, room_bytes=_ROOM_BYTES
+        work, copies, cost_of=lambda copy: cost_of(copy.step), width=job.streams, memory_bytes=_ROOM_BYTES
     )
 
 

@@ -39,8 +39,9 @@ from coffre.operations.restore_database.job import RestoreJob, Source, open_sour
 from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
-from coffre.operations.runs.progress import Meter, Watch
-from coffre.operations.runs.thread_runner import Runner
+from coffre.operations.runs.parallel_map import Runner
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.scratch.collations import impossible_collations, stand_in

@@ -18,24 +18,24 @@ from coffre.model.storage import ObjectChoice
 from coffre.operations.stored_backup.object_selection import chosen_entries
 from coffre.policy.file_names import LIST, FileNames
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.readahead import Piece, read_ahead
+from coffre.vault.read_ahead import Piece, read_ahead
 from coffre.vault.vault import Vault
 
 _BLOCK: Final = tarfile.BLOCKSIZE
-# Extended attributes as tar programs know them; they are silent about those that they do not set.
+# Extended attributes as tar programs know them; they ignore those that they cannot set.
 _ATTRIBUTE: Final = "SCHILY.xattr.user"
-# What a file system says of a name that it does not take, though others would.
+# Errors of file systems that do not accept a name, although others would.
 _NOT_TAKEN: Final = frozenset(
     {errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOTDIR, errno.EISDIR}
 )
 
 type Progress = Callable[[int, str], None]
-"""Told how many bytes were read, and of which object."""
+"""Gets the number of bytes that were read, and the object."""
 
 
 @dataclass
 class Exported:
-    """What an export has written so far. `unread` objects are in the backup's list and not in the backup."""
+    """What an export has written until now. `unread` objects are listed in the backup, but without their bytes."""
 
     objects: int = 0
     size_bytes: int = 0
@@ -45,9 +45,9 @@ class Exported:
 
 @dataclass(frozen=True)
 class ObjectExporter:
-    """Writes the objects that `choice` means, checked on their way; `exported` grows meanwhile.
+    """Writes the chosen objects, checked, and counts them in `exported`.
 
-    Objects of one bucket go under their keys, those of several below their bucket's name.
+    Objects of one bucket are written under their keys, those of several buckets below their bucket's name.
     """
 
     vault: Vault
@@ -60,8 +60,8 @@ class ObjectExporter:
     def tar(self) -> Generator[bytes]:
         """Yield a tar archive (PAX) in constant memory per object.
 
-        Keys that tar programs could not write under their own name are renamed; the file `coffre-names.jsonl` at the
-        end says which is which.
+        Keys that tar programs cannot use as names are renamed; the file `coffre-names.jsonl` at the end maps the new
+        names to the keys.
         """
         names, renamed = FileNames(), list[bytes]()
         with closing(self._objects()) as objects:
@@ -83,7 +83,7 @@ class ObjectExporter:
         yield b"\0" * 2 * _BLOCK
 
     def directory(self, root: Path) -> None:
-        """Write files below a directory, which is there and empty; see `tar` for their names."""
+        """Write files below an existing, empty directory; see `tar` for their names."""
         names, renamed = FileNames(), root / LIST
         with closing(self._objects()) as objects:
             for entry, pieces in objects:
@@ -120,7 +120,7 @@ class ObjectExporter:
         return entry.name.partition("/")[2] if is_one else entry.name
 
     def _objects(self) -> Generator[tuple[Entry, Iterator[Piece]]]:
-        """Yield each object with its pieces, which have to be used up before the next is asked for."""
+        """Yield each object with its pieces, which must be consumed before the next object."""
         pairs = read_ahead(self.vault, self.decoder, self._entries())
         try:
             for _, group in groupby(pairs, key=lambda pair: pair[0].name):
@@ -149,7 +149,7 @@ class ObjectExporter:
 
 
 def _create(path: Path) -> int:
-    """Make a file that is not there, following nothing."""
+    """Create a new file, without following links."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
 
@@ -176,7 +176,7 @@ def _header(path: str, entry: Entry, *, is_folder: bool) -> bytes:
 
 
 def _records(facts: ObjectFacts) -> Iterator[tuple[str, str]]:
-    """Yield what is known of an object as extended attributes; a name with `=` cannot be one."""
+    """Yield the attributes of an object as extended attributes; names with `=` are impossible."""
     if facts.content_type:
         yield f"{_ATTRIBUTE}.mime_type", facts.content_type
     headers = {

@@ -1,4 +1,4 @@
-"""Whole streams compressed, for whoever has no zstd frames of the vault to pass on."""
+"""Compression of whole streams, for data without zstd frames of the vault."""
 
 from __future__ import annotations
 

@@ -32,18 +32,18 @@ from coffre.postgres.archive.writer import (
     rows_block,
     with_end_of_rows,
 )
-from coffre.vault.readahead import Piece, read_ahead
+from coffre.vault.read_ahead import Piece, read_ahead
 from coffre.vault.vault import Vault
 
 _SUFFIXES: Final = {Compression.NONE: "", Compression.GZIP: ".gz", Compression.ZSTD: ".zst"}
 
 type Progress = Callable[[int, str], None]
-"""Told how many bytes of data were read, and of which table."""
+"""Gets the number of bytes that were read, and the table."""
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """Writes what a plan says."""
+    """Writes an export by its plan."""
 
     vault: Vault
     plan: ExportPlan
@@ -65,7 +65,7 @@ class Exporter:
         return _compressed_file(self._script(with_owners=with_owners), self.plan.archive.compression)
 
     def directory(self, folder: Path) -> None:
-        """Write the files of a directory, which is there and empty; the table of contents last."""
+        """Write the files of an existing, empty directory; the table of contents last."""
         with closing(_Data(self)) as data:
             for dump_id, pieces in data.tables():
                 chunks = with_end_of_rows((piece.plaintext, piece.compressed) for piece in pieces)
@@ -149,7 +149,7 @@ class _Data:
     def _checked(
         self, pairs: Iterator[tuple[Entry, Piece]], relation: RelationName, table: TableContent
     ) -> Iterator[Piece]:
-        """Yield a table's pieces, and compare what they amount to with the manifest."""
+        """Yield a table's pieces, and compare their rows and size with the manifest."""
         name = shown(relation.schema_name, relation.relation_name)
         rows, size, last = 0, 0, None
         for entry, piece in pairs:
@@ -160,7 +160,7 @@ class _Data:
             yield piece
         if (rows, size) != (table.rows, table.size):
             raise IntegrityError(
-                f"The entries of the table {name} are not all that its manifest promises.",
+                f"The entries of the table {name} do not match the manifest.",
                 code="ENTRIES_DAMAGED",
                 detail=f"{rows} rows and {size} bytes instead of {table.rows} and {table.size}",
                 hint="This backup cannot be trusted. Export an older one (`coffre list`).",
@@ -173,7 +173,7 @@ class _Data:
 
 
 def _expected[T](blocks: Iterator[tuple[int, T]], dump_id: int) -> T:
-    """Return the next block, which the plan has laid out to be this one."""
+    """Return the data of the next block, which must be this one by the plan."""
     found, data = next(blocks)
     if found != dump_id:
         raise AssertionError

@@ -1,4 +1,4 @@
-"""What an export holds: a checked backup, the entries of the archive to make, and where their data comes from."""
+"""The plan of an export: a checked backup, the entries of the archive, and where their data comes from."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class ExportPlan:
     Parameters
     ----------
     archive
-        The whole table of contents; entries with data are in the order in which the vault has the data.
+        The whole table of contents; entries with data are in the order of the data in the vault.
     tables
-        Of each table with rows: its dump id and what the manifest says of it, by its name.
+        By name, each table with rows: its dump id and its description in the manifest.
     large_objects
         The entry that holds them, and the new dump id of each entry of its own archive.
     members
-        Tables of extensions that no archive can define, and whose rows are left out for that.
+        Tables of extensions that no archive can define; therefore their rows are left out.
     left_out
-        Entries that hang on chosen tables, but need others, which were not chosen now or not backed up.
+        Entries that belong to chosen tables, but need others that were not chosen or not backed up.
     """
 
     manifest: Manifest
@@ -66,9 +66,9 @@ def plan_export(
     Parameters
     ----------
     decoder
-        Has the identities.
+        With the identities.
     tables
-        Patterns; none: everything.
+        Patterns; without any, everything is exported.
 
     Raises
     ------
@@ -78,6 +78,38 @@ def plan_export(
     source = _open(vault, decoder, backup)
     content = source.manifest.database
     names = Names(content.encoding)
+    choice = _choice(source, tables, names)
+    make = DataEntries(choice.entries, names)
+    rows = _rows(make, source.relations, choice.wanted, choice.roots)
+    sequences = [make.sequence(value) for value in content.sequences if not tables or make.has_sequence(value)]
+    objects = {} if tables else make.large_objects(source.object_entries)
+    data = [*(entry for _, entry, _ in rows), *sequences, *objects.values()]
+    refreshes = [] if tables else [*make.refreshes(content.materialized_views)]
+    return ExportPlan(
+        manifest=source.manifest,
+        decoder=source.decoder,
+        archive=replace(source.archive, compression=compression, entries=merged(choice.entries, data, refreshes)),
+        tables={relation: (entry.dump_id, table) for relation, entry, table in rows},
+        large_objects=None if tables else source.large_objects,
+        large_object_ids={old: entry.dump_id for old, entry in objects.items()},
+        left_out=choice.left_out,
+        members=choice.members,
+    )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Entries of the schema, tables whose rows are exported, and how partitions are loaded."""
+
+    entries: tuple[TocEntry, ...]
+    left_out: tuple[TocEntry, ...]
+    wanted: tuple[TableContent, ...]
+    members: tuple[TableContent, ...]
+    roots: Roots
+
+
+def _choice(source: _Source, tables: Sequence[str], names: Names) -> _Choice:
+    content = source.manifest.database
     entries, left_out, wanted = source.archive.entries, list[TocEntry](), list(content.tables)
     if tables:
         entries, left_out, wanted = _choose(entries, content.tables, tables, names)
@@ -89,22 +121,7 @@ def plan_export(
         left_out = [*left_out, *(entry for entry in entries if entry.dump_id in lonely)]
         entries = tuple(entry for entry in entries if entry.dump_id not in lonely)
         roots = Roots(entries, names, knows_roots=content.knows_roots)
-    make = DataEntries(entries, names)
-    rows = _rows(make, source.relations, wanted, roots)
-    sequences = [make.sequence(value) for value in content.sequences if not tables or make.has_sequence(value)]
-    objects = {} if tables else make.large_objects(source.object_entries)
-    data = [*(entry for _, entry, _ in rows), *sequences, *objects.values()]
-    refreshes = [] if tables else [*make.refreshes(content.materialized_views)]
-    return ExportPlan(
-        manifest=source.manifest,
-        decoder=source.decoder,
-        archive=replace(source.archive, compression=compression, entries=merged(entries, data, refreshes)),
-        tables={relation: (entry.dump_id, table) for relation, entry, table in rows},
-        large_objects=None if tables else source.large_objects,
-        large_object_ids={old: entry.dump_id for old, entry in objects.items()},
-        left_out=(*left_out, *outside),
-        members=members,
-    )
+    return _Choice(entries, (*left_out, *outside), tuple(wanted), members, roots)
 
 
 def _rows(
@@ -118,12 +135,12 @@ def _rows(
 
 
 def _in_order(relations: Sequence[RelationName], tables: Mapping[RelationName, TableContent]) -> list[RelationName]:
-    """Return the tables in the order of their data: the vault's, then those whose keys are there before the rows."""
+    """Return the tables in the order of their data: the vault's, then tables of extensions by their keys."""
     of_extension = {tables[relation].oid: relation for relation in relations if tables[relation].of_extension}
     needs = {oid: set(tables[relation].after) & of_extension.keys() for oid, relation in of_extension.items()}
     try:
         order = list(TopologicalSorter(needs).static_order())
-    except CycleError:  # no order helps then
+    except CycleError:  # no order satisfies a cycle
         order = list(of_extension)
     return [relation for relation in relations if not tables[relation].of_extension] + [of_extension[o] for o in order]
 
@@ -196,7 +213,7 @@ def _schema(vault: Vault, decoder: FrameDecoder, manifest: Manifest, entry: Entr
 def _choose(
     entries: Sequence[TocEntry], tables: Sequence[TableContent], patterns: Sequence[str], names: Names
 ) -> tuple[tuple[TocEntry, ...], list[TocEntry], list[TableContent]]:
-    """Return the entries of the tables that fit, what stays away, and which of the tables' rows are wanted."""
+    """Return the entries of the matching tables, those that are left out, and the tables whose rows are wanted."""
     by_oid = {entry.oid: entry for entry in entries if entry.description == "TABLE"}
     candidates: list[tuple[int, str, str]] = [(table.oid, table.schema_name, table.table_name) for table in tables]
     candidates += [
@@ -212,7 +229,7 @@ def _choose(
 
 
 def _without_loose_ends(entries: Sequence[TocEntry], archive: Archive) -> tuple[tuple[TocEntry, ...], list[TocEntry]]:
-    """Return what does not point out of the backup, and what does: the target may be chosen tables alone."""
+    """Return the entries without and with references out of the backup, which may have chosen tables only."""
     there = relations(archive.entries)
     outside = {entry.dump_id: entry for entry in entries if missing_relation(entry, there) is not None}
     return tuple(entry for entry in entries if entry.dump_id not in outside), list(outside.values())

@@ -1,1 +1,1 @@
-"""Checking all targets, and raising alerts."""
+"""Health checks of all targets, and the alerts of all functions."""

@@ -1,7 +1,7 @@
-"""Telling people: each problem once, then a reminder a day, then that it is over (docs/alerts.md).
+"""Notification of problems: once when one is new, then a daily reminder, then once when it is over (docs/alerts.md).
 
-What is remembered of a problem is in the catalog. A catalog that does not answer never keeps an alert back: it is then
-told without asking whether it was told before.
+The catalog stores which problems were notified. If it does not answer, an alert is sent anyway, without asking whether
+it was sent before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final
 
 from coffre.alerts.alert import Alert, AlertKind, State
-from coffre.alerts.deduplication import ended, next_of, recovery, reminder, told, untold
+from coffre.alerts.deduplication import ended, next_of, notified, recovery, reminder, unnotified
 from coffre.alerts.publish import AlertError, Publisher
 from coffre.alerts.runs import SAFE_UNKNOWN, safe_backups
 from coffre.catalog.catalog import Catalog
@@ -22,37 +22,37 @@ from coffre.model.backup import Backup
 from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.incident import Incident
 
-_ATTEMPTS: Final = 5  # Each lost attempt means that another function noticed the same at the same moment.
-# Of a target whose newest verified backup is older than this many, nobody is helped by its id.
+_ATTEMPTS: Final = 5  # Each lost attempt means that another function noticed the same problem at the same moment.
+# A verified backup that is older than this many newer ones is not worth naming.
 _LOOKED_AT: Final = 100
 
 
 @dataclass(frozen=True)
 class Review:
-    """What somebody looked at, and what was found.
+    """The result of a check.
 
-    `checked` are the kinds and targets that were looked at: of those, whatever is not in `alerts` is in order, and what
-    people were told about it before is over.
+    `checked` are the kinds and targets that were checked. Those that are not in `alerts` are in order: problems that
+    were notified before are over.
     """
 
     alerts: tuple[Alert, ...] = ()
     checked: frozenset[tuple[AlertKind, str]] = frozenset()
 
     def plus(self, other: Review) -> Review:
-        """Return both together."""
+        """Return both reviews as one."""
         return Review((*self.alerts, *other.alerts), self.checked | other.checked)
 
 
 @dataclass(frozen=True)
 class Alerting:
-    """The one way in which people are told.
+    """Sends all alerts of Coffre, each problem once.
 
     Parameters
     ----------
     now
         The clock.
     note
-        Gets what went wrong on the way, for the log: an alert must not be lost by it, nor hide what it is about.
+        Gets errors of the catalog for the log: they must not suppress an alert, nor hide its cause.
     """
 
     catalog: Catalog
@@ -61,41 +61,40 @@ class Alerting:
     note: Callable[[Exception], None]
 
     def raise_alert(self, alert: Alert) -> State | None:
-        """Tell people of a problem if it is new, or goes on since the last reminder; return as what it was told.
+        """Send the alert if the problem is new, or a reminder is due. Return what was sent; None: nothing.
 
         Raises
         ------
         AlertError
-            The topic did not take it. Whoever notices the problem next tries again.
+            The topic did not accept it. The next function that notices the problem tries again.
         """
         try:
             claim = self._claim(alert)
-        except Exception as error:  # noqa: BLE001 - whatever keeps the catalog from answering, people are told
+        except Exception as error:  # noqa: BLE001 - any error of the catalog: the alert is sent anyway
             self.note(error)
             self.publisher.publish(alert)
             return State.NEW
         if claim is None:
             return None
         state, incident = claim
-        said = reminder(alert, incident) if state is State.REMINDER else alert
-        self._publish(said, incident)
+        self._publish(reminder(alert, incident) if state is State.REMINDER else alert, incident)
         return state
 
     def recovered(self, target: str, *kinds: AlertKind, about: str = "") -> tuple[Alert, ...]:
-        """Tell people that the problems of these kinds are over, if they were told of any; return what was told.
+        """Send that the problems of these kinds are over, if any was notified. Return what was sent.
 
         Parameters
         ----------
         about
-            What the fingerprints of those that are over begin with.
+            Only problems whose fingerprints begin with this.
 
         Raises
         ------
         AlertError
-            The topic did not take it: the problem then still counts as going on.
+            The topic did not accept it: the problem still counts as open.
         """
         try:
-            going_on = [
+            still_open = [
                 one
                 for one in self.catalog.incidents.open(target)
                 if one.kind in kinds and one.fingerprint.startswith(about)
@@ -104,12 +103,12 @@ class Alerting:
             self.note(error)
             return ()
         by_kind: dict[AlertKind, list[Incident]] = defaultdict(list)
-        for incident in going_on:
+        for incident in still_open:
             by_kind[AlertKind(incident.kind)].append(incident)
         return tuple(filter(None, (self._end(kind, found) for kind, found in sorted(by_kind.items()))))
 
     def settle(self, review: Review) -> None:
-        """Tell people what a review found, and that everything else that it looked at is in order."""
+        """Send the alerts of a review, and that everything else that it checked is in order."""
         for alert in review.alerts:
             self.raise_alert(alert)
         self._supersede(review.alerts)
@@ -119,7 +118,7 @@ class Alerting:
             self.recovered(target, *good)
 
     def _claim(self, alert: Alert) -> tuple[State, Incident] | None:
-        """Remember that a problem was noticed; return as what this function alone is to tell it now, if at all."""
+        """Store that a problem was noticed. Return what this function alone has to send now; None: nothing."""
         incidents = self.catalog.incidents
         for _ in range(_ATTEMPTS):
             found = incidents.find(alert.target, alert.kind.value, alert.fingerprint)
@@ -135,18 +134,18 @@ class Alerting:
         try:
             self.publisher.publish(alert)
         except AlertError:
-            self._remember(incident, untold(incident))
+            self._remember(incident, unnotified(incident))
             raise
-        self._remember(incident, told(incident, self.now()))
+        self._remember(incident, notified(incident, self.now()))
 
-    def _end(self, kind: AlertKind, going_on: Iterable[Incident]) -> Alert | None:
+    def _end(self, kind: AlertKind, still_open: Iterable[Incident]) -> Alert | None:
         now = self.now()
-        mine = [(one, ended(one, now)) for one in going_on]
+        mine = [(one, ended(one, now)) for one in still_open]
         mine = [(one, over) for one, over in mine if self._remember(one, over)]
-        heard_of = [one for one, _ in mine if one.told_at is not None]
-        if not heard_of:
+        notified_before = [one for one, _ in mine if one.told_at is not None]
+        if not notified_before:
             return None
-        alert = recovery(kind, heard_of, now)
+        alert = recovery(kind, notified_before, now)
         try:
             self.publisher.publish(alert)
         except AlertError:
@@ -156,7 +155,7 @@ class Alerting:
         return alert
 
     def _supersede(self, alerts: Iterable[Alert]) -> None:
-        """End without a word what was told before of the same kinds and targets: what goes on was just told."""
+        """End earlier incidents of the same kinds and targets silently: the current ones were just sent."""
         current = {(alert.target, alert.kind.value, alert.fingerprint) for alert in alerts}
         about = {(target, kind) for target, kind, _ in current}
         for target in sorted({target for target, _ in about}):
@@ -169,7 +168,7 @@ class Alerting:
                 self.note(error)
 
     def _remember(self, found: Incident, incident: Incident) -> bool:
-        """Write an incident unless it changed meanwhile; without the catalog, people may be told once too often."""
+        """Write an incident unless it changed meanwhile. Without the catalog, an alert may be sent once too often."""
         try:
             return self.catalog.incidents.replace(found, incident)
         except CoffreError as error:
@@ -178,7 +177,7 @@ class Alerting:
 
 
 def what_is_safe(catalog: Catalog, target: str) -> str:
-    """Say which backup of a target can be restored, without ever hiding an alert behind a catalog that is silent."""
+    """Return which backup of a target can be restored. Without the catalog that is unknown: an alert must not fail."""
     try:
         newest = catalog.latest_completed(target)
         completed = catalog.completed_backups(target)

@@ -1,4 +1,4 @@
-"""Looking at what is there as a careful person would: at one backup, at all of them, at the vault."""
+"""Health checks: of one backup, of all targets, of the vault."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ _OF_A_BACKUP: Final = (AlertKind.DURATION_EXCEEDED, AlertKind.BACKUP_EXCEPTIONS,
 
 
 def review_backup(catalog: Catalog, vault: Vault, rules: TargetAlerts, backup: Backup) -> Review:
-    """Look at a backup that is complete: its size, its duration, its exceptions.
+    """Check a completed backup: its size, its duration, its exceptions.
 
-    Reads its manifest and those of the `COMPARED` backups before, one at a time. The keys that it was encrypted to are
-    remembered: `check_all_targets` tells when they have been in use for too long.
+    Reads its manifest and those of the `COMPARED` backups before, one at a time. Stores the keys that it was encrypted
+    to: `check_all_targets` reports keys that have been in use for too long.
 
     Raises
     ------
     CoffreError
-        The catalog or the vault did not answer: nothing is known then.
+        The catalog or the vault did not answer: the result is unknown.
     """
     manifest = manifest_of(vault, backup)
     for recipient in manifest.recipients:
@@ -64,7 +64,7 @@ def review_backup(catalog: Catalog, vault: Vault, rules: TargetAlerts, backup: B
 
 
 def check_all_targets(catalog: Catalog, configuration: Configuration, now: datetime) -> Review:
-    """Look at all targets: success rates, runs that take too long, the age of keys, encryption that is off.
+    """Check all targets: success rates, runs that take too long, the age of keys, disabled encryption.
 
     Meant to be called hourly; it reads the records of the last 30 days.
 
@@ -82,7 +82,7 @@ def check_all_targets(catalog: Catalog, configuration: Configuration, now: datet
 
 
 def review_vault(swept: SweepReport, configuration: Configuration) -> Review:
-    """Look at how full the vault is, after a sweep has measured it."""
+    """Check the size of the vault, after a sweep has measured it."""
     quota = configuration.vault_quota_bytes
     used = swept.packs.size_bytes - swept.packs_removed.size_bytes
     alerts = (quota_near(used, quota),) if quota is not None and is_near_quota(used, quota) else ()
@@ -100,39 +100,41 @@ def _slow(backup: Backup, rules: TargetAlerts) -> Iterator[Alert]:
 
 
 def _exceptions(backup: Backup) -> Iterator[Alert]:
-    # Most of a database say what its restore will not have, each time the same: `coffre show` lists them. That the
-    # roles are missing is no property of the database.
-    told = backup.exceptions if backup.kind is TargetKind.BUCKET else tuple(filter(_is_told, backup.exceptions))
-    if told:
-        yield backup_exceptions(backup.model_copy(update={"exceptions": told}))
+    # Most exceptions of a database say what its restore will lack, and stay the same: `coffre show` lists them. Missing
+    # roles are no property of the database.
+    of_buckets = backup.kind is TargetKind.BUCKET
+    notified = backup.exceptions if of_buckets else tuple(filter(_is_notified, backup.exceptions))
+    if notified:
+        yield backup_exceptions(backup.model_copy(update={"exceptions": notified}))
 
 
-def _is_told(exception: str) -> bool:
+def _is_notified(exception: str) -> bool:
     return exception.startswith(NO_ROLES)
 
 
 def _sizes(catalog: Catalog, vault: Vault, change_percent: int, backup: Backup, manifest: Manifest) -> Iterator[Alert]:
     own, completed = completion(backup), catalog.completed_backups(backup.target)
     before = [one for one in completed if completion(one) < own][:COMPARED]
-    found = deviations(measures(manifest), list(_measured(vault, before)), change_percent)
+    found = deviations(measures(manifest), list(measured(vault, before)), change_percent)
     if found:
         yield size_anomaly(backup, found, before=before[0], compared=len(before), noun=_NOUNS[backup.kind])
 
 
-def _measured(vault: Vault, backups: Iterable[Backup]) -> Iterator[Measures]:
+def measured(vault: Vault, backups: Iterable[Backup]) -> Iterator[Measures]:
+    """Yield the measures of backups, without those that cannot be read."""
     for backup in backups:
         try:
             manifest = manifest_of(vault, backup)
         except CoffreError:
-            continue  # rotation and verification tell of it
+            continue  # rotation and verification report it
         yield measures(manifest)
 
 
 def measures(manifest: Manifest) -> Measures:
-    """Return what is compared of a backup.
+    """Return the measures of a backup that are compared with those of others.
 
-    What a backup *added* to the vault depends on what changed since the one before, and tells nothing. What it *needs*
-    of the vault, whoever wrote it, is comparable, be it a full backup or an incremental one.
+    What a backup *added* to the vault depends on the changes since the previous one, so it is not comparable. What it
+    *needs* of the vault, including packs of other backups, is comparable for full and incremental backups.
     """
     content = manifest.content
     if isinstance(content, DatabaseContent):
@@ -168,7 +170,7 @@ def _rates(catalog: Catalog, configuration: Configuration, now: datetime) -> Rev
 
 
 def _running(catalog: Catalog, configuration: Configuration, now: datetime) -> Iterator[Alert]:
-    """Find runs that have been going on for too long. That they end is seen when they do."""
+    """Find runs that take too long. The check of the completed backup ends such an alert."""
     targets: dict[str, DatabaseTarget | BucketTarget] = {target.name: target for target in configuration.targets}
     for backup in catalog.backups(status=Status.IN_PROGRESS):
         if (target := targets.get(backup.target)) is not None:

@@ -19,7 +19,7 @@ from coffre.operations.restore_buckets.destination_map import DestinationMap, St
 from coffre.operations.restore_buckets.report import report_of
 from coffre.operations.restore_buckets.tally import RestoreTally
 from coffre.operations.restore_buckets.write_object import Done, Writer, cost_of
-from coffre.operations.runs.ordered_map import ordered_map
+from coffre.operations.runs.parallel_map import ordered_map
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open import open_manifest, refuse_database
 from coffre.vault.codec import FrameDecoder
@@ -138,7 +138,7 @@ class _Run:
         self._begin(phase)
         began, first = time.monotonic(), self._after
         steps = _Until(self._out_of_time, steps_of(self._job.vault, self._after))
-        doing = ordered_map(work, steps, cost_of=cost_of, width=self._job.streams, room_bytes=_ROOM_BYTES)
+        doing = ordered_map(work, steps, cost_of=cost_of, width=self._job.streams, memory_bytes=_ROOM_BYTES)
         stopped_at: Done | None = None
         with closing(doing):
             for done in doing:

@@ -17,7 +17,7 @@ from coffre.model.storage import Mode, StorageOutcome, StorageScope
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.frame_cache import FrameCache
-from coffre.vault.plaintext_ahead import plaintext_ahead
+from coffre.vault.read_ahead import plaintext_ahead
 from coffre.vault.vault import Vault, check_entry
 
 # Larger objects go in parts.

@@ -11,7 +11,7 @@ from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest
 from coffre.model.restore import Scope
-from coffre.operations.runs.thread_runner import Runner
+from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.postgres.archive.reader import TocEntry, read_archive
 from coffre.postgres.archive.toc import in_unicode

@@ -1,1 +1,1 @@
-"""Deleting what has outlived its tiers."""
+"""Deleting backups that no tier keeps any more, and their bytes."""

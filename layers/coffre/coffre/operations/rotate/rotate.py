@@ -1,4 +1,4 @@
-"""Rotate: decide what each target keeps, mark the others DELETED in the catalog, then sweep the vault."""
+"""Rotate: decide which backups each target keeps, mark the others DELETED in the catalog, then sweep the vault."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from coffre.model.errors import BackupStateError, CatalogError, CoffreError, Dea
 from coffre.model.rotation import Action, Decision, Problem, RotationReport
 from coffre.model.target import Retention
 from coffre.operations.rotate.sweep import sweep
-from coffre.operations.rotate.sweep_job import GRACE, SweepJob, restores_going_on
-from coffre.operations.runs.admission import settle
+from coffre.operations.rotate.sweep_job import GRACE, SweepJob, running_restores
+from coffre.operations.runs.dead_runs import is_silent, settle_backup
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.retention import decide
 from coffre.vault.vault import Vault
 
-# One rotation at a time is enough: it is about the whole vault. No target can have this name.
+# One lock for all targets: a rotation works on the whole vault. No target can have this name.
 _LOCK: Final = "*rotation"
 _RENEW_AFTER: Final = timedelta(seconds=5)
-# Longer than the slowest single step (a manifest that is read again and again). Two at once would do no harm.
+# Longer than the slowest single step (a manifest that is read with all retries). Two rotations would do no harm.
 _STALE_AFTER: Final = timedelta(minutes=3)
 _RESERVE_SECONDS: Final = 20.0
 _ACTOR: Final = "rotate"
@@ -41,8 +41,8 @@ class RotateJob:
         The clock.
     remaining_seconds
         Time until the platform kills the function.
-    tell_died
-        Gets the record of a backup that was found dead for long and marked FAILED.
+    report_died
+        Gets the record of a backup whose run died long ago and that was marked FAILED.
     """
 
     id: str
@@ -52,7 +52,7 @@ class RotateJob:
     scratch: Path
     now: Callable[[], datetime]
     remaining_seconds: Callable[[], float]
-    tell_died: Callable[[Backup], None]
+    report_died: Callable[[Backup], None]
 
 
 def rotate(
@@ -63,20 +63,20 @@ def rotate(
     Parameters
     ----------
     only
-        A target; of the others nothing is marked.
+        A target; backups of the others are not marked.
     dry_run
-        Decide and measure, and change nothing.
+        Decide and measure, but change nothing.
     always_sweep
-        False: leave the vault for later when nothing was deleted just now.
+        False: do not sweep the vault if no backup was deleted just now.
 
     Raises
     ------
     CoffreError
-        The rotation stopped there; the next one goes on.
+        The rotation stopped there; the next one continues.
     """
     turn = _Turn(job, dry_run=dry_run)
     if (owner := turn.begin()) is not None:
-        return RotationReport(id=job.id, dry_run=dry_run, skipped=f"rotation {owner} is going on")
+        return RotationReport(id=job.id, dry_run=dry_run, skipped=f"rotation {owner} is running")
     try:
         return _rotate(job, turn, only, dry_run=dry_run, always_sweep=always_sweep)
     finally:
@@ -88,7 +88,7 @@ def _rotate(job: RotateJob, turn: _Turn, only: str | None, *, dry_run: bool, alw
     copies = _copies(job, settle_dead=not dry_run)
     problems: list[Problem] = []
     decisions: list[Decision] = []
-    restores = {restore.backup_id: restore.id for restore in restores_going_on(job.catalog, job.now())}
+    restores = {restore.backup_id: restore.id for restore in running_restores(job.catalog, job.now())}
     for target in targets:
         found = copies.get(target.name, [])
         decided = [_unless_in_use(one, restores) for one in _decide(job, found, target.retention, problems)]
@@ -114,22 +114,17 @@ def _copies(job: RotateJob, *, settle_dead: bool) -> dict[str, list[Backup]]:
     for backup in job.catalog.backups():
         if backup.status is Status.COMPLETED:
             copies.setdefault(backup.target, []).append(backup)
-        elif settle_dead and _is_long_dead(backup, job.now()):
+        elif settle_dead and is_silent(backup, job.now(), GRACE):
             _settle(job, backup)
     return copies
 
 
 def _settle(job: RotateJob, backup: Backup) -> None:
-    # A manifest that cannot be read is told by the sweep; a record that has changed is somebody else's.
+    # The sweep reports a manifest that cannot be read; a record that has changed is another run's.
     with contextlib.suppress(IntegrityError, BackupStateError):
-        failed = settle(job.catalog, job.vault, backup, job.now())
+        failed = settle_backup(job.catalog, job.vault, backup, job.now())
         if failed is not None:
-            job.tell_died(failed)
-
-
-def _is_long_dead(backup: Backup, now: datetime) -> bool:
-    """Tell whether a run has given no sign of life for so long that no function can still be at it."""
-    return not backup.status.is_final and now - (backup.heartbeat_at or backup.created_at) > GRACE
+            job.report_died(failed)
 
 
 def _decide(
@@ -140,7 +135,7 @@ def _decide(
     try:
         sizes = bytes_by_newest_user(job.vault, copies)
     except CoffreError as error:
-        text = f"The size of the target's backups is not known, so its limit was not applied: {error.message}"
+        text = f"The size of the target's backups is unknown, so its limit was not applied: {error.message}"
         problems.append(Problem(code=error.code, target=copies[0].target, text=text))
         return decide(copies, retention.model_copy(update={"maximum_bytes": None}), job.now())
     return decide(copies, retention, job.now(), sizes)
@@ -151,12 +146,12 @@ def _unless_in_use(decision: Decision, restores: Mapping[str, str]) -> Decision:
     if decision.action is Action.KEEP or restore_id is None:
         return decision
     return decision.model_copy(
-        update={"action": Action.KEEP, "held_back": True, "reason": f"restore {restore_id} of it is going on"}
+        update={"action": Action.KEEP, "held_back": True, "reason": f"restore {restore_id} of it is running"}
     )
 
 
 def bytes_by_newest_user(vault: Vault, copies: Iterable[Backup]) -> dict[str, int]:
-    """Return by backup the bytes of packs that no newer one needs: what goes with it once all older ones have gone.
+    """Return by backup the bytes of packs that no newer one needs: what its deletion frees, after all older ones.
 
     Memory grows with the packs of one target: 0.2 KB each.
     """
@@ -171,7 +166,7 @@ def bytes_by_newest_user(vault: Vault, copies: Iterable[Backup]) -> dict[str, in
 
 
 def _mark_deleted(job: RotateJob, turn: _Turn, copies: Iterable[Backup], decided: Iterable[Decision]) -> list[Decision]:
-    """Mark what goes as DELETED, if it is still as it was decided upon."""
+    """Mark backups as DELETED, unless they have changed since the decision."""
     by_id = {copy.id: copy for copy in copies}
     done = []
     for decision in decided:
@@ -191,14 +186,14 @@ def _mark_deleted(job: RotateJob, turn: _Turn, copies: Iterable[Backup], decided
 
 @dataclass
 class _Turn:
-    """The lock of rotations, and the time that is left. A dry run takes no lock."""
+    """The lock of rotations, and the remaining time. A dry run takes no lock."""
 
     job: RotateJob
     dry_run: bool
     _renewed_at: datetime = field(init=False)
 
     def begin(self) -> str | None:
-        """Take the lock; return who has it instead."""
+        """Take the lock; return the rotation that has it instead."""
         self._renewed_at = self.job.now()
         if self.dry_run:
             return None
@@ -206,11 +201,11 @@ class _Turn:
         return None if lock.acquired else lock.owner
 
     def check(self) -> None:
-        """Raise when time is nearly over (`DeadlineError`), or when another rotation took over (`LockLostError`)."""
+        """Raise if the time is nearly over (`DeadlineError`) or another rotation has the lock (`LockLostError`)."""
         if self.job.remaining_seconds() <= _RESERVE_SECONDS:
             raise DeadlineError(
                 "The function's time is nearly over and the rotation is not finished; it was stopped cleanly.",
-                hint="Nothing has to be done: the next rotation goes on. If it happens daily, raise its timeout.",
+                hint="Nothing has to be done: the next rotation continues. If it happens daily, raise its timeout.",
             )
         now = self.job.now()
         if not self.dry_run and now - self._renewed_at >= _RENEW_AFTER:
@@ -218,7 +213,7 @@ class _Turn:
             self._renewed_at = now
 
     def end(self) -> None:
-        """Give the lock back; without the catalog it becomes stale by itself."""
+        """Release the lock. If the catalog does not answer, the lock expires by itself."""
         if not self.dry_run:
             with contextlib.suppress(CatalogError):
                 self.job.catalog.locks.release(_LOCK, self.job.id)

@@ -1,7 +1,7 @@
-"""Remove from the vault what no backup needs any more: records of deleted backups, then packs that nothing names.
+"""Remove from the vault what no backup needs any more: records of deleted backups, then unreferenced packs.
 
-The order makes it safe beside running backups (docs/adr/0007): first every manifest is read, then every record of the
-catalog, then packs go. Only exact keys go; whatever stops a sweep, the next one goes on from there.
+The order makes it safe while backups run (docs/adr/0007): first every manifest is read, then every record of the
+catalog, then packs are deleted. Only exact keys are deleted. If a sweep stops, the next one continues.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ type _Section = tuple[str, str] | str
 
 
 def sweep(job: SweepJob) -> SweepReport:
-    """Remove what is not needed, and say what is there.
+    """Remove what is not needed, and report what the vault holds.
 
     Raises
     ------
     CoffreError
-        The store or the catalog refused, or `job.check` raised: what was removed until then was not needed.
+        The store or the catalog refused, or `job.check` raised. Only what is not needed was removed until then.
     """
     tally = SweepTally()
     with Remover(job.vault.store, job.check, dry_run=job.dry_run) as remover:
@@ -47,7 +47,7 @@ def sweep(job: SweepJob) -> SweepReport:
 
 
 def _section(info: ObjectInfo) -> _Section:
-    """Return what an object is part of: the folder of a backup, the packs, or anything else."""
+    """Return which section an object belongs to: the folder of a backup, the packs, or anything else."""
     if info.key.startswith(PACKS):
         return PACKS
     return folder_of(info.key) or ""

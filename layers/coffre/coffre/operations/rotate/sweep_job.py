@@ -1,4 +1,4 @@
-"""What the steps of a sweep share: the job, what the catalog knows, and what is counted and told."""
+"""What the steps of a sweep share: the job, the catalog's records, the counts and the findings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Final
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Restore, Status
 from coffre.model.rotation import Amount, Problem, SweepReport
+from coffre.operations.runs.dead_runs import is_silent
 from coffre.stores.store import ObjectInfo
 from coffre.vault.vault import Vault
 
-# No function lives longer than 15 minutes: whoever wrote what a failed run left behind has long ended.
+# No function lives longer than 15 minutes: after this time, no function can still write for a failed run.
 GRACE: Final = timedelta(hours=24)
-# What is told of each kind; counts have no limit.
-_TOLD: Final = 100
+# Findings of each kind that are listed; counts have no limit.
+_LISTED: Final = 100
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class SweepJob:
     now
         When it began.
     check
-        Raises when the sweep must not go on.
+        Raises if the sweep must not continue.
     gone
-        Backups that count as deleted though the catalog does not say so: those of a dry run.
+        Backups that count as deleted although the catalog does not say so: those of a dry run.
     """
 
     catalog: Catalog
@@ -44,8 +45,8 @@ class SweepJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What the catalog says about a backup, as far as a sweep wants to know: about 0.5 KB each."""
+class BackupSummary:
+    """The part of a backup's record that a sweep needs: about 0.5 KB each."""
 
     target: str
     status: Status
@@ -53,32 +54,29 @@ class Known:
     ended_at: datetime
 
     def is_long_over(self, now: datetime) -> bool:
-        """Tell whether nobody can be writing for this backup any more."""
+        """Tell whether no function can still write for this backup."""
         return self.status.is_final and now - self.ended_at > GRACE
 
 
-def known_backups(job: SweepJob) -> dict[str, Known]:
+def summaries_of_backups(job: SweepJob) -> dict[str, BackupSummary]:
     """Read every backup's record, consistently."""
     records = {}
     for backup in job.catalog.backups():
         status = Status.DELETED if backup.id in job.gone else backup.status
         ended_at = backup.completed_at or backup.heartbeat_at or backup.created_at
-        records[backup.id] = Known(backup.target, status, backup.manifest_sha256, ended_at)
+        records[backup.id] = BackupSummary(backup.target, status, backup.manifest_sha256, ended_at)
     return records
 
 
-def restores_going_on(catalog: Catalog, now: datetime) -> list[Restore]:
+def running_restores(catalog: Catalog, now: datetime) -> list[Restore]:
     """Read every restore's record, consistently, and return those that may still read the vault."""
-    return [
-        restore
-        for restore in catalog.restores()
-        if not restore.status.is_final and now - (restore.heartbeat_at or restore.created_at) <= GRACE
-    ]
+    unfinished = (restore for restore in catalog.restores() if not restore.status.is_final)
+    return [restore for restore in unfinished if not is_silent(restore, now, GRACE)]
 
 
 @dataclass
 class SweepTally:
-    """What a sweep counts and has to tell."""
+    """The counts and findings of a sweep."""
 
     packs: Amount = field(default_factory=Amount)
     living: Amount = field(default_factory=Amount)
@@ -94,22 +92,22 @@ class SweepTally:
     def note_foreign(self, info: ObjectInfo) -> None:
         """Count an object that is not Coffre's."""
         self.foreign = self.foreign.plus(info.size)
-        if len(self._foreign_keys) < _TOLD:
+        if len(self._foreign_keys) < _LISTED:
             self._foreign_keys.append(info.key)
 
     def note_waiting(self, info: ObjectInfo, reason: str) -> None:
-        """Count a pack that nothing names and that stays for now."""
+        """Count an unreferenced pack that stays for now."""
         self.waiting = self.waiting.plus(info.size)
-        if len(self._waits) < _TOLD:
+        if len(self._waits) < _LISTED:
             self._waits.setdefault(reason)
 
-    def tell(self, code: str, target: str | None, text: str) -> None:
-        """Add something that a person has to look at."""
-        if len(self._problems) < _TOLD:
+    def note_problem(self, code: str, target: str | None, text: str) -> None:
+        """Add a problem that an operator has to look at."""
+        if len(self._problems) < _LISTED:
             self._problems.append(Problem(code=code, target=target, text=text))
 
     def report(self) -> SweepReport:
-        """Return it all."""
+        """Return counts and findings."""
         return SweepReport(
             packs=self.packs,
             living=self.living,

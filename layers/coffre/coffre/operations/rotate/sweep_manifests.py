@@ -1,4 +1,4 @@
-"""The first half of a sweep: manifests of living backups say which packs are needed; those of deleted ones go."""
+"""The first half of a sweep: collect the packs of living backups' manifests, and delete those of deleted backups."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ from dataclasses import dataclass
 from coffre.model.backup import Status
 from coffre.model.errors import IntegrityError
 from coffre.operations.rotate.batch_delete import Remover
-from coffre.operations.rotate.sweep_job import Known, SweepJob, SweepTally, known_backups, restores_going_on
+from coffre.operations.rotate.sweep_job import (
+    BackupSummary,
+    SweepJob,
+    SweepTally,
+    running_restores,
+    summaries_of_backups,
+)
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import MANIFEST, record_of
 from coffre.vault.references import References
 
 
 @dataclass(frozen=True)
-class Settled:
-    """What is known when every manifest was read: the catalog's records, and why packs of some targets stay."""
+class PackRules:
+    """Decides about packs, after all manifests were read: the catalog's records, and why packs of some targets stay."""
 
-    records: Mapping[str, Known]
+    records: Mapping[str, BackupSummary]
     blocked: Mapping[str, str]
 
 
@@ -29,15 +35,15 @@ class RecordsWalk:
         self._job = job
         self._remover = remover
         self._tally = tally
-        self._records = known_backups(job)
-        self._being_restored = {restore.backup_id for restore in restores_going_on(job.catalog, job.now)}
+        self._records = summaries_of_backups(job)
+        self._being_restored = {restore.backup_id for restore in running_restores(job.catalog, job.now)}
         self._read: set[tuple[str, str]] = set()
         self._unlisted: list[tuple[str, str]] = []
         self._doubts: dict[str, str] = {}
         self.references = References(job.scratch)
 
     def visit(self, target: str, backup_id: str, objects: Iterable[ObjectInfo]) -> None:
-        """Refer to the packs of a backup that lives, and remove the records of one that does not."""
+        """Note the packs of a living backup, or remove the records of a deleted one."""
         self._job.check()
         own: dict[str, ObjectInfo] = {}
         for info in objects:
@@ -48,7 +54,7 @@ class RecordsWalk:
                 own[record.name] = info
         known = self._records.get(backup_id)
         if known is not None and known.target != target:
-            known = None  # somebody's copy of a folder: what it names stays, and so does the copy
+            known = None  # a copied folder: the packs that it references stay, and so does the copy
         if known is not None and known.status is Status.DELETED:
             if backup_id not in self._being_restored:
                 self._remove(own)
@@ -57,46 +63,46 @@ class RecordsWalk:
         elif known is not None and known.status is Status.FAILED and known.is_long_over(self._job.now):
             self._remove(own)
 
-    def settle(self) -> Settled:
-        """Read the catalog again: to whose packs may a run refer whose manifest was not there yet?"""
-        self._remover.finish()  # what was to go is gone before the first pack is
-        records = known_backups(self._job)
+    def settle(self) -> PackRules:
+        """Read the catalog again, because runs whose manifest was not listed yet may reference packs."""
+        self._remover.finish()  # all records are deleted before the first pack
+        records = summaries_of_backups(self._job)
         blocked = dict(self._doubts)
         for backup_id, known in records.items():
             if not known.status.is_final:
-                blocked.setdefault(known.target, f"backup {backup_id} of {known.target} is going on")
+                blocked.setdefault(known.target, f"backup {backup_id} of {known.target} is running")
             elif known.status is Status.COMPLETED and (known.target, backup_id) not in self._read:
                 self._explain_unread(backup_id, known, blocked)
-        for restore in restores_going_on(self._job.catalog, self._job.now):
-            blocked.setdefault(restore.target, f"restore {restore.id} of {restore.target} is going on")
+        for restore in running_restores(self._job.catalog, self._job.now):
+            blocked.setdefault(restore.target, f"restore {restore.id} of {restore.target} is running")
         for target, backup_id in self._unlisted:
             found = records.get(backup_id)
             if found is None or found.status is Status.FAILED:
-                text = f"The vault has backup {backup_id} of {target}, the catalog does not: coffre catalog rebuild"
-                self._tally.tell("MANIFEST_UNLISTED", target, text)
-        return Settled(records, blocked)
+                text = f"The vault has backup {backup_id} of {target}, but the catalog does not: coffre catalog rebuild"
+                self._tally.note_problem("MANIFEST_UNLISTED", target, text)
+        return PackRules(records, blocked)
 
-    def _explain_unread(self, backup_id: str, known: Known, blocked: dict[str, str]) -> None:
+    def _explain_unread(self, backup_id: str, known: BackupSummary, blocked: dict[str, str]) -> None:
         earlier = self._records.get(backup_id)
         if earlier is None or earlier.status is not Status.COMPLETED:
             blocked.setdefault(known.target, f"backup {backup_id} of {known.target} has just ended")
         elif known.target not in self._doubts:
             text = (
-                f"The manifest of backup {backup_id} of {known.target} is not in the vault. Bring it back from the "
-                f"bucket's versions, or give the backup up: coffre delete {backup_id}. Until then no pack of "
-                f"{known.target} goes."
+                f"The manifest of backup {backup_id} of {known.target} is not in the vault. Restore it from the "
+                f"bucket's versions, or delete the backup: coffre delete {backup_id}. Until then, no pack of "
+                f"{known.target} is deleted."
             )
             blocked[known.target] = text
-            self._tally.tell("MANIFEST_MISSING", known.target, text)
+            self._tally.note_problem("MANIFEST_MISSING", known.target, text)
 
-    def _refer(self, target: str, backup_id: str, known: Known | None) -> None:
+    def _refer(self, target: str, backup_id: str, known: BackupSummary | None) -> None:
         try:
             found = self._job.vault.find_manifest(target, backup_id)
         except IntegrityError as error:
             self._doubt(error.code, target, error.message)
             return
         if found is None:
-            return  # it went since it was listed: `settle` asks whether it should be there
+            return  # it was deleted after it was listed: `settle` decides whether it should exist
         manifest, committed = found
         self.references.add(manifest.packs)
         self._read.add((target, backup_id))
@@ -108,12 +114,12 @@ class RecordsWalk:
             self._unlisted.append((target, backup_id))
 
     def _doubt(self, code: str, target: str, text: str) -> None:
-        """Keep every pack of a target whose backups' needs are not known for sure."""
-        self._doubts[target] = f"{text} Until it is put right, no pack of {target} goes."
-        self._tally.tell(code, target, self._doubts[target])
+        """Keep every pack of a target, because it is not certain which ones its backups need."""
+        self._doubts[target] = f"{text} Until this is corrected, no pack of {target} is deleted."
+        self._tally.note_problem(code, target, self._doubts[target])
 
     def _remove(self, own: Mapping[str, ObjectInfo]) -> None:
-        """Remove the manifest first: without it the others are nothing."""
+        """Remove the manifest first: without it, the other records mean nothing."""
         if MANIFEST in own:
             self._remover.remove(own[MANIFEST].key)
         for name, info in own.items():

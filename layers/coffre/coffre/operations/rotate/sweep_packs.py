@@ -1,4 +1,4 @@
-"""The second half of a sweep: packs beside what living manifests name; what nothing names goes, unless it must wait."""
+"""The second half of a sweep: delete packs that no living manifest references, unless they must wait."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ulid import ULID
 from coffre.model.backup import Status
 from coffre.operations.rotate.batch_delete import Remover
 from coffre.operations.rotate.sweep_job import GRACE, SweepJob, SweepTally
-from coffre.operations.rotate.sweep_manifests import Settled
+from coffre.operations.rotate.sweep_manifests import PackRules
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import writer_of
 from coffre.vault.references import References
 
-# Packs of a run that the catalog never heard of, or has forgotten with everything else: time to put it right.
+# For packs of a run without a record, as after the loss of the catalog: time to rebuild the catalog.
 UNKNOWN_GRACE: Final = timedelta(days=30)
 
 
 class PacksWalk:
-    """Goes through the packs and through what is named, both sorted by key, in constant memory."""
+    """Compares the packs with the referenced ones, both sorted by key, in constant memory."""
 
     def __init__(
-        self, job: SweepJob, remover: Remover, tally: SweepTally, settled: Settled, references: References
+        self, job: SweepJob, remover: Remover, tally: SweepTally, settled: PackRules, references: References
     ) -> None:
         self._job = job
         self._remover = remover
@@ -34,7 +34,7 @@ class PacksWalk:
         self._next = next(self._named, None)
 
     def visit(self, objects: Iterable[ObjectInfo]) -> None:
-        """Look at each object below `v1/packs/`."""
+        """Decide about each object below `v1/packs/`."""
         for info in objects:
             writer = writer_of(info.key)
             if writer is None:
@@ -45,7 +45,7 @@ class PacksWalk:
                 self._judge(writer, info)
 
     def finish(self) -> None:
-        """Tell of packs that are named and come after the last one that is there."""
+        """Report the referenced packs after the last existing one as missing."""
         self._pass_missing(None)
 
     def _judge(self, writer: str, info: ObjectInfo) -> None:
@@ -72,7 +72,7 @@ class PacksWalk:
         return None
 
     def _reason_for_unknown(self, writer: str, info: ObjectInfo) -> str | None:
-        """Both times must be long ago: that of the id, which can be chosen, and the store's, which is new in a copy."""
+        """Both times must be old: that of the id, which callers can choose, and the store's, which is new in a copy."""
         since = self._job.now - UNKNOWN_GRACE
         is_old = info.last_modified is not None and info.last_modified < since
         if is_old and ULID.from_str(writer).datetime < since:
@@ -83,5 +83,5 @@ class PacksWalk:
         while self._next is not None and (key is None or self._next.key < key):
             known = self._settled.records.get(writer_of(self._next.key) or "")
             text = f"The pack {self._next.key} is not in the vault, and a backup needs it."
-            self._tally.tell("PACK_MISSING", known.target if known else None, text)
+            self._tally.note_problem("PACK_MISSING", known.target if known else None, text)
             self._next = next(self._named, None)

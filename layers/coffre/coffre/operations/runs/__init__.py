@@ -1,1 +1,1 @@
-"""How a run starts, is watched, works in parallel, and ends: what every job uses."""
+"""The life of a run, for every job: admission, heartbeat and deadline, work in parallel, the record of its end."""

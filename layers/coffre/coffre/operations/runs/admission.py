@@ -1,4 +1,4 @@
-"""Whether a request for a backup starts a run, and what becomes of runs that died: slot, lock, record."""
+"""Admission: whether a request for a backup starts a run. Slot, lock, record."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.catalog.slot import ORPHAN_AFTER
-from coffre.model.backup import RUN_DIED, Backup, Failure, Status, Tier
+from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import BackupStateError, CatalogError
 from coffre.model.target import TargetKind
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.runs.dead_runs import STALE_AFTER, is_silent, settle_backup
 from coffre.policy.recency import ID_WITHIN, refuse_distant_id
 from coffre.vault.vault import Vault
 
-# Twenty missed heartbeats: the run is dead, not slow. Less than the minute after which Lambda repeats an event whose
-# run was killed, so that the repetition takes its place.
-STALE_AFTER: Final = timedelta(seconds=45)
-# Whoever holds a slot or a lock without a record is just about to write it: a few calls of the catalog.
+# A run that holds a slot or a lock without a record is about to write it: a few calls of the catalog.
 _PAUSE_SECONDS: Final = 0.25
 _PAUSES: Final = 20
-# Older than any claim: with the lock in hand, whoever claimed the slot and has no record cannot have started.
-_AT_ONCE: Final = timedelta(days=-1)
+# Older than any claim: as this run has the lock, another one with the slot and without a record cannot have started.
+_IMMEDIATELY: Final = timedelta(days=-1)
 
 
 class RunOutcome(StrEnum):
@@ -39,10 +36,10 @@ class RunOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Request:
-    """Somebody wants a backup of one target, and calls it `backup_id`.
+    """A request for a backup of one target, with the id `backup_id`.
 
-    `slot` is the scheduled time of a cron rule, None when run by hand; `request_id` is the invocation's. `keep` is how
-    long a backup taken by hand is kept, None for ever.
+    `slot` is the scheduled time of a cron rule, None for a run by hand. `request_id` is the invocation's. `keep` is how
+    long a backup taken by hand is kept; None: forever.
     """
 
     target: str
@@ -56,7 +53,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a request: `backup` is the one that answers it, `reason` says why it was not run now."""
+    """The answer to a request: `backup` is the one that fulfils it, `reason` is why no run was started."""
 
     outcome: RunOutcome
     backup: Backup
@@ -69,15 +66,15 @@ class _StartingError(Exception):
 
 @dataclass(frozen=True)
 class Admission:
-    """Lets one run at a time begin for each target, and one for each slot.
+    """Starts at most one run at a time for each target, and one for each slot.
 
     Parameters
     ----------
     now
         The clock.
     pause
-        Waits so many seconds.
-    tell_died
+        Waits for this number of seconds.
+    report_died
         Gets the record of a run that was found dead and marked FAILED.
     """
 
@@ -85,17 +82,17 @@ class Admission:
     vault: Vault
     now: Callable[[], datetime]
     pause: Callable[[float], None]
-    tell_died: Callable[[Backup], None]
+    report_died: Callable[[Backup], None]
 
     def begin(self, request: Request) -> Backup | Result:
-        """Return the record of a run that begins now, or what answers the request instead.
+        """Return the record of a run that begins now, or the answer to a request that starts none.
 
         Raises
         ------
         CatalogError
-            Nothing was begun then, and the target's lock is free.
+            Nothing was started, and the target's lock is free.
         EventError
-            `ID_NOT_OF_NOW`: the request's id would be another time's.
+            `ID_NOT_OF_NOW`: the time in the request's id is not the current time.
         """
         for _ in range(_PAUSES):
             try:
@@ -111,30 +108,30 @@ class Admission:
             raise CatalogError(
                 f'Another run of "{request.target}" is just starting or ending.',
                 code="RUN_STARTING",
-                hint="Nothing was done. Run it again in a minute; a scheduled run is tried again by itself.",
+                hint="Nothing was done. Run it again in a minute; Lambda repeats a scheduled run by itself.",
             ) from error
 
     def resume(self, request: Request, continuation: int) -> Backup | Result:
-        """Return the record of a paused run, which this invocation alone goes on with, or why it does not.
+        """Return the record of a paused run for this invocation alone to continue, or why it does not continue.
 
         Parameters
         ----------
         continuation
-            How many invocations of the run there were before.
+            Number of earlier invocations of the run.
 
         Raises
         ------
         BackupStateError
-            There is no such run.
+            No such run exists.
         LockLostError
-            Another run of the target has taken its place.
+            Another run of the target has replaced it.
         """
         backup = self.catalog.get_backup(request.backup_id)
         if backup.status.is_final:
             return Result(RunOutcome.SKIPPED, backup, f"backup {backup.id} is {backup.status}")
         locks, now = self.catalog.locks, self.now()
         if not locks.resume(request.target, backup.id, now, continuation=continuation, stale_after=STALE_AFTER):
-            return Result(RunOutcome.SKIPPED, backup, f"another invocation works on backup {backup.id}")
+            return Result(RunOutcome.SKIPPED, backup, f"another invocation is working on backup {backup.id}")
         return backup
 
     def _begin(self, request: Request) -> Backup | Result:
@@ -144,9 +141,9 @@ class Admission:
             return self._defer_to(request, lock.owner)
         try:
             self._settle_dead(target, backup_id, lock.dead_owner)
-            begun = self._join_slot(request, orphan_after=_AT_ONCE) or self._create(request)
+            begun = self._join_slot(request, orphan_after=_IMMEDIATELY) or self._create(request)
         except BackupStateError:
-            # The same event was delivered twice at once: the lock is the other run's, which has the same id.
+            # The same event was delivered twice at the same time: the other run has the lock, and the same id.
             if (known := self._repeated(request)) is not None:
                 return known
             raise
@@ -158,7 +155,7 @@ class Admission:
         return begun
 
     def _repeated(self, request: Request) -> Result | None:
-        """Return the answer to an event that was delivered before: a chosen id names one run and no second one."""
+        """Return the answer to an event that was delivered before: a chosen id belongs to one run only."""
         try:
             backup = self.catalog.get_backup(request.backup_id)
         except BackupStateError:
@@ -170,7 +167,7 @@ class Admission:
         return Result(RunOutcome.SKIPPED, backup, f"backup {backup.id} was begun before; it is {backup.status}")
 
     def _join_slot(self, request: Request, *, orphan_after: timedelta = ORPHAN_AFTER) -> Result | None:
-        """Claim the request's slot, or let the backup that owns it carry this tier too. None: go on with a run."""
+        """Claim the request's slot, or add the tier to the backup that owns it. None: start a run."""
         if request.slot is None:
             return None
         owner = self.catalog.claim_slot(
@@ -182,7 +179,7 @@ class Admission:
 
     def _is_dead(self, backup_id: str) -> bool:
         backup = self._find(backup_id)
-        return not backup.status.is_final and self.now() - (backup.heartbeat_at or backup.created_at) > STALE_AFTER
+        return is_silent(backup, self.now(), STALE_AFTER)
 
     def _find(self, backup_id: str) -> Backup:
         try:
@@ -193,19 +190,19 @@ class Admission:
     def _join(self, request: Request, backup_id: str) -> Result:
         try:
             backup = self.catalog.add_tier(backup_id, request.tier)
-        except BackupStateError as error:  # it has failed in this moment
+        except BackupStateError as error:  # it has failed just now
             raise _StartingError from error
         self.vault.mark_tier(request.target, backup_id, request.tier)
-        return Result(RunOutcome.JOINED, backup, f"backup {backup_id} answers for the slot {backup.slot}")
+        return Result(RunOutcome.JOINED, backup, f"backup {backup_id} already covers the slot {backup.slot}")
 
     def _defer_to(self, request: Request, owner: str) -> Result:
-        """Join the run that has the lock when it is of the same slot, else end as skipped."""
+        """Join the run that has the lock if it has the same slot, else end as skipped."""
         backup = self._find(owner)
         if request.slot is not None and backup.slot == request.slot.isoformat():
             return self._join(request, owner)
         since = f"{backup.created_at:%Y-%m-%d %H:%M:%S} UTC"
         reason = f"backup {owner} of {request.target} is already running, since {since}"
-        # Who asked for it may be waiting for the id: this is where it learns.
+        # The caller may be waiting for a backup with this id, and finds the reason here.
         self.catalog.audit.record(self.now(), "backup", "skipped", request.target, request.backup_id, reason)
         return Result(RunOutcome.SKIPPED, backup, reason)
 
@@ -237,10 +234,10 @@ class Admission:
                     tiers.update(backup.tiers)
         return tuple(sorted(tiers))
 
-    # --- the dead ---
+    # --- dead runs ---
 
     def _settle_dead(self, target: str, backup_id: str, dead_owner: str | None) -> None:
-        """Settle every run of the target that has no end: the lock is ours, so none of them is alive."""
+        """End the records of all unfinished runs of the target: this run has the lock, so none of them is alive."""
         unfinished = {
             backup.id for backup in self.catalog.backups(status=Status.IN_PROGRESS) if backup.target == target
         }
@@ -249,28 +246,11 @@ class Admission:
                 self._settle(self._find(found))
 
     def _settle(self, backup: Backup) -> None:
-        failed = settle(self.catalog, self.vault, backup, self.now())
+        failed = settle_backup(self.catalog, self.vault, backup, self.now())
         if failed is not None:
-            self.tell_died(failed)
+            self.report_died(failed)
 
     def release(self, target: str, backup_id: str) -> None:
-        """Give the lock back; without the catalog it becomes stale by itself."""
+        """Release the lock. If the catalog does not answer, the lock expires by itself."""
         with contextlib.suppress(CatalogError):
             self.catalog.locks.release(target, backup_id)
-
-
-def settle(catalog: Catalog, vault: Vault, backup: Backup, now: datetime) -> Backup | None:
-    """End a dead run's record: COMPLETED when the manifest that it announced is there, else FAILED (then return it)."""
-    if backup.status.is_final:
-        return None
-    found = vault.find_manifest(backup.target, backup.id)
-    # Whoever can write to the vault could have put another manifest there.
-    if found is not None and found[1].sha256 == backup.manifest_sha256:
-        catalog.complete_backup(completed(backup, *found))
-        return None
-    failure = Failure(
-        code=RUN_DIED,
-        message="The run stopped without a word (killed, out of memory, or its deadline passed).",
-        hint="Look at the function's log for this request id; more memory or time often helps.",
-    )
-    return catalog.fail_backup(backup.id, failure, now)

@@ -13,12 +13,13 @@ from coffre.model.backup import Backup, Failure, Progress, Tier
 from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.manifest import Manifest
 from coffre.operations.runs.admission import Admission, Request, Result, RunOutcome
-from coffre.operations.runs.progress import BEAT_SECONDS, Meter, Watch
+from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Paused, Run
+from coffre.operations.runs.watchdog import BEAT_SECONDS, Watch
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.vault import Committed, Vault
 
-# Lambda starts an asynchronous event within a second, and later when all the account's functions are busy.
+# Lambda starts an asynchronous event within a second, or later if all the account's functions are busy.
 HAND_OVER_WITHIN: Final = timedelta(minutes=15)
 
 type Work = Callable[[Run], tuple[Manifest, Committed] | Paused]
@@ -36,7 +37,7 @@ class Lifecycle:
         Time until the platform kills the function.
     stop
         Makes the work fail soon.
-    tell_died
+    report_died
         Gets the record of an earlier run that was found dead and marked FAILED.
     """
 
@@ -45,26 +46,26 @@ class Lifecycle:
     now: Callable[[], datetime]
     remaining_seconds: Callable[[], float]
     stop: Callable[[], None]
-    tell_died: Callable[[Backup], None]
+    report_died: Callable[[Backup], None]
     beat_seconds: float = BEAT_SECONDS
 
     def run(self, request: Request, work: Work) -> Result:
-        """Answer a request: do the work, or say which backup answers it already.
+        """Answer a request: do the work, or return the backup that already fulfils it.
 
-        `work` returns the manifest that it has committed, or that it paused. Whatever it raises is recorded in the
-        catalog and raised.
+        `work` returns the manifest that it committed, or that it paused. Every error is recorded in the catalog and
+        raised.
         """
         begun = self._admission.begin(request)
         return begun if isinstance(begun, Result) else self._work(begun, work)
 
     def resume(self, request: Request, work: Work, continuation: int) -> Result:
-        """Go on with the run that paused under the request's id; raises what `run` and `Admission.resume` raise."""
+        """Continue the paused run with the request's id; raises what `run` and `Admission.resume` raise."""
         begun = self._admission.resume(request, continuation)
         return begun if isinstance(begun, Result) else self._work(begun, work)
 
     @property
     def _admission(self) -> Admission:
-        return Admission(self.catalog, self.vault, self.now, time.sleep, self.tell_died)
+        return Admission(self.catalog, self.vault, self.now, time.sleep, self.report_died)
 
     def _work(self, backup: Backup, work: Work) -> Result:
         meter = Meter()
@@ -87,12 +88,12 @@ class Lifecycle:
         return Result(RunOutcome.COMPLETED, record)
 
     def _pause(self, backup: Backup, paused: Paused, progress: Progress) -> Result:
-        """Leave lock and record to the next invocation, and start it: nobody takes the run for dead before that."""
+        """Hand lock and record over to the next invocation, and start it. Until then the run does not count as dead."""
         until = self.now() + HAND_OVER_WITHIN
         self.catalog.locks.renew(backup.target, backup.id, until)
         self.catalog.heartbeat_backup(backup.id, until, progress)
-        paused.go_on()
-        reason = f"it goes on in the next invocation; so far there were {paused.invocations}"
+        paused.start_next()
+        reason = f"it continues in the next invocation; invocations until now: {paused.invocations}"
         return Result(RunOutcome.PAUSED, backup, reason)
 
     def _run_of(self, backup: Backup, meter: Meter, watch: Watch) -> Run:
@@ -105,7 +106,7 @@ class Lifecycle:
         )
 
     def _ready_to_commit(self, backup: Backup) -> tuple[Tier, ...]:
-        """Make sure that this run may still publish, and return the tiers that it has gathered."""
+        """Check that this run may still publish, and return the tiers that it has by now."""
         self.catalog.locks.renew(backup.target, backup.id, self.now())
         return self.catalog.get_backup(backup.id).tiers
 
@@ -113,9 +114,9 @@ class Lifecycle:
         try:
             return self.catalog.complete_backup(completed(backup, manifest, committed))
         except CatalogError as error:
-            # The lock stays: when it is stale, the next run finds the manifest and publishes it.
+            # The lock stays: after it expires, the next run finds the manifest and publishes it.
             raise CatalogError(
-                f"Backup {backup.id} of {backup.target} is complete in the vault, but the catalog did not take it.",
+                f"Backup {backup.id} of {backup.target} is complete in the vault, but the catalog did not record it.",
                 code="CATALOG_UNAVAILABLE",
                 detail=error.detail or error.message,
                 hint="Nothing is lost: the next run of this target finds it and lists it as COMPLETED.",
@@ -130,7 +131,7 @@ class Lifecycle:
         try:
             self.catalog.fail_backup(backup.id, Failure.of(error), self.now())
         except CoffreError as unrecorded:
-            # The lock stays: when it is stale, the next run of this target records the failure.
+            # The lock stays: after it expires, the next run of this target records the failure.
             error.add_note(f"This could not be recorded in the catalog: {unrecorded.message}")
         else:
             self._admission.release(backup.target, backup.id)

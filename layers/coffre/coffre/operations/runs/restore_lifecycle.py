@@ -6,34 +6,38 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import RUN_DIED, Failure, Progress, Restore, RestoreReport, Status
-from coffre.model.errors import BackupStateError, CoffreError
-from coffre.operations.runs.admission import STALE_AFTER
-from coffre.operations.runs.progress import BEAT_SECONDS, RECORDING_SECONDS, Meter, Watch
+from coffre.model.backup import Failure, Progress, Restore, RestoreReport, Status
+from coffre.model.errors import CoffreError
+from coffre.operations.runs import restore_record
+from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.watchdog import BEAT_SECONDS, RECORDING_SECONDS, Watch
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.vault.vault import Vault
 
 _PAUSES_SECONDS: Final = (0.5, 2.0)
 _NO_REPORT: Final = "The data is restored, but the report about it could not be written to the vault:"
-_NO_RECORD: Final = "The data is restored, but the catalog did not take the record of it and may call it in progress:"
+_NO_RECORD: Final = (
+    "The data is restored, but the catalog did not take the record of it and may list it as in progress:"
+)
 
 
 @dataclass(frozen=True)
 class RestoreRun:
-    """Records a restore from its first second to its end, whatever that is.
+    """Records a restore from its start to its end.
 
     Parameters
     ----------
     now, remaining_seconds, stop
         As in `coffre.operations.runs.backup_lifecycle.Lifecycle`.
-    tell_died
+    report_died
         Gets the record of an earlier restore that was found dead and marked FAILED.
     pause
-        Waits so many seconds.
+        Waits for this number of seconds.
     """
 
     catalog: Catalog
@@ -42,26 +46,28 @@ class RestoreRun:
     remaining_seconds: Callable[[], float]
     stop: Callable[[], None]
     beat_seconds: float = BEAT_SECONDS
-    tell_died: Callable[[Restore], None] = lambda _: None
+    report_died: Callable[[Restore], None] = lambda _: None
     pause: Callable[[float], None] = time.sleep
 
-    def run(self, restore: Restore, work: Callable[[Meter], RestoreReport | None], *, goes_on: bool = False) -> Restore:
+    def run(
+        self, restore: Restore, work: Callable[[Meter], RestoreReport | None], *, continues: bool = False
+    ) -> Restore:
         """Do the work, keep its report in the vault, and return the finished record.
 
-        Whatever `work` raises is recorded in the catalog and raised. Work that is done stays done: a report or a record
-        that cannot be written is an exception of a restore that is complete.
+        Every error of `work` is recorded in the catalog and raised. Work that is done stays done: if the report or the
+        record cannot be written, the restore is complete with that as an exception.
 
         Parameters
         ----------
         restore
             The record.
         work
-            Returns None when another invocation goes on with it: the record stays as it is.
-        goes_on
-            An earlier invocation has made the record, and this one has got it (`Catalog.continue_restore`).
+            Returns None if another invocation continues the restore: the record stays as it is.
+        continues
+            An earlier invocation created the record, and this one has claimed it (`Catalog.continue_restore`).
         """
         meter = Meter()
-        if not goes_on:
+        if not continues:
             self._settle_dead()
             self.catalog.create_restore(restore)
         watch = Watch(
@@ -85,14 +91,14 @@ class RestoreRun:
     def _work(
         self, restore: Restore, meter: Meter, work: Callable[[Meter], RestoreReport | None]
     ) -> RestoreReport | None:
-        # Now that this run's record is there, rotation leaves the backup alone; was it in time?
+        # From now on, this run's record keeps rotation from deleting the backup. It may have been deleted before.
         refuse_unrestorable(self.catalog.get_backup(restore.backup_id))
         return work(meter)
 
     def _settle_dead(self) -> None:
-        """End the records of restores that were killed without a word. Whatever is wrong with them stops no restore."""
+        """End the records of restores that were killed. No problem with them stops this restore."""
         with contextlib.suppress(CoffreError):
-            settle_restores(self.catalog, self.vault, self.now(), STALE_AFTER, self.tell_died)
+            settle_restores(self.catalog, self.vault, self.now(), STALE_AFTER, self.report_died)
 
     def _beat(self, restore: Restore, progress: Progress) -> None:
         self.catalog.heartbeat_restore(restore.id, self.now(), progress)
@@ -101,21 +107,21 @@ class RestoreRun:
         return self.vault.write_report(report.id, report.model_dump_json(indent=1))
 
     def _finish_done(self, restore: Restore, meter: Meter, report: RestoreReport) -> Restore:
-        """Record what is done. What keeps on refusing that becomes an exception, with what a report would have said."""
+        """Record a restore that is done. If that fails repeatedly, exceptions carry the main facts of the report."""
         exceptions: list[str] = []
         try:
-            key = self._insist(lambda: self._keep(report))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the data is restored
+            key = self._retry(lambda: self._keep(report))
+        except Exception as error:  # noqa: BLE001 - with any error, the data is restored
             key = None
             exceptions.append(f"{_NO_REPORT} {_reason(error)}{_kept(report)}")
         try:
-            return self._insist(lambda: self._finish(restore, meter, report, key, exceptions))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the data is restored
+            return self._retry(lambda: self._finish(restore, meter, report, key, exceptions))
+        except Exception as error:  # noqa: BLE001 - with any error, the data is restored
             exceptions.append(f"{_NO_RECORD} {_reason(error)}{_kept(report)}")
-            return _completed(restore, meter.read(), report, key, exceptions, self.now())
+            return restore_record.completed(restore, meter.read(), report, key, exceptions, self.now())
 
-    def _insist[T](self, write: Callable[[], T]) -> T:
-        """Try to write some times, while there is time."""
+    def _retry[T](self, write: Callable[[], T]) -> T:
+        """Try to write several times, as long as there is time."""
         for pause in _PAUSES_SECONDS:
             try:
                 return write()
@@ -128,64 +134,17 @@ class RestoreRun:
     def _finish(
         self, restore: Restore, meter: Meter, report: RestoreReport, key: str | None, exceptions: Sequence[str] = ()
     ) -> Restore:
-        return self.catalog.finish_restore(_completed(restore, meter.read(), report, key, exceptions, self.now()))
+        return self.catalog.finish_restore(
+            restore_record.completed(restore, meter.read(), report, key, exceptions, self.now())
+        )
 
     def _record_failure(self, restore: Restore, meter: Meter, error: Exception) -> None:
-        failed = _ended(restore, meter.read(), Status.FAILED, self.now())
+        failed = restore_record.ended(restore, meter.read(), Status.FAILED, self.now())
         failed = failed.model_copy(update={"failure": Failure.of(error)})
         try:
             self.catalog.finish_restore(failed)
         except CoffreError as unrecorded:
             error.add_note(f"This could not be recorded in the catalog: {unrecorded.message}")
-
-
-def settle_restores(
-    catalog: Catalog, vault: Vault, now: datetime, silent_for: timedelta, tell_died: Callable[[Restore], None]
-) -> list[Restore]:
-    """End the records of restores without a sign of life for so long, and return them.
-
-    One whose report is in the vault was done, and only its record could not be written: it is COMPLETED. All others are
-    FAILED, and told.
-    """
-    ended = []
-    for restore in list(catalog.restores(status=Status.IN_PROGRESS)):
-        if now - (restore.heartbeat_at or restore.created_at) <= silent_for:
-            continue
-        try:
-            done = vault.find_report(restore.id)
-        except CoffreError:
-            continue  # it is not known what became of it: the next look may find out
-        # It may just have ended otherwise.
-        with contextlib.suppress(BackupStateError):
-            if done is not None:
-                key, report = done
-                ended.append(catalog.finish_restore(_completed(restore, restore.progress, report, key, (), now)))
-            else:
-                failed = _with_failure(_ended(restore, restore.progress, Status.FAILED, now))
-                ended.append(catalog.finish_restore(failed))
-                tell_died(ended[-1])
-    return ended
-
-
-def _completed(
-    restore: Restore,
-    progress: Progress,
-    report: RestoreReport,
-    key: str | None,
-    exceptions: Sequence[str],
-    now: datetime,
-) -> Restore:
-    storage = report.storage
-    amounts = {"objects": storage.written} if storage else {"tables": len(report.tables), "rows": report.rows}
-    return _ended(restore, progress, Status.COMPLETED, now).model_copy(
-        update={
-            "destination": report.destination,
-            "exceptions": (*exceptions, *report.exceptions),
-            "notes": report.notes,
-            "report_key": key,
-            **amounts,
-        }
-    )
 
 
 def _reason(error: Exception) -> str:
@@ -194,23 +153,5 @@ def _reason(error: Exception) -> str:
 
 
 def _kept(report: RestoreReport) -> str:
-    """Say where the data is that was there before: without the report nobody would know."""
+    """Return where the replaced data is kept: without the report, only this says so."""
     return "".join(f" Kept: {kept.what} (to remove it: {kept.remove})." for kept in report.kept)
-
-
-def _ended(restore: Restore, progress: Progress, status: Status, now: datetime) -> Restore:
-    duration_ms = int((now - restore.created_at).total_seconds() * 1000)
-    return restore.model_copy(
-        update={"status": status, "completed_at": now, "duration_ms": duration_ms, "progress": progress}
-    )
-
-
-def _with_failure(restore: Restore) -> Restore:
-    run = restore.id.lower()
-    died = Failure(
-        code=RUN_DIED,
-        message="The restore stopped without a word (killed, out of memory, or its deadline passed).",
-        hint=f"Look at the function's log for its request id. What it may have left: the schema restored_{run}, and "
-        f"databases whose names end in _restored_{run} (not in use) or _before_{run} (the one that was replaced).",
-    )
-    return restore.model_copy(update={"failure": died})

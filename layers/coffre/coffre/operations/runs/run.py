@@ -1,4 +1,4 @@
-"""What the work of a job gets to know about its own run."""
+"""What a job gets from the run that it is part of."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from coffre.model.backup import Backup, Tier
-from coffre.operations.runs.progress import Meter, Watch
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.watchdog import Watch
 from coffre.vault.vault import Committed
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the work gets to know about its own run.
+    """What a job gets from its run.
 
-    `ready_to_commit` is called before the manifest is made: it raises when this run may not publish any more
-    (`LockLostError`, `CatalogError`), and returns the tiers that the backup carries by now. `announce` is called right
+    `ready_to_commit` is called before the manifest is made. It raises if this run may not publish any more
+    (`LockLostError`, `CatalogError`), and returns the tiers that the backup has by now. `announce` is called right
     before the manifest is written, with its key and SHA-256.
     """
 
@@ -28,10 +29,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Paused:
-    """The work is not finished, and how far it came is written down.
+    """The work is not finished, and its progress is stored.
 
-    `go_on` starts the next invocation; `invocations` counts those that there were.
+    `start_next` starts the next invocation; `invocations` is the number of those until now.
     """
 
     invocations: int
-    go_on: Callable[[], None]
+    start_next: Callable[[], None]

@@ -1,4 +1,4 @@
-"""Things of which every working thread needs one of its own: readers, sessions."""
+"""A pool of sessions: each working thread borrows one."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from coffre.model.errors import ConnectTransientError
 
 
 class SessionPool[T]:
-    """Opens one thing for each thread that asks at the same time, lends it out again, and closes all at the end.
+    """A bounded pool of sessions (or readers), opened on demand and closed on exit.
 
-    When there is no room for another one at the server, those that are open have to do.
+    If the server refuses another connection, the pool shrinks to the sessions that it has.
 
     Parameters
     ----------
     open_one
-        Gets the number of the stream (from 0); the context manager that it returns is left when `SessionPool` is.
+        Gets the number of the session (from 0). The context manager that it returns is exited with the pool.
     limit
-        At most so many are open; who asks for one more waits until one is given back.
+        Maximum number of open sessions. A thread that needs another one waits until one is returned.
     """
 
     def __init__(self, open_one: Callable[[int], AbstractContextManager[T]], limit: int) -> None:
@@ -38,7 +38,7 @@ class SessionPool[T]:
 
     @contextmanager
     def borrow(self) -> Iterator[T]:
-        """Give one to this thread. After a borrower failed nobody gets one: all that ask fail alike."""
+        """Lend a session to this thread. After one borrower failed, all later ones fail with the same error."""
         stream = self._take()
         try:
             yield stream
@@ -80,7 +80,7 @@ class SessionPool[T]:
         return stream
 
     def _go_without(self, error: ConnectTransientError) -> None:
-        """Let those that are open do. When none is, another thread that is just opening one may still succeed."""
+        """Shrink to the open sessions. If none is open, another thread that is just opening one may still succeed."""
         with self._changed:
             if error.code != ConnectTransientError.default_code or not self._count:
                 raise error

@@ -1,1 +1,1 @@
-"""Opening a backup that exists: its manifest, checked, and the entries that are asked for."""
+"""Opening a stored backup: its checked manifest, its record, and chosen entries."""

@@ -1,4 +1,4 @@
-"""The plaintext of an entry as a file to read."""
+"""The plaintext of an entry as a readable file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _READ_BYTES: Final = 1024 * 1024
 
 
 def open_chunks(chunks: Iterable[bytes | memoryview]) -> BinaryIO:
-    """Return a file to read that has these bytes, as they come."""
+    """Return a readable file with these bytes, which are read from the iterable as needed."""
     return cast(BinaryIO, io.BufferedReader(_Chunks(iter(chunks)), _READ_BYTES))
 
 

@@ -1,4 +1,4 @@
-"""Which objects of a backup of buckets somebody means, found without reading the whole list of them."""
+"""Selects objects of a bucket backup without reading its whole list of entries."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from coffre.vault.vault import Vault
 def chosen_entries(
     vault: Vault, manifest: Manifest, choice: ObjectChoice, after: str = ""
 ) -> Iterator[tuple[str, Entry | None]]:
-    """Yield the chosen objects with their names, sorted by name; an object that the backup does not have is None.
+    """Yield the chosen objects with their names, sorted by name; an object that the backup lacks is None.
 
-    Only files of entries that can have them are read.
+    Only files of entries that can contain them are read.
 
     Parameters
     ----------
     after
-        Leave out everything up to this name.
+        Leave out all names up to this one.
 
     Raises
     ------
@@ -51,17 +51,17 @@ def _below(vault: Vault, manifest: Manifest, choice: ObjectChoice, after: str) -
         raise EventError(
             f"The backup has no object below {start}",
             code="PREFIX_UNMATCHED",
-            hint=f"See what it has: coffre ls {manifest.backup_id}",
+            hint=f"See what it contains: coffre ls {manifest.backup_id}",
         )
 
 
 def start_of(content: StorageContent, choice: ObjectChoice) -> str:
-    """Return what the names of all chosen objects start with; empty for all.
+    """Return the common start of the names of all chosen objects; empty for all objects.
 
     Raises
     ------
     EventError
-        `BUCKET_UNKNOWN`; `BUCKET_AMBIGUOUS`: there are several, and none is named.
+        `BUCKET_UNKNOWN`; `BUCKET_AMBIGUOUS`: the backup has several, and none is named.
     """
     if choice.bucket is None and not (choice.prefix or choice.keys):
         return ""
@@ -88,7 +88,7 @@ def _own_names(manifest: Manifest, choice: ObjectChoice) -> list[str]:
 
 
 def side_by_side_names(vault: Vault, manifest: Manifest, names: Iterable[str]) -> Iterator[tuple[str, Entry | None]]:
-    """Yield each name, of which there may be many, sorted, with its entry; files without any of them are not read."""
+    """Yield each of the sorted names with its entry. Files of entries without any of them are not read."""
     wanted = iter(names)
     name = next(wanted, None)
     ends = [file.first for file in manifest.entries[1:]]

@@ -1,4 +1,4 @@
-"""Opening a stored backup: is it completed, and is its manifest the one that the catalog recorded?"""
+"""Opens a stored backup: it must be completed, and its manifest the one that the catalog recorded."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def open_manifest(vault: Vault, backup: Backup) -> Manifest:
 
 
 def manifest_of(vault: Vault, backup: Backup) -> Manifest:
-    """Return the manifest that the catalog recorded, whatever the state of the backup.
+    """Return the manifest that the catalog recorded, in any state of the backup.
 
     Raises
     ------
     IntegrityError
-        As `Vault.read_manifest`, and `MANIFEST_SWAPPED` for a manifest that says it is another backup's.
+        As `Vault.read_manifest`, and `MANIFEST_SWAPPED` for a manifest that is another backup's by its own content.
     """
     manifest = vault.read_manifest(backup.manifest_key or "", sha256=backup.manifest_sha256 or "")
     refuse_other_backups(manifest, backup.manifest_key or "", backup.target, backup.id)
@@ -37,7 +37,7 @@ def manifest_of(vault: Vault, backup: Backup) -> Manifest:
 
 
 def refuse_other_backups(manifest: Manifest, key: str, target: str, backup_id: str) -> None:
-    """Refuse a manifest that says it is another backup's than the one under whose key it was found.
+    """Refuse a manifest that, by its own content, is not the one of the backup under whose key it was found.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def refuse_unrestorable(backup: Backup) -> None:
 
 
 def refuse_database(backup: Backup) -> None:
-    """Refuse what is asked of buckets for the backup of a database.
+    """Refuse the backup of a database where a bucket backup is needed.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def refuse_database(backup: Backup) -> None:
     """
     if backup.kind is not TargetKind.BUCKET:
         raise BackupStateError(
-            f'Backup {backup.id} is one of the database "{backup.target}", not of buckets.',
+            f'Backup {backup.id} is a backup of the database "{backup.target}", not of buckets.',
             code="BACKUP_KIND",
             hint="Choose another backup: coffre list",
         )

@@ -1,4 +1,4 @@
-"""The catalog's record of a backup, by what the vault has of it."""
+"""The catalog's record of a backup, made from the vault."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coffre.vault.vault import Committed, Vault
 
 
 def described(vault: Vault, target: str, backup_id: str) -> Backup:
-    """Return the record of a backup by its manifest, and by what was marked and reported beside it later.
+    """Return the record of a backup from its manifest, and from the marks and reports that were stored with it later.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def described_by_manifest(vault: Vault, target: str, backup_id: str) -> Backup:
     """Return the record of a backup by its manifest alone; raises what `described` raises."""
     found = vault.find_manifest(target, backup_id)
     if found is None:
-        raise IntegrityError(f"The manifest of {backup_id} went while it was read.", code="MANIFEST_MISSING")
+        raise IntegrityError(f"The manifest of {backup_id} was deleted while it was read.", code="MANIFEST_MISSING")
     manifest, committed = found
     refuse_other_backups(manifest, committed.key, target, backup_id)
     bare = Backup(

@@ -1,7 +1,7 @@
-"""The backups of a vault, read from its manifests alone: for when the catalog is lost, or the vault is a copy.
+"""The backups of a vault, read from its manifests alone: for a lost catalog, or a copy of a vault.
 
-It answers what the catalog answers about completed backups. Nothing is written. What only the catalog knows is missing:
-runs that failed, what was verified, and the proof that a manifest is the one that was written.
+It gives the catalog's answers about completed backups, and writes nothing. What only the catalog knows is missing:
+failed runs, verifications, and the proof that a manifest is the one that was written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from coffre.policy.recency import newest_first
 from coffre.vault.layout import BACKUPS, MANIFEST, RecordKey, record_of
 from coffre.vault.vault import Vault
 
-# Each manifest takes a few requests that a store answers in some 20 ms: as many at once as its client has connections.
+# Each manifest takes a few requests of some 20 ms: this many are read in parallel, as the client has connections.
 _READERS: Final = 8
 
 
@@ -29,7 +29,7 @@ class VaultBackups:
     Attributes
     ----------
     problems
-        By id of the backup what of its records could not be read, as far as records were asked for.
+        By id of the backup, the error of reading its records; only for records that were read.
     """
 
     def __init__(self, vault: Vault) -> None:
@@ -64,7 +64,7 @@ class VaultBackups:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Iterator[Backup]:
-        """Yield the backups that can be described, the last one completed first.
+        """Yield the readable backups, the last completed one first.
 
         Raises
         ------
@@ -97,7 +97,7 @@ class VaultBackups:
             raise BackupStateError(
                 f"The vault has no completed backup {backup_id[:100]}.",
                 code="BACKUP_UNKNOWN",
-                hint="See which it has: coffre --vault ... list",
+                hint="See its backups: coffre --vault ... list",
             )
         backup = self._find(record)
         if backup is None:
@@ -109,15 +109,15 @@ class VaultBackups:
         return backup
 
     def completed_backups(self, target: str) -> list[Backup]:
-        """Return the backups of a target, the one that was completed last first."""
+        """Return the backups of a target, the last completed one first."""
         return list(self.backups(target=target))
 
     def latest_completed(self, target: str, *, damaged_too: bool = False) -> Backup | None:
-        """Return the backup of a target that was completed last; damaged ones only when they are asked for."""
+        """Return the last completed backup of a target; a damaged one only if `damaged_too`."""
         return next((one for one in self.backups(target=target) if damaged_too or one.is_healthy), None)
 
     def unreadable(self, target: str | None = None) -> dict[str, tuple[str, str]]:
-        """Return, by id, the target of each backup that cannot be described, and why; all of a target are asked for."""
+        """Return, by id, target and error of each backup that cannot be read. Reads all backups of the target."""
         list(self.backups(target=target))
         return {
             backup_id: (self._manifests[backup_id].target, self.problems[backup_id])
@@ -140,7 +140,7 @@ class VaultBackups:
             return described(self._vault, record.target, record.backup_id)
         except IntegrityError as error:
             self.problems[record.backup_id] = f"{error.message} [{error.code}]"
-        try:  # a mark or a report that cannot be read must not hide a backup that can
+        try:  # an unreadable mark or report must not hide a readable backup
             return described_by_manifest(self._vault, record.target, record.backup_id)
         except IntegrityError:
             return None

@@ -1,4 +1,4 @@
-"""Fresh: is there a recent backup of each target, a verified one, and a copy of it? And did a run die unheard?"""
+"""Fresh: each target has a recent backup, a verified one, and a copy of it. Ends the records of runs that died."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, IntegrityError, ObjectMissingError
 from coffre.model.target import BucketTarget, DatabaseTarget
 from coffre.model.verification import Check, Checked, FreshReport, Settled
-from coffre.operations.runs.admission import settle
-from coffre.operations.runs.restore_lifecycle import settle_restores
+from coffre.operations.runs.dead_runs import is_silent, settle_backup, settle_restores
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.freshness import check_backup, check_verified, newest_of
 from coffre.stores.store import ObjectInfo
 from coffre.vault.vault import Vault
 
-# No function lives longer than 15 minutes: whoever was silent for so long cannot wake up and publish.
+# No function lives longer than 15 minutes: a run that was silent for this long cannot publish any more.
 SILENT_FOR: Final = timedelta(minutes=20)
 
 
@@ -32,8 +31,8 @@ class FreshJob:
     Parameters
     ----------
     configured_at
-        When the configuration was last changed, where that is known: a new target has no backup before it is due.
-    tell_died, tell_restore_died
+        When the configuration was last changed, if known: a new target has no backup before it is due.
+    report_died, report_restore_died
         Get the record of a backup, or a restore, that was found dead and marked FAILED.
     """
 
@@ -41,18 +40,18 @@ class FreshJob:
     vault: Vault
     configuration: Configuration
     now: datetime
-    tell_died: Callable[[Backup], None]
-    tell_restore_died: Callable[[Restore], None]
+    report_died: Callable[[Backup], None]
+    report_restore_died: Callable[[Restore], None]
     configured_at: datetime | None = None
 
 
 def fresh(job: FreshJob, *, only: str | None = None) -> FreshReport:
-    """Check every configured target, or one, after runs that died were given their end.
+    """Check every configured target, or one, after the records of dead runs were ended.
 
     Raises
     ------
     CoffreError
-        The catalog or the store did not answer: whether backups are fresh is not known then. `TARGET_UNKNOWN`.
+        The catalog or the store did not answer: it is unknown whether backups are fresh. `TARGET_UNKNOWN`.
     """
     targets = job.configuration.targets if only is None else (job.configuration.target(only),)
     settled = (*_settle_backups(job), *_settle_restores(job))
@@ -79,9 +78,9 @@ def _newest_backups(job: FreshJob, target: str) -> list[Backup]:
 
 
 def _check_copy(job: FreshJob, target: str, newest: Backup | None) -> Check:
-    """Look whether the vault has the manifest that the catalog knows. There is one vault; each copy will be asked."""
+    """Check that the vault has the manifest that the catalog recorded."""
     if newest is None or newest.manifest_key is None:
-        return Check(check=Checked.COPY, target=target, status="ok", text="There is no backup to look for.")
+        return Check(check=Checked.COPY, target=target, status="ok", text="No backup exists to look for.")
     try:
         info = job.vault.store.head(newest.manifest_key)
         text = None
@@ -93,7 +92,7 @@ def _check_copy(job: FreshJob, target: str, newest: Backup | None) -> Check:
 
 
 def _is_recorded(vault: Vault, backup: Backup, manifest: ObjectInfo) -> bool:
-    """Compare a manifest's checksum with the catalog's: the store's own, or, where it has none, that of its bytes."""
+    """Compare a manifest's checksum with the catalog's: the store's own or, without one, that of the bytes."""
     if manifest.sha256 is not None:
         return manifest.sha256 == backup.manifest_sha256
     try:
@@ -105,19 +104,19 @@ def _is_recorded(vault: Vault, backup: Backup, manifest: ObjectInfo) -> bool:
 
 def _settle_backups(job: FreshJob) -> Iterator[Settled]:
     for listed in list(job.catalog.backups(status=Status.IN_PROGRESS)):
-        # The index may be behind: ask the record itself.
+        # The index may be behind: read the record itself.
         backup = job.catalog.get_backup(listed.id)
-        if backup.status.is_final or job.now - (backup.heartbeat_at or backup.created_at) <= SILENT_FOR:
+        if not is_silent(backup, job.now, SILENT_FOR):
             continue
-        # A manifest that cannot be read is told by the inventory; a record that has changed is somebody else's.
+        # The inventory reports a manifest that cannot be read; a record that has changed is another run's.
         with contextlib.suppress(IntegrityError, BackupStateError):
-            failed = settle(job.catalog, job.vault, backup, job.now)
+            failed = settle_backup(job.catalog, job.vault, backup, job.now)
             if failed is not None:
-                job.tell_died(failed)
-            ended = failed.status if failed else Status.COMPLETED
-            yield Settled(id=backup.id, kind="backup", target=backup.target, status=ended.value)
+                job.report_died(failed)
+            status = failed.status if failed else Status.COMPLETED
+            yield Settled(id=backup.id, kind="backup", target=backup.target, status=status.value)
 
 
 def _settle_restores(job: FreshJob) -> Iterator[Settled]:
-    for restore in settle_restores(job.catalog, job.vault, job.now, SILENT_FOR, job.tell_restore_died):
+    for restore in settle_restores(job.catalog, job.vault, job.now, SILENT_FOR, job.report_restore_died):
         yield Settled(id=restore.id, kind="restore", target=restore.target, status=restore.status.value)

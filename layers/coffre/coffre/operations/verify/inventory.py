@@ -1,7 +1,7 @@
-"""Inventory: is everything there that backups need, as long as recorded, and by the store's own word the same bytes?
+"""Inventory: everything that backups need exists, has the recorded length, and the checksum that the store keeps.
 
-Nothing of a backup is read but its manifest. Names are merged with the listing of the vault, both sorted, so that
-memory does not grow with their number; a listing gives a thousand packs in one request.
+Of a backup, only the manifest is read. Names are merged with the listing of the vault, both sorted, so that memory does
+not grow with their number; a listing returns a thousand packs in one request.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from coffre.model.manifest import EntriesFile
 from coffre.model.rotation import Amount
 from coffre.model.verification import Damage, Level, Share, VerificationReport
 from coffre.operations.stored_backup.open import manifest_of
-from coffre.operations.verify.job import Known, VerifyJob, record_damage
+from coffre.operations.verify.damages import pack_missing, pack_swapped, pack_truncated
+from coffre.operations.verify.job import CatalogSnapshot, VerifyJob, record_damage
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import PACKS, writer_of
 from coffre.vault.references import LivingPack, References
 
-# A HEAD takes S3 about 20 ms: a dozen at once look at 100,000 packs in three minutes, and fit the client's connections.
+# A HEAD takes S3 about 20 ms: twelve in parallel check 100,000 packs in three minutes; the client has the connections.
 _WORKERS: Final = 12
 _UNDER_WAY: Final = 256
 
@@ -37,24 +38,20 @@ def inventory(
     Parameters
     ----------
     share
-        Of which packs the store's checksums are compared, which takes a request for each.
+        Of these packs, the store's checksums are compared, which takes one request each.
 
     Raises
     ------
     BackupStateError
         `BACKUP_UNKNOWN`, `BACKUP_STATE` (it is not COMPLETED, or not any more), `NOTHING_TO_VERIFY`.
     """
-    known = Known.read(job.catalog)
-    references = References(job.scratch)
+    known = CatalogSnapshot.read(job.catalog)
+    living = known.required(target, backup_id)
     own: dict[str, list[Damage]] = {}
     tally = _Tally()
-    living = known.required(target, backup_id)
     with _Heads(job) as heads:
-        for backup in living:
-            if tally.is_stopped_at(job):
-                break
-            own[backup.id] = list(_look_at_records(job, backup, references, heads.unkept))
-        for pack, stored in _beside(references.in_order(), job.vault.store.list(PACKS)):
+        references = _read_manifests(job, living, heads, own, tally)
+        for pack, stored in _merged(references.in_order(), job.vault.store.list(PACKS)):
             writer = known.records.get(writer_of(pack.key) or "")
             tally.add(pack, writer.target if writer else "-")
             if stored is None or stored.size != pack.length:
@@ -66,7 +63,7 @@ def inventory(
     damages = [*heads.damages, *_confirmed(job, tally.suspects)]
     damages += _read_unkept(job, heads, own, tally)
     if backup_id is not None:
-        Known.read(job.catalog).required(backup_id=backup_id)
+        CatalogSnapshot.read(job.catalog).required(backup_id=backup_id)
     damaged = record_damage(job, Level.INVENTORY, known, damages, own)
     return VerificationReport(
         id=job.id,
@@ -82,6 +79,18 @@ def inventory(
         damaged=damaged,
         unfinished=tally.unfinished,
     )
+
+
+def _read_manifests(
+    job: VerifyJob, living: Iterable[Backup], heads: _Heads, own: dict[str, list[Damage]], tally: _Tally
+) -> References:
+    """Return the packs that the backups reference, and note the damage of their own records."""
+    references = References(job.scratch)
+    for backup in living:
+        if tally.is_stopped_at(job):
+            break
+        own[backup.id] = list(_look_at_records(job, backup, references, heads.unkept))
+    return references
 
 
 @dataclass
@@ -108,7 +117,7 @@ class _Tally:
 
 @dataclass
 class _Unkept:
-    """Objects without a checksum at the store. Where it `keeps` those of others, somebody has written them anew."""
+    """Objects without a checksum at the store. If it `keeps` those of others, these objects were overwritten."""
 
     keeps: bool = False
     packs: list[LivingPack] = field(default_factory=list)
@@ -116,7 +125,7 @@ class _Unkept:
 
 
 def _read_unkept(job: VerifyJob, heads: _Heads, own: dict[str, list[Damage]], tally: _Tally) -> Iterator[Damage]:
-    """Read the objects whose checksum is gone, and compare what they hold with what was recorded."""
+    """Read the objects whose checksum is missing, and compare their content with what was recorded."""
     unkept = heads.unkept
     if not unkept.keeps:
         return
@@ -130,7 +139,7 @@ def _read_unkept(job: VerifyJob, heads: _Heads, own: dict[str, list[Damage]], ta
             return
         heads.compared, heads.not_kept = heads.compared + 1, heads.not_kept - 1
         if not _holds(job, pack.key, pack.sha256):
-            yield _pack_swapped(pack)
+            yield pack_swapped(pack.key)
 
 
 def _holds(job: VerifyJob, key: str, sha256: str) -> bool:
@@ -141,7 +150,7 @@ def _holds(job: VerifyJob, key: str, sha256: str) -> bool:
 
 
 def _look_at_records(job: VerifyJob, backup: Backup, references: References, unkept: _Unkept) -> Iterator[Damage]:
-    """Refer to the packs of a backup, and tell what is wrong with its manifest and its list of entries."""
+    """Note the packs of a backup, and yield what is wrong with its manifest and its list of entries."""
     try:
         manifest = manifest_of(job.vault, backup)
     except IntegrityError as error:
@@ -170,12 +179,7 @@ def _list_swapped(file: EntriesFile) -> Damage:
     return Damage(code="ENTRIES_SWAPPED", text=f"The list of entries {file.key} is not the one that was recorded.")
 
 
-def _pack_swapped(pack: LivingPack) -> Damage:
-    text = f"The pack {pack.key} is not the one that was stored: its checksum is another one."
-    return Damage(code="PACK_SWAPPED", text=text, pack=pack.key)
-
-
-def _beside(
+def _merged(
     packs: Iterator[LivingPack], listed: Iterable[ObjectInfo]
 ) -> Iterator[tuple[LivingPack, ObjectInfo | None]]:
     """Yield each pack with what the store lists under its key; both come sorted."""
@@ -195,7 +199,7 @@ def _beside(
 
 
 def _confirmed(job: VerifyJob, suspects: Iterable[LivingPack]) -> Iterator[Damage]:
-    """Ask for each pack that a listing lacks, or has with another length, by its name: listings may be behind."""
+    """Check each pack that a listing lacks, or has with another length, by its name: listings may be behind."""
     for pack in suspects:
         if (damage := _ask(job, pack)[0]) is not None:
             yield damage
@@ -205,18 +209,16 @@ def _ask(job: VerifyJob, pack: LivingPack) -> tuple[Damage | None, ObjectInfo | 
     try:
         info = job.vault.store.head(pack.key)
     except ObjectMissingError:
-        text = f"The pack {pack.key} is not in the vault."
-        return Damage(code="PACK_MISSING", text=text, pack=pack.key), None
+        return pack_missing(pack.key), None
     if info.size != pack.length:
-        text = f"The pack {pack.key} has {info.size:,} bytes; {pack.length:,} were stored."
-        return Damage(code="PACK_TRUNCATED", text=text, pack=pack.key), info
+        return pack_truncated(pack.key, info.size, pack.length), info
     if info.sha256 not in (None, pack.sha256):
-        return _pack_swapped(pack), info
+        return pack_swapped(pack.key), info
     return None, info
 
 
 class _Heads:
-    """Asks the store about single packs, many at once, in bounded memory. Leaving waits for the answers."""
+    """Asks the store about single packs, many in parallel, in bounded memory. Leaving waits for the answers."""
 
     def __init__(self, job: VerifyJob) -> None:
         self._job = job

@@ -1,4 +1,4 @@
-"""What the levels of verification share: the job, what is living, and what becomes of what is found damaged."""
+"""What the levels of verification share: the job, the catalog's records, and the recording of damage."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from pathlib import Path
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, IntegrityError
-from coffre.model.manifest import Frame, Manifest
+from coffre.model.manifest import Manifest
 from coffre.model.verification import Damage, DamageReport, Level
 from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.verify.damages import Place, once, place_of
 from coffre.policy.recency import completion
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.damage import put_back, write_damage
 from coffre.vault.layout import writer_of
 from coffre.vault.vault import Vault
 
-# Time to record what was found.
+# Time to record the findings.
 RESERVE_SECONDS = 30.0
 
 
@@ -47,18 +48,18 @@ class VerifyJob:
     remaining_seconds: Callable[[], float]
 
     def is_time_over(self) -> bool:
-        """Tell whether only the reserve is left."""
+        """Tell whether only the time for recording is left."""
         return self.remaining_seconds() <= RESERVE_SECONDS
 
 
 @dataclass(frozen=True)
-class Known:
-    """The catalog at the beginning: every backup by id, of any status."""
+class CatalogSnapshot:
+    """The catalog at the start of a verification: every backup by id, of any status."""
 
     records: Mapping[str, Backup]
 
     @classmethod
-    def read(cls, catalog: Catalog) -> Known:
+    def read(cls, catalog: Catalog) -> CatalogSnapshot:
         """Read the whole table, consistently."""
         return cls({backup.id: backup for backup in catalog.backups()})
 
@@ -72,7 +73,7 @@ class Known:
         return sorted(living, key=completion, reverse=True)
 
     def required(self, target: str | None = None, backup_id: str | None = None) -> list[Backup]:
-        """Return the same backups, of which there has to be one: of nothing it cannot be said that it is in order.
+        """Return the same backups, at least one: a verification of nothing proves nothing.
 
         Raises
         ------
@@ -84,14 +85,14 @@ class Known:
         of = f' of "{target}"' if target else ""
         if backup_id is None:
             raise BackupStateError(
-                f"There is no completed backup{of}: nothing can be verified.",
+                f"No completed backup{of} exists: nothing can be verified.",
                 code="NOTHING_TO_VERIFY",
-                hint="See which backups there are (coffre list), or take one.",
+                hint="See which backups exist (coffre list), or take one.",
             )
         backup = self.records.get(backup_id)
         if backup is None or target not in (None, backup.target):
             hint = "`coffre list` shows the backups and their ids."
-            raise BackupStateError(f'There is no backup "{backup_id}"{of}.', code="BACKUP_UNKNOWN", hint=hint)
+            raise BackupStateError(f'No backup "{backup_id}"{of} exists.', code="BACKUP_UNKNOWN", hint=hint)
         raise BackupStateError(
             f"Backup {backup.id} of {backup.target} is {backup.status}: only a COMPLETED one can be verified.",
             hint=f"Choose another one: coffre list {backup.target} --status COMPLETED",
@@ -100,15 +101,15 @@ class Known:
 
 @dataclass(frozen=True)
 class _Bad:
-    """What was found in packs: whole ones, and single frames."""
+    """Damage that was found in packs: of whole packs, and of single frames."""
 
     packs: Mapping[str, Damage]
-    frames: Mapping[tuple[str, int], Damage]
+    frames: Mapping[Place, Damage]
 
     @classmethod
     def among(cls, damages: Iterable[Damage]) -> _Bad:
         packs: dict[str, Damage] = {}
-        frames: dict[tuple[str, int], Damage] = {}
+        frames: dict[Place, Damage] = {}
         for damage in damages:
             if damage.pack is not None and damage.offset is None:
                 packs.setdefault(damage.pack, damage)
@@ -117,40 +118,41 @@ class _Bad:
         return cls(packs, frames)
 
     def in_backup(self, vault: Vault, manifest: Manifest) -> list[Damage]:
-        """Return what a backup has of it. Entries are read only when single frames of its packs are bad."""
+        """Return the damage that affects a backup. Entries are read only if single frames of its packs are bad."""
         named = {pack.key for pack in manifest.packs}
         found = [damage for pack, damage in self.packs.items() if pack in named]
         if any(pack in named for pack, _ in self.frames):
-            used: dict[tuple[str, int], str] = {}
+            used: dict[Place, str] = {}
             for entry in vault.entries(manifest):
                 for frame in entry.frames:
-                    if _place(frame) in self.frames:
-                        used.setdefault(_place(frame), entry.name)
+                    if place_of(frame) in self.frames:
+                        used.setdefault(place_of(frame), entry.name)
             found += [self.frames[place].model_copy(update={"entry": name}) for place, name in used.items()]
         return found
 
 
 def record_damage(
-    job: VerifyJob, level: Level, known: Known, damages: Sequence[Damage], own: Mapping[str, Sequence[Damage]]
+    job: VerifyJob, level: Level, known: CatalogSnapshot, damages: Sequence[Damage], own: Mapping[str, Sequence[Damage]]
 ) -> tuple[DamageReport, ...]:
-    """Mark every backup that has something of what was found, and keep the facts beside it; newest first.
+    """Mark every damaged backup, and store the findings next to it; newest first.
 
     Parameters
     ----------
     damages
-        What was found in packs: every backup that points there has it.
+        Found in packs: it affects every backup that references them.
     own
-        By backup what only it has: its manifest, its entries.
+        By backup, damage that only it has: of its manifest, of its entries.
     """
     bad = _Bad.among(damages)
     reports = _mark_each(job, level, known.living(), bad, own)
     if not reports:
         return ()
     _distrust_writers(job, known, bad, {report.backup_id for report in reports})
-    # Backups that were completed meanwhile can point at the same packs, and another reading can call them verified that
-    # knew these packs' writers as verified. It read the catalog before the marks above, so they are in it by now.
+    # Backups that were completed meanwhile can reference the same packs. Another verification can have marked them as
+    # verified, as it knew the writers of these packs as verified. It read the catalog before the marks above, so these
+    # backups are in the catalog by now.
     before = {backup.id for backup in known.living()}
-    newer = [backup for backup in Known.read(job.catalog).living() if backup.id not in before]
+    newer = [backup for backup in CatalogSnapshot.read(job.catalog).living() if backup.id not in before]
     return (*_mark_each(job, level, newer, bad, own), *reports)
 
 
@@ -175,39 +177,29 @@ def _shared(job: VerifyJob, backup: Backup, bad: _Bad) -> list[Damage]:
 
 
 def _mark(job: VerifyJob, level: Level, backup: Backup, found: list[Damage]) -> DamageReport | None:
-    """Record the damage unless a rotation has deleted the backup meanwhile, and its packs with it."""
+    """Record the damage, unless a rotation has meanwhile deleted the backup, and its packs with it."""
     if job.catalog.get_backup(backup.id).status is not Status.COMPLETED:
         return None
-    report = DamageReport.on(backup.id, backup.target, level, job.now(), _once(found))
+    report = DamageReport.on(backup.id, backup.target, level, job.now(), once(found))
     record_finding(job.catalog, job.vault, report)
     return report
 
 
 def record_finding(catalog: Catalog, vault: Vault, report: DamageReport) -> None:
-    """Record what is wrong with a backup, beside it and in the catalog.
+    """Record what is wrong with a backup, next to it in the vault and in the catalog.
 
-    First the facts: from the moment that it counts as damaged, the next backup must know what not to point at. They are
-    written once more after the mark, because a reading that ended in between may have healed what it found there.
+    First the vault: as soon as a backup counts as damaged, the next backup must know which packs not to reference. The
+    report is written again after the mark, because a verification that ended in between may have removed it.
     """
     key = write_damage(vault, report)
     catalog.keeping.mark_damaged(report.backup_id, report.words, report.found_at)
     put_back(vault, {key: report})
 
 
-def _distrust_writers(job: VerifyJob, known: Known, bad: _Bad, marked: set[str]) -> None:
-    """Take the mark *verified* from deleted backups whose packs went bad: later ones rely on it (docs/adr)."""
+def _distrust_writers(job: VerifyJob, known: CatalogSnapshot, bad: _Bad, marked: set[str]) -> None:
+    """Remove the mark *verified* from deleted backups whose packs are damaged: later ones rely on it (docs/adr)."""
     writers = {writer_of(pack) for pack in (*bad.packs, *(pack for pack, _ in bad.frames))}
     for writer in sorted(writer for writer in writers if writer is not None and writer not in marked):
         if writer in known.records:
-            with contextlib.suppress(BackupStateError):  # it never was complete
+            with contextlib.suppress(BackupStateError):  # it was never completed
                 job.catalog.keeping.mark_damaged(writer, "A pack that it wrote is damaged.", job.now())
-
-
-def _once(damages: Iterable[Damage]) -> list[Damage]:
-    """Leave out what many entries share."""
-    seen = {(one.pack, one.offset, one.code, one.entry if one.pack is None else None): one for one in damages}
-    return list(seen.values())
-
-
-def _place(frame: Frame) -> tuple[str, int]:
-    return frame.pack, frame.offset

@@ -1,7 +1,7 @@
-"""Read back: every byte is fetched, decrypted, unpacked and hashed, and nothing of it is kept.
+"""Read back: every byte is fetched, decrypted, decompressed and hashed, and nothing of it is kept.
 
-Of one backup all is read. Of a target, each day: first what new backups have stored, so that they count as verified;
-then a share of everything, another one each day, so that a month sees every pack (docs/adr/0010).
+One backup is read completely. Of a target, each day: first what new backups have stored, so that they count as
+verified; then a share of everything, a different one each day, so that every pack is read in a month (docs/adr/0010).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from coffre.model.manifest import Frame, Manifest
 from coffre.model.rotation import Amount, Problem
 from coffre.model.verification import Damage, DamageReport, Examined, Level, Share, VerificationReport
 from coffre.operations.stored_backup.open import manifest_of
-from coffre.operations.verify.job import RESERVE_SECONDS, Known, VerifyJob, record_damage
+from coffre.operations.verify.job import RESERVE_SECONDS, CatalogSnapshot, VerifyJob, record_damage
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.damage import heal_damage, put_back, read_findings, together
 from coffre.vault.layout import writer_of
 from coffre.vault.readback import ReadEntry, read_back
 
-# Of the time that is there, new backups get at most so much before the day's share.
+# Share of the time that new backups get at most, before the day's share is read.
 _SHARE_FOR_NEW: Final = 0.5
 
 type _Wanted = Callable[[Frame], bool]
@@ -30,14 +30,14 @@ type _IsOver = Callable[[], bool]
 
 
 def read_backup(job: VerifyJob, backup_id: str) -> VerificationReport:
-    """Read all of one backup. What there is no time for, the next call goes on with.
+    """Read all of one backup. If the time is not enough, the next call continues.
 
     Raises
     ------
     BackupStateError
         `BACKUP_UNKNOWN`, or `BACKUP_STATE`: it is not COMPLETED.
     """
-    known = Known.read(job.catalog)
+    known = CatalogSnapshot.read(job.catalog)
     (backup,) = known.required(backup_id=backup_id)
     tally = _Tally()
     _prove(job, backup, tally, lambda _: True, job.is_time_over, heals=True)
@@ -50,14 +50,14 @@ def read_backup(job: VerifyJob, backup_id: str) -> VerificationReport:
 
 
 def read_target(job: VerifyJob, target: str, share: Share) -> VerificationReport:
-    """Read what the target's new backups have stored, then a share of all that its backups need.
+    """Read what the target's new backups have stored, then a share of all packs that its backups need.
 
     Raises
     ------
     BackupStateError
         `NOTHING_TO_VERIFY`: it has no COMPLETED backup.
     """
-    known = Known.read(job.catalog)
+    known = CatalogSnapshot.read(job.catalog)
     known.required(target)
     tally = _Tally()
     limit = RESERVE_SECONDS + (job.remaining_seconds() - RESERVE_SECONDS) * (1 - _SHARE_FOR_NEW)
@@ -80,7 +80,7 @@ class _Tally:
     unfinished: str | None = None
 
     def add(self, backup: Backup, read: ReadEntry) -> None:
-        """Count what was read of an entry, and keep what was wrong with it."""
+        """Count what was read of an entry, and keep its damage."""
         self.entries += read.is_read
         for frame in read.frames:
             self.frames = self.frames.plus(frame.length)
@@ -91,34 +91,34 @@ class _Tally:
             else:
                 self.damages.append(damage)
 
-    def tell(self, backup: Backup, outcome: str, text: str | None = None) -> None:
-        """Keep what became of a backup of which all was to be read."""
-        told = {"backup_id": backup.id, "target": backup.target, "outcome": outcome, "text": text}
-        self.examined.append(Examined.model_validate(told))
+    def note(self, backup: Backup, outcome: str, text: str | None = None) -> None:
+        """Keep the outcome of a backup that was to be read completely."""
+        fields = {"backup_id": backup.id, "target": backup.target, "outcome": outcome, "text": text}
+        self.examined.append(Examined.model_validate(fields))
 
 
 # --- all of a backup ---
 
 
-def _prove_new(job: VerifyJob, known: Known, target: str, tally: _Tally, is_over: _IsOver) -> None:
+def _prove_new(job: VerifyJob, known: CatalogSnapshot, target: str, tally: _Tally, is_over: _IsOver) -> None:
     """Read back what no verification has seen yet, the oldest backup first.
 
-    Packs of a writer that is verified were read back with it: they need not be read again for each backup that points
-    at them.
+    Packs of a verified backup were read back with it: they need not be read again for each backup that references
+    them.
     """
     proven = {one.id for one in known.records.values() if one.verified_at is not None and one.damaged_at is None}
     for backup in reversed(known.living(target)):
         if backup.id in proven or backup.damaged_at is not None:
             continue
         if is_over():
-            tally.tell(backup, "unfinished", "There was no time for it; the next reading begins with it.")
+            tally.note(backup, "unfinished", "There was no time for it; the next verification begins with it.")
             continue
         if _prove(job, backup, tally, lambda frame: writer_of(frame.pack) not in proven, is_over, heals=False):
             proven.add(backup.id)
 
 
 def _prove(job: VerifyJob, backup: Backup, tally: _Tally, wanted: _Wanted, is_over: _IsOver, *, heals: bool) -> bool:
-    """Read what is wanted of all entries, and mark the backup as verified when everything was as recorded."""
+    """Read the wanted frames of all entries, and mark the backup as verified if everything is as recorded."""
     tally.backups.add(backup.id)
     opened = _open(job, backup, tally)
     if opened is None:
@@ -139,7 +139,7 @@ def _prove(job: VerifyJob, backup: Backup, tally: _Tally, wanted: _Wanted, is_ov
     except IntegrityError as error:
         tally.own.setdefault(backup.id, []).append(Damage.of(error))
     if len(tally.damages) > before or backup.id in tally.own:
-        tally.tell(backup, "damaged")
+        tally.note(backup, "damaged")
         return False
     if not is_whole:
         _note_unfinished(job, backup, tally, last)
@@ -152,18 +152,18 @@ def _note_verified(
 ) -> bool:
     known = together(findings.values())
     if backup.damaged_at is not None and not (known and known.is_of_stored_bytes):
-        text = f"Every byte is as it was stored, and that does not mend what a drill found: {backup.damage}"
-        _tell_damaged(backup, tally, text)
+        text = f"Every byte is as it was stored, but that does not solve what a drill found: {backup.damage}"
+        _note_damaged(backup, tally, text)
         return False
     try:
         job.catalog.keeping.mark_verified(backup.id, job.now(), seen=backup, heals=heals)
     except BackupStateError as error:
-        _tell_refused(job, backup, tally, error)
+        _note_refused(job, backup, tally, error)
         return False
     heal_damage(job.vault, findings, job.now())
     if findings and job.catalog.get_backup(backup.id).damage_count != backup.damage_count:
-        put_back(job.vault, findings)  # somebody who had written one of them before marked the backup just now
-    tally.tell(backup, "verified")
+        put_back(job.vault, findings)  # another verification marked the backup just now, with one of these reports
+    tally.note(backup, "verified")
     return True
 
 
@@ -173,29 +173,29 @@ def _findings(job: VerifyJob, backup: Backup) -> dict[str, DamageReport]:
     except IntegrityError:
         if backup.damaged_at is not None:
             raise
-        return {}  # nothing is to be healed
+        return {}  # nothing can be healed
 
 
 def _note_unfinished(job: VerifyJob, backup: Backup, tally: _Tally, last: str) -> None:
     try:
         job.catalog.keeping.note_read(backup, last)
     except BackupStateError as error:
-        _tell_refused(job, backup, tally, error)
+        _note_refused(job, backup, tally, error)
         return
-    tally.tell(backup, "unfinished", f"It was good up to {last}; the next reading goes on from there.")
+    tally.note(backup, "unfinished", f"It was good up to {last}; the next verification continues from there.")
 
 
-def _tell_refused(job: VerifyJob, backup: Backup, tally: _Tally, error: BackupStateError) -> None:
-    """Tell what became of a backup meanwhile: a rotation deleted it, or somebody else found it damaged."""
+def _note_refused(job: VerifyJob, backup: Backup, tally: _Tally, error: BackupStateError) -> None:
+    """Note what happened to a backup meanwhile: a rotation deleted it, or another run found it damaged."""
     if job.catalog.get_backup(backup.id).status is Status.COMPLETED:
-        _tell_damaged(backup, tally, f"While it was being read, somebody else found damage. {error.message}")
+        _note_damaged(backup, tally, f"While it was being read, another run found damage. {error.message}")
     else:
-        tally.tell(backup, "deleted", "It was deleted while it was being read.")
+        tally.note(backup, "deleted", "It was deleted while it was being read.")
 
 
-def _tell_damaged(backup: Backup, tally: _Tally, text: str) -> None:
+def _note_damaged(backup: Backup, tally: _Tally, text: str) -> None:
     tally.problems.append(Problem(code="BACKUP_DAMAGED", target=backup.target, text=text))
-    tally.tell(backup, "damaged", text)
+    tally.note(backup, "damaged", text)
 
 
 def _open(job: VerifyJob, backup: Backup, tally: _Tally) -> tuple[Manifest, FrameDecoder] | None:
@@ -204,18 +204,18 @@ def _open(job: VerifyJob, backup: Backup, tally: _Tally) -> tuple[Manifest, Fram
         return manifest, job.decoder.of_recipients(manifest.recipients)
     except IntegrityError as error:
         tally.own.setdefault(backup.id, []).append(Damage.of(error))
-        tally.tell(backup, "damaged", error.message)
+        tally.note(backup, "damaged", error.message)
     except EncryptionError as error:
-        # No byte of it is known to be wrong: nobody here has the key.
+        # No byte of it is known to be wrong: only the key is missing here.
         text = f"Backup {backup.id} of {backup.target} cannot be read: {error.message}"
         tally.problems.append(Problem(code=error.code, target=backup.target, text=text))
-        tally.tell(backup, "unreadable", error.message)
+        tally.note(backup, "unreadable", error.message)
     tally.closed.add(backup.id)
     return None
 
 
 def _until(is_over: _IsOver, reading: Iterator[ReadEntry]) -> Iterator[ReadEntry | None]:
-    """Yield what is read, and None when the time is over before its end."""
+    """Yield what is read, and None if the time is over before the end."""
     for read in reading:
         yield read
         if is_over():
@@ -226,8 +226,8 @@ def _until(is_over: _IsOver, reading: Iterator[ReadEntry]) -> Iterator[ReadEntry
 # --- a share of everything ---
 
 
-def _read_share(job: VerifyJob, known: Known, target: str, share: Share, tally: _Tally) -> None:
-    """Read the frames of a share of the packs once, whichever backups point at them."""
+def _read_share(job: VerifyJob, known: CatalogSnapshot, target: str, share: Share, tally: _Tally) -> None:
+    """Read the frames of a share of the packs, each once, for all backups that reference them."""
     seen: set[tuple[str, int]] = set()
 
     def wanted(frame: Frame) -> bool:
@@ -239,7 +239,7 @@ def _read_share(job: VerifyJob, known: Known, target: str, share: Share, tally: 
 
     for backup in known.living(target):
         if job.is_time_over():
-            _say_unfinished(tally)
+            _note_share_unfinished(tally)
             return
         opened = _open(job, backup, tally) if backup.id not in tally.closed else None
         if opened is not None and any(share.holds(pack.key) for pack in opened[0].packs):
@@ -254,18 +254,18 @@ def _read_some(
     try:
         for read in _until(job.is_time_over, read_back(job.vault, decoder, job.vault.entries(manifest), wanted)):
             if read is None:
-                _say_unfinished(tally)
+                _note_share_unfinished(tally)
                 return
             tally.add(backup, read)
     except IntegrityError as error:
         tally.own.setdefault(backup.id, []).append(Damage.of(error))
 
 
-def _say_unfinished(tally: _Tally) -> None:
+def _note_share_unfinished(tally: _Tally) -> None:
     tally.unfinished = "The time was over before the day's share was read."
 
 
-def _report(job: VerifyJob, known: Known, tally: _Tally, target: str, share: str) -> VerificationReport:
+def _report(job: VerifyJob, known: CatalogSnapshot, tally: _Tally, target: str, share: str) -> VerificationReport:
     damaged = record_damage(job, Level.READ, known, tally.damages, tally.own)
     packs = Amount(objects=len(tally.packs), size_bytes=tally.frames.size_bytes)
     return VerificationReport(

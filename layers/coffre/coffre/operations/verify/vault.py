@@ -1,11 +1,11 @@
-"""Verify a vault without its catalog: what there is must be as its own manifests say. Nothing is written.
+"""Verify a vault without its catalog: its content must match its own manifests. Nothing is written.
 
-What is found is told and not recorded: a copy on a disk is nobody's business but its owner's, and may be read-only.
+Findings are reported but not recorded: a copy on a disk may be read-only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,14 +17,13 @@ from coffre.model.manifest import Frame, Manifest, PackReference
 from coffre.model.rotation import Amount, Problem
 from coffre.model.verification import Damage, DamageReport, Examined, Level, VerificationReport
 from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.verify.damages import Place, once, pack_missing, pack_swapped, pack_truncated, place_of
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.readback import ReadEntry, read_back
 from coffre.vault.vault import Vault
 
-# As in `verify_inventory`: what a store answers in some 20 ms is asked of it a dozen times at once.
+# As in `inventory`: a store answers in some 20 ms, so twelve requests run in parallel.
 _WORKERS: Final = 12
-
-type _Place = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,8 @@ class VaultCheck:
     Parameters
     ----------
     unreadable
-        By id of the backup what of its records cannot be read: such backups are damaged, and not among `backups`.
+        By id of the backup, its target and the error of reading its records. Such backups count as damaged, and
+        are not in `backups`.
     """
 
     id: str
@@ -45,7 +45,7 @@ class VaultCheck:
     now: datetime
 
     def inventory(self) -> VerificationReport:
-        """See whether everything is there that the manifests name, as long as they say, with the store's checksums."""
+        """Check that all referenced packs exist, with the recorded length and the checksum that the store keeps."""
         tally = _Tally()
         packs: dict[str, PackReference] = {}
         for backup in self.backups:
@@ -70,7 +70,7 @@ class VaultCheck:
         return self._report(Level.INVENTORY, tally)
 
     def read(self) -> VerificationReport:
-        """Read, decrypt and hash every byte of the backups; what they share is read once."""
+        """Read, decrypt and hash every byte of the backups; shared frames are read once."""
         tally = _Tally()
         for backup in self.backups:
             manifest = self._manifest_of(backup, tally)
@@ -87,7 +87,7 @@ class VaultCheck:
         return self._report(Level.READ, tally)
 
     def _manifest_of(self, backup: Backup, tally: _Tally) -> Manifest | None:
-        """Return a manifest whose lists of entries are those that it names."""
+        """Return a manifest, after its lists of entries were checked."""
         try:
             manifest = open_manifest(self.vault, backup)
             for _ in self.vault.entries(manifest):
@@ -101,19 +101,16 @@ class VaultCheck:
 
     def _look_at(self, pack: PackReference, length: int | None) -> tuple[Damage | None, bool]:
         """Return what is wrong with a pack, and whether the store had a checksum to compare."""
-        missing = Damage(code="PACK_MISSING", text=f"The pack {pack.key} is not in the vault.", pack=pack.key)
         if length is None:
-            return missing, False
+            return pack_missing(pack.key), False
         if length != pack.length:
-            text = f"The pack {pack.key} has {length:,} bytes; {pack.length:,} were stored."
-            return Damage(code="PACK_TRUNCATED", text=text, pack=pack.key), False
+            return pack_truncated(pack.key, length, pack.length), False
         try:
             kept = self.vault.store.head(pack.key).sha256
         except ObjectMissingError:
-            return missing, False
+            return pack_missing(pack.key), False
         if kept not in (None, pack.sha256):
-            text = f"The pack {pack.key} is not the one that was stored: its checksum is another one."
-            return Damage(code="PACK_SWAPPED", text=text, pack=pack.key), True
+            return pack_swapped(pack.key), True
         return None, kept is not None
 
     def _read(self, backup: Backup, manifest: Manifest, decoder: FrameDecoder, tally: _Tally) -> None:
@@ -124,7 +121,7 @@ class VaultCheck:
         except IntegrityError as error:
             found.append(Damage.of(error))
         if found:
-            tally.own.setdefault(backup.id, []).extend(_once(found))
+            tally.own.setdefault(backup.id, []).extend(once(found))
         tally.examined.append(_examined(backup, "damaged" if found else "verified"))
 
     def _report(self, level: Level, tally: _Tally) -> VerificationReport:
@@ -164,47 +161,38 @@ class _Tally:
     compared: int = 0
     entries: int = 0
     frames: Amount = field(default_factory=Amount)
-    seen: set[_Place] = field(default_factory=set)
+    seen: set[Place] = field(default_factory=set)
     bad_packs: dict[str, Damage] = field(default_factory=dict)
-    bad_frames: dict[_Place, Damage] = field(default_factory=dict)
+    bad_frames: dict[Place, Damage] = field(default_factory=dict)
     own: dict[str, list[Damage]] = field(default_factory=dict)
     examined: list[Examined] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def is_new(self, frame: Frame) -> bool:
-        """Tell whether a frame was not read yet, and count on its being read now."""
-        if _place(frame) in self.seen:
+        """Tell whether a frame was not read yet, and note that it is read now."""
+        if place_of(frame) in self.seen:
             return False
-        self.seen.add(_place(frame))
+        self.seen.add(place_of(frame))
         return True
 
     def packs_read(self) -> Amount:
         return Amount(objects=len({pack for pack, _ in self.seen}), size_bytes=self.frames.size_bytes)
 
     def take(self, read: ReadEntry) -> Iterator[Damage]:
-        """Count what was read of an entry, and yield what is wrong with it, be it found now or with another backup."""
+        """Count what was read of an entry, and yield its damage, found now or with another backup."""
         self.entries += read.is_read
         for frame in read.frames:
             self.frames = self.frames.plus(frame.length)
         for damage in read.damages:
             for frame in read.entry.frames:
                 if damage.pack == frame.pack and damage.offset in (None, frame.offset):
-                    self.bad_frames[_place(frame)] = damage
+                    self.bad_frames[place_of(frame)] = damage
         yield from read.damages
         for frame in read.entry.frames:
-            if not read.damages and _place(frame) in self.bad_frames:
-                yield self.bad_frames[_place(frame)].model_copy(update={"entry": read.entry.name})
-
-
-def _place(frame: Frame) -> _Place:
-    return frame.pack, frame.offset
-
-
-def _once(damages: Iterable[Damage]) -> list[Damage]:
-    """Leave out what many entries share."""
-    return list({(one.pack, one.offset, one.code, None if one.pack else one.entry): one for one in damages}.values())
+            if not read.damages and place_of(frame) in self.bad_frames:
+                yield self.bad_frames[place_of(frame)].model_copy(update={"entry": read.entry.name})
 
 
 def _examined(backup: Backup, outcome: str, text: str | None = None) -> Examined:
-    told = {"backup_id": backup.id, "target": backup.target, "outcome": outcome, "text": text}
-    return Examined.model_validate(told)
+    fields = {"backup_id": backup.id, "target": backup.target, "outcome": outcome, "text": text}
+    return Examined.model_validate(fields)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coffre.operations.runs.thread_runner import ThreadRunner
+from coffre.operations.runs.parallel_map import ThreadRunner, ordered_map
 
 
 def nothing() -> None:
@@ -107,3 +107,53 @@ def test_nothing_to_do_is_nothing_done() -> None:
 
     assert list(ThreadRunner(2, lambda: stops.append(True))(lambda part: part, [])) == []
     assert stops == []
+
+
+# --- in order ---
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 30), max_size=60), st.integers(1, 8))
+def test_results_come_in_order_and_the_work_stays_within_its_memory(costs: list[int], width: int) -> None:
+    in_use, most, lock = 0, 0, threading.Lock()
+
+    def work(cost: int) -> int:
+        nonlocal in_use, most
+        with lock:
+            in_use += min(cost, 20)
+            most = max(most, in_use)
+        with lock:
+            in_use -= min(cost, 20)
+        return cost
+
+    results = list(ordered_map(work, costs, cost_of=lambda cost: cost, width=width, memory_bytes=20))
+
+    assert results == costs
+    assert most <= 20
+
+
+def test_a_result_is_given_out_while_later_work_goes_on() -> None:
+    release = threading.Event()
+
+    def work(item: int) -> int:
+        assert item == 0 or release.wait(60)
+        return item
+
+    results = ordered_map(work, range(3), cost_of=lambda _: 1, width=3, memory_bytes=3)
+    assert next(results) == 0
+    release.set()
+
+    assert list(results) == [1, 2]
+
+
+def test_the_first_error_of_ordered_work_is_raised_in_its_turn() -> None:
+    done: list[int] = []
+
+    def work(item: int) -> int:
+        return 1 // (2 - item)
+
+    results = ordered_map(work, range(100), cost_of=lambda _: 1, width=2, memory_bytes=2)
+    with pytest.raises(ZeroDivisionError):
+        done.extend(results)
+
+    assert done == [0, 1]

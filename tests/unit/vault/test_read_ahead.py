@@ -12,12 +12,12 @@ from backports import zstd
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, EntryKind, Frame
 from coffre.stores.directory import DirectoryStore
-from coffre.vault import readahead
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.entries import EntryWriter
-from coffre.vault.readahead import read_ahead
+from coffre.vault.read_ahead import read_ahead
 from coffre.vault.vault import Vault
 
+FRAMES_AHEAD = 8
 LARGE = bytes(range(256)) * 1024
 
 
@@ -81,10 +81,10 @@ def test_only_so_many_frames_are_held_and_closing_stops_the_rest(
 
     for taken in range(1, 21):
         next(reading)
-        assert vault.fetched <= taken + readahead._FRAMES_AHEAD
+        assert vault.fetched <= taken + FRAMES_AHEAD
     reading.close()
 
-    assert vault.fetched <= 20 + readahead._FRAMES_AHEAD
+    assert vault.fetched <= 20 + FRAMES_AHEAD
 
 
 @pytest.mark.parametrize("damaged", [0, 1, 2, 3])
