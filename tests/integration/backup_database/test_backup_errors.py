@@ -244,7 +244,7 @@ def test_a_table_that_somebody_locks_is_named_as_the_reason_after_three_tries(co
     other = psycopg2.connect(shop)
     try:
         other.cursor().execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
-        failed_backup(coffre, "LOCK_TIMEOUT", "locked by somebody else", "limits.lock_timeout_seconds")
+        failed_backup(coffre, "LOCK_TIMEOUT", "Another session holds a lock", "limits.lock_timeout_seconds")
     finally:
         other.close()
 

@@ -1,4 +1,4 @@
-"""Through which root the rows of a partition are loaded from an export, which meets a server that nobody knows yet."""
+"""Through which root the rows of a partition are loaded from an export, which meets a server that is not known yet."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ class _Reader:
 
     def _rest(self, data: bytes, count: int) -> bytes:
         while len(data) < count and (more := self._file.read(min(count - len(data), _READ_BYTES))):
-            data += more  # piece by piece: a damaged length must not ask for gigabytes at once
+            data += more  # piece by piece: a damaged length must not ask for gigabytes in one read
         if len(data) < count:
             damaged("It is cut off.")
         return data

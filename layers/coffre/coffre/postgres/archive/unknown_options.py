@@ -156,7 +156,7 @@ class _Statement:
             yield position, end
 
     def _after(self, index: int) -> int:
-        """Return where the text behind a token can be cut: at once, unless a comment follows that stays."""
+        """Return where the text behind a token can be cut: right there, unless a comment follows that stays."""
         end, following = self._tokens[index].end, self._tokens[index + 1].start
         return following if self._definition[end:following].strip() else end
 

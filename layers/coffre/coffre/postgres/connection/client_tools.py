@@ -30,7 +30,7 @@ _VERSION: Final = re.compile(r"\(PostgreSQL\) (\d+)(?:\.(\d+))?")
 
 
 class Children:
-    """The child processes and sessions of one run, so that they can all be ended at once (deadline, first error).
+    """The child processes and sessions of one run, so that they can all be ended together (deadline, first error).
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Children:
     Attributes
     ----------
     remarks
-        What a person has to know after `end_all`: that something of the run may still go on at the server.
+        What a person has to know after `end_all`: that something of the run may still run at the server.
     """
 
     def __init__(self, clearing_seconds: Callable[[], float] | None = None) -> None:
@@ -112,8 +112,8 @@ class Children:
         """End every child, and every session, here and at the server. Their users then see an error.
 
         A session is cancelled first. What has not ended within a second, a cancel that came before its statement for
-        one, is terminated from a session of our own. A server that does not answer keeps nobody waiting: the
-        connections to it are broken. Whoever comes second waits until all of this is done.
+        one, is terminated from a session of our own. A server that does not answer keeps no caller waiting: the
+        connections to it are broken. A second caller waits until all of this is done.
         """
         with self._lock:
             self.sessions.end()
@@ -174,7 +174,7 @@ class Child(subprocess.Popen[bytes]):
 class StderrTail:
     """Reads a stream to its end in a thread, so that it never blocks the child, and keeps the last 16 KiB.
 
-    The thread alone closes the stream: a number that somebody else closed could be another child's pipe already.
+    The thread alone closes the stream: a number that another thread closed could be another child's pipe already.
     """
 
     def __init__(self, pipe: IO[bytes]) -> None:

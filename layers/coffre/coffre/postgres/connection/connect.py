@@ -192,7 +192,7 @@ def _translated(
 def _open(
     connection: Connection, sessions: Sessions, *, stays: bool, seconds: float | None
 ) -> psycopg2.extensions.connection:
-    """Open a session of a run; it is not waited for longer than the run goes on."""
+    """Open a session of a run; the wait ends with the run."""
     if sessions.has_ended:
         most = min(seconds or math.inf, _CLEARING_CONNECT_SECONDS)
         made = open_patiently(lambda: _connected(connection, PLAIN_NAME), is_over=after(most))

@@ -1,4 +1,4 @@
-"""Why a server lets nobody in: libpq's text of a failed connection as an error that says what to do."""
+"""Why a server refuses a connection: libpq's text as an error that says what to do."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def _from_url(url: str, where: str) -> Connection:
         raise _shape(where, f"the URL has no {' and no '.join(missing)}")
     unknown = sorted(set(options) - _URL_OPTIONS)
     if unknown:
-        # An option that nobody knows can be a part of a password with a question mark: it is not repeated.
+        # An unknown option can be a part of a password with a question mark: it is not repeated.
         names = ", ".join(name if name in _OTHER_OPTIONS else "(not repeated)" for name in unknown)
         raise _shape(where, f"unknown URL option {names}; allowed: {', '.join(sorted(_URL_OPTIONS))}")
     host = unquote(parts.hostname or "")

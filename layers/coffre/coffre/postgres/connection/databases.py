@@ -47,7 +47,7 @@ def maintenance_session(connection: Connection) -> Iterator[psycopg2.extensions.
 
 
 def create_database(connection: Connection, content: DatabaseContent) -> tuple[str, ...] | None:
-    """Create a database like the source, and return what about it is not; None when somebody has just created it.
+    """Create a database like the source, and return what differs; None when another session has just created it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Making sure that nothing of a run goes on at the server, whatever became of the requests to cancel it."""
+"""Making sure that nothing of a run continues at the server, whatever became of the requests to cancel it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _end(connection: Connection, name: str, *, elsewhere: bool) -> list[str]:
         left = _wait_while(cursor, _ALL, name, 0.0 if refused else _GONE_SECONDS)
     if not left:
         return []
-    return refused or [f"{len(left)} of them go on although they were terminated."]
+    return refused or [f"{len(left)} of them still run although they were terminated."]
 
 
 def _wait_while(cursor: psycopg2.extensions.cursor, query: str, name: str, seconds: float) -> list[int]:

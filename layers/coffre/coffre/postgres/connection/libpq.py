@@ -45,7 +45,7 @@ class CancelRequest:
 
     @property
     def waits_for(self) -> tuple[int, int]:
-        """The descriptor, and what it has to be ready for before the request can go on."""
+        """The descriptor, and what it has to be ready for before the request can continue."""
         events = select.POLLIN if self._state == _READING else select.POLLOUT
         return int(self._library.PQcancelSocket(self._pointer)), events
 
@@ -56,7 +56,7 @@ class CancelRequest:
 
 
 def send_all(requests: Iterable[CancelRequest], *, seconds: float) -> bool:
-    """Send requests, all at once, and return whether the servers have answered all of them within the time."""
+    """Send requests, all of them together, and return whether the servers have answered all of them within the time."""
     deadline = time.monotonic() + seconds
     under_way = list(requests)
     for request in under_way:

@@ -26,20 +26,20 @@ _PASSING: Final[tuple[tuple[str, str, str, str], ...]] = (
         r"snapshot \"[^\"]*\" does not exist|invalid snapshot identifier",
         "CONNECTION_LOST",
         "The session that held the backup's snapshot was cut.",
-        "Nothing was published. Run the backup again; if it goes on, look at the server's log and idle limits.",
+        "Nothing was published. Run the backup again; if it happens again, look at the server's log and idle limits.",
     ),
     (
         # the last is pg_dump's lock timeout
         r"deadlock detected|lock timeout|could not obtain lock|statement timeout[\s\S]*LOCK TABLE",
         "LOCK_TIMEOUT",
-        "A table is locked by somebody else for longer than limits.lock_timeout_seconds.",
+        "Another session holds a lock on a table for longer than limits.lock_timeout_seconds.",
         "It is tried again. Find the session that holds an ACCESS EXCLUSIVE lock (ALTER TABLE, VACUUM FULL).",
     ),
     (
         CONNECTION_LOST,
         "CONNECTION_LOST",
         "The connection to the database was cut while it was being read.",
-        "Nothing was published. Run the backup again; if it goes on, look at the server's log and idle limits.",
+        "Nothing was published. Run the backup again; if it happens again, look at the server's log and idle limits.",
     ),
     (
         _VANISHED,
@@ -92,7 +92,7 @@ def _failed(program: str, status: int, stderr: str, where: str) -> CoffreError:
             f"{program} was killed by signal {-status} while reading {where}.",
             code="TOOL_KILLED",
             detail=stderr[-800:] or None,
-            hint="Nothing was published. If nobody killed it, give the function more memory.",
+            hint="Nothing was published. If it was not killed on purpose, give the function more memory.",
         )
     return DumpError(
         f"{program} ended with status {status} while reading {where}.",

@@ -15,7 +15,7 @@ from typing import Any, Final
 import psycopg2
 import psycopg2.extensions
 
-# How long a wait goes on before it is asked whether the run still wants it.
+# How long a wait lasts before it is checked whether the run still wants it.
 _WAIT_MILLISECONDS: Final = 500
 _SSL_WANT_READ: Final = 2
 _SSL_WANT_WRITE: Final = 3

@@ -1,4 +1,4 @@
-"""The sessions of one run: what each may wait for, and how all of them end at once.
+"""The sessions of one run: what each may wait for, and how all of them end together.
 
 A server that does not answer keeps libpq waiting without a limit, in any call. Breaking the connection below it ends
 every such call with an error.
@@ -25,7 +25,7 @@ from coffre.model.errors import DumpTransientError
 from coffre.postgres.connection.libpq import CancelRequest, send_all
 
 PLAIN_NAME: Final = "coffre"
-"""The `application_name` of sessions that go on when a run is stopped, and of those that clear away after it."""
+"""The `application_name` of sessions that continue when a run is stopped, and of those that clear away after it."""
 
 _LOOK_SECONDS: Final = 0.1
 
@@ -139,7 +139,7 @@ class Sessions:
     def cancel(self, *, seconds: float) -> bool:
         """Cancel what the run's sessions are doing, and return whether their servers answered within the time."""
         with self._lock:
-            # Whoever takes a request frees it: its session can be closed meanwhile.
+            # The thread that takes a request frees it: its session can be closed meanwhile.
             requests = [held.take_request() for held in self._held.values() if not held.stays]
         sent = [request for request in requests if request is not None]
         try:
@@ -149,7 +149,7 @@ class Sessions:
                 request.close()
 
     def cut(self, *, all_of_them: bool) -> None:
-        """Break the connections, so that no call waits for the server any more; those that stay only when told so."""
+        """Break the connections, so that no call waits for the server any more; those that stay only on request."""
         with self._lock:
             for held in self._held.values():
                 if all_of_them or not held.stays:
@@ -193,14 +193,14 @@ def open_patiently(
     """Open a session in a thread of its own; None when it is over before the session is there.
 
     Names are resolved and servers are waited for without a way to interrupt either. A session that comes too late is
-    closed at once.
+    closed immediately.
     """
     opened: Future[psycopg2.extensions.connection] = Future()
 
     def work() -> None:
         try:
             session = make()
-        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+        except BaseException as error:  # noqa: BLE001 - the waiting thread gets it
             if opened.set_running_or_notify_cancel():
                 opened.set_exception(error)
             return

@@ -61,10 +61,10 @@ def what_stays_behind(connection: Connection) -> list[str]:
 
 
 def swap_databases(connection: Connection, restored: str, old: str) -> None:
-    """Rename the database in use to `old`, and `restored` to its name; whoever is connected is disconnected.
+    """Rename the database in use to `old`, and `restored` to its name; all other sessions are disconnected.
 
     The restored database gets the owner of the one in use. Both names change in one transaction, which keeps newcomers
-    waiting: whatever ends us in the middle, the database in use goes on taking connections.
+    waiting: whatever ends this run in the middle, the database in use still accepts connections.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Unique values that rows exchanged: what lets all of a table's rows change at once, and what forbids it.
+"""Unique values that rows exchanged: what lets all of a table's rows change together, and what forbids it.
 
 A unique index without a constraint that can be put off is checked row by row: two rows cannot exchange their values by
 `UPDATE`, in whatever order. Deleting and inserting them in one statement can do it, but fires what `ON DELETE CASCADE`

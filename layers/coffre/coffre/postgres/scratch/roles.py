@@ -78,7 +78,7 @@ def _session_in(server: ScratchServer, encoding: str) -> Iterator[psycopg2.exten
 
 
 def drop_database(server: ScratchServer, name: str) -> None:
-    """Drop a database, whoever is connected to it."""
+    """Drop a database, even if sessions are connected to it."""
     with connect(server.connection(_MAINTENANCE)) as session:
         session.autocommit = True
         with session.cursor() as cursor:

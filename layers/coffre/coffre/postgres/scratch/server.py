@@ -1,7 +1,7 @@
 """A PostgreSQL server of our own for one drill: made in a directory, our child, gone before the function answers.
 
 Nothing of it outlives the drill, so nothing of it waits for the disk. It listens on a socket in its directory alone,
-and every role has a password that nobody knows.
+and every role has a random password that is kept nowhere.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from coffre.postgres.connection.sessions import Sessions
 from coffre.postgres.scratch.processes import kill_with_children
 from coffre.postgres.scratch.programs import reachable, trust_extensions
 
-# Of any server whose data nobody will miss (field note 37: /dev/shm is tiny in many containers and missing in Lambda).
+# Of any server whose data is thrown away (field note 37: /dev/shm is tiny in many containers and missing in Lambda).
 SETTINGS: Final[Mapping[str, str]] = {
     "shared_buffers": "64MB",
     "huge_pages": "off",

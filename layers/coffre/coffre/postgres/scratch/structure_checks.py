@@ -21,7 +21,7 @@ _LINES_SHOWN: Final = 10
 
 @dataclass
 class Findings:
-    """What was looked at, what is wrong, and what could not be told from the backup alone."""
+    """What was looked at, what is wrong, and what the backup alone cannot show."""
 
     indexes: int = 0
     constraints: int = 0

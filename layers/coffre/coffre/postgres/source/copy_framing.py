@@ -64,7 +64,7 @@ class RegexRows:
     """By a regular expression, with Python alone.
 
     After a first header each line feed outside a header is followed by the next header, so that they can all be removed
-    at once. Text has no NUL and any other message has one: what is left over gives itself away.
+    in one step. Text has no NUL and any other message has one: what is left over gives itself away.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
 """`COPY ... TO STDOUT` read in large blocks: rows never pass one by one through Python, nor must one fit into memory.
 
 The server sends each row as a message of its own. Whole blocks of them are moved into the caller's frame without
-their headers (`copy_rows.py`). Where another message follows, that message is read, and then it goes on. In the end the
-server's count of the rows must be met.
+their headers (`copy_framing.py`). Where another message follows, that message is read, and then the
+rows continue. In the end the server's count of the rows must be met.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class CopyOut:
         return body
 
     def _need(self, length: int) -> None:
-        """Receive until so many bytes are there; what is there may move to the front."""
+        """Receive until that many bytes are in the buffer; those already in it may move to the front."""
         while self._end - self._start < length:
             if self._start:
                 rest = self._end - self._start

@@ -72,7 +72,7 @@ class SliceReader:
     connection, children
         Where to read, and who stops it.
     snapshot
-        What `pg_export_snapshot()` returned in the holder; None reads what is there, where nobody else writes.
+        What `pg_export_snapshot()` returned in the holder; None reads the current state, where no other session writes.
     encoding
         The server's encoding: bytes come as they are stored.
     buffer_bytes
@@ -164,7 +164,7 @@ def _selection(target: DatabaseTarget, *, also_exclude: Sequence[str] = ()) -> l
 
 
 class ArchiveDumper:
-    """Runs `pg_dump` and `pg_dumpall` in (or, for roles, beside) the shared snapshot."""
+    """Runs `pg_dump` and `pg_dumpall` in (or, for roles, alongside) the shared snapshot."""
 
     def __init__(
         self, tools: PostgresTools, children: Children, connection: Connection, target: DatabaseTarget

@@ -90,7 +90,7 @@ def oids_of(entries: Iterable[TocEntry]) -> list[int]:
 
 
 def owner_statements(entries: Iterable[TocEntry], is_wanted: Callable[[int], bool], creator: str) -> Iterator[str]:
-    """Yield the statements that make somebody else than their creator the owner of objects."""
+    """Yield the statements that make another role than their creator the owner of objects."""
     for entry in entries:
         if entry.description == _METADATA and entry.owner != creator:
             owner = quoted(entry.owner)

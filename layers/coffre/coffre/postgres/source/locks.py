@@ -10,7 +10,7 @@ import psycopg2.extensions
 
 
 def lock_statement(names: Sequence[str]) -> str:
-    """Return the statement that lets everybody read and write the tables, and nobody replace or alter them."""
+    """Return the statement that locks tables against being replaced or altered. Reading and writing stay possible."""
     return f"LOCK TABLE {', '.join(names)} IN ACCESS SHARE MODE"
 
 
@@ -35,7 +35,7 @@ WHERE c.oid = ANY(%(tables)s::bigint[]::oid[]) AND (
             IS DISTINCT FROM format('%%I.%%I.%%I', n.nspname, c.relname, a.attname)))
 """
 # Only what is stronger than a lock to read conflicts with our locks. The server keeps the start of waits since 14. All
-# sessions of a run have the same application_name, and nobody else has it.
+# sessions of a run have the same application_name, and no other session has it.
 WAITED_FOR: Final = """
 SELECT l.relation::regclass FROM pg_locks l
 WHERE NOT l.granted AND l.mode = 'AccessExclusiveLock'

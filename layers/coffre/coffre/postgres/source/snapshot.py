@@ -41,7 +41,7 @@ class Holder:
 
     def __init__(self, session: psycopg2.extensions.connection, connection: Connection) -> None:
         self._session = session
-        # Between a statement that fails and the way back to its savepoint, nobody else's would be answered.
+        # Between a statement that fails and the way back to its savepoint, no other statement would be answered.
         self._turn = threading.RLock()
         self._connection = connection
         self.wanted: tuple[str, ...] = ()
@@ -82,8 +82,8 @@ class Holder:
             self._run(lock_statement(names))
         then, self._schema_shown = self._schema_shown or self.remember_schema(), None
         # Two sessions look, so both can look at the same time.
-        with ThreadPoolExecutor(1, "catalog") as beside:
-            catalog = beside.submit(self._check_catalog, catalog_check.OF_SCHEMA, then)
+        with ThreadPoolExecutor(1, "catalog") as alongside:
+            catalog = alongside.submit(self._check_catalog, catalog_check.OF_SCHEMA, then)
             self._check_storage([row[0] for row in rows])
             catalog.result()
         size_of = self._sizes([row[0] for row in rows], sizes or {})
@@ -183,7 +183,7 @@ class Holder:
         return found is None or bool(found[0][0])
 
     def _attempt(self, statement: str) -> list[tuple[Any, ...]] | None:
-        """Execute what may be refused, and return its rows; None when it was. The transaction goes on."""
+        """Execute what may be refused, and return its rows; None when it was. The transaction continues."""
         with self._turn, self._translated(), self._session.cursor() as cursor:
             cursor.execute("SAVEPOINT before_attempt")
             try:
@@ -236,7 +236,7 @@ class Holder:
         return str(rows[0][0]) if rows else None
 
     def release(self) -> None:
-        """Give all locks back at once; whoever uses the holder afterwards gets an error."""
+        """Release all locks immediately. Using the holder afterwards raises an error."""
         self._session.close()
 
     def _check_storage(self, oids: list[int]) -> None:

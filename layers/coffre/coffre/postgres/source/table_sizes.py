@@ -10,7 +10,7 @@ from coffre.model.errors import ConnectTransientError
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import Connection, connect
 
-# Rows, and what is beside them in TOAST: `pg_table_size` looks at nine more files of each table.
+# Rows, and what of them is in TOAST: `pg_table_size` looks at nine more files of each table.
 SIZES: Final = """
 pg_relation_size(c.oid), pg_relation_size(c.oid) + CASE c.reltoastrelid WHEN 0 THEN 0
                                                    ELSE pg_relation_size(c.reltoastrelid) END

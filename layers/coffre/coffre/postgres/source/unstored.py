@@ -68,11 +68,12 @@ def find_unstored(
     Parameters
     ----------
     stored
-        Oids of tables, and of sequences, that the backup has, be it without their rows because somebody asked for that.
+        Oids of tables, and of sequences, that the backup has, with their rows, or without because the
+        configuration excludes them.
     is_chosen
         The target's configuration names schemas or tables: what else is not stored is its choice.
     may_have_rows
-        Looks whether a table (by oid, schema and name) has any row in the snapshot; True when that cannot be told.
+        Looks whether a table (by oid, schema and name) has any row in the snapshot; True when that is unknown.
     """
     extensions = {entry.tag for entry in toc if entry.description == "EXTENSION"}
     foreign = {entry.oid for entry in toc if entry.description == "FOREIGN TABLE"}
@@ -184,7 +185,7 @@ _SUBSCRIPTIONS: Final = """
 SELECT subname FROM pg_subscription
 WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1
 """
-# The condition of the view pg_user_mappings: where it is not met, options are hidden, and nobody can tell whether any.
+# The condition of the view pg_user_mappings: where it is not met, options are hidden, and none may exist.
 _HIDDEN_MAPPINGS: Final = """
 SELECT coalesce(m.usename, 'public'), m.srvname
 FROM pg_user_mappings m JOIN pg_foreign_server s ON s.oid = m.srvid
