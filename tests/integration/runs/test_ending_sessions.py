@@ -21,8 +21,9 @@ from tests.integration.faults import StoppedServer, silent_server
 from coffre.model.errors import CoffreError
 from coffre.postgres.connection import client_tools as tools
 from coffre.postgres.connection import connect as connect_module
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
-from coffre.postgres.connection.connect import Connection, connect
+from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.postgres.connection.ending import end_at_server
 from coffre.postgres.connection.libpq import flush

@@ -13,7 +13,7 @@ from coffre_cli.deployed import DeployedStack
 from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
-    from coffre.postgres.connection.connect import Connection
+    from coffre.postgres.connection.address import Connection
 
 _URL = ("postgresql://", "postgres://")
 # What the role of the restore function may read (template.yaml).

@@ -29,8 +29,8 @@ from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.watchdog import Watch
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
-from coffre.postgres.connection.connect import Connection
 from coffre.runtime.scratch import scratch_directory
 from coffre.stores.s3 import S3Credentials
 from coffre_cli.commands.restore.database_result import Ask

@@ -18,8 +18,9 @@ from coffre.operations.runs.backup_lifecycle import Lifecycle
 from coffre.operations.runs.parallel_map import ThreadRunner, width_for
 from coffre.operations.runs.run import Run
 from coffre.policy.streams import default_streams
+from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.client_tools import Children, PostgresTools
-from coffre.postgres.connection.connect import Connection, apply_tls, refuse_transaction_pooler
+from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services

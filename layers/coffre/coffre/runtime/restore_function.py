@@ -22,8 +22,9 @@ from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
+from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.client_tools import Children
-from coffre.postgres.connection.connect import Connection, apply_tls, refuse_transaction_pooler
+from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import RestoreEvent, StorageRestoreEvent, parse_restore

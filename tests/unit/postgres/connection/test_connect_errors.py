@@ -3,7 +3,7 @@
 import pytest
 
 from coffre.model.errors import ConnectError, ConnectTransientError, PermanentError, TransientError
-from coffre.postgres.connection.connect import Connection
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect_errors import explain_refusal
 
 HERE = Connection("db.example.com", 5432, "app", "hunter2", "shop", place="the secret coffre/database/{shop}")

@@ -3,7 +3,7 @@
 import pytest
 
 from coffre.model.errors import CoffreError, ConnectError, DumpError, DumpTransientError, ServerVersionError
-from coffre.postgres.connection.connect import Connection
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.query_errors import explain_complaint
 
 HERE = Connection("db.example.com", 5432, "app", "hunter2", "shop")

@@ -24,8 +24,8 @@ from coffre.operations.runs.run import Run
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.slicing import Part, TableExtent, plan_parts
 from coffre.postgres.archive.reader import TocEntry, read_archive
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children, PostgresTools
-from coffre.postgres.connection.connect import Connection
 from coffre.postgres.connection.minors import note_of_newer_minor
 from coffre.postgres.connection.roles import filter_roles
 from coffre.postgres.connection.server_facts import ServerFacts

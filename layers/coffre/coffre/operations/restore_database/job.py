@@ -15,8 +15,8 @@ from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.postgres.archive.reader import TocEntry, read_archive
 from coffre.postgres.archive.toc import in_unicode
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
-from coffre.postgres.connection.connect import Connection
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 

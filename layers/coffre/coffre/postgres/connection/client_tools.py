@@ -18,7 +18,7 @@ from typing import IO, Final
 import psycopg2.extensions
 
 from coffre.model.errors import ServerVersionError, SettingsError
-from coffre.postgres.connection.connect import Connection
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.ending import end_at_server
 from coffre.postgres.connection.query_errors import explain_complaint
 from coffre.postgres.connection.sessions import Sessions

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from coffre.model.errors import CoffreError, ConnectError, ConnectTransientError
 
 if TYPE_CHECKING:
-    from coffre.postgres.connection.connect import Connection
+    from coffre.postgres.connection.address import Connection
 
 # libpq gives no SQLSTATE for a failed connection, only text. First match wins.
 _REFUSALS: Final[tuple[tuple[str, str, str, str], ...]] = (

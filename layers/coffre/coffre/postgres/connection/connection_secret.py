@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from coffre.model.errors import SecretError
-from coffre.postgres.connection.connect import Connection
+from coffre.postgres.connection.address import Connection
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
 _URL_OPTIONS: Final = frozenset({"channel_binding", "sslmode", "sslrootcert"})

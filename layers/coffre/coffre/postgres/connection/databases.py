@@ -13,7 +13,8 @@ from psycopg2 import sql
 
 from coffre.model.errors import CoffreError, ConnectError, DestinationError
 from coffre.model.manifest import DatabaseContent
-from coffre.postgres.connection.connect import Connection, connect, one_line
+from coffre.postgres.connection.address import Connection
+from coffre.postgres.connection.connect import connect, one_line
 
 _MAINTENANCE_DATABASES: Final = ("postgres", "defaultdb", "template1")
 # A locale that the server does not have, or a provider that it was built without or is too old for.

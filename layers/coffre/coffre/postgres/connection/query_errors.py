@@ -9,7 +9,7 @@ import psycopg2
 import psycopg2.errors
 
 from coffre.model.errors import CoffreError, ConnectError, DumpError, DumpTransientError, ServerVersionError
-from coffre.postgres.connection.connect import Connection
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect_errors import CONNECTION_LOST, explain_refusal
 
 _PERMISSION: Final = re.compile(r"permission denied for ([a-z ]+?) (\"?[^\n]+?\"?)(?:\n|$)")

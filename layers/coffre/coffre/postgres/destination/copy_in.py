@@ -14,7 +14,8 @@ from psycopg2 import sql
 from coffre.model.errors import RestoreError
 from coffre.model.manifest import SequenceValue, TableContent
 from coffre.model.names import TableName, shown
-from coffre.postgres.connection.connect import Connection, one_line
+from coffre.postgres.connection.address import Connection
+from coffre.postgres.connection.connect import one_line
 from coffre.postgres.connection.connect_errors import CONNECTION_LOST
 from coffre.postgres.connection.libpq import flush
 

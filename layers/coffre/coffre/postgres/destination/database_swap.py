@@ -14,7 +14,8 @@ import psycopg2.extensions
 from psycopg2 import sql
 
 from coffre.model.errors import CoffreError, ConnectError, DestinationError, RestoreError
-from coffre.postgres.connection.connect import Connection, one_line
+from coffre.postgres.connection.address import Connection
+from coffre.postgres.connection.connect import one_line
 from coffre.postgres.connection.databases import maintenance_session
 
 _ATTEMPTS: Final = 5

@@ -16,7 +16,8 @@ from coffre.model.manifest import DatabaseContent
 from coffre.model.names import shown
 from coffre.postgres.archive import sql_ascii
 from coffre.postgres.archive.toc import Capabilities
-from coffre.postgres.connection.connect import Connection, connect
+from coffre.postgres.connection.address import Connection
+from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.databases import create_database, drop_created, maintenance_session, refuse_older_server
 from coffre.postgres.destination import unfinished
 

@@ -3,8 +3,8 @@
 Our sessions look for names in `pg_catalog` alone. Code that names things without their schema was written for the path
 that every session of the role has in this database, and fails in ours. So what can fire such code is executed under
 the database's own path, and nothing else is. A role that may create objects in a schema of that path can catch names
-that another role writes without a schema (CVE-2018-1058). Therefore every name in our own statements that run under it has
-its schema: tables, functions, types and operators too (`OPERATOR(pg_catalog.=)`); a statement of ours says the same
+that another role writes without a schema (CVE-2018-1058). Therefore every name in our own statements that run under it
+has its schema: tables, functions, types and operators too (`OPERATOR(pg_catalog.=)`); a statement of ours says the same
 under any path. What the owner's code does under its own path it does in each session of the application as well.
 """
 

@@ -11,8 +11,9 @@ import psycopg2
 
 from coffre.model.drill import CheckProof
 from coffre.model.target import DrillCheck
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
-from coffre.postgres.connection.connect import Connection, connect, one_line
+from coffre.postgres.connection.connect import connect, one_line
 
 type Value = bool | int | float | str | None
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from coffre.model.errors import CoffreError, ConnectError, ConnectTransientError, DrillImpossibleError
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import PostgresTools
-from coffre.postgres.connection.connect import Connection
 from coffre.postgres.connection.sessions import Sessions
 from coffre.postgres.scratch.processes import kill_with_children
 from coffre.postgres.scratch.programs import reachable, trust_extensions

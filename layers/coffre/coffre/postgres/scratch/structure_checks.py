@@ -11,8 +11,8 @@ import psycopg2.extensions
 
 from coffre.model.manifest import SequenceValue
 from coffre.model.names import TableName, qualified, shown
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children, PostgresTools
-from coffre.postgres.connection.connect import Connection
 
 AMCHECK_OPTIONS: Final = ("--heapallindexed", "--checkunique")
 _FOUND_CORRUPTION: Final = 2

@@ -24,8 +24,9 @@ from coffre.postgres.archive import sql_ascii
 from coffre.postgres.archive.reader import read_archive
 from coffre.postgres.archive.unknown_options import KNOWN
 from coffre.postgres.archive.writer import custom_header
+from coffre.postgres.connection.address import Connection, conninfo_of
 from coffre.postgres.connection.client_tools import Children, PostgresTools, output_of
-from coffre.postgres.connection.connect import Connection, connect, conninfo_of
+from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.query_errors import explain_complaint, explain_query_error, is_too_big, row_too_big
 from coffre.postgres.connection.raw_socket import open_channel
 from coffre.postgres.source.copy_out import CopyOut, QueryFailedError

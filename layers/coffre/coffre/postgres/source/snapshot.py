@@ -20,8 +20,9 @@ from coffre.model.names import qualified
 from coffre.policy import slicing
 from coffre.policy.slicing import TableExtent
 from coffre.postgres.archive.reader import TocEntry
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
-from coffre.postgres.connection.connect import Connection, connect
+from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.free_connections import free_connections
 from coffre.postgres.connection.partition_routes import read_routes
 from coffre.postgres.connection.query_errors import explain_query_error

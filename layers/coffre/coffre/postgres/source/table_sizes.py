@@ -7,8 +7,9 @@ from typing import Final
 import psycopg2
 
 from coffre.model.errors import ConnectTransientError
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
-from coffre.postgres.connection.connect import Connection, connect
+from coffre.postgres.connection.connect import connect
 
 # Rows, and what of them is in TOAST: `pg_table_size` looks at nine more files of each table.
 SIZES: Final = """
