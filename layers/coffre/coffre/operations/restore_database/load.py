@@ -20,7 +20,7 @@ from coffre.operations.restore_database.load_plan import Loading, groups_of, sha
 from coffre.operations.restore_database.refused_rows import DamagedSlices, Refused, may_be_left_out
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.row_counts import rows_differ
-from coffre.operations.restore_database.row_salvage import Salvage
+from coffre.operations.restore_database.row_salvage import Salvage, SalvageRules
 from coffre.operations.restore_database.sessions import borrowed, loading_session
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.session_pool import SessionPool
@@ -160,17 +160,15 @@ class _Loader:
         for entry in slices_of(self._job, self._source, refused):
             self._slices.setdefault(table_of(entry), []).append(entry)
         with translated(self._job.connection), borrowed(self._sessions, self._how.session) as session:
-            return Salvage(
-                session,
-                self,
-                report,
+            rules = SalvageRules(
                 search_paths=self._how.search_paths,
                 may_loosen=self._how.is_fresh,
                 is_alone=self._how.is_alone,
                 is_strict=self._job.scope.strict,
                 leaves_damage_out=self._job.leaves_damage_out,
                 with_rows=frozenset(name for name, table in self._tables.items() if table.rows),
-            ).load(self._refused)
+            )
+            return Salvage(session, self, report, rules).load(self._refused)
 
     def reload(
         self,

@@ -60,16 +60,9 @@ class Reloading(Protocol):
         """Run a block that leaves nothing when it fails."""
 
 
-class Salvage:
-    """Tries again what was refused, in the order of what it costs.
-
-    1. As it is, when all other tables are loaded: a check may look into one of them.
-    2. With the source database's own `search_path`: functions may name things without their schema.
-    3. Without what refuses the rows: checks and constraints of domains are dropped, and added again `NOT VALID`; NOT
-       NULL likewise; generated columns become plain ones. When all is loaded they are validated.
-    4. What still fails leaves the table empty.
-
-    Damaged slices cost their own rows: the intact ones of the table go the same way.
+@dataclass(frozen=True)
+class SalvageRules:
+    """What salvage may do.
 
     Parameters
     ----------
@@ -87,29 +80,35 @@ class Salvage:
         The names of all tables that have rows.
     """
 
+    search_paths: Callable[[TableName], Sequence[str]]
+    may_loosen: bool
+    is_alone: bool
+    is_strict: bool
+    leaves_damage_out: bool
+    with_rows: frozenset[TableName]
+
+
+class Salvage:
+    """Tries again what was refused, in the order of what it costs.
+
+    1. As it is, when all other tables are loaded: a check may look into one of them.
+    2. With the source database's own `search_path`: functions may name things without their schema.
+    3. Without what refuses the rows: checks and constraints of domains are dropped, and added again `NOT VALID`; NOT
+       NULL likewise; generated columns become plain ones. When all is loaded they are validated.
+    4. What still fails leaves the table empty.
+
+    Damaged slices cost their own rows: the intact ones of the table go the same way.
+    """
+
     def __init__(
-        self,
-        session: psycopg2.extensions.connection,
-        loader: Reloading,
-        report: ReportBuilder,
-        *,
-        search_paths: Callable[[TableName], Sequence[str]],
-        may_loosen: bool,
-        is_alone: bool,
-        is_strict: bool,
-        leaves_damage_out: bool,
-        with_rows: frozenset[TableName],
+        self, session: psycopg2.extensions.connection, loader: Reloading, report: ReportBuilder, rules: SalvageRules
     ) -> None:
         self._session = session
         self._loader = loader
         self._report = report
-        self._search_paths = search_paths
-        self._may_loosen = may_loosen
-        self._of_checks: tuple[_Step, ...] = (loosening.drop_checks if is_alone else loosening.drop_own_checks,)
-        self._of_domains: tuple[_Step, ...] = (loosening.drop_domain_constraints,) if is_alone else ()
-        self._is_strict = is_strict
-        self._leaves_damage_out = leaves_damage_out
-        self._with_rows = with_rows
+        self._rules = rules
+        self._of_checks: tuple[_Step, ...] = (loosening.drop_checks if rules.is_alone else loosening.drop_own_checks,)
+        self._of_domains: tuple[_Step, ...] = (loosening.drop_domain_constraints,) if rules.is_alone else ()
         self._loosened: list[tuple[TableName, Loosened, str, str | None]] = []
         self._damaged: dict[TableName, tuple[DamagedSlices, RowsError]] = {}
 
@@ -123,23 +122,23 @@ class Salvage:
         """
         pending = refused.tables()
         self._again(pending, lambda _: None)
-        if self._leaves_damage_out:
+        if self._rules.leaves_damage_out:
             self._without_damage(pending)
-        for number in range(max((len(self._search_paths(name)) for name in pending), default=0)):
+        for number in range(max((len(self._rules.search_paths(name)) for name in pending), default=0)):
             for name in self._again(pending, lambda name: self._path(name, number)):  # noqa: B023 - called in this turn
                 self._report.notes.append(
                     f"The rows of {shown(*name)} were loaded with the search_path {self._path(name, number)} of the "
                     "source: a function that they need names things without their schema."
                 )
-        if self._is_strict and pending:
+        if self._rules.is_strict and pending:
             raise next(iter(pending.values()))
-        if self._may_loosen:
+        if self._rules.may_loosen:
             for name, error in list(pending.items()):
                 if not isinstance(error, IntegrityError) and self._without_constraints(name, error):
                     del pending[name]
             self._tighten()
         damages = {name: error for name, error in pending.items() if isinstance(error, IntegrityError)}
-        if damages and not (self._leaves_damage_out and self._with_rows - damages.keys()):
+        if damages and not (self._rules.leaves_damage_out and self._rules.with_rows - damages.keys()):
             raise next(iter(damages.values()))
         self._leave_out(pending)
         return set(pending)
@@ -169,7 +168,7 @@ class Salvage:
 
     def _path(self, name: TableName, number: int = 0) -> str | None:
         """Return one of the paths for a table; None when the table has fewer."""
-        return next(iter(self._search_paths(name)[number : number + 1]), None)
+        return next(iter(self._rules.search_paths(name)[number : number + 1]), None)
 
     def _again(
         self, pending: dict[TableName, RowsError], path_of: Callable[[TableName], str | None]
@@ -279,7 +278,7 @@ class Salvage:
     def _tightened(self, cursor: _Cursor, thing: Loosened, table: TableName) -> psycopg2.Error | None:
         """Validate one thing and commit; return why the server refused."""
         refusal: psycopg2.Error | None = None
-        for path in (None, *self._search_paths(table)):
+        for path in (None, *self._rules.search_paths(table)):
             try:
                 with self._loader.transaction(self._session):
                     _set_path(cursor, path)
