@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
@@ -59,7 +60,7 @@ def _end(connection: Connection, name: str, *, elsewhere: bool) -> list[str]:
         session.autocommit = True
         cursor = stack.enter_context(session.cursor())
         _wait_while(cursor, _ACTIVE, name, _CANCEL_SHOWS_SECONDS)
-        refused = _terminate(cursor, name)
+        refused = terminate(cursor, _ALL, (name,))
         left = _wait_while(cursor, _ALL, name, 0.0 if refused else _GONE_SECONDS)
     if not left:
         return []
@@ -77,10 +78,10 @@ def _wait_while(cursor: psycopg2.extensions.cursor, query: str, name: str, secon
         time.sleep(_LOOK_SECONDS)
 
 
-def _terminate(cursor: psycopg2.extensions.cursor, name: str) -> list[str]:
-    """Terminate all, those that wait too: a statement can be on its way to them. Return what the server refused."""
+def terminate(cursor: psycopg2.extensions.cursor, query: str, parameters: Sequence[object]) -> list[str]:
+    """Terminate the sessions whose pids a query returns, idle ones too, and return what the server refused."""
     refused = []
-    cursor.execute(_ALL, (name,))
+    cursor.execute(query, parameters)
     for (pid,) in cursor.fetchall():
         try:
             cursor.execute("SELECT pg_terminate_backend(%s)", (pid,))

@@ -17,6 +17,7 @@ from coffre.model.errors import CoffreError, ConnectError, DestinationError, Res
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.connection.databases import maintenance_session
+from coffre.postgres.connection.ending import terminate
 
 _ATTEMPTS: Final = 5
 _AGAIN_SECONDS: Final = 0.1
@@ -113,7 +114,7 @@ def _disconnecting(connection: Connection, databases: list[str]) -> Iterator[lis
             session.cursor() as cursor,
         ):
             while True:
-                refusals[:] = _disconnect(cursor, databases)
+                refusals[:] = terminate(cursor, _CONNECTED, (databases,))
                 if done.wait(_AGAIN_SECONDS):
                     return
 
@@ -124,19 +125,6 @@ def _disconnecting(connection: Connection, databases: list[str]) -> Iterator[lis
     finally:
         done.set()
         thread.join()
-
-
-def _disconnect(cursor: psycopg2.extensions.cursor, databases: list[str]) -> list[str]:
-    refusals = []
-    cursor.execute(_CONNECTED, (databases,))
-    for (pid,) in cursor.fetchall():
-        try:
-            cursor.execute("SELECT pg_terminate_backend(%s)", (pid,))
-        except psycopg2.Error as error:
-            if cursor.connection.closed:
-                raise
-            refusals.append(one_line(error))
-    return sorted(set(refusals))
 
 
 def _swap(current: str, restored: str, old: str, owner: str) -> sql.Composable:
