@@ -81,7 +81,7 @@ def test_the_function_that_writes_cannot_read(coffre: Coffre, shop: str) -> None
 
     assert coffre.backup()["status"] == "COMPLETED"
 
-    assert not hasattr(coffre.backup_function().services.settings, "identity_secret")
+    assert coffre.backup_function().services.settings.identity_secret is None
 
 
 def test_encryption_none_stores_plain_zstd_and_warns_at_every_run(coffre: Coffre, shop: str, new_database: str) -> None:

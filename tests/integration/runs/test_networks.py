@@ -150,7 +150,7 @@ def vault_at(coffre: Coffre, weed: Weed, monkeypatch: pytest.MonkeyPatch) -> Cal
         client = make_client(region="us-east-1", endpoint_url=endpoint_url, credentials=OWNER)
         vault = Vault(S3Store(bucket, client=client))
         for function in (coffre.backup_function(), coffre.restore_function()):
-            monkeypatch.setitem(function.__dict__, "vault", vault)
+            monkeypatch.setitem(function.services.__dict__, "vault", vault)
 
     return put
 

@@ -34,7 +34,7 @@ def test_everything_is_read_back_and_what_is_missing_is_named(lost: Lose, coffre
     shown = command("show", broken.parent.name)
 
     assert (looked.status, read.status, one.status) == (0, 0, 0)
-    assert "Everything is there" in looked.out
+    assert "Nothing is missing" in looked.out
     assert read.out.count(": verified") == 2
     assert (lacking.status, "[PACK_MISSING]" in lacking.out) == (1, True)
     (report,) = json.loads(unreadable.out)
