@@ -1,4 +1,4 @@
-"""A drill of a backup of buckets: some of its objects are restored beside the vault, read again, and compared."""
+"""A drill of a backup of buckets: some of its objects are restored to a scratch folder, read again, and compared."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _go_on(stop: threading.Event) -> None:
 
 
 def _copy_of(entry: Entry, bucket: str, key: str) -> _Copy:
-    # It is there for a moment: in no class that is slow, or that is paid for some months.
+    # It exists for a moment: in no class that is slow, or that is paid for some months.
     facts = (entry.object or ObjectFacts()).model_copy(update={"storage_class": None})
     copied = entry.model_copy(update={"object": facts})
     return _Copy(copied, Step(entry.name, bucket, key, copied))
@@ -158,7 +158,7 @@ def _all[R](job: StorageDrillJob, work: Callable[[_Copy], R], copies: Iterable[_
 
 
 def _restored(copies: list[_Copy], done: list[Done], found: Found) -> list[_Copy]:
-    """Return what came out of the vault; what did not is told, unless it was not the backup's fault."""
+    """Return what came out of the vault; what did not is reported, unless the backup is not at fault."""
     there = []
     for copy, one in zip(copies, done, strict=True):
         if one.error is None and one.outcome is not None:

@@ -122,7 +122,7 @@ def _proof(table: TableContent, slices: Sequence[Entry], written: _Written) -> T
     equal = [ours == theirs for ours, theirs in zip(expected, written.digests, strict=False)]
     problems = []
     if written.rows != table.rows:
-        problems.append(f"{written.rows:,} rows are there, {table.rows:,} were backed up")
+        problems.append(f"{written.rows:,} rows are in the table, {table.rows:,} were backed up")
     if not all(equal):
         problems.append(f"{equal.count(False):,} of {len(equal):,} slices differ, the first is {equal.index(False)}")
     if sum(entry.size for entry in slices) != table.size:
@@ -153,8 +153,8 @@ def hash_of_all(digests: Sequence[str]) -> str:
 def _by_values(job: RestoreJob, source: Source, piece: Slice, slices: Sequence[Entry], proof: TableProof) -> TableProof:
     """Tell rows that are lost or changed from rows that are only written in another way, or lie in another order.
 
-    The backup's bytes are loaded once more, beside: both sides are then written by the same server, and compared as
-    sets of rows.
+    The bytes of the backup are loaded once more, into a staging table: both sides are then written by the same server,
+    and compared as sets of rows.
     """
     table = next(one for one in source.content.tables if one.oid == piece.table.oid)
     try:

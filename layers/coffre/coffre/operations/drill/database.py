@@ -211,7 +211,7 @@ def _restore_part(restore: RestoreJob, part: Source, found: Found) -> dict[Table
 
 
 def _prove_part(restore: RestoreJob, part: Source, loaded: dict[TableName, TableContent], found: Found) -> None:
-    """Compare what was restored, and look at everything that is there besides rows."""
+    """Compare what was restored, and check everything that exists besides rows."""
     with found.phase("compare"):
         families = families_of(restore, part, loaded)
         together = {(table.schema_name, table.table_name) for family in families for table in family.tables}
@@ -257,12 +257,12 @@ def _look_for_unreadable(restore: RestoreJob, server: ScratchServer, source: Sou
 
 def _said_of_groups(job: DrillJob, source: Source, groups: Sequence[Collection[TableContent]]) -> Iterator[str]:
     if len(groups) > 1:
-        yield f"The tables were restored in {len(groups)} groups, as they did not fit the scratch space all at once."
+        yield f"The tables were restored in {len(groups)} groups, because the scratch space cannot hold all of them."
     yield from keys_never_checked(source, groups)
     if source.content.materialized_views:
-        yield "Materialized views were not filled: not all that they may read was there at once."
+        yield "Materialized views were not filled: the tables that they may read were not restored together."
     for check in job.settings.checks:
-        yield f'The check "{check.name}" was not asked: not all that it may read was there at once.'
+        yield f'The check "{check.name}" was not run: the tables that it may read were not restored together.'
 
 
 def _restore_job(job: DrillJob, server: ScratchServer) -> RestoreJob:

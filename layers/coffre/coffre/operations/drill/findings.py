@@ -285,6 +285,6 @@ def refuse_other_sums(backup: Backup, told: Mapping[str, tuple[int | None, int, 
                 f"Catalog and manifest of backup {backup.id} do not agree on the number of {what}.",
                 code="TOTALS_DIFFER",
                 detail=f"The catalog says {catalog}, the manifest {whole}, its parts {parts}.",
-                hint="Somebody changed the vault or the catalog. Restore an older backup, and find out who can write "
+                hint="The vault or the catalog was changed. Restore an older backup, and find out who can write "
                 "to both.",
             )

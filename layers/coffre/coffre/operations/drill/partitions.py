@@ -3,7 +3,7 @@
 The scratch server may put a row into another partition than the source did, so no partition has to give the bytes of
 its slices. But every row has to be written in the bytes that were backed up, as often as it was, below the same root.
 Sets are compared by the number of rows and the sum of the rows' SHA-256, for which no order matters and no memory is
-needed. Whoever can forge a sum can forge the slices too, whose own hashes are checked as they are read.
+needed. Someone who can forge a sum can forge the slices too, whose own hashes are checked as they are read.
 """
 
 from __future__ import annotations

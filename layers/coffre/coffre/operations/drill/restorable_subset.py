@@ -1,6 +1,6 @@
 """What of a backup a drill restores at a time: all of it that an ordinary role can have, in groups that fit the disk.
 
-A drill's role is no superuser: whoever could forge a backup must not get a program run where the private key is.
+A drill's role is no superuser: someone who could forge a backup must not get a program run where the private key is.
 """
 
 from __future__ import annotations

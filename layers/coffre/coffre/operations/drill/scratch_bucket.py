@@ -1,4 +1,4 @@
-"""Where a drill puts objects for a while: below `scratch/<its id>/` in the vault's own bucket, beside the vault."""
+"""Where a drill puts objects for a while: below `scratch/<its id>/` in the vault's own bucket, next to the vault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where each object of a backup goes, and what is there."""
+"""Where each object of a backup goes, and what exists there."""
 
 from __future__ import annotations
 

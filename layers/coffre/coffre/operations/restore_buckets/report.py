@@ -48,7 +48,7 @@ def _exceptions(result: StorageResult) -> Iterator[str]:
         if more:
             yield f"  and {more:,} more."
     if result.failed.count and result.scope.mode is Mode.MIRROR and not result.deleted.count:
-        yield "Nothing was deleted, because not everything could be brought back. Run it again."
+        yield "Nothing was deleted, because not everything could be restored. Run it again."
     yield from result.lacking
     if result.with_acl:
         yield (

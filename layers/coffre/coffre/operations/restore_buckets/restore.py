@@ -45,7 +45,7 @@ class StorageJob:
     store, store_secret
         How a person calls the destination's store, and the name of the secret that names it, if one does.
     stop
-        Set when the run must end at once.
+        Set when the run must end immediately.
     remaining_seconds
         Time until the platform kills the function.
     """
@@ -77,7 +77,7 @@ def restore_storage(job: StorageJob, before: StorageState | None, meter: Meter) 
     RestoreReport
         All is done.
     StorageState
-        The time is over: this is how far it came, and it is in the vault. The next invocation has to go on.
+        The time is over: this is how far it came, and it is in the vault. The next invocation has to continue.
 
     Raises
     ------
@@ -123,7 +123,7 @@ class _Run:
         return report_of(self._job.restore_id, self._job.backup, self._ended(), self._destination(), self._phases_ms)
 
     def _look(self) -> None:
-        """Make sure that the buckets are there, and learn what a person should know about them."""
+        """Make sure that the buckets exist, and learn what a person should know about them."""
         for name in self._places.destinations:
             bucket = self._places.bucket(name)
             bucket.require()

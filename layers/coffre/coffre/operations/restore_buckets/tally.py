@@ -15,7 +15,7 @@ from coffre.operations.restore_buckets.write_object import Done
 
 _EXAMPLES: Final = 20
 _FAILURES_SHOWN: Final = 20
-# So many objects one after another that fail alike say that it is not the objects.
+# When this number of consecutive objects fails in the same way, the objects are not the cause.
 _ALIKE_IN_A_ROW: Final = 25
 _WITH_EXAMPLES: Final = frozenset({StorageOutcome.OVERWRITTEN, StorageOutcome.LEFT, StorageOutcome.DELETED})
 
@@ -46,7 +46,7 @@ class RestoreTally:
         Raises
         ------
         RestoreError
-            So many failed alike that the rest would too.
+            Enough objects failed in the same way that the rest would too.
         """
         if done.outcome is None:
             return

@@ -56,14 +56,14 @@ class Done:
 
 
 class ReadAllowance:
-    """How many bytes may still be read at the destination, only to learn what is there. Used by several threads."""
+    """How many bytes may still be read at the destination, only to learn what exists. Used by several threads."""
 
     def __init__(self, size_bytes: int = _READ_BYTES) -> None:
         self._left = size_bytes
         self._lock = threading.Lock()
 
     def take(self, size: int) -> bool:
-        """Take so many bytes, or none when there are not enough."""
+        """Take this number of bytes, or none when too few are left."""
         with self._lock:
             if size > self._left:
                 return False
@@ -73,7 +73,7 @@ class ReadAllowance:
 
 @dataclass(frozen=True)
 class Writer:
-    """Decides and writes. Used by several threads at once."""
+    """Decides and writes. Safe to use from several threads."""
 
     vault: Vault
     decoder: FrameDecoder

@@ -32,7 +32,7 @@ def empty_members(job: RestoreJob, tables: Tables, levels: Mapping[TableName, in
     """Delete the rows that extensions have put into their members, which the backup has too; return what can be loaded.
 
     What points at others is emptied first. Only in a database that this restore has created: elsewhere rows can be
-    somebody's. A table that keeps rows is left out and named.
+    another session's. A table that keeps rows is left out and named.
     """
     members = sorted(
         (name for name, table in tables.items() if table.is_member), key=lambda name: levels[name], reverse=True

@@ -96,7 +96,7 @@ def connect(connection: Connection, *, stays: bool = False) -> Iterator[psycopg2
     ConnectError, ConnectTransientError
         With one code for each cause (`HOST_UNKNOWN`, `CONNECTION_REFUSED`, `TLS_REFUSED`, ...).
     DumpTransientError
-        `STOPPED`: the run was stopped before the session was there.
+        `STOPPED`: the run was stopped before the session was open.
     """
     sql_ascii.register()
     sessions = connection.sessions

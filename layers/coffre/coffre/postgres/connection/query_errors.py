@@ -15,7 +15,7 @@ from coffre.postgres.connection.connect_errors import CONNECTION_LOST, explain_r
 _PERMISSION: Final = re.compile(r"permission denied for ([a-z ]+?) (\"?[^\n]+?\"?)(?:\n|$)")
 _LARGE_OBJECT: Final = re.compile(r"permission denied for large object (\d+)")
 _ROW_SECURITY: Final = re.compile(r"row-level security policy for table \"?([^\n\"]+)")
-# The server's and pg_dump's words about what the snapshot shows and what is there no more.
+# The server's and pg_dump's words about what the snapshot shows and what no longer exists.
 _VANISHED: Final = (
     r"(relation|schema) .* does not exist|with OID \d+ does not exist|could not open relation|cache lookup failed"
     r"|returned no data|appears to be empty \(length zero\)|query returned \d+ rows instead of one"

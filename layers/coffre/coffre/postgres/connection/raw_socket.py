@@ -51,7 +51,7 @@ class Channel:
                 self._wait(self._writable)
 
     def receive(self, buffer: bytearray, start: int) -> int:
-        """Wait until there is something, put what is there into the buffer from `start` on, return how much it is.
+        """Wait for bytes, put them into the buffer from `start` on, and return how many they are.
 
         Raises
         ------

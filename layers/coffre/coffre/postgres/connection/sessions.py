@@ -190,7 +190,7 @@ def stopped() -> DumpTransientError:
 def open_patiently(
     make: Callable[[], psycopg2.extensions.connection], *, is_over: Callable[[], bool]
 ) -> psycopg2.extensions.connection | None:
-    """Open a session in a thread of its own; None when it is over before the session is there.
+    """Open a session in a thread of its own; None when it is over before the session is open.
 
     Names are resolved and servers are waited for without a way to interrupt either. A session that comes too late is
     closed immediately.

@@ -32,7 +32,7 @@ class KeyColumn:
 
 @dataclass(frozen=True)
 class LiveTable:
-    """A relation that is there under a table's name; `kind` as in `pg_class.relkind`.
+    """An existing relation that has a table's name; `kind` as in `pg_class.relkind`.
 
     `key` is its primary key, or else a unique index without NULLs; empty without one.
     """
@@ -69,7 +69,7 @@ class LiveTable:
 
 
 def live_tables(session: psycopg2.extensions.connection, names: Collection[TableName]) -> dict[TableName, LiveTable]:
-    """Return those of the tables that are there, by name. The transaction stays open."""
+    """Return those of the tables that exist, by name. The transaction stays open."""
     if not names:
         return {}
     with session.cursor() as cursor:
@@ -99,7 +99,7 @@ def user_tables(session: psycopg2.extensions.connection) -> list[TableName]:
 
 
 def table_oids(cursor: psycopg2.extensions.cursor, names: Collection[TableName]) -> list[int]:
-    """Return the oids of those of the tables that are there."""
+    """Return the oids of those of the tables that exist."""
     schemas, tables = ([name[place] for name in names] for place in (0, 1))
     cursor.execute(_TABLES, {"schemas": schemas, "tables": tables})
     return [oid for oid, *_, kind in cursor.fetchall() if kind in ("r", "p")]

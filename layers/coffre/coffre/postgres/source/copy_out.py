@@ -136,7 +136,7 @@ class CopyOut:
             )
 
     def _next_kind(self) -> bytes:
-        """Return the type of the next message; its whole header is there then."""
+        """Return the type of the next message; its whole header is in the buffer then."""
         self._need(HEADER_BYTES)
         kind, length = bytes(self._buffer[self._start : self._start + 1]), self._length()
         if length < _LENGTH_BYTES or (kind != b"d" and length > _LONGEST_MESSAGE_BYTES):

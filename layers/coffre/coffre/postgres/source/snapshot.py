@@ -324,7 +324,7 @@ WHERE e.oid = ANY(%(extensions)s::bigint[]::oid[]) AND c.relkind = 'r'
 _SIZES_OF: Final = f"""
 SELECT c.oid::bigint, {SIZES} FROM pg_class c WHERE c.oid = ANY(%(tables)s::bigint[]::oid[])
 """  # noqa: S608 - the part is a constant
-# Keys between configuration tables, which are there before their rows.
+# Keys between configuration tables, which exist before their rows.
 _EXTENSION_KEYS: Final = """
 SELECT k.conrelid::bigint, array_agg(DISTINCT k.confrelid::bigint ORDER BY k.confrelid::bigint)
 FROM pg_constraint k
