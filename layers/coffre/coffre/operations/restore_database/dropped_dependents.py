@@ -59,27 +59,29 @@ def named(entries: Iterable[TocEntry]) -> list[TocEntry]:
     return [entry for entry in entries if entry.description != "INDEX" and not is_query_of_view(entry)]
 
 
-def find_dropped_dependents(
-    source: Source,
-    tables: Iterable[TocEntry],
+def decide_dropped_dependents(
+    toc: Sequence[TocEntry],
+    tables: Sequence[TocEntry],
     known: Collection[int],
-    cursor: psycopg2.extensions.cursor,
+    absent: Collection[int],
     *,
     back: bool,
 ) -> DroppedDependents:
-    """Look up what went with tables.
+    """Decide which dependents of tables are restored with them.
 
     Parameters
     ----------
     known
         The dump ids of entries that are restored, or left out for another reason.
+    absent
+        The dump ids of dependents, and of what they need, that the database does not have.
     back
-        Whether it is to come back too.
+        Whether dependents are to be restored.
     """
-    went = absent(cursor, [entry for entry in _dependents(source.toc, list(tables)) if entry.dump_id not in known])
-    restorable = list(_restorable(source, went, known, cursor)) if back else []
+    dropped = [entry for entry in dependents_of(toc, tables) if entry.dump_id in absent and entry.dump_id not in known]
+    restorable = list(_restorable(toc, dropped, known, absent)) if back else []
     return DroppedDependents(
-        was_asked_for=back, back=restorable, lost=[entry for entry in went if entry not in restorable]
+        was_asked_for=back, back=restorable, lost=[entry for entry in dropped if entry not in restorable]
     )
 
 
@@ -96,10 +98,14 @@ def find_missing(
     Parts of the tables themselves are theirs to have or not; but their keys can have been left out.
     """
     own = {part.dump_id for part in parts_of(source.toc, tables) if part.description != "FK CONSTRAINT"}
-    return find_dropped_dependents(source, tables, {*known, *own}, cursor, back=back)
+    known = {*known, *own}
+    dependents = [entry for entry in dependents_of(source.toc, tables) if entry.dump_id not in known]
+    needed = needed_by(source.toc, dependents) if back else []
+    missing = {entry.dump_id for entry in absent(cursor, [*dependents, *needed])}
+    return decide_dropped_dependents(source.toc, tables, known, missing, back=back)
 
 
-def _dependents(entries: Sequence[TocEntry], tables: Sequence[TocEntry]) -> list[TocEntry]:
+def dependents_of(entries: Sequence[TocEntry], tables: Sequence[TocEntry]) -> list[TocEntry]:
     """Return what needs the tables, directly or not, in the archive's order.
 
     The query of a view that groups by a primary key stands apart, as a rule: the view without it needs nothing. And a
@@ -161,15 +167,15 @@ def view_of(entries: Iterable[TocEntry], query: TocEntry) -> TocEntry | None:
 
 
 def _restorable(
-    source: Source, went: Iterable[TocEntry], known: Collection[int], cursor: psycopg2.extensions.cursor
+    toc: Sequence[TocEntry], dropped: Iterable[TocEntry], known: Collection[int], absent: Collection[int]
 ) -> Iterator[TocEntry]:
     """Yield what has all that it needs, in the archive's order: what others need comes first."""
-    there = set(known)
-    for entry in went:
-        needs = absent(cursor, needed_by(source.toc, [entry]))
-        # A table would come back without its rows: it has to be asked for.
-        if entry.description != "TABLE" and there.issuperset(needed.dump_id for needed in needs):
-            there.add(entry.dump_id)
+    present = set(known)
+    for entry in dropped:
+        needs = {needed.dump_id for needed in needed_by(toc, [entry])}
+        # A table would be restored without its rows: it has to be asked for.
+        if entry.description != "TABLE" and present.issuperset(needs.intersection(absent)):
+            present.add(entry.dump_id)
             yield entry
 
 
