@@ -1,4 +1,4 @@
-"""What went with dropped tables (`DROP TABLE ... CASCADE`): views over them, keys to them; with the tables or said."""
+"""What was dropped with tables (`DROP TABLE ... CASCADE`), as views and foreign keys: restored with them, or named."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class DroppedDependents:
     Parameters
     ----------
     back
-        Comes back with the tables; without its parts (indexes of a view, its rights).
+        What is restored with the tables; without its parts (indexes of a view, its privileges).
     lost
-        Does not, because it was not asked for or because it needs what is not there either.
+        What is not, because it was not asked for, or because it needs what does not exist either.
     """
 
     was_asked_for: bool
@@ -39,11 +39,11 @@ class DroppedDependents:
 
     @property
     def exceptions(self) -> list[str]:
-        """What a person has to know about what went with tables that come back."""
+        """What the operator has to know about dependents of tables that are created again."""
         if not (names := [spoken(entry) for entry in named(self.lost)]):
             return []
-        why = "it needs what is not there" if self.was_asked_for else "without --with-dependencies"
-        return [f"Went with the tables, and is not restored ({why}): {', '.join(names)}."]
+        why = "it needs what does not exist" if self.was_asked_for else "without --with-dependencies"
+        return [f"Was dropped with the tables, and is not restored ({why}): {', '.join(names)}."]
 
     def say_of_existing(self, job: RestoreJob, outcome: ReportBuilder) -> None:
         """Say what is missing of what needs tables that exist."""
@@ -93,7 +93,7 @@ def find_missing(
     *,
     back: bool,
 ) -> DroppedDependents:
-    """Look up what needs tables that exist, and does not exist: an earlier restore brought the tables alone, say.
+    """Look up what needs existing tables, and does not exist: an earlier restore may have created only the tables.
 
     Parts of the tables themselves are theirs to have or not; but their keys can have been left out.
     """
@@ -180,7 +180,7 @@ def _restorable(
 
 
 def script_of(source: Source, lost: Sequence[TocEntry]) -> str | None:
-    """Return the SQL that brings back what was lost, for psql; None when nothing was."""
+    """Return the SQL that restores what was lost, for psql; None when nothing was."""
     entries = parts_of(source.toc, [entry for entry in lost if entry.description != "TABLE"])
     if not entries:
         return None

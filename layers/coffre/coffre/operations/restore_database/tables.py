@@ -22,7 +22,7 @@ from coffre.operations.restore_database.dropped_dependents import (
     script_of,
     spoken,
 )
-from coffre.operations.restore_database.followers import bring_followers, followers_of
+from coffre.operations.restore_database.followers import create_followers, followers_of
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.load import load_tables
@@ -82,10 +82,10 @@ def restore_tables(job: RestoreJob, source: Source, outcome: ReportBuilder) -> N
         followers = [*plan.followers, *followers_of(making, missing)]
         if not job.scope.dry_run:
             empty = _create_again(making, plan) if plan.tables else set()
-            with _said_what_came_back(plan):
+            with _created_tables_named(plan):
                 if staging.contents:
                     restore_to_staging(job, source, staging, outcome)
-                bring_followers(making, plan.lines, followers, empty)
+                create_followers(making, plan.lines, followers, empty)
         making.report_refusals([*plan.lines, *followers])
         outcome.script = script_of(source, plan.dropped.lost)
 
@@ -110,13 +110,13 @@ def _possible_here(making: DefinitionRestore, plan: TablesPlan) -> TablesPlan:
 
 
 @contextmanager
-def _said_what_came_back(plan: TablesPlan) -> Iterator[None]:
+def _created_tables_named(plan: TablesPlan) -> Iterator[None]:
     try:
         yield
     except Exception as error:
         if plan.tables:
             names = ", ".join(shown(*table.name) for table in plan.tables[:10])
-            error.add_note(f"Brought back before that, and left: {names}{' and more' * (len(plan.tables) > 10)}.")
+            error.add_note(f"Created again before that, and left: {names}{' and more' * (len(plan.tables) > 10)}.")
         raise
 
 
@@ -148,7 +148,7 @@ def _refuse_lacking(job: RestoreJob, lacking: Sequence[TocEntry]) -> None:
         raise DestinationError(
             f"The chosen tables need what is not in {job.connection}: {', '.join(map(spoken, lacking[:5]))}.",
             code="DEPENDENCY_MISSING",
-            hint="Add --with-dependencies to bring it back too.",
+            hint="Add --with-dependencies to restore it too.",
         )
 
 
@@ -157,14 +157,14 @@ def _report(plan: TablesPlan, outcome: ReportBuilder) -> None:
         outcome.steps.append(f"Create the {spoken(entry)}, which is needed.")
     for table in plan.tables:
         rows = f"with {counted(table.content.rows, 'row')}" if table.content else "(partitioned)"
-        outcome.steps.append(f"Bring back the table {shown(*table.name)} {rows}, with all that is a part of it.")
+        outcome.steps.append(f"Create the table {shown(*table.name)} again {rows}, with all that is a part of it.")
     for entry in named(plan.dropped.back):
-        outcome.steps.append(f"Bring back the {spoken(entry)}, which went with it.")
+        outcome.steps.append(f"Restore the {spoken(entry)}, which was dropped with it.")
     outcome.exceptions += plan.exceptions
 
 
 def _create_again(making: DefinitionRestore, plan: TablesPlan) -> set[TableName]:
-    """Restore tables that are gone, and return those that stay empty."""
+    """Create the tables that do not exist with their rows, and return those that stay empty."""
     job, source, outcome = making.job, making.source, making.report
     phases = phases_of(plan.lines)
     sequences = {(entry.schema, entry.tag) for entry in plan.lines if entry.description == "SEQUENCE"}
@@ -224,9 +224,9 @@ def _attach(making: DefinitionRestore, plan: TablesPlan) -> None:
 
 
 def _create(making: DefinitionRestore, plan: TablesPlan, entries: Sequence[TocEntry], created: list[int]) -> None:
-    """Create the tables and what they need, and remember which tables are ours: a name alone can be somebody else's.
+    """Create the tables and what they need, and remember which tables are ours: another session can use the same name.
 
-    So many at a time, so that little is created by the time when it is looked at.
+    Entries are created in batches, so that few are created before the tables are looked up.
     """
     names = [table.name for table in plan.tables]
     for lines in batched(entries, _ENTRIES_TOGETHER, strict=False):
@@ -236,7 +236,7 @@ def _create(making: DefinitionRestore, plan: TablesPlan, entries: Sequence[TocEn
             try:
                 making.make(lines)
             finally:
-                # One that was refused because it exists is somebody else's, who made it meanwhile.
+                # One that was refused because it exists was created by another session meanwhile.
                 lost = making.ledger.lost()
                 ours = [table.name for table in plan.tables if table.entry and table.entry.dump_id not in lost]
                 created += [oid for oid in table_oids(cursor, ours) if oid not in before]
@@ -245,14 +245,12 @@ def _create(making: DefinitionRestore, plan: TablesPlan, entries: Sequence[TocEn
 
 @contextmanager
 def _dropped_on_error(job: RestoreJob, plan: TablesPlan, created: Sequence[int]) -> Iterator[None]:
-    """Drop the tables again, all at once, so that their keys to each other are no obstacle."""
+    """Drop the tables again, in one statement, so that their keys to each other are no obstacle."""
     try:
         yield
     except Exception as error:
         if isinstance(error, CoffreError) and error.code in ("TABLE_NOT_EMPTY", "ROWS_DIFFER"):
-            error.add_note(
-                "The tables that were brought back are left: others write to them. Look before you drop them."
-            )
+            error.add_note("The tables that were created are left: others write to them. Look before you drop them.")
             raise
         try:
             with clearing_session(job) as session, session.cursor() as cursor:
@@ -260,9 +258,9 @@ def _dropped_on_error(job: RestoreJob, plan: TablesPlan, created: Sequence[int])
                     listed = sql.SQL(", ").join(sql.Identifier(*name) for name in names)
                     cursor.execute(sql.SQL("DROP TABLE {}").format(listed))
                     session.commit()
-                    error.add_note("The tables that were brought back were dropped again.")
+                    error.add_note("The tables that were created were dropped again.")
                     if plan.dependencies:
                         error.add_note(f"Left, as they were needed: {', '.join(map(spoken, plan.dependencies[:10]))}.")
         except CoffreError:
-            error.add_note("The tables that were brought back could not be dropped: look before you try again.")
+            error.add_note("The tables that were created could not be dropped: look before you try again.")
         raise
