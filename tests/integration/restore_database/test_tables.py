@@ -68,7 +68,7 @@ def test_a_dropped_table_comes_back_with_all_that_is_a_part_of_it(shop: RoundTri
     # And it is said what else was lost with the table
     assert [table.rows for table in report.tables] == [200]
     assert report.exceptions == (
-        "Went with the tables, and is not restored (without --with-dependencies): view public.sales.",
+        "Was dropped with the tables, and is not restored (without --with-dependencies): view public.sales.",
     )
 
 
@@ -182,7 +182,7 @@ def test_a_view_over_two_tables_that_are_gone_waits_for_both(shop: RoundTrip) ->
     report = shop.restore_in_place(backup, tables=["orders"], with_dependencies=True)
 
     # Then the view that needs customers too is said, and what needs orders alone is back
-    assert any("(it needs what is not there): view public.names" in text for text in report.exceptions)
+    assert any("(it needs what does not exist): view public.names" in text for text in report.exceptions)
     assert value(shop.source, "SELECT count(*) FROM best") == 20
     shop.restore_in_place(backup, tables=["customers"], with_dependencies=True)
     assert fingerprint(shop.source) == before
@@ -389,7 +389,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(shop: RoundTrip) -
     assert report.dry_run
     assert fingerprint(shop.source) == before
     said = "\n".join(report.steps)
-    assert "Bring back the table public.orders with 200 rows" in said
+    assert "Create the table public.orders again with 200 rows" in said
     assert "Make the rows of public.customers those of the backup" in said
 
 

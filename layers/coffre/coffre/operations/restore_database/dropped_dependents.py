@@ -1,4 +1,4 @@
-"""What went with dropped tables (`DROP TABLE ... CASCADE`): views over them, keys to them; with the tables or said."""
+"""What was dropped with tables (`DROP TABLE ... CASCADE`), as views and foreign keys: restored with them, or named."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class DroppedDependents:
     Parameters
     ----------
     back
-        Comes back with the tables; without its parts (indexes of a view, its rights).
+        What is restored with the tables; without its parts (indexes of a view, its privileges).
     lost
-        Does not, because it was not asked for or because it needs what is not there either.
+        What is not, because it was not asked for, or because it needs what does not exist either.
     """
 
     was_asked_for: bool
@@ -39,11 +39,11 @@ class DroppedDependents:
 
     @property
     def exceptions(self) -> list[str]:
-        """What a person has to know about what went with tables that come back."""
+        """What the operator has to know about dependents of tables that are created again."""
         if not (names := [spoken(entry) for entry in named(self.lost)]):
             return []
-        why = "it needs what is not there" if self.was_asked_for else "without --with-dependencies"
-        return [f"Went with the tables, and is not restored ({why}): {', '.join(names)}."]
+        why = "it needs what does not exist" if self.was_asked_for else "without --with-dependencies"
+        return [f"Was dropped with the tables, and is not restored ({why}): {', '.join(names)}."]
 
     def say_of_existing(self, job: RestoreJob, outcome: ReportBuilder) -> None:
         """Say what is missing of what needs tables that exist."""
@@ -59,27 +59,29 @@ def named(entries: Iterable[TocEntry]) -> list[TocEntry]:
     return [entry for entry in entries if entry.description != "INDEX" and not is_query_of_view(entry)]
 
 
-def find_dropped_dependents(
-    source: Source,
-    tables: Iterable[TocEntry],
+def decide_dropped_dependents(
+    toc: Sequence[TocEntry],
+    tables: Sequence[TocEntry],
     known: Collection[int],
-    cursor: psycopg2.extensions.cursor,
+    absent: Collection[int],
     *,
     back: bool,
 ) -> DroppedDependents:
-    """Look up what went with tables.
+    """Decide which dependents of tables are restored with them.
 
     Parameters
     ----------
     known
         The dump ids of entries that are restored, or left out for another reason.
+    absent
+        The dump ids of dependents, and of what they need, that the database does not have.
     back
-        Whether it is to come back too.
+        Whether dependents are to be restored.
     """
-    went = absent(cursor, [entry for entry in _dependents(source.toc, list(tables)) if entry.dump_id not in known])
-    restorable = list(_restorable(source, went, known, cursor)) if back else []
+    dropped = [entry for entry in dependents_of(toc, tables) if entry.dump_id in absent and entry.dump_id not in known]
+    restorable = list(_restorable(toc, dropped, known, absent)) if back else []
     return DroppedDependents(
-        was_asked_for=back, back=restorable, lost=[entry for entry in went if entry not in restorable]
+        was_asked_for=back, back=restorable, lost=[entry for entry in dropped if entry not in restorable]
     )
 
 
@@ -91,15 +93,19 @@ def find_missing(
     *,
     back: bool,
 ) -> DroppedDependents:
-    """Look up what needs tables that exist, and does not exist: an earlier restore brought the tables alone, say.
+    """Look up what needs existing tables, and does not exist: an earlier restore may have created only the tables.
 
     Parts of the tables themselves are theirs to have or not; but their keys can have been left out.
     """
     own = {part.dump_id for part in parts_of(source.toc, tables) if part.description != "FK CONSTRAINT"}
-    return find_dropped_dependents(source, tables, {*known, *own}, cursor, back=back)
+    known = {*known, *own}
+    dependents = [entry for entry in dependents_of(source.toc, tables) if entry.dump_id not in known]
+    needed = needed_by(source.toc, dependents) if back else []
+    missing = {entry.dump_id for entry in absent(cursor, [*dependents, *needed])}
+    return decide_dropped_dependents(source.toc, tables, known, missing, back=back)
 
 
-def _dependents(entries: Sequence[TocEntry], tables: Sequence[TocEntry]) -> list[TocEntry]:
+def dependents_of(entries: Sequence[TocEntry], tables: Sequence[TocEntry]) -> list[TocEntry]:
     """Return what needs the tables, directly or not, in the archive's order.
 
     The query of a view that groups by a primary key stands apart, as a rule: the view without it needs nothing. And a
@@ -161,20 +167,20 @@ def view_of(entries: Iterable[TocEntry], query: TocEntry) -> TocEntry | None:
 
 
 def _restorable(
-    source: Source, went: Iterable[TocEntry], known: Collection[int], cursor: psycopg2.extensions.cursor
+    toc: Sequence[TocEntry], dropped: Iterable[TocEntry], known: Collection[int], absent: Collection[int]
 ) -> Iterator[TocEntry]:
     """Yield what has all that it needs, in the archive's order: what others need comes first."""
-    there = set(known)
-    for entry in went:
-        needs = absent(cursor, needed_by(source.toc, [entry]))
-        # A table would come back without its rows: it has to be asked for.
-        if entry.description != "TABLE" and there.issuperset(needed.dump_id for needed in needs):
-            there.add(entry.dump_id)
+    present = set(known)
+    for entry in dropped:
+        needs = {needed.dump_id for needed in needed_by(toc, [entry])}
+        # A table would be restored without its rows: it has to be asked for.
+        if entry.description != "TABLE" and present.issuperset(needs.intersection(absent)):
+            present.add(entry.dump_id)
             yield entry
 
 
 def script_of(source: Source, lost: Sequence[TocEntry]) -> str | None:
-    """Return the SQL that brings back what was lost, for psql; None when nothing was."""
+    """Return the SQL that restores what was lost, for psql; None when nothing was."""
     entries = parts_of(source.toc, [entry for entry in lost if entry.description != "TABLE"])
     if not entries:
         return None

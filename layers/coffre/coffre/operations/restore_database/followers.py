@@ -13,13 +13,13 @@ from coffre.postgres.archive.dependencies import parts_of
 from coffre.postgres.archive.reader import TocEntry
 
 
-def followers_of(making: DefinitionRestore, went: DroppedDependents) -> list[TocEntry]:
-    """Return the entries that bring back what went, with its parts, but for what the destination cannot have."""
-    wanted = {part.dump_id for part in parts_of(making.source.toc, went.back)}
+def followers_of(making: DefinitionRestore, dropped: DroppedDependents) -> list[TocEntry]:
+    """Return the entries that restore dropped dependents with their parts, except what the destination cannot have."""
+    wanted = {part.dump_id for part in parts_of(making.source.toc, dropped.back)}
     return leave_out_known(making.ledger, making.source, making.destination, wanted)
 
 
-def bring_followers(
+def create_followers(
     making: DefinitionRestore,
     made: Sequence[TocEntry],
     followers: Sequence[TocEntry],

@@ -1,4 +1,4 @@
-"""Comparing tables in use with the backup's version beside, and bringing rows over in one transaction."""
+"""Comparing tables in use with the backup's staged version, and merging rows in one transaction."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 def merge_tables(
     job: RestoreJob, session: psycopg2.extensions.connection, pairs: Sequence[Pair], outcome: ReportBuilder
 ) -> list[Comparison]:
-    """Compare, and bring over in the same transaction: what was counted is what is done."""
+    """Compare, and merge in the same transaction: what was counted is what is done."""
     levels = key_levels(session, [pair.live.name for pair in pairs])
     parents_first = sorted(pairs, key=lambda pair: levels[pair.live.name])
     found: dict[Pair, Comparison] = {}
@@ -51,7 +51,7 @@ def merge_tables(
                 session.commit()
         if job.scope.touches and pairs:
             with _nothing_changed(session):
-                affected = _bring_over(cursor, parents_first, found, delete=job.scope.replace)
+                affected = _merge_rows(cursor, parents_first, found, delete=job.scope.replace)
                 _judge_others(affected, outcome)
                 for pair in pairs:
                     _check(_compared(cursor, pair), outcome, delete=job.scope.replace)
@@ -71,14 +71,14 @@ def _compared(cursor: psycopg2.extensions.cursor, pair: Pair) -> Comparison:
     )
 
 
-def _bring_over(
+def _merge_rows(
     cursor: psycopg2.extensions.cursor,
     parents_first: Sequence[Pair],
     found: dict[Pair, Comparison],
     *,
     delete: bool,
 ) -> Sequence[merge.Affected]:
-    """Bring rows over, and return what that did to tables that nobody chose."""
+    """Merge rows, and return what that did to tables that were not chosen."""
     cursor.execute("SET CONSTRAINTS ALL DEFERRED")
     for pair in parents_first:
         if merge.keep_before(cursor, pair, with_extra=delete):
@@ -120,7 +120,7 @@ def _making_room(cursor: psycopg2.extensions.cursor, pairs: Sequence[Pair], _: _
 
 
 def _all_at_once(cursor: psycopg2.extensions.cursor, pairs: Sequence[Pair], found: _Found, delete: bool) -> _Done:  # noqa: FBT001
-    """Delete, and let all other rows of a table change at once: rows can have exchanged their unique values."""
+    """Delete, and change all other rows of a table in one statement: rows can have exchanged their unique values."""
     reinserted = [pair for pair in pairs if swaps.can_reinsert(cursor, pair.live)]
     dropped = [
         (pair.live, unique)
@@ -146,7 +146,7 @@ def _all_at_once(cursor: psycopg2.extensions.cursor, pairs: Sequence[Pair], foun
 
 
 _TAKEN: Final = (psycopg2.errors.UniqueViolation, psycopg2.errors.ExclusionViolation)
-# Ways to bring rows over, the one that disturbs least first, each with the errors at which the next one is tried.
+# Ways to merge rows, the one that disturbs least first, each with the errors at which the next one is tried.
 _WAYS: Final[Sequence[tuple[_Way, tuple[type[psycopg2.Error], ...]]]] = (
     (_gently, _TAKEN),
     (_making_room, (*_TAKEN, psycopg2.errors.ForeignKeyViolation)),
@@ -155,7 +155,7 @@ _WAYS: Final[Sequence[tuple[_Way, tuple[type[psycopg2.Error], ...]]]] = (
 
 
 def _judge_others(affected: Sequence[merge.Affected], outcome: ReportBuilder) -> None:
-    """Refuse what foreign keys did to tables that nobody chose, and say what triggers did to others.
+    """Refuse what foreign keys did to tables that were not chosen, and say what triggers did to others.
 
     Raises
     ------

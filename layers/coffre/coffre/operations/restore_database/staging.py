@@ -1,4 +1,4 @@
-"""Tables that are in use: the backup's version is loaded beside, compared by key, and brought over when asked to."""
+"""Tables that are in use: the backup's version is staged, compared by key, and merged when asked to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from coffre.operations.restore_database.row_merge import merge_tables
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import row_merge as merge
-from coffre.postgres.destination import staging_schema as side
+from coffre.postgres.destination import staging_schema
 from coffre.postgres.destination.live_tables import LiveTable
 from coffre.postgres.destination.owners_code import OWNERS_PATH, owners_path
 from coffre.postgres.destination.row_merge import Pair, condition
@@ -56,7 +56,7 @@ class Staging:
 
     def pairs(self, job: RestoreJob) -> list[Pair]:
         """Return each table with the place of its version from the backup."""
-        places = side.staging_names(staging_schema_name(job), self.contents)
+        places = staging_schema.staging_names(staging_schema_name(job), self.contents)
         return [
             Pair(
                 live=self.live[name],
@@ -74,21 +74,21 @@ class Staging:
 
 
 def staging_schema_name(job: RestoreJob) -> str:
-    """Return the name of the schema in which a restore puts what it loads beside."""
+    """Return the name of the schema in which a restore stages tables."""
     return f"restored_{job.restore_id.lower()}"
 
 
-def refuse_unmergeable(job: RestoreJob, beside: Staging, session: psycopg2.extensions.connection) -> None:
+def refuse_unmergeable(job: RestoreJob, staging: Staging, session: psycopg2.extensions.connection) -> None:
     """Refuse what cannot work before anything is loaded.
 
     Raises
     ------
     DestinationError
-        `NOT_A_TABLE`: a view or a foreign table has the name now. `KEY_MISSING`: rows cannot be told apart.
+        `NOT_A_TABLE`: a view or a foreign table has the name now. `KEY_MISSING`: rows cannot be identified.
     EventError
         `ROWS_INVALID`: the server does not understand the filter.
     """
-    for pair in beside.pairs(job):
+    for pair in staging.pairs(job):
         if not pair.live.holds_rows:
             raise DestinationError(
                 f"{pair.live.shown_name} is not a table any more: a view or a foreign table has its name.",
@@ -127,23 +127,23 @@ def _try_filter(session: psycopg2.extensions.connection, live: LiveTable, wanted
         ) from error
 
 
-def others_at_stake(job: RestoreJob, beside: Staging, session: psycopg2.extensions.connection) -> list[str]:
-    """Return the tables that nobody chose, and that deleting rows would change."""
-    if not job.scope.replace or not beside.contents:
+def others_at_stake(job: RestoreJob, staging: Staging, session: psycopg2.extensions.connection) -> list[str]:
+    """Return the tables that were not chosen, and that deleting rows would change."""
+    if not job.scope.replace or not staging.contents:
         return []
     with session.cursor() as cursor:
-        return merge.others_with_keys(cursor, beside.pairs(job))
+        return merge.others_with_keys(cursor, staging.pairs(job))
 
 
-def plan_staging(job: RestoreJob, beside: Staging, at_stake: Sequence[str], outcome: ReportBuilder) -> None:
+def plan_staging(job: RestoreJob, staging: Staging, at_stake: Sequence[str], outcome: ReportBuilder) -> None:
     """Say what will be done."""
     if at_stake:
         outcome.steps.append(
             f"Foreign keys of {', '.join(at_stake)} change rows there when rows of the chosen tables are deleted. If "
             "that would happen, nothing is replaced: choose these tables too."
         )
-    for pair in beside.pairs(job):
-        table = beside.contents[pair.live.name]
+    for pair in staging.pairs(job):
+        table = staging.contents[pair.live.name]
         what = "the rows asked for" if job.scope.rows else counted(table.rows, "row")
         outcome.steps.append(f"Load {what} of {pair.live.shown_name} beside it, into {shown(*pair.side)}.")
         if lost := [column for column in table.columns if pair.live.column(column) is None]:
@@ -171,50 +171,52 @@ def plan_staging(job: RestoreJob, beside: Staging, at_stake: Sequence[str], outc
             )
 
 
-def restore_to_staging(job: RestoreJob, source: Source, beside: Staging, outcome: ReportBuilder) -> None:
-    """Load beside, compare, and bring over when asked to. Tables in use change in one transaction or not at all.
+def restore_to_staging(job: RestoreJob, source: Source, staging: Staging, outcome: ReportBuilder) -> None:
+    """Stage the backup's rows, compare, and merge when asked to. Tables in use change in one transaction or not at all.
 
     Raises
     ------
     CoffreError
-        The side schema is dropped again then.
+        The staging schema is dropped again then.
     """
-    pairs = beside.pairs(job)
+    pairs = staging.pairs(job)
     schema = staging_schema_name(job)
     comment = f"restored by Coffre from backup {job.backup.id} of {job.backup.target}; nothing uses it."
     with outcome.phase("side schema"), loading_session(job) as session, session.cursor() as cursor:
-        side.create_staging_schema(cursor, schema, comment)
+        staging_schema.create_staging_schema(cursor, schema, comment)
         session.commit()
     with _dropped_on_error(job, schema):
         with outcome.phase("side schema"), loading_session(job) as session, session.cursor() as cursor:
             for pair in pairs:
-                side.create_staging_table(cursor, pair.side, beside.contents[pair.live.name].columns, pair.live)
-                session.commit()  # one by one: the server has room for so many locks at once only
+                staging_schema.create_staging_table(
+                    cursor, pair.side, staging.contents[pair.live.name].columns, pair.live
+                )
+                session.commit()  # one by one: the server has room for a limited number of locks at the same time
         with outcome.phase("tables"), _other_types_explained():
             how = Loading(
-                into=beside.places(pairs),
+                into=staging.places(pairs),
                 where=condition(job.scope.rows) if job.scope.rows else None,
                 is_fresh=True,
                 first_statement=f"{FAST_COMMITS}; {OWNERS_PATH}",  # domains have checks
             )
-            loaded = load_tables(job, source, beside.loads, outcome.meter, how)
+            loaded = load_tables(job, source, staging.loads, outcome.meter, how)
         outcome.tables += loaded
         if job.scope.rows is None:
-            refuse_missing_rows(beside.loads, loaded)
+            refuse_missing_rows(staging.loads, loaded)
         with outcome.phase("compare"), loading_session(job) as session, session.cursor() as cursor:
             keyed = [pair for pair in pairs if pair.key and _with_key(job, session, pair, outcome)]
             outcome.comparisons += merge_tables(job, session, keyed, outcome)
             if job.scope.touches:
-                side.mark_applied(cursor, schema, comment)
+                staging_schema.mark_applied(cursor, schema, comment)
             session.commit()
     outcome.kept.append(Kept(what=f"the schema {schema}", remove=f"DROP SCHEMA {quoted(schema)} CASCADE"))
 
 
 def _with_key(job: RestoreJob, session: psycopg2.extensions.connection, pair: Pair, outcome: ReportBuilder) -> bool:
-    """Give the side table its key; where it cannot have one, nothing is compared, and it is said why."""
+    """Give the staging table its key; where it cannot have one, nothing is compared, and it is said why."""
     try:
         with session.cursor() as cursor:
-            side.add_key(cursor, pair.side, pair.live)
+            staging_schema.add_key(cursor, pair.side, pair.live)
         session.commit()
     except RestoreError as error:
         if job.scope.touches:
@@ -247,10 +249,10 @@ def _dropped_on_error(job: RestoreJob, schema: str) -> Iterator[None]:
         try:
             with clearing_session(job) as session, session.cursor() as cursor:
                 # The answer to a commit can be lost: then all is done, and only here is what was there before.
-                if side.is_applied(cursor, schema):
+                if staging_schema.is_applied(cursor, schema):
                     error.add_note(f"But the rows were brought over; what they were before is in the schema {schema}.")
                 else:
-                    side.drop_staging_schema(session, schema)
+                    staging_schema.drop_staging_schema(session, schema)
         except CoffreError:
             error.add_note(f"The schema {schema} could not be dropped: DROP SCHEMA {quoted(schema)} CASCADE")
         raise

@@ -1,10 +1,9 @@
-"""Restoring chosen tables: those that are gone come back, those that are there get the backup's version beside."""
+"""Restoring chosen tables: missing ones are created again, of existing ones the backup's version is staged."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import batched
 from typing import Final
 
@@ -18,14 +17,12 @@ from coffre.model.words import counted
 from coffre.operations.restore_database.definition_words import refused_error
 from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of
 from coffre.operations.restore_database.dropped_dependents import (
-    DroppedDependents,
-    find_dropped_dependents,
     find_missing,
     named,
     script_of,
     spoken,
 )
-from coffre.operations.restore_database.followers import bring_followers, followers_of
+from coffre.operations.restore_database.followers import create_followers, followers_of
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.load import load_tables
@@ -41,29 +38,17 @@ from coffre.operations.restore_database.staging import (
     refuse_unmergeable,
     restore_to_staging,
 )
-from coffre.policy.patterns import chosen
-from coffre.postgres.archive.dependencies import absent, needed_by, needing, parts_of, with_partitions
+from coffre.operations.restore_database.tables_plan import Chosen, TablesPlan, choose_tables, plan_tables, to_look_up
+from coffre.postgres.archive.dependencies import absent
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.connection.partition_routes import whole_table_hint
 from coffre.postgres.destination.copy_in import set_sequences
 from coffre.postgres.destination.destination import open_existing
-from coffre.postgres.destination.live_tables import LiveTable, live_tables, names_of, table_oids
+from coffre.postgres.destination.live_tables import live_tables, names_of, table_oids
 from coffre.postgres.destination.owners_code import OWNERS_PATH
 
-# Keys to tables, and places in publications and partitioned tables: a table can be without them.
-_OPTIONAL: Final = frozenset({"FK CONSTRAINT", "PUBLICATION TABLE", "TABLE ATTACH"})
-_HOMES: Final = frozenset({"TABLE", "FOREIGN TABLE", "PUBLICATION"})
-_AT_ONCE: Final = 500
+_ENTRIES_TOGETHER: Final = 500
 _CHECK_VIOLATION: Final = "23514"
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A table that was asked for: its rows in the backup (none of a partitioned table itself), and its definition."""
-
-    name: TableName
-    content: TableContent | None
-    entry: TocEntry | None
 
 
 def restore_tables(job: RestoreJob, source: Source, outcome: ReportBuilder) -> None:
@@ -74,90 +59,65 @@ def restore_tables(job: RestoreJob, source: Source, outcome: ReportBuilder) -> N
     CoffreError
         No table in use was changed then; what was created is dropped again, or named.
     """
-    tables = choose_tables(job, source)
+    tables = choose_tables(source, job.scope)
     with open_existing(job.connection, source.content) as destination:
         destination.refuse_reader()
+        making = DefinitionRestore(job, source, destination, outcome)
         with loading_session(job) as session:
             live = live_tables(session, [table.name for table in tables])
-            gone = [table for table in tables if table.name not in live]
+            plan = _look_and_plan(source, tables, live, session.cursor(), with_dependencies=job.scope.with_dependencies)
+            outcome.exceptions += plan.left_as_they_are
             entries = {table.name: table.entry for table in tables if table.entry}
-            beside = with_roots(session, source, entries, _beside(tables, live, outcome))
-            _refuse_gone(job, gone)
-            refuse_unmergeable(job, beside, session)
-            at_stake = others_at_stake(job, beside, session)
-            making = DefinitionRestore(job, source, destination, outcome)
-            plan = _plan_back(making, gone, session.cursor())
-            missing = find_missing(
-                source,
-                [entry for name, entry in entries.items() if name in live],
-                plan.known,
-                session.cursor(),
-                back=job.scope.with_dependencies,
-            )
-        plan.say(outcome)
+            staging = with_roots(session, source, entries, Staging(contents=plan.staged, live=live))
+            _refuse_gone(job, plan.tables)
+            refuse_unmergeable(job, staging, session)
+            at_stake = others_at_stake(job, staging, session)
+            _refuse_lacking(job, plan.lacking)
+            plan = _possible_here(making, plan)
+            existing = [entry for name, entry in entries.items() if name in live]
+            missing = find_missing(source, existing, plan.known, session.cursor(), back=job.scope.with_dependencies)
+        _report(plan, outcome)
         missing.say_of_existing(job, outcome)
-        plan_staging(job, beside, at_stake, outcome)
+        plan_staging(job, staging, at_stake, outcome)
         followers = [*plan.followers, *followers_of(making, missing)]
         if not job.scope.dry_run:
-            empty = _bring_back(making, plan) if plan.tables else set()
-            with _said_what_came_back(plan):
-                if beside.contents:
-                    restore_to_staging(job, source, beside, outcome)
-                bring_followers(making, plan.lines, followers, empty)
+            empty = _create_again(making, plan) if plan.tables else set()
+            with _created_tables_named(plan):
+                if staging.contents:
+                    restore_to_staging(job, source, staging, outcome)
+                create_followers(making, plan.lines, followers, empty)
         making.report_refusals([*plan.lines, *followers])
-        outcome.script = script_of(source, plan.went.lost)
+        outcome.script = script_of(source, plan.dropped.lost)
+
+
+def _look_and_plan(
+    source: Source,
+    tables: Sequence[Chosen],
+    live: Collection[TableName],
+    cursor: psycopg2.extensions.cursor,
+    *,
+    with_dependencies: bool,
+) -> TablesPlan:
+    candidates = to_look_up(source.toc, tables, live, with_dependencies=with_dependencies)
+    missing = {entry.dump_id for entry in absent(cursor, candidates)}
+    return plan_tables(source.toc, tables, live, missing, with_dependencies=with_dependencies)
+
+
+def _possible_here(making: DefinitionRestore, plan: TablesPlan) -> TablesPlan:
+    """Return the plan without what the destination cannot have, which is recorded, and without existing schemas."""
+    entries = leave_out_known(making.ledger, making.source, making.destination, plan.wanted)
+    return plan.only([entry for entry in entries if not is_made(entry, making.destination)])
 
 
 @contextmanager
-def _said_what_came_back(plan: _Plan) -> Iterator[None]:
+def _created_tables_named(plan: TablesPlan) -> Iterator[None]:
     try:
         yield
     except Exception as error:
         if plan.tables:
             names = ", ".join(shown(*table.name) for table in plan.tables[:10])
-            error.add_note(f"Brought back before that, and left: {names}{' and more' * (len(plan.tables) > 10)}.")
+            error.add_note(f"Created again before that, and left: {names}{' and more' * (len(plan.tables) > 10)}.")
         raise
-
-
-def _beside(tables: Sequence[Chosen], live: dict[TableName, LiveTable], outcome: ReportBuilder) -> Staging:
-    """Take the chosen tables that are there, except those of which the backup has no rows, or not all."""
-    there = {table.name: table.content for table in tables if table.name in live and table.content}
-    for name, table in there.items():
-        if table.rows_excluded:
-            outcome.exceptions.append(
-                f"{shown(*name)} is left as it is: the backup has no rows of it, the configuration leaves them out."
-            )
-        elif table.of_extension and not table.is_member:
-            outcome.exceptions.append(
-                f"{shown(*name)} is left as it is: it belongs to an extension, which has rows of its own there."
-            )
-    taken = {name: it for name, it in there.items() if not it.rows_excluded and (it.is_member or not it.of_extension)}
-    return Staging(contents=taken, live=live)
-
-
-def choose_tables(job: RestoreJob, source: Source) -> list[Chosen]:
-    """Return the tables of the backup that the scope's patterns fit, partitions included.
-
-    Raises
-    ------
-    EventError
-        Code `PATTERN_UNMATCHED` or `PATTERN_INVALID`.
-    """
-    entries = {entry.oid: entry for entry in source.toc if entry.description == "TABLE"}
-    candidates = [
-        Chosen((table.schema_name, table.table_name), table, entries.pop(table.oid, None))
-        for table in source.content.tables
-    ]
-    candidates += [Chosen((entry.schema or "", entry.tag), None, entry) for entry in entries.values()]
-    found = chosen(candidates, lambda table: table.name, job.scope.tables, job.scope.schemas)
-    whole = with_partitions(source.toc, [table.entry for table in found if table.entry])
-    ids = {entry.dump_id for entry in whole}
-    names = {table.name for table in found}
-    return [
-        table
-        for table in sorted(candidates, key=lambda table: table.name)
-        if table.name in names or (table.entry and table.entry.dump_id in ids)
-    ]
 
 
 def _refuse_gone(job: RestoreJob, gone: Sequence[Chosen]) -> None:
@@ -183,107 +143,28 @@ def _refuse_gone(job: RestoreJob, gone: Sequence[Chosen]) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What brings gone tables back: entries, their tables' rows, and what is left out.
-
-    `followers` come last, each by itself: keys, and what went with the tables. `known` are the dump ids of all entries
-    that are restored, or left out for a reason that was given.
-    """
-
-    tables: Sequence[Chosen]
-    dependencies: Sequence[TocEntry]
-    lines: Sequence[TocEntry]
-    attachments: Sequence[TocEntry]
-    followers: Sequence[TocEntry]
-    known: frozenset[int]
-    went: DroppedDependents
-    exceptions: Sequence[str]
-
-    def say(self, outcome: ReportBuilder) -> None:
-        for entry in self.dependencies:
-            outcome.steps.append(f"Create the {spoken(entry)}, which is needed.")
-        for table in self.tables:
-            rows = f"with {counted(table.content.rows, 'row')}" if table.content else "(partitioned)"
-            outcome.steps.append(f"Bring back the table {shown(*table.name)} {rows}, with all that is a part of it.")
-        for entry in named(self.went.back):
-            outcome.steps.append(f"Bring back the {spoken(entry)}, which went with it.")
-        outcome.exceptions += self.exceptions
-
-
-def _plan_back(making: DefinitionRestore, gone: Sequence[Chosen], cursor: psycopg2.extensions.cursor) -> _Plan:
-    job, source = making.job, making.source
-    tables = [table.entry for table in gone if table.entry]
-    parts = parts_of(source.toc, tables)
-    missing = absent(cursor, needed_by(source.toc, parts))
-    homes = [entry for entry in missing if entry.description in _HOMES]
-    without = {entry.dump_id for entry in needing(source.toc, homes) if entry.description in _OPTIONAL}
-    homeless = [part for part in parts if part.dump_id in without]
-    parts = [part for part in parts if part.dump_id not in without]
-    needed = {entry.dump_id for entry in needed_by(source.toc, parts)}
-    missing = [entry for entry in missing if entry.dump_id in needed]
-    dependencies = _dependencies(job, missing)
-    wanted = {entry.dump_id for entry in (*parts, *parts_of(source.toc, dependencies))}
-    known = wanted | {part.dump_id for part in homeless}
-    went = find_dropped_dependents(source, tables, known, cursor, back=job.scope.with_dependencies)
-    back = {entry.dump_id for entry in parts_of(source.toc, went.back)} - wanted
-    lines = leave_out_known(making.ledger, source, making.destination, wanted | back)
-    lines = [line for line in lines if not is_made(line, making.destination)]
-    exceptions = [f"Not restored, because what it points at is not there: {spoken(part)}." for part in homeless]
-    exceptions += went.exceptions
-    joins = _joins(parts, needed)
-    keys = [part for part in parts if part.description == "FK CONSTRAINT"]
-    late = back | {part.dump_id for part in needing(parts, keys)}
-    return _Plan(
-        tables=gone,
-        dependencies=dependencies,
-        lines=[line for line in lines if line.dump_id not in joins | late],
-        attachments=[part for part in parts if part.dump_id in joins and part.description == "TABLE ATTACH"],
-        followers=[line for line in lines if line.dump_id in late],
-        known=frozenset(known | back | {entry.dump_id for entry in went.lost}),
-        went=went,
-        exceptions=exceptions if gone else (),
-    )
-
-
-def _joins(parts: Sequence[TocEntry], needed: Collection[int]) -> set[int]:
-    """Return what attaches to partitioned tables in use (dump ids): tables join at the end, and take indexes along."""
-    by_id = {part.dump_id: part for part in parts}
-    attached = [
-        part for part in parts if part.description == "TABLE ATTACH" and not set(needed).isdisjoint(part.dependencies)
-    ]
-    tables = {child: by_id[child] for part in attached for child in part.dependencies if child in by_id}
-    indexes = {
-        (part.schema, part.tag.removeprefix(f"{tables[table].tag} ") if part.description == "CONSTRAINT" else part.tag)
-        for part in parts
-        if part.description in ("INDEX", "CONSTRAINT")
-        for table in tables.keys() & set(part.dependencies)
-    }
-    return {part.dump_id for part in attached} | {
-        part.dump_id for part in parts if part.description == "INDEX ATTACH" and (part.schema, part.tag) in indexes
-    }
-
-
-def _dependencies(job: RestoreJob, missing: Sequence[TocEntry]) -> list[TocEntry]:
-    """Return what is created because the tables need it.
-
-    Raises
-    ------
-    DestinationError
-        Code `DEPENDENCY_MISSING`: it was not asked for.
-    """
-    found = [entry for entry in missing if job.scope.with_dependencies or entry.description == "SCHEMA"]
-    if lacking := [entry for entry in missing if entry not in found]:
+def _refuse_lacking(job: RestoreJob, lacking: Sequence[TocEntry]) -> None:
+    if lacking:
         raise DestinationError(
             f"The chosen tables need what is not in {job.connection}: {', '.join(map(spoken, lacking[:5]))}.",
             code="DEPENDENCY_MISSING",
-            hint="Add --with-dependencies to bring it back too.",
+            hint="Add --with-dependencies to restore it too.",
         )
-    return found
 
 
-def _bring_back(making: DefinitionRestore, plan: _Plan) -> set[TableName]:
-    """Restore tables that are gone, and return those that stay empty."""
+def _report(plan: TablesPlan, outcome: ReportBuilder) -> None:
+    for entry in plan.dependencies:
+        outcome.steps.append(f"Create the {spoken(entry)}, which is needed.")
+    for table in plan.tables:
+        rows = f"with {counted(table.content.rows, 'row')}" if table.content else "(partitioned)"
+        outcome.steps.append(f"Create the table {shown(*table.name)} again {rows}, with all that is a part of it.")
+    for entry in named(plan.dropped.back):
+        outcome.steps.append(f"Restore the {spoken(entry)}, which was dropped with it.")
+    outcome.exceptions += plan.exceptions
+
+
+def _create_again(making: DefinitionRestore, plan: TablesPlan) -> set[TableName]:
+    """Create the tables that do not exist with their rows, and return those that stay empty."""
     job, source, outcome = making.job, making.source, making.report
     phases = phases_of(plan.lines)
     sequences = {(entry.schema, entry.tag) for entry in plan.lines if entry.description == "SEQUENCE"}
@@ -316,7 +197,7 @@ def _bring_back(making: DefinitionRestore, plan: _Plan) -> set[TableName]:
     return (contents.keys() - loaded_of(contents, loaded).keys()) | outcome.missing_rows.keys()
 
 
-def _possible(making: DefinitionRestore, plan: _Plan) -> dict[TableName, TableContent]:
+def _possible(making: DefinitionRestore, plan: TablesPlan) -> dict[TableName, TableContent]:
     """Return the tables that could be made, whose rows are loaded.
 
     Raises
@@ -332,7 +213,7 @@ def _possible(making: DefinitionRestore, plan: _Plan) -> dict[TableName, TableCo
     return {table.name: table.content for table in possible if table.content}
 
 
-def _attach(making: DefinitionRestore, plan: _Plan) -> None:
+def _attach(making: DefinitionRestore, plan: TablesPlan) -> None:
     making.make(plan.attachments)
     for refusal in making.ledger.refusals:
         if refusal.entry in plan.attachments and refusal.sqlstate == _CHECK_VIOLATION:
@@ -342,20 +223,20 @@ def _attach(making: DefinitionRestore, plan: _Plan) -> None:
             raise error
 
 
-def _create(making: DefinitionRestore, plan: _Plan, entries: Sequence[TocEntry], created: list[int]) -> None:
-    """Create the tables and what they need, and remember which tables are ours: a name alone can be somebody else's.
+def _create(making: DefinitionRestore, plan: TablesPlan, entries: Sequence[TocEntry], created: list[int]) -> None:
+    """Create the tables and what they need, and remember which tables are ours: another session can use the same name.
 
-    So many at a time, so that little is created by the time when it is looked at.
+    Entries are created in batches, so that few are created before the tables are looked up.
     """
     names = [table.name for table in plan.tables]
-    for lines in batched(entries, _AT_ONCE, strict=False):
+    for lines in batched(entries, _ENTRIES_TOGETHER, strict=False):
         with loading_session(making.job) as session, session.cursor() as cursor:
             before = set(table_oids(cursor, names))
             session.commit()
             try:
                 making.make(lines)
             finally:
-                # One that was refused because it exists is somebody else's, who made it meanwhile.
+                # One that was refused because it exists was created by another session meanwhile.
                 lost = making.ledger.lost()
                 ours = [table.name for table in plan.tables if table.entry and table.entry.dump_id not in lost]
                 created += [oid for oid in table_oids(cursor, ours) if oid not in before]
@@ -363,15 +244,13 @@ def _create(making: DefinitionRestore, plan: _Plan, entries: Sequence[TocEntry],
 
 
 @contextmanager
-def _dropped_on_error(job: RestoreJob, plan: _Plan, created: Sequence[int]) -> Iterator[None]:
-    """Drop the tables again, all at once, so that their keys to each other are no obstacle."""
+def _dropped_on_error(job: RestoreJob, plan: TablesPlan, created: Sequence[int]) -> Iterator[None]:
+    """Drop the tables again, in one statement, so that their keys to each other are no obstacle."""
     try:
         yield
     except Exception as error:
         if isinstance(error, CoffreError) and error.code in ("TABLE_NOT_EMPTY", "ROWS_DIFFER"):
-            error.add_note(
-                "The tables that were brought back are left: others write to them. Look before you drop them."
-            )
+            error.add_note("The tables that were created are left: others write to them. Look before you drop them.")
             raise
         try:
             with clearing_session(job) as session, session.cursor() as cursor:
@@ -379,9 +258,9 @@ def _dropped_on_error(job: RestoreJob, plan: _Plan, created: Sequence[int]) -> I
                     listed = sql.SQL(", ").join(sql.Identifier(*name) for name in names)
                     cursor.execute(sql.SQL("DROP TABLE {}").format(listed))
                     session.commit()
-                    error.add_note("The tables that were brought back were dropped again.")
+                    error.add_note("The tables that were created were dropped again.")
                     if plan.dependencies:
                         error.add_note(f"Left, as they were needed: {', '.join(map(spoken, plan.dependencies[:10]))}.")
         except CoffreError:
-            error.add_note("The tables that were brought back could not be dropped: look before you try again.")
+            error.add_note("The tables that were created could not be dropped: look before you try again.")
         raise

@@ -1,4 +1,4 @@
-"""A table and the backup's version of it beside: comparing them by key, and bringing rows over."""
+"""A table and its staged version from the backup: comparing them by key, and merging rows."""
 
 from __future__ import annotations
 
@@ -199,9 +199,9 @@ def advance_sequences(cursor: psycopg2.extensions.cursor, pair: Pair) -> None:
 
 @dataclass(frozen=True)
 class Affected:
-    """A table that nobody chose, and what the transaction did to it, in rows. `by_keys`: foreign keys did, or may have.
+    """A table that was not chosen, and what the transaction did to it, in rows.
 
-    Triggers of the chosen tables can have done the rest.
+    `by_keys`: foreign keys did it, or may have. Triggers of the chosen tables can have done the rest.
     """
 
     table: str

@@ -1,4 +1,4 @@
-"""The side schema: tables with a backup's rows, beside those that are in use."""
+"""The staging schema: tables with a backup's rows, apart from those that are in use."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def is_applied(cursor: psycopg2.extensions.cursor, schema: str) -> bool:
 
 
 def drop_staging_schema(session: psycopg2.extensions.connection, schema: str) -> None:
-    """Drop the side schema, its tables one after the other: the server has room for so many locks at once only."""
+    """Drop the staging schema, each table by itself: the server has room for a limited number of locks."""
     with session.cursor() as cursor:
         cursor.execute(_SIDE_TABLES, (schema,))
         for (table,) in cursor.fetchall():
