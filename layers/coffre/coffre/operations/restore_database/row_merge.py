@@ -168,7 +168,8 @@ def _judge_others(affected: Sequence[merge.Affected], outcome: ReportBuilder) ->
         raise RestoreError(
             f"Foreign keys would take rows of other tables along: {said}. Nothing was changed.",
             code="OTHER_TABLES_AFFECTED",
-            hint="Choose these tables too, so that their rows are compared and kept; or restore beside (without "
+            hint="Choose these tables too, so that their rows are compared and kept; or restore to a staging schema "
+            "(without "
             "--apply and --replace) and copy what you need by hand.",
         )
     outcome.exceptions += [

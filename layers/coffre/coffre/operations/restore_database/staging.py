@@ -99,7 +99,7 @@ def refuse_unmergeable(job: RestoreJob, staging: Staging, session: psycopg2.exte
             raise DestinationError(
                 f"{_why_no_key(pair)}, so rows cannot be compared and brought over.",
                 code="KEY_MISSING",
-                hint="Restore it beside (without --apply and --replace) and copy what you need by hand.",
+                hint="Restore it to a staging schema (without --apply and --replace) and copy what you need by hand.",
             )
         if job.scope.rows is not None:
             _try_filter(session, pair.live, condition(job.scope.rows))
@@ -145,7 +145,7 @@ def plan_staging(job: RestoreJob, staging: Staging, at_stake: Sequence[str], out
     for pair in staging.pairs(job):
         table = staging.contents[pair.live.name]
         what = "the rows asked for" if job.scope.rows else counted(table.rows, "row")
-        outcome.steps.append(f"Load {what} of {pair.live.shown_name} beside it, into {shown(*pair.side)}.")
+        outcome.steps.append(f"Load {what} of {pair.live.shown_name} into the staging table {shown(*pair.side)}.")
         if lost := [column for column in table.columns if pair.live.column(column) is None]:
             outcome.exceptions.append(
                 f"{pair.live.shown_name} has no column {', '.join(lost)} any more: it is in the backup's version only, "
@@ -158,12 +158,12 @@ def plan_staging(job: RestoreJob, staging: Staging, at_stake: Sequence[str], out
         elif job.scope.replace:
             outcome.steps.append(
                 f"Make the rows of {pair.live.shown_name} those of the backup: insert, set back and delete by key; "
-                "keep beside what that changes."
+                "keep a copy of what that changes."
             )
         elif job.scope.apply:
             outcome.steps.append(
                 f"Insert the missing rows into {pair.live.shown_name} and set the changed ones back, by key; keep "
-                "beside what that changes."
+                "a copy of what that changes."
             )
         else:
             outcome.steps.append(
@@ -213,7 +213,7 @@ def restore_to_staging(job: RestoreJob, source: Source, staging: Staging, outcom
 
 
 def _with_key(job: RestoreJob, session: psycopg2.extensions.connection, pair: Pair, outcome: ReportBuilder) -> bool:
-    """Give the staging table its key; where it cannot have one, nothing is compared, and it is said why."""
+    """Give the staging table its key; where it cannot have one, nothing is compared, and the reason is reported."""
     try:
         with session.cursor() as cursor:
             staging_schema.add_key(cursor, pair.side, pair.live)
@@ -235,8 +235,8 @@ def _other_types_explained() -> Iterator[None]:
     except RestoreError as error:
         if error.code == "COPY_FAILED":
             error.add_note(
-                "Tables beside have the types of the table in use: where they do not take the backup's values, restore "
-                "the table into another database (--to)."
+                "Staging tables have the types of the table in use: where they do not take the backup's values, "
+                "restore the table into another database (--to)."
             )
         raise
 
@@ -248,7 +248,7 @@ def _dropped_on_error(job: RestoreJob, schema: str) -> Iterator[None]:
     except Exception as error:
         try:
             with clearing_session(job) as session, session.cursor() as cursor:
-                # The answer to a commit can be lost: then all is done, and only here is what was there before.
+                # The answer to a commit can be lost: then all is done, and only this has what existed before.
                 if staging_schema.is_applied(cursor, schema):
                     error.add_note(f"But the rows were brought over; what they were before is in the schema {schema}.")
                 else:

@@ -23,7 +23,7 @@ _APPLIED: Final = "Applied: "
 
 @dataclass(frozen=True)
 class StagedTable:
-    """Where a table's rows go in the side schema: the backup's, and those that were there before."""
+    """Where a table's rows go in the staging schema: the backup's, and those that existed before."""
 
     restored: TableName
     before: TableName
@@ -118,7 +118,7 @@ def add_key(cursor: psycopg2.extensions.cursor, name: TableName, live: LiveTable
             f"The rows of the backup cannot have the key that {live.shown_name} has now.",
             code="KEY_CHANGED",
             detail=one_line(error),
-            hint="Restore the table beside (without --apply and --replace) and copy what you need by hand.",
+            hint="Restore the table to a staging schema (without --apply and --replace), and copy what you need.",
         ) from error
     cursor.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(*name)))
 
