@@ -488,7 +488,7 @@ def test_what_does_not_fit_at_once_is_proven_in_groups(
     said = "\n".join(report.exceptions)
     assert "restored in 2 groups" in said
     assert "FK CONSTRAINT public orders orders_customer_fkey" in said
-    assert 'The check "orders" was not asked' in said
+    assert 'The check "orders" was not run' in said
     assert "Materialized views were not filled" in said
 
 
