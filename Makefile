@@ -67,7 +67,7 @@ test: setup ## Run every test, the deployed template on the local stack included
 	.venv/bin/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 test-fast: setup ## Run the tests that start no PostgreSQL server and no stack
-	.venv/bin/pytest --numprocesses 2 --dist worksteal tests/unit tests/contract tests/template $(ARGS)
+	.venv/bin/pytest --numprocesses 2 --dist loadfile tests/unit tests/contract tests/template $(ARGS)
 
 demo: setup ## Back up, lose and restore a sample database on a local AWS
 	.venv/bin/coffre demo
