@@ -365,7 +365,7 @@ def test_a_forged_backup_runs_no_program_where_the_private_key_is(
     coffre: Coffre, shop: str, quick: ScratchServer, tmp_path: Path
 ) -> None:
     mark = Path(tempfile.gettempdir()) / f"mark-{new_id()}"
-    body = f"BEGIN COPY (SELECT 1) TO PROGRAM 'touch {mark}'; RETURN 1; END"
+    body = f"BEGIN COPY (SELECT 1) TO PROGRAM 'cat > {mark}'; RETURN 1; END"
     run_sql(
         shop,
         f"CREATE FUNCTION harm() RETURNS int LANGUAGE plpgsql AS $${body}$$",
