@@ -60,6 +60,7 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing(fresh: Checkout, temp
     assert {"COMPLETED", "daily", "weekly", "monthly"} <= set(said.out.split())
     assert "  - Dropped billing.payments" in said.out
     assert "not one differs." in said.out
+    assert "\\n" not in said.out  # a line break of our own that was escaped as if a name had it
     assert "Equal again in casa: billing.payments and casa.reviews, every row." in said.out
     assert "Equal again: all 18 files, with their types and metadata." in said.out
     assert "Drill of casa: Restored and proven." in said.out

@@ -21,6 +21,7 @@ CHECKED: Final = (
     "docs/**/*.md",
     "template.yaml",
     "layers/coffre/coffre/**/*.py",
+    "layers/coffre/coffre/**/*.jinja",
     "functions/**/*.py",
     "cli/**/*.py",
 )

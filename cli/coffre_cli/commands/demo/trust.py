@@ -22,7 +22,7 @@ def drill(backup: Backup) -> None:
     title(
         "7. Prove it",
         "A backup that was never restored is only a hope. The function drill has a PostgreSQL 18 of its own inside: it "
-        "restores\nthe backup, dumps every table again, and compares.",
+        "restores the backup, dumps every table again, and compares.",
     )
     typed(f"coffre verify --level drill {backup.id}")
     verify(backup.id, level=Level.DRILL)
