@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from coffre.model.kinds import Contents
@@ -14,8 +15,11 @@ from coffre_cli.commands.restore.destination import DestinationChoice
 from coffre_cli.screen import print_table, say, say_command, show_failure
 
 if TYPE_CHECKING:
-    from coffre.model.backup import Backup, Comparison, Failure, Kept, Restore, RestoreReport
+    from coffre.model.backup import Backup, Comparison, Failure, Kept, LeftOut, Restore, RestoreReport
     from coffre.model.restore import Scope
+
+# How a report names the rows of damaged slices: `1,204 rows of public.orders`.
+_MISSING_ROWS: Final = re.compile(r"[0-9,]+ rows? of ")
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,17 @@ def _done(ask: Ask, record: Restore, report: RestoreReport) -> str:
     # What is only in the staging schema is not restored yet.
     done = "Loaded" if report.kept and not ask.scope.replace else "Restored"
     where = f"{ask.backup.target} in {record.destination}"
-    # A table that stays empty is not among those that were counted.
-    is_whole = not any(left.what.startswith("the rows of ") for left in report.left_out)
-    counts = "Row counts equal the backup's." if is_whole else "Row counts of these tables equal the backup's."
-    return f"{done} {where}: {tables}, {rows} {took}. {counts}"
+    return f"{done} {where}: {tables}, {rows} {took}. {counts_of(report.left_out)}"
+
+
+def counts_of(left_out: Sequence[LeftOut]) -> str:
+    """Return what is true of the numbers of rows: of tables that are missing or stay empty nothing was counted."""
+    names = [left.what for left in left_out]
+    if any(_MISSING_ROWS.match(what) for what in names):
+        return "Rows of damaged slices are missing. All other row counts equal the backup's."
+    if any(what.startswith(("the rows of ", "the table ")) for what in names):
+        return "Row counts of these tables equal the backup's."
+    return "Row counts equal the backup's."
 
 
 def show_comparisons(comparisons: Sequence[Comparison]) -> None:
