@@ -26,6 +26,7 @@ def _checked_span(text: str) -> str:
     return text
 
 
+_Printable = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 _Span = Annotated[str, AfterValidator(_checked_span)]
 _Utc = Annotated[AwareDatetime, AfterValidator(in_utc)]
 
@@ -189,12 +190,28 @@ class RotateEvent(_Event):
     """Rotate every configured target, or one.
 
     `after` is the backup whose end started this: then the vault is swept only if something was deleted. `dry_run` only
-    reports what would happen.
+    reports what would happen. With `hold` or `release` (the id of a backup) nothing is rotated: that backup is put on
+    hold, for a `reason`, or released, in the name of `actor`.
     """
 
     target: TargetName | None = None
     after: Ulid | None = None
     dry_run: bool = False
+    hold: Ulid | None = None
+    release: Ulid | None = None
+    reason: _Printable | None = None
+    actor: _Printable | None = None
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        about_a_hold = self.hold is not None or self.release is not None
+        if self.hold is not None and self.release is not None:
+            raise ValueError("hold and release exclude each other")
+        if about_a_hold and (self.target is not None or self.after is not None or self.dry_run):
+            raise ValueError("hold and release go without target, after and dry_run")
+        if self.reason is not None and self.hold is None:
+            raise ValueError("reason goes with hold")
+        return self
 
 
 class DrillEvent(_Event):

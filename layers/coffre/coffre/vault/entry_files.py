@@ -83,7 +83,7 @@ class EntryFiles:
         self._body += self._compressor.flush()
         body, self._body = bytes(self._body), bytearray()
         key = entries_key(*self._backup, number=len(self.files))
-        sha256 = put_small(self._vault.store, key, body)
+        sha256 = put_small(self._vault.store_of_new, key, body)
         self.files.append(EntriesFile(key=key, sha256=sha256, length=len(body), count=self._count, first=self._first))
         self._compressor = zstd.ZstdCompressor(level=_LEVEL)
         self._count, self._first = 0, ""

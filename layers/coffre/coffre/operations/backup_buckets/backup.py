@@ -27,6 +27,7 @@ from coffre.operations.backup_buckets.job import (
 from coffre.operations.backup_buckets.part import run_part
 from coffre.operations.backup_buckets.plan import Planner, open_previous
 from coffre.operations.backup_buckets.seal import seal
+from coffre.operations.runs.locked_backup import locking_vault
 from coffre.operations.runs.run import Paused, Run
 from coffre.vault.bucket_progress import write_progress
 from coffre.vault.pack import budget_for
@@ -43,7 +44,8 @@ def backup_buckets(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed]
     CoffreError
         Nothing is published; a later sweep removes packs that were stored.
     """
-    job = replace(job, time_budget=job.time_budget.within(job.remaining_seconds()))
+    vault = locking_vault(job.vault, job.target, run.backup, job.now())
+    job = replace(job, vault=vault, time_budget=job.time_budget.within(job.remaining_seconds()))
     _refuse_another_source(job)
     past = open_previous(job)
     collector = Collector(job, run.backup)
