@@ -115,7 +115,7 @@ def _legal_holds(job: HoldJob, locks: VaultLocks, backup: Backup, *, released: b
     count = 0
     try:
         _note(job, backup, HoldProgress(released=released, done=done, total=len(wanted)))
-        for batch in batched(wanted[done:], _BATCH):
+        for batch in batched(wanted[done:], _BATCH, strict=False):
             _check(job)
             locks.hold(batch, lambda: None, on=not released)
             count += len(batch)
