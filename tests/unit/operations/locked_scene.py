@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from tests.locking_store import LockingDirectory
 from tests.unit.operations.conftest import CONTENT, Scene
@@ -38,11 +39,11 @@ class LockedScene:
     backups: list[Backup] = field(default_factory=list)
 
     @classmethod
-    def of(cls, scene: Scene, **options: int) -> LockedScene:
+    def of(cls, scene: Scene) -> LockedScene:
         """Turn Object Lock on in an empty deployment."""
         store = LockingDirectory(scene.root, now=lambda: scene.now)
         scene.store = store
-        locked = cls(scene, store, **options)
+        locked = cls(scene, store)
         locked.turn_on(LockMode.GOVERNANCE)
         return locked
 
@@ -56,7 +57,7 @@ class LockedScene:
     def later(self, **span: float) -> None:
         self.scene.now += timedelta(**span)
 
-    def begin(self, *tiers: Tier, **fields: object) -> Backup:
+    def begin(self, *tiers: Tier, **fields: Any) -> Backup:
         return self.scene.begin(0, *tiers, **fields)
 
     def finish(self, backup: Backup, previous: Backup | None = None, *, own: int = 1) -> Backup:
@@ -98,7 +99,7 @@ class LockedScene:
         self.backups.append(done)
         return done
 
-    def take(self, *tiers: Tier, previous: Backup | None = None, own: int = 1, **fields: object) -> Backup:
+    def take(self, *tiers: Tier, previous: Backup | None = None, own: int = 1, **fields: Any) -> Backup:
         """Take a backup that verification finds good."""
         done = self.finish(self.begin(*tiers, **fields), previous, own=own)
         return self.scene.catalog.keeping.mark_verified(done.id, self.scene.now)

@@ -76,7 +76,11 @@ def test_a_reused_pack_is_locked_for_the_longer_tier_before_the_manifest_is_writ
 
 def test_a_tier_that_joins_while_the_backup_is_taken_counts(vault: LockedScene) -> None:
     begun = vault.begin(DAILY)
-    vault.store.refuse = lambda request, key: vault.scene.catalog.add_tier(begun.id, WEEKLY) and None  # type: ignore[func-returns-value]
+
+    def join(request: str, key: str) -> None:
+        vault.scene.catalog.add_tier(begun.id, WEEKLY)
+
+    vault.store.refuse = join
 
     backup = vault.finish(begun)
 

@@ -80,7 +80,7 @@ def release(job: HoldJob, backup_id: str) -> HoldReport:
         if backup.held_at is None:
             return HoldReport(backup=backup)
         report = HoldReport(backup=backup)
-        if backup.hold_progress is not None:
+        if job.vault.locks is not None or backup.hold_progress is not None:
             report = _legal_holds(job, _locks_of(job, backup), backup, released=True)
         if report.unfinished is not None:
             return report
