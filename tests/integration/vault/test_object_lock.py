@@ -20,6 +20,7 @@ from coffre.model.errors import StoreError
 from coffre.model.locks import LockMode
 from coffre.model.manifest import Manifest
 from coffre.operations.backup_buckets import plan as storage_plan
+from coffre.operations.runs import locked_backup
 from coffre.operations.runs.run import Paused
 from coffre.stores.s3 import S3Store, make_client
 from coffre.stores.s3_errors import Call
@@ -145,6 +146,22 @@ def test_a_backup_of_several_invocations_is_locked_as_a_whole(
     manifest = made[0]
     assert manifest.storage.invocations == 2
     assert scene.ends(manifest) == {midnight_after(manifest.created_at, days=28)}
+
+
+def test_locks_that_take_longer_than_the_time_left_are_set_by_the_next_invocation(
+    scene: LockedScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.take(Tier.DAILY)
+    monkeypatch.setattr(locked_backup, "_LOCKS_A_SECOND", 0.001)
+    assert isinstance(scene.store, MemoryStore)
+    scene.store.put("photos", "new.jpg", b"new")
+    scene.tiers = (Tier.MONTHLY,)
+
+    manifest = scene.backup_in_many()
+
+    assert manifest.storage.invocations == 2
+    assert len(scene.bodies(manifest)) == 21
+    assert scene.ends(manifest) == {midnight_after(manifest.created_at, days=365)}
 
 
 def test_a_bucket_without_object_lock_stops_the_run_before_it_stores_anything(scene: LockedScene) -> None:

@@ -62,6 +62,13 @@ class ProgressMap(MapAttribute[str, Any]):
     current = UnicodeAttribute(null=True)
 
 
+class LockMap(MapAttribute[str, Any]):
+    """`coffre.model.backup.LockProgress`."""
+
+    until = TimeAttribute(null=True)
+    done = NumberAttribute(null=True)
+
+
 class HoldMap(MapAttribute[str, Any]):
     """`coffre.model.backup.HoldProgress`."""
 
@@ -131,6 +138,7 @@ class BackupItem(RunItem):
     pinned_at = TimeAttribute(null=True)
     expires_at = TimeAttribute(null=True)
     locked_until = TimeAttribute(null=True)
+    lock_progress = LockMap(null=True)  # type: ignore[no-untyped-call]
     held_at = TimeAttribute(null=True)
     hold = UnicodeAttribute(null=True)
     hold_progress = HoldMap(null=True)  # type: ignore[no-untyped-call]

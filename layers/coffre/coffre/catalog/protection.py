@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from datetime import datetime
 
 from coffre.catalog.items import BackupItem
 from coffre.catalog.runs import Runs
 from coffre.catalog.tables import ConditionFailedError
-from coffre.model.backup import Backup, HoldProgress, Status
+from coffre.model.backup import Backup, HoldProgress, LockProgress, Status
 from coffre.model.errors import BackupStateError
 
 
@@ -47,11 +48,17 @@ class Protection:
 
     def note_locked(self, backup_id: str, until: datetime) -> Backup:
         """Record that everything a COMPLETED backup refers to is locked at least until then. It only ever grows."""
+        fields = {"locked_until": until, "lock_progress": None}
         shorter = BackupItem.locked_until.does_not_exist() | (BackupItem.locked_until < until)
         try:
-            return self._backups.change(backup_id, {"locked_until": until}, allowed=(Status.COMPLETED,), where=shorter)
+            return self._backups.change(backup_id, fields, allowed=(Status.COMPLETED,), where=shorter)
         except ConditionFailedError:
             return self._backups.get(backup_id)
+
+    def note_locking(self, backup_id: str, progress: LockProgress) -> None:
+        """Record how far an extension is, for the next rotation to continue. Of a backup that is gone nothing is."""
+        with contextlib.suppress(ConditionFailedError):
+            self._backups.change(backup_id, {"lock_progress": progress.model_dump()}, allowed=(Status.COMPLETED,))
 
     def _change_held(self, backup_id: str, fields: Mapping[str, object]) -> Backup:
         try:

@@ -78,10 +78,14 @@ class SweepReport(_Record):
 
 
 class LockReport(_Record):
-    """The locks that a rotation extended: of how many objects, which this number of backups refer to."""
+    """The locks that a rotation extended: of how many objects, which this number of backups refer to.
+
+    The next rotation continues with those of `unfinished` backups, for which there was no time.
+    """
 
     backups: int = 0
     objects: int = 0
+    unfinished: int = 0
 
 
 class RotationReport(_Record):

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from tests.unit.operations.conftest import Scene
 from tests.unit.operations.locked_scene import LockedScene
 
-from coffre.model.backup import Backup, Failure, Status, Tier
+from coffre.model.backup import Backup, Failure, LockProgress, Status, Tier
 from coffre.model.errors import BackupStateError, ConfigurationError, StoreError
 from coffre.model.locks import Lock, LockMode
 from coffre.operations.admin.pin_and_delete import BackupAdmin
+from coffre.operations.rotate import keep_locked
 from coffre.operations.rotate.hold import hold, release
 from coffre.policy.locking import least_until
 
@@ -251,6 +252,32 @@ def test_what_was_stored_before_object_lock_is_locked_by_the_next_rotation(scene
 
     assert ends(vault, before) == {day(11, 29)}
     assert vault.record(before).locked_until == day(11, 29)
+
+
+def test_an_extension_that_takes_longer_than_a_rotation_continues_in_the_next(
+    vault: LockedScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep_locked, "_BATCH", 3)
+    backup = vault.take(DAILY, own=9)
+    vault.scene.catalog.keeping.pin(backup.id, vault.scene.now)
+    asked = vault.store.requests["extend_lock"]
+    vault.scene.remaining_seconds = lambda: 900.0 if vault.store.requests["extend_lock"] < asked + 6 else 200.0
+
+    first = vault.scene.rotate()
+    assert first.locks is not None
+    assert first.locks.objects == 6
+    assert first.sweep is not None
+    assert vault.record(backup).locked_until == day(11, 30)
+    assert vault.record(backup).lock_progress == LockProgress(until=day(12, 23), done=6)
+
+    vault.scene.remaining_seconds = lambda: 900.0
+    vault.later(days=1)
+    second = vault.scene.rotate()
+    assert second.locks is not None
+    assert second.locks.objects == 5
+    assert vault.record(backup).locked_until == day(12, 23)
+    assert vault.record(backup).lock_progress is None
+    assert ends(vault, backup) == {day(12, 23)}
 
 
 def test_a_lock_that_cannot_be_extended_is_a_problem_and_stops_nothing_else(vault: LockedScene) -> None:

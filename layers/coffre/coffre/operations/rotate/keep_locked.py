@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import batched
+from typing import Final
 
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Backup
+from coffre.model.backup import Backup, LockProgress
 from coffre.model.errors import CoffreError, DeadlineError, IntegrityError, LockLostError
 from coffre.model.rotation import Action, Decision, LockReport, Problem
 from coffre.model.target import Retention
@@ -20,6 +22,11 @@ from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.locking import extension_of
 from coffre.vault.locks import VaultLocks, is_shorter
 from coffre.vault.vault import Vault
+
+# About ten seconds of requests.
+_BATCH: Final = 1000
+# A rolling lock that was begun some days ago ends as many days earlier; it is extended again in time.
+_ABOUT: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,14 @@ def needs_of(
     return needs
 
 
+def _continued(need: LockNeed) -> LockNeed:
+    """Return a need as an earlier rotation began to fulfil it, if that is still about enough; else from its start."""
+    begun = need.backup.lock_progress
+    if begun is not None and begun.until >= need.until - _ABOUT:
+        return LockNeed(need.backup, begun.until)
+    return LockNeed(need.backup.model_copy(update={"lock_progress": None}), need.until)
+
+
 @dataclass
 class LockKeeper:
     """Extends the locks of one rotation.
@@ -54,6 +69,8 @@ class LockKeeper:
     ----------
     check
         Raises if the rotation must not continue.
+    has_time
+        Tells whether locks may be extended, or the time is for the sweep.
 
     Attributes
     ----------
@@ -66,18 +83,20 @@ class LockKeeper:
     locks: VaultLocks
     now: datetime
     check: Callable[[], None]
+    has_time: Callable[[], bool]
     dry_run: bool = False
     problems: list[Problem] = field(default_factory=list)
     _extended: dict[str, datetime] = field(default_factory=dict)
 
     def keep(self, needs: Iterable[LockNeed]) -> LockReport:
         """Extend what is needed, the longest first, so that a pack of several backups is extended once."""
-        report = LockReport()
+        backups = objects = unfinished = 0
         for need in sorted(needs, key=lambda need: (need.until, need.backup.id), reverse=True):
-            objects = self._keep(need)
-            if objects is not None:
-                report = LockReport(backups=report.backups + 1, objects=report.objects + objects)
-        return report
+            if not self.has_time():
+                unfinished += 1
+            elif (done := self._keep(_continued(need))) is not None:
+                backups, objects = backups + 1, objects + done
+        return LockReport(backups=backups, objects=objects, unfinished=unfinished)
 
     def _keep(self, need: LockNeed) -> int | None:
         backup = need.backup
@@ -86,10 +105,7 @@ class LockKeeper:
             self._note("LOCK_LIMIT", backup, text)
             return None
         try:
-            keys = self._keys(need)
-            if not self.dry_run:
-                self.locks.extend(keys, need.until, self.check)
-                self.catalog.protection.note_locked(backup.id, need.until)
+            return self._extend(need)
         except (DeadlineError, LockLostError):
             raise
         except IntegrityError:
@@ -97,18 +113,31 @@ class LockKeeper:
         except CoffreError as error:
             self._note("LOCK_NOT_EXTENDED", backup, error.message)
             return None
-        self._extended |= dict.fromkeys(keys, need.until)
-        return len(keys)
 
-    def _keys(self, need: LockNeed) -> list[str]:
-        manifest = manifest_of(self.vault, need.backup)
+    def _extend(self, need: LockNeed) -> int:
+        """Extend batch by batch, and record how far it is: the time may not suffice for a large backup."""
+        backup, protection = need.backup, self.catalog.protection
+        manifest = manifest_of(self.vault, backup)
         known = {pack.key: pack.locked_until for pack in manifest.packs}
-        keys = [need.backup.manifest_key or "", *(file.key for file in manifest.entries), *known]
-        return [
-            key
-            for key in keys
-            if is_shorter(known.get(key), need.until) and is_shorter(self._extended.get(key), need.until)
-        ]
+        keys = [backup.manifest_key or "", *(file.key for file in manifest.entries), *sorted(known)]
+        done, count = backup.lock_progress.done if backup.lock_progress else 0, 0
+        for batch in batched(keys[done:], _BATCH, strict=False):
+            if not self.has_time():
+                return count
+            wanted = [
+                key
+                for key in batch
+                if is_shorter(known.get(key), need.until) and is_shorter(self._extended.get(key), need.until)
+            ]
+            count, done = count + len(wanted), done + len(batch)
+            self._extended |= dict.fromkeys(wanted, need.until)
+            if not self.dry_run:
+                self.locks.extend(wanted, need.until, self.check)
+                if done < len(keys):
+                    protection.note_locking(backup.id, LockProgress(until=need.until, done=done))
+        if not self.dry_run:
+            protection.note_locked(backup.id, need.until)
+        return count
 
     def _note(self, code: str, backup: Backup, why: str) -> None:
         text = f"The locks of backup {backup.id} of {backup.target} were not extended: {why}"

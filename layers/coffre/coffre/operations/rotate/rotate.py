@@ -29,6 +29,8 @@ _RENEW_AFTER: Final = timedelta(seconds=5)
 # Longer than the slowest single step (a manifest that is read with all retries). Two rotations would do no harm.
 _STALE_AFTER: Final = timedelta(minutes=3)
 _RESERVE_SECONDS: Final = 20.0
+# Kept for marks and sweep when many locks have to be extended: the next rotation continues with those.
+_SWEEP_SECONDS: Final = 300.0
 _ACTOR: Final = "rotate"
 
 
@@ -121,7 +123,15 @@ def _keep_locked(
 ) -> LockReport | None:
     if job.vault.locks is None:
         return None
-    keeper = LockKeeper(job.catalog, job.vault, job.vault.locks, job.now(), turn.check, dry_run=dry_run)
+    keeper = LockKeeper(
+        job.catalog,
+        job.vault,
+        job.vault.locks,
+        job.now(),
+        turn.check,
+        has_time=lambda: job.remaining_seconds() > _SWEEP_SECONDS,
+        dry_run=dry_run,
+    )
     report = keeper.keep(needs)
     problems += keeper.problems
     return report

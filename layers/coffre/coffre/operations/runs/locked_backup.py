@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from coffre.model.backup import Backup, Tier
 from coffre.model.errors import StoreError
@@ -16,7 +17,11 @@ from coffre.model.manifest import EntriesFile, PackReference
 from coffre.model.target import BucketTarget, DatabaseTarget
 from coffre.operations.runs.run import Run
 from coffre.policy.locking import first_lock_until, lock_until, refuse_longer_than
+from coffre.vault.locks import is_shorter
 from coffre.vault.vault import Vault
+
+# Measured: 210 on two busy cores (docs/adr/0023); the time goes into making requests, so that more threads do not help.
+_LOCKS_A_SECOND: Final = 150
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,16 @@ def locking_vault(vault: Vault, target: DatabaseTarget | BucketTarget, backup: B
             "deploy with a larger ObjectLockMaxDays.",
         )
     return vault.locking_new_until(first_lock_until(backup, target.retention, now))
+
+
+def seconds_to_secure(
+    vault: Vault, target: DatabaseTarget | BucketTarget, backup: Backup, packs: Iterable[PackReference], now: datetime
+) -> float:
+    """Return how long `secure` is going to take for these packs, by a slow machine's measure."""
+    if vault.locks is None:
+        return 0.0
+    end = lock_until(backup, target.retention, now)
+    return sum(is_shorter(pack.locked_until, end) for pack in packs) / _LOCKS_A_SECOND
 
 
 def secure(
