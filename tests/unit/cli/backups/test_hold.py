@@ -54,7 +54,7 @@ def test_without_object_lock_a_hold_says_plainly_what_it_is_not(coffre: Coffre, 
     assert said.status == 0
     words = " ".join(said.out.split())
     assert "a record of Coffre's alone" in words
-    assert "whoever may delete from the bucket still can" in words
+    assert "every role that may delete from the bucket still can" in words
     assert "reason" not in account.invoked[0][1]
 
 
