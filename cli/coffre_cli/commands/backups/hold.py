@@ -72,7 +72,7 @@ def hold(
         say(f"S3 legal holds are set on {counted(total, 'object')}: no version of them can be deleted.")
     else:
         say(
-            "This is a record of Coffre's alone: the stack has no Object Lock (parameter ObjectLock), so every role that "
+            "This is a record of Coffre's alone: the stack has no Object Lock (parameter ObjectLock). Every role that "
             "may delete from the bucket still can.",
             style="yellow",
         )
