@@ -127,7 +127,8 @@ class VerifyFunction:
     def _start_each(self, wanted: VerifyEvent, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has backups: each has the whole time of a function."""
         targets = sorted({backup.target for backup in CatalogSnapshot.read(self.services.catalog).required()})
-        events = {target: wanted.for_target(target) for target in targets}
+        sent = wanted.sent_by(self.services.actor(wanted))
+        events = {target: sent.for_target(target) for target in targets}
         started = start_each(self.services.functions, function, events, "reading")
         return {"level": wanted.level.value, "started": started}
 
