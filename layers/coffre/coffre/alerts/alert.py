@@ -42,6 +42,7 @@ class AlertKind(StrEnum):
     KEY_ROTATION_DUE = "KEY_ROTATION_DUE"
     ENCRYPTION_OFF = "ENCRYPTION_OFF"
     CONFIG_INVALID = "CONFIG_INVALID"
+    VAULT_ACCESSED = "VAULT_ACCESSED"
 
     @property
     def severity(self) -> Severity:
@@ -77,6 +78,7 @@ _SEVERITIES: Final[Mapping[AlertKind, Severity]] = {
     AlertKind.RESTORE_FAILED: Severity.CRITICAL,
     AlertKind.VAULT_INCONSISTENT: Severity.CRITICAL,
     AlertKind.CONFIG_INVALID: Severity.CRITICAL,
+    AlertKind.VAULT_ACCESSED: Severity.CRITICAL,
     AlertKind.DRILL_NOT_POSSIBLE: Severity.INFO,
     AlertKind.RESTORE_STARTED: Severity.INFO,
     AlertKind.RESTORE_COMPLETED: Severity.INFO,
@@ -87,6 +89,7 @@ _EVENTS: Final = frozenset(
         AlertKind.RESTORE_COMPLETED,
         AlertKind.RESTORE_INCOMPLETE,
         AlertKind.RESTORE_FAILED,
+        AlertKind.VAULT_ACCESSED,
     }
 )
 _SLOW: Final = frozenset(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -13,25 +12,9 @@ from coffre.catalog.items import BY_TARGET, AuditItem, index_value
 from coffre.catalog.records import read_item
 from coffre.catalog.runs import id_range
 from coffre.catalog.tables import DynamoTable, ItemQuery
+from coffre.model.audit import Actor, AuditEvent, AuditResult
 
 _PARTITION: Final = "AUDIT"
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEvent:
-    """One thing that a person or a function did.
-
-    `actor` is a person (an ARN) or a function, `action` a verb (`restore.started`), `subject` the id of what it was
-    done to (a backup, a restore), `detail` a sentence for a person. Never a secret.
-    """
-
-    id: str
-    at: datetime
-    actor: str
-    action: str
-    target: str | None
-    subject: str | None
-    detail: str | None
 
 
 class Audit:
@@ -43,21 +26,37 @@ class Audit:
     def record(
         self,
         at: datetime,
-        actor: str,
+        actor: Actor | str,
         action: str,
         target: str | None = None,
         subject: str | None = None,
         detail: str | None = None,
+        *,
+        result: AuditResult = "done",
+        origin: str | None = None,
     ) -> AuditEvent:
-        """Add an event and return it."""
-        event = AuditEvent(str(ULID.from_datetime(at)), at, actor, action, target, subject, detail)
+        """Add an event and return it.
+
+        Parameters
+        ----------
+        actor
+            A name alone is what the caller claims to be.
+        action
+            A noun and a verb: `restore.confirmed`.
+        origin
+            From where the request came; by default this function or command, and its region.
+        """
+        who = Actor(actor) if isinstance(actor, str) else actor
+        event = AuditEvent(
+            str(ULID.from_datetime(at)), at, who.name, action, target, subject, detail, who.verified, result, origin
+        )
         # No condition: 80 random bits keep ids apart, and a repeated call then writes the same event once.
         self._table.put(
             AuditItem(
                 pk=_PARTITION,
                 sk=event.id,
                 at=at,
-                actor=actor,
+                actor=event.actor,
                 action=action,
                 target=target,
                 target_key=None if target is None else index_value(_PARTITION, target),

@@ -55,7 +55,8 @@ class BackupDatabaseFunction:
             wanted = BackupDatabaseEvent.parse(event)
             configuration = self.services.configuration()
             if wanted.target is None:
-                events = {target.name: wanted.for_target(target.name) for target in configuration.databases}
+                sent = wanted.sent_by(self.services.actor(wanted))
+                events = {target.name: sent.for_target(target.name) for target in configuration.databases}
                 return self._runs.start_each(context.function_name, events)
             target = configuration.database(wanted.target)
 

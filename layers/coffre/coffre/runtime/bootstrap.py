@@ -13,10 +13,15 @@ from botocore.config import Config
 
 from coffre.alerts.publish import Publisher
 from coffre.catalog.catalog import Catalog
+from coffre.model.audit import Actor
 from coffre.model.configuration import Configuration
+from coffre.model.errors import IdentityError
 from coffre.operations.monitoring.alerting import Alerting
+from coffre.runtime.callers import Callers, unverified
+from coffre.runtime.events import SentEvent
 from coffre.runtime.function import Edge, utc_now
 from coffre.runtime.observability import log_failure, make_logger
+from coffre.runtime.proof import Audience
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import read_configuration, read_secret
 from coffre.stores.s3 import S3Store, make_client
@@ -95,6 +100,43 @@ class Services:
         """The account's event bus."""
         client: EventBridgeClient = self._client("events")
         return client
+
+    @cached_property
+    def callers(self) -> Callers:
+        """Who sends events to this function."""
+        # The topic is of the same stack: its ARN names the account, which no variable of Lambda's does.
+        audience = Audience.near(
+            self.settings.alert_topic_arn,
+            os.environ.get("AWS_REGION", ""),
+            os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
+        )
+        return Callers(audience, os.environ, utc_now)
+
+    def actor(self, event: SentEvent, *, demanded: bool = False) -> Actor:
+        """Return who sent an event: verified by STS if the event proves it, otherwise as it claims, or `unknown`.
+
+        Parameters
+        ----------
+        demanded
+            Refuse an event that does not prove who sent it.
+
+        Raises
+        ------
+        IdentityError
+            A verified actor is demanded, and the event does not prove one. The detail says why.
+        """
+        try:
+            if event.proof is None:
+                raise unverified("The event has no proof.")
+            return self.callers.verified(event.proof, event.digest)
+        except IdentityError as error:
+            if demanded:
+                raise
+            if event.proof is not None:
+                self.edge.logger.warning(
+                    "the caller is not verified", extra={"actor": event.actor, "why": error.detail}
+                )
+            return Actor(event.actor or "unknown", verified=False)
 
     def configuration(self) -> Configuration:
         """Read the configuration document; raises what `read_configuration` raises."""
