@@ -60,6 +60,7 @@ _COMMANDS: Final = {
     "export": _Command("export.export", "Write a backup to a portable file.", "export"),
     "verify": _Command("verify.verify", "Check whether backups are recent, complete and undamaged.", "verify"),
     "report": _Command("verify.drill_report", "Show what a drill found about a backup.", "report"),
+    "audit": _Command("stack.audit", "Show who did what, and check that the record of it is intact."),
     "alerts": _Command("stack.alerts", "List open problems, and test whether alerts arrive."),
     "rotate": _Command("backups.rotate", "Delete backups that have expired, or show which would be deleted.", "rotate"),
     "pin": _Command("backups.pin_delete", "Keep a backup, however old it is.", "pin", "PIN_EXAMPLES"),

@@ -27,6 +27,7 @@ from coffre_local.state import LocalState
 ROOT = Path(__file__).parents[3]
 COMMANDS = [
     (),
+    ("audit",),
     ("backup",),
     ("backup", "database"),
     ("backup", "buckets"),

@@ -10,6 +10,7 @@ import heapq
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from coffre.catalog.runs import id_range
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.audit import NO_TARGET, Actor, AuditEvent, AuditResult, Head
 from coffre.model.document import describe_validation
-from coffre.model.errors import CatalogError, IntegrityError
+from coffre.model.errors import CatalogError, CoffreError, IntegrityError
 from coffre.policy.audit_chain import StoredEvent, chained, head_of, normal, sort_key
 
 _PARTITION: Final = "AUDIT"
@@ -107,6 +108,26 @@ class Audit:
         if result == "refused" and self.head(shard) is None:
             shard = NO_TARGET  # Whoever asks for targets that do not exist begins no chains.
         return self._append(event, shard)
+
+    @contextmanager
+    def recorded(
+        self, at: datetime, actor: Actor | str, action: str, target: str, subject: str, detail: str | None = None
+    ) -> Iterator[None]:
+        """Record an act and then let it happen: what cannot be recorded is not done. What it raises is recorded too."""
+        self.record(at, actor, action, target, subject, detail)
+        try:
+            yield
+        except BaseException as error:
+            self.record_failure(at, actor, action, target, subject, error)
+            raise
+
+    def record_failure(
+        self, at: datetime, actor: Actor | str, action: str, target: str, subject: str, error: BaseException
+    ) -> None:
+        """Record that an act which is recorded already failed, as far as the table answers."""
+        why = f"{error.message} [{error.code}]" if isinstance(error, CoffreError) else type(error).__name__
+        with suppress(CatalogError):
+            self.record(at, actor, action, target, subject, why, result="failed")
 
     def _append(self, event: AuditEvent, shard: str) -> AuditEvent:
         unanswered = 0

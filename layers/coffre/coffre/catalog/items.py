@@ -208,6 +208,8 @@ class IncidentItem(Item):
     told_at = TimeAttribute(null=True)
     ended_at = TimeAttribute(null=True)
     version = NumberAttribute(null=True)
+    recorded = NumberAttribute(null=True)
+    recorded_at = TimeAttribute(null=True)
 
 
 class RecipientItem(Item):
