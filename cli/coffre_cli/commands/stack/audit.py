@@ -36,15 +36,15 @@ _BROKEN: Final = (
 )
 
 app = typer.Typer(
-    help="Show who did what, and check that the record of it is intact.",
     epilog=examples(
         "coffre audit --since 7d",
         "coffre audit --target shop --action restore",
         "coffre audit --verify-chain",
         "coffre audit --verify-chain --anchor mail.txt",
-        "coffre audit --since 2026-11-01 --json | jq '.[] | select(.result == \"refused\")'",
+        "coffre audit --json | jq '.[] | select(.result != \"done\")'",
     ),
     invoke_without_command=True,
+    subcommand_metavar="[COMMAND]",
     rich_markup_mode=None,
 )
 
@@ -61,7 +61,7 @@ def audit(
     action: Annotated[
         str | None, typer.Option(metavar="ACTION", help="Only actions that begin with this: restore, backup.deleted.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, help="At most this number of events; 0 for all.")] = _SHOWN,
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="At most this number of events; 0 for all.")] = _SHOWN,
     verify_chain: Annotated[
         bool, typer.Option("--verify-chain", help="Check every event instead, against the anchors in the vault.")
     ] = False,
@@ -76,7 +76,7 @@ def audit(
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what was done, newest first: by whom, from where, and with which result.
+    """Show what was done, newest first: by whom, from where, with which result.
 
     A name with (claimed) is what the caller said; nothing proves it. With --verify-chain every chain is read from its
     first event to its head; the exit status is 1 unless everything is as it was recorded.

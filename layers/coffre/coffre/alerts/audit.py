@@ -55,8 +55,8 @@ def audit_broken(findings: Sequence[Finding]) -> Alert:
         f"The audit was CHANGED: {findings[0].code}",
         body_of(
             "\n".join(["Events of the audit are not as they were recorded.", *bullets(shown)]),
-            hint="If the table was set back just now, that is the cause. Otherwise somebody with write access to the "
-            "table changed it: keep the table as it is, and find out who.",
+            hint="If the table was set back just now, that is the cause. Otherwise an identity with write access to "
+            "the table changed it: keep the table as it is, and find out who.",
             commands=["coffre audit --verify-chain"],
         ),
         fingerprint=digest_of(*(f"{one.shard} {one.sequence} {one.code}" for one in findings)),

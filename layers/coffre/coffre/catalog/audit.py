@@ -106,7 +106,7 @@ class Audit:
         )
         shard = event.target or NO_TARGET
         if result == "refused" and self.head(shard) is None:
-            shard = NO_TARGET  # Whoever asks for targets that do not exist begins no chains.
+            shard = NO_TARGET  # Requests about targets that do not exist begin no chains.
         return self._append(event, shard)
 
     @contextmanager
