@@ -287,18 +287,48 @@ def test_the_rotate_role_reads_manifests_and_writes_nothing(deployed: Rendered, 
 
 
 def test_the_rotate_role_changes_backups_and_its_lock_and_adds_audit_events(deployed: Rendered) -> None:
-    allowed = {
-        action: statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
-        for statement in deployed.statements(ROTATE_ROLE)
-        if "Condition" in statement
-        for action in listed(statement["Action"])
+    assert partitions(deployed, ROTATE_ROLE) == {
+        "dynamodb:UpdateItem": {"BACKUP", "LOCK", "AUDITHEAD"},
+        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*"},
+        "dynamodb:DeleteItem": {"LOCK"},
     }
 
-    assert allowed == {
-        "dynamodb:UpdateItem": ["BACKUP", "LOCK"],
-        "dynamodb:PutItem": ["LOCK", "AUDIT", "ALERT"],
-        "dynamodb:DeleteItem": ["LOCK"],
-    }
+
+def partitions(deployed: Rendered, role: str) -> dict[str, set[str]]:
+    """Return which partitions of the catalog a role writes, by action; every statement that writes must limit them."""
+    found: dict[str, set[str]] = {}
+    for statement in deployed.statements(role):
+        for action in listed(statement["Action"]):
+            if action.startswith("dynamodb:") and action not in ("dynamodb:GetItem", "dynamodb:Query"):
+                condition = statement["Condition"]
+                (limit,) = condition.keys() - {"Null"}
+                assert limit in ("ForAllValues:StringEquals", "ForAllValues:StringLike"), statement
+                found.setdefault(action, set()).update(listed(condition[limit]["dynamodb:LeadingKeys"]))
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_adds_audit_events_and_none_changes_or_deletes_one(deployed: Rendered, role: str) -> None:
+    wanted = partitions(deployed, role)
+
+    assert "AUDIT#*" in wanted["dynamodb:PutItem"]
+    assert "AUDITHEAD" in wanted["dynamodb:UpdateItem"]
+    assert not {"AUDIT", "AUDITHEAD"} & wanted["dynamodb:PutItem"], "a head moves only in step with an event"
+    for action in wanted.keys() - {"dynamodb:PutItem"}:
+        assert not any(key.startswith("AUDIT#") or key in ("AUDIT", "*") for key in wanted[action]), action
+    # A request without keys must not count as one of allowed keys
+    for statement in deployed.statements(role):
+        if statement["Sid"] in ("RecordAuditEvents", "MoveAuditHeads"):
+            assert statement["Condition"]["Null"] == {"dynamodb:LeadingKeys": "false"}
+
+
+def test_only_verify_and_rotate_write_anchors_and_no_role_deletes_one(deployed: Rendered, prefix: str) -> None:
+    anchor = f"{VAULT}/{prefix}v1/audit/anchors/01K9X000000000000000000000.json"
+    assert {role for role in ROLES if deployed.allows(role, "s3:GetObject", anchor)} >= {ROTATE_ROLE, VERIFY_ROLE}
+    writers = {role for role in ROLES if deployed.allows(role, "s3:PutObject", anchor)}
+    assert writers - {BACKUP_ROLE, STORAGE_ROLE} == {ROTATE_ROLE, VERIFY_ROLE}
+    for action in S3_DELETES:
+        assert [role for role in ROLES if deployed.allows(role, action, anchor)] == []
 
 
 def test_the_drill_role_reads_backups_and_the_identity_and_writes_reports_alone(
@@ -351,14 +381,10 @@ def test_what_drills_restored_is_forgotten_after_a_day(vault_prefix: str, folder
 
 
 def test_the_drill_role_marks_backups_and_starts_itself(deployed: Rendered) -> None:
-    allowed = {
-        action: statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
-        for statement in deployed.statements(DRILL_ROLE)
-        if "Condition" in statement
-        for action in listed(statement["Action"])
+    assert partitions(deployed, DRILL_ROLE) == {
+        "dynamodb:UpdateItem": {"BACKUP", "AUDITHEAD"},
+        "dynamodb:PutItem": {"ALERT", "AUDIT#*"},
     }
-
-    assert allowed == {"dynamodb:UpdateItem": ["BACKUP"], "dynamodb:PutItem": ["ALERT"]}
     function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}"
     assert deployed.allows(DRILL_ROLE, "lambda:InvokeFunction", f"{function}-drill")
     assert not deployed.allows(DRILL_ROLE, "lambda:InvokeFunction", f"{function}-backup-database")
@@ -386,14 +412,10 @@ def test_the_verify_role_has_the_identity_and_no_address_of_a_database(deployed:
 
 
 def test_the_verify_role_marks_runs_and_remembers_what_was_told(deployed: Rendered) -> None:
-    allowed = {
-        action: statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
-        for statement in deployed.statements(VERIFY_ROLE)
-        if "Condition" in statement
-        for action in listed(statement["Action"])
+    assert partitions(deployed, VERIFY_ROLE) == {
+        "dynamodb:UpdateItem": {"BACKUP", "RESTORE", "AUDITHEAD"},
+        "dynamodb:PutItem": {"ALERT", "AUDIT#*"},
     }
-
-    assert allowed == {"dynamodb:UpdateItem": ["BACKUP", "RESTORE"], "dynamodb:PutItem": ["ALERT"]}
 
 
 def test_the_storage_role_stores_and_reads_its_own_records(deployed: Rendered, prefix: str) -> None:

@@ -51,7 +51,7 @@ class BackupDatabaseFunction:
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target when it names none."""
-        with self.services.edge.beginning(context):
+        with self.services.edge.beginning(context, event):
             wanted = BackupDatabaseEvent.parse(event)
             configuration = self.services.configuration()
             if wanted.target is None:

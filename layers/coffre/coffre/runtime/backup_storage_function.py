@@ -49,7 +49,7 @@ class BackupStorageFunction:
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target of buckets when it names none."""
-        with self.services.edge.beginning(context):
+        with self.services.edge.beginning(context, event):
             wanted = BackupStorageEvent.parse(event)
             configuration = self.services.configuration()
             if wanted.target is None:
