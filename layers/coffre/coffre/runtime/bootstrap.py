@@ -18,7 +18,7 @@ from coffre.operations.monitoring.alerting import Alerting
 from coffre.runtime.function import Edge, utc_now
 from coffre.runtime.observability import log_failure, make_logger
 from coffre.runtime.settings import Settings
-from coffre.runtime.sources import read_configuration, read_secret
+from coffre.runtime.sources import Stage, read_configuration, read_secret
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import FrameDecoder, parse_identities
 from coffre.vault.vault import Vault
@@ -100,9 +100,9 @@ class Services:
         """Read the configuration document; raises what `read_configuration` raises."""
         return read_configuration(self.ssm, self.settings.configuration)
 
-    def secret(self, reference: str) -> str:
-        """Return the value of a secret by name or ARN; raises what `read_secret` raises."""
-        return read_secret(self.secrets, reference)
+    def secret(self, reference: str, stage: Stage = "AWSCURRENT") -> str:
+        """Return the value of a secret by name or ARN, always freshly read; raises what `read_secret` raises."""
+        return read_secret(self.secrets, reference, stage)
 
     def decoder(self) -> FrameDecoder:
         """Return what decrypts backups: with the identities of this function's secret, if it has one."""
