@@ -21,9 +21,9 @@ from coffre.policy.streams import default_streams
 from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.connection.connect import refuse_transaction_pooler
-from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.credentials import connection_from
 from coffre.runtime.events import BackupDatabaseEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.scratch import scratch_directory
@@ -111,6 +111,6 @@ class BackupDatabaseFunction:
         )
 
     def _connection(self, target: DatabaseTarget, scratch: Path) -> Connection:
-        connection = parse_secret(self.services.secret(target.secret), where=target.secret)
+        connection = connection_from(self.services.secret, target.secret)
         refuse_transaction_pooler(connection)
         return apply_tls(connection, target.tls, scratch, connect_timeout_seconds=target.limits.connect_timeout_seconds)

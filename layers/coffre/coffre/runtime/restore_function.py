@@ -27,8 +27,8 @@ from coffre.policy.recency import refuse_distant_id
 from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import refuse_transaction_pooler
-from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.credentials import connection_from
 from coffre.runtime.events import RestoreEvent, StorageRestoreEvent, parse_restore
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.observability import count_restore
@@ -221,13 +221,12 @@ class RestoreFunction:
     def _connection(self, backup: Backup, wanted: RestoreEvent, scratch: Path) -> Connection:
         """Return how to reach the destination, by default the target's own database with its own TLS settings."""
         if wanted.destination is not None:
-            text = self.services.secret(wanted.destination)
             # The command stores the value of --to in a secret of this name while the restore runs.
             place = "--to" if wanted.destination == f"{_FROM_TO}{wanted.restore_id}" else None
-            connection = parse_secret(text, where=wanted.destination, place=place)
+            connection = connection_from(self.services.secret, wanted.destination, place=place)
         else:
             target = self.services.configuration().database(backup.target)
-            own = parse_secret(self.services.secret(target.secret), where=target.secret)
+            own = connection_from(self.services.secret, target.secret)
             timeout = target.limits.connect_timeout_seconds
             connection = apply_tls(own, target.tls, scratch, connect_timeout_seconds=timeout)
         refuse_transaction_pooler(connection)
