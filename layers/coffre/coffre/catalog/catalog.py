@@ -230,7 +230,7 @@ class Catalog:
         """
         return newest_first(self._backups.records(self._backups.completed(target)), self._now())
 
-    def latest_completed(self, target: str, *, damaged_too: bool = False) -> Backup | None:
+    def latest_completed(self, target: str, *, damaged_too: bool = False, safety_too: bool = False) -> Backup | None:
         """Return the newest COMPLETED backup of a target that is still COMPLETED, and healthy, at this instant.
 
         The newest is the one that was completed last, whatever the time in its id. The index may still have one that
@@ -240,8 +240,12 @@ class Catalog:
         ----------
         damaged_too
             Take one that is known to be damaged as well.
+        safety_too
+            Take one of the tier SAFETY as well. It holds what a restore replaced: who restores the newest backup must
+            not get that state (docs/adr/0021).
         """
-        found = (self._backups.find(backup.id) for backup in self.completed_backups(target))
+        listed = (one for one in self.completed_backups(target) if safety_too or not one.is_safety)
+        found = (self._backups.find(backup.id) for backup in listed)
         return next(
             (one for one in found if one and one.status is Status.COMPLETED and (damaged_too or one.is_healthy)), None
         )

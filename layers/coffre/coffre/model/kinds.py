@@ -9,7 +9,10 @@ from enum import StrEnum
 
 
 class Tier(StrEnum):
-    """Why a backup was taken, and so how long it lives. One backup can carry several."""
+    """Why a backup was taken, and so how long it lives. One backup can carry several.
+
+    `SAFETY`: it holds what a restore was about to overwrite.
+    """
 
     DAILY = "DAILY"
     WEEKLY = "WEEKLY"

@@ -20,6 +20,7 @@ from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun
+from coffre.operations.runs.safety import named_on_error
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
 from coffre.postgres.connection.address import Connection, apply_tls
@@ -30,6 +31,7 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import RestoreEvent, StorageRestoreEvent, parse_restore
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.observability import count_restore
+from coffre.runtime.restore_safety import RestoreSafety
 from coffre.runtime.restore_storage_function import StorageRestores
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
@@ -173,10 +175,12 @@ class RestoreFunction:
     ) -> RestoreReport:
         streams = wanted.streams or os.cpu_count() or 1
         with children.ending(), scratch_directory() as scratch:
+            connection = children.watching(self._connection(backup, wanted, scratch))
+            safety = RestoreSafety(self.services).of_database(backup, wanted, connection, scratch)
             job = RestoreJob(
                 restore_id=restore_id,
                 backup=backup,
-                connection=children.watching(self._connection(backup, wanted, scratch)),
+                connection=connection,
                 children=children,
                 vault=self.services.vault,
                 decoder=self.services.decoder(),
@@ -184,9 +188,11 @@ class RestoreFunction:
                 streams=streams,
                 runner=ThreadRunner(2 * streams, children.end_all),
                 scope=wanted.scope,
+                safety=safety,
                 remaining_seconds=remaining_seconds(context),
             )
-            return restore_database(job, meter)
+            with named_on_error(safety):
+                return restore_database(job, meter)
 
     def _connection(self, backup: Backup, wanted: RestoreEvent, scratch: Path) -> Connection:
         """Return how to reach the destination, by default the target's own database with its own TLS settings."""

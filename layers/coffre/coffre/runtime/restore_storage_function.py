@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from coffre.buckets.client import make_bucket_client, parse_credentials, parse_store_secret
@@ -18,10 +18,12 @@ from coffre.operations.restore_buckets.restore import StorageJob, restore_storag
 from coffre.operations.runs.dead_runs import STALE_AFTER
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun
+from coffre.operations.runs.safety import named_on_error
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import StorageRestoreEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_next
+from coffre.runtime.restore_safety import RestoreSafety
 from coffre.runtime.scratch import scratch_directory
 from coffre.stores.s3 import S3Credentials
 from coffre.vault.codec import FrameDecoder
@@ -112,7 +114,9 @@ class StorageRestores:
                 stop=stop,
                 remaining_seconds=remaining_seconds(context),
             )
-            return restore_storage(job, before, meter)
+            safety = before.safety if before else RestoreSafety(self.services).of_buckets(job, store)
+            with named_on_error(safety):
+                return restore_storage(replace(job, safety=safety), before, meter)
 
     def _store(self, backup: Backup, wanted: StorageRestoreEvent) -> tuple[ObjectStore, S3Credentials | None]:
         """Return the store that objects go to, by default the target's own, and its key if it needs one."""
