@@ -84,3 +84,17 @@ class Level(StrEnum):
     INVENTORY = "inventory"
     READ = "read"
     DRILL = "drill"
+
+
+class SafetyState(StrEnum):
+    """What is true of the backup of what a restore overwrites.
+
+    `NOT_NEEDED`: the destination is empty. `PRESENT`: a recent backup holds it. `NEEDED`: one has to be taken first.
+    `IMPOSSIBLE`: Coffre cannot back the destination up. `DECLINED`: the restore was asked for without one.
+    """
+
+    NOT_NEEDED = "not_needed"
+    PRESENT = "present"
+    NEEDED = "needed"
+    IMPOSSIBLE = "impossible"
+    DECLINED = "declined"

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-
-class SafetyState(StrEnum):
-    """What is true of the backup of what a restore overwrites.
-
-    `NOT_NEEDED`: the destination is empty. `PRESENT`: a recent backup holds it. `NEEDED`: one has to be taken first.
-    `IMPOSSIBLE`: Coffre cannot back the destination up. `DECLINED`: the restore was asked for without one.
-    """
-
-    NOT_NEEDED = "not_needed"
-    PRESENT = "present"
-    NEEDED = "needed"
-    IMPOSSIBLE = "impossible"
-    DECLINED = "declined"
+from coffre.model.kinds import SafetyState as SafetyState
 
 
 class Safety(BaseModel):

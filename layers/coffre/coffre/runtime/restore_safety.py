@@ -7,6 +7,7 @@ from pathlib import Path
 
 from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError
+from coffre.model.manifest import Manifest
 from coffre.model.safety import Safety
 from coffre.model.target import DatabaseTarget, ObjectStore
 from coffre.operations.restore_buckets.restore import StorageJob
@@ -43,7 +44,10 @@ class RestoreSafety:
             alike = sorted(targets, key=lambda target: target.name != backup.target)
             return next((one for one in alike if self._is_at(one, connection, there, scratch)), None)
 
-        return safety_of_database(wanted.scope, connection, target_of, self._records)
+        def restored() -> Manifest:
+            return open_manifest(self.services.vault, backup)
+
+        return safety_of_database(wanted.scope, connection, restored, target_of, self._records)
 
     def _is_at(self, target: DatabaseTarget, connection: Connection, there: DatabaseIdentity, scratch: Path) -> bool:
         """Return whether a target's database is this one. One that cannot be reached is not known to be."""

@@ -29,27 +29,35 @@ from coffre.postgres.destination.identity import DatabaseIdentity, identity_of, 
 
 @dataclass(frozen=True)
 class Stakes:
-    """The database in use, and those of its tables whose rows a restore may change or put away."""
+    """The database in use, and those of its tables whose rows a restore may change or put away.
+
+    `is_empty`: nothing that was chosen exists.
+    """
 
     identity: DatabaseIdentity
     tables: frozenset[TableName]
     is_empty: bool
 
 
-def stakes_of(scope: Scope, connection: Connection) -> Stakes:
-    """Look at the destination; nothing is changed."""
+def stakes_of(scope: Scope, connection: Connection, restored: Manifest) -> Stakes:
+    """Look at the destination of a backup with this manifest; nothing is changed."""
     with translated(connection), connect(connection) as session:
-        tables = tables_with_rows(session)
-        if not scope.is_whole:
-            fits = _chosen(scope)
-            tables = {name: above for name, above in tables.items() if any(map(fits, (name, *above)))}
-        empty = is_empty(session) if scope.is_whole else not tables
-        return Stakes(identity_of(session), frozenset(tables), empty)
+        identity, tables = identity_of(session), tables_with_rows(session)
+        if scope.is_whole:
+            return Stakes(identity, frozenset(tables), is_empty(session))
+    fits, held = _chosen(scope), _held(restored)
+    schemas = {table.schema_name for table in restored.database.tables}
+    families = {name: {name, *above} for name, above in tables.items() if name[0] in schemas}
+    chosen = {name: family for name, family in families.items() if any(map(fits, family))}
+    # Of others the restored backup has no rows: they stay as they are.
+    touched = frozenset(name for name, family in chosen.items() if family & held)
+    return Stakes(identity, touched, is_empty=not chosen)
 
 
 def safety_of_database(
     scope: Scope,
     connection: Connection,
+    restored: Callable[[], Manifest],
     target_of: Callable[[DatabaseIdentity], DatabaseTarget | None],
     records: SafetyRecords | None,
 ) -> Safety | None:
@@ -57,6 +65,8 @@ def safety_of_database(
 
     Parameters
     ----------
+    restored
+        Returns the manifest of the backup that is restored.
     target_of
         Returns the configured target whose database this is.
     records
@@ -69,7 +79,7 @@ def safety_of_database(
     """
     if not scope.touches:
         return None
-    stakes = stakes_of(scope, connection)
+    stakes = stakes_of(scope, connection, restored())
     safety = _safety_of(scope, str(connection), stakes, target_of, records)
     if not scope.dry_run:
         require(safety, TargetKind.DATABASE)
@@ -102,14 +112,15 @@ def _safety_of(
 def _lacking(stakes: Stakes) -> Lacking:
     """Return a function that names the tables whose rows a backup does not have."""
 
-    def lacking(manifest: Manifest) -> tuple[str, ...]:
-        content = manifest.database
-        held = {(table.schema_name, table.table_name) for table in content.tables if not table.rows_excluded}
-        if not (content.contents.has_schema and content.contents.has_rows):
-            held = set()
-        return tuple(shown(*name) for name in sorted(stakes.tables - held))
+    return lambda manifest: tuple(shown(*name) for name in sorted(stakes.tables - _held(manifest)))
 
-    return lacking
+
+def _held(manifest: Manifest) -> set[TableName]:
+    """Return the tables whose rows a backup has."""
+    content = manifest.database
+    if not (content.contents.has_schema and content.contents.has_rows):
+        return set()
+    return {(table.schema_name, table.table_name) for table in content.tables if not table.rows_excluded}
 
 
 def _chosen(scope: Scope) -> Callable[[TableName], bool]:

@@ -89,13 +89,15 @@ def decide(
     """
     kept = target.retention.safety_days
     found = records.newest(target.name, REUSED_WITHIN if is_trial else ACCEPTED_WITHIN, lacking)
+    if found is not None and is_essential and found[1]:
+        if Tier.SAFETY in found[0].tiers:
+            return impossible(place, f"backups of {target.name} leave out {_listed(found[1])}")
+        found = None  # what it lacks may be newer than it
     if found is None:
         until = f", kept for {kept} days" if kept else ""
         text = f'The present state of "{target.name}" in {place} is backed up first (tier SAFETY{until}).'
         return Safety(state=SafetyState.NEEDED, text=text, target=target.name, kept_days=kept)
     backup, lacks = found
-    if lacks and is_essential:
-        return impossible(place, f"the configuration of {target.name} leaves out {_listed(lacks)}")
     what = "SAFETY backup" if Tier.SAFETY in backup.tiers else "backup"
     text = f'The present state of "{target.name}" is in the {what} {backup.id}, taken {backup.created_at:%H:%M:%S} UTC.'
     if lacks:
