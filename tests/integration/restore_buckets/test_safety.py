@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.integration.bucket_backups import Object, keep_backup
-from tests.integration.conftest import BUCKET, REGION, Coffre, Context, client
+from tests.contract.weed import OWNER, Weed
+from tests.integration.conftest import Coffre, Context
 
 from coffre.model.backup import Backup, RestoreReport, Tier
 from coffre.model.errors import CoffreError
@@ -19,40 +22,84 @@ from coffre.model.target import BucketSource, ObjectStore
 from coffre.operations.restore_buckets.safety import Stake, is_same_store
 from coffre.operations.runs import safety
 from coffre.runtime.backup_storage_function import BackupStorageFunction
+from coffre.stores.s3 import make_client
 from coffre.vault.codec import public_key
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+
+@dataclass
+class Uploads:
+    """A deployment with the target `uploads` and its bucket, in a store that is not AWS."""
+
+    coffre: Coffre
+    endpoint: str
+    bucket: str
+    s3: S3Client
+    started: list[dict[str, Any]] = field(default_factory=list)
+
+    def configure(self, **bucket: Any) -> None:
+        store = {"endpoint": self.endpoint, "secret": "coffre/storage/weed"}
+        source = {"name": self.bucket, **bucket}
+        target = {"name": "uploads", "kind": "bucket", "store": store, "buckets": [source], "limits": {"streams": 1}}
+        recipients = [public_key(self.coffre.identity)]
+        self.coffre.document(json.dumps({"encryption": "age", "recipients": recipients, "targets": [target]}))
+
+    def invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> None:  # noqa: N803
+        """Take the place of Lambda."""
+        self.started.append(json.loads(Payload))
+
+    def put(self, **objects: str) -> None:
+        for key, body in objects.items():
+            self.s3.put_object(Bucket=self.bucket, Key=key, Body=body.encode())
+
+    def bodies(self) -> dict[str, bytes]:
+        listed = self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])
+        return {item["Key"]: self.s3.get_object(Bucket=self.bucket, Key=item["Key"])["Body"].read() for item in listed}
+
+    def back_up(self, tier: str = "MANUAL") -> str:
+        function: BackupStorageFunction = self.coffre._function(BackupStorageFunction.make)
+        context = Context(function_name="backup-storage")
+        backup_id: str = function.handle({"target": "uploads", "tier": tier}, context)["id"]
+        return backup_id
+
+    def restore(self, backup_id: str, **storage: Any) -> RestoreReport:
+        answer = self.handle({"backup_id": backup_id, "streams": 1, "storage": storage})
+        record = self.coffre.catalog.get_restore(answer["id"])
+        return self.coffre.restore_function().services.vault.read_report(record.report_key or "")
+
+    def handle(self, event: dict[str, Any], context: Context | None = None) -> dict[str, Any]:
+        function = self.coffre.restore_function()
+        vars(function.services)["functions"] = self
+        return function.handle(event, context or Context(function_name="restore"))
+
+    def refused(self, backup_id: str, **storage: Any) -> CoffreError:
+        with pytest.raises(CoffreError) as caught:
+            self.restore(backup_id, **storage)
+        return caught.value
+
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture
-def uploads(coffre: Coffre, monkeypatch: pytest.MonkeyPatch) -> Coffre:
-    """The target `uploads` with the bucket `photos`; no backup but one of the tier SAFETY is recent."""
+def uploads(coffre: Coffre, weed: Weed, monkeypatch: pytest.MonkeyPatch) -> Iterator[Uploads]:
+    """No backup but one of the tier SAFETY is recent: as if those of the test were taken hours ago."""
     moment = safety.moment
 
     def hours_ago(backup: Backup) -> Any:
         return moment(backup) if Tier.SAFETY in backup.tiers else moment(backup) - timedelta(hours=5)
 
     monkeypatch.setattr(safety, "moment", hours_ago)
-    configure(coffre, {"name": "photos"})
-    client("s3").create_bucket(Bucket="photos", CreateBucketConfiguration={"LocationConstraint": REGION})
-    return coffre
-
-
-def configure(coffre: Coffre, *buckets: dict[str, Any]) -> None:
-    target = {"name": "uploads", "kind": "bucket", "buckets": buckets, "limits": {"streams": 1}}
-    coffre.document(json.dumps({"encryption": "age", "recipients": [public_key(coffre.identity)], "targets": [target]}))
-
-
-def back_up(coffre: Coffre, tier: str = "MANUAL") -> str:
-    function: BackupStorageFunction = coffre._function(BackupStorageFunction.make)
-    context = Context(function_name="backup-storage")
-    backup_id: str = function.handle({"target": "uploads", "tier": tier}, context)["id"]
-    return backup_id
-
-
-def restore(coffre: Coffre, backup_id: str, **storage: Any) -> RestoreReport:
-    event = {"backup_id": backup_id, "streams": 1, "storage": storage}
-    answer = coffre.restore_function().handle(event, Context(function_name="restore"))
-    record = coffre.catalog.get_restore(answer["id"])
-    return coffre.restore_function().services.vault.read_report(record.report_key or "")
+    key = {"access_key_id": OWNER.access_key_id, "secret_access_key": OWNER.secret_access_key}
+    coffre.secret("coffre/storage/weed", json.dumps(key))
+    client = make_client(region="us-east-1", endpoint_url=weed.endpoint_url, credentials=OWNER)
+    with closing(client):
+        found = Uploads(coffre, weed.endpoint_url, f"in-use-{next(_numbers)}", client)
+        client.create_bucket(Bucket=found.bucket)
+        found.configure()
+        yield found
 
 
 def safety_of(report: RestoreReport) -> Safety:
@@ -60,95 +107,71 @@ def safety_of(report: RestoreReport) -> Safety:
     return report.safety
 
 
-def refused(coffre: Coffre, backup_id: str, **storage: Any) -> CoffreError:
-    with pytest.raises(CoffreError) as caught:
-        restore(coffre, backup_id, **storage)
-    return caught.value
+def test_a_bucket_is_mirrored_and_set_back_to_what_it_was(uploads: Uploads) -> None:
+    uploads.put(cat="cat", dog="dog")
+    old = uploads.back_up()
+    uploads.put(dog="wolf", owl="owl")
+    uploads.s3.delete_object(Bucket=uploads.bucket, Key="cat")
+    present = uploads.bodies()
 
-
-def put(**objects: str) -> None:
-    for key, body in objects.items():
-        client("s3").put_object(Bucket="photos", Key=key, Body=body.encode())
-
-
-def bodies() -> dict[str, bytes]:
-    s3 = client("s3")
-    listed = s3.list_objects_v2(Bucket="photos").get("Contents", [])
-    return {item["Key"]: s3.get_object(Bucket="photos", Key=item["Key"])["Body"].read() for item in listed}
-
-
-def test_a_bucket_is_mirrored_and_set_back_to_what_it_was(uploads: Coffre) -> None:
-    put(cat="cat", dog="dog")
-    old = back_up(uploads)
-    put(dog="wolf", owl="owl")
-    client("s3").delete_object(Bucket="photos", Key="cat")
-    present = bodies()
-
-    plan = safety_of(restore(uploads, old, mode="mirror", dry_run=True))
+    plan = safety_of(uploads.restore(old, mode="mirror", dry_run=True))
     assert (plan.state, plan.target) == (SafetyState.NEEDED, "uploads")
-    error = refused(uploads, old, mode="mirror")
+    error = uploads.refused(old, mode="mirror")
     assert error.code == "SAFETY_NEEDED"
     assert '{"target": "uploads", "tier": "SAFETY"} to the function backup_storage' in (error.hint or "")
-    assert bodies() == present
+    assert uploads.bodies() == present
 
-    saved = back_up(uploads, "SAFETY")
-    done = restore(uploads, old, mode="mirror")
-    assert bodies() == {"cat": b"cat", "dog": b"dog"}
+    saved = uploads.back_up("SAFETY")
+    done = uploads.restore(old, mode="mirror")
+    assert uploads.bodies() == {"cat": b"cat", "dog": b"dog"}
     assert safety_of(done).backup_id == saved
 
-    back_up(uploads, "SAFETY")
-    restore(uploads, saved, mode="mirror")
-    assert bodies() == present
+    uploads.back_up("SAFETY")
+    uploads.restore(saved, mode="mirror")
+    assert uploads.bodies() == present
 
 
-def test_what_writes_missing_objects_only_or_into_an_empty_place_needs_no_backup(uploads: Coffre) -> None:
-    put(cat="cat")
-    old = back_up(uploads)
-    client("s3").create_bucket(Bucket="empty", CreateBucketConfiguration={"LocationConstraint": REGION})
+def test_what_writes_missing_objects_only_or_into_an_empty_place_needs_no_backup(uploads: Uploads) -> None:
+    uploads.put(cat="cat")
+    old = uploads.back_up()
+    empty = f"empty-{next(_numbers)}"
+    uploads.s3.create_bucket(Bucket=empty)
 
-    assert restore(uploads, old).safety is None
-    assert safety_of(restore(uploads, old, to="empty", mode="overwrite")).state is SafetyState.NOT_NEEDED
+    assert uploads.restore(old).safety is None
+    assert safety_of(uploads.restore(old, to=empty, mode="overwrite")).state is SafetyState.NOT_NEEDED
     # The next one finds objects there, in a bucket of nobody's
-    assert refused(uploads, old, to="empty", mode="overwrite").code == "SAFETY_IMPOSSIBLE"
-    declined = restore(uploads, old, to="empty", mode="overwrite", no_safety=True)
+    assert uploads.refused(old, to=empty, mode="overwrite").code == "SAFETY_IMPOSSIBLE"
+    declined = uploads.restore(old, to=empty, mode="overwrite", no_safety=True)
     assert safety_of(declined).state is SafetyState.DECLINED
 
 
-def test_what_the_configuration_leaves_out_today_is_not_called_safe(uploads: Coffre) -> None:
-    put(cat="cat", dog="dog")
-    old = back_up(uploads)
-    configure(uploads, {"name": "photos", "exclude": ["d*"]})
-    back_up(uploads, "SAFETY")
+def test_what_the_configuration_leaves_out_today_is_not_called_safe(uploads: Uploads) -> None:
+    uploads.put(cat="cat", dog="dog")
+    old = uploads.back_up()
+    uploads.configure(exclude=["d*"])
+    uploads.back_up("SAFETY")
 
-    error = refused(uploads, old, mode="overwrite")
+    error = uploads.refused(old, mode="overwrite")
 
     assert error.code == "SAFETY_IMPOSSIBLE"
     assert "the configuration of uploads leaves some of it out" in error.message
 
 
-def test_the_state_of_several_invocations_is_named_by_the_last(uploads: Coffre, tmp_path: Path) -> None:
-    vault = uploads.restore_function().services.vault
-    objects = {f"photos/{n:02d}": Object(b"%d" % n) for n in range(9)}
-    backup = keep_backup(vault, objects, tmp_path, recipients=[public_key(uploads.identity)])
-    uploads.catalog.create_backup(backup)
-    put(**{"00": "other"})
-    saved = back_up(uploads, "SAFETY")
-    events: list[dict[str, Any]] = []
-
-    class Lambda:
-        def invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> None:  # noqa: N803
-            events.append(json.loads(Payload))
-
-    function = uploads.restore_function()
-    vars(function.services)["functions"] = Lambda()
-    event = {"backup_id": backup.id, "streams": 1, "storage": {"mode": "overwrite"}}
+def test_the_state_of_several_invocations_is_named_by_the_last(uploads: Uploads) -> None:
+    uploads.put(**{f"{n:02d}": str(n) for n in range(9)})
+    old = uploads.back_up()
+    uploads.put(**{"00": "other"})
+    saved = uploads.back_up("SAFETY")
+    event = {"backup_id": old, "streams": 1, "storage": {"mode": "overwrite"}}
     counts = iter(range(6))
     short = Context(lambda: 900 if next(counts, None) is not None else 50, "r", "restore")
-    assert function.handle(event, short)["status"] == "IN_PROGRESS"
-    answer = function.handle(events[0], Context(function_name="restore"))
+    assert uploads.handle(event, short)["status"] == "IN_PROGRESS"
+    (following,) = uploads.started
+    answer = uploads.handle(following)
 
     assert answer["status"] == "COMPLETED"
-    record = uploads.catalog.get_restore(answer["id"])
+    record = uploads.coffre.catalog.get_restore(answer["id"])
+    vault = uploads.coffre.restore_function().services.vault
     assert safety_of(vault.read_report(record.report_key or "")).backup_id == saved
 
 
@@ -191,10 +214,3 @@ def test_a_backup_holds_what_its_choice_surely_takes(
     summary = BucketSummary.model_validate({"name": "b", "objects": 0, "size": 0, **source})
 
     assert Stake(summary, "b", base, start).is_in(BucketSource.model_validate({"name": "b", **taken})) is inside
-
-
-def test_the_vaults_own_bucket_is_no_target(uploads: Coffre) -> None:
-    put(cat="cat")
-    old = back_up(uploads)
-
-    assert refused(uploads, old, to=BUCKET, mode="mirror").code == "SAFETY_IMPOSSIBLE"

@@ -89,7 +89,7 @@ def test_a_database_is_replaced_by_an_older_backup_and_set_back_to_what_it_was(c
 def test_tables_and_rows_need_a_backup_too_and_a_plan_says_so(coffre: Coffre, mended: str) -> None:
     backup = coffre.backup()
     run_sql(mended, "UPDATE orders SET note = 'oops'")
-    rows = {"tables": ["orders"], "rows": {"where": "id < 10"}, "apply": True}
+    rows: dict[str, Any] = {"tables": ["orders"], "rows": {"where": "id < 10"}, "apply": True}
 
     plan = safety_of(coffre, coffre.restore(backup["id"], None, **rows, dry_run=True))
     assert (plan.state, plan.target, plan.kept_days) == (SafetyState.NEEDED, "shop", 7)
@@ -104,7 +104,7 @@ def test_tables_and_rows_need_a_backup_too_and_a_plan_says_so(coffre: Coffre, me
 
 def test_a_backup_of_minutes_ago_is_enough_and_a_damaged_or_older_one_is_not(coffre: Coffre, mended: str) -> None:
     backup = coffre.backup()
-    chosen = {"tables": ["orders"], "replace": True, "dry_run": True}
+    chosen: dict[str, Any] = {"tables": ["orders"], "replace": True, "dry_run": True}
     assert safety_of(coffre, coffre.restore(backup["id"], None, **chosen)).backup_id == backup["id"]
     records = safety.SafetyRecords(
         coffre.catalog, coffre.restore_function().services.vault, coffre.catalog.get_backup(backup["id"]).created_at

@@ -70,7 +70,7 @@ def _restore(
     if ask.scope.touches and not ask.scope.dry_run:
         ask = _prepared(deployed, ask, yes=yes, as_json=as_json)
     record, report = _run(deployed, ask, restore_id, quiet=as_json)
-    end_restore(record, report, lambda: _show(ask, record, report), as_json=as_json)
+    end_restore(record, report, lambda: _show(ask, record, report), as_json=as_json, safety=ask.safety)
 
 
 def _ask(deployed: Place, backup: Backup, choices: ObjectChoices, restore_id: str, streams: int | None) -> Ask:

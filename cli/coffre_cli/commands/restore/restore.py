@@ -230,7 +230,7 @@ def restore(
         from coffre_cli.commands.restore.without_stack import keep_report
 
         ask = replace(ask, report=keep_report(report))
-    end_restore(record, report, lambda: show_result(ask, record, report), as_json=as_json)
+    end_restore(record, report, lambda: show_result(ask, record, report), as_json=as_json, safety=ask.safety)
 
 
 def _refuse_early(choices: Choices, objects: ObjectChoices) -> None:

@@ -53,7 +53,7 @@ def secured(place: Place, kind: TargetKind, plan: Safety | None, *, yes: bool, q
     Raises
     ------
     DestinationError
-        `SAFETY_IMPOSSIBLE` or `SAFETY_FAILED`: nobody can be asked. Nothing was changed.
+        `SAFETY_IMPOSSIBLE` or `SAFETY_FAILED`: no one can be asked. Nothing was changed.
     typer.Abort
         The person said no.
     """
