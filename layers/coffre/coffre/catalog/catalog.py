@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from coffre.catalog.audit import Audit
+from coffre.catalog.deliveries import Deliveries
 from coffre.catalog.incidents import Incidents
 from coffre.catalog.items import RestoreItem
 from coffre.catalog.lifecycle_marks import LifecycleMarks
@@ -44,6 +45,8 @@ class Catalog:
         What a backup's life depends on: pins, verification, deletion.
     incidents, recipients
         Which problems were reported; since when each public key has been in use.
+    deliveries
+        Which run an event has started.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Catalog:
         self.keeping = LifecycleMarks(self._backups)
         self.incidents = Incidents(self._table)
         self.recipients = Recipients(self._table)
+        self.deliveries = Deliveries(self._table)
 
     # --- backups: one run ---
 
@@ -269,17 +273,36 @@ class Catalog:
     ) -> Restore | None:
         """Give one invocation a restore that continues, or whose invocation of this number died.
 
-        None: the restore has ended, or another invocation works on it.
+        None: the restore has ended or was handed on, or another invocation works on it.
 
         As with locks (`Locks.resume`), no clock decides which of two it is.
         """
-        free = RestoreItem.invocation.does_not_exist() | (RestoreItem.invocation < invocation)
-        dead = RestoreItem.heartbeat_at < now - stale_after
+        number = RestoreItem.invocation
+        dead = (number == invocation) & (RestoreItem.heartbeat_at < now - stale_after)
+        free = number.does_not_exist() | (number < invocation) | dead
+        due = RestoreItem.awaited.does_not_exist() | (RestoreItem.awaited <= invocation)
         fields = {"invocation": invocation, "heartbeat_at": now}
         try:
-            return self._restores.change(restore_id, fields, allowed=(Status.IN_PROGRESS,), where=free | dead)
+            return self._restores.change(restore_id, fields, allowed=(Status.IN_PROGRESS,), where=free & due)
         except ConditionFailedError:
             return None
+
+    def hand_over_restore(self, restore_id: str, invocation: int, until: datetime) -> None:
+        """Keep a restore alive until this time for the invocation of this number, and for none before it.
+
+        Raises
+        ------
+        LockLostError
+            It is not in progress any more: it must not continue.
+        """
+        fields = {"awaited": invocation, "heartbeat_at": until}
+        try:
+            self._restores.change(restore_id, fields, allowed=(Status.IN_PROGRESS,))
+        except ConditionFailedError as error:
+            raise LockLostError(
+                f"The restore {restore_id} is no longer this run's.",
+                hint="Another run took this one for dead. It has stopped; objects that are restored stay.",
+            ) from error
 
     def finish_restore(self, restore: Restore) -> Restore:
         """Write how a restore ended (COMPLETED or FAILED) and return the stored record. Repeating it is fine.

@@ -13,7 +13,7 @@ from ulid import ULID
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import restore_completed, restore_failed, restore_started
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
-from coffre.model.errors import BackupStateError, EventError
+from coffre.model.errors import BackupStateError, CatalogError, EventError
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
@@ -56,7 +56,7 @@ class RestoreFunction:
         request_id = context.aws_request_id
         with self.services.edge.beginning(context):
             wanted = parse_restore(event)
-        restore_id = wanted.restore_id or str(ULID.from_datetime(utc_now()))
+        restore_id = wanted.restore_id or self._id_of(request_id)
         ids = {"restore_id": restore_id, "backup_id": wanted.backup_id, "request_id": request_id}
 
         def failed(error: Exception, target: str | None = wanted.target) -> Alert:
@@ -71,11 +71,8 @@ class RestoreFunction:
             )
 
         with self.services.edge.reporting(failed, **ids):
-            if (known := self._begun_before(wanted)) is not None:
-                self.services.edge.logger.info(
-                    "the event was delivered before", extra={**ids, "status": known.status.value}
-                )
-                return summary(known)
+            if (known := self._begun_before(restore_id, wanted)) is not None:
+                return self._delivered_before(known, ids)
             if wanted.restore_id is not None and not _continues(wanted):
                 refuse_distant_id("restore_id", wanted.restore_id, utc_now())
             backup = self._find(wanted)
@@ -87,15 +84,28 @@ class RestoreFunction:
         except Exception:
             count_restore(self.services.name, backup.target, succeeded=False)
             raise
+        if restore is None:
+            return self._delivered_before(self.services.catalog.get_restore(restore_id), ids)
         self._report(restore, ids)
         return summary(restore)
 
-    def _begun_before(self, wanted: RestoreEvent | StorageRestoreEvent) -> Restore | None:
-        """Return the restore that an event has already started: a chosen id names exactly one run."""
-        if wanted.restore_id is None:
-            return None
+    def _id_of(self, request_id: str) -> str:
+        """Return the id of the restore that an event without one starts, however often it is delivered."""
+        now = utc_now()
+        fresh = str(ULID.from_datetime(now))
         try:
-            known = self.services.catalog.get_restore(wanted.restore_id)
+            return self.services.catalog.deliveries.run_of(request_id, fresh, now)
+        except CatalogError:
+            return fresh  # nothing is restored without the catalog: the next call of it reports that
+
+    def _delivered_before(self, known: Restore, ids: dict[str, str]) -> dict[str, Any]:
+        self.services.edge.logger.info("the event was delivered before", extra={**ids, "status": known.status.value})
+        return summary(known)
+
+    def _begun_before(self, restore_id: str, wanted: RestoreEvent | StorageRestoreEvent) -> Restore | None:
+        """Return the restore that an event has already started: an id names exactly one run."""
+        try:
+            known = self.services.catalog.get_restore(restore_id)
         except BackupStateError:
             return None
         continues = isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
@@ -116,7 +126,7 @@ class RestoreFunction:
 
     def _restore(
         self, backup: Backup, wanted: RestoreEvent | StorageRestoreEvent, restore_id: str, context: LambdaContext
-    ) -> Restore:
+    ) -> Restore | None:
         if isinstance(wanted, StorageRestoreEvent):
             return self._of_objects().restore(backup, wanted, restore_id, self.services.decoder(), context)
         children = Children(clearing_seconds(context))

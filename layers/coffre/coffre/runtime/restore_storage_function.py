@@ -18,6 +18,7 @@ from coffre.operations.restore_buckets.restore import StorageJob, restore_storag
 from coffre.operations.runs.dead_runs import STALE_AFTER
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun
+from coffre.operations.runs.run import Paused
 from coffre.operations.runs.safety import named_on_error
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import StorageRestoreEvent
@@ -56,8 +57,11 @@ class StorageRestores:
         restore_id: str,
         decoder: FrameDecoder,
         context: LambdaContext,
-    ) -> Restore:
-        """Restore as much as fits into this invocation, and start the next one for what is left."""
+    ) -> Restore | None:
+        """Restore as much as fits into this invocation, and start the next one for what is left.
+
+        None: it has ended, or another invocation works on it.
+        """
         stop = threading.Event()
         run = RestoreRun(
             catalog=self.services.catalog,
@@ -70,16 +74,15 @@ class StorageRestores:
         continues = wanted.invocation > 1
         record = self._continued(restore_id, wanted) if continues else _record(backup, wanted, restore_id, context)
         if record is None:
-            return self.services.catalog.get_restore(restore_id)  # it has ended, or another invocation works on it
+            return None
         if not continues:
             self.report_started(record)
 
-        def work(meter: Meter) -> RestoreReport | None:
+        def work(meter: Meter) -> RestoreReport | Paused:
             done = self._work(backup, wanted, restore_id, decoder, context, stop, meter)
             if isinstance(done, RestoreReport):
                 return done
-            self._start_next(backup, wanted, done, context.function_name)
-            return None
+            return Paused(wanted.invocation, lambda: self._start_next(backup, wanted, done, context.function_name))
 
         return run.run(record, work, continues=continues)
 
