@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
@@ -87,10 +88,12 @@ class BackupDatabaseFunction:
         def work(run: Run) -> tuple[Manifest, Committed]:
             with children.ending(), scratch_directory() as scratch:
                 job = self._job(configuration, target, children, scratch)
-                previous = None if full else self.services.catalog.latest_completed(target.name, damaged_too=True)
-                return backup_database(replace(job, previous=previous), run)
+                return backup_database(replace(job, previous=None if full else self._previous(target.name)), run)
 
         return lifecycle.run(request, work)
+
+    def _previous(self, target: str) -> Backup | None:
+        return self.services.catalog.latest_completed(target, damaged_too=True, safety_too=True)
 
     def _job(
         self, configuration: Configuration, target: DatabaseTarget, children: Children, scratch: Path

@@ -114,7 +114,7 @@ class BackupStorageFunction:
     def _previous(self, target: str, begun: BucketProgress | None, *, full: bool) -> Backup | None:
         """Return the backup to compare with: for a continued run, the one that it began with."""
         if begun is None:
-            return None if full else self.services.catalog.latest_completed(target, damaged_too=True)
+            return None if full else self.services.catalog.latest_completed(target, damaged_too=True, safety_too=True)
         try:
             return self.services.catalog.get_backup(begun.previous) if begun.previous else None
         except BackupStateError:
