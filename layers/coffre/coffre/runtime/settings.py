@@ -22,6 +22,8 @@ class Settings(BaseModel):
     `vault_object_lock` is the mode of the locks that backups get (docs/immutability.md), `vault_lock_max_days` the
     longest one that the stack's policies allow. `identity_secret` names the secret with the age identities; functions
     that do not read backups have none.
+    `access_log_bucket` has the logs of accesses to the vault, if they exist, and `own_roles` the names of the stack's
+    roles, between commas: both are for the function that looks at the logs.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -35,6 +37,8 @@ class Settings(BaseModel):
     catalog_table: str = Field(min_length=1)
     alert_topic_arn: str = Field(min_length=1)
     identity_secret: str | None = None
+    access_log_bucket: str | None = None
+    own_roles: str = ""
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:

@@ -134,7 +134,7 @@ class PackWriter:
                 for frame in frames:
                     self._encoder.check_encrypted(frame)
             sha256, length = sha256_of(frames), size_of(frames)
-            self._store.put(key, frames, sha256=sha256)
+            self._store.put(key, frames, sha256=sha256, if_absent=True)
             self.packs.append(
                 PackReference(
                     key=key,

@@ -2,6 +2,8 @@
 
 Writing: packs, then the entries file, then the manifest; the manifest's arrival is the commit. Reading goes the other
 way, each step checked against the SHA-256 that the step before recorded: catalog, manifest, entries, frame, entry.
+
+Packs, entries files, manifests and marks of tiers are written once: the store is asked to replace nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from coffre.model.backup import RestoreReport, Tier
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.locks import Lock
 from coffre.model.manifest import EntriesFile, Entry, Frame, Manifest, PackReference
-from coffre.stores.store import Store, put_small
+from coffre.stores.store import Store, put_new, put_small
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.entries import merge_lines, parse_lines
 from coffre.vault.layout import (
@@ -99,9 +101,9 @@ class Vault:
         return self.locks.store.with_lock(self._new_lock)
 
     def put_locked(self, key: str, body: bytes, until: datetime) -> str:
-        """Store a small object and lock it until then, where the vault has locks; return its SHA-256."""
+        """Store a small new object and lock it until then, where the vault has locks; return its SHA-256."""
         store = self.store if self.locks is None else self.locks.store.with_lock(self.locks.lock(until))
-        return put_small(store, key, body)
+        return put_new(store, key, body)
 
     # --- writing ---
 
@@ -134,7 +136,7 @@ class Vault:
         merged = merge_lines(parts, file)
         body = file.read_bytes()
         key = entries_key(target, backup_id)
-        sha256 = put_small(self.store_of_new, key, body)
+        sha256 = put_new(self.store_of_new, key, body)
         file_of_all = EntriesFile(key=key, sha256=sha256, length=len(body), count=merged.count, first=merged.first)
         return file_of_all, merged.live_bytes
 
@@ -154,7 +156,7 @@ class Vault:
         )
         announce(committed)
         if manifest.locked_until is None:
-            put_small(self.store, committed.key, body)
+            put_new(self.store, committed.key, body)
         else:
             self.put_locked(committed.key, body, manifest.locked_until)
         return committed
@@ -162,7 +164,7 @@ class Vault:
     def mark_tier(self, target: str, backup_id: str, tier: Tier) -> None:
         """Record that a backup carries one more tier than its manifest says (docs/adr/0002)."""
         body = json.dumps({"backup_id": backup_id, "tier": tier.value}).encode()
-        put_small(self.store, tier_mark_key(target, backup_id, tier.value), body)
+        put_new(self.store, tier_mark_key(target, backup_id, tier.value), body)
 
     def mark_pin(self, target: str, backup_id: str, pinned_at: datetime | None) -> None:
         """Record that a backup is pinned, or (None) that it is not any more: a catalog can be rebuilt from it."""
@@ -174,7 +176,7 @@ class Vault:
         """Record that a backup is on hold, or (None) that it is not any more; `mark_id` is a ULID of now."""
         held = held_at.isoformat() if held_at else None
         body = json.dumps({"backup_id": backup_id, "held_at": held, "hold": why}).encode()
-        put_small(self.store, hold_mark_key(target, backup_id, mark_id), body)
+        put_new(self.store, hold_mark_key(target, backup_id, mark_id), body)
 
     def write_report(self, restore_id: str, text: str) -> str:
         """Store the report of a restore and return its key."""
@@ -185,15 +187,28 @@ class Vault:
     # --- reading ---
 
     def read_report(self, key: str) -> RestoreReport:
-        """Return the report of a restore."""
-        return RestoreReport.model_validate_json(self.store.get(key))
+        """Return the report of a restore.
+
+        Raises
+        ------
+        IntegrityError
+            `REPORT_DAMAGED`
+        """
+        try:
+            return RestoreReport.model_validate_json(self.store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES))
+        except ValidationError as error:
+            raise IntegrityError(
+                f"The report {key} cannot be read.",
+                code="REPORT_DAMAGED",
+                hint="What the restore did is in its record: coffre list --restores",
+            ) from error
 
     def find_report(self, restore_id: str) -> tuple[str, RestoreReport] | None:
         """Return the report of a restore with its key, if it was written: then the restore was done."""
         key = restore_report_key(restore_id)
         try:
             return key, self.read_report(key)
-        except (ObjectMissingError, ValidationError):
+        except (ObjectMissingError, IntegrityError):
             return None
 
     def find_manifest(self, target: str, backup_id: str) -> tuple[Manifest, Committed] | None:

@@ -40,6 +40,7 @@ def test_a_hold_names_the_backup_the_reason_and_who_asks(coffre: Coffre, account
     assert function == "safe-rotate"
     assert (event["hold"], event["reason"]) == (backup.id, "case 4711")
     assert event["actor"].startswith("arn:aws:")
+    assert event["proof"]
     assert said.status == 0
     assert "neither rotation nor `coffre delete` removes" in said.out
     assert "S3 legal holds are set on 9 objects" in said.out
