@@ -114,7 +114,7 @@ def assert_can_be_typed(command: str) -> None:
     words = shlex.split(re.sub(r"\s+", " ", command))[1:]
     while words and hasattr(group, "commands") and words[0] in group.commands:
         group = group.commands[words.pop(0)]
-    is_command = not hasattr(group, "commands") or group.invoke_without_command
+    is_command = not hasattr(group, "commands") or getattr(group, "invoke_without_command", False)
     assert is_command, f"{command}: {words[:1]} is no command"
     known = {option for parameter in group.params for option in parameter.opts} | {"--help"}
     assert [word for word in words if word.startswith("--") and word.split("=")[0] not in known] == [], command
