@@ -11,6 +11,7 @@ import pytest
 import typer.main
 from tests.unit.alerts.test_alert import FAILURE, GOOD, NOW, RESTORE, TAKEN, failures, findings
 
+from coffre.alerts.accesses import accesses_unknown, vault_accessed
 from coffre.alerts.alert import Alert, AlertKind
 from coffre.alerts.anomalies import (
     duration_exceeded,
@@ -22,6 +23,7 @@ from coffre.alerts.anomalies import (
 )
 from coffre.alerts.audit import audit_anchored, audit_broken, audit_failed, request_refused
 from coffre.alerts.runs import SAFE_UNKNOWN, restore_completed
+from coffre.model.access import AccessAction, AccessGroup
 from coffre.model.audit import Actor, Anchor, Head
 from coffre.model.target import TargetKind
 from coffre.policy.anomaly import Deviation, Rate
@@ -46,7 +48,25 @@ def anomalies() -> list[Alert]:
         quota_near(900, 1000),
         key_rotation_due({"age1" + "q" * 58: TAKEN}, 90),
         encryption_off(),
+        *accesses(),
     ]
+
+
+def accesses() -> list[Alert]:
+    group = AccessGroup(
+        principal="arn:aws:iam::123456789012:user/mallory\x1b",
+        day="2026-11-27",
+        action=AccessAction.READ,
+        requests=1_002,
+        refused=2,
+        first_at=TAKEN,
+        last_at=NOW,
+        keys=("v1/packs/a", "v1/packs/b\u202e"),
+        ips=("192.0.2.1",),
+    )
+    changed = ({"action": action} for action in AccessAction if action is not AccessAction.LOOK)
+    of_each = [vault_accessed(group.model_copy(update=change)) for change in changed]
+    return [*of_each, vault_accessed(group.model_copy(update={"principal": "-"})), accesses_unknown(NOW, "No log.")]
 
 
 def audits() -> list[Alert]:

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[3]
 COMMANDS = [
     (),
     ("audit",),
+    ("audit", "accesses"),
     ("backup",),
     ("backup", "database"),
     ("backup", "buckets"),

@@ -15,12 +15,16 @@ from coffre.alerts.publish import Publisher
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.model.configuration import Configuration, parse_configuration
+from coffre.model.errors import IdentityError
 from coffre.operations.monitoring.alerting import Alerting
 from coffre.operations.monitoring.audit_notes import note_configuration
+from coffre.runtime.callers import Callers, unverified
+from coffre.runtime.events import SentEvent
 from coffre.runtime.function import Edge, utc_now
 from coffre.runtime.observability import log_failure, make_logger
+from coffre.runtime.proof import Audience
 from coffre.runtime.settings import Settings
-from coffre.runtime.sources import read_document, read_secret
+from coffre.runtime.sources import Stage, read_document, read_secret
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import FrameDecoder, parse_identities
 from coffre.vault.vault import Vault
@@ -100,9 +104,42 @@ class Services:
         client: EventBridgeClient = self._client("events")
         return client
 
-    def actor(self, event: object) -> Actor:
-        """Return who sent an event, as far as it says: nothing proves it."""
-        return Actor(getattr(event, "actor", None) or "unknown")
+    @cached_property
+    def callers(self) -> Callers:
+        """Who sends events to this function."""
+        # The topic is of the same stack: its ARN names the account, which no variable of Lambda's does.
+        audience = Audience.near(
+            self.settings.alert_topic_arn,
+            os.environ.get("AWS_REGION", ""),
+            os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
+        )
+        return Callers(audience, os.environ, utc_now)
+
+    def actor(self, event: SentEvent, *, demanded: bool = False) -> Actor:
+        """Return who sent an event: verified by STS if the event proves it, otherwise as it claims, or `unknown`.
+
+        Parameters
+        ----------
+        demanded
+            Refuse an event that does not prove who sent it.
+
+        Raises
+        ------
+        IdentityError
+            A verified actor is demanded, and the event does not prove one. The detail says why.
+        """
+        try:
+            if event.proof is None:
+                raise unverified("The event has no proof.")
+            return self.callers.verified(event.proof, event.digest)
+        except IdentityError as error:
+            if demanded:
+                raise
+            if event.proof is not None:
+                self.edge.logger.warning(
+                    "the caller is not verified", extra={"actor": event.actor, "why": error.detail}
+                )
+            return Actor(event.actor or "unknown", verified=False)
 
     def configuration(self) -> Configuration:
         """Read the configuration document, and record if it changed; raises what `read_configuration` raises."""
@@ -117,9 +154,9 @@ class Services:
         self._noted.clear()
         self._noted.add(document)
 
-    def secret(self, reference: str) -> str:
-        """Return the value of a secret by name or ARN; raises what `read_secret` raises."""
-        return read_secret(self.secrets, reference)
+    def secret(self, reference: str, stage: Stage = "AWSCURRENT") -> str:
+        """Return the value of a secret by name or ARN, always freshly read; raises what `read_secret` raises."""
+        return read_secret(self.secrets, reference, stage)
 
     def decoder(self) -> FrameDecoder:
         """Return what decrypts backups: with the identities of this function's secret, if it has one."""

@@ -33,6 +33,7 @@ from coffre.runtime.observability import count_fresh, count_verification
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import configured_at
+from coffre.runtime.verify_accesses import look_at_accesses
 from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh
 from coffre.vault.codec import FrameDecoder
 
@@ -104,6 +105,7 @@ class VerifyFunction:
             self.services.edge.review(
                 lambda: check_all_targets(self.services.catalog, configuration, now), request_id=request_id
             )
+            look_at_accesses(self.services, configuration, now)
             keep_audit(self.services, by_mail=True)
         return report.model_dump(mode="json")
 
@@ -135,7 +137,8 @@ class VerifyFunction:
     def _start_each(self, wanted: VerifyEvent, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has backups: each has the whole time of a function."""
         targets = sorted({backup.target for backup in CatalogSnapshot.read(self.services.catalog).required()})
-        events = {target: wanted.for_target(target) for target in targets}
+        sent = wanted.sent_by(self.services.actor(wanted))
+        events = {target: sent.for_target(target) for target in targets}
         started = start_each(self.services.functions, function, events, "reading")
         return {"level": wanted.level.value, "started": started}
 

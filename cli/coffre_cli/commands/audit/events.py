@@ -16,6 +16,7 @@ import typer
 from coffre.model.errors import IntegrityError
 from coffre.model.times import in_utc, parse_span
 from coffre.model.words import counted
+from coffre_cli.commands.audit import accesses
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -40,6 +41,7 @@ app = typer.Typer(
         "coffre audit --target shop --action restore",
         "coffre audit --verify-chain",
         "coffre audit --verify-chain --anchor mail.txt",
+        "coffre audit accesses --since 7d",
         "coffre audit --json | jq '.[] | select(.result != \"done\")'",
     ),
     invoke_without_command=True,
@@ -97,6 +99,9 @@ def audit(
     found = deployed.catalog.audit.events(target, begin)
     chosen = (one for one in found if (actor or "") in one.actor and one.action.startswith(action or ""))
     _show(list(islice(chosen, limit or None)), limit, as_json=as_json)
+
+
+app.command("accesses", short_help="Show who else accessed the vault.", epilog=accesses.EXAMPLES)(accesses.accesses)
 
 
 def _show(events: Sequence[AuditEvent], limit: int, *, as_json: bool) -> None:
