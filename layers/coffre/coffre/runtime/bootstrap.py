@@ -16,6 +16,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.model.configuration import Configuration, parse_configuration
 from coffre.model.errors import IdentityError
+from coffre.model.locks import LockMode
 from coffre.operations.monitoring.alerting import Alerting
 from coffre.operations.monitoring.audit_notes import note_configuration
 from coffre.runtime.callers import Callers, unverified
@@ -27,6 +28,7 @@ from coffre.runtime.settings import Settings
 from coffre.runtime.sources import Stage, read_document, read_secret
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import FrameDecoder, parse_identities
+from coffre.vault.locks import VaultLocks
 from coffre.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -63,14 +65,15 @@ class Services:
         """The stored backups."""
         settings = self.settings
         client = make_client(session=self.session)
-        return Vault(
-            S3Store(
-                settings.vault_bucket,
-                prefix=settings.vault_prefix,
-                client=client,
-                checksum=settings.vault_checksum,
-            )
+        store = S3Store(
+            settings.vault_bucket,
+            prefix=settings.vault_prefix,
+            client=client,
+            checksum=settings.vault_checksum,
         )
+        if settings.vault_object_lock == "off":
+            return Vault(store)
+        return Vault(store, VaultLocks(store, LockMode(settings.vault_object_lock), settings.vault_lock_max_days))
 
     @cached_property
     def edge(self) -> Edge:
