@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from coffre.alerts.alert import AlertKind
 from coffre.alerts.anomalies import certificate_expires
+from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
@@ -56,11 +57,12 @@ class BackupDatabaseFunction:
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target when it names none."""
-        with self.services.edge.beginning(context):
+        with self.services.edge.beginning(context, event):
             wanted = BackupDatabaseEvent.parse(event)
             configuration = self.services.configuration()
             if wanted.target is None:
-                events = {target.name: wanted.for_target(target.name) for target in configuration.databases}
+                sent = wanted.sent_by(self.services.actor(wanted))
+                events = {target.name: sent.for_target(target.name) for target in configuration.databases}
                 return self._runs.start_each(context.function_name, events)
             target = configuration.database(wanted.target)
 
@@ -93,10 +95,12 @@ class BackupDatabaseFunction:
             with scratch_directory() as scratch, children.ending():
                 job = self._job(configuration, target, children, scratch)
                 self._watch_certificate(target.name, job.connection)
-                previous = None if full else self.services.catalog.latest_completed(target.name, damaged_too=True)
-                return backup_database(replace(job, previous=previous), run)
+                return backup_database(replace(job, previous=None if full else self._previous(target.name)), run)
 
         return lifecycle.run(request, work)
+
+    def _previous(self, target: str) -> Backup | None:
+        return self.services.catalog.latest_completed(target, damaged_too=True, safety_too=True)
 
     def _job(
         self, configuration: Configuration, target: DatabaseTarget, children: Children, scratch: Path

@@ -146,7 +146,10 @@ _ARCHIVED = _Rule(
 )
 _MISSING = _Rule(ObjectMissingError, "OBJECT_MISSING", "There is no object {place}.", None)
 _EXISTS = _Rule(
-    StoreError, "OBJECT_EXISTS", "The object {place} exists; it was left as it is.", "Choose another key, or look why."
+    StoreError,
+    "OBJECT_EXISTS",
+    "The object {place} exists; it was left as it is.",
+    "Every object is written once: look who else writes there.",
 )
 _CHANGED = _Rule(StoreTransientError, "OBJECT_CHANGED", "{place} was replaced while it was read.", "Run it again.")
 _TRUNCATED = _Rule(
@@ -221,6 +224,11 @@ def bucket_missing(call: Call) -> StoreError:
         code=_BUCKET_MISSING.code,
         hint=_BUCKET_MISSING.hint,
     )
+
+
+def object_exists(call: Call) -> StoreError:
+    """Return the error of an object that was to be new, for stores that were asked before the upload."""
+    return StoreError(_EXISTS.message.format(place=call.place), code=_EXISTS.code, hint=_EXISTS.hint)
 
 
 def _of_answer(call: Call, error: boto.ClientError) -> CoffreError:
