@@ -214,7 +214,8 @@ class RestoreFunction:
         context: LambdaContext,
     ) -> RestoreReport:
         streams = wanted.streams or os.cpu_count() or 1
-        with children.ending(), scratch_directory() as scratch:
+        # The CA's file is needed until the last session is ended.
+        with scratch_directory() as scratch, children.ending():
             connection = children.watching(self._connection(backup, wanted, scratch))
             safety = RestoreSafety(self.services).of_database(backup, wanted, connection, scratch)
             job = RestoreJob(
@@ -244,7 +245,9 @@ class RestoreFunction:
             target = self.services.configuration().database(backup.target)
             own = connection_from(self.services.secret, target.secret)
             timeout = target.limits.connect_timeout_seconds
-            connection = apply_tls(own, target.tls, scratch, connect_timeout_seconds=timeout)
+            connection = apply_tls(
+                own, target.tls, scratch, connect_timeout_seconds=timeout, read_secret=self.services.secret
+            )
         refuse_transaction_pooler(connection)
         return connection
 
