@@ -8,8 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from coffre.buckets.client import make_bucket_client, parse_credentials, parse_store_secret
+from coffre.buckets.client import make_bucket_client, parse_store_secret
 from coffre.buckets.writer import BucketWriter
+from coffre.concurrency.renewal import Renewal
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
 from coffre.model.errors import CoffreError, DeadlineError, TargetUnknownError
 from coffre.model.storage import StorageState
@@ -22,6 +23,7 @@ from coffre.operations.runs.restore_lifecycle import RestoreRun
 from coffre.operations.runs.run import Paused
 from coffre.operations.runs.safety import named_on_error
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.credentials import keys_from
 from coffre.runtime.events import StorageRestoreEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_next
@@ -63,6 +65,7 @@ class StorageRestores:
 
         None: it has ended, or another invocation works on it.
         """
+        sent = wanted.sent_by(self.services.actor(wanted))  # now: a proof is valid for minutes
         stop = threading.Event()
         run = RestoreRun(
             catalog=self.services.catalog,
@@ -83,7 +86,7 @@ class StorageRestores:
             done = self._work(backup, wanted, restore_id, decoder, context, stop, meter)
             if isinstance(done, RestoreReport):
                 return done
-            return Paused(wanted.invocation, lambda: self._start_next(backup, wanted, done, context.function_name))
+            return Paused(wanted.invocation, lambda: self._start_next(backup, sent, done, context.function_name))
 
         return run.run(record, work, continues=continues)
 
@@ -101,8 +104,8 @@ class StorageRestores:
         meter: Meter,
     ) -> RestoreReport | StorageState:
         before = read_state(self.services.vault, restore_id) if wanted.invocation > 1 else None
-        store, credentials = self._store(backup, wanted)
-        client = make_bucket_client(store, credentials, connections=wanted.streams + _MORE_CONNECTIONS)
+        store, keys = self._store(backup, wanted)
+        client = make_bucket_client(store, keys, connections=wanted.streams + _MORE_CONNECTIONS)
         with closing(client), scratch_directory() as scratch:
             job = StorageJob(
                 restore_id=restore_id,
@@ -122,15 +125,16 @@ class StorageRestores:
             with named_on_error(safety):
                 return restore_storage(replace(job, safety=safety), before, meter)
 
-    def _store(self, backup: Backup, wanted: StorageRestoreEvent) -> tuple[ObjectStore, S3Credentials | None]:
+    def _store(self, backup: Backup, wanted: StorageRestoreEvent) -> tuple[ObjectStore, Renewal[S3Credentials] | None]:
         """Return the store that objects go to, by default the target's own, and its key if it needs one."""
         if wanted.store is not None:
-            secret = parse_store_secret(self.services.secret(wanted.store), where=wanted.store)
-            return secret.store, secret.credentials
+            text = self.services.secret(wanted.store)
+            place = parse_store_secret(text, where=wanted.store).store
+            return place, keys_from(self.services.secret, wanted.store, text)
         store = self._own_store(backup)
         if store.secret is None:
             return store, None
-        return store, parse_credentials(self.services.secret(store.secret), where=store.secret)
+        return store, keys_from(self.services.secret, store.secret, self.services.secret(store.secret))
 
     def _own_store(self, backup: Backup) -> ObjectStore:
         try:
