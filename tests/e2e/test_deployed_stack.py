@@ -793,3 +793,31 @@ def test_the_restore_role_reads_the_identity_and_starts_nothing(stack: Stack) ->
         assert not refused(secrets, "get_secret_value", SecretId=IDENTITY)
     with closing(stack.as_role("RestoreRole", "lambda")) as functions:
         assert refused(functions, "invoke", FunctionName=stack.output("BackupDatabaseFunction"), Payload=b"{}")
+
+
+def test_the_audit_is_anchored_by_the_functions_and_a_change_of_it_is_found(stack: Stack, checkout: Checkout) -> None:
+    """Functions record with their own roles; a person checks all of it."""
+    backup = daily_backup(stack)
+    assert checkout.coffre("pin", backup.id).status == 0
+    assert checkout.coffre("verify", "--json").status == 0  # anchors the chains
+    assert checkout.coffre("unpin", backup.id).status == 0
+
+    intact = checkout.coffre("audit", "--verify-chain", "--json")
+
+    assert intact.status == 0, intact.err
+    report = intact.json()
+    assert report["anchors"] >= 1
+    assert report["unanchored"] >= 1
+    listed = checkout.coffre("audit", "--target", SAMPLE, "--limit", "1", "--json").json()
+    assert [(one["action"], one["subject"]) for one in listed] == [("backup.unpinned", backup.id)]
+    key = {"pk": {"S": f"AUDIT#{SAMPLE}"}, "sk": {"S": f"{listed[0]['sequence']:020d}"}}
+    database, table = stack.client("dynamodb"), stack.output("CatalogTable")
+    item = database.get_item(TableName=table, Key=key)["Item"]
+    database.put_item(TableName=table, Item={**item, "actor": {"S": "another"}})
+    try:
+        broken = checkout.coffre("audit", "--verify-chain")
+        assert broken.status == 1
+        assert f"{SAMPLE} {listed[0]['sequence']}: " in broken.err
+        assert "[EVENT_CHANGED]" in broken.err
+    finally:
+        database.put_item(TableName=table, Item=item)
