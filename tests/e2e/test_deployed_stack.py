@@ -18,6 +18,7 @@ import boto3
 import psycopg2
 import pytest
 from botocore.exceptions import ClientError
+from tests.access_logs import MALLORY, line
 from tests.e2e.conftest import Checkout, Said, ended, until
 from tests.integration.exports import program, psql
 from tests.web import Received, Web, web_server
@@ -25,6 +26,7 @@ from tests.web import Received, Web, web_server
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status, Tier
 from coffre.vault.codec import new_identity, public_key
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
 from coffre_local.alert_queue import subscribe_queue
 from coffre_local.aws import activated, session
@@ -185,6 +187,7 @@ def prepare(web: Web, environment: Mapping[str, str]) -> Mapping[str, str]:
         "AlertUrlsSecret": ALERT_URLS,
         "SourceBuckets": FILES,
         "RestoreBuckets": FILES,
+        "AccessLogs": "on",
     }
 
 
@@ -594,6 +597,48 @@ def test_a_lost_pack_is_found_told_and_mended(stack: Stack, checkout: Checkout) 
     assert (failure, checked["status"]) == (None, 200)
     assert status[SAMPLE, "backup"] == "ok"
     assert status[BROKEN, "backup"] != "failed"
+
+
+def test_a_function_knows_who_runs_the_command(stack: Stack, backup: Backup) -> None:
+    deployed = DeployedStack(stack.state.stack, stack.state.outputs)
+
+    answer, succeeded = deployed.call("verify", {"level": "read"})
+
+    assert succeeded, answer
+    group = f"/aws/lambda/{stack.output('VerifyFunction')}"
+
+    def who() -> str | None:
+        events = stack.client("logs").filter_log_events(logGroupName=group)["events"]
+        print("EVENTS", [event["message"][:300] for event in events])
+        found = [event["message"] for event in events if "the caller is" in event["message"]]
+        return next(iter(found), None)
+
+    said = until(who, "who called")
+    assert '"the caller is verified"' in said
+    assert f'"{deployed.caller}"' in said
+
+
+def test_an_access_by_someone_else_is_told(stack: Stack, checkout: Checkout) -> None:
+    # Given a log of the vault's bucket, as S3 would deliver it
+    now = datetime.now(UTC)
+    account = stack.output("AlertTopic").split(":")[4]
+    folder = f"vault/{account}/{stack.environment['AWS_REGION']}/{stack.output('VaultBucket')}/{now:%Y/%m/%d}"
+    own = f"arn:aws:sts::{account}:assumed-role/{stack.output('OwnRoles').split(',')[0]}/coffre-backup-database"
+    body = f"{line(own, at=now)}\n{line(MALLORY, 'BATCH.DELETE.OBJECT', at=now)}\n"
+    stack.client("s3").put_object(
+        Bucket=stack.output("AccessLogBucket"), Key=f"{folder}/{now:%Y-%m-%d}-00-00-00-A", Body=body.encode()
+    )
+
+    # When the hourly check runs with the permissions that the template gives it
+    _, failure = stack.invoke("VerifyFunction", {"level": "fresh"})
+
+    # Then it is told, and the review shows it
+    assert failure is None
+    alert = stack.alert("Not Coffre: Admin/mallory deleted objects of the vault")
+    assert alert["MessageAttributes"]["kind"]["Value"] == "VAULT_ACCESSED"
+    report = checkout.coffre("audit", "accesses", "--since", "1d", "--json").json()
+    assert (MALLORY, "delete") in {(one["principal"], one["action"]) for one in report["groups"]}
+    assert report["own"] >= 1
 
 
 def test_the_weekly_drill_restores_the_newest_backup_and_reports(

@@ -271,10 +271,13 @@ def sent_by_alice(sts: Sts, event: dict[str, Any]) -> dict[str, Any]:
     return {**event, "proof": sign(event, RESTORE, f"{sts.url}/", ALICE)}
 
 
-def test_the_verified_name_counts_and_not_the_claimed_one(sts: Sts, services: Services) -> None:
+def test_the_verified_name_counts_and_not_the_claimed_one(
+    sts: Sts, services: Services, capsys: pytest.CaptureFixture[str]
+) -> None:
     event = RotateEvent.parse(sent_by_alice(sts, {"target": "shop", "actor": "bob"}))
 
     assert services.actor(event) == services.actor(event, demanded=True) == Actor(ALICE_ARN, verified=True)
+    assert '"the caller is verified"' in capsys.readouterr().out
 
 
 def test_without_a_proof_the_name_is_a_claim(services: Services) -> None:
