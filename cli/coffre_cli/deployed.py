@@ -56,7 +56,7 @@ class DeployedStack:
     def catalog(self) -> Catalog:
         from coffre.catalog.catalog import Catalog
 
-        return Catalog(self._output("CatalogTable"))
+        return Catalog(self._output("CatalogTable"), origin=f"command, {asked_place()}")
 
     @cached_property
     def vault(self) -> Vault:

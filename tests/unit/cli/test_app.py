@@ -85,7 +85,7 @@ def test_the_help_lists_the_commands_in_the_order_of_use(coffre: Coffre) -> None
 
     names = [line.split()[0] for line in lines[start : start + 21]]
     assert names[:9] == ["demo", "backup", "list", "show", "ls", "cat", "diff", "restore", "export"]
-    middle = ["verify", "report", "alerts", "rotate", "pin", "unpin", "delete", "audit", "keys", "catalog"]
+    middle = ["verify", "report", "alerts", "audit", "rotate", "pin", "unpin", "delete", "keys", "catalog"]
     assert names[9:] == [*middle, "invoke", "local"]
 
 

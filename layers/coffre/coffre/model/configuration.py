@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from coffre.model.alert_rules import FleetAlerts
-from coffre.model.document import KIND_UNKNOWN, Document, describe_validation
+from coffre.model.document import KIND_UNKNOWN, Document, describe_validation, parse_json
 from coffre.model.errors import ConfigurationError, TargetUnknownError
 from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
 
@@ -139,7 +139,7 @@ def parse_configuration(text: str, *, where: str) -> Configuration:
         Names each wrong field by its path with the allowed values.
     """
     try:
-        data: Any = json.loads(text)
+        data: Any = parse_json(text)
     except json.JSONDecodeError as error:
         raise ConfigurationError(
             f"The configuration document in {where} is not valid JSON.",

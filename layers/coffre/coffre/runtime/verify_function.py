@@ -12,6 +12,8 @@ from ulid import ULID
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import restore_failed
 from coffre.alerts.verification import verification_stopped
+from coffre.alerts.wording import because
+from coffre.model.audit import Actor
 from coffre.model.backup import Failure, Restore
 from coffre.model.configuration import Configuration
 from coffre.model.errors import SecretError
@@ -21,6 +23,7 @@ from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import CatalogSnapshot, VerifyJob
 from coffre.operations.verify.read_back import read_backup, read_target
+from coffre.runtime.audit import keep_audit
 from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import VerifyEvent
@@ -36,6 +39,7 @@ from coffre.vault.codec import FrameDecoder
 
 # A month sees everything.
 _SHARE: Final = 1 / 30
+_ACTOR: Final = Actor("verify", verified=True)
 # An answer can have 6 MB; what is wrong with one backup has up to 10 KB.
 _DAMAGED_SHOWN: Final = 100
 
@@ -55,7 +59,7 @@ class VerifyFunction:
         """Verify what the event names, at its level."""
         request_id = context.aws_request_id
 
-        with self.services.edge.beginning(context):
+        with self.services.edge.beginning(context, event):
             wanted = VerifyEvent.parse(event)
             configuration = self.services.configuration()
             if wanted.target is not None and not self._has_backups(wanted):
@@ -102,6 +106,7 @@ class VerifyFunction:
                 lambda: check_all_targets(self.services.catalog, configuration, now), request_id=request_id
             )
             look_at_accesses(self.services, configuration, now)
+            keep_audit(self.services, by_mail=True)
         return report.model_dump(mode="json")
 
     def _log_fresh(self, report: FreshReport, request_id: str) -> None:
@@ -114,6 +119,9 @@ class VerifyFunction:
 
     def _report_restore_died(self, restore: Restore) -> None:
         if restore.failure is not None:
+            if not restore.dry_run:
+                words = because(restore.failure)
+                self.services.edge.audit(_ACTOR, "restore.ended", restore.target, restore.id, words, result="failed")
             alert = restore_failed(
                 restore.target,
                 restore.failure,
