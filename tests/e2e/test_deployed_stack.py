@@ -599,25 +599,26 @@ def test_a_lost_pack_is_found_told_and_mended(stack: Stack, checkout: Checkout) 
     assert status[BROKEN, "backup"] != "failed"
 
 
-def test_a_function_knows_who_runs_the_command(stack: Stack, backup: Backup) -> None:
-    def doubts() -> list[str]:
-        """What the function's log says; the local AWS makes it leave out what is no warning."""
-        group = f"/aws/lambda/{stack.output('VerifyFunction')}"
-        events = stack.client("logs").filter_log_events(logGroupName=group)["events"]
-        return [event["message"] for event in events if "the caller is not verified" in event["message"]]
-
-    # Given an event as the command sends it, and the same with another name in it
-    name = stack.output("VerifyFunction")
-    signed = Caller.of_this_process().sign("verify", name, {"level": "read"})
+def test_a_function_knows_who_runs_the_command(stack: Stack) -> None:
+    # Given an event as Alice's command sends it, and the same with another name in it. (Of the account's own key, the
+    # local AWS believes every signature.)
+    stack.client("iam").create_user(UserName="alice")
+    key = stack.client("iam").create_access_key(UserName="alice")["AccessKey"]
+    keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    with activated({**stack.environment, **keys}):
+        caller = Caller.of_this_process()
+        signed = caller.sign("backup_database", stack.output("BackupDatabaseFunction"), {"target": SAMPLE})
     forged = {**signed, "actor": "arn:aws:iam::000000000000:user/someone-else"}
 
-    # Then STS confirms the one and refuses the other; both run
-    for event, known in ((signed, 0), (forged, 1)):
-        answer, failure = stack.invoke("VerifyFunction", event)
+    for event, verified in ((signed, True), (forged, False)):
+        # When the function gets it
+        answer, failure = stack.invoke("BackupDatabaseFunction", event)
         assert failure is None, answer
-        assert len(doubts()) == known, doubts()
-    assert "STS refused the proof with status 403" in doubts()[0]
-    assert str(signed["proof"]["signature"]) not in doubts()[0]
+
+        # Then the audit says who it was, and whether STS confirmed it
+        [taken] = [one for one in stack.catalog.audit.events(target=SAMPLE) if one.subject == answer["id"]]
+        assert (taken.action, taken.actor, taken.verified) == ("backup.taken", event["actor"], verified)
+    assert signed["actor"] == caller.arn == f"arn:aws:iam::{stack.output('AlertTopic').split(':')[4]}:user/alice"
 
 
 def test_an_access_by_someone_else_is_told(stack: Stack, checkout: Checkout) -> None:
