@@ -18,7 +18,7 @@ ARGS :=
 # `make lock UPGRADE=--upgrade` takes newer versions where the .in files allow them; without it the pins stay.
 UPGRADE :=
 
-.PHONY: help threat-model setup tools fmt lint types imports validate scan sbom test test-fast demo ci bench lock layers-update minors clean
+.PHONY: help threat-model setup tools fmt lint types imports validate scan sbom fuzz test test-fast demo ci bench lock layers-update minors clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,6 +69,9 @@ scan: setup ## Check for unsafe code, open resources and secrets (bandit, checko
 sbom: setup ## List everything in the layers, with licences, as CycloneDX (ARGS='--architecture arm64')
 	.venv/bin/python -m supply_chain.sbom $(ARGS)
 
+fuzz: setup ## Look for inputs that break a reader (ARGS='--seconds 600 manifest')
+	.venv/bin/python -m tests.fuzz $(ARGS)
+
 test: setup ## Run every test, the deployed template on the local stack included
 	.venv/bin/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
@@ -79,6 +82,7 @@ demo: setup ## Back up, lose and restore a sample database on a local AWS
 	.venv/bin/coffre demo
 
 ci: lint types imports validate scan sbom test ## Everything that has to pass before a change lands
+	.venv/bin/python -m tests.fuzz --seconds 2
 	.venv/bin/coffre demo --short
 
 threat-model: setup ## Write the table of privileges into docs/format/threat-model.md

@@ -21,7 +21,18 @@ EVERYTHING: Final = {
 ID: Final = "01K9X000000000000000000000"
 PACK: Final = f"v1/packs/{ID}/000001-0a1b2c3d-0000"
 FOLDER: Final = f"v1/backups/main/{ID}"
-PARTITIONS: Final = ("BACKUP", "RESTORE", "SLOT", "LOCK", "ALERT", "KEY", "AUDIT#main", "AUDITHEAD", "CONFIRM")
+PARTITIONS: Final = (
+    "BACKUP",
+    "RESTORE",
+    "SLOT",
+    "LOCK",
+    "ALERT",
+    "KEY",
+    "DELIVERY",
+    "AUDIT#main",
+    "AUDITHEAD",
+    "CONFIRM",
+)
 
 FUNCTIONS: Final = {
     "backup-database": "BackupDatabaseRole",

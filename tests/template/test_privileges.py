@@ -164,9 +164,10 @@ def of_partition(privileges: Privileges, verb: str, partition: str) -> set[str]:
 
 
 def test_audit_events_are_put_by_functions_and_read_by_people_and_changed_by_no_caller(privileges: Privileges) -> None:
-    assert of_partition(privileges, "put", "AUDIT#main") == WRITERS | {"rotate", "operator"}
-    for verb in ("read", "list"):
-        assert of_partition(privileges, verb, "AUDIT#main") == set(PEOPLE)
+    functions = {*WRITERS, "restore", "rotate", "drill", "verify"}
+    assert of_partition(privileges, "put", "AUDIT#main") == functions | {"operator"}
+    assert of_partition(privileges, "update", "AUDITHEAD") == functions | {"operator"}
+    assert of_partition(privileges, "list", "AUDIT#main") == {"rotate", "verify", *PEOPLE}
     for verb in ("update", "delete"):
         assert of_partition(privileges, verb, "AUDIT#main") == set()
 

@@ -127,12 +127,13 @@ class BackupItem(RunItem):
 
 
 class RestoreItem(RunItem):
-    """`coffre.model.backup.Restore`."""
+    """`coffre.model.backup.Restore`. `awaited` is the number of the invocation that it was handed over to."""
 
     backup_id = UnicodeAttribute(null=True)
     destination = UnicodeAttribute(null=True)
     dry_run = BooleanAttribute(null=True)
     invocation = NumberAttribute(null=True)
+    awaited = NumberAttribute(null=True)
     report_key = UnicodeAttribute(null=True)
 
 
@@ -146,7 +147,8 @@ class SlotItem(Item):
 class LockItem(Item):
     """Who works on a target. `sk` is the target's name; `dead_owner` is from whom the lock was taken over.
 
-    `continuation` is the number of the last invocation that continued a paused run.
+    `continuation` is the number of the last invocation that continued a paused run, `awaited` that of the one that it
+    was handed over to.
     """
 
     owner = UnicodeAttribute(null=True)
@@ -154,10 +156,38 @@ class LockItem(Item):
     heartbeat_at = TimeAttribute(null=True)
     dead_owner = UnicodeAttribute(null=True)
     continuation = NumberAttribute(null=True)
+    awaited = NumberAttribute(null=True)
+
+
+class DeliveryItem(Item):
+    """Which run an event has started. `sk` is the event's request id. DynamoDB removes it after `expires_at_epoch`."""
+
+    run_id = UnicodeAttribute(null=True)
+    claimed_at = TimeAttribute(null=True)
+    expires_at_epoch = NumberAttribute(null=True)
 
 
 class AuditItem(Item):
-    """One thing that a person or a function did. `sk` is a ULID of its time. Never changed, never expired."""
+    """`coffre.model.audit.AuditEvent`. `sk` is its number with 20 digits. Never changed, never expired."""
+
+    id = UnicodeAttribute(null=True)
+    at = TimeAttribute(null=True)
+    actor = UnicodeAttribute(null=True)
+    verified = BooleanAttribute(null=True)
+    action = UnicodeAttribute(null=True)
+    target = UnicodeAttribute(null=True)
+    subject = UnicodeAttribute(null=True)
+    detail = UnicodeAttribute(null=True)
+    result = UnicodeAttribute(null=True)
+    origin = UnicodeAttribute(null=True)
+    shard = UnicodeAttribute(null=True)
+    sequence = NumberAttribute(null=True)
+    previous = UnicodeAttribute(null=True)
+    hash = UnicodeAttribute(null=True)
+
+
+class OldAuditItem(Item):
+    """An event from before the chains. `sk` is a ULID of its time."""
 
     target_key = UnicodeAttribute(null=True)
     at = TimeAttribute(null=True)
@@ -166,6 +196,13 @@ class AuditItem(Item):
     target = UnicodeAttribute(null=True)
     subject = UnicodeAttribute(null=True)
     detail = UnicodeAttribute(null=True)
+
+
+class AuditHeadItem(Item):
+    """`coffre.model.audit.Head`. `sk` is the shard."""
+
+    sequence = NumberAttribute(null=True)
+    hash = UnicodeAttribute(null=True)
 
 
 class IncidentItem(Item):
@@ -182,6 +219,8 @@ class IncidentItem(Item):
     told_at = TimeAttribute(null=True)
     ended_at = TimeAttribute(null=True)
     version = NumberAttribute(null=True)
+    recorded = NumberAttribute(null=True)
+    recorded_at = TimeAttribute(null=True)
 
 
 class RecipientItem(Item):

@@ -12,6 +12,7 @@ from coffre.model.kinds import Status as Status
 from coffre.model.kinds import TargetKind
 from coffre.model.kinds import Tier as Tier
 from coffre.model.names import visible
+from coffre.model.safety import Safety
 from coffre.model.storage import StorageResult
 
 RUN_DIED: Final = "RUN_DIED"
@@ -111,6 +112,11 @@ class Backup(_Record):
         """Whether it is complete, and nothing is known to be wrong with it."""
         return self.status is Status.COMPLETED and self.damaged_at is None
 
+    @property
+    def is_safety(self) -> bool:
+        """Whether it only holds what a restore was about to overwrite: no proof that backups are taken on time."""
+        return self.tiers == (Tier.SAFETY,)
+
 
 class Restore(_Record):
     """One run of `restore`. `destination` names host, port and database, never a password.
@@ -198,7 +204,7 @@ class RestoreReport(_Record):
     `steps` are what it did, of a dry run what it would do. `script` is SQL that restores what was lost together with
     restored tables (views, keys of other tables), and was not restored. `storage` is what was done with objects.
     `exceptions` say in what the result differs from the backup (`left_out` has the same for single objects, with SQL);
-    `notes` are worth knowing and no difference.
+    `notes` are worth knowing and no difference. `safety` says which backup holds what the restore overwrites.
     """
 
     id: str
@@ -219,3 +225,4 @@ class RestoreReport(_Record):
     exceptions: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
+    safety: Safety | None = None

@@ -12,30 +12,35 @@ from ulid import ULID
 
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import restore_completed, restore_failed, restore_started
+from coffre.alerts.wording import because
+from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
-from coffre.model.errors import BackupStateError, EventError
+from coffre.model.errors import BackupStateError, CatalogError, EventError
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun
+from coffre.operations.runs.safety import named_on_error
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
 from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import refuse_transaction_pooler
-from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.credentials import connection_from
 from coffre.runtime.events import RestoreEvent, StorageRestoreEvent, parse_restore
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.observability import count_restore
+from coffre.runtime.restore_safety import RestoreSafety
 from coffre.runtime.restore_storage_function import StorageRestores
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 
 _OWN_DATABASE = "the target's own database"
 _FROM_TO = "coffre/destination/"
+_FUNCTION = Actor("restore", verified=True)
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,9 @@ class RestoreFunction:
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Restore the event's backup into its destination."""
         request_id = context.aws_request_id
-        with self.services.edge.beginning(context):
+        with self.services.edge.beginning(context, event):
             wanted = parse_restore(event)
-        restore_id = wanted.restore_id or str(ULID.from_datetime(utc_now()))
+        restore_id = wanted.restore_id or self._id_of(request_id)
         ids = {"restore_id": restore_id, "backup_id": wanted.backup_id, "request_id": request_id}
 
         def failed(error: Exception, target: str | None = wanted.target) -> Alert:
@@ -68,12 +73,16 @@ class RestoreFunction:
                 destination=wanted.destination or _OWN_DATABASE,
             )
 
-        with self.services.edge.reporting(failed, **ids):
-            if (known := self._begun_before(wanted)) is not None:
-                self.services.edge.logger.info(
-                    "the event was delivered before", extra={**ids, "status": known.status.value}
-                )
-                return summary(known)
+        actor = self.services.actor(wanted)
+
+        def not_begun(error: Exception) -> Alert:
+            if isinstance(error, EventError | BackupStateError):
+                return self.services.edge.refused(actor, "restore.started", error, target=wanted.target)
+            return failed(error)
+
+        with self.services.edge.reporting(not_begun, **ids):
+            if (known := self._begun_before(restore_id, wanted)) is not None:
+                return self._delivered_before(known, ids)
             if wanted.restore_id is not None and not _continues(wanted):
                 refuse_distant_id("restore_id", wanted.restore_id, utc_now())
             backup = self._find(wanted)
@@ -81,19 +90,34 @@ class RestoreFunction:
         ids = {**ids, "target": backup.target, "backup_id": backup.id}
         try:
             with self.services.edge.reporting(lambda error: failed(error, backup.target), **ids):
-                restore = self._restore(backup, wanted, restore_id, context)
-        except Exception:
+                restore = self._restore(backup, wanted, restore_id, context, actor)
+        except Exception as error:
             count_restore(self.services.name, backup.target, succeeded=False)
+            if not wanted.dry_run:
+                self._audit_failed(actor, backup.target, restore_id, Failure.of(error))
             raise
-        self._report(restore, ids)
+        if restore is None:
+            return self._delivered_before(self.services.catalog.get_restore(restore_id), ids)
+        self._report(restore, ids, actor)
         return summary(restore)
 
-    def _begun_before(self, wanted: RestoreEvent | StorageRestoreEvent) -> Restore | None:
-        """Return the restore that an event has already started: a chosen id names exactly one run."""
-        if wanted.restore_id is None:
-            return None
+    def _id_of(self, request_id: str) -> str:
+        """Return the id of the restore that an event without one starts, however often it is delivered."""
+        now = utc_now()
+        fresh = str(ULID.from_datetime(now))
         try:
-            known = self.services.catalog.get_restore(wanted.restore_id)
+            return self.services.catalog.deliveries.run_of(request_id, fresh, now)
+        except CatalogError:
+            return fresh  # nothing is restored without the catalog: the next call of it reports that
+
+    def _delivered_before(self, known: Restore, ids: dict[str, str]) -> dict[str, Any]:
+        self.services.edge.logger.info("the event was delivered before", extra={**ids, "status": known.status.value})
+        return summary(known)
+
+    def _begun_before(self, restore_id: str, wanted: RestoreEvent | StorageRestoreEvent) -> Restore | None:
+        """Return the restore that an event has already started: an id names exactly one run."""
+        try:
+            known = self.services.catalog.get_restore(restore_id)
         except BackupStateError:
             return None
         continues = isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
@@ -102,21 +126,27 @@ class RestoreFunction:
         settle_restores(self.services.catalog, self.services.vault, utc_now(), STALE_AFTER, self._report_died)
         return self.services.catalog.get_restore(known.id)
 
-    def _report(self, restore: Restore, ids: dict[str, str]) -> None:
+    def _report(self, restore: Restore, ids: dict[str, str], actor: Actor) -> None:
         if not restore.status.is_final:
             self.services.edge.logger.info("restore continues in another invocation", extra=ids)
             return
         count_restore(self.services.name, restore.target, succeeded=True)
         if not restore.dry_run:
+            self.services.edge.audit(actor, "restore.ended", restore.target, restore.id, _amount(restore))
             self.services.edge.publish(restore_completed(restore), **ids)
         amounts = {"duration_ms": restore.duration_ms, "rows": restore.rows, "objects": restore.objects}
         self.services.edge.logger.info("restore ended", extra={**ids, **amounts})
 
     def _restore(
-        self, backup: Backup, wanted: RestoreEvent | StorageRestoreEvent, restore_id: str, context: LambdaContext
-    ) -> Restore:
+        self,
+        backup: Backup,
+        wanted: RestoreEvent | StorageRestoreEvent,
+        restore_id: str,
+        context: LambdaContext,
+        actor: Actor,
+    ) -> Restore | None:
         if isinstance(wanted, StorageRestoreEvent):
-            return self._of_objects().restore(backup, wanted, restore_id, self.services.decoder(), context)
+            return self._of_objects(wanted, actor).restore(backup, wanted, restore_id, self.services.decoder(), context)
         children = Children(clearing_seconds(context))
         run = RestoreRun(
             catalog=self.services.catalog,
@@ -138,20 +168,29 @@ class RestoreFunction:
             dry_run=wanted.dry_run,
             request_id=context.aws_request_id,
         )
-        self._report_started(restore)
+        self._report_started(restore, wanted, actor)
         return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter, context))
 
-    def _of_objects(self) -> StorageRestores:
-        return StorageRestores(self.services, report_started=self._report_started, report_died=self._report_died)
+    def _of_objects(self, wanted: StorageRestoreEvent, actor: Actor) -> StorageRestores:
+        return StorageRestores(
+            self.services,
+            report_started=lambda restore: self._report_started(restore, wanted, actor),
+            report_died=self._report_died,
+        )
 
-    def _report_started(self, restore: Restore) -> None:
+    def _report_started(self, restore: Restore, wanted: RestoreEvent | StorageRestoreEvent, actor: Actor) -> None:
+        """Record and report a restore that begins. One that cannot be recorded does not begin."""
         if not restore.dry_run:
+            detail = f"backup {restore.backup_id} into {restore.destination}{_effect(wanted)}"
+            self.services.catalog.audit.record(utc_now(), actor, "restore.started", restore.target, restore.id, detail)
             self.services.edge.publish(restore_started(restore), restore_id=restore.id, target=restore.target)
 
     def _report_died(self, restore: Restore) -> None:
         """Report an earlier restore that died before it could report itself."""
         count_restore(self.services.name, restore.target, succeeded=False)
         if restore.failure is not None:
+            if not restore.dry_run:
+                self._audit_failed(_FUNCTION, restore.target, restore.id, restore.failure)
             alert = restore_failed(
                 restore.target,
                 restore.failure,
@@ -161,6 +200,9 @@ class RestoreFunction:
                 destination=restore.destination,
             )
             self.services.edge.publish(alert, restore_id=restore.id, target=restore.target)
+
+    def _audit_failed(self, actor: Actor, target: str, restore_id: str, failure: Failure) -> None:
+        self.services.edge.audit(actor, "restore.ended", target, restore_id, because(failure), result="failed")
 
     def _work(
         self,
@@ -173,10 +215,12 @@ class RestoreFunction:
     ) -> RestoreReport:
         streams = wanted.streams or os.cpu_count() or 1
         with children.ending(), scratch_directory() as scratch:
+            connection = children.watching(self._connection(backup, wanted, scratch))
+            safety = RestoreSafety(self.services).of_database(backup, wanted, connection, scratch)
             job = RestoreJob(
                 restore_id=restore_id,
                 backup=backup,
-                connection=children.watching(self._connection(backup, wanted, scratch)),
+                connection=connection,
                 children=children,
                 vault=self.services.vault,
                 decoder=self.services.decoder(),
@@ -184,20 +228,21 @@ class RestoreFunction:
                 streams=streams,
                 runner=ThreadRunner(2 * streams, children.end_all),
                 scope=wanted.scope,
+                safety=safety,
                 remaining_seconds=remaining_seconds(context),
             )
-            return restore_database(job, meter)
+            with named_on_error(safety):
+                return restore_database(job, meter)
 
     def _connection(self, backup: Backup, wanted: RestoreEvent, scratch: Path) -> Connection:
         """Return how to reach the destination, by default the target's own database with its own TLS settings."""
         if wanted.destination is not None:
-            text = self.services.secret(wanted.destination)
             # The command stores the value of --to in a secret of this name while the restore runs.
             place = "--to" if wanted.destination == f"{_FROM_TO}{wanted.restore_id}" else None
-            connection = parse_secret(text, where=wanted.destination, place=place)
+            connection = connection_from(self.services.secret, wanted.destination, place=place)
         else:
             target = self.services.configuration().database(backup.target)
-            own = parse_secret(self.services.secret(target.secret), where=target.secret)
+            own = connection_from(self.services.secret, target.secret)
             timeout = target.limits.connect_timeout_seconds
             connection = apply_tls(own, target.tls, scratch, connect_timeout_seconds=timeout)
         refuse_transaction_pooler(connection)
@@ -236,6 +281,18 @@ class RestoreFunction:
 
 def _continues(wanted: RestoreEvent | StorageRestoreEvent) -> bool:
     return isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
+
+
+def _effect(wanted: RestoreEvent | StorageRestoreEvent) -> str:
+    """Return how an event changes what exists, for the audit."""
+    if isinstance(wanted, StorageRestoreEvent):
+        return f", {wanted.storage.mode}"
+    return ", replace" if wanted.replace else ", apply" if wanted.apply else ""
+
+
+def _amount(restore: Restore) -> str:
+    amount = f"{restore.rows or 0:,} rows" if restore.objects is None else f"{restore.objects:,} objects"
+    return f"{amount}, {len(restore.exceptions)} exceptions"
 
 
 def summary(restore: Restore) -> dict[str, Any]:

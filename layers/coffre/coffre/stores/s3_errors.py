@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
@@ -168,6 +168,11 @@ _TLS = _Rule(
     "Check the endpoint's name, and the bundle of certificates (AWS_CA_BUNDLE).",
 )
 _REFUSED = _Rule(StoreError, "STORE_FAILED", "{action} failed on {place}.", None)
+
+KEY_REFUSED: Final = frozenset(
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "Unauthorized", "401", "ExpiredToken"}
+)
+"""The codes of stores for an access key, or a session's token, that they do not know or no longer accept."""
 
 _RULES: dict[str, _Rule] = {
     "NoSuchBucket": _BUCKET_MISSING,
