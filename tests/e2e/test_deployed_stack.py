@@ -796,7 +796,7 @@ def test_the_rotate_role_deletes_and_can_neither_read_packs_nor_write(
 def test_the_verify_role_reads_packs_and_writes_reports_alone(
     stack: Stack, pack: dict[str, str], manifest: dict[str, str]
 ) -> None:
-    report = {**manifest, "Key": manifest["Key"].replace("manifest.json", "reports/verify.json")}
+    report = {**manifest, "Key": manifest["Key"].replace("manifest.json", "reports/damage-1.json")}
     with closing(stack.as_role("VerifyRole", "s3")) as s3:
         assert not refused(s3, "put_object", **report, Body=b"{}")
         for place in (pack, manifest):
