@@ -116,7 +116,7 @@ class RestoreFunction:
         self, backup: Backup, wanted: RestoreEvent | StorageRestoreEvent, restore_id: str, context: LambdaContext
     ) -> Restore:
         if isinstance(wanted, StorageRestoreEvent):
-            return self._of_objects().restore(backup, wanted, restore_id, self.services.decoder(), context)
+            return self._of_objects().restore(backup, wanted, restore_id, self.services.decoder(backup.target), context)
         children = Children(clearing_seconds(context))
         run = RestoreRun(
             catalog=self.services.catalog,
@@ -179,7 +179,7 @@ class RestoreFunction:
                 connection=children.watching(self._connection(backup, wanted, scratch)),
                 children=children,
                 vault=self.services.vault,
-                decoder=self.services.decoder(),
+                decoder=self.services.decoder(backup.target),
                 scratch=scratch,
                 streams=streams,
                 runner=ThreadRunner(2 * streams, children.end_all),
