@@ -88,6 +88,35 @@ def test_the_script_reads_every_object(scene: Scene, recipients: tuple[str, ...]
     assert own == {f"photos/{key}" for key in ("A", "a", "empty", "film", "été/plain")}
 
 
+def test_it_stops_at_a_frame_that_unpacks_to_more_than_it_should(scene: Scene) -> None:
+    scene.recipients = ()
+    manifest = scene.backup()
+    bomb = subprocess.run(["zstd", "-19", "-c"], input=bytes(50_000_000), capture_output=True, check=True).stdout
+    for pack in manifest.packs:
+        # As long as before: what is left is a skippable zstd frame.
+        rest = max(pack.length - len(bomb) - 8, 0)
+        padding = b"\x50\x2a\x4d\x18" + rest.to_bytes(4, "little") + bytes(rest)
+        (scene.root / "vault" / pack.key).write_bytes(bomb + padding)
+
+    ended, _ = restored(scene, manifest)
+
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("STOP: ")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"format": 1}', b"\xff", b'{"format": 2}', b"[" * 100_000])
+def test_a_manifest_that_is_none_is_one_sentence(scene: Scene, body: bytes) -> None:
+    manifest = scene.backup()
+    (scene.root / f"vault/v1/backups/files/{manifest.backup_id}/manifest.json").write_bytes(body)
+
+    ended, out = restored(scene, manifest)
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.stderr.startswith("STOP: ")
+    assert not out.exists()
+
+
 def test_it_stops_at_bytes_that_are_not_what_was_recorded(scene: Scene) -> None:
     manifest = scene.backup()
     pack = scene.root / "vault" / manifest.packs[0].key

@@ -183,7 +183,7 @@ def differences(kit: KitFacts, today: KitFacts) -> list[str]:
     found = []
     if kit.format != today.format:
         found.append(f"New backups have format {today.format}; the kit reads format {kit.format}.")
-    if kit.vault != today.vault:
+    if _moved(kit.vault, today.vault):
         found.append(f"The vault is {_where(today.vault)} now; the kit says {_where(kit.vault)}.")
     known = {key.recipient: key for key in kit.keys}
     for key in today.keys:
@@ -203,6 +203,12 @@ def differences(kit: KitFacts, today: KitFacts) -> list[str]:
             if one.recipients and not included & {*one.recipients}
         ]
     return found
+
+
+def _moved(kit: VaultFacts, today: VaultFacts) -> bool:
+    """Return whether two vaults differ in what is known of both: without a stack the account is not."""
+    before, now = kit.model_dump(), today.model_dump()
+    return any(before[name] != now[name] for name in before if None not in (before[name], now[name]))
 
 
 def _where(vault: VaultFacts) -> str:

@@ -113,11 +113,15 @@ def known_keys(place: Place, targets: Iterable[str], given: Sequence[str] = ()) 
     """
     found: list[KnownKey] = []
     if isinstance(place, DeployedStack):
+        errors: list[EncryptionError] = []
         for name in secrets_of(place, targets):
             try:
                 found += _in_secret(place, name)
             except EncryptionError as error:
-                remark(f"{error.message} {error.detail or ''}".rstrip())
+                errors.append(error)
+        if errors:
+            more = f" Nor could {len(errors) - 1} more." if len(errors) > 1 else ""
+            remark(f"{errors[0].message}{more} {errors[0].detail or ''}".rstrip())
     else:
         found += _keys(place.identities, "--identity before the command")
     for one in given:

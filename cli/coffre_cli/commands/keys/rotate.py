@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -155,14 +156,27 @@ def _append(
     recipient = public_key(identity)
     replaced = planned.replaced + (planned.kept if spare else ())
     detail = f"replaces {', '.join(map(short, replaced))} in {planned.secret.name}; to be deployed"
-    try:
+    with _removed_after_failure(offline):
+        # First the record: a rotation that cannot be recorded does not happen.
         deployed.catalog.audit.record(now, deployed.caller, "key.rotated", target, recipient, detail)
-        append(deployed.secrets, planned.secret, identity, now.date())
-    except Exception:
-        if offline:
-            offline.unlink()  # written a moment ago: no backup is encrypted to it
-        raise
+        try:
+            append(deployed.secrets, planned.secret, identity, now.date())
+        except EncryptionError as error:
+            why = f"the new key was not stored: {error.code}"
+            deployed.catalog.audit.record(now, deployed.caller, "key.rotation_failed", target, recipient, why)
+            raise
     return recipient
+
+
+@contextmanager
+def _removed_after_failure(file: Path | None) -> Iterator[None]:
+    """Remove a key file that was written a moment ago: no backup is encrypted to its key."""
+    try:
+        yield
+    except Exception:
+        if file:
+            file.unlink()
+        raise
 
 
 def _say_next(deployed: DeployedStack, wanted: Sequence[str], target: str | None) -> None:

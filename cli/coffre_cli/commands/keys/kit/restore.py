@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 FORMAT = 1
 AGE_FILE = b"age-encryption.org/v1\n"
@@ -37,14 +38,18 @@ NO_TIMEOUT_ANYWHERE = (
 EVENT_TRIGGER = re.compile(r"\d+; \d+ \d+ ((COMMENT|SECURITY LABEL) - )?EVENT TRIGGER ")
 
 
+def visible(text: str) -> str:
+    """Return a text in which no name can move the cursor."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def stop(why: str) -> NoReturn:
     """End with status 1."""
-    sys.exit(f"STOP: {why}")
+    sys.exit(f"STOP: {visible(why)}")
 
 
 def say(text: str) -> None:
-    """Print a line in which no name can move the cursor."""
-    print("".join(char if char.isprintable() else repr(char)[1:-1] for char in text))
+    print(visible(text))
 
 
 def sha256(data: bytes) -> str:
@@ -64,8 +69,24 @@ def filtered(data: bytes, *command: str, hint: str = "") -> bytes:
     return ended.stdout
 
 
-def unpacked(data: bytes) -> bytes:
-    return filtered(data, "zstd", "--decompress", "--quiet", "--stdout")
+@contextlib.contextmanager
+def unpacking(data: bytes) -> Iterator[IO[bytes]]:
+    """Yield a stream of what zstd makes of the bytes. It may be far more than they are: read what is promised."""
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.seek(0)
+        command = [program("zstd"), "--decompress", "--quiet", "--stdout"]
+        with subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE) as zstd:
+            assert zstd.stdout is not None  # noqa: S101 (it is a pipe)
+            try:
+                yield zstd.stdout
+                if zstd.stdout.read(1):
+                    stop("a part of the backup is longer than it should be")
+            except BaseException:
+                zstd.kill()
+                raise
+        if zstd.returncode:
+            stop(f"zstd ended with status {zstd.returncode}: the bytes are damaged")
 
 
 # --- The vault ---
@@ -119,8 +140,8 @@ class Backup:
             body = (self.vault / inner(file["key"])).read_bytes()
             if sha256(body) != file["sha256"]:
                 stop("the entries file is not the one that the manifest recorded")
-            for line in unpacked(body).splitlines():
-                yield json.loads(line)
+            with unpacking(body) as lines:
+                yield from map(json.loads, lines)
 
     def chunks(self, entry: dict[str, Any]) -> Iterator[bytes]:
         """Yield the bytes of an entry. It stops at the end when they are not those that were backed up."""
@@ -151,7 +172,8 @@ class Backup:
                 stop("a part of the backup is encrypted, though its manifest says that none is")
             hint = f": the bytes are damaged, or it is not the private key of {self._recipients}"
             stored = filtered(stored, "age", "--decrypt", "--identity", str(self.identity), hint=hint)
-        plain = unpacked(stored)
+        with unpacking(stored) as stream:
+            plain = stream.read(frame["size"])
         if sha256(plain) != frame["sha256"]:
             stop(f"the bytes of an entry are not those that were backed up: {frame['pack']} at {frame['offset']}")
         return plain
@@ -209,7 +231,8 @@ def restore_buckets(backup: Backup, directory: pathlib.Path) -> None:
             known_kind(entry, "object")
             if "unread" in entry["object"]:
                 lacking += 1
-                print(f"not in the backup: {entry['name']!r}: {entry['object']['unread']}", file=sys.stderr)
+                why = visible(entry["object"]["unread"])
+                print(f"not in the backup: {entry['name']!r}: {why}", file=sys.stderr)
                 continue
             path = write(backup, entry, directory, f"renamed/{count:08d}")
             index.write(json.dumps({"file": path, "name": entry["name"], **entry["object"]}) + "\n")
@@ -538,4 +561,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, RecursionError) as error:
+        stop(f"the backup is not what format {FORMAT} says, or a file cannot be written: {error!r}")
+    except KeyboardInterrupt:
+        stop("interrupted")
