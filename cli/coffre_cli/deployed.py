@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from coffre.catalog.catalog import Catalog
     from coffre.model.configuration import Configuration
     from coffre.vault.vault import Vault
+    from coffre_cli.caller import Caller
     from coffre_local.state import LocalState
 
 STACK_VARIABLE = "COFFRE_STACK"
@@ -55,7 +56,7 @@ class DeployedStack:
     def catalog(self) -> Catalog:
         from coffre.catalog.catalog import Catalog
 
-        return Catalog(self._output("CatalogTable"))
+        return Catalog(self._output("CatalogTable"), origin=f"command, {asked_place()}")
 
     @cached_property
     def vault(self) -> Vault:
@@ -78,17 +79,16 @@ class DeployedStack:
 
         return boto3.client("secretsmanager")
 
-    @cached_property
+    @property
     def caller(self) -> str:
         """The caller for audit events: the ARN of the AWS credentials."""
-        import boto3
-        from botocore.exceptions import BotoCoreError, ClientError
+        return self._caller.arn or "unknown"
 
-        try:
-            arn: str = boto3.client("sts").get_caller_identity()["Arn"]
-        except (ClientError, BotoCoreError):
-            return "unknown"
-        return arn
+    @cached_property
+    def _caller(self) -> Caller:
+        from coffre_cli.caller import Caller
+
+        return Caller.of_this_process()
 
     @cached_property
     def configuration(self) -> Configuration:
@@ -154,8 +154,9 @@ class DeployedStack:
         from botocore.exceptions import BotoCoreError, ClientError
 
         name = self.function_name(function)
+        payload = json.dumps(self._caller.sign(function, name, event)).encode()
         try:
-            return self.functions.invoke(FunctionName=name, InvocationType=how, Payload=json.dumps(event).encode())
+            return self.functions.invoke(FunctionName=name, InvocationType=how, Payload=payload)
         except (ClientError, BotoCoreError) as error:
             raise StackUnreachableError(
                 f"The function {name} could not be invoked.",

@@ -156,15 +156,9 @@ def _append(
     recipient = public_key(identity)
     replaced = planned.replaced + (planned.kept if spare else ())
     detail = f"replaces {', '.join(map(short, replaced))} in {planned.secret.name}; to be deployed"
-    with _removed_after_failure(offline):
-        # First the record: a rotation that cannot be recorded does not happen.
-        deployed.catalog.audit.record(now, deployed.caller, "key.rotated", target, recipient, detail)
-        try:
-            append(deployed.secrets, planned.secret, identity, now.date())
-        except EncryptionError as error:
-            why = f"the new key was not stored: {error.code}"
-            deployed.catalog.audit.record(now, deployed.caller, "key.rotation_failed", target, recipient, why)
-            raise
+    recorded = deployed.catalog.audit.recorded(now, deployed.caller, "key.rotated", target, recipient, detail)
+    with _removed_after_failure(offline), recorded:
+        append(deployed.secrets, planned.secret, identity, now.date())
     return recipient
 
 

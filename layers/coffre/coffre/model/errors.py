@@ -75,6 +75,12 @@ class EventError(PermanentError):
     default_code = "EVENT_INVALID"
 
 
+class IdentityError(PermanentError):
+    """It is not verified who sent an event."""
+
+    default_code = "IDENTITY_UNVERIFIED"
+
+
 class TargetUnknownError(PermanentError):
     """No target of this name is configured."""
 

@@ -13,7 +13,6 @@ from ulid import ULID
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import configuration_invalid
 from coffre.alerts.verification import drill_stopped
-from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.drill import DrillReport, Outcome
@@ -23,6 +22,7 @@ from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
 from coffre.operations.drill.database import DrillJob, drill
 from coffre.operations.drill.report_page import page_of
 from coffre.operations.drill.scratch_bucket import ScratchPlace
+from coffre.operations.drill.sealed_bucket import SealedBucket
 from coffre.operations.monitoring.alerting import what_is_safe
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.stored_backup.open import refuse_unrestorable
@@ -72,7 +72,7 @@ class DrillFunction:
             wanted = DrillEvent.parse(event)
             configuration = self.services.configuration()
             if wanted.backup_id is None and wanted.target is None:
-                return self._start_each(configuration, context.function_name)
+                return self._start_each(configuration, wanted, context.function_name)
         ids = {"request_id": request_id, "target": wanted.target, "backup_id": wanted.backup_id}
 
         def stopped(error: Exception) -> Alert:
@@ -87,8 +87,9 @@ class DrillFunction:
         self._report(backup, report, request_id)
         return summary(report)
 
-    def _start_each(self, configuration: Configuration, function: str) -> dict[str, Any]:
+    def _start_each(self, configuration: Configuration, wanted: DrillEvent, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has a backup, so that a slow one cannot hurt another."""
+        sent = wanted.sent_by(self.services.actor(wanted))
         events, without_backup = {}, []
         for target in configuration.targets:
             if isinstance(target, BucketTarget) and not target.drill.objects:
@@ -96,7 +97,7 @@ class DrillFunction:
             if self.services.catalog.latest_completed(target.name) is None:
                 without_backup.append(target.name)
                 continue
-            events[target.name] = {"target": target.name}
+            events[target.name] = sent.for_target(target.name)
         started = start_each(self.services.functions, function, events, "drill")
         if without_backup and not started:
             raise BackupStateError(
@@ -203,7 +204,7 @@ def _scratch_place(services: Services) -> ScratchPlace:
     # Each large object has connections of its own for parts.
     client = make_client(session=services.session, max_connections=4 * OBJECT_STREAMS)
     folder = settings.vault_prefix.removesuffix("/")
-    bucket = BucketWriter(client, settings.vault_bucket, is_aws=settings.vault_checksum == "sha256")
+    bucket = SealedBucket(client, settings.vault_bucket, is_aws=settings.vault_checksum == "sha256")
     return ScratchPlace(bucket, f"{folder}/" if folder else "")
 
 

@@ -12,6 +12,8 @@ from ulid import ULID
 
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import restore_completed, restore_failed, restore_started
+from coffre.alerts.wording import because
+from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.errors import BackupStateError, EventError
 from coffre.operations.restore_database.job import RestoreJob
@@ -36,6 +38,7 @@ from coffre.runtime.settings import Settings
 
 _OWN_DATABASE = "the target's own database"
 _FROM_TO = "coffre/destination/"
+_FUNCTION = Actor("restore", verified=True)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class RestoreFunction:
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Restore the event's backup into its destination."""
         request_id = context.aws_request_id
-        with self.services.edge.beginning(context):
+        with self.services.edge.beginning(context, event):
             wanted = parse_restore(event)
         restore_id = wanted.restore_id or str(ULID.from_datetime(utc_now()))
         ids = {"restore_id": restore_id, "backup_id": wanted.backup_id, "request_id": request_id}
@@ -68,7 +71,14 @@ class RestoreFunction:
                 destination=wanted.destination or _OWN_DATABASE,
             )
 
-        with self.services.edge.reporting(failed, **ids):
+        actor = self.services.actor(wanted)
+
+        def not_begun(error: Exception) -> Alert:
+            if isinstance(error, EventError | BackupStateError):
+                return self.services.edge.refused(actor, "restore.started", error, target=wanted.target)
+            return failed(error)
+
+        with self.services.edge.reporting(not_begun, **ids):
             if (known := self._begun_before(wanted)) is not None:
                 self.services.edge.logger.info(
                     "the event was delivered before", extra={**ids, "status": known.status.value}
@@ -81,11 +91,13 @@ class RestoreFunction:
         ids = {**ids, "target": backup.target, "backup_id": backup.id}
         try:
             with self.services.edge.reporting(lambda error: failed(error, backup.target), **ids):
-                restore = self._restore(backup, wanted, restore_id, context)
-        except Exception:
+                restore = self._restore(backup, wanted, restore_id, context, actor)
+        except Exception as error:
             count_restore(self.services.name, backup.target, succeeded=False)
+            if not wanted.dry_run:
+                self._audit_failed(actor, backup.target, restore_id, Failure.of(error))
             raise
-        self._report(restore, ids)
+        self._report(restore, ids, actor)
         return summary(restore)
 
     def _begun_before(self, wanted: RestoreEvent | StorageRestoreEvent) -> Restore | None:
@@ -102,21 +114,28 @@ class RestoreFunction:
         settle_restores(self.services.catalog, self.services.vault, utc_now(), STALE_AFTER, self._report_died)
         return self.services.catalog.get_restore(known.id)
 
-    def _report(self, restore: Restore, ids: dict[str, str]) -> None:
+    def _report(self, restore: Restore, ids: dict[str, str], actor: Actor) -> None:
         if not restore.status.is_final:
             self.services.edge.logger.info("restore continues in another invocation", extra=ids)
             return
         count_restore(self.services.name, restore.target, succeeded=True)
         if not restore.dry_run:
+            self.services.edge.audit(actor, "restore.ended", restore.target, restore.id, _amount(restore))
             self.services.edge.publish(restore_completed(restore), **ids)
         amounts = {"duration_ms": restore.duration_ms, "rows": restore.rows, "objects": restore.objects}
         self.services.edge.logger.info("restore ended", extra={**ids, **amounts})
 
     def _restore(
-        self, backup: Backup, wanted: RestoreEvent | StorageRestoreEvent, restore_id: str, context: LambdaContext
+        self,
+        backup: Backup,
+        wanted: RestoreEvent | StorageRestoreEvent,
+        restore_id: str,
+        context: LambdaContext,
+        actor: Actor,
     ) -> Restore:
         if isinstance(wanted, StorageRestoreEvent):
-            return self._of_objects().restore(backup, wanted, restore_id, self.services.decoder(backup.target), context)
+            decoder = self.services.decoder(backup.target)
+            return self._of_objects(wanted, actor).restore(backup, wanted, restore_id, decoder, context)
         children = Children(clearing_seconds(context))
         run = RestoreRun(
             catalog=self.services.catalog,
@@ -138,20 +157,29 @@ class RestoreFunction:
             dry_run=wanted.dry_run,
             request_id=context.aws_request_id,
         )
-        self._report_started(restore)
+        self._report_started(restore, wanted, actor)
         return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter, context))
 
-    def _of_objects(self) -> StorageRestores:
-        return StorageRestores(self.services, report_started=self._report_started, report_died=self._report_died)
+    def _of_objects(self, wanted: StorageRestoreEvent, actor: Actor) -> StorageRestores:
+        return StorageRestores(
+            self.services,
+            report_started=lambda restore: self._report_started(restore, wanted, actor),
+            report_died=self._report_died,
+        )
 
-    def _report_started(self, restore: Restore) -> None:
+    def _report_started(self, restore: Restore, wanted: RestoreEvent | StorageRestoreEvent, actor: Actor) -> None:
+        """Record and report a restore that begins. One that cannot be recorded does not begin."""
         if not restore.dry_run:
+            detail = f"backup {restore.backup_id} into {restore.destination}{_effect(wanted)}"
+            self.services.catalog.audit.record(utc_now(), actor, "restore.started", restore.target, restore.id, detail)
             self.services.edge.publish(restore_started(restore), restore_id=restore.id, target=restore.target)
 
     def _report_died(self, restore: Restore) -> None:
         """Report an earlier restore that died before it could report itself."""
         count_restore(self.services.name, restore.target, succeeded=False)
         if restore.failure is not None:
+            if not restore.dry_run:
+                self._audit_failed(_FUNCTION, restore.target, restore.id, restore.failure)
             alert = restore_failed(
                 restore.target,
                 restore.failure,
@@ -161,6 +189,9 @@ class RestoreFunction:
                 destination=restore.destination,
             )
             self.services.edge.publish(alert, restore_id=restore.id, target=restore.target)
+
+    def _audit_failed(self, actor: Actor, target: str, restore_id: str, failure: Failure) -> None:
+        self.services.edge.audit(actor, "restore.ended", target, restore_id, because(failure), result="failed")
 
     def _work(
         self,
@@ -236,6 +267,18 @@ class RestoreFunction:
 
 def _continues(wanted: RestoreEvent | StorageRestoreEvent) -> bool:
     return isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
+
+
+def _effect(wanted: RestoreEvent | StorageRestoreEvent) -> str:
+    """Return how an event changes what exists, for the audit."""
+    if isinstance(wanted, StorageRestoreEvent):
+        return f", {wanted.storage.mode}"
+    return ", replace" if wanted.replace else ", apply" if wanted.apply else ""
+
+
+def _amount(restore: Restore) -> str:
+    amount = f"{restore.rows or 0:,} rows" if restore.objects is None else f"{restore.objects:,} objects"
+    return f"{amount}, {len(restore.exceptions)} exceptions"
 
 
 def summary(restore: Restore) -> dict[str, Any]:
