@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -47,10 +48,13 @@ def new(
     opens every backup that is encrypted to both.
     """
     refuse_vault("keys new")
+    from coffre.model.target import TARGET_NAME
     from coffre.runtime.identities import target_secret
     from coffre.vault.codec import new_identity, public_key
 
     if target is not None:
+        if not re.fullmatch(TARGET_NAME, target):
+            raise typer.BadParameter(f"{target!r} cannot be a target's name: lower case, digits and dashes")
         secret = target_secret(secret, target)
     refuse_unreadable(secret)
     spare = new_identity() if offline else None

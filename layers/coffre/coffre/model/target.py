@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
@@ -12,7 +12,8 @@ from coffre.model.kinds import Contents as Contents
 from coffre.model.kinds import TargetKind as TargetKind
 
 AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$", description="an age X25519 public key")]
-TargetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="lower case, digits and dashes")]
+TARGET_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
+TargetName = Annotated[str, Field(pattern=TARGET_NAME, description="lower case, digits and dashes")]
 
 
 class Patterns(Document):
