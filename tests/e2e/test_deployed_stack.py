@@ -25,7 +25,7 @@ from tests.web import Received, Web, web_server
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status, Tier
-from coffre.vault.codec import new_identity, public_key
+from coffre.vault.codec import new_identity, parse_identities, public_key
 from coffre_cli.caller import Caller
 from coffre_cli.exits import Exit
 from coffre_local.alert_queue import subscribe_queue
@@ -305,6 +305,21 @@ def test_coffre_backup_gives_scripts_what_was_promised(stack: Stack, checkout: C
     assert (shown["target"], shown["status"], shown["tiers"]) == (SAMPLE, "COMPLETED", ["MANUAL"])
     assert stack.catalog.get_backup(shown["id"]).rows == shown["rows"] > 0
     assert shown["plaintext_bytes"] > 0
+
+
+def test_keys_open_the_newest_backup_and_are_rotated_without_losing_one(
+    stack: Stack, checkout: Checkout, backup: Backup
+) -> None:
+    checked = checkout.coffre("keys", "check", "--json")
+    assert checked.status == 0, checked.err
+    assert [one["opens"] for one in checked.json()["checks"] if one["backup_id"] == backup.id] == [True]
+
+    first, second = (checkout.coffre("keys", "rotate", "--json").json() for _ in range(2))
+
+    before, after = parse_identities(stack.client("secretsmanager").get_secret_value(SecretId=IDENTITY)["SecretString"])
+    assert [public_key(before)] == first["replaced"]
+    assert public_key(after) == first["recipient"] == second["recipient"]
+    assert checkout.coffre("keys", "check").status == 0
 
 
 def test_coffre_restore_brings_back_every_row(

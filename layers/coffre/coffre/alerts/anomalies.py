@@ -113,9 +113,9 @@ def key_rotation_due(first_used: Mapping[str, datetime], days: int) -> Alert:
                 [f"Backups have been encrypted to the same public keys for {days} days or more:", *bullets(lines)]
             ),
             since=oldest,
-            hint="Make a new key pair, add its public key to the recipients, and keep the old private keys as long as "
-            "backups that were encrypted to them exist.",
-            commands=["coffre keys new --file ./identity-new.txt"],
+            hint="Create a new key for new backups, and deploy the public key that the command prints. The old private "
+            "keys stay for the old backups. Keys of one target: --target NAME.",
+            commands=["coffre keys list", "coffre keys rotate --dry-run"],
         ),
         fingerprint=digest_of(*first_used),
     )
@@ -149,6 +149,6 @@ def encryption_off() -> Alert:
             "the bucket's own encryption at rest does not stop them.",
             hint="Make a key pair, set encryption to age with its public key in recipients, and take a full backup. "
             "Existing backups stay as they are.",
-            commands=["coffre keys new", "coffre backup database --full"],
+            commands=["coffre keys new --offline ./offline.txt", "coffre backup database --full"],
         ),
     )

@@ -106,14 +106,15 @@ class BackupDatabaseFunction:
         self, configuration: Configuration, target: DatabaseTarget, children: Children, scratch: Path
     ) -> DatabaseBackupJob:
         streams = target.limits.streams or default_streams(os.cpu_count() or 1)
+        recipients = configuration.recipients_of(target.name)
         return DatabaseBackupJob(
             target=target,
             connection=children.watching(self._connection(target, scratch)),
             tools=self.tools,
             children=children,
             vault=self.services.vault,
-            encoder=FrameEncoder(configuration.recipients, level=target.limits.compression_level),
-            recipients=configuration.recipients,
+            encoder=FrameEncoder(recipients, level=target.limits.compression_level),
+            recipients=recipients,
             scratch=scratch,
             streams=streams,
             runner=ThreadRunner(width_for(streams), children.end_all),

@@ -146,7 +146,8 @@ class RestoreFunction:
         actor: Actor,
     ) -> Restore | None:
         if isinstance(wanted, StorageRestoreEvent):
-            return self._of_objects(wanted, actor).restore(backup, wanted, restore_id, self.services.decoder(), context)
+            decoder = self.services.decoder(backup.target)
+            return self._of_objects(wanted, actor).restore(backup, wanted, restore_id, decoder, context)
         children = Children(clearing_seconds(context))
         run = RestoreRun(
             catalog=self.services.catalog,
@@ -224,7 +225,7 @@ class RestoreFunction:
                 connection=connection,
                 children=children,
                 vault=self.services.vault,
-                decoder=self.services.decoder(),
+                decoder=self.services.decoder(backup.target),
                 scratch=scratch,
                 streams=streams,
                 runner=ThreadRunner(2 * streams, children.end_all),
