@@ -127,7 +127,7 @@ def test_anchors_are_written_once_and_one_that_was_changed_is_an_error(scene: Sc
     assert made is not None
     forged = made.anchor.model_copy(update={"heads": ()})
     with pytest.raises(Exception, match="OBJECT_EXISTS"):
-        write_anchor(scene.store, forged)
+        write_anchor(scene.vault, forged)
     for body in (b"{}", b"not json", made.anchor.model_copy(update={"id": "01K9X"}).model_dump_json().encode()):
         scene.store.delete(anchor_key(made.anchor.id))
         scene.put(anchor_key(made.anchor.id), body)

@@ -197,6 +197,6 @@ def _keys(catalog: Catalog, configuration: Configuration, now: datetime) -> Revi
     days = configuration.alerts.key_rotation_days
     if days is None:
         return Review((), checked)
-    known = {key: catalog.recipients.first_used(key) for key in configuration.recipients}
+    known = {key: catalog.recipients.first_used(key) for key in configuration.all_recipients}
     due = keys_due({key: since for key, since in known.items() if since is not None}, days, now)
     return Review((key_rotation_due(due, days),) if due else (), checked)
