@@ -25,7 +25,7 @@ from tests.web import Received, Web, web_server
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status, Tier
-from coffre.vault.codec import new_identity, public_key
+from coffre.vault.codec import new_identity, parse_identities, public_key
 from coffre_cli.caller import Caller
 from coffre_cli.exits import Exit
 from coffre_local.alert_queue import subscribe_queue
@@ -305,6 +305,21 @@ def test_coffre_backup_gives_scripts_what_was_promised(stack: Stack, checkout: C
     assert (shown["target"], shown["status"], shown["tiers"]) == (SAMPLE, "COMPLETED", ["MANUAL"])
     assert stack.catalog.get_backup(shown["id"]).rows == shown["rows"] > 0
     assert shown["plaintext_bytes"] > 0
+
+
+def test_keys_open_the_newest_backup_and_are_rotated_without_losing_one(
+    stack: Stack, checkout: Checkout, backup: Backup
+) -> None:
+    checked = checkout.coffre("keys", "check", "--json")
+    assert checked.status == 0, checked.err
+    assert [one["opens"] for one in checked.json()["checks"] if one["backup_id"] == backup.id] == [True]
+
+    first, second = (checkout.coffre("keys", "rotate", "--json").json() for _ in range(2))
+
+    before, after = parse_identities(stack.client("secretsmanager").get_secret_value(SecretId=IDENTITY)["SecretString"])
+    assert [public_key(before)] == first["replaced"]
+    assert public_key(after) == first["recipient"] == second["recipient"]
+    assert checkout.coffre("keys", "check").status == 0
 
 
 def test_coffre_restore_brings_back_every_row(
@@ -796,7 +811,7 @@ def test_the_rotate_role_deletes_and_can_neither_read_packs_nor_write(
 def test_the_verify_role_reads_packs_and_writes_reports_alone(
     stack: Stack, pack: dict[str, str], manifest: dict[str, str]
 ) -> None:
-    report = {**manifest, "Key": manifest["Key"].replace("manifest.json", "reports/verify.json")}
+    report = {**manifest, "Key": manifest["Key"].replace("manifest.json", "reports/damage-1.json")}
     with closing(stack.as_role("VerifyRole", "s3")) as s3:
         assert not refused(s3, "put_object", **report, Body=b"{}")
         for place in (pack, manifest):
@@ -841,3 +856,31 @@ def test_the_restore_role_reads_the_identity_and_starts_nothing(stack: Stack) ->
         assert not refused(secrets, "get_secret_value", SecretId=IDENTITY)
     with closing(stack.as_role("RestoreRole", "lambda")) as functions:
         assert refused(functions, "invoke", FunctionName=stack.output("BackupDatabaseFunction"), Payload=b"{}")
+
+
+def test_the_audit_is_anchored_by_the_functions_and_a_change_of_it_is_found(stack: Stack, checkout: Checkout) -> None:
+    """Functions record with their own roles; a person checks all of it."""
+    backup = daily_backup(stack)
+    assert checkout.coffre("pin", backup.id).status == 0
+    assert checkout.coffre("verify", "--json").status == 0  # anchors the chains
+    assert checkout.coffre("unpin", backup.id).status == 0
+
+    intact = checkout.coffre("audit", "--verify-chain", "--json")
+
+    assert intact.status == 0, intact.err
+    report = intact.json()
+    assert report["anchors"] >= 1
+    assert report["unanchored"] >= 1
+    listed = checkout.coffre("audit", "--target", SAMPLE, "--limit", "1", "--json").json()
+    assert [(one["action"], one["subject"]) for one in listed] == [("backup.unpinned", backup.id)]
+    key = {"pk": {"S": f"AUDIT#{SAMPLE}"}, "sk": {"S": f"{listed[0]['sequence']:020d}"}}
+    database, table = stack.client("dynamodb"), stack.output("CatalogTable")
+    item = database.get_item(TableName=table, Key=key)["Item"]
+    database.put_item(TableName=table, Item={**item, "actor": {"S": "another"}})
+    try:
+        broken = checkout.coffre("audit", "--verify-chain")
+        assert broken.status == 1
+        assert f"{SAMPLE} {listed[0]['sequence']}: " in broken.err
+        assert "[EVENT_CHANGED]" in broken.err
+    finally:
+        database.put_item(TableName=table, Item=item)
