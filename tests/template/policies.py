@@ -183,18 +183,12 @@ def _matches_arn(wanted: str, value: str) -> bool:
     return len(parts[0]) == len(parts[1]) and all(map(matches, *parts))
 
 
-def _is_at_most(wanted: str, value: str) -> bool:
-    return float(value) <= float(wanted)
-
-
 _OPERATORS: Final[Mapping[str, tuple[Callable[[str, str], bool], bool]]] = {
     "StringEquals": (_equals, False),
     "StringNotEquals": (_equals, True),
     "StringLike": (matches, False),
     "StringNotLike": (matches, True),
     "Bool": (_equals_bool, False),
-    "NumericLessThanEquals": (_is_at_most, False),
-    "NumericGreaterThan": (_is_at_most, True),
     "ArnEquals": (_matches_arn, False),
     "ArnLike": (_matches_arn, False),
     "NumericEquals": (_as_number(operator.eq), False),
