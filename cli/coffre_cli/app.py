@@ -68,7 +68,7 @@ _COMMANDS: Final = {
     "hold": _Command("backups.hold", "Protect a backup from deletion.", "hold", "HOLD_EXAMPLES"),
     "release": _Command("backups.hold", "End a hold.", "release", "RELEASE_EXAMPLES"),
     "delete": _Command("backups.pin_delete", "Delete one backup.", "delete", "DELETE_EXAMPLES"),
-    "keys": _Command("stack.keys", "Create the key pair that encrypts backups."),
+    "keys": _Command("keys.app", "Create, list, check and rotate keys; the recovery kit."),
     "catalog": _Command("backups.catalog_rebuild", "Maintain the catalog, the table with the records of backups."),
     "invoke": _Command("stack.invoke", "Call a function with an event.", "invoke"),
     "local": _Command("stack.local", "Run the whole stack on this machine, without an AWS account."),

@@ -150,7 +150,7 @@ class VerifyFunction:
                 id=str(ULID.from_datetime(began)),
                 catalog=self.services.catalog,
                 vault=self.services.vault,
-                decoder=self._decoder(configuration) if wanted.level is Level.READ else FrameDecoder(),
+                decoder=self._decoder(configuration, wanted) if wanted.level is Level.READ else FrameDecoder(),
                 scratch=scratch,
                 now=utc_now,
                 remaining_seconds=remaining_seconds(context),
@@ -162,9 +162,10 @@ class VerifyFunction:
         self._report(report, wanted, context.aws_request_id)
         return summary(report, {name: self._healthy(name) for name in sorted({one.target for one in report.damaged})})
 
-    def _decoder(self, configuration: Configuration) -> FrameDecoder:
+    def _decoder(self, configuration: Configuration, wanted: VerifyEvent) -> FrameDecoder:
+        target = wanted.target or self.services.catalog.get_backup(wanted.backup_id or "").target
         try:
-            return self.services.decoder()
+            return self.services.decoder(target)
         except SecretError as error:
             # A deployment that encrypts nothing needs no key. An older backup that is encrypted is then reported as
             # unreadable.
