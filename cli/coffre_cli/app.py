@@ -65,6 +65,8 @@ _COMMANDS: Final = {
     "rotate": _Command("backups.rotate", "Delete backups that have expired, or show which would be deleted.", "rotate"),
     "pin": _Command("backups.pin_delete", "Keep a backup, however old it is.", "pin", "PIN_EXAMPLES"),
     "unpin": _Command("backups.pin_delete", "Remove a pin.", "unpin", "UNPIN_EXAMPLES"),
+    "hold": _Command("backups.hold", "Protect a backup from deletion.", "hold", "HOLD_EXAMPLES"),
+    "release": _Command("backups.hold", "End a hold.", "release", "RELEASE_EXAMPLES"),
     "delete": _Command("backups.pin_delete", "Delete one backup.", "delete", "DELETE_EXAMPLES"),
     "keys": _Command("keys.app", "Create, list, check and rotate keys; the recovery kit."),
     "catalog": _Command("backups.catalog_rebuild", "Maintain the catalog, the table with the records of backups."),

@@ -26,7 +26,8 @@ class Secrets:
 
     values: Mapping[str, str]
 
-    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 (boto3's name)
+    def get_secret_value(self, SecretId: str, VersionStage: str) -> dict[str, str]:  # noqa: N803 (boto3's names)
+        assert VersionStage == "AWSCURRENT"
         value = self.values.get(SecretId, "ResourceNotFoundException")
         if value.endswith("Exception"):
             raise ClientError({"Error": {"Code": value, "Message": "no"}}, "GetSecretValue")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,19 +10,20 @@ from typing import TYPE_CHECKING
 import typer
 
 from coffre.model.errors import BackupStateError
-from coffre.model.kinds import Mode
+from coffre.model.kinds import Mode, SafetyState, TargetKind
 from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import find_restore
 from coffre_cli.commands.restore.follow_restore import end_restore, run_restore
 from coffre_cli.commands.restore.object_options import ObjectChoices, store_secret
+from coffre_cli.commands.restore.safety import back_to_objects, is_interactive, secured, show_plan, show_way_back
 from coffre_cli.deployed import DeployedStack
-from coffre_cli.exits import Exit
 from coffre_cli.place import Place
-from coffre_cli.screen import error_console, say, say_command, show_failure
+from coffre_cli.screen import say, say_command, show_failure
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore, RestoreReport
+    from coffre.model.safety import Safety
     from coffre.model.storage import StorageResult, StorageScope
 
 _EXAMPLES_SHOWN = 10
@@ -31,13 +31,22 @@ _EXAMPLES_SHOWN = 10
 
 @dataclass(frozen=True)
 class Ask:
-    """What the user asked for. Only a stack keeps the failed objects, for a retry."""
+    """What the user asked for. Only a stack keeps the failed objects, for a retry.
+
+    `safety` is the backup of what is overwritten.
+    """
 
     backup: Backup
     scope: StorageScope
     store: str | None
     streams: int | None
     has_stack: bool = True
+    safety: Safety | None = None
+
+    @property
+    def way_back(self) -> str:
+        """The command that restores what was overwritten."""
+        return back_to_objects(self.safety, self.scope) if self.safety else ""
 
 
 def restore_objects(
@@ -58,10 +67,10 @@ def _restore(
 
     restore_id = str(ULID())
     ask = _ask(deployed, backup, choices, restore_id, streams)
-    if ask.scope.mode is not Mode.MISSING and not ask.scope.dry_run and not yes:
-        _confirm(deployed, ask)
+    if ask.scope.touches and not ask.scope.dry_run:
+        ask = _prepared(deployed, ask, yes=yes, as_json=as_json)
     record, report = _run(deployed, ask, restore_id, quiet=as_json)
-    end_restore(record, report, lambda: _show(ask, record, report), as_json=as_json)
+    end_restore(record, report, lambda: _show(ask, record, report), as_json=as_json, safety=ask.safety)
 
 
 def _ask(deployed: Place, backup: Backup, choices: ObjectChoices, restore_id: str, streams: int | None) -> Ask:
@@ -90,17 +99,26 @@ def _storage_of(deployed: DeployedStack, record: Restore, backup: Backup) -> Sto
     return report.storage
 
 
-def _confirm(deployed: Place, ask: Ask) -> None:
+def _prepared(deployed: Place, ask: Ask, *, yes: bool, as_json: bool) -> Ask:
+    """Show what would be done, continue only when the user confirms, and back up what is overwritten."""
     from ulid import ULID
 
-    if not (sys.stdin.isatty() and error_console.is_terminal):
+    if yes and ask.scope.no_safety:
+        return ask
+    if not (yes or is_interactive()):
         raise typer.BadParameter("this changes objects in use: add --yes, or --dry-run to see what would be done")
     trial = replace(ask, scope=ask.scope.model_copy(update={"dry_run": True}))
-    record, report = _run(deployed, trial, str(ULID()), quiet=False)
-    _show(trial, record, report)
+    record, report = _run(deployed, trial, str(ULID()), quiet=as_json)
     if record.failure is not None:
-        raise typer.Exit(Exit.FAILED)
-    typer.confirm("Continue?", abort=True, err=True)
+        end_restore(record, report, lambda: _show(trial, record, report), as_json=as_json)
+    if not yes:
+        _show(trial, record, report)
+        typer.confirm("Continue?", abort=True, err=True)
+    plan = report.safety if report else None
+    safety = secured(deployed, TargetKind.BUCKET, plan, yes=yes, quiet=as_json)
+    is_declined = safety is not None and safety.state is SafetyState.DECLINED
+    scope = ask.scope.model_copy(update={"no_safety": is_declined})
+    return replace(ask, scope=scope, safety=safety)
 
 
 def _run(deployed: Place, ask: Ask, restore_id: str, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:
@@ -120,10 +138,12 @@ def _show(ask: Ask, record: Restore, report: RestoreReport | None) -> None:
     if record.failure is not None:
         say(f"The restore of {ask.backup.target} failed. The backup itself is untouched.", style="red")
         show_failure(record.failure)
+        show_way_back(ask.safety, ask.way_back)
     if report is None or report.storage is None:
         return
     if report.dry_run:
         say(f"Nothing was changed in {report.destination}. This would be done:")
+        show_plan(report.safety)
         for step in report.steps:
             say(f"  {step}")
         show_examples(report.storage)
@@ -171,3 +191,5 @@ def _show_next(ask: Ask, record: Restore, result: StorageResult) -> None:
     if result.failed_lists and ask.has_stack:
         say("To retry the failed objects:")
         say_command(f"coffre restore {ask.backup.id} --retry {record.id}")
+    if record.failure is None:
+        show_way_back(ask.safety, ask.way_back)

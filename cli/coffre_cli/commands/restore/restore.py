@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coffre.model.errors import CoffreError
-from coffre.model.kinds import Contents, Mode, TargetKind
+from coffre.model.kinds import Contents, Mode, SafetyState, TargetKind
 from coffre_cli.backup_argument import BackupId, resolve_backup
 from coffre_cli.commands.restore.database_options import Choices
 from coffre_cli.commands.restore.database_result import Ask, show_result
@@ -17,11 +16,11 @@ from coffre_cli.commands.restore.destination import destination_secret
 from coffre_cli.commands.restore.follow_restore import end_restore, run_restore
 from coffre_cli.commands.restore.object_options import ObjectChoices
 from coffre_cli.commands.restore.objects import restore_objects
+from coffre_cli.commands.restore.safety import NoSafetyOption, is_interactive, secured
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
 from coffre_cli.place import Place, find_place
-from coffre_cli.screen import error_console, remark
+from coffre_cli.screen import remark
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
@@ -157,6 +156,7 @@ def restore(
             "--retry", metavar="RESTORE", help="Objects: only those that this earlier restore failed to restore."
         ),
     ] = None,
+    no_safety: NoSafetyOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     streams: Annotated[
@@ -196,6 +196,7 @@ def restore(
         accept_exceptions=accept_exceptions,
         swap=swap,
         contents=contents,
+        no_safety=no_safety,
         dry_run=dry_run,
     )
     objects = ObjectChoices(
@@ -207,6 +208,7 @@ def restore(
         mode=mode,
         store=store,
         retry=retry,
+        no_safety=no_safety,
         dry_run=dry_run,
     )
     _refuse_early(choices, objects)
@@ -221,14 +223,14 @@ def restore(
     ask = Ask(backup, choices.scope(), choices.destination)
     if isinstance(deployed, StandaloneVault):
         ask = replace(ask, command=deployed.command, has_stack=False)
-    if (ask.scope.replace or ask.scope.apply or ask.scope.restart) and not dry_run and not yes:
-        _confirm(deployed, ask)
+    if (ask.scope.touches or ask.scope.restart) and not dry_run:
+        ask = _prepared(deployed, ask, yes=yes, as_json=as_json)
     record, report = _run(deployed, ask, streams, quiet=as_json)
     if report is not None and not (ask.has_stack or dry_run):
         from coffre_cli.commands.restore.without_stack import keep_report
 
         ask = replace(ask, report=keep_report(report))
-    end_restore(record, report, lambda: show_result(ask, record, report), as_json=as_json)
+    end_restore(record, report, lambda: show_result(ask, record, report), as_json=as_json, safety=ask.safety)
 
 
 def _refuse_early(choices: Choices, objects: ObjectChoices) -> None:
@@ -263,20 +265,24 @@ def _find(backup_id: str, target: str | None, stack: str | None) -> tuple[Place,
     return deployed, backup
 
 
-def _confirm(deployed: Place, ask: Ask) -> None:
-    """Show what would be done, and continue only when the user confirms."""
-    if not _is_interactive():
+def _prepared(deployed: Place, ask: Ask, *, yes: bool, as_json: bool) -> Ask:
+    """Show what would be done, continue only when the user confirms, and back up what is overwritten."""
+    if yes and not (ask.scope.touches and not ask.scope.no_safety):
+        return ask
+    if not (yes or is_interactive()):
         raise typer.BadParameter("this changes a database in use: add --yes, or --dry-run to see what would be done")
     trial = replace(ask, scope=ask.scope.model_copy(update={"dry_run": True}))
-    record, report = _run(deployed, trial, None, quiet=False)
-    show_result(trial, record, report)
+    record, report = _run(deployed, trial, None, quiet=as_json)
     if record.failure is not None:
-        raise typer.Exit(Exit.FAILED)
-    typer.confirm("Continue?", abort=True, err=True)
-
-
-def _is_interactive() -> bool:
-    return sys.stdin.isatty() and error_console.is_terminal
+        end_restore(record, report, lambda: show_result(trial, record, report), as_json=as_json)
+    if not yes:
+        show_result(trial, record, report)
+        typer.confirm("Continue?", abort=True, err=True)
+    plan = report.safety if report else None
+    safety = secured(deployed, TargetKind.DATABASE, plan, yes=yes, quiet=as_json)
+    is_declined = safety is not None and safety.state is SafetyState.DECLINED
+    scope = ask.scope.model_copy(update={"no_safety": is_declined})
+    return replace(ask, scope=scope, safety=safety)
 
 
 def _run(deployed: Place, ask: Ask, streams: int | None, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:

@@ -62,6 +62,21 @@ class ProgressMap(MapAttribute[str, Any]):
     current = UnicodeAttribute(null=True)
 
 
+class LockMap(MapAttribute[str, Any]):
+    """`coffre.model.backup.LockProgress`."""
+
+    until = TimeAttribute(null=True)
+    done = NumberAttribute(null=True)
+
+
+class HoldMap(MapAttribute[str, Any]):
+    """`coffre.model.backup.HoldProgress`."""
+
+    released = BooleanAttribute(null=True)
+    done = NumberAttribute(null=True)
+    total = NumberAttribute(null=True)
+
+
 class FailureMap(MapAttribute[str, Any]):
     """`coffre.model.backup.Failure`."""
 
@@ -122,17 +137,23 @@ class BackupItem(RunItem):
     read_until = UnicodeAttribute(null=True)
     pinned_at = TimeAttribute(null=True)
     expires_at = TimeAttribute(null=True)
+    locked_until = TimeAttribute(null=True)
+    lock_progress = LockMap(null=True)  # type: ignore[no-untyped-call]
+    held_at = TimeAttribute(null=True)
+    hold = UnicodeAttribute(null=True)
+    hold_progress = HoldMap(null=True)  # type: ignore[no-untyped-call]
     deleted_at = TimeAttribute(null=True)
     deletion = UnicodeAttribute(null=True)
 
 
 class RestoreItem(RunItem):
-    """`coffre.model.backup.Restore`."""
+    """`coffre.model.backup.Restore`. `awaited` is the number of the invocation that it was handed over to."""
 
     backup_id = UnicodeAttribute(null=True)
     destination = UnicodeAttribute(null=True)
     dry_run = BooleanAttribute(null=True)
     invocation = NumberAttribute(null=True)
+    awaited = NumberAttribute(null=True)
     report_key = UnicodeAttribute(null=True)
 
 
@@ -146,7 +167,8 @@ class SlotItem(Item):
 class LockItem(Item):
     """Who works on a target. `sk` is the target's name; `dead_owner` is from whom the lock was taken over.
 
-    `continuation` is the number of the last invocation that continued a paused run.
+    `continuation` is the number of the last invocation that continued a paused run, `awaited` that of the one that it
+    was handed over to.
     """
 
     owner = UnicodeAttribute(null=True)
@@ -154,6 +176,15 @@ class LockItem(Item):
     heartbeat_at = TimeAttribute(null=True)
     dead_owner = UnicodeAttribute(null=True)
     continuation = NumberAttribute(null=True)
+    awaited = NumberAttribute(null=True)
+
+
+class DeliveryItem(Item):
+    """Which run an event has started. `sk` is the event's request id. DynamoDB removes it after `expires_at_epoch`."""
+
+    run_id = UnicodeAttribute(null=True)
+    claimed_at = TimeAttribute(null=True)
+    expires_at_epoch = NumberAttribute(null=True)
 
 
 class AuditItem(Item):

@@ -12,6 +12,7 @@ from coffre.model.kinds import Status as Status
 from coffre.model.kinds import TargetKind
 from coffre.model.kinds import Tier as Tier
 from coffre.model.names import visible
+from coffre.model.safety import Safety
 from coffre.model.storage import StorageResult
 
 RUN_DIED: Final = "RUN_DIED"
@@ -59,6 +60,21 @@ class Progress(_Record):
     current: str | None = None
 
 
+class HoldProgress(_Record):
+    """How many objects of a backup have got their legal hold, or (`released`) have lost it."""
+
+    released: bool = False
+    done: int = 0
+    total: int = 0
+
+
+class LockProgress(_Record):
+    """How many of a backup's objects a rotation, which had no more time, has locked until then."""
+
+    until: datetime
+    done: int = 0
+
+
 class Backup(_Record):
     """One restore point. Times are UTC; sizes are bytes; `duration_ms` is from start to the commit.
 
@@ -67,6 +83,9 @@ class Backup(_Record):
     verified and damaged. `read_until` is the last entry that an unfinished reading has found good. `unread` is
     how many objects of buckets are not in it because they could not be read.
     `expires_at` is until when one taken by hand was asked for; without it such a backup stays.
+    `locked_until`: until then the store deletes nothing of it (Object Lock), and `lock_progress` is an extension of
+    that which is not finished. `held_at` is since when it is on hold,
+    `hold` why, and `hold_progress` how many of its objects have an S3 legal hold (without Object Lock: None).
     `damage_count` is how often damage was recorded: who looked at a backup compares it before a mark of health.
     """
 
@@ -98,6 +117,11 @@ class Backup(_Record):
     read_until: str | None = None
     pinned_at: datetime | None = None
     expires_at: datetime | None = None
+    locked_until: datetime | None = None
+    lock_progress: LockProgress | None = None
+    held_at: datetime | None = None
+    hold: str | None = None
+    hold_progress: HoldProgress | None = None
     deleted_at: datetime | None = None
     deletion: str | None = None
     exceptions: tuple[str, ...] = ()
@@ -110,6 +134,11 @@ class Backup(_Record):
     def is_healthy(self) -> bool:
         """Whether it is complete, and nothing is known to be wrong with it."""
         return self.status is Status.COMPLETED and self.damaged_at is None
+
+    @property
+    def is_safety(self) -> bool:
+        """Whether it only holds what a restore was about to overwrite: no proof that backups are taken on time."""
+        return self.tiers == (Tier.SAFETY,)
 
 
 class Restore(_Record):
@@ -198,7 +227,7 @@ class RestoreReport(_Record):
     `steps` are what it did, of a dry run what it would do. `script` is SQL that restores what was lost together with
     restored tables (views, keys of other tables), and was not restored. `storage` is what was done with objects.
     `exceptions` say in what the result differs from the backup (`left_out` has the same for single objects, with SQL);
-    `notes` are worth knowing and no difference.
+    `notes` are worth knowing and no difference. `safety` says which backup holds what the restore overwrites.
     """
 
     id: str
@@ -219,3 +248,4 @@ class RestoreReport(_Record):
     exceptions: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
+    safety: Safety | None = None

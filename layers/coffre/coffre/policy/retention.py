@@ -3,7 +3,8 @@
 What keeps a backup, in this order: a pin, a tier (by age or by number), and what is safer than both: of each target the
 newest copies stay, the newest verified ones stay, and nothing goes unless a newer backup was proven to be good. So
 neither a broken verification nor a series of bad backups can make rotation remove the last good one. One that is known
-to be damaged counts for nothing in this: it takes no good one's place, and is the first to go where room is short.
+to be damaged counts for nothing in this: it takes no good one's place, and is the first to go where room is short. One
+of the tier SAFETY, which holds what a restore replaced, takes no regular one's place either.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Final
 
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.rotation import Action, Decision
 from coffre.model.target import Retention
 
 type _Key = tuple[datetime, str]
+
+# For this long a restore can be undone, however little room the target has.
+_WAY_BACK: Final = timedelta(days=1)
 
 
 def decide(
@@ -58,6 +63,8 @@ class _Target:
             return self._decision(copy, Action.KEEP, reason)
         if (reason := self._needed(copy)) is not None:
             return self._decision(copy, Action.KEEP, reason, held_back=True)
+        if copy.locked_until is not None and copy.locked_until > self.now:
+            return self._waiting(copy, copy.locked_until)
         return self._decision(copy, Action.DELETE, f"{self._outlived(copy)}; {self._proof(copy)}")
 
     def oldest_beyond_the_limit(self, decisions: Mapping[str, Decision]) -> Iterator[tuple[str, Decision]]:
@@ -67,7 +74,8 @@ class _Target:
         for copy in sorted(kept, key=lambda copy: (copy.damaged_at is None, _key(copy))):
             if total <= limit:
                 return
-            if self._endless(copy) is None and self._needed(copy) is None:
+            is_locked = copy.locked_until is not None and copy.locked_until > self.now
+            if not is_locked and self._endless(copy) is None and self._needed(copy) is None:
                 first = "the oldest goes first" if copy.damaged_at is None else "the damaged ones go first"
                 reason = f"the target's backups are {total:,} bytes, the limit is {limit:,}: {first}"
                 yield copy.id, self._decision(copy, Action.DELETE, f"{reason}; {self._proof(copy)}")
@@ -80,6 +88,8 @@ class _Target:
 
     def _endless(self, copy: Backup) -> str | None:
         """Return the reason to keep a copy whatever its tiers and the target's limit are."""
+        if copy.held_at is not None:
+            return f"on hold since {_day(copy.held_at)}{f': {copy.hold}' if copy.hold else ''}"
         if copy.pinned_at is not None:
             return f"pinned since {_day(copy.pinned_at)}"
         if Tier.MANUAL in copy.tiers and copy.expires_at is None:
@@ -104,6 +114,8 @@ class _Target:
     def _needed(self, copy: Backup) -> str | None:
         """Return the reason why it would be unsafe to delete a copy that no tier keeps."""
         least = self.retention.minimum_verified
+        if copy.is_safety and self.now - copy.created_at <= _WAY_BACK:
+            return "it holds what a restore of the last 24 hours replaced"
         if copy.id in self._newest:
             return f"among the newest {self.retention.minimum_kept} backups, which always stay"
         if copy.id in self._newest_verified:
@@ -140,12 +152,16 @@ class _Target:
         return [copy for copy in self.copies if copy.created_at <= self.now]
 
     @cached_property
-    def _verified(self) -> Sequence[Backup]:
+    def _proven(self) -> Sequence[Backup]:
         return [copy for copy in self._present if copy.verified_at is not None and copy.damaged_at is None]
 
     @cached_property
+    def _verified(self) -> Sequence[Backup]:
+        return [copy for copy in self._proven if not copy.is_safety]
+
+    @cached_property
     def _newest(self) -> frozenset[str]:
-        healthy = [copy for copy in self._present if copy.damaged_at is None]
+        healthy = [copy for copy in self._present if copy.damaged_at is None and not copy.is_safety]
         return frozenset(copy.id for copy in healthy[: self.retention.minimum_kept])
 
     @cached_property
@@ -156,8 +172,8 @@ class _Target:
     def _verified_keys(self) -> Mapping[Tier | None, Sequence[_Key]]:
         """When verified copies were taken, oldest first: of each tier, and (None) of all."""
         keys: dict[Tier | None, list[_Key]] = {None: []}
-        for copy in reversed(self._verified):
-            for tier in (None, *copy.tiers):
+        for copy in reversed(self._proven):
+            for tier in (*(() if copy.is_safety else (None,)), *copy.tiers):
                 keys.setdefault(tier, []).append(_key(copy))
         return keys
 
@@ -175,6 +191,10 @@ class _Target:
     def _count(self, tier: Tier) -> int | None:
         count: int | None = getattr(self.retention, f"{_word(tier)}_count")
         return count
+
+    def _waiting(self, copy: Backup, until: datetime) -> Decision:
+        reason = f"locked until {_day(until)} (Object Lock): it goes then; {self._outlived(copy)}"
+        return self._decision(copy, Action.KEEP, reason, held_back=True).model_copy(update={"waits_until": until})
 
     def _decision(self, copy: Backup, action: Action, reason: str, *, held_back: bool = False) -> Decision:
         return Decision(

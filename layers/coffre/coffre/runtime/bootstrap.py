@@ -16,6 +16,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.model.configuration import Configuration, parse_configuration
 from coffre.model.errors import IdentityError
+from coffre.model.locks import LockMode
 from coffre.operations.monitoring.alerting import Alerting
 from coffre.operations.monitoring.audit_notes import note_configuration
 from coffre.runtime.callers import Callers, unverified
@@ -25,9 +26,10 @@ from coffre.runtime.identities import read_identities
 from coffre.runtime.observability import log_failure, make_logger
 from coffre.runtime.proof import Audience
 from coffre.runtime.settings import Settings
-from coffre.runtime.sources import read_document, read_secret
+from coffre.runtime.sources import Stage, read_document, read_secret
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import FrameDecoder
+from coffre.vault.locks import VaultLocks
 from coffre.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -64,14 +66,15 @@ class Services:
         """The stored backups."""
         settings = self.settings
         client = make_client(session=self.session)
-        return Vault(
-            S3Store(
-                settings.vault_bucket,
-                prefix=settings.vault_prefix,
-                client=client,
-                checksum=settings.vault_checksum,
-            )
+        store = S3Store(
+            settings.vault_bucket,
+            prefix=settings.vault_prefix,
+            client=client,
+            checksum=settings.vault_checksum,
         )
+        if settings.vault_object_lock == "off":
+            return Vault(store)
+        return Vault(store, VaultLocks(store, LockMode(settings.vault_object_lock), settings.vault_lock_max_days))
 
     @cached_property
     def edge(self) -> Edge:
@@ -155,9 +158,9 @@ class Services:
         self._noted.clear()
         self._noted.add(document)
 
-    def secret(self, reference: str) -> str:
-        """Return the value of a secret by name or ARN; raises what `read_secret` raises."""
-        return read_secret(self.secrets, reference)
+    def secret(self, reference: str, stage: Stage = "AWSCURRENT") -> str:
+        """Return the value of a secret by name or ARN, always freshly read; raises what `read_secret` raises."""
+        return read_secret(self.secrets, reference, stage)
 
     def decoder(self, target: str) -> FrameDecoder:
         """Return what decrypts the backups of a target; raises what `read_identities` raises."""

@@ -34,7 +34,7 @@ from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import configured_at
 from coffre.runtime.verify_accesses import look_at_accesses
-from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh
+from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh, review_of_locks
 from coffre.vault.codec import FrameDecoder
 
 # A month sees everything.
@@ -154,6 +154,7 @@ class VerifyFunction:
                 scratch=scratch,
                 now=utc_now,
                 remaining_seconds=remaining_seconds(context),
+                retentions={target.name: target.retention for target in configuration.targets},
             )
             report = _run(job, wanted, share)
         took = int((utc_now() - began).total_seconds() * 1000)
@@ -195,7 +196,7 @@ class VerifyFunction:
         )
         count_verification(self.services.name, report)
         review = review_of_damage(report, self.services.catalog, self._looked_at(report, wanted), request_id)
-        self.services.edge.alerting.settle(review)
+        self.services.edge.alerting.settle(review.plus(review_of_locks(report, wanted, request_id)))
 
     def _looked_at(self, report: VerificationReport, wanted: VerifyEvent) -> Iterable[str]:
         """Return the targets whose state this verification decides."""

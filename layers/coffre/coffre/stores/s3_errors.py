@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
@@ -135,6 +135,24 @@ _KMS = _Rule(
     "The KMS key of the bucket {bucket} could not be used for {place}.",
     "Check that the key is enabled, and that the role has kms:GenerateDataKey to write and kms:Decrypt to read.",
 )
+_KMS_KEY: Final = "The key is the one of the bucket's default encryption (parameter VaultKeyArn)."
+_KMS_STATES: dict[str, _Rule] = {
+    "KMS.DisabledException": _KMS._replace(
+        message="The KMS key of the bucket {bucket} is disabled; {place} cannot be read or written.",
+        hint=f"Enable it: aws kms enable-key --key-id KEY. {_KMS_KEY} Until then no backup can be taken or restored; "
+        "nothing is lost.",
+    ),
+    "KMS.KMSInvalidStateException": _KMS._replace(
+        message="The KMS key of the bucket {bucket} is not usable, perhaps about to be deleted: {place}.",
+        hint=f"If its state is PendingDeletion, act now: aws kms cancel-key-deletion --key-id KEY, then aws kms "
+        f"enable-key --key-id KEY. {_KMS_KEY} Once it is deleted, everything that it encrypted is lost.",
+    ),
+    "KMS.NotFoundException": _KMS._replace(
+        message="The KMS key of the bucket {bucket} does not exist; {place} cannot be read or written.",
+        hint=f"{_KMS_KEY} A key that was deleted cannot be restored, nor what it encrypted: restore from a copy of the "
+        "vault elsewhere. A replica of a multi-Region key may still exist in another region.",
+    ),
+}
 _FULL = _Rule(
     StoreError, "DISK_FULL", "The store at {endpoint} has no room for {place}.", "Free space, or raise its quota."
 )
@@ -146,7 +164,10 @@ _ARCHIVED = _Rule(
 )
 _MISSING = _Rule(ObjectMissingError, "OBJECT_MISSING", "There is no object {place}.", None)
 _EXISTS = _Rule(
-    StoreError, "OBJECT_EXISTS", "The object {place} exists; it was left as it is.", "Choose another key, or look why."
+    StoreError,
+    "OBJECT_EXISTS",
+    "The object {place} exists; it was left as it is.",
+    "Every object is written once: look who else writes there.",
 )
 _CHANGED = _Rule(StoreTransientError, "OBJECT_CHANGED", "{place} was replaced while it was read.", "Run it again.")
 _TRUNCATED = _Rule(
@@ -165,6 +186,11 @@ _TLS = _Rule(
     "Check the endpoint's name, and the bundle of certificates (AWS_CA_BUNDLE).",
 )
 _REFUSED = _Rule(StoreError, "STORE_FAILED", "{action} failed on {place}.", None)
+
+KEY_REFUSED: Final = frozenset(
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "Unauthorized", "401", "ExpiredToken"}
+)
+"""The codes of stores for an access key, or a session's token, that they do not know or no longer accept."""
 
 _RULES: dict[str, _Rule] = {
     "NoSuchBucket": _BUCKET_MISSING,
@@ -218,6 +244,11 @@ def bucket_missing(call: Call) -> StoreError:
     )
 
 
+def object_exists(call: Call) -> StoreError:
+    """Return the error of an object that was to be new, for stores that were asked before the upload."""
+    return StoreError(_EXISTS.message.format(place=call.place), code=_EXISTS.code, hint=_EXISTS.hint)
+
+
 def _of_answer(call: Call, error: boto.ClientError) -> CoffreError:
     answer: dict[str, Any] = dict(error.response)
     said: dict[str, str] = answer.get("Error", {})
@@ -233,7 +264,7 @@ def _of_answer(call: Call, error: boto.ClientError) -> CoffreError:
 
 def _rule_for(call: Call, code: str, message: str, status: int) -> _Rule:
     if code.startswith("KMS.") or (code == "AccessDenied" and "kms:" in message):
-        return _KMS
+        return _KMS_STATES.get(code, _KMS)
     if code in {"PreconditionFailed", "412"}:
         return _EXISTS if call.action == "s3:PutObject" else _CHANGED
     if code in {"InvalidArgument", "InvalidRequest"} and "checksum" in message.lower():

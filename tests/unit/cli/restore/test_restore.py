@@ -323,8 +323,8 @@ def saying(account: Account, exceptions: tuple[str, ...] = (), **report: Any) ->
         ("--table orders -t app.*", {"tables": ["orders", "app.*"]}),
         ("--schema app -n web", {"schemas": ["app", "web"]}),
         ("-t orders --with-dependencies", {"tables": ["orders"], "with_dependencies": True}),
-        ("-t orders --replace --yes", {"tables": ["orders"], "replace": True}),
-        ("--replace -y", {"replace": True}),
+        ("-t orders --replace --yes --no-safety", {"tables": ["orders"], "replace": True, "no_safety": True}),
+        ("--replace -y --no-safety", {"replace": True, "no_safety": True}),
         ("--replace --dry-run", {"replace": True, "dry_run": True}),
         ("-t orders --streams 3", {"tables": ["orders"], "streams": 3}),
         (
@@ -332,8 +332,8 @@ def saying(account: Account, exceptions: tuple[str, ...] = (), **report: Any) ->
             {"tables": ["orders"], "rows": {"column": "at", "start": "2026-11-17", "end": "2026-11-18"}},
         ),
         (
-            "-t orders --where-column at --until 5 --apply --yes",
-            {"tables": ["orders"], "rows": {"column": "at", "end": "5"}, "apply": True},
+            "-t orders --where-column at --until 5 --apply --yes --no-safety",
+            {"tables": ["orders"], "rows": {"column": "at", "end": "5"}, "apply": True, "no_safety": True},
         ),
         ("-t orders --where total<0", {"tables": ["orders"], "rows": {"where": "total<0"}}),
         ("--to coffre/destination/x --contents schema", {"destination": "coffre/destination/x", "contents": "schema"}),
@@ -421,7 +421,7 @@ def test_a_person_sees_the_plan_and_is_asked(
     status: int,
     runs: list[bool],
 ) -> None:
-    monkeypatch.setattr(restore_command, "_is_interactive", lambda: True)
+    monkeypatch.setattr(restore_command, "is_interactive", lambda: True)
     account.backup()
     saying(account, steps=("Make the rows of public.orders those of the backup.",))
 
@@ -437,7 +437,7 @@ def test_a_person_sees_the_plan_and_is_asked(
 def test_a_plan_that_fails_is_not_asked_about(
     coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restore_command, "_is_interactive", lambda: True)
+    monkeypatch.setattr(restore_command, "is_interactive", lambda: True)
     backup = account.backup()
     account.play = lambda function, event: (
         account.restore(Status.FAILED, id=event["restore_id"], backup_id=backup.id) and None

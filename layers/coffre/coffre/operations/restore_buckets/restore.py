@@ -14,6 +14,7 @@ from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, RestoreReport
 from coffre.model.errors import DeadlineError, RestoreError
 from coffre.model.manifest import Manifest
+from coffre.model.safety import Safety
 from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageScope, StorageState, StorageStep
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
 from coffre.operations.restore_buckets.report import report_of
@@ -48,6 +49,8 @@ class StorageJob:
         Set when the run must end immediately.
     remaining_seconds
         Time until the platform kills the function.
+    safety
+        About the backup of what is overwritten or deleted.
     """
 
     restore_id: str
@@ -62,6 +65,7 @@ class StorageJob:
     scratch: Path
     stop: threading.Event
     remaining_seconds: Callable[[], float]
+    safety: Safety | None = None
 
 
 def restore_storage(job: StorageJob, before: StorageState | None, meter: Meter) -> RestoreReport | StorageState:
@@ -88,7 +92,7 @@ def restore_storage(job: StorageJob, before: StorageState | None, meter: Meter) 
     meter.begin("read")
     manifest = open_manifest(job.vault, job.backup)
     nothing = StorageResult(scope=job.scope, store_secret=job.store_secret)
-    state = before or StorageState(restore_id=job.restore_id, result=nothing)
+    state = before or StorageState(restore_id=job.restore_id, result=nothing, safety=job.safety)
     return _Run(job, manifest, state, meter).run()
 
 
@@ -120,7 +124,8 @@ class _Run:
         failed = self._tally.result().failed.count
         if self._job.scope.mode is Mode.MIRROR and not failed and not self._delete():
             return self._hand_over()
-        return report_of(self._job.restore_id, self._job.backup, self._ended(), self._destination(), self._phases_ms)
+        report = report_of(self._job.restore_id, self._job.backup, self._ended(), self._destination(), self._phases_ms)
+        return report.model_copy(update={"safety": self._state.safety})
 
     def _look(self) -> None:
         """Make sure that the buckets exist, and learn what a person should know about them."""

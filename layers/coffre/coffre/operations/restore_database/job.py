@@ -11,6 +11,7 @@ from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest
 from coffre.model.restore import Scope
+from coffre.model.safety import Safety
 from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.postgres.archive.reader import TocEntry, read_archive
@@ -25,7 +26,7 @@ from coffre.vault.vault import Vault
 class RestoreJob:
     """What a restore needs: from where, to where, with what, and how wide. `in_order` is for drills, which compare.
 
-    `remaining_seconds` says how much time the run has.
+    `remaining_seconds` says how much time the run has. `safety` is about the backup of what is overwritten.
     """
 
     restore_id: str
@@ -39,6 +40,7 @@ class RestoreJob:
     runner: Runner
     scope: Scope = field(default_factory=Scope)
     in_order: bool = False
+    safety: Safety | None = None
     remaining_seconds: Callable[[], float] = field(default=lambda: math.inf)
 
     @property

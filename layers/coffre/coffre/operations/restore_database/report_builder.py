@@ -80,4 +80,5 @@ class ReportBuilder:
             exceptions=tuple(self.exceptions),
             left_out=tuple(self.left_out),
             notes=tuple(self.notes),
+            safety=job.safety,
         )
