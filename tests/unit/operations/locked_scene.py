@@ -10,6 +10,7 @@ from typing import Any
 from tests.locking_store import LockingDirectory
 from tests.unit.operations.conftest import CONTENT, Scene
 
+from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Tier
 from coffre.model.locks import LockMode
 from coffre.model.manifest import EntriesFile, Manifest, PackReference
@@ -117,7 +118,9 @@ class LockedScene:
 
     def hold_job(self, remaining_seconds: float = 900.0) -> HoldJob:
         scene = self.scene
-        return HoldJob("job", scene.catalog, scene.vault, "ada", lambda: scene.now, lambda: remaining_seconds)
+        return HoldJob(
+            "job", scene.catalog, scene.vault, Actor("ada", verified=True), lambda: scene.now, lambda: remaining_seconds
+        )
 
     def needs(self, backup: Backup) -> list[str]:
         """Return every object that a backup refers to."""

@@ -19,7 +19,6 @@ from coffre.policy.locking import (
     first_lock_until,
     least_until,
     lock_until,
-    longest_until,
     refuse_longer_than,
 )
 
@@ -96,15 +95,6 @@ def test_a_tier_that_joins_and_a_longer_retention_ask_for_an_extension() -> None
 def test_what_a_run_stores_is_locked_for_a_week_at_first() -> None:
     assert first_lock_until(backup(Tier.MONTHLY), DEFAULT, NOW) == day(12, 6)
     assert first_lock_until(backup(Tier.DAILY), Retention(daily_days=1), NOW) == day(11, 30)
-
-
-def test_the_longest_lock_is_that_of_the_longest_tier_of_all_targets() -> None:
-    assert longest_until([DEFAULT, Retention(monthly_days=1000)], NOW) == day(8, 25, 2029)
-    by_number = Retention(
-        **{f"{tier}_days": None for tier in ("daily", "weekly", "monthly", "safety")},
-        **{f"{tier}_count": 5 for tier in ("daily", "weekly", "monthly", "safety")},
-    )
-    assert longest_until([by_number], NOW) == day(12, 29)
 
 
 def test_a_retention_that_the_stack_cannot_lock_is_refused_with_the_field_and_the_parameter() -> None:

@@ -72,8 +72,8 @@ def hold(
         say(f"S3 legal holds are set on {counted(total, 'object')}: no version of them can be deleted.")
     else:
         say(
-            "This is a record of Coffre's alone: the stack has no Object Lock (parameter ObjectLock), so whoever may "
-            "delete from the bucket still can.",
+            "This is a record of Coffre's alone: the stack has no Object Lock (parameter ObjectLock). Every role that "
+            "may delete from the bucket still can.",
             style="yellow",
         )
 
@@ -99,7 +99,6 @@ def release(backup_id: BackupId, stack: StackOption = None, as_json: JsonOption 
 
 def _run(deployed: DeployedStack, backup: Backup, event: Mapping[str, Any], *, title: str, quiet: bool) -> HoldReport:
     """Call the function, and call it again as long as it stops for lack of time and gets further each time."""
-    event = {**event, "actor": deployed.caller}
     while True:
         report = _call(deployed, backup.id, event, title=title, quiet=quiet)
         if report.failure is not None:

@@ -121,6 +121,23 @@ def key_rotation_due(first_used: Mapping[str, datetime], days: int) -> Alert:
     )
 
 
+def certificate_expires(target: str, host: str, name: str, ends: datetime) -> Alert:
+    """Report that backups will fail when a certificate ends: a server's, or the authority's that it is checked with."""
+    return alert_of(
+        AlertKind.CERTIFICATE_EXPIRES,
+        target,
+        f"A certificate that {target} depends on expires on {ends:%Y-%m-%d}",
+        body_of(
+            f"The connection to {host} is verified with the certificate {name}, which expires on {moment(ends)}. "
+            "Backups work until then, and fail from then on.",
+            hint="If it is the server's, renew it there (managed servers do that themselves, or offer it). If it is "
+            "the authority's, put the provider's present CA file into the target's tls.ca.",
+            commands=[f"coffre backup database {target}"],
+        ),
+        fingerprint=digest_of(name, ends.isoformat()),
+    )
+
+
 def encryption_off() -> Alert:
     """Report that the configuration asks for backups that Coffre does not encrypt."""
     return alert_of(

@@ -18,6 +18,9 @@ from coffre.model.storage import StorageResult
 RUN_DIED: Final = "RUN_DIED"
 """The code of a run that sent no heartbeat for too long, and was taken for dead."""
 
+OUTCOME_UNKNOWN: Final = "OUTCOME_UNKNOWN"
+"""The code of a restore whose last answer was lost: what it changed may have taken effect."""
+
 NO_ROLES: Final = "Roles were not backed up:"
 """How the exception of a database's backup without roles begins: an alert reports it."""
 
@@ -45,6 +48,11 @@ class Failure(_Record):
             message=" ".join([f"An unexpected {type(error).__name__} stopped the run.", *notes]),
             hint="The function's log has the traceback under this request id. Please report it.",
         )
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it is known that the run did not do its work."""
+        return self.code not in (RUN_DIED, OUTCOME_UNKNOWN)
 
 
 class Progress(_Record):

@@ -9,7 +9,7 @@ from typing import Final
 
 
 class LockMode(StrEnum):
-    """Who can end a lock early: with `governance` a role that may bypass it, with `compliance` nobody."""
+    """Who can end a lock early: with `governance` a role that may bypass it, with `compliance` no one."""
 
     GOVERNANCE = "governance"
     COMPLIANCE = "compliance"

@@ -129,10 +129,15 @@ class BucketDrill(Document):
 
 
 class Tls(Document):
-    """How the server's certificate is checked. `ca` is a PEM text; with one, `verify-full` is the default."""
+    """How the server's certificate is checked. With a `ca`, `verify-full` is the default.
+
+    `ca` is a PEM text, `secret:` and the name of a secret with one, or `system`: the public authorities.
+    """
 
     mode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] | None = None
-    ca: str | None = Field(default=None, pattern=r"^\s*-----BEGIN CERTIFICATE-----")
+    ca: str | None = Field(
+        default=None, pattern=r"^(\s*-----BEGIN CERTIFICATE-----|secret:[A-Za-z0-9/_+=.@:!-]+$|system$)"
+    )
 
 
 class DatabaseTarget(Document):

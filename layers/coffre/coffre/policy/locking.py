@@ -7,7 +7,7 @@ by hand without an end, a tier kept by number, a backup that rotation holds back
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
@@ -67,12 +67,6 @@ def least_until(backup: Backup, retention: Retention | None, now: datetime) -> d
     if _is_endless(backup, retention):
         ends.append(now + _LEAST)
     return max((end for end in ends if end > now), default=None)
-
-
-def longest_until(retentions: Iterable[Retention], now: datetime) -> datetime:
-    """Return the end of the longest lock that any tier asks for now: for what has to outlive every backup."""
-    days = [days for retention in retentions for tier in _TIERS if (days := _days(retention, tier)) is not None]
-    return _midnight(now + max(ROLLING, timedelta(days=max(days, default=0))))
 
 
 def refuse_longer_than(max_days: int, retention: Retention, target: str) -> None:

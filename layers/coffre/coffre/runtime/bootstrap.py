@@ -135,7 +135,9 @@ class Services:
         try:
             if event.proof is None:
                 raise unverified("The event has no proof.")
-            return self.callers.verified(event.proof, event.digest)
+            actor = self.callers.verified(event.proof, event.digest)
+            self.edge.logger.info("the caller is verified", extra={"actor": actor.name})
+            return actor
         except IdentityError as error:
             if demanded:
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ulid import ULID
 
+from coffre.model.audit import Actor
 from coffre.model.backup import Failure
 from coffre.model.errors import CoffreError
 from coffre.model.hold import HoldReport
@@ -16,7 +17,7 @@ from coffre.runtime.observability import log_failure
 
 def answer_hold(services: Services, wanted: RotateEvent, context: LambdaContext) -> HoldReport:
     """Set or end the hold that a person asks for. A refusal is an answer: it stops nothing that others rely on."""
-    job = _job(services, wanted.actor or "unknown", context)
+    job = _job(services, services.actor(wanted), context)
     try:
         if wanted.hold is not None:
             report = hold(job, wanted.hold, wanted.reason)
@@ -42,12 +43,12 @@ def resume_holds(services: Services, context: LambdaContext) -> None:
     """Continue holds that were interrupted. What is refused again is logged: the record shows that it is unfinished."""
     for backup in unfinished_holds(services.catalog):
         try:
-            resume(_job(services, "rotate", context), backup)
+            resume(_job(services, Actor("rotate", verified=True), context), backup)
         except CoffreError as error:
             log_failure(services.edge.logger, error, backup_id=backup.id, target=backup.target)
 
 
-def _job(services: Services, actor: str, context: LambdaContext) -> HoldJob:
+def _job(services: Services, actor: Actor, context: LambdaContext) -> HoldJob:
     return HoldJob(
         id=str(ULID.from_datetime(utc_now())),
         catalog=services.catalog,

@@ -21,8 +21,9 @@ class Settings(BaseModel):
     uploads: `sha256` (AWS and most), or `md5` for S3-compatible stores that reject the newer checksums.
     `vault_object_lock` is the mode of the locks that backups get (docs/immutability.md), `vault_lock_max_days` the
     longest one that the stack's policies allow. `identity_secret` names the secret with the age identities; functions
-    that do not read backups have none. `access_log_bucket` has the logs of accesses to the vault, if they exist, and
-    `own_roles` the names of the stack's roles, between commas: both are for the function that looks at the logs.
+    that do not read backups have none.
+    `access_log_bucket` has the logs of accesses to the vault, if they exist, and `own_roles` the names of the stack's
+    roles, between commas: both are for the function that looks at the logs.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)

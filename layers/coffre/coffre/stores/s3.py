@@ -192,15 +192,13 @@ class S3Store(LocksOfBucket):
         self._client = client
         self._checksum = checksum
         self._page_size = page_size
-        self._knows_conditions = True
         self._lock = lock
+        self._knows_conditions = True
 
     def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
         call = self._call("s3:PutObject", check_key(key))
         check_size(key, size_of(body))
-        request = self._put_request(call, body, sha256)
-        if self._lock is not None:
-            request.update(headers_of(self._lock))
+        request = {**self._put_request(call, body, sha256), **headers_of(self._lock)}
         if if_absent and self._knows_conditions:
             try:
                 return self._send(call, key, body, sha256, {**request, "IfNoneMatch": "*"})

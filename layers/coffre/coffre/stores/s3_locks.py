@@ -39,8 +39,10 @@ _NO_LOCK: Final = frozenset(
 _WITHOUT_DIGEST: Final = ("PutObjectRetention", "PutObjectLegalHold")
 
 
-def headers_of(lock: Lock) -> dict[str, Any]:
+def headers_of(lock: Lock | None) -> dict[str, Any]:
     """Return the fields of a `put_object` that lock the object."""
+    if lock is None:
+        return {}
     return {"ObjectLockMode": lock.mode.value.upper(), "ObjectLockRetainUntilDate": lock.until}
 
 

@@ -10,13 +10,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from coffre.model.errors import StoreError
 from coffre.model.locks import Lock, LockMode, LockState
 from coffre.model.manifest import PackReference
 from coffre.stores.locking import LockingStore
+from coffre.stores.store import Store
 
 # S3 answers within some 20 ms; the client has 16 connections.
 _WORKERS: Final = 16
@@ -40,6 +41,10 @@ class VaultLocks:
     def lock(self, until: datetime) -> Lock:
         """Return a lock of this mode."""
         return Lock(self.mode, until)
+
+    def longest(self, now: datetime) -> Store:
+        """Return the store, whose every `put` locks for as long as the stack allows."""
+        return self.store.with_lock(self.lock(now + timedelta(days=self.max_days - 1)))
 
     def fits(self, pack: PackReference) -> bool:
         """Return whether a pack can be locked in this mode: the mode of a lock does not change."""

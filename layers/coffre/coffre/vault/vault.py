@@ -101,7 +101,7 @@ class Vault:
         return self.locks.store.with_lock(self._new_lock)
 
     def put_locked(self, key: str, body: bytes, until: datetime) -> str:
-        """Store a new object and lock it until then, where the vault has locks; return its SHA-256."""
+        """Store a small new object and lock it until then, where the vault has locks; return its SHA-256."""
         store = self.store if self.locks is None else self.locks.store.with_lock(self.locks.lock(until))
         return put_new(store, key, body)
 
@@ -176,7 +176,7 @@ class Vault:
         """Record that a backup is on hold, or (None) that it is not any more; `mark_id` is a ULID of now."""
         held = held_at.isoformat() if held_at else None
         body = json.dumps({"backup_id": backup_id, "held_at": held, "hold": why}).encode()
-        put_small(self.store, hold_mark_key(target, backup_id, mark_id), body)
+        put_new(self.store, hold_mark_key(target, backup_id, mark_id), body)
 
     def write_report(self, restore_id: str, text: str) -> str:
         """Store the report of a restore and return its key."""

@@ -6,6 +6,7 @@ import pytest
 from tests.unit.operations.conftest import Scene
 from tests.unit.operations.locked_scene import LockedScene
 
+from coffre.model.audit import Actor
 from coffre.model.backup import Backup, HoldProgress, Status, Tier
 from coffre.model.errors import BackupStateError, StoreError
 from coffre.operations.admin.catalog_rebuild import rebuild
@@ -19,8 +20,11 @@ def vault(scene: Scene) -> LockedScene:
     return LockedScene.of(scene)
 
 
+ADA = Actor("ada", verified=True)
+
+
 def job(scene: Scene) -> HoldJob:
-    return HoldJob("job", scene.catalog, scene.vault, "ada", lambda: scene.now, lambda: 900.0)
+    return HoldJob("job", scene.catalog, scene.vault, ADA, lambda: scene.now, lambda: 900.0)
 
 
 def held(vault: LockedScene) -> set[str]:

@@ -17,6 +17,7 @@ from typing import Final
 from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
+from coffre.model.audit import Actor
 from coffre.model.backup import Backup, HoldProgress, Status
 from coffre.model.errors import BackupStateError, CatalogError, DeadlineError, StoreError
 from coffre.model.hold import HoldReport
@@ -39,7 +40,7 @@ class HoldJob:
     id: str
     catalog: Catalog
     vault: Vault
-    actor: str
+    actor: Actor
     now: Callable[[], datetime]
     remaining_seconds: Callable[[], float]
 
