@@ -26,8 +26,7 @@ class Secrets:
 
     values: Mapping[str, str]
 
-    def get_secret_value(self, SecretId: str, VersionStage: str) -> dict[str, str]:  # noqa: N803 (boto3's names)
-        assert VersionStage == "AWSCURRENT"
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 (boto3's name)
         value = self.values.get(SecretId, "ResourceNotFoundException")
         if value.endswith("Exception"):
             raise ClientError({"Error": {"Code": value, "Message": "no"}}, "GetSecretValue")
