@@ -146,7 +146,8 @@ class RestoreFunction:
         actor: Actor,
     ) -> Restore | None:
         if isinstance(wanted, StorageRestoreEvent):
-            return self._of_objects(wanted, actor).restore(backup, wanted, restore_id, self.services.decoder(), context)
+            decoder = self.services.decoder(backup.target)
+            return self._of_objects(wanted, actor).restore(backup, wanted, restore_id, decoder, context)
         children = Children(clearing_seconds(context))
         run = RestoreRun(
             catalog=self.services.catalog,
@@ -214,7 +215,8 @@ class RestoreFunction:
         context: LambdaContext,
     ) -> RestoreReport:
         streams = wanted.streams or os.cpu_count() or 1
-        with children.ending(), scratch_directory() as scratch:
+        # The CA's file is needed until the last session is ended.
+        with scratch_directory() as scratch, children.ending():
             connection = children.watching(self._connection(backup, wanted, scratch))
             safety = RestoreSafety(self.services).of_database(backup, wanted, connection, scratch)
             job = RestoreJob(
@@ -223,7 +225,7 @@ class RestoreFunction:
                 connection=connection,
                 children=children,
                 vault=self.services.vault,
-                decoder=self.services.decoder(),
+                decoder=self.services.decoder(backup.target),
                 scratch=scratch,
                 streams=streams,
                 runner=ThreadRunner(2 * streams, children.end_all),
@@ -244,7 +246,9 @@ class RestoreFunction:
             target = self.services.configuration().database(backup.target)
             own = connection_from(self.services.secret, target.secret)
             timeout = target.limits.connect_timeout_seconds
-            connection = apply_tls(own, target.tls, scratch, connect_timeout_seconds=timeout)
+            connection = apply_tls(
+                own, target.tls, scratch, connect_timeout_seconds=timeout, read_secret=self.services.secret
+            )
         refuse_transaction_pooler(connection)
         return connection
 

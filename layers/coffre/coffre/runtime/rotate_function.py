@@ -22,6 +22,7 @@ from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import RotateEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.holds import answer_hold, resume_holds
 from coffre.runtime.observability import count_rotation
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
@@ -47,6 +48,8 @@ class RotateFunction:
 
         with self.services.edge.beginning(context, event):
             wanted = RotateEvent.parse(event)
+            if wanted.hold is not None or wanted.release is not None:
+                return answer_hold(self.services, wanted, context).model_dump(mode="json")
             configuration = self.services.configuration()
             if wanted.target is not None:
                 configuration.target(wanted.target)
@@ -71,6 +74,8 @@ class RotateFunction:
                 remaining_seconds=remaining_seconds(context),
                 report_died=partial(report_died, self.services.edge, self.services.catalog),
             )
+            if wanted.target is None and not wanted.dry_run:
+                resume_holds(self.services, context)
             return rotate(job, only=wanted.target, dry_run=wanted.dry_run, always_sweep=wanted.after is None)
 
     def _report(

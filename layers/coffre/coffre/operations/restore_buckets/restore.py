@@ -17,7 +17,7 @@ from coffre.model.manifest import Manifest
 from coffre.model.safety import Safety
 from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageScope, StorageState, StorageStep
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
-from coffre.operations.restore_buckets.report import report_of
+from coffre.operations.restore_buckets.report import report_of, said_so_far
 from coffre.operations.restore_buckets.tally import RestoreTally
 from coffre.operations.restore_buckets.write_object import Done, Writer, cost_of
 from coffre.operations.runs.parallel_map import ordered_map
@@ -93,7 +93,7 @@ def restore_storage(job: StorageJob, before: StorageState | None, meter: Meter) 
     manifest = open_manifest(job.vault, job.backup)
     nothing = StorageResult(scope=job.scope, store_secret=job.store_secret)
     state = before or StorageState(restore_id=job.restore_id, result=nothing, safety=job.safety)
-    return _Run(job, manifest, state, meter).run()
+    return _Run(job, manifest, state, meter).named_run()
 
 
 class _Run:
@@ -112,6 +112,15 @@ class _Run:
         self._tally = RestoreTally(state.result, job.scratch / _FAILED)
         self._notes = list(state.result.notes)
         self._phases_ms = dict(state.phases_ms)
+
+    def named_run(self) -> RestoreReport | StorageState:
+        """Do the same as `run`; an error says what was changed before it."""
+        try:
+            return self.run()
+        except Exception as error:
+            if not self._job.scope.dry_run:
+                error.add_note(said_so_far(self._tally.result()))
+            raise
 
     def run(self) -> RestoreReport | StorageState:
         """Do as much as there is time for."""
