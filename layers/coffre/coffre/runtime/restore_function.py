@@ -15,7 +15,7 @@ from coffre.alerts.runs import restore_completed, restore_failed, restore_starte
 from coffre.alerts.wording import because
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
-from coffre.model.errors import BackupStateError, CatalogError, EventError
+from coffre.model.errors import BackupStateError, EventError
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
@@ -59,7 +59,7 @@ class RestoreFunction:
         request_id = context.aws_request_id
         with self.services.edge.beginning(context, event):
             wanted = parse_restore(event)
-        restore_id = wanted.restore_id or self._id_of(request_id)
+        restore_id = wanted.restore_id or str(ULID.from_datetime(utc_now()))
         ids = {"restore_id": restore_id, "backup_id": wanted.backup_id, "request_id": request_id}
 
         def failed(error: Exception, target: str | None = wanted.target) -> Alert:
@@ -81,6 +81,9 @@ class RestoreFunction:
             return failed(error)
 
         with self.services.edge.reporting(not_begun, **ids):
+            if wanted.restore_id is None:  # however often the event is delivered, it is one restore
+                restore_id = self.services.catalog.deliveries.run_of(request_id, restore_id, utc_now())
+                ids = {**ids, "restore_id": restore_id}
             if (known := self._begun_before(restore_id, wanted)) is not None:
                 return self._delivered_before(known, ids)
             if wanted.restore_id is not None and not _continues(wanted):
@@ -100,15 +103,6 @@ class RestoreFunction:
             return self._delivered_before(self.services.catalog.get_restore(restore_id), ids)
         self._report(restore, ids, actor)
         return summary(restore)
-
-    def _id_of(self, request_id: str) -> str:
-        """Return the id of the restore that an event without one starts, however often it is delivered."""
-        now = utc_now()
-        fresh = str(ULID.from_datetime(now))
-        try:
-            return self.services.catalog.deliveries.run_of(request_id, fresh, now)
-        except CatalogError:
-            return fresh  # nothing is restored without the catalog: the next call of it reports that
 
     def _delivered_before(self, known: Restore, ids: dict[str, str]) -> dict[str, Any]:
         self.services.edge.logger.info("the event was delivered before", extra={**ids, "status": known.status.value})
@@ -290,8 +284,10 @@ def _continues(wanted: RestoreEvent | StorageRestoreEvent) -> bool:
 def _effect(wanted: RestoreEvent | StorageRestoreEvent) -> str:
     """Return how an event changes what exists, for the audit."""
     if isinstance(wanted, StorageRestoreEvent):
-        return f", {wanted.storage.mode}"
-    return ", replace" if wanted.replace else ", apply" if wanted.apply else ""
+        effect, scope = f", {wanted.storage.mode}", wanted.storage
+        return f"{effect}, without a SAFETY backup" if scope.no_safety else effect
+    effect = ", replace" if wanted.replace else ", apply" if wanted.apply else ""
+    return f"{effect}, without a SAFETY backup" if wanted.no_safety else effect
 
 
 def _amount(restore: Restore) -> str:

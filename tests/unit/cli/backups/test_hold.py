@@ -30,7 +30,7 @@ def held(backup: Backup, progress: HoldProgress | None = None) -> Backup:
     return backup.model_copy(update={"held_at": NOW, "hold": "case 4711", "hold_progress": progress})
 
 
-def test_a_hold_names_the_backup_the_reason_and_who_asks(coffre: Coffre, account: Account) -> None:
+def test_a_hold_names_the_backup_and_the_reason(coffre: Coffre, account: Account) -> None:
     backup = account.backup()
     answering(account, HoldReport(backup=held(backup, HoldProgress(done=9, total=9)), legal_holds=True, objects=9))
 
@@ -39,8 +39,6 @@ def test_a_hold_names_the_backup_the_reason_and_who_asks(coffre: Coffre, account
     [(function, event)] = account.invoked
     assert function == "safe-rotate"
     assert (event["hold"], event["reason"]) == (backup.id, "case 4711")
-    assert event["actor"].startswith("arn:aws:")
-    assert event["proof"]
     assert said.status == 0
     assert "neither rotation nor `coffre delete` removes" in said.out
     assert "S3 legal holds are set on 9 objects" in said.out
@@ -55,7 +53,7 @@ def test_without_object_lock_a_hold_says_plainly_what_it_is_not(coffre: Coffre, 
     assert said.status == 0
     words = " ".join(said.out.split())
     assert "a record of Coffre's alone" in words
-    assert "every role that may delete from the bucket still can" in words
+    assert "Every role that may delete from the bucket still can" in words
     assert "reason" not in account.invoked[0][1]
 
 

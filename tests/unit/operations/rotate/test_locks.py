@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.operations.conftest import Scene
 from tests.unit.operations.locked_scene import LockedScene
+from ulid import ULID
 
+from coffre.model.audit import Anchor
 from coffre.model.backup import Backup, Failure, LockProgress, Status, Tier
 from coffre.model.errors import BackupStateError, ConfigurationError, StoreError
 from coffre.model.locks import Lock, LockMode
@@ -18,6 +20,7 @@ from coffre.operations.admin.pin_and_delete import BackupAdmin
 from coffre.operations.rotate import keep_locked
 from coffre.operations.rotate.hold import hold, release
 from coffre.policy.locking import least_until
+from coffre.vault.anchors import write_anchor
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 DAILY, WEEKLY, MONTHLY, MANUAL = Tier.DAILY, Tier.WEEKLY, Tier.MONTHLY, Tier.MANUAL
@@ -388,3 +391,21 @@ def test_the_lock_of_a_stand_in_is_a_lock(vault: LockedScene) -> None:
         vault.store.delete(key)
     with pytest.raises(StoreError):
         vault.store.extend_lock(key, Lock(LockMode.GOVERNANCE, day(11, 23)))
+
+
+def test_an_anchor_of_the_audit_has_the_longest_lock_that_the_stack_allows(vault: LockedScene) -> None:
+    now = vault.scene.now
+    anchor = Anchor(id=str(ULID.from_datetime(now)), at=now, previous=None, heads=())
+
+    key = write_anchor(vault.scene.vault, anchor)
+
+    lock = vault.store.locks[key].lock
+    assert lock == Lock(LockMode.GOVERNANCE, now + timedelta(days=vault.max_days - 1))
+
+
+def test_marks_are_not_locked(vault: LockedScene) -> None:
+    backup = vault.take(DAILY)
+    vault.scene.vault.mark_tier("shop", backup.id, WEEKLY)
+    vault.scene.vault.mark_pin("shop", backup.id, vault.scene.now)
+
+    assert {key for key in vault.scene.objects() if "/marks/" in key} & vault.store.locks.keys() == set()
