@@ -138,13 +138,18 @@ class BucketWriter:
             return Likeness.BYTES
         return Likeness.SAME if self._has_tags(key, facts) else Likeness.ALL_BUT_TAGS
 
-    def _digest(self, key: str, check: Callable[[], None] = lambda: None) -> tuple[int, str, GetObjectOutputTypeDef]:
+    def _digest(
+        self,
+        key: str,
+        check: Callable[[], None] = lambda: None,
+        opened: Callable[[Iterator[bytes]], Iterator[bytes]] = iter,
+    ) -> tuple[int, str, GetObjectOutputTypeDef]:
         """Read a whole object, in constant memory."""
         digest, size = hashlib.sha256(), 0
         with translated(self._requests.call("s3:GetObject", key)):
             answer = self._client.get_object(Bucket=self.name, Key=key)
             with contextlib.closing(answer["Body"]) as body:
-                for piece in body.iter_chunks(_READ_BYTES):
+                for piece in opened(body.iter_chunks(_READ_BYTES)):
                     check()
                     digest.update(piece)
                     size += len(piece)
@@ -162,15 +167,22 @@ class BucketWriter:
             raise
         return True
 
-    def read_back(self, key: str, facts: ObjectFacts) -> ReadBack:
+    def read_back(
+        self, key: str, facts: ObjectFacts, opened: Callable[[Iterator[bytes]], Iterator[bytes]] = iter
+    ) -> ReadBack:
         """Read a whole object, in constant memory, and compare its attributes, except for those that `notes` names.
+
+        Parameters
+        ----------
+        opened
+            Returns the bytes to measure and hash from the stored ones.
 
         Raises
         ------
         StoreError
             `OBJECT_MISSING`, `STORE_DENIED` ...
         """
-        size, sha256, answer = self._digest(key)
+        size, sha256, answer = self._digest(key, opened=opened)
         is_without_expires = self._requests.goes_without("Expires")
         others = [name for name in differing(facts, answer) if not (name == "expires" and is_without_expires)]
         has_tags = self._requests.goes_without("Tagging") or self._tags(key, must_show=True) in (facts.tags, None)

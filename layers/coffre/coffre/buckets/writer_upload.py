@@ -45,8 +45,8 @@ class MultipartUpload:
             raise _too_large(self.requests.call("s3:PutObject", self.key).place, size)
         upload_id = self._begin(facts)
         try:
-            parts = self._send_parts(upload_id, _in_parts(pieces))
-            self._complete(upload_id, parts, size, condition(if_absent=if_absent))
+            parts, sent = self._send_parts(upload_id, _in_parts(pieces))
+            self._complete(upload_id, parts, sent, condition(if_absent=if_absent))
         except BaseException as error:
             self._abort(upload_id, error)
             raise
@@ -63,12 +63,14 @@ class MultipartUpload:
         requests.adapting(fields_of(facts) | ({"ChecksumAlgorithm": "SHA256"} if requests.is_aws else {}), send)
         return found[-1]
 
-    def _send_parts(self, upload_id: str, parts: Iterable[bytes]) -> list[dict[str, Any]]:
+    def _send_parts(self, upload_id: str, parts: Iterable[bytes]) -> tuple[list[dict[str, Any]], int]:
         done: list[dict[str, Any]] = []
+        sent = 0
         waiting: deque[Future[dict[str, Any]]] = deque()
         with ThreadPoolExecutor(_PARTS_AT_ONCE, thread_name_prefix="part-upload") as pool:
             try:
                 for number, part in enumerate(parts, 1):
+                    sent += len(part)
                     waiting.append(pool.submit(self._send_part, upload_id, number, part))
                     if len(waiting) == _PARTS_AT_ONCE:
                         done.append(waiting.popleft().result())
@@ -77,7 +79,7 @@ class MultipartUpload:
                 for future in waiting:
                     future.cancel()
                 raise
-        return done
+        return done, sent
 
     def _send_part(self, upload_id: str, number: int, part: bytes) -> dict[str, Any]:
         requests = self.requests

@@ -13,7 +13,6 @@ from ulid import ULID
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import configuration_invalid
 from coffre.alerts.verification import drill_stopped
-from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.drill import DrillReport, Outcome
@@ -23,6 +22,7 @@ from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
 from coffre.operations.drill.database import DrillJob, drill
 from coffre.operations.drill.report_page import page_of
 from coffre.operations.drill.scratch_bucket import ScratchPlace
+from coffre.operations.drill.sealed_bucket import SealedBucket
 from coffre.operations.monitoring.alerting import what_is_safe
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.stored_backup.open import refuse_unrestorable
@@ -203,7 +203,7 @@ def _scratch_place(services: Services) -> ScratchPlace:
     # Each large object has connections of its own for parts.
     client = make_client(session=services.session, max_connections=4 * OBJECT_STREAMS)
     folder = settings.vault_prefix.removesuffix("/")
-    bucket = BucketWriter(client, settings.vault_bucket, is_aws=settings.vault_checksum == "sha256")
+    bucket = SealedBucket(client, settings.vault_bucket, is_aws=settings.vault_checksum == "sha256")
     return ScratchPlace(bucket, f"{folder}/" if folder else "")
 
 
