@@ -12,7 +12,7 @@ import pytest
 from psycopg2 import sql
 from tests.integration.contents import RoundTrip, RoundTripOn, database_of, rows, run, value
 
-from coffre.model.errors import CoffreError
+from coffre.model.errors import CoffreError, ConfirmationError
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.postgres.destination import database_swap as swap
 from coffre_local.postgres_server import PostgresServer, ServerOptions
@@ -188,7 +188,12 @@ def test_the_database_postgres_itself_is_replaced(special: PostgresServer) -> No
     special.create_database("postgres_new")
 
     assert swap.why_no_swap(connection) is None
-    swap.swap_databases(connection, "postgres_new", "postgres_old")
+    [(oid,)] = rows(special.dsn("postgres"), "SELECT oid::text FROM pg_database WHERE datname = 'postgres'")
+    with pytest.raises(ConfirmationError):
+        swap.swap_databases(connection, "postgres_new", "postgres_old", oid=oid + "1")
+    assert rows(special.dsn("postgres"), "SELECT count(*) FROM pg_database WHERE datname = 'postgres_new'") == [(1,)]
+
+    swap.swap_databases(connection, "postgres_new", "postgres_old", oid=oid)
 
     found = rows(special.dsn("template1"), "SELECT datname FROM pg_database WHERE datname LIKE 'postgres%' ORDER BY 1")
     assert found == [("postgres",), ("postgres_old",)]

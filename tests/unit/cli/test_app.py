@@ -81,9 +81,9 @@ def test_the_help_lists_the_commands_in_the_order_of_use(coffre: Coffre) -> None
     lines = coffre("--help").out.splitlines()
     start = lines.index("Commands:") + 1
 
-    names = [line.split()[0] for line in lines[start : start + 20]]
+    names = [line.split()[0] for line in lines[start : start + 21]]
     assert names[:9] == ["demo", "backup", "list", "show", "ls", "cat", "diff", "restore", "export"]
-    middle = ["verify", "report", "alerts", "rotate", "pin", "unpin", "delete", "keys", "catalog"]
+    middle = ["verify", "report", "alerts", "rotate", "pin", "unpin", "delete", "approve", "keys", "catalog"]
     assert names[9:] == [*middle, "invoke", "local"]
 
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from coffre.model.errors import CoffreError
 from coffre.model.kinds import Contents, Mode, TargetKind
 from coffre_cli.backup_argument import BackupId, resolve_backup
+from coffre_cli.commands.restore.confirm_restore import confirm
 from coffre_cli.commands.restore.database_options import Choices
 from coffre_cli.commands.restore.database_result import Ask, show_result
 from coffre_cli.commands.restore.destination import destination_secret
-from coffre_cli.commands.restore.follow_restore import end_restore, run_restore
+from coffre_cli.commands.restore.follow_restore import end_restore, plan_restore, run_restore
 from coffre_cli.commands.restore.object_options import ObjectChoices
 from coffre_cli.commands.restore.objects import restore_objects
-from coffre_cli.deployed import JsonOption, StackOption
+from coffre_cli.confirming import Confirmed, PlanAnswer
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
 from coffre_cli.place import Place, find_place
-from coffre_cli.screen import error_console, remark
+from coffre_cli.screen import remark
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
@@ -158,7 +160,7 @@ def restore(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Confirm the plan without asking.")] = False,
     streams: Annotated[
         int | None, typer.Option(min=1, max=16, help="Number of parallel connections. Default: one for each core.")
     ] = None,
@@ -175,6 +177,9 @@ def restore(
     Tables (--table) are restored into the target's own database. A missing table is restored under its own name. For an
     existing table, the backup's version is loaded into a staging schema and compared by key. Tables in use are changed
     only with --apply or --replace.
+
+    What overwrites is planned first: the plan is shown, the name of what is overwritten is typed, and ten seconds later
+    it starts. --yes confirms the plan as it is.
 
     Objects of a backup of buckets are restored to their own buckets, to another bucket (--to) or to another store
     (--store). Existing objects are changed only with --mode overwrite or mirror.
@@ -221,9 +226,10 @@ def restore(
     ask = Ask(backup, choices.scope(), choices.destination)
     if isinstance(deployed, StandaloneVault):
         ask = replace(ask, command=deployed.command, has_stack=False)
-    if (ask.scope.replace or ask.scope.apply or ask.scope.restart) and not dry_run and not yes:
-        _confirm(deployed, ask)
-    record, report = _run(deployed, ask, streams, quiet=as_json)
+    confirmed = None
+    if ask.scope.overwrites and not dry_run:
+        confirmed = confirm(_Way(deployed, ask), yes=yes, as_json=as_json)
+    record, report = _run(deployed, ask, streams, confirmed, quiet=as_json)
     if report is not None and not (ask.has_stack or dry_run):
         from coffre_cli.commands.restore.without_stack import keep_report
 
@@ -263,27 +269,31 @@ def _find(backup_id: str, target: str | None, stack: str | None) -> tuple[Place,
     return deployed, backup
 
 
-def _confirm(deployed: Place, ask: Ask) -> None:
-    """Show what would be done, and continue only when the user confirms."""
-    if not _is_interactive():
-        raise typer.BadParameter("this changes a database in use: add --yes, or --dry-run to see what would be done")
-    trial = replace(ask, scope=ask.scope.model_copy(update={"dry_run": True}))
-    record, report = _run(deployed, trial, None, quiet=False)
-    show_result(trial, record, report)
-    if record.failure is not None:
-        raise typer.Exit(Exit.FAILED)
-    typer.confirm("Continue?", abort=True, err=True)
+@dataclass(frozen=True)
+class _Way:
+    """How a restore of a database is planned and shown (`confirm_restore.Way`)."""
+
+    place: Place
+    ask: Ask
+    changes: str = "a database in use"
+
+    @property
+    def _trial(self) -> Ask:
+        return replace(self.ask, scope=self.ask.scope.model_copy(update={"dry_run": True}))
+
+    def plan(self, *, quiet: bool) -> tuple[Restore, RestoreReport | None, PlanAnswer | None]:
+        if isinstance(self.place, StandaloneVault):
+            return *_run(self.place, self._trial, None, None, quiet=quiet), None
+        with _event_of(self.place, self._trial, None) as event:
+            return plan_restore(self.place, self.ask.backup, event, quiet=quiet)
+
+    def show(self, record: Restore, report: RestoreReport | None) -> None:
+        show_result(self._trial, record, report)
 
 
-def _is_interactive() -> bool:
-    return sys.stdin.isatty() and error_console.is_terminal
-
-
-def _run(deployed: Place, ask: Ask, streams: int | None, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:
-    if isinstance(deployed, StandaloneVault):
-        from coffre_cli.commands.restore.without_stack import restore_database_here
-
-        return restore_database_here(deployed, ask, streams, quiet=quiet)
+@contextmanager
+def _event_of(deployed: DeployedStack, ask: Ask, streams: int | None) -> Iterator[dict[str, Any]]:
+    """Yield the event of a restore, with a secret for its destination that exists meanwhile."""
     from ulid import ULID
 
     from coffre_cli.follow import continues_in_stack
@@ -291,5 +301,16 @@ def _run(deployed: Place, ask: Ask, streams: int | None, *, quiet: bool) -> tupl
     restore_id = str(ULID())
     with continues_in_stack(restore_id), destination_secret(deployed, ask.wanted, restore_id) as reference:
         event = {"destination": reference, "restore_id": restore_id, "streams": streams}
-        event |= ask.scope.model_dump(mode="json", exclude_defaults=True)
+        yield event | ask.scope.model_dump(mode="json", exclude_defaults=True)
+
+
+def _run(
+    deployed: Place, ask: Ask, streams: int | None, confirmed: Confirmed | None, *, quiet: bool
+) -> tuple[Restore, RestoreReport | None]:
+    if isinstance(deployed, StandaloneVault):
+        from coffre_cli.commands.restore.without_stack import restore_database_here
+
+        return restore_database_here(deployed, ask, streams, confirmed, quiet=quiet)
+    with _event_of(deployed, ask, streams) as event:
+        event["confirmation"] = confirmed.in_event if confirmed else None
         return run_restore(deployed, ask.backup, event, dry_run=ask.scope.dry_run, quiet=quiet)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from coffre.catalog.audit import Audit
+from coffre.catalog.confirmations import Confirmations
 from coffre.catalog.incidents import Incidents
 from coffre.catalog.items import RestoreItem
 from coffre.catalog.lifecycle_marks import LifecycleMarks
@@ -44,6 +45,8 @@ class Catalog:
         What a backup's life depends on: pins, verification, deletion.
     incidents, recipients
         Which problems were reported; since when each public key has been in use.
+    confirmations
+        Plans whose tokens were given out.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Catalog:
         self.keeping = LifecycleMarks(self._backups)
         self.incidents = Incidents(self._table)
         self.recipients = Recipients(self._table)
+        self.confirmations = Confirmations(self._table)
 
     # --- backups: one run ---
 
@@ -255,6 +259,21 @@ class Catalog:
     def get_restore(self, restore_id: str) -> Restore:
         """Return a restore as it is at this instant (`RESTORE_UNKNOWN`)."""
         return self._restores.get(restore_id)
+
+    def confirm_restore(self, restore_id: str, request_sha256: str) -> None:
+        """Record which request of a restore in progress a person has confirmed.
+
+        Raises
+        ------
+        LockLostError
+            The restore is not in progress any more.
+        """
+        try:
+            self._restores.change(restore_id, {"confirmed": request_sha256}, allowed=(Status.IN_PROGRESS,))
+        except ConditionFailedError as error:
+            raise LockLostError(
+                f"The restore {restore_id} is no longer this run's.", hint="Nothing was changed. Run it again."
+            ) from error
 
     def heartbeat_restore(self, restore_id: str, now: datetime, progress: Progress) -> None:
         """Record that a restore in progress is alive, and how far it is (`LockLostError` when it is not any more)."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from coffre.model.alert_rules import FleetAlerts
+from coffre.model.confirmation import ConfirmationRules
 from coffre.model.document import KIND_UNKNOWN, Document, describe_validation
 from coffre.model.errors import ConfigurationError, TargetUnknownError
 from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
@@ -39,6 +40,7 @@ class Configuration(Document):
 
     `encryption` is `age` (then `recipients` must hold at least one public key) or, explicitly, `none`.
     `vault_quota_bytes` is what the vault may hold before an alert says so.
+    `confirmation` holds for targets that have no rules of their own (docs/confirmation.md).
     """
 
     version: Literal[1] = 1
@@ -47,6 +49,7 @@ class Configuration(Document):
     targets: tuple[Target, ...] = Field(min_length=1)
     alerts: FleetAlerts = FleetAlerts()
     vault_quota_bytes: int | None = Field(default=None, ge=1)
+    confirmation: ConfirmationRules = ConfirmationRules()
 
     @model_validator(mode="after")
     def _recipients_fit_encryption(self) -> Configuration:
@@ -73,6 +76,11 @@ class Configuration(Document):
     def buckets(self) -> tuple[BucketTarget, ...]:
         """The targets that are buckets."""
         return tuple(target for target in self.targets if isinstance(target, BucketTarget))
+
+    def approvals(self, target: str) -> int:
+        """Return how many other people have to approve what replaces this target, or deletes a backup of it."""
+        own = next((one.confirmation for one in self.targets if one.name == target), None)
+        return (own or self.confirmation).approvals
 
     def target(self, name: str) -> DatabaseTarget | BucketTarget:
         """Return the target of this name.

@@ -50,6 +50,11 @@ class StorageScope(ObjectChoice):
     mode: Mode = Mode.MISSING
     dry_run: bool = False
 
+    @property
+    def overwrites(self) -> bool:
+        """Whether existing objects may be overwritten or deleted, which has to be confirmed."""
+        return self.mode is not Mode.MISSING
+
     @model_validator(mode="after")
     def _mirrors_a_whole(self) -> Self:
         if self.mode is Mode.MIRROR and self.is_listed:
@@ -122,7 +127,7 @@ class StorageState(_Record):
     """How far a restore is that continues in another invocation; it is kept in the vault meanwhile.
 
     Everything up to the name `after` is done in this step, in the buckets and the store that `destination` names.
-    `phases_ms` is how long each took.
+    `phases_ms` is how long each took. `most_overwritten` and `most_deleted` are what was confirmed.
     """
 
     restore_id: str
@@ -132,3 +137,5 @@ class StorageState(_Record):
     destination: str = ""
     result: StorageResult
     phases_ms: dict[str, int] = {}
+    most_overwritten: int = 0
+    most_deleted: int = 0

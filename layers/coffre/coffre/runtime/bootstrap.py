@@ -13,8 +13,10 @@ from botocore.config import Config
 
 from coffre.alerts.publish import Publisher
 from coffre.catalog.catalog import Catalog
+from coffre.model.audit import Actor
 from coffre.model.configuration import Configuration
 from coffre.operations.monitoring.alerting import Alerting
+from coffre.runtime.events import SentEvent
 from coffre.runtime.function import Edge, utc_now
 from coffre.runtime.observability import log_failure, make_logger
 from coffre.runtime.settings import Settings
@@ -95,6 +97,10 @@ class Services:
         """The account's event bus."""
         client: EventBridgeClient = self._client("events")
         return client
+
+    def actor(self, event: SentEvent) -> Actor:
+        """Return who sent an event: as it claims, or `unknown`."""
+        return Actor(event.actor or "unknown")
 
     def configuration(self) -> Configuration:
         """Read the configuration document; raises what `read_configuration` raises."""

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from coffre.alerts.message import Message
 from coffre.model.backup import Tier
+from coffre.model.confirmation import Confirmation
 from coffre.model.document import describe_validation
 from coffre.model.errors import EventError
 from coffre.model.restore import Scope
@@ -56,6 +57,12 @@ class _Event(BaseModel):
                 detail="; ".join(describe_validation(error)),
                 hint=f"Known fields: {known}. The folder events/ has an example of each.",
             ) from error
+
+
+class SentEvent(_Event):
+    """An event that a person may send. `actor` is the name that the sender claims."""
+
+    actor: str | None = Field(default=None, min_length=1, max_length=256)
 
 
 class BackupDatabaseEvent(_Event):
@@ -115,12 +122,13 @@ class BackupStorageEvent(BackupDatabaseEvent):
         return self.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
 
 
-class RestoreEvent(Scope, _Event):
+class RestoreEvent(Scope, SentEvent):
     """Restore a backup, or a part of it: `backup_id` is an id, or `latest` together with `target`.
 
     `destination` names a secret (Secrets Manager) with the URL of a database: one that is empty or does not exist yet
     for a whole restore. Without it, the target's own database is meant, which only chosen tables, rows or `replace`
-    can go into. `streams` is the number of connections that load at the same time.
+    can go into. `streams` is the number of connections that load at the same time. `confirmation` is needed by what
+    overwrites (docs/confirmation.md).
     """
 
     backup_id: Ulid | Annotated[str, Field(pattern="^latest$")]
@@ -128,6 +136,7 @@ class RestoreEvent(Scope, _Event):
     target: TargetName | None = None
     restore_id: Ulid | None = None
     streams: int | None = Field(default=None, ge=1, le=16)
+    confirmation: Confirmation | None = None
 
     @model_validator(mode="after")
     def _has_a_place(self) -> Self:
@@ -141,12 +150,12 @@ class RestoreEvent(Scope, _Event):
         return Scope.model_validate(self.model_dump(include=set(Scope.model_fields)))
 
 
-class StorageRestoreEvent(_Event):
+class StorageRestoreEvent(SentEvent):
     """Restore objects of a backup of buckets: `backup_id` is an id, or `latest` together with `target`.
 
     `store` names a secret with another store's address and key; without it the target's own store is meant. `streams`
     is the number of objects written at the same time. `invocation` counts the invocations of one restore: it is for the
-    function itself.
+    function itself. `confirmation` is needed by what overwrites or deletes (docs/confirmation.md).
     """
 
     backup_id: Ulid | Annotated[str, Field(pattern="^latest$")]
@@ -156,6 +165,7 @@ class StorageRestoreEvent(_Event):
     restore_id: Ulid | None = None
     streams: int = Field(default=16, ge=1, le=64)
     invocation: int = Field(default=1, ge=1)
+    confirmation: Confirmation | None = None
 
     @model_validator(mode="after")
     def _continues_a_restore(self) -> Self:
@@ -173,19 +183,59 @@ class StorageRestoreEvent(_Event):
         """Whether nothing is to be changed."""
         return self.storage.dry_run
 
+    @property
+    def scope(self) -> StorageScope:
+        """Which objects are wanted, and how."""
+        return self.storage
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether existing objects may be overwritten or deleted."""
+        return self.storage.overwrites
+
     def next_invocation(self, backup_id: str, restore_id: str, invocation: int) -> dict[str, Any]:
         """Return the event that starts the next invocation of the same restore."""
-        changed = {"backup_id": backup_id, "restore_id": restore_id, "invocation": invocation}
+        changed = {"backup_id": backup_id, "restore_id": restore_id, "invocation": invocation, "confirmation": None}
         return self.model_copy(update=changed).model_dump(mode="json", exclude_defaults=True)
 
 
-def parse_restore(event: object) -> RestoreEvent | StorageRestoreEvent:
+class ApprovedPlan(_Event):
+    """The plan that is approved: its id, and its hash as it was shown."""
+
+    plan: str = Field(pattern=r"^[0-9a-f]{64}$", description="the id of a plan")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="the hash of a plan")
+
+
+class ApprovalEvent(SentEvent):
+    """Approve a plan of another person (docs/confirmation.md)."""
+
+    approve: ApprovedPlan
+
+
+def parse_restore(event: object) -> RestoreEvent | StorageRestoreEvent | ApprovalEvent:
     """Validate an event of `restore`: one with the field `storage` is about objects; raises what `parse` raises."""
-    is_storage = isinstance(event, Mapping) and "storage" in event
-    return (StorageRestoreEvent if is_storage else RestoreEvent).parse(event)
+    fields = event if isinstance(event, Mapping) else {}
+    if "approve" in fields:
+        return ApprovalEvent.parse(event)
+    return (StorageRestoreEvent if "storage" in fields else RestoreEvent).parse(event)
 
 
-class RotateEvent(_Event):
+class Deletion(_Event):
+    """Which backup is deleted. `force`: even the only one of its target, or its newest verified one."""
+
+    backup_id: Ulid
+    force: bool = False
+    dry_run: bool = False
+
+
+class DeletionEvent(SentEvent):
+    """Delete one backup. Anything but a dry run needs a confirmation (docs/confirmation.md)."""
+
+    delete: Deletion
+    confirmation: Confirmation | None = None
+
+
+class RotateEvent(SentEvent):
     """Rotate every configured target, or one.
 
     `after` is the backup whose end started this: then the vault is swept only if something was deleted. `dry_run` only
@@ -195,6 +245,14 @@ class RotateEvent(_Event):
     target: TargetName | None = None
     after: Ulid | None = None
     dry_run: bool = False
+
+
+def parse_rotate(event: object) -> RotateEvent | DeletionEvent | ApprovalEvent:
+    """Validate an event of `rotate`: a rotation, the deletion of one backup, or an approval of that."""
+    fields = event if isinstance(event, Mapping) else {}
+    if "approve" in fields:
+        return ApprovalEvent.parse(event)
+    return (DeletionEvent if "delete" in fields else RotateEvent).parse(event)
 
 
 class DrillEvent(_Event):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +13,9 @@ from ulid import ULID
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import restore_completed, restore_failed, restore_started
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
+from coffre.model.confirmation import Plan
 from coffre.model.errors import BackupStateError, EventError
+from coffre.operations.confirm.confirm import Confirming
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
@@ -27,7 +29,8 @@ from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import RestoreEvent, StorageRestoreEvent, parse_restore
+from coffre.runtime.confirming import approve, confirming_of, consent_of, give_out, logged, refuse_bare
+from coffre.runtime.events import ApprovalEvent, RestoreEvent, StorageRestoreEvent, parse_restore
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.observability import count_restore
 from coffre.runtime.restore_storage_function import StorageRestores
@@ -54,6 +57,10 @@ class RestoreFunction:
         request_id = context.aws_request_id
         with self.services.edge.beginning(context):
             wanted = parse_restore(event)
+        confirming = confirming_of(self.services, wanted)
+        if isinstance(wanted, ApprovalEvent):
+            with logged(self.services, plan=wanted.approve.plan):
+                return approve(confirming, wanted)
         restore_id = wanted.restore_id or str(ULID.from_datetime(utc_now()))
         ids = {"restore_id": restore_id, "backup_id": wanted.backup_id, "request_id": request_id}
 
@@ -73,20 +80,33 @@ class RestoreFunction:
                 self.services.edge.logger.info(
                     "the event was delivered before", extra={**ids, "status": known.status.value}
                 )
-                return summary(known)
+                return self._answer(known, wanted, confirming)
             if wanted.restore_id is not None and not _continues(wanted):
                 refuse_distant_id("restore_id", wanted.restore_id, utc_now())
             backup = self._find(wanted)
             refuse_unrestorable(backup)
+            if not _continues(wanted):
+                refuse_bare(confirming, wanted, backup, restore_id)
         ids = {**ids, "target": backup.target, "backup_id": backup.id}
         try:
             with self.services.edge.reporting(lambda error: failed(error, backup.target), **ids):
-                restore = self._restore(backup, wanted, restore_id, context)
+                consent = consent_of(confirming, wanted, restore_id)
+                restore = self._restore(backup, wanted, restore_id, context, consent)
         except Exception:
             count_restore(self.services.name, backup.target, succeeded=False)
             raise
         self._report(restore, ids)
-        return summary(restore)
+        with logged(self.services, **ids):
+            return self._answer(restore, wanted, confirming)
+
+    def _answer(
+        self, restore: Restore, wanted: RestoreEvent | StorageRestoreEvent, confirming: Confirming
+    ) -> dict[str, Any]:
+        """Return the summary; of a dry run of what overwrites with its plan and a token, which nothing else has."""
+        if not (restore.dry_run and wanted.overwrites and restore.report_key):
+            return summary(restore)
+        report = self.services.vault.read_report(restore.report_key)
+        return {**summary(restore), **give_out(confirming, wanted, restore, report)}
 
     def _begun_before(self, wanted: RestoreEvent | StorageRestoreEvent) -> Restore | None:
         """Return the restore that an event has already started: a chosen id names exactly one run."""
@@ -113,10 +133,15 @@ class RestoreFunction:
         self.services.edge.logger.info("restore ended", extra={**ids, **amounts})
 
     def _restore(
-        self, backup: Backup, wanted: RestoreEvent | StorageRestoreEvent, restore_id: str, context: LambdaContext
+        self,
+        backup: Backup,
+        wanted: RestoreEvent | StorageRestoreEvent,
+        restore_id: str,
+        context: LambdaContext,
+        consent: Callable[[Plan], Plan],
     ) -> Restore:
         if isinstance(wanted, StorageRestoreEvent):
-            return self._of_objects().restore(backup, wanted, restore_id, self.services.decoder(), context)
+            return self._of_objects(consent).restore(backup, wanted, restore_id, self.services.decoder(), context)
         children = Children(clearing_seconds(context))
         run = RestoreRun(
             catalog=self.services.catalog,
@@ -139,10 +164,10 @@ class RestoreFunction:
             request_id=context.aws_request_id,
         )
         self._report_started(restore)
-        return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter, context))
+        return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter, context, consent))
 
-    def _of_objects(self) -> StorageRestores:
-        return StorageRestores(self.services, report_started=self._report_started, report_died=self._report_died)
+    def _of_objects(self, consent: Callable[[Plan], Plan]) -> StorageRestores:
+        return StorageRestores(self.services, self._report_started, self._report_died, consent)
 
     def _report_started(self, restore: Restore) -> None:
         if not restore.dry_run:
@@ -170,6 +195,7 @@ class RestoreFunction:
         restore_id: str,
         meter: Meter,
         context: LambdaContext,
+        consent: Callable[[Plan], Plan],
     ) -> RestoreReport:
         streams = wanted.streams or os.cpu_count() or 1
         with children.ending(), scratch_directory() as scratch:
@@ -185,6 +211,7 @@ class RestoreFunction:
                 runner=ThreadRunner(2 * streams, children.end_all),
                 scope=wanted.scope,
                 remaining_seconds=remaining_seconds(context),
+                consent=consent,
             )
             return restore_database(job, meter)
 

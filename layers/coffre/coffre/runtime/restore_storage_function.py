@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from coffre.buckets.client import make_bucket_client, parse_credentials, parse_store_secret
 from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
-from coffre.model.errors import DeadlineError, TargetUnknownError
+from coffre.model.confirmation import Act, Plan, Request
+from coffre.model.errors import ConfirmationError, DeadlineError, TargetUnknownError
 from coffre.model.storage import StorageState
 from coffre.model.target import ObjectStore
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
@@ -40,12 +41,13 @@ _MORE_CONNECTIONS: Final = 8
 class StorageRestores:
     """What restores of objects need of the function's process.
 
-    `report_started` reports a restore that begins, `report_died` an earlier one that died.
+    `report_started` reports a restore that begins, `report_died` an earlier one that died; `consent` is that of a job.
     """
 
     services: Services
     report_started: Callable[[Restore], None]
     report_died: Callable[[Restore], None]
+    consent: Callable[[Plan], Plan]
 
     def restore(
         self,
@@ -66,6 +68,8 @@ class StorageRestores:
             report_died=self.report_died,
         )
         continues = wanted.invocation > 1
+        if continues:
+            self._refuse_unconfirmed(backup, wanted, restore_id)
         record = self._continued(restore_id, wanted) if continues else _record(backup, wanted, restore_id, context)
         if record is None:
             return self.services.catalog.get_restore(restore_id)  # it has ended, or another invocation works on it
@@ -80,6 +84,18 @@ class StorageRestores:
             return None
 
         return run.run(record, work, continues=continues)
+
+    def _refuse_unconfirmed(self, backup: Backup, wanted: StorageRestoreEvent, restore_id: str) -> None:
+        """Refuse to continue with anything but what the restore's own token has confirmed."""
+        if not wanted.overwrites or wanted.dry_run:
+            return
+        request = Request.of(Act.RESTORE, backup.target, backup.id, backup.manifest_sha256, wanted.scope)
+        if self.services.catalog.get_restore(restore_id).confirmed != request.sha256:
+            raise ConfirmationError(
+                f"The restore {restore_id} was not confirmed as this event would continue it.",
+                code="CONFIRMATION_MISMATCH",
+                hint="Only the function itself continues a restore. Nothing was changed by this event.",
+            )
 
     def _continued(self, restore_id: str, wanted: StorageRestoreEvent) -> Restore | None:
         return self.services.catalog.continue_restore(restore_id, wanted.invocation, utc_now(), stale_after=STALE_AFTER)
@@ -111,6 +127,7 @@ class StorageRestores:
                 scratch=scratch,
                 stop=stop,
                 remaining_seconds=remaining_seconds(context),
+                consent=self.consent,
             )
             return restore_storage(job, before, meter)
 

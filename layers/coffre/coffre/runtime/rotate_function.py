@@ -19,7 +19,8 @@ from coffre.operations.monitoring.health_checks import review_vault
 from coffre.operations.rotate.rotate import RotateJob, rotate
 from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import RotateEvent
+from coffre.runtime.deletion import decide
+from coffre.runtime.events import RotateEvent, parse_rotate
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.observability import count_rotation
 from coffre.runtime.scratch import scratch_directory
@@ -41,11 +42,14 @@ class RotateFunction:
         return cls(Services("rotate", Settings.from_env(environment)))
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
-        """Rotate the event's target, or every one."""
+        """Rotate the event's target, or every one; or delete one backup, or approve that."""
         request_id = context.aws_request_id
 
         with self.services.edge.beginning(context):
-            wanted = RotateEvent.parse(event)
+            wanted = parse_rotate(event)
+        if not isinstance(wanted, RotateEvent):
+            return decide(self.services, wanted)
+        with self.services.edge.beginning(context):
             configuration = self.services.configuration()
             if wanted.target is not None:
                 configuration.target(wanted.target)
