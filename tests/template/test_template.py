@@ -97,6 +97,9 @@ def template() -> dict[str, Any]:
     return read_template()
 
 
+CONFIRMS = "GiveOutPlansAndTakeTheirTokens"
+
+
 @pytest.fixture(scope="module", params=["", "team/prod"], ids=["whole bucket", "prefix"])
 def deployed(request: pytest.FixtureRequest) -> Rendered:
     """The template for a vault that is a whole bucket, and for one below a prefix."""
@@ -204,7 +207,7 @@ def test_the_rotate_role_changes_backups_and_its_lock_and_adds_audit_events(depl
     allowed = {
         action: statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
         for statement in deployed.statements(ROTATE_ROLE)
-        if "Condition" in statement
+        if "Condition" in statement and statement["Sid"] != CONFIRMS
         for action in listed(statement["Action"])
     }
 
@@ -468,12 +471,41 @@ def test_every_statement_says_what_it_is_for(deployed: Rendered) -> None:
         assert len(names) == len(set(names))
 
 
+def test_two_roles_give_out_plans_and_take_their_tokens_and_touch_nothing_else_by_that(deployed: Rendered) -> None:
+    found = {
+        role: statement
+        for role in deployed.of_type("AWS::IAM::Role")
+        for statement in deployed.statements(role)
+        if statement["Sid"] == CONFIRMS
+    }
+
+    assert set(found) == {RESTORE_ROLE, ROTATE_ROLE}
+    for statement in found.values():
+        assert {action.removeprefix("dynamodb:") for action in statement["Action"]} == {
+            "GetItem",
+            "PutItem",
+            "UpdateItem",
+            "DeleteItem",
+        }
+        assert statement["Condition"] == {
+            "Null": {"dynamodb:LeadingKeys": "false"},
+            "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["CONFIRM"]},
+        }
+
+
+def test_expired_plans_are_deleted_from_the_catalog(deployed: Rendered) -> None:
+    properties = deployed.resources["CatalogTable"]["Properties"]
+
+    assert properties["TimeToLiveSpecification"] == {"AttributeName": "expires_at_epoch", "Enabled": True}
+
+
 def test_nothing_is_deleted_from_the_catalog_but_locks(deployed: Rendered) -> None:
     found = {
         role: statement
         for role in deployed.of_type("AWS::IAM::Role")
         for statement in deployed.statements(role)
-        if any(
+        if statement["Sid"] != CONFIRMS
+        and any(
             action.startswith("dynamodb:") and ("Delete" in action or "BatchWrite" in action)
             for action in listed(statement["Action"])
         )

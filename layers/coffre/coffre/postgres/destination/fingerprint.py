@@ -175,9 +175,10 @@ ORDER BY c.oid, a.attnum
 """
 _COLUMNS_OF: Final = f"{_COLUMN_FACTS} WHERE c.oid IN ({_CHOSEN}) ORDER BY c.oid, a.attnum"
 _SIZE_OF: Final = f"{_WITH_CHILDREN} SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM chosen"  # noqa: S608 - of constants
-# -1 rows: no ANALYZE has been here.
+# 0 or -1 rows: no ANALYZE has been here. The other count is of statistics that arrive late and may count twice.
 _COUNT: Final = """
-SELECT count(*), coalesce(sum(greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)), 0)::bigint
+SELECT count(*), coalesce(sum(
+    CASE WHEN c.reltuples > 0 THEN c.reltuples ELSE coalesce(pg_stat_get_live_tuples(c.oid), 0) END), 0)::bigint
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 """
 _COUNTS: Final = f"{_COUNT} WHERE c.relkind = 'r' AND {_OF_USERS}"
