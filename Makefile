@@ -18,7 +18,7 @@ ARGS :=
 # `make lock UPGRADE=--upgrade` takes newer versions where the .in files allow them; without it the pins stay.
 UPGRADE :=
 
-.PHONY: help setup tools fmt lint types imports validate test test-fast demo ci bench lock layers-update minors clean
+.PHONY: help setup tools fmt lint types imports validate scan sbom fuzz test test-fast demo ci bench lock layers-update minors clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,15 @@ imports: setup ## Check that each floor of the package imports only the floors b
 validate: .tools/sam/.ready ## Check the SAM template
 	AWS_DEFAULT_REGION=us-east-1 .tools/sam/bin/sam validate --lint --template template.yaml
 
+scan: setup ## Check for unsafe code, open resources and secrets (bandit, checkov, detect-secrets)
+	.venv/bin/python -m supply_chain.scan
+
+sbom: setup ## List everything in the layers, with licences, as CycloneDX (ARGS='--architecture arm64')
+	.venv/bin/python -m supply_chain.sbom $(ARGS)
+
+fuzz: setup ## Look for inputs that break a reader (ARGS='--seconds 600 manifest')
+	.venv/bin/python -m tests.fuzz $(ARGS)
+
 test: setup ## Run every test, the deployed template on the local stack included
 	.venv/bin/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
@@ -72,7 +81,8 @@ test-fast: setup ## Run the tests that start no PostgreSQL server and no stack
 demo: setup ## Back up, lose and restore a sample database on a local AWS
 	.venv/bin/coffre demo
 
-ci: lint types imports validate test ## Everything that has to pass before a change lands
+ci: lint types imports validate scan sbom test ## Everything that has to pass before a change lands
+	.venv/bin/python -m tests.fuzz --seconds 2
 	.venv/bin/coffre demo --short
 
 bench: setup ## Measure every claim of docs/benchmarks.md (about an hour)

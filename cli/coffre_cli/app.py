@@ -61,6 +61,7 @@ _COMMANDS: Final = {
     "verify": _Command("verify.verify", "Check whether backups are recent, complete and undamaged.", "verify"),
     "report": _Command("verify.drill_report", "Show what a drill found about a backup.", "report"),
     "alerts": _Command("stack.alerts", "List open problems, and test whether alerts arrive."),
+    "audit": _Command("audit.events", "Show who did what, and check that the record of it is intact."),
     "rotate": _Command("backups.rotate", "Delete backups that have expired, or show which would be deleted.", "rotate"),
     "pin": _Command("backups.pin_delete", "Keep a backup, however old it is.", "pin", "PIN_EXAMPLES"),
     "unpin": _Command("backups.pin_delete", "Remove a pin.", "unpin", "UNPIN_EXAMPLES"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from coffre.catalog.catalog import Catalog
     from coffre.model.configuration import Configuration
     from coffre.vault.vault import Vault
+    from coffre_cli.caller import Caller
     from coffre_local.state import LocalState
 
 STACK_VARIABLE = "COFFRE_STACK"
@@ -30,9 +31,6 @@ STACK_VARIABLE = "COFFRE_STACK"
 _LONGEST_RUN_SECONDS = 910
 _WITH_CODE = re.compile(r"(.+) \[([A-Z][A-Z0-9_]*)\]", re.DOTALL)
 _SIGN_IN = "AWS_REGION, AWS_PROFILE, or `aws configure`."
-
-# Functions whose events say who sends them.
-_ACTORS = ("restore", "rotate")
 
 StackOption = Annotated[
     str | None,
@@ -76,7 +74,7 @@ class DeployedStack:
     def catalog(self) -> Catalog:
         from coffre.catalog.catalog import Catalog
 
-        return Catalog(self._output("CatalogTable"))
+        return Catalog(self._output("CatalogTable"), origin=f"command, {asked_place()}")
 
     @cached_property
     def vault(self) -> Vault:
@@ -99,17 +97,16 @@ class DeployedStack:
 
         return boto3.client("secretsmanager")
 
-    @cached_property
+    @property
     def caller(self) -> str:
         """The caller for audit events: the ARN of the AWS credentials."""
-        import boto3
-        from botocore.exceptions import BotoCoreError, ClientError
+        return self._caller.arn or "unknown"
 
-        try:
-            arn: str = boto3.client("sts").get_caller_identity()["Arn"]
-        except (ClientError, BotoCoreError):
-            return "unknown"
-        return arn
+    @cached_property
+    def _caller(self) -> Caller:
+        from coffre_cli.caller import Caller
+
+        return Caller.of_this_process()
 
     @cached_property
     def configuration(self) -> Configuration:
@@ -188,9 +185,9 @@ class DeployedStack:
         from botocore.exceptions import BotoCoreError, ClientError
 
         name = self.function_name(function)
-        named = {"actor": self.caller[:256], **event} if function in _ACTORS else event
+        payload = json.dumps(self._caller.sign(function, name, event)).encode()
         try:
-            return self.functions.invoke(FunctionName=name, InvocationType=how, Payload=json.dumps(named).encode())
+            return self.functions.invoke(FunctionName=name, InvocationType=how, Payload=payload)
         except (ClientError, BotoCoreError) as error:
             raise StackUnreachableError(
                 f"The function {name} could not be invoked.",

@@ -31,7 +31,7 @@ POSTGRESQL_MAJORS = (12, 13, 14, 15, 16, 17, 18)
 MAJORS_OF_NPM = (12, 13)
 _NPM_MACHINE = "x86_64"
 STAMP = ".ready"
-VIRTUAL_ENVIRONMENTS = ("sam", "ministack", "weed")
+VIRTUAL_ENVIRONMENTS = ("sam", "ministack", "weed", "scanners")
 PROGRAMS = ("postgres", "initdb", "pg_ctl", "pg_dump", "pg_dumpall", "pg_restore", "psql", "pgbench")
 
 
@@ -71,6 +71,10 @@ class Toolchain:
         """Return the SeaweedFS program (`weed`)."""
         return self._virtual_environment("weed") / "bin" / "weed"
 
+    def scanners(self) -> Path:
+        """Return the directory of the programs `bandit`, `checkov` and `detect-secrets`."""
+        return self._virtual_environment("scanners") / "bin"
+
     def postgresql(self, major: int) -> Path:
         """Return the home (`bin`, `lib`, `share`) of a complete PostgreSQL, client and server, with TLS.
 
@@ -108,7 +112,7 @@ class Toolchain:
             )
 
     def make(self, names: list[str]) -> None:
-        """Make the named tools: `sam`, `ministack`, `weed`, `postgresql-embedded`, `postgresql-12` to `-18`."""
+        """Make the named tools: those of `TOOLS`."""
         for name in names:
             if name in VIRTUAL_ENVIRONMENTS:
                 self._virtual_environment(name)

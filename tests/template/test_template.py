@@ -31,6 +31,7 @@ from coffre.model.backup import Backup, Status, Tier
 from coffre.model.configuration import parse_configuration
 from coffre.model.errors import ConfigurationError
 from coffre.model.verification import Level
+from coffre.operations.accesses.read_logs import LOG_PREFIX
 from coffre.runtime.announce import Announcer
 from coffre.runtime.events import (
     BackupDatabaseEvent,
@@ -40,6 +41,7 @@ from coffre.runtime.events import (
     RotateEvent,
     VerifyEvent,
     parse_restore,
+    parse_rotate,
 )
 from coffre.runtime.settings import NotifySettings, PostgresSettings, Settings
 from coffre.vault.codec import new_identity, public_key
@@ -64,7 +66,7 @@ EVENTS: dict[str, Callable[[object], object]] = {
     "backup_database": BackupDatabaseEvent.parse,
     "backup_storage": BackupStorageEvent.parse,
     "restore": parse_restore,
-    "rotate": RotateEvent.parse,
+    "rotate": parse_rotate,
     "drill": DrillEvent.parse,
     "verify": VerifyEvent.parse,
     "notify": NotifyEvent.parse,
@@ -122,7 +124,7 @@ def test_the_table_is_the_one_that_the_catalog_expects(deployed: Rendered) -> No
     assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
 
 
-@pytest.mark.parametrize("name", ["VaultBucket", "CatalogTable"])
+@pytest.mark.parametrize("name", ["VaultBucket", "CatalogTable", "AccessLogBucket"])
 def test_storage_stays_when_the_stack_is_deleted_or_the_resource_is_replaced(deployed: Rendered, name: str) -> None:
     resource = deployed.resources[name]
 
@@ -132,7 +134,7 @@ def test_storage_stays_when_the_stack_is_deleted_or_the_resource_is_replaced(dep
 def test_nothing_but_storage_stays(deployed: Rendered) -> None:
     kept = {name for name, resource in deployed.resources.items() if resource.get("DeletionPolicy") == "Retain"}
 
-    assert kept == {"VaultBucket", "CatalogTable"}
+    assert kept == {"VaultBucket", "CatalogTable", "AccessLogBucket"}
 
 
 def test_the_vault_is_private_encrypted_and_versioned(deployed: Rendered) -> None:
@@ -154,6 +156,91 @@ def test_the_vault_refuses_calls_without_tls(deployed: Rendered) -> None:
     assert (statement["Effect"], statement["Action"], statement["Principal"]) == ("Deny", "s3:*", "*")
     assert statement["Resource"] == [VAULT, f"{VAULT}/*"]
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+# --- accesses to the vault ---
+
+LOGS = f"arn:aws:s3:::{STACK}-accesslogbucket"
+
+
+def test_accesses_are_logged_only_when_that_is_wanted(template: dict[str, Any]) -> None:
+    for name in ("AccessLogBucket", "AccessLogBucketPolicy"):
+        assert template["Resources"][name]["Condition"] == "HasAccessLogs"
+    assert template["Outputs"]["AccessLogBucket"]["Condition"] == "HasAccessLogs"
+
+    off, on = render(), render(AccessLogs="on")
+    assert "LoggingConfiguration" not in off.resources["VaultBucket"]["Properties"]
+    assert on.resources["VaultBucket"]["Properties"]["LoggingConfiguration"] == {
+        "DestinationBucketName": f"{STACK}-accesslogbucket",
+        "LogFilePrefix": LOG_PREFIX,
+        "TargetObjectKeyFormat": {"PartitionedPrefix": {"PartitionDateSource": "EventTime"}},
+    }
+    assert off.functions()[VERIFY]["Environment"]["Variables"]["COFFRE_ACCESS_LOG_BUCKET"] == ""
+    assert on.functions()[VERIFY]["Environment"]["Variables"]["COFFRE_ACCESS_LOG_BUCKET"] == f"{STACK}-accesslogbucket"
+
+
+def test_the_logs_are_private_encrypted_and_expire() -> None:
+    bucket = render(AccessLogs="on", AccessLogDays="400").resources["AccessLogBucket"]["Properties"]
+
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    # Log delivery can use no KMS key.
+    [rule] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    [rule] = bucket["LifecycleConfiguration"]["Rules"]
+    assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", "400")
+    assert int(read_template()["Parameters"]["AccessLogDays"]["Default"]) > 100
+
+
+@pytest.mark.parametrize(("existing", "vault"), [("", f"{STACK}-vaultbucket"), ("old-vault", "old-vault")])
+def test_only_s3_writes_logs_and_only_those_of_this_vault(existing: str, vault: str) -> None:
+    resources = render(AccessLogs="on", ExistingVaultBucket=existing).resources
+    policy = resources["AccessLogBucketPolicy"]["Properties"]["PolicyDocument"]
+    write, tls = policy["Statement"]
+
+    assert (write["Effect"], write["Principal"]) == ("Allow", {"Service": "logging.s3.amazonaws.com"})
+    assert (write["Action"], write["Resource"]) == ("s3:PutObject", f"{LOGS}/{LOG_PREFIX}*")
+    assert write["Condition"] == {
+        "ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{vault}"},
+        "StringEquals": {"aws:SourceAccount": ACCOUNT},
+    }
+    assert (tls["Effect"], tls["Action"], tls["Principal"]) == ("Deny", "s3:*", "*")
+    assert tls["Resource"] == [LOGS, f"{LOGS}/*"]
+    assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_only_the_verify_role_reads_the_logs_and_none_changes_them(role: str) -> None:
+    on, off = render(AccessLogs="on"), render()
+    for action, resource in (("s3:ListBucket", LOGS), ("s3:GetObject", f"{LOGS}/{LOG_PREFIX}{ACCOUNT}/x")):
+        assert on.allows(role, action, resource) is (role == VERIFY_ROLE)
+        assert not off.allows(role, action, resource)
+    for action in (*S3_DELETES, *S3_RULES, "s3:PutObject"):
+        assert not on.allows(role, action, LOGS)
+        assert not on.allows(role, action, f"{LOGS}/{LOG_PREFIX}{ACCOUNT}/x")
+
+
+def test_verify_knows_every_role_that_reaches_the_vault(template: dict[str, Any], deployed: Rendered) -> None:
+    own = deployed.functions()[VERIFY]["Environment"]["Variables"]["COFFRE_OWN_ROLES"].split(",")
+
+    reaching = [
+        role
+        for role in deployed.of_type("AWS::IAM::Role")
+        if any(deployed.allows(role, f"s3:{what}Object", f"{VAULT}/{MANIFEST}") for what in ("Get", "Put", "Delete"))
+    ]
+    assert sorted(own) == sorted(f"{STACK}-{role.lower()}" for role in reaching)
+    assert (
+        template["Outputs"]["OwnRoles"]["Value"]
+        == template["Resources"][VERIFY]["Properties"]["Environment"]["Variables"]["COFFRE_OWN_ROLES"]
+    )
+
+
+def test_expected_principals_get_into_the_document() -> None:
+    expected = ("arn:aws:iam::111122223333:user/alice", "arn:aws:sts::111122223333:assumed-role/Operators/*")
+    text = document(AgeRecipients=RECIPIENTS[0], SourceBuckets="uploads", ExpectedPrincipals=", ".join(expected))
+
+    assert parse_configuration(text, where="the template").access.expected == expected
+    assert parse_configuration(document(AgeRecipients=RECIPIENTS[0]), where="the template").access.expected == ()
 
 
 # --- least privilege ---
@@ -204,18 +291,48 @@ def test_the_rotate_role_reads_manifests_and_writes_nothing(deployed: Rendered, 
 
 
 def test_the_rotate_role_changes_backups_and_its_lock_and_adds_audit_events(deployed: Rendered) -> None:
-    allowed = {
-        action: statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
-        for statement in deployed.statements(ROTATE_ROLE)
-        if "Condition" in statement and statement["Sid"] != CONFIRMS
-        for action in listed(statement["Action"])
+    assert partitions(deployed, ROTATE_ROLE) == {
+        "dynamodb:UpdateItem": {"BACKUP", "LOCK", "AUDITHEAD", "CONFIRM"},
+        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*", "CONFIRM"},
+        "dynamodb:DeleteItem": {"LOCK", "CONFIRM"},
     }
 
-    assert allowed == {
-        "dynamodb:UpdateItem": ["BACKUP", "LOCK"],
-        "dynamodb:PutItem": ["LOCK", "AUDIT", "ALERT"],
-        "dynamodb:DeleteItem": ["LOCK"],
-    }
+
+def partitions(deployed: Rendered, role: str) -> dict[str, set[str]]:
+    """Return which partitions of the catalog a role writes, by action; every statement that writes must limit them."""
+    found: dict[str, set[str]] = {}
+    for statement in deployed.statements(role):
+        for action in listed(statement["Action"]):
+            if action.startswith("dynamodb:") and action not in ("dynamodb:GetItem", "dynamodb:Query"):
+                condition = statement["Condition"]
+                (limit,) = condition.keys() - {"Null"}
+                assert limit in ("ForAllValues:StringEquals", "ForAllValues:StringLike"), statement
+                found.setdefault(action, set()).update(listed(condition[limit]["dynamodb:LeadingKeys"]))
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_adds_audit_events_and_none_changes_or_deletes_one(deployed: Rendered, role: str) -> None:
+    wanted = partitions(deployed, role)
+
+    assert "AUDIT#*" in wanted["dynamodb:PutItem"]
+    assert "AUDITHEAD" in wanted["dynamodb:UpdateItem"]
+    assert not {"AUDIT", "AUDITHEAD"} & wanted["dynamodb:PutItem"], "a head moves only in step with an event"
+    for action in wanted.keys() - {"dynamodb:PutItem"}:
+        assert not any(key.startswith("AUDIT#") or key in ("AUDIT", "*") for key in wanted[action]), action
+    # A request without keys must not count as one of allowed keys
+    for statement in deployed.statements(role):
+        if statement["Sid"] in ("RecordAuditEvents", "MoveAuditHeads"):
+            assert statement["Condition"]["Null"] == {"dynamodb:LeadingKeys": "false"}
+
+
+def test_only_verify_and_rotate_write_anchors_and_no_role_deletes_one(deployed: Rendered, prefix: str) -> None:
+    anchor = f"{VAULT}/{prefix}v1/audit/anchors/01K9X000000000000000000000.json"
+    assert {role for role in ROLES if deployed.allows(role, "s3:GetObject", anchor)} >= {ROTATE_ROLE, VERIFY_ROLE}
+    writers = {role for role in ROLES if deployed.allows(role, "s3:PutObject", anchor)}
+    assert writers - {BACKUP_ROLE, STORAGE_ROLE} == {ROTATE_ROLE, VERIFY_ROLE}
+    for action in S3_DELETES:
+        assert [role for role in ROLES if deployed.allows(role, action, anchor)] == []
 
 
 def test_the_drill_role_reads_backups_and_the_identity_and_writes_reports_alone(
@@ -268,14 +385,10 @@ def test_what_drills_restored_is_forgotten_after_a_day(vault_prefix: str, folder
 
 
 def test_the_drill_role_marks_backups_and_starts_itself(deployed: Rendered) -> None:
-    allowed = {
-        action: statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
-        for statement in deployed.statements(DRILL_ROLE)
-        if "Condition" in statement
-        for action in listed(statement["Action"])
+    assert partitions(deployed, DRILL_ROLE) == {
+        "dynamodb:UpdateItem": {"BACKUP", "AUDITHEAD"},
+        "dynamodb:PutItem": {"ALERT", "AUDIT#*"},
     }
-
-    assert allowed == {"dynamodb:UpdateItem": ["BACKUP"], "dynamodb:PutItem": ["ALERT"]}
     function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}"
     assert deployed.allows(DRILL_ROLE, "lambda:InvokeFunction", f"{function}-drill")
     assert not deployed.allows(DRILL_ROLE, "lambda:InvokeFunction", f"{function}-backup-database")
@@ -303,14 +416,10 @@ def test_the_verify_role_has_the_identity_and_no_address_of_a_database(deployed:
 
 
 def test_the_verify_role_marks_runs_and_remembers_what_was_told(deployed: Rendered) -> None:
-    allowed = {
-        action: statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
-        for statement in deployed.statements(VERIFY_ROLE)
-        if "Condition" in statement
-        for action in listed(statement["Action"])
+    assert partitions(deployed, VERIFY_ROLE) == {
+        "dynamodb:UpdateItem": {"BACKUP", "RESTORE", "AUDITHEAD"},
+        "dynamodb:PutItem": {"ALERT", "AUDIT#*"},
     }
-
-    assert allowed == {"dynamodb:UpdateItem": ["BACKUP", "RESTORE"], "dynamodb:PutItem": ["ALERT"]}
 
 
 def test_the_storage_role_stores_and_reads_its_own_records(deployed: Rendered, prefix: str) -> None:

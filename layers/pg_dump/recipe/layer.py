@@ -78,22 +78,21 @@ def _contents(components: Sequence[Component], plan: Plan) -> dict[str, bytes]:
     base = next((c for c in components if c.taken.kind == "wheel" and c.taken.name == plan.base), None)
     if base is None:
         raise RecipeError(f"inputs.lock names no wheel {plan.base} for this architecture.")
-    contents = {f"bin/{name}": elf.strip(base.files[f"bin/{name}"]) for name in plan.programs}
-    carried = [base]
+    found = {f"bin/{name}": (base, elf.strip(base.files[f"bin/{name}"])) for name in plan.programs}
     for component in (c for c in components if c.taken.kind == "wheel"):
         chosen = {name: data for name, data in component.files.items() if plan.takes(component.taken.name, name)}
-        contents = {name: elf.strip(data) if elf.is_elf(data) else data for name, data in chosen.items()} | contents
-        if chosen and component not in carried:
-            carried.append(component)
-    binaries = [data for data in contents.values() if elf.is_elf(data)]
+        found = {
+            name: (component, elf.strip(data) if elf.is_elf(data) else data) for name, data in chosen.items()
+        } | found
+    binaries = [data for _, data in found.values() if elf.is_elf(data)]
     for soname, (component, data) in _libraries(binaries, components).items():
-        contents[f"lib/{soname}"] = elf.strip(data)
-        if component not in carried:
-            carried.append(component)
-    contents |= {f"share/doc/{name}": text for name, text in _licences(carried, components)}
+        found[f"lib/{soname}"] = (component, elf.strip(data))
+    carried = list({id(component): component for component, _ in found.values()}.values())
+    found |= {f"share/doc/{name}": (owner, text) for owner, name, text in _licences(carried, components)}
     lines = sorted(f"{component.taken} sha256:{component.taken.sha256}\n" for component in carried)
-    contents["share/doc/COMPONENTS"] = "".join(lines).encode()
-    return contents
+    owners = sorted(f"{name}\t{component.taken.name}\n" for name, (component, _) in found.items())
+    lists = {"share/doc/COMPONENTS": "".join(lines).encode(), "share/doc/FILES": "".join(owners).encode()}
+    return {name: data for name, (_, data) in found.items()} | lists
 
 
 def _libraries(programs: Iterable[bytes], components: Sequence[Component]) -> dict[str, tuple[Component, bytes]]:
@@ -120,15 +119,17 @@ def _shared(component: Component) -> Iterator[tuple[str, bytes]]:
                 yield soname, data
 
 
-def _licences(carried: Sequence[Component], components: Sequence[Component]) -> Iterator[tuple[str, bytes]]:
-    """Yield the licences of the carried components and the common texts that they refer to."""
-    common = next((c.files for c in components if c.taken.name == LICENCE_PACKAGE), {})
+def _licences(carried: Sequence[Component], components: Sequence[Component]) -> Iterator[tuple[Component, str, bytes]]:
+    """Yield the licences of the carried components, and the common texts that they refer to, with whose they are."""
+    base = next((c for c in components if c.taken.name == LICENCE_PACKAGE), None)
     for component in carried:
         for name, text in component.licences().items():
-            yield name, text
+            yield component, name, text
             for licence in re.findall(rb"/usr/share/common-licenses/([A-Za-z0-9.-]*[A-Za-z0-9])", text):
+                if base is None:
+                    raise RecipeError(f"inputs.lock names no {LICENCE_PACKAGE}: the licence texts are missing.")
                 title = licence.decode()
-                yield f"common-licenses/{title}", common[f"usr/share/common-licenses/{title}"]
+                yield base, f"common-licenses/{title}", base.files[f"usr/share/common-licenses/{title}"]
 
 
 def _write(home: Path, contents: Mapping[str, bytes]) -> None:

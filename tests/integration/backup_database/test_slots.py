@@ -139,7 +139,7 @@ def test_a_second_run_by_hand_ends_as_skipped_without_an_alert(
     assert coffre.alerts() == []
     # And whoever waits for its id finds the reason
     (event,) = coffre.catalog.audit.events(target="shop")
-    assert event.action == "skipped"
+    assert event.action == "backup.skipped"
     assert event.subject not in (None, first["id"])
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg2
 import pytest
-from psycopg2 import sql
 from tests.integration.contents import RoundTrip, RoundTripOn, database_of, rows, run, value
 
 from coffre.model.errors import CoffreError, ConfirmationError
@@ -94,12 +93,7 @@ def test_clients_that_come_back_at_once_do_not_stop_the_swap(shop: RoundTrip) ->
 def test_a_swap_whose_answer_is_lost_is_done(shop: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
     backup = shop.back_up()
     shop.fill("DELETE FROM orders")
-    given = swap._swap
-
-    def cut(*names: str) -> Any:
-        return given(*names) + sql.SQL("; SELECT pg_terminate_backend(pg_backend_pid())")
-
-    monkeypatch.setattr(swap, "_swap", cut)
+    monkeypatch.setattr(swap, "_COMMIT", "COMMIT; SELECT pg_terminate_backend(pg_backend_pid())")
 
     report = shop.restore_in_place(backup, replace=True)
 

@@ -11,6 +11,7 @@ import pytest
 import typer.main
 from tests.unit.alerts.test_alert import FAILURE, GOOD, NOW, RESTORE, TAKEN, failures, findings
 
+from coffre.alerts.accesses import accesses_unknown, vault_accessed
 from coffre.alerts.alert import Alert, AlertKind
 from coffre.alerts.anomalies import (
     duration_exceeded,
@@ -20,9 +21,13 @@ from coffre.alerts.anomalies import (
     size_anomaly,
     success_rate_low,
 )
+from coffre.alerts.audit import audit_anchored, audit_broken, audit_failed, request_refused
 from coffre.alerts.runs import SAFE_UNKNOWN, restore_completed
+from coffre.model.access import AccessAction, AccessGroup
+from coffre.model.audit import Actor, Anchor, Head
 from coffre.model.target import TargetKind
 from coffre.policy.anomaly import Deviation, Rate
+from coffre.policy.audit_chain import Finding
 from coffre_cli.app import app
 
 ROOT = Path(__file__).parents[3]
@@ -43,10 +48,41 @@ def anomalies() -> list[Alert]:
         quota_near(900, 1000),
         key_rotation_due({"age1" + "q" * 58: TAKEN}, 90),
         encryption_off(),
+        *accesses(),
     ]
 
 
-ALERTS = [*failures(FAILURE), *findings(), *anomalies(), restore_completed(RESTORE)]
+def accesses() -> list[Alert]:
+    group = AccessGroup(
+        principal="arn:aws:iam::123456789012:user/mallory\x1b",
+        day="2026-11-27",
+        action=AccessAction.READ,
+        requests=1_002,
+        refused=2,
+        first_at=TAKEN,
+        last_at=NOW,
+        keys=("v1/packs/a", "v1/packs/b\u202e"),
+        ips=("192.0.2.1",),
+    )
+    changed = ({"action": action} for action in AccessAction if action is not AccessAction.LOOK)
+    of_each = [vault_accessed(group.model_copy(update=change)) for change in changed]
+    return [*of_each, vault_accessed(group.model_copy(update={"principal": "-"})), accesses_unknown(NOW, "No log.")]
+
+
+def audits() -> list[Alert]:
+    heads = (Head(shard="-", sequence=3, hash="a" * 64), Head(shard="shop", sequence=15, hash="b" * 64))
+    return [
+        request_refused(Actor("ana"), "restore.started", FAILURE, NOW, target="shop"),
+        request_refused(Actor("arn:aws:iam::1:user/ana", verified=True), "request.refused", FAILURE, NOW),
+        audit_failed("backup.taken", FAILURE, target="shop", subject=GOOD.id),
+        audit_broken(
+            [Finding("EVENT_MISSING", "shop", 12, "Event 12 is missing."), Finding("ANCHOR_STALE", "", None, "x")]
+        ),
+        audit_anchored(Anchor(id="01KB3M7Q0000000000000000A1", at=NOW, heads=heads)),
+    ]
+
+
+ALERTS = [*failures(FAILURE), *findings(), *anomalies(), *audits(), restore_completed(RESTORE)]
 
 
 def test_there_is_an_alert_of_every_kind_here() -> None:
@@ -98,7 +134,8 @@ def assert_can_be_typed(command: str) -> None:
     words = shlex.split(re.sub(r"\s+", " ", command))[1:]
     while words and hasattr(group, "commands") and words[0] in group.commands:
         group = group.commands[words.pop(0)]
-    assert not hasattr(group, "commands"), f"{command}: {words[:1]} is no command"
+    is_command = not hasattr(group, "commands") or getattr(group, "invoke_without_command", False)
+    assert is_command, f"{command}: {words[:1]} is no command"
     known = {option for parameter in group.params for option in parameter.opts} | {"--help"}
     assert [word for word in words if word.startswith("--") and word.split("=")[0] not in known] == [], command
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Final, cast
@@ -63,7 +64,9 @@ def deciding(account: Account, *, approvals: int = 0) -> None:
         vault=None,
         actor=lambda event: Actor(event.actor or account.caller, verified=True),
         configuration=lambda: configuration,
-        edge=SimpleNamespace(logger=make_logger("rotate")),
+        edge=SimpleNamespace(
+            logger=make_logger("rotate"), reporting=lambda *_, **__: nullcontext(), count_refusal=lambda *_, **__: None
+        ),
     )
 
     def play(function: str, event: Mapping[str, Any]) -> object:
@@ -71,7 +74,7 @@ def deciding(account: Account, *, approvals: int = 0) -> None:
         if function != "rotate" or not hasattr(wanted, "delete" if "delete" in event else "approve"):
             return None
         try:
-            return decide(cast(Services, services), cast(Any, wanted))
+            return decide(cast(Services, services), cast(Any, wanted), "request-1")
         except CoffreError as error:
             return {"errorType": type(error).__name__, "errorMessage": str(error)}
 

@@ -27,6 +27,8 @@ from coffre_local.state import LocalState
 ROOT = Path(__file__).parents[3]
 COMMANDS = [
     (),
+    ("audit",),
+    ("audit", "accesses"),
     ("backup",),
     ("backup", "database"),
     ("backup", "buckets"),
@@ -83,7 +85,7 @@ def test_the_help_lists_the_commands_in_the_order_of_use(coffre: Coffre) -> None
 
     names = [line.split()[0] for line in lines[start : start + 21]]
     assert names[:9] == ["demo", "backup", "list", "show", "ls", "cat", "diff", "restore", "export"]
-    middle = ["verify", "report", "alerts", "rotate", "pin", "unpin", "delete", "approve", "keys", "catalog"]
+    middle = ["verify", "report", "alerts", "audit", "rotate", "pin", "unpin", "delete", "approve", "keys", "catalog"]
     assert names[9:] == [*middle, "invoke", "local"]
 
 

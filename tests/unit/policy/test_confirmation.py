@@ -102,7 +102,7 @@ def test_an_approval_that_is_demanded_meanwhile_is_needed() -> None:
     assert code_of(lambda: confirm(issued(approvals=1))) == "APPROVAL_NEEDED"
     assert confirm(issued(approvals=1, approved_by="arn:grace"), approvals=1)
     # Rows that are only set back need none
-    rows = plan(Scope(tables=("t",), rows={"where": "true"}, apply=True))  # type: ignore[arg-type]
+    rows = plan(Scope(tables=("t",), rows={"where": "true"}, apply=True))
     assert confirm(issued(rows), rows, approvals=1)
 
 
@@ -170,7 +170,7 @@ def test_sizes_may_double_or_halve(before: int, after: int) -> None:
 
 def test_a_plan_survives_its_way_through_json() -> None:
     lost = Overwritten(database="shop", newest_remaining=NOW, rows_estimate=1)
-    made = plan(StorageScope(mode="mirror", keys=(), prefix="ü/"), overwrites=lost)  # type: ignore[arg-type]
+    made = plan(StorageScope(mode="mirror", keys=(), prefix="ü/"), overwrites=lost)
 
     assert Plan.model_validate_json(made.model_dump_json(exclude_defaults=True)).sha256 == made.sha256
 

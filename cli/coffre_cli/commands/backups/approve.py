@@ -27,7 +27,7 @@ def approve(
 ) -> None:
     """Approve another person's plan to replace data in use or to delete a backup.
 
-    The plan is shown first. Whoever made it cannot approve it. After the approval its maker has ten minutes to start.
+    The plan is shown first. The person who made it cannot approve it, and has ten minutes to start after the approval.
     """
     deployed = find_stack(stack)
     issued = _find(deployed, plan_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,6 +51,8 @@ def rebuild_catalog(
     if not (dry_run or yes):
         remark(f"Every manifest in the vault of {deployed.name} will be trusted without proof.")
         typer.confirm("Add the records that the catalog lacks?", abort=True, err=True)
+    if not dry_run:
+        deployed.catalog.audit.record(datetime.now(UTC), deployed.caller, "catalog.rebuilt")
     done = list(rebuild(deployed.catalog, deployed.vault, dry_run=dry_run))
     if as_json:
         print_json([{"target": one.target, "backup_id": one.backup_id, "outcome": one.outcome} for one in done])

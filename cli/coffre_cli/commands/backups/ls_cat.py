@@ -11,6 +11,7 @@ import typer
 from coffre.model.kinds import TargetKind
 from coffre.model.names import shown, visible, visible_json
 from coffre.model.words import size
+from coffre_cli.audited import recorded_reading
 from coffre_cli.backup_argument import BackupId, resolve_backup
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
@@ -96,7 +97,7 @@ def cat(
     else:
         pieces = rows_of(deployed.vault, manifest, decoder, find_table(manifest.database, key))
     try:
-        with standard_output(also_terminal=True) as file:
+        with recorded_reading(deployed, backup, "backup.read", key), standard_output(also_terminal=True) as file:
             file.writelines(pieces)
     except KeyboardInterrupt:
         remark("Interrupted.")

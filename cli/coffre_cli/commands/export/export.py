@@ -14,6 +14,7 @@ import typer
 from coffre.model.kinds import TargetKind
 from coffre.model.names import shown
 from coffre.model.words import size
+from coffre_cli.audited import recorded_reading
 from coffre_cli.backup_argument import BackupId, resolve_backup
 from coffre_cli.commands.export.objects import ObjectsWanted, export_objects
 from coffre_cli.commands.export.progress import export_progress
@@ -156,8 +157,10 @@ def export(
         tables=tables or (),
         compression=Compression[compress.name],
     )
+    what = f"{format_}, {', '.join(tables) if tables else 'all tables'}{_encrypted_to(wanted.recipients)}"
     try:
-        _write(deployed, plan, wanted)
+        with recorded_reading(deployed, backup, "backup.exported", what):
+            _write(deployed, plan, wanted)
     except KeyboardInterrupt:
         remark("Interrupted. The partial export was removed.")
         raise typer.Exit(Exit.INTERRUPTED) from None
@@ -195,6 +198,10 @@ def _refuse_odd(format_: Format | None, recipients: Sequence[str], output: str |
         raise typer.BadParameter("--no-owner is for plain; pg_restore has an option of the same name.")
     for recipient in recipients:
         parse_recipient(recipient)
+
+
+def _encrypted_to(recipients: Sequence[str]) -> str:
+    return f", encrypted to {', '.join(recipients)}" if recipients else ""
 
 
 def _name(backup: Backup, format_: Format, compress: Compress, *, encrypted: bool) -> str:

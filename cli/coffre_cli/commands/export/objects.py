@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from coffre.model.words import counted, size
+from coffre_cli.audited import recorded_reading
 from coffre_cli.commands.export.progress import export_progress
 from coffre_cli.exits import Exit
 from coffre_cli.identity import decoder_of
@@ -74,8 +75,12 @@ def export_objects(deployed: Place, backup: Backup, wanted: ObjectsWanted, ident
     manifest = open_manifest(deployed.vault, backup)
     decoder = decoder_of(deployed, backup, identity).of_recipients(manifest.recipients)
     exported = Exported()
+    what = ", ".join(filter(None, ["files" if wanted.to else "archive", wanted.bucket, wanted.prefix]))
     try:
-        with export_progress(_expected(manifest, wanted)) as progress:
+        with (
+            recorded_reading(deployed, backup, "backup.exported", what),
+            export_progress(_expected(manifest, wanted)) as progress,
+        ):
             exporter = ObjectExporter(deployed.vault, manifest, decoder, wanted.choice, progress, exported)
             _write(exporter, wanted, place)
     except KeyboardInterrupt:

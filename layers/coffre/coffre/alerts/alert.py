@@ -42,6 +42,11 @@ class AlertKind(StrEnum):
     KEY_ROTATION_DUE = "KEY_ROTATION_DUE"
     ENCRYPTION_OFF = "ENCRYPTION_OFF"
     CONFIG_INVALID = "CONFIG_INVALID"
+    VAULT_ACCESSED = "VAULT_ACCESSED"
+    REQUEST_REFUSED = "REQUEST_REFUSED"
+    AUDIT_FAILED = "AUDIT_FAILED"
+    AUDIT_BROKEN = "AUDIT_BROKEN"
+    AUDIT_ANCHORED = "AUDIT_ANCHORED"
 
     @property
     def severity(self) -> Severity:
@@ -77,6 +82,9 @@ _SEVERITIES: Final[Mapping[AlertKind, Severity]] = {
     AlertKind.RESTORE_FAILED: Severity.CRITICAL,
     AlertKind.VAULT_INCONSISTENT: Severity.CRITICAL,
     AlertKind.CONFIG_INVALID: Severity.CRITICAL,
+    AlertKind.VAULT_ACCESSED: Severity.CRITICAL,
+    AlertKind.AUDIT_BROKEN: Severity.CRITICAL,
+    AlertKind.AUDIT_ANCHORED: Severity.INFO,
     AlertKind.DRILL_NOT_POSSIBLE: Severity.INFO,
     AlertKind.RESTORE_STARTED: Severity.INFO,
     AlertKind.RESTORE_COMPLETED: Severity.INFO,
@@ -87,6 +95,11 @@ _EVENTS: Final = frozenset(
         AlertKind.RESTORE_COMPLETED,
         AlertKind.RESTORE_INCOMPLETE,
         AlertKind.RESTORE_FAILED,
+        AlertKind.VAULT_ACCESSED,
+        AlertKind.REQUEST_REFUSED,
+        AlertKind.AUDIT_FAILED,
+        AlertKind.AUDIT_BROKEN,
+        AlertKind.AUDIT_ANCHORED,
     }
 )
 _SLOW: Final = frozenset(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coffre.alerts.alert import AlertKind, Severity, State
 from coffre.alerts.message import Message
-from coffre.model.document import describe_validation
+from coffre.model.document import describe_validation, parse_json
 from coffre.model.errors import SecretError
 
 _HINT: Final = (
@@ -116,7 +116,7 @@ def _of_lines(text: str) -> dict[int, object]:
 
 def _of_json(text: str, where: str) -> dict[int, object]:
     try:
-        entries: list[Any] = json.loads(text)
+        entries: list[Any] = parse_json(text)
     except json.JSONDecodeError as error:
         raise SecretError(
             f"The secret {where} begins like a JSON list, but is not one.",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from coffre.alerts.alert import EVERY_TARGET, AlertKind, Severity, State
+from coffre.model.document import parse_json
 
 
 class Message(BaseModel):
@@ -75,7 +75,7 @@ class _Alarm(BaseModel):
 
 def _alarm(text: str) -> _Alarm | None:
     try:
-        data: Any = json.loads(text)
+        data: Any = parse_json(text)
         return _Alarm.model_validate(data)
     except (ValueError, ValidationError):
         return None

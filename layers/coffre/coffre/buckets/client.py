@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from coffre.model.document import describe_validation
+from coffre.model.document import describe_validation, parse_json
 from coffre.model.errors import SecretError
 from coffre.model.target import ObjectStore
 from coffre.stores.s3 import S3Credentials, make_client
@@ -60,7 +60,7 @@ def parse_store_secret(text: str, *, where: str) -> StoreSecret:
         `SECRET_SHAPE`, naming what is missing.
     """
     try:
-        return StoreSecret.model_validate(json.loads(text))
+        return StoreSecret.model_validate(parse_json(text))
     except json.JSONDecodeError as error:
         raise _shape(where, "it is not a JSON object") from error
     except ValidationError as error:

@@ -36,6 +36,8 @@ class Catalog:
         `AWS_ENDPOINT_URL`).
     now
         The clock: a backup of the future is never the newest.
+    origin
+        From where this process records audit events: the function or the command, and the region.
 
     Attributes
     ----------
@@ -56,6 +58,7 @@ class Catalog:
         region: str | None = None,
         endpoint_url: str | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        origin: str | None = None,
     ) -> None:
         self._now = now
         self._table = DynamoTable(table_name, region=region, endpoint_url=endpoint_url)
@@ -63,7 +66,7 @@ class Catalog:
         self._restores = Runs(self._table, RESTORE)
         self._slots = Slots(self._table, self._backups)
         self.locks = Locks(self._table)
-        self.audit = Audit(self._table)
+        self.audit = Audit(self._table, origin)
         self.keeping = LifecycleMarks(self._backups)
         self.incidents = Incidents(self._table)
         self.recipients = Recipients(self._table)

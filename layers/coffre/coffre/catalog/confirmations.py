@@ -69,7 +69,7 @@ class Confirmations:
     def take(self, seen: IssuedPlan, now: datetime) -> bool:
         """Remove a plan if it is as it was `seen` and has not expired; False: another call took it, or it has expired.
 
-        Of any number of calls at most one returns True. A call whose answer was lost counts as made: then nobody has
+        Of any number of calls at most one returns True. A call whose answer was lost counts as made: then no one has
         the plan.
         """
         condition = _unchanged(seen, now)

@@ -33,6 +33,11 @@ class Incidents:
         for raw in self._table.query(ItemQuery(_PARTITION, None, keys, IncidentItem.ended_at.does_not_exist())):
             yield _read(raw)
 
+    def of_kind(self, kind: str) -> Iterator[Incident]:
+        """Yield the incidents of one kind, open or over."""
+        for raw in self._table.query(ItemQuery(_PARTITION, where=IncidentItem.kind == kind)):
+            yield _read(raw)
+
     def replace(self, found: Incident | None, incident: Incident) -> bool:
         """Write an incident if it is still as it was `found` (None: it is new). False: another was faster."""
         version = found.version + 1 if found else 1

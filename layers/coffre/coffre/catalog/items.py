@@ -158,7 +158,26 @@ class LockItem(Item):
 
 
 class AuditItem(Item):
-    """One thing that a person or a function did. `sk` is a ULID of its time. Never changed, never expired."""
+    """`coffre.model.audit.AuditEvent`. `sk` is its number with 20 digits. Never changed, never expired."""
+
+    id = UnicodeAttribute(null=True)
+    at = TimeAttribute(null=True)
+    actor = UnicodeAttribute(null=True)
+    verified = BooleanAttribute(null=True)
+    action = UnicodeAttribute(null=True)
+    target = UnicodeAttribute(null=True)
+    subject = UnicodeAttribute(null=True)
+    detail = UnicodeAttribute(null=True)
+    result = UnicodeAttribute(null=True)
+    origin = UnicodeAttribute(null=True)
+    shard = UnicodeAttribute(null=True)
+    sequence = NumberAttribute(null=True)
+    previous = UnicodeAttribute(null=True)
+    hash = UnicodeAttribute(null=True)
+
+
+class OldAuditItem(Item):
+    """An event from before the chains. `sk` is a ULID of its time."""
 
     target_key = UnicodeAttribute(null=True)
     at = TimeAttribute(null=True)
@@ -167,6 +186,13 @@ class AuditItem(Item):
     target = UnicodeAttribute(null=True)
     subject = UnicodeAttribute(null=True)
     detail = UnicodeAttribute(null=True)
+
+
+class AuditHeadItem(Item):
+    """`coffre.model.audit.Head`. `sk` is the shard."""
+
+    sequence = NumberAttribute(null=True)
+    hash = UnicodeAttribute(null=True)
 
 
 class IncidentItem(Item):
@@ -183,6 +209,8 @@ class IncidentItem(Item):
     told_at = TimeAttribute(null=True)
     ended_at = TimeAttribute(null=True)
     version = NumberAttribute(null=True)
+    recorded = NumberAttribute(null=True)
+    recorded_at = TimeAttribute(null=True)
 
 
 class RecipientItem(Item):

@@ -14,7 +14,8 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 from pynamodb.connection.base import MetaTable
 from pynamodb.connection.table import TableConnection
-from pynamodb.exceptions import PynamoDBException
+from pynamodb.constants import ITEM
+from pynamodb.exceptions import PynamoDBException, VerboseClientError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
@@ -40,6 +41,10 @@ _HINTS: Final[Mapping[str, str]] = {
     "ThrottlingException": "DynamoDB is limiting this table: the run can be repeated in a minute.",
     "ProvisionedThroughputExceededException": "DynamoDB is limiting this table: is it still pay per request?",
 }
+_CONTENDED: Final = frozenset(
+    {"ConditionalCheckFailedException", "TransactionConflictException", "TransactionInProgressException"}
+)
+_CONTENDED_REASONS: Final = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
 _HINT_UNREACHABLE: Final = (
     "Check the route to DynamoDB: a function in a VPC needs a gateway endpoint for it; "
     "AWS_ENDPOINT_URL must be right if it is set."
@@ -78,12 +83,16 @@ class ConditionFailedError(Exception):
 
 @dataclass(frozen=True)
 class ItemQuery:
-    """What to list, newest first: a partition of the table or of an index, narrowed by a range of `sk` and a filter."""
+    """What to list: a partition of the table or of an index, narrowed by a range of `sk` and a filter.
+
+    Newest first: by `sk` from the last to the first, unless `oldest_first`.
+    """
 
     partition: str
     index: str | None = None
     keys: Condition | None = None
     where: Condition | None = None
+    oldest_first: bool = False
 
 
 class DynamoTable:
@@ -124,13 +133,38 @@ class DynamoTable:
         item: RawItem = answer["Attributes"]
         return item
 
+    def insert_and_update(
+        self, item: Item, partition: str, sort: str, actions: Sequence[Action], condition: Condition, *, token: str
+    ) -> None:
+        """Write a new item and change another, both or neither.
+
+        Parameters
+        ----------
+        token
+            At most 36 characters. The same call with the same token within ten minutes is done once.
+
+        Raises
+        ------
+        ConditionFailedError
+            The item exists, the other is not as expected, or another transaction is changing them at this moment.
+        """
+        attributes = item.serialize()
+        del attributes["pk"], attributes["sk"]
+        build = self._connection.get_operation_kwargs
+        put = build(item.pk, range_key=item.sk, key=ITEM, attributes=attributes, condition=Item.pk.does_not_exist())
+        update = build(partition, range_key=sort, actions=actions, condition=condition)
+        with self._translated("TransactWriteItems", needs="PutItem and dynamodb:UpdateItem"):
+            self._connection.connection.transact_write_items(
+                (), (), put_items=[put], update_items=[update], client_request_token=token
+            )
+
     def delete(self, partition: str, sort: str, condition: Condition) -> None:
         """Remove an item."""
         with self._translated("DeleteItem"):
             self._connection.delete_item(partition, range_key=sort, condition=condition)
 
     def query(self, listing: ItemQuery) -> Iterator[RawItem]:
-        """Yield items newest first, one page in memory.
+        """Yield items, one page in memory.
 
         The table itself is read consistently; an index may be a moment behind.
         """
@@ -145,7 +179,7 @@ class DynamoTable:
                     consistent_read=listing.index is None,
                     exclusive_start_key=start,
                     limit=PAGE_SIZE,
-                    scan_index_forward=False,
+                    scan_index_forward=listing.oldest_first,
                 )
             yield from page["Items"]
             start = page.get("LastEvaluatedKey")
@@ -153,16 +187,16 @@ class DynamoTable:
                 return
 
     @contextmanager
-    def _translated(self, call: str) -> Iterator[None]:
+    def _translated(self, call: str, *, needs: str | None = None) -> Iterator[None]:
         try:
             yield
         except (PynamoDBException, BotoCoreError, ClientError) as error:
             cause = error.cause if isinstance(error, PynamoDBException) and error.cause else error
-            if isinstance(cause, ClientError) and _code(cause) == "ConditionalCheckFailedException":
+            if isinstance(cause, ClientError) and _is_contended(cause):
                 raise ConditionFailedError(repeated=_attempts(cause) > 1) from error
-            raise self._error(call, cause) from error
+            raise self._error(call, needs or call, cause) from error
 
-    def _error(self, call: str, cause: Exception) -> CatalogError:
+    def _error(self, call: str, needs: str, cause: Exception) -> CatalogError:
         if isinstance(cause, ClientError):
             code = _code(cause)
             detail = f"{code}: {cause.response.get('Error', {}).get('Message', '')}".rstrip(": ")
@@ -173,7 +207,7 @@ class DynamoTable:
         if isinstance(cause, NoCredentialsError | NoRegionError):
             hint = "Set AWS credentials and a region (AWS_PROFILE, AWS_REGION)."
         return CatalogError(
-            f'The catalog table "{self.name}" did not answer {call}.', detail=detail, hint=hint.format(call=call)
+            f'The catalog table "{self.name}" did not answer {call}.', detail=detail, hint=hint.format(call=needs)
         )
 
 
@@ -183,6 +217,14 @@ def _key_schema(partition_key: str) -> list[dict[str, str]]:
 
 def _code(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "UnknownError")
+
+
+def _is_contended(error: ClientError) -> bool:
+    """Return whether a condition was not met, or another transaction was faster."""
+    if _code(error) != "TransactionCanceledException":
+        return _code(error) in _CONTENDED
+    reasons = error.cancellation_reasons if isinstance(error, VerboseClientError) else []
+    return any(reason is not None and reason.code in _CONTENDED_REASONS for reason in reasons)
 
 
 def _attempts(error: ClientError) -> int:

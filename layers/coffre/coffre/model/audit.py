@@ -1,12 +1,19 @@
-"""The audit: who did what, when, from where and with which result, as one link of a chain."""
+"""The audit: who did what, when, from where and with which result, as links of chains (docs/audit.md)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 type AuditResult = Literal["done", "refused", "failed"]
+
+NO_TARGET: Final = "-"
+"""The shard of events that are not about a single target. No target can have this name."""
+FIRST_PREVIOUS: Final = "0" * 64
+"""What the first event of a chain names as the hash of the event before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +33,10 @@ class AuditEvent:
 
     `action` is a noun and a verb (`restore.started`), `subject` the id of what it was done to (a backup, a restore),
     `detail` a sentence for a person, `origin` from where it came (a function or the command, and the region). Never a
-    secret.
+    secret. `at` is the clock of the process that recorded it, and proves no order.
+
+    The place in the chain is `shard` (the target, or `NO_TARGET`) and `sequence` (from 1, without gaps); `previous` and
+    `hash` are SHA-256 in lower-case hex. Events of versions before the chain have none of the four.
     """
 
     id: str
@@ -39,3 +49,32 @@ class AuditEvent:
     verified: bool = False
     result: AuditResult = "done"
     origin: str | None = None
+    shard: str | None = None
+    sequence: int | None = None
+    previous: str | None = None
+    hash: str | None = None
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Head(_Document):
+    """How far a chain is: its newest event's number and hash."""
+
+    shard: str
+    sequence: int = Field(ge=1)
+    hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Anchor(_Document):
+    """The heads of all chains at one time, kept where the writers of the chains cannot change them.
+
+    `id` is a ULID; `previous` is that of the anchor before, None for the first.
+    """
+
+    format: Literal[1] = 1
+    id: str
+    at: AwareDatetime
+    previous: str | None = None
+    heads: tuple[Head, ...]

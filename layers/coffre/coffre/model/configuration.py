@@ -12,11 +12,21 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from coffre.model.alert_rules import FleetAlerts
 from coffre.model.confirmation import ConfirmationRules
-from coffre.model.document import KIND_UNKNOWN, Document, describe_validation
+from coffre.model.document import KIND_UNKNOWN, Document, describe_validation, parse_json
 from coffre.model.errors import ConfigurationError, TargetUnknownError
 from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
 
 AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$", description="an age X25519 public key")]
+
+
+PrincipalPattern = Annotated[
+    str,
+    # The account has to be said: a pattern that every principal fits would turn the alert off.
+    Field(
+        pattern=r"^(arn:aws[a-z-]*:(iam|sts)::[0-9]{12}:[A-Za-z0-9+=,.@_/:*-]{1,1024}|[0-9a-f]{64}|svc:[a-z0-9.-]{1,128})$",
+        description="an ARN with its account, such as arn:aws:sts::123456789012:assumed-role/Operators/*",
+    ),
+]
 
 
 def _kind_of(target: object) -> str | None:
@@ -35,11 +45,18 @@ Target = Annotated[
 ]
 
 
+class Access(Document):
+    """Who may access the vault's bucket without an alert: patterns of ARNs, in which `*` stands for any text."""
+
+    expected: tuple[PrincipalPattern, ...] = Field(default=(), max_length=100)
+
+
 class Configuration(Document):
     """The whole document.
 
     `encryption` is `age` (then `recipients` must hold at least one public key) or, explicitly, `none`.
-    `vault_quota_bytes` is what the vault may hold before an alert says so.
+    `vault_quota_bytes` is what the vault may hold before an alert says so. `access` says who may access the vault
+    besides Coffre.
     `confirmation` holds for targets that have no rules of their own (docs/confirmation.md).
     """
 
@@ -50,6 +67,7 @@ class Configuration(Document):
     alerts: FleetAlerts = FleetAlerts()
     vault_quota_bytes: int | None = Field(default=None, ge=1)
     confirmation: ConfirmationRules = ConfirmationRules()
+    access: Access = Access()
 
     @model_validator(mode="after")
     def _recipients_fit_encryption(self) -> Configuration:
@@ -129,7 +147,7 @@ def parse_configuration(text: str, *, where: str) -> Configuration:
         Names each wrong field by its path with the allowed values.
     """
     try:
-        data: Any = json.loads(text)
+        data: Any = parse_json(text)
     except json.JSONDecodeError as error:
         raise ConfigurationError(
             f"The configuration document in {where} is not valid JSON.",

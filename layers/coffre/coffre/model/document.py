@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,6 +13,23 @@ _MEMBER: Final = re.compile(r"<\w+\.\w+: ('[^']*')>")
 KIND_UNKNOWN: Final = "kind_unknown"
 # What pydantic puts into the path of a target: its kind, which is no field.
 _KINDS: Final = frozenset({"database", "bucket"})
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Raises
+    ------
+    json.JSONDecodeError
+        Also for what `json.loads` has other errors for: bytes that are no text, deep nesting, endless numbers.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        why = "too deeply nested" if isinstance(error, RecursionError) else "a number or character out of range"
+        raise json.JSONDecodeError(why, "", 0) from None
 
 
 class Document(BaseModel):

@@ -81,6 +81,12 @@ class ConfirmationError(PermanentError):
     default_code = "CONFIRMATION_NEEDED"
 
 
+class IdentityError(PermanentError):
+    """It is not verified who sent an event."""
+
+    default_code = "IDENTITY_UNVERIFIED"
+
+
 class TargetUnknownError(PermanentError):
     """No target of this name is configured."""
 

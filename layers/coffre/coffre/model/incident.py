@@ -11,7 +11,8 @@ class Incident(BaseModel):
     """One problem: the same kind, target and fingerprint, from when it was first seen until it is over.
 
     `seen` is how often it was noticed since then. An invocation claims it before it sends the alert (`claimed_at`);
-    `told_at` is when the alert was sent. `version` counts the changes of the record.
+    `told_at` is when the alert was sent. `version` counts the changes of the record. `recorded` of the `seen` are in
+    the audit since `recorded_at`, where it counts them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -27,6 +28,8 @@ class Incident(BaseModel):
     told_at: datetime | None = None
     ended_at: datetime | None = None
     version: int = 1
+    recorded: int = 0
+    recorded_at: datetime | None = None
 
     @property
     def is_open(self) -> bool:

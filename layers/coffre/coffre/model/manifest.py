@@ -12,6 +12,8 @@ from coffre.model.backup import Tier
 from coffre.model.errors import IntegrityError
 from coffre.model.target import Contents, TargetKind
 
+# Of a pack, and of the plaintext of a frame (docs/format/v1.md): what a forged record asks for takes no more memory.
+_MOST_FRAME_BYTES = 64 * 1024 * 1024
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -28,8 +30,8 @@ class Frame(_Stored):
 
     pack: str
     offset: int = Field(ge=0)
-    length: int = Field(ge=1)
-    size: int = Field(ge=0)
+    length: int = Field(ge=1, le=_MOST_FRAME_BYTES)
+    size: int = Field(ge=0, le=_MOST_FRAME_BYTES)
     sha256: str = Sha256
 
 
@@ -96,7 +98,7 @@ class Entry(_Stored):
     relation: RelationName | None = None
     object: ObjectFacts | None = None
     frames: tuple[Frame, ...] = ()
-    start: int = 0
+    start: int = Field(default=0, ge=0)
 
 
 class SequenceValue(_Stored):

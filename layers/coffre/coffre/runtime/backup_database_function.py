@@ -51,11 +51,12 @@ class BackupDatabaseFunction:
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target when it names none."""
-        with self.services.edge.beginning(context):
+        with self.services.edge.beginning(context, event):
             wanted = BackupDatabaseEvent.parse(event)
             configuration = self.services.configuration()
             if wanted.target is None:
-                events = {target.name: wanted.for_target(target.name) for target in configuration.databases}
+                sent = wanted.sent_by(self.services.actor(wanted))
+                events = {target.name: sent.for_target(target.name) for target in configuration.databases}
                 return self._runs.start_each(context.function_name, events)
             target = configuration.database(wanted.target)
 

@@ -10,8 +10,10 @@ from ulid import ULID
 
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import backup_failed
+from coffre.alerts.wording import because
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Backup, Failure
+from coffre.model.audit import Actor, AuditResult
+from coffre.model.backup import Backup, Failure, Tier
 from coffre.model.configuration import Configuration
 from coffre.model.target import BucketTarget, DatabaseTarget
 from coffre.model.times import parse_span
@@ -64,13 +66,24 @@ class BackupRuns:
             self.services.edge.logger.warning(
                 "this backup is NOT encrypted by Coffre: the configuration says encryption none", extra=ids
             )
+        actor = self.services.actor(wanted)
         try:
             with self.services.edge.reporting(lambda error: self._failed(request, Failure.of(error)), **ids):
                 result = run(request)
-        except Exception:
+        except Exception as error:
             count_backup(self.services.edge.logger.service, target.name, None)
+            self._audit(request, actor, Failure.of(error))
             raise
+        if result.outcome is RunOutcome.COMPLETED:
+            self._audit(request, actor, None)
         return self._ended(target, result, context)
+
+    def _audit(self, request: Request, actor: Actor, failure: Failure | None) -> None:
+        """Record a backup that a person asked for. Scheduled ones are in the catalog."""
+        if request.tier is Tier.MANUAL:
+            detail = because(failure) if failure is not None else None
+            result: AuditResult = "failed" if failure is not None else "done"
+            self.services.edge.audit(actor, "backup.taken", request.target, request.backup_id, detail, result=result)
 
     def _failed(self, request: Request, failure: Failure) -> Alert:
         return backup_failed(

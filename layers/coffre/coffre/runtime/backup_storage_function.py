@@ -49,11 +49,12 @@ class BackupStorageFunction:
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target of buckets when it names none."""
-        with self.services.edge.beginning(context):
+        with self.services.edge.beginning(context, event):
             wanted = BackupStorageEvent.parse(event)
             configuration = self.services.configuration()
             if wanted.target is None:
-                events = {target.name: wanted.for_target(target.name) for target in configuration.buckets}
+                sent = wanted.sent_by(self.services.actor(wanted))
+                events = {target.name: sent.for_target(target.name) for target in configuration.buckets}
                 return self._runs.start_each(context.function_name, events)
             target = configuration.bucket(wanted.target)
 
@@ -107,7 +108,8 @@ class BackupStorageFunction:
         self, wanted: BackupStorageEvent, target: str, backup_id: str, function: str
     ) -> Callable[[int], None]:
         """Return a function that starts the next invocation, given the number of invocations so far."""
-        return lambda invocations: self._runs.start_next(function, wanted.after(target, backup_id, invocations))
+        sent = wanted.sent_by(self.services.actor(wanted))
+        return lambda invocations: self._runs.start_next(function, sent.after(target, backup_id, invocations))
 
     def _previous(self, target: str, begun: BucketProgress | None, *, full: bool) -> Backup | None:
         """Return the backup to compare with: for a continued run, the one that it began with."""

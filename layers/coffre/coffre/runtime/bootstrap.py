@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,17 @@ from botocore.config import Config
 from coffre.alerts.publish import Publisher
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
-from coffre.model.configuration import Configuration
+from coffre.model.configuration import Configuration, parse_configuration
+from coffre.model.errors import IdentityError
 from coffre.operations.monitoring.alerting import Alerting
+from coffre.operations.monitoring.audit_notes import note_configuration
+from coffre.runtime.callers import Callers, unverified
 from coffre.runtime.events import SentEvent
 from coffre.runtime.function import Edge, utc_now
 from coffre.runtime.observability import log_failure, make_logger
+from coffre.runtime.proof import Audience
 from coffre.runtime.settings import Settings
-from coffre.runtime.sources import read_configuration, read_secret
+from coffre.runtime.sources import read_document, read_secret
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import FrameDecoder, parse_identities
 from coffre.vault.vault import Vault
@@ -41,6 +45,7 @@ class Services:
 
     name: str
     settings: Settings
+    _noted: set[str] = field(default_factory=set, compare=False, repr=False)  # The document that is recorded.
 
     @cached_property
     def session(self) -> botocore.session.Session:
@@ -50,7 +55,8 @@ class Services:
     @cached_property
     def catalog(self) -> Catalog:
         """The table of backups and restores."""
-        return Catalog(self.settings.catalog_table)
+        function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", self.name)
+        return Catalog(self.settings.catalog_table, origin=f"{function}, {os.environ.get('AWS_REGION', 'no region')}")
 
     @cached_property
     def vault(self) -> Vault:
@@ -98,13 +104,55 @@ class Services:
         client: EventBridgeClient = self._client("events")
         return client
 
-    def actor(self, event: SentEvent) -> Actor:
-        """Return who sent an event: as it claims, or `unknown`."""
-        return Actor(event.actor or "unknown")
+    @cached_property
+    def callers(self) -> Callers:
+        """Who sends events to this function."""
+        # The topic is of the same stack: its ARN names the account, which no variable of Lambda's does.
+        audience = Audience.near(
+            self.settings.alert_topic_arn,
+            os.environ.get("AWS_REGION", ""),
+            os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
+        )
+        return Callers(audience, os.environ, utc_now)
+
+    def actor(self, event: SentEvent, *, demanded: bool = False) -> Actor:
+        """Return who sent an event: verified by STS if the event proves it, otherwise as it claims, or `unknown`.
+
+        Parameters
+        ----------
+        demanded
+            Refuse an event that does not prove who sent it.
+
+        Raises
+        ------
+        IdentityError
+            A verified actor is demanded, and the event does not prove one. The detail says why.
+        """
+        try:
+            if event.proof is None:
+                raise unverified("The event has no proof.")
+            return self.callers.verified(event.proof, event.digest)
+        except IdentityError as error:
+            if demanded:
+                raise
+            if event.proof is not None:
+                self.edge.logger.warning(
+                    "the caller is not verified", extra={"actor": event.actor, "why": error.detail}
+                )
+            return Actor(event.actor or "unknown", verified=False)
 
     def configuration(self) -> Configuration:
-        """Read the configuration document; raises what `read_configuration` raises."""
-        return read_configuration(self.ssm, self.settings.configuration)
+        """Read the configuration document, and record if it changed; raises what `read_configuration` raises."""
+        place = self.settings.configuration
+        document = read_document(self.ssm, place)
+        if document not in self._noted:
+            self.edge.attempt("configuration", lambda: self._note(document))
+        return parse_configuration(document, where=place)
+
+    def _note(self, document: str) -> None:
+        note_configuration(self.catalog, utc_now(), document)
+        self._noted.clear()
+        self._noted.add(document)
 
     def secret(self, reference: str) -> str:
         """Return the value of a secret by name or ARN; raises what `read_secret` raises."""

@@ -25,8 +25,13 @@ _OF_ONE_EVENT: Final = {"actor", "proof", "confirmation", "restore_id", "invocat
 
 def confirming_of(services: Services, event: SentEvent) -> Confirming:
     """Return what confirms in the name of an event's sender."""
+    actor = services.actor(event)
     return Confirming(
-        services.catalog, services.actor(event), utc_now, lambda target: services.configuration().approvals(target)
+        services.catalog,
+        actor,
+        utc_now,
+        approvals=lambda target: services.configuration().approvals(target),
+        refused=lambda action, error, target: services.edge.count_refusal(actor, action, error, target=target),
     )
 
 
@@ -45,9 +50,7 @@ def consent_of(
     return consent
 
 
-def refuse_bare(
-    confirming: Confirming, wanted: RestoreEvent | StorageRestoreEvent, backup: Backup, restore_id: str
-) -> None:
+def refuse_bare(wanted: RestoreEvent | StorageRestoreEvent, backup: Backup) -> None:
     """Refuse an event that would overwrite something and has no confirmation, before anything is opened.
 
     Raises
@@ -57,12 +60,8 @@ def refuse_bare(
     """
     if wanted.confirmation is not None or wanted.dry_run or not wanted.overwrites:
         return
-    error = needed(
-        wanted.destination or f"the database of {backup.target}",
-        wanted.model_dump(mode="json", exclude_defaults=True),
-    )
-    confirming.record_refusal(Act.RESTORE, backup.target, restore_id, error)
-    raise error
+    what = wanted.destination or f"the database of {backup.target}"
+    raise needed(what, wanted.model_dump(mode="json", exclude_defaults=True))
 
 
 def needed(what: str, event: Mapping[str, Any]) -> ConfirmationError:

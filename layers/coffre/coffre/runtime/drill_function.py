@@ -72,7 +72,7 @@ class DrillFunction:
             wanted = DrillEvent.parse(event)
             configuration = self.services.configuration()
             if wanted.backup_id is None and wanted.target is None:
-                return self._start_each(configuration, context.function_name)
+                return self._start_each(configuration, wanted, context.function_name)
         ids = {"request_id": request_id, "target": wanted.target, "backup_id": wanted.backup_id}
 
         def stopped(error: Exception) -> Alert:
@@ -87,8 +87,9 @@ class DrillFunction:
         self._report(backup, report, request_id)
         return summary(report)
 
-    def _start_each(self, configuration: Configuration, function: str) -> dict[str, Any]:
+    def _start_each(self, configuration: Configuration, wanted: DrillEvent, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has a backup, so that a slow one cannot hurt another."""
+        sent = wanted.sent_by(self.services.actor(wanted))
         events, without_backup = {}, []
         for target in configuration.targets:
             if isinstance(target, BucketTarget) and not target.drill.objects:
@@ -96,7 +97,7 @@ class DrillFunction:
             if self.services.catalog.latest_completed(target.name) is None:
                 without_backup.append(target.name)
                 continue
-            events[target.name] = {"target": target.name}
+            events[target.name] = sent.for_target(target.name)
         started = start_each(self.services.functions, function, events, "drill")
         if without_backup and not started:
             raise BackupStateError(

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from coffre.alerts.message import Message
+from coffre.model.audit import Actor
 from coffre.model.backup import Tier
 from coffre.model.confirmation import Confirmation
 from coffre.model.document import describe_validation
 from coffre.model.errors import EventError
+from coffre.model.names import visible
 from coffre.model.restore import Scope
 from coffre.model.storage import StorageScope
 from coffre.model.target import TargetName
 from coffre.model.times import in_utc, parse_span
 from coffre.model.verification import Level
+from coffre.runtime.proof import Proof, digest_of
 
 Ulid = Annotated[str, Field(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$", description="a ULID")]
 
@@ -27,7 +39,15 @@ def _checked_span(text: str) -> str:
     return text
 
 
+def _checked_name(text: str) -> str:
+    if visible(text) != text:
+        raise ValueError("should have printable characters only")
+    return text
+
+
+LONGEST_ACTOR: Final = 256
 _Span = Annotated[str, AfterValidator(_checked_span)]
+_ActorName = Annotated[str, Field(min_length=1, max_length=LONGEST_ACTOR), AfterValidator(_checked_name)]
 _Utc = Annotated[AwareDatetime, AfterValidator(in_utc)]
 
 
@@ -51,7 +71,8 @@ class _Event(BaseModel):
         try:
             return cls.model_validate(dict(event))
         except ValidationError as error:
-            known = ", ".join(about.alias or name for name, about in cls.model_fields.items())
+            fields = sorted(cls.model_fields.items(), key=lambda field: field[0] in SentEvent.model_fields)
+            known = ", ".join(about.alias or name for name, about in fields)
             raise EventError(
                 "The event has wrong fields.",
                 detail="; ".join(describe_validation(error)),
@@ -60,12 +81,37 @@ class _Event(BaseModel):
 
 
 class SentEvent(_Event):
-    """An event that a person may send. `actor` is the name that the sender claims."""
+    """An event that a person may send. `Services.actor` says who it was.
 
-    actor: str | None = Field(default=None, min_length=1, max_length=256)
+    `actor` is the name that the sender claims; `proof` proves which AWS credentials sent the event (docs/identity.md).
+    The proof is of this event alone: it is in nothing that is made of the event.
+    """
+
+    actor: _ActorName | None = None
+    proof: Proof | None = Field(default=None, exclude=True, repr=False)
+    _digest: str = PrivateAttr(default="")
+
+    @classmethod
+    def parse(cls, event: object) -> Self:
+        """Validate an event, and keep what its proof is of; raises what `_Event.parse` raises."""
+        parsed = super().parse(event)
+        if parsed.proof is not None and isinstance(event, Mapping):
+            parsed._digest = digest_of(event)
+        return parsed
+
+    @property
+    def digest(self) -> str:
+        """What the proof is of: `digest_of` the event as it was received."""
+        return self._digest
+
+    def sent_by(self, actor: Actor) -> Self:
+        """Return the event with the name of who sent it, for further invocations; without a name it stays as it is."""
+        if self.actor is None and self.proof is None:
+            return self
+        return self.model_copy(update={"actor": actor.name[:LONGEST_ACTOR], "proof": None})
 
 
-class BackupDatabaseEvent(_Event):
+class BackupDatabaseEvent(SentEvent):
     """Back up one target, or every database target when none is named.
 
     `scheduled_time` is the slot of a cron rule (EventBridge's own time of the event); runs by hand have none.
@@ -255,7 +301,7 @@ def parse_rotate(event: object) -> RotateEvent | DeletionEvent | ApprovalEvent:
     return (DeletionEvent if "delete" in fields else RotateEvent).parse(event)
 
 
-class DrillEvent(_Event):
+class DrillEvent(SentEvent):
     """Restore a backup, or some of its objects, and prove it: the one of this id, or the newest of a target.
 
     With neither, the newest of every target, each in an invocation of its own.
@@ -264,8 +310,13 @@ class DrillEvent(_Event):
     target: TargetName | None = None
     backup_id: Ulid | None = None
 
+    def for_target(self, target: str) -> dict[str, Any]:
+        """Return the event that starts one target's own invocation."""
+        changed = self.model_copy(update={"target": target})
+        return changed.model_dump(mode="json", exclude_defaults=True)
 
-class VerifyEvent(_Event):
+
+class VerifyEvent(SentEvent):
     """Verify backups at one level (docs/verification.md): of every target, of one, or (not `fresh`) one backup.
 
     `share` is of what the level looks closely at: packs whose checksums are compared (`inventory`), packs that are read

@@ -12,9 +12,11 @@ from ulid import ULID
 
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import restore_completed, restore_failed, restore_started
+from coffre.alerts.wording import because
+from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.confirmation import Plan
-from coffre.model.errors import BackupStateError, EventError
+from coffre.model.errors import BackupStateError, ConfirmationError, EventError
 from coffre.operations.confirm.confirm import Confirming
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
@@ -39,6 +41,7 @@ from coffre.runtime.settings import Settings
 
 _OWN_DATABASE = "the target's own database"
 _FROM_TO = "coffre/destination/"
+_FUNCTION = Actor("restore", verified=True)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class RestoreFunction:
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Restore the event's backup into its destination."""
         request_id = context.aws_request_id
-        with self.services.edge.beginning(context):
+        with self.services.edge.beginning(context, event):
             wanted = parse_restore(event)
         confirming = confirming_of(self.services, wanted)
         if isinstance(wanted, ApprovalEvent):
@@ -75,7 +78,14 @@ class RestoreFunction:
                 destination=wanted.destination or _OWN_DATABASE,
             )
 
-        with self.services.edge.reporting(failed, **ids):
+        actor = confirming.actor
+
+        def not_begun(error: Exception) -> Alert:
+            if isinstance(error, EventError | BackupStateError | ConfirmationError):
+                return self.services.edge.refused(actor, "restore.started", error, target=wanted.target)
+            return failed(error)
+
+        with self.services.edge.reporting(not_begun, **ids):
             if (known := self._begun_before(wanted)) is not None:
                 self.services.edge.logger.info(
                     "the event was delivered before", extra={**ids, "status": known.status.value}
@@ -86,16 +96,18 @@ class RestoreFunction:
             backup = self._find(wanted)
             refuse_unrestorable(backup)
             if not _continues(wanted):
-                refuse_bare(confirming, wanted, backup, restore_id)
+                refuse_bare(wanted, backup)
         ids = {**ids, "target": backup.target, "backup_id": backup.id}
         try:
             with self.services.edge.reporting(lambda error: failed(error, backup.target), **ids):
                 consent = consent_of(confirming, wanted, restore_id)
-                restore = self._restore(backup, wanted, restore_id, context, consent)
-        except Exception:
+                restore = self._restore(backup, wanted, restore_id, context, actor, consent)
+        except Exception as error:
             count_restore(self.services.name, backup.target, succeeded=False)
+            if not wanted.dry_run:
+                self._audit_failed(actor, backup.target, restore_id, Failure.of(error))
             raise
-        self._report(restore, ids)
+        self._report(restore, ids, actor)
         with logged(self.services, **ids):
             return self._answer(restore, wanted, confirming)
 
@@ -122,12 +134,13 @@ class RestoreFunction:
         settle_restores(self.services.catalog, self.services.vault, utc_now(), STALE_AFTER, self._report_died)
         return self.services.catalog.get_restore(known.id)
 
-    def _report(self, restore: Restore, ids: dict[str, str]) -> None:
+    def _report(self, restore: Restore, ids: dict[str, str], actor: Actor) -> None:
         if not restore.status.is_final:
             self.services.edge.logger.info("restore continues in another invocation", extra=ids)
             return
         count_restore(self.services.name, restore.target, succeeded=True)
         if not restore.dry_run:
+            self.services.edge.audit(actor, "restore.ended", restore.target, restore.id, _amount(restore))
             self.services.edge.publish(restore_completed(restore), **ids)
         amounts = {"duration_ms": restore.duration_ms, "rows": restore.rows, "objects": restore.objects}
         self.services.edge.logger.info("restore ended", extra={**ids, **amounts})
@@ -138,10 +151,12 @@ class RestoreFunction:
         wanted: RestoreEvent | StorageRestoreEvent,
         restore_id: str,
         context: LambdaContext,
+        actor: Actor,
         consent: Callable[[Plan], Plan],
     ) -> Restore:
         if isinstance(wanted, StorageRestoreEvent):
-            return self._of_objects(consent).restore(backup, wanted, restore_id, self.services.decoder(), context)
+            work = self._of_objects(wanted, actor, consent)
+            return work.restore(backup, wanted, restore_id, self.services.decoder(), context)
         children = Children(clearing_seconds(context))
         run = RestoreRun(
             catalog=self.services.catalog,
@@ -163,20 +178,32 @@ class RestoreFunction:
             dry_run=wanted.dry_run,
             request_id=context.aws_request_id,
         )
-        self._report_started(restore)
+        self._report_started(restore, wanted, actor)
         return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter, context, consent))
 
-    def _of_objects(self, consent: Callable[[Plan], Plan]) -> StorageRestores:
-        return StorageRestores(self.services, self._report_started, self._report_died, consent)
+    def _of_objects(
+        self, wanted: StorageRestoreEvent, actor: Actor, consent: Callable[[Plan], Plan]
+    ) -> StorageRestores:
+        return StorageRestores(
+            self.services,
+            report_started=lambda restore: self._report_started(restore, wanted, actor),
+            report_died=self._report_died,
+            consent=consent,
+        )
 
-    def _report_started(self, restore: Restore) -> None:
+    def _report_started(self, restore: Restore, wanted: RestoreEvent | StorageRestoreEvent, actor: Actor) -> None:
+        """Record and report a restore that begins. One that cannot be recorded does not begin."""
         if not restore.dry_run:
+            detail = f"backup {restore.backup_id} into {restore.destination}{_effect(wanted)}"
+            self.services.catalog.audit.record(utc_now(), actor, "restore.started", restore.target, restore.id, detail)
             self.services.edge.publish(restore_started(restore), restore_id=restore.id, target=restore.target)
 
     def _report_died(self, restore: Restore) -> None:
         """Report an earlier restore that died before it could report itself."""
         count_restore(self.services.name, restore.target, succeeded=False)
         if restore.failure is not None:
+            if not restore.dry_run:
+                self._audit_failed(_FUNCTION, restore.target, restore.id, restore.failure)
             alert = restore_failed(
                 restore.target,
                 restore.failure,
@@ -186,6 +213,9 @@ class RestoreFunction:
                 destination=restore.destination,
             )
             self.services.edge.publish(alert, restore_id=restore.id, target=restore.target)
+
+    def _audit_failed(self, actor: Actor, target: str, restore_id: str, failure: Failure) -> None:
+        self.services.edge.audit(actor, "restore.ended", target, restore_id, because(failure), result="failed")
 
     def _work(
         self,
@@ -263,6 +293,18 @@ class RestoreFunction:
 
 def _continues(wanted: RestoreEvent | StorageRestoreEvent) -> bool:
     return isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
+
+
+def _effect(wanted: RestoreEvent | StorageRestoreEvent) -> str:
+    """Return how an event changes what exists, for the audit."""
+    if isinstance(wanted, StorageRestoreEvent):
+        return f", {wanted.storage.mode}"
+    return ", replace" if wanted.replace else ", apply" if wanted.apply else ""
+
+
+def _amount(restore: Restore) -> str:
+    amount = f"{restore.rows or 0:,} rows" if restore.objects is None else f"{restore.objects:,} objects"
+    return f"{amount}, {len(restore.exceptions)} exceptions"
 
 
 def summary(restore: Restore) -> dict[str, Any]:

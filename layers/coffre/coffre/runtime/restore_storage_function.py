@@ -58,6 +58,7 @@ class StorageRestores:
         context: LambdaContext,
     ) -> Restore:
         """Restore as much as fits into this invocation, and start the next one for what is left."""
+        sent = wanted.sent_by(self.services.actor(wanted))  # now: a proof is valid for minutes
         stop = threading.Event()
         run = RestoreRun(
             catalog=self.services.catalog,
@@ -80,7 +81,7 @@ class StorageRestores:
             done = self._work(backup, wanted, restore_id, decoder, context, stop, meter)
             if isinstance(done, RestoreReport):
                 return done
-            self._start_next(backup, wanted, done, context.function_name)
+            self._start_next(backup, sent, done, context.function_name)
             return None
 
         return run.run(record, work, continues=continues)

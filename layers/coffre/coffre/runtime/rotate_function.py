@@ -17,6 +17,7 @@ from coffre.model.rotation import Action, RotationReport
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.monitoring.health_checks import review_vault
 from coffre.operations.rotate.rotate import RotateJob, rotate
+from coffre.runtime.audit import keep_audit
 from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.deletion import decide
@@ -45,11 +46,11 @@ class RotateFunction:
         """Rotate the event's target, or every one; or delete one backup, or approve that."""
         request_id = context.aws_request_id
 
-        with self.services.edge.beginning(context):
+        with self.services.edge.beginning(context, event):
             wanted = parse_rotate(event)
         if not isinstance(wanted, RotateEvent):
-            return decide(self.services, wanted)
-        with self.services.edge.beginning(context):
+            return decide(self.services, wanted, request_id)
+        with self.services.edge.beginning(context, event):
             configuration = self.services.configuration()
             if wanted.target is not None:
                 configuration.target(wanted.target)
@@ -97,6 +98,7 @@ class RotateFunction:
         )
         if report.dry_run or report.skipped is not None:
             return
+        keep_audit(self.services)
         if wanted.target is None:
             count_rotation(self.services.name, report)
             self.services.edge.review(lambda: self._review(configuration, report, request_id), request_id=request_id)

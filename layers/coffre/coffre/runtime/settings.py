@@ -20,6 +20,8 @@ class Settings(BaseModel):
     `configuration` is an SSM parameter's name, or `file:` and a path. `vault_checksum` is how the vault's store checks
     uploads: `sha256` (AWS and most), or `md5` for S3-compatible stores that reject the newer checksums.
     `identity_secret` names the secret with the age identities; functions that do not read backups have none.
+    `access_log_bucket` has the logs of accesses to the vault, if they exist, and `own_roles` the names of the stack's
+    roles, between commas: both are for the function that looks at the logs.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -31,6 +33,8 @@ class Settings(BaseModel):
     catalog_table: str = Field(min_length=1)
     alert_topic_arn: str = Field(min_length=1)
     identity_secret: str | None = None
+    access_log_bucket: str | None = None
+    own_roles: str = ""
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:

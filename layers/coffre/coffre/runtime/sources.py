@@ -29,9 +29,13 @@ def read_configuration(ssm: SSMClient, place: str) -> Configuration:
     ConfigurationError
         `CONFIGURATION_MISSING`, or `CONFIGURATION_INVALID` naming each wrong field.
     """
+    return parse_configuration(read_document(ssm, place), where=place)
+
+
+def read_document(ssm: SSMClient, place: str) -> str:
+    """Return the configuration document as it is, at a place as for `read_configuration` (`CONFIGURATION_MISSING`)."""
     is_file = place.startswith("file:")
-    text = _read_file(Path(place.removeprefix("file:"))) if is_file else _read_parameter(ssm, place)
-    return parse_configuration(text, where=place)
+    return _read_file(Path(place.removeprefix("file:"))) if is_file else _read_parameter(ssm, place)
 
 
 def configured_at(ssm: SSMClient, place: str) -> datetime | None:

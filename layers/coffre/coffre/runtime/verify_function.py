@@ -12,6 +12,8 @@ from ulid import ULID
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import restore_failed
 from coffre.alerts.verification import verification_stopped
+from coffre.alerts.wording import because
+from coffre.model.audit import Actor
 from coffre.model.backup import Failure, Restore
 from coffre.model.configuration import Configuration
 from coffre.model.errors import SecretError
@@ -21,6 +23,7 @@ from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import CatalogSnapshot, VerifyJob
 from coffre.operations.verify.read_back import read_backup, read_target
+from coffre.runtime.audit import keep_audit
 from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import VerifyEvent
@@ -30,11 +33,13 @@ from coffre.runtime.observability import count_fresh, count_verification
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import configured_at
+from coffre.runtime.verify_accesses import look_at_accesses
 from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh
 from coffre.vault.codec import FrameDecoder
 
 # A month sees everything.
 _SHARE: Final = 1 / 30
+_ACTOR: Final = Actor("verify", verified=True)
 # An answer can have 6 MB; what is wrong with one backup has up to 10 KB.
 _DAMAGED_SHOWN: Final = 100
 
@@ -54,7 +59,7 @@ class VerifyFunction:
         """Verify what the event names, at its level."""
         request_id = context.aws_request_id
 
-        with self.services.edge.beginning(context):
+        with self.services.edge.beginning(context, event):
             wanted = VerifyEvent.parse(event)
             configuration = self.services.configuration()
             if wanted.target is not None and not self._has_backups(wanted):
@@ -100,6 +105,8 @@ class VerifyFunction:
             self.services.edge.review(
                 lambda: check_all_targets(self.services.catalog, configuration, now), request_id=request_id
             )
+            look_at_accesses(self.services, configuration, now)
+            keep_audit(self.services, by_mail=True)
         return report.model_dump(mode="json")
 
     def _log_fresh(self, report: FreshReport, request_id: str) -> None:
@@ -112,6 +119,9 @@ class VerifyFunction:
 
     def _report_restore_died(self, restore: Restore) -> None:
         if restore.failure is not None:
+            if not restore.dry_run:
+                words = because(restore.failure)
+                self.services.edge.audit(_ACTOR, "restore.ended", restore.target, restore.id, words, result="failed")
             alert = restore_failed(
                 restore.target,
                 restore.failure,
@@ -127,7 +137,8 @@ class VerifyFunction:
     def _start_each(self, wanted: VerifyEvent, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has backups: each has the whole time of a function."""
         targets = sorted({backup.target for backup in CatalogSnapshot.read(self.services.catalog).required()})
-        events = {target: wanted.for_target(target) for target in targets}
+        sent = wanted.sent_by(self.services.actor(wanted))
+        events = {target: sent.for_target(target) for target in targets}
         started = start_each(self.services.functions, function, events, "reading")
         return {"level": wanted.level.value, "started": started}
 

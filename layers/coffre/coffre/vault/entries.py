@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from backports import zstd
-from pydantic import ValidationError
 
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, EntryKind, Frame, ObjectFacts, PackReference, RelationName
@@ -25,6 +24,8 @@ FRAME_SIZE_BYTES: Final = 2 * 1024 * 1024
 SOLID_ENTRY_BYTES: Final = 128 * 1024
 _SOLID_FRAME_BYTES: Final = 1024 * 1024
 _LIST_LEVEL: Final = 6
+# About 300,000 frames.
+_LINE_LIMIT_BYTES: Final = 64 * 1024 * 1024
 
 
 class EntryWriter:
@@ -224,7 +225,7 @@ def parse_lines(compressed: bytes, *, where: str) -> Iterator[Entry]:
     try:
         for line in lines_of(compressed):
             yield Entry.model_validate_json(line)
-    except (zstd.ZstdError, ValidationError, EOFError) as error:
+    except (zstd.ZstdError, ValueError, EOFError) as error:
         raise IntegrityError(
             f"The list of entries {where} is damaged.",
             code="ENTRIES_DAMAGED",
@@ -233,15 +234,30 @@ def parse_lines(compressed: bytes, *, where: str) -> Iterator[Entry]:
 
 
 def lines_of(compressed: bytes) -> Iterator[bytes]:
-    """Yield the lines of a zstd file as they are unpacked; `EOFError` when it ends too early."""
+    """Yield the lines of a zstd file as they are unpacked.
+
+    Raises
+    ------
+    EOFError
+        It ends too early.
+    ValueError
+        A line has more than 64 MiB: the memory that this takes stays bounded.
+    """
     decompressor = zstd.ZstdDecompressor()
-    data, rest = compressed, b""
+    data, rest = compressed, bytearray()
     while not decompressor.eof:
         block = decompressor.decompress(data, max_length=1024 * 1024)
         data = b""
         if not block and decompressor.needs_input:
             raise EOFError
-        *lines, rest = (rest + block).split(b"\n")
-        yield from lines
+        first, *others = block.split(b"\n")
+        rest += first
+        if len(rest) > _LINE_LIMIT_BYTES:
+            raise ValueError("a line is too long")
+        if others:
+            yield bytes(rest)
+            *lines, last = others
+            yield from lines
+            rest = bytearray(last)
     if rest:
         raise EOFError

@@ -12,6 +12,7 @@ from typing import Final, Literal
 BACKUPS: Final = "v1/backups/"
 PACKS: Final = "v1/packs/"
 RESTORES: Final = "v1/restores/"
+ANCHORS: Final = "v1/audit/anchors/"
 SCRATCH: Final = "scratch/"
 MANIFEST: Final = "manifest.json"
 
@@ -22,6 +23,7 @@ _RECORD: Final = re.compile(
 )
 _PACK: Final = re.compile(rf"{PACKS}({_ID})/\d{{6}}-[0-9a-f]{{8}}-\d{{4,}}")
 _RESTORE: Final = re.compile(rf"{RESTORES}{_ID}(?:\.json|\.state\.json|\.(?:names|failed)-\d{{6}}\.jsonl\.zst)")
+_ANCHOR: Final = re.compile(rf"{ANCHORS}({_ID})\.json")
 _SCRATCH: Final = re.compile(rf"{SCRATCH}({_ID})/.+", re.DOTALL)
 
 
@@ -103,6 +105,11 @@ def restore_list_key(restore_id: str, kind: Literal["names", "failed"], number: 
     return f"{RESTORES}{restore_id}.{kind}-{number:06d}.jsonl.zst"
 
 
+def anchor_key(anchor_id: str) -> str:
+    """Return the key of an anchor of the audit chains."""
+    return f"{ANCHORS}{anchor_id}.json"
+
+
 # --- what a key is ---
 
 
@@ -129,6 +136,11 @@ def writer_of(key: str) -> str | None:
 def is_restore_report(key: str) -> bool:
     """Return whether a key is that of a restore's report, or of what it needs meanwhile."""
     return _RESTORE.fullmatch(key) is not None
+
+
+def is_anchor(key: str) -> bool:
+    """Return whether a key is that of an anchor of the audit chains."""
+    return _ANCHOR.fullmatch(key) is not None
 
 
 def drill_of(key: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Final
 from backports import zstd
 from pydantic import ValidationError
 
+from coffre.model.document import parse_json
 from coffre.model.errors import EventError, IntegrityError, ObjectMissingError
 from coffre.model.storage import StorageState
 from coffre.stores.store import put_small
@@ -88,7 +89,7 @@ def _write(vault: Vault, key: str, lines: Iterable[bytes], scratch: Path) -> str
 def _names(vault: Vault, key: str) -> Iterator[str]:
     try:
         for line in lines_of(vault.store.get(key)):
-            yield str(json.loads(line)["name"])
+            yield str(parse_json(line)["name"])
     except ObjectMissingError as error:
         raise _invalid(key, "it is not in the vault") from error
     except (ValueError, KeyError, TypeError, EOFError, zstd.ZstdError) as error:

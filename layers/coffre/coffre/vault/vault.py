@@ -131,15 +131,28 @@ class Vault:
     # --- reading ---
 
     def read_report(self, key: str) -> RestoreReport:
-        """Return the report of a restore."""
-        return RestoreReport.model_validate_json(self.store.get(key))
+        """Return the report of a restore.
+
+        Raises
+        ------
+        IntegrityError
+            `REPORT_DAMAGED`
+        """
+        try:
+            return RestoreReport.model_validate_json(self.store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES))
+        except ValidationError as error:
+            raise IntegrityError(
+                f"The report {key} cannot be read.",
+                code="REPORT_DAMAGED",
+                hint="What the restore did is in its record: coffre list --restores",
+            ) from error
 
     def find_report(self, restore_id: str) -> tuple[str, RestoreReport] | None:
         """Return the report of a restore with its key, if it was written: then the restore was done."""
         key = restore_report_key(restore_id)
         try:
             return key, self.read_report(key)
-        except (ObjectMissingError, ValidationError):
+        except (ObjectMissingError, IntegrityError):
             return None
 
     def find_manifest(self, target: str, backup_id: str) -> tuple[Manifest, Committed] | None:

@@ -119,7 +119,7 @@ def busy(account: Account) -> str:
 
     def play(function: str, event: Mapping[str, Any]) -> None:
         account.catalog.audit.record(
-            datetime.now(UTC), "backup", "skipped", event["target"], event["backup_id"], reason
+            datetime.now(UTC), "backup", "backup.skipped", event["target"], event["backup_id"], reason
         )
 
     account.play = play

@@ -165,7 +165,8 @@ def test_what_is_no_backup_any_more_has_no_pin(coffre: Coffre, account: Account,
 
     assert "[BACKUP_STATE]" in coffre(command, backup.id).err
     assert "[BACKUP_UNKNOWN]" in coffre(command, OLD).err
-    assert audit(account) == []
+    (event,) = account.catalog.audit.events()
+    assert (event.action, event.subject, event.result) == (f"backup.{command}ned", backup.id, "refused")
 
 
 # --- delete ---

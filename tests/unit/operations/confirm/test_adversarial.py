@@ -96,7 +96,11 @@ class Game:
     acts: int = 0
 
     def confirming(self, actor: Actor, clock: Callable[[], datetime] | None = None) -> Confirming:
-        return Confirming(self.catalog, actor, clock or (lambda: self.now), lambda target: self.demanded)
+        return Confirming(self.catalog, actor, clock or (lambda: self.now), lambda target: self.demanded, self._refused)
+
+    def _refused(self, action: str, error: ConfirmationError, target: str) -> None:
+        assert (action.rpartition(".")[2], target) in {("confirmed", "shop"), ("approved", "shop")}
+        assert error.code
 
     # --- what people and attackers do ---
 

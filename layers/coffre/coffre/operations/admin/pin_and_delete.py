@@ -1,7 +1,8 @@
-"""An operator's decisions about one backup: pin, unpin, delete. Each leaves an audit event."""
+"""An operator's decisions about one backup: pin, unpin, delete. Each leaves an audit event, and is not done without."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,17 +28,17 @@ class BackupAdmin:
 
     def pin(self, backup_id: str) -> Backup:
         """Keep a backup regardless of its age. It can be repeated."""
-        backup = self.catalog.keeping.pin(backup_id, self.now)
-        # The catalog decides; the mark in the vault serves to rebuild the catalog.
-        self.vault.mark_pin(backup.target, backup.id, backup.pinned_at)
-        self._record(backup, "backup.pinned", None)
+        with self._recorded(backup_id, "backup.pinned"):
+            backup = self.catalog.keeping.pin(backup_id, self.now)
+            # The catalog decides; the mark in the vault serves to rebuild the catalog.
+            self.vault.mark_pin(backup.target, backup.id, backup.pinned_at)
         return backup
 
     def unpin(self, backup_id: str) -> Backup:
         """Let a backup's tiers decide again how long it is kept. It can be repeated."""
-        backup = self.catalog.keeping.unpin(backup_id)
-        self.vault.mark_pin(backup.target, backup.id, None)
-        self._record(backup, "backup.unpinned", None)
+        with self._recorded(backup_id, "backup.unpinned"):
+            backup = self.catalog.keeping.unpin(backup_id)
+            self.vault.mark_pin(backup.target, backup.id, None)
         return backup
 
     def delete(self, backup_id: str, *, force: bool = False) -> Backup:
@@ -55,9 +56,8 @@ class BackupAdmin:
             `force`), or `BACKUP_CHANGED`.
         """
         backup = self.refuse_deletion(backup_id, force=force)
-        deleted = self.catalog.keeping.delete(backup, f"deleted by {self._name}", self.now)
-        self._record(deleted, "backup.deleted", "forced" if force else None)
-        return deleted
+        with self._recorded(backup.id, "backup.deleted", "forced" if force else None):
+            return self.catalog.keeping.delete(backup, f"deleted by {self._name}", self.now)
 
     def deletion_plan(self, backup: Backup, scope: BaseModel) -> Plan:
         """Return what a person has to confirm before a backup is deleted: what is lost, and what remains.
@@ -129,5 +129,10 @@ class BackupAdmin:
     def _name(self) -> str:
         return self.actor if isinstance(self.actor, str) else self.actor.name
 
-    def _record(self, backup: Backup, action: str, detail: str | None) -> None:
-        self.catalog.audit.record(self.now, self.actor, action, backup.target, backup.id, detail)
+    def _recorded(self, backup_id: str, action: str, detail: str | None = None) -> AbstractContextManager[None]:
+        backup, audit = self.catalog.get_backup(backup_id), self.catalog.audit
+        if backup.status in (Status.FAILED, Status.DELETED):  # It stays so: the catalog refuses the act.
+            why = f"the backup is {backup.status}"
+            audit.record(self.now, self.actor, action, backup.target, backup.id, why, result="refused")
+            return nullcontext()
+        return audit.recorded(self.now, self.actor, action, backup.target, backup.id, detail)

@@ -13,13 +13,12 @@ from coffre.model.audit import Actor
 from coffre.model.confirmation import (
     APPROVAL_LIFETIME,
     TOKEN_LIFETIME,
-    Act,
     Confirmation,
     IssuedPlan,
     Plan,
     token_id,
 )
-from coffre.model.errors import CatalogError, ConfirmationError
+from coffre.model.errors import ConfirmationError
 from coffre.policy.confirmation import refuse_approval, refuse_unconfirmed
 
 _SHORT: Final = 12
@@ -33,12 +32,15 @@ class Confirming:
     ----------
     approvals
         Returns how many approvals the configuration demands for what replaces a target, or deletes a backup of it.
+    refused
+        Records that an act (the action of its audit event) on a target was refused.
     """
 
     catalog: Catalog
     actor: Actor
     now: Callable[[], datetime]
     approvals: Callable[[str], int]
+    refused: Callable[[str, ConfirmationError, str], None]
 
     def give_out(self, plan: Plan) -> dict[str, Any]:
         """Keep a plan, and return it with its token as the function answers: nothing else ever has the token.
@@ -65,7 +67,7 @@ class Confirming:
         return {"plan": issued.answer(), "token": token}
 
     def confirm(self, now_seen: Plan, given: Confirmation, subject: str) -> Plan:
-        """Take the token of an event, and return the plan that a person has seen; afterwards nobody can use it again.
+        """Take the token of an event, and return the plan that a person has seen; afterwards no one can use it again.
 
         Parameters
         ----------
@@ -81,7 +83,7 @@ class Confirming:
         CatalogError
             The catalog did not answer, or the audit took no record; nothing may be changed.
         """
-        with self._refusals_recorded(now_seen, subject):
+        with self._refusals_recorded(now_seen):
             issued = refuse_unconfirmed(
                 self.catalog.confirmations.find(token_id(given.token)),
                 now_seen,
@@ -113,7 +115,7 @@ class Confirming:
             approved = self._approved(refuse_approval(found, plan_sha256, self.actor, self.now()))
         except ConfirmationError as error:
             if found is not None:
-                self._record_refusal(found.plan, found.plan.request.backup_id, error)
+                self.refused(f"{found.plan.request.act}.approved", error, found.plan.request.target)
             raise
         self._record(
             approved.plan, "approved", approved.plan.request.backup_id, f"plan {plan_id[:_SHORT]} of {approved.actor}"
@@ -132,24 +134,12 @@ class Confirming:
         return self.approvals(plan.request.target) if plan.needs_approval else 0
 
     @contextlib.contextmanager
-    def _refusals_recorded(self, plan: Plan, subject: str) -> Iterator[None]:
+    def _refusals_recorded(self, plan: Plan) -> Iterator[None]:
         try:
             yield
         except ConfirmationError as error:
-            self._record_refusal(plan, subject, error)
+            self.refused(f"{plan.request.act}.confirmed", error, plan.request.target)
             raise
-
-    def _record_refusal(self, plan: Plan, subject: str, error: ConfirmationError) -> None:
-        # What is refused is refused, whether or not the catalog takes the record of it.
-        with contextlib.suppress(CatalogError):
-            self.record_refusal(plan.request.act, plan.request.target, subject, error)
-
-    def record_refusal(self, act: Act, target: str | None, subject: str, error: ConfirmationError) -> None:
-        """Record that something was refused for want of a confirmation."""
-        self.catalog.audit.record(
-            self.now(), self.actor, f"{act}.refused", target, subject, f"{error.code}: {error.message}",
-            result="refused",
-        )  # fmt: skip
 
     def _record(self, plan: Plan, verb: str, subject: str, detail: str) -> None:
         request = plan.request

@@ -18,6 +18,7 @@ from coffre.alerts.anomalies import (
 from coffre.alerts.runs import backup_exceptions
 from coffre.catalog.catalog import Catalog
 from coffre.model.alert_rules import TargetAlerts
+from coffre.model.audit import Actor
 from coffre.model.backup import NO_ROLES, Backup, Status
 from coffre.model.configuration import Configuration
 from coffre.model.errors import CoffreError
@@ -39,6 +40,7 @@ from coffre.policy.anomaly import (
 from coffre.policy.recency import completion
 from coffre.vault.vault import Vault
 
+_ACTOR: Final = Actor("backup", verified=True)
 _NOUNS: Final = {TargetKind.DATABASE: "rows", TargetKind.BUCKET: "objects"}
 _OF_A_BACKUP: Final = (AlertKind.DURATION_EXCEEDED, AlertKind.BACKUP_EXCEPTIONS, AlertKind.SIZE_ANOMALY)
 
@@ -56,6 +58,9 @@ def review_backup(catalog: Catalog, vault: Vault, rules: TargetAlerts, backup: B
     """
     manifest = manifest_of(vault, backup)
     for recipient in manifest.recipients:
+        if catalog.recipients.first_used(recipient) is None:
+            at, detail = backup.completed_at or backup.created_at, f"first used by the backup {backup.id}"
+            catalog.audit.record(at, _ACTOR, "key.first_used", backup.target, recipient, detail)
         catalog.recipients.note_use(recipient, backup.created_at)
     alerts = [*_slow(backup, rules), *_exceptions(backup)]
     if rules.size_change_percent is not None:

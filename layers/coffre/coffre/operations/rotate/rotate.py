@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from coffre.catalog.catalog import Catalog
+from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, CatalogError, CoffreError, DeadlineError, IntegrityError
@@ -28,7 +29,7 @@ _RENEW_AFTER: Final = timedelta(seconds=5)
 # Longer than the slowest single step (a manifest that is read with all retries). Two rotations would do no harm.
 _STALE_AFTER: Final = timedelta(minutes=3)
 _RESERVE_SECONDS: Final = 20.0
-_ACTOR: Final = "rotate"
+_ACTOR: Final = Actor("rotate", verified=True)
 
 
 @dataclass(frozen=True)
@@ -172,14 +173,15 @@ def _mark_deleted(job: RotateJob, turn: _Turn, copies: Iterable[Backup], decided
     for decision in decided:
         if decision.action is Action.DELETE:
             turn.check()
+            backup, now = by_id[decision.backup_id], job.now()
             try:
-                job.catalog.keeping.delete(by_id[decision.backup_id], decision.reason, job.now())
+                with job.catalog.audit.recorded(
+                    now, _ACTOR, "backup.deleted", backup.target, backup.id, decision.reason
+                ):
+                    job.catalog.keeping.delete(backup, decision.reason, now)
             except BackupStateError as error:
                 done.append(decision.model_copy(update={"action": Action.KEEP, "reason": error.message}))
                 continue
-            job.catalog.audit.record(
-                job.now(), _ACTOR, "backup.deleted", decision.target, decision.backup_id, decision.reason
-            )
         done.append(decision)
     return done
 

@@ -203,7 +203,7 @@ class Admission:
         since = f"{backup.created_at:%Y-%m-%d %H:%M:%S} UTC"
         reason = f"backup {owner} of {request.target} is already running, since {since}"
         # The caller may be waiting for a backup with this id, and finds the reason here.
-        self.catalog.audit.record(self.now(), "backup", "skipped", request.target, request.backup_id, reason)
+        self.catalog.audit.record(self.now(), "backup", "backup.skipped", request.target, request.backup_id, reason)
         return Result(RunOutcome.SKIPPED, backup, reason)
 
     def _create(self, request: Request) -> Backup:

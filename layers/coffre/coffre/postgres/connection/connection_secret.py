@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from coffre.model.document import parse_json
 from coffre.model.errors import SecretError
 from coffre.postgres.connection.address import Connection
 
@@ -46,7 +47,7 @@ def _parse(text: str, where: str) -> Connection:
     if text.startswith(_SCHEMES):
         return _from_url(text, where)
     try:
-        data = json.loads(text)
+        data = parse_json(text)
     except json.JSONDecodeError:
         data = None
     if not isinstance(data, dict):

@@ -21,6 +21,7 @@ from coffre.postgres.connection.ending import terminate
 
 _ATTEMPTS: Final = 5
 _AGAIN_SECONDS: Final = 0.1
+_COMMIT: Final = "COMMIT"
 
 
 def why_no_swap(connection: Connection) -> str | None:
@@ -89,7 +90,7 @@ def swap_databases(connection: Connection, restored: str, old: str, *, oid: str)
                 try:
                     cursor.execute(_swap(current, restored, old, owner))
                     _refuse_another(cursor, connection, old, oid)
-                    cursor.execute("COMMIT")
+                    cursor.execute(_COMMIT)
                     return
                 except psycopg2.Error as error:
                     if session.closed and not database_exists(connection, restored):

@@ -1,0 +1,45 @@
+"""What a command reads with the caller's own credentials is recorded first, where there is a stack to record it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from coffre.model.errors import CatalogError
+from coffre_cli.place import Place
+from coffre_cli.standalone import StandaloneVault
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
+
+
+@contextmanager
+def recorded_reading(place: Place, backup: Backup, action: str, detail: str) -> Iterator[None]:
+    """Record that a backup's contents are read, and let it happen. A vault without a stack has no audit.
+
+    Raises
+    ------
+    CatalogError
+        The event could not be recorded, so nothing was read.
+    """
+    if isinstance(place, StandaloneVault):
+        yield
+        return
+    audit, now = place.catalog.audit, datetime.now(UTC)
+    try:
+        audit.record(now, place.caller, action, backup.target, backup.id, detail)
+    except CatalogError as error:
+        raise CatalogError(
+            f"Nothing was read: that it is read could not be recorded ({error.code}).",
+            code="AUDIT_NOT_RECORDED",
+            detail=error.detail or error.message,
+            hint="Your AWS credentials need dynamodb:GetItem, PutItem and UpdateItem on the table "
+            f"{place.outputs['CatalogTable']} (docs/audit.md). Without a stack nothing is recorded: coffre --vault ...",
+        ) from error
+    try:
+        yield
+    except BaseException as error:
+        audit.record_failure(now, place.caller, action, backup.target, backup.id, error)
+        raise

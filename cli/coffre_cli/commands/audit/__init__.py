@@ -1,0 +1,1 @@
+"""`coffre audit`: who did what, and who accessed the vault."""

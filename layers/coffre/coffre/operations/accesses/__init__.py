@@ -1,0 +1,1 @@
+"""Reading who accessed the vault from the logs of its bucket."""

@@ -1,0 +1,1 @@
+"""What is in the layers, and what scanners say about the checkout (docs/supply-chain.md)."""
