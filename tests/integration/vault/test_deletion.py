@@ -94,11 +94,11 @@ def test_a_second_person_approves_what_the_first_one_was_shown(
 ) -> None:
     coffre.configure(shop, confirmation={"approvals": 1})
     # Given people whom nothing proves
-    trial = {"delete": {"backup_id": backups[0], "dry_run": True}, "actor": ADA}
+    trial: dict[str, Any] = {"delete": {"backup_id": backups[0], "dry_run": True}, "actor": ADA}
     assert refused(coffre, trial).code == "ACTOR_UNVERIFIED"
     verified(coffre, monkeypatch)
     plan = coffre.rotate(**trial)
-    event = {
+    event: dict[str, Any] = {
         "delete": {"backup_id": backups[0]},
         "actor": ADA,
         "confirmation": {"token": plan["token"], "name": "shop"},
