@@ -18,7 +18,7 @@ ARGS :=
 # `make lock UPGRADE=--upgrade` takes newer versions where the .in files allow them; without it the pins stay.
 UPGRADE :=
 
-.PHONY: help setup tools fmt lint types imports validate scan sbom fuzz test test-fast demo ci bench lock layers-update minors clean
+.PHONY: help threat-model setup tools fmt lint types imports validate scan sbom fuzz test test-fast demo ci bench lock layers-update minors clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -84,6 +84,9 @@ demo: setup ## Back up, lose and restore a sample database on a local AWS
 ci: lint types imports validate scan sbom test ## Everything that has to pass before a change lands
 	.venv/bin/python -m tests.fuzz --seconds 2
 	.venv/bin/coffre demo --short
+
+threat-model: setup ## Write the table of privileges into docs/format/threat-model.md
+	.venv/bin/python -m tests.template.threat_model
 
 bench: setup ## Measure every claim of docs/benchmarks.md (about an hour)
 	@.venv/bin/python -m benchmarks $(ARGS)

@@ -15,6 +15,7 @@ from coffre.model.manifest import Entry, EntryKind, Frame, Manifest
 from coffre.stores.store import Store
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.entries import write_lines
+from coffre.vault.layout import manifest_key
 from coffre.vault.vault import Vault
 
 
@@ -91,6 +92,7 @@ class Corruptor:
         forged, pack = self._forged(robbed, body, encoder, adapt_counts=adapt_counts)
         lines = scratch / "forged-entries"
         write_lines([forged if entry.name == robbed.name else entry for entry in entries], lines)
+        self.vault.store.delete(manifest.entries[0].key)  # nothing is written over another object
         file, live = self.vault.write_entries(manifest.target, manifest.backup_id, [lines], scratch)
         packs = {one.key: one for one in (*manifest.packs, *pack)}
         changes: dict[str, Any] = {
@@ -115,6 +117,7 @@ class Corruptor:
             fields = {"manifest_sha256": made.sha256}
             self.catalog._backups.change(manifest.backup_id, fields, allowed=(self.backup.status,))
 
+        self.vault.store.delete(manifest_key(manifest.target, manifest.backup_id))
         self.vault.commit(manifest, announce)
 
     def _frames(self) -> Sequence[Frame]:

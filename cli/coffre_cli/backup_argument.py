@@ -178,7 +178,7 @@ def _as_of(deployed: Place, text: str, target: str | None) -> Backup:
     until = _until(text)
     name = deployed.only_target(target)
     for listed in deployed.catalog.completed_backups(name):
-        if listed.created_at >= until:
+        if listed.created_at >= until or listed.is_safety:
             continue
         backup = deployed.catalog.get_backup(listed.id)
         if backup.status is Status.COMPLETED and backup.is_healthy:

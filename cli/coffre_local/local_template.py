@@ -25,6 +25,9 @@ NOT_LOCAL = ("Layers", "Architectures", "RuntimeManagementConfig", "SnapStart")
 POSTGRESQL_DIRECTORY = "postgresql"
 RESOURCE_POLICIES = {"AWS::S3::BucketPolicy", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy"}
 TLS_CONDITION = "aws:SecureTransport"
+# Keys that ministack 1.5.33 never sets: where they must exist, no call would be allowed.
+UNKNOWN_KEYS = frozenset({"dynamodb:LeadingKeys", "s3:if-none-match"})
+IDENTITY_POLICIES = frozenset({"AWS::IAM::Role", "AWS::IAM::ManagedPolicy"})
 # What ministack 1.5.33 cannot make, and nothing else of the template refers to.
 NOT_MADE = "AWS::CloudWatch::CompositeAlarm"
 
@@ -54,7 +57,8 @@ def localised(template: Template, code: Mapping[str, str], parameters: Mapping[s
 
     These are layers, and composite alarms.
 
-    The local AWS speaks plain HTTP: a policy that denies calls without TLS would deny every call.
+    The local AWS speaks plain HTTP: a policy that denies calls without TLS would deny every call. And it knows neither
+    the partition nor the condition of a call: what a role may do only for some of them, it may do here for all.
 
     Parameters
     ----------
@@ -77,6 +81,9 @@ def localised(template: Template, code: Mapping[str, str], parameters: Mapping[s
         properties |= {"Runtime": LOCAL_RUNTIME, "CodeUri": directory}
     local["Resources"] = {name: one for name, one in local["Resources"].items() if one["Type"] != NOT_MADE}
     _drop_tls_demands(local["Resources"])
+    for resource in local["Resources"].values():
+        if resource["Type"] in IDENTITY_POLICIES:
+            _drop_unknown_conditions(resource["Properties"])
     local["Conditions"] = decided(template, parameters)
     outputs = local.get("Outputs", {})
     local["Outputs"] = {name: output for name, output in outputs.items() if not layers & _references(output)}
@@ -124,6 +131,26 @@ def _drop_tls_demands(resources: dict[str, Any]) -> None:
         document["Statement"] = kept
         if not kept:
             del resources[name]
+
+
+def _drop_unknown_conditions(node: object) -> None:
+    """Drop conditions on keys that are never set from every statement below a node."""
+    if isinstance(node, list):
+        for part in node:
+            _drop_unknown_conditions(part)
+    if not isinstance(node, dict):
+        return
+    for name, part in list(node.items()):
+        if name == "Condition" and isinstance(part, dict):
+            node[name] = {
+                operator: kept
+                for operator, keys in part.items()
+                if (kept := {key: value for key, value in keys.items() if key not in UNKNOWN_KEYS})
+            }
+            if not node[name]:
+                del node[name]
+        else:
+            _drop_unknown_conditions(part)
 
 
 def _section(template: Template, *path: str) -> dict[str, Any]:

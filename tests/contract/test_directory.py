@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -256,17 +257,34 @@ def test_a_disk_that_gives_little_at_a_time_gives_it_all(
     assert store.get_range("a", 100, 9_000) == body[100:9_100]
 
 
-def test_a_file_system_without_links_is_named(
+def test_a_file_system_without_links_takes_new_objects_and_replaces_none(
     store: DirectoryStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", fail)
+    put(store, "dir/a", b"first", if_absent=True)
     with pytest.raises(StoreError) as refused:
-        put(store, "a", if_absent=True)
-    assert refused.value.code == "STORE_UNSUITABLE"
-    assert files_below(root) == []
+        put(store, "dir/a", b"second", if_absent=True)
+    assert refused.value.code == "OBJECT_EXISTS"
+    assert store.get("dir/a") == b"first"
+    assert files_below(root) == ["dir/a"]
+
+
+def test_a_link_whose_answer_was_lost_is_not_taken_for_another_writers(
+    store: DirectoryStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def link_and_be_asked_again(*names: Any, **places: Any) -> None:
+        link(*names, **places)
+        link(*names, **places)
+
+    monkeypatch.setattr(os, "link", link_and_be_asked_again)
+    put(store, "dir/a", b"mine", if_absent=True)
+    assert store.get("dir/a") == b"mine"
+    assert files_below(root) == ["dir/a"]
 
 
 def test_what_a_dead_process_left_is_removed_after_a_day(store: DirectoryStore, root: Path) -> None:

@@ -72,6 +72,41 @@ def test_as_a_vault_with_other_checksums_it_says_which_one_to_set(store: FaultyS
     assert "'md5'" in (refused.value.hint or "")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer.error(501, "NotImplemented", "A header you provided implies functionality that is not implemented"),
+        Answer.error(400, "InvalidArgument", "Unsupported header 'if-none-match' received for this API call."),
+    ],
+    ids=["unnamed", "named"],
+)
+def test_as_a_vault_without_conditions_it_takes_new_objects_and_replaces_none(
+    weed: Weed, store_at: MakeStore, answer: Answer
+) -> None:
+    with FaultyStore(weed.endpoint_url) as server:
+        server.script = lambda request: answer if "if-none-match" in request.headers else None  # type: ignore[assignment,return-value]
+        vault = store_at(server.endpoint_url)
+
+        put(vault, "pack", b"first", if_absent=True)
+        with pytest.raises(StoreError) as refused:
+            put(vault, "pack", b"second", if_absent=True)
+        put(vault, "pack-2", b"third", if_absent=True)
+
+        assert refused.value.code == "OBJECT_EXISTS"
+        assert [vault.get(key) for key in ("pack", "pack-2")] == [b"first", b"third"]
+        # Asked once whether it knows the condition
+        assert sum("if-none-match" in request.headers for request in server.requests) == 1
+
+
+def test_as_a_vault_with_other_checksums_it_says_so_for_new_objects_too(
+    store: FaultyStore, store_at: MakeStore
+) -> None:
+    with pytest.raises(StoreError) as refused:
+        put(store_at(store.endpoint_url, checksum="sha256"), "pack", b"1", if_absent=True)
+
+    assert refused.value.code == "CHECKSUM_UNSUPPORTED"
+
+
 # --- what is backed up ---
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests.contract.conftest import BUCKET, MakeStore
 from tests.contract.faults import Answer, FaultyStore, FlipByte, LoseAnswer
 from tests.contract.objects import put, sha256
-from tests.contract.weed import WRITER, Weed
+from tests.contract.weed import SCRIBE, WRITER, Weed
 
 from coffre.model.errors import StoreError, StoreTransientError
 from coffre.stores.body import Body
@@ -136,6 +136,17 @@ def test_a_writer_without_read_reports_its_own_object_as_existing(network: Fault
     network.expect([LoseAnswer()])
     with pytest.raises(StoreError) as refused:
         put(store, "manifest", b"mine", if_absent=True)
+    assert refused.value.code == "OBJECT_EXISTS"
+
+
+def test_a_writer_that_only_lists_knows_its_own_object_by_its_size(network: FaultyStore, store_at: MakeStore) -> None:
+    store = store_at(network.endpoint_url, credentials=SCRIBE)
+    network.expect([LoseAnswer()])
+    put(store, "packs/1", b"mine", if_absent=True)
+    put(store, "packs/2", b"theirs and longer")
+    network.expect([Answer.error(500, "InternalError")])
+    with pytest.raises(StoreError) as refused:
+        put(store, "packs/2", b"mine", if_absent=True)
     assert refused.value.code == "OBJECT_EXISTS"
 
 

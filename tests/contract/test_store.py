@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.contract.objects import keys_of, put, sha256
 
 from coffre.model.errors import CoffreError, IntegrityError, ObjectMissingError, StoreError, StoreTransientError
-from coffre.stores.store import MAX_OBJECT_BYTES, Store
+from coffre.stores.store import MAX_OBJECT_BYTES, Store, put_new
 
 # The stores of a parametrized fixture are shared by the examples of one test: each uses a key of its own, or cleans up.
 ON_EACH_STORE = settings(
@@ -97,6 +97,14 @@ def test_put_if_absent_leaves_an_object_that_is_there(store: Store, second: byte
         store.put("dir/a", second, sha256=sha256(second), if_absent=True)
     assert refused.value.code == "OBJECT_EXISTS"
     assert "dir/a" in refused.value.message
+    assert store.get("dir/a") == b"first"
+
+
+def test_what_is_written_once_may_come_again_with_the_same_bytes_and_with_no_others(store: Store) -> None:
+    assert put_new(store, "dir/a", b"first") == put_new(store, "dir/a", b"first") == sha256(b"first")
+    with pytest.raises(StoreError) as refused:
+        put_new(store, "dir/a", b"second")
+    assert refused.value.code == "OBJECT_EXISTS"
     assert store.get("dir/a") == b"first"
 
 

@@ -18,7 +18,14 @@ from coffre_local.ports import free_port
 OWNER = S3Credentials("owner-key", "owner-secret-0123456789")
 READER = S3Credentials("reader-key", "reader-secret-0123456789")
 WRITER = S3Credentials("writer-key", "writer-secret-0123456789")
-ACTIONS = {OWNER: ["Admin", "Read", "Write", "List"], READER: ["Read", "List"], WRITER: ["Write"]}
+# As the roles of the backup functions: packs are listed, and not read.
+SCRIBE = S3Credentials("scribe-key", "scribe-secret-0123456789")
+ACTIONS = {
+    OWNER: ["Admin", "Read", "Write", "List"],
+    READER: ["Read", "List"],
+    WRITER: ["Write"],
+    SCRIBE: ["Write", "List"],
+}
 
 START_SECONDS = 60.0
 # Another process may take a free port between our look and the server's.

@@ -48,7 +48,7 @@ class Context:
     """An invocation's context; `remaining` is read each time, so a test can let the time run out."""
 
     remaining: Callable[[], float] = field(default=lambda: 900.0)
-    aws_request_id: str = "request-1"
+    aws_request_id: str = field(default_factory=lambda: f"request-{next(_numbers)}")
     function_name: str = "backup-database"
 
     def get_remaining_time_in_millis(self) -> int:

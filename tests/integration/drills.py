@@ -22,6 +22,7 @@ from coffre.postgres.scratch.roles import drop_database
 from coffre.postgres.scratch.server import ScratchServer
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.entries import write_lines
+from coffre.vault.layout import manifest_key
 from coffre.vault.reports import DrillReports
 from coffre.vault.vault import Vault
 
@@ -81,6 +82,7 @@ class Insider:
         forged = self._adapted("entry", forged, rows=(robbed.rows or 0) + rows)
         lines = self.scratch / "forged"
         write_lines([forged if one is robbed else one for one in entries], lines)
+        self._vault.store.delete(manifest.entries[0].key)  # nothing is written over another object
         file, _ = self._vault.write_entries(manifest.target, manifest.backup_id, [lines], self.scratch)
         manifest = manifest.model_copy(update={"entries": (file,), **self._sums(manifest, robbed, rows, size)})
         self._commit(manifest)
@@ -115,6 +117,7 @@ class Insider:
             if fields:
                 self.coffre.catalog._backups.change(self.backup.id, fields, allowed=(Status.COMPLETED,))
 
+        self._vault.store.delete(manifest_key(manifest.target, manifest.backup_id))
         self._vault.commit(manifest, announce)
 
 

@@ -1,19 +1,22 @@
-"""The template as CloudFormation would resolve it for given parameters, and IAM's decision on the policies in it."""
+"""The template as CloudFormation would resolve it for given parameters, and what its roles may do."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.template.policies import Decision, Principal, Request, decide
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT, REGION, STACK = "111122223333", "eu-west-1", "safe"
 PSEUDO = {"AWS::AccountId": ACCOUNT, "AWS::Region": REGION, "AWS::StackName": STACK, "AWS::Partition": "aws"}
 NO_VALUE = object()
+# Over TLS, and an object only where none exists.
+AS_COFFRE_CALLS = {"aws:SecureTransport": "true", "s3:if-none-match": "*", "s3:ObjectCreationOperation": "true"}
 ARNS = {
     "AWS::S3::Bucket": "arn:aws:s3:::{name}",
     "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{{name}}",
@@ -60,6 +63,7 @@ class Rendered:
 
     resources: Mapping[str, Any]
     globals: Mapping[str, Any]
+    attribute: Callable[[str, str], str]
 
     def of_type(self, kind: str) -> dict[str, Any]:
         """Return the properties of all resources of a type by logical id."""
@@ -81,24 +85,26 @@ class Rendered:
         policies = self.resources[role]["Properties"]["Policies"]
         return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
 
-    def allows(self, role: str, action: str, resource: str) -> bool:
-        """Decide as IAM does: an explicit deny wins, and what is not allowed is denied. Conditions are taken as met."""
-        effects = {
-            statement["Effect"]
-            for statement in self.statements(role)
-            if any(_matches(pattern.lower(), action.lower()) for pattern in listed(statement["Action"]))
-            and any(_matches(pattern, resource) for pattern in listed(statement["Resource"]))
-        }
-        return effects == {"Allow"}
+    def allows(
+        self, role: str, action: str, resource: str, context: Mapping[str, str | tuple[str, ...]] = AS_COFFRE_CALLS
+    ) -> bool:
+        """Return whether a role's own policies allow a call."""
+        principal = Principal(role, statements=self.statements(role))
+        return decide(principal, Request(action, resource, context)) is Decision.ALLOWED
 
 
 def render(**parameters: str) -> Rendered:
     """Return the template for these parameters, the others at their defaults."""
-    template = read_template()
+    return rendered(read_template(), parameters)
+
+
+def rendered(template: Mapping[str, Any], parameters: Mapping[str, str]) -> Rendered:
+    """Return a template in its long form for these parameters."""
     unknown = set(parameters) - set(template["Parameters"])
     assert not unknown, f"the template has no parameter {unknown}"
     resolver = _Resolver(template, parameters)
-    return Rendered(resolver.resolved(template["Resources"]), resolver.resolved(template["Globals"]))
+    resources = resolver.resolved(template["Resources"])
+    return Rendered(resources, resolver.resolved(template["Globals"]), resolver.attribute)
 
 
 def broken_rules(**parameters: str) -> list[str]:
@@ -112,11 +118,6 @@ def broken_rules(**parameters: str) -> list[str]:
         for assertion in rule["Assertions"]
         if not resolver.resolved(assertion["Assert"])
     ]
-
-
-def listed(value: object) -> list[str]:
-    """Return a policy's one value or list as a list."""
-    return [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]
 
 
 class _Resolver:
@@ -154,7 +155,7 @@ class _Resolver:
             case "Fn::Sub", str(text):
                 return self._substituted(text, {})
             case "Fn::GetAtt", [name, attribute]:
-                return self._attribute(name, attribute)
+                return self.attribute(name, attribute)
         match function, self.resolved(argument):
             case "Fn::Join", [separator, parts]:
                 return separator.join(parts)
@@ -176,13 +177,15 @@ class _Resolver:
         if name in self._values:
             return self._values[name]
         if self._resources[name]["Type"] == "AWS::SNS::Topic":
-            return self._attribute(name, "Arn")
+            return self.attribute(name, "Arn")
         return self._physical(name)
 
     def _physical(self, name: str) -> str:
-        return f"{STACK}-{name.lower()}"
+        chosen = self._resources[name].get("Properties", {}).get("FunctionName")
+        return str(self.resolved(chosen)) if chosen else f"{STACK}-{name.lower()}"
 
-    def _attribute(self, name: str, attribute: str) -> str:
+    def attribute(self, name: str, attribute: str) -> str:
+        """Return an attribute of a resource, made up as `Rendered` has it."""
         if attribute == "Arn":
             return ARNS[self._resources[name]["Type"]].format(name=self._physical(name))
         return f"{self._physical(name)}.{attribute}"
@@ -193,7 +196,7 @@ class _Resolver:
             if name in values:
                 return str(values[name])
             if "." in name:
-                return self._attribute(*name.split(".", 1))
+                return self.attribute(*name.split(".", 1))
             return str(self._value(name))
 
         return re.sub(r"\$\{([^!}]+)\}", value, text).replace("${!", "${")
@@ -207,12 +210,6 @@ def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
         elif isinstance(common[key], list):
             merged[key] = [*common[key], *own[key]]
     return merged
-
-
-def _matches(pattern: str, text: str) -> bool:
-    """Match as IAM does: `*` is anything, slashes too, and `?` is one character."""
-    expression = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in pattern)
-    return re.fullmatch(expression, text) is not None
 
 
 def strings(node: object) -> Iterator[str]:

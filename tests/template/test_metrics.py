@@ -223,7 +223,7 @@ def test_errors_of_every_function_ring_an_alarm_of_its_own(deployed: Rendered) -
         if (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Errors")
     }
 
-    assert set(alarms) == {f"{STACK}-{name.lower()}" for name in deployed.functions()}
+    assert set(alarms) == {one["FunctionName"] for one in deployed.functions().values()}
     for alarm in alarms.values():
         assert alarm["AlarmActions"] == [TOPIC]
         assert (alarm["Statistic"], alarm["Threshold"], alarm["ComparisonOperator"]) == (

@@ -18,8 +18,12 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Status, Tier
 from coffre.model.errors import CoffreError, DeadlineError, SecretError, StoreError
 from coffre.operations.backup_buckets import plan as storage_plan
+from coffre.runtime import bootstrap
 from coffre.runtime.backup_storage_function import BackupStorageFunction
+from coffre.runtime.sources import read_secret
 from coffre.stores.s3 import make_client
+from coffre.stores.s3_connections import Answer
+from coffre.stores.s3_wire import S3Wire
 from coffre.vault.codec import public_key
 
 OBJECTS = 40
@@ -296,6 +300,50 @@ def test_a_key_that_may_not_list_is_an_error_that_says_so(deployed: Deployed) ->
     backup = _failed(deployed, StoreError, "STORE_DENIED")
 
     assert "s3:ListBucket" in (backup.failure.message if backup.failure else "")
+
+
+def test_a_key_that_is_replaced_after_it_was_read_fails_no_backup(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [json.dumps({"access_key_id": "gone-key", "secret_access_key": "gone"})]
+    read = _answering_first(monkeypatch, answers)
+
+    assert deployed.catalog.get_backup(deployed.invoke(target="files")["id"]).objects == OBJECTS
+
+    assert read == ["coffre/storage/weed"] * 2
+    assert deployed.alert_kinds() == []
+
+
+def test_a_key_that_is_wrong_is_read_again_once(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = {"access_key_id": OWNER.access_key_id, "secret_access_key": "wrong-secret-0123456789"}
+    deployed.coffre.secret("coffre/storage/weed", json.dumps(secret))
+    read = _answering_first(monkeypatch, [])
+    sent: list[str] = []
+    send = S3Wire._send
+
+    def counted(wire: S3Wire, *arguments: Any) -> Answer:
+        sent.append(wire.endpoint.url)
+        return send(wire, *arguments)
+
+    monkeypatch.setattr(S3Wire, "_send", counted)
+
+    _failed(deployed, StoreError, "STORE_CREDENTIALS")
+
+    # The version to come, and the current one before and after a moment
+    assert (len(read), len(sent)) == (4, 2)
+    assert not [line for line in deployed.coffre.log_lines if "wrong-secret" in line]
+
+
+def _answering_first(monkeypatch: pytest.MonkeyPatch, answers: list[str]) -> list[str]:
+    """Answer the first readings of secrets with these, and return the list of what is read."""
+    read: list[str] = []
+
+    def answer(secrets: Any, reference: str, stage: Any) -> str:
+        read.append(reference)
+        return answers.pop(0) if answers else read_secret(secrets, reference, stage)
+
+    monkeypatch.setattr(bootstrap, "read_secret", answer)
+    return read
 
 
 def test_a_bucket_that_is_missing_is_named(deployed: Deployed) -> None:

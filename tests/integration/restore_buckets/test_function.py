@@ -18,6 +18,8 @@ from tests.integration.expect import no_secret
 
 from coffre.model.backup import Backup, Progress, Status
 from coffre.model.errors import CoffreError
+from coffre.runtime import bootstrap
+from coffre.runtime.sources import read_secret
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import public_key
 from coffre.vault.vault import Vault
@@ -220,6 +222,42 @@ def test_another_store_is_reached_by_a_secret(uploads: Coffre, tmp_path: Path, w
     assert OWNER.secret_access_key not in "\n".join(uploads.log_lines)
 
 
+@pytest.mark.parametrize("newer", [True, False], ids=["replaced", "wrong"])
+def test_a_destinations_key_is_read_again_when_it_is_refused(
+    uploads: Coffre, tmp_path: Path, weed: Weed, monkeypatch: pytest.MonkeyPatch, newer: bool
+) -> None:
+    """With sixteen streams several requests are under way when the store refuses the first."""
+    keep(uploads, {f"photos/{n:03d}": Object(b"%d" % n) for n in range(60)}, tmp_path)
+    there = {"endpoint": weed.endpoint_url, "region": "us-east-1", "access_key_id": OWNER.access_key_id}
+    right = json.dumps({**there, "secret_access_key": OWNER.secret_access_key})
+    wrong = json.dumps({**there, "secret_access_key": "wrong-secret-0123456789"})
+    uploads.secret("coffre/destination/rotated", right if newer else wrong)
+    other = make_client(region="us-east-1", endpoint_url=weed.endpoint_url, credentials=OWNER)
+    bucket = f"rotated-{newer}".lower()
+    other.create_bucket(Bucket=bucket)
+    reads: list[str] = []
+
+    def read(secrets: Any, reference: str, stage: Any) -> str:
+        is_ours = reference == "coffre/destination/rotated"
+        reads.extend([stage] if is_ours else [])
+        return wrong if is_ours and len(reads) == 1 else read_secret(secrets, reference, stage)
+
+    monkeypatch.setattr(bootstrap, "read_secret", read)
+    to = {"store": "coffre/destination/rotated", "storage": {"to": f"{bucket}/here"}}
+    event = {"backup_id": "latest", "target": "uploads", **to}
+
+    if newer:
+        assert invoke(uploads, event)["objects"] == 60
+        assert other.list_objects_v2(Bucket=bucket, Prefix="here/")["KeyCount"] == 60
+        assert reads == ["AWSCURRENT"] * 2
+        return
+    with pytest.raises(CoffreError) as caught:
+        invoke(uploads, event)
+    assert caught.value.code == "STORE_CREDENTIALS"
+    assert reads == ["AWSCURRENT", "AWSCURRENT", "AWSPENDING", "AWSCURRENT"]
+    assert "wrong-secret" not in "\n".join(uploads.log_lines)
+
+
 def test_a_key_that_may_not_write_ends_it_with_one_clear_error(uploads: Coffre, tmp_path: Path, weed: Weed) -> None:
     many = {f"photos/{n:03d}": Object(b"%d" % n) for n in range(60)}
     keep(uploads, many, tmp_path)
@@ -256,7 +294,8 @@ def test_a_bucket_that_keeps_and_locks_versions_says_so(uploads: Coffre, tmp_pat
     s3.put_object(Bucket="locked", Key="extra", Body=b"extra")
     keep(uploads, FILES, tmp_path)
 
-    said = invoke(uploads, {"backup_id": "latest", "target": "uploads", "storage": {"to": "locked", "mode": "mirror"}})
+    storage = {"to": "locked", "mode": "mirror", "no_safety": True}
+    said = invoke(uploads, {"backup_id": "latest", "target": "uploads", "storage": storage})
 
     assert (said["objects"], said["exceptions"]) == (9, 0)
     assert bodies("locked") == {name.partition("/")[2]: found.body for name, found in FILES.items()}

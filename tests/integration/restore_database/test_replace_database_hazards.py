@@ -124,7 +124,7 @@ def test_sessions_that_the_role_cannot_end_are_named(shop: RoundTrip, monkeypatc
 def test_a_backup_of_definitions_alone_replaces_nothing(shop: RoundTrip) -> None:
     backup = shop.back_up(contents="schema")
 
-    assert failed(shop, backup, replace=True).code == "REPLACE_IMPOSSIBLE"
+    assert failed(shop, backup, replace=True, no_safety=True).code == "REPLACE_IMPOSSIBLE"
 
     assert value(shop.source, "SELECT count(*) FROM orders") == 10
 

@@ -7,14 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.integration.conftest import Coffre, new_id, run_sql
+from tests.integration.conftest import Coffre, Context, new_id, run_sql
 
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Failure, Restore, Status
+from coffre.model.backup import Backup, Failure, Restore, Status
 from coffre.model.errors import CatalogError, CoffreError, StoreTransientError
 from coffre.operations.runs import restore_lifecycle as restore_run
 from coffre.operations.runs.dead_runs import settle_restores
 from coffre.runtime.function import utc_now
+from coffre.runtime.restore_function import RestoreFunction
 from coffre_local.sample import fingerprint
 
 FOR_EVER = 10**6
@@ -178,3 +179,60 @@ def test_an_event_whose_first_run_died_is_told_once_and_not_repeated(
 
     assert answers == ["FAILED", "FAILED"]
     assert [kind for kind, _ in kinds(coffre)] == ["RESTORE_FAILED"]
+
+
+def test_an_event_without_an_id_that_is_delivered_twice_restores_once(
+    coffre: Coffre, shop: str, new_database: str
+) -> None:
+    coffre.configure(shop)
+    done = coffre.backup()
+    first = coffre.restore(done["id"], new_database, context=Context(aws_request_id="asked-once"))
+    coffre.alerts()
+
+    again = coffre.restore(done["id"], new_database, context=Context(aws_request_id="asked-once"))
+
+    assert again == first
+    assert coffre.alerts() == []
+    assert [restore.id for restore in coffre.catalog.restores()] == [first["id"]]
+
+
+@pytest.mark.parametrize("restore_id", [None, "chosen"])
+def test_two_deliveries_at_the_same_time_restore_once_and_silence_no_failure(
+    coffre: Coffre, shop: str, new_database: str, monkeypatch: pytest.MonkeyPatch, restore_id: str | None
+) -> None:
+    """Given one that finds no record, and creates its own when the other has begun."""
+    coffre.configure(shop)
+    done = coffre.backup()
+    named = {"restore_id": new_id()} if restore_id else {}
+    context = Context(aws_request_id="asked-once")
+    answers: list[dict[str, Any]] = []
+    find = RestoreFunction._find
+
+    def meanwhile(function: RestoreFunction, wanted: Any) -> Backup:
+        if not answers:
+            answers.append({})
+            answers[0] = coffre.restore(done["id"], new_database, context=context, **named)
+        return find(function, wanted)
+
+    monkeypatch.setattr(RestoreFunction, "_find", meanwhile)
+
+    answers.append(coffre.restore(done["id"], new_database, context=context, **named))
+
+    assert answers[0] == answers[1]
+    assert answers[0]["status"] == "COMPLETED"
+    assert sorted(kind for kind, _ in kinds(coffre)) == ["RESTORE_COMPLETED", "RESTORE_STARTED"]
+    assert len(list(coffre.catalog.restores())) == 1
+
+
+def test_a_failure_is_reported_once_and_an_event_that_comes_again_repeats_nothing(coffre: Coffre, shop: str) -> None:
+    coffre.configure(shop)
+    done = coffre.backup()
+    context = Context(aws_request_id="asked-once")
+    with pytest.raises(CoffreError) as caught:
+        coffre.restore(done["id"], shop, context=context)
+    assert caught.value.code == "DESTINATION_NOT_EMPTY"
+
+    again = coffre.restore(done["id"], shop, context=context)
+
+    assert again["status"] == "FAILED"
+    assert [kind for kind, _ in kinds(coffre)].count("RESTORE_FAILED") == 1

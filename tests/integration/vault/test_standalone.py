@@ -73,9 +73,14 @@ def test_tables_are_compared_and_replaced_in_an_address_that_was_given(lost: Los
 
     beside = command("restore", "latest", "--table", "orders", "--to", shop)
     refused = command("restore", "latest", "--table", "orders", "--to", shop, "--replace")
-    replaced = command("restore", "latest", "--table", "orders", "--to", shop, "--replace", "--yes")
+    unsafe = command("restore", "latest", "--table", "orders", "--to", shop, "--replace", "--yes")
+    assert run_sql(shop, "SELECT count(*) FROM orders WHERE id < 10") == [(0,)]
+    replaced = command("restore", "latest", "--table", "orders", "--to", shop, "--replace", "--yes", "--no-safety")
 
-    assert (beside.status, refused.status, replaced.status) == (0, 2, 0)
+    assert (beside.status, refused.status, unsafe.status, replaced.status) == (0, 2, 1, 0)
+    # Without a stack no function can take a backup of it first
+    assert "cannot be backed up first: without a stack no function can do that" in unsafe.err
+    assert "--no-safety" in unsafe.err
     assert "No table in use was changed" in beside.out
     assert "--yes" in refused.err
     assert run_sql(shop, "SELECT * FROM orders ORDER BY id") == expected

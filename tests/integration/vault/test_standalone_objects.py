@@ -71,10 +71,14 @@ def test_what_overwrites_asks_and_what_fails_is_told_without_another_try(scene: 
 
     refused = command("restore", "latest", *into, "--mode", "overwrite")
     retried = command("restore", "latest", "--retry", "01K9X000000000000000000000")
-    chosen = command("restore", "latest", *into, "--mode", "overwrite", "--yes", "--key", "cat.txt", "--key", "nosuch")
+    over = ("--mode", "overwrite", "--yes", "--key", "cat.txt", "--key", "nosuch")
+    unsafe = command("restore", "latest", *into, *over)
+    assert scene.contents(bucket) == {"cat.txt": b"tiger"}
+    chosen = command("restore", "latest", *into, *over, "--no-safety")
 
     assert (refused.status, "--yes" in refused.err) == (2, True)
     assert (retried.status, "needs a stack" in retried.err) == (2, True)
+    assert (unsafe.status, "[SAFETY_IMPOSSIBLE]" in unsafe.err) == (1, True)
     assert chosen.status == 4
     assert scene.contents(bucket) == {"cat.txt": b"cat"}
     assert "--retry" not in chosen.out

@@ -86,5 +86,6 @@ def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waited: list[float] = []
     monkeypatch.setattr("coffre_cli.confirming.is_interactive", lambda: True)
     monkeypatch.setattr("coffre_cli.commands.backups.approve.is_interactive", lambda: True)
+    monkeypatch.setattr("coffre_cli.commands.restore.safety.is_interactive", lambda: True)
     monkeypatch.setattr("coffre_cli.confirming.time", SimpleNamespace(sleep=waited.append))
     return waited

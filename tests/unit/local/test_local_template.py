@@ -98,6 +98,37 @@ def test_only_demands_for_tls_leave_the_resource_policies() -> None:
     assert "TopicPolicy" not in local["Resources"]
 
 
+def test_conditions_on_what_the_local_aws_does_not_know_leave_the_identities_policies() -> None:
+    def statement(**condition: Any) -> dict[str, Any]:
+        return {"Effect": "Allow", "Action": "x", **({"Condition": condition} if condition else {})}
+
+    keys = {"dynamodb:LeadingKeys": ["LOCK"]}
+    source = [
+        statement(Null={"s3:if-none-match": "false"}),
+        statement(**{"ForAllValues:StringEquals": keys, "Null": {"dynamodb:LeadingKeys": "false", "aws:x": "true"}}),
+        {"Fn::If": ["HasBuckets", statement(Null={"s3:if-none-match": "false"}), {"Ref": "AWS::NoValue"}]},
+    ]
+    built = copy.deepcopy(BUILT)
+    built["Conditions"] = {"HasBuckets": {"Fn::Equals": ["yes", "yes"]}}
+    built["Resources"]["Role"] = {
+        "Type": "AWS::IAM::Role",
+        "Condition": "HasBuckets",
+        "Properties": {"Policies": [{"PolicyDocument": {"Statement": source}}]},
+    }
+    deny = {"Sid": "OnlyNew", "Effect": "Deny", "Condition": {"Null": {"s3:if-none-match": "true"}}}
+    built["Resources"]["VaultPolicy"]["Properties"]["PolicyDocument"]["Statement"].append(deny)
+
+    resources = localised(built, CODE, {})["Resources"]
+
+    assert resources["Role"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"] == [
+        statement(),
+        statement(Null={"aws:x": "true"}),
+        {"Fn::If": ["HasBuckets", statement(), {"Ref": "AWS::NoValue"}]},
+    ]
+    assert resources["Role"]["Condition"] == "HasBuckets"
+    assert deny in resources["VaultPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+
+
 def test_the_given_template_is_not_changed() -> None:
     before = copy.deepcopy(BUILT)
 

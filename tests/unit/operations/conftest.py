@@ -24,7 +24,7 @@ from coffre.model.target import TargetKind
 from coffre.operations.rotate.rotate import RotateJob, rotate
 from coffre.operations.stored_backup.record import completed
 from coffre.stores.directory import DirectoryStore
-from coffre.vault.layout import backup_prefix
+from coffre.vault.layout import backup_prefix, manifest_key
 from coffre.vault.vault import Committed, Vault
 
 NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)
@@ -102,6 +102,7 @@ class Scene:
             rows=0,
             content=CONTENT,
         )
+        self.vault.store.delete(manifest_key(backup.target, backup.id))  # nothing is written over another object
         committed = self.vault.commit(
             manifest, lambda made: self.catalog.announce_manifest(backup.id, made.key, made.sha256)
         )

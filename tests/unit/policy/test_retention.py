@@ -309,7 +309,7 @@ def test_a_larger_limit_never_removes_more(history: list[Backup], policy: Retent
 def test_the_newest_and_the_newest_verified_always_stay(
     history: list[Backup], policy: Retention, limit: int | None
 ) -> None:
-    present = [one for one in history if one.status is Status.COMPLETED and one.created_at <= NOW]
+    present = [one for one in history if one.status is Status.COMPLETED and one.created_at <= NOW and not one.is_safety]
     present.sort(key=lambda one: (one.created_at, one.id), reverse=True)
     verified = [one for one in present if one.verified_at]
 
@@ -368,6 +368,37 @@ def test_pinned_and_manual_backups_stay(history: list[Backup], policy: Retention
     ]
 
     assert ids(safe) <= ids(left(history, limited(policy, limit)))
+
+
+# --- SAFETY backups: what restores replaced ---
+
+
+def test_safety_backups_take_no_regular_ones_place_however_many_there_are() -> None:
+    regular = [copy(8), copy(9)]
+    bad_states = [copy(age, SAFETY) for age in (0.1, 0.2, 0.3, 0.4)]
+
+    assert gone(decide([*regular, *bad_states], Retention(), NOW)) == set()
+    # Not even when they have outlived their tier, while the regular ones are the last proven ones
+    old = [copy(7.5, SAFETY), copy(9.5, SAFETY)]
+    assert gone(decide([*regular, *old], Retention(), NOW)) == {old[1].id}
+    assert gone(decide([copy(8, verified=False), *old], Retention(), NOW)) == set()
+
+
+def test_a_safety_backup_stays_for_a_day_whatever_the_limit_is() -> None:
+    today, yesterday = copy(0.9, SAFETY, stored_bytes=1000), copy(1.1, SAFETY, stored_bytes=1000)
+
+    decisions = decide([*days_of_dailies(3), today, yesterday], Retention(maximum_bytes=10), NOW)
+
+    assert today.id not in gone(decisions)
+    assert yesterday.id in gone(decisions)
+
+
+def test_safety_backups_can_be_kept_by_number() -> None:
+    kept = [copy(age, SAFETY) for age in (10, 11, 12)]
+
+    decisions = decide([*days_of_dailies(3), *kept], Retention(safety_days=None, safety_count=2), NOW)
+
+    assert gone(decisions) == {kept[2].id}
 
 
 # --- damaged backups ---

@@ -59,6 +59,27 @@ def test_the_next_invocation_goes_on_with_the_numbers(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("*.zst"))) == 2
 
 
+def test_files_of_an_invocation_that_died_stay_and_their_numbers_are_not_used_again(tmp_path: Path) -> None:
+    vault = Vault(DirectoryStore(tmp_path))
+    begun = EntryFiles(vault, "files", "01K9X000000000000000000000")
+    begun.add(*lines(0, 3))
+    written = begun.close()
+    # Given one that stores another file, and dies before its progress is stored
+    died = EntryFiles(vault, "files", "01K9X000000000000000000000", written=written, last="b/000002")
+    died.add(*lines(3, 2))
+    [_, stray] = died.close()
+
+    again = EntryFiles(vault, "files", "01K9X000000000000000000000", written=written, last="b/000002")
+    again.add(*lines(3, 4))
+    later = EntryFiles(vault, "files", "01K9X000000000000000000000", written=again.close(), last="b/000006")
+    later.add(*lines(7, 1))
+
+    files = later.close()
+    assert [file.key[-len("000000.jsonl.zst") :][:6] for file in files] == ["000000", "000002", "000003"]
+    assert [name for file in files for name in names(vault, file)] == [f"b/{number:06}" for number in range(8)]
+    assert names(vault, stray) == ["b/000003", "b/000004"]
+
+
 def test_a_part_that_comes_again_or_too_early_is_refused(tmp_path: Path) -> None:
     files = EntryFiles(Vault(DirectoryStore(tmp_path)), "files", "01K9X000000000000000000000")
     files.add(*lines(3, 3))

@@ -11,7 +11,7 @@ import pytest
 from backports import zstd
 
 from coffre.model.backup import Tier
-from coffre.model.errors import CoffreError, IntegrityError, LockLostError
+from coffre.model.errors import CoffreError, IntegrityError, LockLostError, StoreError
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest, TableContent
 from coffre.model.target import TargetKind
 from coffre.stores.directory import DirectoryStore
@@ -136,6 +136,7 @@ def flip(path: Path, position: int = -1) -> None:
 
 
 def swap_manifest(stored: Stored) -> None:
+    stored.file(stored.committed.key).unlink()
     stored.vault.commit(stored.manifest.model_copy(update={"rows": 2}), lambda _: None)
 
 
@@ -240,6 +241,36 @@ def test_a_commit_is_announced_before_it_is_made_and_can_be_stopped_there(stored
     assert stored.vault.find_manifest("shop", manifest.backup_id) == (manifest, committed)
 
 
+def contents(stored: Stored) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in stored.root.rglob("*") if path.is_file()}
+
+
+def test_what_a_backup_is_made_of_is_written_once(stored: Stored, encoder: FrameEncoder, tmp_path: Path) -> None:
+    # The same bytes may come again: an answer was lost, or an event came twice
+    assert stored.vault.commit(stored.manifest, lambda _: None) == stored.committed
+    stored.vault.mark_tier("shop", BACKUP, Tier.WEEKLY)
+    stored.vault.mark_tier("shop", BACKUP, Tier.WEEKLY)
+    before = contents(stored)
+    other = stored.manifest.model_copy(update={"notes": ("another",)})
+    entries = tmp_path / "other.jsonl"
+    write_lines([next(stored.vault.entries(stored.manifest))], entries)
+    with stored.vault.pack_writer(BACKUP, 7, encoder) as packs:
+        frame = packs.append(b"rows", hashlib.sha256(b"rows").hexdigest())
+        stored.store.put(frame.pack, b"theirs", sha256=hashlib.sha256(b"theirs").hexdigest())
+        before[stored.file(frame.pack)] = b"theirs"
+
+        for write in (
+            lambda: stored.vault.commit(other, lambda _: None),
+            lambda: stored.vault.write_entries("shop", BACKUP, [entries], tmp_path),
+            packs.close,
+        ):
+            with pytest.raises(StoreError) as refused:
+                write()
+            assert refused.value.code == "OBJECT_EXISTS"
+
+    assert contents(stored) == before
+
+
 def test_a_reader_ignores_fields_that_a_later_version_may_add(stored: Stored) -> None:
     path = stored.file(stored.committed.key)
     body = path.read_bytes().replace(b'{\n "format": 1,', b'{\n "later": {"x": 1},\n "format": 1,')
@@ -261,6 +292,7 @@ def test_marks_and_reports_do_not_touch_the_backup(stored: Stored) -> None:
 
 def test_several_files_of_entries_are_read_as_one_and_those_before_a_name_are_not_read(stored: Stored) -> None:
     entries = list(stored.vault.entries(stored.manifest))
+    stored.file(stored.manifest.entries[0].key).unlink()
     files = []
     for number, group in enumerate((entries[:2], entries[2:4], entries[4:])):
         write_lines(group, stored.root.parent / "lines.jsonl")

@@ -152,8 +152,14 @@ def _start(deployed: DeployedStack, function: str, target: str, wanted: _Wanted)
     return backup_id
 
 
-def _follow(deployed: DeployedStack, target: str, backup_id: str, *, quiet: bool) -> Backup | None:
-    """Wait for a backup; None when it was skipped."""
+def wait_for_backup(deployed: DeployedStack, target: str, backup_id: str, *, title: str, quiet: bool) -> Backup | str:
+    """Wait for a backup, and return its record; why it was skipped, if it was.
+
+    Raises
+    ------
+    NotStartedError, CatalogError
+        As `follow`.
+    """
     from coffre_cli.follow import continues_in_stack, follow
 
     def skipped() -> str | None:
@@ -166,14 +172,21 @@ def _follow(deployed: DeployedStack, target: str, backup_id: str, *, quiet: bool
 
     try:
         with continues_in_stack(backup_id):
-            record = follow(
+            return follow(
                 lambda: deployed.catalog.get_backup(backup_id),
-                title=f"Backing up {target}",
+                title=title,
                 quiet=quiet,
                 has_ended=lambda: skipped() is not None,
             )
     except BackupStateError:
-        remark(f"Skipped: {skipped()}.")
+        return skipped() or "it has no record"
+
+
+def _follow(deployed: DeployedStack, target: str, backup_id: str, *, quiet: bool) -> Backup | None:
+    """Wait for a backup; None when it was skipped."""
+    record = wait_for_backup(deployed, target, backup_id, title=f"Backing up {target}", quiet=quiet)
+    if isinstance(record, str):
+        remark(f"Skipped: {record}.")
         return None
     if not quiet:
         _report(record)

@@ -36,6 +36,7 @@ class Choices:
     accept_exceptions: bool
     swap: str | None
     contents: Contents
+    no_safety: bool
     dry_run: bool
 
     def scope(self) -> Scope:
@@ -67,6 +68,7 @@ class Choices:
             "restart": self.restart,
             "accept_exceptions": self.accept_exceptions,
             "swap": self.swap,
+            "no_safety": self.no_safety,
             "dry_run": self.dry_run,
         }
         try:
@@ -144,6 +146,8 @@ class Choices:
         for option, value in (("--accept-exceptions", self.accept_exceptions), ("--swap", self.swap)):
             if value and not (self.replace and is_whole):
                 yield f"{option} is for replacing a whole database: it needs --replace, without --table and --schema"
+        if self.no_safety and not (self.replace or self.apply):
+            yield "--no-safety is for --apply and --replace: nothing else changes tables in use"
         if is_whole and not self.replace and self.to is None:
             yield "a whole restore needs a destination: --to, or --replace for the target's own database"
 

@@ -12,11 +12,13 @@ from urllib.parse import quote
 from coffre.model.kinds import Contents
 from coffre.model.words import counted, duration
 from coffre_cli.commands.restore.destination import DestinationChoice
+from coffre_cli.commands.restore.safety import back_to_database, show_plan, show_way_back
 from coffre_cli.screen import print_table, say, say_command, show_failure
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Comparison, Failure, Kept, LeftOut, Restore, RestoreReport
     from coffre.model.restore import Scope
+    from coffre.model.safety import Safety
 
 # How a report names the rows of damaged slices: `1,204 rows of public.orders`.
 _MISSING_ROWS: Final = re.compile(r"[0-9,]+ rows? of ")
@@ -26,7 +28,8 @@ _MISSING_ROWS: Final = re.compile(r"[0-9,]+ rows? of ")
 class Ask:
     """What the user asked for, and how the command began: with a vault alone it names that.
 
-    Without a stack the whole report is kept in the file `report`, unless it could not be written.
+    Without a stack the whole report is kept in the file `report`, unless it could not be written. `safety` is the
+    backup of what is overwritten.
     """
 
     backup: Backup
@@ -35,6 +38,15 @@ class Ask:
     command: str = "coffre"
     has_stack: bool = True
     report: Path | None = None
+    safety: Safety | None = None
+
+    @property
+    def way_back(self) -> str:
+        """The command that restores what was overwritten."""
+        to = None
+        if self.wanted is not None:
+            to = self.wanted.text if self.wanted.url is None else "env:DESTINATION"
+        return back_to_database(self.safety, self.scope, to) if self.safety else ""
 
 
 def show_result(ask: Ask, record: Restore, report: RestoreReport | None) -> None:
@@ -43,11 +55,13 @@ def show_result(ask: Ask, record: Restore, report: RestoreReport | None) -> None
         say(f"The restore of {ask.backup.target} failed. The backup itself is untouched.", style="red")
         show_failure(record.failure)
         _show_way_out(ask, record.failure)
+        show_way_back(ask.safety, ask.way_back)
         return
     if report is None:
         return
     if report.dry_run:
         say("Nothing was changed. This would be done:")
+        show_plan(report.safety)
         for step in report.steps:
             # The real run gets another id.
             say(f"  {step.replace(report.id.lower(), '<id>')}")
@@ -149,6 +163,7 @@ def _show_next(ask: Ask, report: RestoreReport) -> None:
                 say("To make the table's rows the backup's (newer rows are deleted), run this again with --replace.")
     show_script(report, ask.report)
     show_kept(report.kept)
+    show_way_back(ask.safety, ask.way_back)
     if ask.report is not None:
         say(f"The whole report, table by table: {ask.report}")
     elif ask.has_stack:

@@ -16,6 +16,7 @@ from coffre_cli.screen import print_json, restore_json, show_failure
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore, RestoreReport
+    from coffre.model.safety import Safety
 
 
 def run_restore(
@@ -97,10 +98,19 @@ class _Call:
         return self._outcome or {}
 
 
-def end_restore(record: Restore, report: RestoreReport | None, show: Callable[[], None], *, as_json: bool) -> None:
-    """Show how a restore ended, and exit with its status."""
+def end_restore(
+    record: Restore,
+    report: RestoreReport | None,
+    show: Callable[[], None],
+    *,
+    as_json: bool,
+    safety: Safety | None = None,
+) -> None:
+    """Show how a restore ended, and exit with its status. `safety` is the backup of what it overwrote."""
     if as_json:
-        print_json({**restore_json(record), "report": report.model_dump(mode="json") if report else None})
+        safety = safety or (report.safety if report else None)
+        more = {"safety": safety and safety.model_dump(mode="json")}
+        print_json({**restore_json(record), **more, "report": report.model_dump(mode="json") if report else None})
         if record.failure is not None:
             show_failure(record.failure)
     else:

@@ -42,6 +42,7 @@ class ObjectChoices:
     mode: Mode | None
     store: str | None
     retry: str | None
+    no_safety: bool
     dry_run: bool
 
     @property
@@ -106,6 +107,7 @@ class ObjectChoices:
             raise EventError("That restore has no failed objects to retry.", code="NOTHING_FAILED")
         mode = Mode.OVERWRITE if before.scope.mode is Mode.MIRROR else before.scope.mode
         changes = {"names": before.failed_lists, "keys": (), "prefix": "", "mode": mode, "dry_run": self.dry_run}
+        changes["no_safety"] = self.no_safety
         return before.scope.model_copy(update=changes)
 
     def _scope(self) -> StorageScope:
@@ -120,6 +122,7 @@ class ObjectChoices:
             "keys": self.keys,
             "to": self.to,
             "mode": self.mode or Mode.MISSING,
+            "no_safety": self.no_safety and self.retry is None,
             "dry_run": self.dry_run,
         }
         try:
@@ -131,6 +134,8 @@ class ObjectChoices:
         chosen = "--key" if self.keys else "--keys-from" if self.keys_from else None
         if chosen and self.prefix is not None:
             yield f"{chosen} and --prefix exclude each other"
+        if self.no_safety and self.mode in (None, Mode.MISSING) and self.retry is None:
+            yield "--no-safety is for --mode overwrite and mirror: nothing else changes existing objects"
         if chosen and self.mode is Mode.MIRROR:
             yield f"--mode mirror is for whole buckets or prefixes: with {chosen} use overwrite"
         others = [option for option in ("--to", "--bucket", "--prefix", "--mode") if self._value(option) is not None]

@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
 from coffre.model.errors import BackupStateError
-from coffre.model.kinds import Mode
+from coffre.model.kinds import Mode, TargetKind
 from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import find_restore
 from coffre_cli.commands.restore.confirm_restore import confirm
 from coffre_cli.commands.restore.follow_restore import end_restore, plan_restore, run_restore
 from coffre_cli.commands.restore.object_options import ObjectChoices, store_secret
+from coffre_cli.commands.restore.safety import back_to_objects, show_plan, show_way_back
 from coffre_cli.confirming import Confirmed, PlanAnswer
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.place import Place
@@ -26,6 +27,7 @@ from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore, RestoreReport
+    from coffre.model.safety import Safety
     from coffre.model.storage import StorageResult, StorageScope
 
 _EXAMPLES_SHOWN = 10
@@ -33,13 +35,22 @@ _EXAMPLES_SHOWN = 10
 
 @dataclass(frozen=True)
 class Ask:
-    """What the user asked for. Only a stack keeps the failed objects, for a retry."""
+    """What the user asked for. Only a stack keeps the failed objects, for a retry.
+
+    `safety` is the backup of what is overwritten.
+    """
 
     backup: Backup
     scope: StorageScope
     store: str | None
     streams: int | None
     has_stack: bool = True
+    safety: Safety | None = None
+
+    @property
+    def way_back(self) -> str:
+        """The command that restores what was overwritten."""
+        return back_to_objects(self.safety, self.scope) if self.safety else ""
 
 
 def restore_objects(
@@ -61,10 +72,11 @@ def _restore(
     restore_id = str(ULID())
     ask = _ask(deployed, backup, choices, restore_id, streams)
     confirmed = None
-    if ask.scope.overwrites and not ask.scope.dry_run:
-        confirmed = confirm(_Way(deployed, ask), yes=yes, as_json=as_json)
+    if ask.scope.touches and not ask.scope.dry_run:
+        way, confirmed = confirm(_Way(deployed, ask), yes=yes, as_json=as_json)
+        ask = way.ask
     record, report = _run(deployed, ask, restore_id, confirmed, quiet=as_json)
-    end_restore(record, report, lambda: _show(ask, record, report), as_json=as_json)
+    end_restore(record, report, lambda: _show(ask, record, report), as_json=as_json, safety=ask.safety)
 
 
 def _ask(deployed: Place, backup: Backup, choices: ObjectChoices, restore_id: str, streams: int | None) -> Ask:
@@ -100,6 +112,7 @@ class _Way:
     place: Place
     ask: Ask
     changes: str = "objects in use"
+    kind: TargetKind = TargetKind.BUCKET
 
     @property
     def _trial(self) -> Ask:
@@ -116,6 +129,10 @@ class _Way:
 
     def show(self, record: Restore, report: RestoreReport | None) -> None:
         _show(self._trial, record, report)
+
+    def with_safety(self, safety: Safety | None, *, is_declined: bool) -> Self:
+        scope = self.ask.scope.model_copy(update={"no_safety": is_declined or self.ask.scope.no_safety})
+        return replace(self, ask=replace(self.ask, scope=scope, safety=safety))
 
 
 @contextmanager
@@ -144,10 +161,12 @@ def _show(ask: Ask, record: Restore, report: RestoreReport | None) -> None:
     if record.failure is not None:
         say(f"The restore of {ask.backup.target} failed. The backup itself is untouched.", style="red")
         show_failure(record.failure)
+        show_way_back(ask.safety, ask.way_back)
     if report is None or report.storage is None:
         return
     if report.dry_run:
         say(f"Nothing was changed in {report.destination}. This would be done:")
+        show_plan(report.safety)
         for step in report.steps:
             say(f"  {step}")
         show_examples(report.storage)
@@ -195,3 +214,5 @@ def _show_next(ask: Ask, record: Restore, result: StorageResult) -> None:
     if result.failed_lists and ask.has_stack:
         say("To retry the failed objects:")
         say_command(f"coffre restore {ask.backup.id} --retry {record.id}")
+    if record.failure is None:
+        show_way_back(ask.safety, ask.way_back)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
@@ -19,6 +19,7 @@ from coffre_cli.commands.restore.destination import destination_secret
 from coffre_cli.commands.restore.follow_restore import end_restore, plan_restore, run_restore
 from coffre_cli.commands.restore.object_options import ObjectChoices
 from coffre_cli.commands.restore.objects import restore_objects
+from coffre_cli.commands.restore.safety import NoSafetyOption
 from coffre_cli.confirming import Confirmed, PlanAnswer
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
 from coffre_cli.examples import examples
@@ -28,6 +29,7 @@ from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore, RestoreReport
+    from coffre.model.safety import Safety
 
 EXAMPLES = examples(
     "coffre restore latest --to postgresql://postgres:SECRET@db.example.com/new",
@@ -159,6 +161,7 @@ def restore(
             "--retry", metavar="RESTORE", help="Objects: only those that this earlier restore failed to restore."
         ),
     ] = None,
+    no_safety: NoSafetyOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Confirm the plan without asking.")] = False,
     streams: Annotated[
@@ -201,6 +204,7 @@ def restore(
         accept_exceptions=accept_exceptions,
         swap=swap,
         contents=contents,
+        no_safety=no_safety,
         dry_run=dry_run,
     )
     objects = ObjectChoices(
@@ -212,6 +216,7 @@ def restore(
         mode=mode,
         store=store,
         retry=retry,
+        no_safety=no_safety,
         dry_run=dry_run,
     )
     _refuse_early(choices, objects)
@@ -228,13 +233,14 @@ def restore(
         ask = replace(ask, command=deployed.command, has_stack=False)
     confirmed = None
     if ask.scope.overwrites and not dry_run:
-        confirmed = confirm(_Way(deployed, ask), yes=yes, as_json=as_json)
+        way, confirmed = confirm(_Way(deployed, ask), yes=yes, as_json=as_json)
+        ask = way.ask
     record, report = _run(deployed, ask, streams, confirmed, quiet=as_json)
     if report is not None and not (ask.has_stack or dry_run):
         from coffre_cli.commands.restore.without_stack import keep_report
 
         ask = replace(ask, report=keep_report(report))
-    end_restore(record, report, lambda: show_result(ask, record, report), as_json=as_json)
+    end_restore(record, report, lambda: show_result(ask, record, report), as_json=as_json, safety=ask.safety)
 
 
 def _refuse_early(choices: Choices, objects: ObjectChoices) -> None:
@@ -276,6 +282,7 @@ class _Way:
     place: Place
     ask: Ask
     changes: str = "a database in use"
+    kind: TargetKind = TargetKind.DATABASE
 
     @property
     def _trial(self) -> Ask:
@@ -289,6 +296,10 @@ class _Way:
 
     def show(self, record: Restore, report: RestoreReport | None) -> None:
         show_result(self._trial, record, report)
+
+    def with_safety(self, safety: Safety | None, *, is_declined: bool) -> Self:
+        scope = self.ask.scope.model_copy(update={"no_safety": is_declined or self.ask.scope.no_safety})
+        return replace(self, ask=replace(self.ask, scope=scope, safety=safety))
 
 
 @contextmanager

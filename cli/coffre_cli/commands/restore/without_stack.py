@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -21,13 +21,17 @@ from coffre.buckets.client import make_bucket_client, parse_store_secret
 from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, Failure, Progress, Restore, RestoreReport, Status
 from coffre.model.errors import CoffreError, PermanentError
+from coffre.model.safety import Safety
 from coffre.model.target import ObjectStore
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
+from coffre.operations.restore_buckets.safety import safety_of_buckets
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
+from coffre.operations.restore_database.safety import safety_of_database
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.watchdog import Watch
+from coffre.operations.stored_backup.open import open_manifest
 from coffre.policy.confirmation import refuse_plan
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
@@ -101,6 +105,7 @@ def restore_database_here(
             runner=ThreadRunner(2 * width, children.end_all),
             scope=ask.scope,
             consent=consent,
+            safety=_safety_of(place, ask, connection),
         )
         return restore_database(job, meter)
 
@@ -151,7 +156,9 @@ def restore_objects_here(
                 remaining_seconds=lambda: math.inf,
                 consent=consent,
             )
-            done = restore_storage(job, None, meter)
+            manifest = open_manifest(place.vault, backup)
+            safety = safety_of_buckets(manifest, scope, wanted, job.open_bucket, (), None)
+            done = restore_storage(replace(job, safety=safety), None, meter)
         if isinstance(done, RestoreReport):
             return done
         raise InterruptedRunError("The restore was interrupted.", hint=f"It stopped after {done.after}. Run it again.")
@@ -181,6 +188,12 @@ class _Stoppable(Children):
     def end_all(self) -> None:
         self._stop.set()
         super().end_all()
+
+
+def _safety_of(place: StandaloneVault, ask: Ask, connection: Connection) -> Safety | None:
+    return safety_of_database(
+        ask.scope, connection, lambda: open_manifest(place.vault, ask.backup), lambda _: None, None
+    )
 
 
 def _address_of(ask: Ask) -> Connection:

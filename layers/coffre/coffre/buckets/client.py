@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from coffre.concurrency.renewal import Renewal
 from coffre.model.document import describe_validation, parse_json
 from coffre.model.errors import SecretError
 from coffre.model.target import ObjectStore
 from coffre.stores.s3 import S3Credentials, make_client
+from coffre.stores.s3_renewal import send_again_with_newer_key, session_with
 
 if TYPE_CHECKING:
     import botocore.session
@@ -74,7 +76,7 @@ def parse_credentials(text: str, *, where: str) -> S3Credentials:
 
 def make_bucket_client(
     store: ObjectStore,
-    credentials: S3Credentials | None,
+    credentials: S3Credentials | Renewal[S3Credentials] | None,
     *,
     session: botocore.session.Session | None = None,
     connections: int = 16,
@@ -84,18 +86,23 @@ def make_bucket_client(
     Parameters
     ----------
     credentials
-        None: the environment's own, the function's role.
+        An access key, or one that is read again when the store refuses it. None: the environment's own, the
+        function's role.
     connections
         As many as threads use it.
     """
-    return make_client(
-        session=session,
+    renewal = credentials if isinstance(credentials, Renewal) else None
+    client = make_client(
+        session=session_with(renewal) if renewal else session,
         region=region_of(store),
         endpoint_url=store.endpoint,
-        credentials=credentials,
+        credentials=None if isinstance(credentials, Renewal) else credentials,
         addressing=store.addressing,
         max_connections=connections,
     )
+    if renewal:
+        send_again_with_newer_key(client, renewal)
+    return client
 
 
 def region_of(store: ObjectStore) -> str | None:

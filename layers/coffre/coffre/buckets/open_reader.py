@@ -14,6 +14,7 @@ from botocore.session import get_session
 
 from coffre.buckets.client import make_bucket_client, region_of
 from coffre.buckets.reader import BucketReader
+from coffre.concurrency.renewal import Renewal
 from coffre.model.errors import StoreError
 from coffre.model.target import BucketTarget, ObjectStore
 from coffre.stores.s3 import S3Credentials
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def open_reader(
     target: BucketTarget,
-    credentials: S3Credentials | None,
+    credentials: S3Credentials | Renewal[S3Credentials] | None,
     *,
     stopping: threading.Event,
     session: Session | None = None,
@@ -35,20 +36,23 @@ def open_reader(
     Parameters
     ----------
     credentials
-        None: the environment's own, the function's role.
+        An access key, or one that is read again when the store refuses it. None: the environment's
+        own, the function's role.
     stopping
         Set it to make every request end soon.
     """
     session = session or get_session()
+    keys = Renewal(credentials, lambda _: None) if isinstance(credentials, S3Credentials) else credentials
     store = target.store
-    url, region = _address(store, credentials, session)
+    url, region = _address(store, keys.current() if keys else None, session)
     is_aws = urlsplit(url).hostname is not None and ".amazonaws.com" in f"{urlsplit(url).hostname}"
     by_path = store.addressing == "path" or (store.addressing == "auto" and not is_aws)
     by_path = by_path or (store.addressing == "auto" and any("." in bucket.name for bucket in target.buckets))
     wire = S3Wire(
         Endpoint(url, region, by_path),
-        _fixed(credentials) if credentials else _of_session(session, url),
+        keys.current if keys else _of_session(session, url),
         stopping,
+        renewal=keys,
         ca_bundle=os.environ.get("AWS_CA_BUNDLE") or where(),
     )
     return BucketReader(wire, has_acls=is_aws)
@@ -62,10 +66,6 @@ def _address(store: ObjectStore, credentials: S3Credentials | None, session: Ses
     # botocore knows the addresses of AWS's regions, and the variables that lead to an emulator.
     with closing(make_bucket_client(store, credentials, session=session)) as client:
         return client.meta.endpoint_url, client.meta.region_name
-
-
-def _fixed(credentials: S3Credentials) -> Callable[[], S3Credentials]:
-    return lambda: credentials
 
 
 def _of_session(session: Session, url: str) -> Callable[[], S3Credentials]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from coffre.catalog.audit import Audit
 from coffre.catalog.confirmations import Confirmations
+from coffre.catalog.deliveries import Deliveries
 from coffre.catalog.incidents import Incidents
 from coffre.catalog.items import RestoreItem
 from coffre.catalog.lifecycle_marks import LifecycleMarks
@@ -49,6 +50,8 @@ class Catalog:
         Which problems were reported; since when each public key has been in use.
     confirmations
         Plans whose tokens were given out.
+    deliveries
+        Which run an event has started.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Catalog:
         self.incidents = Incidents(self._table)
         self.recipients = Recipients(self._table)
         self.confirmations = Confirmations(self._table)
+        self.deliveries = Deliveries(self._table)
 
     # --- backups: one run ---
 
@@ -237,7 +241,7 @@ class Catalog:
         """
         return newest_first(self._backups.records(self._backups.completed(target)), self._now())
 
-    def latest_completed(self, target: str, *, damaged_too: bool = False) -> Backup | None:
+    def latest_completed(self, target: str, *, damaged_too: bool = False, safety_too: bool = False) -> Backup | None:
         """Return the newest COMPLETED backup of a target that is still COMPLETED, and healthy, at this instant.
 
         The newest is the one that was completed last, whatever the time in its id. The index may still have one that
@@ -247,8 +251,12 @@ class Catalog:
         ----------
         damaged_too
             Take one that is known to be damaged as well.
+        safety_too
+            Take one of the tier SAFETY as well. It holds what a restore replaced: who restores the newest backup must
+            not get that state (docs/adr/0021).
         """
-        found = (self._backups.find(backup.id) for backup in self.completed_backups(target))
+        listed = (one for one in self.completed_backups(target) if safety_too or not one.is_safety)
+        found = (self._backups.find(backup.id) for backup in listed)
         return next(
             (one for one in found if one and one.status is Status.COMPLETED and (damaged_too or one.is_healthy)), None
         )
@@ -287,17 +295,36 @@ class Catalog:
     ) -> Restore | None:
         """Give one invocation a restore that continues, or whose invocation of this number died.
 
-        None: the restore has ended, or another invocation works on it.
+        None: the restore has ended or was handed on, or another invocation works on it.
 
         As with locks (`Locks.resume`), no clock decides which of two it is.
         """
-        free = RestoreItem.invocation.does_not_exist() | (RestoreItem.invocation < invocation)
-        dead = RestoreItem.heartbeat_at < now - stale_after
+        number = RestoreItem.invocation
+        dead = (number == invocation) & (RestoreItem.heartbeat_at < now - stale_after)
+        free = number.does_not_exist() | (number < invocation) | dead
+        due = RestoreItem.awaited.does_not_exist() | (RestoreItem.awaited <= invocation)
         fields = {"invocation": invocation, "heartbeat_at": now}
         try:
-            return self._restores.change(restore_id, fields, allowed=(Status.IN_PROGRESS,), where=free | dead)
+            return self._restores.change(restore_id, fields, allowed=(Status.IN_PROGRESS,), where=free & due)
         except ConditionFailedError:
             return None
+
+    def hand_over_restore(self, restore_id: str, invocation: int, until: datetime) -> None:
+        """Keep a restore alive until this time for the invocation of this number, and for none before it.
+
+        Raises
+        ------
+        LockLostError
+            It is not in progress any more: it must not continue.
+        """
+        fields = {"awaited": invocation, "heartbeat_at": until}
+        try:
+            self._restores.change(restore_id, fields, allowed=(Status.IN_PROGRESS,))
+        except ConditionFailedError as error:
+            raise LockLostError(
+                f"The restore {restore_id} is no longer this run's.",
+                hint="Another run took this one for dead. It has stopped; objects that are restored stay.",
+            ) from error
 
     def finish_restore(self, restore: Restore) -> Restore:
         """Write how a restore ended (COMPLETED or FAILED) and return the stored record. Repeating it is fine.

@@ -127,12 +127,13 @@ class BackupItem(RunItem):
 
 
 class RestoreItem(RunItem):
-    """`coffre.model.backup.Restore`."""
+    """`coffre.model.backup.Restore`. `awaited` is the number of the invocation that it was handed over to."""
 
     backup_id = UnicodeAttribute(null=True)
     destination = UnicodeAttribute(null=True)
     dry_run = BooleanAttribute(null=True)
     invocation = NumberAttribute(null=True)
+    awaited = NumberAttribute(null=True)
     report_key = UnicodeAttribute(null=True)
     confirmed = UnicodeAttribute(null=True)
 
@@ -147,7 +148,8 @@ class SlotItem(Item):
 class LockItem(Item):
     """Who works on a target. `sk` is the target's name; `dead_owner` is from whom the lock was taken over.
 
-    `continuation` is the number of the last invocation that continued a paused run.
+    `continuation` is the number of the last invocation that continued a paused run, `awaited` that of the one that it
+    was handed over to.
     """
 
     owner = UnicodeAttribute(null=True)
@@ -155,6 +157,15 @@ class LockItem(Item):
     heartbeat_at = TimeAttribute(null=True)
     dead_owner = UnicodeAttribute(null=True)
     continuation = NumberAttribute(null=True)
+    awaited = NumberAttribute(null=True)
+
+
+class DeliveryItem(Item):
+    """Which run an event has started. `sk` is the event's request id. DynamoDB removes it after `expires_at_epoch`."""
+
+    run_id = UnicodeAttribute(null=True)
+    claimed_at = TimeAttribute(null=True)
+    expires_at_epoch = NumberAttribute(null=True)
 
 
 class AuditItem(Item):

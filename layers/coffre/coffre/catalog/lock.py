@@ -65,7 +65,8 @@ class Locks:
     def resume(self, target: str, owner: str, now: datetime, *, continuation: int, stale_after: timedelta) -> bool:
         """Let one invocation continue a run that paused, or whose continuation died; False: another works on it.
 
-        No clock decides which of two invocations it is: each continuation has a number, and is given out once. Only the
+        No clock decides which of two invocations it is: each continuation has a number, and is given out once; an event
+        that comes again after the run was handed on is of an earlier number, and too late whatever died since. Only the
         death of its owner is inferred from the time of its last heartbeat.
 
         Parameters
@@ -81,11 +82,26 @@ class Locks:
         found = self._find(target)
         if found is None or found.owner != owner:
             raise _lost(target, owner, found)
-        is_had = (found.continuation or 0) >= continuation
-        if is_had and now - found.heartbeat_at <= stale_after:
+        had = found.continuation or 0
+        is_over = continuation < max(had, found.awaited or 0)
+        if is_over or (had == continuation and now - found.heartbeat_at <= stale_after):
             return False
         result = Acquired(True, owner, found.since, now, found.dead_owner)
         return self._replace(target, found, result, continuation=continuation)
+
+    def hand_over(self, target: str, owner: str, until: datetime, *, continuation: int) -> None:
+        """Keep the lock until this time for the continuation of this number, and for none before it.
+
+        Raises
+        ------
+        LockLostError
+            As `renew`.
+        """
+        changes = [LockItem.heartbeat_at.set(until), LockItem.awaited.set(continuation)]
+        try:
+            self._table.update(_PARTITION, target, changes, LockItem.owner == owner)
+        except ConditionFailedError as error:
+            raise _lost(target, owner, self._find(target)) from error
 
     def renew(self, target: str, owner: str, now: datetime) -> None:
         """Record that the owner is alive.
@@ -124,11 +140,12 @@ class Locks:
             dead_owner=result.dead_owner,
             continuation=continuation,
         )
-        unchanged = (
-            (LockItem.owner == found.owner) & (LockItem.heartbeat_at == found.heartbeat_at)
-            if found
-            else LockItem.pk.does_not_exist()
-        )
+        unchanged = LockItem.pk.does_not_exist()
+        if found:
+            unchanged = (LockItem.owner == found.owner) & (LockItem.heartbeat_at == found.heartbeat_at)
+            # Two clocks can show the same time.
+            had = found.continuation
+            unchanged &= LockItem.continuation.does_not_exist() if had is None else LockItem.continuation == had
         try:
             self._table.put(item, unchanged)
         except ConditionFailedError:

@@ -13,6 +13,7 @@ from coffre.model.kinds import Status as Status
 from coffre.model.kinds import TargetKind
 from coffre.model.kinds import Tier as Tier
 from coffre.model.names import visible
+from coffre.model.safety import Safety
 from coffre.model.storage import StorageResult
 
 RUN_DIED: Final = "RUN_DIED"
@@ -112,6 +113,11 @@ class Backup(_Record):
         """Whether it is complete, and nothing is known to be wrong with it."""
         return self.status is Status.COMPLETED and self.damaged_at is None
 
+    @property
+    def is_safety(self) -> bool:
+        """Whether it only holds what a restore was about to overwrite: no proof that backups are taken on time."""
+        return self.tiers == (Tier.SAFETY,)
+
 
 class Restore(_Record):
     """One run of `restore`. `destination` names host, port and database, never a password.
@@ -202,6 +208,7 @@ class RestoreReport(_Record):
     restored tables (views, keys of other tables), and was not restored. `storage` is what was done with objects.
     `exceptions` say in what the result differs from the backup (`left_out` has the same for single objects, with SQL);
     `notes` are worth knowing and no difference. `plan` is what would be overwritten, of a dry run that shows that.
+    `safety` says which backup holds what the restore overwrites.
     """
 
     id: str
@@ -223,3 +230,4 @@ class RestoreReport(_Record):
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
     plan: Plan | None = None
+    safety: Safety | None = None

@@ -9,7 +9,10 @@ from enum import StrEnum
 
 
 class Tier(StrEnum):
-    """Why a backup was taken, and so how long it lives. One backup can carry several."""
+    """Why a backup was taken, and so how long it lives. One backup can carry several.
+
+    `SAFETY`: it holds what a restore was about to overwrite.
+    """
 
     DAILY = "DAILY"
     WEEKLY = "WEEKLY"
@@ -81,3 +84,17 @@ class Level(StrEnum):
     INVENTORY = "inventory"
     READ = "read"
     DRILL = "drill"
+
+
+class SafetyState(StrEnum):
+    """What is true of the backup of what a restore overwrites.
+
+    `NOT_NEEDED`: the destination is empty. `PRESENT`: a recent backup holds it. `NEEDED`: one has to be taken first.
+    `IMPOSSIBLE`: Coffre cannot back the destination up. `DECLINED`: the restore was asked for without one.
+    """
+
+    NOT_NEEDED = "not_needed"
+    PRESENT = "present"
+    NEEDED = "needed"
+    IMPOSSIBLE = "impossible"
+    DECLINED = "declined"

@@ -96,6 +96,8 @@ class Scope(_Choice):
         put in place as it is.
     restart
         Of a whole restore into a database that an earlier one has filled in part: remove that, and begin again.
+    no_safety
+        With apply or replace: change what is in use although no backup holds its present state.
     dry_run
         Only say what would happen.
     """
@@ -112,6 +114,7 @@ class Scope(_Choice):
     accept_exceptions: bool = False
     restart: bool = False
     swap: str | None = Field(default=None, pattern="^[0-7][0-9A-HJKMNP-TV-Z]{25}$")
+    no_safety: bool = False
     dry_run: bool = False
 
     @property
@@ -145,6 +148,8 @@ class Scope(_Choice):
             raise ValueError("swap is for replacing a whole database")
         if self.accept_exceptions and not (self.replace and self.is_whole):
             raise ValueError("accept_exceptions is for replacing a whole database")
+        if self.no_safety and not self.touches:
+            raise ValueError("no_safety is for apply and replace: nothing else changes what is in use")
         if self.with_dependencies and (self.is_whole or self.rows is not None):
             raise ValueError("with_dependencies is for restores of chosen tables")
         return self

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from coffre.model.kinds import Mode as Mode
+from coffre.model.safety import Safety
 from coffre.model.target import BucketName
 
 
@@ -43,22 +44,30 @@ class StorageScope(ObjectChoice):
     """Which objects are restored, where to, and what may happen to existing ones.
 
     `to` is `BUCKET` or `BUCKET/PREFIX`; without it each object goes where it was. Objects of several buckets get the
-    name of theirs in front of the key. `dry_run` only says what would happen.
+    name of theirs in front of the key. `no_safety` changes existing objects although no backup holds them. `dry_run`
+    only says what would happen.
     """
 
     to: str | None = Field(default=None, pattern=r"^[^/\\\x00-\x1f\x7f]{1,255}(/.*)?$")
     mode: Mode = Mode.MISSING
+    no_safety: bool = False
     dry_run: bool = False
 
     @property
-    def overwrites(self) -> bool:
-        """Whether existing objects may be overwritten or deleted, which has to be confirmed."""
+    def touches(self) -> bool:
+        """Whether existing objects may change."""
         return self.mode is not Mode.MISSING
 
     @model_validator(mode="after")
     def _mirrors_a_whole(self) -> Self:
         if self.mode is Mode.MIRROR and self.is_listed:
             raise ValueError("mirror is for whole buckets or prefixes: of chosen keys say overwrite")
+        return self
+
+    @model_validator(mode="after")
+    def _declines_what_is_needed(self) -> Self:
+        if self.no_safety and not self.touches:
+            raise ValueError("no_safety is for overwrite and mirror: nothing else changes existing objects")
         return self
 
 
@@ -128,6 +137,7 @@ class StorageState(_Record):
 
     Everything up to the name `after` is done in this step, in the buckets and the store that `destination` names.
     `phases_ms` is how long each took. `most_overwritten` and `most_deleted` are what was confirmed.
+    `safety` is about the backup of what is overwritten.
     """
 
     restore_id: str
@@ -139,3 +149,4 @@ class StorageState(_Record):
     phases_ms: dict[str, int] = {}
     most_overwritten: int = 0
     most_deleted: int = 0
+    safety: Safety | None = None

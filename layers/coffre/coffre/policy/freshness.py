@@ -62,8 +62,13 @@ def overdue_after_hours(target: DatabaseTarget | BucketTarget) -> float:
 
 
 def newest_of(backups: Iterable[Backup], now: datetime, *, healthy: bool = True) -> Backup | None:
-    """Return the newest backup that is healthy; one of the future (a clock was wrong) would be the newest for ever."""
-    present = (one for one in backups if one.created_at <= now and (one.is_healthy or not healthy))
+    """Return the newest backup that is healthy; one of the future (a clock was wrong) would be the newest for ever.
+
+    One of the tier SAFETY does not count: it must not hide that regular backups have stopped.
+    """
+    present = (
+        one for one in backups if one.created_at <= now and not one.is_safety and (one.is_healthy or not healthy)
+    )
     return max(present, key=lambda backup: recency(backup, now), default=None)
 
 

@@ -3,7 +3,8 @@
 What keeps a backup, in this order: a pin, a tier (by age or by number), and what is safer than both: of each target the
 newest copies stay, the newest verified ones stay, and nothing goes unless a newer backup was proven to be good. So
 neither a broken verification nor a series of bad backups can make rotation remove the last good one. One that is known
-to be damaged counts for nothing in this: it takes no good one's place, and is the first to go where room is short.
+to be damaged counts for nothing in this: it takes no good one's place, and is the first to go where room is short. One
+of the tier SAFETY, which holds what a restore replaced, takes no regular one's place either.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Final
 
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.rotation import Action, Decision
 from coffre.model.target import Retention
 
 type _Key = tuple[datetime, str]
+
+# For this long a restore can be undone, however little room the target has.
+_WAY_BACK: Final = timedelta(days=1)
 
 
 def decide(
@@ -104,6 +109,8 @@ class _Target:
     def _needed(self, copy: Backup) -> str | None:
         """Return the reason why it would be unsafe to delete a copy that no tier keeps."""
         least = self.retention.minimum_verified
+        if copy.is_safety and self.now - copy.created_at <= _WAY_BACK:
+            return "it holds what a restore of the last 24 hours replaced"
         if copy.id in self._newest:
             return f"among the newest {self.retention.minimum_kept} backups, which always stay"
         if copy.id in self._newest_verified:
@@ -140,12 +147,16 @@ class _Target:
         return [copy for copy in self.copies if copy.created_at <= self.now]
 
     @cached_property
-    def _verified(self) -> Sequence[Backup]:
+    def _proven(self) -> Sequence[Backup]:
         return [copy for copy in self._present if copy.verified_at is not None and copy.damaged_at is None]
 
     @cached_property
+    def _verified(self) -> Sequence[Backup]:
+        return [copy for copy in self._proven if not copy.is_safety]
+
+    @cached_property
     def _newest(self) -> frozenset[str]:
-        healthy = [copy for copy in self._present if copy.damaged_at is None]
+        healthy = [copy for copy in self._present if copy.damaged_at is None and not copy.is_safety]
         return frozenset(copy.id for copy in healthy[: self.retention.minimum_kept])
 
     @cached_property
@@ -156,8 +167,8 @@ class _Target:
     def _verified_keys(self) -> Mapping[Tier | None, Sequence[_Key]]:
         """When verified copies were taken, oldest first: of each tier, and (None) of all."""
         keys: dict[Tier | None, list[_Key]] = {None: []}
-        for copy in reversed(self._verified):
-            for tier in (None, *copy.tiers):
+        for copy in reversed(self._proven):
+            for tier in (*(() if copy.is_safety else (None,)), *copy.tiers):
                 keys.setdefault(tier, []).append(_key(copy))
         return keys
 

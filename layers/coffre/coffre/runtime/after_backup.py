@@ -24,7 +24,13 @@ def after_backup(
     backup: Backup,
     remaining_seconds: Callable[[], float],
 ) -> None:
-    """Do what follows a backup that is COMPLETED. Every error in it is logged and counted."""
+    """Do what follows a backup that is COMPLETED. Every error in it is logged and counted.
+
+    Nothing follows one of the tier SAFETY: that it was taken says nothing about the schedule, and what it holds is what
+    a person is about to replace.
+    """
+    if backup.is_safety:
+        return
     edge = services.edge
     keys = {"target": target.name, "backup_id": backup.id}
     if target.alerts.heartbeat_url is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
@@ -21,9 +22,9 @@ from coffre.policy.streams import default_streams
 from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.connection.connect import refuse_transaction_pooler
-from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.credentials import connection_from
 from coffre.runtime.events import BackupDatabaseEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.scratch import scratch_directory
@@ -87,10 +88,12 @@ class BackupDatabaseFunction:
         def work(run: Run) -> tuple[Manifest, Committed]:
             with children.ending(), scratch_directory() as scratch:
                 job = self._job(configuration, target, children, scratch)
-                previous = None if full else self.services.catalog.latest_completed(target.name, damaged_too=True)
-                return backup_database(replace(job, previous=previous), run)
+                return backup_database(replace(job, previous=None if full else self._previous(target.name)), run)
 
         return lifecycle.run(request, work)
+
+    def _previous(self, target: str) -> Backup | None:
+        return self.services.catalog.latest_completed(target, damaged_too=True, safety_too=True)
 
     def _job(
         self, configuration: Configuration, target: DatabaseTarget, children: Children, scratch: Path
@@ -111,6 +114,6 @@ class BackupDatabaseFunction:
         )
 
     def _connection(self, target: DatabaseTarget, scratch: Path) -> Connection:
-        connection = parse_secret(self.services.secret(target.secret), where=target.secret)
+        connection = connection_from(self.services.secret, target.secret)
         refuse_transaction_pooler(connection)
         return apply_tls(connection, target.tls, scratch, connect_timeout_seconds=target.limits.connect_timeout_seconds)

@@ -109,7 +109,12 @@ class BackupRuns:
         return summary(result)
 
     def _announce(self, backup: Backup) -> None:
-        """Publish that a backup is complete. The rotation after it also runs by schedule: a refusal fails no run."""
+        """Publish that a backup is complete. The rotation after it also runs by schedule: a refusal fails no run.
+
+        After one of the tier SAFETY a restore follows: rotation must not delete its backup just before.
+        """
+        if backup.is_safety:
+            return
         try:
             Announcer(self.services.bus, self.services.settings.catalog_table).backup_completed(backup)
         except AnnouncementError as error:

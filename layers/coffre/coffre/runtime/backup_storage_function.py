@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from coffre.buckets.client import parse_credentials
 from coffre.buckets.open_reader import open_reader
 from coffre.buckets.reader import BucketReader
 from coffre.model.backup import Backup
@@ -23,6 +22,7 @@ from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.run import Paused, Run
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.credentials import keys_from
 from coffre.runtime.events import BackupStorageEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.scratch import scratch_directory
@@ -114,7 +114,7 @@ class BackupStorageFunction:
     def _previous(self, target: str, begun: BucketProgress | None, *, full: bool) -> Backup | None:
         """Return the backup to compare with: for a continued run, the one that it began with."""
         if begun is None:
-            return None if full else self.services.catalog.latest_completed(target, damaged_too=True)
+            return None if full else self.services.catalog.latest_completed(target, damaged_too=True, safety_too=True)
         try:
             return self.services.catalog.get_backup(begun.previous) if begun.previous else None
         except BackupStateError:
@@ -122,5 +122,5 @@ class BackupStorageFunction:
 
     def _reader(self, target: BucketTarget, stopping: threading.Event) -> BucketReader:
         secret = target.store.secret
-        credentials = parse_credentials(self.services.secret(secret), where=secret) if secret else None
-        return open_reader(target, credentials, stopping=stopping, session=self.services.session)
+        keys = keys_from(self.services.secret, secret, self.services.secret(secret)) if secret else None
+        return open_reader(target, keys, stopping=stopping, session=self.services.session)

@@ -24,7 +24,7 @@ from coffre.runtime.function import Edge, utc_now
 from coffre.runtime.observability import log_failure, make_logger
 from coffre.runtime.proof import Audience
 from coffre.runtime.settings import Settings
-from coffre.runtime.sources import read_document, read_secret
+from coffre.runtime.sources import Stage, read_document, read_secret
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import FrameDecoder, parse_identities
 from coffre.vault.vault import Vault
@@ -154,9 +154,9 @@ class Services:
         self._noted.clear()
         self._noted.add(document)
 
-    def secret(self, reference: str) -> str:
-        """Return the value of a secret by name or ARN; raises what `read_secret` raises."""
-        return read_secret(self.secrets, reference)
+    def secret(self, reference: str, stage: Stage = "AWSCURRENT") -> str:
+        """Return the value of a secret by name or ARN, always freshly read; raises what `read_secret` raises."""
+        return read_secret(self.secrets, reference, stage)
 
     def decoder(self) -> FrameDecoder:
         """Return what decrypts backups: with the identities of this function's secret, if it has one."""

@@ -117,7 +117,7 @@ class BackupDatabaseEvent(SentEvent):
     `scheduled_time` is the slot of a cron rule (EventBridge's own time of the event); runs by hand have none.
     `backup_id` lets the caller choose the id, so that it can follow the run. `full` stores everything again and
     reuses nothing of earlier backups. `keep` (`12h`, `7d`, `4w`) lets rotation delete a backup taken by hand after
-    that time.
+    that time. The tier SAFETY is for the one target that a restore is about to change.
     """
 
     tier: Tier = Tier.MANUAL
@@ -131,6 +131,12 @@ class BackupDatabaseEvent(SentEvent):
     def _keep_fits_the_tier(self) -> Self:
         if self.keep is not None and self.tier is not Tier.MANUAL:
             raise ValueError("keep is for the tier MANUAL: of the others the target's retention decides")
+        return self
+
+    @model_validator(mode="after")
+    def _safety_is_of_one_target(self) -> Self:
+        if self.tier is Tier.SAFETY and (self.target is None or self.scheduled_time is not None):
+            raise ValueError("the tier SAFETY needs a target, and has no scheduled_time: a restore asks for it")
         return self
 
     @model_validator(mode="after")
@@ -237,7 +243,7 @@ class StorageRestoreEvent(SentEvent):
     @property
     def overwrites(self) -> bool:
         """Whether existing objects may be overwritten or deleted."""
-        return self.storage.overwrites
+        return self.storage.touches
 
     def next_invocation(self, backup_id: str, restore_id: str, invocation: int) -> dict[str, Any]:
         """Return the event that starts the next invocation of the same restore."""

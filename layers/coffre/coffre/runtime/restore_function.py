@@ -16,7 +16,7 @@ from coffre.alerts.wording import because
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.confirmation import Plan
-from coffre.model.errors import BackupStateError, ConfirmationError, EventError
+from coffre.model.errors import BackupStateError, CatalogError, ConfirmationError, EventError
 from coffre.operations.confirm.confirm import Confirming
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
@@ -24,17 +24,19 @@ from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun
+from coffre.operations.runs.safety import named_on_error
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
 from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import refuse_transaction_pooler
-from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.confirming import approve, confirming_of, consent_of, give_out, logged, refuse_bare
+from coffre.runtime.credentials import connection_from
 from coffre.runtime.events import ApprovalEvent, RestoreEvent, StorageRestoreEvent, parse_restore
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.observability import count_restore
+from coffre.runtime.restore_safety import RestoreSafety
 from coffre.runtime.restore_storage_function import StorageRestores
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
@@ -64,7 +66,7 @@ class RestoreFunction:
         if isinstance(wanted, ApprovalEvent):
             with logged(self.services, plan=wanted.approve.plan):
                 return approve(confirming, wanted)
-        restore_id = wanted.restore_id or str(ULID.from_datetime(utc_now()))
+        restore_id = wanted.restore_id or self._id_of(request_id)
         ids = {"restore_id": restore_id, "backup_id": wanted.backup_id, "request_id": request_id}
 
         def failed(error: Exception, target: str | None = wanted.target) -> Alert:
@@ -86,11 +88,8 @@ class RestoreFunction:
             return failed(error)
 
         with self.services.edge.reporting(not_begun, **ids):
-            if (known := self._begun_before(wanted)) is not None:
-                self.services.edge.logger.info(
-                    "the event was delivered before", extra={**ids, "status": known.status.value}
-                )
-                return self._answer(known, wanted, confirming)
+            if (known := self._begun_before(restore_id, wanted)) is not None:
+                return self._delivered_before(known, wanted, confirming, ids)
             if wanted.restore_id is not None and not _continues(wanted):
                 refuse_distant_id("restore_id", wanted.restore_id, utc_now())
             backup = self._find(wanted)
@@ -107,6 +106,8 @@ class RestoreFunction:
             if not wanted.dry_run:
                 self._audit_failed(actor, backup.target, restore_id, Failure.of(error))
             raise
+        if restore is None:
+            return self._delivered_before(self.services.catalog.get_restore(restore_id), wanted, confirming, ids)
         self._report(restore, ids, actor)
         with logged(self.services, **ids):
             return self._answer(restore, wanted, confirming)
@@ -120,12 +121,29 @@ class RestoreFunction:
         report = self.services.vault.read_report(restore.report_key)
         return {**summary(restore), **give_out(confirming, wanted, restore, report)}
 
-    def _begun_before(self, wanted: RestoreEvent | StorageRestoreEvent) -> Restore | None:
-        """Return the restore that an event has already started: a chosen id names exactly one run."""
-        if wanted.restore_id is None:
-            return None
+    def _id_of(self, request_id: str) -> str:
+        """Return the id of the restore that an event without one starts, however often it is delivered."""
+        now = utc_now()
+        fresh = str(ULID.from_datetime(now))
         try:
-            known = self.services.catalog.get_restore(wanted.restore_id)
+            return self.services.catalog.deliveries.run_of(request_id, fresh, now)
+        except CatalogError:
+            return fresh  # nothing is restored without the catalog: the next call of it reports that
+
+    def _delivered_before(
+        self,
+        known: Restore,
+        wanted: RestoreEvent | StorageRestoreEvent,
+        confirming: Confirming,
+        ids: dict[str, str],
+    ) -> dict[str, Any]:
+        self.services.edge.logger.info("the event was delivered before", extra={**ids, "status": known.status.value})
+        return self._answer(known, wanted, confirming)
+
+    def _begun_before(self, restore_id: str, wanted: RestoreEvent | StorageRestoreEvent) -> Restore | None:
+        """Return the restore that an event has already started: an id names exactly one run."""
+        try:
+            known = self.services.catalog.get_restore(restore_id)
         except BackupStateError:
             return None
         continues = isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
@@ -153,7 +171,7 @@ class RestoreFunction:
         context: LambdaContext,
         actor: Actor,
         consent: Callable[[Plan], Plan],
-    ) -> Restore:
+    ) -> Restore | None:
         if isinstance(wanted, StorageRestoreEvent):
             work = self._of_objects(wanted, actor, consent)
             return work.restore(backup, wanted, restore_id, self.services.decoder(), context)
@@ -229,10 +247,12 @@ class RestoreFunction:
     ) -> RestoreReport:
         streams = wanted.streams or os.cpu_count() or 1
         with children.ending(), scratch_directory() as scratch:
+            connection = children.watching(self._connection(backup, wanted, scratch))
+            safety = RestoreSafety(self.services).of_database(backup, wanted, connection, scratch)
             job = RestoreJob(
                 restore_id=restore_id,
                 backup=backup,
-                connection=children.watching(self._connection(backup, wanted, scratch)),
+                connection=connection,
                 children=children,
                 vault=self.services.vault,
                 decoder=self.services.decoder(),
@@ -240,21 +260,22 @@ class RestoreFunction:
                 streams=streams,
                 runner=ThreadRunner(2 * streams, children.end_all),
                 scope=wanted.scope,
+                safety=safety,
                 remaining_seconds=remaining_seconds(context),
                 consent=consent,
             )
-            return restore_database(job, meter)
+            with named_on_error(safety):
+                return restore_database(job, meter)
 
     def _connection(self, backup: Backup, wanted: RestoreEvent, scratch: Path) -> Connection:
         """Return how to reach the destination, by default the target's own database with its own TLS settings."""
         if wanted.destination is not None:
-            text = self.services.secret(wanted.destination)
             # The command stores the value of --to in a secret of this name while the restore runs.
             place = "--to" if wanted.destination == f"{_FROM_TO}{wanted.restore_id}" else None
-            connection = parse_secret(text, where=wanted.destination, place=place)
+            connection = connection_from(self.services.secret, wanted.destination, place=place)
         else:
             target = self.services.configuration().database(backup.target)
-            own = parse_secret(self.services.secret(target.secret), where=target.secret)
+            own = connection_from(self.services.secret, target.secret)
             timeout = target.limits.connect_timeout_seconds
             connection = apply_tls(own, target.tls, scratch, connect_timeout_seconds=timeout)
         refuse_transaction_pooler(connection)

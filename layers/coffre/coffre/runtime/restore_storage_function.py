@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from coffre.buckets.client import make_bucket_client, parse_credentials, parse_store_secret
+from coffre.buckets.client import make_bucket_client, parse_store_secret
 from coffre.buckets.writer import BucketWriter
+from coffre.concurrency.renewal import Renewal
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
 from coffre.model.confirmation import Act, Plan, Request
 from coffre.model.errors import ConfirmationError, DeadlineError, TargetUnknownError
@@ -19,10 +20,14 @@ from coffre.operations.restore_buckets.restore import StorageJob, restore_storag
 from coffre.operations.runs.dead_runs import STALE_AFTER
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun
+from coffre.operations.runs.run import Paused
+from coffre.operations.runs.safety import named_on_error
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.credentials import keys_from
 from coffre.runtime.events import StorageRestoreEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_next
+from coffre.runtime.restore_safety import RestoreSafety
 from coffre.runtime.scratch import scratch_directory
 from coffre.stores.s3 import S3Credentials
 from coffre.vault.codec import FrameDecoder
@@ -56,8 +61,11 @@ class StorageRestores:
         restore_id: str,
         decoder: FrameDecoder,
         context: LambdaContext,
-    ) -> Restore:
-        """Restore as much as fits into this invocation, and start the next one for what is left."""
+    ) -> Restore | None:
+        """Restore as much as fits into this invocation, and start the next one for what is left.
+
+        None: it has ended, or another invocation works on it.
+        """
         sent = wanted.sent_by(self.services.actor(wanted))  # now: a proof is valid for minutes
         stop = threading.Event()
         run = RestoreRun(
@@ -73,16 +81,15 @@ class StorageRestores:
             self._refuse_unconfirmed(backup, wanted, restore_id)
         record = self._continued(restore_id, wanted) if continues else _record(backup, wanted, restore_id, context)
         if record is None:
-            return self.services.catalog.get_restore(restore_id)  # it has ended, or another invocation works on it
+            return None
         if not continues:
             self.report_started(record)
 
-        def work(meter: Meter) -> RestoreReport | None:
+        def work(meter: Meter) -> RestoreReport | Paused:
             done = self._work(backup, wanted, restore_id, decoder, context, stop, meter)
             if isinstance(done, RestoreReport):
                 return done
-            self._start_next(backup, sent, done, context.function_name)
-            return None
+            return Paused(wanted.invocation, lambda: self._start_next(backup, sent, done, context.function_name))
 
         return run.run(record, work, continues=continues)
 
@@ -112,8 +119,8 @@ class StorageRestores:
         meter: Meter,
     ) -> RestoreReport | StorageState:
         before = read_state(self.services.vault, restore_id) if wanted.invocation > 1 else None
-        store, credentials = self._store(backup, wanted)
-        client = make_bucket_client(store, credentials, connections=wanted.streams + _MORE_CONNECTIONS)
+        store, keys = self._store(backup, wanted)
+        client = make_bucket_client(store, keys, connections=wanted.streams + _MORE_CONNECTIONS)
         with closing(client), scratch_directory() as scratch:
             job = StorageJob(
                 restore_id=restore_id,
@@ -130,17 +137,20 @@ class StorageRestores:
                 remaining_seconds=remaining_seconds(context),
                 consent=self.consent,
             )
-            return restore_storage(job, before, meter)
+            safety = before.safety if before else RestoreSafety(self.services).of_buckets(job, store)
+            with named_on_error(safety):
+                return restore_storage(replace(job, safety=safety), before, meter)
 
-    def _store(self, backup: Backup, wanted: StorageRestoreEvent) -> tuple[ObjectStore, S3Credentials | None]:
+    def _store(self, backup: Backup, wanted: StorageRestoreEvent) -> tuple[ObjectStore, Renewal[S3Credentials] | None]:
         """Return the store that objects go to, by default the target's own, and its key if it needs one."""
         if wanted.store is not None:
-            secret = parse_store_secret(self.services.secret(wanted.store), where=wanted.store)
-            return secret.store, secret.credentials
+            text = self.services.secret(wanted.store)
+            place = parse_store_secret(text, where=wanted.store).store
+            return place, keys_from(self.services.secret, wanted.store, text)
         store = self._own_store(backup)
         if store.secret is None:
             return store, None
-        return store, parse_credentials(self.services.secret(store.secret), where=store.secret)
+        return store, keys_from(self.services.secret, store.secret, self.services.secret(store.secret))
 
     def _own_store(self, backup: Backup) -> ObjectStore:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -14,6 +14,8 @@ from coffre.model.errors import ConfigurationError, SecretError
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
+
+type Stage = Literal["AWSCURRENT", "AWSPENDING"]
 
 
 def read_configuration(ssm: SSMClient, place: str) -> Configuration:
@@ -72,8 +74,8 @@ def _read_parameter(ssm: SSMClient, name: str) -> str:
         ) from error
 
 
-def read_secret(client: SecretsManagerClient, reference: str) -> str:
-    """Return the value of a secret by name or ARN.
+def read_secret(client: SecretsManagerClient, reference: str, stage: Stage = "AWSCURRENT") -> str:
+    """Return the value of a secret by name or ARN; while it is rotated, `AWSPENDING` has the value to come.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def read_secret(client: SecretsManagerClient, reference: str) -> str:
         `SECRET_MISSING`, `SECRET_DENIED`, or `SECRET_UNREADABLE`. The value is never in a message.
     """
     try:
-        value = client.get_secret_value(SecretId=reference)
+        value = client.get_secret_value(SecretId=reference, VersionStage=stage)
     except ClientError as error:
         raise _secret_error(reference, error) from error
     except BotoCoreError as error:

@@ -16,7 +16,7 @@ from typing import Final
 from coffre.model.errors import ObjectMissingError, StoreError
 from coffre.stores.body import Body, pieces_of, size_of
 from coffre.stores.checks import check_body, check_range, check_size, digest_of, too_large, truncated
-from coffre.stores.directory_errors import NO_LINKS, exists, links_unsupported, missing, reading, root_missing, writing
+from coffre.stores.directory_errors import NO_LINKS, exists, missing, reading, root_missing, writing
 from coffre.stores.store import MAX_OBJECT_BYTES, ObjectInfo, Store, check_key, check_prefix
 
 # Where files are written before they are published: on the same file system, and never listed.
@@ -45,6 +45,9 @@ class DirectoryStore(Store):
     Every name is opened relative to the directory that holds it and without following links, so that no key and no link
     leads out. A link, a pipe or a device below the directory is no object. Directories that become empty are removed.
     `head` knows no SHA-256.
+
+    A new object gets its name by a hard link, in one step. On a file system without them (FAT, some network shares) it
+    is looked up first: of two writers at the same time both may win there.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -126,13 +129,19 @@ class DirectoryStore(Store):
         try:
             os.link(temporary, name, src_dir_fd=incoming, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError as error:
-            if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISDIR(found.st_mode):
                 raise IsADirectoryError(errno.EISDIR, "a directory has this name", key) from error
-            raise exists(self._place(key)) from error
+            # A network file system may send a request again whose answer was lost: then this is our own file.
+            if not os.path.samestat(found, os.stat(temporary, dir_fd=incoming, follow_symlinks=False)):
+                raise exists(self._place(key)) from error
         except OSError as error:
-            if error.errno in NO_LINKS:
-                raise links_unsupported(str(self._root)) from error
-            raise
+            if error.errno not in NO_LINKS:
+                raise
+            with suppress(FileNotFoundError):
+                os.stat(name, dir_fd=folder, follow_symlinks=False)
+                raise exists(self._place(key)) from error
+            os.replace(temporary, name, src_dir_fd=incoming, dst_dir_fd=folder)
 
     def _sweep(self, incoming: int) -> None:
         if self._swept:

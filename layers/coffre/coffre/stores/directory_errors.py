@@ -56,7 +56,7 @@ def exists(place: str) -> StoreError:
     return StoreError(
         f"The object {place} exists; it was left as it is.",
         code="OBJECT_EXISTS",
-        hint="Choose another key, or look why.",
+        hint="Every object is written once: look who else writes there.",
     )
 
 
@@ -64,15 +64,6 @@ def root_missing(root: str) -> StoreError:
     """Return the error of a store whose directory is missing."""
     return StoreError(
         f"There is no directory {root}.", code="BUCKET_MISSING", hint="Mount the disk, or make the directory."
-    )
-
-
-def links_unsupported(root: str) -> StoreError:
-    """Return the error of a file system that cannot create a name only if it is new."""
-    return StoreError(
-        f"The file system of {root} has no hard links.",
-        code="STORE_UNSUITABLE",
-        hint="Use one that has them (ext4, xfs, btrfs, APFS; not FAT or exFAT).",
     )
 
 

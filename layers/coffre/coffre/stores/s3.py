@@ -17,7 +17,7 @@ from coffre.model.errors import CoffreError, ObjectMissingError, SettingsError, 
 from coffre.stores.body import Body, pieces_of, size_of
 from coffre.stores.checks import check_body, check_range, check_size, digest_of
 from coffre.stores.s3_download import Download
-from coffre.stores.s3_errors import Call, bucket_missing, translated, was_retried
+from coffre.stores.s3_errors import Call, bucket_missing, object_exists, translated, was_retried
 from coffre.stores.s3_listing import Listing
 from coffre.stores.s3_put import BodyFile, sign_by_digest
 from coffre.stores.store import MAX_OBJECT_BYTES, ObjectInfo, Store, check_key, check_prefix
@@ -33,6 +33,9 @@ Addressing = Literal["auto", "path", "virtual"]
 # neither, because a wrong digest is usually the caller's mistake; ours was computed over these very bytes.
 _UPLOAD_ATTEMPTS: Final = 3
 _SEND_AGAIN = frozenset({"UPLOAD_CORRUPTED", "STORE_CONFLICT"})
+
+# What a store that does not know `If-None-Match` answers. Some name no header: it may be another one that they refuse.
+_MAY_NOT_KNOW_CONDITIONS: Final = frozenset({"STORE_UNSUPPORTED", "CHECKSUM_UNSUPPORTED"})
 
 # Stores that do not keep a SHA-256 of their own keep ours as user metadata.
 _METADATA_SHA256: Final = "coffre-sha256"
@@ -160,7 +163,12 @@ class S3Store(Store):
     -----
     IAM: `put` needs s3:PutObject, `get`, `get_range` and `head` s3:GetObject, `list` s3:ListBucket, `delete`
     s3:DeleteObject; `head` of an object under SSE-KMS also needs kms:Decrypt, because its checksum is encrypted.
-    Without s3:GetObject, a `put(if_absent=True)` whose first answer was lost reports its own object as OBJECT_EXISTS.
+    After a lost answer, `put(if_absent=True)` looks whether the object is its own: with s3:GetObject by its SHA-256,
+    with s3:ListBucket alone by its size; with neither it reports OBJECT_EXISTS.
+
+    `If-None-Match: *` is known to S3 (2024-08), MinIO, Ceph, R2, Scaleway, OVHcloud and SeaweedFS (2026-11). A store
+    that refuses it is asked whether the object exists, and then gets the object without a condition: of two writers
+    at the same time both may win there. A store that ignores the header replaces what exists.
     """
 
     def __init__(
@@ -172,14 +180,26 @@ class S3Store(Store):
         self._client = client
         self._checksum = checksum
         self._page_size = page_size
+        self._knows_conditions = True
 
     def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
         call = self._call("s3:PutObject", check_key(key))
-        size = size_of(body)
-        check_size(key, size)
+        check_size(key, size_of(body))
         request = self._put_request(call, body, sha256)
+        if if_absent and self._knows_conditions:
+            try:
+                return self._send(call, key, body, sha256, {**request, "IfNoneMatch": "*"})
+            except StoreError as error:
+                if error.code not in _MAY_NOT_KNOW_CONDITIONS:
+                    raise
+        if if_absent and self._listed(key) is not None:
+            raise object_exists(call)
+        self._send(call, key, body, sha256, request)
         if if_absent:
-            request["IfNoneMatch"] = "*"
+            self._knows_conditions = False  # the same request without the condition was right
+        return None
+
+    def _send(self, call: Call, key: str, body: Body, sha256: str, request: dict[str, Any]) -> None:
         for attempt in range(1, _UPLOAD_ATTEMPTS + 1):
             try:
                 with translated(call):
@@ -190,7 +210,7 @@ class S3Store(Store):
                     raise
             except StoreError as error:
                 sent_before = attempt > 1 or was_retried(error)
-                if error.code == "OBJECT_EXISTS" and sent_before and self._holds(key, size, sha256):
+                if error.code == "OBJECT_EXISTS" and sent_before and self._holds(key, size_of(body), sha256):
                     return
                 raise
 
@@ -247,11 +267,23 @@ class S3Store(Store):
         return {**request, "ContentMD5": _base64(md5.digest()), "Metadata": {_METADATA_SHA256: sha256}}
 
     def _holds(self, key: str, size: int, sha256: str) -> bool:
+        """Return whether an object is the one that was sent, as far as these credentials let one see it."""
         try:
             found = self.head(key)
+            return (found.size, found.sha256) == (size, sha256)
+        except CoffreError as error:
+            if error.code != "STORE_DENIED":
+                return False
+        try:  # a writer that may not read: nothing else makes up its keys, so that the size is enough
+            listed = self._listed(key)
         except CoffreError:
             return False
-        return (found.size, found.sha256) == (size, sha256)
+        return listed is not None and listed.size == size
+
+    def _listed(self, key: str) -> ObjectInfo | None:
+        """Return what a listing says about one object. It comes first: every other key with this start is longer."""
+        first = next(self.list(key), None)
+        return first if first is not None and first.key == key else None
 
     def _require_bucket(self, call: Call) -> None:
         """Distinguish a missing bucket from a missing object: the answer to HEAD has no body with a code."""

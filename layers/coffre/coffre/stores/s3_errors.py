@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
@@ -146,7 +146,10 @@ _ARCHIVED = _Rule(
 )
 _MISSING = _Rule(ObjectMissingError, "OBJECT_MISSING", "There is no object {place}.", None)
 _EXISTS = _Rule(
-    StoreError, "OBJECT_EXISTS", "The object {place} exists; it was left as it is.", "Choose another key, or look why."
+    StoreError,
+    "OBJECT_EXISTS",
+    "The object {place} exists; it was left as it is.",
+    "Every object is written once: look who else writes there.",
 )
 _CHANGED = _Rule(StoreTransientError, "OBJECT_CHANGED", "{place} was replaced while it was read.", "Run it again.")
 _TRUNCATED = _Rule(
@@ -165,6 +168,11 @@ _TLS = _Rule(
     "Check the endpoint's name, and the bundle of certificates (AWS_CA_BUNDLE).",
 )
 _REFUSED = _Rule(StoreError, "STORE_FAILED", "{action} failed on {place}.", None)
+
+KEY_REFUSED: Final = frozenset(
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "Unauthorized", "401", "ExpiredToken"}
+)
+"""The codes of stores for an access key, or a session's token, that they do not know or no longer accept."""
 
 _RULES: dict[str, _Rule] = {
     "NoSuchBucket": _BUCKET_MISSING,
@@ -216,6 +224,11 @@ def bucket_missing(call: Call) -> StoreError:
         code=_BUCKET_MISSING.code,
         hint=_BUCKET_MISSING.hint,
     )
+
+
+def object_exists(call: Call) -> StoreError:
+    """Return the error of an object that was to be new, for stores that were asked before the upload."""
+    return StoreError(_EXISTS.message.format(place=call.place), code=_EXISTS.code, hint=_EXISTS.hint)
 
 
 def _of_answer(call: Call, error: boto.ClientError) -> CoffreError:

@@ -20,11 +20,12 @@ from xml.etree import ElementTree
 from botocore.exceptions import ClientError
 from urllib3.exceptions import HTTPError, SSLError
 
+from coffre.concurrency.renewal import Renewal
 from coffre.model.errors import RunStoppedError, StoreError
 from coffre.stores.s3 import S3Credentials
 from coffre.stores.s3_botocore import transport_for
 from coffre.stores.s3_connections import Answer, TooMuchError, Transport
-from coffre.stores.s3_errors import Call, translated
+from coffre.stores.s3_errors import KEY_REFUSED, Call, translated
 from coffre.stores.s3_signing import encoded_path, encoded_query, signed_headers
 
 _ATTEMPTS: Final = 7
@@ -58,6 +59,8 @@ class S3Wire:
         Set: every request ends soon, by `RunStoppedError`.
     ca_bundle
         File with the certificates that are trusted.
+    renewal
+        Where `credentials` come from, if they can be read again when the store refuses them.
     transport
         Makes what sends the requests, from scheme and port, `ca_bundle` and both times.
 
@@ -71,6 +74,7 @@ class S3Wire:
     credentials: Callable[[], S3Credentials]
     stopping: threading.Event
     ca_bundle: str | None = None
+    renewal: Renewal[S3Credentials] | None = None
     attempts: int = _ATTEMPTS
     first_pause_seconds: float = _FIRST_PAUSE_SECONDS
     connect_seconds: float = 10.0
@@ -104,8 +108,9 @@ class S3Wire:
         with translated(call):
             for attempt in range(1, self.attempts + 1):
                 self._wait_for_leave()
+                signer = self.credentials()
                 try:
-                    answer = self._send(call, operation, query or {}, headers or {}, limit_bytes)
+                    answer = self._send(signer, call, operation, query or {}, headers or {}, limit_bytes)
                 except TooMuchError:
                     raise too_much(call) from None
                 except HTTPError as error:
@@ -116,6 +121,8 @@ class S3Wire:
                 if answer.status < 300:
                     return answer
                 refused = _refusal(answer, operation, attempt)
+                if attempt < self.attempts and self._has_newer_key(refused, signer):
+                    continue
                 if attempt == self.attempts or not self._may_pass(answer.status, refused):
                     raise refused
                 self._pause(attempt, for_all=_is_throttling(answer.status, refused))
@@ -126,7 +133,13 @@ class S3Wire:
         self._connections.close()
 
     def _send(
-        self, call: Call, operation: str, query: Mapping[str, str], headers: Mapping[str, str], limit_bytes: int
+        self,
+        signer: S3Credentials,
+        call: Call,
+        operation: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        limit_bytes: int,
     ) -> Answer:
         base, bucket = self._base, call.bucket
         host = base.netloc if self.endpoint.by_path else f"{bucket}.{base.netloc}"
@@ -135,13 +148,17 @@ class S3Wire:
         path = f"{base.path.rstrip('/')}/{encoded_path(*names)}"
         asked = encoded_query(query)
         signed = signed_headers(
-            self.credentials(), self.endpoint.region, datetime.now(UTC), method="GET", host=host, path=path, query=asked
+            signer, self.endpoint.region, datetime.now(UTC), method="GET", host=host, path=path, query=asked
         )
         with self._lock:
             self.requests[operation] += 1
         target = f"{path}?{asked}" if asked else path
         sent = {**signed, **headers, "accept-encoding": "identity"}
         return self._connections.get(host, target, sent, (limit_bytes, _ERROR_BYTES))
+
+    def _has_newer_key(self, refused: ClientError, signer: S3Credentials) -> bool:
+        is_about_key = refused.response["Error"]["Code"] in KEY_REFUSED
+        return is_about_key and self.renewal is not None and self.renewal.is_worth_another(signer)
 
     def _may_pass(self, status: int, refused: ClientError) -> bool:
         code = refused.response["Error"]["Code"]

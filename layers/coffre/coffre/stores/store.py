@@ -82,7 +82,8 @@ class Store(Protocol):
             SHA-256 of `body` in lower-case hex.
         if_absent
             Leave an existing object untouched, and raise. Of several such calls at the same time, one wins. An object
-            that an earlier attempt of this very call has written does not count, as far as the store lets one read it.
+            that an earlier attempt of this very call has written does not count, as far as the store lets one see it. A
+            store that cannot do this in one step is asked first whether the object exists.
 
         Raises
         ------
@@ -181,6 +182,23 @@ def put_small(store: Store, key: str, body: bytes) -> str:
     """Store an object that is in memory, and return its SHA-256; raises what `Store.put` raises."""
     sha256 = sha256_of(body)
     store.put(key, body, sha256=sha256)
+    return sha256
+
+
+def put_new(store: Store, key: str, body: bytes) -> str:
+    """Store an object that is written once, and return its SHA-256. One that exists with these bytes is fine.
+
+    Raises
+    ------
+    StoreError
+        `OBJECT_EXISTS`: with other bytes; it was left as it is. And what `Store.put` raises.
+    """
+    sha256 = sha256_of(body)
+    try:
+        store.put(key, body, sha256=sha256, if_absent=True)
+    except StoreError as error:
+        if error.code != "OBJECT_EXISTS" or store.get(key) != body:
+            raise
     return sha256
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Final
 
 from backports import zstd
 
-from coffre.model.errors import IntegrityError
+from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import EntriesFile, Entry
-from coffre.stores.store import put_small
-from coffre.vault.layout import entries_key
+from coffre.stores.store import put_new
+from coffre.vault.layout import entries_key, entries_number
 from coffre.vault.vault import Vault
 
 # Compressed: some 50,000 objects. Readers take 64 MiB.
@@ -47,6 +48,7 @@ class EntryFiles:
         self._count = 0
         self._first = ""
         self.files: list[EntriesFile] = list(written)
+        self._number = entries_number(self.files[-1].key) + 1 if self.files else 0
         self.last = last
 
     def add(self, lines: Iterable[bytes], first: str, last: str) -> None:
@@ -82,8 +84,19 @@ class EntryFiles:
     def _store(self) -> None:
         self._body += self._compressor.flush()
         body, self._body = bytes(self._body), bytearray()
-        key = entries_key(*self._backup, number=len(self.files))
-        sha256 = put_small(self._vault.store, key, body)
+        key, sha256 = self._put(body)
         self.files.append(EntriesFile(key=key, sha256=sha256, length=len(body), count=self._count, first=self._first))
         self._compressor = zstd.ZstdCompressor(level=_LEVEL)
         self._count, self._first = 0, ""
+
+    def _put(self, body: bytes) -> tuple[str, str]:
+        """Store a file under the next number that is free: an invocation that died may have stored some already."""
+        for number in itertools.count(self._number):
+            key = entries_key(*self._backup, number=number)
+            self._number = number + 1
+            try:
+                return key, put_new(self._vault.store, key, body)
+            except StoreError as error:
+                if error.code != "OBJECT_EXISTS":
+                    raise
+        raise AssertionError

@@ -55,6 +55,11 @@ def entries_key(target: str, backup_id: str, number: int | None = None) -> str:
     return f"{backup_prefix(target, backup_id)}/entries{suffix}.jsonl.zst"
 
 
+def entries_number(key: str) -> int:
+    """Return the number of a list of entries that is one of several."""
+    return int(key.removesuffix(".jsonl.zst").rpartition("-")[2])
+
+
 def progress_key(target: str, backup_id: str) -> str:
     """Return the key of the progress of a backup of buckets that takes several invocations."""
     return f"{backup_prefix(target, backup_id)}/progress.json"

@@ -129,7 +129,7 @@ class PackWriter:
                 for frame in frames:
                     self._encoder.check_encrypted(frame)
             sha256, length = sha256_of(frames), size_of(frames)
-            self._store.put(key, frames, sha256=sha256)
+            self._store.put(key, frames, sha256=sha256, if_absent=True)
             self.packs.append(PackReference(key=key, length=length, sha256=sha256, live_bytes=length))
         finally:
             self._budget.give_back(PACK_SIZE_BYTES)

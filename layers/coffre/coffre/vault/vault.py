@@ -2,6 +2,8 @@
 
 Writing: packs, then the entries file, then the manifest; the manifest's arrival is the commit. Reading goes the other
 way, each step checked against the SHA-256 that the step before recorded: catalog, manifest, entries, frame, entry.
+
+Packs, entries files, manifests and marks of tiers are written once: the store is asked to replace nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.backup import RestoreReport, Tier
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import EntriesFile, Entry, Frame, Manifest, PackReference
-from coffre.stores.store import Store, put_small
+from coffre.stores.store import Store, put_new, put_small
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.entries import merge_lines, parse_lines
 from coffre.vault.layout import (
@@ -89,7 +91,7 @@ class Vault:
         merged = merge_lines(parts, file)
         body = file.read_bytes()
         key = entries_key(target, backup_id)
-        sha256 = put_small(self.store, key, body)
+        sha256 = put_new(self.store, key, body)
         file_of_all = EntriesFile(key=key, sha256=sha256, length=len(body), count=merged.count, first=merged.first)
         return file_of_all, merged.live_bytes
 
@@ -108,13 +110,13 @@ class Vault:
             key=manifest_key(manifest.target, manifest.backup_id), sha256=hashlib.sha256(body).hexdigest()
         )
         announce(committed)
-        self.store.put(committed.key, body, sha256=committed.sha256)
+        put_new(self.store, committed.key, body)
         return committed
 
     def mark_tier(self, target: str, backup_id: str, tier: Tier) -> None:
         """Record that a backup carries one more tier than its manifest says (docs/adr/0002)."""
         body = json.dumps({"backup_id": backup_id, "tier": tier.value}).encode()
-        put_small(self.store, tier_mark_key(target, backup_id, tier.value), body)
+        put_new(self.store, tier_mark_key(target, backup_id, tier.value), body)
 
     def mark_pin(self, target: str, backup_id: str, pinned_at: datetime | None) -> None:
         """Record that a backup is pinned, or (None) that it is not any more: a catalog can be rebuilt from it."""

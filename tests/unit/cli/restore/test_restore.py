@@ -325,8 +325,8 @@ def saying(account: Account, exceptions: tuple[str, ...] = (), **report: Any) ->
         ("--table orders -t app.*", {"tables": ["orders", "app.*"]}),
         ("--schema app -n web", {"schemas": ["app", "web"]}),
         ("-t orders --with-dependencies", {"tables": ["orders"], "with_dependencies": True}),
-        ("-t orders --replace --yes", {"tables": ["orders"], "replace": True}),
-        ("--replace -y", {"replace": True}),
+        ("-t orders --replace --yes --no-safety", {"tables": ["orders"], "replace": True, "no_safety": True}),
+        ("--replace -y --no-safety", {"replace": True, "no_safety": True}),
         ("--replace --dry-run", {"replace": True, "dry_run": True}),
         ("-t orders --streams 3", {"tables": ["orders"], "streams": 3}),
         (
@@ -334,8 +334,8 @@ def saying(account: Account, exceptions: tuple[str, ...] = (), **report: Any) ->
             {"tables": ["orders"], "rows": {"column": "at", "start": "2026-11-17", "end": "2026-11-18"}},
         ),
         (
-            "-t orders --where-column at --until 5 --apply --yes",
-            {"tables": ["orders"], "rows": {"column": "at", "end": "5"}, "apply": True},
+            "-t orders --where-column at --until 5 --apply --yes --no-safety",
+            {"tables": ["orders"], "rows": {"column": "at", "end": "5"}, "apply": True, "no_safety": True},
         ),
         ("-t orders --where total<0", {"tables": ["orders"], "rows": {"where": "total<0"}}),
         ("--to coffre/destination/x --contents schema", {"destination": "coffre/destination/x", "contents": "schema"}),

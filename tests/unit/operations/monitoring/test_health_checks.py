@@ -18,6 +18,7 @@ from coffre.model.target import Contents, TargetKind
 from coffre.operations.monitoring.health_checks import check_all_targets, measures, review_backup, review_vault
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.codec import new_identity, public_key
+from coffre.vault.layout import manifest_key
 
 DAY = timedelta(days=1)
 RECIPIENT = public_key(new_identity())
@@ -49,6 +50,7 @@ def take(scene: Scene, age_days: float, content: Any = CONTENT, live: int = 60, 
     manifest, _ = scene.commit(begun, (pack,))
     changed = manifest.model_copy(update={"content": content, "kind": kind, **changes})
     announce = scene.catalog.announce_manifest
+    scene.vault.store.delete(manifest_key(begun.target, begun.id))
     committed = scene.vault.commit(changed, lambda made: announce(begun.id, made.key, made.sha256))
     done = completed(begun, changed, committed) if kind is TargetKind.DATABASE else _of_buckets(begun, committed)
     return scene.catalog.complete_backup(done.model_copy(update=record))

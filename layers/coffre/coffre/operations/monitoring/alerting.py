@@ -180,7 +180,7 @@ def what_is_safe(catalog: Catalog, target: str) -> str:
     """Return which backup of a target can be restored. Without the catalog that is unknown: an alert must not fail."""
     try:
         newest = catalog.latest_completed(target)
-        completed = catalog.completed_backups(target)
+        completed = (one for one in catalog.completed_backups(target) if not one.is_safety)
         verified: Backup | None = next((one for one in islice(completed, _LOOKED_AT) if one.verified_at), None)
     except CoffreError:
         return SAFE_UNKNOWN

@@ -119,7 +119,7 @@ def _is_notified(exception: str) -> bool:
 
 def _sizes(catalog: Catalog, vault: Vault, change_percent: int, backup: Backup, manifest: Manifest) -> Iterator[Alert]:
     own, completed = completion(backup), catalog.completed_backups(backup.target)
-    before = [one for one in completed if completion(one) < own][:COMPARED]
+    before = [one for one in completed if completion(one) < own and not one.is_safety][:COMPARED]
     found = deviations(measures(manifest), list(measured(vault, before)), change_percent)
     if found:
         yield size_anomaly(backup, found, before=before[0], compared=len(before), noun=_NOUNS[backup.kind])

@@ -15,6 +15,7 @@ from coffre.model.backup import Backup, RestoreReport
 from coffre.model.confirmation import Plan
 from coffre.model.errors import DeadlineError, RestoreError
 from coffre.model.manifest import Manifest
+from coffre.model.safety import Safety
 from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageScope, StorageState, StorageStep
 from coffre.operations.restore_buckets.consent import ChangeAllowance, plan_of
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
@@ -53,6 +54,8 @@ class StorageJob:
         Time until the platform kills the function.
     consent
         Gets what would be overwritten or deleted; returns the plan that a person has confirmed, or raises.
+    safety
+        About the backup of what is overwritten or deleted.
     """
 
     restore_id: str
@@ -68,6 +71,7 @@ class StorageJob:
     stop: threading.Event
     remaining_seconds: Callable[[], float]
     consent: Callable[[Plan], Plan] = refuse_plan
+    safety: Safety | None = None
 
 
 def restore_storage(job: StorageJob, before: StorageState | None, meter: Meter) -> RestoreReport | StorageState:
@@ -94,8 +98,8 @@ def restore_storage(job: StorageJob, before: StorageState | None, meter: Meter) 
     meter.begin("read")
     manifest = open_manifest(job.vault, job.backup)
     nothing = StorageResult(scope=job.scope, store_secret=job.store_secret)
-    state = before or StorageState(restore_id=job.restore_id, result=nothing)
-    if before is None and job.scope.overwrites and not job.scope.dry_run:
+    state = before or StorageState(restore_id=job.restore_id, result=nothing, safety=job.safety)
+    if before is None and job.scope.touches and not job.scope.dry_run:
         state = _confirmed(job, manifest, state)
     return _Run(job, manifest, state, meter).run()
 
@@ -143,9 +147,10 @@ class _Run:
     def _report(self) -> RestoreReport:
         job, result = self._job, self._ended()
         report = report_of(job.restore_id, job.backup, result, self._destination(), self._phases_ms)
-        if not (job.scope.dry_run and job.scope.overwrites):
-            return report
-        return report.model_copy(update={"plan": plan_of(job, self._places.destinations, self._places.bucket, result)})
+        plan = None
+        if job.scope.dry_run and job.scope.touches:
+            plan = plan_of(job, self._places.destinations, self._places.bucket, result)
+        return report.model_copy(update={"safety": self._state.safety, "plan": plan})
 
     def _look(self) -> None:
         """Make sure that the buckets exist, and learn what a person should know about them."""

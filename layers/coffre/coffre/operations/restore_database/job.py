@@ -13,6 +13,7 @@ from coffre.model.errors import IntegrityError
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest
 from coffre.model.names import TableName
 from coffre.model.restore import Scope
+from coffre.model.safety import Safety
 from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.policy.confirmation import refuse_plan
@@ -38,6 +39,7 @@ class RestoreJob:
 
     `remaining_seconds` says how much time the run has. `consent` gets the plan of what would be overwritten, and raises
     unless that is confirmed; `confirmed` is what it was.
+    `safety` is about the backup of what is overwritten.
     """
 
     restore_id: str
@@ -51,6 +53,7 @@ class RestoreJob:
     runner: Runner
     scope: Scope = field(default_factory=Scope)
     in_order: bool = False
+    safety: Safety | None = None
     remaining_seconds: Callable[[], float] = field(default=lambda: math.inf)
     consent: Callable[[Plan], Plan] = refuse_plan
     confirmed: Confirmed | None = None

@@ -82,4 +82,5 @@ class ReportBuilder:
             left_out=tuple(self.left_out),
             notes=tuple(self.notes),
             plan=plan,
+            safety=job.safety,
         )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Progress, Tier
@@ -14,13 +13,10 @@ from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.manifest import Manifest
 from coffre.operations.runs.admission import Admission, Request, Result, RunOutcome
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.run import Paused, Run
+from coffre.operations.runs.run import HAND_OVER_WITHIN, Paused, Run
 from coffre.operations.runs.watchdog import BEAT_SECONDS, Watch
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.vault import Committed, Vault
-
-# Lambda starts an asynchronous event within a second, or later if all the account's functions are busy.
-HAND_OVER_WITHIN: Final = timedelta(minutes=15)
 
 type Work = Callable[[Run], tuple[Manifest, Committed] | Paused]
 
@@ -90,7 +86,7 @@ class Lifecycle:
     def _pause(self, backup: Backup, paused: Paused, progress: Progress) -> Result:
         """Hand lock and record over to the next invocation, and start it. Until then the run does not count as dead."""
         until = self.now() + HAND_OVER_WITHIN
-        self.catalog.locks.renew(backup.target, backup.id, until)
+        self.catalog.locks.hand_over(backup.target, backup.id, until, continuation=paused.invocations)
         self.catalog.heartbeat_backup(backup.id, until, progress)
         paused.start_next()
         reason = f"it continues in the next invocation; invocations until now: {paused.invocations}"

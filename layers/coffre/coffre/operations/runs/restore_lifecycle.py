@@ -11,18 +11,21 @@ from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Failure, Progress, Restore, RestoreReport, Status
-from coffre.model.errors import CoffreError
+from coffre.model.errors import BackupStateError, CoffreError
 from coffre.operations.runs import restore_record
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
 from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.run import HAND_OVER_WITHIN, Paused
 from coffre.operations.runs.watchdog import BEAT_SECONDS, RECORDING_SECONDS, Watch
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.vault.vault import Vault
 
+type Work = Callable[[Meter], RestoreReport | Paused]
+
 _PAUSES_SECONDS: Final = (0.5, 2.0)
 _NO_REPORT: Final = "The data is restored, but the report about it could not be written to the vault:"
 _NO_RECORD: Final = (
-    "The data is restored, but the catalog did not take the record of it and may list it as in progress:"
+    "The data is restored, but the catalog did not take the record of it and may list it as in progress or failed:"
 )
 
 
@@ -49,10 +52,10 @@ class RestoreRun:
     report_died: Callable[[Restore], None] = lambda _: None
     pause: Callable[[float], None] = time.sleep
 
-    def run(
-        self, restore: Restore, work: Callable[[Meter], RestoreReport | None], *, continues: bool = False
-    ) -> Restore:
+    def run(self, restore: Restore, work: Work, *, continues: bool = False) -> Restore | None:
         """Do the work, keep its report in the vault, and return the finished record.
+
+        None: another delivery of the same event has begun this restore, and works on it.
 
         Every error of `work` is recorded in the catalog and raised. Work that is done stays done: if the report or the
         record cannot be written, the restore is complete with that as an exception.
@@ -62,14 +65,15 @@ class RestoreRun:
         restore
             The record.
         work
-            Returns None if another invocation continues the restore: the record stays as it is.
+            Returns that it paused if another invocation continues the restore: the record stays in progress.
         continues
             An earlier invocation created the record, and this one has claimed it (`Catalog.continue_restore`).
         """
         meter = Meter()
         if not continues:
             self._settle_dead()
-            self.catalog.create_restore(restore)
+            if not self._create(restore):
+                return None
         watch = Watch(
             meter,
             beat=lambda progress: self._beat(restore, progress),
@@ -79,8 +83,8 @@ class RestoreRun:
         )
         try:
             report = watch.run(lambda: self._work(restore, meter, work))
-            if report is None:
-                return restore
+            if isinstance(report, Paused):
+                return self._pause(restore, report)
             if report.dry_run:
                 return self._finish(restore, meter, report, self._keep(report))
         except Exception as error:
@@ -88,9 +92,23 @@ class RestoreRun:
             raise
         return self._finish_done(restore, meter, report)
 
-    def _work(
-        self, restore: Restore, meter: Meter, work: Callable[[Meter], RestoreReport | None]
-    ) -> RestoreReport | None:
+    def _create(self, restore: Restore) -> bool:
+        """Add the record; False if the same event was delivered twice at the same time, and this one came second."""
+        try:
+            self.catalog.create_restore(restore)
+        except BackupStateError as error:
+            if error.code == "RESTORE_EXISTS":
+                return False
+            raise
+        return True
+
+    def _pause(self, restore: Restore, paused: Paused) -> Restore:
+        """Hand the restore over to the next invocation, and start it. Until then it does not count as dead."""
+        self.catalog.hand_over_restore(restore.id, paused.invocations + 1, self.now() + HAND_OVER_WITHIN)
+        paused.start_next()
+        return restore
+
+    def _work(self, restore: Restore, meter: Meter, work: Work) -> RestoreReport | Paused:
         # From now on, this run's record keeps rotation from deleting the backup. It may have been deleted before.
         refuse_unrestorable(self.catalog.get_backup(restore.backup_id))
         return work(meter)

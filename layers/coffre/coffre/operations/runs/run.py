@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
 from coffre.model.backup import Backup, Tier
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.watchdog import Watch
 from coffre.vault.vault import Committed
+
+# Lambda starts an asynchronous event within a second, or later if all the account's functions are busy.
+HAND_OVER_WITHIN: Final = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)

@@ -113,8 +113,9 @@ class VaultBackups:
         return list(self.backups(target=target))
 
     def latest_completed(self, target: str, *, damaged_too: bool = False) -> Backup | None:
-        """Return the last completed backup of a target; a damaged one only if `damaged_too`."""
-        return next((one for one in self.backups(target=target) if damaged_too or one.is_healthy), None)
+        """Return the last completed backup of a target but for the tier SAFETY; a damaged one only if `damaged_too`."""
+        found = (one for one in self.backups(target=target) if not one.is_safety)
+        return next((one for one in found if damaged_too or one.is_healthy), None)
 
     def unreadable(self, target: str | None = None) -> dict[str, tuple[str, str]]:
         """Return, by id, target and error of each backup that cannot be read. Reads all backups of the target."""

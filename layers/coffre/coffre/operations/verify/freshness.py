@@ -72,7 +72,8 @@ def _newest_backups(job: FreshJob, target: str) -> list[Backup]:
     found = []
     for backup in job.catalog.completed_backups(target):
         found.append(backup)
-        if backup.is_healthy and backup.verified_at is not None and backup.created_at <= job.now:
+        is_good = backup.is_healthy and not backup.is_safety
+        if is_good and backup.verified_at is not None and backup.created_at <= job.now:
             break
     return found
 

@@ -5,15 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from coffre.concurrency.renewal import Renewal
 from coffre.model.target import Tls
 from coffre.postgres.connection.sessions import PLAIN_NAME, Sessions
 
 
 @dataclass(frozen=True)
+class Login:
+    """A role and its password, which is never shown."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Connection:
-    """How to reach one database. `password` and `ca` are never shown.
+    """How to reach one database. The password is never shown.
 
     `place` names for a person where this address is kept: `the secret coffre/database/shop`, `--to`.
+    `renewal` has the login to use, if it can change while the run works: the secret is read again when it is refused.
     `sessions` are those of the run that it belongs to (`Children.watching`), which can end all of them.
     """
 
@@ -27,10 +37,16 @@ class Connection:
     connect_timeout_seconds: int = 10
     channel_binding: str | None = None
     place: str = "the target's secret"
+    renewal: Renewal[Login] | None = field(default=None, repr=False, compare=False)
     sessions: Sessions | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}/{self.database}"
+
+    @property
+    def login(self) -> Login:
+        """The role and password to log in with now."""
+        return self.renewal.current() if self.renewal else Login(self.user, self.password)
 
     def to_database(self, database: str) -> Connection:
         """Return the same server and role with another database."""
@@ -38,11 +54,12 @@ class Connection:
 
     def environment(self) -> dict[str, str]:
         """Return libpq's variables for a child process: nothing of this is ever in an argument list."""
+        login = self.login
         variables = {
             "PGHOST": self.host,
             "PGPORT": str(self.port),
-            "PGUSER": self.user,
-            "PGPASSWORD": self.password,
+            "PGUSER": login.user,
+            "PGPASSWORD": login.password,
             "PGDATABASE": self.database,
             "PGSSLMODE": self.sslmode,
             "PGCONNECT_TIMEOUT": str(self.connect_timeout_seconds),

@@ -13,7 +13,7 @@ import psycopg2.extensions
 from coffre.model.errors import ConnectError
 from coffre.postgres.archive import sql_ascii
 from coffre.postgres.connection.address import Connection
-from coffre.postgres.connection.connect_errors import explain_refusal
+from coffre.postgres.connection.connect_errors import AUTHENTICATION_FAILED, explain_refusal
 from coffre.postgres.connection.sessions import PLAIN_NAME, Sessions, after, open_patiently, stopped
 
 # Sent by SET on every connection, never as startup options: poolers refuse those (field notes 10, 12, 15).
@@ -119,10 +119,18 @@ def connect(connection: Connection, *, stays: bool = False) -> Iterator[psycopg2
 def _translated(
     connection: Connection, make: Callable[[], psycopg2.extensions.connection]
 ) -> psycopg2.extensions.connection:
+    """Open a session; a login that is refused is read again, once in the life of a run (`Renewal`)."""
+    login = connection.login
     try:
         return make()
     except psycopg2.OperationalError as error:
-        raise explain_refusal(connection, str(error)) from error
+        refusal, cause = explain_refusal(connection, str(error)), error
+    if refusal.code == AUTHENTICATION_FAILED and connection.renewal and connection.renewal.is_worth_another(login):
+        try:
+            return make()
+        except psycopg2.OperationalError as error:
+            raise explain_refusal(connection, str(error)) from error
+    raise refusal from cause
 
 
 def _open(
@@ -143,11 +151,12 @@ def _open(
 
 
 def _connected(connection: Connection, name: str) -> psycopg2.extensions.connection:
+    login = connection.login
     return psycopg2.connect(
         host=connection.host,
         port=connection.port,
-        user=connection.user,
-        password=connection.password,
+        user=login.user,
+        password=login.password,
         dbname=connection.database,
         sslmode=connection.sslmode,
         sslrootcert=connection.sslrootcert,

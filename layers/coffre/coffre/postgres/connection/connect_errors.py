@@ -10,6 +10,8 @@ from coffre.model.errors import CoffreError, ConnectError, ConnectTransientError
 if TYPE_CHECKING:
     from coffre.postgres.connection.address import Connection
 
+AUTHENTICATION_FAILED: Final = "AUTHENTICATION_FAILED"
+
 # libpq gives no SQLSTATE for a failed connection, only text. First match wins.
 _REFUSALS: Final[tuple[tuple[str, str, str, str], ...]] = (
     (
@@ -51,7 +53,7 @@ _REFUSALS: Final[tuple[tuple[str, str, str, str], ...]] = (
     # Before pg_hba.conf: with sslmode=prefer libpq tries again without TLS, and both refusals are in the text.
     (
         r"password authentication failed|no password supplied|authentication failed|role \".*\" does not exist",
-        "AUTHENTICATION_FAILED",
+        AUTHENTICATION_FAILED,
         'The server refuses the role "{user}" or its password.',
         "Update username and password in {place}.",
     ),

@@ -42,6 +42,8 @@ class Sessions:
     ----------
     name
         The `application_name` of the run's sessions and of those of its client programs: no other run's have it.
+    has_opened
+        Whether any session was open: else there is nothing to end at the server.
     """
 
     def __init__(self, clearing_seconds: Callable[[], float] | None = None) -> None:
@@ -50,6 +52,7 @@ class Sessions:
         self._lock = threading.Lock()
         self._held: dict[int, _Held] = {}
         self._has_ended = False
+        self.has_opened = False
 
     @property
     def has_ended(self) -> bool:
@@ -116,6 +119,7 @@ class Sessions:
             self.check()
             yield
             return
+        self.has_opened = True
         wire = socket.socket(fileno=os.dup(session.fileno()))
         # What clears away begins while the others are still being ended.
         held = _Held(CancelRequest(session), wire, stays or is_clearing)

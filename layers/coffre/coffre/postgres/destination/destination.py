@@ -108,6 +108,13 @@ def open_destination(
             unfinished.end(session)
 
 
+def is_empty(session: psycopg2.extensions.connection) -> bool:
+    """Return whether a database has no relations but those of the server and of extensions."""
+    with session.cursor() as cursor:
+        cursor.execute(_USER_RELATIONS)
+        return cursor.fetchone() is None
+
+
 def _leftovers(
     connection: Connection, session: psycopg2.extensions.connection, *, dry_run: bool, restart: bool
 ) -> tuple[str, ...]:
