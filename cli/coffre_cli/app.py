@@ -68,6 +68,7 @@ _COMMANDS: Final = {
     "hold": _Command("backups.hold", "Protect a backup from deletion.", "hold", "HOLD_EXAMPLES"),
     "release": _Command("backups.hold", "End a hold.", "release", "RELEASE_EXAMPLES"),
     "delete": _Command("backups.pin_delete", "Delete one backup.", "delete", "DELETE_EXAMPLES"),
+    "approve": _Command("backups.approve", "Approve another person's plan to replace or delete.", "approve"),
     "keys": _Command("keys.app", "Create, list, check and rotate keys; the recovery kit."),
     "catalog": _Command("backups.catalog_rebuild", "Maintain the catalog, the table with the records of backups."),
     "invoke": _Command("stack.invoke", "Call a function with an event.", "invoke"),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 STACK_VARIABLE = "COFFRE_STACK"
 # A function runs for up to 15 minutes; the client must not time out and invoke it a second time.
 _LONGEST_RUN_SECONDS = 910
+_WITH_CODE = re.compile(r"(.+) \[([A-Z][A-Z0-9_]*)\]", re.DOTALL)
 _SIGN_IN = "AWS_REGION, AWS_PROFILE, or `aws configure`."
 
 StackOption = Annotated[
@@ -43,6 +45,22 @@ class StackUnreachableError(PermanentError):
     """The stack cannot be found, or does not answer."""
 
     default_code = "STACK_UNREACHABLE"
+
+
+class FunctionFailedError(PermanentError):
+    """A function raised an error instead of an answer."""
+
+    default_code = "FUNCTION_FAILED"
+
+    @classmethod
+    def of(cls, function: str, answer: object) -> Self:
+        """Return the error that a function's answer describes: `CoffreError.__str__` in Lambda's `errorMessage`."""
+        words = str(answer.get("errorMessage", "")) if isinstance(answer, dict) else ""
+        told, _, hint = words.partition("\n  What to do: ")
+        first, _, detail = told.partition("\n  ")
+        found = _WITH_CODE.fullmatch(first)
+        message, code = (found[1], found[2]) if found else (first or f"The function {function} failed.", None)
+        return cls(message, code=code, detail=detail[:2000] or None, hint=hint or None)
 
 
 @dataclass(frozen=True)
@@ -149,6 +167,19 @@ class DeployedStack:
         answer = self._invoke(function, event, "RequestResponse")
         payload = answer["Payload"].read()
         return (json.loads(payload) if payload else None), "FunctionError" not in answer
+
+    def ask(self, function: str, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Invoke a function, wait, and return its answer.
+
+        Raises
+        ------
+        FunctionFailedError
+            With the code, the words and the advice of the function's own error.
+        """
+        answer, succeeded = self.call(function, event)
+        if succeeded and isinstance(answer, dict):
+            return answer
+        raise FunctionFailedError.of(function, answer)
 
     def _invoke(self, function: str, event: Mapping[str, Any], how: Any) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError

@@ -579,7 +579,8 @@ def test_a_person_pins_and_deletes(stack: Stack, checkout: Checkout) -> None:
     assert (deleted.status, deleted.json()["status"]) == (0, "DELETED"), deleted.err
     until(lambda: not stack.objects(f"v1/backups/{SAMPLE}/{backup.id}/") or None, "its records to be removed")
     actions = [event.action for event in stack.catalog.audit.events(target=SAMPLE) if event.subject == backup.id]
-    assert actions == ["backup.deleted", "backup.unpinned", "backup.pinned"]
+    confirmed = ["backup.deleted", "deletion.confirmed", "deletion.planned"]
+    assert actions == [*confirmed, "backup.unpinned", "backup.pinned"]
 
 
 def test_a_lost_pack_is_found_told_and_mended(stack: Stack, checkout: Checkout) -> None:

@@ -20,6 +20,7 @@ import pytest
 from aws_lambda_powertools import Logger
 from moto import mock_aws
 from tests.catalog_table import create_table
+from tests.confirming import overwrites, with_confirmation
 from tests.integration.contents import RoundTrip, RoundTripOn
 from tests.judged_calls import judged
 from ulid import ULID
@@ -156,12 +157,23 @@ class Coffre:
     def restore(
         self, backup_id: str, destination: str | None, context: Context | None = None, **event: Any
     ) -> dict[str, Any]:
-        """Invoke `restore` of a backup into a database given by its URL, or into the target's own."""
+        """Invoke `restore` of a backup into a database given by its URL, or into the target's own.
+
+        What overwrites is planned and confirmed first.
+        """
         wanted = {"backup_id": backup_id, **event}
         if destination is not None:
             self.secret("coffre/database/destination", destination)
             wanted["destination"] = "coffre/database/destination"
-        return self.restore_function().handle(wanted, context or Context(function_name="restore"))
+        handle = self.restore_function().handle
+        if overwrites(wanted):
+            wanted = with_confirmation(lambda event: handle(event, Context(function_name="restore")), wanted)
+        return handle(wanted, context or Context(function_name="restore"))
+
+    def delete(self, backup_id: str, **how: Any) -> dict[str, Any]:
+        """Delete a backup as a person does."""
+        event = with_confirmation(lambda event: self.rotate(**event), {"delete": {"backup_id": backup_id, **how}})
+        return self.rotate(**event)
 
     @cached_property
     def catalog(self) -> Catalog:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from ulid import ULID
 
 from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, RestoreReport
+from coffre.model.confirmation import Plan
 from coffre.model.storage import StorageResult, StorageScope, StorageState
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
 from coffre.operations.runs.progress import Meter
@@ -75,7 +76,17 @@ class Scene:
             scratch=self.scratch,
             stop=self.stop,
             remaining_seconds=self.remaining_seconds,
+            consent=lambda _: self._planned(backup, scope),
         )
+
+    def _planned(self, backup: Backup, scope: dict[str, Any]) -> Plan:
+        """Return the plan of a dry run, as a person has confirmed it."""
+        asked = {**scope, "dry_run": True}
+        trial = replace(self.job(backup, **asked), remaining_seconds=lambda: 900.0, stop=threading.Event())
+        report = restore_storage(trial, None, Meter())
+        assert isinstance(report, RestoreReport)
+        assert report.plan is not None
+        return report.plan
 
     def restore(self, backup: Backup, **scope: Any) -> RestoreReport:
         """Restore in one invocation."""

@@ -17,6 +17,8 @@ EVERYTHING: Final = {
     "SourceKeys": KEY,
     "RestoreBuckets": "photos-back",
     "AccessLogs": "on",
+    "ObjectLock": "governance",
+    "ObjectLockMaxDays": "400",
 }
 
 ID: Final = "01K9X000000000000000000000"
@@ -159,7 +161,10 @@ class Privileges:
             "a numbered entries file": f"{FOLDER}/entries-000001.jsonl.zst",
             "the mark of a tier": f"{FOLDER}/marks/tier-WEEKLY.json",
         }
-        anchor = ("an anchor of the audit", f"v1/audit/anchors/{ID}.json")
+        apart = {
+            "an anchor of the audit": f"v1/audit/anchors/{ID}.json",
+            "the mark of a hold": f"{FOLDER}/marks/hold-{ID}.json",
+        }
         others = {
             "the progress of a run": f"{FOLDER}/progress.json",
             "a pin": f"{FOLDER}/marks/pin.json",
@@ -172,15 +177,15 @@ class Privileges:
         group = "Vault: write"
         yield from (of(group, "PutObject", key, "add", name, new) for name, key in parts.items())
         yield from (of(group, "PutObject", key, "replace", name) for name, key in parts.items())
-        yield of(group, "PutObject", anchor[1], "add", anchor[0], new)
-        yield of(group, "PutObject", anchor[1], "replace", anchor[0])
+        yield from (of(group, "PutObject", key, "add", name, new) for name, key in apart.items())
+        yield from (of(group, "PutObject", key, "replace", name) for name, key in apart.items())
         yield of(group, "PutObject", PACK, "upload", "a part of a pack", {"s3:ObjectCreationOperation": "false"})
         yield from (of(group, "PutObject", key, "add or replace", name) for name, key in others.items())
         yield from (
             of(group, f"PutObject{what}", PACK, "change", f"{name} of a pack")
             for what, name in {"Acl": "grants", "Tagging": "tags"}.items()
         )
-        group, everything = "Vault: read", dict((*parts.items(), anchor, *others.items()))
+        group, everything = "Vault: read", {**parts, **apart, **others}
         yield from (of(group, "GetObject", key, "read", name, {}) for name, key in everything.items())
         yield of(group, "GetObjectVersion", PACK, "read", "an older version of a pack", {})
         yield Call(group, "list", "keys and sizes", "s3:ListBucket", self._bucket)
@@ -198,8 +203,17 @@ class Privileges:
             *("PutBucketPublicAccessBlock", "PutBucketOwnershipControls", "PutBucketLogging", "PutBucketNotification"),
         ):
             yield Call(group, "", f"`{action}`", f"s3:{action}", self._bucket)
-        for action in ("PutObjectRetention", "PutObjectLegalHold", "BypassGovernanceRetention"):
-            yield of(group, action, PACK, "", f"`{action}` of a pack", {})
+        group, anchor = "Vault: locks", apart["an anchor of the audit"]
+        lock = {"s3:object-lock-mode": "GOVERNANCE", "s3:object-lock-remaining-retention-days": "400"}
+        longer = {**lock, "s3:object-lock-remaining-retention-days": "401"}
+        other = {**lock, "s3:object-lock-mode": "COMPLIANCE"}
+        yield of(group, "PutObjectRetention", PACK, "set or lengthen", "the lock of a pack", lock)
+        yield of(group, "PutObjectRetention", anchor, "set or lengthen", "the lock of an anchor of the audit", lock)
+        yield of(group, "PutObjectRetention", PACK, "set", "a lock longer than `ObjectLockMaxDays`", longer)
+        yield of(group, "PutObjectRetention", PACK, "set", "a lock of another mode than the stack's", other)
+        yield of(group, "BypassGovernanceRetention", PACK, "shorten or end", "a lock", {})
+        yield of(group, "PutObjectLegalHold", PACK, "set or end", "a legal hold", {})
+        yield of(group, "GetObjectRetention", PACK, "see", "the lock of a pack", {})
 
     def _catalog_calls(self) -> Iterator[Call]:
         table = self.arn("CatalogTable")

@@ -33,7 +33,7 @@ def privileges(request: pytest.FixtureRequest) -> Privileges:
 
 
 MADE_OF = ("a pack", "a manifest", "an entries file", "a numbered entries file", "the mark of a tier")
-ANCHOR = "an anchor of the audit"
+ANCHOR, HOLD = "an anchor of the audit", "the mark of a hold"
 
 
 def who(privileges: Privileges, group: str, verb: str = "", what: str = "") -> set[str]:
@@ -85,7 +85,7 @@ def test_only_the_writers_add_what_a_backup_is_made_of(privileges: Privileges) -
 def test_no_caller_replaces_what_a_backup_is_made_of_not_even_an_administrator(privileges: Privileges) -> None:
     replacing = privileges.about("Vault: write", "replace")
 
-    assert {call.what for call in replacing} == {*MADE_OF, ANCHOR}
+    assert {call.what for call in replacing} == {*MADE_OF, ANCHOR, HOLD}
     assert {privileges.allowed(call) for call in replacing} == {frozenset()}
 
 
@@ -126,7 +126,7 @@ def test_only_rotate_deletes_backups_and_it_writes_and_opens_none(privileges: Pr
     for what in ("a pack", "a manifest", "an entries file", "a numbered entries file"):
         assert who(privileges, "Vault: delete", "delete", what) == {"rotate"}
     written = {call.what for call in privileges.about("Vault: write") if "rotate" in privileges.allowed(call)}
-    assert written == {ANCHOR}
+    assert written == {ANCHOR, HOLD}
     assert "rotate" not in who(privileges, "Vault: read", "read", "a pack")
     assert "rotate" not in who(privileges, "Secrets")
 
@@ -144,6 +144,19 @@ def test_no_caller_deletes_for_good_or_changes_the_rules_of_the_vault(privileges
     assert each(privileges, "Vault: delete", "delete", "the bucket") == {frozenset()}
     assert each(privileges, "Vault: rules") == {frozenset()}
     assert each(privileges, "Vault: write", "change") == {frozenset()}
+    assert who(privileges, "Vault: delete", "delete", ANCHOR) == set()
+
+
+def test_locks_are_set_by_those_who_store_and_rotate_and_ended_by_no_caller(privileges: Privileges) -> None:
+    group = "Vault: locks"
+
+    assert who(privileges, group, "set or lengthen", "the lock of a pack") == WRITERS | {"rotate"}
+    assert who(privileges, group, "set or lengthen", "the lock of an anchor of the audit") == {"rotate", "verify"}
+    assert who(privileges, group, "set or end", "a legal hold") == {"rotate"}
+    assert who(privileges, group, "set") == set()
+    longer = privileges.about(group, "set", "a lock longer than `ObjectLockMaxDays`")
+    assert [privileges.allowed(call) for call in longer] == [frozenset()]
+    assert [privileges.allowed(call) for call in privileges.about(group, "shorten or end")] == [frozenset()]
 
 
 def test_reports_are_written_by_those_whose_they_are(privileges: Privileges) -> None:
@@ -317,7 +330,8 @@ def test_the_policy_of_the_bucket_stops_an_administrator_too(privileges: Privile
     refused = {(call.verb, call.what) for call in privileges.calls if ADMINISTRATOR not in privileges.allowed(call)}
 
     without_tls = {("read", "a pack without TLS"), ("read", "logs without TLS")}
-    assert refused == {*(("replace", what) for what in (*MADE_OF, ANCHOR)), *without_tls}
+    locks = {("set", "a lock longer than `ObjectLockMaxDays`"), ("shorten or end", "a lock")}
+    assert refused == {*(("replace", what) for what in (*MADE_OF, ANCHOR, HOLD)), *without_tls, *locks}
 
 
 def test_logs_of_accesses_are_read_by_verify_alone_and_changed_by_no_caller(privileges: Privileges) -> None:

@@ -41,6 +41,7 @@ from coffre.runtime.events import (
     RotateEvent,
     VerifyEvent,
     parse_restore,
+    parse_rotate,
 )
 from coffre.runtime.settings import NotifySettings, PostgresSettings, Settings
 from coffre.vault.codec import new_identity, public_key
@@ -65,7 +66,7 @@ EVENTS: dict[str, Callable[[object], object]] = {
     "backup_database": BackupDatabaseEvent.parse,
     "backup_storage": BackupStorageEvent.parse,
     "restore": parse_restore,
-    "rotate": RotateEvent.parse,
+    "rotate": parse_rotate,
     "drill": DrillEvent.parse,
     "verify": VerifyEvent.parse,
     "notify": NotifyEvent.parse,
@@ -96,6 +97,9 @@ S3_RULES = (
 @pytest.fixture(scope="module")
 def template() -> dict[str, Any]:
     return read_template()
+
+
+CONFIRMS = "GiveOutPlansAndTakeTheirTokens"
 
 
 @pytest.fixture(scope="module", params=["", "team/prod"], ids=["whole bucket", "prefix"])
@@ -293,9 +297,9 @@ def test_the_rotate_role_reads_manifests_and_writes_nothing(deployed: Rendered, 
 
 def test_the_rotate_role_changes_backups_and_its_lock_and_adds_audit_events(deployed: Rendered) -> None:
     assert partitions(deployed, ROTATE_ROLE) == {
-        "dynamodb:UpdateItem": {"BACKUP", "LOCK", "AUDITHEAD"},
-        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*"},
-        "dynamodb:DeleteItem": {"LOCK"},
+        "dynamodb:UpdateItem": {"BACKUP", "LOCK", "AUDITHEAD", "CONFIRM"},
+        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*", "CONFIRM"},
+        "dynamodb:DeleteItem": {"LOCK", "CONFIRM"},
     }
 
 
@@ -574,6 +578,34 @@ def test_every_statement_says_what_it_is_for(deployed: Rendered) -> None:
     for role in deployed.of_type("AWS::IAM::Role"):
         names = [statement["Sid"] for statement in deployed.statements(role)]
         assert len(names) == len(set(names))
+
+
+def test_two_roles_give_out_plans_and_take_their_tokens_and_touch_nothing_else_by_that(deployed: Rendered) -> None:
+    found = {
+        role: statement
+        for role in deployed.of_type("AWS::IAM::Role")
+        for statement in deployed.statements(role)
+        if statement["Sid"] == CONFIRMS
+    }
+
+    assert set(found) == {RESTORE_ROLE, ROTATE_ROLE}
+    for statement in found.values():
+        assert {action.removeprefix("dynamodb:") for action in statement["Action"]} == {
+            "GetItem",
+            "PutItem",
+            "UpdateItem",
+            "DeleteItem",
+        }
+        assert statement["Condition"] == {
+            "Null": {"dynamodb:LeadingKeys": "false"},
+            "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["CONFIRM"]},
+        }
+
+
+def test_expired_plans_are_deleted_from_the_catalog(deployed: Rendered) -> None:
+    properties = deployed.resources["CatalogTable"]["Properties"]
+
+    assert properties["TimeToLiveSpecification"] == {"AttributeName": "expires_at_epoch", "Enabled": True}
 
 
 def test_managed_policies_come_with_a_vpc_only() -> None:

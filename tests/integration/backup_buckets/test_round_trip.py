@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.confirming import with_confirmation
 from tests.contract.weed import OWNER, Weed
 from tests.integration.conftest import BUCKET, REGION, Coffre, Context
 
@@ -86,7 +87,8 @@ def test_a_bucket_comes_back_as_it_was(coffre: Coffre, weed: Weed, store: S3Clie
     store.put_object(Bucket="round-trip", Key="medium", Body=b"overwritten by mistake")
     store.put_object(Bucket="round-trip", Key="new", Body=b"new")
     missing = restore.handle({"backup_id": first, "storage": {}}, context)
-    mirrored = restore.handle({"backup_id": first, "storage": {"mode": "mirror"}}, context)
+    mirror = {"backup_id": first, "storage": {"mode": "mirror"}}
+    mirrored = restore.handle(with_confirmation(lambda event: restore.handle(event, context), mirror), context)
 
     # Then they are as they were
     assert (missing["status"], missing["exceptions"], mirrored["exceptions"]) == ("COMPLETED", 0, 0)

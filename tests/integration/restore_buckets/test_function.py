@@ -11,6 +11,7 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from tests.confirming import overwrites, with_confirmation
 from tests.contract.weed import OWNER, READER, Weed
 from tests.integration.bucket_backups import Object, keep_backup
 from tests.integration.conftest import BUCKET, REGION, Coffre, Context, client, new_id
@@ -65,6 +66,8 @@ def invoke(
     if functions is not None:
         vars(function.services)["functions"] = functions
     wanted = {"streams": 1, **event}
+    if overwrites(wanted):
+        wanted = with_confirmation(lambda trial: function.handle(trial, Context(function_name="restore")), wanted)
     return function.handle(wanted, context or Context(function_name="restore"))
 
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.confirming import overwrites, with_confirmation
 from tests.contract.weed import OWNER, Weed
 from tests.integration.conftest import Coffre, Context
 
@@ -72,6 +73,8 @@ class Uploads:
     def handle(self, event: dict[str, Any], context: Context | None = None) -> dict[str, Any]:
         function = self.coffre.restore_function()
         vars(function.services)["functions"] = self
+        if overwrites(event):
+            event = with_confirmation(lambda trial: function.handle(trial, Context(function_name="restore")), event)
         return function.handle(event, context or Context(function_name="restore"))
 
     def refused(self, backup_id: str, **storage: Any) -> CoffreError:

@@ -9,10 +9,9 @@ from typing import Any
 
 import psycopg2
 import pytest
-from psycopg2 import sql
 from tests.integration.contents import RoundTrip, RoundTripOn, database_of, rows, run, value
 
-from coffre.model.errors import CoffreError
+from coffre.model.errors import CoffreError, ConfirmationError
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.postgres.destination import database_swap as swap
 from coffre_local.postgres_server import PostgresServer, ServerOptions
@@ -94,12 +93,7 @@ def test_clients_that_come_back_at_once_do_not_stop_the_swap(shop: RoundTrip) ->
 def test_a_swap_whose_answer_is_lost_is_done(shop: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
     backup = shop.back_up()
     shop.fill("DELETE FROM orders")
-    given = swap._swap
-
-    def cut(*names: str) -> Any:
-        return given(*names) + sql.SQL("; SELECT pg_terminate_backend(pg_backend_pid())")
-
-    monkeypatch.setattr(swap, "_swap", cut)
+    monkeypatch.setattr(swap, "_COMMIT", "COMMIT; SELECT pg_terminate_backend(pg_backend_pid())")
 
     report = shop.restore_in_place(backup, replace=True)
 
@@ -188,7 +182,12 @@ def test_the_database_postgres_itself_is_replaced(special: PostgresServer) -> No
     special.create_database("postgres_new")
 
     assert swap.why_no_swap(connection) is None
-    swap.swap_databases(connection, "postgres_new", "postgres_old")
+    [(oid,)] = rows(special.dsn("postgres"), "SELECT oid::text FROM pg_database WHERE datname = 'postgres'")
+    with pytest.raises(ConfirmationError):
+        swap.swap_databases(connection, "postgres_new", "postgres_old", oid=oid + "1")
+    assert rows(special.dsn("postgres"), "SELECT count(*) FROM pg_database WHERE datname = 'postgres_new'") == [(1,)]
+
+    swap.swap_databases(connection, "postgres_new", "postgres_old", oid=oid)
 
     found = rows(special.dsn("template1"), "SELECT datname FROM pg_database WHERE datname LIKE 'postgres%' ORDER BY 1")
     assert found == [("postgres",), ("postgres_old",)]

@@ -77,9 +77,11 @@ def test_a_restore_whose_report_cannot_be_written_is_complete_and_says_where_the
     done = coffre.backup()
     before = fingerprint(shop)
     run_sql(shop, "DELETE FROM orders")
+    planned = coffre.restore(done["id"], None, replace=True, dry_run=True)
+    confirmation = {"token": planned["token"], "name": planned["plan"]["name"]}
     refuse_reports(coffre, monkeypatch, FOR_EVER)
 
-    said = coffre.restore(done["id"], None, replace=True)
+    said = coffre.restore(done["id"], None, replace=True, confirmation=confirmation)
 
     (old,) = [name for (name,) in run_sql(shop, "SELECT datname FROM pg_database WHERE datname ~ '_before_'")]
     try:

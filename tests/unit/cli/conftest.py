@@ -103,6 +103,7 @@ class Account:
     catalog: Catalog
     invoked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     play: Played = field(default=lambda function, event: None)
+    caller: str = "arn:aws:iam::123456789012:user/ada"
     _times: Iterator[datetime] = field(default_factory=lambda: _every_second())
 
     @property

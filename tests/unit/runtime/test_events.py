@@ -18,9 +18,9 @@ from coffre.runtime.events import (
     DrillEvent,
     NotifyEvent,
     RestoreEvent,
-    RotateEvent,
     VerifyEvent,
     parse_restore,
+    parse_rotate,
     slot_of,
 )
 
@@ -31,7 +31,7 @@ PARSERS: dict[str, Callable[[object], object]] = {
     "backup_storage": BackupStorageEvent.parse,
     "restore": parse_restore,
     "notify": NotifyEvent.parse,
-    "rotate": RotateEvent.parse,
+    "rotate": parse_rotate,
     "drill": DrillEvent.parse,
     "verify": VerifyEvent.parse,
 }

@@ -9,6 +9,15 @@ import typer
 
 from coffre.model.words import size
 from coffre_cli.backup_argument import find_backup
+from coffre_cli.confirming import (
+    Confirmed,
+    PlanAnswer,
+    ask_name,
+    count_down,
+    refuse_without_terminal,
+    show_loss,
+    wait_for_approval,
+)
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, StackUnreachableError, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import age, backup_json, print_json, remark, say
@@ -19,7 +28,7 @@ if TYPE_CHECKING:
 
 PIN_EXAMPLES = examples("coffre pin 01K9X...")
 UNPIN_EXAMPLES = examples("coffre unpin 01K9X...")
-DELETE_EXAMPLES = examples("coffre delete 01K9X...", "coffre delete 01K9X... --yes")
+DELETE_EXAMPLES = examples("coffre delete 01K9X...", "coffre delete 01K9X... --dry-run", "coffre delete 01K9X... --yes")
 
 BackupId = Annotated[str, typer.Argument(metavar="ID", help="A backup's id; its beginning or end is enough.")]
 
@@ -43,29 +52,56 @@ def delete(
     force: Annotated[
         bool, typer.Option("--force", help="Delete it even if it is the only one, or the newest verified one.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted; change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Confirm the plan without asking.")] = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Delete one backup now. Data that other backups need is kept.
 
-    Pinned backups, the only backup of a target, and its newest verified one are refused. The catalog keeps the record,
-    and who deleted it.
+    Pinned backups, the only backup of a target, and its newest verified one are refused. What is deleted and what
+    remains is shown, the target's name is typed, and ten seconds later it is deleted. The catalog keeps the record, and
+    who deleted it.
     """
     deployed = find_stack(stack)
-    keeper = _keeper(deployed)
-    backup = keeper.refuse_deletion(find_backup(deployed, backup_id).id, force=force)
+    backup = find_backup(deployed, backup_id)
+    wanted = {"backup_id": backup.id, **({"force": True} if force else {})}
+    if not (yes or dry_run):
+        refuse_without_terminal("which backups exist")
+    answer = PlanAnswer.of(deployed.ask("rotate", {"delete": {**wanted, "dry_run": True}}))
+    if dry_run:
+        _show_plan(answer, as_json=as_json)
+        return
+    confirmed = _confirmed(deployed, backup, answer, yes=yes)
+    deployed.ask("rotate", {"delete": wanted, "confirmation": confirmed.in_event})
+    try:
+        deployed.start("rotate", {"target": backup.target})
+    except StackUnreachableError as error:
+        remark(f"{error.message} The next daily rotation removes its data.")
+    deleted = deployed.catalog.get_backup(backup.id)
+    text = f"Deleted {deleted.id} of {deleted.target} ({size(deleted.stored_bytes)} added by it are being removed)."
+    _show(deleted, text, as_json=as_json)
+
+
+def _confirmed(deployed: DeployedStack, backup: Backup, answer: PlanAnswer, *, yes: bool) -> Confirmed:
+    name = str(answer.plan["name"])
     if not yes:
         tiers = " ".join(tier.lower() for tier in backup.tiers)
         remark(f"Backup {backup.id} of {backup.target} ({tiers}), taken {age(backup.created_at)}.")
-        typer.confirm("Delete it?", abort=True, err=True)
-    deleted = keeper.delete(backup.id, force=force)
-    try:
-        deployed.start("rotate", {"target": deleted.target})
-    except StackUnreachableError as error:
-        remark(f"{error.message} The next daily rotation removes its data.")
-    text = f"Deleted {deleted.id} of {deleted.target} ({size(deleted.stored_bytes)} added by it are being removed)."
-    _show(deleted, text, as_json=as_json)
+        show_loss(answer.plan["destination"], answer.lost)
+        name = ask_name(name)
+    wait_for_approval(deployed, answer)
+    if not yes:
+        count_down()
+    return Confirmed(name, answer.token)
+
+
+def _show_plan(answer: PlanAnswer, *, as_json: bool) -> None:
+    if as_json:
+        print_json(dict(answer.plan))
+        return
+    say("Nothing was changed.")
+    show_loss(answer.plan["destination"], answer.lost)
 
 
 def _keeper(deployed: DeployedStack) -> BackupAdmin:

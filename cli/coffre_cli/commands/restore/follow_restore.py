@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from coffre.model.errors import CoffreError, TransientError
+from coffre.model.errors import BackupStateError, CoffreError, TransientError
+from coffre_cli.confirming import PlanAnswer
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
 from coffre_cli.screen import print_json, restore_json, show_failure
@@ -63,6 +65,67 @@ def how_it_failed(target: str, failure: Failure) -> str:
     if failure.is_certain:
         return f"The restore of {target} failed. The backup itself is untouched."
     return f"It is not known whether the restore of {target} took effect. The backup itself is untouched."
+
+
+def plan_restore(
+    deployed: DeployedStack, backup: Backup, event: Mapping[str, Any], *, quiet: bool
+) -> tuple[Restore, RestoreReport | None, PlanAnswer | None]:
+    """Make the dry run of what overwrites, following its progress meanwhile, and return its plan.
+
+    The plan is None if the dry run failed. One that needs several invocations is asked for its plan when it has ended:
+    the same event then only answers.
+
+    Raises
+    ------
+    FunctionFailedError
+        The function refused the event.
+    """
+    from coffre_cli.follow import follow
+
+    restore_id = event["restore_id"]
+    given = {"backup_id": backup.id, **{name: value for name, value in event.items() if value is not None}}
+    call = _Call(lambda: deployed.ask("restore", given))
+    try:
+        record = follow(
+            lambda: deployed.catalog.get_restore(restore_id),
+            title=f"Planning a restore of {backup.target}",
+            quiet=quiet,
+            has_ended=call.has_ended,
+        )
+    except BackupStateError:
+        call.result()
+        raise
+    if record.failure is not None:
+        return record, None, None
+    answer = call.result()
+    if "token" not in answer:
+        answer = deployed.ask("restore", given)
+    report = deployed.vault.read_report(record.report_key) if record.report_key else None
+    return record, report, PlanAnswer.of(answer)
+
+
+class _Call:
+    """A call that runs while something else is shown; Ctrl-C does not wait for it."""
+
+    def __init__(self, call: Callable[[], dict[str, Any]]) -> None:
+        self._outcome: dict[str, Any] | Exception | None = None
+        self._thread = threading.Thread(target=self._run, args=(call,), name="call", daemon=True)
+        self._thread.start()
+
+    def _run(self, call: Callable[[], dict[str, Any]]) -> None:
+        try:
+            self._outcome = call()
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
+            self._outcome = error
+
+    def has_ended(self) -> bool:
+        return not self._thread.is_alive()
+
+    def result(self) -> dict[str, Any]:
+        self._thread.join()
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome or {}
 
 
 def end_restore(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
 from coffre.model.errors import BackupStateError
-from coffre.model.kinds import Mode, SafetyState, TargetKind
+from coffre.model.kinds import Mode, TargetKind
 from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import find_restore
-from coffre_cli.commands.restore.follow_restore import end_restore, how_it_failed, run_restore
+from coffre_cli.commands.restore.confirm_restore import confirm
+from coffre_cli.commands.restore.follow_restore import end_restore, how_it_failed, plan_restore, run_restore
 from coffre_cli.commands.restore.object_options import ObjectChoices, store_secret
-from coffre_cli.commands.restore.safety import back_to_objects, is_interactive, secured, show_plan, show_way_back
+from coffre_cli.commands.restore.safety import back_to_objects, show_plan, show_way_back
+from coffre_cli.confirming import Confirmed, PlanAnswer
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.place import Place
 from coffre_cli.screen import say, say_command, show_failure
@@ -67,9 +71,11 @@ def _restore(
 
     restore_id = str(ULID())
     ask = _ask(deployed, backup, choices, restore_id, streams)
+    confirmed = None
     if ask.scope.touches and not ask.scope.dry_run:
-        ask = _prepared(deployed, ask, yes=yes, as_json=as_json)
-    record, report = _run(deployed, ask, restore_id, quiet=as_json)
+        way, confirmed = confirm(_Way(deployed, ask), yes=yes, as_json=as_json)
+        ask = way.ask
+    record, report = _run(deployed, ask, restore_id, confirmed, quiet=as_json)
     end_restore(record, report, lambda: _show(ask, record, report), as_json=as_json, safety=ask.safety)
 
 
@@ -99,38 +105,55 @@ def _storage_of(deployed: DeployedStack, record: Restore, backup: Backup) -> Sto
     return report.storage
 
 
-def _prepared(deployed: Place, ask: Ask, *, yes: bool, as_json: bool) -> Ask:
-    """Show what would be done, continue only when the user confirms, and back up what is overwritten."""
-    from ulid import ULID
+@dataclass(frozen=True)
+class _Way:
+    """How a restore of objects is planned and shown (`confirm_restore.Way`)."""
 
-    if yes and ask.scope.no_safety:
-        return ask
-    if not (yes or is_interactive()):
-        raise typer.BadParameter("this changes objects in use: add --yes, or --dry-run to see what would be done")
-    trial = replace(ask, scope=ask.scope.model_copy(update={"dry_run": True}))
-    record, report = _run(deployed, trial, str(ULID()), quiet=as_json)
-    if record.failure is not None:
-        end_restore(record, report, lambda: _show(trial, record, report), as_json=as_json)
-    if not yes:
-        _show(trial, record, report)
-        typer.confirm("Continue?", abort=True, err=True)
-    plan = report.safety if report else None
-    safety = secured(deployed, TargetKind.BUCKET, plan, yes=yes, quiet=as_json)
-    is_declined = safety is not None and safety.state is SafetyState.DECLINED
-    scope = ask.scope.model_copy(update={"no_safety": is_declined})
-    return replace(ask, scope=scope, safety=safety)
+    place: Place
+    ask: Ask
+    changes: str = "objects in use"
+    kind: TargetKind = TargetKind.BUCKET
+
+    @property
+    def _trial(self) -> Ask:
+        return replace(self.ask, scope=self.ask.scope.model_copy(update={"dry_run": True}))
+
+    def plan(self, *, quiet: bool) -> tuple[Restore, RestoreReport | None, PlanAnswer | None]:
+        from ulid import ULID
+
+        restore_id = str(ULID())
+        if isinstance(self.place, StandaloneVault):
+            return *_run(self.place, self._trial, restore_id, None, quiet=quiet), None
+        with _event_of(self.place, self._trial, restore_id) as event:
+            return plan_restore(self.place, self.ask.backup, event, quiet=quiet)
+
+    def show(self, record: Restore, report: RestoreReport | None) -> None:
+        _show(self._trial, record, report)
+
+    def with_safety(self, safety: Safety | None, *, is_declined: bool) -> Self:
+        scope = self.ask.scope.model_copy(update={"no_safety": is_declined or self.ask.scope.no_safety})
+        return replace(self, ask=replace(self.ask, scope=scope, safety=safety))
 
 
-def _run(deployed: Place, ask: Ask, restore_id: str, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:
-    if isinstance(deployed, StandaloneVault):
-        from coffre_cli.commands.restore.without_stack import restore_objects_here
-
-        return restore_objects_here(deployed, ask.backup, ask.scope, ask.store, ask.streams, quiet=quiet)
+@contextmanager
+def _event_of(deployed: DeployedStack, ask: Ask, restore_id: str) -> Iterator[dict[str, Any]]:
+    """Yield the event of a restore, with a secret for its store that exists meanwhile."""
     from coffre_cli.follow import continues_in_stack
 
     with continues_in_stack(restore_id), store_secret(deployed, ask.store, restore_id) as store:
         storage = ask.scope.model_dump(mode="json", exclude_defaults=True)
-        event = {"restore_id": restore_id, "store": store, "streams": ask.streams, "storage": storage}
+        yield {"restore_id": restore_id, "store": store, "streams": ask.streams, "storage": storage}
+
+
+def _run(
+    deployed: Place, ask: Ask, restore_id: str, confirmed: Confirmed | None, *, quiet: bool
+) -> tuple[Restore, RestoreReport | None]:
+    if isinstance(deployed, StandaloneVault):
+        from coffre_cli.commands.restore.without_stack import restore_objects_here
+
+        return restore_objects_here(deployed, ask, confirmed, quiet=quiet)
+    with _event_of(deployed, ask, restore_id) as event:
+        event["confirmation"] = confirmed.in_event if confirmed else None
         return run_restore(deployed, ask.backup, event, dry_run=ask.scope.dry_run, quiet=quiet)
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
 from coffre.model.errors import CoffreError
-from coffre.model.kinds import Contents, Mode, SafetyState, TargetKind
+from coffre.model.kinds import Contents, Mode, TargetKind
 from coffre_cli.backup_argument import BackupId, resolve_backup
+from coffre_cli.commands.restore.confirm_restore import confirm
 from coffre_cli.commands.restore.database_options import Choices
 from coffre_cli.commands.restore.database_result import Ask, show_result
 from coffre_cli.commands.restore.destination import destination_secret
-from coffre_cli.commands.restore.follow_restore import end_restore, run_restore
+from coffre_cli.commands.restore.follow_restore import end_restore, plan_restore, run_restore
 from coffre_cli.commands.restore.object_options import ObjectChoices
 from coffre_cli.commands.restore.objects import restore_objects
-from coffre_cli.commands.restore.safety import NoSafetyOption, is_interactive, secured
-from coffre_cli.deployed import JsonOption, StackOption
+from coffre_cli.commands.restore.safety import NoSafetyOption
+from coffre_cli.confirming import Confirmed, PlanAnswer
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.place import Place, find_place
 from coffre_cli.screen import remark
@@ -25,6 +29,7 @@ from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore, RestoreReport
+    from coffre.model.safety import Safety
 
 EXAMPLES = examples(
     "coffre restore latest --to postgresql://postgres:SECRET@db.example.com/new",
@@ -158,7 +163,7 @@ def restore(
     ] = None,
     no_safety: NoSafetyOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Confirm the plan without asking.")] = False,
     streams: Annotated[
         int | None, typer.Option(min=1, max=16, help="Number of parallel connections. Default: one for each core.")
     ] = None,
@@ -175,6 +180,9 @@ def restore(
     Tables (--table) are restored into the target's own database. A missing table is restored under its own name. For an
     existing table, the backup's version is loaded into a staging schema and compared by key. Tables in use are changed
     only with --apply or --replace.
+
+    What overwrites is planned first: the plan is shown, the name of what is overwritten is typed, and ten seconds later
+    it starts. --yes confirms the plan as it is.
 
     Objects of a backup of buckets are restored to their own buckets, to another bucket (--to) or to another store
     (--store). Existing objects are changed only with --mode overwrite or mirror.
@@ -223,9 +231,11 @@ def restore(
     ask = Ask(backup, choices.scope(), choices.destination)
     if isinstance(deployed, StandaloneVault):
         ask = replace(ask, command=deployed.command, has_stack=False)
-    if (ask.scope.touches or ask.scope.restart) and not dry_run:
-        ask = _prepared(deployed, ask, yes=yes, as_json=as_json)
-    record, report = _run(deployed, ask, streams, quiet=as_json)
+    confirmed = None
+    if ask.scope.overwrites and not dry_run:
+        way, confirmed = confirm(_Way(deployed, ask), yes=yes, as_json=as_json)
+        ask = way.ask
+    record, report = _run(deployed, ask, streams, confirmed, quiet=as_json)
     if report is not None and not (ask.has_stack or dry_run):
         from coffre_cli.commands.restore.without_stack import keep_report
 
@@ -265,31 +275,36 @@ def _find(backup_id: str, target: str | None, stack: str | None) -> tuple[Place,
     return deployed, backup
 
 
-def _prepared(deployed: Place, ask: Ask, *, yes: bool, as_json: bool) -> Ask:
-    """Show what would be done, continue only when the user confirms, and back up what is overwritten."""
-    if yes and not (ask.scope.touches and not ask.scope.no_safety):
-        return ask
-    if not (yes or is_interactive()):
-        raise typer.BadParameter("this changes a database in use: add --yes, or --dry-run to see what would be done")
-    trial = replace(ask, scope=ask.scope.model_copy(update={"dry_run": True}))
-    record, report = _run(deployed, trial, None, quiet=as_json)
-    if record.failure is not None:
-        end_restore(record, report, lambda: show_result(trial, record, report), as_json=as_json)
-    if not yes:
-        show_result(trial, record, report)
-        typer.confirm("Continue?", abort=True, err=True)
-    plan = report.safety if report else None
-    safety = secured(deployed, TargetKind.DATABASE, plan, yes=yes, quiet=as_json)
-    is_declined = safety is not None and safety.state is SafetyState.DECLINED
-    scope = ask.scope.model_copy(update={"no_safety": is_declined})
-    return replace(ask, scope=scope, safety=safety)
+@dataclass(frozen=True)
+class _Way:
+    """How a restore of a database is planned and shown (`confirm_restore.Way`)."""
+
+    place: Place
+    ask: Ask
+    changes: str = "a database in use"
+    kind: TargetKind = TargetKind.DATABASE
+
+    @property
+    def _trial(self) -> Ask:
+        return replace(self.ask, scope=self.ask.scope.model_copy(update={"dry_run": True}))
+
+    def plan(self, *, quiet: bool) -> tuple[Restore, RestoreReport | None, PlanAnswer | None]:
+        if isinstance(self.place, StandaloneVault):
+            return *_run(self.place, self._trial, None, None, quiet=quiet), None
+        with _event_of(self.place, self._trial, None) as event:
+            return plan_restore(self.place, self.ask.backup, event, quiet=quiet)
+
+    def show(self, record: Restore, report: RestoreReport | None) -> None:
+        show_result(self._trial, record, report)
+
+    def with_safety(self, safety: Safety | None, *, is_declined: bool) -> Self:
+        scope = self.ask.scope.model_copy(update={"no_safety": is_declined or self.ask.scope.no_safety})
+        return replace(self, ask=replace(self.ask, scope=scope, safety=safety))
 
 
-def _run(deployed: Place, ask: Ask, streams: int | None, *, quiet: bool) -> tuple[Restore, RestoreReport | None]:
-    if isinstance(deployed, StandaloneVault):
-        from coffre_cli.commands.restore.without_stack import restore_database_here
-
-        return restore_database_here(deployed, ask, streams, quiet=quiet)
+@contextmanager
+def _event_of(deployed: DeployedStack, ask: Ask, streams: int | None) -> Iterator[dict[str, Any]]:
+    """Yield the event of a restore, with a secret for its destination that exists meanwhile."""
     from ulid import ULID
 
     from coffre_cli.follow import continues_in_stack
@@ -297,5 +312,16 @@ def _run(deployed: Place, ask: Ask, streams: int | None, *, quiet: bool) -> tupl
     restore_id = str(ULID())
     with continues_in_stack(restore_id), destination_secret(deployed, ask.wanted, restore_id) as reference:
         event = {"destination": reference, "restore_id": restore_id, "streams": streams}
-        event |= ask.scope.model_dump(mode="json", exclude_defaults=True)
+        yield event | ask.scope.model_dump(mode="json", exclude_defaults=True)
+
+
+def _run(
+    deployed: Place, ask: Ask, streams: int | None, confirmed: Confirmed | None, *, quiet: bool
+) -> tuple[Restore, RestoreReport | None]:
+    if isinstance(deployed, StandaloneVault):
+        from coffre_cli.commands.restore.without_stack import restore_database_here
+
+        return restore_database_here(deployed, ask, streams, confirmed, quiet=quiet)
+    with _event_of(deployed, ask, streams) as event:
+        event["confirmation"] = confirmed.in_event if confirmed else None
         return run_restore(deployed, ask.backup, event, dry_run=ask.scope.dry_run, quiet=quiet)

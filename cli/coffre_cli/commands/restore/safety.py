@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -11,9 +10,10 @@ import typer
 from coffre.model.errors import BackupStateError, CoffreError, DestinationError
 from coffre.model.kinds import SafetyState, Status, TargetKind, Tier
 from coffre_cli.commands.backups.backup import wait_for_backup
+from coffre_cli.confirming import is_interactive
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.place import Place
-from coffre_cli.screen import error_console, remark, say, say_command, show_failure
+from coffre_cli.screen import remark, say, say_command, show_failure
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
@@ -31,11 +31,6 @@ NoSafetyOption = Annotated[
 # Another backup of the target may be running, or start just before ours.
 _TRIES: Final = 3
 _FUNCTIONS: Final = {TargetKind.DATABASE: "backup_database", TargetKind.BUCKET: "backup_storage"}
-
-
-def is_interactive() -> bool:
-    """Return whether a person can be asked."""
-    return sys.stdin.isatty() and error_console.is_terminal
 
 
 def show_plan(safety: Safety | None) -> None:

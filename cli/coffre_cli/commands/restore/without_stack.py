@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 from ulid import ULID
@@ -22,7 +22,6 @@ from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, Failure, Progress, Restore, RestoreReport, Status
 from coffre.model.errors import CoffreError, PermanentError
 from coffre.model.safety import Safety
-from coffre.model.storage import StorageScope
 from coffre.model.target import ObjectStore
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
 from coffre.operations.restore_buckets.safety import safety_of_buckets
@@ -33,17 +32,22 @@ from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open import open_manifest
+from coffre.policy.confirmation import refuse_plan
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.runtime.scratch import scratch_directory
 from coffre.stores.s3 import S3Credentials
 from coffre_cli.commands.restore.database_result import Ask
 from coffre_cli.commands.restore.object_options import contents_of_store
+from coffre_cli.confirming import Confirmed
 from coffre_cli.exits import Exit
 from coffre_cli.follow import bar, facts
 from coffre_cli.output_file import new_file
 from coffre_cli.screen import remark, show_error
 from coffre_cli.standalone import StandaloneVault
+
+if TYPE_CHECKING:
+    from coffre_cli.commands.restore.objects import Ask as ObjectsAsk
 
 _OBJECT_STREAMS: Final = 8
 # Large objects use further connections for their parts, besides those of the streams.
@@ -71,7 +75,7 @@ class _Run:
 
 
 def restore_database_here(
-    place: StandaloneVault, ask: Ask, streams: int | None, *, quiet: bool
+    place: StandaloneVault, ask: Ask, streams: int | None, confirmed: Confirmed | None = None, *, quiet: bool
 ) -> tuple[Restore, RestoreReport | None]:
     """Restore a database, or some of its tables or rows, into the address that was given.
 
@@ -86,6 +90,7 @@ def restore_database_here(
     decoder = place.decoder_of(ask.backup)
     run = _Run(str(ULID()), ask.backup, str(connection), ask.scope.dry_run, quiet)
     width = streams or os.cpu_count() or 1
+    consent = confirmed.consent() if confirmed else refuse_plan
 
     def work(meter: Meter, children: Children, scratch: Path) -> RestoreReport:
         job = RestoreJob(
@@ -99,6 +104,7 @@ def restore_database_here(
             streams=width,
             runner=ThreadRunner(2 * width, children.end_all),
             scope=ask.scope,
+            consent=consent,
             safety=_safety_of(place, ask, connection),
         )
         return restore_database(job, meter)
@@ -107,7 +113,7 @@ def restore_database_here(
 
 
 def restore_objects_here(
-    place: StandaloneVault, backup: Backup, scope: StorageScope, store: str | None, streams: int | None, *, quiet: bool
+    place: StandaloneVault, ask: ObjectsAsk, confirmed: Confirmed | None = None, *, quiet: bool
 ) -> tuple[Restore, RestoreReport | None]:
     """Restore objects into a bucket, by the credentials of this machine or those of `--store`.
 
@@ -123,11 +129,13 @@ def restore_objects_here(
     SecretError
         `--store` has no store.
     """
+    backup, scope = ask.backup, ask.scope
     decoder = place.decoder_of(backup)
-    wanted, credentials = _store_of(store)
+    wanted, credentials = _store_of(ask.store)
     where = f"{scope.to or 'where they were'} at {wanted.endpoint or 'AWS'}"
     run = _Run(str(ULID()), backup, where, scope.dry_run, quiet)
-    width = streams or _OBJECT_STREAMS
+    width = ask.streams or _OBJECT_STREAMS
+    consent = confirmed.consent() if confirmed else refuse_plan
     stop = threading.Event()
 
     def work(meter: Meter, _: Children, scratch: Path) -> RestoreReport:
@@ -146,6 +154,7 @@ def restore_objects_here(
                 scratch=scratch,
                 stop=stop,
                 remaining_seconds=lambda: math.inf,
+                consent=consent,
             )
             manifest = open_manifest(place.vault, backup)
             safety = safety_of_buckets(manifest, scope, wanted, job.open_bucket, (), None)

@@ -228,13 +228,20 @@ class BucketWriter:
         with translated(self._requests.call("s3:DeleteObject", key)):
             self._client.delete_object(Bucket=self.name, Key=key)
 
+    def versioning(self) -> str:
+        """Return whether the bucket keeps versions: `Enabled`, `Suspended`, `off`, or `unknown`."""
+        with contextlib.suppress(ClientError, BotoCoreError):
+            return self._client.get_bucket_versioning(Bucket=self.name).get("Status", "off")
+        return "unknown"
+
     def habits(self) -> list[str]:
         """Describe what this bucket does with what is overwritten or deleted, as far as its settings can be read."""
-        with contextlib.suppress(ClientError, BotoCoreError):
-            if self._client.get_bucket_versioning(Bucket=self.name).get("Status") == "Enabled":
-                kept = f"{self.name} keeps versions: what is overwritten or deleted there can be recovered."
-                return [kept, *self._locks()]
-        return []
+        if self.versioning() != "Enabled":
+            return []
+        return [
+            f"{self.name} keeps versions: what is overwritten or deleted there can be recovered.",
+            *self._locks(),
+        ]
 
     def _locks(self) -> list[str]:
         with contextlib.suppress(ClientError, BotoCoreError):

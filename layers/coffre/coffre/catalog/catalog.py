@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from coffre.catalog.audit import Audit
+from coffre.catalog.confirmations import Confirmations
 from coffre.catalog.deliveries import Deliveries
 from coffre.catalog.incidents import Incidents
 from coffre.catalog.items import RestoreItem
@@ -48,6 +49,8 @@ class Catalog:
         What a backup's life depends on: pins, verification, deletion; holds and locks.
     incidents, recipients
         Which problems were reported; since when each public key has been in use.
+    confirmations
+        Plans whose tokens were given out.
     deliveries
         Which run an event has started.
     """
@@ -72,6 +75,7 @@ class Catalog:
         self.protection = Protection(self._backups)
         self.incidents = Incidents(self._table)
         self.recipients = Recipients(self._table)
+        self.confirmations = Confirmations(self._table)
         self.deliveries = Deliveries(self._table)
 
     # --- backups: one run ---
@@ -268,6 +272,21 @@ class Catalog:
     def get_restore(self, restore_id: str) -> Restore:
         """Return a restore as it is at this instant (`RESTORE_UNKNOWN`)."""
         return self._restores.get(restore_id)
+
+    def confirm_restore(self, restore_id: str, request_sha256: str) -> None:
+        """Record which request of a restore in progress a person has confirmed.
+
+        Raises
+        ------
+        LockLostError
+            The restore is not in progress any more.
+        """
+        try:
+            self._restores.change(restore_id, {"confirmed": request_sha256}, allowed=(Status.IN_PROGRESS,))
+        except ConditionFailedError as error:
+            raise LockLostError(
+                f"The restore {restore_id} is no longer this run's.", hint="Nothing was changed. Run it again."
+            ) from error
 
     def heartbeat_restore(self, restore_id: str, now: datetime, progress: Progress) -> None:
         """Record that a restore in progress is alive, and how far it is (`LockLostError` when it is not any more)."""

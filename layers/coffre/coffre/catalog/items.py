@@ -155,6 +155,7 @@ class RestoreItem(RunItem):
     invocation = NumberAttribute(null=True)
     awaited = NumberAttribute(null=True)
     report_key = UnicodeAttribute(null=True)
+    confirmed = UnicodeAttribute(null=True)
 
 
 class SlotItem(Item):
@@ -247,3 +248,21 @@ class RecipientItem(Item):
     """Since when a public key has been in use. `sk` is the key."""
 
     first_used_at = TimeAttribute(null=True)
+
+
+class ConfirmItem(Item):
+    """`coffre.model.confirmation.IssuedPlan`. `sk` is the SHA-256 of its token, `plan` is JSON.
+
+    `expires_at_epoch` is for DynamoDB, which deletes the item some time after it.
+    """
+
+    plan = UnicodeAttribute(null=True)
+    plan_sha256 = UnicodeAttribute(null=True)
+    actor = UnicodeAttribute(null=True)
+    verified = BooleanAttribute(null=True)
+    made_at = TimeAttribute(null=True)
+    expires_at = TimeAttribute(null=True)
+    expires_at_epoch = NumberAttribute(null=True)
+    approvals = NumberAttribute(null=True)
+    approved_by = UnicodeAttribute(null=True)
+    approved_at = TimeAttribute(null=True)

@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from coffre.model.confirmation import Plan
 from coffre.model.errors import CoffreError
 from coffre.model.kinds import Status as Status
 from coffre.model.kinds import TargetKind
@@ -153,6 +154,7 @@ class Restore(_Record):
     """One run of `restore`. `destination` names host, port and database, never a password.
 
     `invocation` is the number of the last one that worked on it: a restore of objects can take several.
+    `confirmed` is the hash of the request that a person has confirmed (`coffre.model.confirmation.Request`).
     """
 
     id: str
@@ -175,6 +177,7 @@ class Restore(_Record):
     progress: Progress = Progress()
     failure: Failure | None = None
     request_id: str | None = None
+    confirmed: str | None = None
 
 
 class RestoredTable(_Record):
@@ -235,7 +238,8 @@ class RestoreReport(_Record):
     `steps` are what it did, of a dry run what it would do. `script` is SQL that restores what was lost together with
     restored tables (views, keys of other tables), and was not restored. `storage` is what was done with objects.
     `exceptions` say in what the result differs from the backup (`left_out` has the same for single objects, with SQL);
-    `notes` are worth knowing and no difference. `safety` says which backup holds what the restore overwrites.
+    `notes` are worth knowing and no difference. `plan` is what would be overwritten, of a dry run that shows that.
+    `safety` says which backup holds what the restore overwrites.
     """
 
     id: str
@@ -256,4 +260,5 @@ class RestoreReport(_Record):
     exceptions: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
+    plan: Plan | None = None
     safety: Safety | None = None

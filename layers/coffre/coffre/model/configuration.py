@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from coffre.model.alert_rules import FleetAlerts
+from coffre.model.confirmation import ConfirmationRules
 from coffre.model.document import KIND_UNKNOWN, Document, describe_validation, parse_json
 from coffre.model.errors import ConfigurationError, TargetUnknownError
 from coffre.model.target import AgeRecipient, BucketTarget, DatabaseTarget, TargetKind
@@ -54,6 +55,7 @@ class Configuration(Document):
     `none`.
     `vault_quota_bytes` is what the vault may hold before an alert says so. `access` says who may access the vault
     besides Coffre.
+    `confirmation` holds for targets that have no rules of their own (docs/confirmation.md).
     """
 
     version: Literal[1] = 1
@@ -62,6 +64,7 @@ class Configuration(Document):
     targets: tuple[Target, ...] = Field(min_length=1)
     alerts: FleetAlerts = FleetAlerts()
     vault_quota_bytes: int | None = Field(default=None, ge=1)
+    confirmation: ConfirmationRules = ConfirmationRules()
     access: Access = Access()
 
     @model_validator(mode="after")
@@ -103,6 +106,11 @@ class Configuration(Document):
         """Return the public keys that backups of a target are encrypted to: its own, or else the document's."""
         own = next((target.recipients for target in self.targets if target.name == name), ())
         return own or self.recipients
+
+    def approvals(self, target: str) -> int:
+        """Return how many other people have to approve what replaces this target, or deletes a backup of it."""
+        own = next((one.confirmation for one in self.targets if one.name == target), None)
+        return (own or self.confirmation).approvals
 
     def target(self, name: str) -> DatabaseTarget | BucketTarget:
         """Return the target of this name.

@@ -75,6 +75,12 @@ class EventError(PermanentError):
     default_code = "EVENT_INVALID"
 
 
+class ConfirmationError(PermanentError):
+    """What would overwrite or delete something is not confirmed, or no longer what was confirmed."""
+
+    default_code = "CONFIRMATION_NEEDED"
+
+
 class IdentityError(PermanentError):
     """It is not verified who sent an event."""
 

@@ -123,6 +123,11 @@ class Scope(_Choice):
         return self.apply or self.replace
 
     @property
+    def overwrites(self) -> bool:
+        """Whether something that exists may be overwritten or removed, which has to be confirmed."""
+        return self.touches or self.restart
+
+    @property
     def is_whole(self) -> bool:
         """Whether the whole backup is meant."""
         return not (self.tables or self.schemas)

@@ -136,7 +136,8 @@ class StorageState(_Record):
     """How far a restore is that continues in another invocation; it is kept in the vault meanwhile.
 
     Everything up to the name `after` is done in this step, in the buckets and the store that `destination` names.
-    `phases_ms` is how long each took. `safety` is about the backup of what is overwritten.
+    `phases_ms` is how long each took. `most_overwritten` and `most_deleted` are what was confirmed.
+    `safety` is about the backup of what is overwritten.
     """
 
     restore_id: str
@@ -146,4 +147,6 @@ class StorageState(_Record):
     destination: str = ""
     result: StorageResult
     phases_ms: dict[str, int] = {}
+    most_overwritten: int = 0
+    most_deleted: int = 0
     safety: Safety | None = None

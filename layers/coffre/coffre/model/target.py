@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from coffre.model.alert_rules import TargetAlerts
+from coffre.model.confirmation import ConfirmationRules
 from coffre.model.document import Document
 from coffre.model.kinds import Contents as Contents
 from coffre.model.kinds import TargetKind as TargetKind
@@ -159,6 +160,7 @@ class DatabaseTarget(Document):
     alerts: TargetAlerts = TargetAlerts()
     tls: Tls = Tls()
     drill: Drill = Drill()
+    confirmation: ConfirmationRules | None = None
 
 
 # As S3 names buckets, and more widely: Supabase takes spaces, upper case and others too. Never a slash: it ends the
@@ -223,6 +225,7 @@ class BucketTarget(Document):
     limits: BucketLimits = BucketLimits()
     alerts: TargetAlerts = TargetAlerts()
     drill: BucketDrill = BucketDrill()
+    confirmation: ConfirmationRules | None = None
 
     @model_validator(mode="after")
     def _buckets_are_unique(self) -> BucketTarget:

@@ -20,6 +20,7 @@ from pydantic import (
 from coffre.alerts.message import Message
 from coffre.model.audit import Actor
 from coffre.model.backup import Tier
+from coffre.model.confirmation import Confirmation
 from coffre.model.document import describe_validation
 from coffre.model.errors import EventError
 from coffre.model.names import visible
@@ -178,7 +179,8 @@ class RestoreEvent(Scope, SentEvent):
 
     `destination` names a secret (Secrets Manager) with the URL of a database: one that is empty or does not exist yet
     for a whole restore. Without it, the target's own database is meant, which only chosen tables, rows or `replace`
-    can go into. `streams` is the number of connections that load at the same time.
+    can go into. `streams` is the number of connections that load at the same time. `confirmation` is needed by what
+    overwrites (docs/confirmation.md).
     """
 
     backup_id: Ulid | Annotated[str, Field(pattern="^latest$")]
@@ -186,6 +188,7 @@ class RestoreEvent(Scope, SentEvent):
     target: TargetName | None = None
     restore_id: Ulid | None = None
     streams: int | None = Field(default=None, ge=1, le=16)
+    confirmation: Confirmation | None = None
 
     @model_validator(mode="after")
     def _has_a_place(self) -> Self:
@@ -204,7 +207,7 @@ class StorageRestoreEvent(SentEvent):
 
     `store` names a secret with another store's address and key; without it the target's own store is meant. `streams`
     is the number of objects written at the same time. `invocation` counts the invocations of one restore: it is for the
-    function itself.
+    function itself. `confirmation` is needed by what overwrites or deletes (docs/confirmation.md).
     """
 
     backup_id: Ulid | Annotated[str, Field(pattern="^latest$")]
@@ -214,6 +217,7 @@ class StorageRestoreEvent(SentEvent):
     restore_id: Ulid | None = None
     streams: int = Field(default=16, ge=1, le=64)
     invocation: int = Field(default=1, ge=1)
+    confirmation: Confirmation | None = None
 
     @model_validator(mode="after")
     def _continues_a_restore(self) -> Self:
@@ -231,16 +235,56 @@ class StorageRestoreEvent(SentEvent):
         """Whether nothing is to be changed."""
         return self.storage.dry_run
 
+    @property
+    def scope(self) -> StorageScope:
+        """Which objects are wanted, and how."""
+        return self.storage
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether existing objects may be overwritten or deleted."""
+        return self.storage.touches
+
     def next_invocation(self, backup_id: str, restore_id: str, invocation: int) -> dict[str, Any]:
         """Return the event that starts the next invocation of the same restore."""
-        changed = {"backup_id": backup_id, "restore_id": restore_id, "invocation": invocation}
+        changed = {"backup_id": backup_id, "restore_id": restore_id, "invocation": invocation, "confirmation": None}
         return self.model_copy(update=changed).model_dump(mode="json", exclude_defaults=True)
 
 
-def parse_restore(event: object) -> RestoreEvent | StorageRestoreEvent:
+class ApprovedPlan(_Event):
+    """The plan that is approved: its id, and its hash as it was shown."""
+
+    plan: str = Field(pattern=r"^[0-9a-f]{64}$", description="the id of a plan")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="the hash of a plan")
+
+
+class ApprovalEvent(SentEvent):
+    """Approve a plan of another person (docs/confirmation.md)."""
+
+    approve: ApprovedPlan
+
+
+def parse_restore(event: object) -> RestoreEvent | StorageRestoreEvent | ApprovalEvent:
     """Validate an event of `restore`: one with the field `storage` is about objects; raises what `parse` raises."""
-    is_storage = isinstance(event, Mapping) and "storage" in event
-    return (StorageRestoreEvent if is_storage else RestoreEvent).parse(event)
+    fields = event if isinstance(event, Mapping) else {}
+    if "approve" in fields:
+        return ApprovalEvent.parse(event)
+    return (StorageRestoreEvent if "storage" in fields else RestoreEvent).parse(event)
+
+
+class Deletion(_Event):
+    """Which backup is deleted. `force`: even the only one of its target, or its newest verified one."""
+
+    backup_id: Ulid
+    force: bool = False
+    dry_run: bool = False
+
+
+class DeletionEvent(SentEvent):
+    """Delete one backup. Anything but a dry run needs a confirmation (docs/confirmation.md)."""
+
+    delete: Deletion
+    confirmation: Confirmation | None = None
 
 
 class RotateEvent(SentEvent):
@@ -268,6 +312,14 @@ class RotateEvent(SentEvent):
         if self.reason is not None and self.hold is None:
             raise ValueError("reason goes with hold")
         return self
+
+
+def parse_rotate(event: object) -> RotateEvent | DeletionEvent | ApprovalEvent:
+    """Validate an event of `rotate`: a rotation, the deletion of one backup, or an approval of that."""
+    fields = event if isinstance(event, Mapping) else {}
+    if "approve" in fields:
+        return ApprovalEvent.parse(event)
+    return (DeletionEvent if "delete" in fields else RotateEvent).parse(event)
 
 
 class DrillEvent(SentEvent):

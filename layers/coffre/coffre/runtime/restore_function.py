@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +15,9 @@ from coffre.alerts.runs import restore_completed, restore_failed, restore_starte
 from coffre.alerts.wording import because
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
-from coffre.model.errors import BackupStateError, EventError
+from coffre.model.confirmation import Plan
+from coffre.model.errors import BackupStateError, ConfirmationError, EventError
+from coffre.operations.confirm.confirm import Confirming
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
@@ -29,8 +31,9 @@ from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.confirming import approve, confirming_of, consent_of, give_out, logged, refuse_bare
 from coffre.runtime.credentials import connection_from
-from coffre.runtime.events import RestoreEvent, StorageRestoreEvent, parse_restore
+from coffre.runtime.events import ApprovalEvent, RestoreEvent, StorageRestoreEvent, parse_restore
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.observability import count_restore
 from coffre.runtime.restore_safety import RestoreSafety
@@ -59,6 +62,10 @@ class RestoreFunction:
         request_id = context.aws_request_id
         with self.services.edge.beginning(context, event):
             wanted = parse_restore(event)
+        confirming = confirming_of(self.services, wanted)
+        if isinstance(wanted, ApprovalEvent):
+            with logged(self.services, plan=wanted.approve.plan):
+                return approve(confirming, wanted)
         restore_id = wanted.restore_id or str(ULID.from_datetime(utc_now()))
         ids = {"restore_id": restore_id, "backup_id": wanted.backup_id, "request_id": request_id}
 
@@ -73,10 +80,10 @@ class RestoreFunction:
                 destination=wanted.destination or _OWN_DATABASE,
             )
 
-        actor = self.services.actor(wanted)
+        actor = confirming.actor
 
         def not_begun(error: Exception) -> Alert:
-            if isinstance(error, EventError | BackupStateError):
+            if isinstance(error, EventError | BackupStateError | ConfirmationError):
                 return self.services.edge.refused(actor, "restore.started", error, target=wanted.target)
             return failed(error)
 
@@ -85,28 +92,47 @@ class RestoreFunction:
                 restore_id = self.services.catalog.deliveries.run_of(request_id, restore_id, utc_now())
                 ids = {**ids, "restore_id": restore_id}
             if (known := self._begun_before(restore_id, wanted)) is not None:
-                return self._delivered_before(known, ids)
+                return self._delivered_before(known, wanted, confirming, ids)
             if wanted.restore_id is not None and not _continues(wanted):
                 refuse_distant_id("restore_id", wanted.restore_id, utc_now())
             backup = self._find(wanted)
             refuse_unrestorable(backup)
+            if not _continues(wanted):
+                refuse_bare(wanted, backup)
         ids = {**ids, "target": backup.target, "backup_id": backup.id}
         try:
             with self.services.edge.reporting(lambda error: failed(error, backup.target), **ids):
-                restore = self._restore(backup, wanted, restore_id, context, actor)
+                consent = consent_of(confirming, wanted, restore_id)
+                restore = self._restore(backup, wanted, restore_id, context, actor, consent)
         except Exception as error:
             count_restore(self.services.name, backup.target, succeeded=False)
             if not wanted.dry_run:
                 self._audit_failed(actor, backup.target, restore_id, Failure.of(error))
             raise
         if restore is None:
-            return self._delivered_before(self.services.catalog.get_restore(restore_id), ids)
+            return self._delivered_before(self.services.catalog.get_restore(restore_id), wanted, confirming, ids)
         self._report(restore, ids, actor)
-        return summary(restore)
+        with logged(self.services, **ids):
+            return self._answer(restore, wanted, confirming)
 
-    def _delivered_before(self, known: Restore, ids: dict[str, str]) -> dict[str, Any]:
+    def _answer(
+        self, restore: Restore, wanted: RestoreEvent | StorageRestoreEvent, confirming: Confirming
+    ) -> dict[str, Any]:
+        """Return the summary; of a dry run of what overwrites with its plan and a token, which nothing else has."""
+        if not (restore.dry_run and wanted.overwrites and restore.report_key):
+            return summary(restore)
+        report = self.services.vault.read_report(restore.report_key)
+        return {**summary(restore), **give_out(confirming, wanted, restore, report)}
+
+    def _delivered_before(
+        self,
+        known: Restore,
+        wanted: RestoreEvent | StorageRestoreEvent,
+        confirming: Confirming,
+        ids: dict[str, str],
+    ) -> dict[str, Any]:
         self.services.edge.logger.info("the event was delivered before", extra={**ids, "status": known.status.value})
-        return summary(known)
+        return self._answer(known, wanted, confirming)
 
     def _begun_before(self, restore_id: str, wanted: RestoreEvent | StorageRestoreEvent) -> Restore | None:
         """Return the restore that an event has already started: an id names exactly one run."""
@@ -138,10 +164,11 @@ class RestoreFunction:
         restore_id: str,
         context: LambdaContext,
         actor: Actor,
+        consent: Callable[[Plan], Plan],
     ) -> Restore | None:
         if isinstance(wanted, StorageRestoreEvent):
-            decoder = self.services.decoder(backup.target)
-            return self._of_objects(wanted, actor).restore(backup, wanted, restore_id, decoder, context)
+            work, decoder = self._of_objects(wanted, actor, consent), self.services.decoder(backup.target)
+            return work.restore(backup, wanted, restore_id, decoder, context)
         children = Children(clearing_seconds(context))
         run = RestoreRun(
             catalog=self.services.catalog,
@@ -164,13 +191,16 @@ class RestoreFunction:
             request_id=context.aws_request_id,
         )
         self._report_started(restore, wanted, actor)
-        return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter, context))
+        return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter, context, consent))
 
-    def _of_objects(self, wanted: StorageRestoreEvent, actor: Actor) -> StorageRestores:
+    def _of_objects(
+        self, wanted: StorageRestoreEvent, actor: Actor, consent: Callable[[Plan], Plan]
+    ) -> StorageRestores:
         return StorageRestores(
             self.services,
             report_started=lambda restore: self._report_started(restore, wanted, actor),
             report_died=self._report_died,
+            consent=consent,
         )
 
     def _report_started(self, restore: Restore, wanted: RestoreEvent | StorageRestoreEvent, actor: Actor) -> None:
@@ -207,6 +237,7 @@ class RestoreFunction:
         restore_id: str,
         meter: Meter,
         context: LambdaContext,
+        consent: Callable[[Plan], Plan],
     ) -> RestoreReport:
         streams = wanted.streams or os.cpu_count() or 1
         # The CA's file is needed until the last session is ended.
@@ -226,6 +257,7 @@ class RestoreFunction:
                 scope=wanted.scope,
                 safety=safety,
                 remaining_seconds=remaining_seconds(context),
+                consent=consent,
             )
             with named_on_error(safety):
                 return restore_database(job, meter)

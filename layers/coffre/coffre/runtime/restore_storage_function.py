@@ -12,7 +12,8 @@ from coffre.buckets.client import make_bucket_client, parse_store_secret
 from coffre.buckets.writer import BucketWriter
 from coffre.concurrency.renewal import Renewal
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
-from coffre.model.errors import CoffreError, DeadlineError, TargetUnknownError
+from coffre.model.confirmation import Act, Plan, Request
+from coffre.model.errors import CoffreError, ConfirmationError, DeadlineError, TargetUnknownError
 from coffre.model.storage import StorageState
 from coffre.model.target import ObjectStore
 from coffre.operations.restore_buckets.report import said_so_far
@@ -46,12 +47,13 @@ _MORE_CONNECTIONS: Final = 8
 class StorageRestores:
     """What restores of objects need of the function's process.
 
-    `report_started` reports a restore that begins, `report_died` an earlier one that died.
+    `report_started` reports a restore that begins, `report_died` an earlier one that died; `consent` is that of a job.
     """
 
     services: Services
     report_started: Callable[[Restore], None]
     report_died: Callable[[Restore], None]
+    consent: Callable[[Plan], Plan]
 
     def restore(
         self,
@@ -76,6 +78,8 @@ class StorageRestores:
             report_died=self.report_died,
         )
         continues = wanted.invocation > 1
+        if continues:
+            self._refuse_unconfirmed(backup, wanted, restore_id)
         record = self._continued(restore_id, wanted) if continues else _record(backup, wanted, restore_id, context)
         if record is None:
             return None
@@ -89,6 +93,18 @@ class StorageRestores:
             return Paused(wanted.invocation, lambda: self._start_next(backup, sent, done, context.function_name))
 
         return run.run(record, work, continues=continues)
+
+    def _refuse_unconfirmed(self, backup: Backup, wanted: StorageRestoreEvent, restore_id: str) -> None:
+        """Refuse to continue with anything but what the restore's own token has confirmed."""
+        if not wanted.overwrites or wanted.dry_run:
+            return
+        request = Request.of(Act.RESTORE, backup.target, backup.id, backup.manifest_sha256, wanted.scope)
+        if self.services.catalog.get_restore(restore_id).confirmed != request.sha256:
+            raise ConfirmationError(
+                f"The restore {restore_id} was not confirmed as this event would continue it.",
+                code="CONFIRMATION_MISMATCH",
+                hint="Only the function itself continues a restore. Nothing was changed by this event.",
+            )
 
     def _continued(self, restore_id: str, wanted: StorageRestoreEvent) -> Restore | None:
         return self.services.catalog.continue_restore(restore_id, wanted.invocation, utc_now(), stale_after=STALE_AFTER)
@@ -120,6 +136,7 @@ class StorageRestores:
                 scratch=scratch,
                 stop=stop,
                 remaining_seconds=remaining_seconds(context),
+                consent=self.consent,
             )
             safety = before.safety if before else RestoreSafety(self.services).of_buckets(job, store)
             with named_on_error(safety):

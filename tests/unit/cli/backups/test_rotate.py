@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from tests.catalog_table import create_table
-from tests.unit.cli.conftest import BUCKET, TABLE, Account, Coffre
+from tests.unit.cli.conftest import BUCKET, TABLE, Account, Coffre, Said
+from tests.unit.cli.planning import at_a_terminal, deciding
 
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.rotation import Action, Amount, Decision, Problem, RotationReport, SweepReport
@@ -179,27 +181,107 @@ def backups(account: Account) -> list[Backup]:
     return made
 
 
-def test_a_backup_is_deleted_when_a_person_says_yes(coffre: Coffre, account: Account, backups: list[Backup]) -> None:
-    said = coffre("delete", backups[0].id, stdin="y\n")
+@pytest.fixture(autouse=True)
+def functions(account: Account, request: pytest.FixtureRequest) -> None:
+    """The function `rotate` deletes, in the tests of deletions."""
+    if "delet" in request.node.name or "force" in request.node.name or "life" in request.node.name:
+        deciding(account)
+
+
+def test_a_backup_is_deleted_when_a_person_types_its_target(
+    coffre: Coffre, account: Account, backups: list[Backup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = at_a_terminal(monkeypatch)
+
+    said = coffre("delete", backups[0].id, stdin="shop\n")
 
     assert said.status == 0
     assert f"Backup {backups[0].id} of shop (daily), taken " in said.err
-    assert "Delete it? [y/N]:" in said.err
+    assert 'Type "shop" to confirm:' in said.err
+    assert waited == [1] * 10
+    assert f"This deletes the backup {backups[0].id} (1.2 MB were added by it)." in said.out
+    assert "What remains: 2 healthy backups of the target, the newest taken" in said.out
     assert f"Deleted {backups[0].id} of shop" in said.out
     deleted = account.catalog.get_backup(backups[0].id)
     assert deleted.status is Status.DELETED
     assert "arn:aws:" in str(deleted.deletion)
-    assert audit(account) == [("backup.deleted", backups[0].id)]
-    assert account.invoked == [("safe-rotate", {"target": "shop"})]
+    assert sorted(audit(account)) == [
+        ("backup.deleted", backups[0].id),
+        ("deletion.confirmed", backups[0].id),
+        ("deletion.planned", backups[0].id),
+    ]
+    assert [event.get("target") for _, event in account.invoked] == [None, None, "shop"]
 
 
-@pytest.mark.parametrize("stdin", ["n\n", "\n", ""])
-def test_nothing_is_deleted_without_a_yes(coffre: Coffre, account: Account, backups: list[Backup], stdin: str) -> None:
+@pytest.mark.parametrize("stdin", ["n\n", "Shop\n", "\n"])
+def test_nothing_is_deleted_when_another_name_is_typed(
+    coffre: Coffre, account: Account, backups: list[Backup], stdin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_a_terminal(monkeypatch)
+
     said = coffre("delete", backups[0].id, stdin=stdin)
 
     assert said.status == 1
     assert account.catalog.get_backup(backups[0].id).status is Status.COMPLETED
-    assert (account.invoked, audit(account)) == ([], [])
+    assert audit(account) == [("deletion.planned", backups[0].id)]
+
+
+def test_without_a_terminal_nothing_is_deleted_unless_yes_is_said(
+    coffre: Coffre, account: Account, backups: list[Backup]
+) -> None:
+    said = coffre("delete", backups[0].id, stdin="shop\n")
+
+    assert (said.status, account.invoked) == (2, [])
+    assert "add --yes, or --dry-run" in said.err
+
+
+def test_ctrl_c_in_the_countdown_deletes_nothing(
+    coffre: Coffre, account: Account, backups: list[Backup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_a_terminal(monkeypatch)
+
+    def press(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("coffre_cli.confirming.time", SimpleNamespace(sleep=press))
+
+    said = coffre("delete", backups[0].id, stdin="shop\n")
+
+    assert said.status == 130
+    assert "Stopped. Nothing was changed." in said.err
+    assert account.catalog.get_backup(backups[0].id).status is Status.COMPLETED
+
+
+def test_a_dry_run_of_a_deletion_says_what_remains(coffre: Coffre, account: Account, backups: list[Backup]) -> None:
+    said = coffre("delete", backups[0].id, "--dry-run")
+    shown = coffre("delete", backups[0].id, "--dry-run", "--json")
+
+    assert "Nothing was changed." in said.out
+    assert "What remains: 2 healthy backups" in said.out
+    assert shown.json()["overwrites"]["remaining_backups"] == 2
+    assert "token" not in shown.out + said.out
+    assert account.catalog.get_backup(backups[0].id).status is Status.COMPLETED
+
+
+def test_a_deletion_waits_for_the_second_person(
+    coffre: Coffre, account: Account, backups: list[Backup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deciding(account, approvals=1)
+    approvals: list[Said] = []
+
+    def wait(seconds: float) -> None:
+        [waiting] = account.catalog.confirmations.beginning_with("")
+        account.caller, maker = "arn:aws:iam::123456789012:user/grace", account.caller
+        approvals.append(coffre("approve", waiting.id[:8], "--yes"))
+        account.caller = maker
+
+    monkeypatch.setattr("coffre_cli.confirming.time", SimpleNamespace(sleep=wait))
+
+    said = coffre("delete", backups[0].id, "--yes")
+
+    assert (said.status, [one.status for one in approvals]) == (0, [0])
+    assert account.catalog.get_backup(backups[0].id).status is Status.DELETED
+    assert ("deletion.approved", backups[0].id) in audit(account)
 
 
 def test_the_newest_verified_one_needs_force(coffre: Coffre, account: Account, backups: list[Backup]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.unit.cli.conftest import BUCKET, Account, Coffre
+from tests.unit.cli.planning import answer_to, is_planned, plan_of
 
 from coffre.model.backup import Backup, Status
 from coffre.model.storage import Objects, StorageOutcome, StorageResult
@@ -31,14 +32,14 @@ def playing(account: Account, status: Status = Status.COMPLETED, **storage: Any)
     """Play a restore that ends like this, and note what the secret of the store held meanwhile."""
     seen: list[str] = []
 
-    def play(function: str, event: Mapping[str, Any]) -> None:
+    def play(function: str, event: Mapping[str, Any]) -> object:
         wanted = parse_restore(event)
         assert isinstance(wanted, StorageRestoreEvent)
         if wanted.store in account.secret_names():
             seen.append(account.secrets.get_secret_value(SecretId=wanted.store)["SecretString"])
         result = StorageResult(scope=wanted.storage, store_secret=wanted.store, **storage)
         exceptions = ("1 object could not be restored or deleted:",) if result.failed.count else ()
-        report = {
+        report: dict[str, Any] = {
             "storage": result,
             "dry_run": wanted.dry_run,
             "destination": "photos at AWS",
@@ -47,6 +48,7 @@ def playing(account: Account, status: Status = Status.COMPLETED, **storage: Any)
             "rows": 0,
             "phases_ms": {"objects": 900},
             "steps": ("Write 2 objects (5 bytes): not there.",) if wanted.dry_run else (),
+            "plan": plan_of(event) if is_planned(event) else None,
         }
         account.restore(
             status,
@@ -59,6 +61,7 @@ def playing(account: Account, status: Status = Status.COMPLETED, **storage: Any)
             dry_run=wanted.dry_run,
             report=report,
         )
+        return answer_to(account, report["plan"]) if report["plan"] else None
 
     account.play = play
     return seen
@@ -253,7 +256,7 @@ def test_a_shown_restore_says_what_became_of_objects(coffre: Coffre, account: Ac
     playing(account, overwritten=Objects(count=1), examples={StorageOutcome.OVERWRITTEN: ("photos/a",)})
     coffre("restore", uploads.id, "--mode", "overwrite", "--yes")
 
-    said = coffre("show", account.invoked[0][1]["restore_id"])
+    said = coffre("show", account.invoked[-1][1]["restore_id"])
 
     assert said.status == 0
     assert "  Overwrite photos/a\n" in said.out

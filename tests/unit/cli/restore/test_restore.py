@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.unit.cli.conftest import FAILURE, Account, Coffre
+from tests.unit.cli.planning import NAME, answer_to, at_a_terminal, is_planned, plan_of
 
 from coffre.model.backup import Comparison, Failure, Kept, Status
 from coffre.runtime.events import RestoreEvent
-from coffre_cli.commands.restore import restore as restore_command
 from coffre_cli.deployed import DeployedStack
 
 PASSWORD = "pa55%2Fword"
@@ -307,11 +307,13 @@ COMPARED = Comparison(
 def saying(account: Account, exceptions: tuple[str, ...] = (), **report: Any) -> None:
     """Play a restore whose report says this."""
 
-    def play(function: str, event: Mapping[str, Any]) -> None:
+    def play(function: str, event: Mapping[str, Any]) -> object:
         ids = {"id": event["restore_id"], "backup_id": event["backup_id"]}
         dry_run = bool(event.get("dry_run"))
-        said = {"dry_run": dry_run, **report}
+        plan = plan_of(event) if is_planned(event) else None
+        said = {"dry_run": dry_run, "plan": plan, **report}
         account.restore(**ids, dry_run=dry_run, exceptions=exceptions, report=said)
+        return answer_to(account, plan) if plan else None
 
     account.play = play
 
@@ -348,9 +350,13 @@ def test_every_option_is_said_in_the_event(
 
     said = coffre("restore", "latest", *options.split())
 
-    [(_, sent)] = account.invoked
+    *planned, (_, sent) = account.invoked
     restore_id = sent["restore_id"]
-    parsed = RestoreEvent.parse(sent)
+    parsed = RestoreEvent.parse({**sent, "confirmation": None})
+    assert [RestoreEvent.parse(trial).scope for _, trial in planned] == (
+        [parsed.scope.model_copy(update={"dry_run": True})] if "-y" in options else []
+    )
+    assert (sent.get("confirmation", {}).get("name") == NAME) == ("-y" in options)
     assert parsed == RestoreEvent.parse({"backup_id": backup.id, "restore_id": restore_id, **event})
     assert (said.status, said.err) == (0, "")
 
@@ -412,8 +418,10 @@ def test_without_a_terminal_nothing_in_use_is_changed_unless_yes_is_said(
     assert "this changes a database in use: add --yes, or --dry-run" in said.err
 
 
-@pytest.mark.parametrize(("answer", "status", "runs"), [("y", 0, [True, False]), ("n", 1, [True]), ("", 1, [True])])
-def test_a_person_sees_the_plan_and_is_asked(
+@pytest.mark.parametrize(
+    ("answer", "status", "runs"), [("copy", 0, [True, False]), ("Copy", 1, [True]), ("", 1, [True])]
+)
+def test_a_person_sees_the_plan_and_types_the_name(
     coffre: Coffre,
     account: Account,
     monkeypatch: pytest.MonkeyPatch,
@@ -421,7 +429,7 @@ def test_a_person_sees_the_plan_and_is_asked(
     status: int,
     runs: list[bool],
 ) -> None:
-    monkeypatch.setattr(restore_command, "is_interactive", lambda: True)
+    waited = at_a_terminal(monkeypatch)
     account.backup()
     saying(account, steps=("Make the rows of public.orders those of the backup.",))
 
@@ -431,13 +439,66 @@ def test_a_person_sees_the_plan_and_is_asked(
     assert [event.get("dry_run", False) for _, event in account.invoked] == runs
     plan = "Nothing was changed. This would be done:\n  Make the rows of public.orders those of the backup.\n"
     assert said.out.startswith(plan)
-    assert "Continue? [y/N]:" in said.err
+    words = " ".join(said.out.split())
+    assert (
+        "This changes db.example:5432/copy as me: 1.5 GB in 12 tables, about 3,400,000 rows (the server's estimate)."
+        in words
+    )
+    assert "The newest row that an index shows is of 2026-11-28 03:01:12 UTC (public.orders.created_at)." in words
+    assert 'Type "copy" to confirm:' in said.err
+    assert waited == [1] * (10 if status == 0 else 0)
+
+
+def test_the_token_of_a_plan_is_shown_nowhere(coffre: Coffre, account: Account) -> None:
+    account.backup()
+    saying(account)
+
+    said = [coffre("restore", "latest", "--replace", *how) for how in (["--yes"], ["--yes", "--json"])]
+
+    tokens = [event["confirmation"]["token"] for _, event in account.invoked if "confirmation" in event]
+    assert len(tokens) == 2
+    assert not any(token in one.out + one.err for token in tokens for one in said)
+
+
+def test_a_function_that_refuses_a_plan_is_quoted(coffre: Coffre, account: Account) -> None:
+    account.backup()
+    words = "No second database. [ROLE_READS]\n  permission denied\n  What to do: Use another role."
+    account.play = lambda function, event: {"errorType": "DestinationError", "errorMessage": words}
+
+    said = coffre("restore", "latest", "--replace", "--yes")
+
+    assert said.status == 1
+    assert "Error: No second database. [ROLE_READS]" in said.err
+    assert "What to do: Use another role." in said.err
+
+
+def test_a_plan_that_took_several_invocations_is_asked_for_again(coffre: Coffre, account: Account) -> None:
+    account.backup()
+    saying(account)
+    play, answers = account.play, iter([False, True])
+
+    def lately(function: str, event: Mapping[str, Any]) -> object:
+        if not event.get("dry_run"):
+            return play(function, event)
+        if not next(answers):
+            play(function, event)
+            return {"status": "IN_PROGRESS"}
+        return answer_to(account, plan_of(event))
+
+    account.play = lately
+
+    said = coffre("restore", "latest", "--replace", "--yes")
+
+    assert said.status == 0
+    first, second, applied = (event for _, event in account.invoked)
+    assert first == second
+    assert applied["confirmation"]["name"] == NAME
 
 
 def test_a_plan_that_fails_is_not_asked_about(
     coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restore_command, "is_interactive", lambda: True)
+    at_a_terminal(monkeypatch)
     backup = account.backup()
     account.play = lambda function, event: (
         account.restore(Status.FAILED, id=event["restore_id"], backup_id=backup.id) and None
@@ -446,7 +507,7 @@ def test_a_plan_that_fails_is_not_asked_about(
     said = coffre("restore", "latest", "--replace", stdin="y\n")
 
     assert (said.status, len(account.invoked)) == (1, 1)
-    assert "Continue?" not in said.out + said.err
+    assert "to confirm" not in said.out + said.err
 
 
 def test_names_in_a_plan_do_not_pretend_to_be_those_of_the_run(coffre: Coffre, account: Account) -> None:

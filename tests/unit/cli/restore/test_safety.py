@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 from tests.unit.cli.conftest import FAILURE, Account, Coffre
+from tests.unit.cli.planning import NAME, answer_to, at_a_terminal, is_planned, plan_of
 
 from coffre.model.backup import Failure, Status, Tier
 from coffre.model.safety import Safety, SafetyState
 from coffre.model.storage import StorageResult, StorageScope
 from coffre.model.target import TargetKind
-from coffre_cli.commands.restore import objects as objects_command
-from coffre_cli.commands.restore import restore as restore_command
-from coffre_cli.commands.restore import safety as safety_command
 
 NEEDED = Safety(
     state=SafetyState.NEEDED,
@@ -39,29 +37,43 @@ class Functions:
     is_bucket: bool = False
     asked: list[tuple[str, bool, bool]] = field(default_factory=list)
 
-    def __call__(self, function: str, event: Mapping[str, Any]) -> None:
+    def __call__(self, function: str, event: Mapping[str, Any]) -> object:
         if function != "restore":
             assert (event["target"], event["tier"]) == ("shop", "SAFETY")
             self.asked.append((function, False, False))
             kind = TargetKind.BUCKET if self.is_bucket else TargetKind.DATABASE
             self.account.backup(self.backups.pop(0), id=event["backup_id"], tiers=(Tier.SAFETY,), kind=kind)
-            return
+            return None
         scope = event.get("storage", event)
         dry_run, no_safety = bool(scope.get("dry_run")), bool(scope.get("no_safety"))
         self.asked.append((function, dry_run, no_safety))
-        said: dict[str, Any] = {"dry_run": dry_run, "safety": self.plan if dry_run else None}
+        plan = plan_of(event) if is_planned(event) else None
+        said: dict[str, Any] = {
+            "dry_run": dry_run,
+            "safety": self._safety(no_safety) if dry_run else None,
+            "plan": plan,
+        }
         if self.is_bucket:
             said["storage"] = StorageResult(scope=StorageScope.model_validate(scope))
         status = Status.COMPLETED if dry_run else self.restored
         ids = {"id": event["restore_id"], "backup_id": event["backup_id"]}
         report = {"report": said} if status is Status.COMPLETED else {}
         self.account.restore(status, **ids, dry_run=dry_run, **report)
+        return answer_to(self.account, plan) if plan else None
+
+    def _safety(self, no_safety: bool) -> Safety | None:
+        saved = [one for one in self.account.catalog.backups() if Tier.SAFETY in one.tiers]
+        if self.plan and no_safety:
+            return self.plan.model_copy(update={"state": SafetyState.DECLINED})
+        if self.plan and saved and saved[0].status is Status.COMPLETED:
+            taken = {"state": SafetyState.PRESENT, "backup_id": saved[0].id, "taken_at": saved[0].created_at}
+            return self.plan.model_copy(update=taken)
+        return self.plan
 
 
 @pytest.fixture
 def person(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (restore_command, objects_command, safety_command):
-        monkeypatch.setattr(module, "is_interactive", lambda: True)
+    at_a_terminal(monkeypatch)
 
 
 def play(account: Account, plan: Safety | None, **how: Any) -> Functions:
@@ -74,11 +86,13 @@ def test_a_person_confirms_the_plan_and_the_present_state_is_backed_up(coffre: C
     backup = account.backup()
     functions = play(account, NEEDED)
 
-    said = coffre(*REPLACE, stdin="y\n")
+    said = coffre(*REPLACE, stdin=f"{NAME}\n")
 
+    # A token may not live as long as the backup takes: the plan is made again
     assert functions.asked == [
         ("restore", True, False),
         ("backup_database", False, False),
+        ("restore", True, False),
         ("restore", False, False),
     ]
     saved = next(one for one in account.catalog.backups() if one.id != backup.id)
@@ -99,7 +113,7 @@ def test_scripts_get_the_backup_without_being_asked(coffre: Coffre, account: Acc
 
     said = coffre(*REPLACE, "--yes", "--json")
 
-    assert [function for function, *_ in functions.asked] == ["restore", "backup_database", "restore"]
+    assert [function for function, *_ in functions.asked] == ["restore", "backup_database", "restore", "restore"]
     shown = said.json()
     assert (said.status, said.err) == (0, "")
     assert shown["safety"]["state"] == "present"
@@ -115,7 +129,7 @@ def test_a_backup_of_minutes_ago_is_used_and_named(coffre: Coffre, account: Acco
     )
     functions = play(account, present)
 
-    said = coffre("restore", "latest", "--replace", "--to", "coffre/destination/owner", stdin="y\n")
+    said = coffre("restore", "latest", "--replace", "--to", "coffre/destination/owner", stdin=f"{NAME}\n")
 
     assert [function for function, *_ in functions.asked] == ["restore", "restore"]
     assert f"Before: backup {backup.id} of 2026-11-28 03:00:00 UTC. To go back:\n" in said.out
@@ -134,16 +148,18 @@ def test_yes_alone_overwrites_nothing_that_cannot_be_backed_up(coffre: Coffre, a
     assert "--no-safety" in said.err
 
 
-def test_no_safety_says_so_and_needs_no_plan(coffre: Coffre, account: Account) -> None:
+def test_no_safety_says_so_and_is_planned_too(coffre: Coffre, account: Account) -> None:
     account.backup()
     functions = play(account, IMPOSSIBLE)
 
     assert coffre(*REPLACE, "--yes", "--no-safety").status == 0
-    assert functions.asked == [("restore", False, True)]
+    assert functions.asked == [("restore", True, True), ("restore", False, True)]
 
 
 @pytest.mark.usefixtures("person")
-@pytest.mark.parametrize(("answers", "runs"), [("y\ny\n", [True, False]), ("y\nn\n", [True]), ("n\n", [True])])
+@pytest.mark.parametrize(
+    ("answers", "runs"), [(f"{NAME}\ny\n", [True, True, False]), (f"{NAME}\nn\n", [True]), ("n\n", [True])]
+)
 def test_a_person_is_asked_again_where_no_backup_is_possible(
     coffre: Coffre, account: Account, answers: str, runs: list[bool]
 ) -> None:
@@ -153,20 +169,20 @@ def test_a_person_is_asked_again_where_no_backup_is_possible(
     said = coffre(*REPLACE, stdin=answers)
 
     assert [dry_run for _, dry_run, _ in functions.asked] == runs
-    assert functions.asked[-1][2] is (len(runs) == 2)
+    assert functions.asked[-1][2] is (len(runs) == 3)
     assert ("Overwrite it WITHOUT a backup of its present state? [y/N]:" in said.err) is (answers != "n\n")
-    assert said.status == (0 if len(runs) == 2 else 1)
+    assert said.status == (0 if len(runs) == 3 else 1)
 
 
 @pytest.mark.usefixtures("person")
-@pytest.mark.parametrize(("answer", "restores"), [("y", 2), ("n", 1)])
+@pytest.mark.parametrize(("answer", "restores"), [("y", 3), ("n", 1)])
 def test_a_backup_that_fails_is_shown_and_asked_about(
     coffre: Coffre, account: Account, answer: str, restores: int
 ) -> None:
     account.backup()
     functions = play(account, NEEDED, backups=[Status.FAILED])
 
-    said = coffre(*REPLACE, stdin=f"y\n{answer}\n")
+    said = coffre(*REPLACE, stdin=f"{NAME}\n{answer}\n")
 
     assert f"{FAILURE.message} [{FAILURE.code}]" in said.err
     assert "failed, and nothing was changed." in said.err
@@ -189,7 +205,7 @@ def test_another_running_backup_is_waited_for(coffre: Coffre, account: Account) 
     other = account.backup(Status.IN_PROGRESS)
     skipped: list[str] = []
 
-    def busy(function: str, event: Mapping[str, Any]) -> None:
+    def busy(function: str, event: Mapping[str, Any]) -> object:
         if function == "backup_database" and not skipped:
             skipped.append(event["backup_id"])
             now = datetime.now(UTC)
@@ -197,15 +213,15 @@ def test_another_running_backup_is_waited_for(coffre: Coffre, account: Account) 
                 now, "backup", "skipped", "shop", event["backup_id"], f"backup {other.id} of shop is already running"
             )
             account.catalog.fail_backup(other.id, Failure(code="X", message="x"), now)
-            return
-        functions(function, event)
+            return None
+        return functions(function, event)
 
     account.play = busy
     said = coffre(*REPLACE, "--yes")
 
     assert said.status == 0
     assert f"Waiting: backup {other.id} of shop is already running." in said.err
-    assert [function for function, *_ in functions.asked] == ["restore", "backup_database", "restore"]
+    assert [function for function, *_ in functions.asked] == ["restore", "backup_database", "restore", "restore"]
 
 
 def test_a_restore_that_fails_names_the_backup_too(coffre: Coffre, account: Account) -> None:
@@ -237,7 +253,7 @@ def test_objects_are_backed_up_and_the_command_that_sets_them_back_is_named(
 
     said = coffre("restore", backup.id, *options, "--yes")
 
-    assert [function for function, *_ in functions.asked] == ["restore", "backup_storage", "restore"]
+    assert [function for function, *_ in functions.asked] == ["restore", "backup_storage", "restore", "restore"]
     saved = next(one for one in account.catalog.backups() if one.id != backup.id)
     assert said.out.endswith(f"To go back:\n  coffre restore {saved.id} {back}\n")
 

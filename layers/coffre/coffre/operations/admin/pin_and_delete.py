@@ -6,11 +6,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import BaseModel
+
 from coffre.catalog.catalog import Catalog
+from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status
+from coffre.model.confirmation import Act, Facts, Overwritten, Plan, Request, Seen
 from coffre.model.errors import BackupStateError
 from coffre.operations.stored_backup.protected import refuse_protected
-from coffre.policy.recency import recency
+from coffre.policy.recency import newest_first, recency
 from coffre.vault.vault import Vault
 
 
@@ -20,7 +24,7 @@ class BackupAdmin:
 
     catalog: Catalog
     vault: Vault
-    actor: str
+    actor: Actor | str
     now: datetime
 
     def pin(self, backup_id: str) -> Backup:
@@ -54,7 +58,32 @@ class BackupAdmin:
         """
         backup = self.refuse_deletion(backup_id, force=force)
         with self._recorded(backup.id, "backup.deleted", "forced" if force else None):
-            return self.catalog.keeping.delete(backup, f"deleted by {self.actor}", self.now)
+            return self.catalog.keeping.delete(backup, f"deleted by {self._name}", self.now)
+
+    def deletion_plan(self, backup: Backup, scope: BaseModel) -> Plan:
+        """Return what a person has to confirm before a backup is deleted: what is lost, and what remains.
+
+        Parameters
+        ----------
+        scope
+            How it is deleted, as the event says.
+        """
+        rest = self._healthy_others(backup)
+        newest = newest_first(rest, self.now)
+        facts = Facts(
+            exact={"the tiers of the backup": " ".join(backup.tiers)},
+            least={"healthy backups that remain": len(rest)},
+        )
+        lost = Overwritten(
+            backup=backup.id,
+            size_bytes=backup.stored_bytes,
+            tables=backup.tables,
+            remaining_backups=len(rest),
+            newest_remaining=newest[0].created_at if newest else None,
+        )
+        seen = Seen(destination="the vault", name=backup.target, facts=facts, overwrites=lost)
+        request = Request.of(Act.DELETION, backup.target, backup.id, backup.manifest_sha256, scope)
+        return Plan(request=request, seen=seen)
 
     def refuse_deletion(self, backup_id: str, *, force: bool) -> Backup:
         """Return the backup if it may be deleted; the errors are those of `delete`."""
@@ -82,11 +111,7 @@ class BackupAdmin:
 
     def _need_of(self, backup: Backup) -> str | None:
         """Return why a backup is needed. Reads the table itself: an index may still list deleted backups."""
-        copies = [
-            one
-            for one in self.catalog.backups()
-            if one.target == backup.target and one.is_healthy and one.id != backup.id
-        ]
+        copies = self._healthy_others(backup)
         if not copies:
             return "the only backup" if backup.is_healthy else "all that is left, though damaged,"
         if backup.verified_at is not None and not any(
@@ -94,6 +119,17 @@ class BackupAdmin:
         ):
             return "the newest verified backup"
         return None
+
+    def _healthy_others(self, backup: Backup) -> list[Backup]:
+        return [
+            one
+            for one in self.catalog.backups()
+            if one.target == backup.target and one.is_healthy and one.id != backup.id
+        ]
+
+    @property
+    def _name(self) -> str:
+        return self.actor if isinstance(self.actor, str) else self.actor.name
 
     def _recorded(self, backup_id: str, action: str, detail: str | None = None) -> AbstractContextManager[None]:
         backup, audit = self.catalog.get_backup(backup_id), self.catalog.audit

@@ -12,10 +12,12 @@ from typing import Final
 
 from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, RestoreReport
+from coffre.model.confirmation import Plan
 from coffre.model.errors import DeadlineError, RestoreError
 from coffre.model.manifest import Manifest
 from coffre.model.safety import Safety
 from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageScope, StorageState, StorageStep
+from coffre.operations.restore_buckets.consent import ChangeAllowance, plan_of
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
 from coffre.operations.restore_buckets.report import report_of, said_so_far
 from coffre.operations.restore_buckets.tally import RestoreTally
@@ -23,6 +25,7 @@ from coffre.operations.restore_buckets.write_object import Done, Writer, cost_of
 from coffre.operations.runs.parallel_map import ordered_map
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open import open_manifest, refuse_database
+from coffre.policy.confirmation import refuse_plan
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.frame_cache import FrameCache
 from coffre.vault.restores import write_failed, write_state
@@ -49,6 +52,8 @@ class StorageJob:
         Set when the run must end immediately.
     remaining_seconds
         Time until the platform kills the function.
+    consent
+        Gets what would be overwritten or deleted; returns the plan that a person has confirmed, or raises.
     safety
         About the backup of what is overwritten or deleted.
     """
@@ -65,6 +70,7 @@ class StorageJob:
     scratch: Path
     stop: threading.Event
     remaining_seconds: Callable[[], float]
+    consent: Callable[[Plan], Plan] = refuse_plan
     safety: Safety | None = None
 
 
@@ -93,7 +99,17 @@ def restore_storage(job: StorageJob, before: StorageState | None, meter: Meter) 
     manifest = open_manifest(job.vault, job.backup)
     nothing = StorageResult(scope=job.scope, store_secret=job.store_secret)
     state = before or StorageState(restore_id=job.restore_id, result=nothing, safety=job.safety)
+    if before is None and job.scope.touches and not job.scope.dry_run:
+        state = _confirmed(job, manifest, state)
     return _Run(job, manifest, state, meter).named_run()
+
+
+def _confirmed(job: StorageJob, manifest: Manifest, state: StorageState) -> StorageState:
+    """Ask whether the restore is confirmed, and keep for all its invocations how much may change."""
+    places = DestinationMap(manifest, job.scope, job.open_bucket)
+    plan = job.consent(plan_of(job, places.destinations, places.bucket, state.result)).seen.overwrites
+    most = {"most_overwritten": plan.objects_overwritten or 0, "most_deleted": plan.objects_deleted or 0}
+    return state.model_copy(update=most)
 
 
 class _Run:
@@ -108,7 +124,9 @@ class _Run:
         self._places = DestinationMap(manifest, job.scope, job.open_bucket)
         decoder = job.decoder.of_recipients(manifest.recipients)
         cache = FrameCache(job.vault, decoder)
-        self._writer = Writer(job.vault, decoder, cache, self._places, job.scope, job.stop)
+        most = {StorageOutcome.OVERWRITTEN: state.most_overwritten, StorageOutcome.DELETED: state.most_deleted}
+        allowance = ChangeAllowance(most, state.result)
+        self._writer = Writer(job.vault, decoder, cache, self._places, job.scope, job.stop, allowance)
         self._tally = RestoreTally(state.result, job.scratch / _FAILED)
         self._notes = list(state.result.notes)
         self._phases_ms = dict(state.phases_ms)
@@ -133,8 +151,15 @@ class _Run:
         failed = self._tally.result().failed.count
         if self._job.scope.mode is Mode.MIRROR and not failed and not self._delete():
             return self._hand_over()
-        report = report_of(self._job.restore_id, self._job.backup, self._ended(), self._destination(), self._phases_ms)
-        return report.model_copy(update={"safety": self._state.safety})
+        return self._report()
+
+    def _report(self) -> RestoreReport:
+        job, result = self._job, self._ended()
+        report = report_of(job.restore_id, job.backup, result, self._destination(), self._phases_ms)
+        plan = None
+        if job.scope.dry_run and job.scope.touches:
+            plan = plan_of(job, self._places.destinations, self._places.bucket, result)
+        return report.model_copy(update={"safety": self._state.safety, "plan": plan})
 
     def _look(self) -> None:
         """Make sure that the buckets exist, and learn what a person should know about them."""

@@ -14,6 +14,7 @@ from coffre.buckets.writer_likeness import Likeness
 from coffre.model.errors import CoffreError, EventError, RestoreError, RunStoppedError
 from coffre.model.manifest import Entry, ObjectFacts
 from coffre.model.storage import Mode, StorageOutcome, StorageScope
+from coffre.operations.restore_buckets.consent import ChangeAllowance
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.frame_cache import FrameCache
@@ -34,7 +35,7 @@ _READ_BYTES: Final = 16 * 1024**3
 # The store as a whole cannot be used: no other object would fare better.
 _HOPELESS: Final = frozenset(
     {"BUCKET_MISSING", "BUCKET_REGION", "STORE_CREDENTIALS", "CREDENTIALS_EXPIRED", "CLOCK_SKEWED", "STORE_TLS"}
-    | {"DISK_FULL", "IDENTITY_MISSING", "WRONG_IDENTITY"}
+    | {"DISK_FULL", "IDENTITY_MISSING", "WRONG_IDENTITY", "DESTINATION_CHANGED"}
 )
 
 
@@ -81,6 +82,7 @@ class Writer:
     places: DestinationMap
     scope: StorageScope
     stop: threading.Event
+    allowance: ChangeAllowance = field(default_factory=ChangeAllowance)
     reading: ReadAllowance = field(default_factory=ReadAllowance)
 
     def restore(self, step: Step) -> Done:
@@ -113,6 +115,7 @@ class Writer:
             return done
         try:
             if not self.scope.dry_run:
+                self.allowance.take(StorageOutcome.DELETED)
                 self.places.bucket(step.bucket).delete(step.key)
         except CoffreError as error:
             if error.code in _HOPELESS:
@@ -130,7 +133,7 @@ class Writer:
         _refuse_unwritable(step, facts)
         if not self.scope.dry_run:
             try:
-                self._write(bucket, step.key, step.entry, facts)
+                self._write(bucket, step.key, step.entry, facts, if_absent=there is None)
             except CoffreError as error:
                 if error.code == "OBJECT_EXISTS":  # it came meanwhile
                     found = self._compared(bucket, step, step.entry, facts)
@@ -149,6 +152,8 @@ class Writer:
             return StorageOutcome.LEFT if found is Likeness.OTHER else StorageOutcome.SAME
         if found is Likeness.SAME:
             return StorageOutcome.SAME
+        if not self.scope.dry_run:
+            self.allowance.take(StorageOutcome.OVERWRITTEN)
         if found is Likeness.ALL_BUT_TAGS and (self.scope.dry_run or bucket.set_tags(step.key, facts.tags)):
             return StorageOutcome.OVERWRITTEN
         return None
@@ -167,8 +172,7 @@ class Writer:
         if self.stop.is_set():
             raise RunStoppedError("The run is stopped.")
 
-    def _write(self, bucket: BucketWriter, key: str, entry: Entry, facts: ObjectFacts) -> None:
-        if_absent = self.scope.mode is Mode.MISSING
+    def _write(self, bucket: BucketWriter, key: str, entry: Entry, facts: ObjectFacts, *, if_absent: bool) -> None:
         if entry.size > _ONE_REQUEST_BYTES:
             bucket.upload(key, self._pieces(entry), facts, size=entry.size, if_absent=if_absent)
         else:

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coffre.model.backup import Backup
+from coffre.model.confirmation import Facts, Plan
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest
+from coffre.model.names import TableName
 from coffre.model.restore import Scope
 from coffre.model.safety import Safety
 from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.stored_backup.open import open_manifest
+from coffre.policy.confirmation import refuse_plan
 from coffre.postgres.archive.reader import TocEntry, read_archive
 from coffre.postgres.archive.toc import in_unicode
 from coffre.postgres.connection.address import Connection
@@ -23,10 +26,20 @@ from coffre.vault.vault import Vault
 
 
 @dataclass(frozen=True)
+class Confirmed:
+    """What was confirmed: the state of the destination then, and the tables in it that may change (None: all)."""
+
+    facts: Facts
+    tables: tuple[TableName, ...] | None
+
+
+@dataclass(frozen=True)
 class RestoreJob:
     """What a restore needs: from where, to where, with what, and how wide. `in_order` is for drills, which compare.
 
-    `remaining_seconds` says how much time the run has. `safety` is about the backup of what is overwritten.
+    `remaining_seconds` says how much time the run has. `consent` gets the plan of what would be overwritten, and raises
+    unless that is confirmed; `confirmed` is what it was.
+    `safety` is about the backup of what is overwritten.
     """
 
     restore_id: str
@@ -42,6 +55,8 @@ class RestoreJob:
     in_order: bool = False
     safety: Safety | None = None
     remaining_seconds: Callable[[], float] = field(default=lambda: math.inf)
+    consent: Callable[[Plan], Plan] = refuse_plan
+    confirmed: Confirmed | None = None
 
     @property
     def leaves_damage_out(self) -> bool:

@@ -9,6 +9,7 @@ from coffre.model.errors import DestinationError
 from coffre.model.names import quoted, shown
 from coffre.model.restore import Scope
 from coffre.model.target import Contents
+from coffre.operations.restore_database.consent import changes_since, restored_name
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.replace_schemas import replace_schemas
 from coffre.operations.restore_database.report_builder import ReportBuilder
@@ -16,6 +17,7 @@ from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.postgres.destination.copy_in import translated
 from coffre.postgres.destination.database_swap import database_exists, swap_databases, what_stays_behind, why_no_swap
+from coffre.postgres.destination.fingerprint import DATABASE
 from coffre.postgres.destination.live_tables import user_tables
 from coffre.postgres.destination.staging_schema import shortened
 
@@ -41,7 +43,7 @@ def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> 
         replace_schemas(job, source, report)
         return
     name, run = job.connection.database, job.restore_id.lower()
-    restored, old = shortened(name, f"_restored_{run}"), shortened(name, f"_before_{run}")
+    restored, old = restored_name(name, run), shortened(name, f"_before_{run}")
     alongside = replace(job, connection=job.connection.to_database(restored), scope=_whole(job.scope))
     with translated(job.connection):
         report.exceptions += what_stays_behind(job.connection)
@@ -53,17 +55,21 @@ def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> 
     if job.scope.dry_run:
         return
     if report.left_out and not job.scope.accept_exceptions:
-        _keep(job, restored, report)
+        _keep(job, restored, report, "the restored database lacks what is named here")
+        return
+    with loading_session(job) as session:
+        changes = changes_since(job, session)
+    if changes:
+        _keep(job, restored, report, f"since the restore was confirmed, {', and '.join(changes)}")
         return
     _swap(job, restored, old, report)
 
 
-def _keep(job: RestoreJob, restored: str, report: ReportBuilder) -> None:
-    """Report that what was restored lacks something, and is kept for a second call."""
+def _keep(job: RestoreJob, restored: str, report: ReportBuilder, why: str) -> None:
+    """Report that what was restored is not put in place, and is kept for a second call."""
     report.exceptions.append(
-        f"{job.connection} was NOT replaced and is unchanged, because the restored database lacks what is named "
-        f"here. It is kept as {restored}. To put it in place as it is: "
-        f"coffre restore {job.backup.id} --replace --swap {job.restore_id}"
+        f"{job.connection} was NOT replaced and is unchanged, because {why}. It is kept as {restored}. "
+        f"To put it in place as it is: coffre restore {job.backup.id} --replace --swap {job.restore_id}"
     )
     report.kept.append(Kept(what=f"the restored database, as {restored}", remove=f"DROP DATABASE {quoted(restored)}"))
 
@@ -75,10 +81,7 @@ def _whole(scope: Scope) -> Scope:
 def _swap_kept(job: RestoreJob, restore_id: str, report: ReportBuilder) -> None:
     """Put a database in place that an earlier restore has built and kept."""
     name = job.connection.database
-    restored, old = (
-        shortened(name, f"_restored_{restore_id.lower()}"),
-        shortened(name, f"_before_{job.restore_id.lower()}"),
-    )
+    restored, old = restored_name(name, restore_id), shortened(name, f"_before_{job.restore_id.lower()}")
     with translated(job.connection):
         exists = database_exists(job.connection, restored)
     if not exists:
@@ -97,7 +100,7 @@ def _swap_kept(job: RestoreJob, restore_id: str, report: ReportBuilder) -> None:
 
 def _swap(job: RestoreJob, restored: str, old: str, report: ReportBuilder) -> None:
     with report.phase("swap"), translated(job.connection):
-        swap_databases(job.connection, restored, old)
+        swap_databases(job.connection, restored, old, oid=job.confirmed.facts.exact[DATABASE] if job.confirmed else "")
     report.kept.append(Kept(what=f"the old database, as {old}", remove=f"DROP DATABASE {quoted(old)}"))
 
 

@@ -10,6 +10,7 @@ from psycopg2 import sql
 from coffre.model.backup import Kept
 from coffre.model.errors import DestinationError, RestoreError
 from coffre.model.names import quoted, shown
+from coffre.operations.restore_database.consent import refuse_changed
 from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of, possible_tables
 from coffre.operations.restore_database.extension_members import leave_out_members
 from coffre.operations.restore_database.job import RestoreJob, Source
@@ -63,6 +64,7 @@ def replace_schemas(job: RestoreJob, source: Source, report: ReportBuilder) -> N
         )
         if not job.scope.dry_run:
             with report.phase("schemas"):
+                refuse_changed(job, session)
                 _make_room(session, old, extensions)
             _restore(making, session, entries)
         making.report_refusals(entries)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from coffre.model.backup import Comparison, Failure, Kept, LeftOut, RestoredTable, RestoreReport
+from coffre.model.confirmation import Plan
 from coffre.model.names import TableName
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.runs.progress import Meter
@@ -60,8 +61,8 @@ class ReportBuilder:
                 parts.append(f"-- {said}\n{left.sql}")
         return "\n".join(parts) or None
 
-    def build(self, job: RestoreJob) -> RestoreReport:
-        """Return the whole report."""
+    def build(self, job: RestoreJob, plan: Plan | None = None) -> RestoreReport:
+        """Return the whole report; `plan` is what a dry run would overwrite."""
         return RestoreReport(
             id=job.restore_id,
             backup_id=job.backup.id,
@@ -80,6 +81,7 @@ class ReportBuilder:
             exceptions=tuple(self.exceptions),
             left_out=tuple(self.left_out),
             notes=tuple(self.notes),
+            plan=plan,
             safety=job.safety,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from coffre.model.backup import RestoreReport
 from coffre.model.target import Contents
+from coffre.operations.restore_database.consent import confirmed
 from coffre.operations.restore_database.data_only import restore_rows
 from coffre.operations.restore_database.job import RestoreJob, open_source
 from coffre.operations.restore_database.replace_database import replace_database
@@ -26,6 +27,8 @@ def restore_database(job: RestoreJob, meter: Meter) -> RestoreReport:
     report = ReportBuilder(meter)
     with report.phase("read"):
         source = open_source(job)
+    with report.phase("confirm"):
+        job, plan = confirmed(job, source)
     if not job.scope.is_whole:
         restore_tables(job, source, report)
     elif job.scope.replace:
@@ -34,4 +37,4 @@ def restore_database(job: RestoreJob, meter: Meter) -> RestoreReport:
         restore_rows(job, source, report)
     else:
         restore_whole(job, source, report)
-    return report.build(job)
+    return report.build(job, plan)

@@ -15,6 +15,7 @@ from coffre.model.backup import Comparison
 from coffre.model.errors import RestoreError
 from coffre.model.names import shown
 from coffre.model.words import counted
+from coffre.operations.restore_database.consent import refuse_changed
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.postgres.connection.connect import one_line
@@ -45,6 +46,7 @@ def merge_tables(
             cursor.execute(_LOCK_TIMEOUT)
             for pair in parents_first:
                 merge.lock(cursor, pair)
+            refuse_changed(job, session)
         for pair in pairs:
             found[pair] = _compared(cursor, pair)
             if not job.scope.touches:

@@ -13,7 +13,7 @@ import psycopg2.errors
 import psycopg2.extensions
 from psycopg2 import sql
 
-from coffre.model.errors import CoffreError, ConnectError, DestinationError, RestoreError
+from coffre.model.errors import CoffreError, ConfirmationError, ConnectError, DestinationError, RestoreError
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.connection.databases import maintenance_session
@@ -22,6 +22,7 @@ from coffre.postgres.destination.outcome import outcome_unknown, took_effect
 
 _ATTEMPTS: Final = 5
 _AGAIN_SECONDS: Final = 0.1
+_COMMIT: Final = "COMMIT"
 
 
 def why_no_swap(connection: Connection) -> str | None:
@@ -63,16 +64,23 @@ def what_stays_behind(connection: Connection) -> list[str]:
     return [said.format(", ".join(slots))] if slots else []
 
 
-def swap_databases(connection: Connection, restored: str, old: str) -> None:
+def swap_databases(connection: Connection, restored: str, old: str, *, oid: str) -> None:
     """Rename the database in use to `old`, and `restored` to its name; all other sessions are disconnected.
 
     The restored database gets the owner of the one in use. Both names change in one transaction, which keeps newcomers
     waiting: whatever ends this run in the middle, the database in use still accepts connections.
 
+    Parameters
+    ----------
+    oid
+        Of the database that was confirmed to be replaced.
+
     Raises
     ------
     RestoreError
         Code `SWAP_FAILED`: nothing was renamed. `OUTCOME_UNKNOWN`: the answer is lost, and the server cannot be asked.
+    ConfirmationError
+        `DESTINATION_CHANGED`: another database has its name now; nothing was renamed.
     """
     current = connection.database
     with maintenance_session(connection) as session, session.cursor() as cursor:
@@ -83,6 +91,8 @@ def swap_databases(connection: Connection, restored: str, old: str) -> None:
             with _disconnecting(connection, [current, restored]) as refusals:
                 try:
                     cursor.execute(_swap(current, restored, old, owner))
+                    _refuse_another(cursor, connection, old, oid)
+                    cursor.execute(_COMMIT)
                     return
                 except psycopg2.Error as error:
                     if session.closed and _is_swapped(connection, backend, restored, old):
@@ -149,7 +159,20 @@ def _disconnecting(connection: Connection, databases: list[str]) -> Iterator[lis
 
 def _swap(current: str, restored: str, old: str, owner: str) -> sql.Composable:
     given = sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(restored), sql.Identifier(owner))
-    return sql.SQL("BEGIN; {}; {}; {}; COMMIT").format(given, _rename(current, old), _rename(restored, current))
+    return sql.SQL("BEGIN; {}; {}; {}").format(given, _rename(current, old), _rename(restored, current))
+
+
+def _refuse_another(cursor: psycopg2.extensions.cursor, connection: Connection, old: str, oid: str) -> None:
+    """Refuse, before the names are final, to have renamed another database than the one that was confirmed."""
+    cursor.execute("SELECT oid::bigint FROM pg_database WHERE datname = %s", (old,))
+    found = cursor.fetchone()
+    if found is None or str(found[0]) != oid:
+        cursor.execute("ROLLBACK")
+        raise ConfirmationError(
+            f"Another database is called {connection.database} now than the one that was confirmed to be replaced.",
+            code="DESTINATION_CHANGED",
+            hint="Nothing was renamed. Look at what changed, and run the restore again.",
+        )
 
 
 def _rename(name: str, new: str) -> sql.Composable:

@@ -82,12 +82,12 @@ def open_destination(
     ConnectError
         When the server cannot be used.
     """
-    if dry_run and not _exists(connection):
+    if dry_run and not exists(connection):
         with maintenance_session(connection) as session:
             refuse_older_server(connection, session.server_version, content)
             yield _look(connection, session, created=True)
         return
-    exceptions = None if _exists(connection) else create_database(connection, content)
+    exceptions = None if exists(connection) else create_database(connection, content)
     created = exceptions is not None
     # Under the guard, or two restores could both find it empty, and one could drop what the other loads into.
     with _guard(connection) as session:
@@ -146,7 +146,7 @@ def open_existing(connection: Connection, content: DatabaseContent) -> Iterator[
         yield _look(connection, session, created=False)
 
 
-def _exists(connection: Connection) -> bool:
+def exists(connection: Connection) -> bool:
     try:
         with connect(connection):
             return True

@@ -1,0 +1,69 @@
+"""`coffre approve`: the second person for what replaces a database or deletes a backup."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coffre.model.errors import ConfirmationError
+from coffre_cli.confirming import is_interactive, show_loss
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.examples import examples
+from coffre_cli.screen import age, print_json, remark, say
+
+if TYPE_CHECKING:
+    from coffre.model.confirmation import IssuedPlan
+
+EXAMPLES = examples("coffre approve 3f9a1c0b22de", "coffre approve 3f9a1c0b22de --yes")
+
+
+def approve(
+    plan_id: Annotated[str, typer.Argument(metavar="PLAN", help="A plan's id; its beginning is enough.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve the plan without asking.")] = False,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Approve another person's plan to replace data in use or to delete a backup.
+
+    The plan is shown first. The person who made it cannot approve it, and has ten minutes to start after the approval.
+    """
+    deployed = find_stack(stack)
+    issued = _find(deployed, plan_id)
+    if not yes:
+        if not is_interactive():
+            raise typer.BadParameter("this approves a plan: add --yes, or run it in a terminal")
+        _show(issued)
+        typer.confirm("Approve it?", abort=True, err=True)
+    function = "rotate" if issued.plan.request.act.value == "deletion" else "restore"
+    answer = deployed.ask(function, {"approve": {"plan": issued.id, "sha256": issued.plan_sha256}})
+    if as_json:
+        print_json(answer["plan"])
+    else:
+        say(f"Approved the plan {issued.id[:12]} of {issued.actor}. It has to start within 10 minutes.")
+
+
+def _find(deployed: DeployedStack, start: str) -> IssuedPlan:
+    now = datetime.now(UTC)
+    found = [one for one in deployed.catalog.confirmations.beginning_with(start.lower()) if one.expires_at > now]
+    if len(found) == 1:
+        return found[0]
+    what = f'Several plans begin with "{start}"' if found else f'No plan "{start}" waits for an approval'
+    raise ConfirmationError(
+        f"{what}.",
+        code="PLAN_UNKNOWN",
+        hint="The command of the first person shows the id. A plan waits for an hour, then it has to be made again.",
+    )
+
+
+def _show(issued: IssuedPlan) -> None:
+    request, seen = issued.plan.request, issued.plan.seen
+    verb = "delete a backup of" if request.act.value == "deletion" else "restore"
+    remark(f"{issued.actor} wants to {verb} {request.target} (plan {issued.id[:12]}, made {age(issued.made_at)}).")
+    remark(f"Backup {request.backup_id}; choice: {_choice(request.scope)}.")
+    show_loss(seen.destination, seen.overwrites)
+
+
+def _choice(scope: dict[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in scope.items() if name != "backup_id") or "all of it"

@@ -1,0 +1,1 @@
+"""Plans, confirmations and approvals."""

@@ -1,0 +1,120 @@
+"""Confirmations at the edge of a function: bare events are refused, plans are answered with their tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Final
+
+from coffre.model.backup import Backup, Restore, RestoreReport
+from coffre.model.confirmation import Act, Plan, Request
+from coffre.model.errors import ConfirmationError
+from coffre.operations.confirm.confirm import Confirming
+from coffre.runtime.bootstrap import Services
+from coffre.runtime.events import ApprovalEvent, RestoreEvent, SentEvent, StorageRestoreEvent
+from coffre.runtime.function import utc_now
+from coffre.runtime.observability import log_failure
+
+# A dry run of many objects takes several invocations; its counts are of that time.
+_REPORT_LIVES: Final = timedelta(hours=1)
+# Not a part of the dry run to send: who sent the refused event, and the run that it named.
+_OF_ONE_EVENT: Final = {"actor", "proof", "confirmation", "restore_id", "invocation"}
+
+
+def confirming_of(services: Services, event: SentEvent) -> Confirming:
+    """Return what confirms in the name of an event's sender."""
+    actor = services.actor(event)
+    return Confirming(
+        services.catalog,
+        actor,
+        utc_now,
+        approvals=lambda target: services.configuration().approvals(target),
+        refused=lambda action, error, target: services.edge.count_refusal(actor, action, error, target=target),
+    )
+
+
+def consent_of(
+    confirming: Confirming, wanted: RestoreEvent | StorageRestoreEvent, restore_id: str
+) -> Callable[[Plan], Plan]:
+    """Return the consent of a restore: that the event's token is of this plan. It is used up then, and recorded."""
+
+    def consent(plan: Plan) -> Plan:
+        if wanted.confirmation is None:
+            raise needed(plan.seen.destination, wanted.model_dump(mode="json", exclude_defaults=True))
+        confirmed = confirming.confirm(plan, wanted.confirmation, restore_id)
+        confirming.catalog.confirm_restore(restore_id, plan.request.sha256)
+        return confirmed
+
+    return consent
+
+
+def refuse_bare(wanted: RestoreEvent | StorageRestoreEvent, backup: Backup) -> None:
+    """Refuse an event that would overwrite something and has no confirmation, before anything is opened.
+
+    Raises
+    ------
+    ConfirmationError
+        `CONFIRMATION_NEEDED`: which dry run to send.
+    """
+    if wanted.confirmation is not None or wanted.dry_run or not wanted.overwrites:
+        return
+    what = wanted.destination or f"the database of {backup.target}"
+    raise needed(what, wanted.model_dump(mode="json", exclude_defaults=True))
+
+
+def needed(what: str, event: Mapping[str, Any]) -> ConfirmationError:
+    """Return the error for an event without a confirmation: it says which dry run has one."""
+    trial = {name: value for name, value in event.items() if name not in _OF_ONE_EVENT}
+    inner = next((name for name in ("storage", "delete") if name in trial), None)
+    if inner is None:
+        trial["dry_run"] = True
+    else:
+        trial[inner] = {**trial[inner], "dry_run": True}
+    return ConfirmationError(
+        f"This event would change or delete something in use ({what}), and has no confirmation.",
+        hint=f"Send the dry run first: {json.dumps(trial)} . Its answer has plan.name and a token. Look at the plan, "
+        'then send this event within 10 minutes with "confirmation": {"token": "...", "name": "..."}. The command '
+        "coffre does this by itself. Nothing was changed.",
+    )
+
+
+def give_out(
+    confirming: Confirming, wanted: RestoreEvent | StorageRestoreEvent, restore: Restore, report: RestoreReport
+) -> dict[str, Any]:
+    """Return the plan of a dry run that has ended, with a token.
+
+    Raises
+    ------
+    ConfirmationError
+        `CONFIRMATION_MISMATCH`: the event is not the one of that dry run, or it ended more than an hour ago.
+    """
+    plan = report.plan
+    wanted_request = None
+    if plan is not None:
+        asked = plan.request
+        wanted_request = Request.of(Act.RESTORE, asked.target, asked.backup_id, asked.manifest_sha256, wanted.scope)
+    ended_at = restore.completed_at or restore.created_at
+    if plan is None or wanted_request != plan.request or utc_now() - ended_at > _REPORT_LIVES:
+        raise ConfirmationError(
+            f"The dry run {restore.id} was of something else, or is more than an hour old.",
+            code="CONFIRMATION_MISMATCH",
+            hint="Make a new dry run, with another restore_id or none.",
+        )
+    return confirming.give_out(plan)
+
+
+def approve(confirming: Confirming, event: ApprovalEvent) -> dict[str, Any]:
+    """Approve a plan, and return it."""
+    return {"plan": confirming.approve(event.approve.plan, event.approve.sha256).answer()}
+
+
+@contextmanager
+def logged(services: Services, **keys: str | None) -> Iterator[None]:
+    """Log what is raised, and raise it again: the answer of a call that a person waits for, not an incident."""
+    try:
+        yield
+    except Exception as error:
+        log_failure(services.edge.logger, error, **keys)
+        raise
