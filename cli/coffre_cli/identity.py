@@ -18,21 +18,21 @@ IdentityOption = Annotated[
     typer.Option(
         "--identity",
         metavar="FILE|env:NAME",
-        help="The private age key. Default: the stack's secret, if you may read it.",
+        help="The private age key. Default: the stack's secrets, if you may read them.",
     ),
 ]
 
 
 def decoder_of(deployed: Place, backup: Backup, identity: str | None) -> FrameDecoder:
-    """Return what opens the backup: the key that was given, or the stack's own.
+    """Return what opens the backup: the key that was given, or the stack's own ones.
 
     Raises
     ------
     EncryptionError
         `IDENTITY_MISSING`
     """
-    from coffre.runtime.sources import read_secret
-    from coffre.vault.codec import FrameDecoder, parse_identities
+    from coffre.runtime.identities import read_identities
+    from coffre.vault.codec import FrameDecoder
 
     if identity is not None:
         return FrameDecoder(given_identities(identity))
@@ -41,4 +41,4 @@ def decoder_of(deployed: Place, backup: Backup, identity: str | None) -> FrameDe
     if backup.encryption == "none":
         return FrameDecoder()
     secret = deployed.outputs.get("IdentitySecret")
-    return FrameDecoder(parse_identities(read_secret(deployed.secrets, secret)) if secret else ())
+    return FrameDecoder(read_identities(deployed.secrets, secret, backup.target) if secret else ())

@@ -14,6 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+import typer
+
 from coffre.model.errors import EncryptionError, PermanentError, TargetUnknownError
 from coffre_cli.screen import remark
 from coffre_cli.vault_choice import IDENTITY_VARIABLE, VAULT_VARIABLE, VaultChoice
@@ -158,6 +160,8 @@ class StandaloneVault:
 def given_identities(identity: str) -> tuple[str, ...]:
     """Return the keys in a file, or in a variable (`env:NAME`).
 
+    The passphrase of an encrypted file (`age --passphrase`, a recovery kit) is asked for.
+
     Raises
     ------
     EncryptionError
@@ -177,13 +181,22 @@ def given_identities(identity: str) -> tuple[str, ...]:
     else:
         place = f"the file {identity}"
         try:
-            text = Path(identity).expanduser().read_text()
+            text = _read_key_file(Path(identity).expanduser())
         except (OSError, UnicodeDecodeError) as error:
             raise _no_identity(place, error.strerror if isinstance(error, OSError) else "not a text") from error
     found = parse_identities(text)
     if not found:
         raise _no_identity(place, None)
     return found
+
+
+def _read_key_file(file: Path) -> str:
+    from coffre.vault.passphrase import is_encrypted, open_with_passphrase
+
+    content = file.read_bytes()
+    if is_encrypted(content):
+        content = open_with_passphrase(content, typer.prompt(f"Passphrase of {file}", hide_input=True, err=True))
+    return content.decode()
 
 
 def _no_identity(place: str, why: str | None) -> EncryptionError:

@@ -6,10 +6,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
+import typer
+
 VAULT_VARIABLE: Final = "COFFRE_VAULT"
 IDENTITY_VARIABLE: Final = "COFFRE_IDENTITY"
 # What works with a vault alone; everything else needs the functions or the catalog of a stack.
-COMMANDS: Final = ("list", "show", "ls", "cat", "diff", "restore", "export", "verify")
+COMMANDS: Final = ("list", "show", "ls", "cat", "diff", "restore", "export", "verify", "keys")
 
 
 @dataclass(frozen=True)
@@ -32,3 +34,18 @@ def choose_vault(choice: VaultChoice | None) -> None:
 def chosen_vault() -> VaultChoice | None:
     """Return the choice, or None when the command is about a stack."""
     return _chosen.get()
+
+
+def refuse_vault(command: str) -> None:
+    """Refuse a command that needs a stack when a vault was named.
+
+    Raises
+    ------
+    BadParameter
+        Wrong usage.
+    """
+    choice = chosen_vault()
+    if choice is not None:
+        raise typer.BadParameter(
+            f"`coffre {command}` needs a stack: it cannot work with the vault {choice.place} alone"
+        )

@@ -85,6 +85,26 @@ def test_a_denied_kms_key_is_not_a_denied_object(script: FaultyStore, store_at: 
     assert "kms:GenerateDataKey" in (error.hint or "")
 
 
+@pytest.mark.parametrize(
+    ("said", "message", "hint"),
+    [
+        ("KMS.DisabledException", "is disabled", "aws kms enable-key"),
+        ("KMS.KMSInvalidStateException", "about to be deleted", "aws kms cancel-key-deletion"),
+        ("KMS.NotFoundException", "does not exist", "cannot be restored"),
+    ],
+)
+def test_the_state_of_a_kms_key_is_named_with_what_to_do(
+    script: FaultyStore, store_at: MakeStore, said: str, message: str, hint: str
+) -> None:
+    key = "arn:aws:kms:eu-west-3:111122223333:key/1234"
+    script.script = lambda _: Answer.error(400, said, f"{key} is in a state that does not allow this.")
+    error = refusal(store_at(script.endpoint_url, attempts=1))
+    assert error.code == "KMS_UNUSABLE"
+    assert message in error.message
+    assert hint in (error.hint or "")
+    assert key in (error.detail or "")
+
+
 @pytest.mark.parametrize("said", ["InvalidArgument", "InvalidRequest"])
 def test_a_store_that_does_not_know_the_checksum_is_told_apart(
     script: FaultyStore, store_at: MakeStore, said: str

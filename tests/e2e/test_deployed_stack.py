@@ -18,13 +18,15 @@ import boto3
 import psycopg2
 import pytest
 from botocore.exceptions import ClientError
+from tests.access_logs import MALLORY, line
 from tests.e2e.conftest import Checkout, Said, ended, until
 from tests.integration.exports import program, psql
 from tests.web import Received, Web, web_server
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status, Tier
-from coffre.vault.codec import new_identity, public_key
+from coffre.vault.codec import new_identity, parse_identities, public_key
+from coffre_cli.caller import Caller
 from coffre_cli.exits import Exit
 from coffre_local.alert_queue import subscribe_queue
 from coffre_local.aws import activated, session
@@ -185,6 +187,7 @@ def prepare(web: Web, environment: Mapping[str, str]) -> Mapping[str, str]:
         "AlertUrlsSecret": ALERT_URLS,
         "SourceBuckets": FILES,
         "RestoreBuckets": FILES,
+        "AccessLogs": "on",
     }
 
 
@@ -302,6 +305,21 @@ def test_coffre_backup_gives_scripts_what_was_promised(stack: Stack, checkout: C
     assert (shown["target"], shown["status"], shown["tiers"]) == (SAMPLE, "COMPLETED", ["MANUAL"])
     assert stack.catalog.get_backup(shown["id"]).rows == shown["rows"] > 0
     assert shown["plaintext_bytes"] > 0
+
+
+def test_keys_open_the_newest_backup_and_are_rotated_without_losing_one(
+    stack: Stack, checkout: Checkout, backup: Backup
+) -> None:
+    checked = checkout.coffre("keys", "check", "--json")
+    assert checked.status == 0, checked.err
+    assert [one["opens"] for one in checked.json()["checks"] if one["backup_id"] == backup.id] == [True]
+
+    first, second = (checkout.coffre("keys", "rotate", "--json").json() for _ in range(2))
+
+    before, after = parse_identities(stack.client("secretsmanager").get_secret_value(SecretId=IDENTITY)["SecretString"])
+    assert [public_key(before)] == first["replaced"]
+    assert public_key(after) == first["recipient"] == second["recipient"]
+    assert checkout.coffre("keys", "check").status == 0
 
 
 def test_coffre_restore_brings_back_every_row(
@@ -597,6 +615,51 @@ def test_a_lost_pack_is_found_told_and_mended(stack: Stack, checkout: Checkout) 
     assert status[BROKEN, "backup"] != "failed"
 
 
+def test_a_function_knows_who_runs_the_command(stack: Stack) -> None:
+    # Given an event as Alice's command sends it, and the same with another name in it. (Of the account's own key, the
+    # local AWS believes every signature.)
+    stack.client("iam").create_user(UserName="alice")
+    key = stack.client("iam").create_access_key(UserName="alice")["AccessKey"]
+    keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    with activated({**stack.environment, **keys}):
+        caller = Caller.of_this_process()
+        signed = caller.sign("backup_database", stack.output("BackupDatabaseFunction"), {"target": SAMPLE})
+    forged = {**signed, "actor": "arn:aws:iam::000000000000:user/someone-else"}
+
+    for event, verified in ((signed, True), (forged, False)):
+        # When the function gets it
+        answer, failure = stack.invoke("BackupDatabaseFunction", event)
+        assert failure is None, answer
+
+        # Then the audit says who it was, and whether STS confirmed it
+        [taken] = [one for one in stack.catalog.audit.events(target=SAMPLE) if one.subject == answer["id"]]
+        assert (taken.action, taken.actor, taken.verified) == ("backup.taken", event["actor"], verified)
+    assert signed["actor"] == caller.arn == f"arn:aws:iam::{stack.output('AlertTopic').split(':')[4]}:user/alice"
+
+
+def test_an_access_by_someone_else_is_told(stack: Stack, checkout: Checkout) -> None:
+    # Given a log of the vault's bucket, as S3 would deliver it
+    now = datetime.now(UTC)
+    account = stack.output("AlertTopic").split(":")[4]
+    folder = f"vault/{account}/{stack.environment['AWS_REGION']}/{stack.output('VaultBucket')}/{now:%Y/%m/%d}"
+    own = f"arn:aws:sts::{account}:assumed-role/{stack.output('OwnRoles').split(',')[0]}/coffre-backup-database"
+    body = f"{line(own, at=now)}\n{line(MALLORY, 'BATCH.DELETE.OBJECT', at=now)}\n"
+    stack.client("s3").put_object(
+        Bucket=stack.output("AccessLogBucket"), Key=f"{folder}/{now:%Y-%m-%d}-00-00-00-A", Body=body.encode()
+    )
+
+    # When the hourly check runs with the permissions that the template gives it
+    _, failure = stack.invoke("VerifyFunction", {"level": "fresh"})
+
+    # Then it is told, and the review shows it
+    assert failure is None
+    alert = stack.alert("Not Coffre: Admin/mallory deleted objects of the vault")
+    assert alert["MessageAttributes"]["kind"]["Value"] == "VAULT_ACCESSED"
+    report = checkout.coffre("audit", "accesses", "--since", "1d", "--json").json()
+    assert (MALLORY, "delete") in {(one["principal"], one["action"]) for one in report["groups"]}
+    assert report["own"] >= 1
+
+
 def test_the_weekly_drill_restores_the_newest_backup_and_reports(
     stack: Stack, checkout: Checkout, tmp_path: Path
 ) -> None:
@@ -749,7 +812,7 @@ def test_the_rotate_role_deletes_and_can_neither_read_packs_nor_write(
 def test_the_verify_role_reads_packs_and_writes_reports_alone(
     stack: Stack, pack: dict[str, str], manifest: dict[str, str]
 ) -> None:
-    report = {**manifest, "Key": manifest["Key"].replace("manifest.json", "reports/verify.json")}
+    report = {**manifest, "Key": manifest["Key"].replace("manifest.json", "reports/damage-1.json")}
     with closing(stack.as_role("VerifyRole", "s3")) as s3:
         assert not refused(s3, "put_object", **report, Body=b"{}")
         for place in (pack, manifest):
@@ -794,3 +857,31 @@ def test_the_restore_role_reads_the_identity_and_starts_nothing(stack: Stack) ->
         assert not refused(secrets, "get_secret_value", SecretId=IDENTITY)
     with closing(stack.as_role("RestoreRole", "lambda")) as functions:
         assert refused(functions, "invoke", FunctionName=stack.output("BackupDatabaseFunction"), Payload=b"{}")
+
+
+def test_the_audit_is_anchored_by_the_functions_and_a_change_of_it_is_found(stack: Stack, checkout: Checkout) -> None:
+    """Functions record with their own roles; a person checks all of it."""
+    backup = daily_backup(stack)
+    assert checkout.coffre("pin", backup.id).status == 0
+    assert checkout.coffre("verify", "--json").status == 0  # anchors the chains
+    assert checkout.coffre("unpin", backup.id).status == 0
+
+    intact = checkout.coffre("audit", "--verify-chain", "--json")
+
+    assert intact.status == 0, intact.err
+    report = intact.json()
+    assert report["anchors"] >= 1
+    assert report["unanchored"] >= 1
+    listed = checkout.coffre("audit", "--target", SAMPLE, "--limit", "1", "--json").json()
+    assert [(one["action"], one["subject"]) for one in listed] == [("backup.unpinned", backup.id)]
+    key = {"pk": {"S": f"AUDIT#{SAMPLE}"}, "sk": {"S": f"{listed[0]['sequence']:020d}"}}
+    database, table = stack.client("dynamodb"), stack.output("CatalogTable")
+    item = database.get_item(TableName=table, Key=key)["Item"]
+    database.put_item(TableName=table, Item={**item, "actor": {"S": "another"}})
+    try:
+        broken = checkout.coffre("audit", "--verify-chain")
+        assert broken.status == 1
+        assert f"{SAMPLE} {listed[0]['sequence']}: " in broken.err
+        assert "[EVENT_CHANGED]" in broken.err
+    finally:
+        database.put_item(TableName=table, Item=item)

@@ -22,6 +22,7 @@ from moto import mock_aws
 from tests.catalog_table import create_table
 from tests.confirming import overwrites, with_confirmation
 from tests.integration.contents import RoundTrip, RoundTripOn
+from tests.judged_calls import judged
 from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
@@ -228,7 +229,10 @@ def client(service: str) -> Any:
 
 @pytest.fixture
 def coffre(monkeypatch: pytest.MonkeyPatch, postgresql_home: Path) -> Iterator[Coffre]:
-    """A fresh deployment without a configuration document: call `coffre.configure`."""
+    """A fresh deployment without a configuration document: call `coffre.configure`.
+
+    What a function may not do when it is deployed fails the test (`tests.judged_calls`).
+    """
     for name, value in {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -257,8 +261,10 @@ def coffre(monkeypatch: pytest.MonkeyPatch, postgresql_home: Path) -> Iterator[C
             },
             identity=identity,
         )
-        yield scene
+        with judged(vault=BUCKET) as refused:
+            yield scene
         scene.close()
+        assert refused == [], "the role in template.yaml does not allow what the function did"
 
 
 @pytest.fixture

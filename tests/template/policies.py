@@ -12,6 +12,7 @@ operators for multivalued keys), read 2026-11-28:
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -131,20 +132,20 @@ def _is_named(named: object, principal: Principal) -> bool:
 
 def _is_met(conditions: Mapping[str, Mapping[str, object]], request: Request) -> bool:
     held = [
-        _holds(operator, request.values(key), listed(expected))
-        for operator, keys in conditions.items()
+        _holds(condition, request.values(key), listed(expected))
+        for condition, keys in conditions.items()
         for key, expected in keys.items()
     ]
     return all(held)
 
 
-def _holds(operator: str, actual: Values | None, expected: Sequence[str]) -> bool:
-    if operator == "Null":
+def _holds(condition: str, actual: Values | None, expected: Sequence[str]) -> bool:
+    if condition == "Null":
         return any((one == "true") is (actual is None) for one in expected)
-    quantifier, _, plain = operator.rpartition(":")
+    quantifier, _, plain = condition.rpartition(":")
     name = plain.removesuffix("IfExists")
     if name not in _OPERATORS or quantifier not in ("", "ForAllValues", "ForAnyValue"):
-        raise UnsupportedPolicyError(f"the operator {operator}")
+        raise UnsupportedPolicyError(f"the operator {condition}")
     compare, is_negated = _OPERATORS[name]
 
     def passes(value: str) -> bool:
@@ -157,7 +158,7 @@ def _holds(operator: str, actual: Values | None, expected: Sequence[str]) -> boo
     if quantifier == "ForAnyValue":
         return any(passes(value) for value in actual)
     if len(actual) != 1:
-        raise UnsupportedPolicyError(f"{operator} of a key with {len(actual)} values")
+        raise UnsupportedPolicyError(f"{condition} of a key with {len(actual)} values")
     return passes(actual[0])
 
 
@@ -169,6 +170,11 @@ def _equals(wanted: str, value: str) -> bool:
 
 def _equals_bool(wanted: str, value: str) -> bool:
     return wanted.lower() == value.lower()
+
+
+def _as_number(compare: Callable[[float, float], bool]) -> Callable[[str, str], bool]:
+    """Return how a call's number is compared with a policy's."""
+    return lambda wanted, value: compare(float(value), float(wanted))
 
 
 def _matches_arn(wanted: str, value: str) -> bool:
@@ -185,4 +191,9 @@ _OPERATORS: Final[Mapping[str, tuple[Callable[[str, str], bool], bool]]] = {
     "Bool": (_equals_bool, False),
     "ArnEquals": (_matches_arn, False),
     "ArnLike": (_matches_arn, False),
+    "NumericEquals": (_as_number(operator.eq), False),
+    "NumericLessThan": (_as_number(operator.lt), False),
+    "NumericLessThanEquals": (_as_number(operator.le), False),
+    "NumericGreaterThan": (_as_number(operator.gt), False),
+    "NumericGreaterThanEquals": (_as_number(operator.ge), False),
 }

@@ -16,6 +16,9 @@ EVERYTHING: Final = {
     "SourceBuckets": "photos",
     "SourceKeys": KEY,
     "RestoreBuckets": "photos-back",
+    "AccessLogs": "on",
+    "ObjectLock": "governance",
+    "ObjectLockMaxDays": "400",
 }
 
 ID: Final = "01K9X000000000000000000000"
@@ -48,7 +51,8 @@ PEOPLE: Final = {
     "operator": ("ReadersPolicy", "OperatorsPolicy"),
     "restorer": ("ReadersPolicy", "RestorersPolicy"),
 }
-RULES, TOPIC, ALARMS, ANYONE, ADMINISTRATOR = "rules", "topic", "alarms", "anyone", "administrator"
+RULES, TOPIC, ALARMS, LOGGING = "rules", "topic", "alarms", "logging"
+ANYONE, ADMINISTRATOR = "anyone", "administrator"
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,11 @@ class Privileges:
             Principal(RULES, service="events.amazonaws.com"),
             Principal(TOPIC, service="sns.amazonaws.com"),
             Principal(ALARMS, service="cloudwatch.amazonaws.com"),
+            Principal(LOGGING, service="logging.s3.amazonaws.com"),
             Principal(ANYONE),
             Principal(ADMINISTRATOR, _role("admin"), None, [{"Effect": "Allow", "Action": "*", "Resource": "*"}]),
         )
+        self._answers: dict[tuple[str, str, str], frozenset[str]] = {}
         self.calls: Sequence[Call] = (
             *self._vault_calls(),
             *self._catalog_calls(),
@@ -87,6 +93,7 @@ class Privileges:
             *self._function_calls(),
             *self._message_calls(),
             *self._bucket_calls(),
+            *self._log_calls(),
         )
 
     def allows(self, principal: Principal, call: Call) -> bool:
@@ -96,7 +103,10 @@ class Privileges:
 
     def allowed(self, call: Call) -> frozenset[str]:
         """Return the names of all who may make a call."""
-        return frozenset(one.name for one in self.principals if self.allows(one, call))
+        words = (call.group, call.verb, call.what)
+        if words not in self._answers:
+            self._answers[words] = frozenset(one.name for one in self.principals if self.allows(one, call))
+        return self._answers[words]
 
     def about(self, group: str, verb: str = "", what: str = "") -> list[Call]:
         """Return the calls of a group, those of a verb or about one thing."""
@@ -117,7 +127,7 @@ class Privileges:
 
     def _resource_policy(self, resource: str) -> list[Statement]:
         of_type = self.template.of_type
-        if resource == self._bucket or resource.startswith(f"{self._bucket}/"):
+        if resource.startswith("arn:aws:s3:::"):  # what another bucket's policy says names other resources
             return [one for policy in of_type("AWS::S3::BucketPolicy").values() for one in _statements(policy)]
         if resource == self.arn("FailedEvents"):
             return [one for policy in of_type("AWS::SQS::QueuePolicy").values() for one in _statements(policy)]
@@ -151,6 +161,10 @@ class Privileges:
             "a numbered entries file": f"{FOLDER}/entries-000001.jsonl.zst",
             "the mark of a tier": f"{FOLDER}/marks/tier-WEEKLY.json",
         }
+        apart = {
+            "an anchor of the audit": f"v1/audit/anchors/{ID}.json",
+            "the mark of a hold": f"{FOLDER}/marks/hold-{ID}.json",
+        }
         others = {
             "the progress of a run": f"{FOLDER}/progress.json",
             "a pin": f"{FOLDER}/marks/pin.json",
@@ -163,13 +177,15 @@ class Privileges:
         group = "Vault: write"
         yield from (of(group, "PutObject", key, "add", name, new) for name, key in parts.items())
         yield from (of(group, "PutObject", key, "replace", name) for name, key in parts.items())
+        yield from (of(group, "PutObject", key, "add", name, new) for name, key in apart.items())
+        yield from (of(group, "PutObject", key, "replace", name) for name, key in apart.items())
         yield of(group, "PutObject", PACK, "upload", "a part of a pack", {"s3:ObjectCreationOperation": "false"})
         yield from (of(group, "PutObject", key, "add or replace", name) for name, key in others.items())
         yield from (
             of(group, f"PutObject{what}", PACK, "change", f"{name} of a pack")
             for what, name in {"Acl": "grants", "Tagging": "tags"}.items()
         )
-        group, everything = "Vault: read", {**parts, **others}
+        group, everything = "Vault: read", {**parts, **apart, **others}
         yield from (of(group, "GetObject", key, "read", name, {}) for name, key in everything.items())
         yield of(group, "GetObjectVersion", PACK, "read", "an older version of a pack", {})
         yield Call(group, "list", "keys and sizes", "s3:ListBucket", self._bucket)
@@ -187,8 +203,17 @@ class Privileges:
             *("PutBucketPublicAccessBlock", "PutBucketOwnershipControls", "PutBucketLogging", "PutBucketNotification"),
         ):
             yield Call(group, "", f"`{action}`", f"s3:{action}", self._bucket)
-        for action in ("PutObjectRetention", "PutObjectLegalHold", "BypassGovernanceRetention"):
-            yield of(group, action, PACK, "", f"`{action}` of a pack", {})
+        group, anchor = "Vault: locks", apart["an anchor of the audit"]
+        lock = {"s3:object-lock-mode": "GOVERNANCE", "s3:object-lock-remaining-retention-days": "400"}
+        longer = {**lock, "s3:object-lock-remaining-retention-days": "401"}
+        other = {**lock, "s3:object-lock-mode": "COMPLIANCE"}
+        yield of(group, "PutObjectRetention", PACK, "set or lengthen", "the lock of a pack", lock)
+        yield of(group, "PutObjectRetention", anchor, "set or lengthen", "the lock of an anchor of the audit", lock)
+        yield of(group, "PutObjectRetention", PACK, "set", "a lock longer than `ObjectLockMaxDays`", longer)
+        yield of(group, "PutObjectRetention", PACK, "set", "a lock of another mode than the stack's", other)
+        yield of(group, "BypassGovernanceRetention", PACK, "shorten or end", "a lock", {})
+        yield of(group, "PutObjectLegalHold", PACK, "set or end", "a legal hold", {})
+        yield of(group, "GetObjectRetention", PACK, "see", "the lock of a pack", {})
 
     def _catalog_calls(self) -> Iterator[Call]:
         table = self.arn("CatalogTable")
@@ -305,6 +330,20 @@ class Privileges:
                 yield Call(group, verb, f"an object of {name}", f"s3:{action}", f"arn:aws:s3:::{bucket}/a/b.jpg")
             yield Call(group, "list", name, "s3:ListBucket", f"arn:aws:s3:::{bucket}")
             yield Call(group, "change", f"the policy of {name}", "s3:PutBucketPolicy", f"arn:aws:s3:::{bucket}")
+
+    def _log_calls(self) -> Iterator[Call]:
+        group, bucket = "Logs of accesses to the vault", self.arn("AccessLogBucket")
+        line = f"{bucket}/vault/{ACCOUNT}/{REGION}/log"
+        source = {"aws:SourceArn": self._bucket, "aws:SourceAccount": ACCOUNT}
+        other = {"aws:SourceArn": "arn:aws:s3:::other", "aws:SourceAccount": "999988887777"}
+        yield Call(group, "write", "logs of the vault", "s3:PutObject", line, source)
+        yield Call(group, "write", "logs of another bucket", "s3:PutObject", line, other)
+        yield Call(group, "read", "logs", "s3:GetObject", line)
+        yield Call(group, "read", "logs without TLS", "s3:GetObject", line, {"aws:SecureTransport": "false"})
+        yield Call(group, "list", "logs", "s3:ListBucket", bucket)
+        yield Call(group, "delete", "logs", "s3:DeleteObject", line)
+        for action in ("PutBucketPolicy", "PutLifecycleConfiguration", "DeleteBucket"):
+            yield Call(group, "", f"`{action}`", f"s3:{action}", bucket)
 
 
 def _role(name: str) -> str:

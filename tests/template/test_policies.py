@@ -123,6 +123,21 @@ def test_for_any_value_is_false_for_a_missing_key() -> None:
     assert not met(condition, a=("LOCK", "AUDIT"))
 
 
+@pytest.mark.parametrize(
+    ("operator", "passing"),
+    [
+        ("NumericEquals", {"400", "400.0"}),
+        ("NumericLessThan", {"31"}),
+        ("NumericLessThanEquals", {"31", "400", "400.0"}),
+        ("NumericGreaterThan", {"1000"}),
+        ("NumericGreaterThanEquals", {"400", "400.0", "1000"}),
+    ],
+)
+def test_numbers_are_compared_as_numbers(operator: str, passing: set[str]) -> None:
+    assert {value for value in ("31", "400", "400.0", "1000") if met({operator: {"a": "400"}}, a=value)} == passing
+    assert not met({operator: {"a": "400"}})
+
+
 def test_a_wildcard_counts_in_like_and_not_in_equals() -> None:
     assert met({"StringLike": {"a": "BACKUP#*"}}, a="BACKUP#main")
     assert not met({"StringEquals": {"a": "BACKUP#*"}}, a="BACKUP#main")
@@ -166,7 +181,7 @@ def test_a_service_is_allowed_only_by_name() -> None:
     [
         {"NotAction": "s3:GetObject"},
         {"NotResource": "x"},
-        {"Condition": {"NumericLessThan": {"a": "1"}}},
+        {"Condition": {"DateLessThan": {"a": "2026-01-01"}}},
         {"Condition": {"ForSomeValues:StringEquals": {"a": "1"}}},
         {"Condition": {"StringEqualsIgnoreCase": {"a": "1"}}},
         {"Condition": {"StringEquals": {"a": "${aws:username}"}}},

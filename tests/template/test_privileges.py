@@ -11,6 +11,7 @@ from tests.template.privileges import (
     ALARMS,
     ANYONE,
     FUNCTIONS,
+    LOGGING,
     PARTITIONS,
     PEOPLE,
     RULES,
@@ -29,6 +30,10 @@ INLINE_LIMIT, MANAGED_LIMIT = 10_240, 6_144
 @pytest.fixture(scope="module", params=["", "team/prod"], ids=["whole bucket", "prefix"])
 def privileges(request: pytest.FixtureRequest) -> Privileges:
     return Privileges(VaultPrefix=request.param)
+
+
+MADE_OF = ("a pack", "a manifest", "an entries file", "a numbered entries file", "the mark of a tier")
+ANCHOR, HOLD = "an anchor of the audit", "the mark of a hold"
 
 
 def who(privileges: Privileges, group: str, verb: str = "", what: str = "") -> set[str]:
@@ -74,18 +79,27 @@ def test_every_partition_of_the_catalog_is_looked_at() -> None:
 
 
 def test_only_the_writers_add_what_a_backup_is_made_of(privileges: Privileges) -> None:
-    assert each(privileges, "Vault: write", "add") == {frozenset(WRITERS)}
+    assert {frozenset(who(privileges, "Vault: write", "add", what)) for what in MADE_OF} == {frozenset(WRITERS)}
 
 
 def test_no_caller_replaces_what_a_backup_is_made_of_not_even_an_administrator(privileges: Privileges) -> None:
-    assert [privileges.allowed(call) for call in privileges.about("Vault: write", "replace")] == [frozenset()] * 5
+    replacing = privileges.about("Vault: write", "replace")
+
+    assert {call.what for call in replacing} == {*MADE_OF, ANCHOR, HOLD}
+    assert {privileges.allowed(call) for call in replacing} == {frozenset()}
 
 
 def test_the_roles_alone_replace_nothing_in_a_vault_that_the_stack_took_over() -> None:
     adopted = Privileges(ExistingVaultBucket="old-vault", VaultPrefix="team/prod")
 
     assert each(adopted, "Vault: write", "replace") == {frozenset()}
-    assert each(adopted, "Vault: write", "add") == {frozenset(WRITERS)}
+    assert who(adopted, "Vault: write", "add", "a pack") == WRITERS
+
+
+def test_anchors_of_the_audit_are_added_by_two_functions_that_add_no_backups(privileges: Privileges) -> None:
+    assert who(privileges, "Vault: write", "add", ANCHOR) == {"rotate", "verify"}
+    assert who(privileges, "Vault: delete", "delete", ANCHOR) == set()
+    assert who(privileges, "Vault: read", "read", ANCHOR) == {"rotate", *OPENERS, *PEOPLE}
 
 
 def test_a_writer_rewrites_only_the_progress_of_a_run(privileges: Privileges) -> None:
@@ -104,14 +118,15 @@ def test_packs_are_read_only_by_those_who_have_the_identity(privileges: Privileg
 def test_no_caller_has_the_identity_and_writes_what_a_backup_is_made_of(privileges: Privileges) -> None:
     readers = who(privileges, "Secrets", "read", "the identity")
 
-    assert not readers & who(privileges, "Vault: write", "add")
+    assert not readers & {name for what in MADE_OF for name in who(privileges, "Vault: write", "add", what)}
     assert not readers & who(privileges, "Vault: write", "upload")
 
 
 def test_only_rotate_deletes_backups_and_it_writes_and_opens_none(privileges: Privileges) -> None:
     for what in ("a pack", "a manifest", "an entries file", "a numbered entries file"):
         assert who(privileges, "Vault: delete", "delete", what) == {"rotate"}
-    assert "rotate" not in who(privileges, "Vault: write")
+    written = {call.what for call in privileges.about("Vault: write") if "rotate" in privileges.allowed(call)}
+    assert written == {ANCHOR, HOLD}
     assert "rotate" not in who(privileges, "Vault: read", "read", "a pack")
     assert "rotate" not in who(privileges, "Secrets")
 
@@ -129,6 +144,19 @@ def test_no_caller_deletes_for_good_or_changes_the_rules_of_the_vault(privileges
     assert each(privileges, "Vault: delete", "delete", "the bucket") == {frozenset()}
     assert each(privileges, "Vault: rules") == {frozenset()}
     assert each(privileges, "Vault: write", "change") == {frozenset()}
+    assert who(privileges, "Vault: delete", "delete", ANCHOR) == set()
+
+
+def test_locks_are_set_by_those_who_store_and_rotate_and_ended_by_no_caller(privileges: Privileges) -> None:
+    group = "Vault: locks"
+
+    assert who(privileges, group, "set or lengthen", "the lock of a pack") == WRITERS | {"rotate"}
+    assert who(privileges, group, "set or lengthen", "the lock of an anchor of the audit") == {"rotate", "verify"}
+    assert who(privileges, group, "set or end", "a legal hold") == {"rotate"}
+    assert who(privileges, group, "set") == set()
+    longer = privileges.about(group, "set", "a lock longer than `ObjectLockMaxDays`")
+    assert [privileges.allowed(call) for call in longer] == [frozenset()]
+    assert [privileges.allowed(call) for call in privileges.about(group, "shorten or end")] == [frozenset()]
 
 
 def test_reports_are_written_by_those_whose_they_are(privileges: Privileges) -> None:
@@ -262,6 +290,7 @@ def test_services_start_what_the_template_says_and_reach_nothing_else(privileges
     assert reached(RULES) == scheduled
     assert reached(TOPIC) == {"`notify`", "a failed event"}
     assert reached(ALARMS) == {"an alert"}
+    assert reached(LOGGING) == {"logs of the vault"}
     assert reached(ANYONE) == set()
 
 
@@ -300,8 +329,20 @@ def test_buckets_of_users_are_read_by_one_and_written_by_another_function(privil
 def test_the_policy_of_the_bucket_stops_an_administrator_too(privileges: Privileges) -> None:
     refused = {(call.verb, call.what) for call in privileges.calls if ADMINISTRATOR not in privileges.allowed(call)}
 
-    made_of = ("a pack", "a manifest", "an entries file", "a numbered entries file", "the mark of a tier")
-    assert refused == {*(("replace", what) for what in made_of), ("read", "a pack without TLS")}
+    without_tls = {("read", "a pack without TLS"), ("read", "logs without TLS")}
+    locks = {("set", "a lock longer than `ObjectLockMaxDays`"), ("shorten or end", "a lock")}
+    assert refused == {*(("replace", what) for what in (*MADE_OF, ANCHOR, HOLD)), *without_tls, *locks}
+
+
+def test_logs_of_accesses_are_read_by_verify_alone_and_changed_by_no_caller(privileges: Privileges) -> None:
+    group = "Logs of accesses to the vault"
+
+    assert who(privileges, group, "read") | who(privileges, group, "list") == {"verify"}
+    assert who(privileges, group, "write") == {LOGGING}
+    assert who(privileges, group, "delete") == set()
+    assert not {name for call in privileges.about(group) if not call.verb for name in privileges.allowed(call)} - {
+        ADMINISTRATOR
+    }
 
 
 def test_policies_are_as_small_as_aws_wants_them(privileges: Privileges) -> None:

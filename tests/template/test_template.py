@@ -353,7 +353,8 @@ def test_the_drill_role_reads_backups_and_the_identity_and_writes_reports_alone(
     marks = MANIFEST.replace("manifest.json", "marks/pin.json")
     for key in (PACK, MANIFEST, REPORT, marks, MANIFEST.replace("manifest.json", "reports/verify-1.json")):
         assert not deployed.allows(DRILL_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{key}"), key
-    assert deployed.allows(DRILL_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}coffre/identity/main-AbCdEf")
+    for secret in ("coffre/identity/main-AbCdEf", "coffre/identity/main/shop-AbCdEf"):
+        assert deployed.allows(DRILL_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}{secret}")
     for secret in ("coffre/identity/other-AbCdEf", "coffre/database/main-AbCdEf", "coffre/destination/x-AbCdEf"):
         assert not deployed.allows(DRILL_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}{secret}")
 
@@ -402,10 +403,13 @@ def test_the_verify_role_reads_everything_and_writes_only_reports(deployed: Rend
 def test_the_verify_role_has_the_identity_and_no_address_of_a_database(deployed: Rendered) -> None:
     allowed = {
         secret: deployed.allows(VERIFY_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}{secret}")
-        for secret in ("coffre/identity/main-AbCdEf", "coffre/database/main-AbCdEf", "coffre/destination/x-AbCdEf")
+        for secret in (
+            *("coffre/identity/main-AbCdEf", "coffre/identity/main/shop-AbCdEf", "coffre/identity/mainly-AbCdEf"),
+            *("coffre/database/main-AbCdEf", "coffre/destination/x-AbCdEf"),
+        )
     }
 
-    assert list(allowed.values()) == [True, False, False]
+    assert list(allowed.values()) == [True, True, False, False, False]
     functions = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function"
     assert deployed.allows(VERIFY_ROLE, "lambda:InvokeFunction", f"{functions}:{STACK}-verify")
     assert not deployed.allows(VERIFY_ROLE, "lambda:InvokeFunction", f"{functions}:{STACK}-rotate")
@@ -466,7 +470,11 @@ def test_only_the_backup_roles_announce_and_only_on_the_default_bus(deployed: Re
 
 
 @pytest.mark.parametrize(
-    "secret", ["coffre/identity/main-AbCdEf", "coffre/identity/other-AbCdEf", "another/app-AbCdEf"]
+    "secret",
+    [
+        *("coffre/identity/main-AbCdEf", "coffre/identity/main/shop-AbCdEf", "coffre/identity/other-AbCdEf"),
+        "another/app-AbCdEf",
+    ],
 )
 def test_the_backup_role_cannot_read_an_identity(deployed: Rendered, secret: str) -> None:
     assert not deployed.allows(BACKUP_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}{secret}")
@@ -486,7 +494,10 @@ def test_the_restore_role_reads_everything_it_needs(deployed: Rendered, prefix: 
     for key in (PACK, MANIFEST):
         assert deployed.allows(RESTORE_ROLE, "s3:GetObject", f"{VAULT}/{prefix}{key}")
     assert deployed.allows(RESTORE_ROLE, "s3:PutObject", f"{VAULT}/{prefix}{REPORT}")
-    for secret in ("coffre/identity/main-AbCdEf", "coffre/destination/01K9X-AbCdEf"):
+    for secret in (
+        *("coffre/identity/main-AbCdEf", "coffre/identity/main/shop-AbCdEf"),
+        "coffre/destination/01K9X-AbCdEf",
+    ):
         assert deployed.allows(RESTORE_ROLE, "secretsmanager:GetSecretValue", f"{SECRETS}{secret}")
 
 

@@ -8,7 +8,18 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
-from tests.template.privileges import ADMINISTRATOR, ALARMS, ANYONE, FUNCTIONS, PEOPLE, RULES, TOPIC, Call, Privileges
+from tests.template.privileges import (
+    ADMINISTRATOR,
+    ALARMS,
+    ANYONE,
+    FUNCTIONS,
+    LOGGING,
+    PEOPLE,
+    RULES,
+    TOPIC,
+    Call,
+    Privileges,
+)
 from tests.template.rendering import ROOT
 
 DOCUMENT: Final = ROOT / "docs" / "format" / "threat-model.md"
@@ -21,6 +32,7 @@ COLUMNS: Final = {
     RULES: "schedules",
     TOPIC: "the topic",
     ALARMS: "alarms",
+    LOGGING: "S3's logging",
 }
 
 

@@ -1,4 +1,4 @@
-"""docs/format/buckets.md is true: its script reads real backups without Coffre, and it names all that is stored."""
+"""docs/format/buckets.md is true: the script reads real backups without Coffre, and it names all that is stored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from coffre.buckets.reader import PIECE_BYTES
 from coffre.model.manifest import BucketSummary, Entry, Manifest, ObjectFacts, StorageContent
 from coffre.stores.s3_errors import Call
 
-DOCUMENT: Final = (Path(__file__).parents[3] / "docs" / "format" / "buckets.md").read_text()
+ROOT: Final = Path(__file__).parents[3]
+DOCUMENT: Final = (ROOT / "docs" / "format" / "buckets.md").read_text()
+SCRIPT: Final = ROOT / "cli" / "coffre_cli" / "commands" / "keys" / "kit" / "restore.py"
 
 
 def fenced(language: str) -> str:
@@ -32,6 +34,20 @@ def scene(tmp_path: Path) -> Scene:
     for number in range(40):
         store.put("photos", f"{number:02}/../x\n", b"small " * number, content_type="text/plain")
     store.put("photos", "empty", b"")
+    for key in (
+        "../../etc/passwd",
+        "/",
+        "a",
+        "a/b",
+        "A",
+        "folder/",
+        "c:d",
+        "x" * 300,
+        "..",
+        "été/\u202eodd",
+        "été/plain",
+    ):
+        store.put("photos", key, key.encode())
     store.put("photos", "film", random.Random(1).randbytes(PIECE_BYTES + 5))
     store.put("photos", "frozen", b"1")
 
@@ -44,15 +60,15 @@ def scene(tmp_path: Path) -> Scene:
 
 
 def restored(scene: Scene, manifest: Manifest) -> tuple[subprocess.CompletedProcess[str], Path]:
-    script, identity, out = (scene.root / name for name in ("restore.py", "identity", "out"))
-    script.write_text(fenced("python"))
+    identity, out = scene.root / "identity", scene.root / "out"
     identity.write_text(IDENTITY + "\n")
-    arguments = [str(scene.root / "vault"), "files", manifest.backup_id, str(identity), str(out)]
-    return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=False), out
+    places = ["--identity", str(identity), "--directory", str(out)]
+    command = [sys.executable, "-I", "-S", str(SCRIPT), str(scene.root / "vault"), "files", manifest.backup_id, *places]
+    return subprocess.run(command, capture_output=True, text=True, check=False), out
 
 
 @pytest.mark.parametrize("recipients", [(RECIPIENT,), ()], ids=["age", "none"])
-def test_the_documents_script_reads_every_object(scene: Scene, recipients: tuple[str, ...]) -> None:
+def test_the_script_reads_every_object(scene: Scene, recipients: tuple[str, ...]) -> None:
     scene.recipients = recipients
     scene.backup()
     scene.store.put("photos", "00/../x\n", b"newer")  # type: ignore[union-attr]
@@ -66,7 +82,39 @@ def test_the_documents_script_reads_every_object(scene: Scene, recipients: tuple
     bodies = scene.store.bodies()  # type: ignore[union-attr]
     del bodies["photos/frozen"]
     assert {found["name"]: (out / found["file"]).read_bytes() for found in index} == bodies
-    assert index[1]["content_type"] == "text/plain"
+    assert [found["content_type"] for found in index if found["name"] == "photos/01/../x\n"] == ["text/plain"]
+    assert {path.name for path in out.iterdir()} == {"index.jsonl", "objects", "renamed"}
+    own = {found["name"] for found in index if found["file"] == f"objects/{found['name']}"}
+    assert own == {f"photos/{key}" for key in ("A", "a", "empty", "film", "été/plain")}
+
+
+def test_it_stops_at_a_frame_that_unpacks_to_more_than_it_should(scene: Scene) -> None:
+    scene.recipients = ()
+    manifest = scene.backup()
+    bomb = subprocess.run(["zstd", "-19", "-c"], input=bytes(50_000_000), capture_output=True, check=True).stdout
+    for pack in manifest.packs:
+        # As long as before: what is left is a skippable zstd frame.
+        rest = max(pack.length - len(bomb) - 8, 0)
+        padding = b"\x50\x2a\x4d\x18" + rest.to_bytes(4, "little") + bytes(rest)
+        (scene.root / "vault" / pack.key).write_bytes(bomb + padding)
+
+    ended, _ = restored(scene, manifest)
+
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("STOP: ")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"format": 1}', b"\xff", b'{"format": 2}', b"[" * 100_000])
+def test_a_manifest_that_is_none_is_one_sentence(scene: Scene, body: bytes) -> None:
+    manifest = scene.backup()
+    (scene.root / f"vault/v1/backups/files/{manifest.backup_id}/manifest.json").write_bytes(body)
+
+    ended, out = restored(scene, manifest)
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.stderr.startswith("STOP: ")
+    assert not out.exists()
 
 
 def test_it_stops_at_bytes_that_are_not_what_was_recorded(scene: Scene) -> None:

@@ -9,7 +9,7 @@ import re
 import pyrage
 import pytest
 from backports import zstd
-from tests.integration.conftest import Coffre, run_sql
+from tests.integration.conftest import Coffre, client, run_sql
 
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Entry, Manifest
@@ -134,3 +134,42 @@ def test_the_manifest_and_the_entries_hold_no_rows(coffre: Coffre, shop: str) ->
     text = b"\n".join([lines, *records.values()])
     assert not re.search(rb"Hopper|Lovelace", text)
     assert gzip.compress(b"")[:2] not in lines
+
+
+def test_a_target_with_keys_of_its_own_is_opened_by_its_own_secret_and_by_no_other(coffre: Coffre, shop: str) -> None:
+    # Given an old backup with the keys of all targets, and a new one with the target's own
+    coffre.configure(shop)
+    old = coffre.backup()["id"]
+    own = new_identity()
+    coffre.secret("coffre/identity/main/shop", own)
+    coffre.configure(shop, target={"recipients": [public_key(own)]})
+    new = coffre.backup()["id"]
+
+    # Then the new one is for the target's key alone, and the functions open both
+    manifest, entries = contents(coffre, new)
+    assert manifest.recipients == (public_key(own),)
+    assert "The recipients changed: everything was stored again." in manifest.notes
+    for frame in frames(coffre, entries):
+        with pytest.raises(pyrage.DecryptError):
+            pyrage.decrypt(frame, [pyrage.x25519.Identity.from_str(coffre.identity)])
+        pyrage.decrypt(frame, [pyrage.x25519.Identity.from_str(own)])
+    for backup_id in (old, new):
+        assert coffre.verify("read", backup_id=backup_id)["damaged"] == []
+        assert [one["outcome"] for one in coffre.verify("read", backup_id=backup_id)["examined"]] == ["verified"]
+
+    # And without the secret of the target the new one cannot be read
+    client("secretsmanager").delete_secret(SecretId="coffre/identity/main/shop", ForceDeleteWithoutRecovery=True)
+    [problem] = coffre.verify("read", backup_id=new)["problems"]
+    assert problem["code"] == "WRONG_IDENTITY"
+
+
+def test_when_every_target_has_its_own_secret_the_common_one_may_be_missing(coffre: Coffre, shop: str) -> None:
+    own = new_identity()
+    coffre.secret("coffre/identity/main/shop", own)
+    client("secretsmanager").delete_secret(SecretId="coffre/identity/main", ForceDeleteWithoutRecovery=True)
+    coffre.configure(shop, recipients=[], target={"recipients": [public_key(own)]})
+
+    backup = coffre.backup()["id"]
+
+    assert coffre.verify("read", target="shop")["problems"] == []
+    assert coffre.catalog.get_backup(backup).verified_at is not None

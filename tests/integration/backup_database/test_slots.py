@@ -138,8 +138,7 @@ def test_a_second_run_by_hand_ends_as_skipped_without_an_alert(
     assert len(coffre.backups()) == 1
     assert coffre.alerts() == []
     # And whoever waits for its id finds the reason
-    (event,) = coffre.catalog.audit.events(target="shop")
-    assert event.action == "backup.skipped"
+    (event,) = [one for one in coffre.catalog.audit.events(target="shop") if one.action == "backup.skipped"]
     assert event.subject not in (None, first["id"])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import botocore.session
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from tests.confirming import overwrites, with_confirmation
 from tests.contract.weed import OWNER, READER, Weed
 from tests.integration.bucket_backups import Object, keep_backup
@@ -194,6 +195,26 @@ def test_a_continuation_that_is_delivered_twice_is_worked_on_once(
     uploads.catalog.heartbeat_restore(restore_id, began - timedelta(minutes=2), Progress())
     assert invoke(uploads, event)["status"] == "COMPLETED"
     assert len(bodies()) == 9
+
+
+def test_a_continuation_that_cannot_be_started_says_what_was_done_until_then(uploads: Coffre, tmp_path: Path) -> None:
+    keep(uploads, FILES, tmp_path)
+    counts = iter(range(6))
+    context = Context(lambda: 900 if next(counts, None) is not None else 50, "r", "restore")
+
+    class Refusing(Lambda):
+        def invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> None:  # noqa: N803
+            raise EndpointConnectionError(endpoint_url="https://lambda")
+
+    with pytest.raises(CoffreError) as caught:
+        invoke(uploads, {"backup_id": "latest", "target": "uploads", "storage": {}}, context, Refusing())
+
+    assert caught.value.code == "INVOKE_FAILED"
+    [record] = uploads.catalog.restores()
+    written = len(bodies())
+    assert 0 < written < 9
+    assert record.failure is not None
+    assert f"Changed before that, and stays: {written} object" in record.failure.message
 
 
 def test_another_store_is_reached_by_a_secret(uploads: Coffre, tmp_path: Path, weed: Weed) -> None:

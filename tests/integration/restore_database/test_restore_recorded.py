@@ -10,6 +10,7 @@ import pytest
 from tests.integration.conftest import Coffre, Context, new_id, run_sql
 
 from coffre.catalog.catalog import Catalog
+from coffre.catalog.deliveries import Deliveries
 from coffre.model.backup import Backup, Failure, Restore, Status
 from coffre.model.errors import CatalogError, CoffreError, StoreTransientError
 from coffre.operations.runs import restore_lifecycle as restore_run
@@ -236,3 +237,22 @@ def test_a_failure_is_reported_once_and_an_event_that_comes_again_repeats_nothin
 
     assert again["status"] == "FAILED"
     assert [kind for kind, _ in kinds(coffre)].count("RESTORE_FAILED") == 1
+
+
+def test_an_event_whose_delivery_cannot_be_recorded_restores_nothing(
+    coffre: Coffre, shop: str, new_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could be restored twice: that is reported, and not risked."""
+    coffre.configure(shop)
+    done = coffre.backup()
+
+    def refuse(*_: Any) -> str:
+        raise CatalogError("The catalog did not answer.")
+
+    monkeypatch.setattr(Deliveries, "run_of", refuse)
+
+    with pytest.raises(CatalogError):
+        coffre.restore(done["id"], new_database)
+
+    assert list(coffre.catalog.restores()) == []
+    assert [kind for kind, _ in kinds(coffre)] == ["RESTORE_FAILED"]

@@ -225,3 +225,18 @@ def test_a_copy_of_a_servers_files_is_another_database(round_trip: RoundTrip) ->
 
     assert not own.is_same(copy)
     assert own.is_same(unreadable)
+
+
+@pytest.mark.usefixtures("aged")
+def test_a_safety_backup_and_a_restore_without_one_are_on_record(coffre: Coffre, mended: str) -> None:
+    backup = coffre.backup()
+    saved = coffre.backup(tier="SAFETY")
+    coffre.restore(backup["id"], None, tables=["orders"], replace=True, no_safety=True)
+
+    events = {(one.action, one.subject, one.detail) for one in coffre.catalog.audit.events(target="shop")}
+
+    assert ("backup.taken", saved["id"]) in {(action, subject) for action, subject, _ in events}
+    assert any(
+        action == "restore.started" and "replace, without a SAFETY backup" in (detail or "")
+        for action, _, detail in events
+    )

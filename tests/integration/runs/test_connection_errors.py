@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,7 +14,6 @@ from tests.integration.faults import silent_server
 from coffre.model.errors import ConnectError
 from coffre.postgres.connection.connect_errors import explain_refusal
 from coffre.postgres.connection.connection_secret import parse_secret
-from coffre_local.certificate import write_certificate
 from coffre_local.ports import free_port
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.sample import fingerprint
@@ -115,19 +113,10 @@ def test_a_server_with_tls_is_verified_by_its_ca(coffre: Coffre, tls_server: Pos
         tls_server.drop_database("tls_copy")
 
 
-def test_a_server_with_the_certificate_of_somebody_else_is_refused(
-    coffre: Coffre, tls_shop: str, tmp_path: Path
-) -> None:
-    other, _ = write_certificate(tmp_path, now=datetime.now(UTC))
-    coffre.configure(tls_shop, target={"tls": {"ca": other.read_text()}})
-
-    failed_backup(coffre, "TLS_UNTRUSTED", "certificate of 127.0.0.1 could not be verified", "tls.ca")
-
-
 def test_a_certificate_cannot_be_verified_without_a_ca(coffre: Coffre, tls_shop: str) -> None:
     coffre.configure(tls_shop, target={"tls": {"mode": "verify-full"}})
 
-    failed_backup(coffre, "TLS_UNTRUSTED", "could not be verified", "tls.ca")
+    failed_backup(coffre, "TLS_UNTRUSTED", "cannot be verified: no authority (CA) is configured", "tls.ca")
 
 
 def test_a_server_that_takes_tls_only_refuses_plain_connections(coffre: Coffre, tls_shop: str) -> None:

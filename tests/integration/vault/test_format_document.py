@@ -1,4 +1,4 @@
-"""docs/format/v1.md is true: its script restores real backups without Coffre, and it names all that the code stores."""
+"""docs/format/v1.md is true: the script that it names restores real backups, and it names all that the code stores."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,15 +25,18 @@ from coffre.model.backup import Tier
 from coffre.model.manifest import Entry, EntryKind, Manifest
 from coffre.postgres.connection import connect
 from coffre.stores.store import MAX_OBJECT_BYTES
+from coffre.vault.codec import new_identity
 from coffre.vault.entries import FRAME_SIZE_BYTES
 from coffre.vault.pack import PACK_SIZE_BYTES
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.sample import fingerprint, load, sequences
 
-DOCUMENT: Final = Path(__file__).parents[3] / "docs" / "format" / "v1.md"
+ROOT: Final = Path(__file__).parents[3]
+DOCUMENT: Final = ROOT / "docs" / "format" / "v1.md"
+SCRIPT: Final = ROOT / "cli" / "coffre_cli" / "commands" / "keys" / "kit" / "restore.py"
 MIB: Final = 1024 * 1024
 # Program -> Debian package. The document asks for no other.
-PROGRAMS: Final = {"age": "age", "zstd": "zstd", "bash": "bash", "sed": "sed", "sha256sum": "coreutils"}
+PROGRAMS: Final = {"age": "age", "zstd": "zstd"}
 LARGE_OBJECTS: Final = """
 SELECT m.oid::int, m.lomowner::regrole::text, obj_description(m.oid, 'pg_largeobject'), md5(lo_get(m.oid))
 FROM pg_largeobject_metadata m ORDER BY 1
@@ -71,14 +75,14 @@ class Copy:
     backup_id: str
     manifest_sha256: str
     destination: str
-    changes: dict[str, str] = field(default_factory=dict)
+    options: list[str] = field(default_factory=list)
 
     @property
     def manifest(self) -> Path:
         return self.directory / f"vault/v1/backups/shop/{self.backup_id}/manifest.json"
 
     def restore(self) -> subprocess.CompletedProcess[str]:
-        """Run the document's script."""
+        """Run the script with Python's standard library alone."""
         url = urlsplit(self.destination)
         environment = {
             "PATH": os.pathsep.join([str(self.home / "bin"), os.environ["PATH"]]),
@@ -86,18 +90,19 @@ class Copy:
             "PGHOST": str(url.hostname),
             "PGPORT": str(url.port),
             "PGUSER": str(url.username),
-            "PGDATABASE": unquote(url.path[1:]),
-            "VAULT": "vault",
-            "TARGET": "shop",
-            "BACKUP": self.backup_id,
-            "MANIFEST_SHA256": self.manifest_sha256,
-            **self.changes,
+            "TMPDIR": str(self._temporary),
         }
-        script = self.directory / "restore.sh"
-        script.write_text(fenced("bash"))
-        return subprocess.run(
-            ["bash", script.name], cwd=self.directory, env=environment, capture_output=True, text=True, check=False
-        )
+        command = [sys.executable, "-I", "-S", str(SCRIPT), "vault", "shop", self.backup_id, "--database"]
+        command += [unquote(url.path[1:]), "--identity", "identity.txt", *self.options]
+        if self.manifest_sha256:
+            command += ["--manifest-sha256", self.manifest_sha256]
+        return subprocess.run(command, cwd=self.directory, env=environment, capture_output=True, text=True, check=False)
+
+    @property
+    def _temporary(self) -> Path:
+        directory = self.directory / "tmp"
+        directory.mkdir(exist_ok=True)
+        return directory
 
     def edit_manifest(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Change the manifest, as somebody could who can write to the vault but not to the catalog."""
@@ -107,14 +112,11 @@ class Copy:
 
     def assert_stops(self, *words: str) -> None:
         """The script says why it stops, and leaves nothing in its temporary directory."""
-        scratch = self.directory / "tmp"
-        scratch.mkdir()
-        self.changes["TMPDIR"] = str(scratch)
         done = self.restore()
         assert done.returncode != 0
         assert all(word in done.stderr for word in words), done.stderr
         assert "Restored" not in done.stdout
-        assert list(scratch.iterdir()) == []
+        assert list(self._temporary.iterdir()) == []
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -170,7 +172,7 @@ def small(coffre: Coffre, shop: str, destination: str, postgresql_home: Path, tm
 @pytest.mark.parametrize(
     "encryption", [{}, {"encryption": "none", "recipients": []}], ids=["encryption age", "encryption none"]
 )
-def test_the_documents_script_restores_everything(
+def test_the_script_restores_everything(
     encryption: dict[str, Any],
     coffre: Coffre,
     empty_database: str,
@@ -186,7 +188,7 @@ def test_the_documents_script_restores_everything(
         (tmp_path / "identity.txt").unlink()
     assert json.loads(copy.manifest.read_text())["encryption"] == encryption.get("encryption", "age")
 
-    # When the script of the document is run with nothing but the copy
+    # When the script is run with nothing but the copy
     done = copy.restore()
 
     # Then rows, sequences, large objects, and the schema with owners and rights are the same
@@ -200,7 +202,7 @@ def test_the_documents_script_restores_everything(
     assert not (tmp_path / "trap").exists()
 
     # And it says so
-    assert done.stdout.startswith(f"Restored {json.loads(copy.manifest.read_text())['rows']} rows.")
+    assert done.stdout.startswith(f"Restored {json.loads(copy.manifest.read_text())['rows']} rows into the database ")
 
 
 def test_it_restores_a_later_backup(
@@ -251,6 +253,24 @@ def test_it_restores_names_and_rows_of_other_encodings(
 
         assert (done.returncode, done.stderr) == (0, "")
         assert rows(destination, 'SELECT "Maß" FROM "Größe" ORDER BY 1') == [("é",), ("ÿ",)]
+
+
+def test_it_makes_the_database_and_puts_names_that_are_no_utf8_back(
+    coffre: Coffre, empty_database: str, postgresql_home: Path, tmp_path: Path
+) -> None:
+    name = urlsplit(empty_database).path[1:]
+    made = beside(empty_database, f"made_{name}")
+    options = "TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
+    with new_database(beside(empty_database, f"bytes_{name}"), options) as source:
+        make = "DO $$ BEGIN EXECUTE format('CREATE TABLE %I AS SELECT %L AS %I', {0}, {0}, {0}); END $$"
+        run(source, make.format("convert_from('\\xe9', 'SQL_ASCII')"))
+        done = back_up(coffre, source, made, postgresql_home, tmp_path).restore()
+
+    assert (done.returncode, done.stderr) == (0, "")
+    exact = "SELECT convert_to(relname::text, 'SQL_ASCII') FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+    assert [bytes(found) for (found,) in rows(made, exact)] == [b"\xe9"]
+    assert rows(made, "SELECT getdatabaseencoding()") == [("SQL_ASCII",)]
+    run(beside(made, "postgres"), f"DROP DATABASE {urlsplit(made).path[1:]}")
 
 
 def test_it_stops_at_a_manifest_that_the_catalog_does_not_know(small: Copy) -> None:
@@ -310,9 +330,11 @@ def test_it_stops_at_frames_that_open_but_hold_other_bytes(
 
 
 def test_it_stops_without_the_right_identity(small: Copy) -> None:
-    (small.directory / "identity.txt").unlink()
+    (small.directory / "identity.txt").write_text(new_identity())
+    small.assert_stops("age:", "it is not the private key of age1")
 
-    small.assert_stops("age:")
+    (small.directory / "identity.txt").unlink()
+    small.assert_stops("the private key cannot be read", "identity.txt")
 
 
 def test_it_stops_at_a_database_that_is_not_empty(small: Copy) -> None:
@@ -335,7 +357,7 @@ def test_it_stops_when_the_numbers_of_rows_differ(small: Copy) -> None:
     small.assert_stops("customers", "50", "instead of 51")
 
 
-def test_it_stops_when_a_role_is_missing_and_goes_on_without_owners_if_told(
+def test_it_stops_when_a_role_is_missing_and_continues_as_it_is_asked_to(
     coffre: Coffre, empty_database: str, destination: str, postgresql_home: Path, tmp_path: Path
 ) -> None:
     run(
@@ -347,12 +369,21 @@ def test_it_stops_when_a_role_is_missing_and_goes_on_without_owners_if_told(
     copy = back_up(coffre, empty_database, destination, postgresql_home, tmp_path)
     run(empty_database, 'DROP OWNED BY "mis sing"', 'DROP ROLE "mis sing"')
 
-    copy.assert_stops("the server lacks the role(s) mis sing", "OWNERS=no")
+    copy.assert_stops("the server lacks the role(s) mis sing", "--make-roles", "--no-owners")
     assert 'CREATE ROLE "mis sing";' in (tmp_path / "roles.sql").read_text()
 
-    copy.changes["OWNERS"] = "no"
+    copy.options = ["--no-owners"]
     assert copy.restore().returncode == 0
     assert rows(destination, "TABLE t") == [(1,)]
+    run(destination, "DROP TABLE t")
+
+    copy.options = ["--make-roles"]
+    assert copy.restore().returncode == 0
+    granted = (
+        "SELECT has_table_privilege('mis sing', 't', 'SELECT'), rolcanlogin FROM pg_roles WHERE rolname = 'mis sing'"
+    )
+    assert rows(destination, granted) == [(True, False)]
+    run(destination, 'DROP OWNED BY "mis sing"', 'DROP ROLE "mis sing"')
 
 
 def test_it_leaves_out_what_it_is_told_to(
@@ -360,7 +391,7 @@ def test_it_leaves_out_what_it_is_told_to(
 ) -> None:
     run(empty_database, "CREATE TABLE t AS SELECT 1 AS a", "CREATE INDEX unwanted ON t (a)", "CREATE VIEW v AS TABLE t")
     copy = back_up(coffre, empty_database, destination, postgresql_home, tmp_path)
-    copy.changes["LEAVE_OUT"] = " INDEX public unwanted | VIEW public v "
+    copy.options = ["--leave-out", " INDEX public unwanted | VIEW public v "]
 
     assert copy.restore().returncode == 0
 

@@ -14,6 +14,7 @@ from tests.unit.alerts.test_alert import FAILURE, GOOD, NOW, RESTORE, TAKEN, fai
 from coffre.alerts.accesses import accesses_unknown, vault_accessed
 from coffre.alerts.alert import Alert, AlertKind
 from coffre.alerts.anomalies import (
+    certificate_expires,
     duration_exceeded,
     encryption_off,
     key_rotation_due,
@@ -47,6 +48,7 @@ def anomalies() -> list[Alert]:
         success_rate_low("shop", Rate(27, 3), wanted_percent=99, safe=SAFE_UNKNOWN),
         quota_near(900, 1000),
         key_rotation_due({"age1" + "q" * 58: TAKEN}, 90),
+        certificate_expires("shop", "db.example.org", "CN=an authority", TAKEN),
         encryption_off(),
         *accesses(),
     ]

@@ -226,7 +226,9 @@ def test_the_same_link_is_sent_with_the_same_token(
 
 
 @pytest.mark.parametrize(
-    "fault", [lost, cancelled("None", "TransactionConflict"), cancelled("ThrottlingError", "None")], ids=str
+    "fault",
+    [lost, cancelled("None", "TransactionConflict"), cancelled("ThrottlingError", "None")],
+    ids=("lost", "conflict", "throttled"),
 )
 def test_a_write_that_failed_once_is_done_again_after_a_pause(
     catalog: Catalog, now: datetime, monkeypatch: pytest.MonkeyPatch, fault: Fault

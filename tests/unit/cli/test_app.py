@@ -41,7 +41,11 @@ COMMANDS = [
     ("export",),
     ("invoke",),
     ("keys",),
+    ("keys", "check"),
+    ("keys", "list"),
     ("keys", "new"),
+    ("keys", "recovery-kit"),
+    ("keys", "rotate"),
     ("list",),
     ("local",),
     ("local", "down"),
@@ -57,6 +61,8 @@ COMMANDS = [
     ("rotate",),
     ("show",),
     ("unpin",),
+    ("hold",),
+    ("release",),
     ("verify",),
 ]
 
@@ -83,10 +89,10 @@ def test_the_help_lists_the_commands_in_the_order_of_use(coffre: Coffre) -> None
     lines = coffre("--help").out.splitlines()
     start = lines.index("Commands:") + 1
 
-    names = [line.split()[0] for line in lines[start : start + 21]]
+    names = [line.split()[0] for line in lines[start : start + 24]]
     assert names[:9] == ["demo", "backup", "list", "show", "ls", "cat", "diff", "restore", "export"]
-    middle = ["verify", "report", "alerts", "audit", "rotate", "pin", "unpin", "delete", "approve", "keys", "catalog"]
-    assert names[9:] == [*middle, "invoke", "local"]
+    middle = ["verify", "report", "alerts", "audit", "rotate", "pin", "unpin", "hold", "release", "delete"]
+    assert names[9:] == [*middle, "approve", "keys", "catalog", "invoke", "local"]
 
 
 def test_the_version_is_that_of_the_project(coffre: Coffre) -> None:

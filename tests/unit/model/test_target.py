@@ -49,6 +49,19 @@ def test_the_smallest_document_has_sensible_defaults() -> None:
     assert configuration.target("shop") is shop
 
 
+def test_a_target_can_have_keys_of_its_own_in_place_of_the_documents() -> None:
+    own = "age1" + "p" * 58
+    text = json.dumps(document(targets=[target(), bucket(recipients=[own])]))
+
+    configuration = parse_configuration(text, where="x")
+
+    assert configuration.recipients_of("shop") == (RECIPIENT,)
+    assert configuration.recipients_of("files") == (own,)
+    assert configuration.all_recipients == (RECIPIENT, own)
+    alone = parse_configuration(json.dumps(document(recipients=[], targets=[bucket(recipients=[own])])), where="x")
+    assert alone.all_recipients == (own,)
+
+
 def test_a_full_document_is_accepted() -> None:
     full = target(
         kind="database",
@@ -75,7 +88,15 @@ def test_a_full_document_is_accepted() -> None:
         (document(version=2), "version: should be 1"),
         (document(recipients=["age1short"]), "recipients[0]: String should match pattern"),
         (document(recipients=[f"{RECIPIENT}\n"]), "recipients[0]: String should match pattern"),
-        (document(recipients=[]), 'document: encryption is "age" but recipients is empty'),
+        (document(recipients=[]), 'document: encryption is "age" but recipients is empty, for shop'),
+        (
+            document(recipients=[], targets=[target(recipients=[RECIPIENT]), bucket()]),
+            'document: encryption is "age" but recipients is empty, for files',
+        ),
+        (
+            document(encryption="none", recipients=[], targets=[target(recipients=[RECIPIENT])]),
+            'document: encryption is "none" but recipients',
+        ),
         (document(encryption="none"), 'document: encryption is "none" but recipients are given'),
         (document(targets=[]), "targets: Tuple should have at least 1 item"),
         (document(targets=[target(), target()]), "document: each target needs its own name; used twice: shop"),

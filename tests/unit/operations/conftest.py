@@ -25,6 +25,7 @@ from coffre.operations.rotate.rotate import RotateJob, rotate
 from coffre.operations.stored_backup.record import completed
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.layout import backup_prefix, manifest_key
+from coffre.vault.locks import VaultLocks
 from coffre.vault.vault import Committed, Vault
 
 NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)
@@ -53,10 +54,11 @@ class Scene:
     targets: tuple[str, ...] = ("shop",)
     remaining_seconds: Callable[[], float] = lambda: 900.0
     died: list[Backup] = field(default_factory=list)
+    locks: VaultLocks | None = None
 
     @property
     def vault(self) -> Vault:
-        return Vault(self.store)
+        return Vault(self.store, self.locks)
 
     def put(self, key: str, body: bytes = b"x" * 100) -> str:
         self.store.put(key, body, sha256=hashlib.sha256(body).hexdigest())

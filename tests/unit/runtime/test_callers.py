@@ -283,16 +283,17 @@ def test_without_a_proof_the_name_is_a_claim(services: Services) -> None:
 
 
 def test_a_proof_that_fails_leaves_a_claim_and_says_why_in_the_log(
-    sts: Sts, services: Services, capsys: pytest.CaptureFixture[str]
+    sts: Sts, services: Services, caplog: pytest.LogCaptureFixture
 ) -> None:
     sent = sent_by_alice(sts, {"actor": ALICE_ARN})
 
     actor = services.actor(RotateEvent.parse({**sent, "target": "shop"}))
 
     assert actor == Actor(ALICE_ARN, verified=False)
-    logged = capsys.readouterr().out
-    assert "SignatureDoesNotMatch" in logged
-    assert sent["proof"]["signature"] not in logged
+    [logged] = caplog.records
+    assert logged.message == "the caller is not verified"
+    assert "SignatureDoesNotMatch" in vars(logged)["why"]
+    assert sent["proof"]["signature"] not in str(vars(logged))
 
 
 @pytest.mark.parametrize("proven", [False, True])

@@ -33,6 +33,12 @@ def test_a_pack_is_recognized_by_the_backup_that_wrote_it() -> None:
     assert layout.writer_of(f"{layout.pack_prefix(ID, 7)}-0a1b2c3d-0000") == ID
 
 
+def test_an_anchor_is_recognized() -> None:
+    assert layout.is_anchor(layout.anchor_key(ID))
+    for key in (f"v1/audit/anchors/{ID}", f"v1/audit/anchors/x/{ID}.json", f"v1/audit/{ID}.json", "v1/audit/anchors/"):
+        assert not layout.is_anchor(key)
+
+
 @pytest.mark.parametrize(
     "key",
     [

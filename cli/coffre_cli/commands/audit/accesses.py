@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -95,8 +95,13 @@ def _read(deployed: DeployedStack, begin: datetime, wanted: Callable[[AccessReco
     prefix = deployed.outputs["VaultPrefix"].lstrip("/")
     tally = Tally(principals, prefix=f"{prefix}/" if prefix else "", wanted=wanted)
     logs = AccessLogs(S3Store(bucket, client=make_client()), account, region, deployed.outputs["VaultBucket"])
-    with error_console.status("Reading the logs", spinner="dots"):
-        logs.read(tally, begin, datetime.now(UTC))
+    with error_console.status("Reading the logs", spinner="dots") as status:
+        today = datetime.now(UTC).date()
+        day = max(begin.date(), logs.oldest_day() or today)
+        while day <= today:
+            status.update(f"Reading the logs of {day}")
+            logs.read(tally, day, day)
+            day += timedelta(days=1)
     return tally.report()
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.text import Text
 
 from coffre.model.errors import IntegrityError
 from coffre.model.times import in_utc, parse_span
@@ -21,7 +20,7 @@ from coffre_cli.commands.audit import accesses
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.screen import print_json, print_table, say
+from coffre_cli.screen import print_json, say
 
 if TYPE_CHECKING:
     from coffre.model.audit import Anchor, AuditEvent, Head
@@ -112,23 +111,20 @@ def _show(events: Sequence[AuditEvent], limit: int, *, as_json: bool) -> None:
     if not events:
         say("No events.")
         return
-    columns = ["TIME (UTC)", "ACTION", "RESULT", "TARGET", "SUBJECT", "BY", "FROM", "WHAT"]
-    print_table(columns, map(_row, events))
+    for event in events:
+        _say(event)
     if limit and len(events) == limit:
         say(f"The newest {limit:,}. For more: --limit, or --limit 0 for all.")
 
 
-def _row(event: AuditEvent) -> list[str | Text]:
-    return [
-        f"{event.at:%Y-%m-%d %H:%M:%S}",
-        event.action,
-        Text(event.result, style=_STYLES.get(event.result, "")),
-        event.target or "-",
-        event.subject or "-",
-        event.actor if event.verified else f"{event.actor} (claimed)",
-        event.origin or "-",
-        event.detail or "",
-    ]
+def _say(event: AuditEvent) -> None:
+    """Print what, about what and with which result, and below by whom, from where and how."""
+    what = [f"{event.at:%Y-%m-%d %H:%M:%S}", event.action, event.result, event.target or "-", event.subject or ""]
+    say("  ".join(what).rstrip(), style=_STYLES.get(event.result, ""))
+    claimed = "" if event.verified else " (claimed)"
+    origin = f", from {event.origin}" if event.origin else ""
+    detail = f": {event.detail}" if event.detail else ""
+    say(f"    by {event.actor}{claimed}{origin}{detail}")
 
 
 # --- the check ---

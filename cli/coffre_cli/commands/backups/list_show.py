@@ -63,9 +63,10 @@ def list_backups(
     elif not found:
         _show_none(place, target, status)
     else:
+        locked = any(backup.locked_until for backup in found)
         print_table(
-            ["ID", "TARGET", "STATUS", "TIERS", "TAKEN", "TOOK", "SIZE", "STORED"],
-            (_row(backup) for backup in found),
+            ["ID", "TARGET", "STATUS", "TIERS", "TAKEN", "TOOK", "SIZE", "STORED", *(["LOCKED"] if locked else [])],
+            ([*_row(backup), *([_lock_of(backup)] if locked else [])] for backup in found),
             right=["TOOK", "SIZE", "STORED"],
         )
         if more:
@@ -97,7 +98,13 @@ def _row(backup: Backup) -> list[str | Text]:
 def _tiers(backup: Backup) -> str:
     """Return the tiers; words that are short enough for a narrow column."""
     expires = f" until {backup.expires_at:%-d %b %Y}" if backup.expires_at else ""
-    return " ".join(tier.lower() for tier in backup.tiers) + expires
+    held = " on hold" if backup.held_at else ""
+    return " ".join(tier.lower() for tier in backup.tiers) + expires + held
+
+
+def _lock_of(backup: Backup) -> str:
+    """Return until when nothing of a backup can be deleted."""
+    return f"until {backup.locked_until:%-d %b %Y}" if backup.locked_until else "-"
 
 
 def show(
@@ -137,6 +144,11 @@ def _show_backup(deployed: Place, backup: Backup, *, as_json: bool) -> None:
     for word, time in (("verified", backup.verified_at), ("pinned", backup.pinned_at), ("deleted", backup.deleted_at)):
         if time is not None:
             say(f"  {word:9} {time:%Y-%m-%d %H:%M:%S} UTC ({age(time)})")
+    if backup.held_at is not None:
+        why = f": {backup.hold}" if backup.hold else ""
+        say(f"  on hold   since {backup.held_at:%Y-%m-%d %H:%M:%S} UTC{why}; {_legal_holds(backup)}")
+    if backup.locked_until is not None:
+        say(f"  locked    until {backup.locked_until:%Y-%m-%d %H:%M} UTC at least (Object Lock)")
     if backup.damaged_at is not None:
         say(f"  DAMAGED   since {backup.damaged_at:%Y-%m-%d %H:%M:%S} UTC: {backup.damage}", style="red")
     if backup.deletion is not None:
@@ -147,6 +159,15 @@ def _show_backup(deployed: Place, backup: Backup, *, as_json: bool) -> None:
         say(f"  progress  {backup.progress.phase}, {size(backup.progress.done_bytes)} so far")
     if manifest is not None:
         _show_manifest(backup, manifest)
+
+
+def _legal_holds(backup: Backup) -> str:
+    at = backup.hold_progress
+    if at is None:
+        return "a record alone, without S3 legal holds"
+    if at.released:
+        return f"being released, {at.done:,} of {at.total:,} objects are: coffre release {backup.id}"
+    return f"S3 legal holds on {at.done:,} of {at.total:,} objects"
 
 
 def _manifest_of(deployed: Place, backup: Backup) -> Manifest | None:

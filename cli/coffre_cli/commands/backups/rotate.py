@@ -86,6 +86,11 @@ def _show(report: RotationReport) -> None:
     held = [one for one in report.decisions if one.held_back]
     would = "would be " if report.dry_run else ""
     say(f"{len(gone)} of {len(report.decisions)} backups {would}deleted.", style="bold")
+    if report.locks is not None and report.locks.objects:
+        objects = f"{report.locks.objects:,} objects of {report.locks.backups:,} backups"
+        say(f"Object Lock {'would be ' if report.dry_run else ''}extended on {objects}.")
+    if report.locks is not None and report.locks.unfinished:
+        say(f"Locks of {report.locks.unfinished:,} more backups are extended by the next rotation: the time was over.")
     if held:
         say(f"{len(held)} have outlived their tiers but are kept ({size(_bytes(held))} that they added): see WHY.")
     for problem in report.problems:

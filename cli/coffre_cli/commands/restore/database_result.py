@@ -12,6 +12,7 @@ from urllib.parse import quote
 from coffre.model.kinds import Contents
 from coffre.model.words import counted, duration
 from coffre_cli.commands.restore.destination import DestinationChoice
+from coffre_cli.commands.restore.follow_restore import how_it_failed
 from coffre_cli.commands.restore.safety import back_to_database, show_plan, show_way_back
 from coffre_cli.screen import print_table, say, say_command, show_failure
 
@@ -52,7 +53,7 @@ class Ask:
 def show_result(ask: Ask, record: Restore, report: RestoreReport | None) -> None:
     """Show how a restore ended, what it left, and what to do next."""
     if record.failure is not None:
-        say(f"The restore of {ask.backup.target} failed. The backup itself is untouched.", style="red")
+        say(how_it_failed(ask.backup.target, record.failure), style="red")
         show_failure(record.failure)
         _show_way_out(ask, record.failure)
         show_way_back(ask.safety, ask.way_back)

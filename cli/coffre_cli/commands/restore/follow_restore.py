@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from coffre.model.errors import BackupStateError
+from coffre.model.errors import BackupStateError, CoffreError, TransientError
 from coffre_cli.confirming import PlanAnswer
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
 from coffre_cli.screen import print_json, restore_json, show_failure
 
 if TYPE_CHECKING:
-    from coffre.model.backup import Backup, Restore, RestoreReport
+    from coffre.model.backup import Backup, Failure, Restore, RestoreReport
     from coffre.model.safety import Safety
 
 
@@ -28,13 +28,43 @@ def run_restore(
     restore_id = event["restore_id"]
     given = {name: value for name, value in event.items() if value is not None}
     deployed.start("restore", {"backup_id": backup.id, **given})
-    record = follow(
-        lambda: deployed.catalog.get_restore(restore_id),
-        title=f"{'Planning a restore of' if dry_run else 'Restoring'} {backup.target}",
-        quiet=quiet,
-        has_ended=lambda: False,
-    )
+    try:
+        record = follow(
+            lambda: deployed.catalog.get_restore(restore_id),
+            title=f"{'Planning a restore of' if dry_run else 'Restoring'} {backup.target}",
+            quiet=quiet,
+            has_ended=lambda: False,
+        )
+    except TransientError:
+        done = _done_without_record(deployed, restore_id)
+        if done is None:
+            raise
+        record = done
     return record, deployed.vault.read_report(record.report_key) if record.report_key else None
+
+
+def _done_without_record(deployed: DeployedStack, restore_id: str) -> Restore | None:
+    """Return the end of a restore whose record does not say it: the vault has the report of one that is done."""
+    from datetime import UTC, datetime
+
+    from coffre.operations.runs.restore_record import completed
+
+    try:
+        found, restore = deployed.vault.find_report(restore_id), deployed.catalog.get_restore(restore_id)
+    except CoffreError:
+        return None
+    if found is None:
+        return None
+    key, report = found
+    why = "The data is restored, but the catalog does not list this restore as completed yet."
+    return completed(restore, restore.progress, report, key, (why,), datetime.now(UTC))
+
+
+def how_it_failed(target: str, failure: Failure) -> str:
+    """Return the first sentence about a restore that failed, or whose outcome is not known."""
+    if failure.is_certain:
+        return f"The restore of {target} failed. The backup itself is untouched."
+    return f"It is not known whether the restore of {target} took effect. The backup itself is untouched."
 
 
 def plan_restore(

@@ -16,7 +16,7 @@ from coffre.model.kinds import Mode, TargetKind
 from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import find_restore
 from coffre_cli.commands.restore.confirm_restore import confirm
-from coffre_cli.commands.restore.follow_restore import end_restore, plan_restore, run_restore
+from coffre_cli.commands.restore.follow_restore import end_restore, how_it_failed, plan_restore, run_restore
 from coffre_cli.commands.restore.object_options import ObjectChoices, store_secret
 from coffre_cli.commands.restore.safety import back_to_objects, show_plan, show_way_back
 from coffre_cli.confirming import Confirmed, PlanAnswer
@@ -159,7 +159,7 @@ def _run(
 
 def _show(ask: Ask, record: Restore, report: RestoreReport | None) -> None:
     if record.failure is not None:
-        say(f"The restore of {ask.backup.target} failed. The backup itself is untouched.", style="red")
+        say(how_it_failed(ask.backup.target, record.failure), style="red")
         show_failure(record.failure)
         show_way_back(ask.safety, ask.way_back)
     if report is None or report.storage is None:

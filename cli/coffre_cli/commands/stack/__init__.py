@@ -1,1 +1,1 @@
-"""Commands for the stack itself: alerts, keys, functions, the local stack."""
+"""Commands for the stack itself: alerts, functions, the local stack."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coffre.model.errors import ConfigurationError, SecretError
-from coffre_cli.commands.stack.keys import DEFAULT_SECRET
+from coffre_cli.commands.keys.secrets import DEFAULT_SECRET
 from coffre_cli.examples import examples
 from coffre_cli.screen import error_console, say, say_command
 

@@ -21,7 +21,7 @@ def show_verification(report: VerificationReport, buckets: Collection[str] | Non
         _show_inventory(report)
     else:
         _show_read(report)
-    for problem in report.problems:
+    for problem in (*report.problems, *report.lock_problems):
         say(f"Problem: {problem.text} [{problem.code}]", style="red")
     for damaged in report.damaged:
         _show_damaged(damaged)

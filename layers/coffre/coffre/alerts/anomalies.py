@@ -113,11 +113,28 @@ def key_rotation_due(first_used: Mapping[str, datetime], days: int) -> Alert:
                 [f"Backups have been encrypted to the same public keys for {days} days or more:", *bullets(lines)]
             ),
             since=oldest,
-            hint="Make a new key pair, add its public key to the recipients, and keep the old private keys as long as "
-            "backups that were encrypted to them exist.",
-            commands=["coffre keys new --file ./identity-new.txt"],
+            hint="Create a new key for new backups, and deploy the public key that the command prints. The old private "
+            "keys stay for the old backups. Keys of one target: --target NAME.",
+            commands=["coffre keys list", "coffre keys rotate --dry-run"],
         ),
         fingerprint=digest_of(*first_used),
+    )
+
+
+def certificate_expires(target: str, host: str, name: str, ends: datetime) -> Alert:
+    """Report that backups will fail when a certificate ends: a server's, or the authority's that it is checked with."""
+    return alert_of(
+        AlertKind.CERTIFICATE_EXPIRES,
+        target,
+        f"A certificate that {target} depends on expires on {ends:%Y-%m-%d}",
+        body_of(
+            f"The connection to {host} is verified with the certificate {name}, which expires on {moment(ends)}. "
+            "Backups work until then, and fail from then on.",
+            hint="If it is the server's, renew it there (managed servers do that themselves, or offer it). If it is "
+            "the authority's, put the provider's present CA file into the target's tls.ca.",
+            commands=[f"coffre backup database {target}"],
+        ),
+        fingerprint=digest_of(name, ends.isoformat()),
     )
 
 
@@ -132,6 +149,6 @@ def encryption_off() -> Alert:
             "the bucket's own encryption at rest does not stop them.",
             hint="Make a key pair, set encryption to age with its public key in recipients, and take a full backup. "
             "Existing backups stay as they are.",
-            commands=["coffre keys new", "coffre backup database --full"],
+            commands=["coffre keys new --offline ./offline.txt", "coffre backup database --full"],
         ),
     )

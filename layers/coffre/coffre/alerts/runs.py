@@ -142,12 +142,13 @@ def restore_failed(
     """Report a failed restore; the backup itself is untouched. `target` is None while it is not known."""
     where = f" into {destination}" if destination else ""
     what = f'The restore of "{target}"' if target else f"The restore of backup {backup_id}"
+    how = "failed" if failure.is_certain else "ended, and it is not known whether it took effect"
     return alert_of(
         AlertKind.RESTORE_FAILED,
         target or EVERY_TARGET,
-        f"Restore of {target or backup_id} FAILED: {failure.code}",
+        f"Restore of {target or backup_id} {'FAILED' if failure.is_certain else 'UNKNOWN'}: {failure.code}",
         body_of(
-            f"{what}{where} failed. The backup itself is untouched.",
+            f"{what}{where} {how}. The backup itself is untouched.",
             why=because(failure),
             hint=failure.hint,
             commands=[f"coffre show {backup_id}"] if backup_id != "latest" else ["coffre list"],

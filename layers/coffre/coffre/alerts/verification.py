@@ -9,8 +9,30 @@ from typing import Final
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, digest_of
 from coffre.alerts.wording import alert_of, backup_command, because, body_of, bullets, ids_of, moment
 from coffre.model.backup import Backup, Failure
+from coffre.model.rotation import Problem
 from coffre.model.target import TargetKind
 from coffre.model.words import span
+
+
+def locks_too_short(problems: Sequence[Problem], *, request_id: str) -> Alert:
+    """Report that Object Lock does not protect what it should: nothing is lost, and something could be."""
+    first = (
+        "Object Lock does not protect all that it should. No backup is damaged; a person or program that may delete "
+        "could remove parts of one before its time."
+    )
+    return alert_of(
+        AlertKind.LOCK_TOO_SHORT,
+        EVERY_TARGET,
+        "Backups are not locked as long as they are kept",
+        body_of(
+            "\n".join([first, *bullets([f"{problem.text} [{problem.code}]" for problem in problems])]),
+            hint="The next rotation extends locks that are too short: run it now. If this is reported again, find out "
+            "what prevents it.",
+            commands=["coffre rotate", "coffre verify --level inventory"],
+        ),
+        ids=ids_of(request=request_id),
+        fingerprint=digest_of(*sorted({f"{problem.code} {problem.target}" for problem in problems})),
+    )
 
 
 def verify_failed(

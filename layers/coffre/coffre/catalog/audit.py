@@ -111,7 +111,7 @@ class Audit:
 
     @contextmanager
     def recorded(
-        self, at: datetime, actor: Actor | str, action: str, target: str, subject: str, detail: str | None = None
+        self, at: datetime, actor: Actor | str, action: str, target: str | None, subject: str, detail: str | None = None
     ) -> Iterator[None]:
         """Record an act and then let it happen: what cannot be recorded is not done. What it raises is recorded too."""
         self.record(at, actor, action, target, subject, detail)
@@ -122,7 +122,7 @@ class Audit:
             raise
 
     def record_failure(
-        self, at: datetime, actor: Actor | str, action: str, target: str, subject: str, error: BaseException
+        self, at: datetime, actor: Actor | str, action: str, target: str | None, subject: str, error: BaseException
     ) -> None:
         """Record that an act which is recorded already failed, as far as the table answers."""
         why = f"{error.message} [{error.code}]" if isinstance(error, CoffreError) else type(error).__name__

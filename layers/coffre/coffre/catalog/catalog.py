@@ -12,6 +12,7 @@ from coffre.catalog.incidents import Incidents
 from coffre.catalog.items import RestoreItem
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
+from coffre.catalog.protection import Protection
 from coffre.catalog.recipients import Recipients
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
@@ -44,8 +45,8 @@ class Catalog:
     ----------
     locks, audit
         Who works on which target; who did what.
-    keeping
-        What a backup's life depends on: pins, verification, deletion.
+    keeping, protection
+        What a backup's life depends on: pins, verification, deletion; holds and locks.
     incidents, recipients
         Which problems were reported; since when each public key has been in use.
     confirmations
@@ -71,6 +72,7 @@ class Catalog:
         self.locks = Locks(self._table)
         self.audit = Audit(self._table, origin)
         self.keeping = LifecycleMarks(self._backups)
+        self.protection = Protection(self._backups)
         self.incidents = Incidents(self._table)
         self.recipients = Recipients(self._table)
         self.confirmations = Confirmations(self._table)

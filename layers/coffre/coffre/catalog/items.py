@@ -62,6 +62,21 @@ class ProgressMap(MapAttribute[str, Any]):
     current = UnicodeAttribute(null=True)
 
 
+class LockMap(MapAttribute[str, Any]):
+    """`coffre.model.backup.LockProgress`."""
+
+    until = TimeAttribute(null=True)
+    done = NumberAttribute(null=True)
+
+
+class HoldMap(MapAttribute[str, Any]):
+    """`coffre.model.backup.HoldProgress`."""
+
+    released = BooleanAttribute(null=True)
+    done = NumberAttribute(null=True)
+    total = NumberAttribute(null=True)
+
+
 class FailureMap(MapAttribute[str, Any]):
     """`coffre.model.backup.Failure`."""
 
@@ -122,6 +137,11 @@ class BackupItem(RunItem):
     read_until = UnicodeAttribute(null=True)
     pinned_at = TimeAttribute(null=True)
     expires_at = TimeAttribute(null=True)
+    locked_until = TimeAttribute(null=True)
+    lock_progress = LockMap(null=True)  # type: ignore[no-untyped-call]
+    held_at = TimeAttribute(null=True)
+    hold = UnicodeAttribute(null=True)
+    hold_progress = HoldMap(null=True)  # type: ignore[no-untyped-call]
     deleted_at = TimeAttribute(null=True)
     deletion = UnicodeAttribute(null=True)
 

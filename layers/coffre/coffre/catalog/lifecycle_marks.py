@@ -141,9 +141,12 @@ class LifecycleMarks:
         Raises
         ------
         BackupStateError
-            `BACKUP_UNKNOWN`, or `BACKUP_CHANGED`: it is pinned, carries another tier, or is in another state by now.
+            `BACKUP_UNKNOWN`, or `BACKUP_CHANGED`: it is pinned, on hold, locked, carries another tier, or is in another
+            state by now.
         """
         as_seen = BackupItem.pinned_at.does_not_exist() & (BackupItem.tiers == {tier.value for tier in seen.tiers})
+        as_seen &= BackupItem.held_at.does_not_exist()
+        as_seen &= BackupItem.locked_until.does_not_exist() | (BackupItem.locked_until <= now)
         fields = {"deleted_at": now, "deletion": reason}
         try:
             return self._backups.change(

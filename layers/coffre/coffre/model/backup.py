@@ -19,6 +19,9 @@ from coffre.model.storage import StorageResult
 RUN_DIED: Final = "RUN_DIED"
 """The code of a run that sent no heartbeat for too long, and was taken for dead."""
 
+OUTCOME_UNKNOWN: Final = "OUTCOME_UNKNOWN"
+"""The code of a restore whose last answer was lost: what it changed may have taken effect."""
+
 NO_ROLES: Final = "Roles were not backed up:"
 """How the exception of a database's backup without roles begins: an alert reports it."""
 
@@ -47,6 +50,11 @@ class Failure(_Record):
             hint="The function's log has the traceback under this request id. Please report it.",
         )
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether it is known that the run did not do its work."""
+        return self.code not in (RUN_DIED, OUTCOME_UNKNOWN)
+
 
 class Progress(_Record):
     """How much of a run is done. Bytes are plaintext; `total_bytes` is an estimate until the end."""
@@ -61,6 +69,21 @@ class Progress(_Record):
     current: str | None = None
 
 
+class HoldProgress(_Record):
+    """How many objects of a backup have got their legal hold, or (`released`) have lost it."""
+
+    released: bool = False
+    done: int = 0
+    total: int = 0
+
+
+class LockProgress(_Record):
+    """How many of a backup's objects a rotation, which had no more time, has locked until then."""
+
+    until: datetime
+    done: int = 0
+
+
 class Backup(_Record):
     """One restore point. Times are UTC; sizes are bytes; `duration_ms` is from start to the commit.
 
@@ -69,6 +92,9 @@ class Backup(_Record):
     verified and damaged. `read_until` is the last entry that an unfinished reading has found good. `unread` is
     how many objects of buckets are not in it because they could not be read.
     `expires_at` is until when one taken by hand was asked for; without it such a backup stays.
+    `locked_until`: until then the store deletes nothing of it (Object Lock), and `lock_progress` is an extension of
+    that which is not finished. `held_at` is since when it is on hold,
+    `hold` why, and `hold_progress` how many of its objects have an S3 legal hold (without Object Lock: None).
     `damage_count` is how often damage was recorded: who looked at a backup compares it before a mark of health.
     """
 
@@ -100,6 +126,11 @@ class Backup(_Record):
     read_until: str | None = None
     pinned_at: datetime | None = None
     expires_at: datetime | None = None
+    locked_until: datetime | None = None
+    lock_progress: LockProgress | None = None
+    held_at: datetime | None = None
+    hold: str | None = None
+    hold_progress: HoldProgress | None = None
     deleted_at: datetime | None = None
     deletion: str | None = None
     exceptions: tuple[str, ...] = ()

@@ -14,10 +14,7 @@ from coffre.model.alert_rules import FleetAlerts
 from coffre.model.confirmation import ConfirmationRules
 from coffre.model.document import KIND_UNKNOWN, Document, describe_validation, parse_json
 from coffre.model.errors import ConfigurationError, TargetUnknownError
-from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
-
-AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$", description="an age X25519 public key")]
-
+from coffre.model.target import AgeRecipient, BucketTarget, DatabaseTarget, TargetKind
 
 PrincipalPattern = Annotated[
     str,
@@ -54,7 +51,8 @@ class Access(Document):
 class Configuration(Document):
     """The whole document.
 
-    `encryption` is `age` (then `recipients` must hold at least one public key) or, explicitly, `none`.
+    `encryption` is `age` (then `recipients`, or those of each target, hold at least one public key) or, explicitly,
+    `none`.
     `vault_quota_bytes` is what the vault may hold before an alert says so. `access` says who may access the vault
     besides Coffre.
     `confirmation` holds for targets that have no rules of their own (docs/confirmation.md).
@@ -71,9 +69,13 @@ class Configuration(Document):
 
     @model_validator(mode="after")
     def _recipients_fit_encryption(self) -> Configuration:
-        if self.encryption == "age" and not self.recipients:
-            raise ValueError('encryption is "age" but recipients is empty: make a key with `coffre keys new`')
-        if self.encryption == "none" and self.recipients:
+        without = [target.name for target in self.targets if not self.recipients_of(target.name)]
+        if self.encryption == "age" and without:
+            named = ", ".join(without)
+            raise ValueError(
+                f'encryption is "age" but recipients is empty, for {named}: make a key with `coffre keys new`'
+            )
+        if self.encryption == "none" and self.all_recipients:
             raise ValueError('encryption is "none" but recipients are given: remove them, or say "age"')
         return self
 
@@ -99,6 +101,16 @@ class Configuration(Document):
         """Return how many other people have to approve what replaces this target, or deletes a backup of it."""
         own = next((one.confirmation for one in self.targets if one.name == target), None)
         return (own or self.confirmation).approvals
+
+    @property
+    def all_recipients(self) -> tuple[str, ...]:
+        """Every public key that a target's next backup is encrypted to."""
+        return tuple(dict.fromkeys(key for target in self.targets for key in self.recipients_of(target.name)))
+
+    def recipients_of(self, name: str) -> tuple[str, ...]:
+        """Return the public keys that backups of a target are encrypted to: its own, or else the document's."""
+        own = next((target.recipients for target in self.targets if target.name == name), ())
+        return own or self.recipients
 
     def target(self, name: str) -> DatabaseTarget | BucketTarget:
         """Return the target of this name.

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from coffre.model.backup import Tier
 from coffre.model.errors import IntegrityError
+from coffre.model.locks import LockMode
 from coffre.model.target import Contents, TargetKind
 
 # Of a pack, and of the plaintext of a frame (docs/format/v1.md): what a forged record asks for takes no more memory.
@@ -210,6 +211,10 @@ class StorageContent(_Stored):
     compare_turn: int = 0
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class EntriesFile(_Stored):
     """A file of entries that the manifest names.
 
@@ -224,12 +229,18 @@ class EntriesFile(_Stored):
 
 
 class PackReference(_Stored):
-    """A pack that this backup needs, its own or an earlier one's: `live_bytes` of `length` are in use."""
+    """A pack that this backup needs, its own or an earlier one's: `live_bytes` of `length` are in use.
+
+    `locked_until` is the end of the longest lock that backups have set on it, and `lock_mode` the mode; its real lock
+    may end later. Both are absent in a vault without Object Lock.
+    """
 
     key: str
     length: int
     sha256: str = Sha256
     live_bytes: int
+    locked_until: datetime | None = Field(default=None, exclude_if=_is_none)
+    lock_mode: LockMode | None = Field(default=None, exclude_if=_is_none)
 
 
 class Manifest(_Stored):
@@ -237,7 +248,8 @@ class Manifest(_Stored):
 
     The files of `entries` follow one another in the order of the names.
     `stored_bytes` is what this backup added to the vault; what it points at in packs of earlier backups is not in it.
-    `expires_at` is until when a backup taken by hand was asked for.
+    `expires_at` is until when a backup taken by hand was asked for. `locked_until`: until then everything that the
+    backup refers to was locked when it was published, the manifest too.
     """
 
     format: Literal[1] = 1
@@ -258,6 +270,7 @@ class Manifest(_Stored):
     exceptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     expires_at: datetime | None = None
+    locked_until: datetime | None = Field(default=None, exclude_if=_is_none)
 
     @field_validator("entries", mode="before")
     @classmethod

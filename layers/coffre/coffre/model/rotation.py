@@ -25,7 +25,7 @@ class Decision(_Record):
     """What becomes of one backup, and why, in words for a person.
 
     `held_back` says that its tiers would let it go, and that something safer than age keeps it. `size_bytes` is what
-    the decision counted it with.
+    the decision counted it with. `waits_until` is the end of the lock that alone keeps it (Object Lock).
     """
 
     backup_id: str
@@ -36,6 +36,7 @@ class Decision(_Record):
     reason: str
     held_back: bool = False
     size_bytes: int = 0
+    waits_until: datetime | None = None
 
 
 class Problem(_Record):
@@ -76,11 +77,23 @@ class SweepReport(_Record):
     problems: tuple[Problem, ...] = ()
 
 
+class LockReport(_Record):
+    """The locks that a rotation extended: of how many objects, which this number of backups refer to.
+
+    The next rotation continues with those of `unfinished` backups, for which there was no time.
+    """
+
+    backups: int = 0
+    objects: int = 0
+    unfinished: int = 0
+
+
 class RotationReport(_Record):
     """One rotation.
 
     `not_configured` are targets with backups, of which nothing goes because no retention is known. `sweep` is None when
-    nothing had to be removed from the vault; `skipped` says why nothing was done at all.
+    nothing had to be removed from the vault, and `locks` in a vault without Object Lock. `skipped` says why nothing was
+    done at all.
     """
 
     id: str
@@ -89,6 +102,7 @@ class RotationReport(_Record):
     decisions_left_out: int = 0
     not_configured: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    locks: LockReport | None = None
     sweep: SweepReport | None = None
     skipped: str | None = None
 

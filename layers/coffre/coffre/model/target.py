@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
@@ -12,7 +12,9 @@ from coffre.model.document import Document
 from coffre.model.kinds import Contents as Contents
 from coffre.model.kinds import TargetKind as TargetKind
 
-TargetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="lower case, digits and dashes")]
+AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$", description="an age X25519 public key")]
+TARGET_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
+TargetName = Annotated[str, Field(pattern=TARGET_NAME, description="lower case, digits and dashes")]
 
 
 class Patterns(Document):
@@ -128,17 +130,26 @@ class BucketDrill(Document):
 
 
 class Tls(Document):
-    """How the server's certificate is checked. `ca` is a PEM text; with one, `verify-full` is the default."""
+    """How the server's certificate is checked. With a `ca`, `verify-full` is the default.
+
+    `ca` is a PEM text, `secret:` and the name of a secret with one, or `system`: the public authorities.
+    """
 
     mode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] | None = None
-    ca: str | None = Field(default=None, pattern=r"^\s*-----BEGIN CERTIFICATE-----")
+    ca: str | None = Field(
+        default=None, pattern=r"^(\s*-----BEGIN CERTIFICATE-----|secret:[A-Za-z0-9/_+=.@:!-]+$|system$)"
+    )
 
 
 class DatabaseTarget(Document):
-    """One PostgreSQL database. `secret` names a Secrets Manager secret (name or ARN), never the password itself."""
+    """One PostgreSQL database. `secret` names a Secrets Manager secret (name or ARN), never the password itself.
+
+    `recipients` are its own public keys (docs/keys.md); none: those of the document.
+    """
 
     name: TargetName
     kind: Literal[TargetKind.DATABASE] = TargetKind.DATABASE
+    recipients: tuple[AgeRecipient, ...] = ()
     secret: str = Field(min_length=1)
     contents: Contents = Contents.FULL
     schemas: Patterns = Patterns()
@@ -199,11 +210,12 @@ class BucketTarget(Document):
 
     `attributes` says how changes of tags and grants alone, which a listing does not show, are found: `listed` does not
     look for them, `compare` reads the tags (and grants) of unchanged objects too. `attributes_every` spreads that over
-    this number of backups, each comparing its share.
+    this number of backups, each comparing its share. `recipients` are as those of a database.
     """
 
     name: TargetName
     kind: Literal[TargetKind.BUCKET]
+    recipients: tuple[AgeRecipient, ...] = ()
     store: ObjectStore = ObjectStore()
     buckets: tuple[BucketSource, ...] = Field(min_length=1)
     retention: Retention = Retention()

@@ -173,7 +173,8 @@ class VerificationReport(_Record):
 
     `packs` are those that were looked for, or of which something was read; `checksums` is how many were compared by the
     store's own checksum. `damaged` are the backups that are damaged, the newest first; `healthy` is by target the
-    newest backup to restore, None when the target has none. `unfinished` says what was left for lack of time.
+    newest backup to restore, None when the target has none. `lock_problems` are about Object
+    Lock. `unfinished` says what was left for lack of time.
     """
 
     id: str
@@ -191,6 +192,7 @@ class VerificationReport(_Record):
     examined: tuple[Examined, ...] = ()
     damaged: tuple[DamageReport, ...] = ()
     problems: tuple[Problem, ...] = ()
+    lock_problems: tuple[Problem, ...] = ()
     healthy: dict[str, str | None] = {}
     unfinished: str | None = None
     duration_ms: int = 0

@@ -13,8 +13,8 @@ from coffre.model.access import AccessAction, AccessGroup, AccessRecord, AccessR
 
 ANONYMOUS: Final = "-"
 # Those for whom a report has no more room.
-OTHERS: Final = "others"
-OTHER_EXPECTED: Final = "others that are expected"
+OTHERS: Final = "others, beyond the first 2,000"
+OTHER_EXPECTED: Final = "expected others, beyond the first 2,000"
 # What a report can hold. Names of sessions may be different for each call.
 _MOST_GROUPS: Final = 2_000
 _SHOWN: Final = 5

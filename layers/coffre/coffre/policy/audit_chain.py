@@ -250,21 +250,22 @@ def _step(walk: _Walk, one: StoredEvent) -> Iterator[Finding]:
 
 def _end(walk: _Walk) -> Iterator[Finding]:
     """Yield what is wrong with the end of a chain."""
+    head = walk.head
     beyond = {number: anchor for number, (_, anchor) in walk.named.items() if number > walk.last}
     if beyond:
         number = max(beyond)
+        last = walk.last if head is None else min(walk.last, head.sequence)
         text = (
-            f"The anchor {beyond[number]} names event {number}, but the chain ends at {walk.last}: the table was set "
-            f"back, or events {walk.last + 1} to {number} were deleted."
+            f"The anchor {beyond[number]} names event {number}, but the chain ends at {last}: the table was set back, "
+            f"or events {last + 1} to {number} were deleted."
         )
         yield Finding("CHAIN_CUT", walk.shard, number, text)
-    head = walk.head
+        return
     if head is None:
         if walk.last:
             yield Finding("HEAD_MISSING", walk.shard, walk.last, "The head of this chain was deleted.")
     elif head.sequence > walk.last:
-        if not beyond:
-            yield _missing(walk.shard, walk.last + 1, head.sequence)
+        yield _missing(walk.shard, walk.last + 1, head.sequence)
     elif head.sequence < walk.last:
         text = f"The head is event {head.sequence}: later events were inserted, or the head was set back."
         yield Finding("EVENT_INSERTED", walk.shard, head.sequence + 1, text)

@@ -63,6 +63,8 @@ class _Target:
             return self._decision(copy, Action.KEEP, reason)
         if (reason := self._needed(copy)) is not None:
             return self._decision(copy, Action.KEEP, reason, held_back=True)
+        if copy.locked_until is not None and copy.locked_until > self.now:
+            return self._waiting(copy, copy.locked_until)
         return self._decision(copy, Action.DELETE, f"{self._outlived(copy)}; {self._proof(copy)}")
 
     def oldest_beyond_the_limit(self, decisions: Mapping[str, Decision]) -> Iterator[tuple[str, Decision]]:
@@ -72,7 +74,8 @@ class _Target:
         for copy in sorted(kept, key=lambda copy: (copy.damaged_at is None, _key(copy))):
             if total <= limit:
                 return
-            if self._endless(copy) is None and self._needed(copy) is None:
+            is_locked = copy.locked_until is not None and copy.locked_until > self.now
+            if not is_locked and self._endless(copy) is None and self._needed(copy) is None:
                 first = "the oldest goes first" if copy.damaged_at is None else "the damaged ones go first"
                 reason = f"the target's backups are {total:,} bytes, the limit is {limit:,}: {first}"
                 yield copy.id, self._decision(copy, Action.DELETE, f"{reason}; {self._proof(copy)}")
@@ -85,6 +88,8 @@ class _Target:
 
     def _endless(self, copy: Backup) -> str | None:
         """Return the reason to keep a copy whatever its tiers and the target's limit are."""
+        if copy.held_at is not None:
+            return f"on hold since {_day(copy.held_at)}{f': {copy.hold}' if copy.hold else ''}"
         if copy.pinned_at is not None:
             return f"pinned since {_day(copy.pinned_at)}"
         if Tier.MANUAL in copy.tiers and copy.expires_at is None:
@@ -186,6 +191,10 @@ class _Target:
     def _count(self, tier: Tier) -> int | None:
         count: int | None = getattr(self.retention, f"{_word(tier)}_count")
         return count
+
+    def _waiting(self, copy: Backup, until: datetime) -> Decision:
+        reason = f"locked until {_day(until)} (Object Lock): it goes then; {self._outlived(copy)}"
+        return self._decision(copy, Action.KEEP, reason, held_back=True).model_copy(update={"waits_until": until})
 
     def _decision(self, copy: Backup, action: Action, reason: str, *, held_back: bool = False) -> Decision:
         return Decision(

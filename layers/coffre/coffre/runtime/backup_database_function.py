@@ -8,20 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from coffre.alerts.alert import AlertKind
+from coffre.alerts.anomalies import certificate_expires
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.backup import backup_database
 from coffre.operations.backup_database.plan import DatabaseBackupJob
+from coffre.operations.monitoring.alerting import Review
 from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
 from coffre.operations.runs.parallel_map import ThreadRunner, width_for
 from coffre.operations.runs.run import Run
+from coffre.policy.certificates import ends_soon
 from coffre.policy.streams import default_streams
 from coffre.postgres.connection.address import Connection, apply_tls
+from coffre.postgres.connection.certificates import verified_until
 from coffre.postgres.connection.client_tools import Children, PostgresTools
-from coffre.postgres.connection.connect import refuse_transaction_pooler
+from coffre.postgres.connection.connect import connect, refuse_transaction_pooler
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import connection_from
@@ -86,8 +91,10 @@ class BackupDatabaseFunction:
         )
 
         def work(run: Run) -> tuple[Manifest, Committed]:
-            with children.ending(), scratch_directory() as scratch:
+            # The CA's file is needed until the last session is ended.
+            with scratch_directory() as scratch, children.ending():
                 job = self._job(configuration, target, children, scratch)
+                self._watch_certificate(target.name, job.connection)
                 return backup_database(replace(job, previous=None if full else self._previous(target.name)), run)
 
         return lifecycle.run(request, work)
@@ -99,14 +106,15 @@ class BackupDatabaseFunction:
         self, configuration: Configuration, target: DatabaseTarget, children: Children, scratch: Path
     ) -> DatabaseBackupJob:
         streams = target.limits.streams or default_streams(os.cpu_count() or 1)
+        recipients = configuration.recipients_of(target.name)
         return DatabaseBackupJob(
             target=target,
             connection=children.watching(self._connection(target, scratch)),
             tools=self.tools,
             children=children,
             vault=self.services.vault,
-            encoder=FrameEncoder(configuration.recipients, level=target.limits.compression_level),
-            recipients=configuration.recipients,
+            encoder=FrameEncoder(recipients, level=target.limits.compression_level),
+            recipients=recipients,
             scratch=scratch,
             streams=streams,
             runner=ThreadRunner(width_for(streams), children.end_all),
@@ -116,4 +124,18 @@ class BackupDatabaseFunction:
     def _connection(self, target: DatabaseTarget, scratch: Path) -> Connection:
         connection = connection_from(self.services.secret, target.secret)
         refuse_transaction_pooler(connection)
-        return apply_tls(connection, target.tls, scratch, connect_timeout_seconds=target.limits.connect_timeout_seconds)
+        timeout = target.limits.connect_timeout_seconds
+        return apply_tls(
+            connection, target.tls, scratch, connect_timeout_seconds=timeout, read_secret=self.services.secret
+        )
+
+    def _watch_certificate(self, target: str, connection: Connection) -> None:
+        """Report a server's certificate, or the authority that it is checked with, before its end stops the backups."""
+        if not connection.sslmode.startswith("verify-"):
+            return
+        with connect(connection) as session:
+            valid = verified_until(session)
+        is_due = valid is not None and ends_soon(valid.begins, valid.ends, utc_now())
+        alerts = (certificate_expires(target, connection.host, valid.name, valid.ends),) if valid and is_due else ()
+        checked = frozenset({(AlertKind.CERTIFICATE_EXPIRES, target)})
+        self.services.edge.review(lambda: Review(alerts, checked), target=target)

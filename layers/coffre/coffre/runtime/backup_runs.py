@@ -79,8 +79,8 @@ class BackupRuns:
         return self._ended(target, result, context)
 
     def _audit(self, request: Request, actor: Actor, failure: Failure | None) -> None:
-        """Record a backup that a person asked for. Scheduled ones are in the catalog."""
-        if request.tier is Tier.MANUAL:
+        """Record a backup that a person asked for, or a restore of theirs. Scheduled ones are in the catalog."""
+        if request.tier in (Tier.MANUAL, Tier.SAFETY):
             detail = because(failure) if failure is not None else None
             result: AuditResult = "failed" if failure is not None else "done"
             self.services.edge.audit(actor, "backup.taken", request.target, request.backup_id, detail, result=result)

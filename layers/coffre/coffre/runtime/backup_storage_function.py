@@ -82,14 +82,15 @@ class BackupStorageFunction:
         )
 
         def work(run: Run) -> tuple[Manifest, Committed] | Paused:
+            recipients = configuration.recipients_of(target.name)
             begun = read_progress(self.services.vault, target.name, run.backup.id) if wanted.after_invocations else None
             with scratch_directory() as scratch, self._reader(target, stopping) as reader:
                 job = BucketBackupJob(
                     target=target,
                     reader=reader,
                     vault=self.services.vault,
-                    encoder=FrameEncoder(configuration.recipients, level=target.limits.compression_level),
-                    recipients=configuration.recipients,
+                    encoder=FrameEncoder(recipients, level=target.limits.compression_level),
+                    recipients=recipients,
                     scratch=scratch,
                     runner=ThreadRunner(WORKERS, stopping.set),
                     now=utc_now,

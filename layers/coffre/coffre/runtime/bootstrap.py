@@ -16,17 +16,20 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.model.configuration import Configuration, parse_configuration
 from coffre.model.errors import IdentityError
+from coffre.model.locks import LockMode
 from coffre.operations.monitoring.alerting import Alerting
 from coffre.operations.monitoring.audit_notes import note_configuration
 from coffre.runtime.callers import Callers, unverified
 from coffre.runtime.events import SentEvent
 from coffre.runtime.function import Edge, utc_now
+from coffre.runtime.identities import read_identities
 from coffre.runtime.observability import log_failure, make_logger
 from coffre.runtime.proof import Audience
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import Stage, read_document, read_secret
 from coffre.stores.s3 import S3Store, make_client
-from coffre.vault.codec import FrameDecoder, parse_identities
+from coffre.vault.codec import FrameDecoder
+from coffre.vault.locks import VaultLocks
 from coffre.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -63,14 +66,15 @@ class Services:
         """The stored backups."""
         settings = self.settings
         client = make_client(session=self.session)
-        return Vault(
-            S3Store(
-                settings.vault_bucket,
-                prefix=settings.vault_prefix,
-                client=client,
-                checksum=settings.vault_checksum,
-            )
+        store = S3Store(
+            settings.vault_bucket,
+            prefix=settings.vault_prefix,
+            client=client,
+            checksum=settings.vault_checksum,
         )
+        if settings.vault_object_lock == "off":
+            return Vault(store)
+        return Vault(store, VaultLocks(store, LockMode(settings.vault_object_lock), settings.vault_lock_max_days))
 
     @cached_property
     def edge(self) -> Edge:
@@ -131,7 +135,9 @@ class Services:
         try:
             if event.proof is None:
                 raise unverified("The event has no proof.")
-            return self.callers.verified(event.proof, event.digest)
+            actor = self.callers.verified(event.proof, event.digest)
+            self.edge.logger.info("the caller is verified", extra={"actor": actor.name})
+            return actor
         except IdentityError as error:
             if demanded:
                 raise
@@ -158,10 +164,10 @@ class Services:
         """Return the value of a secret by name or ARN, always freshly read; raises what `read_secret` raises."""
         return read_secret(self.secrets, reference, stage)
 
-    def decoder(self) -> FrameDecoder:
-        """Return what decrypts backups: with the identities of this function's secret, if it has one."""
+    def decoder(self, target: str) -> FrameDecoder:
+        """Return what decrypts the backups of a target; raises what `read_identities` raises."""
         reference = self.settings.identity_secret
-        return FrameDecoder(parse_identities(self.secret(reference)) if reference else ())
+        return FrameDecoder(read_identities(self.secrets, reference, target) if reference else ())
 
     def _client(self, service: str) -> Any:
         # botocore alone: importing boto3 costs a cold start 0.2 s for resources and transfers that nothing here uses.

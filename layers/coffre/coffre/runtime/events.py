@@ -47,7 +47,7 @@ def _checked_name(text: str) -> str:
 
 LONGEST_ACTOR: Final = 256
 _Span = Annotated[str, AfterValidator(_checked_span)]
-_ActorName = Annotated[str, Field(min_length=1, max_length=LONGEST_ACTOR), AfterValidator(_checked_name)]
+_Line = Annotated[str, Field(min_length=1, max_length=LONGEST_ACTOR), AfterValidator(_checked_name)]
 _Utc = Annotated[AwareDatetime, AfterValidator(in_utc)]
 
 
@@ -87,7 +87,7 @@ class SentEvent(_Event):
     The proof is of this event alone: it is in nothing that is made of the event.
     """
 
-    actor: _ActorName | None = None
+    actor: _Line | None = None
     proof: Proof | None = Field(default=None, exclude=True, repr=False)
     _digest: str = PrivateAttr(default="")
 
@@ -291,12 +291,27 @@ class RotateEvent(SentEvent):
     """Rotate every configured target, or one.
 
     `after` is the backup whose end started this: then the vault is swept only if something was deleted. `dry_run` only
-    reports what would happen.
+    reports what would happen. With `hold` or `release` (the id of a backup) nothing is rotated: that backup is put on
+    hold, for a `reason`, or released.
     """
 
     target: TargetName | None = None
     after: Ulid | None = None
     dry_run: bool = False
+    hold: Ulid | None = None
+    release: Ulid | None = None
+    reason: _Line | None = None
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        about_a_hold = self.hold is not None or self.release is not None
+        if self.hold is not None and self.release is not None:
+            raise ValueError("hold and release exclude each other")
+        if about_a_hold and (self.target is not None or self.after is not None or self.dry_run):
+            raise ValueError("hold and release go without target, after and dry_run")
+        if self.reason is not None and self.hold is None:
+            raise ValueError("reason goes with hold")
+        return self
 
 
 def parse_rotate(event: object) -> RotateEvent | DeletionEvent | ApprovalEvent:

@@ -16,7 +16,7 @@ from coffre.alerts.wording import because
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.confirmation import Plan
-from coffre.model.errors import BackupStateError, CatalogError, ConfirmationError, EventError
+from coffre.model.errors import BackupStateError, ConfirmationError, EventError
 from coffre.operations.confirm.confirm import Confirming
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
@@ -66,7 +66,7 @@ class RestoreFunction:
         if isinstance(wanted, ApprovalEvent):
             with logged(self.services, plan=wanted.approve.plan):
                 return approve(confirming, wanted)
-        restore_id = wanted.restore_id or self._id_of(request_id)
+        restore_id = wanted.restore_id or str(ULID.from_datetime(utc_now()))
         ids = {"restore_id": restore_id, "backup_id": wanted.backup_id, "request_id": request_id}
 
         def failed(error: Exception, target: str | None = wanted.target) -> Alert:
@@ -88,6 +88,9 @@ class RestoreFunction:
             return failed(error)
 
         with self.services.edge.reporting(not_begun, **ids):
+            if wanted.restore_id is None:  # however often the event is delivered, it is one restore
+                restore_id = self.services.catalog.deliveries.run_of(request_id, restore_id, utc_now())
+                ids = {**ids, "restore_id": restore_id}
             if (known := self._begun_before(restore_id, wanted)) is not None:
                 return self._delivered_before(known, wanted, confirming, ids)
             if wanted.restore_id is not None and not _continues(wanted):
@@ -120,15 +123,6 @@ class RestoreFunction:
             return summary(restore)
         report = self.services.vault.read_report(restore.report_key)
         return {**summary(restore), **give_out(confirming, wanted, restore, report)}
-
-    def _id_of(self, request_id: str) -> str:
-        """Return the id of the restore that an event without one starts, however often it is delivered."""
-        now = utc_now()
-        fresh = str(ULID.from_datetime(now))
-        try:
-            return self.services.catalog.deliveries.run_of(request_id, fresh, now)
-        except CatalogError:
-            return fresh  # nothing is restored without the catalog: the next call of it reports that
 
     def _delivered_before(
         self,
@@ -173,8 +167,8 @@ class RestoreFunction:
         consent: Callable[[Plan], Plan],
     ) -> Restore | None:
         if isinstance(wanted, StorageRestoreEvent):
-            work = self._of_objects(wanted, actor, consent)
-            return work.restore(backup, wanted, restore_id, self.services.decoder(), context)
+            decoder = self.services.decoder(backup.target)
+            return self._of_objects(wanted, actor, consent).restore(backup, wanted, restore_id, decoder, context)
         children = Children(clearing_seconds(context))
         run = RestoreRun(
             catalog=self.services.catalog,
@@ -246,7 +240,8 @@ class RestoreFunction:
         consent: Callable[[Plan], Plan],
     ) -> RestoreReport:
         streams = wanted.streams or os.cpu_count() or 1
-        with children.ending(), scratch_directory() as scratch:
+        # The CA's file is needed until the last session is ended.
+        with scratch_directory() as scratch, children.ending():
             connection = children.watching(self._connection(backup, wanted, scratch))
             safety = RestoreSafety(self.services).of_database(backup, wanted, connection, scratch)
             job = RestoreJob(
@@ -255,7 +250,7 @@ class RestoreFunction:
                 connection=connection,
                 children=children,
                 vault=self.services.vault,
-                decoder=self.services.decoder(),
+                decoder=self.services.decoder(backup.target),
                 scratch=scratch,
                 streams=streams,
                 runner=ThreadRunner(2 * streams, children.end_all),
@@ -277,7 +272,9 @@ class RestoreFunction:
             target = self.services.configuration().database(backup.target)
             own = connection_from(self.services.secret, target.secret)
             timeout = target.limits.connect_timeout_seconds
-            connection = apply_tls(own, target.tls, scratch, connect_timeout_seconds=timeout)
+            connection = apply_tls(
+                own, target.tls, scratch, connect_timeout_seconds=timeout, read_secret=self.services.secret
+            )
         refuse_transaction_pooler(connection)
         return connection
 
@@ -319,8 +316,10 @@ def _continues(wanted: RestoreEvent | StorageRestoreEvent) -> bool:
 def _effect(wanted: RestoreEvent | StorageRestoreEvent) -> str:
     """Return how an event changes what exists, for the audit."""
     if isinstance(wanted, StorageRestoreEvent):
-        return f", {wanted.storage.mode}"
-    return ", replace" if wanted.replace else ", apply" if wanted.apply else ""
+        effect, scope = f", {wanted.storage.mode}", wanted.storage
+        return f"{effect}, without a SAFETY backup" if scope.no_safety else effect
+    effect = ", replace" if wanted.replace else ", apply" if wanted.apply else ""
+    return f"{effect}, without a SAFETY backup" if wanted.no_safety else effect
 
 
 def _amount(restore: Restore) -> str:

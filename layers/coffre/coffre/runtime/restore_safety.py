@@ -17,9 +17,9 @@ from coffre.operations.runs.safety import SafetyRecords
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.connect import connect
-from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.postgres.destination.identity import DatabaseIdentity, identity_of
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.credentials import connection_from
 from coffre.runtime.events import RestoreEvent
 from coffre.runtime.function import utc_now
 
@@ -54,11 +54,14 @@ class RestoreSafety:
         own = scratch / f"target-{target.name}"
         own.mkdir()
         try:
-            source = parse_secret(self.services.secret(target.secret), where=target.secret)
+            source = connection_from(self.services.secret, target.secret)
             if source.database != connection.database:
                 return False
             timeout = target.limits.connect_timeout_seconds
-            with connect(apply_tls(source, target.tls, own, connect_timeout_seconds=timeout)) as session:
+            source = apply_tls(
+                source, target.tls, own, connect_timeout_seconds=timeout, read_secret=self.services.secret
+            )
+            with connect(source) as session:
                 return identity_of(session).is_same(there)
         except CoffreError as error:
             self.services.edge.logger.warning(

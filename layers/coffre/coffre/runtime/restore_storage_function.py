@@ -13,9 +13,10 @@ from coffre.buckets.writer import BucketWriter
 from coffre.concurrency.renewal import Renewal
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
 from coffre.model.confirmation import Act, Plan, Request
-from coffre.model.errors import ConfirmationError, DeadlineError, TargetUnknownError
+from coffre.model.errors import CoffreError, ConfirmationError, DeadlineError, TargetUnknownError
 from coffre.model.storage import StorageState
 from coffre.model.target import ObjectStore
+from coffre.operations.restore_buckets.report import said_so_far
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
 from coffre.operations.runs.dead_runs import STALE_AFTER
 from coffre.operations.runs.progress import Meter
@@ -172,7 +173,11 @@ class StorageRestores:
             )
         event = wanted.next_invocation(backup.id, state.restore_id, state.invocation)
         hint = "Run the restore again: objects that are restored already are found to be identical, and skipped."
-        start_next(self.services.functions, function, event, what="The restore", hint=hint)
+        try:
+            start_next(self.services.functions, function, event, what="The restore", hint=hint)
+        except CoffreError as error:
+            error.add_note(said_so_far(state.result))
+            raise
 
 
 def _opener(client: S3Client, store: ObjectStore) -> Callable[[str], BucketWriter]:

@@ -23,6 +23,7 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.deletion import decide
 from coffre.runtime.events import RotateEvent, parse_rotate
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.holds import answer_hold, resume_holds
 from coffre.runtime.observability import count_rotation
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
@@ -51,6 +52,8 @@ class RotateFunction:
         if not isinstance(wanted, RotateEvent):
             return decide(self.services, wanted, request_id)
         with self.services.edge.beginning(context, event):
+            if wanted.hold is not None or wanted.release is not None:
+                return answer_hold(self.services, wanted, context).model_dump(mode="json")
             configuration = self.services.configuration()
             if wanted.target is not None:
                 configuration.target(wanted.target)
@@ -75,6 +78,8 @@ class RotateFunction:
                 remaining_seconds=remaining_seconds(context),
                 report_died=partial(report_died, self.services.edge, self.services.catalog),
             )
+            if wanted.target is None and not wanted.dry_run:
+                resume_holds(self.services, context)
             return rotate(job, only=wanted.target, dry_run=wanted.dry_run, always_sweep=wanted.after is None)
 
     def _report(

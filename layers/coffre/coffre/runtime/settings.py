@@ -19,7 +19,9 @@ class Settings(BaseModel):
 
     `configuration` is an SSM parameter's name, or `file:` and a path. `vault_checksum` is how the vault's store checks
     uploads: `sha256` (AWS and most), or `md5` for S3-compatible stores that reject the newer checksums.
-    `identity_secret` names the secret with the age identities; functions that do not read backups have none.
+    `vault_object_lock` is the mode of the locks that backups get (docs/immutability.md), `vault_lock_max_days` the
+    longest one that the stack's policies allow. `identity_secret` names the secret with the age identities; functions
+    that do not read backups have none.
     `access_log_bucket` has the logs of accesses to the vault, if they exist, and `own_roles` the names of the stack's
     roles, between commas: both are for the function that looks at the logs.
     """
@@ -30,6 +32,8 @@ class Settings(BaseModel):
     vault_bucket: str = Field(min_length=1)
     vault_prefix: str = ""
     vault_checksum: Literal["sha256", "md5"] = "sha256"
+    vault_object_lock: Literal["off", "governance", "compliance"] = "off"
+    vault_lock_max_days: int = Field(default=400, ge=1)
     catalog_table: str = Field(min_length=1)
     alert_topic_arn: str = Field(min_length=1)
     identity_secret: str | None = None

@@ -83,7 +83,10 @@ def read_secret(client: SecretsManagerClient, reference: str, stage: Stage = "AW
         `SECRET_MISSING`, `SECRET_DENIED`, or `SECRET_UNREADABLE`. The value is never in a message.
     """
     try:
-        value = client.get_secret_value(SecretId=reference, VersionStage=stage)
+        if stage == "AWSCURRENT":
+            value = client.get_secret_value(SecretId=reference)
+        else:
+            value = client.get_secret_value(SecretId=reference, VersionStage=stage)
     except ClientError as error:
         raise _secret_error(reference, error) from error
     except BotoCoreError as error:

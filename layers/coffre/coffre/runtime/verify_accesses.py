@@ -63,7 +63,7 @@ def _read(
     store = S3Store(bucket, client=make_client(session=services.session))
     logs = AccessLogs(store, place.account, place.region, settings.vault_bucket)
     tally = Tally(principals, prefix=f"{settings.vault_prefix}/" if settings.vault_prefix else "", by_day=True)
-    logs.read(tally, looked_until - LATE, now, delivered_after=looked_until - _OVERLAP)
+    logs.read(tally, (looked_until - LATE).date(), now.date(), delivered_after=looked_until - _OVERLAP)
     report = tally.report()
     counted = report.model_dump(mode="json", exclude={"groups"})
     services.edge.logger.info("accesses to the vault looked at", extra={**counted, "groups": len(report.groups)})

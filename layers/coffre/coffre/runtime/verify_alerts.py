@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
 from coffre.alerts.runs import backup_overdue
-from coffre.alerts.verification import verification_overdue, verification_stopped, verify_failed
+from coffre.alerts.verification import locks_too_short, verification_overdue, verification_stopped, verify_failed
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.verification import Check, Checked, FreshReport, Level, VerificationReport
 from coffre.operations.monitoring.alerting import Review, what_is_safe
 from coffre.policy.freshness import newest_of
+from coffre.runtime.events import VerifyEvent
 
 _KINDS = {Checked.BACKUP: AlertKind.BACKUP_OVERDUE, Checked.VERIFIED: AlertKind.VERIFY_OVERDUE}
 
@@ -40,6 +41,14 @@ def review_of_damage(report: VerificationReport, catalog: Catalog, targets: Iter
     is_whole = report.unfinished is None and not report.problems
     checked = {(AlertKind.VERIFY_FAILED, name) for name in well} if is_whole else set()
     return Review(tuple(alerts), frozenset(checked))
+
+
+def review_of_locks(report: VerificationReport, wanted: VerifyEvent, request_id: str) -> Review:
+    """Return the alert about locks. An inventory of everything that finds none ends it."""
+    alerts = (locks_too_short(report.lock_problems, request_id=request_id),) if report.lock_problems else ()
+    is_whole = report.level is Level.INVENTORY and wanted.target is None and wanted.backup_id is None
+    ends = is_whole and report.unfinished is None
+    return Review(alerts, frozenset({(AlertKind.LOCK_TOO_SHORT, EVERY_TARGET)} if ends else ()))
 
 
 def _alert(check: Check, now: datetime, catalog: Catalog, configuration: Configuration) -> Alert:

@@ -34,7 +34,7 @@ from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import configured_at
 from coffre.runtime.verify_accesses import look_at_accesses
-from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh
+from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh, review_of_locks
 from coffre.vault.codec import FrameDecoder
 
 # A month sees everything.
@@ -150,10 +150,11 @@ class VerifyFunction:
                 id=str(ULID.from_datetime(began)),
                 catalog=self.services.catalog,
                 vault=self.services.vault,
-                decoder=self._decoder(configuration) if wanted.level is Level.READ else FrameDecoder(),
+                decoder=self._decoder(configuration, wanted) if wanted.level is Level.READ else FrameDecoder(),
                 scratch=scratch,
                 now=utc_now,
                 remaining_seconds=remaining_seconds(context),
+                retentions={target.name: target.retention for target in configuration.targets},
             )
             report = _run(job, wanted, share)
         took = int((utc_now() - began).total_seconds() * 1000)
@@ -161,9 +162,10 @@ class VerifyFunction:
         self._report(report, wanted, context.aws_request_id)
         return summary(report, {name: self._healthy(name) for name in sorted({one.target for one in report.damaged})})
 
-    def _decoder(self, configuration: Configuration) -> FrameDecoder:
+    def _decoder(self, configuration: Configuration, wanted: VerifyEvent) -> FrameDecoder:
+        target = wanted.target or self.services.catalog.get_backup(wanted.backup_id or "").target
         try:
-            return self.services.decoder()
+            return self.services.decoder(target)
         except SecretError as error:
             # A deployment that encrypts nothing needs no key. An older backup that is encrypted is then reported as
             # unreadable.
@@ -194,7 +196,7 @@ class VerifyFunction:
         )
         count_verification(self.services.name, report)
         review = review_of_damage(report, self.services.catalog, self._looked_at(report, wanted), request_id)
-        self.services.edge.alerting.settle(review)
+        self.services.edge.alerting.settle(review.plus(review_of_locks(report, wanted, request_id)))
 
     def _looked_at(self, report: VerificationReport, wanted: VerifyEvent) -> Iterable[str]:
         """Return the targets whose state this verification decides."""

@@ -14,11 +14,13 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from coffre.model.errors import CoffreError, ObjectMissingError, SettingsError, StoreError, StoreTransientError
+from coffre.model.locks import Lock
 from coffre.stores.body import Body, pieces_of, size_of
 from coffre.stores.checks import check_body, check_range, check_size, digest_of
 from coffre.stores.s3_download import Download
 from coffre.stores.s3_errors import Call, bucket_missing, object_exists, translated, was_retried
 from coffre.stores.s3_listing import Listing
+from coffre.stores.s3_locks import LocksOfBucket, headers_of, md5_for_locks, state_of
 from coffre.stores.s3_put import BodyFile, sign_by_digest
 from coffre.stores.store import MAX_OBJECT_BYTES, ObjectInfo, Store, check_key, check_prefix
 
@@ -120,6 +122,7 @@ def make_client(
     )
     if endpoint_url is not None:
         sign_by_digest(client)
+    md5_for_locks(client)
     return cast("S3Client", client)
 
 
@@ -142,7 +145,7 @@ def _config(endpoint_url: str | None, addressing: Addressing, max_connections: i
     )
 
 
-class S3Store(Store):
+class S3Store(LocksOfBucket):
     """The objects of one bucket below one prefix.
 
     Parameters
@@ -158,6 +161,8 @@ class S3Store(Store):
         for stores that refuse the newer checksums (R2, B2, older MinIO); the SHA-256 is kept as user metadata.
     page_size
         Keys asked for in one request of a listing; 1,000 at most.
+    lock
+        Every `put` locks what it stores.
 
     Notes
     -----
@@ -172,7 +177,14 @@ class S3Store(Store):
     """
 
     def __init__(
-        self, bucket: str, *, prefix: str = "", client: S3Client, checksum: Checksum = "sha256", page_size: int = 1000
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        client: S3Client,
+        checksum: Checksum = "sha256",
+        page_size: int = 1000,
+        lock: Lock | None = None,
     ) -> None:
         folder = prefix.removesuffix("/")
         self._prefix = check_key(folder) + "/" if folder else ""
@@ -180,12 +192,13 @@ class S3Store(Store):
         self._client = client
         self._checksum = checksum
         self._page_size = page_size
+        self._lock = lock
         self._knows_conditions = True
 
     def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
         call = self._call("s3:PutObject", check_key(key))
         check_size(key, size_of(body))
-        request = self._put_request(call, body, sha256)
+        request = {**self._put_request(call, body, sha256), **headers_of(self._lock)}
         if if_absent and self._knows_conditions:
             try:
                 return self._send(call, key, body, sha256, {**request, "IfNoneMatch": "*"})
@@ -240,6 +253,7 @@ class S3Store(Store):
             sha256=_sha256_of(answer),
             etag=answer["ETag"].strip('"') if "ETag" in answer else None,
             last_modified=answer.get("LastModified"),
+            locked=state_of(answer),
         )
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
@@ -250,6 +264,16 @@ class S3Store(Store):
         call = self._call("s3:DeleteObject", check_key(key))
         with translated(call):
             self._client.delete_object(Bucket=self._bucket, Key=call.key)
+
+    def with_lock(self, lock: Lock) -> Store:
+        return S3Store(
+            self._bucket,
+            prefix=self._prefix,
+            client=self._client,
+            checksum=self._checksum,
+            page_size=self._page_size,
+            lock=lock,
+        )
 
     def _call(self, action: str, key: str) -> Call:
         return Call(action, self._bucket, self._prefix + key, self._client.meta.endpoint_url)

@@ -135,6 +135,24 @@ _KMS = _Rule(
     "The KMS key of the bucket {bucket} could not be used for {place}.",
     "Check that the key is enabled, and that the role has kms:GenerateDataKey to write and kms:Decrypt to read.",
 )
+_KMS_KEY: Final = "The key is the one of the bucket's default encryption (parameter VaultKeyArn)."
+_KMS_STATES: dict[str, _Rule] = {
+    "KMS.DisabledException": _KMS._replace(
+        message="The KMS key of the bucket {bucket} is disabled; {place} cannot be read or written.",
+        hint=f"Enable it: aws kms enable-key --key-id KEY. {_KMS_KEY} Until then no backup can be taken or restored; "
+        "nothing is lost.",
+    ),
+    "KMS.KMSInvalidStateException": _KMS._replace(
+        message="The KMS key of the bucket {bucket} is not usable, perhaps about to be deleted: {place}.",
+        hint=f"If its state is PendingDeletion, act now: aws kms cancel-key-deletion --key-id KEY, then aws kms "
+        f"enable-key --key-id KEY. {_KMS_KEY} Once it is deleted, everything that it encrypted is lost.",
+    ),
+    "KMS.NotFoundException": _KMS._replace(
+        message="The KMS key of the bucket {bucket} does not exist; {place} cannot be read or written.",
+        hint=f"{_KMS_KEY} A key that was deleted cannot be restored, nor what it encrypted: restore from a copy of the "
+        "vault elsewhere. A replica of a multi-Region key may still exist in another region.",
+    ),
+}
 _FULL = _Rule(
     StoreError, "DISK_FULL", "The store at {endpoint} has no room for {place}.", "Free space, or raise its quota."
 )
@@ -246,7 +264,7 @@ def _of_answer(call: Call, error: boto.ClientError) -> CoffreError:
 
 def _rule_for(call: Call, code: str, message: str, status: int) -> _Rule:
     if code.startswith("KMS.") or (code == "AccessDenied" and "kms:" in message):
-        return _KMS
+        return _KMS_STATES.get(code, _KMS)
     if code in {"PreconditionFailed", "412"}:
         return _EXISTS if call.action == "s3:PutObject" else _CHANGED
     if code in {"InvalidArgument", "InvalidRequest"} and "checksum" in message.lower():

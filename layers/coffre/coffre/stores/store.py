@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from coffre.model.errors import StoreError
+from coffre.model.locks import NO_LOCK, LockState
 from coffre.stores.body import Body, sha256_of
 
 # Objects are sent in one request, so that a store can check one SHA-256 and a reader sees all or nothing. 64 MiB is the
@@ -45,6 +46,8 @@ class ObjectInfo:
         The store's change marker, without quotes; None when it has none. It is not always an MD5.
     last_modified
         When it was written, by the store's clock, aware; None when the store does not say.
+    locked
+        What protects it, where the store has locks and the caller may see them; empty otherwise and in listings.
     """
 
     key: str
@@ -52,6 +55,7 @@ class ObjectInfo:
     sha256: str | None = None
     etag: str | None = None
     last_modified: datetime | None = None
+    locked: LockState = NO_LOCK
 
 
 class Store(Protocol):

@@ -18,6 +18,7 @@ from coffre.model.errors import IntegrityError
 from coffre.stores.body import sha256_of
 from coffre.stores.store import Store
 from coffre.vault.layout import ANCHORS, anchor_key, is_anchor
+from coffre.vault.vault import Vault
 
 _LIMIT_BYTES: Final = 16 * 1024 * 1024
 # ULIDs that begin with the same four characters are of the same 12 days: 26 characters, the first ten are the time.
@@ -25,10 +26,11 @@ _SAME: Final = 4
 _SPAN: Final = timedelta(milliseconds=32 ** (10 - _SAME))
 
 
-def write_anchor(store: Store, anchor: Anchor) -> str:
-    """Store an anchor and return its key. An object lock for anchors belongs here, and nowhere else."""
+def write_anchor(vault: Vault, anchor: Anchor) -> str:
+    """Store an anchor under the longest lock that the stack allows, if the vault has locks, and return its key."""
     body = anchor.model_dump_json(indent=1).encode()
     key = anchor_key(anchor.id)
+    store = vault.store if vault.locks is None else vault.locks.longest(anchor.at)
     store.put(key, body, sha256=sha256_of(body), if_absent=True)
     return key
 

@@ -95,7 +95,7 @@ class EntryFiles:
             key = entries_key(*self._backup, number=number)
             self._number = number + 1
             try:
-                return key, put_new(self._vault.store, key, body)
+                return key, put_new(self._vault.store_of_new, key, body)
             except StoreError as error:
                 if error.code != "OBJECT_EXISTS":
                     raise

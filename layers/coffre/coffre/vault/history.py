@@ -1,8 +1,8 @@
 """What the previous backup stored, so that unchanged bytes are pointed at instead of stored again.
 
 A small entry is known by its name and SHA-256; a large one frame by frame. Only frames that certainly exist are
-used: their pack is in the vault with its recorded length, nothing is known to be wrong with it, and enough of it is
-still in use.
+used: their pack is in the vault with its recorded length, nothing is known to be wrong with it, its lock can be
+extended, and enough of it is still in use.
 """
 
 from __future__ import annotations
@@ -79,5 +79,6 @@ def usable_packs(vault: Vault, previous: Manifest) -> dict[str, PackReference]:
         for pack in previous.packs
         if stored.get(pack.key) == pack.length
         and pack.key not in damaged
+        and (vault.locks is None or vault.locks.fits(pack))
         and pack.live_bytes >= _LEAST_LIVE_SHARE * pack.length
     }

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from coffre.concurrency.memory_budget import MemoryBudget
+from coffre.model.locks import Lock
 from coffre.model.manifest import Frame, PackReference
 from coffre.stores.body import sha256_of, size_of
 from coffre.stores.store import Store
@@ -55,6 +56,8 @@ class PackWriter:
         Shared with the other writers of the job. Without it, a writer fills one pack while its uploads run.
     uploads
         How many packs may be uploaded at the same time.
+    lock
+        The lock that the store sets on each pack, for the references to them.
     """
 
     def __init__(
@@ -65,8 +68,10 @@ class PackWriter:
         budget: MemoryBudget | None = None,
         *,
         uploads: int = 1,
+        lock: Lock | None = None,
     ) -> None:
         self._store = store
+        self._lock = lock
         self._prefix = f"{prefix}-{secrets.token_hex(4)}"
         self._encoder = encoder
         self._budget = budget or budget_for(uploads + 1)
@@ -130,7 +135,16 @@ class PackWriter:
                     self._encoder.check_encrypted(frame)
             sha256, length = sha256_of(frames), size_of(frames)
             self._store.put(key, frames, sha256=sha256, if_absent=True)
-            self.packs.append(PackReference(key=key, length=length, sha256=sha256, live_bytes=length))
+            self.packs.append(
+                PackReference(
+                    key=key,
+                    length=length,
+                    sha256=sha256,
+                    live_bytes=length,
+                    locked_until=self._lock.until if self._lock else None,
+                    lock_mode=self._lock.mode if self._lock else None,
+                )
+            )
         finally:
             self._budget.give_back(PACK_SIZE_BYTES)
 

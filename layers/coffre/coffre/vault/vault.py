@@ -21,12 +21,14 @@ from pydantic import AwareDatetime, BaseModel, ValidationError
 from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.backup import RestoreReport, Tier
 from coffre.model.errors import IntegrityError, ObjectMissingError
+from coffre.model.locks import Lock
 from coffre.model.manifest import EntriesFile, Entry, Frame, Manifest, PackReference
 from coffre.stores.store import Store, put_new, put_small
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.entries import merge_lines, parse_lines
 from coffre.vault.layout import (
     entries_key,
+    hold_mark_key,
     manifest_key,
     marks_prefix,
     pack_prefix,
@@ -34,6 +36,7 @@ from coffre.vault.layout import (
     restore_report_key,
     tier_mark_key,
 )
+from coffre.vault.locks import VaultLocks
 from coffre.vault.pack import PackWriter
 
 _MANIFEST_LIMIT_BYTES: Final = 64 * 1024 * 1024
@@ -50,22 +53,57 @@ class Committed:
 
 @dataclass(frozen=True)
 class Marks:
-    """What was said about a backup later: tiers that joined it, and since when it is pinned."""
+    """What was said about a backup later: tiers that joined it, since when it is pinned or on hold, and why."""
 
     tiers: frozenset[Tier]
     pinned_at: datetime | None
+    held_at: datetime | None = None
+    hold: str | None = None
 
 
 class _Mark(BaseModel):
     tier: Tier | None = None
     pinned_at: AwareDatetime | None = None
+    held_at: AwareDatetime | None = None
+    hold: str | None = None
 
 
 class Vault:
-    """Coffre's records in an object store."""
+    """Coffre's records in an object store.
 
-    def __init__(self, store: Store) -> None:
+    Parameters
+    ----------
+    locks
+        Sets the locks of what backups are made of; None: nothing is locked.
+    new_lock
+        The first lock of the packs and lists of entries that are stored.
+    """
+
+    def __init__(self, store: Store, locks: VaultLocks | None = None, *, new_lock: Lock | None = None) -> None:
         self.store = store
+        self.locks = locks
+        self._new_lock = new_lock
+
+    def locking_new_until(self, end: datetime) -> Vault:
+        """Return the same vault, which locks packs and lists of entries until then when it stores them."""
+        return Vault(self.store, self.locks, new_lock=self.locks.lock(end) if self.locks else None)
+
+    @property
+    def new_locked_until(self) -> datetime | None:
+        """Until when packs and lists of entries are locked as they are stored; None: they are not."""
+        return self._new_lock.until if self._new_lock else None
+
+    @property
+    def store_of_new(self) -> Store:
+        """Where packs and lists of entries are stored: with a lock, if there is one for them."""
+        if self.locks is None or self._new_lock is None:
+            return self.store
+        return self.locks.store.with_lock(self._new_lock)
+
+    def put_locked(self, key: str, body: bytes, until: datetime) -> str:
+        """Store a small new object and lock it until then, where the vault has locks; return its SHA-256."""
+        store = self.store if self.locks is None else self.locks.store.with_lock(self.locks.lock(until))
+        return put_new(store, key, body)
 
     # --- writing ---
 
@@ -73,7 +111,14 @@ class Vault:
         self, backup_id: str, part: int, encoder: FrameEncoder, budget: MemoryBudget | None = None, *, uploads: int = 1
     ) -> PackWriter:
         """Return a writer for the packs of one part of one backup; all parts share the `budget`."""
-        return PackWriter(self.store, pack_prefix(backup_id, part), encoder, budget, uploads=uploads)
+        return PackWriter(
+            self.store_of_new,
+            pack_prefix(backup_id, part),
+            encoder,
+            budget,
+            uploads=uploads,
+            lock=self._new_lock,
+        )
 
     def write_entries(
         self, target: str, backup_id: str, parts: Iterable[Path], scratch: Path
@@ -91,7 +136,7 @@ class Vault:
         merged = merge_lines(parts, file)
         body = file.read_bytes()
         key = entries_key(target, backup_id)
-        sha256 = put_new(self.store, key, body)
+        sha256 = put_new(self.store_of_new, key, body)
         file_of_all = EntriesFile(key=key, sha256=sha256, length=len(body), count=merged.count, first=merged.first)
         return file_of_all, merged.live_bytes
 
@@ -110,7 +155,10 @@ class Vault:
             key=manifest_key(manifest.target, manifest.backup_id), sha256=hashlib.sha256(body).hexdigest()
         )
         announce(committed)
-        put_new(self.store, committed.key, body)
+        if manifest.locked_until is None:
+            put_new(self.store, committed.key, body)
+        else:
+            self.put_locked(committed.key, body, manifest.locked_until)
         return committed
 
     def mark_tier(self, target: str, backup_id: str, tier: Tier) -> None:
@@ -123,6 +171,12 @@ class Vault:
         pinned = pinned_at.isoformat() if pinned_at else None
         body = json.dumps({"backup_id": backup_id, "pinned_at": pinned}).encode()
         put_small(self.store, pin_mark_key(target, backup_id), body)
+
+    def mark_hold(self, target: str, backup_id: str, mark_id: str, held_at: datetime | None, why: str | None) -> None:
+        """Record that a backup is on hold, or (None) that it is not any more; `mark_id` is a ULID of now."""
+        held = held_at.isoformat() if held_at else None
+        body = json.dumps({"backup_id": backup_id, "held_at": held, "hold": why}).encode()
+        put_new(self.store, hold_mark_key(target, backup_id, mark_id), body)
 
     def write_report(self, restore_id: str, text: str) -> str:
         """Store the report of a restore and return its key."""
@@ -174,7 +228,7 @@ class Vault:
         IntegrityError
             `MARK_DAMAGED`
         """
-        tiers, pinned_at = set(), None
+        tiers, pinned_at, held = set(), None, _Mark()
         for info in self.store.list(marks_prefix(target, backup_id)):
             body = self.store.get(info.key, limit_bytes=_MARK_LIMIT_BYTES)
             try:
@@ -187,7 +241,8 @@ class Vault:
                 ) from error
             tiers |= {mark.tier} if mark.tier else set()
             pinned_at = mark.pinned_at or pinned_at
-        return Marks(frozenset(tiers), pinned_at)
+            held = mark if "held_at" in mark.model_fields_set else held  # the last one counts
+        return Marks(frozenset(tiers), pinned_at, held.held_at, held.hold)
 
     def read_manifest(self, key: str, *, sha256: str) -> Manifest:
         """Return the manifest at `key`, whose bytes must have the SHA-256 that the catalog recorded.

@@ -620,3 +620,55 @@ def test_scripts_get_comparisons_and_what_is_kept(coffre: Coffre, account: Accou
     [found] = report["comparisons"]
     assert (found["missing"], found["changed"], found["columns"]) == (28, 1_234_567, ["price", "total"])
     assert report["kept"] == [{"what": KEPT.what, "remove": KEPT.remove}]
+
+
+def test_a_restore_that_is_done_while_its_record_does_not_say_so_is_shown_as_done(
+    coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its heartbeats have stopped; the vault has its report."""
+    account.backup()
+
+    def play(function: str, event: Mapping[str, Any]) -> None:
+        ids = {"id": event["restore_id"], "backup_id": event["backup_id"]}
+        account._report(ids, {})
+        account.restore(Status.IN_PROGRESS, **ids)
+
+    account.play = play
+    monkeypatch.setattr("coffre_cli.follow._SILENT_SECONDS", -1.0)
+    monkeypatch.setattr("coffre_cli.follow.time.sleep", lambda _: None)
+
+    said = coffre("restore", "latest", "--to", URL)
+
+    assert said.status == 4
+    assert "Restored shop in db.example:5432/copy" in said.out
+    assert "The data is restored, but the catalog does not list this restore as completed yet." in said.out
+
+
+def test_a_restore_that_died_without_a_report_is_an_error(
+    coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = account.backup()
+    account.play = lambda function, event: (
+        account.restore(Status.IN_PROGRESS, id=event["restore_id"], backup_id=backup.id) and None
+    )
+    monkeypatch.setattr("coffre_cli.follow._SILENT_SECONDS", -1.0)
+    monkeypatch.setattr("coffre_cli.follow.time.sleep", lambda _: None)
+
+    said = coffre("restore", "latest", "--to", URL)
+
+    assert said.status == 1
+    assert "[RUN_DIED]" in said.err
+
+
+@pytest.mark.parametrize("code", ["RUN_DIED", "OUTCOME_UNKNOWN"])
+def test_an_unknown_outcome_is_not_called_a_failure(coffre: Coffre, account: Account, code: str) -> None:
+    backup = account.backup()
+    failure = Failure(code=code, message="The answer is lost.", hint="Look.")
+    account.play = lambda function, event: (
+        account.restore(Status.FAILED, id=event["restore_id"], backup_id=backup.id, failure=failure) and None
+    )
+
+    said = coffre("restore", "latest", "--to", URL)
+
+    assert said.status == 1
+    assert said.out == "It is not known whether the restore of shop took effect. The backup itself is untouched.\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from datetime import timedelta
+from datetime import date, timedelta
 
 from tests.access_logs import ACCOUNT, ALICE, MALLORY, NOON, OWN, REGION, ROLES, VAULT, LogStore, line, log_key
 
@@ -17,7 +17,7 @@ DAY = timedelta(days=1)
 
 def read(store: LogStore, days: int = 0, **options: object) -> AccessReport:
     tally = Tally(Principals(ACCOUNT, ROLES), by_day=True)
-    AccessLogs(store, ACCOUNT, REGION, VAULT).read(tally, NOON - days * DAY, NOON, **options)  # type: ignore[arg-type]
+    AccessLogs(store, ACCOUNT, REGION, VAULT).read(tally, (NOON - days * DAY).date(), NOON.date(), **options)  # type: ignore[arg-type]
     return tally.report()
 
 
@@ -33,6 +33,19 @@ def test_a_period_is_read_by_its_days() -> None:
     assert {one.principal for one in report.groups} == {MALLORY}
     assert (report.logs, report.newest_log) == (3, NOON + timedelta(hours=3))
     assert store.listed[0] == "vault/123456789012/eu-west-1/vault/2026/11/25/"
+
+
+def test_the_oldest_day_is_that_of_the_first_log() -> None:
+    store = LogStore()
+    logs = AccessLogs(store, ACCOUNT, REGION, VAULT)
+    assert logs.oldest_day() is None
+
+    store.add("B", line(), day=NOON - 40 * DAY)
+    store.add("A", line())
+    assert logs.oldest_day() == (NOON - 40 * DAY).date()
+
+    store.bodies[f"vault/{ACCOUNT}/{REGION}/{VAULT}/0"] = (b"", NOON)
+    assert logs.oldest_day() == date.min
 
 
 def test_logs_that_were_delivered_before_are_not_read_again() -> None:

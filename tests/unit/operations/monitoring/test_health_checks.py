@@ -188,6 +188,10 @@ def test_keys_are_due_when_their_first_backup_is_old_even_if_it_is_gone(scene: S
     assert fleet(scene)[0] == {AlertKind.KEY_ROTATION_DUE: EVERY_TARGET}
     assert fleet(scene, alerts={"key_rotation_days": 101})[0] == {}
     assert fleet(scene, alerts={"key_rotation_days": None})[0] == {}
+    own = {"recipients": [public_key(new_identity())]}
+    targets = [{"name": "shop", "secret": "s", **own}, {"name": "blog", "secret": "s", "recipients": [RECIPIENT]}]
+    assert fleet(scene, recipients=[], targets=targets)[0] == {AlertKind.KEY_ROTATION_DUE: EVERY_TARGET}
+    assert fleet(scene, recipients=[RECIPIENT], targets=[{**one, **own} for one in targets])[0] == {}
     assert fleet(scene, recipients=[public_key(new_identity())])[0] == {}, "a key that is not used any more"
 
 

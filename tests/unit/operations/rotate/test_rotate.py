@@ -289,12 +289,17 @@ def test_foreign_objects_are_told_and_never_touched(scene: Scene) -> None:
     names = ("json", "state.json", "names-000001.jsonl.zst", "failed-000012.jsonl.zst")
     records_of_a_restore = {scene.put(f"v1/restores/01K9X000000000000000000000.{name}") for name in names}
     copies_of_a_drill = {scene.put("scratch/01K9X000000000000000000000/photos/a.txt")}
+    anchors = {scene.put("v1/audit/anchors/01K9X000000000000000000000.json")}
+    foreign |= {
+        scene.put(f"v1/audit/{name}")
+        for name in ("anchors/01K9X000000000000000000000.txt", "anchors/a.json", "01K9X000000000000000000000.json")
+    }
 
     report = scene.rotate()
 
     assert scene.status(old) is Status.DELETED
     assert scene.objects_of(old) == {key for key in foreign if old.id in key}
-    assert foreign | records_of_a_restore | copies_of_a_drill <= scene.objects()
+    assert foreign | records_of_a_restore | copies_of_a_drill | anchors <= scene.objects()
     assert report.sweep is not None
     assert set(report.sweep.foreign_keys) == foreign
     assert report.sweep.foreign.objects == len(foreign)

@@ -3,6 +3,7 @@
 import json
 import traceback
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from coffre.model.target import Tls
 from coffre.postgres.connection.address import Connection, apply_tls, conninfo_of
 from coffre.postgres.connection.connect import refuse_transaction_pooler, session_settings
 from coffre.postgres.connection.connection_secret import parse_secret
+from coffre_local.certificate import write_certificate
 
 RDS = {
     "engine": "postgres",
@@ -28,7 +30,6 @@ RDS = {
     "dbInstanceIdentifier": "shop",
     "masterarn": "arn:aws:secretsmanager:x",
 }
-CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
@@ -174,16 +175,23 @@ def test_a_password_is_in_no_representation() -> None:
     assert connection.to_database("other").database == "other"
 
 
+def no_secret(name: str) -> str:
+    raise AssertionError(name)
+
+
 def test_a_ca_makes_full_verification_the_default(tmp_path: Path) -> None:
     connection = Connection("h", 5432, "u", "p", "d")
+    certificate = write_certificate(tmp_path, now=datetime.now(UTC))[0].read_text()
 
-    full = apply_tls(connection, Tls(ca=CERTIFICATE), tmp_path, connect_timeout_seconds=3)
-    chosen = apply_tls(connection, Tls(ca=CERTIFICATE, mode="verify-ca"), tmp_path, connect_timeout_seconds=3)
-    plain = apply_tls(connection, Tls(mode="disable"), tmp_path, connect_timeout_seconds=3)
-    untouched = apply_tls(connection, Tls(), tmp_path, connect_timeout_seconds=3)
+    full = apply_tls(connection, Tls(ca=certificate), tmp_path, connect_timeout_seconds=3, read_secret=no_secret)
+    chosen = apply_tls(
+        connection, Tls(ca=certificate, mode="verify-ca"), tmp_path, connect_timeout_seconds=3, read_secret=no_secret
+    )
+    plain = apply_tls(connection, Tls(mode="disable"), tmp_path, connect_timeout_seconds=3, read_secret=no_secret)
+    untouched = apply_tls(connection, Tls(), tmp_path, connect_timeout_seconds=3, read_secret=no_secret)
 
     assert full.sslmode == "verify-full"
-    assert Path(full.environment()["PGSSLROOTCERT"]).read_text() == CERTIFICATE
+    assert Path(full.environment()["PGSSLROOTCERT"]).read_text() == certificate
     assert chosen.sslmode == "verify-ca"
     assert (plain.sslmode, plain.sslrootcert) == ("disable", None)
     assert untouched.sslmode == "require"

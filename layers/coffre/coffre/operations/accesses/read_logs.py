@@ -40,13 +40,13 @@ class AccessLogs:
     region: str
     bucket: str
 
-    def read(self, tally: Tally, since: datetime, until: datetime, *, delivered_after: datetime | None = None) -> None:
+    def read(self, tally: Tally, since: date, until: date, *, delivered_after: datetime | None = None) -> None:
         """Add the requests of a period to a tally.
 
         Parameters
         ----------
         since, until
-            Days (UTC) from that of `since` to that of `until`.
+            The first and the last day (UTC).
         delivered_after
             Leave out logs that were delivered before.
 
@@ -55,14 +55,26 @@ class AccessLogs:
         StoreError, StoreTransientError
             The bucket does not exist, or may not be read.
         """
-        for info in self._logs(since.date(), until.date()):
+        for info in self._logs(since, until):
             if delivered_after is None or info.last_modified is None or info.last_modified >= delivered_after:
                 self._read_log(info, tally)
+
+    def oldest_day(self) -> date | None:
+        """Return the day of the oldest log, or None without any."""
+        oldest = next(self.store.list(self._folder), None)
+        try:
+            return date.fromisoformat(oldest.key.removeprefix(self._folder)[:10].replace("/", "-")) if oldest else None
+        except ValueError:
+            return date.min  # something else is in the folder: any day may have logs
+
+    @property
+    def _folder(self) -> str:
+        return f"{LOG_PREFIX}{self.account}/{self.region}/{self.bucket}/"
 
     def _logs(self, first: date, last: date) -> Iterator[ObjectInfo]:
         day = first
         while day <= last:
-            yield from self.store.list(f"{LOG_PREFIX}{self.account}/{self.region}/{self.bucket}/{day:%Y/%m/%d}/")
+            yield from self.store.list(f"{self._folder}{day:%Y/%m/%d}/")
             day += timedelta(days=1)
 
     def _read_log(self, info: ObjectInfo, tally: Tally) -> None:

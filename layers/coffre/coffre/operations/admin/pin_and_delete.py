@@ -13,6 +13,7 @@ from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status
 from coffre.model.confirmation import Act, Facts, Overwritten, Plan, Request, Seen
 from coffre.model.errors import BackupStateError
+from coffre.operations.stored_backup.protected import refuse_protected
 from coffre.policy.recency import newest_first, recency
 from coffre.vault.vault import Vault
 
@@ -52,8 +53,8 @@ class BackupAdmin:
         Raises
         ------
         BackupStateError
-            `BACKUP_UNKNOWN`, `BACKUP_STATE` (it is not COMPLETED), `BACKUP_PINNED`, `BACKUP_NEEDED` (only without
-            `force`), or `BACKUP_CHANGED`.
+            `BACKUP_UNKNOWN`, `BACKUP_STATE` (it is not COMPLETED), `BACKUP_PINNED`, `BACKUP_HELD`, `BACKUP_LOCKED`,
+            `BACKUP_NEEDED` (only without `force`), or `BACKUP_CHANGED`.
         """
         backup = self.refuse_deletion(backup_id, force=force)
         with self._recorded(backup.id, "backup.deleted", "forced" if force else None):
@@ -98,6 +99,7 @@ class BackupAdmin:
                 code="BACKUP_PINNED",
                 hint=f"Unpin it first: coffre unpin {backup.id}",
             )
+        refuse_protected(backup, self.now)
         need = None if force else self._need_of(backup)
         if need is not None:
             raise BackupStateError(

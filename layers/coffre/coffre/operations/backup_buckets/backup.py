@@ -25,8 +25,9 @@ from coffre.operations.backup_buckets.job import (
     BucketPartResult,
 )
 from coffre.operations.backup_buckets.part import run_part
-from coffre.operations.backup_buckets.plan import Planner, open_previous
+from coffre.operations.backup_buckets.plan import Planner, PreviousBackup, open_previous
 from coffre.operations.backup_buckets.seal import seal
+from coffre.operations.runs.locked_backup import locking_vault, seconds_to_secure
 from coffre.operations.runs.run import Paused, Run
 from coffre.vault.bucket_progress import write_progress
 from coffre.vault.pack import budget_for
@@ -43,7 +44,8 @@ def backup_buckets(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed]
     CoffreError
         Nothing is published; a later sweep removes packs that were stored.
     """
-    job = replace(job, time_budget=job.time_budget.within(job.remaining_seconds()))
+    vault = locking_vault(job.vault, job.target, run.backup, job.now())
+    job = replace(job, vault=vault, time_budget=job.time_budget.within(job.remaining_seconds()))
     _refuse_another_source(job)
     past = open_previous(job)
     collector = Collector(job, run.backup)
@@ -55,10 +57,17 @@ def backup_buckets(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed]
     )
     planner = Planner(job, past, run.meter, may_continue=lambda: _has_time(job, run))
     stopped = _store_parts(job, run, planner, collector)
-    if planner.is_over and stopped is None:
+    if planner.is_over and stopped is None and _may_seal(job, run, collector, past):
         run.meter.begin("seal")
         return seal(job, run, collector, past, planner.notes)
     return _pause(job, run, planner, collector, stopped)
+
+
+def _may_seal(job: BucketBackupJob, run: Run, collector: Collector, past: PreviousBackup) -> bool:
+    """Tell whether the locks of everything can be set in the time that is left; else a new invocation does it."""
+    packs = (*past.packs.values(), *collector.packs.values())
+    seconds = seconds_to_secure(job.vault, job.target, run.backup, packs, job.now())
+    return not collector.advanced or job.remaining_seconds() - seconds > job.time_budget.stop
 
 
 def _refuse_another_source(job: BucketBackupJob) -> None:

@@ -9,6 +9,7 @@ from coffre.model.words import counted
 from coffre.operations.backup_buckets.assemble import Collector, missing_of, notes_of, requests_of
 from coffre.operations.backup_buckets.job import BucketBackupJob
 from coffre.operations.backup_buckets.plan import PreviousBackup
+from coffre.operations.runs.locked_backup import secure
 from coffre.operations.runs.run import Run
 from coffre.vault.entries import referenced
 from coffre.vault.vault import Committed
@@ -25,18 +26,20 @@ def seal(
     packs = referenced(tally.live_bytes, {**past.packs, **collector.packs})
     own = sum(pack.length for pack in collector.packs.values())
     content = _content(job, collector, past)
+    secured = secure(job.vault, job.target, run, files, packs, job.now())
     manifest = Manifest(
         backup_id=backup.id,
         target=backup.target,
         kind=backup.kind,
-        tiers=run.ready_to_commit(),
+        tiers=secured.tiers,
         created_at=backup.created_at,
         expires_at=backup.expires_at,
         completed_at=job.now(),
         encryption="age" if job.encoder.encrypts else "none",
         recipients=job.recipients,
         entries=files,
-        packs=packs,
+        packs=secured.packs,
+        locked_until=secured.locked_until,
         plaintext_bytes=sum(tally.sizes.values()),
         stored_bytes=own + sum(file.length for file in files),
         rows=0,

@@ -25,6 +25,7 @@ from coffre.operations.backup_database.plan import (
     open_snapshot_and_plan,
 )
 from coffre.operations.backup_database.seal import seal
+from coffre.operations.runs.locked_backup import locking_vault
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.session_pool import SessionPool
@@ -45,6 +46,7 @@ def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committ
     CoffreError
         Nothing is published; a later sweep removes packs that were stored.
     """
+    job = replace(job, vault=locking_vault(job.vault, job.target, run.backup, job.now()))
     with ExitStack() as stack:
         holder, plan = open_snapshot_and_plan(job, run, stack)
         total_bytes = sum(table.size_bytes for table in plan.tables)

@@ -13,6 +13,7 @@ from coffre.model.manifest import (
     TableContent,
 )
 from coffre.operations.backup_database.plan import METADATA_PART, BackupPlan, DatabaseBackupJob, PartResult
+from coffre.operations.runs.locked_backup import secure
 from coffre.operations.runs.run import Run
 from coffre.policy.slicing import TableExtent
 from coffre.vault.entries import referenced
@@ -37,22 +38,24 @@ def seal(
     stored = {pack.key: pack for result in results for pack in result.packs}
     packs = referenced(live_bytes, {**plan.history.packs, **stored})
     content = _content(job, plan, results)
+    secured = secure(job.vault, job.target, run, (entries,), packs, job.now())
     manifest = Manifest(
         backup_id=backup.id,
         target=backup.target,
         kind=backup.kind,
-        tiers=run.ready_to_commit(),
+        tiers=secured.tiers,
         created_at=backup.created_at,
         expires_at=backup.expires_at,
         completed_at=job.now(),
         encryption="age" if job.encoder.encrypts else "none",
         recipients=job.recipients,
         entries=(entries,),
-        packs=packs,
+        packs=secured.packs,
         plaintext_bytes=sum(result.size_bytes for result in results),
         stored_bytes=sum(pack.length for pack in stored.values()) + entries.length,
         rows=sum(table.rows for table in content.tables),
         content=content,
+        locked_until=secured.locked_until,
         exceptions=plan.exceptions,
         notes=(*plan.notes, *(text for result in results for text in result.notes)),
     )

@@ -45,7 +45,7 @@ def anchor_chains(catalog: Catalog, vault: Vault, now: datetime) -> Anchored | N
     anchor = Anchor(
         id=str(ULID.from_datetime(now)), at=now, previous=before.id if before is not None else None, heads=heads
     )
-    write_anchor(vault.store, anchor)
+    write_anchor(vault, anchor)
     return Anchored(anchor, is_new=True, findings=findings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,7 +22,7 @@ from coffre.model.alert_rules import TargetAlerts
 from coffre.model.audit import Actor
 from coffre.model.backup import NO_ROLES, Backup, Status
 from coffre.model.configuration import Configuration
-from coffre.model.errors import CoffreError
+from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.manifest import DatabaseContent, Manifest
 from coffre.model.rotation import SweepReport
 from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
@@ -58,10 +59,7 @@ def review_backup(catalog: Catalog, vault: Vault, rules: TargetAlerts, backup: B
     """
     manifest = manifest_of(vault, backup)
     for recipient in manifest.recipients:
-        if catalog.recipients.first_used(recipient) is None:
-            at, detail = backup.completed_at or backup.created_at, f"first used by the backup {backup.id}"
-            catalog.audit.record(at, _ACTOR, "key.first_used", backup.target, recipient, detail)
-        catalog.recipients.note_use(recipient, backup.created_at)
+        _note_key(catalog, recipient, backup)
     alerts = [*_slow(backup, rules), *_exceptions(backup)]
     if rules.size_change_percent is not None:
         alerts += _sizes(catalog, vault, rules.size_change_percent, backup, manifest)
@@ -95,6 +93,16 @@ def review_vault(swept: SweepReport, configuration: Configuration) -> Review:
 
 
 # --- one backup ---
+
+
+def _note_key(catalog: Catalog, recipient: str, backup: Backup) -> None:
+    """Remember a key, and record that it is new. If that is not possible now, the next backup does it."""
+    if catalog.recipients.first_used(recipient) is not None:
+        return
+    at, detail = backup.completed_at or backup.created_at, f"first used by the backup {backup.id}"
+    with contextlib.suppress(CatalogError):
+        catalog.audit.record(at, _ACTOR, "key.first_used", backup.target, recipient, detail)
+        catalog.recipients.note_use(recipient, backup.created_at)
 
 
 def _slow(backup: Backup, rules: TargetAlerts) -> Iterator[Alert]:
@@ -189,6 +197,6 @@ def _keys(catalog: Catalog, configuration: Configuration, now: datetime) -> Revi
     days = configuration.alerts.key_rotation_days
     if days is None:
         return Review((), checked)
-    known = {key: catalog.recipients.first_used(key) for key in configuration.recipients}
+    known = {key: catalog.recipients.first_used(key) for key in configuration.all_recipients}
     due = keys_due({key: since for key, since in known.items() if since is not None}, days, now)
     return Review((key_rotation_due(due, days),) if due else (), checked)

@@ -27,6 +27,17 @@ def report_of(
     )
 
 
+def said_so_far(result: StorageResult) -> str:
+    """Return what a restore has changed that did not end."""
+    if not (result.written or result.deleted.count):
+        return "No object was changed."
+    return (
+        f"Changed before that, and stays: {counted(result.restored.count, 'object')} written that did not exist, "
+        f"{result.overwritten.count:,} overwritten, {result.deleted.count:,} deleted. The same restore, run again, "
+        "skips what is identical."
+    )
+
+
 def _steps(result: StorageResult, destination: str) -> Iterator[str]:
     for verb, amount, why in (
         ("Write", result.restored, f"not in {destination}"),

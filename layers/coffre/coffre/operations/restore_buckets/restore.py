@@ -19,7 +19,7 @@ from coffre.model.safety import Safety
 from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageScope, StorageState, StorageStep
 from coffre.operations.restore_buckets.consent import ChangeAllowance, plan_of
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
-from coffre.operations.restore_buckets.report import report_of
+from coffre.operations.restore_buckets.report import report_of, said_so_far
 from coffre.operations.restore_buckets.tally import RestoreTally
 from coffre.operations.restore_buckets.write_object import Done, Writer, cost_of
 from coffre.operations.runs.parallel_map import ordered_map
@@ -101,7 +101,7 @@ def restore_storage(job: StorageJob, before: StorageState | None, meter: Meter) 
     state = before or StorageState(restore_id=job.restore_id, result=nothing, safety=job.safety)
     if before is None and job.scope.touches and not job.scope.dry_run:
         state = _confirmed(job, manifest, state)
-    return _Run(job, manifest, state, meter).run()
+    return _Run(job, manifest, state, meter).named_run()
 
 
 def _confirmed(job: StorageJob, manifest: Manifest, state: StorageState) -> StorageState:
@@ -130,6 +130,15 @@ class _Run:
         self._tally = RestoreTally(state.result, job.scratch / _FAILED)
         self._notes = list(state.result.notes)
         self._phases_ms = dict(state.phases_ms)
+
+    def named_run(self) -> RestoreReport | StorageState:
+        """Do the same as `run`; an error says what was changed before it."""
+        try:
+            return self.run()
+        except Exception as error:
+            if not self._job.scope.dry_run:
+                error.add_note(said_so_far(self._tally.result()))
+            raise
 
     def run(self) -> RestoreReport | StorageState:
         """Do as much as there is time for."""

@@ -8,7 +8,7 @@ import psycopg2.extensions
 from psycopg2 import sql
 
 from coffre.model.backup import Kept
-from coffre.model.errors import DestinationError
+from coffre.model.errors import DestinationError, RestoreError
 from coffre.model.names import quoted, shown
 from coffre.operations.restore_database.consent import refuse_changed
 from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of, possible_tables
@@ -18,14 +18,16 @@ from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import Loading
 from coffre.operations.restore_database.materialized_views import refresh_views
-from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.report_builder import ReportBuilder, after_the_change
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.statistics import analyze
 from coffre.postgres.archive.dependencies import absent
 from coffre.postgres.archive.reader import TocEntry
+from coffre.postgres.connection.connect import connect
 from coffre.postgres.destination.copy_in import set_sequences
 from coffre.postgres.destination.destination import open_existing
+from coffre.postgres.destination.outcome import commit, outcome_unknown
 from coffre.postgres.destination.owners_code import owners_path
 from coffre.postgres.destination.staging_schema import shortened
 
@@ -69,13 +71,30 @@ def replace_schemas(job: RestoreJob, source: Source, report: ReportBuilder) -> N
         if job.scope.dry_run:
             return
         _refuse_incomplete(job, report)
-        session.commit()
+        _commit(job, session, list(old.values()))
         report.kept += [
             Kept(what=f"the old schema, as {name}", remove=f"DROP SCHEMA {quoted(name)} CASCADE")
             for name in old.values()
         ]
     if job.scope.analyze:
-        analyze(job, report)
+        with after_the_change(report, "ANALYZE"):
+            analyze(job, report)
+
+
+def _commit(job: RestoreJob, session: psycopg2.extensions.connection, old: list[str]) -> None:
+    def is_done(cursor: psycopg2.extensions.cursor) -> bool:
+        cursor.execute("SELECT count(*) FROM pg_namespace WHERE nspname = ANY(%s)", (old,))
+        ((found,),) = cursor.fetchall()
+        return bool(found == len(old))
+
+    def unknown() -> RestoreError:
+        return outcome_unknown(
+            f"the schemas of {job.connection} were replaced",
+            f"Look at its schemas. If {', '.join(old[:3]) or 'the new ones'} exist, they were replaced, and these hold "
+            "the old data. Otherwise nothing was changed.",
+        )
+
+    commit(session, lambda: connect(job.connection), is_done, unknown)
 
 
 def _entries(making: DefinitionRestore, session: psycopg2.extensions.connection) -> list[TocEntry]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from coffre.model.backup import Comparison, Kept, LeftOut, RestoredTable, RestoreReport
+from coffre.model.backup import Comparison, Failure, Kept, LeftOut, RestoredTable, RestoreReport
 from coffre.model.confirmation import Plan
 from coffre.model.names import TableName
 from coffre.operations.restore_database.job import RestoreJob
@@ -84,3 +84,14 @@ class ReportBuilder:
             plan=plan,
             safety=job.safety,
         )
+
+
+@contextmanager
+def after_the_change(report: ReportBuilder, what: str) -> Iterator[None]:
+    """Report what fails after something in use was changed as an exception: the change is done, and stays."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - with any error, the change is done
+        failure = Failure.of(error)
+        reason = f"{failure.message.rstrip('.')} ({failure.code})"
+        report.exceptions.append(f"The data in use is restored. What came after it was not done: {what}: {reason}.")

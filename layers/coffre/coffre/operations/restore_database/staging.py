@@ -11,7 +11,7 @@ import psycopg2.errors
 import psycopg2.extensions
 from psycopg2 import sql
 
-from coffre.model.backup import Kept
+from coffre.model.backup import OUTCOME_UNKNOWN, Kept
 from coffre.model.errors import CoffreError, DestinationError, EventError, RestoreError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, quoted, shown
@@ -23,10 +23,11 @@ from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.row_counts import refuse_missing_rows
 from coffre.operations.restore_database.row_merge import merge_tables
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
-from coffre.postgres.connection.connect import one_line
+from coffre.postgres.connection.connect import connect, one_line
 from coffre.postgres.destination import row_merge as merge
 from coffre.postgres.destination import staging_schema
 from coffre.postgres.destination.live_tables import LiveTable
+from coffre.postgres.destination.outcome import commit, outcome_unknown
 from coffre.postgres.destination.owners_code import OWNERS_PATH, owners_path
 from coffre.postgres.destination.row_merge import Pair, condition
 
@@ -208,8 +209,23 @@ def restore_to_staging(job: RestoreJob, source: Source, staging: Staging, outcom
             outcome.comparisons += merge_tables(job, session, keyed, outcome)
             if job.scope.touches:
                 staging_schema.mark_applied(cursor, schema, comment)
-            session.commit()
+                _commit(job, session, schema)
+            else:
+                session.commit()
     outcome.kept.append(Kept(what=f"the schema {schema}", remove=f"DROP SCHEMA {quoted(schema)} CASCADE"))
+
+
+def _commit(job: RestoreJob, session: psycopg2.extensions.connection, schema: str) -> None:
+    """Commit the change of tables in use; the mark at the staging schema is a part of the transaction."""
+
+    def unknown() -> RestoreError:
+        return outcome_unknown(
+            f"the rows of {job.connection} were changed",
+            f'In psql: \\dn+ {schema} . If its description begins with "Applied", they were, and the tables of this '
+            "schema whose names end in _before have the old rows. Otherwise nothing in use was changed.",
+        )
+
+    commit(session, lambda: connect(job.connection), lambda cursor: staging_schema.is_applied(cursor, schema), unknown)
 
 
 def _with_key(job: RestoreJob, session: psycopg2.extensions.connection, pair: Pair, outcome: ReportBuilder) -> bool:
@@ -246,9 +262,11 @@ def _dropped_on_error(job: RestoreJob, schema: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if isinstance(error, CoffreError) and error.code == OUTCOME_UNKNOWN:
+            raise  # the schema may have what existed before
         try:
             with clearing_session(job) as session, session.cursor() as cursor:
-                # The answer to a commit can be lost: then all is done, and only this has what existed before.
+                # The schema of a change that is done has what existed before.
                 if staging_schema.is_applied(cursor, schema):
                     error.add_note(f"But the rows were brought over; what they were before is in the schema {schema}.")
                 else:

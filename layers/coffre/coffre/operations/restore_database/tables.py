@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import batched
 from typing import Final
 
@@ -28,7 +28,7 @@ from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
 from coffre.operations.restore_database.partition_roots import with_roots
-from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.report_builder import ReportBuilder, after_the_change
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.operations.restore_database.staging import (
@@ -85,7 +85,9 @@ def restore_tables(job: RestoreJob, source: Source, outcome: ReportBuilder) -> N
             with _created_tables_named(plan):
                 if staging.contents:
                     restore_to_staging(job, source, staging, outcome)
-                create_followers(making, plan.lines, followers, empty)
+                is_changed = job.scope.touches and bool(staging.contents)
+                with after_the_change(outcome, "keys, views and policies") if is_changed else nullcontext():
+                    create_followers(making, plan.lines, followers, empty)
         making.report_refusals([*plan.lines, *followers])
         outcome.script = script_of(source, plan.dropped.lost)
 

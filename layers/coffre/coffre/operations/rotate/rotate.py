@@ -14,8 +14,9 @@ from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, CatalogError, CoffreError, DeadlineError, IntegrityError
-from coffre.model.rotation import Action, Decision, Problem, RotationReport
+from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
 from coffre.model.target import Retention
+from coffre.operations.rotate.keep_locked import LockKeeper, LockNeed, needs_of
 from coffre.operations.rotate.sweep import sweep
 from coffre.operations.rotate.sweep_job import GRACE, SweepJob, running_restores
 from coffre.operations.runs.dead_runs import is_silent, settle_backup
@@ -29,6 +30,8 @@ _RENEW_AFTER: Final = timedelta(seconds=5)
 # Longer than the slowest single step (a manifest that is read with all retries). Two rotations would do no harm.
 _STALE_AFTER: Final = timedelta(minutes=3)
 _RESERVE_SECONDS: Final = 20.0
+# Kept for marks and sweep when many locks have to be extended: the next rotation continues with those.
+_SWEEP_SECONDS: Final = 300.0
 _ACTOR: Final = Actor("rotate", verified=True)
 
 
@@ -89,24 +92,50 @@ def _rotate(job: RotateJob, turn: _Turn, only: str | None, *, dry_run: bool, alw
     copies = _copies(job, settle_dead=not dry_run)
     problems: list[Problem] = []
     decisions: list[Decision] = []
+    needs: list[LockNeed] = []
     restores = {restore.backup_id: restore.id for restore in running_restores(job.catalog, job.now())}
     for target in targets:
         found = copies.get(target.name, [])
-        decided = [_unless_in_use(one, restores) for one in _decide(job, found, target.retention, problems)]
+        judged = _decide(job, found, target.retention, problems)
+        needs += needs_of(found, target.retention, judged, job.now())
+        decided = [_unless_in_use(one, restores) for one in judged]
         decisions += decided if dry_run else _mark_deleted(job, turn, found, decided)
     gone = frozenset(decision.backup_id for decision in decisions if decision.action is Action.DELETE)
     known = {target.name for target in job.configuration.targets}
+    unknown = () if only is not None else tuple(sorted(copies.keys() - known))
+    needs += [need for name in unknown for need in needs_of(copies[name], None, (), job.now())]
+    locks = _keep_locked(job, turn, needs, problems, dry_run=dry_run)
     report = RotationReport(
         id=job.id,
         dry_run=dry_run,
         decisions=tuple(decisions),
-        not_configured=tuple(sorted(copies.keys() - known)) if only is None else (),
+        not_configured=unknown,
         problems=tuple(problems),
+        locks=locks,
     )
     if not (gone or always_sweep):
         return report
     swept = sweep(SweepJob(job.catalog, job.vault, job.scratch, job.now(), turn.check, dry_run=dry_run, gone=gone))
     return report.model_copy(update={"sweep": swept})
+
+
+def _keep_locked(
+    job: RotateJob, turn: _Turn, needs: Iterable[LockNeed], problems: list[Problem], *, dry_run: bool
+) -> LockReport | None:
+    if job.vault.locks is None:
+        return None
+    keeper = LockKeeper(
+        job.catalog,
+        job.vault,
+        job.vault.locks,
+        job.now(),
+        turn.check,
+        has_time=lambda: job.remaining_seconds() > _SWEEP_SECONDS,
+        dry_run=dry_run,
+    )
+    report = keeper.keep(needs)
+    problems += keeper.problems
+    return report
 
 
 def _copies(job: RotateJob, *, settle_dead: bool) -> dict[str, list[Backup]]:

@@ -29,7 +29,7 @@ def sweep(job: SweepJob) -> SweepReport:
         The store or the catalog refused, or `job.check` raised. Only what is not needed was removed until then.
     """
     tally = SweepTally()
-    with Remover(job.vault.store, job.check, dry_run=job.dry_run) as remover:
+    with Remover(job.vault.store, job.check, dry_run=job.dry_run, locks=job.vault.locks) as remover:
         records = RecordsWalk(job, remover, tally)
         packs: PacksWalk | None = None
         # Sorted by key: folders of backups come before packs.

@@ -101,6 +101,11 @@ class SweepTally:
         if len(self._waits) < _LISTED:
             self._waits.setdefault(reason)
 
+    def note_locked_record(self, reason: str) -> None:
+        """Note that records of a backup that is gone stay until their locks end."""
+        if len(self._waits) < _LISTED:
+            self._waits.setdefault(reason)
+
     def note_problem(self, code: str, target: str | None, text: str) -> None:
         """Add a problem that an operator has to look at."""
         if len(self._problems) < _LISTED:

@@ -119,7 +119,12 @@ class RecordsWalk:
         self._tally.note_problem(code, target, self._doubts[target])
 
     def _remove(self, own: Mapping[str, ObjectInfo]) -> None:
-        """Remove the manifest first: without it, the other records mean nothing."""
+        """Remove the manifest first: without it, the other records mean nothing. All wait for the last lock."""
+        kept = {why for info in own.values() if (why := self._remover.locked(info.key).why_kept(self._job.now))}
+        if kept:
+            folder = next(iter(own.values())).key.rsplit("/", 1)[0]
+            self._tally.note_locked_record(f"records below {folder}: {max(kept)}")
+            return
         if MANIFEST in own:
             self._remover.remove(own[MANIFEST].key)
         for name, info in own.items():

@@ -9,6 +9,7 @@ from typing import Final
 from ulid import ULID
 
 from coffre.model.backup import Status
+from coffre.model.locks import LockState
 from coffre.operations.rotate.batch_delete import Remover
 from coffre.operations.rotate.sweep_job import GRACE, SweepJob, SweepTally
 from coffre.operations.rotate.sweep_manifests import PackRules
@@ -57,8 +58,13 @@ class PacksWalk:
         elif (reason := self._reason_to_wait(writer, info)) is not None:
             tally.note_waiting(info, reason)
         else:
-            self._remover.remove_soon(info.key)
-            tally.packs_removed = tally.packs_removed.plus(info.size)
+            self._remover.remove_unless_locked(info, self._note, self._job.now)
+
+    def _note(self, info: ObjectInfo, state: LockState) -> None:
+        if (kept := state.why_kept(self._job.now)) is not None:
+            self._tally.note_waiting(info, f"packs that no backup needs: {kept}")
+        else:
+            self._tally.packs_removed = self._tally.packs_removed.plus(info.size)
 
     def _reason_to_wait(self, writer: str, info: ObjectInfo) -> str | None:
         known, blocked = self._settled.records.get(writer), self._settled.blocked

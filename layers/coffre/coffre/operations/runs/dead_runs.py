@@ -74,12 +74,11 @@ def settle_restores(
 
 
 def _died(restore: Restore, now: datetime) -> Restore:
-    run = restore.id.lower()
     failure = Failure(
         code=RUN_DIED,
-        message="The restore stopped without reporting an error (killed, out of memory, or its deadline passed).",
-        hint=f"Look at the function's log for its request id. What it may have left: the schema restored_{run}, and "
-        f"databases whose names end in _restored_{run} (not in use) or _before_{run} (the one that was replaced).",
+        message="The restore stopped without reporting its end (killed, out of memory, or its deadline passed): it is "
+        "not known what it did.",
+        hint=f"{restore_record.how_to_find_out(restore.id)} The function's log has its request id.",
     )
     failed = restore_record.ended(restore, restore.progress, Status.FAILED, now)
     return failed.model_copy(update={"failure": failure})

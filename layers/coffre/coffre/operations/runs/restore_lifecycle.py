@@ -88,6 +88,8 @@ class RestoreRun:
             if report.dry_run:
                 return self._finish(restore, meter, report, self._keep(report))
         except Exception as error:
+            if watch.has_left:
+                error.add_note(f"It is not known what its last step did. {restore_record.how_to_find_out(restore.id)}")
             self._record_failure(restore, meter, error)
             raise
         return self._finish_done(restore, meter, report)

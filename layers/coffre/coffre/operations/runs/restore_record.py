@@ -8,6 +8,20 @@ from datetime import datetime
 from coffre.model.backup import Progress, Restore, RestoreReport, Status
 
 
+def how_to_find_out(restore_id: str) -> str:
+    """Return what a person looks at when it is not known what a restore has changed."""
+    run = restore_id.lower()
+    return (
+        "Whether it changed what is in use, the destination shows. "
+        f"Database replaced: one whose name ends in _before_{run} exists, and is the old one. "
+        f"Schemas replaced: schemas ending in _before_{run} exist, and have the old data. "
+        f'Rows changed: in psql, \\dn+ restored_{run} begins with "Applied"; its tables ending in _before have the old '
+        "rows. Otherwise nothing in use was changed. Objects: those written so far stay; the same restore, run again, "
+        "finds them the same. "
+        f"It may also have left the schema restored_{run} or a database ending in _restored_{run}, which nothing uses."
+    )
+
+
 def ended(restore: Restore, progress: Progress, status: Status, now: datetime) -> Restore:
     """Return the record of a restore that ended now."""
     duration_ms = int((now - restore.created_at).total_seconds() * 1000)

@@ -26,6 +26,8 @@ def described(vault: Vault, target: str, backup_id: str) -> Backup:
         update={
             "tiers": tuple(sorted({*backup.tiers, *marks.tiers})),
             "pinned_at": marks.pinned_at,
+            "held_at": marks.held_at,
+            "hold": marks.hold,
             "damaged_at": damage.found_at if damage and damage.total else None,
             "damage": damage.words if damage and damage.total else None,
         }
@@ -64,6 +66,7 @@ def completed(backup: Backup, manifest: Manifest, committed: Committed) -> Backu
             "stored_bytes": manifest.stored_bytes,
             "manifest_key": committed.key,
             "manifest_sha256": committed.sha256,
+            "locked_until": manifest.locked_until,
             "encryption": manifest.encryption,
             "exceptions": manifest.exceptions,
             "notes": manifest.notes,

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from coffre.model.backup import Backup
@@ -21,6 +22,7 @@ from coffre.model.verification import Damage, Level, Share, VerificationReport
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.operations.verify.damages import pack_missing, pack_swapped, pack_truncated
 from coffre.operations.verify.job import CatalogSnapshot, VerifyJob, record_damage
+from coffre.operations.verify.lock_check import LockCheck
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import PACKS, writer_of
 from coffre.vault.references import LivingPack, References
@@ -49,15 +51,17 @@ def inventory(
     living = known.required(target, backup_id)
     own: dict[str, list[Damage]] = {}
     tally = _Tally()
-    with _Heads(job) as heads:
+    locks = job.lock_check()
+    with _Heads(job, locks) as heads:
         references = _read_manifests(job, living, heads, own, tally)
         for pack, stored in _merged(references.in_order(), job.vault.store.list(PACKS)):
             writer = known.records.get(writer_of(pack.key) or "")
-            tally.add(pack, writer.target if writer else "-")
+            name = writer.target if writer else "-"
+            tally.add(pack, name)
             if stored is None or stored.size != pack.length:
                 tally.suspects.append(pack)
-            elif share.holds(pack.key):
-                heads.ask(pack)
+            elif share.holds(pack.key) or (locks is not None and locks.is_new(pack.key)):
+                heads.ask(pack, name)
             if tally.is_stopped_at(job):
                 break
     damages = [*heads.damages, *_confirmed(job, tally.suspects)]
@@ -65,10 +69,11 @@ def inventory(
     if backup_id is not None:
         CatalogSnapshot.read(job.catalog).required(backup_id=backup_id)
     damaged = record_damage(job, Level.INVENTORY, known, damages, own)
+    short = locks.problems() if locks is not None else ()
     return VerificationReport(
         id=job.id,
         level=Level.INVENTORY,
-        status=500 if damaged or tally.unfinished else 200,
+        status=500 if damaged or tally.unfinished or short else 200,
         target=target,
         share=str(share),
         backups=len(living),
@@ -77,6 +82,7 @@ def inventory(
         checksums_not_kept=heads.not_kept,
         living={name: tally.living(name) for name in tally.objects},
         damaged=damaged,
+        lock_problems=short,
         unfinished=tally.unfinished,
     )
 
@@ -89,7 +95,7 @@ def _read_manifests(
     for backup in living:
         if tally.is_stopped_at(job):
             break
-        own[backup.id] = list(_look_at_records(job, backup, references, heads.unkept))
+        own[backup.id] = list(_look_at_records(job, backup, references, heads))
     return references
 
 
@@ -149,24 +155,33 @@ def _holds(job: VerifyJob, key: str, sha256: str) -> bool:
         return False
 
 
-def _look_at_records(job: VerifyJob, backup: Backup, references: References, unkept: _Unkept) -> Iterator[Damage]:
+def _look_at_records(job: VerifyJob, backup: Backup, references: References, heads: _Heads) -> Iterator[Damage]:
     """Note the packs of a backup, and yield what is wrong with its manifest and its list of entries."""
     try:
         manifest = manifest_of(job.vault, backup)
     except IntegrityError as error:
         yield Damage.of(error)
         return
-    references.add(manifest.packs)
+    needed = heads.locks.needed(backup, manifest) if heads.locks is not None else None
+    references.add(manifest.packs, needed)
     for file in manifest.entries:
-        yield from _look_at_entries(job, backup, file, unkept)
+        yield from _look_at_entries(job, backup, file, heads, needed)
+    if heads.locks is not None and needed is not None:
+        key = backup.manifest_key or ""
+        heads.locks.look(key, backup.target, job.vault.store.head(key).locked, needed)
 
 
-def _look_at_entries(job: VerifyJob, backup: Backup, file: EntriesFile, unkept: _Unkept) -> Iterator[Damage]:
+def _look_at_entries(
+    job: VerifyJob, backup: Backup, file: EntriesFile, heads: _Heads, needed: datetime | None
+) -> Iterator[Damage]:
+    unkept = heads.unkept
     try:
         info = job.vault.store.head(file.key)
     except ObjectMissingError:
         yield Damage(code="ENTRIES_MISSING", text=f"The list of entries {file.key} is not in the vault.")
         return
+    if heads.locks is not None:
+        heads.locks.look(file.key, backup.target, info.locked, needed)
     if info.size != file.length or info.sha256 not in (None, file.sha256):
         yield _list_swapped(file)
     elif info.sha256 is None:
@@ -220,23 +235,26 @@ def _ask(job: VerifyJob, pack: LivingPack) -> tuple[Damage | None, ObjectInfo | 
 class _Heads:
     """Asks the store about single packs, many in parallel, in bounded memory. Leaving waits for the answers."""
 
-    def __init__(self, job: VerifyJob) -> None:
+    def __init__(self, job: VerifyJob, locks: LockCheck | None) -> None:
         self._job = job
+        self.locks = locks
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="head")
-        self._under_way: deque[tuple[LivingPack, Future[tuple[Damage | None, ObjectInfo | None]]]] = deque()
+        self._under_way: deque[tuple[LivingPack, str, Future[tuple[Damage | None, ObjectInfo | None]]]] = deque()
         self.unkept = _Unkept()
         self.compared = 0
         self.not_kept = 0
         self.damages: list[Damage] = []
 
-    def ask(self, pack: LivingPack) -> None:
+    def ask(self, pack: LivingPack, target: str) -> None:
         if len(self._under_way) >= _UNDER_WAY:
             self._take()
-        self._under_way.append((pack, self._pool.submit(_ask, self._job, pack)))
+        self._under_way.append((pack, target, self._pool.submit(_ask, self._job, pack)))
 
     def _take(self) -> None:
-        pack, asked = self._under_way.popleft()
+        pack, target, asked = self._under_way.popleft()
         damage, info = asked.result()
+        if info is not None and self.locks is not None:
+            self.locks.look(pack.key, target, info.locked, pack.needed_until)
         if damage is not None:
             self.damages.append(damage)
         if info is not None and info.sha256 is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -12,9 +12,11 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.manifest import Manifest
+from coffre.model.target import Retention
 from coffre.model.verification import Damage, DamageReport, Level
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.operations.verify.damages import Place, once, place_of
+from coffre.operations.verify.lock_check import LockCheck
 from coffre.policy.recency import completion
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.damage import put_back, write_damage
@@ -37,6 +39,8 @@ class VerifyJob:
         The clock.
     remaining_seconds
         Time until the platform kills the function.
+    retentions
+        Of the configured targets, by name: how long locks have to last.
     """
 
     id: str
@@ -46,6 +50,15 @@ class VerifyJob:
     scratch: Path
     now: Callable[[], datetime]
     remaining_seconds: Callable[[], float]
+    retentions: Mapping[str, Retention] = field(default_factory=dict)
+
+    def lock_check(self) -> LockCheck | None:
+        """Return the check of the locks, after a look at the bucket; None in a vault without Object Lock."""
+        if self.vault.locks is None:
+            return None
+        check = LockCheck(self.vault.locks, self.retentions, self.now())
+        check.check_bucket()
+        return check
 
     def is_time_over(self) -> bool:
         """Tell whether only the time for recording is left."""

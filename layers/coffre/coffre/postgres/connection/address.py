@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from coffre.concurrency.renewal import Renewal
 from coffre.model.target import Tls
+from coffre.postgres.connection.certificates import authority_file
 from coffre.postgres.connection.sessions import PLAIN_NAME, Sessions
 
 
@@ -78,11 +80,23 @@ def conninfo_of(database: str) -> str:
     return f"dbname='{escaped}'"
 
 
-def apply_tls(connection: Connection, tls: Tls, scratch: Path, *, connect_timeout_seconds: int) -> Connection:
-    """Return the connection with the target's own settings; a CA makes `verify-full` the default."""
+def apply_tls(
+    connection: Connection,
+    tls: Tls,
+    scratch: Path,
+    *,
+    connect_timeout_seconds: int,
+    read_secret: Callable[[str], str],
+) -> Connection:
+    """Return the connection with the target's own settings; a CA makes `verify-full` the default.
+
+    Raises
+    ------
+    ConfigurationError, SecretError
+        The CA cannot be read.
+    """
     connection = replace(connection, connect_timeout_seconds=connect_timeout_seconds)
     if tls.ca is None:
         return replace(connection, sslmode=tls.mode) if tls.mode else connection
-    file = scratch / "ca.pem"
-    file.write_text(tls.ca)
-    return replace(connection, sslmode=tls.mode or "verify-full", sslrootcert=str(file))
+    file = authority_file(tls.ca, scratch, read_secret)
+    return replace(connection, sslmode=tls.mode or "verify-full", sslrootcert=file)

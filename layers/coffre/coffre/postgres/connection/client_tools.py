@@ -137,8 +137,8 @@ class Children:
             self._is_over = True
 
     def _end_at_server(self) -> None:
-        # A login that was refused is not tried once more: some servers lock a role out.
-        if self._server is not None and self.sessions.has_opened:
+        # A login that was refused is not tried a third time: some servers lock a role out.
+        if self._server is not None and not self.sessions.is_kept_out:
             remark = end_at_server(self._server, self.sessions.name)
             self.remarks = (remark,) if remark else ()
         self.sessions.cut(all_of_them=False)

@@ -13,8 +13,9 @@ import psycopg2.extensions
 from coffre.model.errors import ConnectError
 from coffre.postgres.archive import sql_ascii
 from coffre.postgres.connection.address import Connection
-from coffre.postgres.connection.connect_errors import AUTHENTICATION_FAILED, explain_refusal
+from coffre.postgres.connection.connect_errors import AUTHENTICATION_FAILED, TLS_UNTRUSTED, explain_refusal
 from coffre.postgres.connection.sessions import PLAIN_NAME, Sessions, after, open_patiently, stopped
+from coffre.postgres.connection.untrusted import explain_untrusted
 
 # Sent by SET on every connection, never as startup options: poolers refuse those (field notes 10, 12, 15).
 _SESSION_SETTINGS: Final = (
@@ -129,7 +130,11 @@ def _translated(
         try:
             return make()
         except psycopg2.OperationalError as error:
-            raise explain_refusal(connection, str(error)) from error
+            refusal, cause = explain_refusal(connection, str(error)), error
+    if refusal.code == TLS_UNTRUSTED:
+        refusal = explain_untrusted(connection, refusal.detail or "")
+    if isinstance(refusal, ConnectError) and connection.sessions:
+        connection.sessions.refused()
     raise refusal from cause
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from coffre.postgres.connection.address import Connection
 
 AUTHENTICATION_FAILED: Final = "AUTHENTICATION_FAILED"
+TLS_UNTRUSTED: Final = "TLS_UNTRUSTED"
 
 # libpq gives no SQLSTATE for a failed connection, only text. First match wins.
 _REFUSALS: Final[tuple[tuple[str, str, str, str], ...]] = (
@@ -40,7 +41,7 @@ _REFUSALS: Final[tuple[tuple[str, str, str, str], ...]] = (
     ),
     (
         r"certificate verify failed|server certificate for|root certificate file",
-        "TLS_UNTRUSTED",
+        TLS_UNTRUSTED,
         "The TLS certificate of {host} could not be verified.",
         "Put the provider's CA (PEM) into the target's tls.ca.",
     ),

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from coffre.model.document import parse_json
 from coffre.model.errors import SecretError
 from coffre.postgres.connection.address import Connection
+from coffre.postgres.connection.certificates import SYSTEM, system_file
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
 _URL_OPTIONS: Final = frozenset({"channel_binding", "sslmode", "sslrootcert"})
@@ -80,14 +81,16 @@ def _from_url(url: str, where: str) -> Connection:
         names = ", ".join(name if name in _OTHER_OPTIONS else "(not repeated)" for name in unknown)
         raise _shape(where, f"unknown URL option {names}; allowed: {', '.join(sorted(_URL_OPTIONS))}")
     host = unquote(parts.hostname or "")
+    authority = options.get("sslrootcert", [None])[0]
+    is_public = authority == SYSTEM
     connection = Connection(
         host=host,
         port=port,
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
         database=unquote(parts.path.lstrip("/")),
-        sslmode=options.get("sslmode", [_default_sslmode(host)])[0],
-        sslrootcert=options.get("sslrootcert", [None])[0],
+        sslmode=options.get("sslmode", ["verify-full" if is_public else _default_sslmode(host)])[0],
+        sslrootcert=system_file() if is_public else authority,
         channel_binding=options.get("channel_binding", [None])[0],
     )
     return _checked(connection, where)

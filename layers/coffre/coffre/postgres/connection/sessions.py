@@ -42,8 +42,8 @@ class Sessions:
     ----------
     name
         The `application_name` of the run's sessions and of those of its client programs: no other run's have it.
-    has_opened
-        Whether any session was open: else there is nothing to end at the server.
+    is_kept_out
+        The first session was refused: nothing of the run is at the server.
     """
 
     def __init__(self, clearing_seconds: Callable[[], float] | None = None) -> None:
@@ -52,7 +52,8 @@ class Sessions:
         self._lock = threading.Lock()
         self._held: dict[int, _Held] = {}
         self._has_ended = False
-        self.has_opened = False
+        self._has_opened = False
+        self.is_kept_out = False
 
     @property
     def has_ended(self) -> bool:
@@ -63,6 +64,10 @@ class Sessions:
         """From now on sessions are only opened to clear away: under the plain name, and for a limited time."""
         with self._lock:
             self._has_ended = True
+
+    def refused(self) -> None:
+        """Remember that the server does not let the run in."""
+        self.is_kept_out = not self._has_opened
 
     def check(self) -> None:
         """Raise after `end`.
@@ -119,7 +124,7 @@ class Sessions:
             self.check()
             yield
             return
-        self.has_opened = True
+        self._has_opened = True
         wire = socket.socket(fileno=os.dup(session.fileno()))
         # What clears away begins while the others are still being ended.
         held = _Held(CancelRequest(session), wire, stays or is_clearing)

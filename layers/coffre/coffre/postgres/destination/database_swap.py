@@ -18,6 +18,7 @@ from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.connection.databases import maintenance_session
 from coffre.postgres.connection.ending import terminate
+from coffre.postgres.destination.outcome import outcome_unknown, took_effect
 
 _ATTEMPTS: Final = 5
 _AGAIN_SECONDS: Final = 0.1
@@ -77,7 +78,7 @@ def swap_databases(connection: Connection, restored: str, old: str, *, oid: str)
     Raises
     ------
     RestoreError
-        Code `SWAP_FAILED`: nothing was renamed.
+        Code `SWAP_FAILED`: nothing was renamed. `OUTCOME_UNKNOWN`: the answer is lost, and the server cannot be asked.
     ConfirmationError
         `DESTINATION_CHANGED`: another database has its name now; nothing was renamed.
     """
@@ -85,6 +86,7 @@ def swap_databases(connection: Connection, restored: str, old: str, *, oid: str)
     with maintenance_session(connection) as session, session.cursor() as cursor:
         cursor.execute("SELECT pg_get_userbyid(datdba)::text FROM pg_database WHERE datname = %s", (current,))
         ((owner,),) = cursor.fetchall()
+        backend = session.info.backend_pid
         for attempt in range(_ATTEMPTS):
             with _disconnecting(connection, [current, restored]) as refusals:
                 try:
@@ -93,7 +95,7 @@ def swap_databases(connection: Connection, restored: str, old: str, *, oid: str)
                     cursor.execute(_COMMIT)
                     return
                 except psycopg2.Error as error:
-                    if session.closed and not database_exists(connection, restored):
+                    if session.closed and _is_swapped(connection, backend, restored, old):
                         return  # only the server's answer was lost
                     is_in_use = isinstance(error, psycopg2.errors.ObjectInUse)
                     if session.closed or not is_in_use or attempt == _ATTEMPTS - 1:
@@ -101,11 +103,29 @@ def swap_databases(connection: Connection, restored: str, old: str, *, oid: str)
                     cursor.execute("ROLLBACK")
 
 
+def _is_swapped(connection: Connection, backend: int, restored: str, old: str) -> bool:
+    def is_done(cursor: psycopg2.extensions.cursor) -> bool:
+        return not _has(cursor, restored)
+
+    done = took_effect(lambda: maintenance_session(connection), backend, is_done)
+    if done is None:
+        raise outcome_unknown(
+            f"{connection} was replaced",
+            f'Look at the databases of the server. If "{old}" exists, it was replaced, and "{old}" is the old one. If '
+            f'"{restored}" exists, nothing in use was changed.',
+        )
+    return done
+
+
 def database_exists(connection: Connection, name: str) -> bool:
     """Return whether the connection's server has a database of this name."""
     with maintenance_session(connection) as session, session.cursor() as cursor:
-        cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
-        return cursor.fetchone() is not None
+        return _has(cursor, name)
+
+
+def _has(cursor: psycopg2.extensions.cursor, name: str) -> bool:
+    cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+    return cursor.fetchone() is not None
 
 
 @contextmanager

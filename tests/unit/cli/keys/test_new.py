@@ -104,3 +104,70 @@ def test_without_region_or_credentials_the_error_says_what_to_set(
     assert (said.status, said.out) == (1, "")
     assert said.err.startswith("Error: ")
     assert "What to do: Check" in said.err
+
+
+def test_a_second_pair_is_written_to_a_file_alone(coffre: Coffre, account: Account, tmp_path: Path) -> None:
+    file = tmp_path / "offline.txt"
+
+    said = coffre("keys", "new", "--offline", file)
+
+    [spare] = parse_identities(file.read_text())
+    stored = account.secrets.get_secret_value(SecretId="coffre/identity/main")["SecretString"]
+    assert said.status == 0
+    assert oct(file.stat().st_mode & 0o777) == "0o600"
+    assert IDENTITY.findall(said.out) == [stored], "the offline key is in its file alone"
+    assert f"  {public_key(stored)},{public_key(spare)}\n" in said.out
+    assert "This is the only key." not in said.out
+
+
+def test_scripts_get_the_public_key_of_the_second_pair(coffre: Coffre, account: Account, tmp_path: Path) -> None:
+    file = tmp_path / "offline.txt"
+
+    shown = coffre("keys", "new", "--offline", file, "--json").json()
+
+    [spare] = parse_identities(file.read_text())
+    assert shown["offline"] == {"recipient": public_key(spare), "stored_in": str(file)}
+    assert spare not in str(shown)
+
+
+def test_one_key_alone_is_advised_against(coffre: Coffre, account: Account) -> None:
+    said = coffre("keys", "new")
+
+    assert "This is the only key. A second one that never is in AWS is advised" in said.out
+
+
+def test_when_the_secret_exists_no_second_key_is_left_behind(coffre: Coffre, account: Account, tmp_path: Path) -> None:
+    coffre("keys", "new")
+
+    said = coffre("keys", "new", "--offline", tmp_path / "offline.txt")
+
+    assert (said.status, said.out) == (1, "")
+    assert not (tmp_path / "offline.txt").exists()
+
+
+def test_an_existing_file_of_a_second_key_stays_and_nothing_is_created(
+    coffre: Coffre, account: Account, tmp_path: Path
+) -> None:
+    (tmp_path / "offline.txt").write_text("the only key")
+
+    said = coffre("keys", "new", "--offline", tmp_path / "offline.txt")
+
+    assert (said.status, account.secret_names()) == (1, [])
+    assert (tmp_path / "offline.txt").read_text() == "the only key"
+
+
+def test_the_key_of_one_target_is_stored_below_that_of_all(coffre: Coffre, account: Account) -> None:
+    said = coffre("keys", "new", "--target", "shop")
+
+    assert said.status == 0
+    assert account.secret_names() == ["coffre/identity/main/shop"]
+    assert 'Public key (`recipients` of the target "shop"; not secret):' in said.out
+    assert "IdentitySecret" not in said.out
+
+
+@pytest.mark.parametrize("name", ["Shop", "../x", "a/b", "", "-a"])
+def test_a_name_that_no_target_can_have_is_refused(coffre: Coffre, account: Account, name: str) -> None:
+    said = coffre("keys", "new", "--target", name)
+
+    assert said.status == 2
+    assert account.secret_names() == []

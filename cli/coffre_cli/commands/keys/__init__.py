@@ -1,0 +1,1 @@
+"""Commands for the keys that encrypt and open backups, and the recovery kit."""

@@ -1,0 +1,569 @@
+#!/usr/bin/env python3
+"""Restore backups that Coffre made, without Coffre.
+
+Needs python3 (3.9 or newer), `age` and `zstd`; for a database `psql` and `pg_restore` too, the latter as new as the
+`pg_dump` that made the backup. It reads a vault in format 1 from a directory: copy the bucket there first.
+It writes only where --database or --directory says, and nothing into the vault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import IO, Any, NoReturn
+
+FORMAT = 1
+AGE_FILE = b"age-encryption.org/v1\n"
+AGE_TEXT = b"-----BEGIN AGE ENCRYPTED FILE-----"
+# How values are written in a backup, and no limits.
+SETTINGS = """SET statement_timeout = 0; SET row_security = off; SET DateStyle = 'ISO, YMD';
+SET IntervalStyle = 'postgres'; SET lc_monetary = 'C'; SET TimeZone = 'UTC'; SET xmloption = 'content';
+SET standard_conforming_strings = on; SET search_path = pg_catalog;"""
+# Servers before 17 do not know transaction_timeout.
+NO_TIMEOUT = b"SET transaction_timeout = 0;"
+NO_TIMEOUT_ANYWHERE = (
+    b"SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';"
+)
+EVENT_TRIGGER = re.compile(r"\d+; \d+ \d+ ((COMMENT|SECURITY LABEL) - )?EVENT TRIGGER ")
+
+
+def visible(text: str) -> str:
+    """Return a text in which no name can move the cursor."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def stop(why: str) -> NoReturn:
+    """End with status 1."""
+    sys.exit(f"STOP: {visible(why)}")
+
+
+def say(text: str) -> None:
+    print(visible(text))
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def program(name: str) -> str:
+    """Return where a program is."""
+    return shutil.which(name) or stop(f"the program {name} is not installed")
+
+
+def filtered(data: bytes, *command: str, hint: str = "") -> bytes:
+    """Return what a program makes of the bytes; its complaints go to the terminal."""
+    ended = subprocess.run([program(command[0]), *command[1:]], input=data, stdout=subprocess.PIPE, check=False)
+    if ended.returncode:
+        stop(f"{command[0]} ended with status {ended.returncode}{hint}")
+    return ended.stdout
+
+
+@contextlib.contextmanager
+def unpacking(data: bytes) -> Iterator[IO[bytes]]:
+    """Yield a stream of what zstd makes of the bytes. It may be far more than they are: read what is promised."""
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.seek(0)
+        command = [program("zstd"), "--decompress", "--quiet", "--stdout"]
+        with subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE) as zstd:
+            assert zstd.stdout is not None  # noqa: S101 (it is a pipe)
+            try:
+                yield zstd.stdout
+                if zstd.stdout.read(1):
+                    stop("a part of the backup is longer than it should be")
+            except BaseException:
+                zstd.kill()
+                raise
+        if zstd.returncode:
+            stop(f"zstd ended with status {zstd.returncode}: the bytes are damaged")
+
+
+# --- The vault ---
+
+
+class Backup:
+    """One backup in a copy of a vault: its manifest, its entries, and their bytes, each checked by its SHA-256."""
+
+    def __init__(self, vault: pathlib.Path, target: str, backup_id: str, expected_sha256: str | None = None) -> None:
+        self.vault = vault
+        path = vault / "v1/backups" / target / backup_id / "manifest.json"
+        try:
+            body = path.read_bytes()
+        except OSError as error:
+            stop(f"no backup {backup_id} of {target} exists here: {path}: {error.strerror}")
+        if expected_sha256 and sha256(body) != expected_sha256.lower():
+            stop("the manifest is not the one that the catalog recorded")
+        self.manifest: dict[str, Any] = json.loads(body)
+        if self.manifest["format"] != FORMAT:
+            stop(f"this script reads format {FORMAT}, not {self.manifest['format']}: use that of a newer Coffre")
+        if (self.manifest["backup_id"], self.manifest["target"]) != (backup_id, target):
+            stop(f"the manifest is of backup {self.manifest['backup_id']} of {self.manifest['target']}")
+        self.identity: pathlib.Path | None = None
+        self._opened: tuple[Any, bytes] = (None, b"")
+
+    def open_with(self, identity: pathlib.Path | None, work: pathlib.Path) -> None:
+        """Take the private key; the passphrase of an encrypted key file is asked for once, here."""
+        if self.manifest["encryption"] == "none":
+            return
+        if identity is None:
+            stop(f"the backup is encrypted to {self._recipients}: give the file with the private key, --identity FILE")
+        try:
+            start = identity.read_bytes()[:64]
+        except OSError as error:
+            stop(f"the private key cannot be read: {identity}: {error.strerror}")
+        self.identity = identity
+        if start.startswith((AGE_FILE, AGE_TEXT)):
+            self.identity = work / "identity.txt"  # the directory is closed to others, and is removed at the end
+            age = [program("age"), "--decrypt", "--output", str(self.identity), str(identity)]
+            if subprocess.run(age, check=False).returncode:
+                stop("the passphrase did not open the file with the private key")
+
+    @property
+    def _recipients(self) -> str:
+        return ", ".join(self.manifest["recipients"])
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Yield the entries, sorted by name."""
+        files = self.manifest["entries"]
+        for file in [files] if isinstance(files, dict) else files:
+            body = (self.vault / inner(file["key"])).read_bytes()
+            if sha256(body) != file["sha256"]:
+                stop("the entries file is not the one that the manifest recorded")
+            with unpacking(body) as lines:
+                yield from map(json.loads, lines)
+
+    def chunks(self, entry: dict[str, Any]) -> Iterator[bytes]:
+        """Yield the bytes of an entry. It stops at the end when they are not those that were backed up."""
+        skip, left, digest = entry.get("start", 0), entry["size"], hashlib.sha256()
+        for frame in entry.get("frames", []):
+            piece = self._frame(frame)[skip : skip + left]
+            skip, left = 0, left - len(piece)
+            digest.update(piece)
+            yield piece
+        if left or digest.hexdigest() != entry["sha256"]:
+            stop(f"the bytes of an entry are not those that were backed up: {entry['name']!r}")
+
+    def _frame(self, frame: dict[str, Any]) -> bytes:
+        where = (frame["pack"], frame["offset"])
+        if self._opened[0] != where:  # small entries share a frame with their neighbours
+            self._opened = (where, self._decoded(frame))
+        return self._opened[1]
+
+    def _decoded(self, frame: dict[str, Any]) -> bytes:
+        try:
+            with (self.vault / inner(frame["pack"])).open("rb") as pack:
+                pack.seek(frame["offset"])
+                stored = pack.read(frame["length"])
+        except OSError as error:
+            stop(f"a part of the backup is missing from the copy: {frame['pack']}: {error.strerror}")
+        if self.identity is not None or stored.startswith(AGE_FILE):
+            if self.identity is None:
+                stop("a part of the backup is encrypted, though its manifest says that none is")
+            hint = f": the bytes are damaged, or it is not the private key of {self._recipients}"
+            stored = filtered(stored, "age", "--decrypt", "--identity", str(self.identity), hint=hint)
+        with unpacking(stored) as stream:
+            plain = stream.read(frame["size"])
+        if sha256(plain) != frame["sha256"]:
+            stop(f"the bytes of an entry are not those that were backed up: {frame['pack']} at {frame['offset']}")
+        return plain
+
+
+def inner(key: str) -> str:
+    """Return a key of the vault as a path below it."""
+    if not key.startswith("v1/") or ".." in key.split("/"):
+        stop(f"the manifest names something outside the vault: {key!r}")
+    return key
+
+
+def backups(vault: pathlib.Path, target: str = "*") -> list[tuple[str, str]]:
+    """Return the targets and ids of all complete backups, the oldest first: ids sort by time."""
+    found = (vault / "v1/backups").glob(f"{target}/*/manifest.json")
+    return sorted(((path.parent.parent.name, path.parent.name) for path in found), key=lambda one: one[1])
+
+
+def show(vault: pathlib.Path) -> None:
+    """Print what the vault has."""
+    found = backups(vault)
+    if not found:
+        stop(f"no backup was found below {vault}: it is the directory that contains v1/")
+    for target, backup_id in found:
+        manifest = Backup(vault, target, backup_id).manifest
+        amount = f"{manifest['rows']} rows"
+        if manifest["kind"] == "bucket":
+            amount = f"{manifest['content']['objects']} objects"
+        say(f"{target}  {backup_id}  {manifest['created_at'][:16]}  {manifest['kind']}  {amount}")
+
+
+# --- Buckets: into a directory ---
+
+
+def is_safe(path: str) -> bool:
+    """Return whether a key is a path below the directory, on every system."""
+    parts = path.split("/")
+    return (
+        path.isprintable()
+        and not {"\\", ":"} & set(path)
+        and all(part and part[-1] not in ". " and len(part.encode()) < 256 for part in parts)
+    )
+
+
+def restore_buckets(backup: Backup, directory: pathlib.Path) -> None:
+    """Write each object to a file: under its own name, or, where that is none for a file, numbered."""
+    try:
+        directory.mkdir()
+        (directory / "renamed").mkdir()
+    except OSError as error:
+        stop(f"{directory} is not a new directory: {error.strerror}")
+    count = lacking = 0
+    with (directory / "index.jsonl").open("w", encoding="utf-8") as index:
+        for entry in backup.entries():
+            known_kind(entry, "object")
+            if "unread" in entry["object"]:
+                lacking += 1
+                why = visible(entry["object"]["unread"])
+                print(f"not in the backup: {entry['name']!r}: {why}", file=sys.stderr)
+                continue
+            path = write(backup, entry, directory, f"renamed/{count:08d}")
+            index.write(json.dumps({"file": path, "name": entry["name"], **entry["object"]}) + "\n")
+            count += 1
+    say(f"Restored {count} objects into {directory}. {lacking} are not in the backup.")
+    say(
+        f"{directory / 'index.jsonl'} has the bucket and key, headers and tags of each. Files whose key is no safe name"
+    )
+    say(f"are in {directory / 'renamed'}.")
+
+
+def write(backup: Backup, entry: dict[str, Any], directory: pathlib.Path, other: str) -> str:
+    """Write an object and return its path in the directory."""
+    wanted = f"objects/{entry['name']}"
+    for path in [wanted, other] if is_safe(wanted) else [other]:
+        try:
+            (directory / path).parent.mkdir(parents=True, exist_ok=True)
+            file = (directory / path).open("xb")
+        except OSError:  # a key can be a folder of another one, too long, or the same but for the case of its letters
+            if path == other:
+                raise
+            continue
+        with file:
+            file.writelines(backup.chunks(entry))
+        return path
+    raise AssertionError
+
+
+# --- Databases ---
+
+
+class Database:
+    """A database that libpq's variables (PGHOST, PGUSER, PGPASSWORD...) and a name lead to.
+
+    In a database without an encoding (SQL_ASCII) names are bytes: the vault writes those that are no UTF-8 as
+    characters of a private range.
+    """
+
+    def __init__(self, name: str, encoding: str) -> None:
+        self.is_ascii = encoding == "SQL_ASCII"
+        client = "SQL_ASCII" if self.is_ascii else "UTF8"
+        self.environment = {**os.environ, "PGDATABASE": name, "PGCLIENTENCODING": client}
+
+    def bytes_of(self, text: str) -> bytes:
+        if not self.is_ascii:
+            return text.encode()
+        return b"".join(bytes([ord(c) - 0xEF00]) if "\uef80" <= c <= "\uefff" else c.encode() for c in text)
+
+    def psql(
+        self, *options: str | bytes, database: str | None = None, is_quiet: bool = False
+    ) -> subprocess.Popen[bytes]:
+        command = [program("psql"), "--no-psqlrc", "-qAt", "--set=ON_ERROR_STOP=1", f"--command={SETTINGS}", *options]
+        environment = {**self.environment, **({"PGDATABASE": database} if database else {})}
+        stderr = subprocess.DEVNULL if is_quiet else None
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=environment)
+
+    def attempt(self, sql: str, database: str | None = None, *, is_quiet: bool = False) -> list[str] | None:
+        """Return the lines that the server answers, or None when it refuses."""
+        psql = self.psql("--file=-", database=database, is_quiet=is_quiet)
+        answer, _ = psql.communicate(self.bytes_of(sql))
+        if psql.returncode:
+            return None
+        text = answer.decode("utf-8", "surrogateescape")
+        return "".join(chr(ord(c) - 0xDC00 + 0xEF00) if "\udc80" <= c <= "\udcff" else c for c in text).splitlines()
+
+    def ask(self, sql: str, database: str | None = None) -> list[str]:
+        answer = self.attempt(sql, database)
+        return stop("the server refused a statement: see above") if answer is None else answer
+
+    def send(self, chunks: Iterable[bytes], *options: str | bytes) -> None:
+        """Send bytes to psql. When they cannot be read to the end, the server drops those that it has."""
+        psql = self.psql(*options)
+        stdin, stdout = psql.stdin, psql.stdout
+        assert stdin is not None and stdout is not None  # noqa: S101, PT018 (they are pipes)
+        try:
+            for chunk in chunks:
+                stdin.write(chunk)
+            stdin.close()
+        except BrokenPipeError:
+            pass  # its status says why
+        except BaseException:
+            psql.kill()
+            psql.wait()
+            raise
+        for _ in iter(lambda: stdout.read(1 << 16), b""):
+            pass
+        if psql.wait():
+            stop("the server refused a part of the backup: see above")
+
+
+def name(*parts: str) -> str:
+    """Return an SQL name."""
+    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+
+
+def text(value: str) -> str:
+    """Return an SQL text."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def make_database(database: Database, content: dict[str, Any], wanted: str) -> None:
+    """Make the database, if it does not exist, with the encoding and locale of the source."""
+    inside = "SELECT count(*) FROM pg_class WHERE relnamespace::regnamespace::text !~ '^(pg_|information_schema$)';"
+    found = database.attempt(inside, is_quiet=True)
+    if found is not None:
+        return None if found == ["0"] else stop(f"the database {wanted} is not empty")
+    make = f"CREATE DATABASE {name(wanted)} TEMPLATE template0 ENCODING {text(content['encoding'])}"
+    locale = content.get("locale") or "C"
+    like = f" LC_COLLATE {text(locale)} LC_CTYPE {text(locale)}"
+    provider = content.get("locale_provider", "libc")
+    if provider != "libc" and content.get("provider_locale"):
+        like += f" LOCALE_PROVIDER {provider} {provider.upper()}_LOCALE {text(content['provider_locale'])}"
+    if database.attempt(f"{make}{like};", "postgres", is_quiet=True) is None:
+        database.ask(f"{make} LC_COLLATE 'C' LC_CTYPE 'C';", "postgres")
+        say(f"This server has no locale like the source's ({locale}): texts sort by their bytes in {wanted}.")
+    return None
+
+
+def make_roles(database: Database, backup: Backup, roles: bytes | None, *, make: bool) -> None:
+    """Stop when a role of the backup is missing, or make it, without a login."""
+    known = json.loads("".join(database.ask("SELECT json_agg(rolname) FROM pg_roles;")))
+    missing = [role for role in backup.manifest["content"].get("roles", []) if role not in known]
+    if not missing:
+        return
+    if roles:
+        pathlib.Path("roles.sql").write_bytes(roles)
+    if not make:
+        stop(
+            f"the server lacks the role(s) {', '.join(missing)}. --make-roles makes them without a login, --no-owners "
+            "does without owners and privileges; roles.sql has their statements, to look at and run with psql"
+        )
+    database.ask("\n".join(f"CREATE ROLE {name(role)} NOLOGIN;" for role in missing))
+    say(f"Made without a login and without attributes (roles.sql has those): {', '.join(missing)}")
+
+
+def restore_section(database: Database, section: str, archive: pathlib.Path, *options: str) -> None:
+    """Restore a section of a pg_dump archive; the first error stops it."""
+    command = [program("pg_restore"), f"--section={section}", "--file=-", *options, str(archive)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=database.environment) as reader:
+        assert reader.stdout is not None  # noqa: S101 (it is a pipe)
+        database.send(for_any_server(reader.stdout), "--file=-")
+    if reader.returncode:
+        stop("pg_restore could not read the archive: see above. It has to be as new as the backup's pg_dump")
+
+
+def for_any_server(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Pass a script on with its first `SET transaction_timeout` as a statement that older servers know."""
+    found = False
+    for line in lines:
+        if not found and line.startswith(NO_TIMEOUT):
+            found = True
+            yield line.replace(NO_TIMEOUT, NO_TIMEOUT_ANYWHERE)
+        else:
+            yield line
+
+
+def load_tables(database: Database, backup: Backup) -> None:
+    """Load all slices, the tables that keys of extensions' tables point at first."""
+    content = backup.manifest["content"]
+    tables = {(one["schema_name"], one["table_name"]): one for one in content["tables"]}
+    slices = collections.defaultdict(list)
+    for entry in backup.entries():
+        if known_kind(entry, "table", "schema", "roles", "large_objects") == "table":
+            slices[entry["relation"]["schema_name"], entry["relation"]["relation_name"]].append(entry)
+    by_oid = {one["oid"]: place for place, one in tables.items()}
+    done = set()
+
+    def load(place: tuple[str, str]) -> None:
+        if place in done:
+            return
+        done.add(place)
+        for oid in tables[place].get("after", []):
+            if oid in by_oid:
+                load(by_oid[oid])
+        if place in slices:
+            into, columns = root_of(tables[place])[0], ", ".join(map(name, tables[place]["columns"]))
+            encoding = f"(ENCODING {text(content['encoding'])})"
+            copy = f"COPY {name(*into)}{f' ({columns})' if columns else ''} FROM STDIN {encoding}"
+            parts = (chunk for entry in slices[place] for chunk in backup.chunks(entry))
+            database.send(parts, database.bytes_of(f"--command={copy}"))
+
+    for place in list(slices):
+        if place not in tables:
+            stop(f"the manifest does not describe the table {place!r}")
+        load(place)
+
+
+def root_of(table: dict[str, Any]) -> tuple[tuple[str, str], bool]:
+    """Return the table that rows are loaded into, and whether it is the root of the partition that they were in."""
+    root = table.get("through")
+    if root:
+        return (root["schema_name"], root["relation_name"]), True
+    return (table["schema_name"], table["table_name"]), False
+
+
+def set_sequences(database: Database, sequences: list[dict[str, Any]]) -> None:
+    """Let the sequences continue where those of the source were."""
+    calls = (
+        f"SELECT setval({text(name(one['schema_name'], one['sequence_name']))}::regclass, {int(one['last_value'])}, "
+        f"{bool(one['is_called'])});\n"
+        for one in sequences
+    )
+    database.ask("".join(calls))
+
+
+def check_rows(database: Database, tables: list[dict[str, Any]]) -> None:
+    """Compare the numbers of rows with the backup's. Rows that went through a root are counted together, below it."""
+    counts: dict[tuple[str, str], int] = collections.defaultdict(int)
+    roots = set()
+    for table in tables:
+        if not table.get("of_extension"):
+            place, is_root = root_of(table)
+            counts[place] += table["rows"]
+            roots |= {place} if is_root else set()
+    ones = (f"{'' if place in roots else 'ONLY '}{name(*place)}" for place in counts)
+    found = database.ask("".join(f"SELECT count(*) FROM {one};\n" for one in ones))  # noqa: S608 (quoted names)
+    wrong = [
+        f"{place!r} has {found[number]} instead of {rows}"
+        for number, (place, rows) in enumerate(counts.items())
+        if int(found[number]) != rows
+    ]
+    if wrong:
+        stop(f"these tables have other numbers of rows than the backup: {'; '.join(wrong)}")
+
+
+def known_kind(entry: dict[str, Any], *kinds: str) -> str:
+    kind = str(entry["kind"])
+    return kind if kind in kinds else stop(f"this script does not know entries of the kind {kind} here")
+
+
+def lists_of(archive: pathlib.Path, work: pathlib.Path, leave_out: str | None) -> tuple[str, str]:
+    """Write what of the archive is restored first, and the event triggers, so that they do not see the restore."""
+    listed = filtered(b"", "pg_restore", "--list", str(archive)).decode("utf-8", "surrogateescape").splitlines(True)
+    first, last = work / "first.list", work / "last.list"
+    kept = [line for line in listed if not (leave_out and re.search(leave_out, line))]
+    for path, wanted in ((first, False), (last, True)):
+        lines = (line for line in kept if bool(EVENT_TRIGGER.match(line)) is wanted)
+        path.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
+    return f"--use-list={first}", f"--use-list={last}"
+
+
+def restore_database(backup: Backup, wanted: argparse.Namespace, work: pathlib.Path) -> None:
+    """Restore into a database that is made, or is empty: definitions, rows, then indexes and constraints."""
+    content = backup.manifest["content"]
+    database = Database(wanted.database, content["encoding"])
+    archives = {}
+    for entry in backup.entries():
+        if known_kind(entry, "table", "schema", "roles", "large_objects") != "table":
+            archives[entry["kind"]] = work / entry["kind"]
+            with (work / entry["kind"]).open("wb") as file:
+                file.writelines(backup.chunks(entry))
+    if "schema" not in archives:
+        stop("this backup holds rows alone: make its tables first, and load the entries as docs/format/v1.md says")
+    make_database(database, content, wanted.database)
+    options = ("--no-owner", "--no-privileges") if wanted.no_owners else ()
+    if not wanted.no_owners:
+        roles = archives["roles"].read_bytes() if "roles" in archives else None
+        make_roles(database, backup, roles, make=wanted.make_roles)
+
+    schema = archives["schema"]
+    first, last = lists_of(schema, work, wanted.leave_out)
+    restore_section(database, "pre-data", schema, *options, first)
+    load_tables(database, backup)
+    if "large_objects" in archives:
+        restore_section(database, "data", archives["large_objects"], *options)
+    set_sequences(database, content.get("sequences", []))
+    check_rows(database, content["tables"])  # now, before row level security can hide some
+    restore_section(database, "post-data", schema, *options, first)
+    views = content.get("materialized_views", [])
+    database.ask("".join(f"REFRESH MATERIALIZED VIEW {name(v['schema_name'], v['relation_name'])};\n" for v in views))
+    restore_section(database, "post-data", schema, *options, last)
+    say(f"Restored {backup.manifest['rows']} rows into the database {wanted.database}.")
+    for exception in backup.manifest["exceptions"]:
+        say(f"Not as in the source: {exception}")
+
+
+# --- The command ---
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Restore Coffre's backups without Coffre. With VAULT alone: list them."
+    )
+    parser.add_argument("vault", type=pathlib.Path, metavar="VAULT", help="a copy of the vault: it contains v1/")
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="what was backed up, as the list names it")
+    parser.add_argument("backup", nargs="?", metavar="ID", default="latest", help="a backup's id; default: the latest")
+    parser.add_argument(
+        "--identity", type=pathlib.Path, metavar="FILE", help="the private key, with or without passphrase"
+    )
+    parser.add_argument(
+        "--database", metavar="NAME", help="restore into this new (or empty) database; PGHOST, PGUSER..."
+    )
+    parser.add_argument("--directory", type=pathlib.Path, metavar="DIR", help="restore objects into this new directory")
+    parser.add_argument(
+        "--make-roles", action="store_true", help="make the roles that the server lacks, without a login"
+    )
+    parser.add_argument("--no-owners", action="store_true", help="restore without owners and privileges")
+    parser.add_argument("--leave-out", metavar="REGEX", help="leave out lines of `pg_restore --list` that match")
+    parser.add_argument(
+        "--manifest-sha256", metavar="HEX", help="as the catalog has it: proves that the backup is genuine"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    wanted = arguments()
+    os.umask(0o077)
+    if wanted.target is None:
+        return show(wanted.vault)
+    if wanted.backup == "latest":
+        found = backups(wanted.vault, wanted.target)
+        wanted.backup = (
+            found[-1][1] if found else stop(f"no backup of {wanted.target} was found: list them with VAULT alone")
+        )
+    backup = Backup(wanted.vault, wanted.target, wanted.backup, wanted.manifest_sha256)
+    is_database = backup.manifest["kind"] == "database"
+    if not (wanted.database if is_database else wanted.directory) or (wanted.database and wanted.directory):
+        way = "--database NAME" if is_database else "--directory DIR"
+        stop(f"{wanted.target} is a backup of a {backup.manifest['kind']}: say where it goes, {way}")
+    with tempfile.TemporaryDirectory(prefix="restore-") as directory:
+        work = pathlib.Path(directory)
+        backup.open_with(wanted.identity, work)
+        if is_database:
+            return restore_database(backup, wanted, work)
+        return restore_buckets(backup, wanted.directory)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, RecursionError) as error:
+        stop(f"the backup is not what format {FORMAT} says, or a file cannot be written: {error!r}")
+    except KeyboardInterrupt:
+        stop("interrupted")

@@ -1,0 +1,176 @@
+"""Put a backup on hold, or release it: rotation and people cannot delete it meanwhile (docs/immutability.md).
+
+The record comes first when a hold begins and last when it ends, so that whatever is interrupted, the backup is held.
+With Object Lock every object that the backup refers to gets an S3 legal hold. That can take minutes: the record says
+how far it is, and a repeated call, or the next rotation, continues there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import batched
+from typing import Final
+
+from ulid import ULID
+
+from coffre.catalog.catalog import Catalog
+from coffre.model.audit import Actor
+from coffre.model.backup import Backup, HoldProgress, Status
+from coffre.model.errors import BackupStateError, CatalogError, DeadlineError, StoreError
+from coffre.model.hold import HoldReport
+from coffre.operations.stored_backup.open import manifest_of
+from coffre.vault.locks import VaultLocks
+from coffre.vault.vault import Vault
+
+# One hold at a time: whether a shared object keeps its legal hold depends on all others. No target has this name.
+_LOCK: Final = "*holds"
+_STALE_AFTER: Final = timedelta(minutes=3)
+_RESERVE_SECONDS: Final = 30.0
+# About three seconds of requests: as often the record says how far it is.
+_BATCH: Final = 1000
+
+
+@dataclass(frozen=True)
+class HoldJob:
+    """What a hold needs. `id` names this run; `actor` is who asked."""
+
+    id: str
+    catalog: Catalog
+    vault: Vault
+    actor: Actor
+    now: Callable[[], datetime]
+    remaining_seconds: Callable[[], float]
+
+
+def hold(job: HoldJob, backup_id: str, reason: str | None) -> HoldReport:
+    """Put a backup on hold, or finish what was begun. It can be repeated.
+
+    Raises
+    ------
+    BackupStateError
+        `BACKUP_UNKNOWN`, or `BACKUP_STATE`: it is not COMPLETED. Nothing was changed.
+    """
+    with _alone(job):
+        before = job.catalog.get_backup(backup_id)
+        backup = job.catalog.protection.hold(backup_id, reason, job.now())
+        if before.held_at is None:
+            job.catalog.audit.record(job.now(), job.actor, "backup.held", backup.target, backup.id, reason)
+        if job.vault.read_marks(backup.target, backup.id).held_at is None:
+            mark = str(ULID.from_datetime(job.now()))
+            job.vault.mark_hold(backup.target, backup.id, mark, backup.held_at, backup.hold)
+        if job.vault.locks is None:
+            return HoldReport(backup=backup)
+        return _legal_holds(job, job.vault.locks, backup, released=False)
+
+
+def release(job: HoldJob, backup_id: str) -> HoldReport:
+    """End a hold. Of a backup that is not on hold nothing changes.
+
+    Raises
+    ------
+    BackupStateError
+        `BACKUP_UNKNOWN`
+    StoreError
+        `LOCKS_OFF`: its objects have legal holds, and the stack's parameter ObjectLock is off now.
+    """
+    with _alone(job):
+        backup = job.catalog.get_backup(backup_id)
+        if backup.held_at is None:
+            return HoldReport(backup=backup)
+        report = HoldReport(backup=backup)
+        if job.vault.locks is not None or backup.hold_progress is not None:
+            report = _legal_holds(job, _locks_of(job, backup), backup, released=True)
+        if report.unfinished is not None:
+            return report
+        job.vault.mark_hold(backup.target, backup.id, str(ULID.from_datetime(job.now())), None, None)
+        job.catalog.audit.record(job.now(), job.actor, "backup.released", backup.target, backup.id)
+        return report.model_copy(update={"backup": job.catalog.protection.release(backup.id)})
+
+
+def unfinished_holds(catalog: Catalog) -> list[Backup]:
+    """Return the backups whose legal holds are set, or removed, only in part."""
+    return [
+        backup
+        for backup in catalog.backups(status=Status.COMPLETED)
+        if (at := backup.hold_progress) is not None and (at.released or at.done < at.total)
+    ]
+
+
+def resume(job: HoldJob, backup: Backup) -> HoldReport:
+    """Continue what was interrupted; raises what `hold` and `release` raise."""
+    if backup.hold_progress is not None and backup.hold_progress.released:
+        return release(job, backup.id)
+    return hold(job, backup.id, backup.hold)
+
+
+def _legal_holds(job: HoldJob, locks: VaultLocks, backup: Backup, *, released: bool) -> HoldReport:
+    keys = _keys(job.vault, backup)
+    shared = _held_by_others(job, backup) & set(keys) if released else set()
+    wanted = [key for key in keys if key not in shared]
+    at = backup.hold_progress
+    done = at.done if at is not None and at.released is released and at.total == len(wanted) else 0
+    report = HoldReport(backup=backup, legal_holds=True, shared=len(shared))
+    count = 0
+    try:
+        _note(job, backup, HoldProgress(released=released, done=done, total=len(wanted)))
+        for batch in batched(wanted[done:], _BATCH, strict=False):
+            _check(job)
+            locks.hold(batch, lambda: None, on=not released)
+            count += len(batch)
+            _note(job, backup, HoldProgress(released=released, done=done + count, total=len(wanted)))
+    except (StoreError, DeadlineError) as error:
+        left = f"{done + count:,} of {len(wanted):,} objects are done: {error.message}"
+        report = report.model_copy(update={"unfinished": left})
+    return report.model_copy(update={"objects": count, "backup": job.catalog.get_backup(backup.id)})
+
+
+def _note(job: HoldJob, backup: Backup, progress: HoldProgress) -> None:
+    job.catalog.protection.note_hold(backup.id, progress)
+
+
+def _keys(vault: Vault, backup: Backup) -> list[str]:
+    """Return everything that a backup refers to, always in the same order: the manifest last."""
+    manifest = manifest_of(vault, backup)
+    packs = sorted(pack.key for pack in manifest.packs)
+    return [*packs, *(file.key for file in manifest.entries), backup.manifest_key or ""]
+
+
+def _held_by_others(job: HoldJob, backup: Backup) -> set[str]:
+    """Return what other backups on hold refer to. Memory: 0.2 KB for each object of a backup on hold."""
+    others = [one for one in job.catalog.backups() if one.held_at is not None and one.id != backup.id]
+    return {key for other in others for key in _keys(job.vault, other)}
+
+
+def _locks_of(job: HoldJob, backup: Backup) -> VaultLocks:
+    if job.vault.locks is not None:
+        return job.vault.locks
+    raise StoreError(
+        f"The objects of backup {backup.id} have legal holds, and the parameter ObjectLock of the stack is off.",
+        code="LOCKS_OFF",
+        hint="Nothing was changed. Deploy with ObjectLock=governance (or compliance), then release it again.",
+    )
+
+
+def _check(job: HoldJob) -> None:
+    if job.remaining_seconds() <= _RESERVE_SECONDS:
+        raise DeadlineError("the function's time is nearly over", hint="Repeat the command: it continues.")
+    job.catalog.locks.renew(_LOCK, job.id, job.now())
+
+
+@contextlib.contextmanager
+def _alone(job: HoldJob) -> Iterator[None]:
+    lock = job.catalog.locks.acquire(_LOCK, job.id, job.now(), stale_after=_STALE_AFTER)
+    if not lock.acquired:
+        raise BackupStateError(
+            "Another hold is being set or released.",
+            code="HOLD_BUSY",
+            hint="Nothing was changed. Repeat the command when that one has ended; it takes minutes at most.",
+        )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(CatalogError):
+            job.catalog.locks.release(_LOCK, job.id)

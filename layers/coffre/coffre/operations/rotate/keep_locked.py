@@ -1,0 +1,144 @@
+"""Extend the locks of backups whose need has grown since they were published (docs/immutability.md).
+
+A tier joined, a pin was set, the retention became longer, or a lock whose end is not known is about to end. The
+catalog's record says until when everything that a backup refers to is locked, so that nothing is asked of the store for
+the others. A lock that is refused is a problem to report, and no reason to stop: nothing is deleted for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import batched
+from typing import Final
+
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, LockProgress
+from coffre.model.errors import CoffreError, DeadlineError, IntegrityError, LockLostError
+from coffre.model.rotation import Action, Decision, LockReport, Problem
+from coffre.model.target import Retention
+from coffre.operations.stored_backup.open import manifest_of
+from coffre.policy.locking import extension_of
+from coffre.vault.locks import VaultLocks, is_shorter
+from coffre.vault.vault import Vault
+
+# About ten seconds of requests.
+_BATCH: Final = 1000
+# A rolling lock that was begun some days ago ends as many days earlier; it is extended again in time.
+_ABOUT: Final = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class LockNeed:
+    """A backup whose locks have to be extended until then."""
+
+    backup: Backup
+    until: datetime
+
+
+def needs_of(
+    copies: Iterable[Backup], retention: Retention | None, decisions: Iterable[Decision], now: datetime
+) -> list[LockNeed]:
+    """Return the extensions that the backups of one target need, by what rotation decided about them."""
+    by_id = {decision.backup_id: decision for decision in decisions}
+    needs = []
+    for copy in copies:
+        decision = by_id.get(copy.id)
+        if decision is not None and (decision.action is Action.DELETE or decision.waits_until is not None):
+            continue
+        held_back = decision is not None and decision.held_back
+        if (until := extension_of(copy, retention, now, held_back=held_back)) is not None:
+            needs.append(LockNeed(copy, until))
+    return needs
+
+
+def _continued(need: LockNeed) -> LockNeed:
+    """Return a need as an earlier rotation began to fulfil it, if that is still about enough; else from its start."""
+    begun = need.backup.lock_progress
+    if begun is not None and begun.until >= need.until - _ABOUT:
+        return LockNeed(need.backup, begun.until)
+    return LockNeed(need.backup.model_copy(update={"lock_progress": None}), need.until)
+
+
+@dataclass
+class LockKeeper:
+    """Extends the locks of one rotation.
+
+    Parameters
+    ----------
+    check
+        Raises if the rotation must not continue.
+    has_time
+        Tells whether locks may be extended, or the time is for the sweep.
+
+    Attributes
+    ----------
+    problems
+        Locks that could not be extended.
+    """
+
+    catalog: Catalog
+    vault: Vault
+    locks: VaultLocks
+    now: datetime
+    check: Callable[[], None]
+    has_time: Callable[[], bool]
+    dry_run: bool = False
+    problems: list[Problem] = field(default_factory=list)
+    _extended: dict[str, datetime] = field(default_factory=dict)
+
+    def keep(self, needs: Iterable[LockNeed]) -> LockReport:
+        """Extend what is needed, the longest first, so that a pack of several backups is extended once."""
+        backups = objects = unfinished = 0
+        for need in sorted(needs, key=lambda need: (need.until, need.backup.id), reverse=True):
+            if not self.has_time():
+                unfinished += 1
+            elif (done := self._keep(_continued(need))) is not None:
+                backups, objects = backups + 1, objects + done
+        return LockReport(backups=backups, objects=objects, unfinished=unfinished)
+
+    def _keep(self, need: LockNeed) -> int | None:
+        backup = need.backup
+        if need.until > self.now + timedelta(days=self.locks.max_days):
+            text = f"it is needed until {need.until:%Y-%m-%d}, beyond ObjectLockMaxDays ({self.locks.max_days} days)"
+            self._note("LOCK_LIMIT", backup, text)
+            return None
+        try:
+            return self._extend(need)
+        except (DeadlineError, LockLostError):
+            raise
+        except IntegrityError:
+            return None  # the sweep reports the manifest
+        except CoffreError as error:
+            self._note("LOCK_NOT_EXTENDED", backup, error.message)
+            return None
+
+    def _extend(self, need: LockNeed) -> int:
+        """Extend batch by batch, and record how far it is: the time may not suffice for a large backup."""
+        backup, protection = need.backup, self.catalog.protection
+        manifest = manifest_of(self.vault, backup)
+        known = {pack.key: pack.locked_until for pack in manifest.packs}
+        keys = [backup.manifest_key or "", *(file.key for file in manifest.entries), *sorted(known)]
+        done, count = backup.lock_progress.done if backup.lock_progress else 0, 0
+        for batch in batched(keys[done:], _BATCH, strict=False):
+            if not self.has_time():
+                return count
+            wanted = [
+                key
+                for key in batch
+                if is_shorter(known.get(key), need.until) and is_shorter(self._extended.get(key), need.until)
+            ]
+            count, done = count + len(wanted), done + len(batch)
+            self._extended |= dict.fromkeys(wanted, need.until)
+            if not self.dry_run:
+                self.locks.extend(wanted, need.until, self.check)
+                if done < len(keys):
+                    protection.note_locking(backup.id, LockProgress(until=need.until, done=done))
+        if not self.dry_run:
+            protection.note_locked(backup.id, need.until)
+        return count
+
+    def _note(self, code: str, backup: Backup, why: str) -> None:
+        text = f"The locks of backup {backup.id} of {backup.target} were not extended: {why}"
+        self.problems.append(Problem(code=code, target=backup.target, text=text))
