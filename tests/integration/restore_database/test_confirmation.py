@@ -78,9 +78,8 @@ def test_a_bare_event_changes_nothing_and_says_what_to_send(shop: RoundTrip, sco
     assert said == {"backup_id": backup.id, "dry_run": True, **scope}
     assert value(shop.source, "SELECT count(*) FROM orders") == 491
     assert list(shop.coffre.catalog.restores()) == []
-    assert [(one.action, one.result, one.actor) for one in shop.coffre.catalog.audit.events()] == [
-        ("restore.started", "refused", "ada")
-    ]
+    events = list(shop.coffre.catalog.audit.events())
+    assert [(one.action, one.actor) for one in events if one.result == "refused"] == [("restore.started", "ada")]
     # And that dry run is enough to do it
     assert invoke(shop, with_confirmation(lambda trial: invoke(shop, {**said, **trial}), said | {"dry_run": False}))
 
