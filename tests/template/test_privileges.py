@@ -126,7 +126,7 @@ def test_only_rotate_deletes_backups_and_it_writes_and_opens_none(privileges: Pr
     for what in ("a pack", "a manifest", "an entries file", "a numbered entries file"):
         assert who(privileges, "Vault: delete", "delete", what) == {"rotate"}
     written = {call.what for call in privileges.about("Vault: write") if "rotate" in privileges.allowed(call)}
-    assert written == {ANCHOR, HOLD}
+    assert written == {ANCHOR, HOLD, "a pin"}
     assert "rotate" not in who(privileges, "Vault: read", "read", "a pack")
     assert "rotate" not in who(privileges, "Secrets")
 
@@ -169,7 +169,7 @@ def test_reports_are_written_by_those_whose_they_are(privileges: Privileges) -> 
         "a finding of damage": {"drill", "verify"},
         "the report of a drill": {"drill"},
         "the report of a restore": {"restore", "restorer"},
-        "a pin": {"operator"},
+        "a pin": {"rotate"},
     }
 
 
@@ -207,6 +207,18 @@ def test_confirmations_are_made_and_used_by_the_functions_that_ask_for_them(priv
     assert of_partition(privileges, "list", "CONFIRM") == set()
 
 
+def test_a_person_writes_audit_events_and_no_record(privileges: Privileges) -> None:
+    """A backup is marked as deleted, pinned or held by functions, which ask, record and refuse."""
+    written = {
+        (verb, name)
+        for verb in ("put", "update", "delete")
+        for name in PARTITIONS
+        if {*PEOPLE} & of_partition(privileges, verb, name)
+    }
+
+    assert written == {("put", "AUDIT#main"), ("update", "AUDITHEAD")}
+
+
 def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privileges: Privileges) -> None:
     deleters = {name: of_partition(privileges, "delete", name) for name in PARTITIONS}
 
@@ -219,7 +231,7 @@ def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privile
     ("verb", "partition", "callers"),
     [
         ("put", "BACKUP", WRITERS),
-        ("update", "BACKUP", WRITERS | {"rotate", "drill", "verify", "operator"}),
+        ("update", "BACKUP", WRITERS | {"rotate", "drill", "verify"}),
         ("put", "RESTORE", {"restore"}),
         ("update", "RESTORE", {"restore", "verify"}),
         ("put", "SLOT", WRITERS),

@@ -1,4 +1,4 @@
-"""Functions that give out plans, played: what they answer, and what they delete."""
+"""Functions that give out plans, played: what they answer, and what they delete or pin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, Final, cast
 
 import pytest
-from tests.unit.cli.conftest import Account
+from tests.unit.cli.conftest import BUCKET, Account
 
 from coffre.model.audit import Actor
 from coffre.model.configuration import Configuration
@@ -17,8 +17,11 @@ from coffre.model.confirmation import Act, Facts, Overwritten, Plan, Request, Se
 from coffre.model.errors import CoffreError
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.deletion import decide
-from coffre.runtime.events import RestoreEvent, StorageRestoreEvent, parse_restore, parse_rotate
+from coffre.runtime.events import RestoreEvent, RotateEvent, StorageRestoreEvent, parse_restore, parse_rotate
 from coffre.runtime.observability import make_logger
+from coffre.runtime.pins import answer_pin
+from coffre.stores.s3 import S3Store, make_client
+from coffre.vault.vault import Vault
 
 DESTINATION: Final = "db.example:5432/copy as me"
 NAME: Final = "copy"
@@ -51,7 +54,7 @@ def answer_to(account: Account, plan: Plan, *, approvals: int = 0) -> dict[str, 
 
 
 def deciding(account: Account, *, approvals: int = 0) -> None:
-    """Let the function `rotate` delete and approve as it does; other rotations are only noted."""
+    """Let the function `rotate` delete, approve and pin as it does; other rotations are only noted."""
     configuration = Configuration.model_validate(
         {
             "encryption": "none",
@@ -61,7 +64,7 @@ def deciding(account: Account, *, approvals: int = 0) -> None:
     )
     services = SimpleNamespace(
         catalog=account.catalog,
-        vault=None,
+        vault=Vault(S3Store(BUCKET, client=make_client())),
         actor=lambda event: Actor(event.actor or account.caller, verified=True),
         configuration=lambda: configuration,
         edge=SimpleNamespace(
@@ -71,10 +74,13 @@ def deciding(account: Account, *, approvals: int = 0) -> None:
 
     def play(function: str, event: Mapping[str, Any]) -> object:
         wanted = parse_rotate(event)
-        if function != "rotate" or not hasattr(wanted, "delete" if "delete" in event else "approve"):
+        if function != "rotate":
             return None
+        if isinstance(wanted, RotateEvent):
+            pins = wanted.pin is not None or wanted.unpin is not None
+            return answer_pin(cast(Services, services), wanted).model_dump(mode="json") if pins else None
         try:
-            return decide(cast(Services, services), cast(Any, wanted), "request-1")
+            return decide(cast(Services, services), wanted, "request-1")
         except CoffreError as error:
             return {"errorType": type(error).__name__, "errorMessage": str(error)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.unit.cli.conftest import Account, Coffre
+from tests.unit.cli.planning import deciding
 
 from coffre.model.backup import Backup, Restore
 
@@ -13,6 +14,7 @@ RESTORE = "01K9ZAAAAAAAAAAAAAAAAAAAD1"
 
 @pytest.fixture(autouse=True)
 def runs(account: Account) -> tuple[list[Backup], Restore]:
+    deciding(account)
     backups = [account.backup(id=one) for one in (FIRST, SECOND, OTHER)]
     return backups, account.restore(id=RESTORE, backup_id=FIRST)
 

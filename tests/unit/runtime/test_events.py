@@ -18,6 +18,7 @@ from coffre.runtime.events import (
     DrillEvent,
     NotifyEvent,
     RestoreEvent,
+    RotateEvent,
     VerifyEvent,
     parse_restore,
     parse_rotate,
@@ -53,6 +54,23 @@ def test_every_function_has_examples() -> None:
     functions = {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
 
     assert {path.parent.name for path in EXAMPLES} == functions == set(PARSERS)
+
+
+@pytest.mark.parametrize("field", ["pin", "unpin"])
+def test_a_pin_is_of_one_backup_and_nothing_else(field: str) -> None:
+    parsed = parse_rotate({field: ULID, "actor": "ada"})
+
+    assert isinstance(parsed, RotateEvent)
+    assert {name for name in ("pin", "unpin", "hold", "release") if getattr(parsed, name) == ULID} == {field}
+    others = {"pin": ULID, "unpin": ULID, "hold": ULID, "release": ULID, "target": "shop", "after": ULID}
+    for extra in [{name: value} for name, value in others.items() if name != field] + [{"dry_run": True}]:
+        with pytest.raises(EventError) as caught:
+            parse_rotate({field: ULID, **extra})
+        assert "hold, release, pin and unpin" in (caught.value.detail or "")
+    for wrong in ("latest", "", "../x"):
+        with pytest.raises(EventError) as caught:
+            parse_rotate({field: wrong})
+        assert f"{field}: " in (caught.value.detail or "")
 
 
 def test_an_empty_event_is_a_manual_backup_of_every_target() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,13 +17,19 @@ from coffre_cli.confirming import (
     show_loss,
     wait_for_approval,
 )
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, StackUnreachableError, find_stack
+from coffre_cli.deployed import (
+    DeployedStack,
+    FunctionFailedError,
+    JsonOption,
+    StackOption,
+    StackUnreachableError,
+    find_stack,
+)
 from coffre_cli.examples import examples
 from coffre_cli.screen import age, backup_json, print_json, remark, say
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
-    from coffre.operations.admin.pin_and_delete import BackupAdmin
 
 PIN_EXAMPLES = examples("coffre pin 01K9X...")
 UNPIN_EXAMPLES = examples("coffre unpin 01K9X...")
@@ -36,14 +41,14 @@ BackupId = Annotated[str, typer.Argument(metavar="ID", help="A backup's id; its 
 def pin(backup_id: BackupId, stack: StackOption = None, as_json: JsonOption = False) -> None:
     """Keep a backup until it is unpinned, whatever its tiers are."""
     deployed = find_stack(stack)
-    backup = _keeper(deployed).pin(find_backup(deployed, backup_id).id)
+    backup = _change(deployed, "pin", find_backup(deployed, backup_id))
     _show(backup, f"Pinned: rotation never deletes {backup.id}.", as_json=as_json)
 
 
 def unpin(backup_id: BackupId, stack: StackOption = None, as_json: JsonOption = False) -> None:
     """Remove a backup's pin: its tiers decide again how long it is kept."""
     deployed = find_stack(stack)
-    backup = _keeper(deployed).unpin(find_backup(deployed, backup_id).id)
+    backup = _change(deployed, "unpin", find_backup(deployed, backup_id))
     _show(backup, f"Not pinned any more: the tiers of {backup.id} decide how long it is kept.", as_json=as_json)
 
 
@@ -104,10 +109,13 @@ def _show_plan(answer: PlanAnswer, *, as_json: bool) -> None:
     show_loss(answer.plan["destination"], answer.lost)
 
 
-def _keeper(deployed: DeployedStack) -> BackupAdmin:
-    from coffre.operations.admin.pin_and_delete import BackupAdmin
+def _change(deployed: DeployedStack, wanted: str, backup: Backup) -> Backup:
+    from coffre.model.hold import PinReport
 
-    return BackupAdmin(deployed.catalog, deployed.vault, deployed.caller, datetime.now(UTC))
+    report = PinReport.model_validate(deployed.ask("rotate", {wanted: backup.id}))
+    if report.failure is not None:
+        raise FunctionFailedError(report.failure.message, code=report.failure.code, hint=report.failure.hint)
+    return report.backup or backup
 
 
 def _show(backup: Backup, text: str, *, as_json: bool) -> None:

@@ -291,8 +291,8 @@ class RotateEvent(SentEvent):
     """Rotate every configured target, or one.
 
     `after` is the backup whose end started this: then the vault is swept only if something was deleted. `dry_run` only
-    reports what would happen. With `hold` or `release` (the id of a backup) nothing is rotated: that backup is put on
-    hold, for a `reason`, or released.
+    reports what would happen. With `hold`, `release`, `pin` or `unpin` (the id of a backup) nothing is rotated: that
+    backup is put on hold, for a `reason`, or released; or it is pinned, or its pin is removed.
     """
 
     target: TargetName | None = None
@@ -300,15 +300,17 @@ class RotateEvent(SentEvent):
     dry_run: bool = False
     hold: Ulid | None = None
     release: Ulid | None = None
+    pin: Ulid | None = None
+    unpin: Ulid | None = None
     reason: _Line | None = None
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:
-        about_a_hold = self.hold is not None or self.release is not None
-        if self.hold is not None and self.release is not None:
-            raise ValueError("hold and release exclude each other")
-        if about_a_hold and (self.target is not None or self.after is not None or self.dry_run):
-            raise ValueError("hold and release go without target, after and dry_run")
+        wanted = sum(one is not None for one in (self.hold, self.release, self.pin, self.unpin))
+        if wanted > 1:
+            raise ValueError("hold, release, pin and unpin exclude each other")
+        if wanted and (self.target is not None or self.after is not None or self.dry_run):
+            raise ValueError("hold, release, pin and unpin go without target, after and dry_run")
         if self.reason is not None and self.hold is None:
             raise ValueError("reason goes with hold")
         return self

@@ -25,6 +25,7 @@ from coffre.runtime.events import RotateEvent, parse_rotate
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.holds import answer_hold, resume_holds
 from coffre.runtime.observability import count_rotation
+from coffre.runtime.pins import answer_pin
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 
@@ -54,6 +55,8 @@ class RotateFunction:
         with self.services.edge.beginning(context, event):
             if wanted.hold is not None or wanted.release is not None:
                 return answer_hold(self.services, wanted, context).model_dump(mode="json")
+            if wanted.pin is not None or wanted.unpin is not None:
+                return answer_pin(self.services, wanted).model_dump(mode="json")
             configuration = self.services.configuration()
             if wanted.target is not None:
                 configuration.target(wanted.target)

@@ -59,6 +59,12 @@ def answering(account: Account, answer: RotationReport) -> None:
     account.play = lambda function, event: answer.model_dump(mode="json")
 
 
+@pytest.fixture(autouse=True)
+def functions(account: Account) -> None:
+    """The function `rotate` deletes and pins; what a rotation answers, its test says."""
+    deciding(account)
+
+
 # --- rotate ---
 
 
@@ -155,7 +161,10 @@ def test_a_pin_is_kept_in_catalog_and_vault_and_can_be_taken_away(coffre: Coffre
         "backup.pinned",
         "backup.unpinned",
     }
-    assert "arn:aws:" in next(account.catalog.audit.events()).actor
+    event = next(account.catalog.audit.events())
+    assert (event.actor, event.verified) == (account.caller, True)
+    wanted = [{"pin": backup.id}] * 2 + [{"unpin": backup.id}] * 2
+    assert account.invoked == [("safe-rotate", one) for one in wanted]
 
 
 @pytest.mark.parametrize("command", ["pin", "unpin"])
@@ -169,6 +178,30 @@ def test_what_is_no_backup_any_more_has_no_pin(coffre: Coffre, account: Account,
     assert (event.action, event.subject, event.result) == (f"backup.{command}ned", backup.id, "refused")
 
 
+@pytest.mark.parametrize("command", ["pin", "unpin"])
+def test_an_unknown_backup_gets_no_pin_by_an_event_either(account: Account, command: str) -> None:
+    answer: Any = account.play("rotate", {command: OLD})
+
+    assert (answer["backup"], answer["failure"]["code"]) == (None, "BACKUP_UNKNOWN")
+    assert list(account.catalog.audit.events()) == []
+
+
+@pytest.mark.parametrize("command", ["pin", "unpin"])
+def test_a_function_that_fails_or_knows_no_pins_is_an_error_with_its_words(
+    coffre: Coffre, account: Account, command: str
+) -> None:
+    backup = account.backup()
+    words = f"The event has wrong fields. [EVENT_INVALID]\n  {command}: unknown field\n  What to do: Look."
+    account.play = lambda function, event: {"errorType": "EventError", "errorMessage": words}
+
+    said = coffre(command, backup.id)
+
+    assert (said.status, said.out) == (1, "")
+    assert "[EVENT_INVALID]" in said.err
+    assert f"{command}: unknown field" in said.err
+    assert account.catalog.get_backup(backup.id).pinned_at is None
+
+
 # --- delete ---
 
 
@@ -179,13 +212,6 @@ def backups(account: Account) -> list[Backup]:
     for backup in made[:2]:
         account.catalog.keeping.mark_verified(backup.id, NOW)
     return made
-
-
-@pytest.fixture(autouse=True)
-def functions(account: Account, request: pytest.FixtureRequest) -> None:
-    """The function `rotate` deletes, in the tests of deletions."""
-    if "delet" in request.node.name or "force" in request.node.name or "life" in request.node.name:
-        deciding(account)
 
 
 def test_a_backup_is_deleted_when_a_person_types_its_target(

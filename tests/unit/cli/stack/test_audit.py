@@ -10,6 +10,7 @@ import boto3
 import pytest
 from tests.integration.bucket_backups import Object, keep_backup
 from tests.unit.cli.conftest import BUCKET, TABLE, Account, Coffre
+from tests.unit.cli.planning import deciding
 
 from coffre.alerts.audit import audit_anchored
 from coffre.model.audit import Actor, Anchor
@@ -238,6 +239,7 @@ def test_nothing_is_read_and_nothing_pinned_that_cannot_be_recorded(
         assert "[AUDIT_NOT_RECORDED]" in said.err
         assert "AUDIT_STUCK" in said.err
     assert not (tmp_path / "there").exists()
+    deciding(account)
     assert "[AUDIT_STUCK]" in coffre("pin", uploads.id).err
     assert account.catalog.get_backup(uploads.id).pinned_at is None
 
