@@ -200,15 +200,18 @@ def test_audit_events_are_put_by_functions_and_read_by_people_and_changed_by_no_
         assert of_partition(privileges, verb, "AUDIT#main") == set()
 
 
-def test_confirmations_are_closed_to_all(privileges: Privileges) -> None:
-    for verb in ("read", "list", "put", "update", "delete"):
-        assert of_partition(privileges, verb, "CONFIRM") == set()
+def test_confirmations_are_made_and_used_by_the_functions_that_ask_for_them(privileges: Privileges) -> None:
+    """No person and no other function can make one for itself, and no caller can list those that are open."""
+    for verb in ("read", "put", "update", "delete"):
+        assert of_partition(privileges, verb, "CONFIRM") == {"restore", "rotate"}
+    assert of_partition(privileges, "list", "CONFIRM") == set()
 
 
 def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privileges: Privileges) -> None:
     deleters = {name: of_partition(privileges, "delete", name) for name in PARTITIONS}
 
-    assert deleters == {name: (WRITERS | {"rotate"}) if name == "LOCK" else set() for name in PARTITIONS}
+    takers = {"LOCK": WRITERS | {"rotate"}, "CONFIRM": {"restore", "rotate"}}
+    assert deleters == {name: takers.get(name, set()) for name in PARTITIONS}
     assert of_partition(privileges, "put", "LOCK") == deleters["LOCK"]
 
 

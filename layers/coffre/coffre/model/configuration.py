@@ -97,11 +97,6 @@ class Configuration(Document):
         """The targets that are buckets."""
         return tuple(target for target in self.targets if isinstance(target, BucketTarget))
 
-    def approvals(self, target: str) -> int:
-        """Return how many other people have to approve what replaces this target, or deletes a backup of it."""
-        own = next((one.confirmation for one in self.targets if one.name == target), None)
-        return (own or self.confirmation).approvals
-
     @property
     def all_recipients(self) -> tuple[str, ...]:
         """Every public key that a target's next backup is encrypted to."""
@@ -111,6 +106,11 @@ class Configuration(Document):
         """Return the public keys that backups of a target are encrypted to: its own, or else the document's."""
         own = next((target.recipients for target in self.targets if target.name == name), ())
         return own or self.recipients
+
+    def approvals(self, target: str) -> int:
+        """Return how many other people have to approve what replaces this target, or deletes a backup of it."""
+        own = next((one.confirmation for one in self.targets if one.name == target), None)
+        return (own or self.confirmation).approvals
 
     def target(self, name: str) -> DatabaseTarget | BucketTarget:
         """Return the target of this name.

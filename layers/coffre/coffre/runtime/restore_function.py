@@ -167,8 +167,8 @@ class RestoreFunction:
         consent: Callable[[Plan], Plan],
     ) -> Restore | None:
         if isinstance(wanted, StorageRestoreEvent):
-            decoder = self.services.decoder(backup.target)
-            return self._of_objects(wanted, actor, consent).restore(backup, wanted, restore_id, decoder, context)
+            work, decoder = self._of_objects(wanted, actor, consent), self.services.decoder(backup.target)
+            return work.restore(backup, wanted, restore_id, decoder, context)
         children = Children(clearing_seconds(context))
         run = RestoreRun(
             catalog=self.services.catalog,

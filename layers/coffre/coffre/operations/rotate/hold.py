@@ -54,16 +54,20 @@ def hold(job: HoldJob, backup_id: str, reason: str | None) -> HoldReport:
         `BACKUP_UNKNOWN`, or `BACKUP_STATE`: it is not COMPLETED. Nothing was changed.
     """
     with _alone(job):
-        before = job.catalog.get_backup(backup_id)
-        backup = job.catalog.protection.hold(backup_id, reason, job.now())
-        if before.held_at is None:
-            job.catalog.audit.record(job.now(), job.actor, "backup.held", backup.target, backup.id, reason)
+        backup = _held(job, job.catalog.get_backup(backup_id), reason)
         if job.vault.read_marks(backup.target, backup.id).held_at is None:
             mark = str(ULID.from_datetime(job.now()))
             job.vault.mark_hold(backup.target, backup.id, mark, backup.held_at, backup.hold)
         if job.vault.locks is None:
             return HoldReport(backup=backup)
         return _legal_holds(job, job.vault.locks, backup, released=False)
+
+
+def _held(job: HoldJob, backup: Backup, reason: str | None) -> Backup:
+    if backup.held_at is not None or backup.status is not Status.COMPLETED:
+        return job.catalog.protection.hold(backup.id, reason, job.now())
+    with job.catalog.audit.recorded(job.now(), job.actor, "backup.held", backup.target, backup.id, reason):
+        return job.catalog.protection.hold(backup.id, reason, job.now())
 
 
 def release(job: HoldJob, backup_id: str) -> HoldReport:

@@ -11,6 +11,7 @@ from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.catalog.slot import ORPHAN_AFTER
+from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import BackupStateError, CatalogError
 from coffre.model.target import TargetKind
@@ -18,6 +19,7 @@ from coffre.operations.runs.dead_runs import STALE_AFTER, is_silent, settle_back
 from coffre.policy.recency import ID_WITHIN, refuse_distant_id
 from coffre.vault.vault import Vault
 
+_ACTOR: Final = Actor("backup", verified=True)
 # A run that holds a slot or a lock without a record is about to write it: a few calls of the catalog.
 _PAUSE_SECONDS: Final = 0.25
 _PAUSES: Final = 20
@@ -203,7 +205,7 @@ class Admission:
         since = f"{backup.created_at:%Y-%m-%d %H:%M:%S} UTC"
         reason = f"backup {owner} of {request.target} is already running, since {since}"
         # The caller may be waiting for a backup with this id, and finds the reason here.
-        self.catalog.audit.record(self.now(), "backup", "backup.skipped", request.target, request.backup_id, reason)
+        self.catalog.audit.record(self.now(), _ACTOR, "backup.skipped", request.target, request.backup_id, reason)
         return Result(RunOutcome.SKIPPED, backup, reason)
 
     def _create(self, request: Request) -> Backup:
