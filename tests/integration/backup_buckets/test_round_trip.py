@@ -88,7 +88,10 @@ def test_a_bucket_comes_back_as_it_was(coffre: Coffre, weed: Weed, store: S3Clie
     store.put_object(Bucket="round-trip", Key="new", Body=b"new")
     missing = restore.handle({"backup_id": first, "storage": {}}, context)
     mirror = {"backup_id": first, "storage": {"mode": "mirror"}}
-    mirrored = restore.handle(with_confirmation(lambda event: restore.handle(event, context), mirror), context)
+    mirrored = restore.handle(
+        with_confirmation(lambda event: restore.handle(event, Context(function_name="restore")), mirror),
+        Context(function_name="restore"),
+    )
 
     # Then they are as they were
     assert (missing["status"], missing["exceptions"], mirrored["exceptions"]) == ("COMPLETED", 0, 0)

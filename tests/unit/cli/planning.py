@@ -90,8 +90,9 @@ def deciding(account: Account, *, approvals: int = 0) -> None:
 def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Let a person sit in front of the command; returns the seconds that it waited."""
     waited: list[float] = []
-    monkeypatch.setattr("coffre_cli.confirming.is_interactive", lambda: True)
     monkeypatch.setattr("coffre_cli.commands.backups.approve.is_interactive", lambda: True)
     monkeypatch.setattr("coffre_cli.commands.restore.safety.is_interactive", lambda: True)
+    # The last one: the others are imported on first use, and must not bind what stands here.
+    monkeypatch.setattr("coffre_cli.confirming.is_interactive", lambda: True)
     monkeypatch.setattr("coffre_cli.confirming.time", SimpleNamespace(sleep=waited.append))
     return waited
