@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -246,34 +247,39 @@ class Game:
         )
 
 
-@pytest.fixture(scope="module")
-def catalog() -> Iterator[Catalog]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_PROFILE"):
-            patch.delenv(name, raising=False)
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "testing")
-        patch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
-        with mock_aws():
-            catalog = Catalog("catalog")
-            create(catalog._table)
-            yield catalog
+@pytest.fixture(autouse=True)
+def aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
+
+
+@contextmanager
+def empty_catalog() -> Iterator[Catalog]:
+    """Yield a catalog of its own: moto copies the whole table for every transaction."""
+    with mock_aws():
+        catalog = Catalog("catalog")
+        create(catalog._table)
+        yield catalog
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_nothing_is_overwritten_without_a_fresh_act_of_a_person(catalog: Catalog, seed: int) -> None:
+def test_nothing_is_overwritten_without_a_fresh_act_of_a_person(seed: int) -> None:
     draws = random.Random(seed)
     allowed = 0
 
     for _ in range(SEQUENCES):
-        game = Game(catalog, draws)
-        game.plan()
-        for _ in range(STEPS):
-            step = draws.choices(
-                [game.plan, game.apply, game.race, game.wait, game.traffic, game.change, game.demand, game.approve],
-                weights=[2, 5, 1, 2, 1, 1, 0.5, 2],
-            )[0]
-            step()
+        with empty_catalog() as catalog:
+            game = Game(catalog, draws)
+            game.plan()
+            for _ in range(STEPS):
+                step = draws.choices(
+                    [game.plan, game.apply, game.race, game.wait, game.traffic, game.change, game.demand, game.approve],
+                    weights=[2, 5, 1, 2, 1, 1, 0.5, 2],
+                )[0]
+                step()
         # Each overwriting used up one plan of its own: its acts were planned, named and in time.
         assert game.overwritten == sum(one.used for one in game.planned) == game.acts
         allowed += game.overwritten
