@@ -138,7 +138,7 @@ def test_who_is_told_to_slow_down_tells_the_others(script: FaultyStore, open_wir
         (Answer.error(403, "AccessDenied"), StoreError, "STORE_DENIED", "s3:GetObject"),
         (Answer.error(403, "RequestTimeTooSkewed"), StoreError, "CLOCK_SKEWED", "NTP"),
         (Answer.error(403, "InvalidObjectState"), StoreError, "OBJECT_ARCHIVED", "archive"),
-        (Answer.error(400, "KMS.DisabledException"), StoreError, "KMS_UNUSABLE", "kms:Decrypt"),
+        (Answer.error(400, "KMS.DisabledException"), StoreError, "KMS_UNUSABLE", "enable-key"),
         (
             Answer.error(301, "PermanentRedirect", **{"x-amz-bucket-region": "us-west-2"}),
             StoreError,

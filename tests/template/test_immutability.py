@@ -143,11 +143,12 @@ def test_those_that_write_anchors_of_the_audit_lock_them(locked: Rendered) -> No
         assert locked.allows(role, "s3:PutObject", anchor) is expected
 
 
-def test_rotate_marks_holds_and_writes_nothing_else_into_the_vault(locked: Rendered) -> None:
+def test_rotate_marks_holds_and_pins_and_writes_nothing_else_into_the_vault(locked: Rendered) -> None:
     folder = f"{VAULT}/v1/backups/main/01K9X000000000000000000000"
 
     assert locked.allows("RotateRole", "s3:PutObject", f"{folder}/marks/hold-01K9X000000000000000000000.json")
-    for other in (PACK, MANIFEST, f"{folder}/marks/pin.json", f"{folder}/marks/tier-DAILY.json"):
+    assert locked.allows("RotateRole", "s3:PutObject", f"{folder}/marks/pin.json")
+    for other in (PACK, MANIFEST, f"{folder}/marks/tier-DAILY.json"):
         assert not locked.allows("RotateRole", "s3:PutObject", other)
 
 

@@ -135,11 +135,11 @@ _KMS = _Rule(
     "The KMS key of the bucket {bucket} could not be used for {place}.",
     "Check that the key is enabled, and that the role has kms:GenerateDataKey to write and kms:Decrypt to read.",
 )
-_KMS_KEY: Final = "The key is the one of the bucket's default encryption (parameter VaultKeyArn)."
+_KMS_KEY: Final = "The key of the vault is the parameter VaultKeyArn; other buckets have their own."
 _KMS_STATES: dict[str, _Rule] = {
     "KMS.DisabledException": _KMS._replace(
         message="The KMS key of the bucket {bucket} is disabled; {place} cannot be read or written.",
-        hint=f"Enable it: aws kms enable-key --key-id KEY. {_KMS_KEY} Until then no backup can be taken or restored; "
+        hint=f"Enable it: aws kms enable-key --key-id KEY. {_KMS_KEY} Until then nothing can be read or written there; "
         "nothing is lost.",
     ),
     "KMS.KMSInvalidStateException": _KMS._replace(
