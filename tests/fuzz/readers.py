@@ -32,9 +32,9 @@ from coffre.runtime.events import (
     BackupStorageEvent,
     DrillEvent,
     NotifyEvent,
-    RotateEvent,
     VerifyEvent,
     parse_restore,
+    parse_rotate,
 )
 from coffre.stores.checks import too_large
 from coffre.stores.s3_errors import Call
@@ -222,7 +222,7 @@ READERS: Final = (
     Reader("backup_event", _json(BackupDatabaseEvent.parse), _events("backup_database")),
     Reader("bucket_event", _json(BackupStorageEvent.parse), _events("backup_storage")),
     Reader("restore_event", _json(parse_restore), _events("restore")),
-    Reader("rotate_event", _json(RotateEvent.parse), _events("rotate")),
+    Reader("rotate_event", _json(parse_rotate), _events("rotate")),
     Reader("verify_event", _json(VerifyEvent.parse), _events("verify")),
     Reader("drill_event", _json(DrillEvent.parse), _events("drill")),
     Reader("notify_event", _json(lambda event: NotifyEvent.parse(event).messages), _events("notify")),

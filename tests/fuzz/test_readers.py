@@ -74,6 +74,12 @@ def test_a_reader_takes_its_seeds(reader: Reader) -> None:
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
+def test_what_once_broke_a_reader_does_so_no_more(reader: Reader) -> None:
+    for data in reader.corpus:
+        reader.run(data)
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_hostile_input_is_read_or_refused_with_one_error(reader: Reader) -> None:
     @settings(max_examples=300)
     @given(hostile(reader))

@@ -107,7 +107,7 @@ def _from_fields(data: dict[str, Any], where: str) -> Connection:
         raise _shape(where, f"missing or not text: {', '.join(missing)}")
     try:
         port = int(data.get("port", 5432))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise _shape(where, "port is not a number") from None
     host = str(named["host"])
     sslmode = str(data.get("sslmode") or _default_sslmode(host))
