@@ -82,7 +82,7 @@ demo: setup ## Back up, lose and restore a sample database on a local AWS
 	.venv/bin/coffre demo
 
 ci: lint types imports validate scan sbom test ## Everything that has to pass before a change lands
-	.venv/bin/python -m tests.fuzz --seconds 2
+	.venv/bin/python -m tests.fuzz --runs 500
 	.venv/bin/coffre demo --short
 
 threat-model: setup ## Write the table of privileges into docs/format/threat-model.md

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz [READER ...] [--seconds N]`: let atheris look for inputs that break a reader.
+"""`python -m tests.fuzz [READER ...] [--seconds N | --runs N]`: let atheris look for inputs that break a reader.
 
 Each reader runs in a process of its own, with a limit of memory. What breaks it is kept below `corpus/<reader>`
 and from then on a seed of the tests. Where atheris has no wheel, it says so and ends with status 0.
@@ -20,22 +20,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("readers", nargs="*", metavar="READER", help=", ".join(names))
     parser.add_argument("--seconds", type=int, default=60, help="for each reader (default: 60)")
+    parser.add_argument("--runs", type=int, help="instead: this number of inputs for each reader, the same each time")
     options = parser.parse_args()
     if unknown := sorted(set(options.readers) - set(names)):
         parser.error(f"no reader is named {', '.join(unknown)}")
     if importlib.util.find_spec("atheris") is None:
         sys.stdout.write("atheris has no wheel for this machine: nothing was fuzzed.\n")
         return 0
-    broken = [name for name in options.readers or names if not _run(name, options.seconds)]
+    broken = [name for name in options.readers or names if not _run(name, options.seconds, options.runs)]
     sys.stdout.write(f"Broken: {', '.join(broken)}\n" if broken else "No reader was broken.\n")
     return 1 if broken else 0
 
 
-def _run(name: str, seconds: int) -> bool:
-    command = [sys.executable, "-m", "tests.fuzz.one_reader", name, str(seconds)]
+def _limits(seconds: int, runs: int | None) -> list[str]:
+    return [f"-max_total_time={seconds}"] if runs is None else [f"-runs={runs}", "-seed=1"]
+
+
+def _run(name: str, seconds: int, runs: int | None) -> bool:
+    command = [sys.executable, "-m", "tests.fuzz.one_reader", name, *_limits(seconds, runs)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    runs = next((line for line in reversed(done.stdout.splitlines()) if line.startswith("Done ")), "broken")
-    sys.stdout.write(f"{name}: {runs}\n")
+    last = next((line for line in reversed(done.stdout.splitlines()) if line.startswith("Done ")), "broken")
+    sys.stdout.write(f"{name}: {last}\n")
     if done.returncode:
         sys.stdout.write(done.stdout[-4000:])
     sys.stdout.flush()

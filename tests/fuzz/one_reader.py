@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz.one_reader READER SECONDS`: atheris on one reader, in a process of its own."""
+"""`python -m tests.fuzz.one_reader READER LIMIT ...`: atheris on one reader, with limits of libFuzzer."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ LONGEST_BYTES = 20_000
 
 
 def main() -> None:
-    """Fuzz until the time is over, or an input breaks the reader: it is kept in the reader's corpus."""
-    name, seconds = sys.argv[1:]
+    """Fuzz until the limit is reached, or an input breaks the reader: it is kept in the reader's corpus."""
+    name, *limits = sys.argv[1:]
     (reader,) = [one for one in READERS if one.name == name]
     found = CORPUS / name
     with tempfile.TemporaryDirectory() as scratch:
         for number, seed in enumerate(reader.corpus):
             (Path(scratch) / str(number)).write_bytes(seed)
         found.mkdir(parents=True, exist_ok=True)
-        limits = [
-            f"-max_total_time={seconds}",
+        limits += [
             f"-rss_limit_mb={MEMORY_MB}",
             "-timeout=10",
             f"-max_len={LONGEST_BYTES}",
