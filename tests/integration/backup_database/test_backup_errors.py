@@ -402,7 +402,8 @@ def test_a_catalog_that_is_gone_after_the_manifest_loses_no_backup(
     # Then the error says that the backup is there
     assert caught.value.code == "CATALOG_UNAVAILABLE"
     assert "is complete in the vault" in caught.value.message
-    (alert,) = coffre.alerts()
+    alert, audit = coffre.alerts()
+    assert [kind_of(one) for one in (alert, audit)] == ["BACKUP_FAILED", "AUDIT_FAILED"]
     assert "Nothing is lost" in alert["Message"]
     (unfinished,) = coffre.backups()
     assert unfinished.status is Status.IN_PROGRESS
@@ -449,9 +450,14 @@ def test_a_catalog_that_does_not_answer_from_the_start_is_an_error(coffre: Coffr
         coffre.backup()
 
     assert caught.value.code == "CATALOG_UNAVAILABLE"
-    (alert,) = coffre.alerts()
+    alert, audit = coffre.alerts()
+    assert [kind_of(one) for one in (alert, audit)] == ["BACKUP_FAILED", "AUDIT_FAILED"]
     assert "unknown, because the catalog does not answer" in alert["Message"]
     assert coffre.objects() == {}
+
+
+def kind_of(alert: dict[str, Any]) -> str:
+    return str(alert["MessageAttributes"]["kind"]["Value"])
 
 
 def test_an_alert_that_cannot_be_sent_hides_nothing(coffre: Coffre, shop: str) -> None:
