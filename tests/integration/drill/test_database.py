@@ -657,8 +657,9 @@ def test_a_disk_that_is_full_before_anything_is_restored_says_nothing_against_th
 
 
 def test_time_that_runs_out_says_nothing_against_the_backup(
-    coffre: Coffre, backup: Backup, quick: ScratchServer, monkeypatch: pytest.MonkeyPatch
+    coffre: Coffre, backup: Backup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A server of its own: a drill kills its server when it leaves before the work has ended.
     left = [900.0]
     monkeypatch.setattr(drill, "Watch", partial(Watch, beat_seconds=0.02))
 
