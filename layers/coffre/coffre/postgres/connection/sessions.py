@@ -42,8 +42,6 @@ class Sessions:
     ----------
     name
         The `application_name` of the run's sessions and of those of its client programs: no other run's have it.
-    is_kept_out
-        The first session was refused: nothing of the run is at the server.
     """
 
     def __init__(self, clearing_seconds: Callable[[], float] | None = None) -> None:
@@ -53,7 +51,7 @@ class Sessions:
         self._held: dict[int, _Held] = {}
         self._has_ended = False
         self._has_opened = False
-        self.is_kept_out = False
+        self._was_refused = False
 
     @property
     def has_ended(self) -> bool:
@@ -66,8 +64,13 @@ class Sessions:
             self._has_ended = True
 
     def refused(self) -> None:
-        """Remember that the server does not let the run in."""
-        self.is_kept_out = not self._has_opened
+        """Remember that the server refused a login."""
+        self._was_refused = True
+
+    @property
+    def is_kept_out(self) -> bool:
+        """Whether every login was refused so far: nothing of the run is at the server."""
+        return self._was_refused and not self._has_opened
 
     def check(self) -> None:
         """Raise after `end`.
