@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg2
 import pytest
-from psycopg2 import sql
 from tests.integration.conftest import Context
 from tests.integration.contents import RoundTrip, database_of, rows, run, value
 
@@ -200,11 +199,7 @@ def test_a_swap_that_cannot_be_asked_about_says_how_to_find_out(
 ) -> None:
     backup = shop.back_up()
     damage(shop)
-    given = database_swap._swap
-
-    def cut(*names: str) -> Any:
-        end = sql.SQL("SELECT pg_terminate_backend(pg_backend_pid())")
-        return given(*names) + sql.SQL("; ") + end if is_done else end
+    end = "SELECT pg_terminate_backend(pg_backend_pid())"
 
     def unreachable() -> Any:
         raise ConnectError("The server is gone.")
@@ -213,7 +208,7 @@ def test_a_swap_that_cannot_be_asked_about_says_how_to_find_out(
         return outcome.took_effect(unreachable, 0, lambda _: True)
 
     monkeypatch.setattr(outcome, "_SECONDS", 0.0)
-    monkeypatch.setattr(database_swap, "_swap", cut)
+    monkeypatch.setattr(database_swap, "_COMMIT", f"COMMIT; {end}" if is_done else end)
     monkeypatch.setattr(database_swap, "took_effect", asked)
 
     assert failed(shop, backup, replace=True).code == "OUTCOME_UNKNOWN"

@@ -10,7 +10,8 @@ from typing import Any
 import boto3
 import pytest
 from pynamodb.connection.base import Connection
-from tests.integration.conftest import TABLE, Coffre, new_id, run_sql
+from tests.confirming import with_confirmation
+from tests.integration.conftest import TABLE, Coffre, Context, new_id, run_sql
 
 from coffre.model.audit import Anchor, AuditEvent
 from coffre.model.errors import CatalogError, CoffreError
@@ -126,11 +127,14 @@ def test_a_restore_is_recorded_when_it_begins_and_when_it_ends(coffre: Coffre, s
 def test_a_restore_that_cannot_be_recorded_changes_nothing(coffre: Coffre, shop: str, new_database: str) -> None:
     coffre.configure(shop)
     done = coffre.backup(tier="DAILY")
+    handle = coffre.restore_function().handle
+    wanted = {"backup_id": done["id"], "replace": True}
+    planned = with_confirmation(lambda event: handle(event, Context(function_name="restore")), wanted)
     coffre.alerts()
     with no_audit(), pytest.raises(CatalogError):
-        coffre.restore(done["id"], None, replace=True)
+        coffre.restore(done["id"], None, replace=True, confirmation=planned["confirmation"])
 
-    assert list(coffre.catalog.restores()) == []
+    assert [one for one in coffre.catalog.restores() if not one.dry_run] == []
     assert run_sql(shop, "SELECT count(*) FROM pg_database WHERE datname ~ '_before_'") == [(0,)]
     assert heard(coffre) == ["RESTORE_FAILED", "AUDIT_FAILED"]
     coffre.restore(done["id"], new_database)
