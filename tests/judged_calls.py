@@ -38,6 +38,7 @@ ROLES: Final[Mapping[type, str]] = {
 # What asks IAM for another action than its name says.
 _ACTIONS: Final = {
     "HeadObject": "GetObject",
+    "GetObjectLockConfiguration": "GetBucketObjectLockConfiguration",  # IAM has another name for it
     "HeadBucket": "ListBucket",
     "ListObjectsV2": "ListBucket",
     "DeleteObjects": "DeleteObject",
@@ -91,13 +92,15 @@ def _is_of_a_test() -> bool:
 
 
 @cache
-def _template(prefix: str) -> Rendered:
-    return render(VaultPrefix=prefix)
+def _template(prefix: str, lock: str) -> Rendered:
+    return render(VaultPrefix=prefix, ObjectLock=lock)
 
 
 def _noted(handle: Callable[..., Any], role: str, running: list[tuple[str, Rendered]]) -> Callable[..., Any]:
     def noted(function: Any, *arguments: Any) -> Any:
-        running.append((role, _template(function.services.settings.vault_prefix)))
+        running.append(
+            (role, _template(function.services.settings.vault_prefix, function.services.settings.vault_object_lock))
+        )
         try:
             return handle(function, *arguments)
         finally:
