@@ -20,7 +20,7 @@ from backports import zstd
 from coffre.alerts.destinations import parse_destinations
 from coffre.alerts.message import Message
 from coffre.buckets.client import parse_store_secret
-from coffre.buckets.pages import parse_page
+from coffre.buckets.pages import parse_page, parse_pairs
 from coffre.model.configuration import parse_configuration
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Frame
@@ -251,6 +251,13 @@ READERS: Final = (
     ),
     Reader("identities", _text(parse_identities), (b"# mine\n" + IDENTITY.encode(),)),
     Reader("recipient", _text(parse_recipient), (public_key(IDENTITY).encode(),)),
+    Reader(
+        "tags",
+        lambda data: list(
+            parse_pairs(data, "Tag", "Key", "Value", Call("s3:GetObjectTagging", "b", "k", "https://s3"))
+        ),
+        (b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>",),
+    ),
     Reader(
         "listing", lambda data: parse_page(data, Call("s3:ListBucket", "b", "", "https://s3.example.com")), (_PAGE,)
     ),

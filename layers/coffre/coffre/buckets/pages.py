@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 from coffre.buckets.facts import Listed
 from coffre.model.errors import StoreError
+from coffre.stores.answer_xml import parse_xml
 from coffre.stores.s3_errors import Call
 from coffre.stores.s3_listing import broken
 
@@ -54,7 +55,7 @@ def parse_page(body: bytes, call: Call) -> ListingPage:
     """
     held = _Held.of(body)
     try:
-        root = ElementTree.fromstring(held.body)  # noqa: S314 - expat bounds entities, and resolves none outside
+        root = parse_xml(held.body)
         encoded = _text_of(root, "EncodingType") == "url"
         objects = [_listed(item, held, encoded=encoded) for item in root.iterfind(f"{_space(root)}Contents")]
         return _page(root, objects, held)
@@ -114,7 +115,7 @@ def _piecewise(held: _Held) -> ListingPage | None:
     items = [found[0] for found in _CONTENTS.finditer(held.body)]
     tag = _FIRST_TAG.search(held.body)
     try:
-        root = ElementTree.fromstring(_CONTENTS.sub(b"", held.body))  # noqa: S314 - as in `parse_page`
+        root = parse_xml(_CONTENTS.sub(b"", held.body))
     except (ElementTree.ParseError, ValueError):
         return None
     if not items or tag is None:
@@ -123,7 +124,7 @@ def _piecewise(held: _Held) -> ListingPage | None:
     objects: list[Listed | None] = []
     for item in items:
         try:
-            one = ElementTree.fromstring(tag[0] + item + b"</%s>" % tag[1])  # noqa: S314 - as in `parse_page`
+            one = parse_xml(tag[0] + item + b"</%s>" % tag[1])
             objects.append(_listed(one[0], held, encoded=encoded))
         except (ElementTree.ParseError, UnicodeError):
             objects.append(None)
@@ -172,10 +173,27 @@ def _aware(time: datetime) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def parse_pairs(body: bytes, each: str, name: str | tuple[str, ...], value: str) -> Iterator[tuple[str, str]]:
-    """Yield two texts of each element of a kind: the first of the names that the element has, and the value."""
+def parse_pairs(
+    body: bytes, each: str, name: str | tuple[str, ...], value: str, call: Call
+) -> Iterator[tuple[str, str]]:
+    """Yield two texts of each element of a kind: the first of the names that the element has, and the value.
+
+    Raises
+    ------
+    StoreError
+        `ANSWER_BROKEN`: it is no XML.
+    """
     names = (name,) if isinstance(name, str) else name
-    for element in ElementTree.fromstring(body).iter():  # noqa: S314 - as in `parse_page`
+    try:
+        root = parse_xml(body)
+    except ElementTree.ParseError as error:
+        raise StoreError(
+            f"The store's answer about {call.place} cannot be read.",
+            code="ANSWER_BROKEN",
+            detail=str(error),
+            hint="Run it again; if it happens again, look for a proxy in between that answers for the store.",
+        ) from error
+    for element in root.iter():
         if element.tag.rpartition("}")[2] == each:
             said = {child.tag.rpartition("}")[2]: child.text or "" for child in element.iter()}
             yield next((said[known] for known in names if known in said), "?"), said.get(value, "")

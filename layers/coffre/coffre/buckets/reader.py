@@ -112,7 +112,8 @@ class BucketReader:
     def tags(self, bucket: str, key: str) -> dict[str, str] | None:
         """Return an object's tags; None when they cannot be read, which is recorded."""
         answer = self._asked("s3:GetObjectTagging", bucket, key, "tagging", f"Tags of objects in {bucket}")
-        return dict(parse_pairs(answer.body, "Tag", "Key", "Value")) if answer else None
+        call = self.call("s3:GetObjectTagging", bucket, key)
+        return dict(parse_pairs(answer.body, "Tag", "Key", "Value", call)) if answer else None
 
     def acl(self, bucket: str, key: str) -> tuple[str, ...] | None:
         """Return the grants of an object, where the bucket's objects have any of their own; None as `tags` does."""
@@ -121,7 +122,8 @@ class BucketReader:
         answer = self._asked("s3:GetObjectAcl", bucket, key, "acl", f"Grants (ACL) of objects in {bucket}")
         if answer is None:
             return None
-        grants = parse_pairs(answer.body, "Grant", ("ID", "URI", "EmailAddress"), "Permission")
+        call = self.call("s3:GetObjectAcl", bucket, key)
+        grants = parse_pairs(answer.body, "Grant", ("ID", "URI", "EmailAddress"), "Permission", call)
         return tuple(f"{grantee}={permission}" for grantee, permission in grants)
 
     def call(self, action: str, bucket: str, key: str) -> Call:

@@ -19,6 +19,7 @@ from botocore.httpsession import URLLib3Session
 from coffre.model.audit import Actor
 from coffre.model.errors import IdentityError
 from coffre.runtime.proof import Audience, Proof, signed_request
+from coffre.stores.answer_xml import parse_xml
 
 # How old a signature may be. STS itself accepts no older one
 # (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html).
@@ -111,7 +112,7 @@ class Callers:
         try:
             if b"<!" in body:
                 raise unverified("The answer of STS is not one to GetCallerIdentity.")
-            root = ET.fromstring(body)  # noqa: S314 (see the import)
+            root = parse_xml(body)
         except ET.ParseError as error:
             raise unverified("The answer of STS is not XML.") from error
         found = root.findall(f"./{_NAMESPACE}GetCallerIdentityResult/{_NAMESPACE}Arn")

@@ -22,6 +22,7 @@ from urllib3.exceptions import HTTPError, SSLError
 
 from coffre.concurrency.renewal import Renewal
 from coffre.model.errors import RunStoppedError, StoreError
+from coffre.stores.answer_xml import parse_xml
 from coffre.stores.s3 import S3Credentials
 from coffre.stores.s3_botocore import transport_for
 from coffre.stores.s3_connections import Answer, TooMuchError, Transport
@@ -191,7 +192,7 @@ def _refusal(answer: Answer, operation: str, attempts: int) -> ClientError:
     """Return an answer that is no success as botocore's exception."""
     said = {"Code": str(answer.status), "Message": ""}
     try:
-        for element in ElementTree.fromstring(answer.body) if answer.body else ():  # noqa: S314 - expat bounds entities
+        for element in parse_xml(answer.body) if answer.body else ():
             said[element.tag.rpartition("}")[2]] = element.text or ""
     except ElementTree.ParseError:
         said["Message"] = answer.body[:200].decode("utf-8", "replace")
