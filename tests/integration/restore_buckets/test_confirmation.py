@@ -18,7 +18,7 @@ from coffre.operations.restore_buckets.consent import ChangeAllowance
 __all__ = ["uploads"]  # the fixture
 
 EVENT: dict[str, Any] = {"backup_id": "latest", "target": "uploads", "streams": 1}
-MIRROR: dict[str, Any] = {**EVENT, "storage": {"mode": "mirror"}}
+MIRROR: dict[str, Any] = {**EVENT, "storage": {"mode": "mirror", "no_safety": True}}
 
 
 def handle(coffre: Coffre, event: dict[str, Any], context: Context | None = None) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def test_no_more_is_deleted_than_was_confirmed_and_a_little(uploads: Coffre, tmp
 
 def test_an_object_that_came_after_the_plan_is_one_of_the_few_more(uploads: Coffre, tmp_path: Path) -> None:
     keep(uploads, {"photos/a": Object(b"old")}, tmp_path)
-    event = planned(uploads, {**EVENT, "storage": {"mode": "overwrite"}})
+    event = planned(uploads, {**EVENT, "storage": {"mode": "overwrite", "no_safety": True}})
     put(a=b"came meanwhile")
 
     handle(uploads, event)
@@ -113,7 +113,7 @@ def test_a_forged_continuation_is_refused(uploads: Coffre, tmp_path: Path) -> No
     [event] = functions.events
     assert "confirmation" not in event
 
-    forged = {**event, "storage": {"mode": "mirror"}}
+    forged = {**event, "storage": {"mode": "mirror", "no_safety": True}}
 
     assert refused(uploads, forged).code == "CONFIRMATION_MISMATCH"
     assert b"extra" in bodies().values()

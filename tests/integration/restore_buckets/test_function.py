@@ -110,7 +110,9 @@ def test_hostile_keys_and_values_come_back_as_they_were(uploads: Coffre, tmp_pat
     keep(uploads, objects, tmp_path)
 
     said = invoke(uploads, {"backup_id": "latest", "target": "uploads", "storage": {}})
-    again = invoke(uploads, {"backup_id": "latest", "target": "uploads", "storage": {"mode": "mirror"}})
+    again = invoke(
+        uploads, {"backup_id": "latest", "target": "uploads", "storage": {"mode": "mirror", "no_safety": True}}
+    )
 
     assert (said["objects"], again["objects"]) == (len(HOSTILE), 0)
     assert bodies() == {key: key.encode() for key in HOSTILE}
@@ -134,7 +136,7 @@ def test_what_does_not_fit_into_one_invocation_goes_on_in_the_next(uploads: Coff
     event: dict[str, Any] = {
         "backup_id": "latest",
         "target": "uploads",
-        "storage": {"mode": "overwrite"},
+        "storage": {"mode": "overwrite", "no_safety": True},
         "restore_id": restore_id,
     }
     records = []
@@ -178,7 +180,12 @@ def test_a_continuation_that_is_delivered_twice_is_worked_on_once(
 ) -> None:
     keep(uploads, FILES, tmp_path)
     functions, restore_id = Lambda(), new_id()
-    first = {"backup_id": "latest", "target": "uploads", "storage": {"mode": "overwrite"}, "restore_id": restore_id}
+    first = {
+        "backup_id": "latest",
+        "target": "uploads",
+        "storage": {"mode": "overwrite", "no_safety": True},
+        "restore_id": restore_id,
+    }
     counts = iter(range(6))
     context = Context(lambda: 900 if next(counts, None) is not None else 50, "r", "restore")
     assert invoke(uploads, first, context, functions=functions)["status"] == "IN_PROGRESS"

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,13 +14,12 @@ from tests.confirming import overwrites, with_confirmation
 from tests.contract.weed import OWNER, Weed
 from tests.integration.conftest import Coffre, Context
 
-from coffre.model.backup import Backup, RestoreReport, Tier
+from coffre.model.backup import RestoreReport
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import BucketSummary
 from coffre.model.safety import Safety, SafetyState
 from coffre.model.target import BucketSource, ObjectStore
 from coffre.operations.restore_buckets.safety import Stake, is_same_store
-from coffre.operations.runs import safety
 from coffre.runtime.backup_storage_function import BackupStorageFunction
 from coffre.stores.s3 import make_client
 from coffre.vault.codec import public_key
@@ -87,14 +85,8 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def uploads(coffre: Coffre, weed: Weed, monkeypatch: pytest.MonkeyPatch) -> Iterator[Uploads]:
-    """No backup but one of the tier SAFETY is recent: as if those of the test were taken hours ago."""
-    moment = safety.moment
-
-    def hours_ago(backup: Backup) -> Any:
-        return moment(backup) if Tier.SAFETY in backup.tiers else moment(backup) - timedelta(hours=5)
-
-    monkeypatch.setattr(safety, "moment", hours_ago)
+def uploads(coffre: Coffre, weed: Weed) -> Iterator[Uploads]:
+    """A deployment whose store is SeaweedFS."""
     key = {"access_key_id": OWNER.access_key_id, "secret_access_key": OWNER.secret_access_key}
     coffre.secret("coffre/storage/weed", json.dumps(key))
     client = make_client(region="us-east-1", endpoint_url=weed.endpoint_url, credentials=OWNER)

@@ -28,9 +28,9 @@ SHOP = (
     "CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (1) TO (100)",
     "ANALYZE",
 )
-WHOLE: dict[str, Any] = {"replace": True}
-TABLE: dict[str, Any] = {"tables": ["orders"], "replace": True}
-ROWS: dict[str, Any] = {"tables": ["orders"], "rows": {"where": "id < 100"}, "apply": True}
+WHOLE: dict[str, Any] = {"replace": True, "no_safety": True}
+TABLE: dict[str, Any] = {"tables": ["orders"], "replace": True, "no_safety": True}
+ROWS: dict[str, Any] = {"tables": ["orders"], "rows": {"where": "id < 100"}, "apply": True, "no_safety": True}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from tests.integration.conftest import Coffre, beside, run_sql, with_password
 from tests.integration.contents import RoundTrip
 
-from coffre.model.backup import Backup, RestoreReport, Status, Tier
+from coffre.model.backup import RestoreReport, Status
 from coffre.model.errors import CoffreError
 from coffre.model.safety import Safety, SafetyState
 from coffre.operations.runs import safety
@@ -23,20 +23,10 @@ from coffre_local.sample import fingerprint
 
 
 @pytest.fixture
-def aged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no backup but one of the tier SAFETY be recent: as if those of the test were taken hours ago."""
-    moment = safety.moment
-
-    def hours_ago(backup: Backup) -> Any:
-        return moment(backup) if Tier.SAFETY in backup.tiers else moment(backup) - timedelta(hours=5)
-
-    monkeypatch.setattr(safety, "moment", hours_ago)
-
-
-@pytest.fixture
 def mended(coffre: Coffre, shop: str) -> Iterator[str]:
     """The shop; databases that a replacement kept are dropped afterwards."""
     coffre.configure(shop)
+    coffre.with_safety = True
     yield shop
     name = urlsplit(shop).path[1:]
     for (old,) in run_sql(shop, f"SELECT datname FROM pg_database WHERE datname ~ '^{name}_(before|restored)_'"):
@@ -60,7 +50,6 @@ def refused(coffre: Coffre, *arguments: Any, **scope: Any) -> CoffreError:
     return caught.value
 
 
-@pytest.mark.usefixtures("aged")
 def test_a_database_is_replaced_by_an_older_backup_and_set_back_to_what_it_was(coffre: Coffre, mended: str) -> None:
     old = coffre.backup()
     first = fingerprint(mended)
@@ -85,7 +74,6 @@ def test_a_database_is_replaced_by_an_older_backup_and_set_back_to_what_it_was(c
     assert fingerprint(mended) == present
 
 
-@pytest.mark.usefixtures("aged")
 def test_tables_and_rows_need_a_backup_too_and_a_plan_says_so(coffre: Coffre, mended: str) -> None:
     backup = coffre.backup()
     run_sql(mended, "UPDATE orders SET note = 'oops'")
@@ -102,22 +90,47 @@ def test_tables_and_rows_need_a_backup_too_and_a_plan_says_so(coffre: Coffre, me
     assert safety_of(coffre, gone).state is SafetyState.NOT_NEEDED
 
 
-def test_a_backup_of_minutes_ago_is_enough_and_a_damaged_or_older_one_is_not(coffre: Coffre, mended: str) -> None:
-    backup = coffre.backup()
+def test_a_backup_of_minutes_ago_is_named_with_its_time_and_a_damaged_or_older_one_is_not(
+    coffre: Coffre, mended: str
+) -> None:
+    old, newer = coffre.backup(), coffre.backup()
     chosen: dict[str, Any] = {"tables": ["orders"], "replace": True, "dry_run": True}
-    assert safety_of(coffre, coffre.restore(backup["id"], None, **chosen)).backup_id == backup["id"]
+    found = safety_of(coffre, coffre.restore(old["id"], None, **chosen))
+    assert found.backup_id == newer["id"]
+    assert f'The state of "shop" at {found.taken_at:%H:%M:%S} UTC is in the backup {newer["id"]}.' in found.text
+    vault = coffre.restore_function().services.vault
     records = safety.SafetyRecords(
-        coffre.catalog, coffre.restore_function().services.vault, coffre.catalog.get_backup(backup["id"]).created_at
+        coffre.catalog, vault, coffre.catalog.get_backup(newer["id"]).created_at, restored=old["id"]
     )
     assert records.newest("shop", timedelta(), lambda _: ()) is not None
     assert records.newest("other", timedelta(hours=1), lambda _: ()) is None
 
-    coffre.catalog.keeping.mark_damaged(backup["id"], "A pack is lost.", records.now)
+    coffre.catalog.keeping.mark_damaged(newer["id"], "A pack is lost.", records.now)
 
-    assert safety_of(coffre, coffre.restore(backup["id"], None, **chosen)).state is SafetyState.NEEDED
+    assert safety_of(coffre, coffre.restore(old["id"], None, **chosen)).state is SafetyState.NEEDED
 
 
-@pytest.mark.usefixtures("aged")
+def test_the_backup_that_is_restored_never_holds_what_the_restore_overwrites(coffre: Coffre, mended: str) -> None:
+    backup = coffre.backup()
+    run_sql(mended, "UPDATE orders SET note = 'oops' WHERE id < 10")
+
+    plan = safety_of(coffre, coffre.restore(backup["id"], None, tables=["orders"], replace=True, dry_run=True))
+
+    assert plan.state is SafetyState.NEEDED
+    assert refused(coffre, backup["id"], None, tables=["orders"], replace=True).code == "SAFETY_NEEDED"
+
+
+def test_a_backup_from_before_another_restore_does_not_hold_what_that_one_left(coffre: Coffre, mended: str) -> None:
+    old = coffre.backup()
+    run_sql(mended, "UPDATE orders SET note = 'oops' WHERE id < 10")
+    coffre.backup(tier="SAFETY")
+    coffre.restore(old["id"], None, tables=["orders"], replace=True)
+
+    again = safety_of(coffre, coffre.restore(old["id"], None, tables=["orders"], replace=True, dry_run=True))
+
+    assert again.state is SafetyState.NEEDED
+
+
 def test_another_address_of_the_targets_own_database_is_its_own(coffre: Coffre, mended: str) -> None:
     backup = coffre.backup()
     run_sql(mended, "CREATE ROLE owner_of_shop LOGIN SUPERUSER")
@@ -165,7 +178,6 @@ def test_a_table_that_the_configuration_leaves_out_is_not_called_safe(coffre: Co
     assert "backups of shop leave out public.orders" in error.message
 
 
-@pytest.mark.usefixtures("aged")
 def test_a_failure_names_the_backup_with_the_state_before(coffre: Coffre, mended: str) -> None:
     backup = coffre.backup()
     run_sql(mended, "ALTER TABLE orders DROP CONSTRAINT orders_pkey")
@@ -179,7 +191,6 @@ def test_a_failure_names_the_backup_with_the_state_before(coffre: Coffre, mended
     assert f"The state before this restore is in the backup {saved['id']}." in record.failure.message
 
 
-@pytest.mark.usefixtures("aged")
 def test_the_latest_backup_is_never_the_state_that_was_replaced(coffre: Coffre, mended: str) -> None:
     """Whoever sends the refused event again after the SAFETY backup means the same backup as before."""
     good = coffre.backup()
@@ -227,7 +238,6 @@ def test_a_copy_of_a_servers_files_is_another_database(round_trip: RoundTrip) ->
     assert own.is_same(unreadable)
 
 
-@pytest.mark.usefixtures("aged")
 def test_a_safety_backup_and_a_restore_without_one_are_on_record(coffre: Coffre, mended: str) -> None:
     backup = coffre.backup()
     saved = coffre.backup(tier="SAFETY")

@@ -30,9 +30,8 @@ class RestoreSafety:
 
     services: Services
 
-    @property
-    def _records(self) -> SafetyRecords:
-        return SafetyRecords(self.services.catalog, self.services.vault, utc_now())
+    def _records(self, backup: Backup) -> SafetyRecords:
+        return SafetyRecords(self.services.catalog, self.services.vault, utc_now(), backup.id)
 
     def of_database(self, backup: Backup, wanted: RestoreEvent, connection: Connection, scratch: Path) -> Safety | None:
         """Return which backup holds what the restore overwrites."""
@@ -47,7 +46,7 @@ class RestoreSafety:
         def restored() -> Manifest:
             return open_manifest(self.services.vault, backup)
 
-        return safety_of_database(wanted.scope, connection, restored, target_of, self._records)
+        return safety_of_database(wanted.scope, connection, restored, target_of, self._records(backup))
 
     def _is_at(self, target: DatabaseTarget, connection: Connection, there: DatabaseIdentity, scratch: Path) -> bool:
         """Return whether a target's database is this one. One that cannot be reached is not known to be."""
@@ -76,4 +75,4 @@ class RestoreSafety:
             return None
         targets = sorted(self.services.configuration().buckets, key=lambda target: target.name != job.backup.target)
         manifest = open_manifest(job.vault, job.backup)
-        return safety_of_buckets(manifest, job.scope, store, job.open_bucket, targets, self._records)
+        return safety_of_buckets(manifest, job.scope, store, job.open_bucket, targets, self._records(job.backup))

@@ -33,11 +33,12 @@ type Lacking = Callable[[Manifest], tuple[str, ...]]
 
 @dataclass(frozen=True)
 class SafetyRecords:
-    """Where backups are looked for."""
+    """Where backups are looked for. `restored` is the id of the backup that is to be restored."""
 
     catalog: Catalog
     vault: Vault
     now: datetime
+    restored: str
 
     def newest(self, target: str, within: timedelta, lacking: Lacking) -> tuple[Backup, tuple[str, ...]] | None:
         """Return the newest backup that holds what the target was within this time, and what it lacks.
@@ -53,10 +54,17 @@ class SafetyRecords:
         return min(found, key=lambda pair: len(pair[1]), default=None)
 
     def _recent(self, target: str, within: timedelta) -> list[Backup]:
-        """Return them newest first. Read from the table itself: an index may not have one that has just ended."""
-        earliest, latest = self.now - within, self.now + _CLOCKS_DIFFER
+        """Return them newest first. Read from the table itself: an index may not have one that has just ended.
+
+        The backup that is restored is none of them: what differs from it is what the restore overwrites. Nor is one
+        from before an earlier restore of the target, which has changed it since.
+        """
+        ended = (one for one in self.catalog.restores() if one.target == target and one.status.is_final)
+        changed = next((one.created_at for one in ended if not one.dry_run), None)
+        earliest = max(self.now - within, changed or self.now - within)
+        latest = self.now + _CLOCKS_DIFFER
         listed = self.catalog.backups(since=self.now - _BEGUN_WITHIN)
-        mine = (one for one in listed if one.target == target and one.is_healthy)
+        mine = (one for one in listed if one.target == target and one.is_healthy and one.id != self.restored)
         return sorted((one for one in mine if earliest <= moment(one) <= latest), key=moment, reverse=True)
 
 
@@ -99,7 +107,7 @@ def decide(
         return Safety(state=SafetyState.NEEDED, text=text, target=target.name, kept_days=kept)
     backup, lacks = found
     what = "SAFETY backup" if Tier.SAFETY in backup.tiers else "backup"
-    text = f'The present state of "{target.name}" is in the {what} {backup.id}, taken {backup.created_at:%H:%M:%S} UTC.'
+    text = f'The state of "{target.name}" at {backup.created_at:%H:%M:%S} UTC is in the {what} {backup.id}.'
     if lacks:
         text += f" It does not contain: {_listed(lacks)}."
     if backup.unread:
