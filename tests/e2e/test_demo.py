@@ -66,7 +66,7 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing(fresh: Checkout, temp
     assert "Drill of casa: Restored and proven." in said.out
     assert "of casa is DAMAGED:" in said.out
     assert "Subject: The backup of casa-files has shrunk a lot" in said.out
-    assert "0 of 6 backups would be deleted." in said.out
+    assert "0 of 8 backups would be deleted." in said.out
     assert "password" not in (said.out + said.err).lower()
 
     assert processes_below(temporary, fresh.root) == []

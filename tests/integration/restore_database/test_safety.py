@@ -90,17 +90,17 @@ def test_tables_and_rows_need_a_backup_too_and_a_plan_says_so(coffre: Coffre, me
     assert safety_of(coffre, gone).state is SafetyState.NOT_NEEDED
 
 
-def test_a_backup_of_minutes_ago_is_named_with_its_time_and_a_damaged_or_older_one_is_not(
+def test_a_safety_backup_of_minutes_ago_is_named_with_its_time_and_a_damaged_or_older_one_is_not(
     coffre: Coffre, mended: str
 ) -> None:
-    old, newer = coffre.backup(), coffre.backup()
+    old, newer = coffre.backup(), coffre.backup(tier="SAFETY")
     chosen: dict[str, Any] = {"tables": ["orders"], "replace": True, "dry_run": True}
     found = safety_of(coffre, coffre.restore(old["id"], None, **chosen))
     assert found.backup_id == newer["id"]
-    assert f'The state of "shop" at {found.taken_at:%H:%M:%S} UTC is in the backup {newer["id"]}.' in found.text
+    assert f'The state of "shop" at {found.taken_at:%H:%M:%S} UTC is in the SAFETY backup {newer["id"]}.' in found.text
     vault = coffre.restore_function().services.vault
     records = safety.SafetyRecords(
-        coffre.catalog, vault, coffre.catalog.get_backup(newer["id"]).created_at, restored=old["id"]
+        coffre.catalog, vault, safety.moment(coffre.catalog.get_backup(newer["id"])), restored=old["id"]
     )
     assert records.newest("shop", timedelta(), lambda _: ()) is not None
     assert records.newest("other", timedelta(hours=1), lambda _: ()) is None
@@ -110,8 +110,12 @@ def test_a_backup_of_minutes_ago_is_named_with_its_time_and_a_damaged_or_older_o
     assert safety_of(coffre, coffre.restore(old["id"], None, **chosen)).state is SafetyState.NEEDED
 
 
-def test_the_backup_that_is_restored_never_holds_what_the_restore_overwrites(coffre: Coffre, mended: str) -> None:
-    backup = coffre.backup()
+@pytest.mark.parametrize(("tiers", "restored"), [(("MANUAL", "SAFETY"), 1), (("MANUAL", "DAILY"), 0)])
+def test_a_backup_from_before_the_accident_never_holds_what_the_restore_overwrites(
+    coffre: Coffre, mended: str, tiers: tuple[str, str], restored: int
+) -> None:
+    """However recent it is: the one that is restored, and one that a schedule or a person took."""
+    backup = [coffre.backup(tier=tier) for tier in tiers][restored]
     run_sql(mended, "UPDATE orders SET note = 'oops' WHERE id < 10")
 
     plan = safety_of(coffre, coffre.restore(backup["id"], None, tables=["orders"], replace=True, dry_run=True))

@@ -56,21 +56,26 @@ class SafetyRecords:
     def _recent(self, target: str, within: timedelta) -> list[Backup]:
         """Return them newest first. Read from the table itself: an index may not have one that has just ended.
 
-        The backup that is restored is none of them: what differs from it is what the restore overwrites. Nor is one
-        from before an earlier restore of the target, which has changed it since.
+        Only those of the tier SAFETY: any other may be from before the accident, and its time does not say so. The one
+        that is restored is none of them: what differs from it is what the restore overwrites. Nor is one from before an
+        earlier restore of the target, which has changed it since.
         """
         ended = (one for one in self.catalog.restores() if one.target == target and one.status.is_final)
         changed = next((one.created_at for one in ended if not one.dry_run), None)
         earliest = max(self.now - within, changed or self.now - within)
         latest = self.now + _CLOCKS_DIFFER
         listed = self.catalog.backups(since=self.now - _BEGUN_WITHIN)
-        mine = (one for one in listed if one.target == target and one.is_healthy and one.id != self.restored)
+        mine = (one for one in listed if one.target == target and one.is_healthy and _may_hold(one, self.restored))
         return sorted((one for one in mine if earliest <= moment(one) <= latest), key=moment, reverse=True)
 
 
+def _may_hold(backup: Backup, restored: str) -> bool:
+    return Tier.SAFETY in backup.tiers and backup.id != restored
+
+
 def moment(backup: Backup) -> datetime:
-    """Return since when a backup counts: its end if it was taken for a restore, which waited for it; else its begin."""
-    return (Tier.SAFETY in backup.tiers and backup.completed_at) or backup.created_at
+    """Return since when a backup counts: its end, because a person waited for it."""
+    return backup.completed_at or backup.created_at
 
 
 def decide(
@@ -98,16 +103,13 @@ def decide(
     kept = target.retention.safety_days
     found = records.newest(target.name, REUSED_WITHIN if is_trial else ACCEPTED_WITHIN, lacking)
     if found is not None and is_essential and found[1]:
-        if Tier.SAFETY in found[0].tiers:
-            return impossible(place, f"backups of {target.name} leave out {_listed(found[1])}")
-        found = None  # what it lacks may be newer than it
+        return impossible(place, f"backups of {target.name} leave out {_listed(found[1])}")
     if found is None:
         until = f", kept for {kept} days" if kept else ""
         text = f'The present state of "{target.name}" in {place} is backed up first (tier SAFETY{until}).'
         return Safety(state=SafetyState.NEEDED, text=text, target=target.name, kept_days=kept)
     backup, lacks = found
-    what = "SAFETY backup" if Tier.SAFETY in backup.tiers else "backup"
-    text = f'The state of "{target.name}" at {backup.created_at:%H:%M:%S} UTC is in the {what} {backup.id}.'
+    text = f'The state of "{target.name}" at {backup.created_at:%H:%M:%S} UTC is in the SAFETY backup {backup.id}.'
     if lacks:
         text += f" It does not contain: {_listed(lacks)}."
     if backup.unread:
@@ -118,7 +120,7 @@ def decide(
         target=target.name,
         backup_id=backup.id,
         taken_at=backup.created_at,
-        kept_days=kept if Tier.SAFETY in backup.tiers else None,
+        kept_days=kept,
         lacks=lacks,
     )
 
@@ -149,7 +151,7 @@ def require(safety: Safety, kind: TargetKind) -> None:
     if safety.state is SafetyState.NEEDED:
         event = f'{{"target": "{safety.target}", "tier": "SAFETY"}}'
         raise DestinationError(
-            f'No recent backup holds the present state of "{safety.target}", which this restore overwrites.',
+            f'No recent SAFETY backup holds the present state of "{safety.target}", which this restore overwrites.',
             code="SAFETY_NEEDED",
             hint=f"Nothing was changed. Send {event} to the function {_FUNCTIONS[kind]}, wait until that backup is "
             'COMPLETED, and send this event again within 30 minutes; or say "no_safety": true. `coffre restore` does '
