@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from coffre.catalog.catalog import Catalog
     from coffre.model.configuration import Configuration
+    from coffre.model.kinds import TargetKind
     from coffre.vault.vault import Vault
     from coffre_cli.caller import Caller
     from coffre_local.state import LocalState
@@ -117,13 +118,18 @@ class DeployedStack:
 
         return read_configuration(boto3.client("ssm"), self._output("Configuration"))
 
-    def only_target(self, name: str | None) -> str:
-        """Return the named target, or the only one that is configured."""
+    def only_target(self, name: str | None, kind: TargetKind | None = None) -> str:
+        """Return the named target, or the only one (of a kind) that is configured."""
         if name is not None:
             return self.known_target(name)
-        names = [target.name for target in self.configuration.targets]
+        names = [target.name for target in self.configuration.targets if kind in (None, target.kind)]
         if len(names) == 1:
             return names[0]
+        if not names:
+            raise TargetUnknownError(
+                f"No target of the kind {kind or 'asked for'} is configured.",
+                hint="`coffre list` shows the backups of all targets.",
+            )
         raise TargetUnknownError(
             f"Several targets are configured: {', '.join(names)}.", hint=f"Name one of them: --target {names[0]}"
         )
