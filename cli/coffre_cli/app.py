@@ -13,9 +13,9 @@ import typer.core
 import typer.main
 
 from coffre import __version__
-from coffre.model.errors import CoffreError
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
+from coffre_cli.failures import DEBUG_VARIABLE, defect, drop_output, flush_output, is_closed_pipe, meant
 from coffre_cli.vault_choice import COMMANDS, IDENTITY_VARIABLE, VAULT_VARIABLE, VaultChoice, choose_vault
 
 
@@ -186,29 +186,23 @@ def coffre(
 
 
 def main() -> None:
-    """Run the command; an error of Coffre is shown with what happened, why, and what to do."""
+    """Run the command; every error is shown with what happened, why, and what to do."""
     honour_region()
     try:
-        app(prog_name="coffre")
+        try:
+            app(prog_name="coffre")
+        finally:
+            flush_output()
     except Exception as error:
-        meant = _meant(error)
-        if meant is None:
+        known = meant(error)
+        if known is None and os.environ.get(DEBUG_VARIABLE):
             raise
         from coffre_cli.screen import show_error
 
-        show_error(meant)
+        drop_output()
+        if not is_closed_pipe(error):
+            show_error(known or defect(error))
         sys.exit(Exit.FAILED)
-
-
-def _meant(error: Exception) -> CoffreError | None:
-    """Return the error to show to the user; None for a defect of the command."""
-    if isinstance(error, CoffreError):
-        return error
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from coffre_cli.deployed import aws_refused
-
-    return aws_refused(error) if isinstance(error, BotoCoreError | ClientError) else None
 
 
 def honour_region() -> None:

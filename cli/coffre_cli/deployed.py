@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from coffre.model.errors import PermanentError, TargetUnknownError
+from coffre_cli.exits import Exit
 from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
@@ -170,7 +171,11 @@ class DeployedStack:
 
     def call(self, function: str, event: Mapping[str, Any]) -> tuple[object, bool]:
         """Invoke a function and wait; return its answer and whether it succeeded."""
-        answer = self._invoke(function, event, "RequestResponse")
+        try:
+            answer = self._invoke(function, event, "RequestResponse")
+        except KeyboardInterrupt:
+            remark(f"Interrupted. The function {function} continues in the stack until it is done.")
+            raise typer.Exit(Exit.INTERRUPTED) from None
         payload = answer["Payload"].read()
         return (json.loads(payload) if payload else None), "FunctionError" not in answer
 
