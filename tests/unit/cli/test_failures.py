@@ -102,7 +102,7 @@ def test_ctrl_c_while_a_function_answers_says_that_it_continues(
 
     monkeypatch.setattr(DeployedStack, "_invoke", press)
 
-    for arguments in (("verify",), ("rotate", "--dry-run"), ("alerts", "test"), ("invoke", "verify", "--event", "-")):
+    for arguments in (("verify",), ("rotate", "--dry-run"), ("invoke", "verify", "--event", "-")):
         said = coffre(*arguments, stdin="{}")
         assert said.status == 130, arguments
         assert "Interrupted. The function " in said.err
