@@ -70,6 +70,7 @@ _COMMANDS: Final = {
     "delete": _Command("backups.pin_delete", "Delete one backup.", "delete", "DELETE_EXAMPLES"),
     "approve": _Command("backups.approve", "Approve another person's plan to replace or delete.", "approve"),
     "keys": _Command("keys.app", "Create, list, check and rotate keys; the recovery kit."),
+    "config": _Command("config.app", "Show, change and check the configuration, and its history."),
     "catalog": _Command("backups.catalog_rebuild", "Maintain the catalog, the table with the records of backups."),
     "invoke": _Command("stack.invoke", "Call a function with an event.", "invoke"),
     "local": _Command("stack.local", "Run the whole stack on this machine, without an AWS account."),

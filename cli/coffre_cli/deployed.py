@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from coffre.catalog.catalog import Catalog
     from coffre.model.configuration import Configuration
+    from coffre.model.configuration_version import CurrentConfiguration
     from coffre.model.kinds import TargetKind
     from coffre.vault.vault import Vault
     from coffre_cli.caller import Caller
@@ -112,12 +113,20 @@ class DeployedStack:
 
     @cached_property
     def configuration(self) -> Configuration:
-        """The stack's configuration document."""
+        """The configuration that is in effect."""
+        from coffre.model.configuration import parse_configuration
+
+        current = self.current_configuration
+        return parse_configuration(current.document, where=current.place)
+
+    @cached_property
+    def current_configuration(self) -> CurrentConfiguration:
+        """Which configuration document is in effect, and the template's."""
         import boto3
 
         from coffre.runtime.sources import read_configuration
 
-        return read_configuration(boto3.client("ssm"), self._output("Configuration"))
+        return read_configuration(self.catalog, boto3.client("ssm"), self._output("Configuration"))
 
     def only_target(self, name: str | None, kind: TargetKind | None = None) -> str:
         """Return the named target, or the only one (of a kind) that is configured."""

@@ -35,6 +35,7 @@ PARTITIONS: Final = (
     "AUDIT#main",
     "AUDITHEAD",
     "CONFIRM",
+    "CONFIG",
 )
 
 FUNCTIONS: Final = {
@@ -255,6 +256,9 @@ class Privileges:
         for name, path in secrets.items():
             resource = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{path}-AbCdEf"
             yield Call("Secrets", "read", name, "secretsmanager:GetSecretValue", resource)
+        for name in ("the identity", "a database's address", "access keys of a store"):
+            resource = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{secrets[name]}-AbCdEf"
+            yield Call("Secrets", "see whether it exists:", name, "secretsmanager:DescribeSecret", resource)
         for verb, action in {"make": "CreateSecret", "change": "PutSecretValue", "delete": "DeleteSecret"}.items():
             for name in ("the identity", "a database's address", "a destination's address"):
                 resource = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{secrets[name]}-AbCdEf"

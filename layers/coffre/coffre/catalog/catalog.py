@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from coffre.catalog.audit import Audit
+from coffre.catalog.configurations import Configurations
 from coffre.catalog.confirmations import Confirmations
 from coffre.catalog.deliveries import Deliveries
 from coffre.catalog.incidents import Incidents
@@ -53,6 +54,8 @@ class Catalog:
         Plans whose tokens were given out.
     deliveries
         Which run an event has started.
+    configurations
+        The versions of the configuration document.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Catalog:
         self.recipients = Recipients(self._table)
         self.confirmations = Confirmations(self._table)
         self.deliveries = Deliveries(self._table)
+        self.configurations = Configurations(self._table)
 
     # --- backups: one run ---
 

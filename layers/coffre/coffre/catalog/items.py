@@ -250,6 +250,19 @@ class RecipientItem(Item):
     first_used_at = TimeAttribute(null=True)
 
 
+class ConfigurationItem(Item):
+    """`coffre.model.configuration_version.ConfigurationVersion`. `sk` is its number, in ten digits."""
+
+    at = TimeAttribute(null=True)
+    actor = UnicodeAttribute(null=True)
+    verified = BooleanAttribute(null=True)
+    note = UnicodeAttribute(null=True)
+    changes = ListAttribute(of=UnicodeAttribute, null=True)
+    sha256 = UnicodeAttribute(null=True)
+    template_sha256 = UnicodeAttribute(null=True)
+    document = UnicodeAttribute(null=True)
+
+
 class ConfirmItem(Item):
     """`coffre.model.confirmation.IssuedPlan`. `sk` is the SHA-256 of its token, `plan` is JSON.
 

@@ -85,7 +85,7 @@ class ConditionFailedError(Exception):
 class ItemQuery:
     """What to list: a partition of the table or of an index, narrowed by a range of `sk` and a filter.
 
-    Newest first: by `sk` from the last to the first, unless `oldest_first`.
+    Newest first: by `sk` from the last to the first, unless `oldest_first`. `page_size` items come with one call.
     """
 
     partition: str
@@ -93,6 +93,7 @@ class ItemQuery:
     keys: Condition | None = None
     where: Condition | None = None
     oldest_first: bool = False
+    page_size: int = PAGE_SIZE
 
 
 class DynamoTable:
@@ -178,7 +179,7 @@ class DynamoTable:
                     index_name=listing.index,
                     consistent_read=listing.index is None,
                     exclusive_start_key=start,
-                    limit=PAGE_SIZE,
+                    limit=listing.page_size,
                     scan_index_forward=listing.oldest_first,
                 )
             yield from page["Items"]

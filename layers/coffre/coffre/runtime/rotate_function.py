@@ -20,8 +20,9 @@ from coffre.operations.rotate.rotate import RotateJob, rotate
 from coffre.runtime.audit import keep_audit
 from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.configuring import answer_configuration
 from coffre.runtime.deletion import decide
-from coffre.runtime.events import RotateEvent, parse_rotate
+from coffre.runtime.events import ConfigurationEvent, RotateEvent, parse_rotate
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.holds import answer_hold, resume_holds
 from coffre.runtime.observability import count_rotation
@@ -45,11 +46,13 @@ class RotateFunction:
         return cls(Services("rotate", Settings.from_env(environment)))
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
-        """Rotate the event's target, or every one; or delete one backup, or approve that."""
+        """Rotate the event's target, or every one; or delete one backup, write the configuration, or approve that."""
         request_id = context.aws_request_id
 
         with self.services.edge.beginning(context, event):
             wanted = parse_rotate(event)
+        if isinstance(wanted, ConfigurationEvent):
+            return answer_configuration(self.services, wanted, request_id)
         if not isinstance(wanted, RotateEvent):
             return decide(self.services, wanted, request_id)
         with self.services.edge.beginning(context, event):
