@@ -51,7 +51,7 @@ class Latest:
         try:
             self._table.put(item, LatestItem.pk.does_not_exist() | (LatestItem.at <= at))
         except ConditionFailedError:
-            return  # A newer one is there already.
+            return  # A newer one is stored.
 
 
 def _read[R: BaseModel](raw: RawItem, kind: type[R]) -> R:
