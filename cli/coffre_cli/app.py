@@ -49,10 +49,9 @@ class _Command:
 _COMMANDS: Final = {
     "demo": _Command("demo.demo", "Try backup and restore on this machine, with sample data.", "demo"),
     "backup": _Command("backups.backup", "Take a backup now."),
-    "list": _Command("backups.list_show", "List backups, newest first.", "list_backups", "LIST_EXAMPLES"),
-    "show": _Command(
-        "backups.list_show", "Show one backup or restore with its tables or buckets.", "show", "SHOW_EXAMPLES"
-    ),
+    "status": _Command("status.status", "Show whether all targets are safe, and what is not.", "status"),
+    "list": _Command("backups.list_backups", "List backups, newest first, or count them.", "list_backups"),
+    "show": _Command("backups.show", "Show one backup or restore with its tables or buckets.", "show"),
     "ls": _Command("backups.ls_cat", "List objects or tables in a backup.", "ls", "LS_EXAMPLES"),
     "cat": _Command("backups.ls_cat", "Write one object or table to stdout.", "cat", "CAT_EXAMPLES"),
     "diff": _Command("backups.diff", "Compare two backups.", "diff"),
@@ -119,7 +118,8 @@ app = typer.Typer(
     "If the account or the stack is lost, a vault or a copy of it on a disk is enough (--vault, --identity) for: "
     f"{', '.join(COMMANDS)}.",
     epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 skipped because another run of the target is in progress, "
-    "4 backed up or restored with exceptions, which are listed.\n\n"
+    "4 backed up or restored with exceptions, which are listed, 5 `coffre status` does not know "
+    "whether all is well.\n\n"
     + examples(
         "coffre demo",
         "coffre local up && coffre backup database && coffre list",

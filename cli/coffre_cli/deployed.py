@@ -18,6 +18,7 @@ from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
@@ -99,6 +100,12 @@ class DeployedStack:
         import boto3
 
         return boto3.client("secretsmanager")
+
+    @cached_property
+    def events(self) -> EventBridgeClient:
+        import boto3
+
+        return boto3.client("events")
 
     @property
     def caller(self) -> str:

@@ -244,6 +244,13 @@ class IncidentItem(Item):
     recorded_at = TimeAttribute(null=True)
 
 
+class LatestItem(Item):
+    """What a job found last. `sk` is the target's name, or `-`; `record` is JSON (`coffre.catalog.latest`)."""
+
+    at = TimeAttribute(null=True)
+    record = UnicodeAttribute(null=True)
+
+
 class RecipientItem(Item):
     """Since when a public key has been in use. `sk` is the key."""
 
