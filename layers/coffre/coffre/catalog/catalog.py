@@ -17,6 +17,7 @@ from coffre.catalog.recipients import Recipients
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
+from coffre.catalog.ticks import Ticks
 from coffre.model.backup import RUN_DIED, Backup, Failure, Progress, Restore, Status, Tier
 from coffre.model.errors import BackupStateError, LockLostError
 from coffre.policy.recency import newest_first
@@ -53,6 +54,8 @@ class Catalog:
         Plans whose tokens were given out.
     deliveries
         Which run an event has started.
+    ticks
+        Up to which time the runs of schedules were started.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Catalog:
         self.recipients = Recipients(self._table)
         self.confirmations = Confirmations(self._table)
         self.deliveries = Deliveries(self._table)
+        self.ticks = Ticks(self._table)
 
     # --- backups: one run ---
 
