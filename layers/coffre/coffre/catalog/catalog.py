@@ -19,6 +19,7 @@ from coffre.catalog.recipients import Recipients
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
+from coffre.catalog.ticks import Ticks
 from coffre.model.backup import RUN_DIED, Backup, Failure, Progress, Restore, Status, Tier
 from coffre.model.errors import BackupStateError, LockLostError
 from coffre.policy.recency import newest_first
@@ -59,6 +60,8 @@ class Catalog:
         The versions of the configuration document.
     latest
         How the newest drills ended, and how much the vault holds.
+    ticks
+        Up to which time the runs of schedules were started.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Catalog:
         self.deliveries = Deliveries(self._table)
         self.configurations = Configurations(self._table)
         self.latest = Latest(self._table)
+        self.ticks = Ticks(self._table)
 
     # --- backups: one run ---
 

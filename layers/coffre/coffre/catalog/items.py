@@ -165,6 +165,12 @@ class SlotItem(Item):
     claimed_at = TimeAttribute(null=True)
 
 
+class TickItem(Item):
+    """Up to which time the runs of schedules were started. `sk` is `#tick#<function>`."""
+
+    at = TimeAttribute(null=True)
+
+
 class LockItem(Item):
     """Who works on a target. `sk` is the target's name; `dead_owner` is from whom the lock was taken over.
 
