@@ -13,7 +13,8 @@ import typer.core
 import typer.main
 
 from coffre import __version__
-from coffre.model.errors import CoffreError
+from coffre.model.errors import CoffreError, PermanentError
+from coffre_cli.commands.stack.completion import VARIABLE as COMPLETION_VARIABLE
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.vault_choice import COMMANDS, IDENTITY_VARIABLE, VAULT_VARIABLE, VaultChoice, choose_vault
@@ -62,7 +63,7 @@ _COMMANDS: Final = {
     "report": _Command("verify.drill_report", "Show what a drill found about a backup.", "report"),
     "alerts": _Command("stack.alerts", "List open problems, and test whether alerts arrive."),
     "audit": _Command("audit.events", "Show who did what, and check that the record of it is intact."),
-    "rotate": _Command("backups.rotate", "Delete backups that have expired, or show which would be deleted.", "rotate"),
+    "rotate": _Command("backups.rotate", "Delete expired backups, or show which would be deleted.", "rotate"),
     "pin": _Command("backups.pin_delete", "Keep a backup, however old it is.", "pin", "PIN_EXAMPLES"),
     "unpin": _Command("backups.pin_delete", "Remove a pin.", "unpin", "UNPIN_EXAMPLES"),
     "hold": _Command("backups.hold", "Protect a backup from deletion.", "hold", "HOLD_EXAMPLES"),
@@ -72,6 +73,8 @@ _COMMANDS: Final = {
     "keys": _Command("keys.app", "Create, list, check and rotate keys; the recovery kit."),
     "catalog": _Command("backups.catalog_rebuild", "Maintain the catalog, the table with the records of backups."),
     "invoke": _Command("stack.invoke", "Call a function with an event.", "invoke"),
+    "deploy": _Command("stack.deploy", "Create or upgrade the stack, without a checkout.", "deploy"),
+    "completion": _Command("stack.completion", "Print the script that completes commands in a shell.", "completion"),
     "local": _Command("stack.local", "Run the whole stack on this machine, without an AWS account."),
 }
 
@@ -188,6 +191,10 @@ def coffre(
 def main() -> None:
     """Run the command; an error of Coffre is shown with what happened, why, and what to do."""
     honour_region()
+    if COMPLETION_VARIABLE in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
     try:
         app(prog_name="coffre")
     except Exception as error:
@@ -204,6 +211,12 @@ def _meant(error: Exception) -> CoffreError | None:
     """Return the error to show to the user; None for a defect of the command."""
     if isinstance(error, CoffreError):
         return error
+    if isinstance(error, ModuleNotFoundError) and error.name == "coffre_local":
+        return PermanentError(
+            "This command needs a checkout: the local stack is not part of the installed command.",
+            code="NEEDS_CHECKOUT",
+            hint="Clone the repository, run `make setup`, and use .venv/bin/coffre there (docs/install.md).",
+        )
     from botocore.exceptions import BotoCoreError, ClientError
 
     from coffre_cli.deployed import aws_refused

@@ -35,8 +35,10 @@ COMMANDS = [
     ("cat",),
     ("catalog",),
     ("catalog", "rebuild"),
+    ("completion",),
     ("delete",),
     ("demo",),
+    ("deploy",),
     ("diff",),
     ("export",),
     ("invoke",),
@@ -89,10 +91,10 @@ def test_the_help_lists_the_commands_in_the_order_of_use(coffre: Coffre) -> None
     lines = coffre("--help").out.splitlines()
     start = lines.index("Commands:") + 1
 
-    names = [line.split()[0] for line in lines[start : start + 24]]
+    names = [line.split()[0] for line in lines[start : start + 26]]
     assert names[:9] == ["demo", "backup", "list", "show", "ls", "cat", "diff", "restore", "export"]
     middle = ["verify", "report", "alerts", "audit", "rotate", "pin", "unpin", "hold", "release", "delete", "approve"]
-    assert names[9:] == [*middle, "keys", "catalog", "invoke", "local"]
+    assert names[9:] == [*middle, "keys", "catalog", "invoke", "deploy", "completion", "local"]
 
 
 def test_the_version_is_that_of_the_project(coffre: Coffre) -> None:
