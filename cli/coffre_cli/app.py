@@ -13,10 +13,10 @@ import typer.core
 import typer.main
 
 from coffre import __version__
-from coffre.model.errors import CoffreError, PermanentError
 from coffre_cli.commands.stack.completion import VARIABLE as COMPLETION_VARIABLE
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
+from coffre_cli.failures import DEBUG_VARIABLE, defect, drop_output, flush_output, is_closed_pipe, meant
 from coffre_cli.vault_choice import COMMANDS, IDENTITY_VARIABLE, VAULT_VARIABLE, VaultChoice, choose_vault
 
 
@@ -57,7 +57,7 @@ _COMMANDS: Final = {
     "ls": _Command("backups.ls_cat", "List objects or tables in a backup.", "ls", "LS_EXAMPLES"),
     "cat": _Command("backups.ls_cat", "Write one object or table to stdout.", "cat", "CAT_EXAMPLES"),
     "diff": _Command("backups.diff", "Compare two backups.", "diff"),
-    "restore": _Command("restore.restore", "Restore a backup, or some of its tables, rows or objects.", "restore"),
+    "restore": _Command("restore.app", "Restore a backup, or some of its tables, rows or objects."),
     "export": _Command("export.export", "Write a backup to a portable file.", "export"),
     "verify": _Command("verify.verify", "Check whether backups are recent, complete and undamaged.", "verify"),
     "report": _Command("verify.drill_report", "Show what a drill found about a backup.", "report"),
@@ -126,7 +126,7 @@ app = typer.Typer(
         "coffre demo",
         "coffre local up && coffre backup database && coffre list",
         "coffre restore --help",
-        "coffre --vault ./copy --identity key.txt restore latest --to env:NEW",
+        "coffre --vault ./copy --identity key.txt list",
     ),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -189,39 +189,27 @@ def coffre(
 
 
 def main() -> None:
-    """Run the command; an error of Coffre is shown with what happened, why, and what to do."""
+    """Run the command; every error is shown with what happened, why, and what to do."""
     honour_region()
     if COMPLETION_VARIABLE in os.environ:
         from typer._completion_classes import completion_init
 
         completion_init()
     try:
-        app(prog_name="coffre")
+        try:
+            app(prog_name="coffre")
+        finally:
+            flush_output()
     except Exception as error:
-        meant = _meant(error)
-        if meant is None:
+        known = meant(error)
+        if known is None and os.environ.get(DEBUG_VARIABLE):
             raise
         from coffre_cli.screen import show_error
 
-        show_error(meant)
+        drop_output()
+        if not is_closed_pipe(error):
+            show_error(known or defect(error))
         sys.exit(Exit.FAILED)
-
-
-def _meant(error: Exception) -> CoffreError | None:
-    """Return the error to show to the user; None for a defect of the command."""
-    if isinstance(error, CoffreError):
-        return error
-    if isinstance(error, ModuleNotFoundError) and error.name == "coffre_local":
-        return PermanentError(
-            "This command needs a checkout: the local stack is not part of the installed command.",
-            code="NEEDS_CHECKOUT",
-            hint="Clone the repository, run `make setup`, and use .venv/bin/coffre there (docs/install.md).",
-        )
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from coffre_cli.deployed import aws_refused
-
-    return aws_refused(error) if isinstance(error, BotoCoreError | ClientError) else None
 
 
 def honour_region() -> None:

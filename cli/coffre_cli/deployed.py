@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from coffre.model.errors import PermanentError, TargetUnknownError
+from coffre_cli.exits import Exit
 from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from coffre.catalog.catalog import Catalog
     from coffre.model.configuration import Configuration
+    from coffre.model.kinds import TargetKind
     from coffre.vault.vault import Vault
     from coffre_cli.caller import Caller
     from coffre_local.state import LocalState
@@ -117,13 +119,18 @@ class DeployedStack:
 
         return read_configuration(boto3.client("ssm"), self._output("Configuration"))
 
-    def only_target(self, name: str | None) -> str:
-        """Return the named target, or the only one that is configured."""
+    def only_target(self, name: str | None, kind: TargetKind | None = None) -> str:
+        """Return the named target, or the only one (of a kind) that is configured."""
         if name is not None:
             return self.known_target(name)
-        names = [target.name for target in self.configuration.targets]
+        names = [target.name for target in self.configuration.targets if kind in (None, target.kind)]
         if len(names) == 1:
             return names[0]
+        if not names:
+            raise TargetUnknownError(
+                f"No target of the kind {kind or 'asked for'} is configured.",
+                hint="`coffre list` shows the backups of all targets.",
+            )
         raise TargetUnknownError(
             f"Several targets are configured: {', '.join(names)}.", hint=f"Name one of them: --target {names[0]}"
         )
@@ -164,7 +171,11 @@ class DeployedStack:
 
     def call(self, function: str, event: Mapping[str, Any]) -> tuple[object, bool]:
         """Invoke a function and wait; return its answer and whether it succeeded."""
-        answer = self._invoke(function, event, "RequestResponse")
+        try:
+            answer = self._invoke(function, event, "RequestResponse")
+        except KeyboardInterrupt:
+            remark(f"Interrupted. The function {function} continues in the stack until it is done.")
+            raise typer.Exit(Exit.INTERRUPTED) from None
         payload = answer["Payload"].read()
         return (json.loads(payload) if payload else None), "FunctionError" not in answer
 

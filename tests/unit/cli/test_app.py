@@ -57,6 +57,10 @@ COMMANDS = [
     ("pin",),
     ("report",),
     ("restore",),
+    ("restore", "database"),
+    ("restore", "tables"),
+    ("restore", "rows"),
+    ("restore", "objects"),
     ("alerts",),
     ("alerts", "list"),
     ("alerts", "test"),
@@ -80,7 +84,7 @@ def test_every_help_has_an_example_and_fits_eighty_columns(
     assert said.status == 0
     assert lines[0].startswith(f"Usage: {' '.join(('coffre', *command))} ")
     assert max(len(line) for line in lines) <= 80
-    assert "..." not in said.out.split("Examples:")[0].split("Commands:")[-1], "a summary is cut"
+    assert "..." not in said.out.partition("Commands:")[2].partition("Examples:")[0], "a summary is cut"
     examples = lines[lines.index("  Examples:") + 1 :]
     assert examples
     for example in examples:

@@ -15,7 +15,7 @@ from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import resolve_run
 from coffre_cli.commands.backups.show_source import show_buckets, source_of
 from coffre_cli.commands.restore.database_result import show_comparisons, show_kept, show_script
-from coffre_cli.commands.restore.objects import show_examples
+from coffre_cli.commands.restore.run_objects import show_examples
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.place import Place, find_place
