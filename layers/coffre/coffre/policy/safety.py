@@ -189,7 +189,7 @@ def _is_known(alert: OpenAlert, already: set[tuple[str, str]]) -> bool:
 
 def _of_schedules(facts: Facts) -> Iterator[Reason]:
     for schedule in facts.schedules:
-        of = tuple(one.name for one in facts.targets if schedule.is_for_all or schedule.starts_backups_of(one.kind))
+        of = tuple(one.name for one in facts.targets if schedule.is_about(one))
         if of and schedule.state != "enabled":
             yield _stopped(schedule, of)
 
