@@ -288,12 +288,12 @@ def read_state() -> LocalState | None:
 
 def use_local_stack() -> LocalState | None:
     """Direct every client of this process to the local stack if it is up, and away from the user's own AWS profile."""
-    from coffre_local.aws import isolated
-    from coffre_local.stack import environment_of
-
     local = read_state()
     if local is None or not local.is_alive():
         return None
+    from coffre_local.aws import isolated
+    from coffre_local.stack import environment_of
+
     wanted = isolated(environment_of(local))
     for variable in set(os.environ) - set(wanted):
         del os.environ[variable]
