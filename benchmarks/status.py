@@ -229,7 +229,7 @@ def main() -> None:
             progress(f"{name}: filling the catalog")
             catalog = Catalog("catalog")
             for number in range(options.targets):
-                fill(catalog, f"shop-{number:02}", options.days, **case)  # type: ignore[arg-type]
+                fill(catalog, f"shop-{number:02}", options.days, **case)
             with proxy(traffic) as endpoint:
                 os.environ["AWS_ENDPOINT_URL"] = endpoint
                 middle, longest, cpu = measure(["status", "--stack", "safe"], traffic, options.runs)
