@@ -36,6 +36,8 @@ PARTITIONS: Final = (
     "AUDITHEAD",
     "CONFIRM",
     "CONFIG",
+    "DRILL",
+    "VAULT",
 )
 
 FUNCTIONS: Final = {
@@ -311,6 +313,7 @@ class Privileges:
         yield Call(group, "empty", "the queue", "sqs:PurgeQueue", queue)
         yield Call(group, "announce", "a backup", "events:PutEvents", f"{bus}:event-bus/default")
         yield Call(group, "put", "events on another bus", "events:PutEvents", f"{bus}:event-bus/other")
+        yield Call(group, "see", "a schedule", "events:DescribeRule", self.arn("DailyBackupRule"))
         yield Call(group, "stop", "a schedule", "events:DisableRule", self.arn("DailyBackupRule"))
         for name, logs in {"backup-database": "BackupDatabaseLogs", "restore": "RestoreLogs"}.items():
             yield Call(group, "write", f"the log of `{name}`", "logs:PutLogEvents", self.arn(logs))

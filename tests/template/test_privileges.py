@@ -258,6 +258,10 @@ def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privile
         ("put", "KEY", WRITERS),
         ("update", "KEY", set()),
         ("put", "AUDITHEAD", set()),
+        ("put", "DRILL", {"drill"}),
+        ("update", "DRILL", set()),
+        ("put", "VAULT", {"rotate"}),
+        ("update", "VAULT", set()),
     ],
 )
 def test_records_are_written_only_by_those_whose_work_it_is(
@@ -299,6 +303,11 @@ def test_secrets_of_coffre_and_of_others_are_changed_by_no_caller(privileges: Pr
     for what in ("another identity", "a secret of another application"):
         assert who(privileges, "Secrets", "read", what) == set()
     assert who(privileges, "Configuration", "change") == set()
+
+
+def test_people_see_schedules_and_stop_none(privileges: Privileges) -> None:
+    assert who(privileges, "Alerts, events and logs", "see", "a schedule") == {*PEOPLE}
+    assert not {*PEOPLE} & who(privileges, "Alerts, events and logs", "stop", "a schedule")
 
 
 def test_only_restorers_start_restores(privileges: Privileges) -> None:

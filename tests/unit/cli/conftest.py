@@ -253,6 +253,7 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("COFFRE_DEBUG", "1")
     monkeypatch.setattr(screen.console, "width", 80)
     monkeypatch.setattr(deployed, "read_state", lambda: None)
 

@@ -165,6 +165,12 @@ class SlotItem(Item):
     claimed_at = TimeAttribute(null=True)
 
 
+class TickItem(Item):
+    """Up to which time the runs of schedules were started. `sk` is `#tick#<function>`."""
+
+    at = TimeAttribute(null=True)
+
+
 class LockItem(Item):
     """Who works on a target. `sk` is the target's name; `dead_owner` is from whom the lock was taken over.
 
@@ -242,6 +248,13 @@ class IncidentItem(Item):
     version = NumberAttribute(null=True)
     recorded = NumberAttribute(null=True)
     recorded_at = TimeAttribute(null=True)
+
+
+class LatestItem(Item):
+    """What a job found last. `sk` is the target's name, or `-`; `record` is JSON (`coffre.catalog.latest`)."""
+
+    at = TimeAttribute(null=True)
+    record = UnicodeAttribute(null=True)
 
 
 class RecipientItem(Item):

@@ -79,15 +79,16 @@ class Retention(Document):
 class Freshness(Document):
     """How old the newest backup may be before an alert is sent (docs/verification.md).
 
-    A backup is expected every `every_hours` (default: 24 for a database, 168 for buckets), and `late_hours` later it is
-    overdue. Once anything of the target was verified, the newest verified backup may be `verified_hours` old.
+    A backup is expected every `every_hours`, and `late_hours` later it is overdue. By default one is expected at each
+    time of the target's own schedule; without a schedule every 24 hours for a database, every 168 for buckets. Once
+    anything of the target was verified, the newest verified backup may be `verified_hours` old.
     """
 
     every_hours: float | None = Field(
         default=None,
         gt=0,
         le=100_000,
-        description="How often a backup is expected. null: 24 for a database, 168 for buckets. It changes no schedule.",
+        description="How often a backup is expected. null: by the schedule; else 24 for a database, 168 for buckets.",
         examples=[24],
         json_schema_extra={"unit": "hours"},
     )

@@ -16,6 +16,7 @@ from coffre.model.protection import Drill as Drill
 from coffre.model.protection import DrillCheck as DrillCheck
 from coffre.model.protection import Freshness as Freshness
 from coffre.model.protection import Retention as Retention
+from coffre.model.schedule import Schedule
 
 AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$", description="an age X25519 public key")]
 TARGET_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -145,6 +146,11 @@ class DatabaseTarget(Document):
         default=TablePatterns(),
         description="Which tables are backed up, and which without their rows.",
         examples=[{"exclude_data": ["public.sessions"]}],
+    )
+    schedule: Schedule | None = Field(
+        default=None,
+        description="When this target is backed up, in place of the template's rules. null: by the template's rules.",
+        examples=[{"expression": "cron(30 3 * * ? *)", "time_zone": "Europe/Zurich"}],
     )
     retention: Retention = Field(
         default=Retention(), description="How long backups are kept.", examples=[{"daily_days": 30}]
@@ -282,6 +288,11 @@ class BucketTarget(Document):
     )
     buckets: tuple[BucketSource, ...] = Field(
         min_length=1, description="The buckets that are backed up together.", examples=[[{"name": "avatars"}]]
+    )
+    schedule: Schedule | None = Field(
+        default=None,
+        description="When this target is backed up, in place of the template's rules. null: by the template's rules.",
+        examples=[{"expression": "cron(30 3 * * ? *)", "time_zone": "Europe/Zurich"}],
     )
     retention: Retention = Field(
         default=Retention(), description="How long backups are kept.", examples=[{"daily_days": 30}]

@@ -119,8 +119,11 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Cha
         if path in whole:
             inside = f"{path}."
             yield _whole(path, is_new=path in new)
-        elif old.get(path, _NOTHING) != new.get(path, _NOTHING):
-            yield _change(path, old.get(path, _NOTHING), new.get(path, _NOTHING))
+            continue
+        before, after = old.get(path, _NOTHING), new.get(path, _NOTHING)
+        # A section that is null on one side has its fields on the other: they say all of it.
+        if before != after and not (None in (before, after) and _NOTHING in (before, after)):
+            yield _change(path, before, after)
 
 
 def _whole(path: str, *, is_new: bool) -> Change:

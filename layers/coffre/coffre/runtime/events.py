@@ -118,6 +118,7 @@ class BackupDatabaseEvent(SentEvent):
     `backup_id` lets the caller choose the id, so that it can follow the run. `full` stores everything again and
     reuses nothing of earlier backups. `keep` (`12h`, `7d`, `4w`) lets rotation delete a backup taken by hand after
     that time. The tier SAFETY is for the one target that a restore is about to change.
+    `due` starts what targets with a schedule of their own are due for at `scheduled_time`: the rule of ticks sends it.
     """
 
     tier: Tier = Tier.MANUAL
@@ -126,6 +127,13 @@ class BackupDatabaseEvent(SentEvent):
     backup_id: Ulid | None = None
     full: bool = False
     keep: _Span | None = None
+    due: bool = False
+
+    @model_validator(mode="after")
+    def _due_is_of_every_target(self) -> Self:
+        if self.due and (self.scheduled_time is None or self.target is not None or self.tier is not Tier.MANUAL):
+            raise ValueError("due needs scheduled_time, and goes without target and tier: schedules say both")
+        return self
 
     @model_validator(mode="after")
     def _keep_fits_the_tier(self) -> Self:

@@ -137,7 +137,7 @@ class VerifyFunction:
         """Invoke this function once for each target that has backups: each has the whole time of a function."""
         targets = sorted({backup.target for backup in CatalogSnapshot.read(self.services.catalog).required()})
         sent = wanted.sent_by(self.services.actor(wanted))
-        events = {target: sent.for_target(target) for target in targets}
+        events = [(target, sent.for_target(target)) for target in targets]
         started = start_each(self.services.functions, function, events, "reading")
         return {"level": wanted.level.value, "started": started}
 
