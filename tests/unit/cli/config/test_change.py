@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from tests.unit.cli.config.conftest import GRACE, Scene
+from tests.unit.cli.config.conftest import GRACE, Context, Scene
 from tests.unit.cli.conftest import Coffre, Said
 
 from coffre.catalog.tables import DynamoTable
@@ -345,3 +345,44 @@ def test_a_rule_that_demands_a_second_person_is_not_switched_off_by_one(
     # What weakens nothing needs none.
     harmless = write(tmp_path / "quota.json", scene.document(vault_quota_bytes=7))
     assert coffre("config", "set", harmless, "--yes").status == 0
+
+
+# --- the vault's copy ---
+
+
+def test_the_vault_has_a_copy_of_each_version_from_which_a_new_stack_is_configured(
+    coffre: Coffre, scene: Scene
+) -> None:
+    scene.write(vault_quota_bytes=1)
+    lost = scene.versions[0].document
+    # When the table is lost, and another stack has the vault
+    for key in [{"pk": {"S": "CONFIG"}, "sk": {"S": "0000000001"}}]:
+        boto3.client("dynamodb").delete_item(TableName="catalog", Key=key)
+
+    # Then a rebuild names the copy and puts nothing in effect
+    rebuilt = coffre("catalog", "rebuild", "--yes")
+    assert "coffre config restore vault" in rebuilt.out
+    assert scene.versions == []
+    assert "vault_quota_bytes: null -> 1" in coffre("config", "diff", "vault").out
+    assert coffre("config", "restore", "vault", "--yes").status == 0
+    assert scene.versions[0].document == lost
+    assert "restores the vault's copy of" in (scene.versions[0].note or "")
+    assert "config restore vault" not in coffre("catalog", "rebuild", "--yes").out
+
+
+def test_a_rotation_keeps_a_copy_of_the_template_s_document(coffre: Coffre, scene: Scene) -> None:
+    assert "has no copy" in coffre("config", "show", "vault").err
+    scene.function.handle({"dry_run": True}, Context())
+    assert "has no copy" in coffre("config", "show", "vault").err, "a dry run writes nothing"
+    scene.function.handle({}, Context())
+
+    assert json.loads(coffre("config", "show", "vault").out) == scene.template
+
+
+def test_a_vault_that_takes_no_copy_stops_no_change(coffre: Coffre, scene: Scene, file: Path) -> None:
+    boto3.client("s3").delete_bucket(Bucket="vault")
+    said = coffre("config", "set", file, "--yes")
+
+    assert said.status == 0
+    assert len(scene.versions) == 1
+    assert "run failed" in scene.log.getvalue(), "the log has it, and the next rotation repeats it"
