@@ -13,6 +13,7 @@ import typer.core
 import typer.main
 
 from coffre import __version__
+from coffre_cli.commands.stack.completion import VARIABLE as COMPLETION_VARIABLE
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.failures import DEBUG_VARIABLE, defect, drop_output, flush_output, is_closed_pipe, meant
@@ -61,7 +62,7 @@ _COMMANDS: Final = {
     "report": _Command("verify.drill_report", "Show what a drill found about a backup.", "report"),
     "alerts": _Command("stack.alerts", "List open problems, and test whether alerts arrive."),
     "audit": _Command("audit.events", "Show who did what, and check that the record of it is intact."),
-    "rotate": _Command("backups.rotate", "Delete backups that have expired, or show which would be deleted.", "rotate"),
+    "rotate": _Command("backups.rotate", "Delete expired backups, or show which would be deleted.", "rotate"),
     "pin": _Command("backups.pin_delete", "Keep a backup, however old it is.", "pin", "PIN_EXAMPLES"),
     "unpin": _Command("backups.pin_delete", "Remove a pin.", "unpin", "UNPIN_EXAMPLES"),
     "hold": _Command("backups.hold", "Protect a backup from deletion.", "hold", "HOLD_EXAMPLES"),
@@ -72,6 +73,8 @@ _COMMANDS: Final = {
     "config": _Command("config.app", "Show, change and check the configuration, and its history."),
     "catalog": _Command("backups.catalog_rebuild", "Maintain the catalog, the table with the records of backups."),
     "invoke": _Command("stack.invoke", "Call a function with an event.", "invoke"),
+    "deploy": _Command("stack.deploy", "Create or upgrade the stack, without a checkout.", "deploy"),
+    "completion": _Command("stack.completion", "Print the script that completes commands in a shell.", "completion"),
     "local": _Command("stack.local", "Run the whole stack on this machine, without an AWS account."),
 }
 
@@ -189,6 +192,10 @@ def coffre(
 def main() -> None:
     """Run the command; every error is shown with what happened, why, and what to do."""
     honour_region()
+    if COMPLETION_VARIABLE in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
     try:
         try:
             app(prog_name="coffre")

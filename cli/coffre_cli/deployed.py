@@ -301,19 +301,21 @@ def _no_stack() -> StackUnreachableError:
 
 def read_state() -> LocalState | None:
     """Return the state of the local stack, or None when no local stack was started; raises what reading it raises."""
-    from coffre_local.state import read_state as read
-
+    try:
+        from coffre_local.state import read_state as read
+    except ModuleNotFoundError:  # the installed command comes without it
+        return None
     return read()
 
 
 def use_local_stack() -> LocalState | None:
     """Direct every client of this process to the local stack if it is up, and away from the user's own AWS profile."""
-    from coffre_local.aws import isolated
-    from coffre_local.stack import environment_of
-
     local = read_state()
     if local is None or not local.is_alive():
         return None
+    from coffre_local.aws import isolated
+    from coffre_local.stack import environment_of
+
     wanted = isolated(environment_of(local))
     for variable in set(os.environ) - set(wanted):
         del os.environ[variable]

@@ -30,6 +30,12 @@ def meant(error: Exception) -> CoffreError | None:
         return error
     if isinstance(error, OSError):
         return _of_this_machine(error)
+    if isinstance(error, ModuleNotFoundError) and error.name == "coffre_local":
+        return CommandFailedError(
+            "This command needs a checkout: the local stack is not part of the installed command.",
+            code="NEEDS_CHECKOUT",
+            hint="Clone the repository, run `make setup`, and use .venv/bin/coffre there (docs/install.md).",
+        )
     from botocore.exceptions import BotoCoreError, ClientError
 
     if isinstance(error, BotoCoreError | ClientError):
