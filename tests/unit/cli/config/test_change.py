@@ -13,7 +13,10 @@ from tests.unit.cli.config.conftest import GRACE, Context, Scene
 from tests.unit.cli.conftest import Coffre, Said
 
 from coffre.catalog.tables import DynamoTable
+from coffre.model.audit import Actor
 from coffre.model.errors import CatalogError
+
+ADA = "arn:aws:iam::123456789012:user/ada"
 
 
 def write(path: Path, document: Any) -> Path:
@@ -386,3 +389,45 @@ def test_a_vault_that_takes_no_copy_stops_no_change(coffre: Coffre, scene: Scene
     assert said.status == 0
     assert len(scene.versions) == 1
     assert "run failed" in scene.log.getvalue(), "the log has it, and the next rotation repeats it"
+
+
+# --- a second person ---
+
+
+def test_a_second_person_sees_what_may_weaken_the_protection_and_approves_it(
+    coffre: Coffre, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.write(confirmation={"approvals": 1})
+    monkeypatch.setattr(type(scene.function.services), "actor", lambda _, event: Actor(str(event.actor), verified=True))
+    wanted = {
+        "document": json.dumps(scene.document(encryption="none", recipients=[])),
+        "based_on": 1,
+        "note": "why not",
+    }
+    answer = scene.play("rotate", {"configuration": {**wanted, "dry_run": True}})
+    assert isinstance(answer, dict)
+    plan, confirmation = answer["plan"], {"token": answer["token"], "name": "configuration"}
+    assert plan["approvals"] == 1
+    event = {"configuration": wanted, "confirmation": confirmation}
+
+    # When only the first person wants it
+    for approver in (None, scene.account.caller):
+        if approver is not None:
+            own = scene.play("rotate", {"approve": {"plan": plan["id"], "sha256": plan["sha256"]}})
+            assert "APPROVAL_REFUSED" in str(own)
+        assert "APPROVAL_NEEDED" in str(scene.play("rotate", event))
+    assert len(scene.versions) == 1
+
+    # Then the second one is shown all of it, and the version is written
+    scene.account.caller = GRACE
+    monkeypatch.setattr("coffre_cli.commands.backups.approve.is_interactive", lambda: True)
+    said = coffre("approve", plan["id"][:12], stdin="y\n")
+    assert said.status == 0, said.err
+    assert "wants to change the configuration" in said.err
+    assert "why not" in said.err
+    assert '! encryption: "age" -> "none"' in said.out
+    scene.account.caller = ADA
+    done = scene.play("rotate", event)
+    assert isinstance(done, dict)
+    assert "version" in done
+    assert scene.function.services.configuration().encryption == "none"
