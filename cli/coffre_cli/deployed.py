@@ -110,12 +110,13 @@ class DeployedStack:
 
     @cached_property
     def configuration(self) -> Configuration:
-        """The stack's configuration document."""
+        """The stack's configuration document, with the databases that were found on servers."""
         import boto3
 
+        from coffre.runtime.server_databases import with_databases
         from coffre.runtime.sources import read_configuration
 
-        return read_configuration(boto3.client("ssm"), self._output("Configuration"))
+        return with_databases(read_configuration(boto3.client("ssm"), self._output("Configuration")), self.catalog)
 
     def only_target(self, name: str | None) -> str:
         """Return the named target, or the only one that is configured."""
@@ -141,12 +142,25 @@ class DeployedStack:
         configured = {target.name for target in self.configuration.targets}
         if name in configured:
             return name
+        if any(server.name == name for server in self.configuration.servers):
+            raise self._several(name)
         removed = {backup.target for backup in self.catalog.backups()} - configured
         also = f" With backups, though no longer configured: {', '.join(sorted(removed))}." if removed else ""
         raise TargetUnknownError(
             f'No target "{name}" exists.',
             detail=f"Configured targets: {', '.join(sorted(configured))}.{also}",
             hint="Check the name's spelling, and that this is the right stack.",
+        )
+
+    def _several(self, server: str) -> TargetUnknownError:
+        from coffre.model.target import FoundDatabase
+
+        databases = self.configuration.databases
+        names = [one.name for one in databases if isinstance(one, FoundDatabase) and one.server == server]
+        return TargetUnknownError(
+            f'"{server}" is a server: each of its databases is a target.',
+            detail=f"Its databases: {', '.join(names)}.",
+            hint=f"Name one of them: {names[0]}",
         )
 
     def word_of(self, name: str) -> str:

@@ -60,7 +60,8 @@ def targets_of(place: Place, wanted: Sequence[str] = ()) -> list[str]:
     if wanted:
         return [place.known_target(name) for name in wanted]
     if isinstance(place, DeployedStack):
-        configured = [target.name for target in place.configuration.targets]
+        document = place.configuration
+        configured = [target.name for target in (*document.targets, *document.servers)]
         return sorted({*configured, *(backup.target for backup in _completed(place))})
     return place.catalog.targets
 

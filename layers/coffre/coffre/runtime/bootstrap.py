@@ -25,6 +25,7 @@ from coffre.runtime.function import Edge, utc_now
 from coffre.runtime.identities import read_identities
 from coffre.runtime.observability import log_failure, make_logger
 from coffre.runtime.proof import Audience
+from coffre.runtime.server_databases import key_names, with_databases
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import Stage, read_document, read_secret
 from coffre.stores.s3 import S3Store, make_client
@@ -148,12 +149,20 @@ class Services:
             return Actor(event.actor or "unknown", verified=False)
 
     def configuration(self) -> Configuration:
-        """Read the configuration document, and record if it changed; raises what `read_configuration` raises."""
+        """Read the configuration document, and record if it changed: with the databases that were found on servers.
+
+        Raises
+        ------
+        ConfigurationError
+            As `read_configuration`.
+        CatalogError
+            The document has servers, and the catalog does not answer.
+        """
         place = self.settings.configuration
         document = read_document(self.ssm, place)
         if document not in self._noted:
             self.edge.attempt("configuration", lambda: self._note(document))
-        return parse_configuration(document, where=place)
+        return with_databases(parse_configuration(document, where=place), self.catalog)
 
     def _note(self, document: str) -> None:
         note_configuration(self.catalog, utc_now(), document)
@@ -167,7 +176,8 @@ class Services:
     def decoder(self, target: str) -> FrameDecoder:
         """Return what decrypts the backups of a target; raises what `read_identities` raises."""
         reference = self.settings.identity_secret
-        return FrameDecoder(read_identities(self.secrets, reference, target) if reference else ())
+        names = key_names(self.catalog, target)
+        return FrameDecoder(read_identities(self.secrets, reference, *names) if reference else ())
 
     def _client(self, service: str) -> Any:
         # botocore alone: importing boto3 costs a cold start 0.2 s for resources and transfers that nothing here uses.
