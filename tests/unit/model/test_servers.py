@@ -63,6 +63,8 @@ def test_found_databases_are_targets_with_the_settings_of_their_server() -> None
     assert (found.secret, found.retention.daily_days) == ("coffre/database/shop", 3)
     assert found.schedule == configuration.target("shop").schedule
     assert configuration.approvals("shop-a") == 1
+    assert [one.name for one in configuration.named("shop")] == ["shop-a", "shop-b"]
+    assert [one.name for one in configuration.named("shop-b")] == ["shop-b"]
     # And the server's name is still known, to start all of them
     assert configuration.database("shop").databases == Patterns()
     assert [target.name for target in configuration.started_databases] == ["blog", "shop"]

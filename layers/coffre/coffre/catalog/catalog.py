@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from coffre.catalog.audit import Audit
+from coffre.catalog.configurations import Configurations
 from coffre.catalog.confirmations import Confirmations
 from coffre.catalog.deliveries import Deliveries
 from coffre.catalog.incidents import Incidents
 from coffre.catalog.items import RestoreItem
+from coffre.catalog.latest import Latest
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
 from coffre.catalog.protection import Protection
@@ -57,6 +60,10 @@ class Catalog:
         Which run an event has started.
     servers
         Which databases were found on servers.
+    configurations
+        The versions of the configuration document.
+    latest
+        How the newest drills ended, and how much the vault holds.
     ticks
         Up to which time the runs of schedules were started.
     """
@@ -84,6 +91,8 @@ class Catalog:
         self.confirmations = Confirmations(self._table)
         self.deliveries = Deliveries(self._table)
         self.servers = Servers(self._table)
+        self.configurations = Configurations(self._table)
+        self.latest = Latest(self._table)
         self.ticks = Ticks(self._table)
 
     # --- backups: one run ---
@@ -270,6 +279,26 @@ class Catalog:
         return next(
             (one for one in found if one and one.status is Status.COMPLETED and (damaged_too or one.is_healthy)), None
         )
+
+    def newest_good(self, target: str, *, verified: bool = False) -> Backup | None:
+        """Return the newest healthy backup of a target by its id but for the tier SAFETY, or the newest verified one.
+
+        The table filters: however many failed or deleted ones are newer, only what fits is transferred. The index may
+        be a moment behind.
+        """
+        found = self._backups.records(self._backups.good(target, verified=verified))
+        return next((backup for backup in found if not backup.is_safety), None)
+
+    def oldest(self, target: str) -> Backup | None:
+        """Return the first backup of a target on record, whatever became of it. The index may be a moment behind."""
+        return next(self._backups.records(self._backups.ends(target, 1, oldest_first=True)), None)
+
+    def newest(self, target: str, count: int) -> tuple[Backup, ...]:
+        """Return the newest records of a target by their ids, whatever became of them, in one small call.
+
+        The index may be a moment behind.
+        """
+        return tuple(islice(self._backups.records(self._backups.ends(target, count)), count))
 
     # --- restores ---
 

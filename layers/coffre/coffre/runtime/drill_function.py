@@ -171,6 +171,7 @@ class DrillFunction:
     def _record(self, backup: Backup, report: DrillReport) -> None:
         """Store the report next to the backup, then record in the catalog what it means for the backup."""
         DrillReports(self.services.vault.store).write(report, page_of(report))
+        self.services.catalog.latest.note_drill(report.summary)
         keeping = self.services.catalog.keeping
         if report.is_damaged:
             record_finding(self.services.catalog, self.services.vault, report.damage)

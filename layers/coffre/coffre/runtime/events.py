@@ -295,6 +295,25 @@ class DeletionEvent(SentEvent):
     confirmation: Confirmation | None = None
 
 
+class WantedConfiguration(_Event):
+    """The document that shall be in effect, made from version `based_on` (0: the template's), and why.
+
+    Its text is checked by the job, whose errors name lines.
+    """
+
+    document: str = Field(repr=False)
+    based_on: int = Field(ge=0)
+    note: _Line | None = None
+    dry_run: bool = False
+
+
+class ConfigurationEvent(SentEvent):
+    """Write a version of the configuration. Anything but a dry run needs a confirmation (docs/configuration.md)."""
+
+    configuration: WantedConfiguration
+    confirmation: Confirmation | None = None
+
+
 class RotateEvent(SentEvent):
     """Rotate every configured target, or one.
 
@@ -324,11 +343,13 @@ class RotateEvent(SentEvent):
         return self
 
 
-def parse_rotate(event: object) -> RotateEvent | DeletionEvent | ApprovalEvent:
-    """Validate an event of `rotate`: a rotation, the deletion of one backup, or an approval of that."""
+def parse_rotate(event: object) -> RotateEvent | DeletionEvent | ConfigurationEvent | ApprovalEvent:
+    """Validate an event of `rotate`: a rotation, the deletion of one backup, a configuration, or an approval."""
     fields = event if isinstance(event, Mapping) else {}
     if "approve" in fields:
         return ApprovalEvent.parse(event)
+    if "configuration" in fields:
+        return ConfigurationEvent.parse(event)
     return (DeletionEvent if "delete" in fields else RotateEvent).parse(event)
 
 

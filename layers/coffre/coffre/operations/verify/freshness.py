@@ -53,7 +53,7 @@ def fresh(job: FreshJob, *, only: str | None = None) -> FreshReport:
     CoffreError
         The catalog or the store did not answer: it is unknown whether backups are fresh. `TARGET_UNKNOWN`.
     """
-    targets = job.configuration.targets if only is None else (job.configuration.target(only),)
+    targets = job.configuration.targets if only is None else job.configuration.named(only)
     targets = tuple(target for target in targets if not is_gone(target))  # nothing more is expected of it
     settled = (*_settle_backups(job), *_settle_restores(job))
     checks = tuple(check for target in targets for check in _checks(job, target))
