@@ -141,6 +141,9 @@ class Tls(Document):
     )
 
 
+Provider = Literal["auto", "plain", "supabase", "neon", "rds", "aurora"]
+
+
 class DatabaseTarget(Document):
     """One PostgreSQL database. `secret` names a Secrets Manager secret (name or ARN), never the password itself.
 
@@ -151,6 +154,11 @@ class DatabaseTarget(Document):
     kind: Literal[TargetKind.DATABASE] = TargetKind.DATABASE
     recipients: tuple[AgeRecipient, ...] = ()
     secret: str = Field(min_length=1)
+    provider: Provider = Field(
+        default="auto",
+        description="whose server it is (docs/providers); auto: recognized by host, settings and roles",
+        examples=["supabase"],
+    )
     contents: Contents = Contents.FULL
     schemas: Patterns = Patterns()
     tables: TablePatterns = TablePatterns()
