@@ -129,7 +129,7 @@ def _back_up(
     if deployed.configuration.encryption == "none":
         remark("Warning: the configuration has encryption none: backups are NOT encrypted by Coffre.")
     # All are started first: one slow target does not hold up the others.
-    started = {name: _start(deployed, function, name, wanted) for name in names}
+    started = {name: start_backup(deployed, function, name, full=wanted.full, keep=wanted.keep) for name in names}
     backups = [_follow(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
     if as_json:
         done = [backup_json(found) for found in backups if found is not None]
@@ -143,12 +143,15 @@ def _back_up(
         raise typer.Exit(Exit.EXCEPTIONS)
 
 
-def _start(deployed: DeployedStack, function: str, target: str, wanted: _Wanted) -> str:
+def start_backup(
+    deployed: DeployedStack, function: str, target: str, *, full: bool = False, keep: str | None = None
+) -> str:
+    """Start a backup by hand, and return the id that it will have."""
     from ulid import ULID
 
     backup_id = str(ULID())
-    event = {"target": target, "tier": Tier.MANUAL.value, "backup_id": backup_id, "full": wanted.full}
-    deployed.start(function, event | ({"keep": wanted.keep} if wanted.keep else {}))
+    event = {"target": target, "tier": Tier.MANUAL.value, "backup_id": backup_id, "full": full}
+    deployed.start(function, event | ({"keep": keep} if keep else {}))
     return backup_id
 
 
