@@ -51,10 +51,9 @@ _COMMANDS: Final = {
     "init": _Command("init.init", "Protect a database: from nothing to a backup that was restored.", "init"),
     "demo": _Command("demo.demo", "Try backup and restore on this machine, with sample data.", "demo"),
     "backup": _Command("backups.backup", "Take a backup now."),
-    "list": _Command("backups.list_show", "List backups, newest first.", "list_backups", "LIST_EXAMPLES"),
-    "show": _Command(
-        "backups.list_show", "Show one backup or restore with its tables or buckets.", "show", "SHOW_EXAMPLES"
-    ),
+    "status": _Command("status.status", "Show whether all targets are safe, and what is not.", "status"),
+    "list": _Command("backups.list_backups", "List backups, newest first, or count them.", "list_backups"),
+    "show": _Command("backups.show", "Show one backup or restore with its tables or buckets.", "show"),
     "ls": _Command("backups.ls_cat", "List objects or tables in a backup.", "ls", "LS_EXAMPLES"),
     "cat": _Command("backups.ls_cat", "Write one object or table to stdout.", "cat", "CAT_EXAMPLES"),
     "diff": _Command("backups.diff", "Compare two backups.", "diff"),
@@ -72,6 +71,7 @@ _COMMANDS: Final = {
     "delete": _Command("backups.pin_delete", "Delete one backup.", "delete", "DELETE_EXAMPLES"),
     "approve": _Command("backups.approve", "Approve another person's plan to replace or delete.", "approve"),
     "keys": _Command("keys.app", "Create, list, check and rotate keys; the recovery kit."),
+    "config": _Command("config.app", "Show, change and check the configuration, and its history."),
     "catalog": _Command("backups.catalog_rebuild", "Maintain the catalog, the table with the records of backups."),
     "invoke": _Command("stack.invoke", "Call a function with an event.", "invoke"),
     "deploy": _Command("stack.deploy", "Create or upgrade the stack, without a checkout.", "deploy"),
@@ -122,7 +122,8 @@ app = typer.Typer(
     "If the account or the stack is lost, a vault or a copy of it on a disk is enough (--vault, --identity) for: "
     f"{', '.join(COMMANDS)}.",
     epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 skipped because another run of the target is in progress, "
-    "4 backed up or restored with exceptions, which are listed.\n\n"
+    "4 backed up or restored with exceptions, which are listed, 5 `coffre status` does not know "
+    "whether all is well.\n\n"
     + examples(
         "coffre demo",
         "coffre local up && coffre backup database && coffre list",

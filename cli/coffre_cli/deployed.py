@@ -18,11 +18,13 @@ from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
     from coffre.catalog.catalog import Catalog
     from coffre.model.configuration import Configuration
+    from coffre.model.configuration_version import CurrentConfiguration
     from coffre.model.kinds import TargetKind
     from coffre.vault.vault import Vault
     from coffre_cli.caller import Caller
@@ -99,6 +101,12 @@ class DeployedStack:
 
         return boto3.client("secretsmanager")
 
+    @cached_property
+    def events(self) -> EventBridgeClient:
+        import boto3
+
+        return boto3.client("events")
+
     @property
     def caller(self) -> str:
         """The caller for audit events: the ARN of the AWS credentials."""
@@ -112,12 +120,20 @@ class DeployedStack:
 
     @cached_property
     def configuration(self) -> Configuration:
-        """The stack's configuration document."""
+        """The configuration that is in effect."""
+        from coffre.model.configuration import parse_configuration
+
+        current = self.current_configuration
+        return parse_configuration(current.document, where=current.place)
+
+    @cached_property
+    def current_configuration(self) -> CurrentConfiguration:
+        """Which configuration document is in effect, and the template's."""
         import boto3
 
         from coffre.runtime.sources import read_configuration
 
-        return read_configuration(boto3.client("ssm"), self._output("Configuration"))
+        return read_configuration(self.catalog, boto3.client("ssm"), self._output("Configuration"))
 
     def only_target(self, name: str | None, kind: TargetKind | None = None) -> str:
         """Return the named target, or the only one (of a kind) that is configured."""

@@ -79,7 +79,6 @@ def test_from_the_wheel_to_a_protected_database(machine: Machine) -> None:
 
     # Again: nothing is made or taken again, without any option.
     again = machine.coffre("init", "--built", machine.built, "--json")
-    assert all(PASSWORD not in said.out + said.err for said in (dry, printed, done, again))
 
     assert again.status == 0, again.err
     assert "Everything is as you want it" in again.err
@@ -88,3 +87,16 @@ def test_from_the_wheel_to_a_protected_database(machine: Machine) -> None:
     assert {name: machine.everything()[name] for name in ("secrets", "files")} == {
         name: started[name] for name in ("secrets", "files")
     }
+
+    # Another bucket: only that differs. The document of a stack is changed as a version of it.
+    make_bucket(machine.client("s3"), "more", machine.environment["AWS_REGION"])
+    more = machine.coffre("init", "--built", machine.built, "--bucket", "more")
+
+    assert more.status == 0, more.err
+    assert (
+        "  - Protect the bucket more as files.\n  - Set SourceBuckets = casa-files,more (it is casa-files).\n\n"
+        in more.err
+    )
+    assert "Version 1 of the configuration is in effect." in more.err
+    assert more.err.count("Taking a backup of") == 1
+    assert all(PASSWORD not in said.out + said.err for said in (dry, printed, done, again, more))

@@ -264,7 +264,7 @@ def coffre(aws_environment: None, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
     def run(*arguments: object, stdin: str = "") -> Said:
         monkeypatch.setattr("sys.argv", ["coffre", *map(str, arguments)])
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             app.main()

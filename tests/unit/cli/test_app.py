@@ -96,10 +96,10 @@ def test_the_help_lists_the_commands_in_the_order_of_use(coffre: Coffre) -> None
     lines = coffre("--help").out.splitlines()
     start = lines.index("Commands:") + 1
 
-    names = [line.split()[0] for line in lines[start : start + 27]]
-    assert names[:10] == ["init", "demo", "backup", "list", "show", "ls", "cat", "diff", "restore", "export"]
+    names = [line.split()[0] for line in lines[start : start + 29]]
+    assert names[:11] == ["init", "demo", "backup", "status", "list", "show", "ls", "cat", "diff", "restore", "export"]
     middle = ["verify", "report", "alerts", "audit", "rotate", "pin", "unpin", "hold", "release", "delete", "approve"]
-    assert names[10:] == [*middle, "keys", "catalog", "invoke", "deploy", "completion", "local"]
+    assert names[11:] == [*middle, "keys", "config", "catalog", "invoke", "deploy", "completion", "local"]
 
 
 def test_the_version_is_that_of_the_project(coffre: Coffre) -> None:

@@ -267,7 +267,7 @@ def test_the_files_can_be_read_and_deployed_and_hold_no_secret(place: Place) -> 
     nothing: Before = before()
     plan = plan_of(place, nothing, Answers({"shop": URL}, ("avatars",), None, "ops@example.com"), {})
 
-    parameters = write_files(place, nothing, plan, [MAIN, SPARE])
+    parameters = write_files(place, nothing, plan, document_of(nothing, plan, [MAIN, SPARE]))
 
     assert read_parameters(place.parameters) == parameters
     assert json.loads(parameters["ConfigurationDocument"]) == json.loads(place.configuration.read_text())

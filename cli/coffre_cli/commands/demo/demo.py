@@ -11,7 +11,7 @@ import typer
 
 from coffre.model.kinds import Tier
 from coffre.model.words import duration, size
-from coffre_cli.commands.backups.list_show import list_backups
+from coffre_cli.commands.backups.list_backups import list_backups
 from coffre_cli.commands.demo.files import back_up_files, look_at_files, lose_files, restore_files
 from coffre_cli.commands.demo.steps import Mailbox, Scene, title, typed
 from coffre_cli.commands.demo.trust import drill, find_corruption, show_anomaly, show_rotation

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from coffre.model.errors import SecretError
 from coffre_cli.commands.init.questions import InitError
 from coffre_cli.commands.keys.secrets import DEFAULT_SECRET, READABLE, find
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.deploying.change_set import Stack
 
 if TYPE_CHECKING:
@@ -136,11 +137,8 @@ def look_before(place: Place, stack: Stack, secrets: Secrets) -> Before:
 
 def _document(place: Place, outputs: Mapping[str, str]) -> Mapping[str, Any]:
     if "Configuration" in outputs:
-        import boto3
-
-        from coffre.runtime.sources import read_document
-
-        text, where = read_document(boto3.client("ssm"), outputs["Configuration"]), outputs["Configuration"]
+        current = DeployedStack(place.stack, outputs).current_configuration
+        text, where = current.document, current.place
     elif place.configuration.exists():
         text, where = place.configuration.read_text(encoding="utf-8"), str(place.configuration)
     else:

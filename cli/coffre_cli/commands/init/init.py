@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from coffre_cli.commands.config.change import write_version
 from coffre_cli.commands.init.ask import Given, ask
 from coffre_cli.commands.init.before import Before, Place, Secrets, look_before
 from coffre_cli.commands.init.plan import Answers, Plan, document_of, plan_of, target_names
@@ -112,11 +115,11 @@ def init(
         if dry_run:
             remark("Nothing was written.")
             return
-        parameters = run.make(answers, plan)
+        made = run.make(answers, plan)
         if print_only:
             _print_commands(place)
             return
-        findings = run.deploy_and_prove(parameters, answers.mail, mail_wait)
+        findings = run.deploy_and_prove(made, answers.mail, mail_wait)
     except KeyboardInterrupt:
         remark("Interrupted. What is done stays. Run `coffre init` again: it continues where it was.")
         raise typer.Exit(Exit.INTERRUPTED) from None
@@ -160,26 +163,40 @@ class _Run:
         remark("")
         return answers, plan
 
-    def make(self, answers: Answers, plan: Plan) -> dict[str, str]:
-        """Make keys, secrets and files; return the template's parameters."""
+    def make(self, answers: Answers, plan: Plan) -> _Made:
+        """Make keys, secrets and files."""
         recipients: Sequence[str] = ()
         if self._before.document.get("encryption", "age") == "age":
             recipients = make_keys(self._place, self._before, answers, self._secrets)
         for name, text in plan.secrets.items():
             self._secrets.write(name, text)
-        parameters = write_files(self._place, self._before, plan, recipients)
+        document = document_of(self._before, plan, recipients)
+        validated(document, str(self._place.configuration))
+        parameters = write_files(self._place, self._before, plan, document)
         remark(f"  To read: {self._place.configuration} and {self._place.parameters}.")
-        return parameters
+        return _Made(parameters, document)
 
-    def deploy_and_prove(self, parameters: dict[str, str], mail: str | None, minutes: float) -> Findings:
+    def deploy_and_prove(self, made: _Made, mail: str | None, minutes: float) -> Findings:
         """Deploy what differs, then find out what is proved and what is missing."""
-        outputs = carried_out(self._deployment, self._deployment.propose(parameters))
+        outputs = carried_out(self._deployment, self._deployment.propose(made.parameters))
         deployed = DeployedStack(self._place.stack, outputs)
+        if self._before.is_deployed and made.document != self._before.document:
+            number = write_version(deployed, json.dumps(made.document, indent=2, ensure_ascii=False), "coffre init")
+            remark(f"  Version {number} of the configuration is in effect.")
+            deployed = DeployedStack(self._place.stack, outputs)
         findings = Findings()
-        prove(deployed, findings)
+        prove(deployed, {one["name"] for one in made.document["targets"] if one not in self._before.targets}, findings)
         await_mail(outputs["AlertTopic"], mail, minutes, findings)
         _look_at_keys(deployed, findings)
         return findings
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The template's parameters, and the configuration document that is wanted."""
+
+    parameters: Mapping[str, str]
+    document: Mapping[str, Any]
 
 
 def _refuse_invalid(before: Before, plan: Plan) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -33,11 +33,18 @@ class Findings:
     has_failed: bool = False
 
 
-def prove(deployed: DeployedStack, findings: Findings) -> None:
-    """Take the first backup of each target and restore it in a drill; what was done already is not repeated."""
+def prove(deployed: DeployedStack, changed: Set[str], findings: Findings) -> None:
+    """Take the first backup of each target and restore it in a drill; what was done already is not repeated.
+
+    Parameters
+    ----------
+    changed
+        Names of targets that have just been changed: their earlier backups do not count.
+    """
     for target in deployed.configuration.targets:
         try:
-            backup = _newest(deployed, target.name) or _first_backup(deployed, target)
+            known = None if target.name in changed else _newest(deployed, target.name)
+            backup = known or _first_backup(deployed, target)
             findings.proved.append(f"{target.name}: {_words(backup)}, {_drilled(deployed, target, backup, findings)}")
         except CoffreError as error:
             show_error(error)
@@ -50,7 +57,7 @@ def _newest(deployed: DeployedStack, target: str) -> Backup | None:
 
 
 def _first_backup(deployed: DeployedStack, target: DatabaseTarget | BucketTarget) -> Backup:
-    remark(f"Taking the first backup of {target.name}.")
+    remark(f"Taking a backup of {target.name}.")
     function = "backup_database" if target.kind is TargetKind.DATABASE else "backup_storage"
     backup_id = start_backup(deployed, function, target.name)
     record = wait_for_backup(deployed, target.name, backup_id, title=f"Backing up {target.name}", quiet=False)
@@ -158,4 +165,4 @@ def conclude(stack: str, findings: Findings) -> None:
     if findings.missing:
         say("`coffre init` can be run again at any time: it continues with what is missing.")
     else:
-        say(f"Backups run by themselves from now on. To look at them: coffre list --stack {stack}")
+        say(f"Backups run by themselves from now on. To look at them: coffre status --stack {stack}")

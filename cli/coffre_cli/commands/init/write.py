@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
-from coffre.model.configuration import parse_configuration
+from coffre.model.new_document import read_new_document
 from coffre_cli.commands.init.before import Before, Place, Secrets
-from coffre_cli.commands.init.plan import Answers, Plan, compact, document_of
+from coffre_cli.commands.init.plan import Answers, Plan, compact
 from coffre_cli.commands.init.questions import InitError
 from coffre_cli.commands.keys.new import write_file
 from coffre_cli.commands.keys.secrets import create
 from coffre_cli.screen import remark
 
+DOCUMENT: Final = "ConfigurationDocument"
 _HEAD = """\
 # The parameters of the stack {stack}, written by `coffre init`; it holds no secrets.
 # To deploy by hand: coffre deploy --stack {stack} --parameters {file}
@@ -70,14 +71,16 @@ def _offline_key(file: Path) -> str:
 
 def validated(document: Mapping[str, Any], where: str) -> None:
     """Refuse a document that the functions would refuse; raises `ConfigurationError`."""
-    parse_configuration(compact(document), where=where)
+    read_new_document(compact(document), where=where)
 
 
-def write_files(place: Place, before: Before, plan: Plan, recipients: Sequence[str]) -> dict[str, str]:
-    """Write the configuration and the parameters as files, and return the parameters with the document."""
-    document = document_of(before, plan, recipients)
-    validated(document, str(place.configuration))
-    parameters = {**plan.parameters, "ConfigurationDocument": compact(document)}
+def write_files(place: Place, before: Before, plan: Plan, document: Mapping[str, Any]) -> dict[str, str]:
+    """Write the configuration and the parameters as files, and return the parameters.
+
+    The template's document is only the first one: that of a stack which exists stays as it is.
+    """
+    seed = before.parameters.get(DOCUMENT) if before.is_deployed else compact(document)
+    parameters = {**plan.parameters, **({DOCUMENT: seed} if seed else {})}
     place.directory.mkdir(parents=True, exist_ok=True)
     _replace(place.configuration, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     head = _HEAD.format(stack=place.stack, file=place.parameters)

@@ -167,6 +167,17 @@ class Runs[R: (Backup, Restore)]:
         partition = index_value(kind.partition, Status.COMPLETED.value)
         return ItemQuery(partition, BY_STATUS, where=RunItem.target == target)
 
+    def good(self, target: str, *, verified: bool) -> ItemQuery:
+        """Return how to list a target's COMPLETED records without damage, or those of them that are verified."""
+        where = (RunItem.status == Status.COMPLETED.value) & BackupItem.damaged_at.does_not_exist()
+        if verified:
+            where &= BackupItem.verified_at.exists()
+        return ItemQuery(index_value(self._kind.partition, target), BY_TARGET, where=where)
+
+    def oldest_first(self, target: str) -> ItemQuery:
+        """Return how to list the records of a target from the oldest on."""
+        return ItemQuery(index_value(self._kind.partition, target), BY_TARGET, oldest_first=True)
+
     def records(self, listing: ItemQuery) -> Iterator[R]:
         """Yield records newest first, reading as they are taken."""
         for raw in self._table.query(listing):

@@ -143,6 +143,13 @@ def _named[T: (DatabaseTarget, BucketTarget, DatabaseTarget | BucketTarget)](
     )
 
 
+def validated(data: object) -> Configuration:
+    """Return the configuration of a parsed document; it may name its schema, for editors, as `$schema`."""
+    if isinstance(data, dict) and isinstance(data.get("$schema"), str):
+        data = {name: value for name, value in data.items() if name != "$schema"}
+    return Configuration.model_validate(data)
+
+
 def parse_configuration(text: str, *, where: str) -> Configuration:
     """Parse and validate a configuration document.
 
@@ -167,7 +174,7 @@ def parse_configuration(text: str, *, where: str) -> Configuration:
             hint="Correct the document; docs/configuration.md shows a complete one.",
         ) from error
     try:
-        return Configuration.model_validate(data)
+        return validated(data)
     except ValidationError as error:
         lines = describe_validation(error)
         raise ConfigurationError(

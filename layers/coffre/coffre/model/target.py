@@ -11,6 +11,7 @@ from coffre.model.confirmation import ConfirmationRules
 from coffre.model.document import Document
 from coffre.model.kinds import Contents as Contents
 from coffre.model.kinds import TargetKind as TargetKind
+from coffre.model.schedule import Schedule
 
 AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$", description="an age X25519 public key")]
 TARGET_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -71,8 +72,9 @@ class Retention(Document):
 class Freshness(Document):
     """How old the newest backup may be before an alert is sent (docs/verification.md).
 
-    A backup is expected every `every_hours` (default: 24 for a database, 168 for buckets), and `late_hours` later it is
-    overdue. Once anything of the target was verified, the newest verified backup may be `verified_hours` old.
+    A backup is expected every `every_hours`, and `late_hours` later it is overdue. By default one is expected at each
+    time of the target's own schedule; without a schedule every 24 hours for a database, every 168 for buckets. Once
+    anything of the target was verified, the newest verified backup may be `verified_hours` old.
     """
 
     every_hours: float | None = Field(default=None, gt=0, le=100_000)
@@ -154,6 +156,11 @@ class DatabaseTarget(Document):
     contents: Contents = Contents.FULL
     schemas: Patterns = Patterns()
     tables: TablePatterns = TablePatterns()
+    schedule: Schedule | None = Field(
+        default=None,
+        description="When this target is backed up, in place of the template's rules. null: by the template's rules.",
+        examples=[{"expression": "cron(30 3 * * ? *)", "time_zone": "Europe/Zurich"}],
+    )
     retention: Retention = Retention()
     freshness: Freshness = Freshness()
     limits: Limits = Limits()
@@ -218,6 +225,11 @@ class BucketTarget(Document):
     recipients: tuple[AgeRecipient, ...] = ()
     store: ObjectStore = ObjectStore()
     buckets: tuple[BucketSource, ...] = Field(min_length=1)
+    schedule: Schedule | None = Field(
+        default=None,
+        description="When this target is backed up, in place of the template's rules. null: by the template's rules.",
+        examples=[{"expression": "cron(30 3 * * ? *)", "time_zone": "Europe/Zurich"}],
+    )
     retention: Retention = Retention()
     freshness: Freshness = Freshness()
     attributes: Literal["listed", "compare"] = "listed"
