@@ -98,5 +98,5 @@ def test_from_the_wheel_to_a_protected_database(machine: Machine) -> None:
         in more.err
     )
     assert "Version 1 of the configuration is in effect." in more.err
-    assert more.err.count("Taking a backup of") == 1
+    assert more.err.count("Taking a backup: ") == 1
     assert all(PASSWORD not in said.out + said.err for said in (dry, printed, done, again, more))

@@ -10,20 +10,23 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
-from tests.unit.cli.conftest import REGION, Coffre
+from tests.unit.cli.conftest import OUTPUTS, REGION, Account, Coffre
 from tests.unit.cli.init_answers import Person, before, given
 
 from coffre.model.errors import CoffreError
+from coffre.model.kinds import Status
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli.commands.init import ask as asking
 from coffre_cli.commands.init import init as command
+from coffre_cli.commands.init import prove as proving
 from coffre_cli.commands.init.ask import ask
 from coffre_cli.commands.init.before import Before, Place, Secrets
 from coffre_cli.commands.init.plan import Answers, document_of, plan_of, target_names
-from coffre_cli.commands.init.prove import Findings, await_mail
+from coffre_cli.commands.init.prove import Findings, await_mail, prove
 from coffre_cli.commands.init.questions import InitError, Questions
 from coffre_cli.commands.init.server import Address, Server
 from coffre_cli.commands.init.write import make_keys, write_files
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.deploying.deploy import read_parameters
 
 URL = "postgresql://ada:pa%2Fss@db.example.com:5432/shop"
@@ -320,3 +323,24 @@ def test_ctrl_c_says_how_to_continue(coffre: Coffre, monkeypatch: pytest.MonkeyP
 
     assert said.status == 130
     assert "Run `coffre init` again: it continues where it was." in said.err
+
+
+def test_a_backup_in_progress_is_waited_for_and_not_taken_twice(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = account.backup(Status.IN_PROGRESS)
+    waited: list[str] = []
+
+    def ended(deployed: DeployedStack, target: str, backup_id: str, **_: object) -> str:
+        waited.append(backup_id)
+        return "it was skipped"
+
+    monkeypatch.setattr(proving, "wait_for_backup", ended)
+    findings = Findings()
+
+    prove(DeployedStack("safe", OUTPUTS), set(), findings)
+
+    assert waited == [running.id]
+    assert account.invoked == []
+    assert findings.has_failed
+    assert "shop has no backup that was restored" in findings.missing[0]

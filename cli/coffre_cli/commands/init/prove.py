@@ -56,12 +56,19 @@ def _newest(deployed: DeployedStack, target: str) -> Backup | None:
     return next(iter(deployed.catalog.completed_backups(target)), None)
 
 
+def _running(deployed: DeployedStack, target: str) -> str | None:
+    """Return the id of a backup in progress, such as that of an interrupted `init`."""
+    newest = next(iter(deployed.catalog.backups(target=target)), None)
+    return newest.id if newest is not None and newest.status is Status.IN_PROGRESS else None
+
+
 def _first_backup(deployed: DeployedStack, target: DatabaseTarget | BucketTarget) -> Backup:
-    remark(f"Taking a backup of {target.name}.")
+    running = _running(deployed, target.name)
+    remark(f"{'Waiting for the backup that runs' if running else 'Taking a backup'}: {target.name}.")
     function = "backup_database" if target.kind is TargetKind.DATABASE else "backup_storage"
-    backup_id = start_backup(deployed, function, target.name)
+    backup_id = running or start_backup(deployed, function, target.name)
     record = wait_for_backup(deployed, target.name, backup_id, title=f"Backing up {target.name}", quiet=False)
-    if isinstance(record, str):  # another run of this target is in progress, perhaps of an interrupted `init`
+    if isinstance(record, str):
         raise CoffreError(
             f"The backup of {target.name} was skipped: {record}.",
             code="SKIPPED",
