@@ -77,6 +77,22 @@ def test_at_most_six_questions_are_asked(place: Place, secrets: Secrets, reachab
     )
 
 
+def test_an_answer_that_does_not_do_is_asked_again(
+    place: Place, secrets: Secrets, reachable: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    person = Person(["mysql://a:hidden@host/shop", URL, "none", "shop", "", "", "ops", "ops@example.com"])
+
+    answers = ask(place, before(), secrets, given(), person.questions())
+
+    assert answers.databases == {"shop": URL}
+    assert answers.mail == "ops@example.com"
+    said = capsys.readouterr().err
+    assert "This is not the address of a database." in said
+    assert "The server has no database none." in said
+    assert "ops is not a mail address." in said
+    assert "hidden" not in said
+
+
 def test_what_an_option_says_is_not_asked(
     place: Place, secrets: Secrets, reachable: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from coffre.model.errors import CoffreError
 from coffre_cli.commands.init.before import OFFLINE, Before, Place, Secrets
 from coffre_cli.commands.init.plan import Answers, wants_second_key
 from coffre_cli.commands.init.questions import InitError, Questions
 from coffre_cli.commands.init.server import Address, Server, given_address, look_at
-from coffre_cli.screen import remark
+from coffre_cli.screen import remark, show_error
 
 # More names than this are not shown as a proposal.
 _SHOWN = 12
@@ -40,12 +41,13 @@ def ask(place: Place, before: Before, secrets: Secrets, given: Given, questions:
     CoffreError
         An answer is missing or wrong; nothing was made.
     """
-    address, server = _address(place, before, secrets, given, questions)
-    databases = _databases(address, server, given, questions)
-    buckets = _buckets(place, given, questions)
+    known = None if given.address else _known(place, before, secrets)
+    address, server = _asked(questions, given.address or known, lambda: _address(known, given, questions))
+    databases = _asked(questions, given.databases, lambda: _databases(address, server, given, questions))
+    buckets = _asked(questions, given.buckets, lambda: _buckets(place, given, questions))
     offline = _offline(place, before, given, questions)
-    mail = _mail(before, given, questions)
-    subnets, groups = _network(before, server, given, questions)
+    mail = _asked(questions, given.mail, lambda: _mail(before, given, questions))
+    subnets, groups = _asked(questions, given.subnets, lambda: _network(before, server, given, questions))
     return Answers(
         {name: address.of_database(name) for name in databases},
         buckets,
@@ -57,10 +59,18 @@ def ask(place: Place, before: Before, secrets: Secrets, given: Given, questions:
     )
 
 
-def _address(
-    place: Place, before: Before, secrets: Secrets, given: Given, questions: Questions
-) -> tuple[Address, Server]:
-    known = None if given.address else _known(place, before, secrets)
+def _asked[T](questions: Questions, is_given: object, ask: Callable[[], T]) -> T:
+    """Ask again after an answer that does not do; an option that does not do ends the command."""
+    while True:
+        try:
+            return ask()
+        except CoffreError as error:
+            if is_given or not questions.is_terminal:
+                raise
+            show_error(error)
+
+
+def _address(known: Address | None, given: Given, questions: Questions) -> tuple[Address, Server]:
     if given.address:
         address = Address.parse(given_address(given.address), "--address")
     elif known is not None:
