@@ -132,6 +132,14 @@ def test_deep_nesting_that_json_still_takes_is_an_unknown_field() -> None:
     assert "a: unknown field" in mistakes(deep)
 
 
+def test_of_thousands_of_mistakes_the_first_are_shown_and_the_others_counted() -> None:
+    said = mistakes(document(**{f"f{number}": 1 for number in range(10_000)}))
+
+    assert "10,000 mistake(s)" in said
+    assert said.count("unknown field") == 50
+    assert said.endswith("and 9,950 more")
+
+
 def test_strings_with_quotes_and_braces_do_not_move_the_lines() -> None:
     text = """{"encryption": "none",
       "targets": [{"name": "a", "secret": "s\\"}{][,:\\\\",

@@ -94,6 +94,18 @@ def test_a_target_is_new_or_removed_as_a_whole() -> None:
     assert found(both, one) == {"targets.files: removed. No more backups of it are taken; those that exist stay": True}
 
 
+def test_a_section_that_is_new_or_removed_is_told_by_its_fields() -> None:
+    daily = configuration({"schedule": {"expression": "rate(1 day)"}})
+    assert list(found(configuration(), daily)) == [
+        'targets.shop.schedule.expression: new: "rate(1 day)"',
+        'targets.shop.schedule.time_zone: new: "UTC"',
+    ]
+    assert list(found(daily, configuration())) == [
+        'targets.shop.schedule.expression: removed: "rate(1 day)"',
+        'targets.shop.schedule.time_zone: removed: "UTC"',
+    ]
+
+
 def test_buckets_and_checks_are_known_by_their_names_also_with_dots() -> None:
     more = configuration(files={"buckets": [{"name": "avatars.eu"}, {"name": "avatars"}]})
     assert found(configuration(), more) == {"targets.files.buckets.avatars: new": False}

@@ -103,7 +103,7 @@ def _restore(drill: DrillSummary | None) -> str:
 def _next(one: TargetStatus, report: StatusReport) -> str:
     if one.next_run_at is not None:
         return ahead(one.next_run_at, report.at)
-    own = [schedule for schedule in report.schedules if schedule.starts_backups_of(one.kind)]
+    own = [schedule for schedule in report.schedules if schedule.starts_backups_of(one)]
     return "none" if own and all(schedule.state != "enabled" for schedule in own) else "unknown"
 
 
@@ -131,7 +131,9 @@ def _shared(report: StatusReport) -> Iterator[str]:
         yield f"Alerts: {counted(len(report.alerts), 'open one')}: {', '.join(shown + rest)} (coffre alerts list)"
     elif _has_stack(report) and not _unread(report, "alerts"):
         yield "Alerts: none is open"
-    following = sorted((one.next_at, one.job) for one in report.schedules if one.is_for_all and one.next_at is not None)
+    following = sorted(
+        (one.next_at, one.job) for one in report.schedules if not one.starts_backups and one.next_at is not None
+    )
     if following:
         # The next drill is the weekly or the monthly one; backups are in the rows.
         first = dict(reversed([(job.rpartition("-")[2], at) for at, job in following]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from coffre.catalog.audit import Audit
 from coffre.catalog.configurations import Configurations
@@ -286,7 +287,14 @@ class Catalog:
 
     def oldest(self, target: str) -> Backup | None:
         """Return the first backup of a target on record, whatever became of it. The index may be a moment behind."""
-        return next(self._backups.records(self._backups.oldest_first(target)), None)
+        return next(self._backups.records(self._backups.ends(target, 1, oldest_first=True)), None)
+
+    def newest(self, target: str, count: int) -> tuple[Backup, ...]:
+        """Return the newest records of a target by their ids, whatever became of them, in one small call.
+
+        The index may be a moment behind.
+        """
+        return tuple(islice(self._backups.records(self._backups.ends(target, count)), count))
 
     # --- restores ---
 

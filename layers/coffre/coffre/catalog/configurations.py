@@ -25,7 +25,7 @@ class Configurations:
 
     def newest(self) -> ConfigurationVersion | None:
         """Return the newest version as it is at this instant; None: none was ever written."""
-        return next(self._read(ItemQuery(_PARTITION, page_size=1)), None)
+        return next(self._read(ItemQuery(_PARTITION, page=1)), None)
 
     def all(self) -> Iterator[ConfigurationVersion]:
         """Yield all versions, newest first."""

@@ -172,11 +172,12 @@ class Runs[R: (Backup, Restore)]:
         where = (RunItem.status == Status.COMPLETED.value) & BackupItem.damaged_at.does_not_exist()
         if verified:
             where &= BackupItem.verified_at.exists()
-        return ItemQuery(index_value(self._kind.partition, target), BY_TARGET, where=where)
+        # Few of those that are looked at fit: a year of daily records is one call.
+        return ItemQuery(index_value(self._kind.partition, target), BY_TARGET, where=where, page=None)
 
-    def oldest_first(self, target: str) -> ItemQuery:
-        """Return how to list the records of a target from the oldest on."""
-        return ItemQuery(index_value(self._kind.partition, target), BY_TARGET, oldest_first=True)
+    def ends(self, target: str, count: int, *, oldest_first: bool = False) -> ItemQuery:
+        """Return how to list the newest or the oldest records of a target, when no more than `count` are taken."""
+        return ItemQuery(index_value(self._kind.partition, target), BY_TARGET, oldest_first=oldest_first, page=count)
 
     def records(self, listing: ItemQuery) -> Iterator[R]:
         """Yield records newest first, reading as they are taken."""

@@ -25,9 +25,7 @@ from coffre.model.errors import CatalogError
 CONNECT_TIMEOUT_SECONDS: Final = 2  # Inside AWS a connection takes milliseconds; without a route it never comes.
 READ_TIMEOUT_SECONDS: Final = 5  # Calls take milliseconds; a run must not wait long for a heartbeat.
 RETRIES: Final = 3  # botocore's standard mode: about 7 seconds in all when throttled, far less when refused.
-# Items that a call looks at: records are about 1 KB, so a page is far below DynamoDB's 1 MB. With a filter few of them
-# come back, and 1 MB is the page: a year of one target's records in one call instead of four.
-PAGE_SIZE: Final = 100
+PAGE_SIZE: Final = 100  # Items a call returns: records are about 1 KB, so a page is far below DynamoDB's 1 MB.
 
 INDEX_KEYS: Final[Mapping[str, str]] = {BY_TARGET: "target_key", BY_STATUS: "status_key"}
 """Index name -> its partition key. The sort key is `sk` everywhere."""
@@ -87,8 +85,8 @@ class ConditionFailedError(Exception):
 class ItemQuery:
     """What to list: a partition of the table or of an index, narrowed by a range of `sk` and a filter.
 
-    Newest first: by `sk` from the last to the first, unless `oldest_first`. `page_size` items come with one call
-    (with a filter: a page of 1 MB).
+    Newest first: by `sk` from the last to the first, unless `oldest_first`. `page` is how many items a call looks at;
+    None: as many as fit into 1 MB.
     """
 
     partition: str
@@ -96,7 +94,7 @@ class ItemQuery:
     keys: Condition | None = None
     where: Condition | None = None
     oldest_first: bool = False
-    page_size: int = PAGE_SIZE
+    page: int | None = PAGE_SIZE
 
 
 class DynamoTable:
@@ -182,7 +180,7 @@ class DynamoTable:
                     index_name=listing.index,
                     consistent_read=listing.index is None,
                     exclusive_start_key=start,
-                    limit=listing.page_size if listing.where is None else None,
+                    limit=listing.page,
                     scan_index_forward=listing.oldest_first,
                 )
             yield from page["Items"]

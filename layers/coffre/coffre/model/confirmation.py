@@ -27,7 +27,12 @@ _SLACK_BYTES: Final = 64 * 1024 * 1024
 class ConfirmationRules(Document):
     """What a confirmation needs. `approvals`: how many other people have to approve what replaces or deletes."""
 
-    approvals: Literal[0, 1] = 0
+    approvals: Literal[0, 1] = Field(
+        default=0,
+        description="1: another person has to approve what replaces data in use or deletes a backup.",
+        examples=[1],
+        json_schema_extra={"unit": "people"},
+    )
 
 
 class Confirmation(Document):

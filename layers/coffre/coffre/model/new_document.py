@@ -23,6 +23,8 @@ from coffre.model.errors import ConfigurationError
 type _Path = tuple[str | int, ...]
 
 _TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],]|[^\s{}\[\],:"]++', re.DOTALL)
+_SHOWN: Final = 50
+_UNKNOWN: Final = "unknown field"
 _HINT: Final = "Nothing was written. docs/configuration.md lists every field with its allowed values and an example."
 
 
@@ -47,17 +49,18 @@ def read_new_document(content: str | bytes, *, where: str) -> Configuration:
         place = f"line {error.lineno}, column {error.colno}: {error.msg}"
         raise _invalid(f"The configuration document in {where} is not valid JSON.", place) from error
     places = _places(text)
-    wrong = [f"line {line}, {path}: given twice" for path, line in places.twice]
-    wrong += [f"line {line}: {word} is no JSON" for word, line in places.odd]
+    refused: list[tuple[_Path, str]] = []
     try:
         configuration = validated(data)
     except ValidationError as error:
-        wrong += [
-            f"{places.line_of(path)}{path_words(path) or 'document'}: {_explained(message, path)}"
-            for path, message in located(error)
-        ]
-    if wrong:
-        raise _invalid(f"The configuration document in {where} has {len(wrong)} mistake(s).", "\n".join(wrong))
+        refused = located(error)
+    count = len(places.odd) + len(refused)
+    if count:
+        wrong = [*places.odd, *((places.around(path), _explained(message, path)) for path, message in refused[:_SHOWN])]
+        shown = [places.line(offset) + words for offset, words in wrong[:_SHOWN]]
+        more = [f"and {count - _SHOWN:,} more"] if count > _SHOWN else []
+        message = f"The configuration document in {where} has {count:,} mistake(s)."
+        raise _invalid(message, "\n".join((*shown, *more)))
     return configuration
 
 
@@ -97,21 +100,19 @@ class _Level:
 
 @dataclass
 class _Places:
-    """On which line each value is; keys that are given twice; numbers that JSON does not have."""
+    """Where each value is; and what is odd: keys that are given twice, numbers that JSON does not have."""
 
     text: str
     offsets: dict[_Path, int] = field(default_factory=dict)
-    twice: list[tuple[str, int]] = field(default_factory=list)
-    odd: list[tuple[str, int]] = field(default_factory=list)
+    odd: list[tuple[int | None, str]] = field(default_factory=list)
 
-    def line(self, offset: int) -> int:
-        """Return the number of the line, from 1."""
-        return self.text.count("\n", 0, offset) + 1
+    def line(self, offset: int | None) -> str:
+        """Return `line 12, `, counted from 1; nothing for what has no place."""
+        return f"line {self.text.count('\n', 0, offset) + 1}, " if offset is not None else ""
 
-    def line_of(self, path: _Path) -> str:
-        """Return `line 12, ` of a value or of the nearest one around it; nothing for the whole document."""
-        known = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.offsets), None)
-        return f"line {self.line(self.offsets[known])}, " if known else ""
+    def around(self, path: _Path) -> int | None:
+        """Return where a value is, or the nearest one around it; None for the whole document."""
+        return next((self.offsets[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.offsets), None)
 
 
 def _places(text: str) -> _Places:
@@ -130,13 +131,13 @@ def _places(text: str) -> _Places:
             top.current, top.awaits_key = json.loads(word), False
             path = _path(levels)
             if top.current in top.keys:
-                found.twice.append((path_words(path), found.line(offset)))
+                found.odd.append((offset, f"{path_words(path)}: given twice"))
             top.keys.add(str(top.current))
             found.offsets[path] = offset
         else:
             found.offsets.setdefault(_path(levels), offset)
             if word in ("NaN", "Infinity", "-Infinity"):
-                found.odd.append((word, found.line(offset)))
+                found.odd.append((offset, f"{word} is no JSON"))
             if word in "{[":
                 levels.append(_Level(set() if word == "{" else None, awaits_key=word == "{"))
     return found
@@ -147,11 +148,10 @@ def _path(levels: Sequence[_Level]) -> _Path:
 
 
 def _explained(message: str, path: _Path) -> str:
-    """Add to an unknown field which known one is spelled like it."""
-    if message != "unknown field" or not path:
-        return message
-    near = difflib.get_close_matches(str(path[-1]), sorted(_names(Configuration)), 1)
-    return f"unknown field; did you mean {near[0]}?" if near else message
+    """Return what is wrong with a field; for an unknown one, which known field is spelled like it."""
+    near = difflib.get_close_matches(str(path[-1]), sorted(_names(Configuration)), 1) if message == _UNKNOWN else []
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"{path_words(path) or 'document'}: {message}{meant}"
 
 
 def _names(model: type[BaseModel]) -> set[str]:

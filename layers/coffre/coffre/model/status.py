@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -66,6 +66,11 @@ class OpenAlert(_Record):
     runbook: str
 
 
+OWN_SCHEDULES: Final = "own-schedules"
+"""The job of the rule that asks which targets with a schedule of their own are due."""
+_ENDINGS: Final = {TargetKind.DATABASE: "-databases", TargetKind.BUCKET: "-buckets"}
+
+
 class Schedule(_Record):
     """A rule that starts a job: `daily-databases`, `weekly-drill`. `next_at` is unknown when the expression does not
     say it."""
@@ -76,14 +81,20 @@ class Schedule(_Record):
     expression: str | None = None
     next_at: datetime | None = None
 
-    def starts_backups_of(self, kind: TargetKind) -> bool:
-        """Whether it starts backups of targets of this kind."""
-        return self.job.endswith("-databases" if kind is TargetKind.DATABASE else "-buckets")
-
     @property
-    def is_for_all(self) -> bool:
-        """Whether its job is about targets of every kind."""
-        return not any(self.starts_backups_of(kind) for kind in TargetKind)
+    def starts_backups(self) -> bool:
+        """Whether it starts backups of anything."""
+        return self.job == OWN_SCHEDULES or self.job.endswith(tuple(_ENDINGS.values()))
+
+    def starts_backups_of(self, one: TargetFacts | TargetStatus) -> bool:
+        """Whether it starts backups of a target: the template's rules leave those with a schedule of their own out."""
+        if self.job == OWN_SCHEDULES:
+            return one.has_own_schedule
+        return self.job.endswith(_ENDINGS[one.kind]) and not one.has_own_schedule
+
+    def is_about(self, one: TargetFacts) -> bool:
+        """Whether a target lacks something when it does not fire."""
+        return self.starts_backups_of(one) or not self.starts_backups
 
 
 # --- what is read ---
@@ -117,6 +128,11 @@ class TargetFacts:
     drill: DrillSummary | None = None
     recipients: tuple[str, ...] = ()
     unread: str | None = None
+
+    @property
+    def has_own_schedule(self) -> bool:
+        """Whether its configuration has a schedule, in place of the template's rules."""
+        return self.target is not None and self.target.schedule is not None
 
 
 @dataclass(frozen=True)
@@ -169,6 +185,7 @@ class TargetStatus(_Record):
     size_bytes: int | None = None
     stored_bytes: int | None = None
     sizes: tuple[int, ...] = ()
+    has_own_schedule: bool = False
     next_run_at: datetime | None = None
     recipients: tuple[str, ...] = ()
     keys_since: datetime | None = None

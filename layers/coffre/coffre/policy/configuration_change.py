@@ -111,15 +111,19 @@ def _effective(configuration: Configuration) -> dict[str, Any]:
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
     paths = dict.fromkeys((*old, *new))
-    whole = [path for path in paths if _PRESENT in (old.get(path), new.get(path)) and (path in old) != (path in new)]
-    inside = tuple(f"{path}." for path in whole)
+    whole = {path for path in paths if _PRESENT in (old.get(path), new.get(path)) and (path in old) != (path in new)}
+    inside = None  # What is in a thing follows it: a document may have thousands of them.
     for path in paths:
-        if path.startswith(inside):
+        if inside is not None and path.startswith(inside):
             continue
         if path in whole:
+            inside = f"{path}."
             yield _whole(path, is_new=path in new)
-        elif old.get(path, _NOTHING) != new.get(path, _NOTHING):
-            yield _change(path, old.get(path, _NOTHING), new.get(path, _NOTHING))
+            continue
+        before, after = old.get(path, _NOTHING), new.get(path, _NOTHING)
+        # A section that is null on one side has its fields on the other: they say all of it.
+        if before != after and not (None in (before, after) and _NOTHING in (before, after)):
+            yield _change(path, before, after)
 
 
 def _whole(path: str, *, is_new: bool) -> Change:

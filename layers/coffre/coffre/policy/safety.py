@@ -19,11 +19,11 @@ from coffre.policy.freshness import check_backup, check_verified, newest_of
 # By default each target is drilled every week and on the first of the month: after this long neither has run.
 DRILLED_WITHIN: Final = timedelta(days=32)
 EVERY_TARGET: Final = "-"
-_DECIDING: Final = {Source.ALERTS, Source.SCHEDULES, Source.DRILLS}
+DECIDING: Final = {Source.ALERTS, Source.SCHEDULES, Source.DRILLS}
 _READ_AGAIN: Final = "attach the stack's ReadersPolicy to your role, or deploy this version of the template"
 
 # The worst first. An alert has its own kind as code.
-_ORDER: Final = (
+ORDER: Final = (
     "NO_BACKUP",
     "ALL_DAMAGED",
     "BACKUP_OVERDUE",
@@ -51,7 +51,7 @@ def reasons(facts: Facts) -> tuple[Reason, ...]:
     found = [reason for target in facts.targets for reason in _of_target(target, facts)]
     found += _of_alerts(facts, found)
     found += _of_schedules(facts)
-    found += [_unknown(one, facts.names) for one in facts.unread if one.what in _DECIDING]
+    found += [_unknown(one, facts.names) for one in facts.unread if one.what in DECIDING]
     if not facts.has_stack:
         found.append(_vault_alone(facts.names))
     return tuple(sorted(found, key=_weight))
@@ -189,7 +189,7 @@ def _is_known(alert: OpenAlert, already: set[tuple[str, str]]) -> bool:
 
 def _of_schedules(facts: Facts) -> Iterator[Reason]:
     for schedule in facts.schedules:
-        of = tuple(one.name for one in facts.targets if schedule.is_for_all or schedule.starts_backups_of(one.kind))
+        of = tuple(one.name for one in facts.targets if schedule.is_about(one))
         if of and schedule.state != "enabled":
             yield _stopped(schedule, of)
 
@@ -226,7 +226,7 @@ def _reason(code: str, target: str, sentence: str, cure: str) -> Reason:
 
 
 def _weight(reason: Reason) -> tuple[bool, int, tuple[str, ...]]:
-    rank = _ORDER.index(reason.code if reason.code in _ORDER else "ALERT")
+    rank = ORDER.index(reason.code if reason.code in ORDER else "ALERT")
     return reason.standing is Standing.UNKNOWN, rank, reason.targets
 
 

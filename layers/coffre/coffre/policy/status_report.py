@@ -10,6 +10,7 @@ from coffre.model.kinds import Status
 from coffre.model.status import Facts, Reason, StatusReport, TargetFacts, TargetStatus
 from coffre.policy.freshness import age_hours, overdue_after_hours
 from coffre.policy.safety import headline, reasons, standing
+from coffre.policy.schedule import next_run
 
 # As many sizes as a person sees at a glance, and as a narrow column has room for.
 _SIZES: Final = 10
@@ -44,13 +45,14 @@ def _target(one: TargetFacts, facts: Facts, found: Sequence[Reason]) -> TargetSt
         last_backup=good.id if good else None,
         last_backup_at=good.created_at if good else None,
         age_hours=round(age_hours(good, facts.now), 2) if good else None,
-        limit_hours=overdue_after_hours(one.target) if one.target else None,
+        limit_hours=overdue_after_hours(one.target, facts.now) if one.target else None,
         running_since=next((run.created_at for run in one.recent if run.status is Status.IN_PROGRESS), None),
         verified_at=one.verified.verified_at if one.verified else None,
         drill=one.drill,
         size_bytes=good.plaintext_bytes if good else None,
         stored_bytes=good.stored_bytes if good else None,
         sizes=tuple(reversed(sizes)),
+        has_own_schedule=one.has_own_schedule,
         next_run_at=_next_run(one, facts),
         recipients=one.recipients,
         keys_since=min(since, default=None),
@@ -58,5 +60,8 @@ def _target(one: TargetFacts, facts: Facts, found: Sequence[Reason]) -> TargetSt
 
 
 def _next_run(one: TargetFacts, facts: Facts) -> datetime | None:
-    own = (schedule for schedule in facts.schedules if schedule.starts_backups_of(one.kind))
-    return min((schedule.next_at for schedule in own if schedule.next_at is not None), default=None)
+    rules = [schedule for schedule in facts.schedules if schedule.starts_backups_of(one)]
+    if one.target is not None and one.target.schedule is not None:
+        fires = any(rule.state == "enabled" for rule in rules)
+        return next_run(one.target.schedule, facts.now) if fires else None
+    return min((rule.next_at for rule in rules if rule.next_at is not None), default=None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests import snapshots
@@ -12,10 +14,12 @@ from tests.unit.policy.safety_scene import NOW, alert, buckets, database, drill,
 from coffre.model.backup import Status
 from coffre.model.drill import Outcome
 from coffre.model.status import Facts, Source, Unread
+from coffre.policy import safety
 from coffre.policy.status_report import report_of
 from coffre_cli import screen
 from coffre_cli.commands.status.show import show_status
 
+ROOT = Path(__file__).parents[4]
 OLD = run(82, plaintext_bytes=4_100_000)
 SCENES: dict[str, Facts] = {
     "status-safe": facts(
@@ -29,6 +33,13 @@ SCENES: dict[str, Facts] = {
         alerts=(alert("BACKUP_OVERDUE"), alert("SIZE_ANOMALY", "crm", "warning")),
         schedules=(schedule("daily-databases", state="disabled", rule="coffre-DailyBackupRule-1ABC", next_at=None),),
         vault=None,
+    ),
+    # The sample of docs/status.md.
+    "status-sample": facts(
+        database(recent=(OLD,), good=OLD),
+        database("crm", drill=drill(1, Outcome.INCOMPLETE, target="crm")),
+        buckets(),
+        alerts=(alert("BACKUP_OVERDUE"),),
     ),
     "status-unknown": facts(
         schedules=(), unread=(Unread(what=Source.SCHEDULES, why="AccessDeniedException"),), vault=None
@@ -71,6 +82,15 @@ def test_without_a_terminal_no_escape_code_is_printed_and_each_sentence_is_a_lin
     assert lines[0] == "3 of 4 targets are not safe: a-new-target-with-a-long-name has no backup."
     assert "Also: the last drill of crm failed on Wednesday 12:00 UTC: public.orders: 3 rows differ." in lines
     assert "\x1b" not in "".join(lines)
+
+
+def test_the_document_shows_what_is_printed_and_names_every_reason() -> None:
+    document = (ROOT / "docs" / "status.md").read_text()
+    sample = (ROOT / "tests" / "snapshots" / "status-sample-80.txt").read_text()
+
+    assert textwrap.indent(sample, "    ") in document
+    for code in {*safety.ORDER} - {"ALERT"} | {f"{source.upper()}_UNREAD" for source in safety.DECIDING}:
+        assert f"`{code}`" in document
 
 
 def test_colours_say_what_is_not_safe_unless_they_are_not_wanted(

@@ -166,7 +166,7 @@ def test_a_stack_that_does_not_answer_is_an_error(
     def refuse(*_: object, **__: object) -> None:
         raise CatalogError("The catalog table did not answer Query.", detail="Timeout")
 
-    monkeypatch.setattr("coffre.catalog.catalog.Catalog.backups", refuse)
+    monkeypatch.setattr("coffre.catalog.catalog.Catalog.newest", refuse)
 
     said = coffre("status")
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from coffre.alerts.alert import AlertKind, Severity
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
 
 # Of a target this many of the newest runs are looked at: they nearly always have a good and a verified backup.
-RECENT: Final = 40
+RECENT: Final = 16
 # Requests that wait in parallel; the client has ten connections.
 _THREADS: Final = 8
 _NO_RULES: Final = "the stack does not name them, it is of an earlier version."
@@ -111,7 +110,7 @@ def _target(job: StatusJob, target: DatabaseTarget | BucketTarget, drills: Mappi
 
 
 def _with_records(catalog: Catalog, known: TargetFacts, now: datetime) -> TargetFacts:
-    recent = tuple(islice(catalog.backups(target=known.name), RECENT))
+    recent = catalog.newest(known.name, RECENT)
     completed = [run for run in recent if run.status is Status.COMPLETED]
     good = newest_of(completed, now)
     verified = newest_of((backup for backup in completed if backup.verified_at is not None), now)

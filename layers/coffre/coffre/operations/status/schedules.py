@@ -9,9 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import ValidationError
 
+from coffre.model.schedule import Schedule as OwnSchedule
 from coffre.model.status import Schedule
-from coffre.policy.cron import next_fire
+from coffre.policy.schedule import next_run
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -53,4 +55,12 @@ def _read(events: EventBridgeClient, now: datetime, one: tuple[str, str]) -> Sch
     # AWS has one more state, ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS: it is enabled too.
     if not found.get("State", "").startswith("ENABLED"):
         return Schedule(job=job, rule=rule, state="disabled", expression=expression)
-    return Schedule(job=job, rule=rule, state="enabled", expression=expression, next_at=next_fire(expression, now))
+    return Schedule(job=job, rule=rule, state="enabled", expression=expression, next_at=_next(expression, now))
+
+
+def _next(expression: str, now: datetime) -> datetime | None:
+    """Return when a rule fires next; None: it never does, or its expression is not one of those that Coffre knows."""
+    try:
+        return next_run(OwnSchedule(expression=expression), now)
+    except ValidationError:
+        return None

@@ -1,0 +1,1 @@
+"""Looking for what will break a backup or a restore, before it does (docs/doctor.md)."""
