@@ -33,18 +33,21 @@ class ProviderServer:
     setup: Sequence[str] = ()
     made: list[str] = field(default_factory=list)
 
-    def project(self, database: str | None = None) -> str:
+    def project(self, database: str | None = None, template: str = "template1") -> str:
         """Make a database as the provider hands it out, and return its URL for the administrator.
 
         Without a name it gets one of its own; `postgres`, which every server has, is given to the administrator.
+        With the name of another project as `template`, it is a copy of that.
         """
         name = database or f"project_{next(_numbers)}"
         if name == "postgres":
             execute(self.server.dsn(), f'ALTER DATABASE postgres OWNER TO "{self.administrator}"')
         else:
-            execute(self.server.dsn(), f'CREATE DATABASE "{name}" OWNER "{self.administrator}"')
+            made = f'CREATE DATABASE "{name}" OWNER "{self.administrator}" TEMPLATE "{template}"'
+            execute(self.server.dsn("template1"), made)
             self.made.append(name)
-        execute(self.server.dsn(name), *self.setup)
+        if template == "template1":
+            execute(self.server.dsn(name), *self.setup)
         return self.url(name)
 
     def url(self, database: str, role: str | None = None) -> str:

@@ -13,6 +13,8 @@ from coffre_local.toolchain import Toolchain
 @pytest.fixture(scope="session")
 def _supabase(toolchain: Toolchain) -> Iterator[ProviderServer]:
     with supabase_like(toolchain.embedded_postgresql()) as server:
+        server.project("fresh")
+        server.made.clear()
         yield server
 
 

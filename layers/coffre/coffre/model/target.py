@@ -113,6 +113,9 @@ class Tls(Document):
     )
 
 
+Provider = Literal["auto", "plain", "supabase", "neon", "rds", "aurora"]
+
+
 class DatabaseTarget(Document):
     """One PostgreSQL database. `secret` names a Secrets Manager secret (name or ARN), never the password itself.
 
@@ -135,6 +138,11 @@ class DatabaseTarget(Document):
         min_length=1,
         description="Name or ARN of the secret with the database's address, below coffre/database/.",
         examples=["coffre/database/shop"],
+    )
+    provider: Provider = Field(
+        default="auto",
+        description="Whose server it is; auto: recognized by its host, settings and roles (docs/providers).",
+        examples=["supabase"],
     )
     contents: Contents = Field(
         default=Contents.FULL, description="Definitions and rows, or one of both alone.", examples=["full"]

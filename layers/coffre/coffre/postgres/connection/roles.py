@@ -6,11 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-# PostgreSQL's own, and those that Supabase, RDS, Aurora, Neon, Cloud SQL and Azure create and do not let anyone touch.
-_PLATFORM: Final = re.compile(
-    r"pg_.*|postgres|supabase_.*|authenticator|authenticated|anon|service_role|dashboard_user|pgbouncer|pgsodium_.*"
-    r"|rds.*|neon_.*|cloud_admin|cloudsql.*|azure.*|azuresu|doadmin|_doadmin_.*"
-)
+from coffre.policy.profiles import is_reserved
+
 _NAME: Final = r'("(?:[^"]|"")+"|[^\s;"]+)'
 _ROLE_STATEMENT: Final = re.compile(rf"^(?:CREATE|ALTER) ROLE {_NAME}[ ;]")
 _COMMENT_STATEMENT: Final = re.compile(rf"^COMMENT ON ROLE {_NAME} ")
@@ -41,7 +38,7 @@ def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
 
 def _is_kept(statement: str) -> bool:
     name = _role_named(statement)
-    return name is not None and not _PLATFORM.fullmatch(name)
+    return name is not None and not is_reserved(name)
 
 
 def _role_named(statement: str) -> str | None:
