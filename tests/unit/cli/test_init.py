@@ -55,7 +55,7 @@ def secrets(aws_environment: None) -> Iterator[Secrets]:
 @pytest.fixture
 def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that answers, with two databases."""
-    monkeypatch.setattr(asking, "look_at", lambda address: Server("17.6", ("crm", "shop")))
+    monkeypatch.setattr(asking, "look_at", lambda address, provider: Server("17.6", ("crm", "shop")))
 
 
 # --- questions ---
@@ -247,6 +247,17 @@ def test_only_what_differs_is_changed_and_what_a_person_set_stays(place: Place) 
     assert document["targets"][0] == DOCUMENT["targets"][0]
     assert URL not in json.dumps([plan.changes, plan.parameters, document])
     assert URL not in repr(plan) + repr(answers)
+
+
+def test_a_provider_that_is_named_is_kept_in_the_document(place: Place) -> None:
+    known = before(DOCUMENT)
+    answers = Answers({"shop": URL, "crm": URL}, provider="supabase")
+
+    plan = plan_of(place, known, answers, {"coffre/database/shop": URL})
+
+    assert [target["provider"] for target in plan.targets] == ["supabase", "supabase"]
+    assert "Treat shop as a database of supabase." in plan.changes
+    assert plan.targets[0]["limits"] == {"streams": 2}
 
 
 def test_another_stack_of_the_account_has_secrets_of_its_own(tmp_path: Path) -> None:

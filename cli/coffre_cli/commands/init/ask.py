@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from coffre.model.errors import CoffreError
 from coffre_cli.commands.init.before import OFFLINE, Before, Place, Secrets
@@ -13,6 +13,9 @@ from coffre_cli.commands.init.plan import Answers, wants_second_key
 from coffre_cli.commands.init.questions import InitError, Questions
 from coffre_cli.commands.init.server import Address, Server, given_address, look_at
 from coffre_cli.screen import remark, show_error
+
+if TYPE_CHECKING:
+    from coffre.model.target import Provider
 
 # More names than this are not shown as a proposal.
 _SHOWN = 12
@@ -31,6 +34,7 @@ class Given:
     subnets: tuple[str, ...]
     security_groups: tuple[str, ...]
     architecture: str | None
+    provider: Provider = "auto"
 
 
 def ask(place: Place, before: Before, secrets: Secrets, given: Given, questions: Questions) -> Answers:
@@ -56,6 +60,7 @@ def ask(place: Place, before: Before, secrets: Secrets, given: Given, questions:
         subnets,
         groups,
         given.architecture,
+        given.provider,
     )
 
 
@@ -83,11 +88,14 @@ def _address(known: Address | None, given: Given, questions: Questions) -> tuple
             "--address",
         )
         address = Address.parse(text, "the address")
-    server = look_at(address)
+    server = look_at(address, given.provider)
     if server.version is None:
         remark(f"{address.connection} cannot be reached from this machine: the function will try it from its network.")
-    else:
-        remark(f"{address.connection} answers: PostgreSQL {server.version}.")
+        return address, server
+    of_whom = f", {server.profile.title}" if server.profile and server.profile.name != "plain" else ""
+    remark(f"{address.connection} answers: PostgreSQL {server.version}{of_whom}.")
+    for warning in server.profile.warnings if server.profile else ():
+        remark(f"  Note: {warning}")
     return address, server
 
 

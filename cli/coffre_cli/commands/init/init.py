@@ -7,10 +7,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
+from coffre.model.target import Provider
 from coffre_cli.commands.config.change import write_version
 from coffre_cli.commands.init.ask import Given, ask
 from coffre_cli.commands.init.before import Before, Place, Secrets, look_before
@@ -47,6 +48,9 @@ def init(
         str | None,
         typer.Option(metavar="env:NAME|file:PATH", help="Where the database's address is. Asked without echo."),
     ] = None,
+    provider: Annotated[
+        str, typer.Option(metavar="|".join(get_args(Provider)), help="Whose server it is; auto: it is recognized.")
+    ] = "auto",
     database: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A database of that server, or `all`; repeatable. Default: the address's."),
@@ -94,6 +98,8 @@ def init(
     """
     if architecture is not None and architecture not in ARCHITECTURES:
         raise typer.BadParameter(f"--architecture is {' or '.join(ARCHITECTURES)}")
+    if provider not in get_args(Provider):
+        raise typer.BadParameter(f"--provider is one of {', '.join(get_args(Provider))}")
     if offline and no_offline:
         raise typer.BadParameter("--offline and --no-offline exclude each other")
     if region:
@@ -107,6 +113,7 @@ def init(
         tuple(subnet or ()),
         tuple(security_group or ()),
         architecture,
+        cast("Provider", provider),
     )
     place = Place(stack, directory or Path(stack))
     try:

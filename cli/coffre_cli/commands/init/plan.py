@@ -7,10 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from coffre_cli.commands.init.before import Before, Place
 from coffre_cli.commands.keys.secrets import DEFAULT_SECRET
+
+if TYPE_CHECKING:
+    from coffre.model.target import Provider
 
 _FILES: Final = "files"
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
@@ -38,6 +41,7 @@ class Answers:
     subnets: tuple[str, ...] = ()
     security_groups: tuple[str, ...] = ()
     architecture: str | None = None
+    provider: Provider = "auto"
 
 
 @dataclass(frozen=True)
@@ -122,9 +126,15 @@ def _targets(
     secrets = {target.get("secret") for target in targets}
     for database, name in names.items():
         secret = place.database_secret(name)
+        own = {} if answers.provider == "auto" else {"provider": answers.provider}
         if secret not in secrets:
-            targets.append({"name": name, "kind": "database", "secret": secret})
+            targets.append({"name": name, "kind": "database", "secret": secret, **own})
             changes.append(f'Protect the database "{database}" as the target {name}.')
+            continue
+        at = next(number for number, one in enumerate(targets) if one.get("secret") == secret)
+        if own and targets[at].get("provider", "auto") != answers.provider:
+            targets[at] = {**targets[at], **own}
+            changes.append(f"Treat {targets[at]['name']} as a database of {answers.provider}.")
     known = {bucket["name"] for target in targets if _in_aws(target) for bucket in target["buckets"]}
     added = [bucket for bucket in answers.buckets if bucket not in known]
     if added:

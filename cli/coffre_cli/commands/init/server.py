@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 from coffre.model.errors import CoffreError, SecretError
 from coffre_cli.commands.init.questions import InitError
 
 if TYPE_CHECKING:
+    from coffre.model.target import Provider
+    from coffre.policy.profiles import Profile
     from coffre.postgres.connection.address import Connection
 
 # Refusals that only say that this machine is elsewhere: the function may get through.
@@ -108,30 +111,36 @@ class Server:
 
     version: str | None
     databases: tuple[str, ...]
+    profile: Profile | None = None
     refusal: CoffreError | None = None
 
 
-def look_at(address: Address) -> Server:
-    """Connect and ask for the version and the databases.
+def look_at(address: Address, provider: Provider) -> Server:
+    """Connect and ask for the version, the databases, and whose server it is.
 
     Raises
     ------
     CoffreError
         The server answered, and refuses: a wrong password, TLS. Not: that this machine does not reach it.
     """
-    from dataclasses import replace
-
+    from coffre.policy.profiles import detect
     from coffre.postgres.connection.connect import connect
+    from coffre.postgres.connection.provider_facts import read_provider_facts
 
     own = address.connection
     try:
-        with connect(replace(own, connect_timeout_seconds=10)) as session, session.cursor() as cursor:
-            cursor.execute("SELECT pg_catalog.current_setting('server_version')")
-            [version] = cursor.fetchone() or ("?",)
-            cursor.execute(_DATABASES)
-            found = [str(name) for (name,) in cursor.fetchall()]
+        with connect(own) as session, session.cursor() as cursor:
+
+            def query(text: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+                cursor.execute(text, values)
+                return cursor.fetchall()
+
+            [(version,)] = query("SELECT pg_catalog.current_setting('server_version')")
+            found = [str(name) for (name,) in query(_DATABASES)]
+            profile = detect(read_provider_facts(query, own.host), provider)
     except CoffreError as error:
         if error.code in _ELSEWHERE:
-            return Server(None, (own.database,), error)
+            return Server(None, (own.database,), refusal=error)
         raise
-    return Server(str(version).split(" ")[0], tuple(name for name in found if name not in _PROVIDERS_OWN))
+    databases = tuple(name for name in found if name not in _PROVIDERS_OWN)
+    return Server(str(version).split(" ")[0], databases, profile)
