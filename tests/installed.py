@@ -18,9 +18,10 @@ from supply_chain.release import build_wheel
 from coffre_cli.deploying.bundle import ARCHITECTURES
 from coffre_local.aws import isolated, session, start_aws
 from coffre_local.deployment import Deployment
-from coffre_local.toolchain import Toolchain
+from coffre_local.toolchain import CHECKOUT, Toolchain
 
 _UV = Path(sys.executable).with_name("uv")
+_LOCKED = CHECKOUT / "requirements" / "dev.txt"
 _COMMAND_SECONDS = 300
 
 
@@ -89,10 +90,23 @@ def wheel_of_this_checkout(directory: Path) -> tuple[Path, str]:
 
 
 def install(wheel: Path, directory: Path) -> Path:
-    """Install the wheel into a new environment, from uv's cache where that has everything; return its Python."""
+    """Install the wheel into a new environment, from uv's cache where that has everything; return its Python.
+
+    Libraries have the versions that are locked here: what was published since must not decide about a test.
+    """
     python = directory / "bin" / "python"
     subprocess.run([str(_UV), "venv", "--quiet", "--python", sys.executable, str(directory)], check=True)
-    command = [str(_UV), "pip", "install", "--quiet", "--python", str(python), str(wheel)]
+    command = [
+        str(_UV),
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        str(python),
+        "--constraints",
+        str(_LOCKED),
+        str(wheel),
+    ]
     if subprocess.run([*command, "--offline"], capture_output=True, check=False).returncode:
         subprocess.run(command, check=True)
     return python

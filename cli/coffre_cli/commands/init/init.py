@@ -118,18 +118,12 @@ def init(
     place = Place(stack, directory or Path(stack))
     try:
         run = _Run.begin(place, built, code_bucket)
-        answers, plan = run.planned(given)
-        if dry_run:
-            remark("Nothing was written.")
-            return
-        made = run.make(answers, plan)
-        if print_only:
-            _print_commands(place)
-            return
-        findings = run.deploy_and_prove(made, answers.mail, mail_wait)
+        findings = _protect(run, given, mail_wait, dry_run=dry_run, print_only=print_only)
     except KeyboardInterrupt:
         remark("Interrupted. What is done stays. Run `coffre init` again: it continues where it was.")
         raise typer.Exit(Exit.INTERRUPTED) from None
+    if findings is None:
+        return
     if as_json:
         print_json({"protected": not findings.missing, "proved": findings.proved, "missing": findings.missing})
     else:
@@ -138,11 +132,24 @@ def init(
         raise typer.Exit(Exit.FAILED if findings.has_failed else Exit.EXCEPTIONS)
 
 
+def _protect(run: _Run, given: Given, mail_wait: float, *, dry_run: bool, print_only: bool) -> Findings | None:
+    """Go all the way; None where a dry run, or the printed commands, are its end."""
+    answers, plan = run.planned(given)
+    if dry_run:
+        remark("Nothing was written.")
+        return None
+    made = run.make(answers, plan)
+    if print_only:
+        _print_commands(run.place)
+        return None
+    return run.deploy_and_prove(made, answers.mail, mail_wait)
+
+
 class _Run:
     """One run of `init`: where it works, and what exists already."""
 
     def __init__(self, place: Place, deployment: Deployment, secrets: Secrets) -> None:
-        self._place = place
+        self.place = place
         self._deployment = deployment
         self._secrets = secrets
         self._before: Before = look_before(place, deployment.stack, secrets)
@@ -155,13 +162,14 @@ class _Run:
         account = Account.asked()
         remark(f"Stack {place.stack} in account {account.id}, {asked_place()}.")
         deployment = Deployment.of(account, place.stack, built=built, bucket=code_bucket, on_step=progress)
+        deployment.stack.settled(progress)
         return cls(place, deployment, Secrets(boto3.client("secretsmanager")))
 
     def planned(self, given: Given) -> tuple[Answers, Plan]:
         """Ask what was not given, and show what would be done."""
-        answers = ask(self._place, self._before, self._secrets, given, Questions.of_this_terminal())
-        names = map(self._place.database_secret, target_names(list(answers.databases)).values())
-        plan = plan_of(self._place, self._before, answers, {name: self._secrets.read(name) for name in names})
+        answers = ask(self.place, self._before, self._secrets, given, Questions.of_this_terminal())
+        names = map(self.place.database_secret, target_names(list(answers.databases)).values())
+        plan = plan_of(self.place, self._before, answers, {name: self._secrets.read(name) for name in names})
         _refuse_invalid(self._before, plan)
         remark("")
         remark("What will be done:" if plan.changes else "Everything is as you want it; only the proof is looked at.")
@@ -174,23 +182,23 @@ class _Run:
         """Make keys, secrets and files."""
         recipients: Sequence[str] = ()
         if self._before.document.get("encryption", "age") == "age":
-            recipients = make_keys(self._place, self._before, answers, self._secrets)
+            recipients = make_keys(self.place, self._before, answers, self._secrets)
         for name, text in plan.secrets.items():
             self._secrets.write(name, text)
         document = document_of(self._before, plan, recipients)
-        validated(document, str(self._place.configuration))
-        parameters = write_files(self._place, self._before, plan, document)
-        remark(f"  To read: {self._place.configuration} and {self._place.parameters}.")
+        validated(document, str(self.place.configuration))
+        parameters = write_files(self.place, self._before, plan, document)
+        remark(f"  To read: {self.place.configuration} and {self.place.parameters}.")
         return _Made(parameters, document)
 
     def deploy_and_prove(self, made: _Made, mail: str | None, minutes: float) -> Findings:
         """Deploy what differs, then find out what is proved and what is missing."""
         outputs = carried_out(self._deployment, self._deployment.propose(made.parameters))
-        deployed = DeployedStack(self._place.stack, outputs)
+        deployed = DeployedStack(self.place.stack, outputs)
         if self._before.is_deployed and made.document != self._before.document:
             number = write_version(deployed, json.dumps(made.document, indent=2, ensure_ascii=False), "coffre init")
             remark(f"  Version {number} of the configuration is in effect.")
-            deployed = DeployedStack(self._place.stack, outputs)
+            deployed = DeployedStack(self.place.stack, outputs)
         findings = Findings()
         prove(deployed, {one["name"] for one in made.document["targets"] if one not in self._before.targets}, findings)
         await_mail(outputs["AlertTopic"], mail, minutes, findings)
