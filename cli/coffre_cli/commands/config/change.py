@@ -59,14 +59,17 @@ def set_document(
 
 
 def restore(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A version's number, or template.")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A version's number, template, or vault.")],
     note: NoteOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put an older version, or the template's document, in effect again: its text becomes the next version."""
+    """Put an older version, or the template's document, in effect again: its text becomes the next version.
+
+    `vault` is the newest copy in the vault: what was in effect in a stack that is lost.
+    """
     refuse_vault("config")
     deployed = find_stack(stack)
     wanted = stored_document(deployed, version)
