@@ -7,10 +7,32 @@ from types import ModuleType
 from typing import Final
 
 from coffre.model.checkup import CheckResult
-from coffre.policy.checks import address
+from coffre.policy.checks import (
+    activity,
+    address,
+    capacity,
+    contents,
+    endpoint,
+    extensions,
+    login,
+    managed,
+    role,
+    server,
+)
 from coffre.policy.checks.check import Check, Facts
 
-MODULES: Final[tuple[ModuleType, ...]] = (address,)
+MODULES: Final[tuple[ModuleType, ...]] = (
+    address,
+    login,
+    endpoint,
+    server,
+    role,
+    contents,
+    extensions,
+    activity,
+    capacity,
+    managed,
+)
 
 CHECKS: Final[tuple[Check, ...]] = tuple(
     found for module in MODULES for found in vars(module).values() if isinstance(found, Check)
