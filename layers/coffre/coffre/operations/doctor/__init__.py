@@ -1,0 +1,1 @@
+"""Reading the facts that `coffre doctor` judges."""
