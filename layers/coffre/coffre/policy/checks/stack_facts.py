@@ -59,7 +59,7 @@ class StackFacts:
     wanted_memory_mb
         The parameters MemorySize and DrillMemorySize, by name.
     targets
-        How many targets are configured: so many invocations start together.
+        The number of configured targets, which is that of the invocations that start together.
     point_in_time_recovery
         Whether the catalog can be restored to any second of the last weeks.
     """

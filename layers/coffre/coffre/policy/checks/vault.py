@@ -205,7 +205,7 @@ def _check_copies(vault: VaultSettings) -> CheckResult:
         evidence = f"replicated to {', '.join(copies)}"
         return ONE_ACCOUNT.ok("The vault has a copy in another account.", evidence, vault.bucket)
     return ONE_ACCOUNT.found(
-        "All backups are in one AWS account: whoever closes or takes over the account has all of them.",
+        "All backups are in one AWS account: they are lost with it when it is closed or taken over.",
         "the bucket is not replicated to another account",
         "Replicate the bucket to one of another account, or copy it regularly (docs/immutability.md), and keep a "
         "recovery kit: coffre keys recovery-kit",
