@@ -9,9 +9,8 @@ from botocore.exceptions import ClientError
 from tests.memory_store import MemoryStore, refusal
 
 from coffre.buckets.reader import BucketReader
-from coffre.model.errors import SecretError
 from coffre.model.target import BucketTarget
-from coffre.operations.doctor.source_buckets import read_sources, unread_sources
+from coffre.operations.doctor.source_buckets import read_sources
 from coffre.policy.checks.bucket_facts import SourceBucket
 from coffre.stores.s3_errors import Call
 
@@ -118,11 +117,3 @@ def test_a_bucket_of_another_account_is_not_ours(store: MemoryStore, aws: None) 
         client.meta.events.register("before-call.s3.HeadBucket", deny)
 
         assert look(store, aws=client).is_ours is False
-
-
-def test_a_secret_that_cannot_be_used_leaves_the_buckets_unread() -> None:
-    found = unread_sources(target(secret="coffre/storage/r2"), SecretError("No.", code="SECRET_MISSING"))
-
-    assert (found.secret, found.buckets) == ("coffre/storage/r2", ())
-    assert found.secret_read is not None
-    assert found.secret_read.code == "SECRET_MISSING"

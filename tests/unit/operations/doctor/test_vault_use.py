@@ -11,7 +11,8 @@ from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import StoreError
 from coffre.model.locks import LockMode
 from coffre.operations.doctor.vault_use import use_vault
-from coffre.policy.checks.vault_facts import VaultUse, WriteTest
+from coffre.policy.checks.check import Unread
+from coffre.policy.checks.vault_facts import VaultReach, VaultUse, WriteTest
 from coffre.stores.body import Body
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.store import put_small
@@ -28,14 +29,21 @@ def newest() -> Backup:
     return Backup(id=ID, target="main", tiers=(Tier.DAILY,), status=Status.COMPLETED, created_at=NOW, manifest_key=KEY)
 
 
-def use(
+def look(
     vault: Vault,
     backup: Backup | None,
     *,
     probe: bool = False,
     region: Callable[[], str | None] = lambda: "eu-west-3",
-) -> VaultUse:
+) -> tuple[VaultReach, object]:
     return use_vault(vault, backup, NOW, bucket="vault", function_region="eu-west-3", bucket_region=region, probe=probe)
+
+
+def use(vault: Vault, backup: Backup | None, *, probe: bool = False) -> VaultUse:
+    reach, found = look(vault, backup, probe=probe)
+    assert reach == VaultReach("vault")
+    assert isinstance(found, VaultUse)
+    return found
 
 
 class Refusing(DirectoryStore):
@@ -55,7 +63,7 @@ def test_a_vault_with_a_backup_is_tried_with_its_newest_manifest_and_nothing_cha
 
     found = use(Vault(store), newest())
 
-    assert (found.listed, found.tested, found.written) == (None, WriteTest.MANIFEST, None)
+    assert (found.tested, found.written) == (WriteTest.MANIFEST, None)
     assert (found.function_region, found.bucket_region) == ("eu-west-3", "eu-west-3")
     assert [info.key for info in store.list()] == [KEY]
     assert store.get(KEY) == b"{}"
@@ -86,11 +94,11 @@ def test_a_vault_that_cannot_be_listed_is_not_tried_further(tmp_path: Path) -> N
     def unreachable() -> str | None:
         raise StoreError("The bucket does not exist.", code="BUCKET_MISSING")
 
-    found = use(Vault(DirectoryStore(tmp_path)), newest(), probe=True, region=unreachable)
+    reach, use = look(Vault(DirectoryStore(tmp_path)), newest(), probe=True, region=unreachable)
 
-    assert found.listed is not None
-    assert found.listed.code == "BUCKET_MISSING"
-    assert found.tested is None
+    assert reach.trouble is not None
+    assert reach.trouble.code == "BUCKET_MISSING"
+    assert use == (VaultUse, Unread("The backup function cannot list the vault."))
     assert not list(DirectoryStore(tmp_path).list())
 
 

@@ -1,1 +1,1 @@
-"""Reading the facts that `coffre doctor` judges."""
+"""Looking for what will break a backup or a restore, before it does (docs/doctor.md)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
@@ -12,8 +12,8 @@ from coffre.model.audit import AuditEvent
 from coffre.model.errors import CoffreError
 from coffre.model.target import BucketTarget, DatabaseTarget
 from coffre.operations.doctor.vault_use import trouble
-from coffre.policy.checks.history_facts import DrillSeen, TargetHistory
-from coffre.policy.checks.vault_facts import Trouble
+from coffre.policy.checks.answers import Trouble
+from coffre.policy.checks.history_facts import DrillSeen, NewestBackup, Proofs
 from coffre.policy.freshness import newest_of
 from coffre.stores.store import Store
 from coffre.vault.layout import BACKUPS, record_of
@@ -24,17 +24,22 @@ KEY_OPENED: Final = "key.opened"
 """The audit's action for a private key that was seen to open a backup; its subject is the public key."""
 
 
-def read_history(catalog: Catalog, store: Store, target: DatabaseTarget | BucketTarget, now: datetime) -> TargetHistory:
-    """Return what is remembered of a target; raises what the catalog raises.
+def read_history(
+    catalog: Catalog, store: Store, target: DatabaseTarget | BucketTarget, now: datetime
+) -> Iterator[object]:
+    """Yield what is remembered of a target, without proofs when it has no good backup; raises what the catalog raises.
 
     A drill's record is its report in the vault. All keys of the target's backups are listed: about six for each backup.
     """
     backups = catalog.completed_backups(target.name)
     newest = newest_of(backups, now)
+    yield NewestBackup(target.name, target.kind, newest.created_at if newest else None)
+    if newest is None:
+        return
     verified = [one.verified_at for one in backups if one.verified_at is not None and one.is_healthy]
-    return TargetHistory(
+    yield Proofs(
         target=target.name,
-        newest_at=newest.created_at if newest else None,
+        now=now,
         verified_at=max(verified, default=None),
         verified_within_hours=target.freshness.verified_hours,
         drill=_newest_drill(store, target.name),

@@ -10,9 +10,8 @@ from coffre.model.errors import CoffreError
 from coffre.model.target import BucketSource, BucketTarget
 from coffre.operations.doctor.asking import ask
 from coffre.operations.doctor.vault_use import attempt, trouble
-from coffre.policy.checks.answers import Answer, Refused
+from coffre.policy.checks.answers import Answer, Refused, Trouble
 from coffre.policy.checks.bucket_facts import SourceBucket, Sources
-from coffre.policy.checks.vault_facts import Trouble
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -39,14 +38,7 @@ def read_sources(
     last_objects
         How many objects the newest backup has.
     """
-    store = target.store
-    found = tuple(_look(reader, bucket, aws, account) for bucket in target.buckets)
-    return Sources(target.name, store.secret, None, store.endpoint, found, last_objects)
-
-
-def unread_sources(target: BucketTarget, why: CoffreError) -> Sources:
-    """Return what is known of a target whose secret cannot be used."""
-    return Sources(target.name, target.store.secret, trouble(why), target.store.endpoint)
+    return Sources(tuple(_look(reader, bucket, aws, account) for bucket in target.buckets), last_objects)
 
 
 def _look(reader: BucketReader, bucket: BucketSource, aws: S3Client | None, account: str) -> SourceBucket:

@@ -10,7 +10,9 @@ from ulid import ULID
 
 from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError
-from coffre.policy.checks.vault_facts import Trouble, VaultUse, WriteTest
+from coffre.policy.checks.answers import Trouble
+from coffre.policy.checks.check import Unread
+from coffre.policy.checks.vault_facts import VaultReach, VaultUse, WriteTest
 from coffre.stores.body import sha256_of
 from coffre.stores.store import Store
 from coffre.vault.layout import BACKUPS, pack_prefix
@@ -43,7 +45,7 @@ def use_vault(
     function_region: str | None,
     bucket_region: Callable[[], str | None],
     probe: bool = False,
-) -> VaultUse:
+) -> tuple[VaultReach, VaultUse | tuple[type[VaultUse], Unread]]:
     """List the vault, and find out whether the function may store a backup in it.
 
     The newest manifest is sent once more, with the demand that no such object exists: a store that takes the writer for
@@ -65,11 +67,12 @@ def use_vault(
         region = bucket_region()
         next(vault.store.list(BACKUPS), None)
 
-    listed = attempt(look)
+    if (unlisted := attempt(look)) is not None:
+        return VaultReach(bucket, unlisted), (VaultUse, Unread("The backup function cannot list the vault."))
     locks = None if vault.locks is None else attempt(vault.locks.store.require_locking)
     mode = "off" if vault.locks is None else vault.locks.mode.value
-    tested, written, keeps = _test_writing(vault, newest, now, probe=probe) if listed is None else (None, None, None)
-    return VaultUse(bucket, function_region, region, listed, tested, written, keeps, mode, locks)
+    tested, written, keeps = _test_writing(vault, newest, now, probe=probe)
+    return VaultReach(bucket), VaultUse(bucket, function_region, region, tested, written, keeps, mode, locks)
 
 
 def _test_writing(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coffre.policy.checks.answers import Answer
-from coffre.policy.checks.vault_facts import Trouble
+from coffre.policy.checks.answers import Answer, Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +43,16 @@ class SourceBucket:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreSecret:
+    """The secret with the access key of a store; `trouble` is what reading it raised."""
+
+    name: str
+    trouble: Trouble | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
-    """The buckets of one target.
+    """The buckets of one target; `last_objects` is how many objects its newest backup has."""
 
-    Attributes
-    ----------
-    secret
-        The name of the secret with the store's access key; None: the function's role is used.
-    secret_read
-        What reading or parsing it raised; then `buckets` is empty.
-    endpoint
-        None: AWS.
-    last_objects
-        How many objects the newest backup has.
-    """
-
-    target: str
-    secret: str | None
-    secret_read: Trouble | None
-    endpoint: str | None
-    buckets: tuple[SourceBucket, ...] = ()
+    buckets: tuple[SourceBucket, ...]
     last_objects: int | None = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from coffre.policy.checks.answers import Answer
-from coffre.policy.checks.vault_facts import Trouble
+from coffre.model.kinds import TargetKind
+from coffre.policy.checks.answers import Answer, Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +20,22 @@ class DrillSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class TargetHistory:
-    """One target.
+class NewestBackup:
+    """When the newest good backup of a target began; None: none exists."""
+
+    target: str
+    kind: TargetKind
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """What proves the backups of a target.
 
     Attributes
     ----------
-    newest_at
-        When the newest good backup began; None: none exists.
+    now
+        When that was looked at.
     verified_at
         When a backup of it was last verified: read back, or restored.
     verified_within_hours
@@ -38,7 +47,7 @@ class TargetHistory:
     """
 
     target: str
-    newest_at: datetime | None
+    now: datetime
     verified_at: datetime | None
     verified_within_hours: float
     drill: DrillSeen | Trouble | None
@@ -47,12 +56,12 @@ class TargetHistory:
 
 @dataclass(frozen=True, slots=True)
 class KeyFacts:
-    """The keys of all targets.
+    """The keys of all targets, of a stack that encrypts.
 
     Attributes
     ----------
-    is_encrypted
-        Coffre encrypts backups.
+    now
+        When that was looked at.
     recipients
         The public keys of each target's next backup.
     opened
@@ -64,13 +73,13 @@ class KeyFacts:
     identity_secret
         The secret with the private key of the functions.
     identity
-        Whether it exists; None: backups are not encrypted, and it is not asked for.
+        Whether it exists.
     """
 
-    is_encrypted: bool
+    now: datetime
     recipients: dict[str, tuple[str, ...]]
     opened: dict[str, datetime] = field(default_factory=dict)
     used_since: dict[str, datetime] = field(default_factory=dict)
     verified_at: dict[str, datetime] = field(default_factory=dict)
-    identity_secret: str | None = None
-    identity: Answer[bool] | None = None
+    identity_secret: str = "coffre/identity/main"  # noqa: S105 - a name
+    identity: Answer[bool] = True

@@ -7,14 +7,10 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from coffre.model.checkup import CheckResult
+from coffre.model.checkup import Severity
 from coffre.policy.checks.answers import Refused
-from coffre.policy.checks.code import blocker
-from coffre.policy.checks.stack_facts import Endpoint, Network, Reach, Subnet
-
-ROUTE: Final = blocker("SUBNET_WITHOUT_ROUTE")
-UNREACHED: Final = blocker("SERVICE_UNREACHABLE")
-POLICY: Final = blocker("ENDPOINT_POLICY")
+from coffre.policy.checks.check import Finding, Unread, check
+from coffre.policy.checks.stack_facts import Endpoint, Network, Reach, Route, Subnet
 
 SERVICES: Final = ("s3", "dynamodb", "ssm", "secretsmanager", "sns", "events", "lambda")
 """What functions call themselves. KMS is called by the services that encrypt, and Lambda ships logs and traces."""
@@ -33,40 +29,41 @@ _NEEDED: Final = {
     "lambda": ("lambda:InvokeFunction",),
 }
 
+type Found = Iterator[Finding | Unread]
 
-def check_network(network: Network) -> Iterator[CheckResult]:
-    """Judge routes and endpoints, as they are set up."""
+
+@check(
+    "SUBNET_WITHOUT_ROUTE",
+    Severity.BLOCKER,
+    Network,
+    fine="The functions have a way to every service that they call.",
+    cure="Choose private subnets whose route table leads 0.0.0.0/0 to a NAT gateway, or add endpoints.",
+)
+def subnet_without_route(network: Network) -> Found:
+    """Find subnets from which functions do not reach a service, as their routes are set up."""
     if isinstance(network.subnets, Refused):
-        yield ROUTE.unseen("The subnets of the functions", network.subnets)
-    elif not network.subnets:
-        yield ROUTE.ok("The functions are in no VPC and reach every service.", "no subnets")
+        yield network.subnets.unread("The subnets of the functions")
         return
-    if isinstance(network.endpoints, Refused):
-        yield POLICY.unseen("The endpoints of the VPC", network.endpoints)
-    if isinstance(network.subnets, Refused) or isinstance(network.endpoints, Refused):
-        return
-    yield from (_check_subnet(subnet, network.endpoints, network.region) for subnet in network.subnets)
-    yield from (
-        _check_policy(one, network.vault_bucket)
-        for one in network.endpoints
-        if one.service in _NEEDED and one.is_available
-    )
+    for subnet in network.subnets:
+        outside = [route for route in subnet.routes if route.destination in _EVERYWHERE]
+        if any(route.is_active and not route.through.startswith(_INTERNET_GATEWAY) for route in outside):
+            continue
+        if isinstance(network.endpoints, Refused):
+            yield network.endpoints.unread(f"The endpoints of the VPC of {subnet.id}")
+            continue
+        missing = [one for one in SERVICES if not any(_serves(found, one, subnet) for found in network.endpoints)]
+        if missing:
+            yield _no_route(subnet, outside, missing, network.region)
 
 
-def _check_subnet(subnet: Subnet, endpoints: tuple[Endpoint, ...], region: str) -> CheckResult:
-    outside = [route for route in subnet.routes if route.destination in _EVERYWHERE]
-    if any(route.is_active and not route.through.startswith(_INTERNET_GATEWAY) for route in outside):
-        return ROUTE.ok("The subnet has a way to AWS's services.", f"0.0.0.0/0 through {outside[0].through}", subnet.id)
-    missing = [service for service in SERVICES if not any(_serves(one, service, subnet) for one in endpoints)]
-    seen = ", ".join(f"0.0.0.0/0 through {one.through}{_dead(one.is_active)}" for one in outside) or "no default route"
-    if not missing:
-        return ROUTE.ok("The subnet reaches every service through an endpoint.", seen, subnet.id)
+def _no_route(subnet: Subnet, outside: list[Route], missing: list[str], region: str) -> Finding:
+    seen = ", ".join(f"0.0.0.0/0 through {one.through}{_dead(one)}" for one in outside) or "no default route"
     why = (
         " Functions in a public subnet have no public address: an internet gateway takes them nowhere."
         if any(route.through.startswith(_INTERNET_GATEWAY) for route in outside)
         else ""
     )
-    return ROUTE.found(
+    return Finding(
         f"Functions in the subnet {subnet.id} do not reach {', '.join(missing)}.{why}",
         f"{seen}; no endpoint for {', '.join(missing)}",
         "Choose private subnets whose route table leads 0.0.0.0/0 to a NAT gateway, or add an endpoint for each: "
@@ -75,8 +72,8 @@ def _check_subnet(subnet: Subnet, endpoints: tuple[Endpoint, ...], region: str) 
     )
 
 
-def _dead(is_active: bool) -> str:  # noqa: FBT001 - one word for one flag
-    return "" if is_active else " (blackhole: it no longer exists)"
+def _dead(route: Route) -> str:
+    return "" if route.is_active else " (blackhole: it no longer exists)"
 
 
 def _serves(endpoint: Endpoint, service: str, subnet: Subnet) -> bool:
@@ -93,38 +90,50 @@ def _creation(service: str, subnet: Subnet, region: str) -> str:
     )
 
 
-def check_reach(reach: Reach) -> Iterator[CheckResult]:
-    """Judge the connections that the function itself opened."""
+@check(
+    "SERVICE_UNREACHABLE",
+    Severity.BLOCKER,
+    Reach,
+    fine="The function can connect to every service that it calls.",
+    cure="Give its subnets a NAT gateway, or an endpoint for the service; let its security groups send to port 443.",
+)
+def service_unreachable(reach: Reach) -> Found:
+    """Find services that the function itself could not connect to."""
     for service, problem in reach.services.items():
-        if problem is None:
-            yield UNREACHED.ok(f"The function reaches {service}.", "a connection was opened", service)
-        else:
-            yield UNREACHED.found(
-                f"The function does not reach {service}.",
-                problem,
-                "Give its subnets a NAT gateway or an endpoint for this service, and let its security groups send to "
-                "port 443 (docs/doctor.md).",
-                service,
+        if problem is not None:
+            yield Finding(f"The function does not reach {service}.", problem, subject=service)
+
+
+@check(
+    "ENDPOINT_POLICY",
+    Severity.BLOCKER,
+    Network,
+    fine="The policies of the VPC's endpoints let backups through.",
+    cure="Allow the actions in the policy of the endpoint.",
+)
+def endpoint_policy(network: Network) -> Found:
+    """Find endpoints whose policy stops what Coffre calls."""
+    if isinstance(network.endpoints, Refused):
+        yield network.endpoints.unread("The endpoints of the VPC")
+        return
+    resource = f"arn:aws:s3:::{network.vault_bucket}"
+    for endpoint in network.endpoints:
+        if endpoint.service not in _NEEDED or not endpoint.is_available:
+            continue
+        statements, is_s3 = _statements(endpoint.policy), endpoint.service == "s3"
+        refused = [
+            action
+            for action in _NEEDED[endpoint.service]
+            if not _lets_through(statements, action, _resource(resource, action) if is_s3 else None)
+        ]
+        if refused:
+            yield Finding(
+                f"The endpoint for {endpoint.service} stops what Coffre calls: {', '.join(refused)}.",
+                f"the policy of {endpoint.id} does not allow it, or denies it",
+                f"Allow {', '.join(refused)}{f' on {resource} and {resource}/*' if is_s3 else ''} in its policy: aws "
+                f"ec2 modify-vpc-endpoint --vpc-endpoint-id {endpoint.id} --policy-document file://policy.json",
+                endpoint.id,
             )
-
-
-def _check_policy(endpoint: Endpoint, bucket: str) -> CheckResult:
-    resource = f"arn:aws:s3:::{bucket}"
-    statements = _statements(endpoint.policy)
-    refused = [
-        action
-        for action in _NEEDED[endpoint.service]
-        if not _lets_through(statements, action, None if endpoint.service != "s3" else _resource(resource, action))
-    ]
-    if not refused:
-        return POLICY.ok(f"The endpoint for {endpoint.service} lets Coffre through.", "its policy", endpoint.id)
-    return POLICY.found(
-        f"The endpoint for {endpoint.service} stops what Coffre calls: {', '.join(refused)}.",
-        f"the policy of {endpoint.id} does not allow it, or denies it",
-        f"Allow these actions in its policy, for {resource} and {resource}/* with S3: aws ec2 modify-vpc-endpoint "
-        f"--vpc-endpoint-id {endpoint.id} --policy-document file://policy.json",
-        endpoint.id,
-    )
 
 
 def _resource(bucket: str, action: str) -> str:

@@ -54,6 +54,8 @@ class StackFacts:
         Its name, and the version of the template that was deployed (None: older than the output Version).
     command_version
         Of the command that asks.
+    catalog_table
+        The name of the catalog's table.
     refusals
         Reasons that CloudFormation noted for resources of its last update that could not be made.
     wanted_memory_mb
@@ -67,6 +69,7 @@ class StackFacts:
     stack: str
     version: str | None
     command_version: str
+    catalog_table: str
     refusals: Answer[tuple[str, ...]]
     wanted_memory_mb: dict[str, int]
     targets: int

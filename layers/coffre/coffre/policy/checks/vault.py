@@ -5,212 +5,242 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from coffre.model.checkup import CheckResult
+from coffre.model.checkup import Severity
 from coffre.policy.checks.answers import Refused
-from coffre.policy.checks.code import blocker, note, warning
-from coffre.policy.checks.vault_facts import LifecycleRule, LockProbe, Trouble, VaultSettings, VaultUse, WriteTest
-
-UNREACHABLE: Final = blocker("VAULT_UNREACHABLE")
-UNWRITABLE: Final = blocker("VAULT_UNWRITABLE")
-REGION: Final = warning("VAULT_REGION")
-CHECKSUM: Final = blocker("VAULT_CHECKSUM_UNSUPPORTED")
-LOCK: Final = blocker("VAULT_LOCK_NOT_ENFORCED")
-VERSIONING: Final = warning("VAULT_VERSIONING_OFF")
-PUBLIC: Final = blocker("VAULT_PUBLIC")
-NOT_BLOCKED: Final = warning("VAULT_PUBLIC_NOT_BLOCKED")
-LIFECYCLE: Final = blocker("VAULT_LIFECYCLE_EATS_PACKS")
-ONE_ACCOUNT: Final = note("HISTORY_LEAVES_WITH_ACCOUNT")
+from coffre.policy.checks.check import Finding, Unread, check
+from coffre.policy.checks.vault_facts import (
+    LifecycleRule,
+    LockProbe,
+    VaultReach,
+    VaultSettings,
+    VaultUse,
+    WriteTest,
+)
 
 # Classes whose objects have to be restored before they can be read (S3 User Guide, "Storage classes").
 _ARCHIVES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-# What must stay readable: everything below these, in the vault's folder.
+# What must stay as it is: everything below these, in the vault's folder.
 _KEPT: Final = ("v1/backups/", "v1/packs/", "v1/audit/anchors/")
+_CHECKSUM: Final = "CHECKSUM_UNSUPPORTED"
+
+type Found = Iterator[Finding | Unread]
 
 
 # --- what the function can do with it ---
 
 
-def check_use(use: VaultUse) -> Iterator[CheckResult]:
-    """Judge what the backup function saw with its own role."""
-    if use.listed is not None:
-        cure = use.listed.hint or "Check the vault's bucket and the role of the function."
-        yield UNREACHABLE.found("The backup function cannot list the vault.", _words(use.listed), cure, use.bucket)
-        return
-    yield UNREACHABLE.ok("The backup function reaches the vault.", f"listed s3://{use.bucket}", use.bucket)
-    yield from _check_region(use)
-    yield from _check_writing(use)
-    yield from _check_lock_setting(use)
-
-
-def _check_region(use: VaultUse) -> Iterator[CheckResult]:
-    if use.bucket_region is None or use.function_region is None:
-        refused = Refused("s3:ListBucket", "The store does not say in which region the bucket is.")
-        yield REGION.unseen("The region of the vault", refused, use.bucket)
-        return
-    evidence = f"bucket in {use.bucket_region}, functions in {use.function_region}"
-    if use.bucket_region == use.function_region:
-        yield REGION.ok("The vault is in the region of the functions.", evidence, use.bucket)
-        return
-    yield REGION.found(
-        "The vault is in another region than the functions: every byte crosses regions, and is paid for.",
-        evidence,
-        f"Deploy the stack in {use.bucket_region}, or copy the vault to a bucket in {use.function_region} and take "
-        "that over (docs/runbooks/ADOPT_A_VAULT.md).",
-        use.bucket,
-    )
-
-
-def _check_writing(use: VaultUse) -> Iterator[CheckResult]:
-    if use.tested is None:
-        why = "No backup is stored yet, so that nothing could be tried without storing something."
-        refused = Refused("s3:PutObject", f"{why} coffre doctor --probe stores a few bytes.")
-        yield UNWRITABLE.unseen("Whether the function may write into the vault", refused, use.bucket)
-        return
-    how = "sent the newest manifest again" if use.tested is WriteTest.MANIFEST else "stored a small pack"
-    if use.written is None:
-        yield UNWRITABLE.ok("The backup function may write into the vault.", how, use.bucket)
-    elif use.written.code != "CHECKSUM_UNSUPPORTED":
-        cure = use.written.hint or "Check the role of the function and the policy of the bucket."
-        yield UNWRITABLE.found(
-            "The backup function cannot write into the vault.", _words(use.written), cure, use.bucket
+@check(
+    "VAULT_UNREACHABLE",
+    Severity.BLOCKER,
+    VaultReach,
+    fine="The backup function reaches the vault.",
+    cure="Check that the bucket exists, and the role and the network of the function.",
+)
+def vault_unreachable(reach: VaultReach) -> Found:
+    """Find a vault that the function cannot list."""
+    if reach.trouble is not None:
+        yield Finding(
+            "The backup function cannot list the vault.", str(reach.trouble), reach.trouble.hint, reach.bucket
         )
-        return
-    yield from _check_checksum(use)
 
 
-def _check_checksum(use: VaultUse) -> Iterator[CheckResult]:
-    if use.written is not None:
-        cure = "Deploy with VaultChecksum=md5."
-        yield CHECKSUM.found("The vault's store refuses SHA-256 checksums.", _words(use.written), cure, use.bucket)
-    elif use.keeps_checksums is False:
-        yield CHECKSUM.found(
-            "The vault's store takes SHA-256 checksums, and does not keep them: an inventory cannot compare objects.",
-            "the newest manifest has no checksum",
-            "Deploy with VaultChecksum=md5: Coffre then keeps the SHA-256 in the object's metadata.",
+@check(
+    "VAULT_UNWRITABLE",
+    Severity.BLOCKER,
+    VaultUse,
+    fine="The backup function may write into the vault.",
+    cure="Check the role of the function, the policy of the bucket, and the KMS key if it has one of its own.",
+)
+def vault_unwritable(use: VaultUse) -> Found:
+    """Find a vault that refuses what the function writes."""
+    if use.tested is None:
+        yield Unread(
+            "Whether the function may write into the vault was not tried: no backup is stored yet, and a test would "
+            "store something. Take a backup, or run coffre doctor --probe."
+        )
+    elif use.written is not None and use.written.code != _CHECKSUM:
+        yield Finding(
+            "The backup function cannot write into the vault.", str(use.written), use.written.hint, use.bucket
+        )
+
+
+@check(
+    "VAULT_REGION",
+    Severity.WARNING,
+    VaultUse,
+    fine="The vault is in the region of the functions.",
+    cure="Deploy the stack in the region of the vault (docs/runbooks/ADOPT_A_VAULT.md).",
+)
+def vault_region(use: VaultUse) -> Found:
+    """Find a vault in another region than the functions."""
+    if use.bucket_region is None or use.function_region is None:
+        yield Unread("In which region the vault is could not be read: the store does not say.")
+    elif use.bucket_region != use.function_region:
+        yield Finding(
+            "The vault is in another region than the functions: every byte crosses regions, and is paid for.",
+            f"bucket in {use.bucket_region}, functions in {use.function_region}",
+            subject=use.bucket,
+        )
+
+
+@check(
+    "VAULT_CHECKSUM_UNSUPPORTED",
+    Severity.BLOCKER,
+    VaultUse,
+    fine="The vault's store takes and keeps checksums.",
+    cure="Deploy with VaultChecksum=md5: Coffre then keeps the SHA-256 in the metadata of objects.",
+)
+def vault_checksum_unsupported(use: VaultUse) -> Found:
+    """Find a store that refuses SHA-256 checksums, or forgets them."""
+    if use.written is not None and use.written.code == _CHECKSUM:
+        yield Finding("The vault's store refuses SHA-256 checksums.", str(use.written), subject=use.bucket)
+    elif use.tested is None:
+        yield Unread("Whether the store takes checksums was not tried: no backup is stored yet.")
+    elif use.tested is WriteTest.MANIFEST and use.keeps_checksums is False:
+        yield Finding(
+            "The vault's store does not keep SHA-256 checksums: an inventory cannot compare objects.",
+            "the newest manifest has none",
+            subject=use.bucket,
+            severity=Severity.WARNING,
+        )
+
+
+@check(
+    "VAULT_LOCKS_OFF",
+    Severity.BLOCKER,
+    VaultUse,
+    fine="The bucket takes the locks that the stack asks for.",
+    cure="Enable Object Lock on the bucket, or deploy with ObjectLock=off (docs/immutability.md).",
+)
+def vault_locks_off(use: VaultUse) -> Found:
+    """Find a bucket without the Object Lock that the stack asks for."""
+    if use.locks is not None:
+        yield Finding(
+            f"Backups are to be locked (ObjectLock={use.lock_mode}), and the bucket takes no locks.",
+            str(use.locks),
+            use.locks.hint,
             use.bucket,
         )
-    elif use.keeps_checksums:
-        yield CHECKSUM.ok("The vault's store checks and keeps SHA-256.", "the newest manifest has one", use.bucket)
-
-
-def _check_lock_setting(use: VaultUse) -> Iterator[CheckResult]:
-    if use.lock_mode == "off":
-        return
-    if use.locks is not None:
-        cure = use.locks.hint or "Enable Object Lock on the bucket (docs/immutability.md)."
-        yield LOCK.found("Backups are to be locked, and the bucket has no locks.", _words(use.locks), cure, use.bucket)
-        return
-    evidence = f"ObjectLock={use.lock_mode}, and enabled on the bucket; coffre doctor --probe tries to delete"
-    yield LOCK.ok("The bucket takes locks.", evidence, use.bucket)
 
 
 # --- whether locks hold ---
 
 
-def check_probe(probe: LockProbe) -> Iterator[CheckResult]:
-    """Judge the attempt to delete a locked object."""
+@check(
+    "VAULT_LOCK_NOT_ENFORCED",
+    Severity.BLOCKER,
+    LockProbe,
+    fine="A locked object cannot be deleted, and an unlocked one can.",
+    cure="Take s3:BypassGovernanceRetention from every identity, and use a store that enforces Object Lock.",
+)
+def vault_lock_not_enforced(probe: LockProbe) -> Found:
+    """Find a store that deletes a locked version."""
     if isinstance(probe.free_deleted, Refused):
-        yield LOCK.unseen("Whether locks hold", probe.free_deleted, probe.key)
+        yield probe.free_deleted.unread("Whether locks hold")
     elif probe.locked_deleted is True:
-        yield LOCK.found(
+        yield Finding(
             "A locked object could be deleted: the locks of this vault protect nothing.",
             f"a version of {probe.key}, locked in the mode {probe.mode}, was deleted",
-            "Take s3:BypassGovernanceRetention from every identity, and use a store that enforces Object Lock "
-            "(docs/immutability.md). An emulator for tests does not.",
-            probe.key,
         )
-    elif isinstance(probe.locked_deleted, Refused) and probe.locked_deleted.is_denied:
-        evidence = f"an unlocked version was deleted, the locked one was not: {probe.locked_deleted.why}"
-        yield LOCK.ok("A locked object cannot be deleted.", evidence, probe.key)
-    elif isinstance(probe.locked_deleted, Refused):
-        yield LOCK.unseen("Whether locks hold", probe.locked_deleted, probe.key)
+    elif isinstance(probe.locked_deleted, Refused) and not probe.locked_deleted.is_denied:
+        yield probe.locked_deleted.unread("Whether locks hold")
 
 
 # --- how it is set up ---
 
 
-def check_settings(vault: VaultSettings) -> Iterator[CheckResult]:
-    """Judge how the bucket is set up."""
-    yield _check_versioning(vault)
-    yield from _check_public(vault)
-    yield _check_lifecycle(vault)
-    yield _check_copies(vault)
-
-
-def _check_versioning(vault: VaultSettings) -> CheckResult:
+@check(
+    "VAULT_VERSIONING_OFF",
+    Severity.WARNING,
+    VaultSettings,
+    fine="The vault keeps deleted objects as older versions.",
+    cure="Enable versioning on the bucket.",
+)
+def vault_versioning_off(vault: VaultSettings) -> Found:
+    """Find a vault without versioning."""
     if isinstance(vault.versioning, Refused):
-        return VERSIONING.unseen("Versioning of the vault", vault.versioning, vault.bucket)
-    if vault.versioning == "Enabled":
-        return VERSIONING.ok("The vault keeps what is deleted.", "versioning: Enabled", vault.bucket)
-    return VERSIONING.found(
-        "The vault has no versioning: a backup that is deleted by mistake or by an attacker is lost immediately.",
-        f"versioning: {vault.versioning}",
-        f"aws s3api put-bucket-versioning --bucket {vault.bucket} --versioning-configuration Status=Enabled",
-        vault.bucket,
-    )
+        yield vault.versioning.unread("Versioning of the vault")
+    elif vault.versioning != "Enabled":
+        yield Finding(
+            "The vault has no versioning: what is deleted by mistake or by an attacker is lost immediately.",
+            f"versioning: {vault.versioning}",
+            f"aws s3api put-bucket-versioning --bucket {vault.bucket} --versioning-configuration Status=Enabled",
+            vault.bucket,
+        )
 
 
-def _check_public(vault: VaultSettings) -> Iterator[CheckResult]:
-    public, bucket = vault.public, vault.bucket
-    cure = (
+def _blocking(bucket: str) -> str:
+    return (
         f"aws s3api put-public-access-block --bucket {bucket} --public-access-block-configuration "
         "BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true"
     )
-    if public.blocked is True:
-        yield PUBLIC.ok("The vault is not public.", "the bucket blocks public access", bucket)
-        yield NOT_BLOCKED.ok("The bucket blocks public access.", "all four settings are on", bucket)
-        return
-    if isinstance(public.blocked, Refused):
-        yield NOT_BLOCKED.unseen("The public access block of the vault", public.blocked, bucket)
-    else:
-        yield NOT_BLOCKED.found(
-            "The vault's bucket does not block public access itself: one wrong policy would publish it.",
-            "the public access block is missing or has settings that are off",
-            cure,
-            bucket,
-        )
+
+
+@check(
+    "VAULT_PUBLIC",
+    Severity.BLOCKER,
+    VaultSettings,
+    fine="The vault is not public.",
+    cure="Block public access to the bucket.",
+)
+def vault_public(vault: VaultSettings) -> Found:
+    """Find a vault that anyone can get into."""
+    public = vault.public
     ways = [words for words, found in (("policy", public.by_policy), ("grants", public.by_grant)) if found is True]
     refused = [found for found in (public.by_policy, public.by_grant) if isinstance(found, Refused)]
+    if public.blocked is True:
+        return
     if ways:
-        evidence = f"public by its {' and its '.join(ways)}"
-        yield PUBLIC.found("The vault is public: anyone may read or list backups.", evidence, cure, bucket)
+        yield Finding(
+            "The vault is public: anyone may list or read it.",
+            f"public by its {' and its '.join(ways)}",
+            _blocking(vault.bucket),
+            vault.bucket,
+        )
     elif refused:
-        yield PUBLIC.unseen("Whether the vault is public", refused[0], bucket)
-    else:
-        yield PUBLIC.ok("The vault is not public.", "neither its policy nor its grants", bucket)
+        yield refused[0].unread("Whether the vault is public")
 
 
-def _check_lifecycle(vault: VaultSettings) -> CheckResult:
+@check(
+    "VAULT_PUBLIC_NOT_BLOCKED",
+    Severity.WARNING,
+    VaultSettings,
+    fine="The vault's bucket blocks public access.",
+    cure="Block public access to the bucket.",
+)
+def vault_public_not_blocked(vault: VaultSettings) -> Found:
+    """Find a vault whose bucket does not refuse to become public."""
+    if isinstance(vault.public.blocked, Refused):
+        yield vault.public.blocked.unread("The public access block of the vault")
+    elif not vault.public.blocked:
+        yield Finding(
+            "The vault's bucket does not block public access itself: one wrong policy would publish it.",
+            "the public access block is missing, or has settings that are off",
+            _blocking(vault.bucket),
+            vault.bucket,
+        )
+
+
+@check(
+    "VAULT_LIFECYCLE_EATS_PACKS",
+    Severity.BLOCKER,
+    VaultSettings,
+    fine="The bucket's lifecycle leaves backups alone.",
+    cure="Remove the rule, or limit it to a prefix outside the vault. Retention is Coffre's own (docs/retention.md).",
+)
+def vault_lifecycle_eats_packs(vault: VaultSettings) -> Found:
+    """Find rules that delete or archive what backups are made of."""
     if isinstance(vault.lifecycle, Refused):
-        return LIFECYCLE.unseen("The lifecycle of the vault", vault.lifecycle, vault.bucket)
-    harmful = [f"{rule.id}: {what}" for rule in vault.lifecycle if (what := _harm(rule, vault.prefix)) is not None]
-    if not harmful:
-        evidence = f"{len(vault.lifecycle)} rules are enabled, none about current objects of backups"
-        return LIFECYCLE.ok("The bucket's lifecycle leaves backups alone.", evidence, vault.bucket)
-    return LIFECYCLE.found(
-        "The bucket's lifecycle deletes or archives what backups are made of: Coffre alone may decide that.",
-        "; ".join(harmful),
-        f"Remove these rules, or limit them to a prefix outside the vault: aws s3api "
-        f"get-bucket-lifecycle-configuration --bucket {vault.bucket}. Retention is set in the configuration "
-        "(docs/retention.md).",
-        vault.bucket,
-    )
-
-
-def _check_copies(vault: VaultSettings) -> CheckResult:
-    copies = vault.copied_to
-    if isinstance(copies, Refused):
-        return ONE_ACCOUNT.unseen("Whether the vault is copied to another account", copies, vault.bucket)
-    if copies:
-        evidence = f"replicated to {', '.join(copies)}"
-        return ONE_ACCOUNT.ok("The vault has a copy in another account.", evidence, vault.bucket)
-    return ONE_ACCOUNT.found(
-        "All backups are in one AWS account: they are lost with it when it is closed or taken over.",
-        "the bucket is not replicated to another account",
-        "Replicate the bucket to one of another account, or copy it regularly (docs/immutability.md), and keep a "
-        "recovery kit: coffre keys recovery-kit",
-        vault.bucket,
-    )
+        yield vault.lifecycle.unread("The lifecycle of the vault")
+        return
+    for rule in vault.lifecycle:
+        if (harm := _harm(rule, vault.prefix)) is not None:
+            yield Finding(
+                f'The lifecycle rule "{rule.id}" {harm}: backups that Coffre keeps cannot be restored then.',
+                f'it is about keys that begin with "{rule.prefix}"',
+                f"aws s3api get-bucket-lifecycle-configuration --bucket {vault.bucket}, then put it without this rule.",
+                rule.id,
+            )
 
 
 def _harm(rule: LifecycleRule, vault_prefix: str) -> str | None:
@@ -220,9 +250,24 @@ def _harm(rule: LifecycleRule, vault_prefix: str) -> str | None:
     if rule.needs_tag or not reaches:
         return None
     archives = sorted(_ARCHIVES.intersection(rule.archives_to))
-    does = [*(["deletes"] if rule.expires else []), *(f"moves to {name}" for name in archives)]
-    return f'{" and ".join(does)} what begins with "{rule.prefix}"' if does else None
+    does = [*(["deletes objects"] if rule.expires else []), *(f"moves objects to {name}" for name in archives)]
+    return " and ".join(does) or None
 
 
-def _words(trouble: Trouble) -> str:
-    return f"{trouble.code}: {trouble.message}"
+@check(
+    "HISTORY_LEAVES_WITH_ACCOUNT",
+    Severity.NOTE,
+    VaultSettings,
+    fine="The vault has a copy in another account.",
+    cure="Replicate the bucket into another account, or copy it regularly (docs/immutability.md). Keep a recovery kit.",
+)
+def history_leaves_with_account(vault: VaultSettings) -> Found:
+    """Find backups that are in one account alone."""
+    if isinstance(vault.copied_to, Refused):
+        yield vault.copied_to.unread("Whether the vault is copied to another account")
+    elif not vault.copied_to:
+        yield Finding(
+            "All backups are in one AWS account: they are lost with it when it is closed or taken over.",
+            "the bucket is not replicated to another account",
+            subject=vault.bucket,
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from coffre.policy.checks.answers import Answer
+from coffre.policy.checks.answers import Answer, Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +82,21 @@ class WriteTest(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """An error that the vault, a bucket or a secret answered with: its stable code, the message and what to do."""
+class VaultReach:
+    """Whether the backup function can list the vault with its own role; `trouble` is what that raised."""
 
-    code: str
-    message: str
-    hint: str | None = None
+    bucket: str
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VaultUse:
-    """What the backup function saw when it used the vault with its own role.
+    """What the backup function saw when it used a vault that it can list.
 
     Attributes
     ----------
     function_region, bucket_region
         None: the store does not say.
-    listed
-        What listing the vault raised; None: nothing.
     tested
         How writing was tried; None: nothing is stored yet and no probe was asked for.
     written
@@ -115,7 +112,6 @@ class VaultUse:
     bucket: str
     function_region: str | None
     bucket_region: str | None
-    listed: Trouble | None = None
     tested: WriteTest | None = None
     written: Trouble | None = None
     keeps_checksums: bool | None = None

@@ -1,0 +1,22 @@
+"""All checks. A module of checks is added here, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Final
+
+from coffre.model.checkup import CheckResult
+from coffre.policy.checks import address, buckets, history, keys, local, network, stack, vault
+from coffre.policy.checks.check import Check, Facts
+
+MODULES: Final[tuple[ModuleType, ...]] = (address, buckets, history, keys, local, network, stack, vault)
+
+CHECKS: Final[tuple[Check, ...]] = tuple(
+    found for module in MODULES for found in vars(module).values() if isinstance(found, Check)
+)
+
+
+def run_checks(facts: Facts, checks: Iterable[Check] = CHECKS) -> list[CheckResult]:
+    """Return what the checks say about facts; those that do not apply say nothing."""
+    return [result for check in checks for result in check.run(facts)]
