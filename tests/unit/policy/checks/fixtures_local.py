@@ -22,7 +22,7 @@ FIXTURES: Final = (
     ),
     Fixture("REGION_MISSING", provokes=(replace(LOCAL, region=None),), spares=(LOCAL,)),
     Fixture(
-        "CLOCK_SKEW",
+        "LOCAL_CLOCK_SKEW",
         provokes=(replace(LOCAL, clock_ahead_seconds=-5.1),),
         spares=(replace(LOCAL, clock_ahead_seconds=5.0),),
     ),

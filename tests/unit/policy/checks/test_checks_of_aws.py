@@ -301,4 +301,4 @@ def test_without_credentials_the_rest_is_looked_at() -> None:
     nothing = replace(LOCAL, caller=Refused("sts:GetCallerIdentity", "NoCredentialsError"), clock_ahead_seconds=None)
 
     assert codes(nothing) == {"CREDENTIALS_UNUSABLE"}
-    assert codes(nothing, state=State.COULD_NOT_LOOK) == {"CLOCK_SKEW"}
+    assert codes(nothing, state=State.COULD_NOT_LOOK) == {"LOCAL_CLOCK_SKEW"}

@@ -47,13 +47,13 @@ def region_missing(local: LocalFacts) -> Found:
 
 
 @check(
-    "CLOCK_SKEW",
+    "LOCAL_CLOCK_SKEW",
     Severity.WARNING,
     LocalFacts,
     fine="The clock of this machine is right.",
     cure="Turn time synchronisation on: sudo timedatectl set-ntp true (macOS: Date & Time).",
 )
-def clock_skew(local: LocalFacts) -> Found:
+def local_clock_skew(local: LocalFacts) -> Found:
     """Find a clock that differs from AWS's."""
     ahead = local.clock_ahead_seconds
     if ahead is None:
