@@ -64,8 +64,8 @@ def use_vault(
 
     def look() -> None:
         nonlocal region
-        region = bucket_region()
         next(vault.store.list(BACKUPS), None)
+        region = bucket_region()
 
     if (unlisted := attempt(look)) is not None:
         return VaultReach(bucket, unlisted), (VaultUse, Unread("The backup function cannot list the vault."))
