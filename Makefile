@@ -18,7 +18,7 @@ ARGS :=
 # `make lock UPGRADE=--upgrade` takes newer versions where the .in files allow them; without it the pins stay.
 UPGRADE :=
 
-.PHONY: help threat-model setup tools fmt lint types imports validate scan sbom fuzz test test-fast demo ci bench lock layers-update minors clean
+.PHONY: help threat-model setup tools fmt lint types imports validate scan sbom fuzz test test-fast demo ci bench release lock layers-update minors clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -90,6 +90,15 @@ threat-model: setup ## Write the table of privileges into docs/format/threat-mod
 
 bench: setup ## Measure every claim of docs/benchmarks.md (about an hour)
 	@.venv/bin/python -m benchmarks $(ARGS)
+
+release: .tools/sam/.ready ## Build dist/coffre-VERSION-py3-none-any.whl: the command with the template and layers
+	@for architecture in x86_64 arm64; do \
+		echo "Building the layers for $$architecture"; \
+		AWS_DEFAULT_REGION=us-east-1 .tools/sam/bin/sam build --cached --parallel --template template.yaml \
+			--parameter-overrides "Architecture=$$architecture" --build-dir ".aws-sam/release/$$architecture" \
+			--cache-dir ".aws-sam/release/cache-$$architecture" > /dev/null; \
+	done
+	.venv/bin/python -m supply_chain.release $(ARGS)
 
 lock: setup ## Compile requirements/*.in into locked files
 	@for file in requirements/*.in layers/coffre/requirements.in layers/notify/requirements.in layers/coffre/copydata/compiler.in; do \

@@ -1,6 +1,11 @@
 """`python -m coffre_cli`: the command `coffre`."""
 
-from coffre_cli.app import main
+import sys
 
 if __name__ == "__main__":
-    main()
+    try:
+        from coffre_cli.app import main
+
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

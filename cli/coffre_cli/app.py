@@ -13,9 +13,10 @@ import typer.core
 import typer.main
 
 from coffre import __version__
-from coffre.model.errors import CoffreError
+from coffre_cli.commands.stack.completion import VARIABLE as COMPLETION_VARIABLE
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
+from coffre_cli.failures import DEBUG_VARIABLE, defect, drop_output, flush_output, is_closed_pipe, meant
 from coffre_cli.vault_choice import COMMANDS, IDENTITY_VARIABLE, VAULT_VARIABLE, VaultChoice, choose_vault
 
 
@@ -49,20 +50,19 @@ class _Command:
 _COMMANDS: Final = {
     "demo": _Command("demo.demo", "Try backup and restore on this machine, with sample data.", "demo"),
     "backup": _Command("backups.backup", "Take a backup now."),
-    "list": _Command("backups.list_show", "List backups, newest first.", "list_backups", "LIST_EXAMPLES"),
-    "show": _Command(
-        "backups.list_show", "Show one backup or restore with its tables or buckets.", "show", "SHOW_EXAMPLES"
-    ),
+    "status": _Command("status.status", "Show whether all targets are safe, and what is not.", "status"),
+    "list": _Command("backups.list_backups", "List backups, newest first, or count them.", "list_backups"),
+    "show": _Command("backups.show", "Show one backup or restore with its tables or buckets.", "show"),
     "ls": _Command("backups.ls_cat", "List objects or tables in a backup.", "ls", "LS_EXAMPLES"),
     "cat": _Command("backups.ls_cat", "Write one object or table to stdout.", "cat", "CAT_EXAMPLES"),
     "diff": _Command("backups.diff", "Compare two backups.", "diff"),
-    "restore": _Command("restore.restore", "Restore a backup, or some of its tables, rows or objects.", "restore"),
+    "restore": _Command("restore.app", "Restore a backup, or some of its tables, rows or objects."),
     "export": _Command("export.export", "Write a backup to a portable file.", "export"),
     "verify": _Command("verify.verify", "Check whether backups are recent, complete and undamaged.", "verify"),
     "report": _Command("verify.drill_report", "Show what a drill found about a backup.", "report"),
     "alerts": _Command("stack.alerts", "List open problems, and test whether alerts arrive."),
     "audit": _Command("audit.events", "Show who did what, and check that the record of it is intact."),
-    "rotate": _Command("backups.rotate", "Delete backups that have expired, or show which would be deleted.", "rotate"),
+    "rotate": _Command("backups.rotate", "Delete expired backups, or show which would be deleted.", "rotate"),
     "pin": _Command("backups.pin_delete", "Keep a backup, however old it is.", "pin", "PIN_EXAMPLES"),
     "unpin": _Command("backups.pin_delete", "Remove a pin.", "unpin", "UNPIN_EXAMPLES"),
     "hold": _Command("backups.hold", "Protect a backup from deletion.", "hold", "HOLD_EXAMPLES"),
@@ -70,8 +70,11 @@ _COMMANDS: Final = {
     "delete": _Command("backups.pin_delete", "Delete one backup.", "delete", "DELETE_EXAMPLES"),
     "approve": _Command("backups.approve", "Approve another person's plan to replace or delete.", "approve"),
     "keys": _Command("keys.app", "Create, list, check and rotate keys; the recovery kit."),
+    "config": _Command("config.app", "Show, change and check the configuration, and its history."),
     "catalog": _Command("backups.catalog_rebuild", "Maintain the catalog, the table with the records of backups."),
     "invoke": _Command("stack.invoke", "Call a function with an event.", "invoke"),
+    "deploy": _Command("stack.deploy", "Create or upgrade the stack, without a checkout.", "deploy"),
+    "completion": _Command("stack.completion", "Print the script that completes commands in a shell.", "completion"),
     "local": _Command("stack.local", "Run the whole stack on this machine, without an AWS account."),
 }
 
@@ -118,12 +121,13 @@ app = typer.Typer(
     "If the account or the stack is lost, a vault or a copy of it on a disk is enough (--vault, --identity) for: "
     f"{', '.join(COMMANDS)}.",
     epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 skipped because another run of the target is in progress, "
-    "4 backed up or restored with exceptions, which are listed.\n\n"
+    "4 backed up or restored with exceptions, which are listed, 5 `coffre status` does not know "
+    "whether all is well.\n\n"
     + examples(
         "coffre demo",
         "coffre local up && coffre backup database && coffre list",
         "coffre restore --help",
-        "coffre --vault ./copy --identity key.txt restore latest --to env:NEW",
+        "coffre --vault ./copy --identity key.txt list",
     ),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -186,29 +190,27 @@ def coffre(
 
 
 def main() -> None:
-    """Run the command; an error of Coffre is shown with what happened, why, and what to do."""
+    """Run the command; every error is shown with what happened, why, and what to do."""
     honour_region()
+    if COMPLETION_VARIABLE in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
     try:
-        app(prog_name="coffre")
+        try:
+            app(prog_name="coffre")
+        finally:
+            flush_output()
     except Exception as error:
-        meant = _meant(error)
-        if meant is None:
+        known = meant(error)
+        if known is None and os.environ.get(DEBUG_VARIABLE):
             raise
         from coffre_cli.screen import show_error
 
-        show_error(meant)
+        drop_output()
+        if not is_closed_pipe(error):
+            show_error(known or defect(error))
         sys.exit(Exit.FAILED)
-
-
-def _meant(error: Exception) -> CoffreError | None:
-    """Return the error to show to the user; None for a defect of the command."""
-    if isinstance(error, CoffreError):
-        return error
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from coffre_cli.deployed import aws_refused
-
-    return aws_refused(error) if isinstance(error, BotoCoreError | ClientError) else None
 
 
 def honour_region() -> None:

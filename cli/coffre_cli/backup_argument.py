@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from coffre.model.errors import BackupStateError
-from coffre.model.kinds import Status
+from coffre.model.kinds import Status, TargetKind
 from coffre.model.times import in_utc
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.place import Place
@@ -35,8 +35,8 @@ _CANDIDATES_SHOWN: Final = 10
 _NO_ID: Final = " "
 
 
-def resolve_backup(deployed: Place, text: str, target: str | None) -> Backup:
-    """Return the backup; `latest` and times are of the target, or of the only one.
+def resolve_backup(deployed: Place, text: str, target: str | None, kind: TargetKind | None = None) -> Backup:
+    """Return the backup; `latest` and times are of the target, or of the only one (of a kind).
 
     Raises
     ------
@@ -46,9 +46,9 @@ def resolve_backup(deployed: Place, text: str, target: str | None) -> Backup:
         No such target exists.
     """
     if text == "latest":
-        return latest(deployed, target)
+        return latest(deployed, target, kind)
     if _TIME.fullmatch(text):
-        return _as_of(deployed, text, target)
+        return _as_of(deployed, text, target, kind)
     if target is not None:
         deployed.known_target(target)
     backup = find_backup(deployed, text)
@@ -141,9 +141,9 @@ def _is_meant(run_id: str, text: str) -> bool:
     return bool(wanted) and (there.startswith(wanted) or there.endswith(wanted))
 
 
-def latest(deployed: Place, target: str | None) -> Backup:
-    """Return the newest good backup of the target, or of the only one; a damaged one is chosen by its id alone."""
-    name = deployed.only_target(target)
+def latest(deployed: Place, target: str | None, kind: TargetKind | None = None) -> Backup:
+    """Return the newest good backup of the target, or of the only one of a kind. A damaged one needs its id."""
+    name = deployed.only_target(target, kind)
     backup = deployed.catalog.latest_completed(name)
     if backup is not None:
         return backup
@@ -174,9 +174,9 @@ def refuse_other_target(run: Backup | Restore, target: str | None) -> None:
         )
 
 
-def _as_of(deployed: Place, text: str, target: str | None) -> Backup:
+def _as_of(deployed: Place, text: str, target: str | None, kind: TargetKind | None) -> Backup:
     until = _until(text)
-    name = deployed.only_target(target)
+    name = deployed.only_target(target, kind)
     for listed in deployed.catalog.completed_backups(name):
         if listed.created_at >= until or listed.is_safety:
             continue

@@ -170,6 +170,12 @@ def wait_for_approval(deployed: DeployedStack, answer: PlanAnswer) -> None:
 
 
 def _loss(destination: str, lost: Overwritten) -> Iterator[str]:
+    if lost.changes is not None:
+        yield f"This changes {destination}; what may weaken the protection has a !:"
+        yield from (f"{'!' if line in (lost.weakens or ()) else ' '} {line}" for line in lost.changes)
+        if not lost.changes:
+            yield "  The layout alone: all fields keep their values."
+        return
     if lost.backup is not None:
         yield f"This deletes the backup {lost.backup} ({size(lost.size_bytes)} were added by it)."
         newest = f", the newest taken {age(lost.newest_remaining)}" if lost.newest_remaining else ""

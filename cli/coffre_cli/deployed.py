@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from coffre.model.errors import PermanentError, TargetUnknownError
+from coffre_cli.exits import Exit
 from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
     from coffre.catalog.catalog import Catalog
     from coffre.model.configuration import Configuration
+    from coffre.model.configuration_version import CurrentConfiguration
+    from coffre.model.kinds import TargetKind
     from coffre.vault.vault import Vault
     from coffre_cli.caller import Caller
     from coffre_local.state import LocalState
@@ -97,6 +101,12 @@ class DeployedStack:
 
         return boto3.client("secretsmanager")
 
+    @cached_property
+    def events(self) -> EventBridgeClient:
+        import boto3
+
+        return boto3.client("events")
+
     @property
     def caller(self) -> str:
         """The caller for audit events: the ARN of the AWS credentials."""
@@ -110,20 +120,33 @@ class DeployedStack:
 
     @cached_property
     def configuration(self) -> Configuration:
-        """The stack's configuration document."""
+        """The configuration that is in effect."""
+        from coffre.model.configuration import parse_configuration
+
+        current = self.current_configuration
+        return parse_configuration(current.document, where=current.place)
+
+    @cached_property
+    def current_configuration(self) -> CurrentConfiguration:
+        """Which configuration document is in effect, and the template's."""
         import boto3
 
         from coffre.runtime.sources import read_configuration
 
-        return read_configuration(boto3.client("ssm"), self._output("Configuration"))
+        return read_configuration(self.catalog, boto3.client("ssm"), self._output("Configuration"))
 
-    def only_target(self, name: str | None) -> str:
-        """Return the named target, or the only one that is configured."""
+    def only_target(self, name: str | None, kind: TargetKind | None = None) -> str:
+        """Return the named target, or the only one (of a kind) that is configured."""
         if name is not None:
             return self.known_target(name)
-        names = [target.name for target in self.configuration.targets]
+        names = [target.name for target in self.configuration.targets if kind in (None, target.kind)]
         if len(names) == 1:
             return names[0]
+        if not names:
+            raise TargetUnknownError(
+                f"No target of the kind {kind or 'asked for'} is configured.",
+                hint="`coffre list` shows the backups of all targets.",
+            )
         raise TargetUnknownError(
             f"Several targets are configured: {', '.join(names)}.", hint=f"Name one of them: --target {names[0]}"
         )
@@ -164,7 +187,11 @@ class DeployedStack:
 
     def call(self, function: str, event: Mapping[str, Any]) -> tuple[object, bool]:
         """Invoke a function and wait; return its answer and whether it succeeded."""
-        answer = self._invoke(function, event, "RequestResponse")
+        try:
+            answer = self._invoke(function, event, "RequestResponse")
+        except KeyboardInterrupt:
+            remark(f"Interrupted. The function {function} continues in the stack until it is done.")
+            raise typer.Exit(Exit.INTERRUPTED) from None
         payload = answer["Payload"].read()
         return (json.loads(payload) if payload else None), "FunctionError" not in answer
 
@@ -274,19 +301,21 @@ def _no_stack() -> StackUnreachableError:
 
 def read_state() -> LocalState | None:
     """Return the state of the local stack, or None when no local stack was started; raises what reading it raises."""
-    from coffre_local.state import read_state as read
-
+    try:
+        from coffre_local.state import read_state as read
+    except ModuleNotFoundError:  # the installed command comes without it
+        return None
     return read()
 
 
 def use_local_stack() -> LocalState | None:
     """Direct every client of this process to the local stack if it is up, and away from the user's own AWS profile."""
-    from coffre_local.aws import isolated
-    from coffre_local.stack import environment_of
-
     local = read_state()
     if local is None or not local.is_alive():
         return None
+    from coffre_local.aws import isolated
+    from coffre_local.stack import environment_of
+
     wanted = isolated(environment_of(local))
     for variable in set(os.environ) - set(wanted):
         del os.environ[variable]

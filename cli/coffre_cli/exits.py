@@ -10,4 +10,5 @@ class Exit(IntEnum):
     FAILED = 1
     SKIPPED = 3
     EXCEPTIONS = 4
+    UNKNOWN = 5
     INTERRUPTED = 130

@@ -94,11 +94,26 @@ def print_json(data: object) -> None:
 def age(then: datetime, now: datetime | None = None) -> str:
     """Return how long ago something was: 5 min ago, 3 h ago, 12 d ago."""
     # Another machine's clock may be ahead of ours.
-    seconds = max(0.0, ((now or datetime.now(UTC)) - then).total_seconds())
+    return f"{_apart(max(0.0, ((now or datetime.now(UTC)) - then).total_seconds()))} ago"
+
+
+def ahead(then: datetime, now: datetime) -> str:
+    """Return in how long something will be: in 5 min, in 3 h, in 12 d."""
+    return f"in {_apart(max(0.0, (then - now).total_seconds()))}"
+
+
+def _apart(seconds: float) -> str:
     for limit, divisor, unit in ((90, 1, "s"), (5400, 60, "min"), (172800, 3600, "h")):
         if seconds < limit:
-            return f"{int(seconds / divisor)} {unit} ago"
-    return f"{int(seconds / 86400)} d ago"
+            return f"{int(seconds / divisor)} {unit}"
+    return f"{int(seconds / 86400)} d"
+
+
+def sparkline(values: Sequence[int]) -> str:
+    """Return numbers as columns of a height in proportion to them, the largest as high as a line."""
+    levels = "▁▂▃▄▅▆▇█" if console.encoding.lower().startswith("utf") else "_.-=+*%#"
+    largest = max(values, default=0) or 1
+    return "".join(levels[max(0, -(-len(levels) * value // largest) - 1)] for value in values)
 
 
 def status_text(status: Status) -> Text:

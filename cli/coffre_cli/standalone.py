@@ -22,6 +22,7 @@ from coffre_cli.vault_choice import IDENTITY_VARIABLE, VAULT_VARIABLE, VaultChoi
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
+    from coffre.model.kinds import TargetKind
     from coffre.operations.stored_backup.vault_backups import VaultBackups
     from coffre.stores.store import Store
     from coffre.vault.codec import FrameDecoder
@@ -100,11 +101,12 @@ class StandaloneVault:
 
         return VaultBackups(self.vault)
 
-    def only_target(self, name: str | None) -> str:
-        """Return the named target, or the only one that has backups."""
+    def only_target(self, name: str | None, kind: TargetKind | None = None) -> str:
+        """Return the named target, or the only one (of a kind) that has backups."""
         if name is not None:
             return self.known_target(name)
-        names = self.catalog.targets
+        everything = self.catalog.targets
+        names = [one for one in everything if kind in (None, next(self.catalog.backups(target=one)).kind)] or everything
         if len(names) == 1:
             return names[0]
         raise TargetUnknownError(

@@ -66,7 +66,7 @@ class Deployment:
             SAM refused; the detail has its last words.
         """
         with _exclusive(self._checkout / ".aws-sam" / "local.lock"):
-            staged = self._stage(self._build(), parameters)
+            staged = self.stage(self.build(), parameters)
         self._on_step(f"Deploying the template as {stack}")
         bucket = f"{stack}-code"
         _make_bucket(environment, bucket)
@@ -77,7 +77,8 @@ class Deployment:
         """Return what a build of the sources as they are now would be made of."""
         return digest_of(self._checkout, [self._toolchain.sam().parent.parent / ".ready"])
 
-    def _build(self) -> Path:
+    def build(self) -> Path:
+        """Build what changed since the last build, for this machine; return where `sam build` wrote it."""
         place = self._checkout / ".aws-sam" / "local"
         built, stamp = place / "build", place / STAMP
         inputs = self.fingerprint()
@@ -91,8 +92,19 @@ class Deployment:
         stamp.write_text(inputs)
         return built
 
-    def _stage(self, built: Path, parameters: Mapping[str, str]) -> Path:
-        """Copy the built code next to its bootstraps, out of reach of the next build, and write the local template."""
+    def stage(self, built: Path, parameters: Mapping[str, str]) -> Path:
+        """Copy the built code next to its bootstraps, out of reach of the next build, and write the local template.
+
+        Parameters
+        ----------
+        parameters
+            Values of the template's parameters: its conditions are decided by them.
+
+        Returns
+        -------
+        Path
+            The template, in a directory that has everything else that is deployed.
+        """
         template: Template = yaml.safe_load((built / "template.yaml").read_text())
         place = Path(tempfile.mkdtemp(prefix="code-", dir=self.directory))
         client = place / "runtime"
@@ -109,7 +121,7 @@ class Deployment:
             script.write_text(bootstrap(_bare_python(), client, layers))
             script.chmod(0o755)
             code[function.name] = str(target)
-        staged = place / "template.json"
+        staged = place / "template.yaml"  # JSON is YAML
         staged.write_text(json.dumps(localised(template, code, parameters), indent=1))
         return staged
 

@@ -4,15 +4,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from coffre_local.aws import LocalAws
 from coffre_local.errors import StackError
-from coffre_local.postgres_server import PostgresServer, ServerOptions
 from coffre_local.processes import ProcessMark
 from coffre_local.toolchain import CHECKOUT
+
+if TYPE_CHECKING:
+    from coffre_local.postgres_server import PostgresServer
 
 STATE_FILE = Path(".coffre") / "local.json"
 
@@ -26,8 +28,11 @@ class LocalPostgres:
     directory: Path
     password: str = field(repr=False)
 
-    def server(self) -> PostgresServer:
+    def server(self) -> "PostgresServer":
         """Return the running server."""
+        # Only who starts or ends it needs this: every command reads the state.
+        from coffre_local.postgres_server import PostgresServer, ServerOptions
+
         return PostgresServer.running(self.mark, self.directory, ServerOptions(port=self.port, password=self.password))
 
 

@@ -6,7 +6,7 @@
 -- the new role's password, twice. It can be run again. An existing database of another owner is refused.
 -- The way back: DROP DATABASE shop_restored; DROP ROLE coffre_restore;
 --
---     -v may_create_databases=1    Also let it create databases: for `coffre restore ... --replace`, which builds the
+--     -v may_create_databases=1    Also let it create databases: for `coffre restore database --replace`, which builds the
 --                                  new database next to the old one and renames both.
 \set ON_ERROR_STOP on
 \set QUIET on
@@ -51,4 +51,4 @@ FROM pg_database WHERE datname = :'into' \gset
   \warn 'The database' :"into" 'belongs to' :"owner" 'and was left as it is. Choose a name that does not exist yet.'
   DO $$ BEGIN RAISE EXCEPTION 'the database belongs to another role'; END $$;
 \endif
-\echo 'The role owns the database. Restore: coffre restore latest --to env:DESTINATION'
+\echo 'The role owns the database. Restore: coffre restore database latest --to env:DESTINATION'

@@ -325,7 +325,7 @@ def test_keys_open_the_newest_backup_and_are_rotated_without_losing_one(
 def test_coffre_restore_brings_back_every_row(
     stack: Stack, checkout: Checkout, backup: Backup, new_database: str
 ) -> None:
-    said = checkout.coffre("restore", backup.id, "--to", new_database, "--json")
+    said = checkout.coffre("restore", "database", backup.id, "--to", new_database, "--json")
 
     assert said.status == 0, said.err
     shown = said.json()
@@ -349,10 +349,10 @@ def test_a_table_and_rows_are_brought_back_into_the_targets_own_database(
         cursor.execute("DELETE FROM casa.reviews WHERE written_at >= '2025-06-01'")
         session.commit()
 
-    table = checkout.coffre("restore", backup.id, "-t", "payments", "--with-dependencies")
+    table = checkout.coffre("restore", "tables", backup.id, "payments", "--with-dependencies")
     period = ("--where-column", "written_at", "--from", "2025-06-01")
-    looked = checkout.coffre("restore", backup.id, "-t", "reviews", *period, "--json")
-    rows = checkout.coffre("restore", backup.id, "-t", "reviews", *period, "--apply", "--yes", "--json")
+    looked = checkout.coffre("restore", "rows", backup.id, "reviews", *period, "--json")
+    rows = checkout.coffre("restore", "rows", backup.id, "reviews", *period, "--apply", "--yes", "--json")
 
     assert (table.status, table.err) == (0, ""), table.out
     assert "casa: 1 table, " in table.out
@@ -417,8 +417,8 @@ def test_files_of_a_bucket_are_backed_up_lost_and_brought_back(
     s3.put_object(Bucket=FILES, Key="photos/extra", Body=b"extra")
     checkout.coffre("backup", "buckets", UPLOADS)
     told = checkout.coffre("diff", taken["id"], "latest", "--target", UPLOADS)
-    restored = checkout.coffre("restore", taken["id"], "--prefix", "photos/", "--json")
-    mirrored = checkout.coffre("restore", taken["id"], "--mode", "mirror", "--yes")
+    restored = checkout.coffre("restore", "objects", taken["id"], "--prefix", "photos/", "--json")
+    mirrored = checkout.coffre("restore", "objects", taken["id"], "--mode", "mirror", "--yes")
 
     # Then what is lost is told, and comes back with what is known of it
     assert (told.status, told.err) == (1, "1 added, 1 changed, 3 removed\n")
@@ -483,7 +483,7 @@ def test_a_restore_into_the_source_is_refused_and_says_how_to_go_on(
 ) -> None:
     before = fingerprint(stack.server.dsn(SAMPLE))
 
-    said = checkout.coffre("restore", "latest", "--target", SAMPLE, "--to", stack.server.dsn(SAMPLE))
+    said = checkout.coffre("restore", "database", "latest", "--target", SAMPLE, "--to", stack.server.dsn(SAMPLE))
 
     assert said.status == 1
     assert "[DESTINATION_NOT_EMPTY]" in said.err
@@ -563,7 +563,7 @@ def test_what_is_too_old_goes_by_itself_after_the_next_backup(
     said = until(lambda: rotated(checkout), "the end of the rotation that the event started")
     assert (said.status, said.json()["sweep"]["problems"]) == (0, []), said.err
     assert stack.objects(f"v1/packs/{old.id}/")
-    assert checkout.coffre("restore", newest.id, "--to", new_database, "--json").status == 0
+    assert checkout.coffre("restore", "database", newest.id, "--to", new_database, "--json").status == 0
     assert fingerprint(new_database) == fingerprint(stack.server.dsn(SAMPLE))
 
 

@@ -35,6 +35,9 @@ PARTITIONS: Final = (
     "AUDIT#main",
     "AUDITHEAD",
     "CONFIRM",
+    "CONFIG",
+    "DRILL",
+    "VAULT",
 )
 
 FUNCTIONS: Final = {
@@ -256,6 +259,9 @@ class Privileges:
         for name, path in secrets.items():
             resource = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{path}-AbCdEf"
             yield Call("Secrets", "read", name, "secretsmanager:GetSecretValue", resource)
+        for name in ("the identity", "a database's address", "access keys of a store"):
+            resource = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{secrets[name]}-AbCdEf"
+            yield Call("Secrets", "see whether it exists:", name, "secretsmanager:DescribeSecret", resource)
         for verb, action in {"make": "CreateSecret", "change": "PutSecretValue", "delete": "DeleteSecret"}.items():
             for name in ("the identity", "a database's address", "a destination's address"):
                 resource = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{secrets[name]}-AbCdEf"
@@ -308,6 +314,7 @@ class Privileges:
         yield Call(group, "empty", "the queue", "sqs:PurgeQueue", queue)
         yield Call(group, "announce", "a backup", "events:PutEvents", f"{bus}:event-bus/default")
         yield Call(group, "put", "events on another bus", "events:PutEvents", f"{bus}:event-bus/other")
+        yield Call(group, "see", "a schedule", "events:DescribeRule", self.arn("DailyBackupRule"))
         yield Call(group, "stop", "a schedule", "events:DisableRule", self.arn("DailyBackupRule"))
         for name, logs in {"backup-database": "BackupDatabaseLogs", "restore": "RestoreLogs"}.items():
             yield Call(group, "write", f"the log of `{name}`", "logs:PutLogEvents", self.arn(logs))

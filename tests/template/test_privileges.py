@@ -207,6 +207,24 @@ def test_confirmations_are_made_and_used_by_the_functions_that_ask_for_them(priv
     assert of_partition(privileges, "list", "CONFIRM") == set()
 
 
+def test_the_configuration_is_read_by_all_and_written_by_the_function_that_asks_for_a_confirmation(
+    privileges: Privileges,
+) -> None:
+    """Recipients are in it: a forged version would be as bad as a deletion. No caller changes or removes one."""
+    assert of_partition(privileges, "list", "CONFIG") == {*FUNCTIONS, *PEOPLE} - {"notify"}
+    assert of_partition(privileges, "put", "CONFIG") == {"rotate"}
+    for verb in ("update", "delete"):
+        assert of_partition(privileges, verb, "CONFIG") == set()
+
+
+def test_operators_see_whether_a_secret_exists_and_not_what_it_says(privileges: Privileges) -> None:
+    seen = "see whether it exists:"
+    for what in ("a database's address", "access keys of a store"):
+        assert who(privileges, "Secrets", seen, what) == {"operator"}
+    assert who(privileges, "Secrets", seen, "the identity") == set()
+    assert not {*PEOPLE} & who(privileges, "Secrets", "read")
+
+
 def test_a_person_writes_audit_events_and_no_record(privileges: Privileges) -> None:
     """A backup is marked as deleted, pinned or held by functions, which ask, record and refuse."""
     written = {
@@ -240,6 +258,10 @@ def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privile
         ("put", "KEY", WRITERS),
         ("update", "KEY", set()),
         ("put", "AUDITHEAD", set()),
+        ("put", "DRILL", {"drill"}),
+        ("update", "DRILL", set()),
+        ("put", "VAULT", {"rotate"}),
+        ("update", "VAULT", set()),
     ],
 )
 def test_records_are_written_only_by_those_whose_work_it_is(
@@ -281,6 +303,11 @@ def test_secrets_of_coffre_and_of_others_are_changed_by_no_caller(privileges: Pr
     for what in ("another identity", "a secret of another application"):
         assert who(privileges, "Secrets", "read", what) == set()
     assert who(privileges, "Configuration", "change") == set()
+
+
+def test_people_see_schedules_and_stop_none(privileges: Privileges) -> None:
+    assert who(privileges, "Alerts, events and logs", "see", "a schedule") == {*PEOPLE}
+    assert not {*PEOPLE} & who(privileges, "Alerts, events and logs", "stop", "a schedule")
 
 
 def test_only_restorers_start_restores(privileges: Privileges) -> None:

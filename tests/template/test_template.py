@@ -30,6 +30,7 @@ from coffre import __version__
 from coffre.catalog.tables import table_definition
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.configuration import parse_configuration
+from coffre.model.cron import SHORTEST_MINUTES
 from coffre.model.errors import ConfigurationError
 from coffre.model.verification import Level
 from coffre.operations.accesses.read_logs import LOG_PREFIX
@@ -303,7 +304,7 @@ def test_the_rotate_role_reads_manifests_and_writes_nothing(deployed: Rendered, 
 def test_the_rotate_role_changes_backups_and_its_lock_and_adds_audit_events(deployed: Rendered) -> None:
     assert partitions(deployed, ROTATE_ROLE) == {
         "dynamodb:UpdateItem": {"BACKUP", "LOCK", "AUDITHEAD", "CONFIRM"},
-        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*", "CONFIRM"},
+        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*", "CONFIRM", "CONFIG", "VAULT"},
         "dynamodb:DeleteItem": {"LOCK", "CONFIRM"},
     }
 
@@ -817,6 +818,7 @@ def test_the_default_schedules_are_two_in_the_morning_daily_on_sunday_and_on_the
         "MonthlyBackupRule": "cron(0 2 1 * ? *)",
         "WeeklyStorageBackupRule": "cron(0 3 ? * SUN *)",
         "MonthlyStorageBackupRule": "cron(0 3 1 * ? *)",
+        "DueRule": f"cron(0/{SHORTEST_MINUTES} * * * ? *)",
         "DailyRotateRule": "cron(0 5 * * ? *)",
         "WeeklyDrillRule": "cron(0 6 ? * SUN *)",
         "MonthlyDrillRule": "cron(0 6 1 * ? *)",
@@ -904,6 +906,20 @@ def test_a_rule_for_buckets_passes_its_tier_and_its_own_time(deployed: Rendered,
     assert json.loads(example.read_text()) == sent
 
 
+def test_a_tick_asks_both_functions_that_back_up_for_what_is_due(deployed: Rendered) -> None:
+    targets = deployed.resources["DueRule"]["Properties"]["Targets"]
+    due = scheduled_event("arn:aws:events:::rule/any", SLOT, region=REGION)
+
+    asked = {target["Arn"].rpartition(":")[2]: json.loads(target_input(target, due)) for target in targets}
+
+    assert set(asked) == {f"{STACK}-backup-database", f"{STACK}-backup-storage"}
+    for function, sent in asked.items():
+        event = BackupStorageEvent.parse(sent)
+        assert (event.due, event.target, event.scheduled_time) == (True, None, SLOT)
+        folder = function.removeprefix(f"{STACK}-").replace("-", "_")
+        assert json.loads((ROOT / "events" / folder / "due.json").read_text()) == sent
+
+
 def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None:
     permitted = {
         (permission["SourceArn"].rpartition("/")[2], permission["FunctionName"])
@@ -915,6 +931,7 @@ def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None
         *((f"{STACK}-{rule.lower()}", f"{STACK}-backup-database") for rule in TIERS),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-rotate") for rule in ("DailyRotateRule", "RotateAfterBackupRule")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-backup-storage") for rule in STORAGE_TIERS),
+        *((f"{STACK}-duerule", f"{STACK}-{function}") for function in ("backup-database", "backup-storage")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-drill") for rule in ("WeeklyDrillRule", "MonthlyDrillRule")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-verify") for rule in ("FreshRule", "InventoryRule", "ReadRule")),
     }

@@ -117,7 +117,7 @@ def test_a_database_that_lacks_something_is_kept_and_swapped_on_a_second_call(sh
     (kept,) = report.kept
     assert fingerprint(shop.server.dsn(kept.remove.split('"')[1])) == good
     assert report.left_out[0].what == "the validation of the foreign key public.children children_parent_fkey"
-    assert f"coffre restore {backup.id} --replace --swap {report.id}" in report.exceptions[-1]
+    assert f"coffre restore database {backup.id} --replace --swap {report.id}" in report.exceptions[-1]
 
     swapped = shop.restore_in_place(backup, replace=True, swap=report.id)
 

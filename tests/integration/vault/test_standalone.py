@@ -45,7 +45,7 @@ def test_a_directory_is_listed_looked_at_and_restored_without_any_aws(
     tables = command("ls", "latest")
     one = command("cat", oldest, "customers")
     same = command("diff", oldest, newest)
-    restored = command("restore", "latest", "--to", new_database)
+    restored = command("restore", "database", "latest", "--to", new_database)
 
     # Then each command says what it says with a stack, and once what cannot be proven
     assert [backup["id"] for backup in json.loads(listed.out)] == [newest, oldest]
@@ -71,11 +71,11 @@ def test_tables_are_compared_and_replaced_in_an_address_that_was_given(lost: Los
     expected = run_sql(shop, "SELECT * FROM orders ORDER BY id")
     run_sql(shop, "UPDATE orders SET note = 'oops'", "DELETE FROM orders WHERE id < 10")
 
-    beside = command("restore", "latest", "--table", "orders", "--to", shop)
-    refused = command("restore", "latest", "--table", "orders", "--to", shop, "--replace")
-    unsafe = command("restore", "latest", "--table", "orders", "--to", shop, "--replace", "--yes")
+    beside = command("restore", "tables", "latest", "orders", "--to", shop)
+    refused = command("restore", "tables", "latest", "orders", "--to", shop, "--replace")
+    unsafe = command("restore", "tables", "latest", "orders", "--to", shop, "--replace", "--yes")
     assert run_sql(shop, "SELECT count(*) FROM orders WHERE id < 10") == [(0,)]
-    replaced = command("restore", "latest", "--table", "orders", "--to", shop, "--replace", "--yes", "--no-safety")
+    replaced = command("restore", "tables", "latest", "orders", "--to", shop, "--replace", "--yes", "--no-safety")
 
     assert (beside.status, refused.status, unsafe.status, replaced.status) == (0, 2, 1, 0)
     # Without a stack no function can take a backup of it first
@@ -95,9 +95,9 @@ def test_a_failed_restore_ends_as_one_of_a_stack_does_and_drops_what_it_made(
     body[len(body) // 2] ^= 1
     pack.write_bytes(body)
 
-    ended = command("restore", "latest", "--to", new_database, "--strict")
-    as_json = command("restore", "latest", "--to", new_database, "--strict", "--json")
-    into_what_is_used = command("restore", "latest", "--to", shop)
+    ended = command("restore", "database", "latest", "--to", new_database, "--strict")
+    as_json = command("restore", "database", "latest", "--to", new_database, "--strict", "--json")
+    into_what_is_used = command("restore", "database", "latest", "--to", shop)
     looked = command("verify")
     read = command("verify", "--level", "read")
 
@@ -134,7 +134,7 @@ def test_ctrl_c_ends_a_restore_as_a_deadline_does(
 
     monkeypatch.setattr(restore_here, "restore_database", interrupted)
 
-    ended = command("restore", "latest", "--to", new_database, "--streams", "1")
+    ended = command("restore", "database", "latest", "--to", new_database, "--streams", "1")
 
     assert ended.status == 130
     assert "[INTERRUPTED]" in ended.err
@@ -161,6 +161,7 @@ def test_a_vault_in_a_bucket_below_a_prefix_needs_no_catalog(
         "--identity",
         key,
         "restore",
+        "database",
         "latest",
         "--to",
         with_password(round_trip.copy),

@@ -103,8 +103,8 @@ def test_wrong_places_and_commands_are_refused_with_what_to_do(
     strange = bare("--vault", "gs://bucket", "list")
     unknown = command("list", "nosuch")
     no_stack = command("backup", "database")
-    nowhere = command("restore", "latest")
-    secret = command("restore", "latest", "--to", "coffre/destination/x")
+    nowhere = command("restore", "database", "latest")
+    secret = command("restore", "database", "latest", "--to", "coffre/destination/x")
     fresh = command("verify", "--level", "fresh")
     both = command("list", "--stack", "coffre")
     lonely = bare("--identity", tmp_path / "key.txt", "list")
@@ -133,8 +133,8 @@ def test_no_program_of_postgresql_is_needed(
     command = lost()
     monkeypatch.setenv("COFFRE_POSTGRES_HOME", str(tmp_path / "nothing"))
 
-    planned = command("restore", "latest", "--to", new_database, "--dry-run")
-    restored = command("restore", "latest", "--to", new_database)
+    planned = command("restore", "database", "latest", "--to", new_database, "--dry-run")
+    restored = command("restore", "database", "latest", "--to", new_database)
     exported = command("export", "latest", "--format", "plain", "-o", "shop.sql")
 
     assert (planned.status, restored.status, exported.status) == (0, 0, 0)

@@ -48,8 +48,8 @@ def test_objects_are_looked_at_taken_out_and_written_into_a_bucket(scene: Scene,
     listed = command("ls", "latest")
     one = command("cat", backup.id, "a/cat.txt")
     exported = command("export", "latest", "--to", "files")
-    planned = command("restore", "latest", *into, "--dry-run")
-    restored = command("restore", "latest", *into)
+    planned = command("restore", "objects", "latest", *into, "--dry-run")
+    restored = command("restore", "objects", "latest", *into)
 
     assert [said.status for said in (listed, one, exported, planned, restored)] == [0, 0, 0, 0, 0]
     assert "PRE a/" in listed.out
@@ -69,12 +69,12 @@ def test_what_overwrites_asks_and_what_fails_is_told_without_another_try(scene: 
     into = ("--store", "env:STORE", "--to", bucket)
     scene.put(bucket, "cat.txt", b"tiger")
 
-    refused = command("restore", "latest", *into, "--mode", "overwrite")
-    retried = command("restore", "latest", "--retry", "01K9X000000000000000000000")
+    refused = command("restore", "objects", "latest", *into, "--mode", "overwrite")
+    retried = command("restore", "objects", "latest", "--retry", "01K9X000000000000000000000")
     over = ("--mode", "overwrite", "--yes", "--key", "cat.txt", "--key", "nosuch")
-    unsafe = command("restore", "latest", *into, *over)
+    unsafe = command("restore", "objects", "latest", *into, *over)
     assert scene.contents(bucket) == {"cat.txt": b"tiger"}
-    chosen = command("restore", "latest", *into, *over, "--no-safety")
+    chosen = command("restore", "objects", "latest", *into, *over, "--no-safety")
 
     assert (refused.status, "--yes" in refused.err) == (2, True)
     assert (retried.status, "needs a stack" in retried.err) == (2, True)
@@ -92,7 +92,7 @@ def test_a_list_of_keys_too_long_for_an_event_is_kept_beside_the_vault(scene: Sc
     before = files_of(scene.root / "vault")
     Path("keys.txt").write_text("\n".join(f"{number:04}.txt" for number in range(700)))
 
-    said = command("restore", "latest", "--store", "env:STORE", "--to", bucket, "--keys-from", "keys.txt")
+    said = command("restore", "objects", "latest", "--store", "env:STORE", "--to", bucket, "--keys-from", "keys.txt")
 
     assert (said.status, len(scene.contents(bucket))) == (0, 700)
     assert files_of(scene.root / "vault") == before

@@ -253,6 +253,7 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("COFFRE_DEBUG", "1")
     monkeypatch.setattr(screen.console, "width", 80)
     monkeypatch.setattr(deployed, "read_state", lambda: None)
 
@@ -263,7 +264,7 @@ def coffre(aws_environment: None, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
     def run(*arguments: object, stdin: str = "") -> Said:
         monkeypatch.setattr("sys.argv", ["coffre", *map(str, arguments)])
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             app.main()

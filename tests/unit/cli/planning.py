@@ -17,7 +17,14 @@ from coffre.model.confirmation import Act, Facts, Overwritten, Plan, Request, Se
 from coffre.model.errors import CoffreError
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.deletion import decide
-from coffre.runtime.events import RestoreEvent, RotateEvent, StorageRestoreEvent, parse_restore, parse_rotate
+from coffre.runtime.events import (
+    ConfigurationEvent,
+    RestoreEvent,
+    RotateEvent,
+    StorageRestoreEvent,
+    parse_restore,
+    parse_rotate,
+)
 from coffre.runtime.observability import make_logger
 from coffre.runtime.pins import answer_pin
 from coffre.stores.s3 import S3Store, make_client
@@ -74,7 +81,7 @@ def deciding(account: Account, *, approvals: int = 0) -> None:
 
     def play(function: str, event: Mapping[str, Any]) -> object:
         wanted = parse_rotate(event)
-        if function != "rotate":
+        if function != "rotate" or isinstance(wanted, ConfigurationEvent):
             return None
         if isinstance(wanted, RotateEvent):
             pins = wanted.pin is not None or wanted.unpin is not None

@@ -43,7 +43,7 @@ def test_a_restore_is_found_by_a_part_too(coffre: Coffre, account: Account) -> N
         (("delete", "-y", "01K9"), {FIRST, SECOND, OTHER}),
         (("pin", "01"), {FIRST, SECOND, OTHER}),
         (("verify", "01K9X"), {FIRST, SECOND}),
-        (("restore", "01K9X", "--table", "orders"), {FIRST, SECOND}),
+        (("restore", "tables", "01K9X", "orders"), {FIRST, SECOND}),
         (("export", "01K9X"), {FIRST, SECOND}),
         (("report", "01K9X"), {FIRST, SECOND}),
         (("ls", "01K9X"), {FIRST, SECOND}),

@@ -18,7 +18,7 @@ EVERY_COMMAND = [
     ("ls", "latest", "--target", "nosuch"),
     ("cat", "latest", "orders", "--target", "nosuch"),
     ("diff", "latest", "latest", "--target", "nosuch"),
-    ("restore", "latest", "--target", "nosuch", "--table", "orders"),
+    ("restore", "tables", "latest", "orders", "--target", "nosuch"),
     ("export", "latest", "--target", "nosuch"),
     ("report", "latest", "--target", "nosuch"),
     ("verify", "--target", "nosuch"),
@@ -32,7 +32,7 @@ EVERY_COMMAND = [
     ("backup", "buckets", "nosuch"),
 ]
 # What these commands need besides an id.
-TABLE = {"restore": ("--table", "orders"), "cat": ("orders",)}
+TABLE = {"restore tables": ("orders",), "cat": ("orders",)}
 
 
 @pytest.fixture(autouse=True)
@@ -57,21 +57,21 @@ def test_an_unknown_target_is_an_error_that_names_the_known_ones(
     assert account.invoked == []
 
 
-@pytest.mark.parametrize("command", ["show", "ls", "cat", "export", "report", "verify", "restore"])
+@pytest.mark.parametrize("command", ["show", "ls", "cat", "export", "report", "verify", "restore tables"])
 def test_an_id_beside_an_unknown_target_is_an_error_too(coffre: Coffre, account: Account, command: str) -> None:
     backup = account.backup()
 
-    said = coffre(command, backup.id, *TABLE.get(command, ()), "--target", "nosuch")
+    said = coffre(*command.split(), backup.id, *TABLE.get(command, ()), "--target", "nosuch")
 
     assert said.status == 1
     assert account.invoked == []
 
 
-@pytest.mark.parametrize("command", ["show", "ls", "cat", "export", "report", "verify", "restore"])
+@pytest.mark.parametrize("command", ["show", "ls", "cat", "export", "report", "verify", "restore tables"])
 def test_an_id_of_another_target_is_refused(coffre: Coffre, account: Account, command: str) -> None:
     backup = account.backup()
 
-    said = coffre(command, backup.id, *TABLE.get(command, ()), "--target", "files")
+    said = coffre(*command.split(), backup.id, *TABLE.get(command, ()), "--target", "files")
 
     assert said.status == 1
     assert account.invoked == []

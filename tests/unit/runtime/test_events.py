@@ -162,6 +162,15 @@ def test_wrong_restores_of_objects_are_refused_by_name(fields: dict[str, object]
     assert detail in (caught.value.detail or "")
 
 
+@pytest.mark.parametrize("fields", [{}, {"target": "shop"}, {"tier": "DAILY"}])
+def test_what_is_due_is_decided_by_schedules_alone(fields: dict[str, object]) -> None:
+    time = {} if not fields else {"scheduled_time": "2026-11-01T02:00:00Z"}
+
+    error = refused(BackupDatabaseEvent, {"due": True, **time, **fields})
+
+    assert "due needs scheduled_time, and goes without target and tier" in (error.detail or "")
+
+
 times = st.datetimes(
     min_value=datetime(2000, 1, 2),  # noqa: DTZ001 - the zone is drawn
     max_value=datetime(2099, 1, 1),  # noqa: DTZ001

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from coffre.model.errors import IntegrityError
-from coffre.model.times import in_utc, parse_span
 from coffre.model.words import counted
 from coffre_cli.commands.audit import accesses
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import print_json, say
+from coffre_cli.since import since_time
 
 if TYPE_CHECKING:
     from coffre.model.audit import Anchor, AuditEvent, Head
@@ -89,7 +89,7 @@ def audit(
         raise typer.BadParameter(f"--verify-chain checks all events: leave {given} out")
     if anchor is not None and not verify_chain:
         raise typer.BadParameter("--anchor needs --verify-chain")
-    begin = _time(since) if since is not None else None
+    begin = since_time(since) if since is not None else None
     deployed = find_stack(stack)
     if verify_chain:
         _verify(deployed, anchor, begin, as_json=as_json)
@@ -207,21 +207,6 @@ def _words(given: str) -> tuple[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not a text"
         raise typer.BadParameter(f"{given} cannot be read: {why}") from error
-
-
-def _time(text: str) -> datetime:
-    """Return the time that a person means: a span before now, a date, or a time, which is UTC unless it says."""
-    try:
-        return datetime.now(UTC) - parse_span(text)
-    except ValueError:
-        pass
-    try:
-        time = datetime.fromisoformat(text)
-        return in_utc(time if time.tzinfo is not None else time.replace(tzinfo=UTC))
-    except ValueError as error:
-        raise typer.BadParameter(
-            f"--since {text} is neither a span nor a time: say 24h, 7d, 2026-11-01 or 2026-11-01T08:00Z"
-        ) from error
 
 
 def _json(report: ChainReport) -> dict[str, Any]:

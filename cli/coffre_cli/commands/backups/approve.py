@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coffre.model.errors import ConfirmationError
+from coffre.model.names import visible
 from coffre_cli.confirming import is_interactive, show_loss
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
@@ -36,7 +37,7 @@ def approve(
             raise typer.BadParameter("this approves a plan: add --yes, or run it in a terminal")
         _show(issued)
         typer.confirm("Approve it?", abort=True, err=True)
-    function = "rotate" if issued.plan.request.act.value == "deletion" else "restore"
+    function = "restore" if issued.plan.request.act.value == "restore" else "rotate"
     answer = deployed.ask(function, {"approve": {"plan": issued.id, "sha256": issued.plan_sha256}})
     if as_json:
         print_json(answer["plan"])
@@ -59,9 +60,16 @@ def _find(deployed: DeployedStack, start: str) -> IssuedPlan:
 
 def _show(issued: IssuedPlan) -> None:
     request, seen = issued.plan.request, issued.plan.seen
-    verb = "delete a backup of" if request.act.value == "deletion" else "restore"
-    remark(f"{issued.actor} wants to {verb} {request.target} (plan {issued.id[:12]}, made {age(issued.made_at)}).")
-    remark(f"Backup {request.backup_id}; choice: {_choice(request.scope)}.")
+    what = {
+        "deletion": f"delete a backup of {request.target}",
+        "restore": f"restore {request.target}",
+        "configuration": "change the configuration",
+    }[request.act.value]
+    remark(f"{issued.actor} wants to {what} (plan {issued.id[:12]}, made {age(issued.made_at)}).")
+    if request.act.value == "configuration":
+        remark(f"It would be {request.backup_id}. Why: {visible(str(request.scope.get('note') or 'not said'))}.")
+    else:
+        remark(f"Backup {request.backup_id}; choice: {_choice(request.scope)}.")
     show_loss(seen.destination, seen.overwrites)
 
 

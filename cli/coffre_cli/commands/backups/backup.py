@@ -218,7 +218,7 @@ def _report(record: Backup) -> None:
     if is_bucket:
         say("List its objects, and restore them:")
         say_command(f"coffre ls {record.id}")
-        say_command(f"coffre restore {record.id} --help")
+        say_command(f"coffre restore objects {record.id} --dry-run")
         return
     say("To restore it into a new database:")
-    say_command(f"coffre restore {record.id} --to postgresql://USER@HOST/NEW")
+    say_command(f"coffre restore database {record.id} --to postgresql://USER@HOST/NEW")

@@ -11,11 +11,11 @@ import typer
 
 from coffre.model.kinds import Tier
 from coffre.model.words import duration, size
-from coffre_cli.commands.backups.list_show import list_backups
+from coffre_cli.commands.backups.list_backups import list_backups
 from coffre_cli.commands.demo.files import back_up_files, look_at_files, lose_files, restore_files
 from coffre_cli.commands.demo.steps import Mailbox, Scene, title, typed
 from coffre_cli.commands.demo.trust import drill, find_corruption, show_anomaly, show_rotation
-from coffre_cli.commands.restore.restore import restore
+from coffre_cli.commands.restore.tables import restore_rows, restore_tables
 from coffre_cli.commands.stack.local import start
 from coffre_cli.deployed import find_stack
 from coffre_cli.examples import examples
@@ -158,7 +158,7 @@ def _restore(scene: Scene, backup: Backup) -> None:
     restore_id = str(ULID())
     secret = f"coffre/destination/{restore_id}"
     deployed.secrets.create_secret(Name=secret, SecretString=scene.url(_RESTORED))
-    typed(f"coffre restore {backup.id} --to postgresql://.../{_RESTORED}")
+    typed(f"coffre restore database {backup.id} --to postgresql://.../{_RESTORED}")
     deployed.start("restore", {"backup_id": backup.id, "destination": secret, "restore_id": restore_id})
     record = follow(
         lambda: deployed.catalog.get_restore(restore_id), title="Restoring", quiet=False, has_ended=lambda: False
@@ -195,11 +195,11 @@ def _restore_in_place(source: str, before: Fingerprints, backup: Backup) -> bool
         "6. Restore no more than was lost",
         "In casa itself: the dropped table with its views, and the deleted rows; then the files.",
     )
-    typed(f"coffre restore {backup.id} --table billing.payments --with-dependencies")
-    restore(backup.id, table=["billing.payments"], with_dependencies=True)
+    typed(f"coffre restore tables {backup.id} billing.payments --with-dependencies")
+    restore_tables(backup.id, table=["billing.payments"], with_dependencies=True)
     console.print()
-    typed(f"coffre restore {backup.id} --table reviews --where-column written_at --from {_FROM} --apply")
-    restore(backup.id, table=["reviews"], where_column="written_at", since=_FROM, apply=True, yes=True)
+    typed(f"coffre restore rows {backup.id} reviews --where-column written_at --from {_FROM} --apply")
+    restore_rows(backup.id, table=["reviews"], where_column="written_at", since=_FROM, apply=True, yes=True)
     after = fingerprint(source)
     wrong = [name for name in _RESTORED_IN_PLACE if after.get(name) != before[name]]
     for name in wrong:

@@ -9,7 +9,7 @@ from coffre.model.kinds import Mode, Tier
 from coffre.model.words import duration, size
 from coffre_cli.commands.backups.backup import backup_buckets
 from coffre_cli.commands.demo.steps import Scene, typed
-from coffre_cli.commands.restore.restore import restore
+from coffre_cli.commands.restore.objects import restore_objects
 from coffre_cli.screen import console, say
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def restore_files(scene: Scene, before: FileFingerprints, backup: Backup) -> boo
     from coffre_local.sample.files import fingerprint_files
 
     console.print()
-    typed(f"coffre restore {backup.id} --mode overwrite")
-    restore(backup.id, mode=Mode.OVERWRITE, yes=True)
+    typed(f"coffre restore objects {backup.id} --mode overwrite")
+    restore_objects(backup.id, mode=Mode.OVERWRITE, yes=True)
     after = fingerprint_files(scene.s3, stack.SAMPLE_FILES)
     wrong = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
     for key in wrong[:10]:

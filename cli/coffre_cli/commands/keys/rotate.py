@@ -175,14 +175,20 @@ def _removed_after_failure(file: Path | None) -> Iterator[None]:
 
 def _say_next(deployed: DeployedStack, wanted: Sequence[str], target: str | None) -> None:
     say("")
-    say("Now deploy the public keys; new backups are encrypted to them from the next run on.")
-    if target is None:
+    say("Now put the public keys in effect; new backups are encrypted to them from the next run on.")
+    recipients = f'"recipients": {json.dumps(list(wanted))}'
+    if deployed.current_configuration.version is not None:
+        where = f'the target "{target}" of the configuration' if target else "the configuration"
+        say(f"This goes into {where}, which is not the template's any more: coffre config edit")
+        say_command(recipients)
+    elif target is None:
         say("The stack was deployed without ConfigurationDocument:")
         say_command(f"sam deploy --stack-name {deployed.name} --parameter-overrides AgeRecipients={','.join(wanted)}")
         say("With ConfigurationDocument, this goes into the document, which is then deployed:")
+        say_command(recipients)
     else:
         say(f'This goes into the target "{target}" of ConfigurationDocument, which is then deployed:')
-    say_command(f'"recipients": {json.dumps(list(wanted))}')
+        say_command(recipients)
     say("")
     say("Then take a full backup, so that nothing new points at what the old key opens, and try all keys:")
     say_command(f"coffre backup database {target or ''}".rstrip() + " --full")

@@ -179,4 +179,4 @@ def _show_way_out(ask: Ask, failure: Failure) -> None:
         url = ask.wanted.url
         new = f"{quote(url.user)}@{url.host}:{url.port}/{quote(url.database)}_restored"
         say("For example, into a new database on the same server:")
-        say_command(f"{ask.command} restore {ask.backup.id} --to postgresql://{new}")
+        say_command(f"{ask.command} restore database {ask.backup.id} --to postgresql://{new}")

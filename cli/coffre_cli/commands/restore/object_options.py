@@ -1,4 +1,4 @@
-"""The options of `coffre restore` for objects; wrong combinations are refused in the options' own names."""
+"""The options of `coffre restore objects`; wrong combinations are refused in the options' own names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import typer
 from coffre.model.errors import EventError, SecretError
 from coffre.model.kinds import Mode
 from coffre_cli.commands.restore.destination import temporary_secret
+from coffre_cli.commands.restore.options import refuse
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.place import Place
 
@@ -45,30 +46,10 @@ class ObjectChoices:
     no_safety: bool
     dry_run: bool
 
-    @property
-    def given(self) -> str | None:
-        """An option that was given and is for objects only."""
-        options = {
-            "--bucket": self.bucket,
-            "--prefix": self.prefix,
-            "--key": self.keys or None,
-            "--keys-from": self.keys_from,
-            "--mode": self.mode,
-            "--store": self.store,
-            "--retry": self.retry,
-        }
-        return next((option for option, value in options.items() if value is not None), None)
-
-    @property
-    def problem(self) -> typer.BadParameter | None:
-        """What is wrong with them, as far as that is known before the stack is asked."""
-        for problem in self._problems():
-            return typer.BadParameter(problem)
-        try:
-            self._scope()
-        except typer.BadParameter as problem:
-            return problem
-        return None
+    def refuse(self) -> None:
+        """Refuse what is wrong with them, as far as that is known before the stack is asked."""
+        refuse(self._problems())
+        self._scope()
 
     def scope(self, deployed: Place, backup: Backup, restore_id: str, scratch: Path) -> StorageScope:
         """Return what they ask for; a long list of keys goes into the vault.

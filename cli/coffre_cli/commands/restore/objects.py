@@ -1,218 +1,85 @@
-"""`coffre restore`, for backups of buckets: start it, follow it, show the result."""
+"""`coffre restore objects`: objects of a backup of buckets, to where they were or elsewhere."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Annotated
 
 import typer
 
-from coffre.model.errors import BackupStateError
 from coffre.model.kinds import Mode, TargetKind
-from coffre.model.words import counted, duration, size
-from coffre_cli.backup_argument import find_restore
-from coffre_cli.commands.restore.confirm_restore import confirm
-from coffre_cli.commands.restore.follow_restore import end_restore, how_it_failed, plan_restore, run_restore
-from coffre_cli.commands.restore.object_options import ObjectChoices, store_secret
-from coffre_cli.commands.restore.safety import back_to_objects, show_plan, show_way_back
-from coffre_cli.confirming import Confirmed, PlanAnswer
-from coffre_cli.deployed import DeployedStack
-from coffre_cli.place import Place
-from coffre_cli.screen import say, say_command, show_failure
-from coffre_cli.standalone import StandaloneVault
+from coffre_cli.backup_argument import BackupId
+from coffre_cli.commands.restore.object_options import ObjectChoices
+from coffre_cli.commands.restore.options import DryRunOption, How, StreamsOption, TargetOption, Which, YesOption
+from coffre_cli.commands.restore.run_objects import run_objects
+from coffre_cli.commands.restore.safety import NoSafetyOption
+from coffre_cli.deployed import JsonOption, StackOption
+from coffre_cli.examples import examples
 
-if TYPE_CHECKING:
-    from coffre.model.backup import Backup, Restore, RestoreReport
-    from coffre.model.safety import Safety
-    from coffre.model.storage import StorageResult, StorageScope
-
-_EXAMPLES_SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What the user asked for. Only a stack keeps the failed objects, for a retry.
-
-    `safety` is the backup of what is overwritten.
-    """
-
-    backup: Backup
-    scope: StorageScope
-    store: str | None
-    streams: int | None
-    has_stack: bool = True
-    safety: Safety | None = None
-
-    @property
-    def way_back(self) -> str:
-        """The command that restores what was overwritten."""
-        return back_to_objects(self.safety, self.scope) if self.safety else ""
+EXAMPLES = examples(
+    "coffre restore objects latest --prefix 2026/invoices/",
+    "coffre restore objects 2026-11-17 --key photos/cat.jpg --mode overwrite",
+    "coffre restore objects latest --bucket documents --to bucket-for-tests/copy",
+    "coffre restore objects latest --mode mirror --dry-run",
+    "coffre restore objects 01K9X... --retry 01K9Y...",
+)
 
 
 def restore_objects(
-    deployed: Place, backup: Backup, choices: ObjectChoices, streams: int | None, *, yes: bool, as_json: bool
+    backup_id: BackupId,
+    bucket: Annotated[str | None, typer.Option("--bucket", metavar="NAME", help="Only those of this bucket.")] = None,
+    prefix: Annotated[str | None, typer.Option("--prefix", help="Only those whose keys start with this.")] = None,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", "-k", help="Only the one with this key; may be repeated.")
+    ] = None,
+    keys_from: Annotated[
+        str | None, typer.Option("--keys-from", metavar="FILE|-", help="Only those in a file, one key a line.")
+    ] = None,
+    mode: Annotated[
+        Mode | None,
+        typer.Option(
+            help="Existing objects: missing keeps them (default), overwrite replaces those that differ, mirror also "
+            "deletes those that the backup does not have."
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="BUCKET[/PREFIX]", help="Where to. Default: where they were."),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="FILE|env:NAME|SECRET",
+            help="Another store, as JSON with endpoint, region, access_key_id and secret_access_key.",
+        ),
+    ] = None,
+    retry: Annotated[
+        str | None,
+        typer.Option("--retry", metavar="RESTORE", help="Only those that this earlier restore failed to restore."),
+    ] = None,
+    no_safety: NoSafetyOption = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    streams: StreamsOption = None,
+    target: TargetOption = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Restore objects of a backup; overwriting and deleting are shown and confirmed first."""
-    if not isinstance(deployed, StandaloneVault):
-        _restore(deployed, backup, choices, streams, yes=yes, as_json=as_json)
-        return
-    with deployed.with_staging() as apart:
-        _restore(apart, backup, choices, streams, yes=yes, as_json=as_json)
+    """Restore objects to their own buckets, to another bucket (--to) or to another store (--store).
 
-
-def _restore(
-    deployed: Place, backup: Backup, choices: ObjectChoices, streams: int | None, *, yes: bool, as_json: bool
-) -> None:
-    from ulid import ULID
-
-    restore_id = str(ULID())
-    ask = _ask(deployed, backup, choices, restore_id, streams)
-    confirmed = None
-    if ask.scope.touches and not ask.scope.dry_run:
-        way, confirmed = confirm(_Way(deployed, ask), yes=yes, as_json=as_json)
-        ask = way.ask
-    record, report = _run(deployed, ask, restore_id, confirmed, quiet=as_json)
-    end_restore(record, report, lambda: _show(ask, record, report), as_json=as_json, safety=ask.safety)
-
-
-def _ask(deployed: Place, backup: Backup, choices: ObjectChoices, restore_id: str, streams: int | None) -> Ask:
-    if choices.retry is None:
-        with tempfile.TemporaryDirectory() as scratch:
-            scope = choices.scope(deployed, backup, restore_id, Path(scratch))
-        return Ask(backup, scope, choices.store, streams, not isinstance(deployed, StandaloneVault))
-    if isinstance(deployed, StandaloneVault):
-        raise typer.BadParameter("--retry needs a stack: restores from a vault alone are not recorded")
-    retried = find_restore(deployed, choices.retry)
-    before = _storage_of(deployed, retried, backup)
-    store = choices.store or before.store_secret
-    if choices.store is None and before.store_secret == f"coffre/destination/{retried.id}":
-        raise typer.BadParameter("that restore went to another store, whose key was not kept: give --store again")
-    return Ask(backup, choices.again(before), store, streams)
-
-
-def _storage_of(deployed: DeployedStack, record: Restore, backup: Backup) -> StorageResult:
-    report = deployed.vault.read_report(record.report_key) if record.report_key else None
-    if record.backup_id != backup.id or report is None or report.storage is None:
-        raise BackupStateError(
-            f"{record.id} is not a finished restore of backup {backup.id}.",
-            code="RESTORE_UNKNOWN",
-            hint=f"The backup of that restore is {record.backup_id}; look at it: coffre show {record.id}",
-        )
-    return report.storage
-
-
-@dataclass(frozen=True)
-class _Way:
-    """How a restore of objects is planned and shown (`confirm_restore.Way`)."""
-
-    place: Place
-    ask: Ask
-    changes: str = "objects in use"
-    kind: TargetKind = TargetKind.BUCKET
-
-    @property
-    def _trial(self) -> Ask:
-        return replace(self.ask, scope=self.ask.scope.model_copy(update={"dry_run": True}))
-
-    def plan(self, *, quiet: bool) -> tuple[Restore, RestoreReport | None, PlanAnswer | None]:
-        from ulid import ULID
-
-        restore_id = str(ULID())
-        if isinstance(self.place, StandaloneVault):
-            return *_run(self.place, self._trial, restore_id, None, quiet=quiet), None
-        with _event_of(self.place, self._trial, restore_id) as event:
-            return plan_restore(self.place, self.ask.backup, event, quiet=quiet)
-
-    def show(self, record: Restore, report: RestoreReport | None) -> None:
-        _show(self._trial, record, report)
-
-    def with_safety(self, safety: Safety | None, *, is_declined: bool) -> Self:
-        scope = self.ask.scope.model_copy(update={"no_safety": is_declined or self.ask.scope.no_safety})
-        return replace(self, ask=replace(self.ask, scope=scope, safety=safety))
-
-
-@contextmanager
-def _event_of(deployed: DeployedStack, ask: Ask, restore_id: str) -> Iterator[dict[str, Any]]:
-    """Yield the event of a restore, with a secret for its store that exists meanwhile."""
-    from coffre_cli.follow import continues_in_stack
-
-    with continues_in_stack(restore_id), store_secret(deployed, ask.store, restore_id) as store:
-        storage = ask.scope.model_dump(mode="json", exclude_defaults=True)
-        yield {"restore_id": restore_id, "store": store, "streams": ask.streams, "storage": storage}
-
-
-def _run(
-    deployed: Place, ask: Ask, restore_id: str, confirmed: Confirmed | None, *, quiet: bool
-) -> tuple[Restore, RestoreReport | None]:
-    if isinstance(deployed, StandaloneVault):
-        from coffre_cli.commands.restore.without_stack import restore_objects_here
-
-        return restore_objects_here(deployed, ask, confirmed, quiet=quiet)
-    with _event_of(deployed, ask, restore_id) as event:
-        event["confirmation"] = confirmed.in_event if confirmed else None
-        return run_restore(deployed, ask.backup, event, dry_run=ask.scope.dry_run, quiet=quiet)
-
-
-def _show(ask: Ask, record: Restore, report: RestoreReport | None) -> None:
-    if record.failure is not None:
-        say(how_it_failed(ask.backup.target, record.failure), style="red")
-        show_failure(record.failure)
-        show_way_back(ask.safety, ask.way_back)
-    if report is None or report.storage is None:
-        return
-    if report.dry_run:
-        say(f"Nothing was changed in {report.destination}. This would be done:")
-        show_plan(report.safety)
-        for step in report.steps:
-            say(f"  {step}")
-        show_examples(report.storage)
-    else:
-        say(_done(ask, record, report.storage), style="green")
-        for note in report.storage.notes:
-            say(f"  Note: {note}")
-    for exception in record.exceptions:
-        say(f"  Exception: {exception}", style="yellow")
-    _show_next(ask, record, report.storage)
-
-
-def _done(ask: Ask, record: Restore, result: StorageResult) -> str:
-    bytes_written = size(result.restored.size_bytes + result.overwritten.size_bytes)
-    written = f"{counted(result.written, 'object')} ({bytes_written}) in {duration(record.duration_ms)}"
-    changed = _listed((result.overwritten.count, "overwritten"), (result.deleted.count, "deleted"))
-    skipped = _listed((result.same.count, "identical"), (result.left.count, "different (not overwritten)"))
-    failed = _listed((result.failed.count, "failed"))
-    return (
-        f"Restored {ask.backup.target} in {record.destination}: {written}{changed and f', {changed}'}."
-        f"{skipped and f' Skipped: {skipped}.'}{failed and f' {failed.capitalize()}.'}"
+    Missing objects are written; existing ones change only with --mode overwrite or mirror.
+    """
+    choices = ObjectChoices(
+        to=to,
+        bucket=bucket,
+        prefix=prefix,
+        keys=tuple(key or ()),
+        keys_from=keys_from,
+        mode=mode,
+        store=store,
+        retry=retry,
+        no_safety=no_safety,
+        dry_run=dry_run,
     )
-
-
-def _listed(*counts: tuple[int, str]) -> str:
-    """Return those that are not zero: `2 identical, 1 different`."""
-    return ", ".join(f"{count:,} {what}" for count, what in counts if count)
-
-
-def show_examples(result: StorageResult) -> None:
-    """Print the first names of what is overwritten or deleted."""
-    from coffre.model.storage import StorageOutcome
-
-    for outcome, word in ((StorageOutcome.OVERWRITTEN, "Overwrite"), (StorageOutcome.DELETED, "Delete")):
-        names, amount = result.examples.get(outcome, ()), getattr(result, outcome.value)
-        for name in names[:_EXAMPLES_SHOWN]:
-            say(f"  {word} {name}")
-        if amount.count > len(names[:_EXAMPLES_SHOWN]):
-            say(f"  ... and {amount.count - len(names[:_EXAMPLES_SHOWN]):,} more")
-
-
-def _show_next(ask: Ask, record: Restore, result: StorageResult) -> None:
-    if result.left.count and ask.scope.mode is Mode.MISSING:
-        say("Existing objects were not changed. To replace them, run this again with --mode overwrite.")
-    if result.failed_lists and ask.has_stack:
-        say("To retry the failed objects:")
-        say_command(f"coffre restore {ask.backup.id} --retry {record.id}")
-    if record.failure is None:
-        show_way_back(ask.safety, ask.way_back)
+    choices.refuse()
+    run_objects(Which(backup_id, target, stack, TargetKind.BUCKET), choices, How(streams, yes, as_json))

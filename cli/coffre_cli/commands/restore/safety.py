@@ -90,10 +90,14 @@ def show_way_back(safety: Safety | None, command: str) -> None:
 
 def back_to_database(safety: Safety, scope: Scope, to: str | None) -> str:
     """Return the command that sets a database, or chosen tables of it, back."""
-    tables = [f"-t {shlex.quote(pattern)}" for pattern in scope.tables]
-    schemas = [f"-n {shlex.quote(pattern)}" for pattern in scope.schemas]
-    destination = [f"--to {shlex.quote(to)}"] if to else []
-    return " ".join(["coffre restore", safety.backup_id or "", *tables, *schemas, "--replace", *destination])
+    command = f"coffre restore {'database' if scope.is_whole else 'tables'}"
+    options = [f"--schema={shlex.quote(pattern)}" for pattern in scope.schemas]
+    options += ["--replace", *([f"--to {shlex.quote(to)}"] if to else [])]
+    words = [safety.backup_id or "", *(shlex.quote(pattern) for pattern in scope.tables)]
+    if any(pattern.startswith("-") for pattern in scope.tables):
+        # A name that begins with a dash is not an option.
+        return " ".join([command, *options, "--", *words])
+    return " ".join([command, *words, *options])
 
 
 def back_to_objects(safety: Safety, scope: StorageScope) -> str:
@@ -105,7 +109,7 @@ def back_to_objects(safety: Safety, scope: StorageScope) -> str:
     chosen = [f"--bucket {shlex.quote(bucket)}"] if bucket else []
     chosen += [f"--prefix {shlex.quote(prefix)}"] if prefix else []
     mode = "overwrite" if scope.is_listed else "mirror"
-    return " ".join(["coffre restore", safety.backup_id or "", *chosen, f"--mode {mode}"])
+    return " ".join(["coffre restore objects", safety.backup_id or "", *chosen, f"--mode {mode}"])
 
 
 def _take(stack: DeployedStack, kind: TargetKind, target: str, *, quiet: bool) -> Backup:

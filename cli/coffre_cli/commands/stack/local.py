@@ -68,7 +68,9 @@ def up(
         server = state.postgres.server()
         say("The sample database, and a database to restore it into:")
         say_command(server.dsn(stack.SAMPLE))
-        say_command(f"coffre restore latest --target {stack.SAMPLE} --to {server.dsn(f'{stack.SAMPLE}_restored')}")
+        say_command(
+            f"coffre restore database latest --target {stack.SAMPLE} --to {server.dsn(f'{stack.SAMPLE}_restored')}"
+        )
     say("Reach it with aws:")
     say_command('eval "$(coffre local env)"')
     say("Stop it:")

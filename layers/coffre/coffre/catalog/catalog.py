@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from coffre.catalog.audit import Audit
+from coffre.catalog.configurations import Configurations
 from coffre.catalog.confirmations import Confirmations
 from coffre.catalog.deliveries import Deliveries
 from coffre.catalog.incidents import Incidents
 from coffre.catalog.items import RestoreItem
+from coffre.catalog.latest import Latest
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
 from coffre.catalog.protection import Protection
@@ -17,6 +20,7 @@ from coffre.catalog.recipients import Recipients
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
+from coffre.catalog.ticks import Ticks
 from coffre.model.backup import RUN_DIED, Backup, Failure, Progress, Restore, Status, Tier
 from coffre.model.errors import BackupStateError, LockLostError
 from coffre.policy.recency import newest_first
@@ -53,6 +57,12 @@ class Catalog:
         Plans whose tokens were given out.
     deliveries
         Which run an event has started.
+    configurations
+        The versions of the configuration document.
+    latest
+        How the newest drills ended, and how much the vault holds.
+    ticks
+        Up to which time the runs of schedules were started.
     """
 
     def __init__(
@@ -77,6 +87,9 @@ class Catalog:
         self.recipients = Recipients(self._table)
         self.confirmations = Confirmations(self._table)
         self.deliveries = Deliveries(self._table)
+        self.configurations = Configurations(self._table)
+        self.latest = Latest(self._table)
+        self.ticks = Ticks(self._table)
 
     # --- backups: one run ---
 
@@ -262,6 +275,26 @@ class Catalog:
         return next(
             (one for one in found if one and one.status is Status.COMPLETED and (damaged_too or one.is_healthy)), None
         )
+
+    def newest_good(self, target: str, *, verified: bool = False) -> Backup | None:
+        """Return the newest healthy backup of a target by its id but for the tier SAFETY, or the newest verified one.
+
+        The table filters: however many failed or deleted ones are newer, only what fits is transferred. The index may
+        be a moment behind.
+        """
+        found = self._backups.records(self._backups.good(target, verified=verified))
+        return next((backup for backup in found if not backup.is_safety), None)
+
+    def oldest(self, target: str) -> Backup | None:
+        """Return the first backup of a target on record, whatever became of it. The index may be a moment behind."""
+        return next(self._backups.records(self._backups.ends(target, 1, oldest_first=True)), None)
+
+    def newest(self, target: str, count: int) -> tuple[Backup, ...]:
+        """Return the newest records of a target by their ids, whatever became of them, in one small call.
+
+        The index may be a moment behind.
+        """
+        return tuple(islice(self._backups.records(self._backups.ends(target, count)), count))
 
     # --- restores ---
 

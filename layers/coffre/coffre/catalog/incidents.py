@@ -30,7 +30,8 @@ class Incidents:
     def open(self, target: str | None = None) -> Iterator[Incident]:
         """Yield the open incidents, of one target or of all."""
         keys = IncidentItem.sk.startswith(f"{target}#") if target is not None else None
-        for raw in self._table.query(ItemQuery(_PARTITION, None, keys, IncidentItem.ended_at.does_not_exist())):
+        open_ones = IncidentItem.ended_at.does_not_exist()  # few of all that ever were
+        for raw in self._table.query(ItemQuery(_PARTITION, None, keys, open_ones, page=None)):
             yield _read(raw)
 
     def of_kind(self, kind: str) -> Iterator[Incident]:

@@ -165,6 +165,12 @@ class SlotItem(Item):
     claimed_at = TimeAttribute(null=True)
 
 
+class TickItem(Item):
+    """Up to which time the runs of schedules were started. `sk` is `#tick#<function>`."""
+
+    at = TimeAttribute(null=True)
+
+
 class LockItem(Item):
     """Who works on a target. `sk` is the target's name; `dead_owner` is from whom the lock was taken over.
 
@@ -244,10 +250,30 @@ class IncidentItem(Item):
     recorded_at = TimeAttribute(null=True)
 
 
+class LatestItem(Item):
+    """What a job found last. `sk` is the target's name, or `-`; `record` is JSON (`coffre.catalog.latest`)."""
+
+    at = TimeAttribute(null=True)
+    record = UnicodeAttribute(null=True)
+
+
 class RecipientItem(Item):
     """Since when a public key has been in use. `sk` is the key."""
 
     first_used_at = TimeAttribute(null=True)
+
+
+class ConfigurationItem(Item):
+    """`coffre.model.configuration_version.ConfigurationVersion`. `sk` is its number, in ten digits."""
+
+    at = TimeAttribute(null=True)
+    actor = UnicodeAttribute(null=True)
+    verified = BooleanAttribute(null=True)
+    note = UnicodeAttribute(null=True)
+    changes = ListAttribute(of=UnicodeAttribute, null=True)
+    sha256 = UnicodeAttribute(null=True)
+    template_sha256 = UnicodeAttribute(null=True)
+    document = UnicodeAttribute(null=True)
 
 
 class ConfirmItem(Item):

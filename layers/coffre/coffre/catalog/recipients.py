@@ -7,7 +7,7 @@ from typing import Final
 
 from coffre.catalog.items import RecipientItem
 from coffre.catalog.records import read_item
-from coffre.catalog.tables import ConditionFailedError, DynamoTable
+from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery
 
 _PARTITION: Final = "KEY"
 
@@ -30,3 +30,11 @@ class Recipients:
         """Return since when a key has been in use, or None when no backup was encrypted to it."""
         raw = self._table.get(_PARTITION, recipient)
         return read_item(raw, RecipientItem, required=("first_used_at",)).first_used_at if raw else None
+
+    def all(self) -> dict[str, datetime]:
+        """Return since when each key has been in use."""
+        items = (
+            read_item(raw, RecipientItem, required=("first_used_at",))
+            for raw in self._table.query(ItemQuery(_PARTITION))
+        )
+        return {item.sk: item.first_used_at for item in items}

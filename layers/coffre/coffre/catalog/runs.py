@@ -167,6 +167,18 @@ class Runs[R: (Backup, Restore)]:
         partition = index_value(kind.partition, Status.COMPLETED.value)
         return ItemQuery(partition, BY_STATUS, where=RunItem.target == target)
 
+    def good(self, target: str, *, verified: bool) -> ItemQuery:
+        """Return how to list a target's COMPLETED records without damage, or those of them that are verified."""
+        where = (RunItem.status == Status.COMPLETED.value) & BackupItem.damaged_at.does_not_exist()
+        if verified:
+            where &= BackupItem.verified_at.exists()
+        # Few of those that are looked at fit: a year of daily records is one call.
+        return ItemQuery(index_value(self._kind.partition, target), BY_TARGET, where=where, page=None)
+
+    def ends(self, target: str, count: int, *, oldest_first: bool = False) -> ItemQuery:
+        """Return how to list the newest or the oldest records of a target, when no more than `count` are taken."""
+        return ItemQuery(index_value(self._kind.partition, target), BY_TARGET, oldest_first=oldest_first, page=count)
+
     def records(self, listing: ItemQuery) -> Iterator[R]:
         """Yield records newest first, reading as they are taken."""
         for raw in self._table.query(listing):

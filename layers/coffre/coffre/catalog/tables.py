@@ -85,7 +85,8 @@ class ConditionFailedError(Exception):
 class ItemQuery:
     """What to list: a partition of the table or of an index, narrowed by a range of `sk` and a filter.
 
-    Newest first: by `sk` from the last to the first, unless `oldest_first`.
+    Newest first: by `sk` from the last to the first, unless `oldest_first`. `page` is how many items a call looks at;
+    None: as many as fit into 1 MB.
     """
 
     partition: str
@@ -93,6 +94,7 @@ class ItemQuery:
     keys: Condition | None = None
     where: Condition | None = None
     oldest_first: bool = False
+    page: int | None = PAGE_SIZE
 
 
 class DynamoTable:
@@ -178,7 +180,7 @@ class DynamoTable:
                     index_name=listing.index,
                     consistent_read=listing.index is None,
                     exclusive_start_key=start,
-                    limit=PAGE_SIZE,
+                    limit=listing.page,
                     scan_index_forward=listing.oldest_first,
                 )
             yield from page["Items"]

@@ -1,6 +1,7 @@
 """The configuration document: which targets exist, and what holds for all of them.
 
-JSON, in an SSM parameter or a file. Unknown fields are errors.
+JSON, in versions (`configuration_version`). Unknown fields are errors. Each field has a description, an example, and if
+it is a number a unit: docs/configuration.schema.json is made of them, and a test demands them.
 """
 
 from __future__ import annotations
@@ -45,7 +46,12 @@ Target = Annotated[
 class Access(Document):
     """Who may access the vault's bucket without an alert: patterns of ARNs, in which `*` stands for any text."""
 
-    expected: tuple[PrincipalPattern, ...] = Field(default=(), max_length=100)
+    expected: tuple[PrincipalPattern, ...] = Field(
+        default=(),
+        max_length=100,
+        description="Principals that may access the vault without the alert VAULT_ACCESSED; * stands for any text.",
+        examples=[["arn:aws:sts::123456789012:assumed-role/Operators/*"]],
+    )
 
 
 class Configuration(Document):
@@ -58,14 +64,43 @@ class Configuration(Document):
     `confirmation` holds for targets that have no rules of their own (docs/confirmation.md).
     """
 
-    version: Literal[1] = 1
-    encryption: Literal["age", "none"]
-    recipients: tuple[AgeRecipient, ...] = ()
-    targets: tuple[Target, ...] = Field(min_length=1)
-    alerts: FleetAlerts = FleetAlerts()
-    vault_quota_bytes: int | None = Field(default=None, ge=1)
-    confirmation: ConfirmationRules = ConfirmationRules()
-    access: Access = Access()
+    version: Literal[1] = Field(default=1, description="Version of the document's format.", examples=[1])
+    encryption: Literal["age", "none"] = Field(
+        description="age encrypts every backup to the recipients; none stores them as they are, and is reported.",
+        examples=["age"],
+    )
+    recipients: tuple[AgeRecipient, ...] = Field(
+        default=(),
+        description="age public keys that backups are encrypted to; any one of their private keys opens a backup.",
+        examples=[["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]],
+    )
+    targets: tuple[Target, ...] = Field(
+        min_length=1,
+        description="What is backed up: databases and buckets, each with a name of its own.",
+        examples=[[{"name": "shop", "secret": "coffre/database/shop"}]],
+    )
+    alerts: FleetAlerts = Field(
+        default=FleetAlerts(),
+        description="What is reported about all targets together.",
+        examples=[{"key_rotation_days": 365}],
+    )
+    vault_quota_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Sends QUOTA when the vault holds 80 % of this. Nothing is refused or deleted. null: never.",
+        examples=[500_000_000_000],
+        json_schema_extra={"unit": "bytes"},
+    )
+    confirmation: ConfirmationRules = Field(
+        default=ConfirmationRules(),
+        description="What a confirmation of what replaces or deletes needs.",
+        examples=[{"approvals": 1}],
+    )
+    access: Access = Field(
+        default=Access(),
+        description="Who may access the vault besides Coffre.",
+        examples=[{"expected": ["arn:aws:sts::123456789012:assumed-role/Operators/*"]}],
+    )
 
     @model_validator(mode="after")
     def _recipients_fit_encryption(self) -> Configuration:
@@ -143,6 +178,13 @@ def _named[T: (DatabaseTarget, BucketTarget, DatabaseTarget | BucketTarget)](
     )
 
 
+def validated(data: object) -> Configuration:
+    """Return the configuration of a parsed document; it may name its schema, for editors, as `$schema`."""
+    if isinstance(data, dict) and isinstance(data.get("$schema"), str):
+        data = {name: value for name, value in data.items() if name != "$schema"}
+    return Configuration.model_validate(data)
+
+
 def parse_configuration(text: str, *, where: str) -> Configuration:
     """Parse and validate a configuration document.
 
@@ -167,7 +209,7 @@ def parse_configuration(text: str, *, where: str) -> Configuration:
             hint="Correct the document; docs/configuration.md shows a complete one.",
         ) from error
     try:
-        return Configuration.model_validate(data)
+        return validated(data)
     except ValidationError as error:
         lines = describe_validation(error)
         raise ConfigurationError(

@@ -27,7 +27,12 @@ _SLACK_BYTES: Final = 64 * 1024 * 1024
 class ConfirmationRules(Document):
     """What a confirmation needs. `approvals`: how many other people have to approve what replaces or deletes."""
 
-    approvals: Literal[0, 1] = 0
+    approvals: Literal[0, 1] = Field(
+        default=0,
+        description="1: another person has to approve what replaces data in use or deletes a backup.",
+        examples=[1],
+        json_schema_extra={"unit": "people"},
+    )
 
 
 class Confirmation(Document):
@@ -46,6 +51,7 @@ class Act(StrEnum):
 
     RESTORE = "restore"
     DELETION = "deletion"
+    CONFIGURATION = "configuration"
 
 
 class Request(_Record):
@@ -120,7 +126,8 @@ class Overwritten(_Record):
 
     `rows_estimate` is the server's estimate. `newest_row` is the time in the newest row that an index leads to, and
     `newest_row_in` its table and column. `objects_*` count objects of buckets. `remaining_backups` are the target's
-    healthy backups after a deletion, and `newest_remaining` the time of the newest of them.
+    healthy backups after a deletion, and `newest_remaining` the time of the newest of them. `changes` are those of the
+    configuration, in words, and `weakens` those of them that may leave less protected.
     """
 
     database: str | None = None
@@ -135,6 +142,8 @@ class Overwritten(_Record):
     backup: str | None = None
     remaining_backups: int | None = None
     newest_remaining: datetime | None = None
+    changes: tuple[str, ...] | None = None
+    weakens: tuple[str, ...] | None = None
 
 
 class Seen(_Record):
@@ -159,7 +168,9 @@ class Plan(_Record):
 
     @property
     def needs_approval(self) -> bool:
-        """Whether it replaces or deletes, which a second person may have to approve."""
+        """Whether it replaces, deletes, or weakens the configuration, which a second person may have to approve."""
+        if self.request.act is Act.CONFIGURATION:
+            return bool(self.seen.overwrites.weakens)
         scope = self.request.scope
         mode = scope.get("mode")
         return self.request.act is Act.DELETION or bool(scope.get("replace")) or mode in ("overwrite", "mirror")

@@ -41,24 +41,32 @@ def describe_validation(error: ValidationError) -> list[str]:
 
     The offending value is not repeated: it may be a secret that was put into the wrong field.
     """
-    lines = []
+    return [f"{path_words(path) or 'document'}: {message}" for path, message in located(error)]
+
+
+def located(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
+    """Return where each wrong value of a document is, and what is wrong with it; as `describe_validation`, in parts."""
+    found = []
     items = error.errors(include_url=False, include_input=False)
     for item in items:
         if item["type"] == "too_short" and any(
             other["loc"][: len(item["loc"])] == item["loc"] for other in items if other is not item
         ):
             continue  # too few are left only because others are wrong, which is said already
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in _spoken(item["loc"])).lstrip(
-            "."
-        )
+        path = _spoken(item["loc"])
         message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
         message = _MEMBER.sub(r"\1", message)
         if item["type"] == "extra_forbidden":
             message = "unknown field"
         if item["type"] == KIND_UNKNOWN:
-            path += ".kind"
-        lines.append(f"{path or 'document'}: {message}")
-    return lines
+            path = (*path, "kind")
+        found.append((path, message))
+    return found
+
+
+def path_words(path: tuple[int | str, ...]) -> str:
+    """Return a path as messages have it: `targets[0].limits.streams`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
 def _spoken(path: tuple[int | str, ...]) -> tuple[int | str, ...]:

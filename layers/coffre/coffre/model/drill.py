@@ -111,6 +111,22 @@ class Structure(_Record):
     amcheck: str | None = None
 
 
+class DrillSummary(_Record):
+    """How a drill ended: what the catalog keeps of the newest one of each target.
+
+    `restore_seconds` and `restore_limit_seconds` are as in the report; `problem` is the worst one.
+    """
+
+    id: str
+    backup_id: str
+    target: str
+    outcome: Outcome
+    completed_at: datetime
+    restore_seconds: float | None = None
+    restore_limit_seconds: int | None = None
+    problem: str | None = None
+
+
 class DrillReport(_Record):
     """The whole result of a drill.
 
@@ -181,6 +197,21 @@ class DrillReport(_Record):
     def is_of_all(self) -> bool:
         """Whether all of the backup was looked at, as far as it can be: only then does it count as verified."""
         return self.sample is None or self.sample.is_all
+
+    @property
+    def summary(self) -> DrillSummary:
+        """What the catalog keeps of it."""
+        why = self.problems[0] if self.problems else self.failure.message if self.failure else None
+        return DrillSummary(
+            id=self.id,
+            backup_id=self.backup_id,
+            target=self.target,
+            outcome=self.outcome,
+            completed_at=self.completed_at,
+            restore_seconds=self.restore_seconds,
+            restore_limit_seconds=self.restore_limit_seconds,
+            problem=why,
+        )
 
     @property
     def damage(self) -> DamageReport:

@@ -62,12 +62,15 @@ class SweepReport(_Record):
     """What is in the vault, and what was (or would be) removed.
 
     `wasted_bytes` are in packs that some backup needs, and are used by none as far as the manifests say: at most half
-    of each pack that the next backup points at. `waiting` packs are referenced by nothing and will go later.
+    of each pack that the next backup points at. `needed_bytes` is what all backups need, each counted on its own, and
+    `plaintext_bytes` what they hold. `waiting` packs are referenced by nothing and will go later.
     """
 
     packs: Amount = Amount()
     living: Amount = Amount()
     wasted_bytes: int = 0
+    needed_bytes: int = 0
+    plaintext_bytes: int = 0
     records_removed: Amount = Amount()
     packs_removed: Amount = Amount()
     waiting: Amount = Amount()
@@ -75,6 +78,38 @@ class SweepReport(_Record):
     foreign: Amount = Amount()
     foreign_keys: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+
+class VaultUse(_Record):
+    """What the vault held when a sweep measured it: what the catalog keeps of its report.
+
+    `used_bytes` are those of `size_bytes` that some backup needs; `needed_bytes` and `plaintext_bytes` are as in the
+    report.
+    """
+
+    measured_at: datetime
+    packs: int
+    size_bytes: int
+    used_bytes: int
+    needed_bytes: int
+    plaintext_bytes: int
+
+    @classmethod
+    def of(cls, swept: SweepReport, measured_at: datetime) -> VaultUse:
+        """Return what is left after a sweep."""
+        return cls(
+            measured_at=measured_at,
+            packs=swept.packs.objects - swept.packs_removed.objects,
+            size_bytes=swept.packs.size_bytes - swept.packs_removed.size_bytes,
+            used_bytes=swept.living.size_bytes - swept.wasted_bytes,
+            needed_bytes=swept.needed_bytes,
+            plaintext_bytes=swept.plaintext_bytes,
+        )
+
+    @property
+    def saved_bytes(self) -> int:
+        """What deduplication saves: the bytes that more than one backup needs are stored once."""
+        return max(0, self.needed_bytes - self.used_bytes)
 
 
 class LockReport(_Record):

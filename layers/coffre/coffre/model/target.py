@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic import Field, model_validator
 
 from coffre.model.alert_rules import TargetAlerts
 from coffre.model.confirmation import ConfirmationRules
 from coffre.model.document import Document
 from coffre.model.kinds import Contents as Contents
 from coffre.model.kinds import TargetKind as TargetKind
+from coffre.model.protection import BucketDrill as BucketDrill
+from coffre.model.protection import Drill as Drill
+from coffre.model.protection import DrillCheck as DrillCheck
+from coffre.model.protection import Freshness as Freshness
+from coffre.model.protection import Retention as Retention
+from coffre.model.schedule import Schedule
 
 AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$", description="an age X25519 public key")]
 TARGET_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -20,8 +26,12 @@ TargetName = Annotated[str, Field(pattern=TARGET_NAME, description="lower case, 
 class Patterns(Document):
     """Names to take and to leave out, as `pg_dump` understands patterns (`public`, `app_*`, `"Odd Name"`)."""
 
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = Field(
+        default=(), description="Patterns of names that are backed up. Empty: all.", examples=[["app_*"]]
+    )
+    exclude: tuple[str, ...] = Field(
+        default=(), description="Patterns of names that are left out.", examples=[["audit_*"]]
+    )
 
 
 class TablePatterns(Patterns):
@@ -31,53 +41,16 @@ class TablePatterns(Patterns):
     taken too, which `pg_dump` leaves out.
     """
 
-    exclude_data: tuple[str, ...] = ()
-    include_members: tuple[str, ...] = ()
-
-
-_Days = Annotated[int, Field(ge=1, le=36_500)]
-_Count = Annotated[int, Field(ge=1, le=100_000)]
-
-
-class Retention(Document):
-    """How long backups are kept (docs/retention.md).
-
-    A backup stays while it is younger than its tier's `days`, or one of the newest `count` of its tier: whichever keeps
-    it. Of a target at least the newest `minimum_kept` stay, and nothing goes unless `minimum_verified` verified ones
-    stay, one of them newer than what goes; 0 says explicitly that verification is not waited for.
-    Beyond `maximum_bytes` the oldest go first.
-    """
-
-    daily_days: _Days | None = 7
-    daily_count: _Count | None = None
-    weekly_days: _Days | None = 28
-    weekly_count: _Count | None = None
-    monthly_days: _Days | None = 365
-    monthly_count: _Count | None = None
-    safety_days: _Days | None = 7
-    safety_count: _Count | None = None
-    minimum_kept: int = Field(default=2, ge=1)
-    minimum_verified: int = Field(default=2, ge=0)
-    maximum_bytes: int | None = Field(default=None, ge=1)
-
-    @model_validator(mode="after")
-    def _every_tier_has_an_end(self) -> Retention:
-        for tier in ("daily", "weekly", "monthly", "safety"):
-            if getattr(self, f"{tier}_days") is None and getattr(self, f"{tier}_count") is None:
-                raise ValueError(f"{tier}_days and {tier}_count are both null: give one of them a number")
-        return self
-
-
-class Freshness(Document):
-    """How old the newest backup may be before an alert is sent (docs/verification.md).
-
-    A backup is expected every `every_hours` (default: 24 for a database, 168 for buckets), and `late_hours` later it is
-    overdue. Once anything of the target was verified, the newest verified backup may be `verified_hours` old.
-    """
-
-    every_hours: float | None = Field(default=None, gt=0, le=100_000)
-    late_hours: float = Field(default=4, ge=0, le=10_000)
-    verified_hours: float = Field(default=192, gt=0, le=100_000)
+    exclude_data: tuple[str, ...] = Field(
+        default=(),
+        description="Patterns of tables that are backed up without their rows: sessions, caches, logs.",
+        examples=[["public.sessions"]],
+    )
+    include_members: tuple[str, ...] = Field(
+        default=(),
+        description="Patterns of tables of an extension whose rows are stored too, which pg_dump leaves out.",
+        examples=[["pgmq.q_*"]],
+    )
 
 
 class Limits(Document):
@@ -87,46 +60,38 @@ class Limits(Document):
     `lock_timeout_seconds` bounds how long another session can wait behind the backup's locks.
     """
 
-    streams: int | None = Field(default=None, ge=1, le=16)
-    lock_timeout_seconds: int = Field(default=10, ge=1, le=300)
-    connect_timeout_seconds: int = Field(default=10, ge=1, le=60)
-    compression_level: int = Field(default=3, ge=1, le=19)
-
-
-class DrillCheck(Document):
-    """A question of the owner's that a restored database has to answer right: one row with one value.
-
-    `expect` is what JSON makes of that value; anything but numbers, booleans and NULL is compared as text.
-    """
-
-    name: str = Field(min_length=1, max_length=100)
-    query: str = Field(min_length=1, max_length=10_000)
-    expect: StrictBool | StrictInt | StrictFloat | StrictStr | None
-
-
-class Drill(Document):
-    """How a backup is proven by restoring it (docs/drills.md). `rto_minutes` is the longest that a restore may take."""
-
-    checks: tuple[DrillCheck, ...] = Field(default=(), max_length=100)
-    check_timeout_seconds: int = Field(default=30, ge=1, le=600)
-    rto_minutes: int | None = Field(default=None, ge=1, le=100_000)
-
-    @model_validator(mode="after")
-    def _names_of_checks_are_unique(self) -> Drill:
-        names = [check.name for check in self.checks]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"each check needs its own name; used twice: {', '.join(twice)}")
-        return self
-
-
-class BucketDrill(Document):
-    """How a backup of buckets is proven by restoring some of its objects (docs/drills.md).
-
-    `objects` is how many at most; 0: none, and never. `rto_minutes` is the longest that a restore may take.
-    """
-
-    objects: int = Field(default=100, ge=0, le=1000)
-    rto_minutes: int | None = Field(default=None, ge=1, le=100_000)
+    streams: int | None = Field(
+        default=None,
+        ge=1,
+        le=16,
+        description="Maximum number of connections that read tables. null: the function's cores, at least 4.",
+        examples=[4],
+        json_schema_extra={"unit": "connections"},
+    )
+    lock_timeout_seconds: int = Field(
+        default=10,
+        ge=1,
+        le=300,
+        description="How long the backup waits for a lock, and another session for one of the backup's.",
+        examples=[30],
+        json_schema_extra={"unit": "seconds"},
+    )
+    connect_timeout_seconds: int = Field(
+        default=10,
+        ge=1,
+        le=60,
+        description="How long connecting to the database may take.",
+        examples=[20],
+        json_schema_extra={"unit": "seconds"},
+    )
+    compression_level: int = Field(
+        default=3,
+        ge=1,
+        le=19,
+        description="Highest zstd level; a lower one is used where the output is within 1 %.",
+        examples=[6],
+        json_schema_extra={"unit": "zstd level"},
+    )
 
 
 class Tls(Document):
@@ -135,9 +100,16 @@ class Tls(Document):
     `ca` is a PEM text, `secret:` and the name of a secret with one, or `system`: the public authorities.
     """
 
-    mode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] | None = None
+    mode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] | None = Field(
+        default=None,
+        description="How the server is checked. null: the URL's sslmode; else verify-full with a ca, else require.",
+        examples=["verify-full"],
+    )
     ca: str | None = Field(
-        default=None, pattern=r"^(\s*-----BEGIN CERTIFICATE-----|secret:[A-Za-z0-9/_+=.@:!-]+$|system$)"
+        default=None,
+        pattern=r"^(\s*-----BEGIN CERTIFICATE-----|secret:[A-Za-z0-9/_+=.@:!-]+$|system$)",
+        description="The CA certificates that the server is verified with: PEM text, secret:NAME, or system.",
+        examples=["system", "secret:coffre/database/ca"],
     )
 
 
@@ -147,20 +119,58 @@ class DatabaseTarget(Document):
     `recipients` are its own public keys (docs/keys.md); none: those of the document.
     """
 
-    name: TargetName
-    kind: Literal[TargetKind.DATABASE] = TargetKind.DATABASE
-    recipients: tuple[AgeRecipient, ...] = ()
-    secret: str = Field(min_length=1)
-    contents: Contents = Contents.FULL
-    schemas: Patterns = Patterns()
-    tables: TablePatterns = TablePatterns()
-    retention: Retention = Retention()
-    freshness: Freshness = Freshness()
-    limits: Limits = Limits()
-    alerts: TargetAlerts = TargetAlerts()
-    tls: Tls = Tls()
-    drill: Drill = Drill()
-    confirmation: ConfirmationRules | None = None
+    name: TargetName = Field(
+        description="Names the target in commands, alerts and the vault. Another name is another target.",
+        examples=["shop"],
+    )
+    kind: Literal[TargetKind.DATABASE] = Field(
+        default=TargetKind.DATABASE, description="What the target is: a database.", examples=["database"]
+    )
+    recipients: tuple[AgeRecipient, ...] = Field(
+        default=(),
+        description="age public keys of this target alone. Empty: those of the document.",
+        examples=[["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]],
+    )
+    secret: str = Field(
+        min_length=1,
+        description="Name or ARN of the secret with the database's address, below coffre/database/.",
+        examples=["coffre/database/shop"],
+    )
+    contents: Contents = Field(
+        default=Contents.FULL, description="Definitions and rows, or one of both alone.", examples=["full"]
+    )
+    schemas: Patterns = Field(
+        default=Patterns(), description="Which schemas are backed up.", examples=[{"exclude": ["audit_*"]}]
+    )
+    tables: TablePatterns = Field(
+        default=TablePatterns(),
+        description="Which tables are backed up, and which without their rows.",
+        examples=[{"exclude_data": ["public.sessions"]}],
+    )
+    schedule: Schedule | None = Field(
+        default=None,
+        description="When this target is backed up, in place of the template's rules. null: by the template's rules.",
+        examples=[{"expression": "cron(30 3 * * ? *)", "time_zone": "Europe/Zurich"}],
+    )
+    retention: Retention = Field(
+        default=Retention(), description="How long backups are kept.", examples=[{"daily_days": 30}]
+    )
+    freshness: Freshness = Field(
+        default=Freshness(), description="When a missing backup is reported.", examples=[{"late_hours": 2}]
+    )
+    limits: Limits = Field(default=Limits(), description="What a run may use.", examples=[{"streams": 4}])
+    alerts: TargetAlerts = Field(
+        default=TargetAlerts(), description="What counts as unusual.", examples=[{"duration_minutes": 15}]
+    )
+    tls: Tls = Field(default=Tls(), description="How the server's certificate is checked.", examples=[{"ca": "system"}])
+    drill: Drill = Field(
+        default=Drill(), description="How backups are proven by restoring them.", examples=[{"rto_minutes": 60}]
+    )
+    confirmation: ConfirmationRules | None = Field(
+        default=None,
+        description="What a confirmation of what replaces or deletes needs. null: as the document says.",
+        examples=[{"approvals": 1}],
+    )
 
 
 # As S3 names buckets, and more widely: Supabase takes spaces, upper case and others too. Never a slash: it ends the
@@ -176,10 +186,18 @@ class BucketSource(Document):
     `include` (or `include` is empty) and none of `exclude`.
     """
 
-    name: BucketName
-    prefixes: tuple[str, ...] = ()
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
+    name: BucketName = Field(description="The bucket; unique in the list.", examples=["avatars"])
+    prefixes: tuple[str, ...] = Field(
+        default=(),
+        description="Only keys that start with one of these are listed. Empty: all.",
+        examples=[["invoices/"]],
+    )
+    include: tuple[str, ...] = Field(
+        default=(), description="Patterns of whole keys that are backed up. Empty: all.", examples=[["**.pdf"]]
+    )
+    exclude: tuple[str, ...] = Field(
+        default=(), description="Patterns of whole keys that are left out.", examples=[["**.tmp"]]
+    )
 
 
 class ObjectStore(Document):
@@ -188,10 +206,29 @@ class ObjectStore(Document):
     `secret` names a Secrets Manager secret with `access_key_id`, `secret_access_key` and perhaps `session_token`.
     """
 
-    endpoint: str | None = Field(default=None, pattern=r"^https?://[^/?#@\s]+(/[^?#@\s]*)?$")
-    region: str | None = Field(default=None, pattern=r"^[a-z0-9-]+$")
-    addressing: Literal["auto", "path", "virtual"] = "auto"
-    secret: str | None = Field(default=None, min_length=1)
+    endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#@\s]+(/[^?#@\s]*)?$",
+        description="Address of a store that is not AWS. null: AWS S3.",
+        examples=["https://account.r2.cloudflarestorage.com"],
+    )
+    region: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9-]+$",
+        description="The region that requests are signed for. null: the stack's, or the one that fits the store.",
+        examples=["eu-central-1"],
+    )
+    addressing: Literal["auto", "path", "virtual"] = Field(
+        default="auto",
+        description="Where the bucket's name stands in an address. auto: in the path if an endpoint is given.",
+        examples=["path"],
+    )
+    secret: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Name of the secret with the access key, below coffre/storage/. null: the function's role.",
+        examples=["coffre/storage/r2"],
+    )
 
 
 class BucketLimits(Document):
@@ -200,9 +237,30 @@ class BucketLimits(Document):
     A backup that does not fit into one invocation continues in the next one, `invocations` at most.
     """
 
-    streams: int = Field(default=16, ge=1, le=64)
-    compression_level: int = Field(default=3, ge=1, le=19)
-    invocations: int = Field(default=24, ge=1, le=200)
+    streams: int = Field(
+        default=16,
+        ge=1,
+        le=64,
+        description="Number of connections that read objects in parallel.",
+        examples=[32],
+        json_schema_extra={"unit": "connections"},
+    )
+    compression_level: int = Field(
+        default=3,
+        ge=1,
+        le=19,
+        description="The zstd level; data that is compressed already is stored at level 1.",
+        examples=[6],
+        json_schema_extra={"unit": "zstd level"},
+    )
+    invocations: int = Field(
+        default=24,
+        ge=1,
+        le=200,
+        description="Maximum number of invocations of the function for one backup.",
+        examples=[48],
+        json_schema_extra={"unit": "invocations"},
+    )
 
 
 class BucketTarget(Document):
@@ -213,19 +271,60 @@ class BucketTarget(Document):
     this number of backups, each comparing its share. `recipients` are as those of a database.
     """
 
-    name: TargetName
-    kind: Literal[TargetKind.BUCKET]
-    recipients: tuple[AgeRecipient, ...] = ()
-    store: ObjectStore = ObjectStore()
-    buckets: tuple[BucketSource, ...] = Field(min_length=1)
-    retention: Retention = Retention()
-    freshness: Freshness = Freshness()
-    attributes: Literal["listed", "compare"] = "listed"
-    attributes_every: int = Field(default=1, ge=1, le=1000)
-    limits: BucketLimits = BucketLimits()
-    alerts: TargetAlerts = TargetAlerts()
-    drill: BucketDrill = BucketDrill()
-    confirmation: ConfirmationRules | None = None
+    name: TargetName = Field(
+        description="Names the target in commands, alerts and the vault. Another name is another target.",
+        examples=["files"],
+    )
+    kind: Literal[TargetKind.BUCKET] = Field(description="What the target is: buckets.", examples=["bucket"])
+    recipients: tuple[AgeRecipient, ...] = Field(
+        default=(),
+        description="age public keys of this target alone. Empty: those of the document.",
+        examples=[["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]],
+    )
+    store: ObjectStore = Field(
+        default=ObjectStore(),
+        description="Where the buckets are, and how to get in.",
+        examples=[{"endpoint": "https://account.r2.cloudflarestorage.com", "secret": "coffre/storage/r2"}],
+    )
+    buckets: tuple[BucketSource, ...] = Field(
+        min_length=1, description="The buckets that are backed up together.", examples=[[{"name": "avatars"}]]
+    )
+    schedule: Schedule | None = Field(
+        default=None,
+        description="When this target is backed up, in place of the template's rules. null: by the template's rules.",
+        examples=[{"expression": "cron(30 3 * * ? *)", "time_zone": "Europe/Zurich"}],
+    )
+    retention: Retention = Field(
+        default=Retention(), description="How long backups are kept.", examples=[{"daily_days": 30}]
+    )
+    freshness: Freshness = Field(
+        default=Freshness(), description="When a missing backup is reported.", examples=[{"late_hours": 2}]
+    )
+    attributes: Literal["listed", "compare"] = Field(
+        default="listed",
+        description="How changes are found: by the listing alone, or by reading tags and grants too.",
+        examples=["compare"],
+    )
+    attributes_every: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="With compare: each unchanged object is compared in one of this number of backups.",
+        examples=[7],
+        json_schema_extra={"unit": "backups"},
+    )
+    limits: BucketLimits = Field(default=BucketLimits(), description="What a run may use.", examples=[{"streams": 32}])
+    alerts: TargetAlerts = Field(
+        default=TargetAlerts(), description="What counts as unusual.", examples=[{"duration_minutes": 15}]
+    )
+    drill: BucketDrill = Field(
+        default=BucketDrill(), description="How backups are proven by restoring objects.", examples=[{"objects": 500}]
+    )
+    confirmation: ConfirmationRules | None = Field(
+        default=None,
+        description="What a confirmation of what replaces or deletes needs. null: as the document says.",
+        examples=[{"approvals": 1}],
+    )
 
     @model_validator(mode="after")
     def _buckets_are_unique(self) -> BucketTarget:

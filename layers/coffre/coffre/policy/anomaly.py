@@ -149,9 +149,21 @@ def success_rates(backups: Iterable[Backup], now: datetime) -> dict[str, Rate]:
     since = now - timedelta(days=RATE_DAYS)
     runs: dict[tuple[str, str], bool] = {}
     for backup in backups:
-        if backup.created_at >= since and backup.status.is_final:
-            run = (backup.target, backup.slot or backup.id)
-            runs[run] = runs.get(run, False) or backup.status is not Status.FAILED
+        if backup.created_at >= since:
+            count_run(runs, backup)
+    return rates_of(runs)
+
+
+def count_run(runs: dict[tuple[str, str], bool], backup: Backup) -> None:
+    """Note whether a run, by target and scheduled time (without one: its id), made a backup; one without end does not
+    count."""
+    if backup.status.is_final:
+        run = (backup.target, backup.slot or backup.id)
+        runs[run] = runs.get(run, False) or backup.status is not Status.FAILED
+
+
+def rates_of(runs: Mapping[tuple[str, str], bool]) -> dict[str, Rate]:
+    """Return the rates by target of what `count_run` noted."""
     rates: dict[str, Rate] = {}
     for (target, _), good in runs.items():
         rate = rates.get(target, Rate())

@@ -10,7 +10,10 @@ from coffre.model.backup import Backup
 from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
 from coffre.model.verification import Check, Checked
 from coffre.policy.recency import recency
+from coffre.policy.schedule import last_run, next_run
 
+_HOUR: Final = timedelta(hours=1)
+_CLOCKS: Final = timedelta(minutes=1)  # by which a function's clock may be behind the time of its schedule
 _EVERY_HOURS: Final = {TargetKind.DATABASE: 24.0, TargetKind.BUCKET: 168.0}
 
 
@@ -22,9 +25,9 @@ def check_backup(
     A target that never had one is given as long from `configured_at` on, when its configuration was last changed: its
     first scheduled run may still be to come.
     """
-    limit = overdue_after_hours(target)
+    limit = overdue_after_hours(target, now, configured_at)
     if not backups and configured_at is not None and now - configured_at <= timedelta(hours=limit):
-        due = configured_at + timedelta(hours=limit)
+        due = _first_due(target, configured_at)
         text = f"{target.name} has no backup yet; one is due by {due:%Y-%m-%d %H:%M} UTC."
         return Check(check=Checked.BACKUP, target=target.name, status="ok", limit_hours=limit, text=text)
     newest = newest_of(backups, now)
@@ -56,9 +59,30 @@ def check_verified(target: DatabaseTarget | BucketTarget, backups: Sequence[Back
     return _failed(Checked.VERIFIED, target.name, newest, hours, limit, text)
 
 
-def overdue_after_hours(target: DatabaseTarget | BucketTarget) -> float:
-    """Return the age from which the newest backup is overdue."""
-    return (target.freshness.every_hours or _EVERY_HOURS[target.kind]) + target.freshness.late_hours
+def overdue_after_hours(
+    target: DatabaseTarget | BucketTarget, now: datetime, configured_at: datetime | None = None
+) -> float:
+    """Return the age from which the newest backup is overdue at an instant.
+
+    With a schedule of its own (and without `every_hours`) the newest has to be from the last scheduled time that is
+    `late_hours` old, or from later. When the configuration was changed after that time, the schedule may be new: what
+    was young enough then is young enough until a time of the schedule has passed.
+    """
+    hours = (target.freshness.every_hours or _EVERY_HOURS[target.kind]) + target.freshness.late_hours
+    if target.schedule is None or target.freshness.every_hours is not None:
+        return hours
+    wanted = last_run(target.schedule, now - timedelta(hours=target.freshness.late_hours))
+    if wanted is not None and (configured_at is None or wanted >= configured_at):
+        return round((now - wanted + _CLOCKS) / _HOUR, 2)
+    return round((now - configured_at) / _HOUR + hours, 2) if configured_at is not None else hours
+
+
+def _first_due(target: DatabaseTarget | BucketTarget, configured_at: datetime) -> datetime:
+    """Return when the first backup of a target has to be there."""
+    first = next_run(target.schedule, configured_at) if target.schedule is not None else None
+    if first is None or target.freshness.every_hours is not None:
+        return configured_at + timedelta(hours=overdue_after_hours(target, configured_at))
+    return first + timedelta(hours=target.freshness.late_hours)
 
 
 def newest_of(backups: Iterable[Backup], now: datetime, *, healthy: bool = True) -> Backup | None:

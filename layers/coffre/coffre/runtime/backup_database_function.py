@@ -34,6 +34,7 @@ from coffre.runtime.events import BackupDatabaseEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import PostgresSettings
+from coffre.runtime.start_runs import StartRuns
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Committed
 
@@ -61,9 +62,7 @@ class BackupDatabaseFunction:
             wanted = BackupDatabaseEvent.parse(event)
             configuration = self.services.configuration()
             if wanted.target is None:
-                sent = wanted.sent_by(self.services.actor(wanted))
-                events = {target.name: sent.for_target(target.name) for target in configuration.databases}
-                return self._runs.start_each(context.function_name, events)
+                return StartRuns(self.services, context.function_name).start(wanted, configuration.databases)
             target = configuration.database(wanted.target)
 
         def run(request: Request) -> Result:

@@ -24,7 +24,7 @@ from coffre.runtime.announce import AnnouncementError, Announcer
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import BackupDatabaseEvent, slot_of
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
-from coffre.runtime.invocations import start_each, start_next
+from coffre.runtime.invocations import start_next
 from coffre.runtime.observability import count_backup, log_failure
 
 
@@ -33,10 +33,6 @@ class BackupRuns:
     """Starts runs, and logs, counts, announces and reports how they end."""
 
     services: Services
-
-    def start_each(self, function: str, events: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """Start one invocation for each target's event; raises what `start_each` raises."""
-        return {"started": start_each(self.services.functions, function, events, "backup")}
 
     def start_next(self, function: str, event: Mapping[str, Any]) -> None:
         """Start the next invocation of a run; raises what `start_next` raises."""

@@ -27,6 +27,7 @@ from coffre.runtime.events import BackupStorageEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
+from coffre.runtime.start_runs import StartRuns
 from coffre.vault.bucket_progress import BucketProgress, read_progress
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Committed
@@ -53,9 +54,7 @@ class BackupStorageFunction:
             wanted = BackupStorageEvent.parse(event)
             configuration = self.services.configuration()
             if wanted.target is None:
-                sent = wanted.sent_by(self.services.actor(wanted))
-                events = {target.name: sent.for_target(target.name) for target in configuration.buckets}
-                return self._runs.start_each(context.function_name, events)
+                return StartRuns(self.services, context.function_name).start(wanted, configuration.buckets)
             target = configuration.bucket(wanted.target)
 
         def run(request: Request) -> Result:

@@ -15,6 +15,7 @@ from coffre.alerts.publish import Publisher
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.model.configuration import Configuration, parse_configuration
+from coffre.model.configuration_version import TEMPLATE_CHANGED, CurrentConfiguration
 from coffre.model.errors import IdentityError
 from coffre.model.locks import LockMode
 from coffre.operations.monitoring.alerting import Alerting
@@ -26,7 +27,7 @@ from coffre.runtime.identities import read_identities
 from coffre.runtime.observability import log_failure, make_logger
 from coffre.runtime.proof import Audience
 from coffre.runtime.settings import Settings
-from coffre.runtime.sources import Stage, read_document, read_secret
+from coffre.runtime.sources import Stage, read_configuration, read_secret
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.locks import VaultLocks
@@ -148,17 +149,30 @@ class Services:
             return Actor(event.actor or "unknown", verified=False)
 
     def configuration(self) -> Configuration:
-        """Read the configuration document, and record if it changed; raises what `read_configuration` raises."""
-        place = self.settings.configuration
-        document = read_document(self.ssm, place)
-        if document not in self._noted:
-            self.edge.attempt("configuration", lambda: self._note(document))
-        return parse_configuration(document, where=place)
+        """Return the configuration that is in effect; raises what `read_configuration` raises.
 
-    def _note(self, document: str) -> None:
-        note_configuration(self.catalog, utc_now(), document)
+        Raises
+        ------
+        ConfigurationError
+            `CONFIGURATION_INVALID` naming each wrong field.
+        """
+        current = self.current_configuration()
+        return parse_configuration(current.document, where=current.place)
+
+    def current_configuration(self) -> CurrentConfiguration:
+        """Read which configuration document is in effect, and record if the template's changed."""
+        current = read_configuration(self.catalog, self.ssm, self.settings.configuration)
+        if current.template_has_changed:
+            self.edge.logger.warning(TEMPLATE_CHANGED, extra={"version": current.number})
+        template = current.template
+        if template is not None and template not in self._noted:
+            self.edge.attempt("configuration", lambda: self._note(template, in_effect=current.version is None))
+        return current
+
+    def _note(self, template: str, *, in_effect: bool) -> None:
+        note_configuration(self.catalog, utc_now(), template, in_effect=in_effect)
         self._noted.clear()
-        self._noted.add(document)
+        self._noted.add(template)
 
     def secret(self, reference: str, stage: Stage = "AWSCURRENT") -> str:
         """Return the value of a secret by name or ARN, always freshly read; raises what `read_secret` raises."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 
+from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Restore, RestoreReport
 from coffre.model.confirmation import Act, Plan, Request
 from coffre.model.errors import ConfirmationError
@@ -23,15 +24,15 @@ _REPORT_LIVES: Final = timedelta(hours=1)
 _OF_ONE_EVENT: Final = {"actor", "proof", "confirmation", "restore_id", "invocation"}
 
 
-def confirming_of(services: Services, event: SentEvent) -> Confirming:
+def confirming_of(services: Services, sender: SentEvent | Actor) -> Confirming:
     """Return what confirms in the name of an event's sender."""
-    actor = services.actor(event)
+    actor = sender if isinstance(sender, Actor) else services.actor(sender)
     return Confirming(
         services.catalog,
         actor,
         utc_now,
         approvals=lambda target: services.configuration().approvals(target),
-        refused=lambda action, error, target: services.edge.count_refusal(actor, action, error, target=target),
+        refused=lambda action, error, target: services.edge.count_refusal(actor, action, error, target=target or None),
     )
 
 
@@ -67,7 +68,7 @@ def refuse_bare(wanted: RestoreEvent | StorageRestoreEvent, backup: Backup) -> N
 def needed(what: str, event: Mapping[str, Any]) -> ConfirmationError:
     """Return the error for an event without a confirmation: it says which dry run has one."""
     trial = {name: value for name, value in event.items() if name not in _OF_ONE_EVENT}
-    inner = next((name for name in ("storage", "delete") if name in trial), None)
+    inner = next((name for name in ("storage", "delete", "configuration") if name in trial), None)
     if inner is None:
         trial["dry_run"] = True
     else:

@@ -90,14 +90,14 @@ class DrillFunction:
     def _start_each(self, configuration: Configuration, wanted: DrillEvent, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has a backup, so that a slow one cannot hurt another."""
         sent = wanted.sent_by(self.services.actor(wanted))
-        events, without_backup = {}, []
+        events, without_backup = [], []
         for target in configuration.targets:
             if isinstance(target, BucketTarget) and not target.drill.objects:
                 continue
             if self.services.catalog.latest_completed(target.name) is None:
                 without_backup.append(target.name)
                 continue
-            events[target.name] = sent.for_target(target.name)
+            events.append((target.name, sent.for_target(target.name)))
         started = start_each(self.services.functions, function, events, "drill")
         if without_backup and not started:
             raise BackupStateError(
@@ -171,6 +171,7 @@ class DrillFunction:
     def _record(self, backup: Backup, report: DrillReport) -> None:
         """Store the report next to the backup, then record in the catalog what it means for the backup."""
         DrillReports(self.services.vault.store).write(report, page_of(report))
+        self.services.catalog.latest.note_drill(report.summary)
         keeping = self.services.catalog.keeping
         if report.is_damaged:
             record_finding(self.services.catalog, self.services.vault, report.damage)

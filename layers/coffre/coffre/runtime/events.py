@@ -118,6 +118,7 @@ class BackupDatabaseEvent(SentEvent):
     `backup_id` lets the caller choose the id, so that it can follow the run. `full` stores everything again and
     reuses nothing of earlier backups. `keep` (`12h`, `7d`, `4w`) lets rotation delete a backup taken by hand after
     that time. The tier SAFETY is for the one target that a restore is about to change.
+    `due` starts what targets with a schedule of their own are due for at `scheduled_time`: the rule of ticks sends it.
     """
 
     tier: Tier = Tier.MANUAL
@@ -126,6 +127,13 @@ class BackupDatabaseEvent(SentEvent):
     backup_id: Ulid | None = None
     full: bool = False
     keep: _Span | None = None
+    due: bool = False
+
+    @model_validator(mode="after")
+    def _due_is_of_every_target(self) -> Self:
+        if self.due and (self.scheduled_time is None or self.target is not None or self.tier is not Tier.MANUAL):
+            raise ValueError("due needs scheduled_time, and goes without target and tier: schedules say both")
+        return self
 
     @model_validator(mode="after")
     def _keep_fits_the_tier(self) -> Self:
@@ -287,6 +295,25 @@ class DeletionEvent(SentEvent):
     confirmation: Confirmation | None = None
 
 
+class WantedConfiguration(_Event):
+    """The document that shall be in effect, made from version `based_on` (0: the template's), and why.
+
+    Its text is checked by the job, whose errors name lines.
+    """
+
+    document: str = Field(repr=False)
+    based_on: int = Field(ge=0)
+    note: _Line | None = None
+    dry_run: bool = False
+
+
+class ConfigurationEvent(SentEvent):
+    """Write a version of the configuration. Anything but a dry run needs a confirmation (docs/configuration.md)."""
+
+    configuration: WantedConfiguration
+    confirmation: Confirmation | None = None
+
+
 class RotateEvent(SentEvent):
     """Rotate every configured target, or one.
 
@@ -316,11 +343,13 @@ class RotateEvent(SentEvent):
         return self
 
 
-def parse_rotate(event: object) -> RotateEvent | DeletionEvent | ApprovalEvent:
-    """Validate an event of `rotate`: a rotation, the deletion of one backup, or an approval of that."""
+def parse_rotate(event: object) -> RotateEvent | DeletionEvent | ConfigurationEvent | ApprovalEvent:
+    """Validate an event of `rotate`: a rotation, the deletion of one backup, a configuration, or an approval."""
     fields = event if isinstance(event, Mapping) else {}
     if "approve" in fields:
         return ApprovalEvent.parse(event)
+    if "configuration" in fields:
+        return ConfigurationEvent.parse(event)
     return (DeletionEvent if "delete" in fields else RotateEvent).parse(event)
 
 

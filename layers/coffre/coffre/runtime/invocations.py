@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -36,11 +36,15 @@ def start(client: LambdaClient, function: str, event: Mapping[str, Any]) -> None
         ) from error
 
 
-def start_each(client: LambdaClient, function: str, events: Mapping[str, Mapping[str, Any]], work: str) -> list[str]:
+def start_each(
+    client: LambdaClient, function: str, events: Iterable[tuple[str, Mapping[str, Any]]], work: str
+) -> list[str]:
     """Start one invocation for each target's event, so that a slow or broken target cannot harm another.
 
     Parameters
     ----------
+    events
+        Pairs of a target and its event. A target can have several.
     work
         What each invocation does, for messages: `backup`.
 
@@ -55,9 +59,11 @@ def start_each(client: LambdaClient, function: str, events: Mapping[str, Mapping
         `INVOKE_FAILED`, naming every target whose invocation could not be started. The others were started.
     """
     refused = {}
-    for target, event in events.items():
+    started = []
+    for target, event in events:
         try:
             start(client, function, event)
+            started.append(target)
         except TransientError as error:
             refused[target] = (error.detail or "")[:200]
     if refused:
@@ -67,7 +73,7 @@ def start_each(client: LambdaClient, function: str, events: Mapping[str, Mapping
             detail="; ".join(f"{name}: {text}" for name, text in refused.items()),
             hint=f"Lambda tries it again. {ROLE_HINT}",
         )
-    return list(events)
+    return list(dict.fromkeys(started))
 
 
 def start_next(client: LambdaClient, function: str, event: Mapping[str, Any], *, what: str, hint: str) -> None:

@@ -160,7 +160,7 @@ class StorageRestores:
             raise TargetUnknownError(
                 f'The buckets of "{backup.target}" are not configured any more, so their store is not known.',
                 detail=error.detail,
-                hint="Name a store: coffre restore ID --store ... (a secret with its address and key).",
+                hint="Name a store: coffre restore objects ID --store ... (a secret with its address and key).",
             ) from error
 
     def _start_next(self, backup: Backup, wanted: StorageRestoreEvent, state: StorageState, function: str) -> None:

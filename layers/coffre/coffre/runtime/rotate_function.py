@@ -13,18 +13,20 @@ from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
 from coffre.alerts.runs import rotation_failed, vault_inconsistent
 from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
-from coffre.model.rotation import Action, RotationReport
+from coffre.model.errors import CatalogError
+from coffre.model.rotation import Action, RotationReport, VaultUse
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.monitoring.health_checks import review_vault
 from coffre.operations.rotate.rotate import RotateJob, rotate
 from coffre.runtime.audit import keep_audit
 from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.configuring import answer_configuration
 from coffre.runtime.deletion import decide
-from coffre.runtime.events import RotateEvent, parse_rotate
+from coffre.runtime.events import ConfigurationEvent, RotateEvent, parse_rotate
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.holds import answer_hold, resume_holds
-from coffre.runtime.observability import count_rotation
+from coffre.runtime.observability import count_rotation, log_failure
 from coffre.runtime.pins import answer_pin
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
@@ -45,11 +47,13 @@ class RotateFunction:
         return cls(Services("rotate", Settings.from_env(environment)))
 
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
-        """Rotate the event's target, or every one; or delete one backup, or approve that."""
+        """Rotate the event's target, or every one; or delete one backup, write the configuration, or approve that."""
         request_id = context.aws_request_id
 
         with self.services.edge.beginning(context, event):
             wanted = parse_rotate(event)
+        if isinstance(wanted, ConfigurationEvent):
+            return answer_configuration(self.services, wanted, request_id)
         if not isinstance(wanted, RotateEvent):
             return decide(self.services, wanted, request_id)
         with self.services.edge.beginning(context, event):
@@ -107,6 +111,8 @@ class RotateFunction:
         if report.dry_run or report.skipped is not None:
             return
         keep_audit(self.services)
+        if swept is not None:
+            self._note_use(VaultUse.of(swept, utc_now()))
         if wanted.target is None:
             count_rotation(self.services.name, report)
             self.services.edge.review(lambda: self._review(configuration, report, request_id), request_id=request_id)
@@ -115,6 +121,12 @@ class RotateFunction:
         # A rotation after a backup sees a part of what the daily one will see and report.
         if report.all_problems and wanted.after is None:
             self.services.edge.publish(_inconsistent(configuration, report, request_id), request_id=request_id)
+
+    def _note_use(self, use: VaultUse) -> None:
+        try:
+            self.services.catalog.latest.note_vault(use)
+        except CatalogError as error:  # the rotation is done; the next one measures again
+            log_failure(self.services.edge.logger, error)
 
     def _review(self, configuration: Configuration, report: RotationReport, request_id: str) -> Review:
         """Return what a rotation of every target, which looked at the whole vault, found."""

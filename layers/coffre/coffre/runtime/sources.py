@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from coffre.model.configuration import Configuration, parse_configuration
+from coffre.catalog.catalog import Catalog
+from coffre.model.configuration_version import CurrentConfiguration
 from coffre.model.errors import ConfigurationError, SecretError
 
 if TYPE_CHECKING:
@@ -18,53 +19,53 @@ if TYPE_CHECKING:
 type Stage = Literal["AWSCURRENT", "AWSPENDING"]
 
 
-def read_configuration(ssm: SSMClient, place: str) -> Configuration:
-    """Read and validate the configuration document.
+def read_configuration(catalog: Catalog, ssm: SSMClient, place: str) -> CurrentConfiguration:
+    """Read which configuration document is in effect: the newest version, or the template's until one was written.
 
     Parameters
     ----------
     place
-        The name of an SSM parameter, or `file:` and a path.
+        Where the template's document is: the name of an SSM parameter, or `file:` and a path.
 
     Raises
     ------
     ConfigurationError
-        `CONFIGURATION_MISSING`, or `CONFIGURATION_INVALID` naming each wrong field.
+        `CONFIGURATION_MISSING`: no version was ever written, and the template's document cannot be read.
+    CatalogError
+        The catalog does not answer: then it is not known which document is in effect.
     """
-    return parse_configuration(read_document(ssm, place), where=place)
+    version = catalog.configurations.newest()
+    try:
+        template, template_at = _read_template(ssm, place)
+    except ConfigurationError:
+        if version is None:
+            raise
+        return CurrentConfiguration(version, None, None, place)
+    return CurrentConfiguration(version, template, template_at, place)
 
 
-def read_document(ssm: SSMClient, place: str) -> str:
-    """Return the configuration document as it is, at a place as for `read_configuration` (`CONFIGURATION_MISSING`)."""
+def _read_template(ssm: SSMClient, place: str) -> tuple[str, datetime | None]:
     is_file = place.startswith("file:")
     return _read_file(Path(place.removeprefix("file:"))) if is_file else _read_parameter(ssm, place)
 
 
-def configured_at(ssm: SSMClient, place: str) -> datetime | None:
-    """Return when the configuration document was last changed; None when that cannot be asked."""
+def _read_file(path: Path) -> tuple[str, datetime | None]:
     try:
-        if place.startswith("file:"):
-            return datetime.fromtimestamp(Path(place.removeprefix("file:")).stat().st_mtime, UTC)
-        return ssm.get_parameter(Name=place)["Parameter"]["LastModifiedDate"].astimezone(UTC)
-    except (ClientError, BotoCoreError, OSError, KeyError):
-        return None
-
-
-def _read_file(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError as error:
+        return path.read_text(), datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"The configuration document {path} cannot be read.",
             code="CONFIGURATION_MISSING",
-            detail=error.strerror,
+            detail=error.strerror if isinstance(error, OSError) else "It is not text in UTF-8.",
             hint="Check the path in COFFRE_CONFIGURATION.",
         ) from error
 
 
-def _read_parameter(ssm: SSMClient, name: str) -> str:
+def _read_parameter(ssm: SSMClient, name: str) -> tuple[str, datetime | None]:
     try:
-        return ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+        parameter = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]
+        changed_at = parameter.get("LastModifiedDate")
+        return parameter["Value"], changed_at.astimezone(UTC) if changed_at else None
     except (ClientError, BotoCoreError) as error:
         raise ConfigurationError(
             f"The configuration document could not be read from the SSM parameter {name}.",

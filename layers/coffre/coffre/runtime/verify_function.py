@@ -32,7 +32,6 @@ from coffre.runtime.invocations import start_each
 from coffre.runtime.observability import count_fresh, count_verification
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
-from coffre.runtime.sources import configured_at
 from coffre.runtime.verify_accesses import look_at_accesses
 from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh, review_of_locks
 from coffre.vault.codec import FrameDecoder
@@ -94,7 +93,7 @@ class VerifyFunction:
             now,
             partial(report_died, self.services.edge, self.services.catalog),
             self._report_restore_died,
-            configured_at=configured_at(self.services.ssm, self.services.settings.configuration),
+            configured_at=self.services.current_configuration().changed_at,
         )
         report = fresh(job, only=wanted.target)
         count_fresh(self.services.name, report)
@@ -138,7 +137,7 @@ class VerifyFunction:
         """Invoke this function once for each target that has backups: each has the whole time of a function."""
         targets = sorted({backup.target for backup in CatalogSnapshot.read(self.services.catalog).required()})
         sent = wanted.sent_by(self.services.actor(wanted))
-        events = {target: sent.for_target(target) for target in targets}
+        events = [(target, sent.for_target(target)) for target in targets]
         started = start_each(self.services.functions, function, events, "reading")
         return {"level": wanted.level.value, "started": started}
 

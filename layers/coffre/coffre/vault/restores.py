@@ -101,5 +101,5 @@ def _invalid(key: str, why: str) -> EventError:
         f"The list of names {key} cannot be used.",
         code="NAMES_INVALID",
         detail=why,
-        hint="`coffre restore` writes such lists: start it with --key or --keys-from, or --retry.",
+        hint="`coffre restore objects` writes such lists: start it with --key or --keys-from, or --retry.",
     )

@@ -32,7 +32,7 @@ def test_a_backup_is_started_followed_and_reported(coffre: Coffre, account: Acco
         "Backed up shop: 2 tables, 1,003 rows, 5.0 MB in 12.3 s; 1.2 MB stored.\n"
         "  Note: extension table spatial_ref_sys is left out\n"
         "To restore it into a new database:\n"
-        f"  coffre restore {event['backup_id']} --to postgresql://USER@HOST/NEW\n"
+        f"  coffre restore database {event['backup_id']} --to postgresql://USER@HOST/NEW\n"
     )
 
 

@@ -38,7 +38,7 @@ def test_a_backup_is_started_followed_and_reported(coffre: Coffre, account: Acco
         "  Exception: 500 objects of avatars are not in this backup: ...\n"
         "List its objects, and restore them:\n"
         f"  coffre ls {event['backup_id']}\n"
-        f"  coffre restore {event['backup_id']} --help\n"
+        f"  coffre restore objects {event['backup_id']} --dry-run\n"
     )
 
 

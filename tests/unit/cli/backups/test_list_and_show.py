@@ -150,7 +150,7 @@ def test_a_list_that_is_cut_says_so(coffre: Coffre, account: Account) -> None:
     assert "Older" not in coffre("list", "--limit", 3).out
 
 
-@pytest.mark.parametrize("wrong", [("--status", "lost"), ("--limit", "0"), ("--limit", "many"), ("--colour",)])
+@pytest.mark.parametrize("wrong", [("--status", "lost"), ("--limit", "-1"), ("--limit", "many"), ("--colour",)])
 def test_wrong_usage_has_a_status_of_its_own(coffre: Coffre, account: Account, wrong: tuple[str, ...]) -> None:
     said = coffre("list", *wrong)
 

@@ -78,7 +78,7 @@ DONE: dict[str, Any] = {
 def test_a_prefix_is_asked_for_followed_and_reported(coffre: Coffre, account: Account, uploads: Backup) -> None:
     playing(account, **DONE, notes=("Checksums were not compared.",))
 
-    said = coffre("restore", uploads.id, "--bucket", "photos", "--prefix", "2026/", "--to", "other/back")
+    said = coffre("restore", "objects", uploads.id, "--bucket", "photos", "--prefix", "2026/", "--to", "other/back")
 
     [(function, event)] = account.invoked
     assert function == "safe-restore"
@@ -99,14 +99,14 @@ def test_a_prefix_is_asked_for_followed_and_reported(coffre: Coffre, account: Ac
 def test_failures_are_told_with_how_to_try_them_again(coffre: Coffre, account: Account, uploads: Backup) -> None:
     playing(account, failed=Objects(count=1), failed_lists=("v1/restores/x.failed-000001.jsonl.zst",))
 
-    said = coffre("restore", uploads.id)
+    said = coffre("restore", "objects", uploads.id)
     [(_, event)] = account.invoked
     assert said.status == 4
     assert "0 objects (0 B) in 2.5 s. 1 failed." in said.out
     assert "  Exception: 1 object could not be restored or deleted:\n" in said.out
-    assert said.out.endswith(f"  coffre restore {uploads.id} --retry {event['restore_id']}\n")
+    assert said.out.endswith(f"  coffre restore objects {uploads.id} --retry {event['restore_id']}\n")
 
-    again = coffre("restore", uploads.id, "--retry", event["restore_id"], "--dry-run")
+    again = coffre("restore", "objects", uploads.id, "--retry", event["restore_id"], "--dry-run")
     assert again.status == 4
     assert account.invoked[1][1]["storage"] == {
         "names": ["v1/restores/x.failed-000001.jsonl.zst"],
@@ -114,16 +114,16 @@ def test_failures_are_told_with_how_to_try_them_again(coffre: Coffre, account: A
     }
 
     other = account.backup(target="uploads", kind=TargetKind.BUCKET)
-    wrong = coffre("restore", other.id, "--retry", event["restore_id"])
+    wrong = coffre("restore", "objects", other.id, "--retry", event["restore_id"])
     assert wrong.status == 1
     assert f"The backup of that restore is {uploads.id}" in wrong.err
 
 
 def test_nothing_to_try_again_is_said(coffre: Coffre, account: Account, uploads: Backup) -> None:
     playing(account)
-    coffre("restore", uploads.id)
+    coffre("restore", "objects", uploads.id)
 
-    said = coffre("restore", uploads.id, "--retry", account.invoked[0][1]["restore_id"])
+    said = coffre("restore", "objects", uploads.id, "--retry", account.invoked[0][1]["restore_id"])
 
     assert (said.status, len(account.invoked)) == (1, 1)
     assert "NOTHING_FAILED" in said.err
@@ -132,7 +132,7 @@ def test_nothing_to_try_again_is_said(coffre: Coffre, account: Account, uploads:
 def test_scripts_get_the_whole_result(coffre: Coffre, account: Account, uploads: Backup) -> None:
     playing(account, **DONE)
 
-    shown = coffre("restore", uploads.id, "--json").json()
+    shown = coffre("restore", "objects", uploads.id, "--json").json()
 
     assert (shown["status"], shown["objects"]) == ("COMPLETED", 1201)
     assert shown["report"]["storage"]["left"] == {"count": 2, "size_bytes": 0}
@@ -142,7 +142,7 @@ def test_scripts_get_the_whole_result(coffre: Coffre, account: Account, uploads:
 def test_what_changes_objects_in_use_is_not_done_without_a_person(
     coffre: Coffre, account: Account, uploads: Backup, mode: str
 ) -> None:
-    said = coffre("restore", uploads.id, "--mode", mode)
+    said = coffre("restore", "objects", uploads.id, "--mode", mode)
 
     assert (said.status, account.invoked) == (2, [])
     assert "add --yes, or --dry-run" in said.err
@@ -152,7 +152,7 @@ def test_a_dry_run_names_what_would_go(coffre: Coffre, account: Account, uploads
     names = tuple(f"photos/{n}\x1b[2J" for n in range(12))
     playing(account, deleted=Objects(count=30), examples={StorageOutcome.DELETED: names})
 
-    said = coffre("restore", uploads.id, "--mode", "mirror", "--dry-run")
+    said = coffre("restore", "objects", uploads.id, "--mode", "mirror", "--dry-run")
 
     assert said.status == 0
     assert (
@@ -172,9 +172,9 @@ def test_keys_come_from_options_files_and_lists_of_failures(
     plain.write_text("b c\r\n\nä\n")
     failed.write_text(json.dumps({"name": "photos/x", "code": "STORE_DENIED"}) + "\n")
 
-    coffre("restore", uploads.id, "--key", "a", "-k", "b c", "--keys-from", plain)
-    coffre("restore", uploads.id, "--keys-from", failed)
-    coffre("restore", uploads.id, "--keys-from", "-", stdin="one\n")
+    coffre("restore", "objects", uploads.id, "--key", "a", "-k", "b c", "--keys-from", plain)
+    coffre("restore", "objects", uploads.id, "--keys-from", failed)
+    coffre("restore", "objects", uploads.id, "--keys-from", "-", stdin="one\n")
 
     scopes = [event["storage"] for _, event in account.invoked]
     assert scopes[0] == {"keys": ["a", "b c", "ä"]}
@@ -192,14 +192,14 @@ def test_another_store_lives_in_a_secret_while_it_is_followed(
     file = tmp_path / "store.json"
     file.write_text(json.dumps(STORE))
 
-    said = coffre("restore", uploads.id, "--store", file, "--to", "copies")
+    said = coffre("restore", "objects", uploads.id, "--store", file, "--to", "copies")
 
     assert said.status == 0
     assert [json.loads(text) for text in seen] == [STORE]
     assert account.secret_names() == []
     assert account.invoked[0][1]["store"] == f"coffre/destination/{account.invoked[0][1]['restore_id']}"
 
-    assert coffre("restore", uploads.id, "--store", "coffre/storage/r2", "--to", "copies").status == 0
+    assert coffre("restore", "objects", uploads.id, "--store", "coffre/storage/r2", "--to", "copies").status == 0
     assert account.invoked[1][1]["store"] == "coffre/storage/r2"
 
 
@@ -213,8 +213,8 @@ def test_what_is_no_store_is_refused_and_not_repeated(
     file = tmp_path / "store.json"
     file.write_text(contents)
 
-    said = coffre("restore", uploads.id, "--store", file)
-    missing = coffre("restore", uploads.id, "--store", tmp_path / "none.json")
+    said = coffre("restore", "objects", uploads.id, "--store", file)
+    missing = coffre("restore", "objects", uploads.id, "--store", tmp_path / "none.json")
 
     assert (said.status, missing.status, account.invoked) == (1, 1, [])
     assert why in said.err
@@ -229,32 +229,36 @@ def test_what_is_no_store_is_refused_and_not_repeated(
         (("--key", "a", "--mode", "mirror"), "--mode mirror is for whole buckets or prefixes"),
         (("--keys-from", "f", "--prefix", "b"), "--keys-from and --prefix exclude each other"),
         (("--retry", "01K9X000000000000000000000", "--to", "b"), "leave --to out"),
-        (("--table", "orders"), "--table is for backups of databases, and this is a backup of buckets"),
-        (("--table", "orders", "--key", "a"), "--table is for databases, --key for buckets"),
         (("--to", "/photos"), "to: String should match pattern"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(
     coffre: Coffre, account: Account, uploads: Backup, arguments: tuple[str, ...], words: str
 ) -> None:
-    said = coffre("restore", uploads.id, *arguments)
+    said = coffre("restore", "objects", uploads.id, *arguments)
 
     assert (said.status, account.invoked) == (2, [])
     assert words in " ".join(said.err.split())
 
 
-def test_options_for_objects_are_refused_for_a_database(coffre: Coffre, account: Account) -> None:
+def test_a_backup_of_the_other_kind_is_answered_with_the_command_for_it(
+    coffre: Coffre, account: Account, uploads: Backup
+) -> None:
     backup = account.backup()
 
-    said = coffre("restore", backup.id, "--key", "a")
+    objects = coffre("restore", "objects", backup.id)
+    tables = coffre("restore", "tables", uploads.id, "orders")
 
-    assert (said.status, account.invoked) == (2, [])
-    assert "--key is for backups of buckets, and this is one of a database" in " ".join(said.err.split())
+    assert (objects.status, tables.status, account.invoked) == (2, 2, [])
+    assert f"{backup.id} is a backup of a database: coffre restore database {backup.id}" in " ".join(
+        objects.err.split()
+    )
+    assert f"{uploads.id} is a backup of buckets: coffre restore objects {uploads.id}" in " ".join(tables.err.split())
 
 
 def test_a_shown_restore_says_what_became_of_objects(coffre: Coffre, account: Account, uploads: Backup) -> None:
     playing(account, overwritten=Objects(count=1), examples={StorageOutcome.OVERWRITTEN: ("photos/a",)})
-    coffre("restore", uploads.id, "--mode", "overwrite", "--yes")
+    coffre("restore", "objects", uploads.id, "--mode", "overwrite", "--yes")
 
     said = coffre("show", account.invoked[-1][1]["restore_id"])
 

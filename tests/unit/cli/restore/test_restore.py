@@ -35,7 +35,7 @@ def test_a_restore_is_started_followed_and_reported(coffre: Coffre, account: Acc
     backup = account.backup()
     seen = completing(account)
 
-    said = coffre("restore", backup.id, "--to", URL)
+    said = coffre("restore", "database", backup.id, "--to", URL)
 
     [(function, event)] = account.invoked
     assert function == "safe-restore"
@@ -55,7 +55,10 @@ def test_a_damaged_backup_is_restored_by_its_id_and_it_is_said(coffre: Coffre, a
     account.catalog.keeping.mark_damaged(damaged.id, "The pack P is not in the vault.", damaged.created_at)
     completing(account)
 
-    by_id, latest = coffre("restore", damaged.id, "--to", URL), coffre("restore", "latest", "--to", URL)
+    by_id, latest = (
+        coffre("restore", "database", damaged.id, "--to", URL),
+        coffre("restore", "database", "latest", "--to", URL),
+    )
 
     assert [event["backup_id"] for _, event in account.invoked] == [damaged.id, healthy.id]
     assert "This backup is DAMAGED" in by_id.err
@@ -67,7 +70,7 @@ def test_scripts_get_the_promised_names(coffre: Coffre, account: Account) -> Non
     backup = account.backup()
     completing(account)
 
-    shown = coffre("restore", "latest", "--to", URL, "--json").json()
+    shown = coffre("restore", "database", "latest", "--to", URL, "--json").json()
 
     assert {name: shown[name] for name in ("status", "tables", "rows", "duration_ms", "exceptions")} == {
         "status": "COMPLETED",
@@ -82,12 +85,12 @@ def test_scripts_get_the_promised_names(coffre: Coffre, account: Account) -> Non
 def test_the_temporary_secret_is_gone_afterwards(coffre: Coffre, account: Account) -> None:
     backup = account.backup()
     completing(account)
-    coffre("restore", backup.id, "--to", URL)
+    coffre("restore", "database", backup.id, "--to", URL)
     account.play = lambda function, event: (
         account.restore(Status.FAILED, id=event["restore_id"], backup_id=backup.id) and None
     )
 
-    failed = coffre("restore", backup.id, "--to", URL)
+    failed = coffre("restore", "database", backup.id, "--to", URL)
 
     assert failed.status == 1
     assert account.secret_names() == []
@@ -102,7 +105,7 @@ def test_the_temporary_secret_is_gone_after_ctrl_c_too(
     monkeypatch.setattr("coffre_cli.follow.time.sleep", press)
     backup = account.backup()
 
-    said = coffre("restore", backup.id, "--to", URL)
+    said = coffre("restore", "database", backup.id, "--to", URL)
 
     assert said.status == 130
     assert account.secret_names() == []
@@ -113,7 +116,7 @@ def test_a_variable_can_hold_the_address(coffre: Coffre, account: Account, monke
     backup = account.backup()
     seen = completing(account)
 
-    assert coffre("restore", backup.id, "--to", "env:DESTINATION").status == 0
+    assert coffre("restore", "database", backup.id, "--to", "env:DESTINATION").status == 0
     assert seen == [URL]
 
 
@@ -130,7 +133,7 @@ def test_a_secret_of_ones_own_is_passed_on_and_stays(coffre: Coffre, account: Ac
     backup = account.backup()
     completing(account)
 
-    said = coffre("restore", backup.id, "--to", reference)
+    said = coffre("restore", "database", backup.id, "--to", reference)
 
     assert said.status == 0
     assert account.invoked[0][1]["destination"] == reference
@@ -159,7 +162,7 @@ def test_what_is_no_address_is_refused_before_anything_starts(
     monkeypatch.setenv("HOLDS_A_NAME", "coffre/destination/copy")
     backup = account.backup()
 
-    said = coffre("restore", backup.id, "--to", to)
+    said = coffre("restore", "database", backup.id, "--to", to)
 
     assert (said.status, said.out, account.invoked, account.secret_names()) == (1, "", [], [])
     assert why in said.err
@@ -179,7 +182,7 @@ def test_a_transaction_pooler_is_refused_with_what_to_use_instead(
 ) -> None:
     backup = account.backup()
 
-    said = coffre("restore", backup.id, "--to", f"postgresql://me:pa55@{host}/copy")
+    said = coffre("restore", "database", backup.id, "--to", f"postgresql://me:pa55@{host}/copy")
 
     assert (said.status, account.invoked, account.secret_names()) == (1, [], [])
     assert "a restore needs a session. [TRANSACTION_POOLER]" in said.err
@@ -201,7 +204,7 @@ def test_a_backup_that_is_none_is_refused_before_anything_starts(
 ) -> None:
     backup = account.backup(status)
 
-    said = coffre("restore", backup.id, "--to", URL)
+    said = coffre("restore", "database", backup.id, "--to", URL)
 
     assert (said.status, account.invoked, account.secret_names()) == (1, [], [])
     assert f"Backup {backup.id} of shop cannot be restored: {why}" in said.err
@@ -209,14 +212,14 @@ def test_a_backup_that_is_none_is_refused_before_anything_starts(
 
 
 def test_an_unknown_backup_is_refused(coffre: Coffre, account: Account) -> None:
-    said = coffre("restore", "01K9X000000000000000000000", "--to", URL)
+    said = coffre("restore", "database", "01K9X000000000000000000000", "--to", URL)
 
     assert (said.status, account.invoked) == (1, [])
     assert "[BACKUP_UNKNOWN]" in said.err
 
 
 def test_latest_without_a_backup_says_how_to_take_one(coffre: Coffre, account: Account) -> None:
-    said = coffre("restore", "latest", "--to", URL)
+    said = coffre("restore", "database", "latest", "--to", URL)
 
     assert (said.status, account.invoked) == (1, [])
     assert said.err == (
@@ -228,7 +231,7 @@ def test_latest_without_a_backup_says_how_to_take_one(coffre: Coffre, account: A
 def test_an_id_of_another_target_is_refused(coffre: Coffre, account: Account) -> None:
     backup = account.backup(target="blog")
 
-    said = coffre("restore", backup.id, "--target", "shop", "--to", URL)
+    said = coffre("restore", "database", backup.id, "--target", "shop", "--to", URL)
 
     assert (said.status, account.invoked) == (1, [])
     assert f"Backup {backup.id} is of blog, not of shop." in said.err
@@ -241,11 +244,13 @@ def test_a_destination_in_use_is_answered_with_a_command_that_works(coffre: Coff
         account.restore(Status.FAILED, id=event["restore_id"], backup_id=backup.id, failure=failure) and None
     )
 
-    said = coffre("restore", backup.id, "--to", URL)
+    said = coffre("restore", "database", backup.id, "--to", URL)
 
     assert said.status == 1
     assert "The restore of shop failed. The backup itself is untouched.\n" in said.out
-    assert said.out.endswith(f"  coffre restore {backup.id} --to postgresql://me@db.example:5433/copy_restored\n")
+    assert said.out.endswith(
+        f"  coffre restore database {backup.id} --to postgresql://me@db.example:5433/copy_restored\n"
+    )
     assert PASSWORD not in said.out + said.err
 
 
@@ -256,7 +261,7 @@ def test_the_secret_of_the_destination_is_named_after_the_restore(coffre: Coffre
         account.restore(Status.FAILED, id=event["restore_id"], backup_id=backup.id) and None
     )
 
-    assert coffre("restore", backup.id, "--to", URL, "--json").json()["status"] == "FAILED"
+    assert coffre("restore", "database", backup.id, "--to", URL, "--json").json()["status"] == "FAILED"
     ((_, event),) = account.invoked
     assert event["destination"] == f"coffre/destination/{event['restore_id']}"
 
@@ -272,7 +277,7 @@ def test_without_the_right_to_keep_the_address_nothing_starts(
 
     monkeypatch.setattr(DeployedStack, "secrets", Forbidden())
 
-    said = coffre("restore", backup.id, "--to", URL)
+    said = coffre("restore", "database", backup.id, "--to", URL)
 
     assert (said.status, account.invoked) == (1, [])
     assert "[SECRET_NOT_WRITTEN]" in said.err
@@ -284,7 +289,7 @@ def test_without_the_right_to_keep_the_address_nothing_starts(
 def test_both_the_backup_and_the_destination_have_to_be_said(
     coffre: Coffre, account: Account, arguments: tuple[str, ...]
 ) -> None:
-    said = coffre("restore", *arguments)
+    said = coffre("restore", "database", *arguments)
 
     assert said.status == 2
     assert "Usage: coffre restore" in said.err
@@ -321,25 +326,38 @@ def saying(account: Account, exceptions: tuple[str, ...] = (), **report: Any) ->
 @pytest.mark.parametrize(
     ("options", "event"),
     [
-        ("-t orders", {"tables": ["orders"]}),
-        ("--table orders -t app.*", {"tables": ["orders", "app.*"]}),
-        ("--schema app -n web", {"schemas": ["app", "web"]}),
-        ("-t orders --with-dependencies", {"tables": ["orders"], "with_dependencies": True}),
-        ("-t orders --replace --yes --no-safety", {"tables": ["orders"], "replace": True, "no_safety": True}),
-        ("--replace -y --no-safety", {"replace": True, "no_safety": True}),
-        ("--replace --dry-run", {"replace": True, "dry_run": True}),
-        ("-t orders --streams 3", {"tables": ["orders"], "streams": 3}),
+        ("tables latest orders", {"tables": ["orders"]}),
+        ("tables latest orders app.*", {"tables": ["orders", "app.*"]}),
+        ("tables latest --schema app -n web", {"schemas": ["app", "web"]}),
+        ("tables latest orders --with-dependencies", {"tables": ["orders"], "with_dependencies": True}),
         (
-            "-t orders --where-column at --from 2026-11-17 --until 2026-11-18",
+            "tables latest orders --replace --yes --no-safety",
+            {"tables": ["orders"], "replace": True, "no_safety": True},
+        ),
+        (
+            "tables latest --replace --strict --dry-run -- -x",
+            {"tables": ["-x"], "replace": True, "strict": True, "dry_run": True},
+        ),
+        ("database latest --replace -y --no-safety", {"replace": True, "no_safety": True}),
+        ("database latest --replace --dry-run", {"replace": True, "dry_run": True}),
+        ("tables latest orders --streams 3", {"tables": ["orders"], "streams": 3}),
+        (
+            "rows latest orders --where-column at --from 2026-11-17 --until 2026-11-18",
             {"tables": ["orders"], "rows": {"column": "at", "start": "2026-11-17", "end": "2026-11-18"}},
         ),
         (
-            "-t orders --where-column at --until 5 --apply --yes --no-safety",
+            "rows latest orders --where-column at --until 5 --apply --yes --no-safety",
             {"tables": ["orders"], "rows": {"column": "at", "end": "5"}, "apply": True, "no_safety": True},
         ),
-        ("-t orders --where total<0", {"tables": ["orders"], "rows": {"where": "total<0"}}),
-        ("--to coffre/destination/x --contents schema", {"destination": "coffre/destination/x", "contents": "schema"}),
-        ("--to coffre/destination/x -t orders", {"destination": "coffre/destination/x", "tables": ["orders"]}),
+        ("rows latest orders --where total<0", {"tables": ["orders"], "rows": {"where": "total<0"}}),
+        (
+            "database latest --to coffre/destination/x --contents schema --strict --no-analyze",
+            {"destination": "coffre/destination/x", "contents": "schema", "strict": True, "analyze": False},
+        ),
+        (
+            "tables latest orders --to coffre/destination/x",
+            {"destination": "coffre/destination/x", "tables": ["orders"]},
+        ),
     ],
 )
 def test_every_option_is_said_in_the_event(
@@ -348,7 +366,7 @@ def test_every_option_is_said_in_the_event(
     backup = account.backup()
     saying(account)
 
-    said = coffre("restore", "latest", *options.split())
+    said = coffre("restore", *options.split())
 
     *planned, (_, sent) = account.invoked
     restore_id = sent["restore_id"]
@@ -364,25 +382,36 @@ def test_every_option_is_said_in_the_event(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("", "a whole restore needs a destination: --to, or --replace"),
-        ("--dry-run", "a whole restore needs a destination: --to, or --replace"),
-        ("--apply", "--apply needs --where-column or --where"),
-        ("-t orders --apply", "--apply needs --where-column or --where; for all rows of a table use --replace"),
-        ("-t orders --where-column at", "--where-column needs --from, --until, or both"),
-        ("-t orders --from 1", "--from and --until need --where-column"),
-        ("-t orders --where true --until 1", "--from and --until need --where-column"),
-        ("-t orders --where-column at --from 1 --where true", "--where-column and --where exclude each other"),
-        ("--where-column at --from 1", "--where-column needs --table"),
-        ("-n app --where true", "--where needs --table"),
-        ("-t orders --where true --replace", "--where and --replace exclude each other"),
-        ("-t orders --where true --with-dependencies", "--with-dependencies is for whole tables: leave --where out"),
-        ("--replace --with-dependencies", "--with-dependencies needs --table or --schema"),
-        ("-t orders --contents data", "--contents is for whole restores"),
-        ("--replace --contents data", "--contents is for restores into a new or empty database"),
-        ("-t orders --where a;b", "--where: only one expression is possible"),
-        ("-t orders --where (a", "--where: the parentheses do not match"),
-        ("-t orders --where-column at --from=", "--from is empty"),
-        ("--table=", "--table is empty"),
+        ("database latest", "say where to: --to for a new or empty database, or --replace"),
+        ("database latest --dry-run", "say where to: --to for a new or empty database, or --replace"),
+        ("database latest --to coffre/destination/x --swap 01K9X", "--swap needs --replace"),
+        ("database latest --to coffre/destination/x --accept-exceptions", "--accept-exceptions needs --replace"),
+        ("database latest --to coffre/destination/x --no-safety", "--no-safety needs --replace"),
+        ("database latest --replace --restart", "--restart is for restores into a new or empty database"),
+        ("database latest --replace --contents data", "--contents is for restores into a new or empty database"),
+        ("database latest --replace --swap x", "swap: String should match pattern"),
+        ("tables latest", "name the tables, or their schema with --schema; for everything: coffre restore database"),
+        ("tables latest orders --no-safety", "--no-safety is for --replace"),
+        ("tables latest --schema=", "--schema is empty"),
+        ("rows latest orders", "say which rows: --where-column with --from and --until, or --where"),
+        ("rows latest orders --apply", "say which rows: --where-column with --from and --until, or --where"),
+        ("rows latest orders --where-column at", "--where-column needs --from, --until, or both"),
+        ("rows latest orders --from 1", "--from and --until need --where-column"),
+        ("rows latest orders --where true --until 1", "--from and --until need --where-column"),
+        ("rows latest orders --where-column at --from 1 --where true", "--where-column and --where exclude each other"),
+        ("rows latest --where true", "Missing argument 'TABLE'"),
+        ("rows latest orders --where true --no-safety", "--no-safety is for --apply"),
+        ("rows latest orders --where a;b", "--where: only one expression is possible"),
+        ("rows latest orders --where (a", "--where: the parentheses do not match"),
+        ("rows latest orders --where-column at --from=", "--from is empty"),
+        # What does not fit is not offered
+        ("database latest --table orders", "No such option: --table"),
+        ("tables latest orders --contents data", "No such option: --contents"),
+        ("rows latest orders --where true --replace", "No such option: --replace"),
+        ("objects latest --to coffre/destination/x --replace", "No such option: --replace"),
+        # The form without saying what
+        ("latest --to coffre/destination/x", "say first what is restored: database, tables, rows or objects"),
+        ("01K9X --table orders", "coffre restore database 01K9X"),
     ],
 )
 def test_options_that_do_not_fit_together_are_refused_by_their_names(
@@ -390,7 +419,7 @@ def test_options_that_do_not_fit_together_are_refused_by_their_names(
 ) -> None:
     account.backup()
 
-    said = coffre("restore", "latest", *options.split())
+    said = coffre("restore", *options.split())
 
     assert (said.status, said.out, account.invoked) == (2, "", [])
     assert words in said.err
@@ -400,19 +429,22 @@ def test_who_takes_to_for_the_end_of_the_period_is_told(coffre: Coffre, account:
     account.backup()
 
     period = ["--where-column", "at", "--from", "2026-11-17", "--to", "2026-11-18"]
-    said = coffre("restore", "latest", "-t", "orders", *period)
+    said = coffre("restore", "rows", "latest", "orders", *period)
 
     assert (said.status, account.invoked) == (1, [])
     assert "What to do: The end of the period is --until; --to names a database. Give postgresql://" in said.err
 
 
-@pytest.mark.parametrize("options", ["--replace", "-t orders --replace", "-t orders --where true --apply"])
+@pytest.mark.parametrize(
+    "options",
+    ["database latest --replace", "tables latest orders --replace", "rows latest orders --where true --apply"],
+)
 def test_without_a_terminal_nothing_in_use_is_changed_unless_yes_is_said(
     coffre: Coffre, account: Account, options: str
 ) -> None:
     account.backup()
 
-    said = coffre("restore", "latest", *options.split(), stdin="y\n")
+    said = coffre("restore", *options.split(), stdin="y\n")
 
     assert (said.status, said.out, account.invoked) == (2, "", [])
     assert "this changes a database in use: add --yes, or --dry-run" in said.err
@@ -433,7 +465,7 @@ def test_a_person_sees_the_plan_and_types_the_name(
     account.backup()
     saying(account, steps=("Make the rows of public.orders those of the backup.",))
 
-    said = coffre("restore", "latest", "-t", "orders", "--replace", stdin=f"{answer}\n")
+    said = coffre("restore", "tables", "latest", "orders", "--replace", stdin=f"{answer}\n")
 
     assert said.status == status
     assert [event.get("dry_run", False) for _, event in account.invoked] == runs
@@ -453,7 +485,7 @@ def test_the_token_of_a_plan_is_shown_nowhere(coffre: Coffre, account: Account) 
     account.backup()
     saying(account)
 
-    said = [coffre("restore", "latest", "--replace", *how) for how in (["--yes"], ["--yes", "--json"])]
+    said = [coffre("restore", "database", "latest", "--replace", *how) for how in (["--yes"], ["--yes", "--json"])]
 
     tokens = [event["confirmation"]["token"] for _, event in account.invoked if "confirmation" in event]
     assert len(tokens) == 2
@@ -465,7 +497,7 @@ def test_a_function_that_refuses_a_plan_is_quoted(coffre: Coffre, account: Accou
     words = "No second database. [ROLE_READS]\n  permission denied\n  What to do: Use another role."
     account.play = lambda function, event: {"errorType": "DestinationError", "errorMessage": words}
 
-    said = coffre("restore", "latest", "--replace", "--yes")
+    said = coffre("restore", "database", "latest", "--replace", "--yes")
 
     assert said.status == 1
     assert "Error: No second database. [ROLE_READS]" in said.err
@@ -487,7 +519,7 @@ def test_a_plan_that_took_several_invocations_is_asked_for_again(coffre: Coffre,
 
     account.play = lately
 
-    said = coffre("restore", "latest", "--replace", "--yes")
+    said = coffre("restore", "database", "latest", "--replace", "--yes")
 
     assert said.status == 0
     first, second, applied = (event for _, event in account.invoked)
@@ -504,7 +536,7 @@ def test_a_plan_that_fails_is_not_asked_about(
         account.restore(Status.FAILED, id=event["restore_id"], backup_id=backup.id) and None
     )
 
-    said = coffre("restore", "latest", "--replace", stdin="y\n")
+    said = coffre("restore", "database", "latest", "--replace", stdin="y\n")
 
     assert (said.status, len(account.invoked)) == (1, 1)
     assert "to confirm" not in said.out + said.err
@@ -520,7 +552,7 @@ def test_names_in_a_plan_do_not_pretend_to_be_those_of_the_run(coffre: Coffre, a
 
     account.play = play
 
-    said = coffre("restore", "latest", "--replace", "--dry-run")
+    said = coffre("restore", "database", "latest", "--replace", "--dry-run")
 
     assert said.out == "Nothing was changed. This would be done:\n  Create the database shop_restored_<id>.\n"
 
@@ -529,21 +561,21 @@ def test_exceptions_are_listed_and_have_a_status_of_their_own(coffre: Coffre, ac
     account.backup()
     saying(account, ("The destination lacks the role app.",), notes=("New rows of public.orders were kept.",))
 
-    said = coffre("restore", "latest", "--to", URL)
+    said = coffre("restore", "database", "latest", "--to", URL)
 
     assert said.status == 4
     assert "1,003 rows in 2.5 s, with 1 exception. Row counts equal the backup's.\n" in said.out
     assert (
         "  Exception: The destination lacks the role app.\n  Note: New rows of public.orders were kept.\n" in said.out
     )
-    assert coffre("restore", "latest", "--to", URL, "--json").status == 4
+    assert coffre("restore", "database", "latest", "--to", URL, "--json").status == 4
 
 
 def test_a_table_beside_is_compared_within_eighty_columns(coffre: Coffre, account: Account) -> None:
     account.backup()
     saying(account, comparisons=(COMPARED,), kept=(KEPT,))
 
-    said = coffre("restore", "latest", "-t", "orders_of_2026")
+    said = coffre("restore", "tables", "latest", "orders_of_2026")
 
     lines = said.out.splitlines()
     assert lines[0].startswith("Loaded shop in db.example:5432/copy: 2 tables, 1,003 rows in 2.5 s.")
@@ -564,7 +596,7 @@ def test_rows_that_were_brought_over_are_counted(coffre: Coffre, account: Accoun
     done = COMPARED.model_copy(update={"inserted": 28, "updated": 4, "before": "restored_x.before"})
     saying(account, comparisons=(done,), kept=(KEPT,))
 
-    said = coffre("restore", "latest", "-t", "orders", "--where", "true", "--apply", "--yes")
+    said = coffre("restore", "rows", "latest", "orders", "--where", "true", "--apply", "--yes")
 
     lines = said.out.splitlines()
     assert lines[0] == "Applied 32 of 1,003 rows of the backup to db.example:5432/copy in 2.5 s."
@@ -580,7 +612,7 @@ def test_what_went_with_a_table_is_brought_back_by_a_command(coffre: Coffre, acc
     account.backup()
     saying(account, script="CREATE VIEW sales ...;")
 
-    said = coffre("restore", "latest", "-t", "orders")
+    said = coffre("restore", "tables", "latest", "orders")
 
     restore_id = account.invoked[0][1]["restore_id"]
     command = f"  coffre show {restore_id} --json | jq -r .report.script | psql postgresql://..."
@@ -592,7 +624,7 @@ def test_what_went_with_a_table_is_brought_back_by_a_command(coffre: Coffre, acc
 def test_show_repeats_what_a_restore_found_and_left(coffre: Coffre, account: Account) -> None:
     account.backup()
     saying(account, comparisons=(COMPARED,), kept=(KEPT,))
-    coffre("restore", "latest", "-t", "orders")
+    coffre("restore", "tables", "latest", "orders")
 
     lines = coffre("show", account.invoked[0][1]["restore_id"]).out.splitlines()
 
@@ -604,7 +636,7 @@ def test_definitions_alone_do_not_boast_of_rows(coffre: Coffre, account: Account
     account.backup()
     saying(account, tables=(), rows=0)
 
-    said = coffre("restore", "latest", "--to", URL, "--contents", "schema")
+    said = coffre("restore", "database", "latest", "--to", URL, "--contents", "schema")
 
     assert said.out.startswith(
         "Restored the definitions of shop in db.example:5432/copy in 2.5 s. Its tables are empty.\n"
@@ -615,7 +647,7 @@ def test_scripts_get_comparisons_and_what_is_kept(coffre: Coffre, account: Accou
     account.backup()
     saying(account, comparisons=(COMPARED,), kept=(KEPT,))
 
-    report = coffre("restore", "latest", "-t", "orders", "--json").json()["report"]
+    report = coffre("restore", "tables", "latest", "orders", "--json").json()["report"]
 
     [found] = report["comparisons"]
     assert (found["missing"], found["changed"], found["columns"]) == (28, 1_234_567, ["price", "total"])
@@ -637,7 +669,7 @@ def test_a_restore_that_is_done_while_its_record_does_not_say_so_is_shown_as_don
     monkeypatch.setattr("coffre_cli.follow._SILENT_SECONDS", -1.0)
     monkeypatch.setattr("coffre_cli.follow.time.sleep", lambda _: None)
 
-    said = coffre("restore", "latest", "--to", URL)
+    said = coffre("restore", "database", "latest", "--to", URL)
 
     assert said.status == 4
     assert "Restored shop in db.example:5432/copy" in said.out
@@ -654,7 +686,7 @@ def test_a_restore_that_died_without_a_report_is_an_error(
     monkeypatch.setattr("coffre_cli.follow._SILENT_SECONDS", -1.0)
     monkeypatch.setattr("coffre_cli.follow.time.sleep", lambda _: None)
 
-    said = coffre("restore", "latest", "--to", URL)
+    said = coffre("restore", "database", "latest", "--to", URL)
 
     assert said.status == 1
     assert "[RUN_DIED]" in said.err
@@ -668,7 +700,7 @@ def test_an_unknown_outcome_is_not_called_a_failure(coffre: Coffre, account: Acc
         account.restore(Status.FAILED, id=event["restore_id"], backup_id=backup.id, failure=failure) and None
     )
 
-    said = coffre("restore", "latest", "--to", URL)
+    said = coffre("restore", "database", "latest", "--to", URL)
 
     assert said.status == 1
     assert said.out == "It is not known whether the restore of shop took effect. The backup itself is untouched.\n"

@@ -23,7 +23,7 @@ NEEDED = Safety(
     kept_days=7,
 )
 IMPOSSIBLE = Safety(state=SafetyState.IMPOSSIBLE, text="The present state of db/x cannot be backed up first: because.")
-REPLACE = ("restore", "latest", "-t", "orders", "--replace")
+REPLACE = ("restore", "tables", "latest", "orders", "--replace")
 
 
 @dataclass
@@ -101,7 +101,7 @@ def test_a_person_confirms_the_plan_and_the_present_state_is_backed_up(coffre: C
     assert f"The present state of shop is in the SAFETY backup {saved.id}.\n" in said.out
     assert said.out.endswith(
         f"Before: SAFETY backup {saved.id} of {saved.created_at:%Y-%m-%d %H:%M:%S} UTC, kept for 7 days. To go back:\n"
-        f"  coffre restore {saved.id} -t orders --replace\n"
+        f"  coffre restore tables {saved.id} orders --replace\n"
         "Table by table:\n"
         f"  coffre show {account.invoked[-1][1]['restore_id']}\n"
     )
@@ -129,11 +129,11 @@ def test_a_backup_of_minutes_ago_is_used_and_named(coffre: Coffre, account: Acco
     )
     functions = play(account, present)
 
-    said = coffre("restore", "latest", "--replace", "--to", "coffre/destination/owner", stdin=f"{NAME}\n")
+    said = coffre("restore", "database", "latest", "--replace", "--to", "coffre/destination/owner", stdin=f"{NAME}\n")
 
     assert [function for function, *_ in functions.asked] == ["restore", "restore"]
     assert f"Before: backup {backup.id} of 2026-11-28 03:00:00 UTC. To go back:\n" in said.out
-    assert f"  coffre restore {backup.id} --replace --to coffre/destination/owner\n" in said.out
+    assert f"  coffre restore database {backup.id} --replace --to coffre/destination/owner\n" in said.out
 
 
 def test_yes_alone_overwrites_nothing_that_cannot_be_backed_up(coffre: Coffre, account: Account) -> None:
@@ -232,7 +232,7 @@ def test_a_restore_that_fails_names_the_backup_too(coffre: Coffre, account: Acco
 
     assert said.status == 1
     assert "Before: SAFETY backup " in said.out
-    assert "-t orders --replace\n" in said.out
+    assert " orders --replace\n" in said.out
 
 
 @pytest.mark.parametrize(
@@ -251,20 +251,26 @@ def test_objects_are_backed_up_and_the_command_that_sets_them_back_is_named(
     backup = account.backup(kind=TargetKind.BUCKET)
     functions = play(account, NEEDED, is_bucket=True)
 
-    said = coffre("restore", backup.id, *options, "--yes")
+    said = coffre("restore", "objects", backup.id, *options, "--yes")
 
     assert [function for function, *_ in functions.asked] == ["restore", "backup_storage", "restore", "restore"]
     saved = next(one for one in account.catalog.backups() if one.id != backup.id)
-    assert said.out.endswith(f"To go back:\n  coffre restore {saved.id} {back}\n")
+    assert said.out.endswith(f"To go back:\n  coffre restore objects {saved.id} {back}\n")
 
 
 @pytest.mark.parametrize(
-    "options", [("--to", "coffre/destination/x"), ("-t", "orders"), ("--prefix", "a", "--mode", "missing")]
+    "options",
+    [
+        ("database", "latest", "--to", "coffre/destination/x"),
+        ("tables", "latest", "orders"),
+        ("rows", "latest", "orders", "--where", "true"),
+        ("objects", "latest", "--prefix", "a", "--mode", "missing"),
+    ],
 )
 def test_the_option_is_for_what_overwrites(coffre: Coffre, account: Account, options: tuple[str, ...]) -> None:
     account.backup(kind=TargetKind.BUCKET if "--mode" in options else TargetKind.DATABASE)
 
-    said = coffre("restore", "latest", *options, "--no-safety")
+    said = coffre("restore", *options, "--no-safety")
 
     assert (said.status, account.invoked) == (2, [])
-    assert "--no-safety is for" in said.err
+    assert "--no-safety " in said.err

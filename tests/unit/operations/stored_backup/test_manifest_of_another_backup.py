@@ -36,8 +36,8 @@ from coffre.operations.verify.read_back import read_backup
 from coffre.operations.verify.vault import VaultCheck
 from coffre.postgres.archive.reader import Compression
 from coffre.vault.codec import FrameDecoder
-from coffre_cli.commands.backups.list_show import _manifest_of
 from coffre_cli.commands.backups.ls_cat import open_backup
+from coffre_cli.commands.backups.show import _manifest_of
 
 type Reader = Callable[[Scene, Backup], object]
 

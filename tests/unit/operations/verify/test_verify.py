@@ -607,9 +607,15 @@ def test_rotation_deletes_nothing_on_the_word_of_a_damaged_backup(safe: Safe) ->
 
 
 def checked(
-    safe: Safe, only: str | None = None, *, configured_at: datetime | None = None, **freshness: Any
+    safe: Safe,
+    only: str | None = None,
+    *,
+    configured_at: datetime | None = None,
+    schedule: str | None = None,
+    **freshness: Any,
 ) -> tuple[FreshReport, dict[Checked, Check], list[str]]:
-    target = {"name": "shop", "secret": "s", "freshness": freshness}
+    own = {"expression": schedule} if schedule else None
+    target = {"name": "shop", "secret": "s", "freshness": freshness, "schedule": own}
     configuration = Configuration.model_validate({"encryption": "none", "targets": [target]})
     died: list[str] = []
 
@@ -673,6 +679,36 @@ def test_a_new_target_is_not_overdue_before_its_first_backup_is(safe: Safe, hour
     safe.lose(min(safe.packs(safe.backup(1))))
     safe.inventory()
     assert checked(safe, configured_at=NOW)[0].status == 500
+
+
+def test_a_backup_is_expected_at_each_time_of_the_targets_own_schedule(safe: Safe) -> None:
+    # Given a schedule whose last run was 30 hours ago, and one of 6 hours ago
+    last = NOW - timedelta(hours=30)
+    weekly = f"cron({last.minute} {last.hour} ? * {last.isoweekday() % 7 + 1} *)"
+    recent = NOW - timedelta(hours=6)
+    nightly = f"cron({recent.minute} {recent.hour} * * ? *)"
+
+    safe.backup(29.9 / 24)
+
+    assert checked(safe, schedule=weekly)[0].status == 200
+    report, checks, _ = checked(safe, schedule=nightly)
+    assert (report.status, checks[Checked.BACKUP].status) == (500, "failed")
+    assert checks[Checked.BACKUP].text == "The newest good backup of shop is 29.9 hours old; it should be at most 6.02."
+    # Later than usual is allowed, what the document says goes first, and a new schedule has not had its turn
+    assert checked(safe, schedule=nightly, late_hours=7)[0].status == 200
+    assert checked(safe, schedule=nightly, every_hours=48)[0].status == 200
+    assert checked(safe, schedule=nightly, configured_at=NOW - timedelta(hours=5))[0].status == 200
+
+
+def test_a_new_target_with_a_schedule_is_not_overdue_before_its_first_time(safe: Safe) -> None:
+    first = NOW - timedelta(hours=5)
+    nightly = f"cron({first.minute} {first.hour} * * ? *)"
+
+    assert checked(safe, schedule=nightly, configured_at=first - timedelta(hours=1))[0].status == 500
+    report, checks, _ = checked(safe, schedule=nightly, configured_at=first + timedelta(hours=1))
+    assert report.status == 200
+    due = first + timedelta(days=1, hours=4)
+    assert checks[Checked.BACKUP].text == f"shop has no backup yet; one is due by {due:%Y-%m-%d %H:%M} UTC."
 
 
 def test_once_something_is_verified_it_must_not_be_too_old(safe: Safe) -> None:

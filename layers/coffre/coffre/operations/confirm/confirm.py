@@ -143,4 +143,5 @@ class Confirming:
 
     def _record(self, plan: Plan, verb: str, subject: str, detail: str) -> None:
         request = plan.request
-        self.catalog.audit.record(self.now(), self.actor, f"{request.act}.{verb}", request.target, subject, detail)
+        target = request.target or None  # The configuration is of no single target.
+        self.catalog.audit.record(self.now(), self.actor, f"{request.act}.{verb}", target, subject, detail)

@@ -59,10 +59,11 @@ def record_counts(catalog: Catalog, now: datetime) -> None:
                 _record_count(catalog, now, found)
 
 
-def note_configuration(catalog: Catalog, now: datetime, document: str) -> None:
-    """Record that the configuration document is another one than the last that was recorded.
+def note_configuration(catalog: Catalog, now: datetime, document: str, *, in_effect: bool = True) -> None:
+    """Record that the template's configuration document is another one than the last that was recorded.
 
-    Who changed it is not known: CloudTrail has it, as `PutParameter`.
+    Who changed it is not known: CloudTrail has it, as `PutParameter`. It is not in effect once a version was written
+    by `coffre config`, which records who did that.
     """
     sha256 = hashlib.sha256(document.encode()).hexdigest()
     found = catalog.incidents.find(EVERY_TARGET, _CONFIGURATION, "")
@@ -70,7 +71,9 @@ def note_configuration(catalog: Catalog, now: datetime, document: str) -> None:
         return
     before = f"before: {found.subject}" if found is not None else "the first that was recorded"
     # The event comes first: two functions may record one change twice, but none is lost.
-    catalog.audit.record(now, _NOBODY, "configuration.changed", detail=f"SHA-256 {sha256}, {before}")
+    action = "configuration.changed" if in_effect else "configuration.template_changed"
+    detail = f"SHA-256 {sha256}, {before}" if in_effect else f"SHA-256 {sha256}, not in effect, {before}"
+    catalog.audit.record(now, _NOBODY, action, detail=detail)
     catalog.incidents.replace(found, _counter(_CONFIGURATION, "", sha256, now, found))
 
 

@@ -69,7 +69,7 @@ def _keep(job: RestoreJob, restored: str, report: ReportBuilder, why: str) -> No
     """Report that what was restored is not put in place, and is kept for a second call."""
     report.exceptions.append(
         f"{job.connection} was NOT replaced and is unchanged, because {why}. It is kept as {restored}. "
-        f"To put it in place as it is: coffre restore {job.backup.id} --replace --swap {job.restore_id}"
+        f"To put it in place as it is: coffre restore database {job.backup.id} --replace --swap {job.restore_id}"
     )
     report.kept.append(Kept(what=f"the restored database, as {restored}", remove=f"DROP DATABASE {quoted(restored)}"))
 

@@ -208,7 +208,7 @@ def _nothing_changed(session: psycopg2.extensions.connection) -> Iterator[None]:
             detail=one_line(error),
             hint=_elsewhere_now(session, error)
             or "The server's own words are above. Often a row in another table is missing too: restore both tables "
-            "with the same command (-t orders -t customers).",
+            "with the same command (coffre restore rows ID orders customers ...).",
         ) from error
 
 

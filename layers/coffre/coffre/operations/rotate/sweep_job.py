@@ -10,6 +10,7 @@ from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Restore, Status
+from coffre.model.manifest import Manifest
 from coffre.model.rotation import Amount, Problem, SweepReport
 from coffre.operations.runs.dead_runs import is_silent
 from coffre.stores.store import ObjectInfo
@@ -81,6 +82,8 @@ class SweepTally:
     packs: Amount = field(default_factory=Amount)
     living: Amount = field(default_factory=Amount)
     wasted_bytes: int = 0
+    needed_bytes: int = 0
+    plaintext_bytes: int = 0
     records_removed: Amount = field(default_factory=Amount)
     packs_removed: Amount = field(default_factory=Amount)
     waiting: Amount = field(default_factory=Amount)
@@ -94,6 +97,11 @@ class SweepTally:
         self.foreign = self.foreign.plus(info.size)
         if len(self._foreign_keys) < _LISTED:
             self._foreign_keys.append(info.key)
+
+    def note_backup(self, manifest: Manifest) -> None:
+        """Count what a backup needs of the vault, and what it holds."""
+        self.needed_bytes += sum(pack.live_bytes for pack in manifest.packs)
+        self.plaintext_bytes += manifest.plaintext_bytes
 
     def note_waiting(self, info: ObjectInfo, reason: str) -> None:
         """Count an unreferenced pack that stays for now."""
@@ -117,6 +125,8 @@ class SweepTally:
             packs=self.packs,
             living=self.living,
             wasted_bytes=self.wasted_bytes,
+            needed_bytes=self.needed_bytes,
+            plaintext_bytes=self.plaintext_bytes,
             records_removed=self.records_removed,
             packs_removed=self.packs_removed,
             waiting=self.waiting,

@@ -105,6 +105,7 @@ class RecordsWalk:
             return  # it was deleted after it was listed: `settle` decides whether it should exist
         manifest, committed = found
         self.references.add(manifest.packs)
+        self._tally.note_backup(manifest)
         self._read.add((target, backup_id))
         is_its_own = (manifest.target, manifest.backup_id) == (target, backup_id)
         is_recorded = known is None or known.manifest_sha256 in (None, committed.sha256)

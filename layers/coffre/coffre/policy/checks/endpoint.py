@@ -16,9 +16,9 @@ FEWEST_SESSIONS: Final = 3
 
 @dataclass(frozen=True)
 class Sharing:
-    """Whether two sessions that were open together had the same server process."""
+    """Whether two sessions that were open together had the same server process; None: the name says it already."""
 
-    same_process: bool
+    same_process: bool | None
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,10 @@
-"""`coffre list` and `coffre show`: which backups exist, and the details of one."""
+"""`coffre show`: the details of one backup or restore."""
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from coffre.model.errors import IntegrityError
 from coffre.model.kinds import Status, TargetKind
@@ -15,7 +13,7 @@ from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import resolve_run
 from coffre_cli.commands.backups.show_source import show_buckets, source_of
 from coffre_cli.commands.restore.database_result import show_comparisons, show_kept, show_script
-from coffre_cli.commands.restore.objects import show_examples
+from coffre_cli.commands.restore.run_objects import show_examples
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.place import Place, find_place
@@ -26,11 +24,8 @@ from coffre_cli.screen import (
     print_table,
     restore_json,
     say,
-    say_command,
     show_failure,
-    status_text,
 )
-from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore, RestoreReport
@@ -38,73 +33,7 @@ if TYPE_CHECKING:
 
 _TABLES_SHOWN = 20
 
-LIST_EXAMPLES = examples("coffre list", "coffre list shop --status FAILED", "coffre list --json | jq -r '.[0].id'")
-SHOW_EXAMPLES = examples("coffre show latest", "coffre show 01K9X... --json | jq .manifest.content.tables")
-
-
-def list_backups(
-    target: Annotated[str | None, typer.Argument(help="Only backups of this target.")] = None,
-    status: Annotated[Status | None, typer.Option(help="Only backups with this status.", case_sensitive=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Maximum number of backups to show, newest first.")] = 20,
-    stack: StackOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List backups, newest first."""
-    place = find_place(stack)
-    if target is not None:
-        place.known_target(target)
-    # One more than is shown reveals whether older ones exist.
-    found = list(islice(place.catalog.backups(target=target, status=status), limit + 1))
-    if isinstance(place, StandaloneVault):
-        place.report_problems()
-    more, found = len(found) > limit, found[:limit]
-    if as_json:
-        print_json([backup_json(backup) for backup in found])
-    elif not found:
-        _show_none(place, target, status)
-    else:
-        locked = any(backup.locked_until for backup in found)
-        print_table(
-            ["ID", "TARGET", "STATUS", "TIERS", "TAKEN", "TOOK", "SIZE", "STORED", *(["LOCKED"] if locked else [])],
-            ([*_row(backup), *([_lock_of(backup)] if locked else [])] for backup in found),
-            right=["TOOK", "SIZE", "STORED"],
-        )
-        if more:
-            say(f"Older ones are not shown: --limit {limit * 5}")
-
-
-def _show_none(place: Place, target: str | None, status: Status | None) -> None:
-    of = f" of {target}" if target else ""
-    if status is None and not isinstance(place, StandaloneVault):
-        say(f"No backups{of} yet. Take one:")
-        say_command(f"coffre backup {place.word_of(target)} {target}" if target else "coffre backup database")
-    else:
-        say(f"No {status} backups{of}." if status else f"No backups{of}.")
-
-
-def _row(backup: Backup) -> list[str | Text]:
-    return [
-        backup.id,
-        backup.target,
-        status_text(backup.status) if backup.damaged_at is None else Text("DAMAGED", style="bold red"),
-        _tiers(backup),
-        age(backup.created_at),
-        duration(backup.duration_ms),
-        size(backup.plaintext_bytes),
-        size(backup.stored_bytes),
-    ]
-
-
-def _tiers(backup: Backup) -> str:
-    """Return the tiers; words that are short enough for a narrow column."""
-    expires = f" until {backup.expires_at:%-d %b %Y}" if backup.expires_at else ""
-    held = " on hold" if backup.held_at else ""
-    return " ".join(tier.lower() for tier in backup.tiers) + expires + held
-
-
-def _lock_of(backup: Backup) -> str:
-    """Return until when nothing of a backup can be deleted."""
-    return f"until {backup.locked_until:%-d %b %Y}" if backup.locked_until else "-"
+EXAMPLES = examples("coffre show latest", "coffre show 01K9X... --json | jq .manifest.content.tables")
 
 
 def show(

@@ -1,0 +1,1 @@
+"""The configuration document: shown, changed, checked, compared."""

@@ -1,0 +1,132 @@
+"""`coffre restore database`: a whole database, into a new or empty one, or in place of the one in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from coffre.model.kinds import Contents
+from coffre_cli.backup_argument import BackupId
+from coffre_cli.commands.restore.options import (
+    DryRunOption,
+    How,
+    StreamsOption,
+    StrictOption,
+    TargetOption,
+    ToNewDatabase,
+    Which,
+    YesOption,
+    destination_of,
+    refuse,
+    scope_of,
+)
+from coffre_cli.commands.restore.run_database import run_database
+from coffre_cli.commands.restore.safety import NoSafetyOption
+from coffre_cli.deployed import JsonOption, StackOption
+from coffre_cli.examples import examples
+
+EXAMPLES = examples(
+    "NEW=postgresql://... coffre restore database latest --to env:NEW",
+    "coffre restore database 01K9X... --to postgresql://me:SECRET@db.example/new",
+    "coffre restore database 2026-11-17T14:30 --target shop --to env:DESTINATION",
+    "coffre restore database latest --to env:DESTINATION --contents schema",
+    "coffre restore database latest --replace --dry-run",
+)
+
+
+def restore_database(
+    backup_id: BackupId,
+    to: ToNewDatabase = None,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Replace the target's database. The old one is kept under another name."),
+    ] = False,
+    contents: Annotated[Contents, typer.Option(help="Everything, definitions only, or rows only.")] = Contents.FULL,
+    strict: StrictOption = False,
+    no_analyze: Annotated[
+        bool, typer.Option("--no-analyze", help="Do not collect planner statistics afterwards.")
+    ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart", help="Remove what an earlier, unfinished restore left in the destination, and start again."
+        ),
+    ] = False,
+    accept_exceptions: Annotated[
+        bool,
+        typer.Option(
+            "--accept-exceptions", help="With --replace: replace the database even if the restored one is incomplete."
+        ),
+    ] = False,
+    swap: Annotated[
+        str | None,
+        typer.Option(
+            "--swap",
+            metavar="RESTORE",
+            help="With --replace: swap in the database that this earlier restore built and kept.",
+        ),
+    ] = None,
+    no_safety: NoSafetyOption = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    streams: StreamsOption = None,
+    target: TargetOption = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Restore a whole database into one that does not exist yet (it is created) or is empty, or replace one.
+
+    A destination with tables is refused. Objects that the server refuses are left out and listed with the SQL that
+    creates them later; everything else is restored, and the exit status is 4. With --strict the first refusal stops the
+    restore.
+    """
+    refuse(
+        _problems(
+            contents,
+            to=to,
+            swap=swap,
+            replace=replace,
+            restart=restart,
+            accept_exceptions=accept_exceptions,
+            no_safety=no_safety,
+        )
+    )
+    scope = scope_of(
+        contents=contents,
+        replace=replace,
+        strict=strict,
+        analyze=not no_analyze,
+        restart=restart,
+        accept_exceptions=accept_exceptions,
+        swap=swap,
+        no_safety=no_safety,
+        dry_run=dry_run,
+    )
+    run_database(Which(backup_id, target, stack), scope, destination_of(to), How(streams, yes, as_json))
+
+
+def _problems(
+    contents: Contents,
+    *,
+    to: str | None,
+    swap: str | None,
+    replace: bool,
+    restart: bool,
+    accept_exceptions: bool,
+    no_safety: bool,
+) -> Iterator[str]:
+    if contents is not Contents.FULL and replace:
+        yield "--contents is for restores into a new or empty database: --replace always restores everything"
+    if restart and replace:
+        yield "--restart is for restores into a new or empty database: --replace builds a new one"
+    for option, given in (
+        ("--accept-exceptions", accept_exceptions),
+        ("--swap", swap),
+        ("--no-safety", no_safety),
+    ):
+        if given and not replace:
+            yield f"{option} needs --replace: nothing else replaces a database in use"
+    if not replace and to is None:
+        yield "say where to: --to for a new or empty database, or --replace for the target's own database"

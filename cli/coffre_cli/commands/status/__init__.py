@@ -1,0 +1,1 @@
+"""Are all targets safe?"""

@@ -1,0 +1,145 @@
+"""How `coffre status` looks: the answer, the reasons with their cures, a row for each target, then what all share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+
+from coffre.model.words import counted, duration, size
+from coffre_cli.screen import age, ahead, print_table, say, say_command, sparkline
+
+if TYPE_CHECKING:
+    from coffre.model.drill import DrillSummary
+    from coffre.model.status import StatusReport, TargetStatus
+
+_STANDINGS: Final = {  # by `Standing`
+    "not_safe": ("NOT SAFE", "bold red"),
+    "unknown": ("unknown", "yellow"),
+    "safe": ("safe", "green"),
+}
+_OUTCOMES: Final = {"failed": "red", "incomplete": "yellow", "not_possible": "yellow"}  # by `Outcome`
+_COMMANDS: Final = ("coffre ", "aws ", "sam ")
+_ALERTS_SHOWN: Final = 5
+_COLUMNS: Final = (
+    "TARGET",
+    "STATE",
+    "BACKUP",
+    "LIMIT",
+    "VERIFIED",
+    "DRILL",
+    "RESTORE",
+    "SIZE",
+    "SIZES",
+    "NEXT",
+    "KEYS",
+)
+
+
+def show_status(report: StatusReport) -> None:
+    """Show the answer."""
+    say(report.headline, style=_STANDINGS[report.standing.value][1].replace("green", "bold green"))
+    for number, reason in enumerate(report.reasons):
+        if number:
+            say(f"Also: {reason.sentence}", style=_STANDINGS[reason.standing.value][1])
+        if reason.cure is not None:
+            _say_cure(reason.cure)
+    worst_first = sorted(report.targets, key=lambda one: [*_STANDINGS].index(one.standing.value))
+    print_table(_COLUMNS, (_row(one, report) for one in worst_first), right=["SIZE"])
+    for line in _shared(report):
+        say(line)
+
+
+def _say_cure(cure: str) -> None:
+    if cure.startswith(_COMMANDS):
+        say_command(cure)
+    else:
+        say(f"  {cure[0].upper()}{cure[1:]}.")
+
+
+def _row(one: TargetStatus, report: StatusReport) -> list[str | Text]:
+    word, style = _STANDINGS[one.standing.value]
+    has_stack = _has_stack(report)
+    return [
+        one.name,
+        Text(word, style=style),
+        _backup(one, report.at),
+        f"{one.limit_hours:g} h" if one.limit_hours is not None else "unknown",
+        age(one.verified_at, report.at) if one.verified_at else ("never" if has_stack else "unknown"),
+        _drill(one.drill, report.at) if one.drill else ("none known" if has_stack else "unknown"),
+        _restore(one.drill),
+        size(one.size_bytes),
+        sparkline(one.sizes) or "-",
+        _next(one, report),
+        _keys(one, report.at) if has_stack else "unknown",
+    ]
+
+
+def _has_stack(report: StatusReport) -> bool:
+    return all(reason.code != "VAULT_ALONE" for reason in report.reasons)
+
+
+def _backup(one: TargetStatus, now: datetime) -> str:
+    newest = age(one.last_backup_at, now) if one.last_backup_at else "none"
+    return f"{newest}, running" if one.running_since else newest
+
+
+def _drill(drill: DrillSummary, now: datetime) -> Text:
+    word = drill.outcome.value.replace("_", " ")
+    return Text(f"{word} {age(drill.completed_at, now)}", style=_OUTCOMES.get(drill.outcome.value, ""))
+
+
+def _restore(drill: DrillSummary | None) -> str:
+    """Return how long the last restore of everything took, and the longest that it may."""
+    if drill is None or drill.restore_seconds is None:
+        return "-"
+    limit = drill.restore_limit_seconds
+    took = duration(round(drill.restore_seconds * 1000))
+    return f"{took} of {limit / 60:g} min" if limit is not None else took
+
+
+def _next(one: TargetStatus, report: StatusReport) -> str:
+    if one.next_run_at is not None:
+        return ahead(one.next_run_at, report.at)
+    own = [schedule for schedule in report.schedules if schedule.starts_backups_of(one)]
+    return "none" if own and all(schedule.state != "enabled" for schedule in own) else "unknown"
+
+
+def _keys(one: TargetStatus, now: datetime) -> str:
+    if not one.recipients:
+        return "none"
+    since = f" for {age(one.keys_since, now).removesuffix(' ago')}" if one.keys_since else ""
+    return f"{len(one.recipients)}{since}"
+
+
+def _shared(report: StatusReport) -> Iterator[str]:
+    now = report.at
+    if report.vault is not None:
+        held = f"{size(report.vault.size_bytes)} in {counted(report.vault.packs, 'pack')}"
+        saved = f"deduplication saves {size(report.saved_bytes)}"
+        yield f"Vault: {held}; {saved} (measured {age(report.vault.measured_at, now)})"
+    elif _has_stack(report) and not _unread(report, "vault"):
+        yield "Vault: its size is measured by the next rotation (coffre rotate)"
+    for one in report.unread:
+        yield f"Not read: the {one.what.value}: {one.why}"
+    if report.alerts:
+        shown = [f"{alert.kind} of {alert.target} {age(alert.since, now)}" for alert in report.alerts[:_ALERTS_SHOWN]]
+        more = len(report.alerts) - len(shown)
+        rest = [f"{more} more"] if more else []
+        yield f"Alerts: {counted(len(report.alerts), 'open one')}: {', '.join(shown + rest)} (coffre alerts list)"
+    elif _has_stack(report) and not _unread(report, "alerts"):
+        yield "Alerts: none is open"
+    following = sorted(
+        (one.next_at, one.job) for one in report.schedules if not one.starts_backups and one.next_at is not None
+    )
+    if following:
+        # The next drill is the weekly or the monthly one; backups are in the rows.
+        first = dict(reversed([(job.rpartition("-")[2], at) for at, job in following]))
+        words = [f"{job} {ahead(at, now)}" for job, at in sorted(first.items(), key=lambda pair: pair[1])]
+        yield f"Next: {', '.join(words)}"
+
+
+def _unread(report: StatusReport, what: str) -> bool:
+    return any(one.what.value == what for one in report.unread)

@@ -1,0 +1,31 @@
+"""`--since`: a span before now, a day, or a time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+import typer
+
+from coffre.model.times import in_utc, parse_span
+
+FORMS: Final = "24h, 7d, 2026-11-01 or 2026-11-01T08:00Z"
+
+
+def since_time(text: str) -> datetime:
+    """Return the time that a person means: a span before now, a date, or a time, which is UTC unless it says.
+
+    Raises
+    ------
+    BadParameter
+        It is none of them.
+    """
+    try:
+        return datetime.now(UTC) - parse_span(text)
+    except ValueError:
+        pass
+    try:
+        time = datetime.fromisoformat(text)
+        return in_utc(time if time.tzinfo is not None else time.replace(tzinfo=UTC))
+    except ValueError as error:
+        raise typer.BadParameter(f"--since {text} is neither a span nor a time: write {FORMS}") from error

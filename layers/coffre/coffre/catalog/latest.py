@@ -1,0 +1,62 @@
+"""What jobs found last: of each target its newest drill, and how much the vault held at its newest sweep.
+
+The reports themselves are in the vault, or only in an answer. `coffre status` reads these few small items instead.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from pydantic import BaseModel, ValidationError
+
+from coffre.catalog.items import LatestItem
+from coffre.catalog.records import damaged, read_item
+from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
+from coffre.model.document import describe_validation
+from coffre.model.drill import DrillSummary
+from coffre.model.rotation import VaultUse
+
+_DRILLS: Final = "DRILL"
+_VAULT: Final = "VAULT"
+_WHOLE: Final = "-"
+
+
+class Latest:
+    """The newest result of each kind; an older one never replaces it."""
+
+    def __init__(self, table: DynamoTable) -> None:
+        self._table = table
+
+    def note_drill(self, drill: DrillSummary) -> None:
+        """Remember how the newest drill of a target ended."""
+        self._note(_DRILLS, drill.target, drill.completed_at, drill)
+
+    def drills(self) -> dict[str, DrillSummary]:
+        """Return the newest drill by target."""
+        found = (_read(raw, DrillSummary) for raw in self._table.query(ItemQuery(_DRILLS)))
+        return {drill.target: drill for drill in found}
+
+    def note_vault(self, use: VaultUse) -> None:
+        """Remember what the newest sweep measured."""
+        self._note(_VAULT, _WHOLE, use.measured_at, use)
+
+    def vault(self) -> VaultUse | None:
+        """Return what the newest sweep measured; None before the first one."""
+        raw = self._table.get(_VAULT, _WHOLE)
+        return _read(raw, VaultUse) if raw else None
+
+    def _note(self, partition: str, key: str, at: datetime, record: BaseModel) -> None:
+        item = LatestItem(pk=partition, sk=key, at=at, record=record.model_dump_json())
+        try:
+            self._table.put(item, LatestItem.pk.does_not_exist() | (LatestItem.at <= at))
+        except ConditionFailedError:
+            return  # A newer one is stored.
+
+
+def _read[R: BaseModel](raw: RawItem, kind: type[R]) -> R:
+    item = read_item(raw, LatestItem, required=("record",))
+    try:
+        return kind.model_validate_json(item.record)
+    except ValidationError as error:
+        raise damaged(raw, "; ".join(describe_validation(error))) from error

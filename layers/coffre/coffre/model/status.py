@@ -1,0 +1,207 @@
+"""Whether targets are safe: the facts that this is decided from, and the answer with its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from coffre.model.backup import Backup
+from coffre.model.drill import DrillSummary
+from coffre.model.rotation import VaultUse
+from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
+
+
+class Standing(StrEnum):
+    """SAFE: everything was looked at, and nothing is wrong. UNKNOWN: nothing is known to be wrong."""
+
+    SAFE = "safe"
+    NOT_SAFE = "not_safe"
+    UNKNOWN = "unknown"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Reason(_Record):
+    """Why targets are not safe, or why that is unknown; `cure` is a command or the page that says what to do."""
+
+    code: str
+    standing: Literal[Standing.NOT_SAFE, Standing.UNKNOWN]
+    targets: tuple[str, ...]
+    sentence: str
+    cure: str | None = None
+
+
+class Source(StrEnum):
+    """What is read apart from the records of each target."""
+
+    ALERTS = "alerts"
+    SCHEDULES = "schedules"
+    DRILLS = "drills"
+    KEYS = "keys"
+    VAULT = "vault"
+
+
+class Unread(_Record):
+    """Something that could not be read, and why: never a reason to call anything safe."""
+
+    what: Source
+    why: str
+
+
+class OpenAlert(_Record):
+    """A problem that was reported and is not over. `target` is `-` when it is about no single one."""
+
+    kind: str
+    severity: Literal["critical", "warning", "info"]
+    target: str
+    subject: str
+    since: datetime
+    runbook: str
+
+
+OWN_SCHEDULES: Final = "own-schedules"
+"""The job of the rule that asks which targets with a schedule of their own are due."""
+_ENDINGS: Final = {TargetKind.DATABASE: "-databases", TargetKind.BUCKET: "-buckets"}
+
+
+class Schedule(_Record):
+    """A rule that starts a job: `daily-databases`, `weekly-drill`. `next_at` is unknown when the expression does not
+    say it."""
+
+    job: str
+    rule: str
+    state: Literal["enabled", "disabled", "missing"]
+    expression: str | None = None
+    next_at: datetime | None = None
+
+    @property
+    def starts_backups(self) -> bool:
+        """Whether it starts backups of anything."""
+        return self.job == OWN_SCHEDULES or self.job.endswith(tuple(_ENDINGS.values()))
+
+    def starts_backups_of(self, one: TargetFacts | TargetStatus) -> bool:
+        """Whether it starts backups of a target: the template's rules leave those with a schedule of their own out."""
+        if self.job == OWN_SCHEDULES:
+            return one.has_own_schedule
+        return self.job.endswith(_ENDINGS[one.kind]) and not one.has_own_schedule
+
+    def is_about(self, one: TargetFacts) -> bool:
+        """Whether a target lacks something when it does not fire."""
+        return self.starts_backups_of(one) or not self.starts_backups
+
+
+# --- what is read ---
+
+
+@dataclass(frozen=True)
+class TargetFacts:
+    """What is known of one target.
+
+    Parameters
+    ----------
+    target
+        None for a vault alone, which has no configuration.
+    recent
+        The newest runs, the last id first.
+    good, verified
+        The newest healthy backup, and the newest one that is verified too.
+    first_at
+        When the first backup on record began; only read when nothing was ever verified or drilled.
+    unread
+        Why its records could not be read; None: they were.
+    """
+
+    name: str
+    kind: TargetKind
+    target: DatabaseTarget | BucketTarget | None = None
+    recent: tuple[Backup, ...] = ()
+    good: Backup | None = None
+    verified: Backup | None = None
+    first_at: datetime | None = None
+    drill: DrillSummary | None = None
+    recipients: tuple[str, ...] = ()
+    unread: str | None = None
+
+    @property
+    def has_own_schedule(self) -> bool:
+        """Whether its configuration has a schedule, in place of the template's rules."""
+        return self.target is not None and self.target.schedule is not None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of all targets. `first_used` says since when each key has been in use.
+
+    What is `unread` is empty here. `has_stack` is False for a vault alone, of which nothing but its backups is known.
+    """
+
+    now: datetime
+    targets: tuple[TargetFacts, ...]
+    alerts: tuple[OpenAlert, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
+    vault: VaultUse | None = None
+    first_used: Mapping[str, datetime] = field(default_factory=dict)
+    unread: tuple[Unread, ...] = ()
+    has_stack: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all targets."""
+        return tuple(target.name for target in self.targets)
+
+    def is_read(self, source: Source) -> bool:
+        """Whether something could be read."""
+        return all(one.what is not source for one in self.unread)
+
+
+# --- what is answered ---
+
+
+class TargetStatus(_Record):
+    """One target. Times are UTC, sizes bytes of plaintext but for `stored_bytes`; None: there is none, or unknown.
+
+    `age_hours` is that of the newest good backup, and `limit_hours` what it may be. `sizes` are those of the last
+    completed backups, the oldest first. `verified_at` is when, and `keys_since` since when the first of `recipients`
+    has been in use.
+    """
+
+    name: str
+    kind: TargetKind
+    standing: Standing
+    last_backup: str | None = None
+    last_backup_at: datetime | None = None
+    age_hours: float | None = None
+    limit_hours: float | None = None
+    running_since: datetime | None = None
+    verified_at: datetime | None = None
+    drill: DrillSummary | None = None
+    size_bytes: int | None = None
+    stored_bytes: int | None = None
+    sizes: tuple[int, ...] = ()
+    has_own_schedule: bool = False
+    next_run_at: datetime | None = None
+    recipients: tuple[str, ...] = ()
+    keys_since: datetime | None = None
+
+
+class StatusReport(_Record):
+    """The answer. `version` changes when a field goes, or means something else."""
+
+    version: Literal[1] = 1
+    at: datetime
+    standing: Standing
+    headline: str
+    reasons: tuple[Reason, ...] = ()
+    targets: tuple[TargetStatus, ...] = ()
+    alerts: tuple[OpenAlert, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
+    vault: VaultUse | None = None
+    saved_bytes: int | None = None
+    unread: tuple[Unread, ...] = ()

@@ -1,0 +1,1 @@
+"""Writes versions of the configuration document (docs/adr/0026)."""

@@ -1,0 +1,1 @@
+"""Status: what is known of all targets, read for one glance."""

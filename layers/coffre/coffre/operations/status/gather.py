@@ -1,0 +1,151 @@
+"""What is known of all targets, from the catalog alone: little is read, however many backups a target has had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from coffre.alerts.alert import AlertKind, Severity
+from coffre.catalog.catalog import Catalog
+from coffre.model.configuration import Configuration
+from coffre.model.drill import DrillSummary
+from coffre.model.errors import CoffreError, IntegrityError
+from coffre.model.incident import Incident
+from coffre.model.kinds import Status
+from coffre.model.status import Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
+from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.operations.status.schedules import SchedulesUnreadError, read_schedules
+from coffre.policy.freshness import newest_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+
+# Of a target this many of the newest runs are looked at: they nearly always have a good and a verified backup.
+RECENT: Final = 16
+# Requests that wait in parallel; the client has ten connections.
+_THREADS: Final = 8
+_NO_RULES: Final = "the stack does not name them, it is of an earlier version."
+
+
+@dataclass(frozen=True)
+class StatusJob:
+    """What is asked, and where.
+
+    Parameters
+    ----------
+    rules
+        The rules of the stack by job; None: it does not name them.
+    only
+        Names of targets; none: all.
+    """
+
+    catalog: Catalog
+    configuration: Configuration
+    events: EventBridgeClient
+    rules: Mapping[str, str] | None
+    now: datetime
+    only: tuple[str, ...] = ()
+
+
+def gather(job: StatusJob) -> Facts:
+    """Read the facts, in a few requests for each target.
+
+    Raises
+    ------
+    CatalogError
+        The table did not answer about the backups of a target: nothing is known.
+    TargetUnknownError
+        One that is asked for is not configured.
+    """
+    wanted = [job.configuration.target(name) for name in job.only] or job.configuration.targets
+    unread: list[Unread] = []
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="status") as pool, ThreadPoolExecutor(_THREADS) as rules:
+        # The first call makes the client, which others then share.
+        nothing: dict[str, DrillSummary] = {}
+        drills = _or_unread(job.catalog.latest.drills, Source.DRILLS, unread, nothing)
+        asked = [pool.submit(_target, job, target, drills) for target in wanted]
+        alerts = pool.submit(_alerts, job.catalog)
+        vault = pool.submit(job.catalog.latest.vault)
+        keys = pool.submit(job.catalog.recipients.all)
+        schedules = pool.submit(_schedules, job, rules)
+        return Facts(
+            now=job.now,
+            targets=tuple(one.result() for one in asked),
+            alerts=_or_unread(alerts.result, Source.ALERTS, unread, ()),
+            schedules=_or_unread(schedules.result, Source.SCHEDULES, unread, ()),
+            vault=_or_unread(vault.result, Source.VAULT, unread, None),
+            first_used=_or_unread(keys.result, Source.KEYS, unread, {}),
+            unread=tuple(unread),
+        )
+
+
+def _or_unread[T](read: Callable[[], T], what: Source, unread: list[Unread], otherwise: T) -> T:
+    try:
+        return read()
+    except CoffreError as error:
+        unread.append(Unread(what=what, why=f"{error.message} {error.detail or ''}".rstrip()))
+    except SchedulesUnreadError as error:
+        unread.append(Unread(what=what, why=str(error)))
+    return otherwise
+
+
+# --- one target ---
+
+
+def _target(job: StatusJob, target: DatabaseTarget | BucketTarget, drills: Mapping[str, DrillSummary]) -> TargetFacts:
+    known = TargetFacts(
+        name=target.name,
+        kind=target.kind,
+        target=target,
+        drill=drills.get(target.name),
+        recipients=job.configuration.recipients_of(target.name),
+    )
+    try:
+        return _with_records(job.catalog, known, job.now)
+    except IntegrityError as error:
+        return replace(known, unread=error.message)
+
+
+def _with_records(catalog: Catalog, known: TargetFacts, now: datetime) -> TargetFacts:
+    recent = catalog.newest(known.name, RECENT)
+    completed = [run for run in recent if run.status is Status.COMPLETED]
+    good = newest_of(completed, now)
+    verified = newest_of((backup for backup in completed if backup.verified_at is not None), now)
+    if len(recent) == RECENT:  # older ones may exist
+        good = good or catalog.newest_good(known.name)
+        verified = verified or catalog.newest_good(known.name, verified=True)
+    never_proven = recent and (verified is None or known.drill is None)
+    first = catalog.oldest(known.name) if never_proven else None
+    return replace(known, recent=recent, good=good, verified=verified, first_at=first.created_at if first else None)
+
+
+# --- all of them ---
+
+
+def _alerts(catalog: Catalog) -> tuple[OpenAlert, ...]:
+    found = [_alert(incident) for incident in catalog.incidents.open()]
+    return tuple(sorted(found, key=lambda alert: ([*Severity].index(Severity(alert.severity)), alert.since)))
+
+
+def _alert(incident: Incident) -> OpenAlert:
+    try:
+        severity = AlertKind(incident.kind).severity
+    except ValueError:  # of a later version: this version does not know how bad it is
+        severity = Severity.CRITICAL
+    return OpenAlert(
+        kind=incident.kind,
+        severity=severity.value,
+        target=incident.target,
+        subject=incident.subject,
+        since=incident.since,
+        runbook=f"docs/runbooks/{incident.kind}.md",
+    )
+
+
+def _schedules(job: StatusJob, pool: Executor) -> tuple[Schedule, ...]:
+    if job.rules is None:
+        raise SchedulesUnreadError(_NO_RULES)
+    return read_schedules(job.events, job.rules, job.now, pool)

@@ -1,0 +1,66 @@
+"""The rules that start the functions: is each enabled, and when does it fire next?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import ValidationError
+
+from coffre.model.schedule import Schedule as OwnSchedule
+from coffre.model.status import Schedule
+from coffre.policy.schedule import next_run
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+
+
+class SchedulesUnreadError(Exception):
+    """EventBridge refused, or did not answer; the text says why."""
+
+
+def rules_of(output: str) -> dict[str, str]:
+    """Return the rules that the stack's output `Schedules` names, by job."""
+    return dict(word.split("=", 1) for word in output.split() if "=" in word)
+
+
+def read_schedules(
+    events: EventBridgeClient, rules: Mapping[str, str], now: datetime, pool: Executor
+) -> tuple[Schedule, ...]:
+    """Return the schedules in the order of `rules`.
+
+    Raises
+    ------
+    SchedulesUnreadError
+        One of them could not be read: nothing is known of it.
+    """
+    return tuple(pool.map(partial(_read, events, now), rules.items()))
+
+
+def _read(events: EventBridgeClient, now: datetime, one: tuple[str, str]) -> Schedule:
+    job, rule = one
+    try:
+        found = events.describe_rule(Name=rule)
+    except events.exceptions.ResourceNotFoundException:
+        return Schedule(job=job, rule=rule, state="missing")
+    except ClientError as error:
+        raise SchedulesUnreadError(error.response.get("Error", {}).get("Code", "") or str(error)[:200]) from error
+    except BotoCoreError as error:
+        raise SchedulesUnreadError(str(error)[:200]) from error
+    expression = found.get("ScheduleExpression", "")
+    # AWS has one more state, ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS: it is enabled too.
+    if not found.get("State", "").startswith("ENABLED"):
+        return Schedule(job=job, rule=rule, state="disabled", expression=expression)
+    return Schedule(job=job, rule=rule, state="enabled", expression=expression, next_at=_next(expression, now))
+
+
+def _next(expression: str, now: datetime) -> datetime | None:
+    """Return when a rule fires next; None: it never does, or its expression is not one of those that Coffre knows."""
+    try:
+        return next_run(OwnSchedule(expression=expression), now)
+    except ValidationError:
+        return None

@@ -1,0 +1,67 @@
+"""The answer of `coffre status`: the decision of `policy.safety`, and what one wants to see of each target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from coffre.model.kinds import Status
+from coffre.model.status import Facts, Reason, StatusReport, TargetFacts, TargetStatus
+from coffre.policy.freshness import age_hours, overdue_after_hours
+from coffre.policy.safety import headline, reasons, standing
+from coffre.policy.schedule import next_run
+
+# As many sizes as a person sees at a glance, and as a narrow column has room for.
+_SIZES: Final = 10
+
+
+def report_of(facts: Facts) -> StatusReport:
+    """Decide, and put together what was read."""
+    found = reasons(facts)
+    return StatusReport(
+        at=facts.now,
+        standing=standing(found),
+        headline=headline(found, facts.names),
+        reasons=found,
+        targets=tuple(_target(one, facts, found) for one in facts.targets),
+        alerts=facts.alerts,
+        schedules=facts.schedules,
+        vault=facts.vault,
+        saved_bytes=facts.vault.saved_bytes if facts.vault else None,
+        unread=facts.unread,
+    )
+
+
+def _target(one: TargetFacts, facts: Facts, found: Sequence[Reason]) -> TargetStatus:
+    good = one.good
+    completed = [run for run in one.recent if run.status is Status.COMPLETED and not run.is_safety]
+    sizes = [run.plaintext_bytes for run in completed[:_SIZES] if run.plaintext_bytes is not None]
+    since = [facts.first_used[key] for key in one.recipients if key in facts.first_used]
+    return TargetStatus(
+        name=one.name,
+        kind=one.kind,
+        standing=standing(found, one.name),
+        last_backup=good.id if good else None,
+        last_backup_at=good.created_at if good else None,
+        age_hours=round(age_hours(good, facts.now), 2) if good else None,
+        limit_hours=overdue_after_hours(one.target, facts.now) if one.target else None,
+        running_since=next((run.created_at for run in one.recent if run.status is Status.IN_PROGRESS), None),
+        verified_at=one.verified.verified_at if one.verified else None,
+        drill=one.drill,
+        size_bytes=good.plaintext_bytes if good else None,
+        stored_bytes=good.stored_bytes if good else None,
+        sizes=tuple(reversed(sizes)),
+        has_own_schedule=one.has_own_schedule,
+        next_run_at=_next_run(one, facts),
+        recipients=one.recipients,
+        keys_since=min(since, default=None),
+    )
+
+
+def _next_run(one: TargetFacts, facts: Facts) -> datetime | None:
+    rules = [schedule for schedule in facts.schedules if schedule.starts_backups_of(one)]
+    if one.target is not None and one.target.schedule is not None:
+        fires = any(rule.state == "enabled" for rule in rules)
+        return next_run(one.target.schedule, facts.now) if fires else None
+    return min((rule.next_at for rule in rules if rule.next_at is not None), default=None)
