@@ -372,8 +372,6 @@ class Privileges:
         start = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}"
         for action in ("GetFunctionConfiguration", "GetFunctionConcurrency"):
             yield Call(group, "see", f"`{action}` of `restore`", f"lambda:{action}", f"{start}-restore")
-        identity = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:coffre/identity/main-AbCdEf"
-        yield Call(group, "see", "that the identity exists", "secretsmanager:DescribeSecret", identity)
         yield Call(group, "see", "limits of the account", "lambda:GetAccountSettings", "*")
         for action in ("DescribeSubnets", "DescribeRouteTables", "DescribeVpcEndpoints"):
             yield Call(group, "see", f"`{action}` of the account", f"ec2:{action}", "*")

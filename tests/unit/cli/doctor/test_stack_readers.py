@@ -1,4 +1,4 @@
-"""What is read of a stack with the operator's own credentials. Lambda and CloudFormation are played, the rest is moto."""
+"""What is read of a stack with the operator's credentials. CloudFormation and Lambda are played, the rest is moto."""
 
 from __future__ import annotations
 
