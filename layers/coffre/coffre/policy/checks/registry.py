@@ -10,14 +10,21 @@ from coffre.model.checkup import CheckResult
 from coffre.policy.checks import (
     activity,
     address,
+    buckets,
     capacity,
     contents,
     endpoint,
     extensions,
+    history,
+    keys,
+    local,
     login,
     managed,
+    network,
     role,
     server,
+    stack,
+    vault,
 )
 from coffre.policy.checks.check import Check, Facts
 
@@ -32,6 +39,13 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     activity,
     capacity,
     managed,
+    vault,
+    buckets,
+    history,
+    keys,
+    stack,
+    network,
+    local,
 )
 
 CHECKS: Final[tuple[Check, ...]] = tuple(
