@@ -36,6 +36,7 @@ PARTITIONS: Final = (
     "AUDITHEAD",
     "CONFIRM",
     "CONFIG",
+    "CHECKUP",
     "DRILL",
     "VAULT",
 )
