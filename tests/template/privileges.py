@@ -31,6 +31,7 @@ PARTITIONS: Final = (
     "LOCK",
     "ALERT",
     "KEY",
+    "SERVER",
     "DELIVERY",
     "AUDIT#main",
     "AUDITHEAD",
@@ -168,6 +169,7 @@ class Privileges:
         }
         apart = {
             "an anchor of the audit": f"v1/audit/anchors/{ID}.json",
+            "a copy of the configuration": "v1/configuration/20261128T030000Z-0123456789abcdef.json",
             "the mark of a hold": f"{FOLDER}/marks/hold-{ID}.json",
         }
         others = {

@@ -6,12 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-# PostgreSQL's own, and those that Supabase, RDS, Aurora, Neon, Cloud SQL and Azure create and do not let anyone touch.
-_PLATFORM: Final = re.compile(
-    r"pg_.*|postgres|supabase_.*|authenticator|authenticated|anon|service_role|dashboard_user|pgbouncer|pgsodium_.*"
-    r"|rds.*|neon_.*|cloud_admin|cloudsql.*|azure.*|azuresu|doadmin|_doadmin_.*"
-)
-# Those among them that own schemas which the platform manages. `doadmin` and `postgres` are the customer's.
+from coffre.policy.profiles import is_reserved
+
+# Roles of platforms that own schemas which the platform manages. `doadmin` and `postgres` are the customer's.
 _MANAGER: Final = re.compile(
     r"supabase_.*|pgbouncer|pgsodium_.*|rdsadmin|rds_(?!superuser$).*|neon_(?!superuser$).*|cloud_admin|cloudsqladmin"
     r"|cloudsqlagent|azure_.*|azuresu|_doadmin_.*"
@@ -51,7 +48,7 @@ def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
 
 def _is_kept(statement: str) -> bool:
     name = _role_named(statement)
-    return name is not None and not _PLATFORM.fullmatch(name)
+    return name is not None and not is_reserved(name)
 
 
 def _role_named(statement: str) -> str | None:
