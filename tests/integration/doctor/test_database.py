@@ -134,8 +134,7 @@ CREATE MATERIALIZED VIEW safe_totals AS SELECT safe(1);
 CREATE COLLATION german (provider = libc, locale = 'C');
 CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
 CREATE EVENT TRIGGER watcher ON ddl_command_end EXECUTE FUNCTION watch();
-CREATE ROLE supabase_auth_admin;
-CREATE SCHEMA auth AUTHORIZATION supabase_auth_admin;
+CREATE SCHEMA auth;
 CREATE TABLE auth.users (id int PRIMARY KEY);
 CREATE FUNCTION on_signup() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER signup AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION on_signup();
@@ -148,7 +147,7 @@ INSERT INTO vault.secrets VALUES (1)
 
 def test_what_is_in_the_database_is_named(coffre: Coffre, shop: str) -> None:
     run_sql(shop, CONTENTS)
-    coffre.configure(shop, target={"schemas": {"exclude": ["auth"]}})
+    coffre.configure(shop, target={"provider": "supabase", "schemas": {"exclude": ["auth"]}})
 
     checkup = look(coffre)
 
