@@ -10,9 +10,16 @@ import pytest
 from tests.unit.cli.conftest import Account, Coffre
 
 from coffre.model.checkup import CheckResult, Checkup, Severity, State
+from coffre_cli.commands.doctor import doctor
 
 NOW: Final = datetime(2026, 11, 28, 3, 0, tzinfo=UTC)
 CURE: Final = 'GRANT pg_read_all_data TO "backup";'
+
+
+@pytest.fixture(autouse=True)
+def nothing_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stack and this machine have tests of their own."""
+    monkeypatch.setattr(doctor, "look_here", lambda *_, **__: Checkup.of(NOW, None, [OK]))
 
 
 def result(
@@ -68,7 +75,7 @@ def test_the_status_says_how_bad_it_is(
     account.configure("shop")
     answering(account, *results)
 
-    assert coffre("doctor", *options).status == status
+    assert coffre("doctor", "shop", *options).status == status
 
 
 def test_each_target_is_asked_where_its_backups_run(coffre: Coffre, account: Account) -> None:
@@ -98,7 +105,7 @@ def test_the_worst_comes_first_with_the_command_to_paste(coffre: Coffre, account
     account.configure("shop")
     answering(account, OK, NOTE, WARNING, result())
 
-    lines = coffre("doctor").out.splitlines()
+    lines = coffre("doctor", "shop").out.splitlines()
 
     assert lines[0] == "shop: 1 blocker, 1 warning, 1 note, 1 ok"
     assert lines[1].startswith("BLOCKER ROLE_CANNOT_READ: ")
@@ -117,7 +124,7 @@ def test_a_reason_that_many_checks_share_is_shown_once(coffre: Coffre, account: 
         *(result(state=State.COULD_NOT_LOOK, code=code, sentence="Nothing answers at db:5432.") for code in codes),
     )
 
-    out = coffre("doctor").out
+    out = coffre("doctor", "shop").out
 
     assert out.count("Nothing answers at db:5432.") == 1
     assert "(CODE_0, CODE_1, CODE_2, CODE_3, CODE_4 and 4 more)" in out
@@ -130,8 +137,8 @@ def test_scripts_get_an_array_with_a_version(coffre: Coffre, account: Account) -
 
     said = coffre("doctor", "--json")
 
-    assert [(one["version"], one["target"]) for one in said.json()] == [(1, "shop"), (1, "blog")]
-    assert said.json()[0]["results"][0] == {
+    assert [(one["version"], one["target"]) for one in said.json()] == [(1, None), (1, "shop"), (1, "blog")]
+    assert said.json()[1]["results"][0] == {
         "code": "ROLE_CANNOT_READ",
         "severity": "blocker",
         "state": "finding",
@@ -149,7 +156,7 @@ def test_a_function_that_fails_could_not_look(coffre: Coffre, account: Account) 
 
     account.play = lambda function, event: {"errorType": "Runtime.OutOfMemory", "errorMessage": "signal: killed"}
 
-    said = coffre("doctor", "--json")
+    said = coffre("doctor", "shop", "--json")
 
     assert said.status == 5
     assert [(one["code"], one["state"]) for one in said.json()[0]["results"]] == [("DOCTOR_STOPPED", "could_not_look")]
