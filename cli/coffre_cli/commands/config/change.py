@@ -120,6 +120,21 @@ def put_in_effect(
         say(f"Version {done['number']} of the configuration is in effect: the next run of each function reads it.")
 
 
+def write_version(deployed: DeployedStack, document: str, note: str) -> int:
+    """Put a document in effect for a command that has shown and confirmed the change itself; return its number.
+
+    Raises
+    ------
+    FunctionFailedError
+        As `put_in_effect`.
+    """
+    asked = {"document": document, "based_on": deployed.current_configuration.number, "note": note}
+    answer = PlanAnswer.of(_ask(deployed, {"configuration": {**asked, "dry_run": True}}))
+    wait_for_approval(deployed, answer)
+    confirmation = {"token": answer.token, "name": str(answer.plan["name"])}
+    return int(_ask(deployed, {"configuration": asked, "confirmation": confirmation})["version"]["number"])
+
+
 def _confirmed(lost: Overwritten, name: str) -> str:
     """Ask for a typed word where the protection may get weaker, otherwise for a yes."""
     if lost.weakens:
