@@ -150,12 +150,7 @@ def _report_all(deployed: DeployedStack, started: Mapping[str, str], *, as_json:
 
 def _start_each(deployed: DeployedStack, function: str, names: Sequence[str], wanted: _Wanted) -> dict[str, str]:
     """Start a backup of each target, before any is waited for: a slow one does not hold up the others."""
-    from ulid import ULID
-
-    started = {name: str(ULID()) for name in names}
-    for name, backup_id in started.items():
-        deployed.start(function, {**_event(name, wanted), "backup_id": backup_id})
-    return started
+    return {name: start_backup(deployed, function, name, full=wanted.full, keep=wanted.keep) for name in names}
 
 
 def _start_servers(deployed: DeployedStack, servers: Sequence[str], wanted: _Wanted) -> dict[str, str]:
@@ -165,6 +160,17 @@ def _start_servers(deployed: DeployedStack, servers: Sequence[str], wanted: _Wan
         remark(f"Looking for the databases of {server}.")
         started |= deployed.ask("backup_database", _event(server, wanted))["backups"]
     return started
+
+
+def start_backup(
+    deployed: DeployedStack, function: str, target: str, *, full: bool = False, keep: str | None = None
+) -> str:
+    """Start a backup by hand, and return the id that it will have."""
+    from ulid import ULID
+
+    backup_id = str(ULID())
+    deployed.start(function, {**_event(target, _Wanted(full, keep)), "backup_id": backup_id})
+    return backup_id
 
 
 def _event(target: str, wanted: _Wanted) -> dict[str, Any]:

@@ -115,6 +115,9 @@ class Tls(Document):
     )
 
 
+Provider = Literal["auto", "plain", "supabase", "neon", "rds", "aurora"]
+
+
 def _all_or_patterns(value: object) -> object:
     return {} if value == "all" else value
 
@@ -152,6 +155,11 @@ class DatabaseTarget(Document):
         default=None,
         description='"all", or patterns: this target is the server, and each of its databases a target of its own.',
         examples=["all", {"exclude": ["postgres", "test_*"]}],
+    )
+    provider: Provider = Field(
+        default="auto",
+        description="Whose server it is; auto: recognized by its host, settings and roles (docs/providers).",
+        examples=["supabase"],
     )
     contents: Contents = Field(
         default=Contents.FULL, description="Definitions and rows, or one of both alone.", examples=["full"]

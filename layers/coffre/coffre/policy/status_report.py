@@ -57,6 +57,7 @@ def _target(one: TargetFacts, facts: Facts, found: Sequence[Reason]) -> TargetSt
         next_run_at=_next_run(one, facts),
         recipients=one.recipients,
         keys_since=min(since, default=None),
+        keys_opened={key: facts.opened.get(key) for key in one.recipients},
     )
 
 

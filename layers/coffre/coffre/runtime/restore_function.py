@@ -17,6 +17,7 @@ from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.confirmation import Plan
 from coffre.model.errors import BackupStateError, ConfirmationError, EventError
+from coffre.model.target import Provider
 from coffre.operations.confirm.confirm import Confirming
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
@@ -258,6 +259,7 @@ class RestoreFunction:
                 safety=safety,
                 remaining_seconds=remaining_seconds(context),
                 consent=consent,
+                provider=self._provider(backup, wanted),
             )
             with named_on_error(safety):
                 return restore_database(job, meter)
@@ -277,6 +279,10 @@ class RestoreFunction:
             )
         refuse_transaction_pooler(connection)
         return connection
+
+    def _provider(self, backup: Backup, wanted: RestoreEvent) -> Provider:
+        """Return what the configuration says of the target's own database; another one is recognized."""
+        return "auto" if wanted.destination else self.services.configuration().database(backup.target).provider
 
     def _find(self, wanted: RestoreEvent | StorageRestoreEvent) -> Backup:
         if wanted.backup_id != "latest":
