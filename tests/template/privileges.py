@@ -31,6 +31,7 @@ PARTITIONS: Final = (
     "LOCK",
     "ALERT",
     "KEY",
+    "SERVER",
     "DELIVERY",
     "AUDIT#main",
     "AUDITHEAD",

@@ -2,68 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from tests.integration.conftest import Coffre
-from tests.integration.contents import RoundTrip, rows, run, value
+from tests.integration.contents import RoundTrip, RoundTripOn, database_of, rows, run, value
 from tests.integration.expect import failed_restore
-from tests.providers.servers import ProviderServer, execute
+from tests.integration.providers.supabase_project import ADA, BOB, SAME
 
-from coffre.model.errors import DestinationError
+from coffre.model.errors import CoffreError, DestinationError
+from coffre_local.postgres_server import PostgresServer
 
-ADA, BOB = "a0000000-0000-4000-8000-000000000001", "b0000000-0000-4000-8000-000000000002"
-PROJECT = (
-    "CREATE EXTENSION pg_cron",
-    "CREATE EXTENSION pg_net SCHEMA extensions",
-    (
-        f"INSERT INTO auth.users (id, email, email_confirmed_at) VALUES ('{ADA}', 'ada@example.com', '2026-01-01'),"
-        f" ('{BOB}', 'bob@example.com', NULL)"
-    ),
-    f"INSERT INTO auth.identities (id, provider, user_id) VALUES ('{BOB}', 'github', '{ADA}')",
-    f"INSERT INTO auth.sessions VALUES ('{BOB}', '{ADA}')",
-    f"INSERT INTO auth.refresh_tokens (token, session_id) VALUES ('first', '{BOB}'), ('second', '{BOB}')",
-    "INSERT INTO storage.buckets (id, name) VALUES ('avatars', 'Avatars')",
-    f"INSERT INTO storage.objects (bucket_id, name, owner) VALUES ('avatars', '{ADA}/me.png', '{ADA}')",
-    "CREATE TABLE profiles (id uuid PRIMARY KEY REFERENCES auth.users ON DELETE CASCADE, name text)",
-    f"INSERT INTO profiles VALUES ('{ADA}', 'Ada'), ('{BOB}', 'Bob')",
-    "ALTER TABLE profiles ENABLE ROW LEVEL SECURITY",
-    "CREATE POLICY own_profile ON profiles TO authenticated USING (id = auth.uid())",
-    "CREATE TABLE notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, owner uuid REFERENCES auth.users)",
-    f"INSERT INTO notes (owner) SELECT '{ADA}' FROM generate_series(1, 100)",
-    "REVOKE ALL ON notes FROM anon",
-    "CREATE VIEW signed_up AS SELECT id, email FROM auth.users",
-    "REVOKE ALL ON signed_up FROM anon, authenticated",
-    (
-        "CREATE FUNCTION on_sign_up() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$"
-        " BEGIN INSERT INTO public.profiles VALUES (NEW.id, NEW.email); RETURN NEW; END $$"
-    ),
-    "CREATE TRIGGER on_sign_up AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION on_sign_up()",
-    (
-        "CREATE POLICY own_files ON storage.objects FOR SELECT TO authenticated"
-        " USING (owner = auth.uid() AND (storage.foldername(name))[1] = auth.uid()::text)"
-    ),
-    "ALTER PUBLICATION supabase_realtime ADD TABLE notes",
-    "SELECT cron.schedule('nightly', '0 3 * * *', 'SELECT public.clean()')",
-    "SELECT cron.schedule('* * * * *', 'SELECT 1')",
-    "SELECT cron.alter_job((SELECT jobid FROM cron.job WHERE jobname IS NULL), active := false)",
-    "SELECT vault.create_secret('sesame', 'door')",
-    "CREATE SCHEMA supabase_migrations",
-    "CREATE TABLE supabase_migrations.schema_migrations (version text PRIMARY KEY)",
-    "INSERT INTO supabase_migrations.schema_migrations VALUES ('20260101000000')",
-)
-# By the provider's services, with roles of theirs.
-OF_SERVICES = (
-    "INSERT INTO auth.schema_migrations VALUES ('20991231000000')",
-    "INSERT INTO realtime.subscription (entity) VALUES ('public.notes')",
-    (
-        "CREATE TABLE realtime.messages_2026_11_28 PARTITION OF realtime.messages"
-        " FOR VALUES FROM ('2026-11-28') TO ('2026-11-29')"
-    ),
-    "INSERT INTO realtime.messages (topic, inserted_at) VALUES ('room', '2026-11-28 12:00')",
-    "INSERT INTO net._http_response VALUES (1, 'hello')",
-)
 # Of a plain server: what it lacks, and what is lost by that.
 EXPLAINED = (
     "the role does not exist at the destination.",
@@ -71,49 +17,6 @@ EXPLAINED = (
     "the destination's server does not have this extension.",
     " does not exist: it was left out.",
 )
-SAME = (
-    "SELECT id, email, email_confirmed_at, confirmed_at FROM auth.users ORDER BY 1",
-    "SELECT * FROM auth.identities",
-    "SELECT * FROM auth.sessions",
-    "SELECT * FROM auth.refresh_tokens ORDER BY 1",
-    "SELECT last_value FROM auth.refresh_tokens_id_seq",
-    "SELECT * FROM storage.buckets",
-    "SELECT id, bucket_id, name, owner, path_tokens FROM storage.objects",
-    "SELECT * FROM profiles ORDER BY 1",
-    "SELECT * FROM notes ORDER BY 1",
-    "SELECT * FROM signed_up ORDER BY 1",
-    "SELECT * FROM supabase_migrations.schema_migrations",
-    "SELECT jobname, schedule, command, active, username FROM cron.job ORDER BY 2",
-    "SELECT pubname, schemaname, tablename FROM pg_publication_tables WHERE pubname = 'supabase_realtime'",
-    "SELECT polname, polrelid::regclass::text, pg_get_expr(polqual, polrelid) FROM pg_policy ORDER BY 1",
-    "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1",
-    (
-        "SELECT relname, array(SELECT a::text FROM unnest(relacl) a ORDER BY 1) FROM pg_class"
-        " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'S') ORDER BY 1"
-    ),
-    (
-        "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname IN ('auth', 'storage', 'vault', 'extensions')"
-    ),
-)
-
-
-@pytest.fixture(scope="module")
-def in_use(_supabase: ProviderServer) -> Iterator[str]:
-    """The name of a project with users, files, jobs, secrets, and what its owner has added."""
-    name = "project_in_use"
-    execute(_supabase.project(name), *PROJECT)
-    execute(_supabase.url(name, "supabase_admin"), *OF_SERVICES)
-    _supabase.made.remove(name)
-    yield name
-    _supabase.server.drop_database(name)
-
-
-@pytest.fixture
-def project(coffre: Coffre, supabase: ProviderServer, in_use: str, postgresql_home: Path) -> RoundTrip:
-    """A project in use, and a fresh one."""
-    source, copy = supabase.project(template=in_use), supabase.project(template="fresh")
-    return RoundTrip(coffre, supabase.server, source, copy, postgresql_home)
 
 
 def test_a_project_comes_whole_into_a_fresh_one(project: RoundTrip) -> None:
@@ -199,3 +102,89 @@ def test_a_project_comes_into_a_plain_server(project: RoundTrip, empty_database:
     for question in SAME[:10]:
         assert rows(empty_database, question) == rows(project.source, question)
     assert not [said for said in report.exceptions if not said.endswith(EXPLAINED)]
+
+
+def test_a_restore_that_did_not_end_is_started_again(project: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup = project.back_up()
+    with monkeypatch.context() as patch:
+        patch.setattr("coffre.operations.restore_database.whole_database.revoke_default_privileges", _fail)
+        with pytest.raises(CoffreError):
+            project.restore(backup)
+    assert value(project.copy, "SELECT count(*) FROM auth.users") == 2
+
+    report = project.restore(backup, restart=True)
+
+    assert [left.what for left in report.left_out] == ["1 row of vault.secrets"]
+    for question in SAME:
+        project.assert_same_answer(question)
+
+
+def _fail(*_: object) -> None:
+    raise DestinationError("The test ends the restore here.")
+
+
+def test_a_dry_run_says_what_will_be_left_out(project: RoundTrip) -> None:
+    report = project.restore(project.back_up(), dry_run=True)
+
+    assert [left.what for left in report.left_out] == ["1 row of vault.secrets"]
+    assert any(note.startswith("Left to Supabase") for note in report.notes)
+    assert rows(project.copy, "SELECT * FROM auth.users") == []
+
+
+def test_rows_alone_go_into_a_project_that_has_the_definitions(project: RoundTrip) -> None:
+    backup = project.back_up()
+    definitions = project.restore(backup, contents="schema")
+    run(project.copy, "DROP TRIGGER on_sign_up ON auth.users", "ALTER TABLE profiles DISABLE TRIGGER USER")
+
+    report = project.restore(backup, contents="data")
+
+    assert definitions.left_out == report.left_out == ()
+    for question in SAME[:9]:
+        project.assert_same_answer(question)
+
+
+def test_what_only_the_provider_could_make_is_named(project: RoundTrip) -> None:
+    # Given a function of the owner's in a managed schema, from before the provider closed these, and what uses it
+    run(
+        project.server.dsn(database_of(project.source)),
+        "CREATE FUNCTION auth.is_admin() RETURNS boolean LANGUAGE sql AS 'SELECT false'",
+        "CREATE POLICY admins ON public.notes USING (auth.is_admin())",
+        "CREATE FUNCTION extensions.own() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "ALTER FUNCTION extensions.own() OWNER TO postgres",
+    )
+
+    report = project.restore(project.back_up())
+
+    _, function = report.left_out
+    assert function.what == "function auth.is_admin()"
+    assert function.reason == (
+        "Supabase makes the definitions of this schema itself, and this project's version does not have it. "
+        "Not restored either, because it needs it: policy public.notes admins"
+    )
+    assert "CREATE FUNCTION auth.is_admin()" in (function.sql or "")
+    assert value(project.copy, "SELECT extensions.own()") == 1
+
+
+def test_a_plain_database_comes_into_a_project(
+    project: RoundTrip, round_trip_on: RoundTripOn, postgres_server: PostgresServer
+) -> None:
+    plain = round_trip_on(postgres_server)
+    plain.create_role("coffre_app")
+    plain.fill(
+        "CREATE TABLE orders (id serial PRIMARY KEY, note text)",
+        "INSERT INTO orders (note) SELECT 'n' || n FROM generate_series(1, 50) n",
+        "GRANT SELECT ON orders TO coffre_app",
+        "CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'",
+        "CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION watch()",
+        "CREATE SCHEMA storage CREATE TABLE boxes (id int)",
+        "INSERT INTO storage.boxes VALUES (1)",
+    )
+
+    report = plain.restore(plain.back_up(), project.copy)
+
+    assert value(project.copy, "SELECT count(*) FROM orders") == 50
+    assert not value(project.copy, "SELECT has_table_privilege('anon', 'orders', 'SELECT')")
+    reasons = {left.what: left.reason for left in report.left_out}
+    assert reasons["table storage.boxes"].startswith("Supabase makes the definitions of this schema itself")
+    assert reasons["event trigger watch"].startswith("only a superuser may make event triggers, and Supabase gives")
+    assert reasons["1 privilege of coffre_app"] == "the role does not exist at the destination"

@@ -62,7 +62,7 @@ def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_at_most_six_questions_are_asked(place: Place, secrets: Secrets, reachable: None) -> None:
-    person = Person([URL, "all", "avatars", "key.txt", "ops@example.com", "subnet-1, sg-1"])
+    person = Person([URL, "crm, shop", "avatars", "key.txt", "ops@example.com", "subnet-1, sg-1"])
 
     answers = ask(place, before(), secrets, given(), person.questions())
 
@@ -119,7 +119,7 @@ def test_a_second_run_asks_for_nothing_that_is_known(place: Place, secrets: Secr
 
     answers = ask(place, known, secrets, given(), Questions(False, _refuse, _refuse))
 
-    assert answers == Answers({"shop": URL}, (), None, "ops@example.com", ("subnet-1",), ("sg-1",))
+    assert answers == Answers({}, (), None, "ops@example.com", ("subnet-1",), ("sg-1",))
 
 
 def _refuse(prompt: str) -> str:
@@ -256,8 +256,18 @@ def test_a_provider_that_is_named_is_kept_in_the_document(place: Place) -> None:
     plan = plan_of(place, known, answers, {"coffre/database/shop": URL})
 
     assert [target["provider"] for target in plan.targets] == ["supabase", "supabase"]
-    assert "Treat shop as a database of supabase." in plan.changes
+    assert "Set provider: supabase of shop." in plan.changes
     assert plan.targets[0]["limits"] == {"streams": 2}
+
+
+def test_all_databases_are_one_target_that_finds_new_ones(place: Place, secrets: Secrets, reachable: None) -> None:
+    answers = ask(place, before(), secrets, given(), Person([URL, "all"]).questions())
+
+    plan = plan_of(place, before(), answers, {})
+
+    assert plan.targets == ({"name": "db", "kind": "database", "secret": "coffre/database/db", "databases": "all"},)
+    assert plan.changes[0] == "Protect all databases of the server, new ones too, as the target db."
+    assert plan.secrets == {"coffre/database/db": URL}
 
 
 def test_another_stack_of_the_account_has_secrets_of_its_own(tmp_path: Path) -> None:

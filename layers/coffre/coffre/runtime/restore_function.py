@@ -33,7 +33,7 @@ from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.confirming import approve, confirming_of, consent_of, give_out, logged, refuse_bare
-from coffre.runtime.credentials import connection_from
+from coffre.runtime.credentials import connection_from, target_connection
 from coffre.runtime.events import ApprovalEvent, RestoreEvent, StorageRestoreEvent, parse_restore
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.observability import count_restore
@@ -272,7 +272,7 @@ class RestoreFunction:
             connection = connection_from(self.services.secret, wanted.destination, place=place)
         else:
             target = self.services.configuration().database(backup.target)
-            own = connection_from(self.services.secret, target.secret)
+            own = target_connection(self.services.secret, target)
             timeout = target.limits.connect_timeout_seconds
             connection = apply_tls(
                 own, target.tls, scratch, connect_timeout_seconds=timeout, read_secret=self.services.secret
