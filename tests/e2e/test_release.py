@@ -61,7 +61,7 @@ def test_from_the_wheel_to_a_protected_database(machine: Machine) -> None:
     done = machine.coffre("init", *answers)
 
     assert done.status == 0, done.out + done.err
-    assert done.out.startswith("You are protected.")
+    assert done.out.startswith("You are protected."), done.out
     assert f"{SAMPLE}: 49 tables, " in done.out
     assert "restored and compared in" in done.out
     assert f"alerts go to {MAIL}, who confirmed it" in done.out

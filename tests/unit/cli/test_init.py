@@ -40,6 +40,15 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
+BLOCKER = {
+    "code": "ROLE_CANNOT_READ",
+    "severity": "blocker",
+    "state": "finding",
+    "sentence": "The role cannot read it.",
+    "docs": "docs/doctor.md",
+}
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place("coffre", tmp_path / "coffre")
@@ -366,6 +375,7 @@ def test_a_backup_in_progress_is_waited_for_and_not_taken_twice(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = account.backup(Status.IN_PROGRESS)
+    account.play = lambda function, event: {"at": "2026-11-28T12:00:00Z", "target": "shop", "results": [BLOCKER]}
     waited: list[str] = []
 
     def ended(deployed: DeployedStack, target: str, backup_id: str, **_: object) -> str:
@@ -378,6 +388,7 @@ def test_a_backup_in_progress_is_waited_for_and_not_taken_twice(
     prove(DeployedStack("safe", OUTPUTS), set(), findings)
 
     assert waited == [running.id]
-    assert account.invoked == []
+    assert [event for _, event in account.invoked] == [{"doctor": True, "target": "shop", "probe": False}]
     assert findings.has_failed
-    assert "shop has no backup that was restored" in findings.missing[0]
+    assert findings.missing[0] == "shop: The role cannot read it. [ROLE_CANNOT_READ] What to do: coffre doctor shop"
+    assert "shop has no backup that was restored" in findings.missing[1]

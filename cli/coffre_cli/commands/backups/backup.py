@@ -89,7 +89,7 @@ def backup_database(
     named = (configuration.database(target),) if target else configuration.started_databases
     servers = [one.name for one in named if one.databases is not None]
     started = {
-        **start_each(deployed, "backup_database", [one.name for one in named if one.databases is None], wanted),
+        **_start_each(deployed, "backup_database", [one.name for one in named if one.databases is None], wanted),
         **start_servers(deployed, servers, wanted),
     }
     _report_all(deployed, started, as_json=as_json, is_one=target is not None and not servers)
@@ -127,7 +127,7 @@ def backup_buckets(
             "No target of buckets is configured.",
             hint='Add one to the configuration document ("kind": "bucket"): docs/storage.md has examples.',
         )
-    started = start_each(deployed, "backup_storage", names, Wanted(full, keep))
+    started = _start_each(deployed, "backup_storage", names, Wanted(full, keep))
     _report_all(deployed, started, as_json=as_json, is_one=target is not None)
 
 
@@ -148,14 +148,9 @@ def _report_all(deployed: DeployedStack, started: Mapping[str, str], *, as_json:
         raise typer.Exit(Exit.EXCEPTIONS)
 
 
-def start_each(deployed: DeployedStack, function: str, names: Sequence[str], wanted: Wanted) -> dict[str, str]:
+def _start_each(deployed: DeployedStack, function: str, names: Sequence[str], wanted: Wanted) -> dict[str, str]:
     """Start a backup of each target, before any is waited for: a slow one does not hold up the others."""
-    from ulid import ULID
-
-    started = {name: str(ULID()) for name in names}
-    for name, backup_id in started.items():
-        deployed.start(function, {**_event(name, wanted), "backup_id": backup_id})
-    return started
+    return {name: start_backup(deployed, function, name, full=wanted.full, keep=wanted.keep) for name in names}
 
 
 def start_servers(deployed: DeployedStack, servers: Sequence[str], wanted: Wanted) -> dict[str, str]:
@@ -165,6 +160,17 @@ def start_servers(deployed: DeployedStack, servers: Sequence[str], wanted: Wante
         remark(f"Looking for the databases of {server}.")
         started |= deployed.ask("backup_database", _event(server, wanted))["backups"]
     return started
+
+
+def start_backup(
+    deployed: DeployedStack, function: str, target: str, *, full: bool = False, keep: str | None = None
+) -> str:
+    """Start a backup by hand, and return the id that it will have."""
+    from ulid import ULID
+
+    backup_id = str(ULID())
+    deployed.start(function, {**_event(target, Wanted(full, keep)), "backup_id": backup_id})
+    return backup_id
 
 
 def _event(target: str, wanted: Wanted) -> dict[str, Any]:

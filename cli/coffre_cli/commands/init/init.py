@@ -125,7 +125,8 @@ def init(
     if findings is None:
         return
     if as_json:
-        print_json({"protected": not findings.missing, "proved": findings.proved, "missing": findings.missing})
+        found = {"proved": findings.proved, "missing": findings.missing, "warnings": findings.warnings}
+        print_json({"protected": not findings.missing, **found})
     else:
         conclude(stack, findings)
     if findings.missing:

@@ -12,7 +12,8 @@ from coffre.model.errors import CoffreError
 from coffre.model.kinds import Status, TargetKind
 from coffre.model.target import FoundDatabase, is_gone
 from coffre.model.words import duration, size
-from coffre_cli.commands.backups.backup import Wanted, start_each, start_servers, wait_for_backup
+from coffre_cli.commands.backups.backup import Wanted, start_backup, start_servers, wait_for_backup
+from coffre_cli.commands.doctor.doctor import look_at_targets
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.screen import error_console, remark, say, show_error
 
@@ -31,6 +32,7 @@ class Findings:
 
     proved: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     has_failed: bool = False
 
 
@@ -48,6 +50,7 @@ def prove(deployed: DeployedStack, changed: Set[str], findings: Findings) -> Non
         if is_gone(target):
             continue
         try:
+            _examine(deployed, target.name, findings)
             is_new = target.name in changed or target.name in started
             known = None if is_new else _newest(deployed, target.name)
             backup = known or _first_backup(deployed, target, started.get(target.name))
@@ -56,6 +59,17 @@ def prove(deployed: DeployedStack, changed: Set[str], findings: Findings) -> Non
             show_error(error)
             findings.has_failed = True
             findings.missing.append(f"{target.name} has no backup that was restored: {error.message} [{error.code}]")
+
+
+def _examine(deployed: DeployedStack, target: str, findings: Findings) -> None:
+    """Let the function that backs the target up look for what prevents or thins out backups."""
+    for checkup in look_at_targets(deployed, [target], probe=False, quiet=False):
+        findings.missing += [
+            f"{target}: {one.sentence} [{one.code}] coffre doctor {target}" for one in checkup.blockers
+        ]
+        findings.warnings += [f"{target}: {one.sentence} [{one.code}]" for one in checkup.warnings]
+        if checkup.is_uncertain:
+            findings.warnings.append(f"{target}: not everything could be looked at: coffre doctor {target}")
 
 
 def _unfinished_servers(deployed: DeployedStack, changed: Set[str]) -> Iterator[str]:
@@ -83,7 +97,7 @@ def _first_backup(deployed: DeployedStack, target: DatabaseTarget | BucketTarget
     running = started or _running(deployed, target.name)
     remark(f"{'Waiting for the backup that runs' if running else 'Taking a backup'}: {target.name}.")
     function = "backup_database" if target.kind is TargetKind.DATABASE else "backup_storage"
-    backup_id = running or start_each(deployed, function, [target.name], Wanted())[target.name]
+    backup_id = running or start_backup(deployed, function, target.name)
     record = wait_for_backup(deployed, target.name, backup_id, title=f"Backing up {target.name}", quiet=False)
     if isinstance(record, str):
         raise CoffreError(
@@ -186,6 +200,8 @@ def conclude(stack: str, findings: Findings) -> None:
         say("You are protected.", style="bold green")
     for sentence in findings.proved:
         say(f"  proved   {sentence}")
+    for sentence in findings.warnings:
+        say(f"  warning  {sentence}", style="yellow")
     if findings.missing:
         say("`coffre init` can be run again at any time: it continues with what is missing.")
     else:
