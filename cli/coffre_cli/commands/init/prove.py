@@ -64,9 +64,8 @@ def prove(deployed: DeployedStack, changed: Set[str], findings: Findings) -> Non
 def _examine(deployed: DeployedStack, target: str, findings: Findings) -> None:
     """Let the function that backs the target up look for what prevents or thins out backups."""
     for checkup in look_at_targets(deployed, [target], probe=False, quiet=False):
-        findings.missing += [
-            f"{target}: {one.sentence} [{one.code}] coffre doctor {target}" for one in checkup.blockers
-        ]
+        for one in checkup.blockers:
+            findings.missing.append(f"{target}: {one.sentence} [{one.code}] What to do: coffre doctor {target}")
         findings.warnings += [f"{target}: {one.sentence} [{one.code}]" for one in checkup.warnings]
         if checkup.is_uncertain:
             findings.warnings.append(f"{target}: not everything could be looked at: coffre doctor {target}")
