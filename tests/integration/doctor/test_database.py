@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ from tests.integration.runs.authority import Authority
 from tests.unit.policy.checks.fixtures_database import HEALTHY
 
 from coffre.model.checkup import CheckResult, Checkup
+from coffre.model.errors import SettingsError
 from coffre.policy.checks.check import Check
 from coffre.policy.checks.registry import CHECKS
 from coffre_local.ports import free_port
@@ -37,7 +39,7 @@ def findings(checkup: Checkup) -> dict[str, CheckResult]:
 
 
 @pytest.fixture
-def reader(shop: str) -> Iterator[str]:
+def reader(shop: str) -> str:
     """The name of a role that may read the shop, and nothing else."""
     name = f"reader_{next(_numbers)}"
     run_sql(
@@ -134,8 +136,7 @@ CREATE MATERIALIZED VIEW safe_totals AS SELECT safe(1);
 CREATE COLLATION german (provider = libc, locale = 'C');
 CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
 CREATE EVENT TRIGGER watcher ON ddl_command_end EXECUTE FUNCTION watch();
-CREATE ROLE supabase_auth_admin;
-CREATE SCHEMA auth AUTHORIZATION supabase_auth_admin;
+CREATE SCHEMA auth;
 CREATE TABLE auth.users (id int PRIMARY KEY);
 CREATE FUNCTION on_signup() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER signup AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION on_signup();
@@ -148,7 +149,7 @@ INSERT INTO vault.secrets VALUES (1)
 
 def test_what_is_in_the_database_is_named(coffre: Coffre, shop: str) -> None:
     run_sql(shop, CONTENTS)
-    coffre.configure(shop, target={"schemas": {"exclude": ["auth"]}})
+    coffre.configure(shop, target={"provider": "supabase", "schemas": {"exclude": ["auth"]}})
 
     checkup = look(coffre)
 
@@ -372,3 +373,33 @@ def test_every_question_is_understood_by_older_servers(
 
     assert [(one.code, one.sentence) for one in checkup.unseen] == []
     assert set(findings(checkup)) == USUAL
+
+
+def test_the_weekly_level_asks_the_functions_that_back_up(
+    coffre: Coffre, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coffre.configure(shop)
+    document = json.loads(coffre.document_text())
+    document["targets"].append({"name": "files", "kind": "bucket", "buckets": [{"name": "photos"}]})
+    coffre.document(json.dumps(document))
+    coffre.environment |= {
+        "COFFRE_BACKUP_DATABASE_FUNCTION": "the-backup-database",
+        "COFFRE_BACKUP_STORAGE_FUNCTION": "the-backup-storage",
+    }
+    invoked: list[dict[str, Any]] = []
+    monkeypatch.setattr(coffre.verify_function().services.functions, "invoke", lambda **call: invoked.append(call))
+
+    answer = coffre.verify("doctor")
+
+    assert answer == {"level": "doctor", "started": ["shop", "files"]}
+    assert [(call["FunctionName"], json.loads(call["Payload"])) for call in invoked] == [
+        ("the-backup-database", {"doctor": True, "target": "shop", "report": True}),
+        ("the-backup-storage", {"doctor": True, "target": "files", "report": True}),
+    ]
+
+
+def test_the_weekly_level_of_an_older_stack_says_what_is_missing(coffre: Coffre, shop: str) -> None:
+    coffre.configure(shop)
+
+    with pytest.raises(SettingsError, match="does not know which functions back up"):
+        coffre.verify("doctor")
