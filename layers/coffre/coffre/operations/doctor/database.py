@@ -91,7 +91,7 @@ class DatabaseLook:
         yield Reader((Login, Sharing, Encryption), lambda: way.read_login(stack))
         yield Reader((Server, Standby), lambda: read_server(way.query, self.client_version(), self.now))
         yield Reader((Role,), lambda: [read_role(way.query)])
-        yield Reader((Provider,), lambda: [read_provider(way.query, way.connection.host)])
+        yield Reader((Provider,), lambda: [read_provider(way.query, way.connection.host, self.target.provider)])
         yield Reader((Settings,), lambda: [read_settings(way.query)])
         yield Reader((SnapshotExport, Endpoint), lambda: self._several(way))
         yield Reader((Contents, Unreadable, Volume), lambda: read_relations(way.query, self._chosen))

@@ -8,14 +8,17 @@ from typing import Final
 
 import psycopg2.extensions
 
+from coffre.model.target import Provider as ProviderName
 from coffre.policy.checks.capacity import Provider
 from coffre.policy.checks.endpoint import Standby
 from coffre.policy.checks.login import Encryption
 from coffre.policy.checks.role import Role, Settings
 from coffre.policy.checks.server import Server
+from coffre.policy.profiles import detect
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.certificates import verified_until
 from coffre.postgres.connection.minors import note_of_newer_minor
+from coffre.postgres.connection.provider_facts import read_provider_facts
 from coffre.postgres.inspection.sessions import Query
 
 # Of what `connect` and `limit` set, that which cuts a session or changes what it sees.
@@ -70,16 +73,15 @@ def read_role(query: Query) -> Role:
 
 def read_settings(query: Query) -> Settings:
     """Return settings that are not as a session of doctor's set them, and those of role and database that limit it."""
-    found: dict[str, str] = dict((name, value) for name, value in query(_SETTINGS))
+    found = {str(name): str(value) for name, value in query(_SETTINGS)}
     wrong = tuple((name, value, found[name]) for name, value in _WANTED.items() if found.get(name, value) != value)
     configured = tuple((where, setting) for where, setting in query(_CONFIGURED, {"names": list(_LIMITING)}))
     return Settings(wrong, configured)
 
 
-def read_provider(query: Query, host: str) -> Provider:
-    """Return who runs the server."""
-    ((name,),) = query(_PROVIDER)
-    return Provider(name, host)
+def read_provider(query: Query, host: str, provider: ProviderName) -> Provider:
+    """Return who runs the server: the one of this name, or the one that it is recognized as."""
+    return Provider(detect(read_provider_facts(query, host), provider).name, host)
 
 
 _SETTINGS: Final = "SELECT name, setting FROM pg_catalog.pg_settings"
@@ -111,12 +113,4 @@ WHERE (s.setdatabase = 0 OR d.datname = current_database())
   AND split_part(c.setting, '=', 1) = ANY(%(names)s)
   AND NOT (c.setting ~ '=0' AND c.setting !~ '=0[0-9.]*[1-9]') AND lower(split_part(c.setting, '=', 2)) <> 'off'
 ORDER BY 1, 2
-"""
-_PROVIDER: Final = """
-SELECT CASE
-    WHEN current_setting('neon.timeline_id', true) IS NOT NULL THEN 'neon'
-    WHEN EXISTS (SELECT FROM pg_proc WHERE proname = 'aurora_version') THEN 'aurora'
-    WHEN current_setting('rds.extensions', true) IS NOT NULL THEN 'rds'
-    WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = 'supabase_admin') THEN 'supabase'
-    ELSE 'plain' END
 """
