@@ -124,6 +124,15 @@ class Account:
             Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True
         )
 
+    def configure_server(self, name: str) -> None:
+        """Add a server to the configuration document."""
+        ssm = boto3.client("ssm")
+        document = json.loads(ssm.get_parameter(Name="configuration")["Parameter"]["Value"])
+        server = {"name": name, "secret": f"coffre/database/{name}", "databases": "all"}
+        others = [target for target in document["targets"] if target["name"] != name]
+        document["targets"] = [*others, server]
+        ssm.put_parameter(Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True)
+
     def configure_buckets(self, name: str, *buckets: str) -> None:
         """Write a configuration document with a database and one target of buckets."""
         document = {

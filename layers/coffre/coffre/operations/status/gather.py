@@ -17,7 +17,7 @@ from coffre.model.errors import CoffreError, IntegrityError
 from coffre.model.incident import Incident
 from coffre.model.kinds import Status
 from coffre.model.status import Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
-from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.model.target import BucketTarget, DatabaseTarget, is_gone
 from coffre.operations.status.schedules import SchedulesUnreadError, read_schedule
 from coffre.policy.freshness import newest_of
 
@@ -61,7 +61,8 @@ def gather(job: StatusJob) -> Facts:
     TargetUnknownError
         One that is asked for is not configured.
     """
-    wanted = [job.configuration.target(name) for name in job.only] or job.configuration.targets
+    named = [target for name in job.only for target in job.configuration.named(name)]
+    wanted = named or [target for target in job.configuration.targets if not is_gone(target)]
     unread: list[Unread] = []
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="status") as pool:
         # The first call makes the client, which others then share.
