@@ -50,7 +50,7 @@ def doctor(
     deployed = find(stack, quiet=as_json)
     names = [one.name for one in deployed.configuration.targets] if target is None else [target]
     checkups = [look_here(deployed, probe=probe, quiet=as_json)] if target is None else []
-    checkups += _look(deployed, names, probe=probe, quiet=as_json)
+    checkups += look_at_targets(deployed, names, probe=probe, quiet=as_json)
     if as_json:
         print_json([one.model_dump(mode="json") for one in checkups])
     else:
@@ -59,7 +59,8 @@ def doctor(
         raise typer.Exit(status)
 
 
-def _look(deployed: DeployedStack, names: Sequence[str], *, probe: bool, quiet: bool) -> Iterator[Checkup]:
+def look_at_targets(deployed: DeployedStack, names: Sequence[str], *, probe: bool, quiet: bool) -> Iterator[Checkup]:
+    """Yield what the function that backs up each target sees there."""
     from coffre.model.checkup import Checkup
 
     for name in names:

@@ -13,9 +13,9 @@ from botocore.exceptions import ClientError
 from tests.unit.cli.conftest import BUCKET, OUTPUTS, RECIPIENT, REGION, STACK, TABLE, Account
 
 from coffre import __version__
+from coffre.model.audit import KEY_OPENED
 from coffre.model.checkup import CheckResult, State
 from coffre.operations.doctor.checkup import gather
-from coffre.operations.doctor.history import KEY_OPENED
 from coffre.policy.checks.answers import Refused
 from coffre.policy.checks.check import Facts, Unread
 from coffre.policy.checks.history_facts import KeyFacts
