@@ -99,19 +99,20 @@ def servers() -> list[Alert]:
     ]
 
 
-def doctors() -> list[Alert]:
-    blocker = CheckResult(
+def checkups() -> list[Alert]:
+    found = CheckResult(
         code="ROLE_CANNOT_READ",
         severity=Severity.BLOCKER,
         state=State.FINDING,
-        sentence="The role may not read 1 tables.",
-        cure='GRANT pg_read_all_data TO "backup";',
+        subject='public."o\u202edd"',
+        sentence="The role cannot read 1 table.",
+        cure="GRANT SELECT ON public.orders TO coffre_backup;",
         docs="docs/doctor.md#role_cannot_read",
     )
-    return [doctor_blocker("shop", [blocker], request_id="R1")]
+    return [doctor_blocker("shop", [found], request_id="r"), doctor_blocker("shop", [found, found], request_id="r")]
 
 
-ALERTS = [*doctors(), *failures(FAILURE), *findings(), *anomalies(), *audits(), *servers(), restore_completed(RESTORE)]
+ALERTS = [*failures(FAILURE), *findings(), *anomalies(), *audits(), *servers(), *checkups(), restore_completed(RESTORE)]
 
 
 def test_there_is_an_alert_of_every_kind_here() -> None:
