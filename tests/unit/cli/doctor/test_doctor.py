@@ -10,6 +10,12 @@ import pytest
 from tests.unit.cli.conftest import Account, Coffre
 
 from coffre.model.checkup import CheckResult, Checkup, Severity, State
+from coffre.operations.doctor.checkup import Reader
+from coffre.policy.checks.answers import Refused
+from coffre.policy.checks.local_facts import LocalFacts
+from coffre_cli import deployed
+from coffre_cli.commands.doctor import stack_readers
+from coffre_cli.deployed import StackUnreachableError
 
 NOW: Final = datetime(2026, 11, 28, 3, 0, tzinfo=UTC)
 CURE: Final = 'GRANT pg_read_all_data TO "backup";'
@@ -45,6 +51,16 @@ NOTE: Final = result(Severity.NOTE)
 WARNING: Final = result(Severity.WARNING)
 UNSEEN: Final = result(state=State.COULD_NOT_LOOK, sentence="Nothing answers at db:5432.")
 UNSEEN_NOTE: Final = result(Severity.NOTE, State.COULD_NOT_LOOK, sentence="The role cannot see it.")
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> list[CheckResult]:
+    """What is to say about the stack and this machine: `test_stack_readers` has the real readers."""
+    results = [result(state=State.OK, code="REGION_MISSING")]
+    monkeypatch.setattr(
+        "coffre_cli.commands.doctor.doctor.look_here", lambda deployed, **options: Checkup.of(NOW, None, results)
+    )
+    return results
 
 
 @pytest.mark.parametrize(
@@ -98,7 +114,7 @@ def test_the_worst_comes_first_with_the_command_to_paste(coffre: Coffre, account
     account.configure("shop")
     answering(account, OK, NOTE, WARNING, result())
 
-    lines = coffre("doctor").out.splitlines()
+    lines = coffre("doctor", "shop").out.splitlines()
 
     assert lines[0] == "shop: 1 blocker, 1 warning, 1 note, 1 ok"
     assert lines[1].startswith("BLOCKER ROLE_CANNOT_READ: ")
@@ -130,8 +146,8 @@ def test_scripts_get_an_array_with_a_version(coffre: Coffre, account: Account) -
 
     said = coffre("doctor", "--json")
 
-    assert [(one["version"], one["target"]) for one in said.json()] == [(1, "shop"), (1, "blog")]
-    assert said.json()[0]["results"][0] == {
+    assert [(one["version"], one["target"]) for one in said.json()] == [(1, None), (1, "shop"), (1, "blog")]
+    assert said.json()[1]["results"][0] == {
         "code": "ROLE_CANNOT_READ",
         "severity": "blocker",
         "state": "finding",
@@ -152,7 +168,39 @@ def test_a_function_that_fails_could_not_look(coffre: Coffre, account: Account) 
     said = coffre("doctor", "--json")
 
     assert said.status == 5
-    assert [(one["code"], one["state"]) for one in said.json()[0]["results"]] == [("DOCTOR_STOPPED", "could_not_look")]
+    assert [(one["code"], one["state"]) for one in said.json()[1]["results"]] == [("DOCTOR_STOPPED", "could_not_look")]
+
+
+def test_the_stack_comes_first_and_counts_unless_a_target_is_named(
+    coffre: Coffre, account: Account, here: list[CheckResult]
+) -> None:
+    account.configure("shop")
+    answering(account, OK)
+    here.append(result(code="SCHEDULE_DISABLED", sentence="A schedule is disabled."))
+
+    said, of_target = coffre("doctor"), coffre("doctor", "shop")
+
+    assert said.status == 1
+    assert said.out.splitlines()[0] == "The stack: 1 blocker, 1 ok"
+    assert said.out.splitlines()[-1] == "Backups or restores do not work: the stack."
+    assert (of_target.status, "SCHEDULE_DISABLED" in of_target.out) == (0, False)
+
+
+def test_a_machine_that_finds_no_stack_is_looked_at_first(
+    coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(name: str) -> None:
+        raise StackUnreachableError(f"The stack {name} could not be looked up.")
+
+    machine = LocalFacts(Refused("sts:GetCallerIdentity", "ExpiredToken: It has expired."), "eu-west-1", 0.0, (3, 13))
+    monkeypatch.setattr(deployed, "_outputs", nowhere)
+    monkeypatch.setattr(stack_readers, "readers_of_machine", lambda: (Reader((LocalFacts,), lambda: [machine]),))
+
+    said = coffre("doctor")
+
+    assert said.status == 1
+    assert "BLOCKER CREDENTIALS_UNUSABLE: " in said.out
+    assert "The stack safe could not be looked up." in said.err
 
 
 def test_an_unknown_target_is_an_error(coffre: Coffre, account: Account) -> None:
