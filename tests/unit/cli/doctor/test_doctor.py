@@ -10,16 +10,15 @@ import pytest
 from tests.unit.cli.conftest import Account, Coffre
 
 from coffre.model.checkup import CheckResult, Checkup, Severity, State
-from coffre_cli.commands.doctor import doctor
+from coffre.operations.doctor.checkup import Reader
+from coffre.policy.checks.answers import Refused
+from coffre.policy.checks.local_facts import LocalFacts
+from coffre_cli import deployed
+from coffre_cli.commands.doctor import stack_readers
+from coffre_cli.deployed import StackUnreachableError
 
 NOW: Final = datetime(2026, 11, 28, 3, 0, tzinfo=UTC)
 CURE: Final = 'GRANT pg_read_all_data TO "backup";'
-
-
-@pytest.fixture(autouse=True)
-def nothing_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stack and this machine have tests of their own."""
-    monkeypatch.setattr(doctor, "look_here", lambda *_, **__: Checkup.of(NOW, None, [OK]))
 
 
 def result(
@@ -54,6 +53,16 @@ UNSEEN: Final = result(state=State.COULD_NOT_LOOK, sentence="Nothing answers at 
 UNSEEN_NOTE: Final = result(Severity.NOTE, State.COULD_NOT_LOOK, sentence="The role cannot see it.")
 
 
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> list[CheckResult]:
+    """What is to say about the stack and this machine: `test_stack_readers` has the real readers."""
+    results = [result(state=State.OK, code="REGION_MISSING")]
+    monkeypatch.setattr(
+        "coffre_cli.commands.doctor.doctor.look_here", lambda deployed, **options: Checkup.of(NOW, None, results)
+    )
+    return results
+
+
 @pytest.mark.parametrize(
     ("results", "options", "status"),
     [
@@ -75,7 +84,7 @@ def test_the_status_says_how_bad_it_is(
     account.configure("shop")
     answering(account, *results)
 
-    assert coffre("doctor", "shop", *options).status == status
+    assert coffre("doctor", *options).status == status
 
 
 def test_each_target_is_asked_where_its_backups_run(coffre: Coffre, account: Account) -> None:
@@ -124,7 +133,7 @@ def test_a_reason_that_many_checks_share_is_shown_once(coffre: Coffre, account: 
         *(result(state=State.COULD_NOT_LOOK, code=code, sentence="Nothing answers at db:5432.") for code in codes),
     )
 
-    out = coffre("doctor", "shop").out
+    out = coffre("doctor").out
 
     assert out.count("Nothing answers at db:5432.") == 1
     assert "(CODE_0, CODE_1, CODE_2, CODE_3, CODE_4 and 4 more)" in out
@@ -156,10 +165,42 @@ def test_a_function_that_fails_could_not_look(coffre: Coffre, account: Account) 
 
     account.play = lambda function, event: {"errorType": "Runtime.OutOfMemory", "errorMessage": "signal: killed"}
 
-    said = coffre("doctor", "shop", "--json")
+    said = coffre("doctor", "--json")
 
     assert said.status == 5
-    assert [(one["code"], one["state"]) for one in said.json()[0]["results"]] == [("DOCTOR_STOPPED", "could_not_look")]
+    assert [(one["code"], one["state"]) for one in said.json()[1]["results"]] == [("DOCTOR_STOPPED", "could_not_look")]
+
+
+def test_the_stack_comes_first_and_counts_unless_a_target_is_named(
+    coffre: Coffre, account: Account, here: list[CheckResult]
+) -> None:
+    account.configure("shop")
+    answering(account, OK)
+    here.append(result(code="SCHEDULE_DISABLED", sentence="A schedule is disabled."))
+
+    said, of_target = coffre("doctor"), coffre("doctor", "shop")
+
+    assert said.status == 1
+    assert said.out.splitlines()[0] == "The stack: 1 blocker, 1 ok"
+    assert said.out.splitlines()[-1] == "Backups or restores do not work: the stack."
+    assert (of_target.status, "SCHEDULE_DISABLED" in of_target.out) == (0, False)
+
+
+def test_a_machine_that_finds_no_stack_is_looked_at_first(
+    coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(name: str) -> None:
+        raise StackUnreachableError(f"The stack {name} could not be looked up.")
+
+    machine = LocalFacts(Refused("sts:GetCallerIdentity", "ExpiredToken: It has expired."), "eu-west-1", 0.0, (3, 13))
+    monkeypatch.setattr(deployed, "_outputs", nowhere)
+    monkeypatch.setattr(stack_readers, "readers_of_machine", lambda: (Reader((LocalFacts,), lambda: [machine]),))
+
+    said = coffre("doctor")
+
+    assert said.status == 1
+    assert "BLOCKER CREDENTIALS_UNUSABLE: " in said.out
+    assert "The stack safe could not be looked up." in said.err
 
 
 def test_an_unknown_target_is_an_error(coffre: Coffre, account: Account) -> None:
