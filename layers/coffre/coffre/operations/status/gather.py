@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # Of a target this many of the newest runs are looked at: they nearly always have a good and a verified backup.
 RECENT: Final = 16
-# Requests that wait in parallel; the client has ten connections.
-_THREADS: Final = 6
+# Requests that wait in parallel: as many as the client has connections.
+_THREADS: Final = 10
 _NO_RULES: Final = "the stack does not name them, it is of an earlier version."
 
 
