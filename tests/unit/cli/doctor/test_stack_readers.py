@@ -160,7 +160,7 @@ def test_a_stack_that_cannot_be_described_leaves_its_own_facts_unread(stack: Dep
 
     facts = gather(readers_of_stack(stack), failures.append)
 
-    assert len(failures) == 1
+    assert failures == []  # the result has the reason
     assert facts[StackFacts] == Unread("AWS refused the request. [AWS_REFUSED]")
     assert isinstance(facts[KeyFacts], KeyFacts)
 

@@ -8,7 +8,6 @@ from typing import Final
 
 import psycopg2.extensions
 
-from coffre.policy.checks.capacity import Provider
 from coffre.policy.checks.endpoint import Standby
 from coffre.policy.checks.login import Encryption
 from coffre.policy.checks.role import Role, Settings
@@ -70,16 +69,10 @@ def read_role(query: Query) -> Role:
 
 def read_settings(query: Query) -> Settings:
     """Return settings that are not as a session of doctor's set them, and those of role and database that limit it."""
-    found: dict[str, str] = dict((name, value) for name, value in query(_SETTINGS))
+    found: dict[str, str] = {name: value for name, value in query(_SETTINGS)}  # noqa: C416 - rows are tuples of any length
     wrong = tuple((name, value, found[name]) for name, value in _WANTED.items() if found.get(name, value) != value)
     configured = tuple((where, setting) for where, setting in query(_CONFIGURED, {"names": list(_LIMITING)}))
     return Settings(wrong, configured)
-
-
-def read_provider(query: Query, host: str) -> Provider:
-    """Return who runs the server."""
-    ((name,),) = query(_PROVIDER)
-    return Provider(name, host)
 
 
 _SETTINGS: Final = "SELECT name, setting FROM pg_catalog.pg_settings"
@@ -111,12 +104,4 @@ WHERE (s.setdatabase = 0 OR d.datname = current_database())
   AND split_part(c.setting, '=', 1) = ANY(%(names)s)
   AND NOT (c.setting ~ '=0' AND c.setting !~ '=0[0-9.]*[1-9]') AND lower(split_part(c.setting, '=', 2)) <> 'off'
 ORDER BY 1, 2
-"""
-_PROVIDER: Final = """
-SELECT CASE
-    WHEN current_setting('neon.timeline_id', true) IS NOT NULL THEN 'neon'
-    WHEN EXISTS (SELECT FROM pg_proc WHERE proname = 'aurora_version') THEN 'aurora'
-    WHEN current_setting('rds.extensions', true) IS NOT NULL THEN 'rds'
-    WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = 'supabase_admin') THEN 'supabase'
-    ELSE 'plain' END
 """
