@@ -38,6 +38,7 @@ PARTITIONS: Final = (
     "CONFIG",
     "DRILL",
     "VAULT",
+    "USAGE",
 )
 
 FUNCTIONS: Final = {

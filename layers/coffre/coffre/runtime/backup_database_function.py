@@ -32,6 +32,7 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import connection_from
 from coffre.runtime.events import BackupDatabaseEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
+from coffre.runtime.metering import metered
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import PostgresSettings
 from coffre.runtime.start_runs import StartRuns
@@ -56,6 +57,7 @@ class BackupDatabaseFunction:
     def _runs(self) -> BackupRuns:
         return BackupRuns(self.services)
 
+    @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target when it names none."""
         with self.services.edge.beginning(context, event):
