@@ -176,7 +176,7 @@ def month_cost(
     now
         The current month is counted until then.
     """
-    since, ends = _month_of(month)
+    since, ends = month_of(month)
     until = max(since, min(now, ends))
     counted = {used.id: used for used in usages}
     for backup in backups:
@@ -239,7 +239,8 @@ def _stored(living: Sequence[Backup], vault: VaultUse | None) -> dict[str, int]:
     return shares
 
 
-def _month_of(at: datetime) -> tuple[datetime, datetime]:
+def month_of(at: datetime) -> tuple[datetime, datetime]:
+    """Return when the month (UTC) of an instant begins, and when the next one does."""
     utc = at.astimezone(UTC)
     since = datetime(utc.year, utc.month, 1, tzinfo=UTC)
     return since, datetime(utc.year + utc.month // 12, utc.month % 12 + 1, 1, tzinfo=UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 from coffre.policy.cost import MonthCost, TargetCost
 from coffre.policy.prices import GB, Prices
 
-EVERY_HOURS: Final = {"hourly": 1, "every 6 hours": 6, "daily": 24, "weekly": 168}
+EVERY_HOURS: Final[Mapping[str, float]] = {"hourly": 1, "every 6 hours": 6, "daily": 24, "weekly": 168}
 _RETENTIONS: Final = {"retention twice as long": Decimal(2), "retention half as long": Decimal("0.5")}
 _PACK_BYTES: Final = 16 * 2**20
 _HOUR: Final = 3_600
@@ -24,22 +25,22 @@ class Change:
     difference: Decimal
 
 
-def changes(month: MonthCost, prices: Prices) -> tuple[Change, ...]:
+def changes(month: MonthCost, prices: Prices, every_hours: Mapping[str, float] = EVERY_HOURS) -> tuple[Change, ...]:
     """Return what each change would cost; those of the frequency only when the month has a backup.
 
-    Each backup is taken to add as many new bytes as those before, however often it runs, and all of them to be kept
-    as now: with the same changes found sooner, it is less.
+    `every_hours` has the frequencies by name. Each backup is taken to add as many new bytes as those before, however
+    often it runs, and all of them to be kept as now: it is less when the same changes are only found sooner.
     """
     found = []
     if any(one.backups for one in month.targets):
-        found += [(f"backups {name}", _every(month, hours, prices)) for name, hours in EVERY_HOURS.items()]
+        found += [(f"backups {name}", _every(month, hours, prices)) for name, hours in every_hours.items()]
     found += [(name, _retention(month, factor, prices)) for name, factor in _RETENTIONS.items()]
     found.append(("another copy in another region", _copy(month, prices)))
     return tuple(Change(name, month.whole_month + more, more) for name, more in found)
 
 
-def _every(month: MonthCost, hours: int, prices: Prices) -> Decimal:
-    whole = Decimal(str((month.ends - month.since).total_seconds())) / _HOUR / hours
+def _every(month: MonthCost, hours: float, prices: Prices) -> Decimal:
+    whole = Decimal(str((month.ends - month.since).total_seconds())) / _HOUR / Decimal(str(hours))
     more = Decimal(0)
     for one in month.targets:
         if one.backups:
