@@ -33,6 +33,7 @@ def commands(scale: float, runs: int) -> dict[str, list[str]]:
         "inventory": [f"--packs={int(100_000 * scale)}"],
         "status": [f"--runs={2 * runs + 1}"],
         "cold_start": [f"--runs={3 * runs + 1}"],
+        "init": size,
     }
 
 

@@ -48,6 +48,7 @@ class _Command:
 
 # In the order in which users need them.
 _COMMANDS: Final = {
+    "init": _Command("init.init", "Protect a database: from nothing to a backup that was restored.", "init"),
     "demo": _Command("demo.demo", "Try backup and restore on this machine, with sample data.", "demo"),
     "backup": _Command("backups.backup", "Take a backup now."),
     "status": _Command("status.status", "Show whether all targets are safe, and what is not.", "status"),

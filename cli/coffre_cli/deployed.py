@@ -120,11 +120,12 @@ class DeployedStack:
 
     @cached_property
     def configuration(self) -> Configuration:
-        """The configuration that is in effect."""
+        """The configuration that is in effect, with the databases that were found on servers."""
         from coffre.model.configuration import parse_configuration
+        from coffre.runtime.server_databases import with_databases
 
         current = self.current_configuration
-        return parse_configuration(current.document, where=current.place)
+        return with_databases(parse_configuration(current.document, where=current.place), self.catalog)
 
     @cached_property
     def current_configuration(self) -> CurrentConfiguration:
@@ -164,12 +165,25 @@ class DeployedStack:
         configured = {target.name for target in self.configuration.targets}
         if name in configured:
             return name
+        if any(server.name == name for server in self.configuration.servers):
+            raise self._several(name)
         removed = {backup.target for backup in self.catalog.backups()} - configured
         also = f" With backups, though no longer configured: {', '.join(sorted(removed))}." if removed else ""
         raise TargetUnknownError(
             f'No target "{name}" exists.',
             detail=f"Configured targets: {', '.join(sorted(configured))}.{also}",
             hint="Check the name's spelling, and that this is the right stack.",
+        )
+
+    def _several(self, server: str) -> TargetUnknownError:
+        from coffre.model.target import FoundDatabase
+
+        databases = self.configuration.databases
+        names = [one.name for one in databases if isinstance(one, FoundDatabase) and one.server == server]
+        return TargetUnknownError(
+            f'"{server}" is a server: each of its databases is a target.',
+            detail=f"Its databases: {', '.join(names)}.",
+            hint=f"Name one of them: {names[0]}",
         )
 
     def word_of(self, name: str) -> str:

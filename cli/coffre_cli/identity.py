@@ -32,6 +32,7 @@ def decoder_of(deployed: Place, backup: Backup, identity: str | None) -> FrameDe
         `IDENTITY_MISSING`
     """
     from coffre.runtime.identities import read_identities
+    from coffre.runtime.server_databases import key_names
     from coffre.vault.codec import FrameDecoder
 
     if identity is not None:
@@ -41,4 +42,6 @@ def decoder_of(deployed: Place, backup: Backup, identity: str | None) -> FrameDe
     if backup.encryption == "none":
         return FrameDecoder()
     secret = deployed.outputs.get("IdentitySecret")
-    return FrameDecoder(read_identities(deployed.secrets, secret, backup.target) if secret else ())
+    if not secret:
+        return FrameDecoder()
+    return FrameDecoder(read_identities(deployed.secrets, secret, *key_names(deployed.catalog, backup.target)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -121,7 +121,13 @@ def status_text(status: Status) -> Text:
     return Text(status.value, style=_STYLES.get(status, ""))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: Sequence[str] = ()) -> None:
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> None:
     """Print rows below their headings; where the terminal is too narrow for that, row below row.
 
     Ids and numbers stay whole, other words may be folded; no column is ever left out.
@@ -130,9 +136,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *,
     ----------
     right
         Columns of numbers.
+    whole
+        Columns whose words are not folded either.
     """
     cells = [[Text(visible(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
-    widths = _widths(columns, cells, right)
+    widths = _widths(columns, cells, {*right, *whole})
     if widths is None:
         _print_row_below_row(columns, cells)
         return
@@ -154,11 +162,11 @@ def _print_folded(row: Sequence[Text], columns: Sequence[str], widths: Sequence[
         console.print(line, soft_wrap=True)
 
 
-def _widths(columns: Sequence[str], rows: Sequence[Sequence[Text]], right: Sequence[str]) -> list[int] | None:
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[Text]], whole: Container[str]) -> list[int] | None:
     """Return how wide each column is; None when they do not fit side by side."""
     wanted = [max([len(column), *(row[at].cell_len for row in rows)]) for at, column in enumerate(columns)]
     widths = [
-        width if column in right else _least(column, [row[at] for row in rows])
+        width if column in whole else _least(column, [row[at] for row in rows])
         for at, (column, width) in enumerate(zip(columns, wanted, strict=True))
     ]
     room = console.width - sum(widths) - (len(columns) - 1)

@@ -31,6 +31,7 @@ PARTITIONS: Final = (
     "LOCK",
     "ALERT",
     "KEY",
+    "SERVER",
     "DELIVERY",
     "AUDIT#main",
     "AUDITHEAD",
@@ -98,6 +99,7 @@ class Privileges:
             *self._message_calls(),
             *self._bucket_calls(),
             *self._log_calls(),
+            *self._setting_calls(),
         )
 
     def allows(self, principal: Principal, call: Call) -> bool:
@@ -167,6 +169,7 @@ class Privileges:
         }
         apart = {
             "an anchor of the audit": f"v1/audit/anchors/{ID}.json",
+            "a copy of the configuration": "v1/configuration/20261128T030000Z-0123456789abcdef.json",
             "the mark of a hold": f"{FOLDER}/marks/hold-{ID}.json",
         }
         others = {
@@ -352,6 +355,31 @@ class Privileges:
         yield Call(group, "delete", "logs", "s3:DeleteObject", line)
         for action in ("PutBucketPolicy", "PutLifecycleConfiguration", "DeleteBucket"):
             yield Call(group, "", f"`{action}`", f"s3:{action}", bucket)
+
+    def _setting_calls(self) -> Iterator[Call]:
+        group = "How everything is set up"
+        for action in (
+            *("GetBucketVersioning", "GetLifecycleConfiguration", "GetReplicationConfiguration"),
+            *("GetBucketPublicAccessBlock", "GetBucketPolicyStatus", "GetBucketAcl"),
+        ):
+            yield Call(group, "see", f"`{action}` of the vault", f"s3:{action}", self._bucket)
+        stack = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/1"
+        yield Call(group, "see", "the resources of the stack", "cloudformation:ListStackResources", stack)
+        yield Call(group, "see", "the events of the stack", "cloudformation:DescribeStackEvents", stack)
+        yield Call(
+            group, "see", "a schedule", "events:DescribeRule", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{STACK}-1"
+        )
+        yield Call(group, "see", "subscribers of alerts", "sns:ListSubscriptionsByTopic", self.arn("AlertTopic"))
+        table = self.arn("CatalogTable")
+        yield Call(group, "see", "recovery of the catalog", "dynamodb:DescribeContinuousBackups", table)
+        start = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}"
+        for action in ("GetFunctionConfiguration", "GetFunctionConcurrency"):
+            yield Call(group, "see", f"`{action}` of `restore`", f"lambda:{action}", f"{start}-restore")
+        yield Call(group, "see", "limits of the account", "lambda:GetAccountSettings", "*")
+        for action in ("DescribeSubnets", "DescribeRouteTables", "DescribeVpcEndpoints"):
+            yield Call(group, "see", f"`{action}` of the account", f"ec2:{action}", "*")
+        photos = "arn:aws:s3:::photos"
+        yield Call(group, "see", "versioning of a bucket of `SourceBuckets`", "s3:GetBucketVersioning", photos)
 
 
 def _role(name: str) -> str:

@@ -33,7 +33,7 @@ def privileges(request: pytest.FixtureRequest) -> Privileges:
 
 
 MADE_OF = ("a pack", "a manifest", "an entries file", "a numbered entries file", "the mark of a tier")
-ANCHOR, HOLD = "an anchor of the audit", "the mark of a hold"
+ANCHOR, HOLD, COPY = "an anchor of the audit", "the mark of a hold", "a copy of the configuration"
 
 
 def who(privileges: Privileges, group: str, verb: str = "", what: str = "") -> set[str]:
@@ -85,7 +85,7 @@ def test_only_the_writers_add_what_a_backup_is_made_of(privileges: Privileges) -
 def test_no_caller_replaces_what_a_backup_is_made_of_not_even_an_administrator(privileges: Privileges) -> None:
     replacing = privileges.about("Vault: write", "replace")
 
-    assert {call.what for call in replacing} == {*MADE_OF, ANCHOR, HOLD}
+    assert {call.what for call in replacing} == {*MADE_OF, ANCHOR, HOLD, COPY}
     assert {privileges.allowed(call) for call in replacing} == {frozenset()}
 
 
@@ -126,7 +126,7 @@ def test_only_rotate_deletes_backups_and_it_writes_and_opens_none(privileges: Pr
     for what in ("a pack", "a manifest", "an entries file", "a numbered entries file"):
         assert who(privileges, "Vault: delete", "delete", what) == {"rotate"}
     written = {call.what for call in privileges.about("Vault: write") if "rotate" in privileges.allowed(call)}
-    assert written == {ANCHOR, HOLD, "a pin"}
+    assert written == {ANCHOR, HOLD, COPY, "a pin"}
     assert "rotate" not in who(privileges, "Vault: read", "read", "a pack")
     assert "rotate" not in who(privileges, "Secrets")
 
@@ -217,11 +217,17 @@ def test_the_configuration_is_read_by_all_and_written_by_the_function_that_asks_
         assert of_partition(privileges, verb, "CONFIG") == set()
 
 
+def test_copies_of_the_configuration_are_added_by_one_function_and_kept(privileges: Privileges) -> None:
+    assert who(privileges, "Vault: write", "add", COPY) == {"rotate"}
+    assert who(privileges, "Vault: write", "replace", COPY) == set()
+    assert who(privileges, "Vault: delete", "delete", COPY) == set()
+    assert {*PEOPLE} <= who(privileges, "Vault: read", "read", COPY)
+
+
 def test_operators_see_whether_a_secret_exists_and_not_what_it_says(privileges: Privileges) -> None:
     seen = "see whether it exists:"
-    for what in ("a database's address", "access keys of a store"):
+    for what in ("a database's address", "access keys of a store", "the identity"):
         assert who(privileges, "Secrets", seen, what) == {"operator"}
-    assert who(privileges, "Secrets", seen, "the identity") == set()
     assert not {*PEOPLE} & who(privileges, "Secrets", "read")
 
 
@@ -376,7 +382,7 @@ def test_the_policy_of_the_bucket_stops_an_administrator_too(privileges: Privile
 
     without_tls = {("read", "a pack without TLS"), ("read", "logs without TLS")}
     locks = {("set", "a lock longer than `ObjectLockMaxDays`"), ("shorten or end", "a lock")}
-    assert refused == {*(("replace", what) for what in (*MADE_OF, ANCHOR, HOLD)), *without_tls, *locks}
+    assert refused == {*(("replace", what) for what in (*MADE_OF, ANCHOR, HOLD, COPY)), *without_tls, *locks}
 
 
 def test_logs_of_accesses_are_read_by_verify_alone_and_changed_by_no_caller(privileges: Privileges) -> None:

@@ -26,6 +26,7 @@ from tests.template.rendering import (
     strings,
 )
 
+from coffre import __version__
 from coffre.catalog.tables import table_definition
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.configuration import parse_configuration
@@ -178,6 +179,10 @@ def test_accesses_are_logged_only_when_that_is_wanted(template: dict[str, Any]) 
     }
     assert off.functions()[VERIFY]["Environment"]["Variables"]["COFFRE_ACCESS_LOG_BUCKET"] == ""
     assert on.functions()[VERIFY]["Environment"]["Variables"]["COFFRE_ACCESS_LOG_BUCKET"] == f"{STACK}-accesslogbucket"
+
+
+def test_the_stack_says_which_version_it_is_of(template: dict[str, Any]) -> None:
+    assert template["Outputs"]["Version"]["Value"] == __version__
 
 
 def test_the_logs_are_private_encrypted_and_expire() -> None:

@@ -114,7 +114,7 @@ class DeployBucket:
                 detail=str(error)[:500],
                 hint="Your AWS credentials need s3:CreateBucket, s3:PutBucketPolicy, s3:PutBucketPublicAccessBlock, "
                 "s3:PutObject and s3:GetObject on it. If the name belongs to another account, name a bucket of yours: "
-                "--bucket NAME",
+                "--code-bucket NAME",
             ) from error
 
 

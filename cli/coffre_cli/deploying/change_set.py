@@ -184,7 +184,11 @@ class Stack:
             events.show_new(on_event)
             raise DeployError(
                 f"The deployment failed ({status}). CloudFormation "
-                + ("removed what it had made." if change_set.is_new else "restored what was deployed before."),
+                + (
+                    "removed what it had made; an empty bucket and table may be left."
+                    if change_set.is_new
+                    else "restored what was deployed before."
+                ),
                 detail="\n  ".join(events.causes[:5]) or None,
                 hint="Correct what the detail names, and run this again. Everything that happened: "
                 f"aws cloudformation describe-stack-events --stack-name {change_set.stack_id}",

@@ -159,7 +159,7 @@ def _invalid(file: Path, detail: str) -> DeployError:
         f"{file} is not a file of template parameters.",
         code="PARAMETERS_INVALID",
         detail=detail,
-        hint="One `Name: value` a line, such as `AlertEmail: ops@example.com` (docs/configuration.md lists the names).",
+        hint="One `Name: value` a line, such as `AlertEmail: ops@example.com` (docs/parameters.md lists the names).",
     )
 
 
@@ -170,5 +170,5 @@ def _refuse_unknown(parameters: Mapping[str, str], known: Mapping[str, object]) 
             f"The template has no parameter {', '.join(unknown)}.",
             code="PARAMETERS_INVALID",
             detail=f"It has: {', '.join(sorted(known))}",
-            hint="Check the spelling; docs/configuration.md lists them.",
+            hint="Check the spelling; docs/parameters.md lists them.",
         )

@@ -97,6 +97,15 @@ def test_what_could_not_be_started_is_started_by_the_next_tick(coffre: Coffre, s
     assert started.take() == [{"target": "b", "tier": "DAILY", "scheduled_time": "2026-11-02T03:00:00Z"}]
 
 
+def test_a_server_with_a_schedule_is_started_as_one(coffre: Coffre) -> None:
+    server = {"schedule": HOURLY, "databases": "all"}
+    coffre.configure("postgresql://nobody@localhost/none", target=server)
+    started = starting(coffre)
+
+    assert tick(coffre, "02T01:00") == ["shop"]
+    assert started.take() == [{"target": "shop", "tier": "DAILY", "scheduled_time": "2026-11-02T01:00:00Z"}]
+
+
 def test_a_wrong_schedule_is_one_clear_error_and_starts_nothing(coffre: Coffre, started: Started) -> None:
     wrong = target("b", {"expression": "cron(30 3 * * *)", "time_zone": "Europe/Zurisch"})
     coffre.configure("postgresql://nobody@localhost/none", encryption="none", recipients=[], targets=[wrong])

@@ -23,9 +23,11 @@ from coffre.alerts.anomalies import (
     success_rate_low,
 )
 from coffre.alerts.audit import audit_anchored, audit_broken, audit_failed, request_refused
-from coffre.alerts.runs import SAFE_UNKNOWN, restore_completed
+from coffre.alerts.runs import SAFE_UNKNOWN, restore_completed, safe_backups
+from coffre.alerts.servers import databases_found, databases_gone, names_unreadable
 from coffre.model.access import AccessAction, AccessGroup
 from coffre.model.audit import Actor, Anchor, Head
+from coffre.model.server import SeenDatabase
 from coffre.model.target import TargetKind
 from coffre.policy.anomaly import Deviation, Rate
 from coffre.policy.audit_chain import Finding
@@ -84,7 +86,18 @@ def audits() -> list[Alert]:
     ]
 
 
-ALERTS = [*failures(FAILURE), *findings(), *anomalies(), *audits(), restore_completed(RESTORE)]
+def servers() -> list[Alert]:
+    odd = SeenDatabase("srv-odd-0123456789", "srv", 'O"dd\n\u202ename', TAKEN)
+    plain = SeenDatabase("srv-shop", "srv", "shop", TAKEN)
+    return [
+        databases_found("srv", [odd, plain]),
+        databases_gone("srv", [plain], [odd], {"srv-shop": safe_backups(GOOD, None)}),
+        databases_gone("srv", [], [odd], {}),
+        names_unreadable("srv", ["caf\\xe9"]),
+    ]
+
+
+ALERTS = [*failures(FAILURE), *findings(), *anomalies(), *audits(), *servers(), restore_completed(RESTORE)]
 
 
 def test_there_is_an_alert_of_every_kind_here() -> None:

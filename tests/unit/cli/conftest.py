@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -113,16 +113,25 @@ class Account:
     def secret_names(self) -> list[str]:
         return sorted(secret["Name"] for secret in self.secrets.list_secrets()["SecretList"])
 
-    def configure(self, *targets: str, encryption: str = "age") -> None:
+    def configure(self, *targets: str, encryption: str = "age", recipients: Sequence[str] = (RECIPIENT,)) -> None:
         """Write the configuration document."""
         document = {
             "encryption": encryption,
-            "recipients": [RECIPIENT] if encryption == "age" else [],
+            "recipients": list(recipients) if encryption == "age" else [],
             "targets": [{"name": name, "secret": f"coffre/database/{name}"} for name in targets],
         }
         boto3.client("ssm").put_parameter(
             Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True
         )
+
+    def configure_server(self, name: str) -> None:
+        """Add a server to the configuration document."""
+        ssm = boto3.client("ssm")
+        document = json.loads(ssm.get_parameter(Name="configuration")["Parameter"]["Value"])
+        server = {"name": name, "secret": f"coffre/database/{name}", "databases": "all"}
+        others = [target for target in document["targets"] if target["name"] != name]
+        document["targets"] = [*others, server]
+        ssm.put_parameter(Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True)
 
     def configure_buckets(self, name: str, *buckets: str) -> None:
         """Write a configuration document with a database and one target of buckets."""

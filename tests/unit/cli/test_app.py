@@ -41,6 +41,7 @@ COMMANDS = [
     ("deploy",),
     ("diff",),
     ("export",),
+    ("init",),
     ("invoke",),
     ("keys",),
     ("keys", "check"),

@@ -136,6 +136,7 @@ def facts(*targets: TargetFacts, **fields: Any) -> Facts:
         "schedules": SCHEDULES,
         "vault": VAULT,
         "first_used": {KEY: NOW - timedelta(days=40)},
+        "opened": {KEY: NOW - timedelta(days=12)},
         **fields,
     }
     return Facts(now=NOW, targets=targets or (database(), buckets()), **known)

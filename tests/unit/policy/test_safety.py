@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -13,9 +13,11 @@ from tests.unit.policy.safety_scene import NOW, alert, buckets, database, drill,
 
 from coffre.model.backup import Status, Tier
 from coffre.model.drill import Outcome
+from coffre.model.server import SeenDatabase
 from coffre.model.status import Facts, Source, Standing, TargetFacts, Unread
-from coffre.model.target import BucketDrill, BucketTarget
+from coffre.model.target import BucketDrill, BucketTarget, DatabaseTarget, FoundDatabase
 from coffre.policy.safety import headline, reasons, standing
+from coffre.policy.status_report import report_of
 
 DAMAGED: dict[str, Any] = {"damaged_at": NOW, "damage": "A pack is gone."}
 OLD = run(82, verified_at=NOW)
@@ -35,6 +37,18 @@ def test_targets_whose_backups_are_recent_verified_and_drilled_are_safe() -> Non
     assert reasons(facts()) == ()
     assert said(facts()) == "All 2 targets are safe."
     assert said(facts(database())) == "The only target, shop, is safe."
+
+
+def test_of_a_database_that_its_server_dropped_nothing_is_expected() -> None:
+    late = database(recent=(OLD,), good=OLD, verified=OLD)
+    assert late.target is not None
+    seen = SeenDatabase("shop", "srv", "shop", NOW, gone_since=NOW)
+    gone = replace(late, target=FoundDatabase.of(cast(DatabaseTarget, late.target), seen))
+
+    assert codes(facts(late)) == ["BACKUP_OVERDUE"]
+    assert codes(facts(gone)) == []
+    (shown,) = report_of(facts(gone)).targets
+    assert (shown.limit_hours, shown.next_run_at) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -62,7 +62,7 @@ def backup() -> None:
 
 @app.command(
     "database",
-    short_help="Back up one database, or every one.",
+    short_help="Back up one database, those of a server, or every one.",
     epilog=examples(
         "coffre backup database",
         "coffre backup database shop --stack coffre",
@@ -71,20 +71,28 @@ def backup() -> None:
     ),
 )
 def backup_database(
-    target: Annotated[str | None, typer.Argument(help="The target's name. Default: every database target.")] = None,
+    target: Annotated[
+        str | None, typer.Argument(help="A target's or a server's name. Default: every database.")
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Store everything again, without earlier backups.")] = False,
     keep: KeepOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Back up one database target, or all of them, and wait for the end.
+    """Back up one database target, those of a server, or all of them, and wait for the end.
 
-    The function runs in the stack; this command follows its heartbeat in the catalog and may be interrupted.
+    The databases of a server are found first: new ones are backed up too. The function runs in the stack; this command
+    follows its heartbeat in the catalog and may be interrupted.
     """
-    deployed = find_stack(stack)
+    deployed, wanted = find_stack(stack), _Wanted(full, keep)
     configuration = deployed.configuration
-    names = [configuration.database(target).name] if target else [item.name for item in configuration.databases]
-    _back_up(deployed, "backup_database", names, target, _Wanted(full, keep), as_json=as_json)
+    named = (configuration.database(target),) if target else configuration.started_databases
+    servers = [one.name for one in named if one.databases is not None]
+    started = {
+        **_start_each(deployed, "backup_database", [one.name for one in named if one.databases is None], wanted),
+        **_start_servers(deployed, servers, wanted),
+    }
+    _report_all(deployed, started, as_json=as_json, is_one=target is not None and not servers)
 
 
 # The name until it was `buckets`.
@@ -119,21 +127,18 @@ def backup_buckets(
             "No target of buckets is configured.",
             hint='Add one to the configuration document ("kind": "bucket"): docs/storage.md has examples.',
         )
-    _back_up(deployed, "backup_storage", names, target, _Wanted(full, keep), as_json=as_json)
+    started = _start_each(deployed, "backup_storage", names, _Wanted(full, keep))
+    _report_all(deployed, started, as_json=as_json, is_one=target is not None)
 
 
-def _back_up(
-    deployed: DeployedStack, function: str, names: Sequence[str], target: str | None, wanted: _Wanted, *, as_json: bool
-) -> None:
-    """Start and follow the backups of these targets; `target` is the one that the user named."""
+def _report_all(deployed: DeployedStack, started: Mapping[str, str], *, as_json: bool, is_one: bool) -> None:
+    """Follow the backups that were started, ids by targets; `is_one`: the user named this one target."""
     if deployed.configuration.encryption == "none":
         remark("Warning: the configuration has encryption none: backups are NOT encrypted by Coffre.")
-    # All are started first: one slow target does not hold up the others.
-    started = {name: _start(deployed, function, name, wanted) for name in names}
     backups = [_follow(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
     if as_json:
         done = [backup_json(found) for found in backups if found is not None]
-        print_json(next(iter(done), None) if target else done)
+        print_json(next(iter(done), None) if is_one else done)
     statuses = {found.status if found else None for found in backups}
     if Status.FAILED in statuses:
         raise typer.Exit(Exit.FAILED)
@@ -143,13 +148,34 @@ def _back_up(
         raise typer.Exit(Exit.EXCEPTIONS)
 
 
-def _start(deployed: DeployedStack, function: str, target: str, wanted: _Wanted) -> str:
+def _start_each(deployed: DeployedStack, function: str, names: Sequence[str], wanted: _Wanted) -> dict[str, str]:
+    """Start a backup of each target, before any is waited for: a slow one does not hold up the others."""
+    return {name: start_backup(deployed, function, name, full=wanted.full, keep=wanted.keep) for name in names}
+
+
+def _start_servers(deployed: DeployedStack, servers: Sequence[str], wanted: _Wanted) -> dict[str, str]:
+    """Let the function find the databases of each server and start their backups; return their ids by targets."""
+    started: dict[str, str] = {}
+    for server in servers:
+        remark(f"Looking for the databases of {server}.")
+        started |= deployed.ask("backup_database", _event(server, wanted))["backups"]
+    return started
+
+
+def start_backup(
+    deployed: DeployedStack, function: str, target: str, *, full: bool = False, keep: str | None = None
+) -> str:
+    """Start a backup by hand, and return the id that it will have."""
     from ulid import ULID
 
     backup_id = str(ULID())
-    event = {"target": target, "tier": Tier.MANUAL.value, "backup_id": backup_id, "full": wanted.full}
-    deployed.start(function, event | ({"keep": wanted.keep} if wanted.keep else {}))
+    deployed.start(function, {**_event(target, _Wanted(full, keep)), "backup_id": backup_id})
     return backup_id
+
+
+def _event(target: str, wanted: _Wanted) -> dict[str, Any]:
+    event = {"target": target, "tier": Tier.MANUAL.value, "full": wanted.full}
+    return event | ({"keep": wanted.keep} if wanted.keep else {})
 
 
 def wait_for_backup(deployed: DeployedStack, target: str, backup_id: str, *, title: str, quiet: bool) -> Backup | str:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coffre_cli.deployed import JsonOption, StackOption, find_stack
+from coffre.model.errors import CoffreError
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.screen import print_json, print_table, remark, say
+from coffre_cli.screen import print_json, print_table, remark, say, say_command
 
 if TYPE_CHECKING:
     from coffre.operations.admin.catalog_rebuild import Rebuilt
@@ -58,8 +59,24 @@ def rebuild_catalog(
         print_json([{"target": one.target, "backup_id": one.backup_id, "outcome": one.outcome} for one in done])
     else:
         _show(done, dry_run=dry_run)
+        _name_configuration(deployed)
     if any(one.outcome not in (ADDED, KNOWN) for one in done):
         raise typer.Exit(Exit.FAILED)
+
+
+def _name_configuration(deployed: DeployedStack) -> None:
+    """Name the commands that restore the configuration of a stack that is lost: a rebuild itself changes none."""
+    from coffre.vault.configuration_copies import newest_copy
+
+    try:
+        copy = newest_copy(deployed.vault.store)
+    except CoffreError as error:
+        remark(error.message)
+        return
+    if copy is not None and copy.document != deployed.current_configuration.document:
+        say(f"The vault has the configuration of {copy.at:%Y-%m-%d %H:%M} UTC, which is not in effect here:")
+        say_command("coffre config diff vault")
+        say_command("coffre config restore vault")
 
 
 def _show(done: list[Rebuilt], *, dry_run: bool) -> None:

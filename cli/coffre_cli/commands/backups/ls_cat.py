@@ -34,6 +34,7 @@ LS_EXAMPLES = examples(
 CAT_EXAMPLES = examples(
     "coffre cat 2026-11-17 2026/invoices/0042.pdf --target uploads > 0042.pdf",
     "coffre cat 01K9X... public.orders | head",
+    "coffre cat latest --target shop-orders --roles > roles.sql",
 )
 
 BucketOption = Annotated[
@@ -75,29 +76,41 @@ def ls(
 
 def cat(
     backup_id: BackupId,
-    key: Annotated[str, typer.Argument(help="An object's key; a table's name.")],
+    key: Annotated[str | None, typer.Argument(help="An object's key; a table's name.")] = None,
+    roles: Annotated[
+        bool, typer.Option("--roles", help="SQL that creates the roles of the database's server.")
+    ] = False,
     bucket: BucketOption = None,
     identity: IdentityOption = None,
     target: TargetOption = None,
     stack: StackOption = None,
 ) -> None:
-    """Write one object to stdout, as it was; or the rows of a table, as `COPY` wrote them.
+    """Write one object to stdout, as it was; or the rows of a table, as `COPY` wrote them; or the roles, as SQL.
 
     Every piece is checked before it is written. If a later piece is damaged, the exit status is 1.
     """
     from coffre.model.storage import ObjectChoice
-    from coffre.operations.browse.contents import bytes_of, find_object, find_table, rows_of
+    from coffre.operations.browse.contents import bytes_of, find_object, find_table, roles_of, rows_of
 
+    if (key is None) != roles:
+        raise typer.BadParameter("Name an object or a table, or give --roles.")
     deployed = find_place(stack)
     backup, manifest = open_backup(deployed, backup_id, target)
     decoder = decoder_of(deployed, backup, identity).of_recipients(manifest.recipients)
     if backup.kind is TargetKind.BUCKET:
+        if key is None:
+            raise typer.BadParameter("Roles are in backups of databases.", param_hint="--roles")
         entry = find_object(deployed.vault, manifest, ObjectChoice(bucket=bucket, keys=(key,)))
         pieces = bytes_of(deployed.vault, decoder, entry)
+    elif key is None:
+        pieces = roles_of(deployed.vault, manifest, decoder)
     else:
         pieces = rows_of(deployed.vault, manifest, decoder, find_table(manifest.database, key))
     try:
-        with recorded_reading(deployed, backup, "backup.read", key), standard_output(also_terminal=True) as file:
+        with (
+            recorded_reading(deployed, backup, "backup.read", key or "roles"),
+            standard_output(also_terminal=True) as file,
+        ):
             file.writelines(pieces)
     except KeyboardInterrupt:
         remark("Interrupted.")

@@ -59,14 +59,17 @@ def set_document(
 
 
 def restore(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A version's number, or template.")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A version's number, template, or vault.")],
     note: NoteOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put an older version, or the template's document, in effect again: its text becomes the next version."""
+    """Put an older version, or the template's document, in effect again: its text becomes the next version.
+
+    `vault` is the newest copy in the vault: what was in effect in a stack that is lost.
+    """
     refuse_vault("config")
     deployed = find_stack(stack)
     wanted = stored_document(deployed, version)
@@ -115,6 +118,21 @@ def put_in_effect(
         print_json(done)
     else:
         say(f"Version {done['number']} of the configuration is in effect: the next run of each function reads it.")
+
+
+def write_version(deployed: DeployedStack, document: str, note: str) -> int:
+    """Put a document in effect for a command that has shown and confirmed the change itself; return its number.
+
+    Raises
+    ------
+    FunctionFailedError
+        As `put_in_effect`.
+    """
+    asked = {"document": document, "based_on": deployed.current_configuration.number, "note": note}
+    answer = PlanAnswer.of(_ask(deployed, {"configuration": {**asked, "dry_run": True}}))
+    wait_for_approval(deployed, answer)
+    confirmation = {"token": answer.token, "name": str(answer.plan["name"])}
+    return int(_ask(deployed, {"configuration": asked, "confirmation": confirmation})["version"]["number"])
 
 
 def _confirmed(lost: Overwritten, name: str) -> str:

@@ -28,7 +28,8 @@ _EXISTS, _MISSING = "exists", "does not exist"
 
 def check(
     document: Annotated[
-        str | None, typer.Argument(metavar="[FILE]", help="A file, a version's number, template, or - for stdin.")
+        str | None,
+        typer.Argument(metavar="[FILE]", help="A file, - for stdin, a version's number, template, or vault."),
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Also ask AWS whether the secrets exist that it names.")] = False,
     stack: StackOption = None,

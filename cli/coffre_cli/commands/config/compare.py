@@ -43,7 +43,7 @@ def diff(
         str | None,
         typer.Argument(
             metavar="[A]",
-            help="A version's number, template, or a file. Default: the version before the one in effect.",
+            help="A version's number, template, vault, or a file. Default: the version before the one in effect.",
         ),
     ] = None,
     second: Annotated[

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from coffre_cli.deployed import DeployedStack
 
 TEMPLATE_WORD: Final = "template"
+VAULT_WORD: Final = "vault"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def in_effect(current: CurrentConfiguration) -> NamedDocument:
 
 
 def stored_document(deployed: DeployedStack, name: str) -> NamedDocument:
-    """Return a version by its number, or the template's document (`template`, 0).
+    """Return a version by its number, the template's document (`template`, 0), or the vault's newest copy (`vault`).
 
     Raises
     ------
@@ -48,6 +49,8 @@ def stored_document(deployed: DeployedStack, name: str) -> NamedDocument:
         if current.template is None:
             raise _unknown("The template's document could not be read.", f"It is in {current.template_place}.")
         return NamedDocument("the template's document", current.template)
+    if name.lower() == VAULT_WORD:
+        return _copy(deployed)
     if not (name.isascii() and name.isdecimal() and len(name) <= 10):
         raise _unknown(f'"{name}" is not the number of a version.', _known(current))
     version = deployed.catalog.configurations.find(int(name))
@@ -56,9 +59,18 @@ def stored_document(deployed: DeployedStack, name: str) -> NamedDocument:
     return NamedDocument(f"version {version.number}", version.document, version)
 
 
+def _copy(deployed: DeployedStack) -> NamedDocument:
+    from coffre.vault.configuration_copies import newest_copy
+
+    copy = newest_copy(deployed.vault.store)
+    if copy is None:
+        raise _unknown("The vault has no copy of a configuration.", "A rotation of every target keeps one.")
+    return NamedDocument(f"the vault's copy of {copy.at:%Y-%m-%d %H:%M} UTC", copy.document)
+
+
 def any_document(deployed: DeployedStack, name: str) -> NamedDocument:
     """Return a version, the template's document, or that of a file; raises what reading them raises."""
-    is_stored = name.lower() == TEMPLATE_WORD or (name.isascii() and name.isdecimal())
+    is_stored = name.lower() in (TEMPLATE_WORD, VAULT_WORD) or (name.isascii() and name.isdecimal())
     return stored_document(deployed, name) if is_stored else file_document(name)
 
 
@@ -102,7 +114,7 @@ def remark_template(current: CurrentConfiguration) -> None:
 def _known(current: CurrentConfiguration) -> str:
     if current.version is None:
         return "No version was written yet: the template's document is in effect (coffre config show template)."
-    return f"Versions 1 to {current.number} exist, and `template`: coffre config history"
+    return f"Versions 1 to {current.number} exist, and `template` and `vault`: coffre config history"
 
 
 def _unknown(message: str, hint: str) -> ConfigurationError:

@@ -29,7 +29,8 @@ EXAMPLES = examples(
 
 def show(
     version: Annotated[
-        str | None, typer.Argument(metavar="[VERSION]", help="A version's number, or template. Default: in effect.")
+        str | None,
+        typer.Argument(metavar="[VERSION]", help="A version's number, template, or vault. Default: in effect."),
     ] = None,
     defaults: Annotated[
         bool, typer.Option("--defaults", help="Fill in every field that the document leaves out.")

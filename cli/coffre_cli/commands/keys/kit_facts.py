@@ -171,7 +171,7 @@ def _stack(place: Place) -> dict[str, str]:
         return {}
     names = {
         "catalog table": "CatalogTable",
-        "configuration (SSM parameter)": "Configuration",
+        "configuration of the template (SSM parameter)": "Configuration",
         "private keys (secret)": "IdentitySecret",
     }
     found = {what: place.outputs[output] for what, output in names.items() if output in place.outputs}

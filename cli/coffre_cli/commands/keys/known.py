@@ -140,11 +140,16 @@ def known_keys(place: Place, targets: Iterable[str], given: Sequence[str] = ()) 
 
 def secrets_of(stack: DeployedStack, targets: Iterable[str]) -> list[str]:
     """Return the names of the secrets that may have private keys of these targets; those of single targets may not
-    exist."""
+    exist. Those of a server come before those of its databases."""
+    from coffre.model.target import FoundDatabase
     from coffre.runtime.identities import target_secret
 
-    main = stack.outputs.get("IdentitySecret")
-    return [main, *(target_secret(main, target) for target in targets)] if main else []
+    main, wanted = stack.outputs.get("IdentitySecret"), list(targets)
+    if not main:
+        return []
+    found = [one for one in stack.configuration.databases if isinstance(one, FoundDatabase) and one.name in wanted]
+    servers = sorted({one.server for one in found})
+    return [main, *(target_secret(main, name) for name in dict.fromkeys([*servers, *wanted]))]
 
 
 def _in_secret(stack: DeployedStack, name: str) -> list[KnownKey]:

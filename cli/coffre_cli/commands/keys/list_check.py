@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.text import Text
 
-from coffre.model.errors import CoffreError
+from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.words import counted
 from coffre_cli.commands.keys.known import (
     EncryptedBackup,
@@ -26,11 +27,9 @@ from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.place import Place, find_place
-from coffre_cli.screen import print_json, print_table, say
+from coffre_cli.screen import print_json, print_table, remark, say
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from coffre.model.backup import Backup
     from coffre.model.manifest import Frame, Manifest
 
@@ -192,6 +191,8 @@ def check(
     tried = [one for name in names for one in _try_target(place, name, known)]
     unopened = [name for name in names if _is_unopened(name, tried)]
     idle = [one for one in known if one.recipient not in {each.recipient for each in tried}]
+    if isinstance(place, DeployedStack):
+        _record(place, tried)
     new = {name: new_recipients(place, name) for name in names}
     if as_json:
         print_json(
@@ -212,6 +213,21 @@ def check(
             say(f"No private key that is known here opens the newest backup of {name}.", style="bold red")
     if unopened or any(one.is_good is False for one in tried):
         raise typer.Exit(Exit.FAILED)
+
+
+def _record(place: DeployedStack, tried: Sequence[Tried]) -> None:
+    """Record which private keys opened a backup: `coffre doctor` asks when each last did."""
+    from coffre.operations.doctor.history import KEY_OPENED
+
+    opened = {one.recipient: one for one in tried if one.is_good and one.recipient}
+    for recipient, one in opened.items():
+        try:
+            place.catalog.audit.record(
+                datetime.now(UTC), place.caller, KEY_OPENED, one.target, recipient, f"backup {one.backup_id}"
+            )
+        except CatalogError as error:
+            remark(f"That the keys were tried could not be recorded ({error.code}): coffre doctor will not know of it.")
+            return
 
 
 def _is_unopened(target: str, tried: Sequence[Tried]) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from coffre.model.errors import EncryptionError
+from coffre.model.errors import EncryptionError, TargetUnknownError
 from coffre_cli.commands.keys.known import secrets_of, short
 from coffre_cli.commands.keys.new import write_file
 from coffre_cli.commands.keys.secrets import KeySecret, append, find
@@ -87,12 +87,19 @@ def rotate(
 
 
 def _plan(deployed: DeployedStack, target: str | None) -> Rotation:
+    from coffre.model.target import FoundDatabase
+
     configuration = deployed.configuration
     if configuration.encryption == "none":
         raise EncryptionError(
             "The configuration says encryption none: backups have no key to rotate.",
             code="ENCRYPTION_OFF",
             hint="docs/runbooks/ENCRYPTION_OFF.md says how to turn encryption on.",
+        )
+    if target is not None and isinstance(found := configuration.target(target), FoundDatabase):
+        raise TargetUnknownError(
+            f'"{target}" is a database of the server "{found.server}", whose keys it has.',
+            hint=f"coffre keys rotate --target {found.server}",
         )
     own = configuration.target(target).recipients if target is not None else configuration.recipients
     if not own:

@@ -35,9 +35,11 @@ BuiltOption = Annotated[
         "--built", metavar="DIR", help="Deploy what `sam build` wrote there, not what this installation carries."
     ),
 ]
-BucketOption = Annotated[
+CodeBucketOption = Annotated[
     str | None,
-    typer.Option("--bucket", metavar="NAME", help="Upload code to this bucket. Default: coffre-deploy-ACCOUNT-REGION."),
+    typer.Option(
+        "--code-bucket", metavar="NAME", help="Upload code to this bucket. Default: coffre-deploy-ACCOUNT-REGION."
+    ),
 ]
 # How many changes are listed one by one.
 _LISTED = 12
@@ -56,7 +58,7 @@ def deploy(
         typer.Option(metavar="|".join(ARCHITECTURES), help="Default: that of the stack, else x86_64."),
     ] = None,
     built: BuiltOption = None,
-    bucket: BucketOption = None,
+    code_bucket: CodeBucketOption = None,
     unpack: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Only write the template and the code to this new directory, for SAM."),
@@ -81,7 +83,7 @@ def deploy(
         wanted[ARCHITECTURE] = architecture
     account = Account.asked()
     remark(f"Stack {stack} in account {account.id}, {asked_place()}.")
-    deployment = Deployment.of(account, stack, built=built, bucket=bucket, on_step=progress)
+    deployment = Deployment.of(account, stack, built=built, bucket=code_bucket, on_step=progress)
     proposed = deployment.propose(wanted)
     if proposed.changes and not yes:
         show_changes(proposed)

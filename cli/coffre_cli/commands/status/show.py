@@ -24,18 +24,11 @@ _OUTCOMES: Final = {"failed": "red", "incomplete": "yellow", "not_possible": "ye
 _COMMANDS: Final = ("coffre ", "aws ", "sam ")
 _ALERTS_SHOWN: Final = 5
 _COLUMNS: Final = (
-    "TARGET",
-    "STATE",
-    "BACKUP",
-    "LIMIT",
-    "VERIFIED",
-    "DRILL",
-    "RESTORE",
-    "SIZE",
-    "SIZES",
-    "NEXT",
-    "KEYS",
+    *("TARGET", "STATE", "BACKUP", "LIMIT", "VERIFIED", "DRILL"),
+    *("RESTORE", "SIZE", "SIZES", "NEXT", "KEYS", "TRIED"),
 )
+# Only names, and what has several words anyway, are folded: a table of halved words is worse than none.
+_WHOLE: Final = tuple(column for column in _COLUMNS if column not in ("TARGET", "DRILL", "RESTORE"))
 
 
 def show_status(report: StatusReport) -> None:
@@ -47,7 +40,7 @@ def show_status(report: StatusReport) -> None:
         if reason.cure is not None:
             _say_cure(reason.cure)
     worst_first = sorted(report.targets, key=lambda one: [*_STANDINGS].index(one.standing.value))
-    print_table(_COLUMNS, (_row(one, report) for one in worst_first), right=["SIZE"])
+    print_table(_COLUMNS, (_row(one, report) for one in worst_first), right=["SIZE"], whole=_WHOLE)
     for line in _shared(report):
         say(line)
 
@@ -74,6 +67,7 @@ def _row(one: TargetStatus, report: StatusReport) -> list[str | Text]:
         sparkline(one.sizes) or "-",
         _next(one, report),
         _keys(one, report.at) if has_stack else "unknown",
+        _tried(one, report) if has_stack else "unknown",
     ]
 
 
@@ -82,8 +76,7 @@ def _has_stack(report: StatusReport) -> bool:
 
 
 def _backup(one: TargetStatus, now: datetime) -> str:
-    newest = age(one.last_backup_at, now) if one.last_backup_at else "none"
-    return f"{newest}, running" if one.running_since else newest
+    return age(one.last_backup_at, now) if one.last_backup_at else "none"
 
 
 def _drill(drill: DrillSummary, now: datetime) -> Text:
@@ -92,15 +85,17 @@ def _drill(drill: DrillSummary, now: datetime) -> Text:
 
 
 def _restore(drill: DrillSummary | None) -> str:
-    """Return how long the last restore of everything took, and the longest that it may."""
+    """Return how long the last restore of everything took, and whether that is longer than it may."""
     if drill is None or drill.restore_seconds is None:
         return "-"
     limit = drill.restore_limit_seconds
-    took = duration(round(drill.restore_seconds * 1000))
-    return f"{took} of {limit / 60:g} min" if limit is not None else took
+    is_late = limit is not None and drill.restore_seconds > limit
+    return f"{duration(round(drill.restore_seconds * 1000))}{', late' if is_late else ''}"
 
 
 def _next(one: TargetStatus, report: StatusReport) -> str:
+    if one.running_since is not None:
+        return "running"
     if one.next_run_at is not None:
         return ahead(one.next_run_at, report.at)
     own = [schedule for schedule in report.schedules if schedule.starts_backups_of(one)]
@@ -110,8 +105,21 @@ def _next(one: TargetStatus, report: StatusReport) -> str:
 def _keys(one: TargetStatus, now: datetime) -> str:
     if not one.recipients:
         return "none"
-    since = f" for {age(one.keys_since, now).removesuffix(' ago')}" if one.keys_since else ""
+    since = f", {age(one.keys_since, now).removesuffix(' ago')}" if one.keys_since else ""
     return f"{len(one.recipients)}{since}"
+
+
+def _tried(one: TargetStatus, report: StatusReport) -> str:
+    """Return when the key that was not tried for the longest time was; how many were when some never were."""
+    if _unread(report, "trials of keys"):
+        return "unknown"
+    if not one.keys_opened:
+        return "-"
+    tried = [at for at in one.keys_opened.values() if at is not None]
+    if not tried:
+        return "never"
+    whole = len(tried) == len(one.keys_opened)
+    return age(min(tried), report.at) if whole else f"{len(tried)} of {len(one.keys_opened)}"
 
 
 def _shared(report: StatusReport) -> Iterator[str]:

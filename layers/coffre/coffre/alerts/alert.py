@@ -32,6 +32,8 @@ class AlertKind(StrEnum):
     DRILL_INCOMPLETE = "DRILL_INCOMPLETE"
     DRILL_NOT_POSSIBLE = "DRILL_NOT_POSSIBLE"
     RTO_EXCEEDED = "RTO_EXCEEDED"
+    DATABASE_FOUND = "DATABASE_FOUND"
+    DATABASE_GONE = "DATABASE_GONE"
     RESTORE_STARTED = "RESTORE_STARTED"
     RESTORE_COMPLETED = "RESTORE_COMPLETED"
     RESTORE_INCOMPLETE = "RESTORE_INCOMPLETE"
@@ -88,11 +90,14 @@ _SEVERITIES: Final[Mapping[AlertKind, Severity]] = {
     AlertKind.AUDIT_BROKEN: Severity.CRITICAL,
     AlertKind.AUDIT_ANCHORED: Severity.INFO,
     AlertKind.DRILL_NOT_POSSIBLE: Severity.INFO,
+    AlertKind.DATABASE_FOUND: Severity.INFO,
     AlertKind.RESTORE_STARTED: Severity.INFO,
     AlertKind.RESTORE_COMPLETED: Severity.INFO,
 }
 _EVENTS: Final = frozenset(
     {
+        AlertKind.DATABASE_FOUND,
+        AlertKind.DATABASE_GONE,
         AlertKind.RESTORE_STARTED,
         AlertKind.RESTORE_COMPLETED,
         AlertKind.RESTORE_INCOMPLETE,

@@ -202,6 +202,12 @@ class Audit:
             item = read_item(raw, OldAuditItem, required=("at", "actor", "action"))
             yield AuditEvent(item.sk, item.at, item.actor, item.action, item.target, item.subject, item.detail)
 
+    def of_action(self, shard: str, action: str) -> Iterator[AuditEvent]:
+        """Yield the events of one chain with one action that was done, newest first; the table filters."""
+        where = (AuditItem.action == action) & (AuditItem.result == "done")
+        for raw in self._table.query(ItemQuery(_partition_of(shard), where=where, page=None)):
+            yield _read(raw)
+
     def head(self, shard: str) -> Head | None:
         """Return the head of a chain as it is at this instant; None: the chain has no event."""
         raw = self._table.get(_HEADS, shard)

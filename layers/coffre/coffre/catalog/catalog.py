@@ -18,6 +18,7 @@ from coffre.catalog.lock import Locks
 from coffre.catalog.protection import Protection
 from coffre.catalog.recipients import Recipients
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
+from coffre.catalog.servers import Servers
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
 from coffre.catalog.ticks import Ticks
@@ -58,6 +59,8 @@ class Catalog:
         Plans whose tokens were given out.
     deliveries
         Which run an event has started.
+    servers
+        Which databases were found on servers.
     configurations
         The versions of the configuration document.
     latest
@@ -90,6 +93,7 @@ class Catalog:
         self.recipients = Recipients(self._table)
         self.confirmations = Confirmations(self._table)
         self.deliveries = Deliveries(self._table)
+        self.servers = Servers(self._table)
         self.configurations = Configurations(self._table)
         self.latest = Latest(self._table)
         self.ticks = Ticks(self._table)

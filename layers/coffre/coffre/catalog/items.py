@@ -165,6 +165,15 @@ class SlotItem(Item):
     claimed_at = TimeAttribute(null=True)
 
 
+class ServerItem(Item):
+    """`coffre.model.server.SeenDatabase`. `sk` is the name of the target."""
+
+    server = UnicodeAttribute(null=True)
+    database = UnicodeAttribute(null=True)
+    found_at = TimeAttribute(null=True)
+    gone_since = TimeAttribute(null=True)
+
+
 class TickItem(Item):
     """Up to which time the runs of schedules were started. `sk` is `#tick#<function>`."""
 

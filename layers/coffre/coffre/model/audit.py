@@ -12,6 +12,8 @@ type AuditResult = Literal["done", "refused", "failed"]
 
 NO_TARGET: Final = "-"
 """The shard of events that are not about a single target. No target can have this name."""
+KEY_OPENED: Final = "key.opened"
+"""The action for a private key that was seen to open a backup; its subject is the public key."""
 FIRST_PREVIOUS: Final = "0" * 64
 """What the first event of a chain names as the hash of the event before it."""
 

@@ -7,15 +7,17 @@ it is a number a unit: docs/configuration.schema.json is made of them, and a tes
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, model_validator
 
 from coffre.model.alert_rules import FleetAlerts
 from coffre.model.confirmation import ConfirmationRules
 from coffre.model.document import KIND_UNKNOWN, Document, describe_validation, parse_json
 from coffre.model.errors import ConfigurationError, TargetUnknownError
-from coffre.model.target import AgeRecipient, BucketTarget, DatabaseTarget, TargetKind
+from coffre.model.server import SeenDatabase, usable
+from coffre.model.target import AgeRecipient, BucketTarget, DatabaseTarget, FoundDatabase, TargetKind
 
 PrincipalPattern = Annotated[
     str,
@@ -101,6 +103,7 @@ class Configuration(Document):
         description="Who may access the vault besides Coffre.",
         examples=[{"expected": ["arn:aws:sts::123456789012:assumed-role/Operators/*"]}],
     )
+    _servers: tuple[DatabaseTarget, ...] = PrivateAttr(default=())
 
     @model_validator(mode="after")
     def _recipients_fit_encryption(self) -> Configuration:
@@ -121,6 +124,41 @@ class Configuration(Document):
         if twice:
             raise ValueError(f"each target needs its own name; used twice: {', '.join(twice)}")
         return self
+
+    def expanded(self, seen: Iterable[SeenDatabase]) -> Configuration:
+        """Return the configuration in which each server is replaced by its databases, as far as they are known.
+
+        A server without a known database stays a target, so that it is overdue as any other without a backup. `target`
+        and `database` still know a server's name.
+        """
+        known = tuple(seen)
+        taken = {target.name for target in self.targets}
+        targets: list[DatabaseTarget | BucketTarget] = []
+        for target in self.targets:
+            found: list[FoundDatabase] = []
+            if isinstance(target, DatabaseTarget) and target.databases is not None:
+                found = [FoundDatabase.of(target, one) for one in usable(known, target.name, taken).values()]
+            found.sort(key=lambda one: one.name)
+            targets += found or [target]
+        changed = self.model_copy(update={"targets": tuple(targets)})
+        changed._servers = self.servers
+        return changed
+
+    @property
+    def servers(self) -> tuple[DatabaseTarget, ...]:
+        """The servers whose databases are targets of their own."""
+        return self._servers or tuple(target for target in self.databases if target.databases is not None)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that the document itself gives: no database that is found gets one of them."""
+        return frozenset({one.name for one in self.started_databases} | {one.name for one in self.buckets})
+
+    @property
+    def started_databases(self) -> tuple[DatabaseTarget, ...]:
+        """What a run of every database starts: databases that the document names, and servers, which start theirs."""
+        own = (one for one in self.databases if one.databases is None and not isinstance(one, FoundDatabase))
+        return (*own, *self.servers)
 
     @property
     def databases(self) -> tuple[DatabaseTarget, ...]:
@@ -155,11 +193,16 @@ class Configuration(Document):
         TargetUnknownError
             When no target has it; the message names those that exist.
         """
-        return _named(name, self.targets, "target")
+        return _named(name, (*self.targets, *self.servers), "target")
+
+    def named(self, name: str) -> tuple[DatabaseTarget | BucketTarget, ...]:
+        """Return the target of this name, or the databases of the server of this name; raises as `target` does."""
+        found = tuple(one for one in self.databases if isinstance(one, FoundDatabase) and one.server == name)
+        return found or (self.target(name),)
 
     def database(self, name: str) -> DatabaseTarget:
         """Return the database of this name; raises as `target` does."""
-        return _named(name, self.databases, "database target")
+        return _named(name, (*self.databases, *self.servers), "database target")
 
     def bucket(self, name: str) -> BucketTarget:
         """Return the bucket target of this name; raises as `target` does."""
@@ -172,7 +215,7 @@ def _named[T: (DatabaseTarget, BucketTarget, DatabaseTarget | BucketTarget)](
     for target in targets:
         if target.name == name:
             return target
-    known = ", ".join(sorted(target.name for target in targets)) or "none"
+    known = ", ".join(sorted({target.name for target in targets})) or "none"
     raise TargetUnknownError(
         f'There is no {what} "{name}".', detail=f"Configured {what}s: {known}", hint="Check the name's spelling."
     )

@@ -25,14 +25,15 @@ TEMPLATE: Final = 0
 class ConfigurationVersion(BaseModel):
     """One version, which is never changed.
 
-    `number` counts from 1 without gaps. `actor` wrote it `at` that time; `verified`: STS has proven who that was.
-    `changes` says in words what is different from the version before. `sha256` is of `document` in UTF-8,
-    `template_sha256` of the template's document at that time (None: it could not be read).
+    `number` counts from 1 without gaps; 0 is the template's document, of which the vault has a copy too. `actor` wrote
+    it `at` that time; `verified`: STS has proven who that was. `changes` says in words what is different from the
+    version before. `sha256` is of `document` in UTF-8, `template_sha256` of the template's document at that time (None:
+    it could not be read).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    number: int = Field(ge=1)
+    number: int = Field(ge=0)
     at: AwareDatetime
     actor: str = Field(min_length=1)
     verified: bool = False
@@ -100,6 +101,15 @@ class CurrentConfiguration:
             return False
         now = sha256_of(self.template)
         return now not in (self.version.template_sha256, self.version.sha256)
+
+    def as_version(self) -> ConfigurationVersion | None:
+        """Return what is in effect as a version; None for a template's document of which no time is known."""
+        if self.version is not None or self.template is None or self.template_at is None:
+            return self.version
+        sha256 = sha256_of(self.template)
+        return ConfigurationVersion(
+            number=TEMPLATE, at=self.template_at, actor="template", sha256=sha256, document=self.template
+        )
 
     def next_version(
         self, wanted: WantedDocument, actor: Actor, now: datetime, changes: tuple[str, ...]

@@ -45,6 +45,7 @@ class Source(StrEnum):
     SCHEDULES = "schedules"
     DRILLS = "drills"
     KEYS = "keys"
+    TRIALS = "trials of keys"
     VAULT = "vault"
 
 
@@ -137,7 +138,8 @@ class TargetFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of all targets. `first_used` says since when each key has been in use.
+    """What is known of all targets. `first_used` says since when each key has been in use, `opened` when its private
+    key was last seen to open a backup (`coffre keys check`).
 
     What is `unread` is empty here. `has_stack` is False for a vault alone, of which nothing but its backups is known.
     """
@@ -148,6 +150,7 @@ class Facts:
     schedules: tuple[Schedule, ...] = ()
     vault: VaultUse | None = None
     first_used: Mapping[str, datetime] = field(default_factory=dict)
+    opened: Mapping[str, datetime] = field(default_factory=dict)
     unread: tuple[Unread, ...] = ()
     has_stack: bool = True
 
@@ -168,8 +171,8 @@ class TargetStatus(_Record):
     """One target. Times are UTC, sizes bytes of plaintext but for `stored_bytes`; None: there is none, or unknown.
 
     `age_hours` is that of the newest good backup, and `limit_hours` what it may be. `sizes` are those of the last
-    completed backups, the oldest first. `verified_at` is when, and `keys_since` since when the first of `recipients`
-    has been in use.
+    completed backups, the oldest first. `verified_at` is when, `keys_since` since when the first of `recipients` has
+    been in use, and `keys_opened` when the private key of each was last tried with success.
     """
 
     name: str
@@ -189,6 +192,7 @@ class TargetStatus(_Record):
     next_run_at: datetime | None = None
     recipients: tuple[str, ...] = ()
     keys_since: datetime | None = None
+    keys_opened: dict[str, datetime | None] = {}
 
 
 class StatusReport(_Record):

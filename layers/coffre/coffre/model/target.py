@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from coffre.model.alert_rules import TargetAlerts
 from coffre.model.confirmation import ConfirmationRules
@@ -17,6 +18,7 @@ from coffre.model.protection import DrillCheck as DrillCheck
 from coffre.model.protection import Freshness as Freshness
 from coffre.model.protection import Retention as Retention
 from coffre.model.schedule import Schedule
+from coffre.model.server import SeenDatabase
 
 AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$", description="an age X25519 public key")]
 TARGET_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -113,10 +115,23 @@ class Tls(Document):
     )
 
 
-class DatabaseTarget(Document):
-    """One PostgreSQL database. `secret` names a Secrets Manager secret (name or ARN), never the password itself.
+Provider = Literal["auto", "plain", "supabase", "neon", "rds", "aurora"]
 
-    `recipients` are its own public keys (docs/keys.md); none: those of the document.
+
+def _all_or_patterns(value: object) -> object:
+    return {} if value == "all" else value
+
+
+_Databases = Annotated[
+    Patterns | None, BeforeValidator(_all_or_patterns, json_schema_input_type=Literal["all"] | Patterns | None)
+]
+
+
+class DatabaseTarget(Document):
+    """One PostgreSQL database, or with `databases` those of its server, each a target of its own (docs/databases.md).
+
+    `secret` names a Secrets Manager secret (name or ARN), never the password itself. `recipients` are its own public
+    keys (docs/keys.md); none: those of the document.
     """
 
     name: TargetName = Field(
@@ -135,6 +150,16 @@ class DatabaseTarget(Document):
         min_length=1,
         description="Name or ARN of the secret with the database's address, below coffre/database/.",
         examples=["coffre/database/shop"],
+    )
+    databases: _Databases = Field(
+        default=None,
+        description='"all", or patterns: this target is the server, and each of its databases a target of its own.',
+        examples=["all", {"exclude": ["postgres", "test_*"]}],
+    )
+    provider: Provider = Field(
+        default="auto",
+        description="Whose server it is; auto: recognized by its host, settings and roles (docs/providers).",
+        examples=["supabase"],
     )
     contents: Contents = Field(
         default=Contents.FULL, description="Definitions and rows, or one of both alone.", examples=["full"]
@@ -171,6 +196,30 @@ class DatabaseTarget(Document):
         description="What a confirmation of what replaces or deletes needs. null: as the document says.",
         examples=[{"approvals": 1}],
     )
+
+
+class FoundDatabase(DatabaseTarget):
+    """A database that was found on a server. It is in no document; the rest is as its server's.
+
+    `database` is its name on the server, `server` that of the server's target. `gone_since` says since when the server
+    does not have it any more: it is not backed up, and nothing of it is overdue.
+    """
+
+    server: str
+    database: str
+    gone_since: datetime | None = None
+
+    @classmethod
+    def of(cls, server: DatabaseTarget, seen: SeenDatabase) -> FoundDatabase:
+        """Return the target of a database that was found, with all settings of its server."""
+        own = {name: getattr(server, name) for name in DatabaseTarget.model_fields}
+        found = {"server": seen.server, "database": seen.database, "gone_since": seen.gone_since}
+        return cls.model_construct(**{**own, "name": seen.name, "databases": None, **found})
+
+
+def is_gone(target: DatabaseTarget | BucketTarget) -> bool:
+    """Return whether a target is a database that its server does not have any more."""
+    return isinstance(target, FoundDatabase) and target.gone_since is not None
 
 
 # As S3 names buckets, and more widely: Supabase takes spaces, upper case and others too. Never a slash: it ends the

@@ -20,9 +20,7 @@ _NOTHING: Final = object()
 _PRESENT: Final = object()
 
 # Fields whose changes never leave less protected than before. A field in no rule counts as one that may.
-_HARMLESS: Final = re.compile(
-    r"version|vault_quota_bytes|targets\.[^.]+\.(limits|freshness|attributes|attributes_every)\b.*"
-)
+_HARMLESS: Final = re.compile(r"version|targets\.[^.]+\.(limits|freshness|attributes|attributes_every)\b.*")
 # Here a larger number, or one instead of null, keeps or demands more.
 _MORE_IS_SAFER: Final = re.compile(
     r"targets\.[^.]+\.(retention\.(\w+_days|\w+_count|minimum_kept|minimum_verified)|drill\.(objects|check_timeout_seconds))"
@@ -30,7 +28,7 @@ _MORE_IS_SAFER: Final = re.compile(
 )
 # Here null means without a limit, or never reported.
 _LIMITS: Final = re.compile(r"targets\.[^.]+\.retention\.maximum_bytes")
-_REPORTS: Final = re.compile(r"(targets\.[^.]+\.)?alerts\.\w+|targets\.[^.]+\.drill\.rto_minutes")
+_REPORTS: Final = re.compile(r"(targets\.[^.]+\.)?alerts\.\w+|targets\.[^.]+\.drill\.rto_minutes|vault_quota_bytes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,20 @@ def schema_pattern(pattern: str) -> Callable[[str], bool]:
     return lambda name: len(pieces) == 1 and wanted.fullmatch(name) is not None
 
 
+def database_pattern(pattern: str) -> Callable[[str], bool]:
+    """Return whether a database's raw name fits a pattern. A dot is a character as any other: nothing is divided.
+
+    Raises
+    ------
+    EventError
+        `PATTERN_INVALID`: it is empty.
+    """
+    wanted = re.compile(r"\.".join(_pieces(pattern)), re.DOTALL)
+    if not pattern:
+        raise _invalid(pattern)
+    return lambda name: wanted.fullmatch(name) is not None
+
+
 def chosen[T](
     tables: Iterable[T], name_of: Callable[[T], tuple[str, str]], table_patterns: Iterable[str], schemas: Iterable[str]
 ) -> list[T]:
@@ -78,6 +92,14 @@ def _unmatched(pattern: str, names: list[tuple[str, str]]) -> EventError:
 
 
 def _split(pattern: str) -> list[str]:
+    """Return the regular expressions of a pattern's names: one, or two."""
+    pieces = _pieces(pattern)
+    if not all(pieces) or len(pieces) > 2:
+        raise _invalid(pattern)
+    return pieces
+
+
+def _pieces(pattern: str) -> list[str]:
     """Return the regular expressions of a pattern's names; dots outside of quotes divide them."""
     pieces = [""]
     for found in _PIECE.finditer(pattern):
@@ -88,10 +110,12 @@ def _split(pattern: str) -> list[str]:
             pieces.append("")
         else:
             pieces[-1] += _WILD.get(character) or re.escape(character.lower())
-    if not all(pieces) or len(pieces) > 2:
-        raise EventError(
-            f'"{pattern}" is not a name or a pattern.',
-            code="PATTERN_INVALID",
-            hint='Write a table, or schema.table; names with dots or capital letters in double quotes: public."Order".',
-        )
     return pieces
+
+
+def _invalid(pattern: str) -> EventError:
+    return EventError(
+        f'"{pattern}" is not a name or a pattern.',
+        code="PATTERN_INVALID",
+        hint='Write a table, or schema.table; names with dots or capital letters in double quotes: public."Order".',
+    )

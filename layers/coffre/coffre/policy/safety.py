@@ -13,7 +13,7 @@ from typing import Final
 from coffre.model.drill import Outcome
 from coffre.model.kinds import Status
 from coffre.model.status import Facts, OpenAlert, Reason, Schedule, Source, Standing, TargetFacts, Unread
-from coffre.model.target import BucketTarget
+from coffre.model.target import BucketTarget, is_gone
 from coffre.policy.freshness import check_backup, check_verified, newest_of
 
 # By default each target is drilled every week and on the first of the month: after this long neither has run.
@@ -90,6 +90,8 @@ def _of_target(one: TargetFacts, facts: Facts) -> Iterator[Reason]:
         cure = f"coffre list {one.name}"
         yield _reason("RECORDS_UNREAD", one.name, f"the records of {one.name} could not be read: {one.unread}", cure)
         return
+    if one.target is not None and is_gone(one.target):
+        return  # nothing more is expected of it
     yield from _of_backups(one, facts.now)
     failed = _failed_last(one)
     if failed is not None:

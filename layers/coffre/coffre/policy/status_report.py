@@ -8,6 +8,7 @@ from typing import Final
 
 from coffre.model.kinds import Status
 from coffre.model.status import Facts, Reason, StatusReport, TargetFacts, TargetStatus
+from coffre.model.target import is_gone
 from coffre.policy.freshness import age_hours, overdue_after_hours
 from coffre.policy.safety import headline, reasons, standing
 from coffre.policy.schedule import next_run
@@ -45,7 +46,7 @@ def _target(one: TargetFacts, facts: Facts, found: Sequence[Reason]) -> TargetSt
         last_backup=good.id if good else None,
         last_backup_at=good.created_at if good else None,
         age_hours=round(age_hours(good, facts.now), 2) if good else None,
-        limit_hours=overdue_after_hours(one.target, facts.now) if one.target else None,
+        limit_hours=overdue_after_hours(one.target, facts.now) if one.target and not is_gone(one.target) else None,
         running_since=next((run.created_at for run in one.recent if run.status is Status.IN_PROGRESS), None),
         verified_at=one.verified.verified_at if one.verified else None,
         drill=one.drill,
@@ -56,10 +57,13 @@ def _target(one: TargetFacts, facts: Facts, found: Sequence[Reason]) -> TargetSt
         next_run_at=_next_run(one, facts),
         recipients=one.recipients,
         keys_since=min(since, default=None),
+        keys_opened={key: facts.opened.get(key) for key in one.recipients},
     )
 
 
 def _next_run(one: TargetFacts, facts: Facts) -> datetime | None:
+    if one.target is not None and is_gone(one.target):
+        return None
     rules = [schedule for schedule in facts.schedules if schedule.starts_backups_of(one)]
     if one.target is not None and one.target.schedule is not None:
         fires = any(rule.state == "enabled" for rule in rules)

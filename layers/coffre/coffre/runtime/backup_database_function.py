@@ -29,11 +29,12 @@ from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.connection.connect import connect, refuse_transaction_pooler
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.credentials import connection_from
+from coffre.runtime.credentials import target_connection
 from coffre.runtime.events import BackupDatabaseEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.scratch import scratch_directory
+from coffre.runtime.server_backup import ServerBackup, refuse_server
 from coffre.runtime.settings import PostgresSettings
 from coffre.runtime.start_runs import StartRuns
 from coffre.vault.codec import FrameEncoder
@@ -64,8 +65,14 @@ class BackupDatabaseFunction:
             wanted = BackupDatabaseEvent.parse(event)
             configuration = self.services.configuration()
             if wanted.target is None:
-                return StartRuns(self.services, context.function_name).start(wanted, configuration.databases)
+                return StartRuns(self.services, context.function_name).start(wanted, configuration.started_databases)
             target = configuration.database(wanted.target)
+            if target.databases is not None:
+                refuse_server(target, wanted)
+
+        if target.databases is not None:
+            server = ServerBackup(self.services, context.function_name)
+            return server.start(configuration, target, wanted, context.aws_request_id)
 
         def run(request: Request) -> Result:
             return self._run(configuration, target, request, context, full=wanted.full)
@@ -123,7 +130,7 @@ class BackupDatabaseFunction:
         )
 
     def _connection(self, target: DatabaseTarget, scratch: Path) -> Connection:
-        connection = connection_from(self.services.secret, target.secret)
+        connection = target_connection(self.services.secret, target)
         refuse_transaction_pooler(connection)
         timeout = target.limits.connect_timeout_seconds
         return apply_tls(

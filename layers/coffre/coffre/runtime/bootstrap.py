@@ -27,6 +27,7 @@ from coffre.runtime.identities import read_identities
 from coffre.runtime.metering import Metering
 from coffre.runtime.observability import log_failure, make_logger
 from coffre.runtime.proof import Audience
+from coffre.runtime.server_databases import key_names, with_databases
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import Stage, read_configuration, read_secret
 from coffre.stores.s3 import S3Store, make_client
@@ -155,7 +156,9 @@ class Services:
             return Actor(event.actor or "unknown", verified=False)
 
     def configuration(self) -> Configuration:
-        """Return the configuration that is in effect; raises what `read_configuration` raises.
+        """Return the configuration that is in effect, with the databases that were found on servers.
+
+        Raises what `read_configuration` raises, and besides:
 
         Raises
         ------
@@ -163,7 +166,7 @@ class Services:
             `CONFIGURATION_INVALID` naming each wrong field.
         """
         current = self.current_configuration()
-        return parse_configuration(current.document, where=current.place)
+        return with_databases(parse_configuration(current.document, where=current.place), self.catalog)
 
     def current_configuration(self) -> CurrentConfiguration:
         """Read which configuration document is in effect, and record if the template's changed."""
@@ -187,7 +190,8 @@ class Services:
     def decoder(self, target: str) -> FrameDecoder:
         """Return what decrypts the backups of a target; raises what `read_identities` raises."""
         reference = self.settings.identity_secret
-        return FrameDecoder(read_identities(self.secrets, reference, target) if reference else ())
+        names = key_names(self.catalog, target)
+        return FrameDecoder(read_identities(self.secrets, reference, *names) if reference else ())
 
     def _client(self, service: str) -> Any:
         # botocore alone: importing boto3 costs a cold start 0.2 s for resources and transfers that nothing here uses.

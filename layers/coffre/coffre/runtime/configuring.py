@@ -9,7 +9,7 @@ from coffre.alerts.alert import Alert
 from coffre.alerts.audit import request_refused
 from coffre.model.audit import Actor
 from coffre.model.backup import Failure
-from coffre.model.configuration_version import WantedDocument
+from coffre.model.configuration_version import ConfigurationVersion, WantedDocument
 from coffre.model.errors import CoffreError, ConfirmationError
 from coffre.operations.configure.change import ConfigurationChange
 from coffre.policy.configuration_change import demanded_approvals
@@ -18,6 +18,7 @@ from coffre.runtime.confirming import confirming_of, needed
 from coffre.runtime.events import ConfigurationEvent
 from coffre.runtime.function import utc_now
 from coffre.runtime.observability import log_failure
+from coffre.vault.configuration_copies import keep_copy
 
 
 def answer_configuration(services: Services, event: ConfigurationEvent, request_id: str) -> dict[str, Any]:
@@ -42,6 +43,17 @@ def answer_configuration(services: Services, event: ConfigurationEvent, request_
             return {"failure": Failure.of(error).model_dump(mode="json")}
 
 
+def keep_configuration(services: Services, version: ConfigurationVersion | None = None) -> None:
+    """Keep a copy of a version (by default of what is in effect) in the vault; the next rotation repeats what fails."""
+
+    def keep() -> None:
+        wanted = version or services.current_configuration().as_version()
+        if wanted is not None:
+            keep_copy(services.vault.store, wanted)
+
+    services.edge.attempt("copy of the configuration", keep)
+
+
 def _answer(services: Services, event: ConfigurationEvent, actor: Actor) -> dict[str, Any]:
     current = services.current_configuration()
     approvals = demanded_approvals(current.document)
@@ -56,6 +68,7 @@ def _answer(services: Services, event: ConfigurationEvent, actor: Actor) -> dict
         raise needed("the configuration", {"configuration": {"document": "...", "based_on": wanted.based_on}})
     confirming.confirm(plan, event.confirmation, plan.request.backup_id)
     version = change.write()
+    keep_configuration(services, version)
     services.edge.logger.info(
         "configuration changed", extra={"version": version.number, "sha256": version.sha256, "actor": version.actor}
     )

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from coffre.buckets.client import parse_credentials
 from coffre.concurrency.renewal import Renewal
 from coffre.model.errors import CoffreError, SecretError
+from coffre.model.target import DatabaseTarget, FoundDatabase
 from coffre.postgres.connection.address import Connection, Login
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.runtime.sources import Stage
@@ -51,6 +52,18 @@ def connection_from(read: ReadSecret, reference: str, *, place: str | None = Non
         return found.login
 
     return replace(connection, renewal=_renewal(read, reference, connection.login, parse))
+
+
+def target_connection(read: ReadSecret, target: DatabaseTarget) -> Connection:
+    """Return how to reach a target's database; of one that was found on a server the secret names another one there.
+
+    Raises
+    ------
+    SecretError
+        What `connection_from` raises.
+    """
+    connection = connection_from(read, target.secret)
+    return connection.to_database(target.database) if isinstance(target, FoundDatabase) else connection
 
 
 def keys_from(read: ReadSecret, reference: str, text: str) -> Renewal[S3Credentials]:

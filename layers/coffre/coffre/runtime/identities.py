@@ -17,10 +17,10 @@ def target_secret(secret: str, target: str) -> str:
     return f"{secret}/{target}"
 
 
-def read_identities(client: SecretsManagerClient, secret: str, target: str) -> tuple[str, ...]:
+def read_identities(client: SecretsManagerClient, secret: str, *targets: str) -> tuple[str, ...]:
     """Return the private keys that may open a target's backups: its own ones if it has a secret, and those of all.
 
-    Older backups may need the latter.
+    Older backups may need the latter. `targets` are the target and, if it is a database of a server, that server.
 
     Raises
     ------
@@ -30,12 +30,13 @@ def read_identities(client: SecretsManagerClient, secret: str, target: str) -> t
         `IDENTITY_INVALID`
     """
     own: tuple[str, ...] = ()
-    try:
-        own = parse_identities(read_secret(client, target_secret(secret, target)))
-    except SecretError as error:
-        # Most targets have none. A person may be denied it: then the error of opening names the missing key.
-        if error.code not in ("SECRET_MISSING", "SECRET_DENIED"):
-            raise
+    for target in targets:
+        try:
+            own += parse_identities(read_secret(client, target_secret(secret, target)))
+        except SecretError as error:
+            # Most targets have none. A person may be denied it: then the error of opening names the missing key.
+            if error.code not in ("SECRET_MISSING", "SECRET_DENIED"):
+                raise
     try:
         return own + parse_identities(read_secret(client, secret))
     except SecretError as error:

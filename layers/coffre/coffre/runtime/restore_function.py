@@ -17,6 +17,7 @@ from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.confirmation import Plan
 from coffre.model.errors import BackupStateError, ConfirmationError, EventError
+from coffre.model.target import Provider
 from coffre.operations.confirm.confirm import Confirming
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
@@ -32,7 +33,7 @@ from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.confirming import approve, confirming_of, consent_of, give_out, logged, refuse_bare
-from coffre.runtime.credentials import connection_from
+from coffre.runtime.credentials import connection_from, target_connection
 from coffre.runtime.events import ApprovalEvent, RestoreEvent, StorageRestoreEvent, parse_restore
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
@@ -261,6 +262,7 @@ class RestoreFunction:
                 safety=safety,
                 remaining_seconds=remaining_seconds(context),
                 consent=consent,
+                provider=self._provider(backup, wanted),
             )
             with named_on_error(safety):
                 return restore_database(job, meter)
@@ -273,13 +275,17 @@ class RestoreFunction:
             connection = connection_from(self.services.secret, wanted.destination, place=place)
         else:
             target = self.services.configuration().database(backup.target)
-            own = connection_from(self.services.secret, target.secret)
+            own = target_connection(self.services.secret, target)
             timeout = target.limits.connect_timeout_seconds
             connection = apply_tls(
                 own, target.tls, scratch, connect_timeout_seconds=timeout, read_secret=self.services.secret
             )
         refuse_transaction_pooler(connection)
         return connection
+
+    def _provider(self, backup: Backup, wanted: RestoreEvent) -> Provider:
+        """Return what the configuration says of the target's own database; another one is recognized."""
+        return "auto" if wanted.destination else self.services.configuration().database(backup.target).provider
 
     def _find(self, wanted: RestoreEvent | StorageRestoreEvent) -> Backup:
         if wanted.backup_id != "latest":

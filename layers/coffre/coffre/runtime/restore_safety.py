@@ -19,7 +19,7 @@ from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.destination.identity import DatabaseIdentity, identity_of
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.credentials import connection_from
+from coffre.runtime.credentials import target_connection
 from coffre.runtime.events import RestoreEvent
 from coffre.runtime.function import utc_now
 
@@ -53,7 +53,7 @@ class RestoreSafety:
         own = scratch / f"target-{target.name}"
         own.mkdir()
         try:
-            source = connection_from(self.services.secret, target.secret)
+            source = target_connection(self.services.secret, target)
             if source.database != connection.database:
                 return False
             timeout = target.limits.connect_timeout_seconds

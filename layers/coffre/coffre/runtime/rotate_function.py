@@ -21,7 +21,7 @@ from coffre.operations.rotate.rotate import RotateJob, rotate
 from coffre.runtime.audit import keep_audit
 from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.configuring import answer_configuration
+from coffre.runtime.configuring import answer_configuration, keep_configuration
 from coffre.runtime.deletion import decide
 from coffre.runtime.events import ConfigurationEvent, RotateEvent, parse_rotate
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
@@ -90,6 +90,7 @@ class RotateFunction:
             )
             if wanted.target is None and not wanted.dry_run:
                 resume_holds(self.services, context)
+                keep_configuration(self.services)
             return rotate(job, only=wanted.target, dry_run=wanted.dry_run, always_sweep=wanted.after is None)
 
     def _report(

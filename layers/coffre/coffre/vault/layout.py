@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 BACKUPS: Final = "v1/backups/"
 PACKS: Final = "v1/packs/"
 RESTORES: Final = "v1/restores/"
 ANCHORS: Final = "v1/audit/anchors/"
+CONFIGURATIONS: Final = "v1/configuration/"
 SCRATCH: Final = "scratch/"
 MANIFEST: Final = "manifest.json"
 
@@ -24,6 +26,7 @@ _RECORD: Final = re.compile(
 _PACK: Final = re.compile(rf"{PACKS}({_ID})/\d{{6}}-[0-9a-f]{{8}}-\d{{4,}}")
 _RESTORE: Final = re.compile(rf"{RESTORES}{_ID}(?:\.json|\.state\.json|\.(?:names|failed)-\d{{6}}\.jsonl\.zst)")
 _ANCHOR: Final = re.compile(rf"{ANCHORS}({_ID})\.json")
+_CONFIGURATION: Final = re.compile(rf"{CONFIGURATIONS}\d{{8}}T\d{{6}}Z-[0-9a-f]{{16}}\.json")
 _SCRATCH: Final = re.compile(rf"{SCRATCH}({_ID})/.+", re.DOTALL)
 
 
@@ -120,6 +123,11 @@ def anchor_key(anchor_id: str) -> str:
     return f"{ANCHORS}{anchor_id}.json"
 
 
+def configuration_key(at: datetime, sha256: str) -> str:
+    """Return the key of a copy of the configuration document; they sort by the time at which it was written."""
+    return f"{CONFIGURATIONS}{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{sha256[:16]}.json"
+
+
 # --- what a key is ---
 
 
@@ -151,6 +159,11 @@ def is_restore_report(key: str) -> bool:
 def is_anchor(key: str) -> bool:
     """Return whether a key is that of an anchor of the audit chains."""
     return _ANCHOR.fullmatch(key) is not None
+
+
+def is_configuration(key: str) -> bool:
+    """Return whether a key is that of a copy of the configuration document."""
+    return _CONFIGURATION.fullmatch(key) is not None
 
 
 def drill_of(key: str) -> str | None:

@@ -10,6 +10,7 @@ import pytest
 from tests.unit.cli.conftest import Account, Coffre
 
 from coffre.model.backup import Status, Tier
+from coffre.model.server import SeenDatabase
 from coffre_cli import follow
 
 
@@ -71,6 +72,44 @@ def test_without_a_target_every_one_is_started_and_json_is_a_list(coffre: Coffre
     shown = coffre("backup", "database", "--json").json()
 
     assert [backup["target"] for backup in shown] == ["shop", "blog"]
+
+
+def test_the_databases_of_a_server_are_found_by_the_function_and_followed(coffre: Coffre, account: Account) -> None:
+    account.configure("blog")
+    account.configure_server("shop")
+
+    def play(function: str, event: Mapping[str, Any]) -> object:
+        if event["target"] != "shop":
+            return account.backup(id=event["backup_id"], target=event["target"], tiers=(Tier.MANUAL,)) and None
+        ids = {name: account.backup(target=name, tiers=(Tier.MANUAL,)).id for name in ("shop-a", "shop-b")}
+        return {"server": "shop", "started": list(ids), "backups": ids}
+
+    account.play = play
+
+    one, every = coffre("backup", "database", "shop", "--json"), coffre("backup", "database", "--keep", "7d")
+
+    assert (one.status, [found["target"] for found in one.json()]) == (0, ["shop-a", "shop-b"])
+    assert [event["target"] for _, event in account.invoked] == ["shop", "blog", "shop"]
+    assert "backup_id" not in account.invoked[0][1]
+    assert account.invoked[2][1]["keep"] == "7d"
+    assert [line.split(":")[0] for line in every.out.splitlines() if line.startswith("Backed up")] == [
+        "Backed up blog",
+        "Backed up shop-a",
+        "Backed up shop-b",
+    ]
+
+
+def test_a_server_is_no_target_to_list_and_its_databases_are(coffre: Coffre, account: Account) -> None:
+    account.configure_server("shop")
+    unknown = coffre("list", "shop")
+    account.catalog.servers.add(SeenDatabase("shop-a", "shop", "a", datetime.now(UTC)))
+
+    known = coffre("list", "shop")
+
+    assert (unknown.status, known.status) == (0, 1)
+    assert '"shop" is a server: each of its databases is a target.' in known.err
+    assert "Name one of them: shop-a" in known.err
+    assert coffre("list", "shop-a").status == 0
 
 
 def test_a_failed_backup_says_why_and_fails(coffre: Coffre, account: Account) -> None:

@@ -50,7 +50,7 @@ class Scene:
         except Exception as error:  # noqa: BLE001 - Lambda answers any
             return {"errorType": type(error).__name__, "errorMessage": str(error)}
         finally:
-            if self.meanwhile is not None and event["configuration"].get("dry_run"):
+            if self.meanwhile is not None and event.get("configuration", {}).get("dry_run"):
                 act, self.meanwhile = self.meanwhile, None
                 act()
 

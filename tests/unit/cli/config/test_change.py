@@ -9,11 +9,14 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from tests.unit.cli.config.conftest import GRACE, Scene
+from tests.unit.cli.config.conftest import GRACE, Context, Scene
 from tests.unit.cli.conftest import Coffre, Said
 
 from coffre.catalog.tables import DynamoTable
+from coffre.model.audit import Actor
 from coffre.model.errors import CatalogError
+
+ADA = "arn:aws:iam::123456789012:user/ada"
 
 
 def write(path: Path, document: Any) -> Path:
@@ -345,3 +348,86 @@ def test_a_rule_that_demands_a_second_person_is_not_switched_off_by_one(
     # What weakens nothing needs none.
     harmless = write(tmp_path / "quota.json", scene.document(vault_quota_bytes=7))
     assert coffre("config", "set", harmless, "--yes").status == 0
+
+
+# --- the vault's copy ---
+
+
+def test_the_vault_has_a_copy_of_each_version_from_which_a_new_stack_is_configured(
+    coffre: Coffre, scene: Scene
+) -> None:
+    scene.write(vault_quota_bytes=1)
+    lost = scene.versions[0].document
+    # When the table is lost, and another stack has the vault
+    for key in [{"pk": {"S": "CONFIG"}, "sk": {"S": "0000000001"}}]:
+        boto3.client("dynamodb").delete_item(TableName="catalog", Key=key)
+
+    # Then a rebuild names the copy and puts nothing in effect
+    rebuilt = coffre("catalog", "rebuild", "--yes")
+    assert "coffre config restore vault" in rebuilt.out
+    assert scene.versions == []
+    assert "vault_quota_bytes: null -> 1" in coffre("config", "diff", "vault").out
+    assert coffre("config", "restore", "vault", "--yes").status == 0
+    assert scene.versions[0].document == lost
+    assert "restores the vault's copy of" in (scene.versions[0].note or "")
+    assert "config restore vault" not in coffre("catalog", "rebuild", "--yes").out
+
+
+def test_a_rotation_keeps_a_copy_of_the_template_s_document(coffre: Coffre, scene: Scene) -> None:
+    assert "has no copy" in coffre("config", "show", "vault").err
+    scene.function.handle({"dry_run": True}, Context())
+    assert "has no copy" in coffre("config", "show", "vault").err, "a dry run writes nothing"
+    scene.function.handle({}, Context())
+
+    assert json.loads(coffre("config", "show", "vault").out) == scene.template
+
+
+def test_a_vault_that_takes_no_copy_stops_no_change(coffre: Coffre, scene: Scene, file: Path) -> None:
+    boto3.client("s3").delete_bucket(Bucket="vault")
+    said = coffre("config", "set", file, "--yes")
+
+    assert said.status == 0
+    assert len(scene.versions) == 1
+    assert "run failed" in scene.log.getvalue(), "the log has it, and the next rotation repeats it"
+
+
+# --- a second person ---
+
+
+def test_a_second_person_sees_what_may_weaken_the_protection_and_approves_it(
+    coffre: Coffre, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.write(confirmation={"approvals": 1})
+    monkeypatch.setattr(type(scene.function.services), "actor", lambda _, event: Actor(str(event.actor), verified=True))
+    wanted = {
+        "document": json.dumps(scene.document(encryption="none", recipients=[])),
+        "based_on": 1,
+        "note": "why not",
+    }
+    answer = scene.play("rotate", {"configuration": {**wanted, "dry_run": True}})
+    assert isinstance(answer, dict)
+    plan, confirmation = answer["plan"], {"token": answer["token"], "name": "configuration"}
+    assert plan["approvals"] == 1
+    event = {"configuration": wanted, "confirmation": confirmation}
+
+    # When only the first person wants it
+    for approver in (None, scene.account.caller):
+        if approver is not None:
+            own = scene.play("rotate", {"approve": {"plan": plan["id"], "sha256": plan["sha256"]}})
+            assert "APPROVAL_REFUSED" in str(own)
+        assert "APPROVAL_NEEDED" in str(scene.play("rotate", event))
+    assert len(scene.versions) == 1
+
+    # Then the second one is shown all of it, and the version is written
+    scene.account.caller = GRACE
+    monkeypatch.setattr("coffre_cli.commands.backups.approve.is_interactive", lambda: True)
+    said = coffre("approve", plan["id"][:12], stdin="y\n")
+    assert said.status == 0, said.err
+    assert "wants to change the configuration" in said.err
+    assert "why not" in said.err
+    assert '! encryption: "age" -> "none"' in said.out
+    scene.account.caller = ADA
+    done = scene.play("rotate", event)
+    assert isinstance(done, dict)
+    assert "version" in done
+    assert scene.function.services.configuration().encryption == "none"

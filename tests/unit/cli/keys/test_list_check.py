@@ -7,6 +7,9 @@ import pytest
 from tests.unit.cli.conftest import BUCKET, Coffre
 from tests.unit.cli.keys.conftest import MAIN, Keys, Pair
 
+from coffre.catalog.audit import Audit
+from coffre.model.errors import CatalogError
+from coffre.operations.doctor.history import keys_opened
 from coffre.vault.passphrase import seal_with_passphrase
 
 
@@ -92,6 +95,34 @@ def test_each_private_key_opens_the_newest_backup_of_each_target(coffre: Coffre,
     assert found["shop", keys.main.recipient]["backup_id"] == newest.id
     assert found["files", shops.recipient]["private_key"] == f"the secret {MAIN}/files"
     assert "AGE-SECRET-KEY" not in said.out + said.err
+
+
+def test_keys_that_opened_a_backup_are_recorded_once_each_and_others_are_not(coffre: Coffre, keys: Keys) -> None:
+    lost = Pair()
+    keys.back_up(keys.main, keys.offline, lost)
+
+    coffre("keys", "check", "--identity", keys.file(keys.offline))
+
+    events = [one for one in keys.account.catalog.audit.events() if one.action == "key.opened"]
+    assert {one.subject for one in events} == {keys.main.recipient, keys.offline.recipient}
+    assert len(events) == 2
+    assert all(one.actor.startswith("arn:aws:sts:") for one in events)
+    assert keys_opened(events).keys() == {keys.main.recipient, keys.offline.recipient}
+
+
+def test_keys_are_checked_although_that_cannot_be_recorded(
+    coffre: Coffre, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*_: object) -> None:
+        raise CatalogError("The table refused the request.")
+
+    keys.back_up(keys.main)
+    monkeypatch.setattr(Audit, "record", deny)
+
+    said = coffre("keys", "check", "--json")
+
+    assert (said.status, said.json()["checks"][0]["opens"]) == (0, True)
+    assert "That the keys were tried could not be recorded (CATALOG_UNAVAILABLE)" in said.err
 
 
 def test_a_backup_that_no_known_key_opens_fails_the_check(coffre: Coffre, keys: Keys) -> None:

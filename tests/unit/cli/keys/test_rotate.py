@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.unit.cli.conftest import Coffre
 from tests.unit.cli.keys.conftest import MAIN, Keys, Pair
 
 from coffre.model.errors import EncryptionError
+from coffre.model.server import SeenDatabase
 from coffre.vault.codec import parse_identities, public_key
 from coffre_cli.commands.keys import secrets
 
@@ -77,6 +79,18 @@ def test_a_target_with_keys_of_its_own_is_rotated_alone(coffre: Coffre, keys: Ke
     assert old == own.identity
     assert f'"recipients": ["{public_key(new)}", "{spare.recipient}"]' in said.out
     assert "AgeRecipients" not in said.out
+    assert keys.stored() == keys.main.identity
+
+
+def test_a_database_of_a_server_has_the_keys_of_its_server(coffre: Coffre, keys: Keys) -> None:
+    keys.account.configure_server("srv")
+    keys.account.catalog.servers.add(SeenDatabase("srv-a", "srv", "a", datetime.now(UTC)))
+
+    said = coffre("keys", "rotate", "--target", "srv-a")
+
+    assert said.status == 1
+    assert '"srv-a" is a database of the server "srv", whose keys it has.' in said.err
+    assert "What to do: coffre keys rotate --target srv\n" in said.err
     assert keys.stored() == keys.main.identity
 
 

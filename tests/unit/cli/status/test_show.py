@@ -23,7 +23,10 @@ ROOT = Path(__file__).parents[4]
 OLD = run(82, plaintext_bytes=4_100_000)
 SCENES: dict[str, Facts] = {
     "status-safe": facts(
-        database(), database("crm", drill=drill(1, Outcome.INCOMPLETE, target="crm")), buckets(), alerts=()
+        database(),
+        database("crm", drill=drill(1, Outcome.INCOMPLETE, target="crm", restore_seconds=2400)),
+        buckets(),
+        alerts=(),
     ),
     "status-not-safe": facts(
         database(recent=(run(1, Status.IN_PROGRESS), run(10, Status.FAILED), OLD), good=OLD),

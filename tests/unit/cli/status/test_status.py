@@ -17,6 +17,7 @@ from coffre.model.incident import Incident
 from coffre.model.rotation import VaultUse
 from coffre.operations.status import gather
 from coffre.stores.s3 import S3Store, make_client
+from coffre.vault.codec import new_identity, public_key
 from coffre.vault.reports import DrillReports
 from coffre_cli import deployed, screen
 
@@ -85,7 +86,7 @@ def test_a_stack_whose_targets_are_safe_ends_with_zero(
         assert words in shown
     assert "RESTORE 4 min 05 s" in shown
     assert "SIZES ███" in shown
-    assert "KEYS 1 for 40 d" in shown
+    assert "KEYS 1, 40 d  TRIED never" in shown
     assert "Vault: 26.0 MB in 12 packs; deduplication saves 50.0 MB (measured 7 h ago)" in lines
     assert "Alerts: none is open" in lines
     assert coffre("status", "shop").status == 0
@@ -204,6 +205,20 @@ def test_good_and_verified_backups_below_many_failures_are_found(coffre: Coffre,
     assert target["verified_at"] is not None
     assert [reason["code"] for reason in found["reasons"]] == ["LAST_RUN_FAILED"]
     assert FAILURE.message in found["headline"]
+
+
+def test_a_key_counts_as_tried_when_it_opened_a_backup_of_any_target(coffre: Coffre, safe: Account) -> None:
+    offline = public_key(new_identity())
+    safe.configure("shop", "crm", recipients=[RECIPIENT, offline])
+    for days, target, action in ((9, "crm", "key.opened"), (2, "crm", "key.exported"), (30, "shop", "key.opened")):
+        safe.catalog.audit.record(ago(days=days, hours=1), "ada", action, target, RECIPIENT)
+
+    [shop] = coffre("status", "shop", "--json").json()["targets"]
+
+    assert shop["keys_opened"].keys() == {RECIPIENT, offline}
+    assert shop["keys_opened"][offline] is None
+    assert datetime.fromisoformat(shop["keys_opened"][RECIPIENT]).date() == ago(days=9, hours=1).date()
+    assert "TRIED 1 of 2" in " ".join(coffre("status", "shop").out.split())
 
 
 def test_a_backup_that_was_never_verified_is_judged_by_the_first_one_on_record(

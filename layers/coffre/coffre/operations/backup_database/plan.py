@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from coffre.operations.backup_database.lock_yield import yielding_locks
 from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.runs.run import Run
 from coffre.operations.stored_backup.open import manifest_of
+from coffre.policy.profiles import fits
 from coffre.policy.slicing import Part, TableExtent, plan_parts
 from coffre.postgres.archive.reader import TocEntry, read_archive
 from coffre.postgres.connection.address import Connection
@@ -32,7 +33,7 @@ from coffre.postgres.connection.server_facts import ServerFacts
 from coffre.postgres.source.dump import ArchiveDumper
 from coffre.postgres.source.snapshot import Holder, hold_snapshot
 from coffre.postgres.source.table_sizes import table_sizes
-from coffre.postgres.source.unstored import Unstored, exceptions_for, notes_for
+from coffre.postgres.source.unstored import Kind, Unstored, exceptions_for, notes_for
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.history import NO_HISTORY, History, open_history
 from coffre.vault.vault import Vault
@@ -42,6 +43,7 @@ METADATA_PART: Final = 0
 # After a held lock, or a table that vanished between snapshot and lock, a new snapshot usually works.
 _PLAN_ATTEMPTS: Final = 3
 _ROLES_ATTEMPTS: Final = 2
+_OF_MEMBERS: Final = frozenset({Kind.MEMBER, Kind.SEQUENCE})
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,13 @@ def _unstored(
     if not target.contents.has_rows:
         return []
     patterns = (target.schemas.include, target.schemas.exclude, target.tables.include, target.tables.exclude)
-    return holder.unstored(toc, tables, is_chosen=any(patterns))
+    transient = holder.profile(target.provider).rows.transient_members
+    return [
+        replace(one, kind=Kind.TRANSIENT)
+        if one.kind in _OF_MEMBERS and fits(f"{one.schema}.{one.name}", transient)
+        else one
+        for one in holder.unstored(toc, tables, is_chosen=any(patterns))
+    ]
 
 
 def _unread(job: DatabaseBackupJob, holder: Holder, toc: Sequence[TocEntry]) -> tuple[str, ...]:

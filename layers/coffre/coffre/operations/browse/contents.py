@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from coffre.model.errors import EventError
-from coffre.model.manifest import DatabaseContent, Entry, Manifest, TableContent
+from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest, TableContent
 from coffre.model.names import shown
 from coffre.model.storage import ObjectChoice
 from coffre.operations.stored_backup.object_selection import chosen_entries, start_of
@@ -132,6 +132,24 @@ def bytes_of(vault: Vault, decoder: FrameDecoder, entry: Entry) -> Iterator[byte
         What `Vault.read_entry` raises.
     """
     return plaintext_ahead(vault, decoder, entry)
+
+
+def roles_of(vault: Vault, manifest: Manifest, decoder: FrameDecoder) -> Iterator[bytes]:
+    """Yield the SQL that creates the roles of the server, without passwords; raises what `bytes_of` raises.
+
+    Raises
+    ------
+    EventError
+        `NOT_IN_BACKUP`
+    """
+    entry = next((one for one in vault.entries(manifest) if one.kind is EntryKind.ROLES), None)
+    if entry is None:
+        raise EventError(
+            "The backup has no roles.",
+            code="NOT_IN_BACKUP",
+            hint=f"It holds data alone, or the roles could not be read: coffre show {manifest.backup_id}",
+        )
+    return bytes_of(vault, decoder, entry)
 
 
 def rows_of(vault: Vault, manifest: Manifest, decoder: FrameDecoder, table: TableContent) -> Iterator[bytes]:

@@ -277,6 +277,7 @@ def _restore_job(job: DrillJob, server: ScratchServer) -> RestoreJob:
         streams=job.streams,
         runner=job.runner,
         in_order=True,
+        provider="plain",
         remaining_seconds=job.remaining_seconds,
     )
 

@@ -25,7 +25,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.manifest import DatabaseContent, Manifest
 from coffre.model.rotation import SweepReport
-from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
+from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind, is_gone
 from coffre.operations.monitoring.alerting import Review, what_is_safe
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.anomaly import (
@@ -169,7 +169,7 @@ def measures(manifest: Manifest) -> Measures:
 
 def _rates(catalog: Catalog, configuration: Configuration, now: datetime) -> Review:
     wanted = configuration.alerts.success_rate_percent
-    names = [target.name for target in configuration.targets]
+    names = [target.name for target in configuration.targets if not is_gone(target)]
     checked = frozenset((AlertKind.SUCCESS_RATE, name) for name in names)
     if wanted is None:
         return Review((), checked)

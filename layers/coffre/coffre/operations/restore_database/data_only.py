@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from psycopg2 import sql
@@ -12,6 +13,7 @@ from coffre.model.errors import CoffreError, DestinationError, RestoreError
 from coffre.model.manifest import RelationName, TableContent
 from coffre.model.names import TableName, qualified, shown
 from coffre.operations.restore_database.extension_members import leave_out_members
+from coffre.operations.restore_database.given_rows import restore_sequences, without_left_out
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
@@ -19,8 +21,8 @@ from coffre.operations.restore_database.materialized_views import leave_out_view
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
-from coffre.postgres.destination.copy_in import has_rows, key_levels, set_sequences
-from coffre.postgres.destination.destination import open_existing
+from coffre.postgres.destination.copy_in import has_rows, key_levels
+from coffre.postgres.destination.destination import Destination, open_existing
 from coffre.postgres.destination.live_tables import live_tables
 from coffre.postgres.destination.materialized_views import refresh_materialized_views
 from coffre.postgres.destination.owners_code import OWNERS_PATH
@@ -53,7 +55,9 @@ def restore_rows(job: RestoreJob, source: Source, report: ReportBuilder) -> None
     }
     members = {(t.schema_name, t.table_name): t for t in source.content.tables if t.is_member}
     leave_out_members(job, members, report, "rows alone are not restored into members of extensions")
-    with open_existing(job.connection, source.content) as destination:
+    with open_existing(job.connection, source.content, job.provider) as destination:
+        job = replace(job, settings=destination.profile.settings)
+        tables = without_left_out(tables, destination.profile, report)
         _refuse_unready(job, tables)
         is_superuser = destination.capabilities.is_superuser
         how = "without their keys and triggers seeing it" if is_superuser else "in the order of their foreign keys"
@@ -66,18 +70,22 @@ def restore_rows(job: RestoreJob, source: Source, report: ReportBuilder) -> None
         first_statement = f"{_WITHOUT_TRIGGERS if is_superuser else FAST_COMMITS}; {OWNERS_PATH}"
         how_to_load = Loading(order=order, first_statement=first_statement, report=report)
         with _emptied_on_error(job, tables):
-            _fill(job, source, tables, how_to_load, report)
+            _fill(job, source, tables, how_to_load, destination, report)
 
 
 def _fill(
-    job: RestoreJob, source: Source, tables: dict[TableName, TableContent], how: Loading, report: ReportBuilder
+    job: RestoreJob,
+    source: Source,
+    tables: dict[TableName, TableContent],
+    how: Loading,
+    destination: Destination,
+    report: ReportBuilder,
 ) -> None:
     with report.phase("tables"):
         loaded = load_tables(job, source, tables, report.meter, how)
         report.tables += loaded
     with report.phase("sequences"), loading_session(job) as session:
-        report.say_missing("sequence", set_sequences(session, source.content.sequences))
-        session.commit()
+        restore_sequences(session, source.content.sequences, destination, report)
     with report.phase("count"):
         filled = loaded_of(tables, loaded, report.missing_rows)
         check_counts(job, filled)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -20,11 +20,13 @@ from coffre.model.names import TableName
 from coffre.model.words import counted
 from coffre.operations.restore_database.definition_schedule import Schedule
 from coffre.operations.restore_database.definition_words import is_extension_comment, reason_of, refused_error, spoken
+from coffre.operations.restore_database.given import Fate, fates
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.search_paths import paths_of
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.session_pool import SessionPool
+from coffre.postgres.archive.dependencies import absent
 from coffre.postgres.archive.entry_sql import (
     ACL,
     definition_of,
@@ -96,6 +98,8 @@ class DefinitionRestore:
         commit as they go.
     ledger
         What could not be made so far.
+    fates
+        What the destination's provider makes itself, by dump id.
     """
 
     job: RestoreJob
@@ -104,10 +108,12 @@ class DefinitionRestore:
     report: ReportBuilder
     session: psycopg2.extensions.connection | None = None
     ledger: Ledger = field(init=False)
+    fates: Mapping[int, Fate] = field(init=False)
 
     def __post_init__(self) -> None:
         reduces_tables = not self.job.scope.strict
         self.ledger = Ledger(reduces_tables=reduces_tables)
+        self.fates = _fates(self.job, self.source, self.destination)
         self.how = Making(
             by_id={entry.dump_id: entry for entry in self.source.toc},
             encoding=self.source.content.encoding,
@@ -163,6 +169,8 @@ class DefinitionRestore:
                 continue
             for statement in self._grants(entry):
                 text = readable(statement, self.how.encoding)
+                if self.fates.get(entry.dump_id) is Fate.OWN_GRANTS and self._is_providers(text):
+                    continue
                 if missing := self._missing_roles(text):
                     if not text.startswith("REVOKE"):
                         refused[f" of {missing}", _NO_ROLE].append(text)
@@ -189,9 +197,9 @@ class DefinitionRestore:
                 # What an extension says about itself is no loss.
                 self.report.notes.append(f"Not restored: {spoken(refusal.entry)}: {refusal.reason}.")
             else:
-                self.report.leave_out(
-                    spoken(refusal.entry), reason_of(refusal), self._sql_of(refusal), refusal.sqlstate
-                )
+                words = self.destination.profile.words.get(refusal.entry.description)
+                reason = f"{words} ({reason_of(refusal)})" if words and refusal.sqlstate else reason_of(refusal)
+                self.report.leave_out(spoken(refusal.entry), reason, self._sql_of(refusal), refusal.sqlstate)
         for refusal in self.ledger.not_valid:
             self.report.leave_out(
                 f"the validation of the {spoken(refusal.entry)}",
@@ -239,6 +247,13 @@ class DefinitionRestore:
                     continue
             yield statement
 
+    def _is_providers(self, statement: str) -> bool:
+        """Whether a privilege on what the provider has made is not the owner's: it is revoked, or a reserved role's."""
+        found = _GRANTEE.search(statement)
+        grantee = found[1] if found else "PUBLIC"
+        is_own = statement.startswith("GRANT") and grantee != "PUBLIC"
+        return not is_own or self.destination.profile.is_reserved(_unquoted(grantee))
+
     def _missing_roles(self, statement: str) -> str | None:
         for pattern in (_GRANTEE, _FOR_ROLE):
             if found := pattern.search(statement):
@@ -283,6 +298,13 @@ class DefinitionRestore:
                     raise refused_error(self.job, refusal)
             for refusal in self.ledger.not_valid:
                 raise refused_error(self.job, refusal)
+
+
+def _fates(job: RestoreJob, source: Source, destination: Destination) -> Mapping[int, Fate]:
+    if not destination.given:
+        return {}
+    with loading_session(job) as session, session.cursor() as cursor:
+        return fates(destination, source.toc, lambda entries: absent(cursor, entries, with_triggers=True))
 
 
 def possible_tables(source: Source, lost: frozenset[int]) -> dict[TableName, TableContent]:

@@ -16,7 +16,7 @@ from coffre.postgres.archive.reader import TocEntry
 def followers_of(making: DefinitionRestore, dropped: DroppedDependents) -> list[TocEntry]:
     """Return the entries that restore dropped dependents with their parts, except what the destination cannot have."""
     wanted = {part.dump_id for part in parts_of(making.source.toc, dropped.back)}
-    return leave_out_known(making.ledger, making.source, making.destination, wanted)
+    return leave_out_known(making.ledger, making.source, making.destination, wanted, making.fates)
 
 
 def create_followers(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from coffre.model.backup import Backup
 from coffre.model.confirmation import Facts, Plan
@@ -14,6 +15,7 @@ from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest
 from coffre.model.names import TableName
 from coffre.model.restore import Scope
 from coffre.model.safety import Safety
+from coffre.model.target import Provider
 from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.policy.confirmation import refuse_plan
@@ -40,6 +42,7 @@ class RestoreJob:
     `remaining_seconds` says how much time the run has. `consent` gets the plan of what would be overwritten, and raises
     unless that is confirmed; `confirmed` is what it was.
     `safety` is about the backup of what is overwritten.
+    `provider` is whose server the destination is; `settings` are what each session at it sets.
     """
 
     restore_id: str
@@ -57,6 +60,8 @@ class RestoreJob:
     remaining_seconds: Callable[[], float] = field(default=lambda: math.inf)
     consent: Callable[[Plan], Plan] = refuse_plan
     confirmed: Confirmed | None = None
+    provider: Provider = "auto"
+    settings: Mapping[str, str] = MappingProxyType({})
 
     @property
     def leaves_damage_out(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 
+from coffre.operations.restore_database.given import Fate
 from coffre.operations.restore_database.job import Source
 from coffre.postgres.archive.dangling_references import missing_relation, relations
 from coffre.postgres.archive.reader import TocEntry
@@ -12,7 +14,11 @@ from coffre.postgres.destination.ledger import Ledger
 
 
 def leave_out_known(
-    ledger: Ledger, source: Source, destination: Destination, wanted: Collection[int] | None = None
+    ledger: Ledger,
+    source: Source,
+    destination: Destination,
+    wanted: Collection[int] | None = None,
+    fates: Mapping[int, Fate] = MappingProxyType({}),
 ) -> list[TocEntry]:
     """Record in the ledger what cannot be made, with what needs it, and return the other entries in their order.
 
@@ -22,13 +28,20 @@ def leave_out_known(
     ----------
     wanted
         The dump ids of the entries that are asked for; default: all.
+    fates
+        What the destination's provider makes itself.
     """
     reason_of = _reasons(source, destination)
     kept = []
     for entry in source.toc:
-        if (wanted is not None and entry.dump_id not in wanted) or ledger.is_lost(entry):
+        if wanted is not None and entry.dump_id not in wanted:
             continue
-        if (reason := reason_of(entry)) is not None:
+        fate = fates.get(entry.dump_id)
+        if fate is Fate.GIVEN or ledger.is_lost(entry):
+            continue
+        if fate is Fate.LACKING:
+            ledger.refuse(entry, destination.profile.definitions.reason)
+        elif (reason := reason_of(entry)) is not None:
             ledger.refuse(entry, reason)
         else:
             kept.append(entry)

@@ -17,6 +17,7 @@ from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.postgres.destination.copy_in import translated
 from coffre.postgres.destination.database_swap import database_exists, swap_databases, what_stays_behind, why_no_swap
+from coffre.postgres.destination.destination import profile_of
 from coffre.postgres.destination.fingerprint import DATABASE
 from coffre.postgres.destination.live_tables import user_tables
 from coffre.postgres.destination.staging_schema import shortened
@@ -33,6 +34,7 @@ def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> 
         The database in use is unchanged then.
     """
     _refuse_parts(job, source)
+    _refuse_provider(job)
     if job.scope.swap is not None:
         _swap_kept(job, job.scope.swap, report)
         return
@@ -111,6 +113,22 @@ def _refuse_parts(job: RestoreJob, source: Source) -> None:
             f"The backup {job.backup.id} holds {what} only: nothing can be replaced by it.",
             code="REPLACE_IMPOSSIBLE",
             hint="Choose a backup of the whole target, or restore into another database (--to).",
+        )
+
+
+def _refuse_provider(job: RestoreJob) -> None:
+    """Refuse to replace a database in which the provider keeps schemas of its own, which a new one would lack."""
+    with loading_session(job) as session, session.cursor() as cursor:
+        profile = profile_of(job.connection, session, job.provider)
+        cursor.execute("SELECT nspname FROM pg_namespace ORDER BY 1")
+        managed = [schema for (schema,) in cursor.fetchall() if profile.is_managed(schema)]
+    if managed:
+        raise DestinationError(
+            f"{profile.title} keeps schemas of its own in {job.connection} ({', '.join(managed[:3])}, ...): the "
+            "database cannot be replaced as a whole.",
+            code="REPLACE_IMPOSSIBLE",
+            hint=f"Nothing was changed. Restore tables or schemas (coffre restore tables), or into a fresh project: "
+            f"{profile.docs}.",
         )
 
 

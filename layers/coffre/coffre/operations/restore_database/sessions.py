@@ -18,6 +18,7 @@ from coffre.postgres.destination.copy_in import translated
 def loading_session(job: RestoreJob) -> Iterator[psycopg2.extensions.connection]:
     """Give a session at the destination whose errors are explained, and which is cancelled when the run is stopped."""
     with translated(job.connection), connect(job.connection) as session, job.children.cancelling(session):
+        _set_up(session, job)
         yield session
 
 
@@ -25,7 +26,17 @@ def loading_session(job: RestoreJob) -> Iterator[psycopg2.extensions.connection]
 def clearing_session(job: RestoreJob) -> Iterator[psycopg2.extensions.connection]:
     """Give a session for clearing away after an error, when everything else has been ended."""
     with translated(job.connection), connect(job.connection) as session:
+        _set_up(session, job)
         yield session
+
+
+def _set_up(session: psycopg2.extensions.connection, job: RestoreJob) -> None:
+    """Set what the destination's provider asks for."""
+    if job.settings:
+        with session.cursor() as cursor:
+            for name, value in job.settings.items():
+                cursor.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+        session.commit()
 
 
 def borrowed(

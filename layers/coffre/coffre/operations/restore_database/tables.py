@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from itertools import batched
 from typing import Final
 
@@ -60,8 +61,9 @@ def restore_tables(job: RestoreJob, source: Source, outcome: ReportBuilder) -> N
         No table in use was changed then; what was created is dropped again, or named.
     """
     tables = choose_tables(source, job.scope)
-    with open_existing(job.connection, source.content) as destination:
+    with open_existing(job.connection, source.content, job.provider) as destination:
         destination.refuse_reader()
+        job = replace(job, settings=destination.profile.settings)
         making = DefinitionRestore(job, source, destination, outcome)
         with loading_session(job) as session:
             live = live_tables(session, [table.name for table in tables])
@@ -107,7 +109,7 @@ def _look_and_plan(
 
 def _possible_here(making: DefinitionRestore, plan: TablesPlan) -> TablesPlan:
     """Return the plan without what the destination cannot have, which is recorded, and without existing schemas."""
-    entries = leave_out_known(making.ledger, making.source, making.destination, plan.wanted)
+    entries = leave_out_known(making.ledger, making.source, making.destination, plan.wanted, making.fates)
     return plan.only([entry for entry in entries if not is_made(entry, making.destination)])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Final
 
 from psycopg2 import sql
@@ -14,6 +15,16 @@ from coffre.model.names import TableName, shown
 from coffre.operations.restore_database.definition_words import refused_error
 from coffre.operations.restore_database.definitions import DefinitionRestore, Phases, phases_of, possible_tables
 from coffre.operations.restore_database.extension_members import empty_members, leave_out_members
+from coffre.operations.restore_database.given import note_of_given, with_extensions_placed
+from coffre.operations.restore_database.given_rows import (
+    call_rows_in,
+    called_tables,
+    empty_given,
+    is_given,
+    refuse_used,
+    restore_sequences,
+    without_left_out,
+)
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.large_objects import restore_large_objects
@@ -27,7 +38,8 @@ from coffre.operations.restore_database.statistics import analyze
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.archive.toc import is_of_database
 from coffre.postgres.connection.database_properties import apply_database_properties
-from coffre.postgres.destination.copy_in import key_levels, set_sequences
+from coffre.postgres.destination.copy_in import key_levels
+from coffre.postgres.destination.default_privileges import revoke_default_privileges
 from coffre.postgres.destination.destination import Destination, open_destination
 from coffre.postgres.destination.live_tables import live_tables
 
@@ -60,16 +72,24 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
                 restore_id=job.restore_id,
                 dry_run=job.scope.dry_run,
                 restart=job.scope.restart,
+                provider=job.provider,
             )
             destination = stack.enter_context(opened)
+        job = replace(job, settings=destination.profile.settings)
+        source = with_extensions_placed(source, destination.profile)
+        refuse_used(job, destination)
         making = DefinitionRestore(job, source, destination, report)
-        entries = leave_out_known(making.ledger, source, destination)
+        entries = leave_out_known(making.ledger, source, destination, fates=making.fates)
         tables = possible_tables(source, making.ledger.lost()) if job.scope.contents.has_rows else {}
+        tables = without_left_out(tables, destination.profile, report)
         _say_plan(job, destination, tables, report)
         report.created_database = destination.created
         report.exceptions += [*source.manifest.exceptions, *destination.exceptions, *_not_in_backup(source, entries)]
         report.notes += source.manifest.notes
+        report.notes += note_of_given(destination.profile, source.toc, making.fates)
         if not job.scope.dry_run:
+            if destination.leftovers:
+                empty_given(job, destination, tables)
             _make_schemas(job, source, entries, destination)
             if destination.created and destination.version_number < _CLOSED_SINCE:
                 _close_public(job)
@@ -136,22 +156,24 @@ def _restore(making: DefinitionRestore, entries: Sequence[TocEntry], tables: dic
         _refuse_nothing(making)
         possible = possible_tables(source, making.ledger.lost())
         lost = _load(making, {name: table for name, table in tables.items() if name in possible})
-    _finish(making, phases, exist, lost)
+    _finish(making, phases, exist, lost, tables)
 
 
 def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> set[TableName]:
     """Load the rows of tables, large objects and sequences, and return the tables that lack all or some rows."""
     job, source, report = making.job, making.source, making.report
-    tables = _existing(job, tables, report)
+    tables = _existing(job, tables, making.destination, report)
+    called = called_tables(tables, making.destination.profile)
     with report.phase("tables"):
-        # Extensions' tables have their keys from the start: what these point at comes first, other tables after.
-        own = {name: table for name, table in tables.items() if not table.of_extension}
-        if of_extensions := {name: table for name, table in tables.items() if table.of_extension}:
+        # Tables of extensions and of the provider have their keys from the start: what these point at comes first,
+        # other tables after.
+        own = {name: table for name, table in tables.items() if not is_given(table, making.destination)}
+        if given := {name: table for name, table in tables.items() if name not in own and name not in called}:
             with loading_session(job) as session:
-                levels = key_levels(session, of_extensions)
-            of_extensions = dict(empty_members(job, of_extensions, levels, report))
+                levels = key_levels(session, given)
+            given = dict(empty_members(job, given, levels, report))
             how = Loading(order=levels, report=report)
-            report.tables += load_tables(job, source, of_extensions, report.meter, how)
+            report.tables += load_tables(job, source, given, report.meter, how)
         fresh = Loading(
             is_fresh=True,
             in_order=job.in_order,
@@ -164,11 +186,10 @@ def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> s
     with report.phase("large objects and sequences"), loading_session(job) as session:
         if source.large_objects is not None:
             restore_large_objects(job, source, source.large_objects, report, with_owners=True)
-        report.say_missing("sequence", set_sequences(session, source.content.sequences))
-        session.commit()
+        restore_sequences(session, source.content.sequences, making.destination, report)
     # Before row level security comes with the rest of the schema: it can hide rows from the owner of a table too.
     with report.phase("count"):
-        members = {name: table for name, table in of_extensions.items() if table.is_member}
+        members = {name: table for name, table in given.items() if table.is_member or not table.of_extension}
         filled = loaded_of(own, loaded, report.missing_rows)
         refuse_missing_rows(filled, loaded)
         # In a database that this restore created no other session writes: `COPY` has said how many rows each table has.
@@ -177,22 +198,34 @@ def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> s
     return (own.keys() - filled.keys()) | report.missing_rows.keys()
 
 
-def _finish(making: DefinitionRestore, phases: Phases, existing: Sequence[TocEntry], empty: set[TableName]) -> None:
+def _finish(
+    making: DefinitionRestore,
+    phases: Phases,
+    existing: Sequence[TocEntry],
+    empty: set[TableName],
+    tables: dict[TableName, TableContent],
+) -> None:
     job, report = making.job, making.report
     with report.phase("indexes and constraints"):
         making.make_in_parallel(phases.after_rows)
     with report.phase("privileges"):
+        if not report.created_database:
+            with loading_session(job) as session:
+                revoke_default_privileges(session, making.destination.given)
+                session.commit()
         making.grant(phases.privileges, existing)
     if job.scope.contents.has_rows:
         with report.phase("materialized views"):
             refresh_views(making, empty)
+        with report.phase("rows by call"):
+            call_rows_in(job, making.source, called_tables(tables, making.destination.profile), report)
     with report.phase("event triggers"):
         making.make(phases.event_triggers)
 
 
 def _refuse_nothing(making: DefinitionRestore) -> None:
     """Refuse to continue when not one table could be made: then the role or the database does not fit."""
-    own = [table for table in making.source.content.tables if not table.of_extension]
+    own = [table for table in making.source.content.tables if not is_given(table, making.destination)]
     possible = possible_tables(making.source, making.ledger.lost())
     refusals = making.ledger.refusals
     if own and refusals and not any((table.schema_name, table.table_name) in possible for table in own):
@@ -216,12 +249,12 @@ def _set_properties(job: RestoreJob, source: Source, report: ReportBuilder) -> N
 
 
 def _existing(
-    job: RestoreJob, tables: dict[TableName, TableContent], report: ReportBuilder
+    job: RestoreJob, tables: dict[TableName, TableContent], destination: Destination, report: ReportBuilder
 ) -> dict[TableName, TableContent]:
-    """Leave out tables of extensions that the destination does not have, or has without them."""
-    of_extensions = [name for name, table in tables.items() if table.of_extension]
+    """Leave out tables of extensions and of the provider that the destination does not have."""
+    given = [name for name, table in tables.items() if is_given(table, destination)]
     with loading_session(job) as session:
-        missing = set(of_extensions) - live_tables(session, of_extensions).keys()
+        missing = set(given) - live_tables(session, given).keys()
     gone = {name: tables[name] for name in missing}
     leave_out_members(job, gone, report, "the table does not exist here, and only its extension can define it")
     report.say_missing("extension's table", [shown(*name) for name in sorted(gone) if not gone[name].is_member])

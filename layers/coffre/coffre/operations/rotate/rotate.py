@@ -88,7 +88,7 @@ def rotate(
 
 
 def _rotate(job: RotateJob, turn: _Turn, only: str | None, *, dry_run: bool, always_sweep: bool) -> RotationReport:
-    targets = job.configuration.targets if only is None else (job.configuration.target(only),)
+    targets = job.configuration.targets if only is None else job.configuration.named(only)
     copies = _copies(job, settle_dead=not dry_run)
     problems: list[Problem] = []
     decisions: list[Decision] = []

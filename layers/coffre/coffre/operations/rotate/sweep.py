@@ -15,7 +15,7 @@ from coffre.operations.rotate.sweep_job import SweepJob, SweepTally
 from coffre.operations.rotate.sweep_manifests import RecordsWalk
 from coffre.operations.rotate.sweep_packs import PacksWalk
 from coffre.stores.store import ObjectInfo
-from coffre.vault.layout import PACKS, drill_of, folder_of, is_anchor, is_restore_report
+from coffre.vault.layout import PACKS, drill_of, folder_of, is_anchor, is_configuration, is_restore_report
 
 type _Section = tuple[str, str] | str
 
@@ -55,6 +55,7 @@ def _section(info: ObjectInfo) -> _Section:
 
 def _note_others(objects: Iterable[ObjectInfo], tally: SweepTally) -> None:
     for info in objects:
-        is_known = is_restore_report(info.key) or is_anchor(info.key) or drill_of(info.key) is not None
+        kept = is_restore_report(info.key) or is_anchor(info.key) or is_configuration(info.key)
+        is_known = kept or drill_of(info.key) is not None
         if not is_known:
             tally.note_foreign(info)

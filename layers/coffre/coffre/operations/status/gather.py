@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from coffre.alerts.alert import AlertKind, Severity
 from coffre.catalog.catalog import Catalog
+from coffre.model.audit import KEY_OPENED, NO_TARGET
 from coffre.model.configuration import Configuration
 from coffre.model.drill import DrillSummary
 from coffre.model.errors import CoffreError, IntegrityError
 from coffre.model.incident import Incident
 from coffre.model.kinds import Status
 from coffre.model.status import Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
-from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.model.target import BucketTarget, DatabaseTarget, is_gone
 from coffre.operations.status.schedules import SchedulesUnreadError, read_schedules
 from coffre.policy.freshness import newest_of
 
@@ -60,7 +61,8 @@ def gather(job: StatusJob) -> Facts:
     TargetUnknownError
         One that is asked for is not configured.
     """
-    wanted = [job.configuration.target(name) for name in job.only] or job.configuration.targets
+    named = [target for name in job.only for target in job.configuration.named(name)]
+    wanted = named or [target for target in job.configuration.targets if not is_gone(target)]
     unread: list[Unread] = []
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="status") as pool, ThreadPoolExecutor(_THREADS) as rules:
         # The first call makes the client, which others then share.
@@ -70,6 +72,7 @@ def gather(job: StatusJob) -> Facts:
         alerts = pool.submit(_alerts, job.catalog)
         vault = pool.submit(job.catalog.latest.vault)
         keys = pool.submit(job.catalog.recipients.all)
+        opened = [pool.submit(_opened, job.catalog, chain) for chain in _chains(job.configuration)]
         schedules = pool.submit(_schedules, job, rules)
         return Facts(
             now=job.now,
@@ -78,6 +81,7 @@ def gather(job: StatusJob) -> Facts:
             schedules=_or_unread(schedules.result, Source.SCHEDULES, unread, ()),
             vault=_or_unread(vault.result, Source.VAULT, unread, None),
             first_used=_or_unread(keys.result, Source.KEYS, unread, {}),
+            opened=_or_unread(lambda: _newest([one.result() for one in opened]), Source.TRIALS, unread, {}),
             unread=tuple(unread),
         )
 
@@ -143,6 +147,23 @@ def _alert(incident: Incident) -> OpenAlert:
         since=incident.since,
         runbook=f"docs/runbooks/{incident.kind}.md",
     )
+
+
+def _chains(configuration: Configuration) -> list[str]:
+    """Return the audit's chains: a key of all targets was tried with a backup of any of them."""
+    return [NO_TARGET, *(target.name for target in configuration.targets)]
+
+
+def _opened(catalog: Catalog, chain: str) -> dict[str, datetime]:
+    events = catalog.audit.of_action(chain, KEY_OPENED)
+    return _newest([{event.subject: event.at} for event in events if event.subject is not None])
+
+
+def _newest(found: Sequence[Mapping[str, datetime]]) -> dict[str, datetime]:
+    newest: dict[str, datetime] = {}
+    for one in found:
+        newest |= {key: max(at, newest.get(key, at)) for key, at in one.items()}
+    return newest
 
 
 def _schedules(job: StatusJob, pool: Executor) -> tuple[Schedule, ...]:

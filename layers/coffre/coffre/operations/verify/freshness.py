@@ -12,7 +12,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Restore, Status
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, IntegrityError, ObjectMissingError
-from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.model.target import BucketTarget, DatabaseTarget, is_gone
 from coffre.model.verification import Check, Checked, FreshReport, Settled
 from coffre.operations.runs.dead_runs import is_silent, settle_backup, settle_restores
 from coffre.operations.stored_backup.open import manifest_of
@@ -53,7 +53,8 @@ def fresh(job: FreshJob, *, only: str | None = None) -> FreshReport:
     CoffreError
         The catalog or the store did not answer: it is unknown whether backups are fresh. `TARGET_UNKNOWN`.
     """
-    targets = job.configuration.targets if only is None else (job.configuration.target(only),)
+    targets = job.configuration.targets if only is None else job.configuration.named(only)
+    targets = tuple(target for target in targets if not is_gone(target))  # nothing more is expected of it
     settled = (*_settle_backups(job), *_settle_restores(job))
     checks = tuple(check for target in targets for check in _checks(job, target))
     is_ok = all(check.is_ok for check in checks)

@@ -7,10 +7,46 @@ from types import ModuleType
 from typing import Final
 
 from coffre.model.checkup import CheckResult
-from coffre.policy.checks import address
+from coffre.policy.checks import (
+    activity,
+    address,
+    buckets,
+    capacity,
+    contents,
+    endpoint,
+    extensions,
+    history,
+    keys,
+    local,
+    login,
+    managed,
+    network,
+    role,
+    server,
+    stack,
+    vault,
+)
 from coffre.policy.checks.check import Check, Facts
 
-MODULES: Final[tuple[ModuleType, ...]] = (address,)
+MODULES: Final[tuple[ModuleType, ...]] = (
+    address,
+    login,
+    endpoint,
+    server,
+    role,
+    contents,
+    extensions,
+    activity,
+    capacity,
+    managed,
+    vault,
+    buckets,
+    history,
+    keys,
+    stack,
+    network,
+    local,
+)
 
 CHECKS: Final[tuple[Check, ...]] = tuple(
     found for module in MODULES for found in vars(module).values() if isinstance(found, Check)

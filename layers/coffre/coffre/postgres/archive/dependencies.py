@@ -111,15 +111,19 @@ def needing(entries: Sequence[TocEntry], roots: Iterable[TocEntry]) -> list[TocE
     return [entry for entry in entries if entry.dump_id in ids]
 
 
-def absent(cursor: psycopg2.extensions.cursor, entries: Iterable[TocEntry]) -> list[TocEntry]:
+def absent(
+    cursor: psycopg2.extensions.cursor, entries: Iterable[TocEntry], *, with_triggers: bool = False
+) -> list[TocEntry]:
     """Return those of the entries whose object is not in the database, with one query for each kind.
 
-    Kinds that cannot be looked up by name (operators, casts, ...) count as present.
+    Kinds that cannot be looked up by name (operators, casts, ...) count as present, and so do triggers unless they are
+    asked for.
     """
+    tests = _TESTS | (_TRIGGERS if with_triggers else {})
     entries = list(entries)
     wanted: dict[str, list[tuple[int, str, str]]] = {}
     for place, entry in enumerate(entries):
-        if (test := _TESTS.get(entry.description)) is not None:
+        if (test := tests.get(entry.description)) is not None:
             wanted.setdefault(test, []).append((place, entry.schema or "", entry.tag))
     missing: set[int] = set()
     for test, found in wanted.items():
@@ -158,3 +162,7 @@ _TESTS: Final = (
         "RULE": _OF_TABLE.format("pg_rewrite", "ev_class", "x.rulename"),
     }
 )
+_TRIGGERS: Final = {
+    "TRIGGER": _OF_TABLE.format("pg_trigger", "tgrelid", "x.tgname"),
+    "EVENT TRIGGER": "NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = tag)",
+}

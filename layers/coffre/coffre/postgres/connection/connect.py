@@ -117,6 +117,13 @@ def connect(connection: Connection, *, stays: bool = False) -> Iterator[psycopg2
         yield opened
 
 
+@contextmanager
+def connect_bare(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
+    """Open a session without any setting of ours, and close it at the end; raises what `connect` raises."""
+    with closing(_translated(connection, lambda: _connected(connection, PLAIN_NAME))) as session:
+        yield session
+
+
 def _translated(
     connection: Connection, make: Callable[[], psycopg2.extensions.connection]
 ) -> psycopg2.extensions.connection:

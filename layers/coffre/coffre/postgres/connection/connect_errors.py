@@ -59,6 +59,12 @@ _REFUSALS: Final[tuple[tuple[str, str, str, str], ...]] = (
         "Update username and password in {place}.",
     ),
     (
+        r"permission denied for database",
+        "CONNECT_DENIED",
+        'The role "{user}" may not connect to the database "{database}".',
+        'GRANT CONNECT ON DATABASE "{database}" TO "{user}", or leave it out: databases.exclude of its server.',
+    ),
+    (
         r"no pg_hba.conf entry|pg_hba.conf rejects",
         "CONNECTION_NOT_ALLOWED",
         'The server does not let the role "{user}" in from here.',

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-# PostgreSQL's own, and those that Supabase, RDS, Aurora, Neon, Cloud SQL and Azure create and do not let anyone touch.
-_PLATFORM: Final = re.compile(
-    r"pg_.*|postgres|supabase_.*|authenticator|authenticated|anon|service_role|dashboard_user|pgbouncer|pgsodium_.*"
-    r"|rds.*|neon_.*|cloud_admin|cloudsql.*|azure.*|azuresu|doadmin|_doadmin_.*"
+from coffre.policy.profiles import is_reserved
+
+# Roles of platforms that own schemas which the platform manages. `doadmin` and `postgres` are the customer's.
+_MANAGER: Final = re.compile(
+    r"supabase_.*|pgbouncer|pgsodium_.*|rdsadmin|rds_(?!superuser$).*|neon_(?!superuser$).*|cloud_admin|cloudsqladmin"
+    r"|cloudsqlagent|azure_.*|azuresu|_doadmin_.*"
 )
 _NAME: Final = r'("(?:[^"]|"")+"|[^\s;"]+)'
 _ROLE_STATEMENT: Final = re.compile(rf"^(?:CREATE|ALTER) ROLE {_NAME}[ ;]")
@@ -19,6 +21,11 @@ _STATEMENT: Final = re.compile(r"""(?:"[^"]*"|'[^']*'|[^"';])*;""")
 # What stands between statements: blank lines, comments (pg_dumpall keeps each on one line), psql's own commands.
 _BETWEEN: Final = re.compile(r"(?:[ \t]*\n|--[^\n]*\n?|\\[^\n]*\n?)*")
 _GRANT_STATEMENT: Final = re.compile(rf"^GRANT {_NAME} TO {_NAME}[ ;]")
+
+
+def manages_schemas(role: str) -> bool:
+    """Return whether a role is a platform's own: what it owns, the platform creates in every new database."""
+    return _MANAGER.fullmatch(role) is not None
 
 
 def filter_roles(script: str) -> str:
@@ -41,7 +48,7 @@ def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
 
 def _is_kept(statement: str) -> bool:
     name = _role_named(statement)
-    return name is not None and not _PLATFORM.fullmatch(name)
+    return name is not None and not is_reserved(name)
 
 
 def _role_named(statement: str) -> str | None:

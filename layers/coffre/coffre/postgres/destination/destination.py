@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import psycopg2
 import psycopg2.errors
@@ -14,11 +14,14 @@ import psycopg2.extensions
 from coffre.model.errors import CoffreError, ConnectError, DestinationError
 from coffre.model.manifest import DatabaseContent
 from coffre.model.names import shown
+from coffre.model.target import Provider
+from coffre.policy.profiles import PLAIN, Profile, detect
 from coffre.postgres.archive import sql_ascii
 from coffre.postgres.archive.toc import Capabilities
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.databases import create_database, drop_created, maintenance_session, refuse_older_server
+from coffre.postgres.connection.provider_facts import read_provider_facts
 from coffre.postgres.destination import unfinished
 
 _GUARD_KEY: Final = 0x636F66667265  # "coffre"
@@ -26,7 +29,10 @@ _GUARD_KEY: Final = 0x636F66667265  # "coffre"
 
 @dataclass(frozen=True)
 class Destination:
-    """A database that is ready to be loaded into."""
+    """A database that is ready to be loaded into.
+
+    `given` are its schemas that existed before the restore and that its provider makes or fills.
+    """
 
     connection: Connection
     version_number: int
@@ -39,6 +45,8 @@ class Destination:
     created: bool
     exceptions: tuple[str, ...] = ()
     leftovers: tuple[str, ...] = ()
+    profile: Profile = PLAIN
+    given: frozenset[str] = frozenset()
 
     def refuse_reader(self) -> None:
         """Refuse a role that may only read: the one that takes backups, as a rule.
@@ -58,7 +66,13 @@ class Destination:
 
 @contextmanager
 def open_destination(
-    connection: Connection, content: DatabaseContent, *, restore_id: str, dry_run: bool = False, restart: bool = False
+    connection: Connection,
+    content: DatabaseContent,
+    *,
+    restore_id: str,
+    dry_run: bool = False,
+    restart: bool = False,
+    provider: Provider = "auto",
 ) -> Iterator[Destination]:
     """Give the destination, an existing empty database or a new one, which no other restore loads into meanwhile.
 
@@ -73,6 +87,8 @@ def open_destination(
         Create and remove nothing: a database that does not exist is described as it would be.
     restart
         Remove what an unfinished restore has left in the database.
+    provider
+        Whose server it is. What the provider makes in every database does not count as content.
 
     Raises
     ------
@@ -85,7 +101,7 @@ def open_destination(
     if dry_run and not exists(connection):
         with maintenance_session(connection) as session:
             refuse_older_server(connection, session.server_version, content)
-            yield _look(connection, session, created=True)
+            yield _look(connection, session, profile_of(connection, session, provider), created=True)
         return
     exceptions = None if exists(connection) else create_database(connection, content)
     created = exceptions is not None
@@ -93,10 +109,11 @@ def open_destination(
     with _guard(connection) as session:
         if not created:
             _refuse_unfit(connection, session, content)
-        leftovers = () if created else _leftovers(connection, session, dry_run=dry_run, restart=restart)
+        profile = profile_of(connection, session, provider)
+        leftovers = () if created else _leftovers(connection, session, profile, dry_run=dry_run, restart=restart)
         is_marked = not (created or dry_run) and unfinished.begin(session, restore_id)
         try:
-            looked = _look(connection, session, created=created, exceptions=exceptions or ())
+            looked = _look(connection, session, profile, created=created, exceptions=exceptions or ())
             yield replace(looked, leftovers=leftovers)
         except Exception as error:
             if created:
@@ -115,23 +132,36 @@ def is_empty(session: psycopg2.extensions.connection) -> bool:
         return cursor.fetchone() is None
 
 
+def profile_of(connection: Connection, session: psycopg2.extensions.connection, provider: Provider) -> Profile:
+    """Return the profile of the server that a session is open to."""
+
+    def query(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        with session.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall()
+
+    return detect(read_provider_facts(query, connection.host), provider)
+
+
 def _leftovers(
-    connection: Connection, session: psycopg2.extensions.connection, *, dry_run: bool, restart: bool
+    connection: Connection, session: psycopg2.extensions.connection, profile: Profile, *, dry_run: bool, restart: bool
 ) -> tuple[str, ...]:
     """Make sure that the database is empty, and return what an unfinished restore has left, which is removed."""
     found = unfinished.find(session)
     left = tuple(f"{kind} {name}" for kind, name in unfinished.leftovers(session, found)) if found else ()
     if found is None or not restart:
-        _refuse_content(connection, session, found)
+        _refuse_content(connection, session, profile, found)
         return ()
     if not dry_run:
         unfinished.clear(session, found)
-        _refuse_content(connection, session, None)
+        _refuse_content(connection, session, profile, None)
     return left
 
 
 @contextmanager
-def open_existing(connection: Connection, content: DatabaseContent) -> Iterator[Destination]:
+def open_existing(
+    connection: Connection, content: DatabaseContent, provider: Provider = "auto"
+) -> Iterator[Destination]:
     """Give a database that is in use, into which no other restore loads meanwhile.
 
     Raises
@@ -143,7 +173,7 @@ def open_existing(connection: Connection, content: DatabaseContent) -> Iterator[
     """
     with _guard(connection) as session:
         _refuse_unfit(connection, session, content)
-        yield _look(connection, session, created=False)
+        yield _look(connection, session, profile_of(connection, session, provider), created=False)
 
 
 def exists(connection: Connection) -> bool:
@@ -159,22 +189,26 @@ def exists(connection: Connection) -> bool:
 def _look(
     connection: Connection,
     session: psycopg2.extensions.connection,
+    profile: Profile,
     *,
     created: bool,
     exceptions: tuple[str, ...] = (),
 ) -> Destination:
     with session.cursor() as cursor:
+        schemas = _names(cursor, "SELECT nspname FROM pg_namespace")
         return Destination(
             connection=connection,
             version_number=session.server_version,
             capabilities=Capabilities(_answers(cursor, _IS_SUPERUSER), connection.user),
-            schemas=_names(cursor, "SELECT nspname FROM pg_namespace"),
+            schemas=schemas,
             roles=_role_names(cursor, _ROLES),
             member_of=_role_names(cursor, _ACTS_FOR.format("SET" if session.server_version >= 160000 else "MEMBER")),
             extensions_available=_names(cursor, "SELECT name FROM pg_available_extensions"),
             may_create=_answers(cursor, "SELECT has_database_privilege(current_database(), 'CREATE')"),
             created=created,
             exceptions=exceptions,
+            profile=profile,
+            given=frozenset() if created else frozenset(filter(profile.is_known, schemas)),
         )
 
 
@@ -214,11 +248,14 @@ def _refuse_unfit(connection: Connection, session: psycopg2.extensions.connectio
 
 
 def _refuse_content(
-    connection: Connection, session: psycopg2.extensions.connection, found_unfinished: unfinished.Unfinished | None
+    connection: Connection,
+    session: psycopg2.extensions.connection,
+    profile: Profile,
+    found_unfinished: unfinished.Unfinished | None,
 ) -> None:
     with session.cursor() as cursor:
         cursor.execute(_USER_RELATIONS)
-        found = [shown(schema, name) for schema, name in cursor.fetchall()]
+        found = [shown(schema, name) for schema, name in cursor.fetchall() if not profile.is_known(schema)]
     if found and found_unfinished is not None:
         raise DestinationError(
             f"The destination {connection} holds a part of the backup: the restore {found_unfinished.restore_id} did "

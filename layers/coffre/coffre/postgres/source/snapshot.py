@@ -17,7 +17,9 @@ import psycopg2.extensions
 from coffre.model.errors import DumpTransientError
 from coffre.model.manifest import RelationName, SequenceValue
 from coffre.model.names import qualified
+from coffre.model.target import Provider
 from coffre.policy import slicing
+from coffre.policy.profiles import Profile, detect
 from coffre.policy.slicing import TableExtent
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.connection.address import Connection
@@ -25,6 +27,7 @@ from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.free_connections import free_connections
 from coffre.postgres.connection.partition_routes import read_routes
+from coffre.postgres.connection.provider_facts import read_provider_facts
 from coffre.postgres.connection.query_errors import explain_query_error
 from coffre.postgres.connection.server_facts import ServerFacts, read_facts
 from coffre.postgres.source import catalog_drift as catalog_check
@@ -53,6 +56,10 @@ class Holder:
         """Read what the snapshot shows of the schema, to compare it later: there is time while `pg_dump` works."""
         self._schema_shown = set(self._query(catalog_check.OF_SCHEMA))
         return self._schema_shown
+
+    def profile(self, provider: Provider) -> Profile:
+        """Return the profile of the server: the one of this name, or the one that it is recognized as."""
+        return detect(read_provider_facts(self._query, self._connection.host), provider)
 
     def facts(self) -> ServerFacts:
         """Read what the manifest says about the source."""

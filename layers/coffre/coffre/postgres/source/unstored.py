@@ -24,6 +24,7 @@ class Kind(StrEnum):
     FOREIGN = "foreign"
     TEMPORARY = "temporary"
     CHOSEN = "chosen"
+    TRANSIENT = "transient"
     UNKNOWN = "unknown"
 
 
@@ -128,6 +129,8 @@ def notes_for(found: Iterable[Unstored]) -> tuple[str, ...]:
         said.append(f"The configuration leaves these tables out of the backup: {_names(left_out)}.")
     if temporary := by_kind[Kind.TEMPORARY]:
         said.append(f"Temporary tables of other sessions are not in the backup: {len(temporary)}.")
+    if transient := by_kind[Kind.TRANSIENT]:
+        said.append(f"The rows of {_names(transient)} are not in the backup: they are of use for a short time only.")
     return tuple(said)
 
 

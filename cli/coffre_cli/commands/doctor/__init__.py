@@ -1,0 +1,1 @@
+"""`coffre doctor`."""

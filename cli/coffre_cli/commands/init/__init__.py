@@ -1,0 +1,1 @@
+"""`coffre init`: from nothing to a backup that was restored."""

@@ -1,0 +1,1 @@
+"""Finding the databases of a server."""

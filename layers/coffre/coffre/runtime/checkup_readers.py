@@ -1,0 +1,110 @@
+"""What a backup function reads for `coffre doctor` besides a database: AWS's services, the vault, buckets, history."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from coffre.buckets.open_reader import open_reader
+from coffre.model.errors import CoffreError
+from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.operations.doctor.asking import ask
+from coffre.operations.doctor.checkup import Reader
+from coffre.operations.doctor.history import read_history
+from coffre.operations.doctor.reach import read_reach
+from coffre.operations.doctor.source_buckets import read_sources
+from coffre.operations.doctor.vault_use import trouble, use_vault
+from coffre.policy.checks.answers import Refused
+from coffre.policy.checks.bucket_facts import Sources, StoreSecret
+from coffre.policy.checks.check import Unread
+from coffre.policy.checks.history_facts import NewestBackup
+from coffre.policy.checks.network import SERVICES
+from coffre.policy.checks.stack_facts import Reach
+from coffre.policy.checks.vault_facts import VaultReach, VaultUse
+from coffre.runtime.bootstrap import Services
+from coffre.runtime.credentials import keys_from
+from coffre.runtime.function import utc_now
+from coffre.stores.s3 import make_client
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+
+def readers_of_every_target(
+    services: Services, target: DatabaseTarget | BucketTarget, *, probe: bool = False
+) -> tuple[Reader, ...]:
+    """Return what is read of any target: how the function reaches services and the vault, and what is remembered.
+
+    Parameters
+    ----------
+    probe
+        Store a few bytes in the vault when writing cannot be tried without.
+    """
+    return (
+        Reader((Reach,), lambda: [_read_reach(services)]),
+        Reader((VaultReach, VaultUse), lambda: _use_vault(services, target.name, probe=probe)),
+        Reader((NewestBackup,), lambda: read_history(services.catalog, services.vault.store, target, utc_now())),
+    )
+
+
+def readers_of_buckets(services: Services, target: BucketTarget) -> tuple[Reader, ...]:
+    """Return what is read of a target of buckets, as a backup reads it."""
+    groups = (StoreSecret, Sources) if target.store.secret else (Sources,)
+    return (Reader(groups, lambda: _read_buckets(services, target)),)
+
+
+def _read_reach(services: Services) -> Reach:
+    addresses = {}
+    for service in SERVICES:
+        with closing(services.session.create_client(service)) as client:
+            addresses[service] = client.meta.endpoint_url
+    return read_reach(addresses)
+
+
+def _use_vault(services: Services, target: str, *, probe: bool) -> tuple[object, ...]:
+    bucket = services.settings.vault_bucket
+    with closing(make_client(session=services.session)) as client:
+        return use_vault(
+            services.vault,
+            services.catalog.latest_completed(target, damaged_too=True, safety_too=True),
+            utc_now(),
+            bucket=bucket,
+            function_region=os.environ.get("AWS_REGION"),
+            bucket_region=lambda: _region_of(client, bucket),
+            probe=probe,
+        )
+
+
+def _region_of(client: S3Client, bucket: str) -> str | None:
+    found = ask("s3:ListBucket", lambda: client.head_bucket(Bucket=bucket).get("BucketRegion"))
+    return None if isinstance(found, Refused) else found
+
+
+def _read_buckets(services: Services, target: BucketTarget) -> Iterator[object]:
+    secret = target.store.secret
+    keys = None
+    if secret is not None:
+        try:
+            keys = keys_from(services.secret, secret, services.secret(secret))
+        except CoffreError as error:
+            yield StoreSecret(secret, trouble(error))
+            yield Sources, Unread("The access key of the store cannot be used.")
+            return
+        yield StoreSecret(secret)
+    newest = services.catalog.latest_completed(target.name, damaged_too=True)
+    account = services.settings.alert_topic_arn.split(":")[4]
+    stopping = threading.Event()
+    with (
+        open_reader(target, keys, stopping=stopping, session=services.session) as reader,
+        closing(make_client(session=services.session, region=target.store.region)) as aws,
+    ):
+        yield read_sources(
+            target,
+            reader,
+            aws=aws if target.store.endpoint is None and keys is None else None,
+            account=account,
+            last_objects=newest.objects if newest else None,
+        )
