@@ -61,6 +61,7 @@ _COMMANDS: Final = {
     "restore": _Command("restore.app", "Restore a backup, or some of its tables, rows or objects."),
     "export": _Command("export.export", "Write a backup to a portable file.", "export"),
     "verify": _Command("verify.verify", "Check whether backups are recent, complete and undamaged.", "verify"),
+    "doctor": _Command("doctor.doctor", "Look for what prevents backups, and show what cures it.", "doctor"),
     "report": _Command("verify.drill_report", "Show what a drill found about a backup.", "report"),
     "alerts": _Command("stack.alerts", "List open problems, and test whether alerts arrive."),
     "audit": _Command("audit.events", "Show who did what, and check that the record of it is intact."),

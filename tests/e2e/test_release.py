@@ -61,7 +61,7 @@ def test_from_the_wheel_to_a_protected_database(machine: Machine) -> None:
     done = machine.coffre("init", *answers)
 
     assert done.status == 0, done.out + done.err
-    assert done.out.startswith("You are protected.")
+    assert done.out.startswith("You are protected."), done.out
     assert f"{SAMPLE}: 49 tables, " in done.out
     assert "restored and compared in" in done.out
     assert f"alerts go to {MAIL}, who confirmed it" in done.out
@@ -88,15 +88,20 @@ def test_from_the_wheel_to_a_protected_database(machine: Machine) -> None:
         name: started[name] for name in ("secrets", "files")
     }
 
-    # Another bucket: only that differs. The document of a stack is changed as a version of it.
+    # More: only that differs. The document of a stack is changed as a version of it.
     make_bucket(machine.client("s3"), "more", machine.environment["AWS_REGION"])
-    more = machine.coffre("init", "--built", machine.built, "--bucket", "more")
+    wanted = ["--bucket", "more", "--address", "env:DATABASE_URL", "--database", "all"]
+    more = machine.coffre("init", "--built", machine.built, *wanted)
 
-    assert more.status == 0, more.err
-    assert (
-        "  - Protect the bucket more as files.\n  - Set SourceBuckets = casa-files,more (it is casa-files).\n\n"
-        in more.err
-    )
+    assert more.status == 0, more.out + more.err
+    assert [line for line in more.err.splitlines() if line.startswith("  - ")] == [
+        "  - Protect all databases of the server, new ones too, as the target db.",
+        "  - Protect the bucket more as files.",
+        "  - Store the database's address in the secret coffre/database/db.",
+        "  - Set SourceBuckets = casa-files,more (it is casa-files).",
+    ]
     assert "Version 1 of the configuration is in effect." in more.err
-    assert more.err.count("Taking a backup: ") == 1
+    assert {line.split()[1] for line in more.out.splitlines() if line.startswith("  proved ")} == {
+        *("casa:", "db-casa:", "db-postgres:", "files:", "alerts"),
+    }
     assert all(PASSWORD not in said.out + said.err for said in (dry, printed, done, again, more))

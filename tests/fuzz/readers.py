@@ -24,6 +24,7 @@ from coffre.buckets.pages import parse_page, parse_pairs
 from coffre.model.configuration import parse_configuration
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Frame
+from coffre.model.new_document import read_new_document
 from coffre.postgres.archive.reader import Archive, Compression, Section, TocEntry, read_archive
 from coffre.postgres.archive.writer import LargeObject, custom_header, large_objects_block, read_large_objects
 from coffre.postgres.connection.connection_secret import parse_secret
@@ -218,6 +219,7 @@ READERS: Final = (
         "names", lambda data: list(read_names(_vault(data), ["k"])), (zstd.compress(b'{"name": "a"}\n{"name": "b"}\n'),)
     ),
     Reader("name_lines", lambda data: list(read_names(_vault(zstd.compress(data)), ["k"])), (b'{"name": "a"}\n',)),
+    Reader("new_configuration", lambda data: read_new_document(data, where="here"), (_CONFIGURATION,)),
     Reader("configuration", _text(lambda text: parse_configuration(text, where="here")), (_CONFIGURATION,)),
     Reader("backup_event", _json(BackupDatabaseEvent.parse), _events("backup_database")),
     Reader("bucket_event", _json(BackupStorageEvent.parse), _events("backup_storage")),

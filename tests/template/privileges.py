@@ -37,6 +37,7 @@ PARTITIONS: Final = (
     "AUDITHEAD",
     "CONFIRM",
     "CONFIG",
+    "CHECKUP",
     "DRILL",
     "VAULT",
     "USAGE",

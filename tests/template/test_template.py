@@ -825,10 +825,11 @@ def test_the_default_schedules_are_two_in_the_morning_daily_on_sunday_and_on_the
         "FreshRule": "cron(15 * * * ? *)",
         "InventoryRule": "cron(0 4 * * ? *)",
         "ReadRule": "cron(30 4 * * ? *)",
+        "DoctorRule": "cron(30 6 ? * MON *)",
     }
 
 
-@pytest.mark.parametrize("level", [Level.FRESH, Level.INVENTORY, Level.READ])
+@pytest.mark.parametrize("level", [Level.FRESH, Level.INVENTORY, Level.READ, Level.DOCTOR])
 def test_a_verification_by_the_clock_is_of_everything(deployed: Rendered, level: Level) -> None:
     [target] = deployed.resources[f"{level.value.capitalize()}Rule"]["Properties"]["Targets"]
 

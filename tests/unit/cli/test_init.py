@@ -40,6 +40,15 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
+BLOCKER = {
+    "code": "ROLE_CANNOT_READ",
+    "severity": "blocker",
+    "state": "finding",
+    "sentence": "The role cannot read it.",
+    "docs": "docs/doctor.md",
+}
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place("coffre", tmp_path / "coffre")
@@ -62,7 +71,7 @@ def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_at_most_six_questions_are_asked(place: Place, secrets: Secrets, reachable: None) -> None:
-    person = Person([URL, "all", "avatars", "key.txt", "ops@example.com", "subnet-1, sg-1"])
+    person = Person([URL, "crm, shop", "avatars", "key.txt", "ops@example.com", "subnet-1, sg-1"])
 
     answers = ask(place, before(), secrets, given(), person.questions())
 
@@ -119,7 +128,7 @@ def test_a_second_run_asks_for_nothing_that_is_known(place: Place, secrets: Secr
 
     answers = ask(place, known, secrets, given(), Questions(False, _refuse, _refuse))
 
-    assert answers == Answers({"shop": URL}, (), None, "ops@example.com", ("subnet-1",), ("sg-1",))
+    assert answers == Answers({}, (), None, "ops@example.com", ("subnet-1",), ("sg-1",))
 
 
 def _refuse(prompt: str) -> str:
@@ -256,8 +265,18 @@ def test_a_provider_that_is_named_is_kept_in_the_document(place: Place) -> None:
     plan = plan_of(place, known, answers, {"coffre/database/shop": URL})
 
     assert [target["provider"] for target in plan.targets] == ["supabase", "supabase"]
-    assert "Treat shop as a database of supabase." in plan.changes
+    assert "Set provider: supabase of shop." in plan.changes
     assert plan.targets[0]["limits"] == {"streams": 2}
+
+
+def test_all_databases_are_one_target_that_finds_new_ones(place: Place, secrets: Secrets, reachable: None) -> None:
+    answers = ask(place, before(), secrets, given(), Person([URL, "all"]).questions())
+
+    plan = plan_of(place, before(), answers, {})
+
+    assert plan.targets == ({"name": "db", "kind": "database", "secret": "coffre/database/db", "databases": "all"},)
+    assert plan.changes[0] == "Protect all databases of the server, new ones too, as the target db."
+    assert plan.secrets == {"coffre/database/db": URL}
 
 
 def test_another_stack_of_the_account_has_secrets_of_its_own(tmp_path: Path) -> None:
@@ -356,6 +375,7 @@ def test_a_backup_in_progress_is_waited_for_and_not_taken_twice(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = account.backup(Status.IN_PROGRESS)
+    account.play = lambda function, event: {"at": "2026-11-28T12:00:00Z", "target": "shop", "results": [BLOCKER]}
     waited: list[str] = []
 
     def ended(deployed: DeployedStack, target: str, backup_id: str, **_: object) -> str:
@@ -368,6 +388,7 @@ def test_a_backup_in_progress_is_waited_for_and_not_taken_twice(
     prove(DeployedStack("safe", OUTPUTS), set(), findings)
 
     assert waited == [running.id]
-    assert account.invoked == []
+    assert [event for _, event in account.invoked] == [{"doctor": True, "target": "shop", "probe": False}]
     assert findings.has_failed
-    assert "shop has no backup that was restored" in findings.missing[0]
+    assert findings.missing[0] == "shop: The role cannot read it. [ROLE_CANNOT_READ] What to do: coffre doctor shop"
+    assert "shop has no backup that was restored" in findings.missing[1]

@@ -48,11 +48,11 @@ app = typer.Typer(
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class Wanted:
     """The options of a backup besides the target."""
 
-    full: bool
-    keep: str | None
+    full: bool = False
+    keep: str | None = None
 
 
 @app.callback()
@@ -84,13 +84,13 @@ def backup_database(
     The databases of a server are found first: new ones are backed up too. The function runs in the stack; this command
     follows its heartbeat in the catalog and may be interrupted.
     """
-    deployed, wanted = find_stack(stack), _Wanted(full, keep)
+    deployed, wanted = find_stack(stack), Wanted(full, keep)
     configuration = deployed.configuration
     named = (configuration.database(target),) if target else configuration.started_databases
     servers = [one.name for one in named if one.databases is not None]
     started = {
         **_start_each(deployed, "backup_database", [one.name for one in named if one.databases is None], wanted),
-        **_start_servers(deployed, servers, wanted),
+        **start_servers(deployed, servers, wanted),
     }
     _report_all(deployed, started, as_json=as_json, is_one=target is not None and not servers)
 
@@ -127,7 +127,7 @@ def backup_buckets(
             "No target of buckets is configured.",
             hint='Add one to the configuration document ("kind": "bucket"): docs/storage.md has examples.',
         )
-    started = _start_each(deployed, "backup_storage", names, _Wanted(full, keep))
+    started = _start_each(deployed, "backup_storage", names, Wanted(full, keep))
     _report_all(deployed, started, as_json=as_json, is_one=target is not None)
 
 
@@ -148,12 +148,12 @@ def _report_all(deployed: DeployedStack, started: Mapping[str, str], *, as_json:
         raise typer.Exit(Exit.EXCEPTIONS)
 
 
-def _start_each(deployed: DeployedStack, function: str, names: Sequence[str], wanted: _Wanted) -> dict[str, str]:
+def _start_each(deployed: DeployedStack, function: str, names: Sequence[str], wanted: Wanted) -> dict[str, str]:
     """Start a backup of each target, before any is waited for: a slow one does not hold up the others."""
     return {name: start_backup(deployed, function, name, full=wanted.full, keep=wanted.keep) for name in names}
 
 
-def _start_servers(deployed: DeployedStack, servers: Sequence[str], wanted: _Wanted) -> dict[str, str]:
+def start_servers(deployed: DeployedStack, servers: Sequence[str], wanted: Wanted) -> dict[str, str]:
     """Let the function find the databases of each server and start their backups; return their ids by targets."""
     started: dict[str, str] = {}
     for server in servers:
@@ -169,11 +169,11 @@ def start_backup(
     from ulid import ULID
 
     backup_id = str(ULID())
-    deployed.start(function, {**_event(target, _Wanted(full, keep)), "backup_id": backup_id})
+    deployed.start(function, {**_event(target, Wanted(full, keep)), "backup_id": backup_id})
     return backup_id
 
 
-def _event(target: str, wanted: _Wanted) -> dict[str, Any]:
+def _event(target: str, wanted: Wanted) -> dict[str, Any]:
     event = {"target": target, "tier": Tier.MANUAL.value, "full": wanted.full}
     return event | ({"keep": wanted.keep} if wanted.keep else {})
 

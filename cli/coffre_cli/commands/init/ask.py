@@ -47,13 +47,16 @@ def ask(place: Place, before: Before, secrets: Secrets, given: Given, questions:
     """
     known = None if given.address else _known(place, before, secrets)
     address, server = _asked(questions, given.address or known, lambda: _address(known, given, questions))
-    databases = _asked(questions, given.databases, lambda: _databases(address, server, given, questions))
+    databases = _asked(
+        questions, given.databases, lambda: _databases(address, server, given, questions, is_known=known is not None)
+    )
     buckets = _asked(questions, given.buckets, lambda: _buckets(place, given, questions))
     offline = _offline(place, before, given, questions)
     mail = _asked(questions, given.mail, lambda: _mail(before, given, questions))
     subnets, groups = _asked(questions, given.subnets, lambda: _network(before, server, given, questions))
+    is_server = _ALL in databases
     return Answers(
-        {name: address.of_database(name) for name in databases},
+        {name: address.of_database(name) for name in ([address.connection.database] if is_server else databases)},
         buckets,
         offline,
         mail,
@@ -61,6 +64,7 @@ def ask(place: Place, before: Before, secrets: Secrets, given: Given, questions:
         groups,
         given.architecture,
         given.provider,
+        is_server,
     )
 
 
@@ -108,23 +112,22 @@ def _known(place: Place, before: Before, secrets: Secrets) -> Address | None:
     return None
 
 
-def _databases(address: Address, server: Server, given: Given, questions: Questions) -> Sequence[str]:
-    own = address.connection.database
+def _databases(
+    address: Address, server: Server, given: Given, questions: Questions, *, is_known: bool
+) -> Sequence[str]:
+    """Return names, or `all`; none when an earlier run has protected what its address leads to."""
     if given.databases:
         wanted: Sequence[str] = given.databases
+    elif is_known:
+        return ()
     elif len(server.databases) > 1 and server.version is not None:
         shown = ", ".join(server.databases[:_SHOWN]) + (", ..." if len(server.databases) > _SHOWN else "")
-        about = f"2. Which databases of this server? It has: {shown}. Names with commas, or `all`."
-        wanted = questions.names(about, "Databases", [own])
+        about = f"2. Which databases of this server? It has: {shown}. Names with commas, or `all`, new ones included."
+        wanted = questions.names(about, "Databases", [address.connection.database])
     else:
-        return [own]
+        return (address.connection.database,)
     if _ALL in wanted:
-        if server.version is None:
-            raise InitError(
-                "`all` databases cannot be listed: the server cannot be reached from this machine.",
-                hint="Name them: --database NAME --database NAME",
-            )
-        return server.databases
+        return (_ALL,)
     missing = [name for name in wanted if name not in server.databases] if server.version else []
     if missing or not wanted:
         raise InitError(

@@ -15,7 +15,7 @@ from coffre.model.target import Provider
 from coffre_cli.commands.config.change import write_version
 from coffre_cli.commands.init.ask import Given, ask
 from coffre_cli.commands.init.before import Before, Place, Secrets, look_before
-from coffre_cli.commands.init.plan import Answers, Plan, document_of, plan_of, target_names
+from coffre_cli.commands.init.plan import Answers, Plan, document_of, plan_of
 from coffre_cli.commands.init.prove import Findings, await_mail, conclude, prove
 from coffre_cli.commands.init.questions import Questions
 from coffre_cli.commands.init.write import make_keys, validated, write_files
@@ -53,7 +53,7 @@ def init(
     ] = "auto",
     database: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A database of that server, or `all`; repeatable. Default: the address's."),
+        typer.Option(metavar="NAME", help="A database of that server; repeatable. `all`: new ones too."),
     ] = None,
     bucket: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A bucket of this account to protect; repeatable.")
@@ -125,7 +125,8 @@ def init(
     if findings is None:
         return
     if as_json:
-        print_json({"protected": not findings.missing, "proved": findings.proved, "missing": findings.missing})
+        found = {"proved": findings.proved, "missing": findings.missing, "warnings": findings.warnings}
+        print_json({"protected": not findings.missing, **found})
     else:
         conclude(stack, findings)
     if findings.missing:
@@ -168,7 +169,7 @@ class _Run:
     def planned(self, given: Given) -> tuple[Answers, Plan]:
         """Ask what was not given, and show what would be done."""
         answers = ask(self.place, self._before, self._secrets, given, Questions.of_this_terminal())
-        names = map(self.place.database_secret, target_names(list(answers.databases)).values())
+        names = map(self.place.database_secret, answers.names.values())
         plan = plan_of(self.place, self._before, answers, {name: self._secrets.read(name) for name in names})
         _refuse_invalid(self._before, plan)
         remark("")

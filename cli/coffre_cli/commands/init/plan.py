@@ -15,7 +15,7 @@ from coffre_cli.commands.keys.secrets import DEFAULT_SECRET
 if TYPE_CHECKING:
     from coffre.model.target import Provider
 
-_FILES: Final = "files"
+_FILES, _SERVER = "files", "db"
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
 # Of a target's name.
 _LONGEST: Final = 63
@@ -29,7 +29,7 @@ class Answers:
     Parameters
     ----------
     databases
-        Name of each database -> the secret's text for it.
+        Name of each database -> the secret's text for it; of a server any one.
     offline
         Where the second private key goes; None: there is none, or a second public key is in use already.
     """
@@ -42,6 +42,12 @@ class Answers:
     security_groups: tuple[str, ...] = ()
     architecture: str | None = None
     provider: Provider = "auto"
+    is_server: bool = False
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The target's name of each database; one name for a server (docs/databases.md)."""
+        return dict.fromkeys(self.databases, _SERVER) if self.is_server else target_names(list(self.databases))
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def plan_of(place: Place, before: Before, answers: Answers, stored: Mapping[str,
     stored
         Name of each secret that is wanted -> its present text; None when it does not exist.
     """
-    names = target_names(list(answers.databases))
+    names = answers.names
     secrets = {place.database_secret(names[one]): text for one, text in answers.databases.items()}
     written = {name: text for name, text in secrets.items() if stored.get(name) != text}
     targets, changes = _targets(place, before, answers, names)
@@ -126,15 +132,18 @@ def _targets(
     secrets = {target.get("secret") for target in targets}
     for database, name in names.items():
         secret = place.database_secret(name)
-        own = {} if answers.provider == "auto" else {"provider": answers.provider}
+        own: dict[str, str] = {"databases": "all"} if answers.is_server else {}
+        own |= {} if answers.provider == "auto" else {"provider": answers.provider}
+        whose = "all databases of the server, new ones too," if answers.is_server else f'the database "{database}"'
         if secret not in secrets:
             targets.append({"name": name, "kind": "database", "secret": secret, **own})
-            changes.append(f'Protect the database "{database}" as the target {name}.')
+            changes.append(f"Protect {whose} as the target {name}.")
             continue
         at = next(number for number, one in enumerate(targets) if one.get("secret") == secret)
-        if own and targets[at].get("provider", "auto") != answers.provider:
+        differs = [key for key, value in own.items() if targets[at].get(key) != value]
+        if differs:
             targets[at] = {**targets[at], **own}
-            changes.append(f"Treat {targets[at]['name']} as a database of {answers.provider}.")
+            changes.append(f"Set {' and '.join(f'{key}: {own[key]}' for key in differs)} of {targets[at]['name']}.")
     known = {bucket["name"] for target in targets if _in_aws(target) for bucket in target["buckets"]}
     added = [bucket for bucket in answers.buckets if bucket not in known]
     if added:

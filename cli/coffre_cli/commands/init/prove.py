@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from coffre.model.errors import CoffreError
 from coffre.model.kinds import Status, TargetKind
+from coffre.model.target import FoundDatabase, is_gone
 from coffre.model.words import duration, size
-from coffre_cli.commands.backups.backup import start_backup, wait_for_backup
+from coffre_cli.commands.backups.backup import Wanted, start_backup, start_servers, wait_for_backup
+from coffre_cli.commands.doctor.doctor import look_at_targets
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.screen import error_console, remark, say, show_error
 
@@ -30,6 +32,7 @@ class Findings:
 
     proved: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     has_failed: bool = False
 
 
@@ -41,15 +44,42 @@ def prove(deployed: DeployedStack, changed: Set[str], findings: Findings) -> Non
     changed
         Names of targets that have just been changed: their earlier backups do not count.
     """
+    started = start_servers(deployed, list(_unfinished_servers(deployed, changed)), Wanted())
+    deployed = DeployedStack(deployed.name, deployed.outputs)  # knows the databases that were just found
     for target in deployed.configuration.targets:
+        if is_gone(target):
+            continue
         try:
-            known = None if target.name in changed else _newest(deployed, target.name)
-            backup = known or _first_backup(deployed, target)
+            _examine(deployed, target.name, findings)
+            is_new = target.name in changed or target.name in started
+            known = None if is_new else _newest(deployed, target.name)
+            backup = known or _first_backup(deployed, target, started.get(target.name))
             findings.proved.append(f"{target.name}: {_words(backup)}, {_drilled(deployed, target, backup, findings)}")
         except CoffreError as error:
             show_error(error)
             findings.has_failed = True
             findings.missing.append(f"{target.name} has no backup that was restored: {error.message} [{error.code}]")
+
+
+def _examine(deployed: DeployedStack, target: str, findings: Findings) -> None:
+    """Let the function that backs the target up look for what prevents or thins out backups."""
+    for checkup in look_at_targets(deployed, [target], probe=False, quiet=False):
+        for one in checkup.blockers:
+            findings.missing.append(f"{target}: {one.sentence} [{one.code}] What to do: coffre doctor {target}")
+        findings.warnings += [f"{target}: {one.sentence} [{one.code}]" for one in checkup.warnings]
+        if checkup.is_uncertain:
+            findings.warnings.append(f"{target}: not everything could be looked at: coffre doctor {target}")
+
+
+def _unfinished_servers(deployed: DeployedStack, changed: Set[str]) -> Iterator[str]:
+    """Yield the servers whose databases are not known yet, or of which one has no backup."""
+    configuration = deployed.configuration
+    for server in configuration.started_databases:
+        if server.databases is None:
+            continue
+        found = [one for one in configuration.databases if isinstance(one, FoundDatabase) and one.server == server.name]
+        if server.name in changed or not found or not all(is_gone(one) or _newest(deployed, one.name) for one in found):
+            yield server.name
 
 
 def _newest(deployed: DeployedStack, target: str) -> Backup | None:
@@ -62,8 +92,8 @@ def _running(deployed: DeployedStack, target: str) -> str | None:
     return newest.id if newest is not None and newest.status is Status.IN_PROGRESS else None
 
 
-def _first_backup(deployed: DeployedStack, target: DatabaseTarget | BucketTarget) -> Backup:
-    running = _running(deployed, target.name)
+def _first_backup(deployed: DeployedStack, target: DatabaseTarget | BucketTarget, started: str | None) -> Backup:
+    running = started or _running(deployed, target.name)
     remark(f"{'Waiting for the backup that runs' if running else 'Taking a backup'}: {target.name}.")
     function = "backup_database" if target.kind is TargetKind.DATABASE else "backup_storage"
     backup_id = running or start_backup(deployed, function, target.name)
@@ -169,6 +199,8 @@ def conclude(stack: str, findings: Findings) -> None:
         say("You are protected.", style="bold green")
     for sentence in findings.proved:
         say(f"  proved   {sentence}")
+    for sentence in findings.warnings:
+        say(f"  warning  {sentence}", style="yellow")
     if findings.missing:
         say("`coffre init` can be run again at any time: it continues with what is missing.")
     else:

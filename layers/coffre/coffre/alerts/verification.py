@@ -9,6 +9,7 @@ from typing import Final
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, digest_of
 from coffre.alerts.wording import alert_of, backup_command, because, body_of, bullets, ids_of, moment
 from coffre.model.backup import Backup, Failure
+from coffre.model.checkup import CheckResult
 from coffre.model.rotation import Problem
 from coffre.model.target import TargetKind
 from coffre.model.words import span
@@ -32,6 +33,24 @@ def locks_too_short(problems: Sequence[Problem], *, request_id: str) -> Alert:
         ),
         ids=ids_of(request=request_id),
         fingerprint=digest_of(*sorted({f"{problem.code} {problem.target}" for problem in problems})),
+    )
+
+
+def doctor_blocker(target: str, found: Sequence[CheckResult], *, request_id: str) -> Alert:
+    """Report what doctor found that prevents backups, or their restore."""
+    first = f'Doctor found what prevents backups of "{target}", or their restore:'
+    cures = [one.cure for one in found if one.cure]
+    return alert_of(
+        AlertKind.DOCTOR_BLOCKER,
+        target,
+        f"{found[0].code}: backups of {target} are at risk",
+        body_of(
+            "\n".join([first, *bullets([f"{one.sentence} [{one.code}]" for one in found])]),
+            hint=cures[0] if cures else "The section of each code says what to do: docs/doctor.md.",
+            commands=[f"coffre doctor {target}"],
+        ),
+        ids=ids_of(request=request_id),
+        fingerprint=digest_of(*{one.code for one in found}),
     )
 
 

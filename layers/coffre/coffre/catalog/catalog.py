@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from coffre.catalog.audit import Audit
+from coffre.catalog.checkups import Checkups
 from coffre.catalog.configurations import Configurations
 from coffre.catalog.confirmations import Confirmations
 from coffre.catalog.deliveries import Deliveries
@@ -59,6 +60,8 @@ class Catalog:
         Plans whose tokens were given out.
     deliveries
         Which run an event has started.
+    checkups
+        What doctor said last about each target.
     servers
         Which databases were found on servers.
     configurations
@@ -93,6 +96,7 @@ class Catalog:
         self.recipients = Recipients(self._table)
         self.confirmations = Confirmations(self._table)
         self.deliveries = Deliveries(self._table)
+        self.checkups = Checkups(self._table)
         self.servers = Servers(self._table)
         self.configurations = Configurations(self._table)
         self.latest = Latest(self._table)

@@ -307,6 +307,13 @@ class ConfigurationItem(Item):
     document = UnicodeAttribute(null=True)
 
 
+class CheckupItem(Item):
+    """`coffre.model.checkup.Checkup` as JSON. `sk` is the target, or `-`."""
+
+    checked_at = TimeAttribute(null=True)
+    document = UnicodeAttribute(null=True)
+
+
 class ConfirmItem(Item):
     """`coffre.model.confirmation.IssuedPlan`. `sk` is the SHA-256 of its token, `plan` is JSON.
 

@@ -105,6 +105,11 @@ class Checkup(_Record):
         """The checks that could not look."""
         return tuple(one for one in self.results if one.state is State.COULD_NOT_LOOK)
 
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether a blocker or a warning may exist that could not be looked for; one without any result is, too."""
+        return not self.results or any(one.severity is not Severity.NOTE for one in self.unseen)
+
 
 def _order(result: CheckResult) -> tuple[int, int, str, str]:
     states = (State.FINDING, State.COULD_NOT_LOOK, State.OK)

@@ -78,12 +78,13 @@ class Mode(StrEnum):
 
 
 class Level(StrEnum):
-    """How closely is looked (docs/verification.md). `drill` is a function of its own."""
+    """How closely is looked (docs/verification.md). `drill` is a function of its own, `doctor` a command."""
 
     FRESH = "fresh"
     INVENTORY = "inventory"
     READ = "read"
     DRILL = "drill"
+    DOCTOR = "doctor"
 
 
 class SafetyState(StrEnum):

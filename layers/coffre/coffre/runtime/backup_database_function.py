@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +17,7 @@ from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.backup import backup_database
 from coffre.operations.backup_database.plan import DatabaseBackupJob
+from coffre.operations.doctor.database import DatabaseLook
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
@@ -30,7 +32,8 @@ from coffre.postgres.connection.connect import connect, refuse_transaction_poole
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import target_connection
-from coffre.runtime.events import BackupDatabaseEvent
+from coffre.runtime.doctor import see_doctor
+from coffre.runtime.events import BackupDatabaseEvent, DoctorEvent, parse_backup
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.scratch import scratch_directory
@@ -62,8 +65,10 @@ class BackupDatabaseFunction:
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target when it names none."""
         with self.services.edge.beginning(context, event):
-            wanted = BackupDatabaseEvent.parse(event)
+            wanted = parse_backup(event, BackupDatabaseEvent)
             configuration = self.services.configuration()
+            if isinstance(wanted, DoctorEvent):
+                return self._look(configuration.database(wanted.target), wanted, context)
             if wanted.target is None:
                 return StartRuns(self.services, context.function_name).start(wanted, configuration.started_databases)
             target = configuration.database(wanted.target)
@@ -107,6 +112,19 @@ class BackupDatabaseFunction:
 
         return lifecycle.run(request, work)
 
+    def _look(self, target: DatabaseTarget, wanted: DoctorEvent, context: LambdaContext) -> dict[str, Any]:
+        """Look for what prevents backups of a target, and return it."""
+        with scratch_directory() as scratch, ExitStack() as stack:
+            look = DatabaseLook(
+                target=target,
+                connection=lambda: self._address(target, scratch),
+                client_version=self.tools.version,
+                backups=lambda: self.services.catalog.completed_backups(target.name),
+                streams=target.limits.streams or default_streams(os.cpu_count() or 1),
+                now=utc_now,
+            )
+            return see_doctor(self.services, wanted, look.readers(stack), context.aws_request_id)
+
     def _previous(self, target: str) -> Backup | None:
         return self.services.catalog.latest_completed(target, damaged_too=True, safety_too=True)
 
@@ -130,8 +148,12 @@ class BackupDatabaseFunction:
         )
 
     def _connection(self, target: DatabaseTarget, scratch: Path) -> Connection:
-        connection = target_connection(self.services.secret, target)
+        connection = self._address(target, scratch)
         refuse_transaction_pooler(connection)
+        return connection
+
+    def _address(self, target: DatabaseTarget, scratch: Path) -> Connection:
+        connection = target_connection(self.services.secret, target)
         timeout = target.limits.connect_timeout_seconds
         return apply_tls(
             connection, target.tls, scratch, connect_timeout_seconds=timeout, read_secret=self.services.secret

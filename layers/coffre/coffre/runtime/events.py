@@ -159,6 +159,18 @@ class BackupDatabaseEvent(SentEvent):
         return changed.model_dump(mode="json", exclude_defaults=True)
 
 
+class DoctorEvent(SentEvent):
+    """Look for what prevents backups of a target, where its backups run (docs/doctor.md). It takes no backup.
+
+    `probe` allows checks that write to the vault. `report` sends an alert about a blocker: for the weekly check.
+    """
+
+    doctor: Literal[True]
+    target: TargetName
+    probe: bool = False
+    report: bool = False
+
+
 class BackupStorageEvent(BackupDatabaseEvent):
     """Back up one target of buckets, or every one when none is named; the fields are those of `BackupDatabaseEvent`.
 
@@ -180,6 +192,12 @@ class BackupStorageEvent(BackupDatabaseEvent):
         """Return the event that continues a run."""
         changes = {"target": target, "backup_id": backup_id, "after_invocations": invocations}
         return self.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
+
+
+def parse_backup[E: BackupDatabaseEvent](event: object, kind: type[E]) -> E | DoctorEvent:
+    """Validate an event of a function that backs up: one with the field `doctor` only looks."""
+    fields = event if isinstance(event, Mapping) else {}
+    return DoctorEvent.parse(event) if "doctor" in fields else kind.parse(event)
 
 
 class RestoreEvent(Scope, SentEvent):
@@ -371,22 +389,23 @@ class DrillEvent(SentEvent):
 class VerifyEvent(SentEvent):
     """Verify backups at one level (docs/verification.md): of every target, of one, or (not `fresh`) one backup.
 
+    `doctor` asks the functions that back up what they see there, and waits for none (docs/doctor.md).
+
     `share` is of what the level looks closely at: packs whose checksums are compared (`inventory`), packs that are read
     (`read` of a target). Another share is taken each day.
     """
 
-    level: Literal[Level.FRESH, Level.INVENTORY, Level.READ]
+    level: Literal[Level.FRESH, Level.INVENTORY, Level.READ, Level.DOCTOR]
     target: TargetName | None = None
     backup_id: Ulid | None = None
     share: float | None = Field(default=None, gt=0, le=1)
 
     @model_validator(mode="after")
     def _fields_fit_the_level(self) -> Self:
-        if self.backup_id is not None and (self.level is Level.FRESH or self.target is not None):
+        is_about_targets = self.level in (Level.FRESH, Level.DOCTOR)
+        if self.backup_id is not None and (is_about_targets or self.target is not None):
             raise ValueError("backup_id goes with inventory and read, and without a target")
-        if self.share is not None and (
-            self.level is Level.FRESH or (self.level is Level.READ and self.backup_id is not None)
-        ):
+        if self.share is not None and (is_about_targets or (self.level is Level.READ and self.backup_id is not None)):
             raise ValueError("share goes with inventory, and with read of a target: of one backup all is read")
         return self
 

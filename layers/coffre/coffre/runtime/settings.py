@@ -22,6 +22,7 @@ class Settings(BaseModel):
     `vault_object_lock` is the mode of the locks that backups get (docs/immutability.md), `vault_lock_max_days` the
     longest one that the stack's policies allow. `identity_secret` names the secret with the age identities; functions
     that do not read backups have none.
+    `backup_database_function` and `backup_storage_function` are for the function that asks them what doctor sees.
     `access_log_bucket` has the logs of accesses to the vault, if they exist, and `own_roles` the names of the stack's
     roles, between commas: both are for the function that looks at the logs.
     """
@@ -38,6 +39,8 @@ class Settings(BaseModel):
     alert_topic_arn: str = Field(min_length=1)
     identity_secret: str | None = None
     access_log_bucket: str | None = None
+    backup_database_function: str | None = None
+    backup_storage_function: str | None = None
     own_roles: str = ""
 
     @classmethod

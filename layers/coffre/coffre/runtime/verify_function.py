@@ -16,7 +16,7 @@ from coffre.alerts.wording import because
 from coffre.model.audit import Actor
 from coffre.model.backup import Failure, Restore
 from coffre.model.configuration import Configuration
-from coffre.model.errors import SecretError
+from coffre.model.errors import SecretError, SettingsError
 from coffre.model.verification import FreshReport, Level, Share, VerificationReport
 from coffre.operations.monitoring.health_checks import check_all_targets
 from coffre.operations.verify.freshness import FreshJob, fresh
@@ -73,6 +73,8 @@ class VerifyFunction:
         ids = {"request_id": request_id, "target": wanted.target, "backup_id": wanted.backup_id}
         with self.services.edge.reporting(stopped, **ids):
             self.services.metering.about(wanted.target)
+            if wanted.level is Level.DOCTOR:
+                return self._ask_doctor(configuration, wanted)
             if wanted.level is Level.FRESH:
                 return self._fresh(configuration, wanted, request_id)
             if wanted.level is Level.READ and wanted.target is None and wanted.backup_id is None:
@@ -81,9 +83,29 @@ class VerifyFunction:
 
     def _has_backups(self, wanted: VerifyEvent) -> bool:
         """Return whether a target has backups to verify, even if it is not configured any more."""
-        return wanted.level is not Level.FRESH and bool(
+        return wanted.level not in (Level.FRESH, Level.DOCTOR) and bool(
             CatalogSnapshot.read(self.services.catalog).living(wanted.target)
         )
+
+    # --- doctor ---
+
+    def _ask_doctor(self, configuration: Configuration, wanted: VerifyEvent) -> dict[str, Any]:
+        """Let the functions that back up look at their targets; each reports what it finds."""
+        settings = self.services.settings
+        started: list[str] = []
+        for function, targets in (
+            (settings.backup_database_function, configuration.databases),
+            (settings.backup_storage_function, configuration.buckets),
+        ):
+            names = [one.name for one in targets if wanted.target in (None, one.name)]
+            events = {name: {"doctor": True, "target": name, "report": True} for name in names}
+            if function is None and names:
+                raise SettingsError(
+                    "The function verify does not know which functions back up.",
+                    hint="template.yaml sets COFFRE_BACKUP_DATABASE_FUNCTION and its like: deploy the stack again.",
+                )
+            started += start_each(self.services.functions, function or "", events, "doctor's look")
+        return {"level": wanted.level.value, "started": started}
 
     # --- fresh ---
 

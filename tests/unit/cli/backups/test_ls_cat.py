@@ -76,6 +76,21 @@ def test_what_is_not_there_is_an_error(coffre: Coffre, uploads: Backup, key: Pat
         assert code in said.err
 
 
+@pytest.mark.parametrize("what", [(), ("2026/cat.jpg", "--roles")])
+def test_one_thing_is_named(coffre: Coffre, uploads: Backup, what: tuple[str, ...]) -> None:
+    said = coffre("cat", uploads.id, *what)
+
+    assert (said.status, said.out) == (2, "")
+    assert "Name an object or a table, or give --roles." in said.err
+
+
+def test_buckets_have_no_roles(coffre: Coffre, uploads: Backup, key: Path) -> None:
+    said = coffre("cat", uploads.id, "--roles", "--identity", key)
+
+    assert (said.status, said.out) == (2, "")
+    assert "Roles are in backups of databases." in said.err
+
+
 def test_one_object_goes_to_stdout(coffre: Coffre, uploads: Backup, key: Path, tmp_path: Path) -> None:
     kept = os.dup(1)
     with (tmp_path / "out").open("wb") as file:

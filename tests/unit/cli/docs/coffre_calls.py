@@ -9,7 +9,6 @@ import typer.main
 
 from coffre_cli.app import app
 
-
 # typer has a copy of click, and does not export its base of errors.
 WrongUsage: Final[type[Exception]] = typer.BadParameter.__bases__[0]
 

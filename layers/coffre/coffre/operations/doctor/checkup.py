@@ -32,7 +32,7 @@ def gather(readers: Iterable[Reader], log: Callable[[Exception], None]) -> Facts
     Parameters
     ----------
     log
-        Gets the error of each reader that failed.
+        Gets unexpected errors: only their types are in the results.
     """
     facts: dict[type, object] = {}
     for reader in readers:
@@ -42,7 +42,6 @@ def gather(readers: Iterable[Reader], log: Callable[[Exception], None]) -> Facts
                 group, value = found if isinstance(found, tuple) else (type(found), found)
                 facts[group] = value
         except CoffreError as error:
-            log(error)
             why = f"{error.message} [{error.code}]"
         except Exception as error:  # noqa: BLE001 - one reader's failure is a result, and must not hide the others'
             log(error)

@@ -70,7 +70,7 @@ def read_role(query: Query) -> Role:
 
 def read_settings(query: Query) -> Settings:
     """Return settings that are not as a session of doctor's set them, and those of role and database that limit it."""
-    found: dict[str, str] = dict((name, value) for name, value in query(_SETTINGS))
+    found: dict[str, str] = {name: value for name, value in query(_SETTINGS)}  # noqa: C416 - rows are tuples of any length
     wrong = tuple((name, value, found[name]) for name, value in _WANTED.items() if found.get(name, value) != value)
     configured = tuple((where, setting) for where, setting in query(_CONFIGURED, {"names": list(_LIMITING)}))
     return Settings(wrong, configured)
