@@ -32,6 +32,7 @@ def commands(scale: float, runs: int) -> dict[str, list[str]]:
         "incremental": [f"--rows={int(2_000_000 * scale)}"],
         "inventory": [f"--packs={int(100_000 * scale)}"],
         "status": [f"--runs={2 * runs + 1}"],
+        "doctor": size,
         "cold_start": [f"--runs={3 * runs + 1}"],
         "init": size,
     }

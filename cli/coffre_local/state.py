@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -73,7 +74,10 @@ class LocalState:
         return self.status == "up" and self.aws is not None and self.aws.is_healthy() and postgres
 
 
-_STATE = TypeAdapter(LocalState)
+@cache
+def _states() -> TypeAdapter[LocalState]:
+    # Not at import: every command looks for a state, and most find none.
+    return TypeAdapter(LocalState)
 
 
 def state_file(checkout: Path = CHECKOUT) -> Path:
@@ -91,7 +95,7 @@ def read_state(checkout: Path = CHECKOUT) -> LocalState | None:
     """
     path = state_file(checkout)
     try:
-        return _STATE.validate_json(path.read_bytes())
+        return _states().validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except ValidationError as error:
@@ -110,7 +114,7 @@ def write_state(state: LocalState, checkout: Path = CHECKOUT) -> None:
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(_STATE.dump_json(state, indent=1))
+        file.write(_states().dump_json(state, indent=1))
     partial.replace(path)
 
 

@@ -402,6 +402,12 @@ def test_files_of_a_bucket_are_backed_up_lost_and_brought_back(
         stack.client("secretsmanager").get_secret_value(SecretId=IDENTITY)["SecretString"]
     )
 
+    # Given a bucket that the function can back up, as doctor finds with its role
+    [looked] = checkout.coffre("doctor", UPLOADS, "--json").json()
+    states = {result["code"]: result["state"] for result in looked["results"]}
+    assert states["BUCKET_UNREADABLE"] == states["BUCKET_EMPTY"] == states["BUCKET_TAGS_UNREADABLE"] == "ok"
+    assert states["BUCKET_VERSIONING_OFF"] == states["VAULT_SAME_ACCOUNT_AS_SOURCE"] == "finding"
+
     # Given a backup of the bucket
     taken = checkout.coffre("backup", "buckets", UPLOADS, "--json").json()
     assert taken["status"] == "COMPLETED", taken
@@ -449,6 +455,24 @@ def test_coffre_list_has_the_backups_newest_first(stack: Stack, checkout: Checko
     assert all(set(one) >= PROMISED_BACKUP for one in listed)
     assert backup.id in [one["id"] for one in listed]
     assert [one["id"] for one in listed] == sorted((one["id"] for one in listed), reverse=True)
+
+
+def test_doctor_looks_with_the_roles_of_the_functions_and_the_operators_credentials(
+    stack: Stack, checkout: Checkout, backup: Backup
+) -> None:
+    said = checkout.coffre("doctor", "--json")
+
+    states = {one["target"]: {result["code"]: result["state"] for result in one["results"]} for one in said.json()}
+    assert said.status == Exit.FAILED, "the password of one target is wrong"
+    assert states.keys() == {None, BROKEN, SAMPLE, UPLOADS}
+    here, broken, database = states[None], states[BROKEN], states[SAMPLE]
+    ok = dict.fromkeys(("VAULT_UNREACHABLE", "VAULT_REGION", "SERVICE_UNREACHABLE"), "ok")
+    assert database.items() >= {**ok, "VAULT_UNWRITABLE": "ok", "NO_BACKUP": "ok", "LOGIN_REFUSED": "ok"}.items()
+    assert states[UPLOADS].items() >= ok.items()
+    assert broken["LOGIN_REFUSED"] == "finding"
+    fine = ("SCHEDULE_DISABLED", "VAULT_LIFECYCLE_EATS_PACKS", "VAULT_PUBLIC", "VAULT_VERSIONING_OFF", "TEMPLATE_OLDER")
+    assert here.items() >= dict.fromkeys((*fine, "KEY_IDENTITY_MISSING", "SUBNET_WITHOUT_ROUTE"), "ok").items()
+    assert "could_not_look" not in here.values()
 
 
 def test_coffre_says_why_a_backup_failed(stack: Stack, checkout: Checkout) -> None:

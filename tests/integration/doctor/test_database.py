@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import socket
 import threading
 import time
@@ -18,14 +19,25 @@ from tests.integration.runs.authority import Authority
 from tests.unit.policy.checks.fixtures_database import HEALTHY
 
 from coffre.model.checkup import CheckResult, Checkup
+from coffre.model.errors import SettingsError
 from coffre.policy.checks.check import Check
 from coffre.policy.checks.registry import CHECKS
+from coffre.runtime import backup_database_function
 from coffre_local.ports import free_port
 from coffre_local.postgres_server import PostgresServer
 
 _numbers = itertools.count(1)
 # What the superuser of a test's server on this machine provokes in any database.
 USUAL: Final = {"ROLE_TOO_STRONG"}
+
+
+@pytest.fixture
+def database_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what doctor says about the vault and the stack."""
+    monkeypatch.setattr(backup_database_function, "readers_of_every_target", lambda *_, **__: ())
+
+
+pytestmark = pytest.mark.usefixtures("database_alone")
 
 
 def look(coffre: Coffre, **event: Any) -> Checkup:
@@ -37,7 +49,7 @@ def findings(checkup: Checkup) -> dict[str, CheckResult]:
 
 
 @pytest.fixture
-def reader(shop: str) -> Iterator[str]:
+def reader(shop: str) -> str:
     """The name of a role that may read the shop, and nothing else."""
     name = f"reader_{next(_numbers)}"
     run_sql(
@@ -134,8 +146,7 @@ CREATE MATERIALIZED VIEW safe_totals AS SELECT safe(1);
 CREATE COLLATION german (provider = libc, locale = 'C');
 CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
 CREATE EVENT TRIGGER watcher ON ddl_command_end EXECUTE FUNCTION watch();
-CREATE ROLE supabase_auth_admin;
-CREATE SCHEMA auth AUTHORIZATION supabase_auth_admin;
+CREATE SCHEMA auth;
 CREATE TABLE auth.users (id int PRIMARY KEY);
 CREATE FUNCTION on_signup() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER signup AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION on_signup();
@@ -148,7 +159,7 @@ INSERT INTO vault.secrets VALUES (1)
 
 def test_what_is_in_the_database_is_named(coffre: Coffre, shop: str) -> None:
     run_sql(shop, CONTENTS)
-    coffre.configure(shop, target={"schemas": {"exclude": ["auth"]}})
+    coffre.configure(shop, target={"provider": "supabase", "schemas": {"exclude": ["auth"]}})
 
     checkup = look(coffre)
 
@@ -372,3 +383,33 @@ def test_every_question_is_understood_by_older_servers(
 
     assert [(one.code, one.sentence) for one in checkup.unseen] == []
     assert set(findings(checkup)) == USUAL
+
+
+def test_the_weekly_level_asks_the_functions_that_back_up(
+    coffre: Coffre, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coffre.configure(shop)
+    document = json.loads(coffre.document_text())
+    document["targets"].append({"name": "files", "kind": "bucket", "buckets": [{"name": "photos"}]})
+    coffre.document(json.dumps(document))
+    coffre.environment |= {
+        "COFFRE_BACKUP_DATABASE_FUNCTION": "the-backup-database",
+        "COFFRE_BACKUP_STORAGE_FUNCTION": "the-backup-storage",
+    }
+    invoked: list[dict[str, Any]] = []
+    monkeypatch.setattr(coffre.verify_function().services.functions, "invoke", lambda **call: invoked.append(call))
+
+    answer = coffre.verify("doctor")
+
+    assert answer == {"level": "doctor", "started": ["shop", "files"]}
+    assert [(call["FunctionName"], json.loads(call["Payload"])) for call in invoked] == [
+        ("the-backup-database", {"doctor": True, "target": "shop", "report": True}),
+        ("the-backup-storage", {"doctor": True, "target": "files", "report": True}),
+    ]
+
+
+def test_the_weekly_level_of_an_older_stack_says_what_is_missing(coffre: Coffre, shop: str) -> None:
+    coffre.configure(shop)
+
+    with pytest.raises(SettingsError, match="does not know which functions back up"):
+        coffre.verify("doctor")

@@ -111,6 +111,7 @@ def test_a_good_backup_is_proven_and_the_server_is_gone(coffre: Coffre, shop: st
     assert report.structure.amcheck is not None
     assert report.restore_seconds is not None
     assert (report.restore_limit_seconds, report.is_late) == (300, False)
+    assert coffre.catalog.latest.drills() == {"shop": report.summary}
     # And it counts as verified, nobody is told, and the page is there
     assert coffre.catalog.get_backup(made.id).verified_at == report.completed_at
     assert coffre.alerts() == []

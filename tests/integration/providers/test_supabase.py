@@ -75,6 +75,18 @@ def test_the_users_alone_are_restored_into_the_project_in_use(project: RoundTrip
     ]
 
 
+def test_a_dropped_table_comes_back_with_the_privileges_that_it_had(project: RoundTrip) -> None:
+    backup = project.back_up()
+    run(project.source, "DROP TABLE notes")
+
+    project.restore_in_place(backup, tables=["notes"])
+
+    assert value(project.source, "SELECT count(*) FROM notes") == 100
+    question = "SELECT has_table_privilege('{}', 'notes', 'SELECT')"
+    assert not value(project.source, question.format("anon"))
+    assert value(project.source, question.format("service_role"))
+
+
 def test_deleted_objects_of_storage_come_back_through_its_guard(project: RoundTrip) -> None:
     backup = project.back_up()
     run(project.source, "UPDATE storage.objects SET name = 'elsewhere.png'")

@@ -89,6 +89,12 @@ def test_what_is_left_restores_after_the_backups_it_points_at_are_gone(
     assert not [key for key in objects if key.startswith(f"v1/backups/shop/{first.id}/")]
     assert report["sweep"]["living"]["objects"] == len(packs_in(objects))
     assert report["sweep"]["packs_removed"]["objects"] > 0
+    # And the catalog knows what the vault holds, and that two backups share some of it
+    use = coffre.catalog.latest.vault()
+    assert use is not None
+    assert (use.packs, use.size_bytes) == (len(packs_in(objects)), sum(len(objects[key]) for key in packs_in(objects)))
+    assert 0 < use.saved_bytes < use.used_bytes
+    assert use.plaintext_bytes == sum(coffre.catalog.get_backup(one.id).plaintext_bytes or 0 for one in (second, third))
     # And what stayed is whole
     assert coffre.restore(third.id, new_database)["status"] == "COMPLETED"
     assert run_sql(new_database, ROWS) == expected

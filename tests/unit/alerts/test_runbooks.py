@@ -25,8 +25,10 @@ from coffre.alerts.anomalies import (
 from coffre.alerts.audit import audit_anchored, audit_broken, audit_failed, request_refused
 from coffre.alerts.runs import SAFE_UNKNOWN, restore_completed, safe_backups
 from coffre.alerts.servers import databases_found, databases_gone, names_unreadable
+from coffre.alerts.verification import doctor_blocker
 from coffre.model.access import AccessAction, AccessGroup
 from coffre.model.audit import Actor, Anchor, Head
+from coffre.model.checkup import CheckResult, Severity, State
 from coffre.model.server import SeenDatabase
 from coffre.model.target import TargetKind
 from coffre.policy.anomaly import Deviation, Rate
@@ -97,7 +99,20 @@ def servers() -> list[Alert]:
     ]
 
 
-ALERTS = [*failures(FAILURE), *findings(), *anomalies(), *audits(), *servers(), restore_completed(RESTORE)]
+def checkups() -> list[Alert]:
+    found = CheckResult(
+        code="ROLE_CANNOT_READ",
+        severity=Severity.BLOCKER,
+        state=State.FINDING,
+        subject='public."o\u202edd"',
+        sentence="The role cannot read 1 table.",
+        cure="GRANT SELECT ON public.orders TO coffre_backup;",
+        docs="docs/doctor.md#role_cannot_read",
+    )
+    return [doctor_blocker("shop", [found], request_id="r"), doctor_blocker("shop", [found, found], request_id="r")]
+
+
+ALERTS = [*failures(FAILURE), *findings(), *anomalies(), *audits(), *servers(), *checkups(), restore_completed(RESTORE)]
 
 
 def test_there_is_an_alert_of_every_kind_here() -> None:

@@ -242,6 +242,16 @@ def test_a_vault_alone_is_never_called_safe_and_what_is_wrong_in_it_is_said() ->
     assert standing(reasons(bad)) is Standing.NOT_SAFE
 
 
+def test_where_nothing_is_protected_nothing_is_safe() -> None:
+    nothing = Facts(now=NOW, targets=())
+
+    [reason] = reasons(nothing)
+
+    assert (reason.code, reason.standing) == ("NO_TARGET", Standing.NOT_SAFE)
+    assert said(nothing) == "Nothing is safe: no target is known, so nothing is backed up."
+    assert standing(reasons(nothing)) is Standing.NOT_SAFE
+
+
 def test_the_worst_comes_first() -> None:
     found = facts(
         database("crm", drill=drill(33)),

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from coffre.model.kinds import TargetKind
+from coffre_cli.commands.doctor.here import find, look_here
 from coffre_cli.commands.doctor.show import show_checkups
-from coffre_cli.deployed import DeployedStack, FunctionFailedError, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack, FunctionFailedError, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import error_console, print_json
@@ -39,15 +40,17 @@ def doctor(
 ) -> None:
     """Look for what prevents backups, or makes them incomplete, and show what cures it.
 
-    The checks run in the functions that back up: with their role, their network, and the target's secret. They take no
+    The checks of a target run in the function that backs it up: with its role, its network, and the target's secret.
+    Those of the stack and of this machine run here, with your credentials, unless a target is named. They take no
     backup and write nothing to a database. docs/doctor.md has a section about each code.
 
     Exit status: 0 no blocker; 1 a blocker; 2 wrong usage; 4 a warning, with --strict; 5 no blocker is known, but not
     everything could be looked at.
     """
-    deployed = find_stack(stack)
+    deployed = find(stack, quiet=as_json)
     names = [one.name for one in deployed.configuration.targets] if target is None else [target]
-    checkups = list(look_at_targets(deployed, names, probe=probe, quiet=as_json))
+    checkups = [look_here(deployed, probe=probe, quiet=as_json)] if target is None else []
+    checkups += look_at_targets(deployed, names, probe=probe, quiet=as_json)
     if as_json:
         print_json([one.model_dump(mode="json") for one in checkups])
     else:

@@ -44,10 +44,15 @@ def _show(checkup: Checkup) -> None:
     ]
     fine = len(checkup.results) - len(checkup.findings) - len(checkup.unseen)
     say(f"{checkup.target or 'The stack'}: {', '.join([*counts, f'{fine} ok'])}", style="bold")
+    show_findings(checkup)
+    say("")
+
+
+def show_findings(checkup: Checkup) -> None:
+    """Show what was found and what could not be looked at."""
     for result in checkup.findings:
         _show_finding(result)
     _show_unseen(checkup.unseen)
-    say("")
 
 
 def _show_finding(result: CheckResult) -> None:

@@ -217,7 +217,7 @@ def check(
 
 def _record(place: DeployedStack, tried: Sequence[Tried]) -> None:
     """Record which private keys opened a backup: `coffre doctor` asks when each last did."""
-    from coffre.operations.doctor.history import KEY_OPENED
+    from coffre.model.audit import KEY_OPENED
 
     opened = {one.recipient: one for one in tried if one.is_good and one.recipient}
     for recipient, one in opened.items():

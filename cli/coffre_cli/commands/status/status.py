@@ -34,7 +34,7 @@ _REDRAWN_AFTER_SECONDS: Final = 10
 
 def status(
     targets: Annotated[
-        list[str] | None, typer.Argument(metavar="[TARGET]...", help="Only these targets. Default: all.")
+        list[str] | None, typer.Argument(metavar="TARGET", help="Only these targets. Default: all.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every ten seconds, until Ctrl-C.")] = False,
     stack: StackOption = None,

@@ -24,6 +24,7 @@ _READ_AGAIN: Final = "attach the stack's ReadersPolicy to your role, or deploy t
 
 # The worst first. An alert has its own kind as code.
 ORDER: Final = (
+    "NO_TARGET",
     "NO_BACKUP",
     "ALL_DAMAGED",
     "BACKUP_OVERDUE",
@@ -46,8 +47,19 @@ _SAME: Final = {
 }
 
 
+_NO_TARGET: Final = Reason(
+    code="NO_TARGET",
+    standing=Standing.NOT_SAFE,
+    targets=(),
+    sentence="no target is known, so nothing is backed up.",
+    cure="coffre config edit",
+)
+
+
 def reasons(facts: Facts) -> tuple[Reason, ...]:
     """Return why targets are not safe, or not known to be safe, the worst first; none: all are safe."""
+    if not facts.targets:
+        return (_NO_TARGET,)
     found = [reason for target in facts.targets for reason in _of_target(target, facts)]
     found += _of_alerts(facts, found)
     found += _of_schedules(facts)
@@ -65,6 +77,8 @@ def standing(found: Sequence[Reason], target: str | None = None) -> Standing:
 
 def headline(found: Sequence[Reason], names: Sequence[str]) -> str:
     """Return the answer in one sentence: "All 3 targets are safe.", or how many are not, and the worst reason."""
+    if not names:
+        return f"Nothing is safe: {_NO_TARGET.sentence}"
     by_name = {name: standing(found, name) for name in names}
     worst = standing(found)
     if worst is Standing.SAFE:

@@ -31,6 +31,7 @@ from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.connection.connect import connect, refuse_transaction_pooler
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.checkup_readers import readers_of_every_target
 from coffre.runtime.credentials import target_connection
 from coffre.runtime.doctor import see_doctor
 from coffre.runtime.events import BackupDatabaseEvent, DoctorEvent, parse_backup
@@ -123,7 +124,11 @@ class BackupDatabaseFunction:
                 streams=target.limits.streams or default_streams(os.cpu_count() or 1),
                 now=utc_now,
             )
-            return see_doctor(self.services, wanted, look.readers(stack), context.aws_request_id)
+            readers = (
+                *look.readers(stack),
+                *readers_of_every_target(self.services, target, probe=wanted.probe),
+            )
+            return see_doctor(self.services, wanted, readers, context.aws_request_id)
 
     def _previous(self, target: str) -> Backup | None:
         return self.services.catalog.latest_completed(target, damaged_too=True, safety_too=True)

@@ -22,8 +22,10 @@ from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.run import Paused, Run
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.checkup_readers import readers_of_buckets, readers_of_every_target
 from coffre.runtime.credentials import keys_from
-from coffre.runtime.events import BackupStorageEvent
+from coffre.runtime.doctor import see_doctor
+from coffre.runtime.events import BackupStorageEvent, DoctorEvent, parse_backup
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.scratch import scratch_directory
@@ -53,8 +55,10 @@ class BackupStorageFunction:
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target of buckets when it names none."""
         with self.services.edge.beginning(context, event):
-            wanted = BackupStorageEvent.parse(event)
+            wanted = parse_backup(event, BackupStorageEvent)
             configuration = self.services.configuration()
+            if isinstance(wanted, DoctorEvent):
+                return self._look(configuration.bucket(wanted.target), wanted, context)
             if wanted.target is None:
                 return StartRuns(self.services, context.function_name).start(wanted, configuration.buckets)
             target = configuration.bucket(wanted.target)
@@ -63,6 +67,14 @@ class BackupStorageFunction:
             return self._run(configuration, target, request, wanted, context)
 
         return self._runs.back_up(configuration, target, wanted, context, run)
+
+    def _look(self, target: BucketTarget, wanted: DoctorEvent, context: LambdaContext) -> dict[str, Any]:
+        """Look for what prevents backups of a target, and return it."""
+        readers = (
+            *readers_of_every_target(self.services, target, probe=wanted.probe),
+            *readers_of_buckets(self.services, target),
+        )
+        return see_doctor(self.services, wanted, readers, context.aws_request_id)
 
     def _run(
         self,

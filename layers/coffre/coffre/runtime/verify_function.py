@@ -98,7 +98,7 @@ class VerifyFunction:
             (settings.backup_storage_function, configuration.buckets),
         ):
             names = [one.name for one in targets if wanted.target in (None, one.name)]
-            events = {name: {"doctor": True, "target": name, "report": True} for name in names}
+            events = [(name, {"doctor": True, "target": name, "report": True}) for name in names]
             if function is None and names:
                 raise SettingsError(
                     "The function verify does not know which functions back up.",

@@ -13,9 +13,9 @@ from botocore.exceptions import ClientError
 from tests.unit.cli.conftest import BUCKET, OUTPUTS, RECIPIENT, REGION, STACK, TABLE, Account
 
 from coffre import __version__
+from coffre.model.audit import KEY_OPENED
 from coffre.model.checkup import CheckResult, State
 from coffre.operations.doctor.checkup import gather
-from coffre.operations.doctor.history import KEY_OPENED
 from coffre.policy.checks.answers import Refused
 from coffre.policy.checks.check import Facts, Unread
 from coffre.policy.checks.history_facts import KeyFacts
@@ -160,7 +160,7 @@ def test_a_stack_that_cannot_be_described_leaves_its_own_facts_unread(stack: Dep
 
     facts = gather(readers_of_stack(stack), failures.append)
 
-    assert len(failures) == 1
+    assert failures == []  # the result has the reason
     assert facts[StackFacts] == Unread("AWS refused the request. [AWS_REFUSED]")
     assert isinstance(facts[KeyFacts], KeyFacts)
 

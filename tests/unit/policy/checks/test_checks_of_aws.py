@@ -150,7 +150,7 @@ def test_a_bucket_that_cannot_be_listed_is_judged_no_further() -> None:
     facts = sources(SourceBucket("photos", listed=DENIED), BUCKET)
 
     assert codes(facts) == {"BUCKET_UNREADABLE"}
-    assert codes(facts, state=State.COULD_NOT_LOOK) == {"BUCKET_EMPTY", "BUCKET_TAGS_UNREADABLE"}
+    assert codes(facts, state=State.OK) == set(), "nothing is known about it"
 
 
 # --- drills and keys ---

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 import psycopg2
@@ -29,10 +30,13 @@ from coffre.policy.checks.managed import Managed, Sealed
 from coffre.policy.checks.role import Role, Settings, Unreadable
 from coffre.policy.checks.server import Server
 from coffre.policy.patterns import schema_pattern, table_pattern
+from coffre.policy.profiles import Profile, detect, fits
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect, one_line
+from coffre.postgres.connection.provider_facts import read_provider_facts
 from coffre.postgres.inspection.activity import read_activity
 from coffre.postgres.inspection.contents import (
+    Chosen,
     read_collations,
     read_extensions,
     read_managed,
@@ -41,7 +45,6 @@ from coffre.postgres.inspection.contents import (
 )
 from coffre.postgres.inspection.server import (
     read_encryption,
-    read_provider,
     read_role,
     read_server,
     read_settings,
@@ -91,13 +94,13 @@ class DatabaseLook:
         yield Reader((Login, Sharing, Encryption), lambda: way.read_login(stack))
         yield Reader((Server, Standby), lambda: read_server(way.query, self.client_version(), self.now))
         yield Reader((Role,), lambda: [read_role(way.query)])
-        yield Reader((Provider,), lambda: [read_provider(way.query, way.connection.host)])
+        yield Reader((Provider,), lambda: [Provider(way.profile.name, way.connection.host)])
         yield Reader((Settings,), lambda: [read_settings(way.query)])
         yield Reader((SnapshotExport, Endpoint), lambda: self._several(way))
-        yield Reader((Contents, Unreadable, Volume), lambda: read_relations(way.query, self._chosen))
-        yield Reader((Extensions,), lambda: [read_extensions(way.query, self._is_stored_member)])
+        yield Reader((Contents, Unreadable, Volume), lambda: read_relations(way.query, _chosen_by(self.target)))
+        yield Reader((Extensions,), lambda: [read_extensions(way.query, self._settled(way.profile))])
         yield Reader((Collations,), lambda: [read_collations(way.query, way.version_number)])
-        yield Reader((Managed,), lambda: [read_managed(way.query, self._chosen)])
+        yield Reader((Managed,), lambda: [read_managed(way.query, _chosen_by(self.target), way.profile)])
         yield Reader((Sealed,), lambda: [read_sealed(way.query)])
         yield Reader((Activity,), lambda: [read_activity(way.query)])
         yield Reader((Runs,), lambda: [self._runs()])
@@ -115,19 +118,28 @@ class DatabaseLook:
         ]
         return Runs(tuple(read))
 
-    def _chosen(self, schema: str, name: str) -> bool:
-        """Return whether the target's patterns take a relation, as `pg_dump` understands them."""
-        schemas, tables = self.target.schemas, self.target.tables
-        if any(schema_pattern(one)(schema) for one in schemas.exclude):
-            return False
-        if any(table_pattern(one)(schema, name) for one in tables.exclude):
-            return False
-        if tables.include:
-            return any(table_pattern(one)(schema, name) for one in tables.include)
-        return not schemas.include or any(schema_pattern(one)(schema) for one in schemas.include)
+    def _settled(self, profile: Profile) -> Chosen:
+        """Return whether a backup stores a table of an extension all the same, or needs none of its rows."""
+        stored = [table_pattern(one) for one in self.target.tables.include_members]
+        transient = profile.rows.transient_members
+        return lambda schema, name: any(one(schema, name) for one in stored) or fits(f"{schema}.{name}", transient)
 
-    def _is_stored_member(self, schema: str, name: str) -> bool:
-        return any(table_pattern(one)(schema, name) for one in self.target.tables.include_members)
+
+def _chosen_by(target: DatabaseTarget) -> Chosen:
+    """Return whether the target's patterns take a relation, as `pg_dump` understands them."""
+    schemas_out = [schema_pattern(one) for one in target.schemas.exclude]
+    schemas_in = [schema_pattern(one) for one in target.schemas.include]
+    tables_out = [table_pattern(one) for one in target.tables.exclude]
+    tables_in = [table_pattern(one) for one in target.tables.include]
+
+    def chosen(schema: str, name: str) -> bool:
+        if any(one(schema) for one in schemas_out) or any(one(schema, name) for one in tables_out):
+            return False
+        if tables_in:
+            return any(one(schema, name) for one in tables_in)
+        return not schemas_in or any(one(schema) for one in schemas_in)
+
+    return chosen
 
 
 class _Way:
@@ -145,6 +157,10 @@ class _Way:
         if self._connection is None:
             raise self._stopped or ConnectError("The database's address is not known.")
         return self._connection
+
+    @cached_property
+    def profile(self) -> Profile:
+        return detect(read_provider_facts(self.query, self.connection.host), self._look.target.provider)
 
     @property
     def version_number(self) -> int:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from coffre.catalog.catalog import Catalog
-from coffre.model.audit import AuditEvent
+from coffre.model.audit import KEY_OPENED, AuditEvent
 from coffre.model.errors import CoffreError
 from coffre.model.target import BucketTarget, DatabaseTarget
 from coffre.operations.doctor.vault_use import trouble
@@ -20,8 +20,6 @@ from coffre.vault.layout import BACKUPS, record_of
 from coffre.vault.reports import DrillReports
 
 _DRILL: Final = re.compile(r"reports/drill-([0-7][0-9A-HJKMNP-TV-Z]{25})\.json")
-KEY_OPENED: Final = "key.opened"
-"""The audit's action for a private key that was seen to open a backup; its subject is the public key."""
 
 
 def read_history(

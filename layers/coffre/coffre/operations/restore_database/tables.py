@@ -44,6 +44,7 @@ from coffre.postgres.archive.dependencies import absent
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.connection.partition_routes import whole_table_hint
 from coffre.postgres.destination.copy_in import set_sequences
+from coffre.postgres.destination.default_privileges import revoke_default_privileges
 from coffre.postgres.destination.destination import open_existing
 from coffre.postgres.destination.live_tables import live_tables, names_of, table_oids
 from coffre.postgres.destination.owners_code import OWNERS_PATH
@@ -197,6 +198,9 @@ def _create_again(making: DefinitionRestore, plan: TablesPlan) -> set[TableName]
             # Keys come later: they see rows of a partition only through the table that it joins.
             _attach(making, plan)
         with outcome.phase("privileges"):
+            with loading_session(job) as session:
+                revoke_default_privileges(session, making.destination.given, created)
+                session.commit()
             making.grant(phases.privileges)
     return (contents.keys() - loaded_of(contents, loaded).keys()) | outcome.missing_rows.keys()
 

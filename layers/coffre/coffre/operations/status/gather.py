@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -18,7 +18,7 @@ from coffre.model.incident import Incident
 from coffre.model.kinds import Status
 from coffre.model.status import Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
 from coffre.model.target import BucketTarget, DatabaseTarget, is_gone
-from coffre.operations.status.schedules import SchedulesUnreadError, read_schedules
+from coffre.operations.status.schedules import SchedulesUnreadError, read_schedule
 from coffre.policy.freshness import newest_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Of a target this many of the newest runs are looked at: they nearly always have a good and a verified backup.
 RECENT: Final = 16
 # Requests that wait in parallel; the client has ten connections.
-_THREADS: Final = 8
+_THREADS: Final = 6
 _NO_RULES: Final = "the stack does not name them, it is of an earlier version."
 
 
@@ -64,7 +64,7 @@ def gather(job: StatusJob) -> Facts:
     named = [target for name in job.only for target in job.configuration.named(name)]
     wanted = named or [target for target in job.configuration.targets if not is_gone(target)]
     unread: list[Unread] = []
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="status") as pool, ThreadPoolExecutor(_THREADS) as rules:
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="status") as pool:
         # The first call makes the client, which others then share.
         nothing: dict[str, DrillSummary] = {}
         drills = _or_unread(job.catalog.latest.drills, Source.DRILLS, unread, nothing)
@@ -73,12 +73,12 @@ def gather(job: StatusJob) -> Facts:
         vault = pool.submit(job.catalog.latest.vault)
         keys = pool.submit(job.catalog.recipients.all)
         opened = [pool.submit(_opened, job.catalog, chain) for chain in _chains(job.configuration)]
-        schedules = pool.submit(_schedules, job, rules)
+        rules = [pool.submit(read_schedule, job.events, *rule, job.now) for rule in (job.rules or {}).items()]
         return Facts(
             now=job.now,
             targets=tuple(one.result() for one in asked),
             alerts=_or_unread(alerts.result, Source.ALERTS, unread, ()),
-            schedules=_or_unread(schedules.result, Source.SCHEDULES, unread, ()),
+            schedules=_or_unread(lambda: _schedules(job, rules), Source.SCHEDULES, unread, ()),
             vault=_or_unread(vault.result, Source.VAULT, unread, None),
             first_used=_or_unread(keys.result, Source.KEYS, unread, {}),
             opened=_or_unread(lambda: _newest([one.result() for one in opened]), Source.TRIALS, unread, {}),
@@ -166,7 +166,7 @@ def _newest(found: Sequence[Mapping[str, datetime]]) -> dict[str, datetime]:
     return newest
 
 
-def _schedules(job: StatusJob, pool: Executor) -> tuple[Schedule, ...]:
+def _schedules(job: StatusJob, rules: Sequence[Future[Schedule]]) -> tuple[Schedule, ...]:
     if job.rules is None:
         raise SchedulesUnreadError(_NO_RULES)
-    return read_schedules(job.events, job.rules, job.now, pool)
+    return tuple(rule.result() for rule in rules)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import Executor
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -28,21 +25,14 @@ def rules_of(output: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in output.split() if "=" in word)
 
 
-def read_schedules(
-    events: EventBridgeClient, rules: Mapping[str, str], now: datetime, pool: Executor
-) -> tuple[Schedule, ...]:
-    """Return the schedules in the order of `rules`.
+def read_schedule(events: EventBridgeClient, job: str, rule: str, now: datetime) -> Schedule:
+    """Return one of the schedules.
 
     Raises
     ------
     SchedulesUnreadError
-        One of them could not be read: nothing is known of it.
+        It could not be read: nothing is known of it.
     """
-    return tuple(pool.map(partial(_read, events, now), rules.items()))
-
-
-def _read(events: EventBridgeClient, now: datetime, one: tuple[str, str]) -> Schedule:
-    job, rule = one
     try:
         found = events.describe_rule(Name=rule)
     except events.exceptions.ResourceNotFoundException:

@@ -41,6 +41,8 @@ def bucket_unreadable(sources: Sources) -> Found:
             yield Finding(
                 f"The bucket {bucket.name} cannot be listed.", str(bucket.listed), bucket.listed.hint, bucket.name
             )
+        elif bucket.listed is not None:
+            yield _unlisted(bucket)
         elif bucket.read is not None:
             yield Finding(
                 f"An object of {bucket.name} cannot be read.", str(bucket.read), bucket.read.hint, bucket.name
@@ -63,6 +65,8 @@ def bucket_region(sources: Sources) -> Found:
                 str(bucket.listed),
                 subject=bucket.name,
             )
+        elif bucket.listed is not None:
+            yield _unlisted(bucket)
 
 
 @check(
@@ -115,7 +119,9 @@ def bucket_tags_unreadable(sources: Sources) -> Found:
 def bucket_versioning_off(sources: Sources) -> Found:
     """Find buckets in AWS without versioning. Other stores are not asked."""
     for bucket in sources.buckets:
-        if isinstance(bucket.versioning, Refused):
+        if bucket.listed is not None:
+            yield _unlisted(bucket)
+        elif isinstance(bucket.versioning, Refused):
             yield bucket.versioning.unread(f"Versioning of the bucket {bucket.name}")
         elif bucket.versioning not in (None, "Enabled"):
             yield Finding(
@@ -136,7 +142,9 @@ def bucket_versioning_off(sources: Sources) -> Found:
 def vault_same_account_as_source(sources: Sources) -> Found:
     """Find buckets that the account of the vault owns."""
     for bucket in sources.buckets:
-        if bucket.is_ours:
+        if bucket.listed is not None:
+            yield _unlisted(bucket)
+        elif bucket.is_ours:
             yield Finding(
                 f"{bucket.name} and the vault are in one AWS account: who takes it over can delete both.",
                 "the account of the vault owns the bucket",

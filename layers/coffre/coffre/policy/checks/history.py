@@ -20,7 +20,7 @@ type Found = Iterator[Finding | Unread]
 
 @check(
     "NO_BACKUP",
-    Severity.BLOCKER,
+    Severity.WARNING,
     NewestBackup,
     fine="The target has a good backup.",
     cure="Take one: coffre backup.",

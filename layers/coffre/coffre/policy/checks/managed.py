@@ -49,7 +49,7 @@ def managed_schema_left_out(managed: Managed) -> Iterator[Finding]:
     Severity.NOTE,
     Managed,
     fine="No trigger or policy of yours is attached to a table that the provider manages.",
-    cure="After a restore into a new project compare them: coffre show ID, and the provider's docs page.",
+    cure="Nothing to do: a restore into a new project makes them on its tables (docs/providers).",
 )
 def user_objects_on_managed_tables(managed: Managed) -> Iterator[Finding]:
     """Find triggers and policies on tables that a new project brings along without them."""
@@ -67,7 +67,7 @@ def user_objects_on_managed_tables(managed: Managed) -> Iterator[Finding]:
     if kept:
         yield Finding(
             f"{len(kept):,} triggers and policies are on tables that the provider manages: a restore into a new "
-            "project has to create them on the tables that exist there already.",
+            "project makes them on the tables that exist there.",
             evidence=names(kept),
         )
 

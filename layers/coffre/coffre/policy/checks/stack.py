@@ -80,7 +80,7 @@ def subscription_unconfirmed(stack: StackFacts) -> Found:
 
 @check(
     "ALERTS_REACH_NO_ONE",
-    Severity.BLOCKER,
+    Severity.WARNING,
     StackFacts,
     fine="Alerts have a confirmed subscriber.",
     cure="Deploy with AlertEmail or AlertUrlsSecret (docs/alerts.md), confirm the mail, then run coffre alerts test.",

@@ -8,11 +8,6 @@ from typing import Final
 
 from coffre.policy.profiles import is_reserved
 
-# Roles of platforms that own schemas which the platform manages. `doadmin` and `postgres` are the customer's.
-_MANAGER: Final = re.compile(
-    r"supabase_.*|pgbouncer|pgsodium_.*|rdsadmin|rds_(?!superuser$).*|neon_(?!superuser$).*|cloud_admin|cloudsqladmin"
-    r"|cloudsqlagent|azure_.*|azuresu|_doadmin_.*"
-)
 _NAME: Final = r'("(?:[^"]|"")+"|[^\s;"]+)'
 _ROLE_STATEMENT: Final = re.compile(rf"^(?:CREATE|ALTER) ROLE {_NAME}[ ;]")
 _COMMENT_STATEMENT: Final = re.compile(rf"^COMMENT ON ROLE {_NAME} ")
@@ -21,11 +16,6 @@ _STATEMENT: Final = re.compile(r"""(?:"[^"]*"|'[^']*'|[^"';])*;""")
 # What stands between statements: blank lines, comments (pg_dumpall keeps each on one line), psql's own commands.
 _BETWEEN: Final = re.compile(r"(?:[ \t]*\n|--[^\n]*\n?|\\[^\n]*\n?)*")
 _GRANT_STATEMENT: Final = re.compile(rf"^GRANT {_NAME} TO {_NAME}[ ;]")
-
-
-def manages_schemas(role: str) -> bool:
-    """Return whether a role is a platform's own: what it owns, the platform creates in every new database."""
-    return _MANAGER.fullmatch(role) is not None
 
 
 def filter_roles(script: str) -> str:

@@ -8,7 +8,9 @@ from typing import Final
 import psycopg2.extensions
 
 
-def revoke_default_privileges(session: psycopg2.extensions.connection, schemas_left: Collection[str]) -> None:
+def revoke_default_privileges(
+    session: psycopg2.extensions.connection, schemas_left: Collection[str], tables: Collection[int] | None = None
+) -> None:
     """Take back what the database's default privileges have given on everything that this role owns in it.
 
     An archive has the privileges of the source, as grants to what has none: others would stay. The caller commits.
@@ -17,9 +19,11 @@ def revoke_default_privileges(session: psycopg2.extensions.connection, schemas_l
     ----------
     schemas_left
         Schemas whose objects are left as they are.
+    tables
+        Only of these (oids) and their sequences; default: of everything.
     """
     with session.cursor() as cursor:
-        cursor.execute(_REVOKES, {"left": list(schemas_left)})
+        cursor.execute(_REVOKES, {"left": list(schemas_left), "tables": None if tables is None else list(tables)})
         for (statement,) in cursor.fetchall():
             cursor.execute(statement)
 
@@ -42,4 +46,7 @@ WHERE o.oid >= 16384 AND o.schema <> ALL (%(left)s::text[]) AND a.grantee <> o.o
   AND NOT EXISTS (
     SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.oid AND d.deptype = 'e')
   AND EXISTS (SELECT FROM pg_default_acl)
+  AND (%(tables)s::bigint[] IS NULL OR o.oid = ANY (%(tables)s::bigint[]::oid[]) OR EXISTS (
+    SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = o.oid AND d.deptype IN ('a', 'i')
+      AND d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY (%(tables)s::bigint[]::oid[])))
 """

@@ -23,6 +23,7 @@ from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.databases import create_database, drop_created, maintenance_session, refuse_older_server
 from coffre.postgres.connection.provider_facts import read_provider_facts
 from coffre.postgres.destination import unfinished
+from coffre.postgres.destination.encodings import refuse_encoding
 
 _GUARD_KEY: Final = 0x636F66667265  # "coffre"
 
@@ -244,7 +245,7 @@ def _say_what_is_left(connection: Connection, error: Exception, *, is_marked: bo
 def _refuse_unfit(connection: Connection, session: psycopg2.extensions.connection, content: DatabaseContent) -> None:
     refuse_older_server(connection, session.server_version, content)
     with session.cursor() as cursor:
-        _refuse_encoding(connection, cursor, content)
+        refuse_encoding(connection, cursor, content)
 
 
 def _refuse_content(
@@ -272,32 +273,6 @@ def _refuse_content(
             hint="Nothing was changed. Restore into a new database (give a name that does not exist yet), look at it, "
             "and then switch your application over or copy back what you need.",
         )
-
-
-def _refuse_encoding(connection: Connection, cursor: psycopg2.extensions.cursor, content: DatabaseContent) -> None:
-    cursor.execute("SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()")
-    row = cursor.fetchone()
-    encoding = str(row[0]) if row else ""
-    if encoding not in (content.encoding, "UTF8"):
-        raise DestinationError(
-            f"The destination {connection} has the encoding {encoding}, the backup has {content.encoding}.",
-            code="DESTINATION_ENCODING",
-            hint=f"Create it with ENCODING '{content.encoding}' TEMPLATE template0, or let Coffre create it.",
-        )
-    if encoding != content.encoding == sql_ascii.ENCODING and (name := _name_without_encoding(content)):
-        raise DestinationError(
-            f"The destination {connection} has the encoding {encoding}, and the name of {name} is no text in it.",
-            code="DESTINATION_ENCODING",
-            hint=f"Create it with ENCODING '{content.encoding}' TEMPLATE template0, or let Coffre create it.",
-        )
-
-
-def _name_without_encoding(content: DatabaseContent) -> str | None:
-    """Return the first table or role whose name, or whose column's, is bytes that are no UTF-8."""
-    for table in content.tables:
-        if any(map(sql_ascii.has_other_bytes, (table.schema_name, table.table_name, *table.columns))):
-            return f"the table {shown(table.schema_name, table.table_name)}, or of one of its columns,"
-    return next((f'the role "{role}"' for role in content.roles if sql_ascii.has_other_bytes(role)), None)
 
 
 def _answers(cursor: psycopg2.extensions.cursor, query: str) -> bool:

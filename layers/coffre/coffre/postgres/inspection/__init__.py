@@ -1,1 +1,1 @@
-"""What `coffre doctor` asks a server: few queries, each of which says something about all objects at once."""
+"""What `coffre doctor` asks a server: few queries, each about all objects together."""

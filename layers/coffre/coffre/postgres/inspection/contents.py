@@ -11,7 +11,7 @@ from coffre.policy.checks.contents import Contents
 from coffre.policy.checks.extensions import Collations, Extensions
 from coffre.policy.checks.managed import Managed, Sealed
 from coffre.policy.checks.role import Unreadable
-from coffre.postgres.connection.roles import manages_schemas
+from coffre.policy.profiles import Profile
 from coffre.postgres.inspection.sessions import Query
 
 type Chosen = Callable[[str, str], bool]
@@ -54,12 +54,19 @@ def read_relations(query: Query, chosen: Chosen) -> tuple[Contents, Unreadable, 
     return contents, unreadable, Volume(pages * 8192)
 
 
-def read_extensions(query: Query, chosen: Chosen) -> Extensions:
-    """Return the extensions, and their tables with rows that `pg_dump` leaves out."""
+def read_extensions(query: Query, is_settled: Chosen) -> Extensions:
+    """Return the extensions, and their tables with rows that `pg_dump` leaves out.
+
+    Parameters
+    ----------
+    is_settled
+        Whether a table is stored all the same, or its rows are needed by no backup.
+    """
     installed = tuple((name, version) for name, version in query(_EXTENSIONS))
     members = query(_MEMBERS)
     return Extensions(
-        installed, tuple((owner, shown(schema, name)) for owner, schema, name in members if not chosen(schema, name))
+        installed,
+        tuple((owner, shown(schema, name)) for owner, schema, name in members if not is_settled(schema, name)),
     )
 
 
@@ -73,9 +80,9 @@ def read_collations(query: Query, version_number: int) -> Collations:
     return Collations(database, tuple((name, then, now) for name, then, now in changed), own)
 
 
-def read_managed(query: Query, chosen: Chosen) -> Managed:
-    """Return the platform's schemas that are left out, and what is attached to tables there."""
-    schemas = [schema for schema, owner in query(_SCHEMAS) if manages_schemas(owner)]
+def read_managed(query: Query, chosen: Chosen, profile: Profile) -> Managed:
+    """Return the provider's schemas that are left out, and what is attached to tables there."""
+    schemas = [schema for (schema,) in query(_SCHEMAS) if profile.is_managed(schema)]
     tables = query(_TABLES_OF, {"schemas": schemas}) if schemas else []
     left_out = {schema for schema, name in tables if not chosen(schema, name)}
     attached = query(_ATTACHED, {"schemas": schemas}) if schemas else []
@@ -163,7 +170,7 @@ SELECT n.nspname, c.collname FROM pg_collation c JOIN pg_namespace n ON n.oid = 
 WHERE c.oid >= 16384 AND (c.collprovider = 'i' OR c.collprovider = 'c' AND c.collcollate NOT IN ('C', 'POSIX'))
 ORDER BY 1, 2
 """
-_SCHEMAS: Final = "SELECT nspname::text, nspowner::regrole::text FROM pg_namespace WHERE oid >= 16384 ORDER BY 1"
+_SCHEMAS: Final = "SELECT nspname::text FROM pg_namespace WHERE oid >= 16384 ORDER BY 1"
 _TABLES_OF: Final = f"""
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('r', 'p') AND {_OF_OWNER}

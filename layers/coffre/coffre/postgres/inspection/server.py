@@ -8,7 +8,6 @@ from typing import Final
 
 import psycopg2.extensions
 
-from coffre.policy.checks.capacity import Provider
 from coffre.policy.checks.endpoint import Standby
 from coffre.policy.checks.login import Encryption
 from coffre.policy.checks.role import Role, Settings
@@ -76,12 +75,6 @@ def read_settings(query: Query) -> Settings:
     return Settings(wrong, configured)
 
 
-def read_provider(query: Query, host: str) -> Provider:
-    """Return who runs the server."""
-    ((name,),) = query(_PROVIDER)
-    return Provider(name, host)
-
-
 _SETTINGS: Final = "SELECT name, setting FROM pg_catalog.pg_settings"
 _SERVER: Final = """
 SELECT current_setting('server_version'), current_setting('server_version_num')::int, clock_timestamp(),
@@ -111,12 +104,4 @@ WHERE (s.setdatabase = 0 OR d.datname = current_database())
   AND split_part(c.setting, '=', 1) = ANY(%(names)s)
   AND NOT (c.setting ~ '=0' AND c.setting !~ '=0[0-9.]*[1-9]') AND lower(split_part(c.setting, '=', 2)) <> 'off'
 ORDER BY 1, 2
-"""
-_PROVIDER: Final = """
-SELECT CASE
-    WHEN current_setting('neon.timeline_id', true) IS NOT NULL THEN 'neon'
-    WHEN EXISTS (SELECT FROM pg_proc WHERE proname = 'aurora_version') THEN 'aurora'
-    WHEN current_setting('rds.extensions', true) IS NOT NULL THEN 'rds'
-    WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = 'supabase_admin') THEN 'supabase'
-    ELSE 'plain' END
 """
