@@ -54,6 +54,7 @@ _COMMANDS: Final = {
     "status": _Command("status.status", "Show whether all targets are safe, and what is not.", "status"),
     "list": _Command("backups.list_backups", "List backups, newest first, or count them.", "list_backups"),
     "show": _Command("backups.show", "Show one backup or restore with its tables or buckets.", "show"),
+    "cost": _Command("backups.cost", "Show what backups cost, and what a change would cost.", "cost"),
     "ls": _Command("backups.ls_cat", "List objects or tables in a backup.", "ls", "LS_EXAMPLES"),
     "cat": _Command("backups.ls_cat", "Write one object or table to stdout.", "cat", "CAT_EXAMPLES"),
     "diff": _Command("backups.diff", "Compare two backups.", "diff"),

@@ -40,6 +40,7 @@ PARTITIONS: Final = (
     "CHECKUP",
     "DRILL",
     "VAULT",
+    "USAGE",
 )
 
 FUNCTIONS: Final = {

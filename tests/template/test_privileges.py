@@ -270,6 +270,9 @@ def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privile
         ("update", "DRILL", set()),
         ("put", "VAULT", {"rotate"}),
         ("update", "VAULT", set()),
+        ("read", "USAGE", {*PEOPLE}),
+        ("put", "USAGE", set()),
+        ("update", "USAGE", {"backup-database", "backup-storage", "restore", "rotate", "drill", "verify"}),
     ],
 )
 def test_records_are_written_only_by_those_whose_work_it_is(

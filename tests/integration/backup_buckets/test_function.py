@@ -124,6 +124,21 @@ def test_a_target_is_backed_up_and_recorded(deployed: Deployed) -> None:
     assert not [line for line in deployed.coffre.log_lines if secret in line]
 
 
+def test_what_a_run_used_is_recorded(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024")
+
+    used = deployed.catalog.usages.find(deployed.invoke(target="files", full=True)["id"])
+
+    assert used is not None
+    assert (used.target, used.invocations) == ("files", 1)
+    assert used.function_mb_ms > 1024
+    assert used.source_writes >= 1  # a page of the listing
+    assert used.source_reads >= OBJECTS
+    assert used.source_received_bytes >= sum(len(b"%d" % number) for number in range(OBJECTS))
+    assert used.vault_writes >= 3  # a pack, the entries and the manifest at least
+    assert used.vault_sent_bytes > 0
+
+
 def test_without_a_target_every_target_of_buckets_is_started(deployed: Deployed) -> None:
     deployed.configure(
         {"name": "files", "buckets": [{"name": "uploads"}]}, {"name": "more", "buckets": [{"name": "none"}]}

@@ -11,6 +11,7 @@ from coffre.model.kinds import Status, TargetKind
 from coffre.model.names import shown
 from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import resolve_run
+from coffre_cli.commands.backups.cost import cost_line
 from coffre_cli.commands.backups.show_source import show_buckets, source_of
 from coffre_cli.commands.restore.database_result import show_comparisons, show_kept, show_script
 from coffre_cli.commands.restore.run_objects import show_examples
@@ -86,8 +87,14 @@ def _show_backup(deployed: Place, backup: Backup, *, as_json: bool) -> None:
         show_failure(backup.failure)
     elif backup.status is Status.IN_PROGRESS:
         say(f"  progress  {backup.progress.phase}, {size(backup.progress.done_bytes)} so far")
+    _show_cost(deployed, backup)
     if manifest is not None:
         _show_manifest(backup, manifest)
+
+
+def _show_cost(deployed: Place, run: Backup | Restore) -> None:
+    if (line := cost_line(deployed, run)) is not None:
+        say(f"  cost      {line}")
 
 
 def _legal_holds(backup: Backup) -> str:
@@ -146,6 +153,7 @@ def _show_restore(deployed: Place, restore: Restore, *, as_json: bool) -> None:
     say(f"{what} {restore.id} of backup {restore.backup_id} ({restore.target}): {restore.status.value}")
     say(f"  into      {restore.destination}")
     say(f"  started   {restore.created_at:%Y-%m-%d %H:%M:%S} UTC, took {duration(restore.duration_ms)}")
+    _show_cost(deployed, restore)
     if restore.failure is not None:
         show_failure(restore.failure)
     if report is not None:

@@ -23,6 +23,7 @@ from coffre.catalog.servers import Servers
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
 from coffre.catalog.ticks import Ticks
+from coffre.catalog.usages import Usages
 from coffre.model.backup import RUN_DIED, Backup, Failure, Progress, Restore, Status, Tier
 from coffre.model.errors import BackupStateError, LockLostError
 from coffre.policy.recency import newest_first
@@ -67,6 +68,8 @@ class Catalog:
         The versions of the configuration document.
     latest
         How the newest drills ended, and how much the vault holds.
+    usages
+        What each run used.
     ticks
         Up to which time the runs of schedules were started.
     """
@@ -98,6 +101,7 @@ class Catalog:
         self.configurations = Configurations(self._table)
         self.latest = Latest(self._table)
         self.ticks = Ticks(self._table)
+        self.usages = Usages(self._table)
 
     # --- backups: one run ---
 

@@ -266,6 +266,28 @@ class LatestItem(Item):
     record = UnicodeAttribute(null=True)
 
 
+class UsageItem(Item):
+    """`coffre.model.usage.Usage`. `sk` is the id of the run. DynamoDB removes it after `expires_at_epoch`."""
+
+    job = UnicodeAttribute(null=True)
+    target = UnicodeAttribute(null=True)
+    at = TimeAttribute(null=True)
+    is_arm = BooleanAttribute(null=True)
+    expires_at_epoch = NumberAttribute(null=True)
+    invocations = NumberAttribute(null=True)
+    function_mb_ms = NumberAttribute(null=True)
+    vault_writes = NumberAttribute(null=True)
+    vault_reads = NumberAttribute(null=True)
+    vault_sent_bytes = NumberAttribute(null=True)
+    vault_received_bytes = NumberAttribute(null=True)
+    source_writes = NumberAttribute(null=True)
+    source_reads = NumberAttribute(null=True)
+    source_sent_bytes = NumberAttribute(null=True)
+    source_received_bytes = NumberAttribute(null=True)
+    outside_bytes = NumberAttribute(null=True)
+    kms_requests = NumberAttribute(null=True)
+
+
 class RecipientItem(Item):
     """Since when a public key has been in use. `sk` is the key."""
 

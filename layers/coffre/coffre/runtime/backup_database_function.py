@@ -36,6 +36,7 @@ from coffre.runtime.credentials import target_connection
 from coffre.runtime.doctor import see_doctor
 from coffre.runtime.events import BackupDatabaseEvent, DoctorEvent, parse_backup
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
+from coffre.runtime.metering import metered
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.server_backup import ServerBackup, refuse_server
 from coffre.runtime.settings import PostgresSettings
@@ -61,6 +62,7 @@ class BackupDatabaseFunction:
     def _runs(self) -> BackupRuns:
         return BackupRuns(self.services)
 
+    @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target when it names none."""
         with self.services.edge.beginning(context, event):

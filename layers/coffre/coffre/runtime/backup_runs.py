@@ -63,6 +63,7 @@ class BackupRuns:
                 "this backup is NOT encrypted by Coffre: the configuration says encryption none", extra=ids
             )
         actor = self.services.actor(wanted)
+        self.services.metering.about(target.name, request.backup_id)
         try:
             with self.services.edge.reporting(lambda error: self._failed(request, Failure.of(error)), **ids):
                 result = run(request)
@@ -70,6 +71,8 @@ class BackupRuns:
             count_backup(self.services.edge.logger.service, target.name, None)
             self._audit(request, actor, Failure.of(error))
             raise
+        # One that another run answers is a part of that run.
+        self.services.metering.about(target.name, result.backup.id)
         if result.outcome is RunOutcome.COMPLETED:
             self._audit(request, actor, None)
         return self._ended(target, result, context)

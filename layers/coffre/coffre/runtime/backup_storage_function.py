@@ -27,6 +27,7 @@ from coffre.runtime.credentials import keys_from
 from coffre.runtime.doctor import see_doctor
 from coffre.runtime.events import BackupStorageEvent, DoctorEvent, parse_backup
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.metering import metered
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.start_runs import StartRuns
@@ -50,6 +51,7 @@ class BackupStorageFunction:
     def _runs(self) -> BackupRuns:
         return BackupRuns(self.services)
 
+    @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target of buckets when it names none."""
         with self.services.edge.beginning(context, event):
@@ -110,7 +112,10 @@ class BackupStorageFunction:
                     previous=self._previous(target.name, begun, full=wanted.full),
                     begun=begun,
                 )
-                return backup_buckets(job, run)
+                try:
+                    return backup_buckets(job, run)
+                finally:
+                    self.services.metering.tally.add_source(reader.wire.requests, reader.wire.received_bytes)
 
         if wanted.after_invocations is not None:
             return lifecycle.resume(request, work, wanted.after_invocations)

@@ -24,6 +24,7 @@ from coffre.runtime.callers import Callers, unverified
 from coffre.runtime.events import SentEvent
 from coffre.runtime.function import Edge, utc_now
 from coffre.runtime.identities import read_identities
+from coffre.runtime.metering import Metering
 from coffre.runtime.observability import log_failure, make_logger
 from coffre.runtime.proof import Audience
 from coffre.runtime.server_databases import key_names, with_databases
@@ -58,6 +59,11 @@ class Services:
         return botocore.session.get_session()
 
     @cached_property
+    def metering(self) -> Metering:
+        """What the current invocation uses."""
+        return Metering()
+
+    @cached_property
     def catalog(self) -> Catalog:
         """The table of backups and restores."""
         function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", self.name)
@@ -67,7 +73,7 @@ class Services:
     def vault(self) -> Vault:
         """The stored backups."""
         settings = self.settings
-        client = make_client(session=self.session)
+        client = self.metering.tally.watch(make_client(session=self.session), "vault")
         store = S3Store(
             settings.vault_bucket,
             prefix=settings.vault_prefix,

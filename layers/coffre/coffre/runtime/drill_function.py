@@ -33,6 +33,7 @@ from coffre.runtime.drill_alerts import review_of
 from coffre.runtime.events import DrillEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each
+from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_drill, log_failure
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import PostgresSettings
@@ -61,6 +62,7 @@ class DrillFunction:
         services = Services("drill", settings)
         return cls(services, PostgresTools(settings.postgres_home), _scratch_place(services))
 
+    @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Drill the event's backup, or start one invocation for each target when it names none."""
         request_id = context.aws_request_id
@@ -82,6 +84,7 @@ class DrillFunction:
 
         with self.services.edge.reporting(stopped, **ids):
             backup = self._find(configuration, wanted)
+            self.services.metering.about(backup.target)
             report = self._drill(configuration, backup, context)
             self._record(backup, report)
         self._report(backup, report, request_id)
@@ -204,6 +207,7 @@ def _scratch_place(services: Services) -> ScratchPlace:
     settings = services.settings
     # Each large object has connections of its own for parts.
     client = make_client(session=services.session, max_connections=4 * OBJECT_STREAMS)
+    services.metering.tally.watch(client, "vault")
     folder = settings.vault_prefix.removesuffix("/")
     bucket = SealedBucket(client, settings.vault_bucket, is_aws=settings.vault_checksum == "sha256")
     return ScratchPlace(bucket, f"{folder}/" if folder else "")

@@ -36,6 +36,7 @@ from coffre.runtime.confirming import approve, confirming_of, consent_of, give_o
 from coffre.runtime.credentials import connection_from, target_connection
 from coffre.runtime.events import ApprovalEvent, RestoreEvent, StorageRestoreEvent, parse_restore
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
+from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_restore
 from coffre.runtime.restore_safety import RestoreSafety
 from coffre.runtime.restore_storage_function import StorageRestores
@@ -58,6 +59,7 @@ class RestoreFunction:
         """Put the function together from its environment."""
         return cls(Services("restore", Settings.from_env(environment)))
 
+    @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Restore the event's backup into its destination."""
         request_id = context.aws_request_id
@@ -101,6 +103,7 @@ class RestoreFunction:
             if not _continues(wanted):
                 refuse_bare(wanted, backup)
         ids = {**ids, "target": backup.target, "backup_id": backup.id}
+        self.services.metering.about(backup.target, restore_id)
         try:
             with self.services.edge.reporting(lambda error: failed(error, backup.target), **ids):
                 consent = consent_of(confirming, wanted, restore_id)

@@ -122,6 +122,7 @@ class StorageRestores:
         before = read_state(self.services.vault, restore_id) if wanted.invocation > 1 else None
         store, keys = self._store(backup, wanted)
         client = make_bucket_client(store, keys, connections=wanted.streams + _MORE_CONNECTIONS)
+        self.services.metering.tally.watch(client, "source")
         with closing(client), scratch_directory() as scratch:
             job = StorageJob(
                 restore_id=restore_id,

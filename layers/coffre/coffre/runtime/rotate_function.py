@@ -26,6 +26,7 @@ from coffre.runtime.deletion import decide
 from coffre.runtime.events import ConfigurationEvent, RotateEvent, parse_rotate
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.holds import answer_hold, resume_holds
+from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_rotation, log_failure
 from coffre.runtime.pins import answer_pin
 from coffre.runtime.scratch import scratch_directory
@@ -46,6 +47,7 @@ class RotateFunction:
         """Put the function together from its environment."""
         return cls(Services("rotate", Settings.from_env(environment)))
 
+    @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Rotate the event's target, or every one; or delete one backup, write the configuration, or approve that."""
         request_id = context.aws_request_id
@@ -68,6 +70,7 @@ class RotateFunction:
         def failed(error: Exception) -> Alert:
             return rotation_failed(wanted.target, Failure.of(error), request_id=request_id)
 
+        self.services.metering.about(wanted.target)
         with self.services.edge.reporting(failed, request_id=request_id, target=wanted.target):
             report = self._rotate(configuration, wanted, context)
         self._report(configuration, report, wanted, request_id)

@@ -29,6 +29,7 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import VerifyEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each
+from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_fresh, count_verification
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
@@ -54,6 +55,7 @@ class VerifyFunction:
         """Put the function together from its environment."""
         return cls(Services("verify", Settings.from_env(environment)))
 
+    @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Verify what the event names, at its level."""
         request_id = context.aws_request_id
@@ -70,6 +72,7 @@ class VerifyFunction:
 
         ids = {"request_id": request_id, "target": wanted.target, "backup_id": wanted.backup_id}
         with self.services.edge.reporting(stopped, **ids):
+            self.services.metering.about(wanted.target)
             if wanted.level is Level.DOCTOR:
                 return self._ask_doctor(configuration, wanted)
             if wanted.level is Level.FRESH:

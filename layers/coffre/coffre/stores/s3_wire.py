@@ -69,6 +69,8 @@ class S3Wire:
     ----------
     requests
         How many requests were sent, by operation; those that were sent again count again.
+    received_bytes
+        How many bytes the bodies of all answers had.
     """
 
     endpoint: Endpoint
@@ -82,6 +84,7 @@ class S3Wire:
     read_seconds: float = 60.0
     transport: Callable[[SplitResult, str | None, float, float], Transport] = transport_for
     requests: Counter[str] = field(default_factory=Counter)
+    received_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _not_before: float = 0.0
 
@@ -155,7 +158,10 @@ class S3Wire:
             self.requests[operation] += 1
         target = f"{path}?{asked}" if asked else path
         sent = {**signed, **headers, "accept-encoding": "identity"}
-        return self._connections.get(host, target, sent, (limit_bytes, _ERROR_BYTES))
+        answer = self._connections.get(host, target, sent, (limit_bytes, _ERROR_BYTES))
+        with self._lock:
+            self.received_bytes += len(answer.body)
+        return answer
 
     def _has_newer_key(self, refused: ClientError, signer: S3Credentials) -> bool:
         is_about_key = refused.response["Error"]["Code"] in KEY_REFUSED

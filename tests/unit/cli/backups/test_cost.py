@@ -1,0 +1,119 @@
+"""`coffre cost`, and the line of `coffre show`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from tests.unit.cli.conftest import Account, Coffre
+
+from coffre.model.usage import Job, Usage
+from coffre.policy.cost import KINDS
+from coffre_cli.commands.backups import cost
+
+NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)  # half of it
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "_now", lambda: NOW)
+
+
+@pytest.fixture
+def used(account: Account) -> str:
+    """Two backups: of one it is recorded what it used; return its id."""
+    account.backup(created_at=NOW - timedelta(days=2))
+    counted = account.backup(created_at=NOW - timedelta(days=1))
+    account.catalog.usages.add(
+        Usage(
+            id=counted.id,
+            job=Job.BACKUP,
+            target="shop",
+            at=counted.created_at,
+            invocations=1,
+            function_mb_ms=3_008 * 60_000,
+            vault_writes=1_000,
+        )
+    )
+    return counted.id
+
+
+def test_a_month_is_shown_with_its_parts_and_what_changes_would_cost(coffre: Coffre, used: str) -> None:
+    said = coffre("cost")
+
+    assert said.status == 0, said.err
+    first, second, kinds, heads, shop, *rest = said.out.splitlines()
+    assert first == "About $0.0087 in October 2026 until now, about $0.017 for the whole month."
+    assert second.endswith("a month for each protected GB.")
+    assert kinds.startswith("By kind: function $0.0035, requests $0.0050, storage $0.0000")
+    assert heads.split() == ["TARGET", "RUNS", "FUNCTION", "REQUESTS", "STORAGE", "OTHER", "TOTAL"]
+    assert shop.split()[:2] == ["shop", "2"]
+    assert any(line.startswith("backups hourly") and "+$" in line for line in rest)
+    assert any(line.startswith("another copy in another region") for line in rest)
+    assert "Of 1 run no counts were recorded: estimated from size and duration." in rest
+
+
+def test_scripts_get_exact_amounts_that_add_up(coffre: Coffre, used: str) -> None:
+    found = coffre("cost", "shop", "--json").json()
+
+    (target,) = found["targets"]
+    assert target["target"] == "shop"
+    assert sum(Decimal(target["cost"][kind]) for kind in KINDS) == Decimal(found["total"])
+    assert (found["currency"], found["estimated_runs"], found["prices"]["region"]) == ("USD", 1, "eu-west-1")
+
+
+def test_one_frequency_is_asked_for(coffre: Coffre, used: str) -> None:
+    rows = [change["name"] for change in coffre("cost", "--every", "6h", "--json").json()["changes"]]
+
+    assert rows == ["backups every 6h"]
+
+
+def test_a_stack_that_has_not_run_costs_nothing(coffre: Coffre, account: Account) -> None:
+    said = coffre("cost", "--month", "2026-09")
+
+    assert said.status == 0
+    assert said.out.startswith("About $0.00 in September 2026.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--month", "November"), "is no month: write it as 2026-11"),
+        (("--month", "2026-11"), "has not begun"),
+        (("--every", "5m"), "is no frequency"),
+        (("--every", "often"), "is no frequency"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_read(
+    coffre: Coffre, account: Account, arguments: tuple[str, ...], words: str
+) -> None:
+    said = coffre("cost", *arguments)
+
+    assert said.status == 2
+    assert words in " ".join(said.err.replace("│", " ").split())
+
+
+def test_a_target_that_does_not_exist_is_named(coffre: Coffre, account: Account) -> None:
+    said = coffre("cost", "shopp")
+
+    assert said.status == 1
+    assert "shopp" in said.err
+
+
+def test_show_says_what_a_backup_cost(coffre: Coffre, account: Account, used: str) -> None:
+    assert "  cost      about $0.0080 without storage (function $0.0029, requests $0.0050" in coffre("show", used).out
+
+    old = account.backup()
+    assert "estimated from its size and duration" in coffre("show", old.id).out
+
+
+def test_show_says_what_a_restore_cost_if_it_is_known(coffre: Coffre, account: Account) -> None:
+    restore = account.restore(backup_id=account.backup().id)
+    assert "  cost " not in coffre("show", restore.id).out
+
+    account.catalog.usages.add(
+        Usage(id=restore.id, job=Job.RESTORE, target="shop", at=restore.created_at, invocations=1, vault_reads=1_000)
+    )
+
+    assert "  cost      about $0.0004" in coffre("show", restore.id).out
