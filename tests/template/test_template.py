@@ -42,6 +42,7 @@ from coffre.runtime.events import (
     NotifyEvent,
     RotateEvent,
     VerifyEvent,
+    parse_backup,
     parse_restore,
     parse_rotate,
 )
@@ -65,8 +66,8 @@ SETTINGS: dict[str, type[Settings]] = {
     NOTIFY: NotifySettings,
 }
 EVENTS: dict[str, Callable[[object], object]] = {
-    "backup_database": BackupDatabaseEvent.parse,
-    "backup_storage": BackupStorageEvent.parse,
+    "backup_database": lambda event: parse_backup(event, BackupDatabaseEvent),
+    "backup_storage": lambda event: parse_backup(event, BackupStorageEvent),
     "restore": parse_restore,
     "rotate": parse_rotate,
     "drill": DrillEvent.parse,
@@ -934,7 +935,10 @@ def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None
         *((f"{STACK}-{rule.lower()}", f"{STACK}-backup-storage") for rule in STORAGE_TIERS),
         *((f"{STACK}-duerule", f"{STACK}-{function}") for function in ("backup-database", "backup-storage")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-drill") for rule in ("WeeklyDrillRule", "MonthlyDrillRule")),
-        *((f"{STACK}-{rule.lower()}", f"{STACK}-verify") for rule in ("FreshRule", "InventoryRule", "ReadRule")),
+        *(
+            (f"{STACK}-{rule.lower()}", f"{STACK}-verify")
+            for rule in ("FreshRule", "InventoryRule", "ReadRule", "DoctorRule")
+        ),
     }
 
 

@@ -20,6 +20,7 @@ from coffre.runtime.events import (
     RestoreEvent,
     RotateEvent,
     VerifyEvent,
+    parse_backup,
     parse_restore,
     parse_rotate,
     slot_of,
@@ -28,8 +29,8 @@ from coffre.runtime.events import (
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "events").glob("*/*.json"))
 PARSERS: dict[str, Callable[[object], object]] = {
-    "backup_database": BackupDatabaseEvent.parse,
-    "backup_storage": BackupStorageEvent.parse,
+    "backup_database": lambda event: parse_backup(event, BackupDatabaseEvent),
+    "backup_storage": lambda event: parse_backup(event, BackupStorageEvent),
     "restore": parse_restore,
     "notify": NotifyEvent.parse,
     "rotate": parse_rotate,
@@ -217,7 +218,9 @@ def test_the_event_for_one_target_is_an_event_that_differs_in_nothing_else(
     ("event", "detail"),
     [
         ({}, "level: Field required"),
-        ({"level": "drill"}, "level: should be 'fresh', 'inventory' or 'read'"),
+        ({"level": "doctor", "share": 0.5}, "share goes with"),
+        ({"level": "doctor", "backup_id": ULID}, "backup_id goes with"),
+        ({"level": "drill"}, "level: should be 'fresh', 'inventory', 'read' or 'doctor'"),
         ({"level": "fresh", "backup_id": ULID}, "backup_id goes with inventory and read, and without a target"),
         ({"level": "read", "backup_id": ULID, "target": "shop"}, "backup_id goes with inventory and read"),
         ({"level": "read", "backup_id": ULID, "share": 0.5}, "share goes with inventory, and with read of a target"),
