@@ -441,13 +441,13 @@ def test_a_restore_that_fails_in_an_existing_database_says_what_is_left(
 def test_rows_that_somebody_else_adds_meanwhile_are_noticed(
     coffre: Coffre, good: str, destination: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_sequences = load.set_sequences
+    restore_sequences = restore_whole.restore_sequences
 
-    def meanwhile(*arguments: Any) -> list[str]:
+    def meanwhile(*arguments: Any) -> None:
         run_sql(destination, "INSERT INTO customers VALUES (1000, 'a stranger')")
-        return set_sequences(*arguments)
+        restore_sequences(*arguments)
 
-    monkeypatch.setattr(restore_whole, "set_sequences", meanwhile)
+    monkeypatch.setattr(restore_whole, "restore_sequences", meanwhile)
 
     failed_restore(
         coffre, "ROWS_DIFFER", "public.customers", "the table has 51 rows, 50 were backed up",

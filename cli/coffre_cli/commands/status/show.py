@@ -13,7 +13,7 @@ from coffre_cli.screen import age, ahead, print_table, say, say_command, sparkli
 
 if TYPE_CHECKING:
     from coffre.model.drill import DrillSummary
-    from coffre.model.status import StatusReport, TargetStatus
+    from coffre.model.status import CheckupSummary, StatusReport, TargetStatus
 
 _STANDINGS: Final = {  # by `Standing`
     "not_safe": ("NOT SAFE", "bold red"),
@@ -139,6 +139,8 @@ def _shared(report: StatusReport) -> Iterator[str]:
         yield f"Alerts: {counted(len(report.alerts), 'open one')}: {', '.join(shown + rest)} (coffre alerts list)"
     elif _has_stack(report) and not _unread(report, "alerts"):
         yield "Alerts: none is open"
+    if report.checkups:
+        yield f"Doctor: {'; '.join(_checkup(one, now) for one in report.checkups)} (coffre doctor)"
     following = sorted(
         (one.next_at, one.job) for one in report.schedules if not one.starts_backups and one.next_at is not None
     )
@@ -147,6 +149,13 @@ def _shared(report: StatusReport) -> Iterator[str]:
         first = dict(reversed([(job.rpartition("-")[2], at) for at, job in following]))
         words = [f"{job} {ahead(at, now)}" for job, at in sorted(first.items(), key=lambda pair: pair[1])]
         yield f"Next: {', '.join(words)}"
+
+
+def _checkup(one: CheckupSummary, now: datetime) -> str:
+    counts = {"blocker": len(one.blockers), "warning": len(one.warnings)}
+    found = [counted(count, noun) for noun, count in counts.items() if count]
+    found += [f"{one.unseen} not seen"] if one.unseen else []
+    return f"{one.target or 'what all share'} {', '.join(found) or 'nothing found'}, {age(one.at, now)}"
 
 
 def _unread(report: StatusReport, what: str) -> bool:

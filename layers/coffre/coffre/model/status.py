@@ -46,7 +46,21 @@ class Source(StrEnum):
     DRILLS = "drills"
     KEYS = "keys"
     TRIALS = "trials of keys"
+    CHECKUPS = "checkups"
     VAULT = "vault"
+
+
+class CheckupSummary(_Record):
+    """What doctor found last: the codes of blockers and warnings, and how many checks could not look.
+
+    `target` is None for what all targets share.
+    """
+
+    target: str | None
+    at: datetime
+    blockers: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unseen: int = 0
 
 
 class Unread(_Record):
@@ -151,6 +165,7 @@ class Facts:
     vault: VaultUse | None = None
     first_used: Mapping[str, datetime] = field(default_factory=dict)
     opened: Mapping[str, datetime] = field(default_factory=dict)
+    checkups: tuple[CheckupSummary, ...] = ()
     unread: tuple[Unread, ...] = ()
     has_stack: bool = True
 
@@ -208,4 +223,5 @@ class StatusReport(_Record):
     schedules: tuple[Schedule, ...] = ()
     vault: VaultUse | None = None
     saved_bytes: int | None = None
+    checkups: tuple[CheckupSummary, ...] = ()
     unread: tuple[Unread, ...] = ()

@@ -11,6 +11,7 @@ import pytest
 from tests.unit.cli.conftest import BUCKET, FAILURE, OUTPUTS, RECIPIENT, Account, Coffre
 
 from coffre.model.backup import Status, Tier
+from coffre.model.checkup import CheckResult, Checkup
 from coffre.model.drill import DrillReport, DrillSummary, Outcome
 from coffre.model.errors import CatalogError
 from coffre.model.incident import Incident
@@ -205,6 +206,22 @@ def test_good_and_verified_backups_below_many_failures_are_found(coffre: Coffre,
     assert target["verified_at"] is not None
     assert [reason["code"] for reason in found["reasons"]] == ["LAST_RUN_FAILED"]
     assert FAILURE.message in found["headline"]
+
+
+def test_the_newest_checkups_are_counted(coffre: Coffre, safe: Account) -> None:
+    found = {"state": "finding", "sentence": "It is so.", "docs": "docs/doctor.md"}
+    results = (
+        CheckResult.model_validate({"code": "CLIENT_OLDER", "severity": "warning", **found}),
+        CheckResult.model_validate({"code": "CLOCK_SKEW", "severity": "note", **found, "state": "could_not_look"}),
+    )
+    safe.catalog.checkups.keep(Checkup.of(ago(days=3, hours=1), "shop", results))
+    safe.catalog.checkups.keep(Checkup.of(ago(days=3, hours=1), "removed", results))
+
+    said = coffre("status")
+
+    assert "Doctor: shop 1 warning, 1 not seen, 3 d ago (coffre doctor)" in said.out.splitlines()
+    [checkup] = coffre("status", "--json").json()["checkups"]
+    assert (checkup["warnings"], checkup["blockers"], checkup["unseen"]) == (["CLIENT_OLDER"], [], 1)
 
 
 def test_a_key_counts_as_tried_when_it_opened_a_backup_of_any_target(coffre: Coffre, safe: Account) -> None:

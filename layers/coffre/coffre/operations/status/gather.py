@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,7 +16,7 @@ from coffre.model.drill import DrillSummary
 from coffre.model.errors import CoffreError, IntegrityError
 from coffre.model.incident import Incident
 from coffre.model.kinds import Status
-from coffre.model.status import Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
+from coffre.model.status import CheckupSummary, Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
 from coffre.model.target import BucketTarget, DatabaseTarget, is_gone
 from coffre.operations.status.schedules import SchedulesUnreadError, read_schedule
 from coffre.policy.freshness import newest_of
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # Of a target this many of the newest runs are looked at: they nearly always have a good and a verified backup.
 RECENT: Final = 16
-# Requests that wait in parallel; the client has ten connections.
-_THREADS: Final = 6
+# Requests that wait in parallel: as many as the client has connections.
+_THREADS: Final = 10
 _NO_RULES: Final = "the stack does not name them, it is of an earlier version."
 
 
@@ -72,6 +72,7 @@ def gather(job: StatusJob) -> Facts:
         alerts = pool.submit(_alerts, job.catalog)
         vault = pool.submit(job.catalog.latest.vault)
         keys = pool.submit(job.catalog.recipients.all)
+        checkups = pool.submit(_checkups, job.catalog, {target.name for target in wanted})
         opened = [pool.submit(_opened, job.catalog, chain) for chain in _chains(job.configuration)]
         rules = [pool.submit(read_schedule, job.events, *rule, job.now) for rule in (job.rules or {}).items()]
         return Facts(
@@ -82,6 +83,7 @@ def gather(job: StatusJob) -> Facts:
             vault=_or_unread(vault.result, Source.VAULT, unread, None),
             first_used=_or_unread(keys.result, Source.KEYS, unread, {}),
             opened=_or_unread(lambda: _newest([one.result() for one in opened]), Source.TRIALS, unread, {}),
+            checkups=_or_unread(checkups.result, Source.CHECKUPS, unread, ()),
             unread=tuple(unread),
         )
 
@@ -146,6 +148,20 @@ def _alert(incident: Incident) -> OpenAlert:
         subject=incident.subject,
         since=incident.since,
         runbook=f"docs/runbooks/{incident.kind}.md",
+    )
+
+
+def _checkups(catalog: Catalog, names: Container[str]) -> tuple[CheckupSummary, ...]:
+    return tuple(
+        CheckupSummary(
+            target=one.target,
+            at=one.at,
+            blockers=tuple(found.code for found in one.blockers),
+            warnings=tuple(found.code for found in one.warnings),
+            unseen=len(one.unseen),
+        )
+        for one in catalog.checkups.all()
+        if one.target is None or one.target in names
     )
 
 
