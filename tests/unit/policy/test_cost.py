@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.rotation import VaultUse
 from coffre.model.usage import Counts, Job, Usage
-from coffre.policy.cost import Cost, MonthCost, cost_of, counts_of, dollars, estimated_usage, month_cost, total_of
+from coffre.policy.cost import (
+    Cost,
+    MonthCost,
+    cost_of,
+    counts_of,
+    dollars,
+    estimated_usage,
+    month_cost,
+    spent,
+    total_of,
+)
 from coffre.policy.cost_changes import changes
 from coffre.policy.prices import GB, prices_of
 
@@ -127,6 +137,17 @@ def test_targets_add_up_to_the_month_and_kinds_to_the_total(
     runs = total_of(cost_of(used, PRICES) for used in usages)
     assert _near(found.cost.total - found.cost.storage, runs.total)
     assert sum(one.runs for one in found.targets) == len(usages)
+
+
+@given(USAGES, AMOUNTS)
+def test_what_is_spent_is_the_cost_of_the_month(usages: list[Usage], size: int) -> None:
+    """`coffre status` counts without the records of backups what `coffre cost` counts with them."""
+    found = month(usages, [backup(1, max(size, 1), duration_ms=None)], vault_of(size))
+
+    quick = spent(usages, vault_of(size), PRICES, NOW)
+
+    assert _near(quick.until_now, found.cost.total)
+    assert _near(quick.whole_month, found.whole_month)
 
 
 @given(BACKUPS, AMOUNTS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from coffre.model.words import counted, duration, size
+from coffre.policy.cost import dollars
 from coffre_cli.screen import age, ahead, print_table, say, say_command, sparkline
 
 if TYPE_CHECKING:
@@ -130,6 +131,9 @@ def _shared(report: StatusReport) -> Iterator[str]:
         yield f"Vault: {held}; {saved} (measured {age(report.vault.measured_at, now)})"
     elif _has_stack(report) and not _unread(report, "vault"):
         yield "Vault: its size is measured by the next rotation (coffre rotate)"
+    if report.cost is not None:
+        until_now, whole = dollars(report.cost.until_now), dollars(report.cost.whole_month)
+        yield f"Cost: about {until_now} this month until now, {whole} for all of it (coffre cost)"
     for one in report.unread:
         yield f"Not read: the {one.what.value}: {one.why}"
     if report.alerts:

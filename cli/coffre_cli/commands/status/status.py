@@ -76,12 +76,16 @@ def _facts(place: Place, names: tuple[str, ...], now: datetime) -> Facts:
         facts = gather_from_vault(place.vault, place.catalog, now, names)
         place.report_problems()
         return facts
+    import boto3
+
     from coffre.operations.status.gather import StatusJob, gather
     from coffre.operations.status.schedules import rules_of
+    from coffre.policy.prices import prices_of
 
+    prices = prices_of(boto3.Session().region_name)
     output = place.outputs.get("Schedules")
     rules = rules_of(output) if output is not None else None
-    return gather(StatusJob(place.catalog, place.configuration, place.events, rules, now, names))
+    return gather(StatusJob(place.catalog, place.configuration, place.events, rules, now, prices, names))
 
 
 def exit_of(report: StatusReport) -> Exit:

@@ -14,6 +14,7 @@ from coffre.model.backup import Backup
 from coffre.model.drill import DrillSummary
 from coffre.model.rotation import VaultUse
 from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
+from coffre.model.usage import Spent
 
 
 class Standing(StrEnum):
@@ -48,6 +49,7 @@ class Source(StrEnum):
     TRIALS = "trials of keys"
     CHECKUPS = "checkups"
     VAULT = "vault"
+    COST = "cost"
 
 
 class CheckupSummary(_Record):
@@ -163,6 +165,7 @@ class Facts:
     alerts: tuple[OpenAlert, ...] = ()
     schedules: tuple[Schedule, ...] = ()
     vault: VaultUse | None = None
+    cost: Spent | None = None
     first_used: Mapping[str, datetime] = field(default_factory=dict)
     opened: Mapping[str, datetime] = field(default_factory=dict)
     checkups: tuple[CheckupSummary, ...] = ()
@@ -223,5 +226,6 @@ class StatusReport(_Record):
     schedules: tuple[Schedule, ...] = ()
     vault: VaultUse | None = None
     saved_bytes: int | None = None
+    cost: Spent | None = None
     checkups: tuple[CheckupSummary, ...] = ()
     unread: tuple[Unread, ...] = ()

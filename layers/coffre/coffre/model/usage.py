@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Self
 
@@ -65,3 +66,12 @@ class Usage(Counts):
     def counts(self) -> Counts:
         """The counts alone."""
         return Counts(**{name: getattr(self, name) for name in Counts.model_fields})
+
+
+class Spent(BaseModel):
+    """What a month cost until now, and what all of it costs if it continues like this, in US dollars."""
+
+    model_config = ConfigDict(frozen=True)
+
+    until_now: Decimal
+    whole_month: Decimal

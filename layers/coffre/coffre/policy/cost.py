@@ -14,7 +14,7 @@ from typing import Final, Self
 from coffre.model.backup import Backup
 from coffre.model.kinds import Status
 from coffre.model.rotation import VaultUse
-from coffre.model.usage import Counts, Job, Usage
+from coffre.model.usage import Counts, Job, Spent, Usage
 from coffre.policy.prices import GB, Prices
 
 _ZERO: Final = Decimal(0)
@@ -195,6 +195,19 @@ def month_cost(
         ends=ends,
         targets=tuple(_target_cost(name, counted.values(), living, stored, prices, share) for name in names),
     )
+
+
+def spent(usages: Iterable[Usage], vault: VaultUse | None, prices: Prices, now: datetime) -> Spent:
+    """Return what this month cost until now, and what all of it costs if it continues like this.
+
+    From recorded counts and the measured size of the vault alone: no record of a backup is read. None of the storage is
+    in it as long as `vault` was not measured.
+    """
+    since, ends = month_of(now)
+    share = _seconds(since, now) / _seconds(since, ends)
+    storage = Decimal(vault.size_bytes if vault else 0) / GB * prices.gb_month * share
+    until_now = total_of(cost_of(used, prices) for used in usages).total + storage
+    return Spent(until_now=until_now, whole_month=until_now / share if share else _ZERO)
 
 
 def _target_cost(

@@ -30,6 +30,7 @@ def report_of(facts: Facts) -> StatusReport:
         schedules=facts.schedules,
         vault=facts.vault,
         saved_bytes=facts.vault.saved_bytes if facts.vault else None,
+        cost=facts.cost,
         checkups=facts.checkups,
         unread=facts.unread,
     )

@@ -47,12 +47,12 @@ class Tally:
         with self._lock:
             self._counts.update(counts)
 
-    def add_source(self, requests: Mapping[str, int], received_bytes: int) -> None:
+    def add_source(self, sent: Mapping[str, int], received_bytes: int) -> None:
         """Add the requests of an `S3Wire`, by operation, and the bytes that it received."""
-        lists = requests.get("list", 0)
+        lists = sent.get("list", 0)
         self.add(
             source_writes=lists,
-            source_reads=sum(requests.values()) - lists,
+            source_reads=sum(sent.values()) - lists,
             source_received_bytes=received_bytes,
         )
 

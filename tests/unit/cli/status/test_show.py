@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.unit.policy.safety_scene import NOW, alert, buckets, database, drill,
 from coffre.model.backup import Status
 from coffre.model.drill import Outcome
 from coffre.model.status import Facts, Source, Unread
+from coffre.model.usage import Spent
 from coffre.policy import safety
 from coffre.policy.status_report import report_of
 from coffre_cli import screen
@@ -43,6 +45,7 @@ SCENES: dict[str, Facts] = {
         database("crm", drill=drill(1, Outcome.INCOMPLETE, target="crm")),
         buckets(),
         alerts=(alert("BACKUP_OVERDUE"),),
+        cost=Spent(until_now=Decimal("1.234"), whole_month=Decimal("1.32")),
     ),
     "status-unknown": facts(
         schedules=(), unread=(Unread(what=Source.SCHEDULES, why="AccessDeniedException"),), vault=None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 from tests.unit.cli.conftest import BUCKET, FAILURE, OUTPUTS, RECIPIENT, Account, Coffre
+from ulid import ULID
 
 from coffre.model.backup import Status, Tier
 from coffre.model.checkup import CheckResult, Checkup
@@ -16,6 +18,7 @@ from coffre.model.drill import DrillReport, DrillSummary, Outcome
 from coffre.model.errors import CatalogError
 from coffre.model.incident import Incident
 from coffre.model.rotation import VaultUse
+from coffre.model.usage import Job, Usage
 from coffre.operations.status import gather
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import new_identity, public_key
@@ -222,6 +225,27 @@ def test_the_newest_checkups_are_counted(coffre: Coffre, safe: Account) -> None:
     assert "Doctor: shop 1 warning, 1 not seen, 3 d ago (coffre doctor)" in said.out.splitlines()
     [checkup] = coffre("status", "--json").json()["checkups"]
     assert (checkup["warnings"], checkup["blockers"], checkup["unseen"]) == (["CLIENT_OLDER"], [], 1)
+
+
+def test_what_this_month_cost_is_said_and_unread_counts_make_nothing_unsafe(
+    coffre: Coffre, safe: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Cost: " not in coffre("status").out
+    used = Usage(id=str(ULID()), job=Job.BACKUP, target="shop", at=ago(), invocations=1, vault_writes=100_000)
+    safe.catalog.usages.add(used)
+
+    said = coffre("status")
+
+    [line] = [line for line in said.out.splitlines() if line.startswith("Cost: ")]
+    assert re.fullmatch(r"Cost: about \$0\.\d\d this month until now, \$\d+\.\d\d for all of it \(coffre cost\)", line)
+    assert float(coffre("status", "--json").json()["cost"]["until_now"]) >= 0.5
+
+    def refuse(*_: object) -> None:
+        raise CatalogError("The catalog table did not answer Query.")
+
+    monkeypatch.setattr("coffre.catalog.usages.Usages.between", refuse)
+    unread = coffre("status")
+    assert (unread.status, "Not read: the cost: The catalog table did not answer Query." in unread.out) == (0, True)
 
 
 def test_a_key_counts_as_tried_when_it_opened_a_backup_of_any_target(coffre: Coffre, safe: Account) -> None:

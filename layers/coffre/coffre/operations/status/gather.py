@@ -16,10 +16,14 @@ from coffre.model.drill import DrillSummary
 from coffre.model.errors import CoffreError, IntegrityError
 from coffre.model.incident import Incident
 from coffre.model.kinds import Status
+from coffre.model.rotation import VaultUse
 from coffre.model.status import CheckupSummary, Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
 from coffre.model.target import BucketTarget, DatabaseTarget, is_gone
+from coffre.model.usage import Spent, Usage
 from coffre.operations.status.schedules import SchedulesUnreadError, read_schedule
+from coffre.policy.cost import month_of, spent
 from coffre.policy.freshness import newest_of
+from coffre.policy.prices import Prices
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -37,6 +41,8 @@ class StatusJob:
 
     Parameters
     ----------
+    prices
+        Those of the stack's region; None: the cost is not asked for.
     rules
         The rules of the stack by job; None: it does not name them.
     only
@@ -48,6 +54,7 @@ class StatusJob:
     events: EventBridgeClient
     rules: Mapping[str, str] | None
     now: datetime
+    prices: Prices | None = None
     only: tuple[str, ...] = ()
 
 
@@ -71,6 +78,7 @@ def gather(job: StatusJob) -> Facts:
         asked = [pool.submit(_target, job, target, drills) for target in wanted]
         alerts = pool.submit(_alerts, job.catalog)
         vault = pool.submit(job.catalog.latest.vault)
+        used = pool.submit(_used, job)
         keys = pool.submit(job.catalog.recipients.all)
         checkups = pool.submit(_checkups, job.catalog, {target.name for target in wanted})
         opened = [pool.submit(_opened, job.catalog, chain) for chain in _chains(job.configuration)]
@@ -81,6 +89,7 @@ def gather(job: StatusJob) -> Facts:
             alerts=_or_unread(alerts.result, Source.ALERTS, unread, ()),
             schedules=_or_unread(lambda: _schedules(job, rules), Source.SCHEDULES, unread, ()),
             vault=_or_unread(vault.result, Source.VAULT, unread, None),
+            cost=_or_unread(lambda: _cost(job, used.result(), vault.result()), Source.COST, unread, None),
             first_used=_or_unread(keys.result, Source.KEYS, unread, {}),
             opened=_or_unread(lambda: _newest([one.result() for one in opened]), Source.TRIALS, unread, {}),
             checkups=_or_unread(checkups.result, Source.CHECKUPS, unread, ()),
@@ -129,6 +138,15 @@ def _with_records(catalog: Catalog, known: TargetFacts, now: datetime) -> Target
 
 
 # --- all of them ---
+
+
+def _used(job: StatusJob) -> list[Usage]:
+    return list(job.catalog.usages.between(*month_of(job.now))) if job.prices is not None else []
+
+
+def _cost(job: StatusJob, used: Sequence[Usage], vault: VaultUse | None) -> Spent | None:
+    """Return what this month cost; None before anything was counted."""
+    return spent(used, vault, job.prices, job.now) if job.prices is not None and used else None
 
 
 def _alerts(catalog: Catalog) -> tuple[OpenAlert, ...]:
