@@ -13,6 +13,7 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 _FENCE: Final = re.compile(r"\s*```(\w*)\s*$")
 _PROMPT: Final = "$ "
 _SEPARATORS: Final = frozenset({"|", "||", "&&", ";", "&"})
+_PROGRAMS: Final = frozenset({"coffre", "eval", "sam", "make", "uv", "sha256sum", "aws", "grype"})
 _NESTED: Final = re.compile(r"\$\(([^()]*)\)")
 _INLINE: Final = re.compile(r"`(coffre [^`]+)`")
 _ASSIGNED: Final = re.compile(r"[A-Z_]+=.*", re.DOTALL)
@@ -45,10 +46,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Sample:
-    """A command in the docs with what it prints there."""
+    """A command in the docs with what it prints there; an output without its command has an empty line.
+
+    `place` is the page with the heading that it is below: `docs/restore.md#I dropped a table`.
+    """
 
     line: Line
     output: tuple[str, ...]
+    place: str
 
 
 def pages() -> list[Path]:
@@ -63,16 +68,19 @@ def lines_of(page: Path) -> Iterator[Line]:
         if language == "sh":
             yield from _joined(where, block)
         elif any(line.startswith(_PROMPT) for line in block):
-            yield from (sample.line for sample in _samples(where, block))
-        elif language is None and block[0].split()[0] in {"coffre", "eval", "sam", "make", "uv", "sha256sum", "aws"}:
+            yield from (sample.line for sample in _samples(where, block, ""))
+        elif language is None and _has_commands(block):
             yield from _joined(where, block)
 
 
 def samples_of(page: Path) -> Iterator[Sample]:
-    """Yield the commands of a page that are shown with their output."""
+    """Yield the commands of a page that are shown with their output, and outputs that are shown alone."""
+    headings = _headings(page)
     for where, language, block in _blocks(page):
         if language != "sh" and any(line.startswith(_PROMPT) for line in block):
-            yield from _samples(where, block)
+            yield from _samples(where, block, headings[where])
+        elif not language and not _has_commands(block):
+            yield Sample(Line(where, ""), tuple(block), headings[where])
 
 
 def mentioned_in(page: Path) -> Iterator[Line]:
@@ -83,23 +91,39 @@ def mentioned_in(page: Path) -> Iterator[Line]:
             yield Line(f"{page.relative_to(ROOT)}:{number}", text.replace("\\|", "|"))
 
 
+def _has_commands(block: list[str]) -> bool:
+    return block[0].split()[0] in _PROGRAMS
+
+
+def _headings(page: Path) -> dict[str, str]:
+    """Return the heading that each line of a page is below."""
+    found, name, heading, is_code = {}, str(page.relative_to(ROOT)), "", False
+    for number, line in enumerate(page.read_text().split("\n"), 1):
+        is_code ^= bool(_FENCE.match(line))
+        if line.startswith("#") and not is_code:
+            heading = line.lstrip("# ")
+        found[f"{name}:{number}"] = f"{name}#{heading}"
+    return found
+
+
 def _blocks(page: Path) -> Iterator[tuple[str, str | None, list[str]]]:
     """Yield place, language (None: indented) and lines of each block of code."""
     block: list[str] = []
     language: str | None = None
-    is_fenced, start, before = False, 0, ""
+    is_fenced, start, before, indent = False, 0, "", "    "
     for number, line in enumerate([*page.read_text().split("\n"), ""], 1):
         fence = _FENCE.match(line)
         is_indented = not is_fenced and line.startswith("    ") and (bool(block) or not before.strip())
         if fence and not is_fenced:
             is_fenced, language, start = True, fence[1], number
+            indent = line[: line.index("`")]
         elif fence:
             if block:
                 yield f"{page.relative_to(ROOT)}:{start + 1}", language, block
-            is_fenced, block, language = False, [], None
+            is_fenced, block, language, indent = False, [], None, "    "
         elif is_fenced or is_indented:
             start = start if block or is_fenced else number - 1
-            block.append(line.strip() if not block else line.removeprefix("    ").rstrip())
+            block.append(line.removeprefix(indent).rstrip())
         elif block:
             yield f"{page.relative_to(ROOT)}:{start + 1}", None, block
             block = []
@@ -129,8 +153,8 @@ def _without_comment(text: str) -> str:
     return re.sub(r"(^|\s)#\s.*$", "", text, flags=re.MULTILINE).strip()
 
 
-def _samples(where: str, block: list[str]) -> Iterator[Sample]:
+def _samples(where: str, block: list[str], place: str) -> Iterator[Sample]:
     commands = [at for at, line in enumerate(block) if line.startswith(_PROMPT)]
     for at, end in zip(commands, [*commands[1:], len(block)], strict=True):
         [line] = _joined(where, [block[at].removeprefix(_PROMPT)])
-        yield Sample(line, tuple(block[at + 1 : end]))
+        yield Sample(line, tuple(block[at + 1 : end]), place)
