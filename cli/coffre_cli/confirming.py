@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from coffre.model.confirmation import Overwritten, Plan
     from coffre_cli.deployed import DeployedStack
 
+_BLANK: Final = " " * 60
 COUNTDOWN_SECONDS: Final = 10
 _POLL_SECONDS: Final = 2.0
 
@@ -135,10 +136,11 @@ def count_down() -> None:
         for left in range(COUNTDOWN_SECONDS, 0, -1):
             error_console.print(f"Starting in {left} s. Ctrl-C stops it, and nothing is changed. ", end="\r")
             time.sleep(1)
-        error_console.print(" " * 60, end="\r")
     except KeyboardInterrupt:
+        error_console.print(_BLANK, end="\r")
         remark("Stopped. Nothing was changed.")
         raise typer.Exit(Exit.INTERRUPTED) from None
+    error_console.print(_BLANK, end="\r")
 
 
 def wait_for_approval(deployed: DeployedStack, answer: PlanAnswer) -> None:

@@ -34,6 +34,7 @@ from coffre.runtime.events import (
     DrillEvent,
     NotifyEvent,
     VerifyEvent,
+    parse_backup,
     parse_restore,
     parse_rotate,
 )
@@ -221,8 +222,8 @@ READERS: Final = (
     Reader("name_lines", lambda data: list(read_names(_vault(zstd.compress(data)), ["k"])), (b'{"name": "a"}\n',)),
     Reader("new_configuration", lambda data: read_new_document(data, where="here"), (_CONFIGURATION,)),
     Reader("configuration", _text(lambda text: parse_configuration(text, where="here")), (_CONFIGURATION,)),
-    Reader("backup_event", _json(BackupDatabaseEvent.parse), _events("backup_database")),
-    Reader("bucket_event", _json(BackupStorageEvent.parse), _events("backup_storage")),
+    Reader("backup_event", _json(lambda event: parse_backup(event, BackupDatabaseEvent)), _events("backup_database")),
+    Reader("bucket_event", _json(lambda event: parse_backup(event, BackupStorageEvent)), _events("backup_storage")),
     Reader("restore_event", _json(parse_restore), _events("restore")),
     Reader("rotate_event", _json(parse_rotate), _events("rotate")),
     Reader("verify_event", _json(VerifyEvent.parse), _events("verify")),
