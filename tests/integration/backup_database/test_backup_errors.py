@@ -450,9 +450,11 @@ def test_a_catalog_that_does_not_answer_from_the_start_is_an_error(coffre: Coffr
         coffre.backup()
 
     assert caught.value.code == "CATALOG_UNAVAILABLE"
-    alert, audit = coffre.alerts()
-    assert [kind_of(one) for one in (alert, audit)] == ["BACKUP_FAILED", "AUDIT_FAILED"]
-    assert "unknown, because the catalog does not answer" in alert["Message"]
+    # The configuration is in the catalog: nothing can start
+    (alert,) = coffre.alerts()
+    assert kind_of(alert) == "CONFIG_INVALID"
+    assert "does nothing until this is corrected" in alert["Message"]
+    assert "[CATALOG_UNAVAILABLE]" in alert["Message"]
     assert coffre.objects() == {}
 
 
