@@ -210,7 +210,8 @@ def main() -> None:
             raise
         from coffre_cli.screen import show_error
 
-        drop_output()
+        if isinstance(error, OSError):
+            drop_output()
         if not is_closed_pipe(error):
             show_error(known or defect(error))
         sys.exit(Exit.FAILED)

@@ -87,7 +87,7 @@ def test_a_bucket_comes_back_as_it_was(coffre: Coffre, weed: Weed, store: S3Clie
     store.put_object(Bucket="round-trip", Key="medium", Body=b"overwritten by mistake")
     store.put_object(Bucket="round-trip", Key="new", Body=b"new")
     missing = restore.handle({"backup_id": first, "storage": {}}, context)
-    mirror = {"backup_id": first, "storage": {"mode": "mirror"}}
+    mirror = {"backup_id": first, "storage": {"mode": "mirror", "no_safety": True}}
     mirrored = restore.handle(
         with_confirmation(lambda event: restore.handle(event, Context(function_name="restore")), mirror),
         Context(function_name="restore"),

@@ -12,6 +12,8 @@ from coffre.model.names import shown
 
 # A quoted piece, where nothing is special, or a single character, folded to lower case.
 _PIECE: Final = re.compile(r'"((?:[^"]|"")*)"|(.)', re.DOTALL)
+_STAGING_START: Final = "restored_"
+_STAGING_SCHEMA: Final = re.compile(rf"{_STAGING_START}[0-7][0-9a-hjkmnp-tv-z]{{25}}")
 _WILD: Final = {"*": ".*", "?": "."}
 
 
@@ -30,6 +32,19 @@ def table_pattern(pattern: str) -> Callable[[str, str], bool]:
         return is_schema and wanted_table.fullmatch(table_name) is not None
 
     return fits
+
+
+def restored_pattern(pattern: str) -> Callable[[str, str], bool]:
+    """Return `table_pattern`, but of the schemas that restores stage in only for a pattern that names one.
+
+    A backup that was taken between two restores has them too: `orders` does not mean those.
+    """
+    fits = table_pattern(pattern)
+    if pattern.lstrip('"').startswith(_STAGING_START):
+        return fits
+    return lambda schema_name, table_name: (
+        _STAGING_SCHEMA.fullmatch(schema_name) is None and fits(schema_name, table_name)
+    )
 
 
 def schema_pattern(pattern: str) -> Callable[[str], bool]:
@@ -66,7 +81,7 @@ def chosen[T](
     candidates = list(tables)
     names = [name_of(table) for table in candidates]
     fitting: set[int] = set()
-    wanted = [(pattern, table_pattern(pattern)) for pattern in table_patterns]
+    wanted = [(pattern, restored_pattern(pattern)) for pattern in table_patterns]
     wanted += [(f"{pattern}.*", _whole_schema(pattern)) for pattern in schemas]
     for pattern, fits in wanted:
         found = {index for index, name in enumerate(names) if fits(*name)}

@@ -19,7 +19,7 @@ from coffre.operations.runs.safety import (
     not_needed,
     require,
 )
-from coffre.policy.patterns import schema_pattern, table_pattern
+from coffre.policy.patterns import restored_pattern, schema_pattern
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.destination.copy_in import translated
@@ -124,6 +124,6 @@ def _held(manifest: Manifest) -> set[TableName]:
 
 
 def _chosen(scope: Scope) -> Callable[[TableName], bool]:
-    tables = [table_pattern(pattern) for pattern in scope.tables]
+    tables = [restored_pattern(pattern) for pattern in scope.tables]
     schemas = [schema_pattern(pattern) for pattern in scope.schemas]
     return lambda name: any(fits(*name) for fits in tables) or any(fits(name[0]) for fits in schemas)
