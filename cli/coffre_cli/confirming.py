@@ -124,7 +124,11 @@ def ask_name(name: str) -> str:
     """
     from coffre.model.confirmation import is_same_name
 
-    typed: str = typer.prompt(f'Type "{visible(name)}" to confirm', err=True, default="", show_default=False)
+    try:
+        typed: str = typer.prompt(f'Type "{visible(name)}" to confirm', err=True, default="", show_default=False)
+    except typer.Abort:
+        remark("\nStopped. Nothing was changed.")
+        raise typer.Exit(Exit.INTERRUPTED) from None
     if not is_same_name(typed, name):
         raise ConfirmationError(f'That is not "{name}".', code="NAME_DIFFERS", hint="Nothing was changed.")
     return typed

@@ -37,7 +37,15 @@ def meant(error: Exception) -> CoffreError | None:
             hint="Clone the repository, run `make setup`, and use .venv/bin/coffre there (docs/install.md).",
         )
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
+    if isinstance(error, ResponseParserError):
+        return CommandFailedError(
+            "AWS, or what is in its place, answered something that cannot be read.",
+            code="ANSWER_UNREADABLE",
+            detail=str(error)[:500],
+            hint="Try again. If AWS_ENDPOINT_URL is set, look at the log of what answers there.",
+        )
     if isinstance(error, BotoCoreError | ClientError):
         from coffre_cli.deployed import aws_refused
 

@@ -31,18 +31,26 @@ class Account:
 
     @classmethod
     def asked(cls) -> Account:
-        """Ask AWS; raises `DeployError` (`AWS_NOT_SIGNED_IN`)."""
+        """Ask AWS; raises `DeployError` (`AWS_NOT_SIGNED_IN`, `REGION_MISSING`, `REGION_UNKNOWN`)."""
         import boto3
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, UnknownRegionError
 
         session = boto3.Session()
         region = session.region_name
         if region is None:
             raise DeployError(
                 "No AWS region is set.",
-                code="AWS_NOT_SIGNED_IN",
+                code="REGION_MISSING",
                 hint="Give the region that the database is in: AWS_REGION=eu-west-1, or `aws configure`.",
             )
+        try:
+            session.get_partition_for_region(region)
+        except UnknownRegionError as error:
+            raise DeployError(
+                f'No AWS region is called "{region}".',
+                code="REGION_UNKNOWN",
+                hint="Give the region that the database is in, such as eu-west-1: AWS_REGION, or `aws configure`.",
+            ) from error
         try:
             return cls(session.client("sts").get_caller_identity()["Account"], region)
         except (ClientError, BotoCoreError) as error:

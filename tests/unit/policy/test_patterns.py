@@ -76,3 +76,17 @@ def test_a_pattern_that_nothing_fits_names_what_is_near() -> None:
     assert "public.orders" in (caught.value.hint or "")
     with pytest.raises(EventError):
         chosen(tables, lambda table: table, ["users"], ["app"])
+
+
+def test_a_name_without_a_schema_does_not_mean_what_earlier_restores_staged() -> None:
+    staging = "restored_01m8h90hbq3zv9k2x7c4d5e6f7"
+    tables = [("casa", "reviews"), (staging, "reviews"), ("restored_by_hand", "reviews"), (staging, "other")]
+
+    def found(*patterns: str, schemas: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+        return chosen(tables, lambda table: table, patterns, schemas)
+
+    assert found("reviews") == [tables[0], tables[2]]
+    assert found("*.reviews") == [tables[0], tables[2]]
+    assert found(f"{staging}.reviews") == [tables[1]]
+    assert found('"restored_01m8h90hbq3zv9k2x7c4d5e6f7".*') == [tables[1], tables[3]]
+    assert found(schemas=(staging,)) == [tables[1], tables[3]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -174,7 +176,22 @@ def _problems_of_rows(
         yield "--from and --until need --where-column: the column that they are about"
     if where_column is not None and since is until is None:
         yield "--where-column needs --from, --until, or both"
+    if since and until and _is_not_before(since, until):
+        yield f"--from {since} is not before --until {until}: no row is in that period"
     if where_column is where is None:
         yield "say which rows: --where-column with --from and --until, or --where; for all: coffre restore tables"
     if no_safety and not apply:
         yield "--no-safety is for --apply: nothing else changes tables in use"
+
+
+def _is_not_before(since: str, until: str) -> bool:
+    """Return whether a period is empty, as far as numbers, dates and times show it."""
+    for read in (float, _instant):
+        with contextlib.suppress(ValueError):
+            return read(since) >= read(until)
+    return False
+
+
+def _instant(text: str) -> float:
+    time = datetime.fromisoformat(text)
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -26,8 +27,27 @@ EXAMPLES = examples(
     "coffre deploy --unpack ./built",
 )
 
+# CloudFormation's rule (its API reference, CreateStack).
+_STACK_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
+
+
+def _stack_name(text: str) -> str:
+    if _STACK_NAME.fullmatch(text) is None:
+        raise typer.BadParameter(
+            f'"{text}" cannot name a stack: letters, digits and dashes, at most 128, and a letter comes first'
+        )
+    return text
+
+
 StackName = Annotated[
-    str, typer.Option("--stack", metavar="NAME", envvar="COFFRE_STACK", help="Name of the CloudFormation stack.")
+    str,
+    typer.Option(
+        "--stack",
+        metavar="NAME",
+        envvar="COFFRE_STACK",
+        callback=_stack_name,
+        help="Name of the CloudFormation stack.",
+    ),
 ]
 BuiltOption = Annotated[
     Path | None,

@@ -133,7 +133,8 @@ def _shared(report: StatusReport) -> Iterator[str]:
         yield "Vault: its size is measured by the next rotation (coffre rotate)"
     if report.cost is not None:
         until_now, whole = dollars(report.cost.until_now), dollars(report.cost.whole_month)
-        yield f"Cost: about {until_now} this month until now, {whole} for all of it (coffre cost)"
+        storage = "" if report.vault is not None else ", storage not counted"
+        yield f"Cost: about {until_now} this month until now, {whole} for all of it{storage} (coffre cost)"
     for one in report.unread:
         yield f"Not read: the {one.what.value}: {one.why}"
     if report.alerts:

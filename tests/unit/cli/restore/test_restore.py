@@ -404,6 +404,15 @@ def test_every_option_is_said_in_the_event(
         ("rows latest orders --where a;b", "--where: only one expression is possible"),
         ("rows latest orders --where (a", "--where: the parentheses do not match"),
         ("rows latest orders --where-column at --from=", "--from is empty"),
+        (
+            "rows latest orders --where-column at --from 2026-11-18 --until 2026-11-17",
+            "is not before --until",
+        ),
+        (
+            "rows latest orders --where-column at --from 2026-11-18T10:00Z --until 2026-11-18",
+            "no row is in",
+        ),
+        ("rows latest orders --where-column id --from 10 --until 9", "--from 10 is not before --until 9"),
         # What does not fit is not offered
         ("database latest --table orders", "No such option: --table"),
         ("tables latest orders --contents data", "No such option: --contents"),
