@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from dataclasses import dataclass
@@ -82,6 +83,16 @@ _COMMANDS: Final = {
 }
 
 
+# Commands that need the local stack's code, which an installed wheel does not have.
+_OF_A_CHECKOUT: Final = ("demo", "local")
+_IS_CHECKOUT: Final = importlib.util.find_spec("coffre_local") is not None
+_FIRST_STEPS: Final = (
+    ("coffre demo", "coffre local up && coffre backup database && coffre list")
+    if _IS_CHECKOUT
+    else ("coffre init", "coffre status --stack coffre")
+)
+
+
 class _LoadedWhenAsked(typer.core.TyperGroup):
     """Knows every subcommand by name, and imports one when it is called."""
 
@@ -91,7 +102,7 @@ class _LoadedWhenAsked(typer.core.TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         del ctx
-        return list(_COMMANDS)
+        return [name for name in _COMMANDS if _IS_CHECKOUT or name not in _OF_A_CHECKOUT]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -127,8 +138,7 @@ app = typer.Typer(
     "4 backed up or restored with exceptions, which are listed, 5 `coffre status` does not know "
     "whether all is well.\n\n"
     + examples(
-        "coffre demo",
-        "coffre local up && coffre backup database && coffre list",
+        *_FIRST_STEPS,
         "coffre restore --help",
         "coffre --vault ./copy --identity key.txt list",
     ),

@@ -73,7 +73,9 @@ def test_from_the_wheel_to_a_protected_database(machine: Machine) -> None:
             assert "AGE-SECRET-KEY" not in file.read_text()
     assert yaml.safe_load((machine.directory / "coffre/parameters.yaml").read_text())["SourceBuckets"] == SAMPLE_FILES
 
-    # The installed command works with the stack.
+    # The installed command works with the stack, and offers nothing that needs a checkout.
+    shown = machine.coffre("--help").out
+    assert ("  init " in shown, "  demo " in shown, "  local " in shown) == (True, False, False)
     listed = machine.coffre("list", "--stack", "coffre", "--json")
     assert {one["target"] for one in json.loads(listed.out)} == {SAMPLE, "files"}
 

@@ -153,6 +153,9 @@ def _show(found: MonthCost, what_if: tuple[Change, ...], prices: Prices) -> None
     )
     if found.per_protected_gb is not None:
         say(f"About {dollars(found.per_protected_gb)} a month for each protected GB.")
+    if not found.cost.total:
+        say(f"Nothing was used in {name}, as far as it was counted.")
+        return
     say(f"By kind: {_kinds(found.cost)}.")
     print_table(
         ["TARGET", "RUNS", "FUNCTION", "REQUESTS", "STORAGE", "OTHER", "TOTAL"],
@@ -201,8 +204,8 @@ def _remarks(found: MonthCost, prices: Prices) -> Iterator[str]:
 def _json(found: MonthCost, what_if: tuple[Change, ...], prices: Prices) -> dict[str, Any]:
     return {
         "version": 1,
-        "since": found.since,
-        "until": found.until,
+        "since": found.since.isoformat(),
+        "until": found.until.isoformat(),
         "currency": "USD",
         "prices": {"region": prices.region, "exact": prices.is_exact, "read_on": prices.read_on},
         "total": found.cost.total,

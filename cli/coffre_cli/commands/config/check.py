@@ -54,6 +54,8 @@ def check(
         remark_template(current)
         targets = counted(len(configuration.targets), "target")
         say(f"No mistake in {found.label}: {targets}, encryption {configuration.encryption}.")
+        if configuration.encryption == "none":
+            say("Backups are NOT encrypted by Coffre.", style="yellow")
         for name, state in secrets.items():
             say(f"The secret {name}: {state}.", style="red" if name in wrong else "")
     if wrong:

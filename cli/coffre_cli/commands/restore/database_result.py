@@ -85,6 +85,10 @@ def _done(ask: Ask, record: Restore, report: RestoreReport) -> str:
     if ask.scope.apply:
         changed = sum(found.inserted + found.updated for found in report.comparisons)
         return f"Applied {changed:,} of {rows} of the backup to {record.destination} {took}."
+    if ask.scope.rows is not None and not report.comparisons:
+        return (
+            f"Loaded {rows} of the backup into a staging schema of {record.destination} {took}. Nothing was compared."
+        )
     if ask.scope.rows is not None:
         return f"Compared {rows} of the backup with {record.destination} {took}."
     if ask.scope.contents is Contents.SCHEMA:

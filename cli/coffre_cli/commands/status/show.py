@@ -143,7 +143,7 @@ def _shared(report: StatusReport) -> Iterator[str]:
         rest = [f"{more} more"] if more else []
         yield f"Alerts: {counted(len(report.alerts), 'open one')}: {', '.join(shown + rest)} (coffre alerts list)"
     elif _has_stack(report) and not _unread(report, "alerts"):
-        yield "Alerts: none is open"
+        yield "Alerts: no open alerts"
     if report.checkups:
         yield f"Doctor: {'; '.join(_checkup(one, now) for one in report.checkups)} (coffre doctor)"
     following = sorted(

@@ -103,7 +103,7 @@ def _unmatched(pattern: str, names: list[tuple[str, str]]) -> EventError:
         shown(*name) for name in names if get_close_matches(last, [name[1]], n=1)
     ]
     hint = f"Did you mean {', '.join(near[:3])}?" if near else "`coffre show ID` lists the tables of a backup."
-    return EventError(f'No table of the backup fits "{pattern}".', code="PATTERN_UNMATCHED", hint=hint)
+    return EventError(f'No table of the backup matches "{pattern}".', code="PATTERN_UNMATCHED", hint=hint)
 
 
 def _split(pattern: str) -> list[str]:

@@ -617,6 +617,17 @@ def test_rows_that_were_brought_over_are_counted(coffre: Coffre, account: Accoun
     assert "Nothing in use was touched" not in said.out
 
 
+def test_rows_that_could_not_be_compared_are_not_called_compared(coffre: Coffre, account: Account) -> None:
+    account.backup()
+    saying(account, ("public.events has no primary key, so it is not compared.",))
+
+    said = coffre("restore", "rows", "latest", "events", "--where", "true")
+
+    assert said.status == 4
+    first = "Loaded 1,003 rows of the backup into a staging schema of db.example:5432/copy in 2.5 s, with 1 exception. "
+    assert said.out.splitlines()[0] == f"{first}Nothing was compared."
+
+
 def test_what_went_with_a_table_is_brought_back_by_a_command(coffre: Coffre, account: Account) -> None:
     account.backup()
     saying(account, script="CREATE VIEW sales ...;")

@@ -92,7 +92,7 @@ def test_a_stack_whose_targets_are_safe_ends_with_zero(
     assert "SIZES ███" in shown
     assert "KEYS 1, 40 d  TRIED never" in shown
     assert "Vault: 26.0 MB in 12 packs; deduplication saves 50.0 MB (measured 7 h ago)" in lines
-    assert "Alerts: none is open" in lines
+    assert "Alerts: no open alerts" in lines
     assert coffre("status", "shop").status == 0
 
 

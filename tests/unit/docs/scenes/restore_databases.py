@@ -52,7 +52,7 @@ def deleted_rows(stage: Stage) -> None:
 
 
 APPLIED = (
-    "Load the rows asked for of casa.reviews into the staging table restored_<id>.reviews.",
+    "Load the requested rows of casa.reviews into the staging table restored_<id>.reviews.",
     (
         "Insert the missing rows into casa.reviews and set the changed ones back, by key; keep a copy of what that "
         "changes."

@@ -89,7 +89,7 @@ def _of_objects(vault: Vault, first: Manifest, second: Manifest, choice: ObjectC
             yield Difference(before.name, Change.CHANGED, what, before.size, after.size)
     if is_empty and (choice.bucket is not None or choice.prefix):
         raise EventError(
-            f"Neither backup has an object below {_start(second, choice)}",
+            f"Neither backup has an object below {_start(second, choice)}.",
             code="PREFIX_UNMATCHED",
             hint=f"See what they contain: coffre ls {second.backup_id}",
         )

@@ -145,7 +145,7 @@ def plan_staging(job: RestoreJob, staging: Staging, at_stake: Sequence[str], out
         )
     for pair in staging.pairs(job):
         table = staging.contents[pair.live.name]
-        what = "the rows asked for" if job.scope.rows else counted(table.rows, "row")
+        what = "the requested rows" if job.scope.rows else counted(table.rows, "row")
         outcome.steps.append(f"Load {what} of {pair.live.shown_name} into the staging table {shown(*pair.side)}.")
         if lost := [column for column in table.columns if pair.live.column(column) is None]:
             outcome.exceptions.append(

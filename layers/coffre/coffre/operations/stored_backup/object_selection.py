@@ -49,7 +49,7 @@ def _below(vault: Vault, manifest: Manifest, choice: ObjectChoice, after: str) -
             break
     if is_empty and choice.prefix and not after:
         raise EventError(
-            f"The backup has no object below {start}",
+            f"The backup has no object below {start}.",
             code="PREFIX_UNMATCHED",
             hint=f"See what it contains: coffre ls {manifest.backup_id}",
         )
