@@ -144,7 +144,9 @@ def test_what_is_refused_is_left_out_with_what_needs_it_and_named(round_trip: Ro
 
     assert value(round_trip.source, "SELECT count(*) FROM orders") == 20
     assert value(round_trip.source, "SELECT count(*) FROM big") == 10
+    assert "view public.big" in report.dependents
     left = {found.what: found for found in report.left_out}
+    assert not {*left} & {*report.dependents}
     key = left["the validation of the foreign key public.refunds refunds_order_id_fkey"]
     assert "violates foreign key constraint" in key.reason
     assert key.sql is not None
@@ -171,7 +173,21 @@ def test_a_view_whose_query_is_refused_leaves_nothing_half_made(round_trip: Roun
     assert rows(round_trip.source, "SELECT to_regclass('sums'), to_regclass('big')") == [(None, None)]
     (left,) = report.left_out
     assert left.what == "view public.sums"
+    assert not {"view public.sums", "view public.big"} & {*report.dependents}
     assert "view public.big" in left.reason
     # And its SQL makes both once the reason is gone
     round_trip.fill("ALTER TABLE rates RENAME COLUMN other TO rate", left.sql or "")
     assert value(round_trip.source, "SELECT count(*) FROM big") == 0
+
+
+def test_what_an_existing_table_gets_again_is_named(round_trip: RoundTrip) -> None:
+    round_trip.fill(*GROUPED)
+    backup = round_trip.back_up()
+    round_trip.fill("DROP VIEW big CASCADE", "ALTER TABLE refunds DROP CONSTRAINT refunds_order_id_fkey")
+
+    looked = round_trip.restore_in_place(backup, tables=["orders"], with_dependencies=True, dry_run=True)
+    report = round_trip.restore_in_place(backup, tables=["orders"], with_dependencies=True)
+
+    assert looked.dependents == ()
+    assert {"view public.big", "foreign key public.refunds refunds_order_id_fkey"} <= {*report.dependents}
+    assert value(round_trip.source, "SELECT count(*) FROM big") == 10

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.parsers import ResponseParserError
 from tests.unit.cli.conftest import Account, Coffre
 
 from coffre_cli import app
@@ -80,6 +81,21 @@ def test_a_defect_on_a_full_disk_is_still_one_error(
     monkeypatch.setattr("tempfile.mkstemp", full)
 
     assert "with what COFFRE_DEBUG=1 shows" in coffre("list", "shop").err
+
+
+def test_an_answer_that_cannot_be_read_is_no_defect(
+    coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(stack: DeployedStack, name: str) -> str:
+        raise ResponseParserError("Unable to parse response, invalid XML received.")
+
+    monkeypatch.setattr(DeployedStack, "known_target", answer)
+
+    said = coffre("list", "shop")
+
+    assert said.status == 1
+    assert "something that cannot be read. [ANSWER_UNREADABLE]" in said.err
+    assert "invalid XML received" in said.err
 
 
 def test_a_file_that_cannot_be_used_is_named(coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,8 @@ def show_result(ask: Ask, record: Restore, report: RestoreReport | None) -> None
             say(f"  {step.replace(report.id.lower(), '<id>')}")
     else:
         say(_done(ask, record, report), style="green")
+        if report.dependents:
+            say(f"Also restored: {', '.join(report.dependents)}.")
         show_comparisons(report.comparisons)
     for exception in record.exceptions:
         say(f"  Exception: {exception}", style="yellow")
@@ -158,7 +160,8 @@ def show_script(report: RestoreReport, kept: Path | None = None) -> None:
 def _show_next(ask: Ask, report: RestoreReport) -> None:
     touched = ask.scope.apply or ask.scope.replace
     if report.comparisons and not touched:
-        say("No table in use was changed. The backup's version is in the staging schema:")
+        what = "row of a table" if report.dependents else "table"
+        say(f"No {what} in use was changed. The backup's version is in the staging schema:")
         for found in report.comparisons:
             say(f"  {found.beside}")
         if any(found.missing or found.changed for found in report.comparisons):

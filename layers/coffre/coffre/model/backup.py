@@ -235,7 +235,8 @@ class LeftOut(_Record):
 class RestoreReport(_Record):
     """The whole result of a restore, kept in the vault: `phases_ms` says how long each phase took.
 
-    `steps` are what it did, of a dry run what it would do. `script` is SQL that restores what was lost together with
+    `steps` are what it did, of a dry run what it would do. `dependents` are the objects that were
+    restored because they need chosen tables. `script` is SQL that restores what was lost together with
     restored tables (views, keys of other tables), and was not restored. `storage` is what was done with objects.
     `exceptions` say in what the result differs from the backup (`left_out` has the same for single objects, with SQL);
     `notes` are worth knowing and no difference. `plan` is what would be overwritten, of a dry run that shows that.
@@ -251,6 +252,7 @@ class RestoreReport(_Record):
     with_owners: bool = True
     steps: tuple[str, ...] = ()
     tables: tuple[RestoredTable, ...] = ()
+    dependents: tuple[str, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     kept: tuple[Kept, ...] = ()
     script: str | None = None

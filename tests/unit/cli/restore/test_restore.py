@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import typer
 from botocore.exceptions import ClientError
 from tests.unit.cli.conftest import FAILURE, Account, Coffre
 from tests.unit.cli.planning import NAME, answer_to, at_a_terminal, is_planned, plan_of
@@ -615,6 +616,36 @@ def test_rows_that_were_brought_over_are_counted(coffre: Coffre, account: Accoun
     assert len(row) <= 80
     assert f"Rows of {COMPARED.table} as they were before: restored_x.before" in lines
     assert "Nothing in use was touched" not in said.out
+
+
+def test_what_was_restored_with_an_existing_table_is_named(coffre: Coffre, account: Account) -> None:
+    account.backup()
+    saying(account, comparisons=(COMPARED,), dependents=("view public.sales", "foreign key public.lines fk"))
+
+    said = coffre("restore", "tables", "latest", "orders_of_2026", "--with-dependencies")
+
+    lines = said.out.splitlines()
+    assert lines[1] == "Also restored: view public.sales, foreign key public.lines fk."
+    assert "No row of a table in use was changed. The backup's version is in the staging schema:" in lines
+
+
+@pytest.mark.parametrize("command", ["restore tables latest orders --replace", "restore database latest --replace"])
+def test_ctrl_c_at_the_question_says_that_nothing_was_changed(
+    coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def press(*_: object, **__: object) -> str:
+        raise typer.Abort
+
+    at_a_terminal(monkeypatch)
+    account.backup()
+    saying(account)
+    monkeypatch.setattr("coffre_cli.confirming.typer.prompt", press)
+
+    said = coffre(*command.split())
+
+    assert said.status == 130
+    assert said.err.endswith("Stopped. Nothing was changed.\n")
+    assert [event.get("dry_run") for _, event in account.invoked] == [True]
 
 
 def test_rows_that_could_not_be_compared_are_not_called_compared(coffre: Coffre, account: Account) -> None:

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
+from moto import mock_aws
 from supply_chain.release import build_wheel
 from tests.unit.cli.conftest import Coffre
 
 from coffre_cli.deploying.bundle import Bundle, built_code
-from coffre_cli.deploying.errors import BundleError
+from coffre_cli.deploying.deploy import Account
+from coffre_cli.deploying.errors import BundleError, DeployError
 from coffre_cli.deploying.packaging import archived, packaged
 
 TEMPLATE: dict[str, Any] = {
@@ -163,3 +165,37 @@ def test_a_shell_gets_the_subcommands_that_fit() -> None:
     )
 
     assert answer.stdout.split() == ["recovery-kit"]
+
+
+@pytest.mark.parametrize("name", ["my_db", "new_1 x", "1st", "", "a" * 129, "-x", "ä"])
+@pytest.mark.parametrize("command", [("init", "--dry-run"), ("deploy",)])
+def test_what_cannot_name_a_stack_is_refused_before_anything_is_made(
+    coffre: Coffre, command: tuple[str, ...], name: str
+) -> None:
+    said = coffre(*command, f"--stack={name}")
+
+    assert (said.status, said.out) == (2, "")
+    assert "cannot name a stack: letters, digits and dashes" in " ".join(said.err.split())
+
+
+@pytest.mark.parametrize(("region", "code"), [("mars", "REGION_UNKNOWN"), (None, "REGION_MISSING")])
+def test_a_region_that_does_not_exist_is_refused_as_that(
+    aws_environment: None, monkeypatch: pytest.MonkeyPatch, region: str | None, code: str
+) -> None:
+    for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(variable, region) if region else monkeypatch.delenv(variable, raising=False)
+
+    with pytest.raises(DeployError) as refused:
+        Account.asked()
+
+    assert refused.value.code == code
+    assert "eu-west-1" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", "us-gov-west-1", "cn-north-1", "ap-southeast-5"])
+def test_regions_of_every_partition_are_accepted(
+    aws_environment: None, monkeypatch: pytest.MonkeyPatch, region: str
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    with mock_aws():
+        assert Account.asked().region == region

@@ -23,7 +23,7 @@ LOST: Final = Overwritten(database="casa", size_bytes=92_100_000, tables=49, row
 
 
 def tables(number: int) -> tuple[RestoredTable, ...]:
-    """Return what a report says of so many tables."""
+    """Return what a report says with this number of tables."""
     return tuple(RestoredTable(table=f"casa.t{at}", rows=1, size_bytes=1, duration_ms=1) for at in range(number))
 
 

@@ -35,7 +35,14 @@ def kept_schema(run: str) -> tuple[Kept, ...]:
 
 @scene(f"{PAGE}#I dropped a table", "coffre restore tables latest payments --with-dependencies")
 def a_dropped_table(stage: Stage) -> None:
-    play(stage, milliseconds=790, report={"tables": tables(1), "rows": 49_265})
+    dependents = (
+        "materialized view analytics.monthly_revenue",
+        "materialized view analytics.forecast",
+        "materialized view analytics.yearly_revenue",
+        "view billing.unpaid_invoices",
+        "foreign key billing.refunds refunds_payment_id_fkey",
+    )
+    play(stage, milliseconds=790, report={"tables": tables(1), "rows": 49_265, "dependents": dependents})
 
 
 @scene(

@@ -30,6 +30,7 @@ class ReportBuilder:
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     tables: list[RestoredTable] = field(default_factory=list)
+    dependents: list[str] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     script: str | None = None
@@ -73,6 +74,7 @@ class ReportBuilder:
             with_owners=self.with_owners,
             steps=tuple(self.steps),
             tables=tuple(self.tables),
+            dependents=tuple(self.dependents),
             comparisons=tuple(self.comparisons),
             kept=tuple(self.kept),
             script=self._script(),

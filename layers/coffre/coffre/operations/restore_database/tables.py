@@ -92,6 +92,10 @@ def restore_tables(job: RestoreJob, source: Source, outcome: ReportBuilder) -> N
                 with after_the_change(outcome, "keys, views and policies") if is_changed else nullcontext():
                     create_followers(making, plan.lines, followers, empty)
         making.report_refusals([*plan.lines, *followers])
+        if not job.scope.dry_run:
+            lost = making.ledger.lost()
+            dependents = named([*plan.dropped.back, *missing.back])
+            outcome.dependents += [spoken(entry) for entry in dependents if entry.dump_id not in lost]
         outcome.script = script_of(source, plan.dropped.lost)
 
 
