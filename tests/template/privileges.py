@@ -41,6 +41,7 @@ PARTITIONS: Final = (
     "DRILL",
     "VAULT",
     "USAGE",
+    "COPY",
 )
 
 FUNCTIONS: Final = {

@@ -120,7 +120,8 @@ def leaves(model: type[BaseModel], wholes: Collection[str], path: str = "") -> I
         if not inner or is_list or is_whole:
             yield path + name, field
         if inner and not is_whole and path + name != "targets":
-            yield from leaves(inner[0], wholes, f"{path}{name}{'[]' if is_list else ''}.")
+            for one in reversed(inner):  # Of the kinds of a union that share a field, the first one's default counts.
+                yield from leaves(one, wholes, f"{path}{name}{'[]' if is_list else ''}.")
 
 
 def written(field: FieldInfo) -> str:
@@ -130,7 +131,7 @@ def written(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True)
     if default is None:
         return "`null`"
-    if isinstance(default, tuple):
+    if default in ((), ""):
         return "empty"
     if isinstance(default, Enum | str):
         return f"`{default.value if isinstance(default, Enum) else default}`"
@@ -138,7 +139,7 @@ def written(field: FieldInfo) -> str:
 
 
 DOCUMENTED: Final[dict[str, tuple[tuple[str, ...], type[BaseModel]]]] = {
-    "the whole document": (("The whole document",), Configuration),
+    "the whole document": (("The whole document", "Copies"), Configuration),
     "a database": ((*SHARED, *DATABASE), DatabaseTarget),
     "buckets": ((*SHARED, *BUCKETS), BucketTarget),
 }

@@ -10,6 +10,7 @@ from coffre.catalog.audit import Audit
 from coffre.catalog.checkups import Checkups
 from coffre.catalog.configurations import Configurations
 from coffre.catalog.confirmations import Confirmations
+from coffre.catalog.copies import Copies
 from coffre.catalog.deliveries import Deliveries
 from coffre.catalog.incidents import Incidents
 from coffre.catalog.items import RestoreItem
@@ -70,6 +71,8 @@ class Catalog:
         How the newest drills ended, and how much the vault holds.
     usages
         What each run used.
+    copies
+        Which backups are in which copy of the vault.
     ticks
         Up to which time the runs of schedules were started.
     """
@@ -102,6 +105,7 @@ class Catalog:
         self.latest = Latest(self._table)
         self.ticks = Ticks(self._table)
         self.usages = Usages(self._table)
+        self.copies = Copies(self._table)
 
     # --- backups: one run ---
 

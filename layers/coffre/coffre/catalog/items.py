@@ -288,6 +288,25 @@ class UsageItem(Item):
     kms_requests = NumberAttribute(null=True)
 
 
+class CopyItem(Item):
+    """`coffre.model.copies.Copy`. `sk` is the destination's name and the backup's id: `offsite#01K9...`."""
+
+    destination = UnicodeAttribute(null=True)
+    backup_id = UnicodeAttribute(null=True)
+    target = UnicodeAttribute(null=True)
+    status = UnicodeAttribute(null=True)
+    started_at = TimeAttribute(null=True)
+    completed_at = TimeAttribute(null=True)
+    manifest_sha256 = UnicodeAttribute(null=True)
+    packs = NumberAttribute(null=True)
+    bytes = NumberAttribute(null=True)
+    requests = NumberAttribute(null=True)
+    verified_at = TimeAttribute(null=True)
+    level = UnicodeAttribute(null=True)
+    damaged = UnicodeAttribute(null=True)
+    error = UnicodeAttribute(null=True)
+
+
 class RecipientItem(Item):
     """Since when a public key has been in use. `sk` is the key."""
 

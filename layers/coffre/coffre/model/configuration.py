@@ -14,8 +14,9 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, mo
 
 from coffre.model.alert_rules import FleetAlerts
 from coffre.model.confirmation import ConfirmationRules
+from coffre.model.copies import Destination
 from coffre.model.document import KIND_UNKNOWN, Document, describe_validation, parse_json
-from coffre.model.errors import ConfigurationError, TargetUnknownError
+from coffre.model.errors import ConfigurationError, CopyUnknownError, TargetUnknownError
 from coffre.model.server import SeenDatabase, usable
 from coffre.model.target import AgeRecipient, BucketTarget, DatabaseTarget, FoundDatabase, TargetKind
 
@@ -81,6 +82,12 @@ class Configuration(Document):
         description="What is backed up: databases and buckets, each with a name of its own.",
         examples=[[{"name": "shop", "secret": "coffre/database/shop"}]],
     )
+    copies: tuple[Destination, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Where each backup is copied to: other regions, accounts, providers, or a disk.",
+        examples=[[{"name": "offsite", "store": {"type": "s3", "bucket": "acme-coffre-copy"}}]],
+    )
     alerts: FleetAlerts = Field(
         default=FleetAlerts(),
         description="What is reported about all targets together.",
@@ -123,6 +130,18 @@ class Configuration(Document):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"each target needs its own name; used twice: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _copies_are_of_targets(self) -> Configuration:
+        names = [copy.name for copy in self.copies]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"each copy needs its own name; used twice: {', '.join(twice)}")
+        known = {target.name for target in self.targets}
+        unknown = sorted({name for copy in self.copies for name in copy.targets} - known)
+        if unknown:
+            raise ValueError(f"copies name targets that do not exist: {', '.join(unknown)}")
         return self
 
     def expanded(self, seen: Iterable[SeenDatabase]) -> Configuration:
@@ -179,6 +198,28 @@ class Configuration(Document):
         """Return the public keys that backups of a target are encrypted to: its own, or else the document's."""
         own = next((target.recipients for target in self.targets if target.name == name), ())
         return own or self.recipients
+
+    def copies_of(self, name: str) -> tuple[Destination, ...]:
+        """Return where backups of a target are copied to."""
+        found = next((one for one in self.targets if one.name == name), None)
+        server = found.server if isinstance(found, FoundDatabase) else name
+        return tuple(copy for copy in self.copies if not copy.targets or {name, server} & set(copy.targets))
+
+    def destination(self, name: str) -> Destination:
+        """Return the copy of this name.
+
+        Raises
+        ------
+        CopyUnknownError
+            No copy has it; the message names those that exist.
+        """
+        for copy in self.copies:
+            if copy.name == name:
+                return copy
+        known = ", ".join(copy.name for copy in self.copies) or "none"
+        raise CopyUnknownError(
+            f'There is no copy "{name}".', detail=f"Configured copies: {known}", hint="Check the name's spelling."
+        )
 
     def approvals(self, target: str) -> int:
         """Return how many other people have to approve what replaces this target, or deletes a backup of it."""

@@ -93,6 +93,12 @@ class TargetUnknownError(PermanentError):
     default_code = "TARGET_UNKNOWN"
 
 
+class CopyUnknownError(PermanentError):
+    """No copy of this name is configured."""
+
+    default_code = "COPY_UNKNOWN"
+
+
 class SecretError(PermanentError):
     """A secret is missing, not readable, or does not have the expected shape."""
 
