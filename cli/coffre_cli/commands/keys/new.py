@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from coffre.model.errors import EncryptionError
+from coffre_cli import aws
 from coffre_cli.commands.keys.secrets import DEFAULT_SECRET, create, refuse_unreadable
 from coffre_cli.deployed import JsonOption, asked_place, use_local_stack
 from coffre_cli.examples import examples
@@ -132,9 +133,7 @@ def write_file(file: Path, identity: str) -> str:
 
 
 def _write_secret(secret: str, identity: str) -> str:
-    import boto3
-
     account = "the local stack" if use_local_stack() else "your AWS account"
     remark(f"{account[0].upper()}{account[1:]} in {asked_place()}.")
-    create(boto3.client("secretsmanager"), secret, identity, account)
+    create(aws.client("secretsmanager"), secret, identity, account)
     return f"the secret {secret} of {account}"
