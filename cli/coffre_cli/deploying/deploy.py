@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 DEFAULT_ARCHITECTURE: Final = "x86_64"
 ARCHITECTURE: Final = "Architecture"
 
+# What is smaller is sent before it is read.
+_WORTH_A_LINE: Final = 1_000_000
+
 
 @dataclass(frozen=True)
 class Account:
@@ -116,8 +119,11 @@ class Deployment:
         return self.stack.propose(url, parameters, known)
 
     def _upload(self, name: str, archive: bytes) -> Mapping[str, str]:
-        self.on_step(f"Uploading {name} ({len(archive) / 1e6:.1f} MB)")
-        return {"Bucket": self._bucket.name, "Key": self._bucket.store(archive, suffix=".zip")}
+        def told() -> None:
+            if len(archive) >= _WORTH_A_LINE:
+                self.on_step(f"Uploading {name} ({len(archive) / 1e6:.1f} MB)")
+
+        return {"Bucket": self._bucket.name, "Key": self._bucket.store(archive, suffix=".zip", on_upload=told)}
 
     @cached_property
     def _s3(self) -> S3Client:
