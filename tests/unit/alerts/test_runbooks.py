@@ -23,13 +23,16 @@ from coffre.alerts.anomalies import (
     success_rate_low,
 )
 from coffre.alerts.audit import audit_anchored, audit_broken, audit_failed, request_refused
+from coffre.alerts.objectives import objective_missed
 from coffre.alerts.runs import SAFE_UNKNOWN, restore_completed, safe_backups
 from coffre.alerts.servers import databases_found, databases_gone, names_unreadable
 from coffre.alerts.verification import doctor_blocker
 from coffre.model.access import AccessAction, AccessGroup
 from coffre.model.audit import Actor, Anchor, Head
 from coffre.model.checkup import CheckResult, Severity, State
+from coffre.model.objectives import Objective
 from coffre.model.server import SeenDatabase
+from coffre.model.status import Gap, Measured
 from coffre.model.target import TargetKind
 from coffre.policy.anomaly import Deviation, Rate
 from coffre.policy.audit_chain import Finding
@@ -112,7 +115,26 @@ def checkups() -> list[Alert]:
     return [doctor_blocker("shop", [found], request_id="r"), doctor_blocker("shop", [found, found], request_id="r")]
 
 
-ALERTS = [*failures(FAILURE), *findings(), *anomalies(), *audits(), *servers(), *checkups(), restore_completed(RESTORE)]
+def objectives() -> list[Alert]:
+    gap = Gap(since=TAKEN, until=NOW)
+    objective = Objective(rpo_minutes=1, rto_minutes=15)
+    both = Measured(objective=objective, worst=gap, restore_seconds=5_000, rpo_missed=True, rto_missed=True)
+    return [
+        objective_missed("shop", both, safe=SAFE_UNKNOWN),
+        objective_missed("shop", both.model_copy(update={"rpo_missed": None}), safe=safe_backups(GOOD, None)),
+    ]
+
+
+ALERTS = [
+    *objectives(),
+    *failures(FAILURE),
+    *findings(),
+    *anomalies(),
+    *audits(),
+    *servers(),
+    *checkups(),
+    restore_completed(RESTORE),
+]
 
 
 def test_there_is_an_alert_of_every_kind_here() -> None:

@@ -65,6 +65,15 @@ class KeyFacts(_Facts):
     is_included: bool
 
 
+class ContactFacts(_Facts):
+    """A person to call."""
+
+    name: str
+    role: str
+    mail: str | None = None
+    phone: str | None = None
+
+
 class KitFacts(_Facts):
     """Everything. `is_of_all`: it was not asked for some targets alone."""
 
@@ -74,6 +83,7 @@ class KitFacts(_Facts):
     format: int
     vault: VaultFacts
     stack: dict[str, str] = {}
+    contacts: tuple[ContactFacts, ...] = ()
     targets: tuple[TargetFacts, ...]
     keys: tuple[KeyFacts, ...]
     identity_at: str | None = None
@@ -120,6 +130,7 @@ def facts_of(
         format=FORMAT,
         vault=_vault(place),
         stack=_stack(place),
+        contacts=_contacts(place),
         targets=tuple(newest),
         keys=tuple(keys),
         identity_at=identity_at,
@@ -177,6 +188,12 @@ def _stack(place: Place) -> dict[str, str]:
     return {"CloudFormation stack": place.name, **found}
 
 
+def _contacts(place: Place) -> tuple[ContactFacts, ...]:
+    if not isinstance(place, DeployedStack):
+        return ()
+    return tuple(ContactFacts(**contact.model_dump()) for contact in place.configuration.contacts)
+
+
 def differences(kit: KitFacts, today: KitFacts) -> list[str]:
     """Return in sentences what a stranger would miss who has the kit alone."""
     found = []
@@ -184,6 +201,8 @@ def differences(kit: KitFacts, today: KitFacts) -> list[str]:
         found.append(f"New backups have format {today.format}; the kit reads format {kit.format}.")
     if _moved(kit.vault, today.vault):
         found.append(f"The vault is {_where(today.vault)} now; the kit says {_where(kit.vault)}.")
+    if today.contacts and kit.contacts != today.contacts:
+        found.append("The emergency contacts are not those of the kit.")
     known = {key.recipient: key for key in kit.keys}
     for key in today.keys:
         if key.recipient not in known:

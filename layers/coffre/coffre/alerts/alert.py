@@ -32,6 +32,7 @@ class AlertKind(StrEnum):
     DRILL_INCOMPLETE = "DRILL_INCOMPLETE"
     DRILL_NOT_POSSIBLE = "DRILL_NOT_POSSIBLE"
     RTO_EXCEEDED = "RTO_EXCEEDED"
+    OBJECTIVE_MISSED = "OBJECTIVE_MISSED"
     DATABASE_FOUND = "DATABASE_FOUND"
     DATABASE_GONE = "DATABASE_GONE"
     RESTORE_STARTED = "RESTORE_STARTED"
@@ -71,7 +72,7 @@ class AlertKind(StrEnum):
     @property
     def is_notified_once(self) -> bool:
         """Whether no reminder follows while the problem stays the same: the operator has accepted it."""
-        return self is AlertKind.DRILL_INCOMPLETE
+        return self in (AlertKind.DRILL_INCOMPLETE, AlertKind.OBJECTIVE_MISSED)
 
     @property
     def runbook(self) -> str:

@@ -34,7 +34,7 @@ from coffre.runtime.observability import count_fresh, count_verification
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.verify_accesses import look_at_accesses
-from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh, review_of_locks
+from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh, review_of_locks, review_of_objectives
 from coffre.vault.codec import FrameDecoder
 
 # A month sees everything.
@@ -128,6 +128,9 @@ class VerifyFunction:
         if wanted.target is None:
             self.services.edge.review(
                 lambda: check_all_targets(self.services.catalog, configuration, now), request_id=request_id
+            )
+            self.services.edge.review(
+                lambda: review_of_objectives(self.services.catalog, configuration, now), request_id=request_id
             )
             look_at_accesses(self.services, configuration, now)
             keep_audit(self.services, by_mail=True)
