@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import typer.main
 from tests.unit.alerts.test_alert import FAILURE, GOOD, NOW, RESTORE, TAKEN, failures, findings
+from tests.unit.policy.report_scene import bad_week, week
 
 from coffre.alerts.accesses import accesses_unknown, vault_accessed
 from coffre.alerts.alert import Alert, AlertKind
@@ -24,6 +25,7 @@ from coffre.alerts.anomalies import (
 )
 from coffre.alerts.audit import audit_anchored, audit_broken, audit_failed, request_refused
 from coffre.alerts.objectives import objective_missed
+from coffre.alerts.report import report_mail
 from coffre.alerts.runs import SAFE_UNKNOWN, restore_completed, safe_backups
 from coffre.alerts.servers import databases_found, databases_gone, names_unreadable
 from coffre.alerts.verification import doctor_blocker
@@ -36,6 +38,7 @@ from coffre.model.status import Gap, Measured
 from coffre.model.target import TargetKind
 from coffre.policy.anomaly import Deviation, Rate
 from coffre.policy.audit_chain import Finding
+from coffre.policy.report import report_of
 from coffre_cli.app import app
 
 ROOT = Path(__file__).parents[3]
@@ -125,8 +128,13 @@ def objectives() -> list[Alert]:
     ]
 
 
+def reports() -> list[Alert]:
+    return [report_mail(report_of(one), "v1/reports/x.html", with_contacts=True) for one in (week(), bad_week())]
+
+
 ALERTS = [
     *objectives(),
+    *reports(),
     *failures(FAILURE),
     *findings(),
     *anomalies(),

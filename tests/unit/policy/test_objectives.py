@@ -119,7 +119,7 @@ def test_the_words_name_what_was_measured_and_the_objective() -> None:
     measured = measure(Objective(rpo_minutes=60, rto_minutes=15), [run(3), run(0.5)], drill(), NOW, SINCE)
 
     assert words_of(measured) == [
-        "lost up to 2 h 30 min (objective 1 h): MISSED",
+        "up to 2 h 30 min between backups (objective 1 h): MISSED",
         "restored in 4 min 5 s (objective 15 min): met",
     ]
 

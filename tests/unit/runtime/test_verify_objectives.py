@@ -48,7 +48,7 @@ def test_a_gap_of_the_last_day_is_reported_and_one_before_is_not(catalog: Catalo
     tomorrow = review_of_objectives(catalog, configuration(objectives={"rpo_minutes": 1440}), NOW)
 
     assert [alert.fingerprint for alert in now.alerts] == ["RPO"]
-    assert "- lost up to 10 h (objective 1 h): MISSED" in now.alerts[0].text
+    assert "- up to 10 h between backups (objective 1 h): MISSED" in now.alerts[0].text
     assert now.alerts[0].kind.is_notified_once
     assert later.alerts == now.alerts
     assert not tomorrow.alerts
@@ -60,7 +60,7 @@ def test_a_target_without_a_backup_for_weeks_has_missed_its_objective(catalog: C
 
     found = review_of_objectives(catalog, configuration(objectives={"rpo_minutes": 60}), NOW)
 
-    assert "- lost up to 20 days (objective 1 h): MISSED" in found.alerts[0].text
+    assert "- up to 20 days between backups (objective 1 h): MISSED" in found.alerts[0].text
 
 
 def test_a_slow_restore_is_reported_unless_the_drill_does_that_itself(catalog: Catalog) -> None:

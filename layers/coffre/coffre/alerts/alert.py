@@ -53,6 +53,7 @@ class AlertKind(StrEnum):
     AUDIT_FAILED = "AUDIT_FAILED"
     AUDIT_BROKEN = "AUDIT_BROKEN"
     AUDIT_ANCHORED = "AUDIT_ANCHORED"
+    REPORT = "REPORT"
 
     @property
     def severity(self) -> Severity:
@@ -91,6 +92,7 @@ _SEVERITIES: Final[Mapping[AlertKind, Severity]] = {
     AlertKind.VAULT_ACCESSED: Severity.CRITICAL,
     AlertKind.AUDIT_BROKEN: Severity.CRITICAL,
     AlertKind.AUDIT_ANCHORED: Severity.INFO,
+    AlertKind.REPORT: Severity.INFO,
     AlertKind.DRILL_NOT_POSSIBLE: Severity.INFO,
     AlertKind.DATABASE_FOUND: Severity.INFO,
     AlertKind.RESTORE_STARTED: Severity.INFO,
@@ -109,6 +111,7 @@ _EVENTS: Final = frozenset(
         AlertKind.AUDIT_FAILED,
         AlertKind.AUDIT_BROKEN,
         AlertKind.AUDIT_ANCHORED,
+        AlertKind.REPORT,
     }
 )
 _SLOW: Final = frozenset(

@@ -114,11 +114,15 @@ def unreachable(configuration: Configuration, now: datetime) -> dict[str, str]:
 
 
 def words_of(measured: Measured) -> list[str]:
-    """Return what was measured against the objectives: `lost up to 2 h 5 min (objective 1 h): MISSED`."""
+    """Return what was measured against the objectives: `up to 2 h 5 min between backups (objective 1 h): MISSED`."""
     rpo, rto = measured.objective.rpo_minutes, measured.objective.rto_minutes
     lines = []
     if rpo is not None:
-        lost = f"lost up to {span(measured.worst.length.total_seconds())}" if measured.worst else "no backup yet"
+        lost = (
+            f"up to {span(measured.worst.length.total_seconds())} between backups"
+            if measured.worst
+            else "no backup yet"
+        )
         lines.append(f"{lost} (objective {span(rpo * 60)}){_VERDICTS[measured.rpo_missed]}")
     if rto is not None:
         took = measured.restore_seconds

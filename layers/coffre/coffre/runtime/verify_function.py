@@ -31,6 +31,7 @@ from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each
 from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_fresh, count_verification
+from coffre.runtime.report import send_report
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.verify_accesses import look_at_accesses
@@ -75,6 +76,8 @@ class VerifyFunction:
             self.services.metering.about(wanted.target)
             if wanted.level is Level.DOCTOR:
                 return self._ask_doctor(configuration, wanted)
+            if wanted.level is Level.REPORT:
+                return send_report(self.services, configuration, utc_now())
             if wanted.level is Level.FRESH:
                 return self._fresh(configuration, wanted, request_id)
             if wanted.level is Level.READ and wanted.target is None and wanted.backup_id is None:
@@ -83,7 +86,7 @@ class VerifyFunction:
 
     def _has_backups(self, wanted: VerifyEvent) -> bool:
         """Return whether a target has backups to verify, even if it is not configured any more."""
-        return wanted.level not in (Level.FRESH, Level.DOCTOR) and bool(
+        return wanted.level not in (Level.FRESH, Level.DOCTOR, Level.REPORT) and bool(
             CatalogSnapshot.read(self.services.catalog).living(wanted.target)
         )
 
