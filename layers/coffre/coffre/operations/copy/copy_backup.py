@@ -100,9 +100,10 @@ def copy_backup(job: CopyJob) -> Sent:
         if not sent.is_whole:
             return sent
         _copy_entries(job, manifest)
+        _lock_what_was_there(job, manifest, {pack.key for pack in missing})
         _copy_marks(job)
         # From here on a sweep at the destination keeps the packs. What one removed before is found by the next round.
-        _put_once(job, job.destination.store, key, body)
+        _put_once(job, job.destination.store_of_new, key, body)
     raise CopyError(
         f"Packs of {job.backup.id} vanish from the copy {job.name} as fast as they are sent.",
         code="COPY_UNSTABLE",
@@ -174,6 +175,13 @@ def _copy_entries(job: CopyJob, manifest: Manifest) -> None:
                 hint=f"The backup {job.backup.id} was not copied. What else is damaged: coffre verify --level read",
             )
         _put_once(job, job.destination.store_of_new, file.key, body)
+
+
+def _lock_what_was_there(job: CopyJob, manifest: Manifest, sent: set[str]) -> None:
+    """Lengthen the locks of packs that earlier copies have sent: this backup may need them for longer."""
+    locks, end = job.destination.locks, job.destination.new_locked_until
+    if locks is not None and end is not None:
+        locks.extend((pack.key for pack in manifest.packs if pack.key not in sent), end, job.check)
 
 
 def _copy_marks(job: CopyJob) -> None:
