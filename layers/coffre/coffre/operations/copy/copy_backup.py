@@ -70,7 +70,7 @@ class CopyJob:
 def copy_backup(job: CopyJob) -> Sent:
     """Copy a backup, or what is missing of it. Running it again is right at any time, and after any error.
 
-    Until the manifest is there, the destination has no such backup. A copier that runs at the same time does no harm:
+    Until its manifest is written, the destination has no such backup. A copier that runs at the same time does no harm:
     all keys are written once.
 
     Raises
