@@ -64,7 +64,8 @@ def copy(
 ) -> None:
     """Copy backups to the configured copies, or to a disk.
 
-    A copy is the same vault in another place: every command works with it (`coffre --vault`). What exists there is not sent again. Nothing is decrypted, and no key is needed. A backup appears in it when it is complete.
+    A copy is the same vault in another place: every command works with it (`coffre --vault`). What exists there is not
+    sent again. Nothing is decrypted, and no key is needed. A backup appears in it when it is complete.
 
     Copies of the configuration are made by the function `copy`, after each backup and daily; this runs it now. A copy
     to an address, and one to a directory of this machine, is made by this command itself.
