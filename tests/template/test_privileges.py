@@ -22,7 +22,7 @@ from tests.template.rendering import read_template
 
 WRITERS = {"backup-database", "backup-storage"}
 OPENERS = {"restore", "drill", "verify"}  # they open backups, so that they have the identity
-STARTERS = WRITERS | {"restore", "drill", "verify", "notify"}  # each starts its own next invocation
+STARTERS = WRITERS | {"restore", "drill", "rotate", "verify", "notify"}  # each starts its own next invocation
 # AWS: all inline policies of a role together, and one managed policy, without white space (IAM quotas, 2026).
 INLINE_LIMIT, MANAGED_LIMIT = 10_240, 6_144
 
