@@ -174,12 +174,15 @@ class VerificationReport(_Record):
     `packs` are those that were looked for, or of which something was read; `checksums` is how many were compared by the
     store's own checksum. `damaged` are the backups that are damaged, the newest first; `healthy` is by target the
     newest backup to restore, None when the target has none. `lock_problems` are about Object
-    Lock. `unfinished` says what was left for lack of time.
+    Lock. `unfinished` says what was left for lack of time. `copy_name` names the copy that was looked at (None: the
+    vault), and `stored` is everything in its packs.
     """
 
     id: str
     level: Literal[Level.INVENTORY, Level.READ]
     status: Literal[200, 500] = 200
+    copy_name: str | None = None
+    stored: Amount = Amount()
     target: str | None = None
     share: str = "all"
     backups: int = 0
