@@ -110,4 +110,4 @@ class CopyScene:
             remaining_seconds=scene.remaining_seconds,
             report_died=scene.died.append,
         )
-        return rotate_copy(job, self.destination, **options)
+        return rotate_copy(job, self.destination, scene.vault, **options)

@@ -13,7 +13,7 @@ from coffre.model.words import size
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.screen import age, error_console, print_json, print_table, remark, say
+from coffre_cli.screen import age, error_console, print_json, print_table, remark, say, say_command
 
 if TYPE_CHECKING:
     from coffre.model.rotation import Decision, RotationReport, SweepReport
@@ -104,6 +104,9 @@ def _show(report: RotationReport) -> None:
         say(f"Locks of {report.locks.unfinished:,} more backups are extended by the next rotation: the time was over.")
     if held:
         say(f"{len(held)} have outlived their tiers but are kept ({size(_bytes(held))} that they added): see WHY.")
+    for backup_id in report.to_copy_again:
+        say(f"{backup_id} was damaged in the copy {report.copy_name}: it is copied again by the next run. Now:")
+        say_command(f"coffre copy {backup_id} --to {report.copy_name}")
     for problem in report.problems:
         say(f"Problem: {problem.text} [{problem.code}]", style="red")
     if report.sweep is not None:

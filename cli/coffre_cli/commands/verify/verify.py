@@ -174,7 +174,7 @@ def _show_fresh(report: FreshReport, *, as_json: bool) -> None:
 def _check_row(check: Check) -> list[str | Text]:
     return [
         check.target,
-        check.check.value,
+        check.check.value if check.copy_name is None else f"{check.check.value}: {check.copy_name}",
         Text(check.status, style="green" if check.is_ok else "red"),
         check.last_backup or "-",
         "-" if check.age_hours is None else f"{check.age_hours:.1f} h",

@@ -37,9 +37,9 @@ def copy_damaged(name: str, damaged: Sequence[Copy], *, level: str, request_id: 
         body_of(
             "\n".join([f'In the copy "{name}", stored bytes are missing or changed (level {level}):', *bullets(lines)]),
             safe=_VAULT_IS_SAFE,
-            hint="Copy each of them again: packs that are missing or changed are replaced by those of the vault. Then "
-            "find out what changed the copy.",
-            commands=[f"coffre copy {damaged[0].backup_id} --to {name}", f"coffre verify --at {name}"],
+            hint="The next rotation of the copy deletes what is damaged there, and the copier sends it again from the "
+            "vault. To do both now, run these commands. Then find out what changed the copy.",
+            commands=[f"coffre rotate --at {name}", f"coffre copy {damaged[0].backup_id} --to {name}"],
         ),
         ids=ids_of(request=request_id),
         fingerprint=f"damaged {digest_of(*(copy.backup_id for copy in damaged))}",
@@ -58,7 +58,9 @@ def copy_not_verified(name: str, failure: Failure, *, level: str, request_id: st
             why=because(failure),
             safe=_VAULT_IS_SAFE,
             hint=failure.hint,
-            commands=[f"coffre verify --at {name} --level {level}"],
+            commands=[
+                f"coffre verify --at {name}" if level == "fresh" else f"coffre verify --at {name} --level {level}"
+            ],
         ),
         ids=ids_of(request=request_id),
         fingerprint=f"{level} {failure.code}",

@@ -100,7 +100,8 @@ class RotateFunction:
                 report_died=partial(report_died, self.services.edge, self.services.catalog),
             )
             if destination is not None:
-                return rotate_copy(job, destination, only=wanted.target, dry_run=wanted.dry_run)
+                source = self.services.vault
+                return rotate_copy(job, destination, source, only=wanted.target, dry_run=wanted.dry_run)
             if wanted.target is None and not wanted.dry_run:
                 resume_holds(self.services, context)
                 keep_configuration(self.services)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from coffre.alerts.alert import Alert, AlertKind
 from coffre.alerts.copy_care import copy_damaged, copy_not_verified, copy_quota_near, target_of
 from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
 from coffre.model.copies import CopyStatus, Destination
-from coffre.model.verification import Level, Share, VerificationReport
+from coffre.model.verification import FreshReport, Level, Share, VerificationReport
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.verify.copies import inventory_of_copy, read_copy
 from coffre.operations.verify.job import VerifyJob
 from coffre.policy.anomaly import is_near_quota
+from coffre.policy.copy_health import DAMAGED, EMPTY, LATE
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import VerifyEvent
 from coffre.runtime.invocations import start_each
+
+# Reported by the copier, and by the look that found the damage.
+_OF_RECORDS: Final = frozenset({DAMAGED, EMPTY, LATE})
 
 
 def start_copies(services: Services, configuration: Configuration, wanted: VerifyEvent, function: str) -> list[str]:
@@ -52,6 +57,23 @@ def report_copy(
     if is_of_all and AlertKind.VERIFY_FAILED not in kinds:
         for about in ("damaged", f"{report.level.value} "):
             services.edge.recovered(target_of(destination.name), AlertKind.VERIFY_FAILED, about=about)
+
+
+def report_fresh_copies(services: Services, report: FreshReport, request_id: str) -> None:
+    """Send the alerts about copies that were found at the copies themselves, and that others are over.
+
+    What the records say of a copy that is late or empty is reported by the copier.
+    """
+    for name in sorted({check.copy_name for check in report.checks if check.copy_name is not None}):
+        found = [check for check in report.checks if check.copy_name == name and check.code not in _OF_RECORDS]
+        wrong = next((check for check in found if not check.is_ok), None)
+        if wrong is None:
+            services.edge.recovered(target_of(name), AlertKind.VERIFY_FAILED, about="fresh ")
+            continue
+        hint = "Check whether the copy can be reached, and who changed it."
+        failure = Failure(code=wrong.code or "COPY_UNKNOWN", message=wrong.text or "", hint=hint)
+        alert = copy_not_verified(name, failure, level=report.level.value, request_id=request_id)
+        services.edge.publish(alert, request_id=request_id)
 
 
 def _alerts(

@@ -39,7 +39,7 @@ from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.verify_accesses import look_at_accesses
 from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh, review_of_locks
-from coffre.runtime.verify_copies import look_at_copy, report_copy, start_copies
+from coffre.runtime.verify_copies import look_at_copy, report_copy, report_fresh_copies, start_copies
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 
@@ -133,6 +133,7 @@ class VerifyFunction:
             now,
             partial(report_died, self.services.edge, self.services.catalog),
             self._report_restore_died,
+            partial(open_copy, self.services),
             configured_at=self.services.current_configuration().changed_at,
         )
         report = fresh(job, only=wanted.target)
@@ -141,6 +142,7 @@ class VerifyFunction:
         # Not `edge.review`, which continues when no alert could be sent: alerts are the purpose of this check.
         self.services.edge.alerting.settle(review_of_fresh(report, self.services.catalog, configuration))
         if wanted.target is None:
+            report_fresh_copies(self.services, report, request_id)
             self.services.edge.review(
                 lambda: check_all_targets(self.services.catalog, configuration, now), request_id=request_id
             )

@@ -235,6 +235,53 @@ def test_a_target_that_is_not_configured_any_more_keeps_its_copies(scene: Scene,
     assert copy.is_whole(old)
 
 
+# --- what is damaged ---
+
+
+def test_a_damaged_pack_makes_way_and_the_backup_is_copied_again(scene: Scene, copy: CopyScene) -> None:
+    first = scene.backup(2)
+    second = scene.backup(1, shares=first)
+    pack = scene.packs_of(first)[0].key
+    for backup in (first, second):
+        copy.copy(backup, damaged="A pack is not the one that was stored.", damaged_packs=(pack,))
+
+    report = copy.rotate()
+
+    assert report.to_copy_again == (second.id, first.id)
+    assert pack not in copy.objects()
+    for backup in (first, second):
+        assert copy.status(backup) is CopyStatus.FAILED
+        assert f"v1/backups/shop/{backup.id}/manifest.json" in copy.objects()
+    assert {pack.key for pack in scene.packs_of(second)} - {pack} <= copy.objects()
+    assert {event.action for event in scene.catalog.audit.events(target="shop")} == {"copy.made_way"}
+
+
+def test_a_swapped_manifest_makes_way(scene: Scene, copy: CopyScene) -> None:
+    backup = scene.backup(1)
+    copy.copy(backup, damaged="The manifest is not the one that was recorded.")
+    manifest = copy.root / "v1" / "backups" / "shop" / backup.id / "manifest.json"
+    manifest.write_bytes(b"{}")
+
+    copy.rotate()
+
+    assert not manifest.exists()
+    assert {pack.key for pack in scene.packs_of(backup)} <= copy.objects()
+
+
+@pytest.mark.parametrize("lost", ["pack", "manifest"])
+def test_without_the_vault_damaged_bytes_stay(scene: Scene, copy: CopyScene, lost: str) -> None:
+    backup = scene.backup(1)
+    pack = scene.packs_of(backup)[0].key
+    copy.copy(backup, damaged="A pack is not the one that was stored.", damaged_packs=(pack,))
+    scene.store.delete(pack if lost == "pack" else backup.manifest_key or "")
+
+    report = copy.rotate()
+
+    assert pack in copy.objects()
+    assert copy.status(backup) is CopyStatus.COMPLETED
+    assert [problem.code for problem in report.problems] == [f"{lost.upper()}_MISSING"]
+
+
 # --- locks ---
 
 

@@ -7,7 +7,7 @@ in the vault reaches a copy, whether a rotation or a thief deleted it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,6 +20,7 @@ from coffre.model.manifest import Manifest
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
 from coffre.model.target import BucketTarget, DatabaseTarget, Retention
 from coffre.operations.rotate.keep_locked import LockKeeper, LockNeed, needs_of
+from coffre.operations.rotate.make_way import MakingWay
 from coffre.operations.rotate.rotate import SWEEP_SECONDS, RotateJob, decide_by_size, unless_in_use
 from coffre.operations.rotate.sweep import sweep
 from coffre.operations.rotate.sweep_job import GRACE, BackupSummary, SweepJob, running_restores
@@ -27,6 +28,7 @@ from coffre.operations.rotate.turn import Turn
 from coffre.operations.stored_backup.copied import as_copied
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.vault.layout import manifest_key
+from coffre.vault.vault import Vault
 
 _ACTOR: Final = Actor("rotate", verified=True)
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -35,7 +37,7 @@ _READ: Final = 4
 
 
 def rotate_copy(
-    job: RotateJob, destination: Destination, *, only: str | None = None, dry_run: bool = False
+    job: RotateJob, destination: Destination, source: Vault, *, only: str | None = None, dry_run: bool = False
 ) -> RotationReport:
     """Rotate one copy: the backups of every target that it has, or of one.
 
@@ -43,6 +45,8 @@ def rotate_copy(
     ----------
     job
         Its `vault` is the copy.
+    source
+        The vault that it is a copy of. It is read only where the copy is damaged.
     dry_run
         Decide and measure, but change nothing.
 
@@ -59,7 +63,10 @@ def rotate_copy(
     if (owner := turn.begin()) is not None:
         return report.model_copy(update={"skipped": f"rotation {owner} is running"})
     try:
-        return _Rotation(job, destination, turn, dry_run=dry_run).run(only, report)
+        rotation = _Rotation(job, destination, turn, dry_run=dry_run)
+        if only is None and not dry_run:
+            rotation.make_way(source)
+        return rotation.run(only, report)
     finally:
         turn.end()
 
@@ -79,9 +86,16 @@ class _Rotation:
     destination: Destination
     turn: Turn
     dry_run: bool
+    problems: list[Problem] = field(default_factory=list)
+    copied_again: tuple[str, ...] = ()
+
+    def make_way(self, source: Vault) -> None:
+        """Delete what is damaged in the copy and whole in the vault, for the copier to send it again."""
+        way = MakingWay(self.job, source, self.destination.name, _ACTOR, self.turn)
+        self.copied_again = way.run(self.problems)
 
     def run(self, only: str | None, report: RotationReport) -> RotationReport:
-        job, problems = self.job, list[Problem]()
+        job, problems = self.job, self.problems
         targets = job.configuration.targets if only is None else job.configuration.named(only)
         found = self._found(problems)
         decisions: list[Decision] = []
@@ -113,6 +127,7 @@ class _Rotation:
                 "decisions": tuple(decisions),
                 "not_configured": () if only is not None else tuple(sorted(found.keys() - known)),
                 "problems": tuple(problems),
+                "to_copy_again": self.copied_again,
                 "locks": locks,
                 "sweep": swept,
             }
