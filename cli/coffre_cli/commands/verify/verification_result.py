@@ -79,10 +79,8 @@ def _show_copy(report: VerificationReport, name: str) -> None:
     if report.stored.objects:
         say(f"The copy {name} holds {size(report.stored.size_bytes)} in {counted(report.stored.objects, 'pack')}.")
     if report.damaged:
-        say(
-            "The vault is not affected. The next rotation of the copy deletes what is damaged there, and the copier sends"
-        )
-        say("it again. To do both now:")
+        say("The vault is not affected. The next rotation of the copy deletes what is damaged there; then the copier")
+        say("sends it again. To do both now:")
         say_command(f"coffre rotate --at {name}")
         for damaged in report.damaged:
             say_command(f"coffre copy {damaged.backup_id} --to {name}")
