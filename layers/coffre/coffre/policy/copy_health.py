@@ -24,7 +24,7 @@ def newest_copied(backups: Iterable[Backup], copies: Mapping[str, Copy]) -> Back
 def check_copy(
     destination: Destination, target: str, backups: Sequence[Backup], copies: Mapping[str, Copy], now: datetime
 ) -> Check:
-    """Decide whether the newest backup that should be in a copy by now is there.
+    """Decide whether a copy has the newest backup that it should have by now.
 
     A copy without any backup of the target is never in order, whatever the reason.
 

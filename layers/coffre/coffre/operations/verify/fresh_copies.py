@@ -1,4 +1,4 @@
-"""Fresh, for copies of the vault: by the catalog's records, and by a look at the newest manifest that is there."""
+"""Fresh, for copies of the vault: by the catalog's records, and by a look at the newest manifest in each."""
 
 from __future__ import annotations
 
