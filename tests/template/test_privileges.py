@@ -22,7 +22,7 @@ from tests.template.rendering import read_template
 
 WRITERS = {"backup-database", "backup-storage"}
 OPENERS = {"restore", "drill", "verify"}  # they open backups, so that they have the identity
-STARTERS = WRITERS | {"restore", "copy", "drill", "verify", "notify"}  # each starts its own next invocation
+STARTERS = WRITERS | {"restore", "rotate", "copy", "drill", "verify", "notify"}  # each starts its own next invocation
 # AWS: all inline policies of a role together, and one managed policy, without white space (IAM quotas, 2026).
 INLINE_LIMIT, MANAGED_LIMIT = 10_240, 6_144
 
@@ -275,7 +275,7 @@ def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privile
         ("read", "USAGE", {*PEOPLE}),
         ("put", "USAGE", set()),
         ("update", "USAGE", {*FUNCTIONS} - {"notify"}),
-        ("put", "COPY", {"copy"}),
+        ("put", "COPY", {"copy", "rotate", "verify"}),
         ("update", "COPY", set()),
     ],
 )

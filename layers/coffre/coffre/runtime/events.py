@@ -334,7 +334,7 @@ class ConfigurationEvent(SentEvent):
 
 
 class RotateEvent(SentEvent):
-    """Rotate every configured target, or one.
+    """Rotate every configured target, or one; in the vault, or with `at` in the copy of this name.
 
     `after` is the backup whose end started this: then the vault is swept only if something was deleted. `dry_run` only
     reports what would happen. With `hold`, `release`, `pin` or `unpin` (the id of a backup) nothing is rotated: that
@@ -342,6 +342,7 @@ class RotateEvent(SentEvent):
     """
 
     target: TargetName | None = None
+    at: DestinationName | None = None
     after: Ulid | None = None
     dry_run: bool = False
     hold: Ulid | None = None
@@ -359,7 +360,13 @@ class RotateEvent(SentEvent):
             raise ValueError("hold, release, pin and unpin go without target, after and dry_run")
         if self.reason is not None and self.hold is None:
             raise ValueError("reason goes with hold")
+        if self.at is not None and (wanted or self.after is not None):
+            raise ValueError("at goes without after, hold, release, pin and unpin")
         return self
+
+    def for_copy(self, name: str) -> dict[str, Any]:
+        """Return the event that starts one copy's own invocation."""
+        return self.model_copy(update={"at": name}).model_dump(mode="json", exclude_defaults=True)
 
 
 def parse_rotate(event: object) -> RotateEvent | DeletionEvent | ConfigurationEvent | ApprovalEvent:
@@ -421,13 +428,15 @@ class VerifyEvent(SentEvent):
     `doctor` asks the functions that back up what they see there, and waits for none (docs/doctor.md).
 
     `share` is of what the level looks closely at: packs whose checksums are compared (`inventory`), packs that are read
-    (`read` of a target). Another share is taken each day.
+    (`read` of a target). Another share is taken each day. `at` is the name of a copy of the vault: `inventory` and
+    `read` then look there.
     """
 
     level: Literal[Level.FRESH, Level.INVENTORY, Level.READ, Level.DOCTOR]
     target: TargetName | None = None
     backup_id: Ulid | None = None
     share: float | None = Field(default=None, gt=0, le=1)
+    at: DestinationName | None = None
 
     @model_validator(mode="after")
     def _fields_fit_the_level(self) -> Self:
@@ -436,7 +445,13 @@ class VerifyEvent(SentEvent):
             raise ValueError("backup_id goes with inventory and read, and without a target")
         if self.share is not None and (is_about_targets or (self.level is Level.READ and self.backup_id is not None)):
             raise ValueError("share goes with inventory, and with read of a target: of one backup all is read")
+        if self.at is not None and is_about_targets:
+            raise ValueError("at goes with inventory and read; fresh looks at every copy")
         return self
+
+    def for_copy(self, name: str) -> dict[str, Any]:
+        """Return the event that starts one copy's own invocation."""
+        return self.model_copy(update={"at": name}).model_dump(mode="json", exclude_defaults=True)
 
     def for_target(self, target: str) -> dict[str, Any]:
         """Return the event that starts one target's own invocation."""
