@@ -49,7 +49,7 @@ def find_start(
         A key or the passphrase is missing or wrong.
     """
     facts = _read(kit) if kit else None
-    given = tuple(VaultChoice(_plain(address), endpoint_url=endpoint_url) for address in addresses)
+    given = tuple(VaultChoice(address, endpoint_url=endpoint_url) for address in addresses)
     choices = given or (_choices(facts) if facts else ())
     if not choices:
         raise typer.BadParameter("say where the backups are: --kit DIR, or --from ADDRESS with --identity FILE")
@@ -74,15 +74,8 @@ def _read(kit: Path) -> KitFacts:
 
 def _choices(facts: KitFacts) -> tuple[VaultChoice, ...]:
     vault = VaultChoice(facts.vault.address, endpoint_url=facts.vault.endpoint_url, region=facts.vault.region)
-    copies = (
-        VaultChoice(_plain(one.address), endpoint_url=one.endpoint_url, region=one.region) for one in facts.copies
-    )
+    copies = (VaultChoice(one.address, endpoint_url=one.endpoint_url, region=one.region) for one in facts.copies)
     return (vault, *copies)
-
-
-def _plain(address: str) -> str:
-    """Return a directory as a path, as `coffre --vault` takes it."""
-    return address.removeprefix("directory:")
 
 
 def _default_places(kit: Path | None) -> tuple[str, ...]:

@@ -190,8 +190,8 @@ def _way_around(place: StandaloneVault, step: Step, code: str) -> str | None:
     if code != "DESTINATION_NOT_EMPTY":
         return None
     return (
-        "Nothing was changed: the existing tables have no backup yet. Name a database that does not exist, and switch your "
-        f"application over; or replace it, which keeps the old one under another name: {place.command} restore "
+        "Nothing was changed: the existing tables have no backup yet. Name a database that does not exist, and switch "
+        f"your application over; or replace it, which keeps the old one under another name: {place.command} restore "
         f"database {step.backup_id} --to env:DESTINATION --replace --no-safety"
     )
 

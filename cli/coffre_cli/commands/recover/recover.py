@@ -29,8 +29,8 @@ def recover(
         typer.Option(
             "--from",
             metavar="ADDRESS",
-            help="A copy of the vault, in place of those in the kit: a directory or s3://BUCKET/PREFIX; repeatable. "
-            "The best of several is chosen.",
+            help="A copy of the vault, in place of those in the kit: directory:DIR, s3://BUCKET/PREFIX, gs://... or "
+            "azure://...; repeatable. The best of several is chosen.",
         ),
     ] = None,
     endpoint_url: Annotated[
