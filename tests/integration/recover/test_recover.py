@@ -97,7 +97,7 @@ def test_everything_is_restored_from_one_copy_and_reported(lost: Lost, shop: str
     done = lost(*lost.source, *TO, "--yes")
 
     assert (planned.status, "Nothing was changed." in planned.out) == (0, True)
-    assert "by its size; no drill is known" in planned.out
+    assert "5 s, by its size" in planned.out
     assert done.status == 0, done.out + done.err
     assert "Everything is restored." in done.out
     assert rows_of(lost.new) == rows_of(shop)

@@ -145,9 +145,9 @@ def estimated(kind: StepKind, found: Found) -> tuple[float, str]:
     size = found.backup.plaintext_bytes or 0
     if found.drill_seconds is not None:
         larger = max(1.0, size / found.drill_bytes) if found.drill_bytes else 1.0
-        return max(_LEAST_SECONDS, found.drill_seconds * larger), "as the last drill took"
+        return max(_LEAST_SECONDS, found.drill_seconds * larger), "by the last drill"
     seconds = size / _BYTES_PER_SECOND.get(kind, 8e6) + (found.backup.objects or 0) / _OBJECTS_PER_SECOND
-    return max(_LEAST_SECONDS, seconds), "by its size; no drill is known"
+    return max(_LEAST_SECONDS, seconds), "by its size"
 
 
 def in_order(steps: Iterable[Step]) -> tuple[Step, ...]:
