@@ -15,14 +15,36 @@ if TYPE_CHECKING:
 
 def configuration_of(place: Place) -> Configuration | None:
     """Return the configuration; None when a vault alone has no copy of it that can be read."""
-    from coffre.model.configuration import parse_configuration
+    if isinstance(place, DeployedStack):
+        return place.configuration
+    document = document_of(place)
+    return parsed(document, f"the vault {place.choice.place}") if document else None
+
+
+def document_of(place: Place) -> str | None:
+    """Return the document that is in effect; None when a vault alone has no copy of it that can be read."""
     from coffre.vault.configuration_copies import newest_copy
 
     if isinstance(place, DeployedStack):
-        return place.configuration
+        return place.current_configuration.document
     try:
         kept = newest_copy(place.vault.store)
-        return parse_configuration(kept.document, where=f"the vault {place.choice.place}") if kept else None
     except CoffreError as error:
-        remark(f"The configuration in the vault {place.choice.place} cannot be used: {error.message} [{error.code}]")
+        _say_unusable(f"the vault {place.choice.place}", error)
         return None
+    return kept.document if kept else None
+
+
+def parsed(document: str, where: str) -> Configuration | None:
+    """Return a kept document as it is understood today; None, with a remark, when it is not."""
+    from coffre.model.configuration import parse_configuration
+
+    try:
+        return parse_configuration(document, where=where)
+    except CoffreError as error:
+        _say_unusable(where, error)
+        return None
+
+
+def _say_unusable(where: str, error: CoffreError) -> None:
+    remark(f"The configuration in {where} cannot be used: {error.message} [{error.code}]")

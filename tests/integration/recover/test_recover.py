@@ -12,14 +12,16 @@ import pytest
 from tests.integration.bucket_backups import Object, keep_backup
 from tests.integration.conftest import Coffre, run_sql
 from tests.integration.vault_copies import Command, command_in, copy_vault, files_of, without_aws, write_identity
+from tests.web import web_server
 
 from coffre.model.backup import Backup
 from coffre.model.configuration_version import ConfigurationVersion, sha256_of
 from coffre.postgres.destination import unfinished
 from coffre.stores.directory import DirectoryStore
-from coffre.vault.codec import public_key
+from coffre.vault.codec import AGE_MAGIC, public_key
 from coffre.vault.configuration_copies import keep_copy
 from coffre.vault.vault import Vault
+from coffre_cli.commands.keys.kit_facts import CopyFacts, KitFacts, VaultFacts
 from coffre_cli.commands.restore.without_stack import restore_database_here
 
 FILES = {"photos/a/cat.txt": Object(b"cat"), "photos/dog.txt": Object(b"dog" * 1000)}
@@ -321,3 +323,81 @@ def test_checks_that_fail_make_the_recovery_fail(lost: Lost, shop: str) -> None:
     assert done.status == 1
     assert "expected 999, found 1000" in done.out
     assert rows_of(lost.new) == rows_of(shop)
+
+
+def test_with_the_kit_a_person_types_no_more_than_needed(
+    lost: Lost, coffre: Coffre, shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kit knows the lost vault and the copy; the passphrase, two places and a name are typed."""
+    kit = tmp_path / "kit"
+    kit.mkdir()
+    facts = KitFacts(
+        made_at=datetime(2026, 11, 1, tzinfo=UTC),
+        coffre_version="1",
+        format=1,
+        vault=VaultFacts(address=str(tmp_path / "lost-vault")),
+        copies=(CopyFacts(name="disk", address=f"directory:{lost.copy}"),),
+        contacts=("Ada, +41 44 000 00 00",),
+        targets=(),
+        keys=(),
+    )
+    (kit / "facts.json").write_text(facts.model_dump_json())
+    # Sealed by a passphrase, without the seconds that scrypt takes by design
+    (kit / "identity.age").write_bytes(AGE_MAGIC + b" ...")
+    sealed = {"five random words here": coffre.identity.encode()}
+    monkeypatch.setattr("coffre.vault.passphrase.open_with_passphrase", lambda _, passphrase: sealed[passphrase])
+    document = json.loads(coffre.document_text())
+    document["targets"][0]["drill"]["checks"] = [{**CHECK, "name": "of the kit"}]
+    (kit / "configuration.json").write_text(json.dumps(document))
+    typed = {
+        "Passphrase": "five random words here",
+        "files": "directory:back",
+        "shop": "env:NEW",
+        'Type "shop"': "shop",
+    }
+    asked: list[str] = []
+
+    def answer(question: str, **_: Any) -> str:
+        asked.append(question)
+        return next(text for start, text in typed.items() if question.startswith(start))
+
+    monkeypatch.setattr("typer.prompt", answer)
+    for module in ("coffre_cli.confirming", "coffre_cli.commands.recover.plan"):
+        monkeypatch.setattr(f"{module}.is_interactive", lambda: True)
+
+    done = lost("--kit", kit)
+
+    assert done.status == 0, done.out + done.err
+    assert len(asked) == 4
+    assert "lost-vault cannot be used" in done.out
+    assert lost.journal["why"] == "It is the only copy with a backup that can be restored."
+    assert lost.journal["contacts"] == ["Ada, +41 44 000 00 00"]
+    assert lost.step("check shop")["checks"] == ["of the kit: as expected"]
+    assert rows_of(lost.new) == rows_of(shop)
+    # Another name than the plan's stops it before anything is changed
+    typed |= {"files": "", "shop": "env:OTHER", 'Type "shop"': "yes"}
+    monkeypatch.setenv("OTHER", f"{lost.new}_other")
+    other = lost("--kit", kit, "--work", "other")
+    assert (other.status, "[NAME_DIFFERS]" in other.err) == (1, True)
+    assert run_sql(shop, f"SELECT 1 FROM pg_database WHERE datname = '{lost.new.rpartition('/')[2]}_other'") == []
+
+
+def test_people_are_notified_and_a_notification_that_fails_changes_nothing(
+    lost: Lost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with web_server() as web:
+        monkeypatch.setenv("HOOK", f"{web.url}/secret-path")
+        web.will_answer("/secret-path", 500)
+        failed = lost(*lost.source, *TO, "--yes", "--notify", "env:HOOK")
+        again = lost("--resume", "--notify", "env:HOOK")
+
+    texts = [one.json()["text"] for one in web.received]
+    assert (failed.status, again.status) == (0, 0), failed.out + failed.err
+    assert "Failed: notify: The webhook answered 500. [NOTIFICATION_NOT_SENT]" in failed.out
+    assert "secret-path" not in failed.out + failed.err + again.out + json.dumps(lost.journal)
+    assert len(texts) == 2
+    assert "Everything is restored." in texts[1]
+    assert "restore shop: done" in texts[1]
+    assert lost.step("restore shop")["attempts"] == 1
+    naked = lost(*lost.source, *TO, "--yes", "--notify", "https://hooks.example/secret")
+    assert (naked.status, "[NOTIFY_SHAPE]" in naked.err) == (1, True)

@@ -6,15 +6,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from pydantic import ValidationError
 
 from coffre.model.errors import EncryptionError
 from coffre_cli.commands.keys.kit_facts import KitFacts
-from coffre_cli.commands.keys.recovery_kit import FACTS, IDENTITY, KitError
-from coffre_cli.standalone import given_identities
+from coffre_cli.commands.keys.recovery_kit import CONFIGURATION, FACTS, IDENTITY, KitError
+from coffre_cli.kept_configuration import configuration_of, parsed
+from coffre_cli.standalone import StandaloneVault, given_identities
 from coffre_cli.vault_choice import IDENTITY_VARIABLE, VaultChoice
+
+if TYPE_CHECKING:
+    from coffre.model.configuration import Configuration
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,14 @@ def find_start(
     places = tuple(identities) or _default_places(kit)
     opened = tuple(key for place in places for key in identities_in(place, passphrase))
     return Start(choices, opened, places, kit, facts)
+
+
+def configuration_in(kit: Path | None, place: StandaloneVault) -> Configuration | None:
+    """Return the kit's configuration, else the copy of it that the vault has, which the vault's writers can change."""
+    file = kit / CONFIGURATION if kit else None
+    if file is not None and file.is_file():
+        return parsed(file.read_text(), str(file))
+    return configuration_of(place)
 
 
 def _read(kit: Path) -> KitFacts:

@@ -20,7 +20,7 @@ from coffre_cli.backup_argument import until_of
 from coffre_cli.commands.recover.destinations import parse_pairs, unknown_targets
 from coffre_cli.commands.recover.ground import Ground, NamedGround, scratch_ground
 from coffre_cli.commands.recover.journal import Journal, JournalError
-from coffre_cli.commands.recover.kit import Start, find_start, identities_in
+from coffre_cli.commands.recover.kit import Start, configuration_in, find_start, identities_in
 from coffre_cli.commands.recover.look import look_safely, open_copy
 from coffre_cli.commands.recover.notify import address_of
 from coffre_cli.commands.recover.plan import Wanted, default_limit, make_steps, show_plan, with_answers
@@ -28,7 +28,6 @@ from coffre_cli.commands.recover.report import page_of
 from coffre_cli.commands.recover.steps import Run, carry_out
 from coffre_cli.confirming import ask_name, refuse_without_terminal
 from coffre_cli.exits import Exit
-from coffre_cli.kept_configuration import configuration_of
 from coffre_cli.screen import print_json, say, say_command
 from coffre_cli.vault_choice import VaultChoice
 
@@ -104,7 +103,7 @@ def begin(work: Path | None, source: Source, choice: Choice, how: How) -> None:
         journal.refuse_unfinished()
     start = source.start()
     place, look, recovery = _chosen(start, choice, began)
-    configuration = configuration_of(place)
+    configuration = configuration_in(start.kit, place)
     unknown_targets(choice.to, sorted(look.found), "--to")
     unknown_targets(choice.stores, sorted(look.found), "--store")
     wanted = with_answers(Wanted(choice.to, choice.stores, how.is_rehearsal, how.notify is not None), look)
@@ -151,7 +150,8 @@ def resume(work: Path | None, passphrase: str | None, how: How) -> None:
         done = sum(step.state is StepState.DONE for step in recovery.steps)
         if not how.as_json:
             say(f"Resuming the recovery of {recovery.began_at:%Y-%m-%d %H:%M} UTC: {done} of its steps are done.")
-        recovery = _carried_out(journal, place, configuration_of(place), taken_up(recovery), how)
+        configuration = configuration_in(Path(recovery.kit) if recovery.kit else None, place)
+        recovery = _carried_out(journal, place, configuration, taken_up(recovery), how)
     _end(journal, recovery, how)
 
 

@@ -52,7 +52,16 @@ def test_a_kit_names_everything_and_contains_the_keys_encrypted_alone(
 
     assert said.status == 0, said.err
     files = files_of(kit)
-    assert set(files) == {"README.md", "page.html", "restore.py", "facts.json", "identity.age", "SHA256SUMS"}
+    assert set(files) == {
+        "README.md",
+        "page.html",
+        "restore.py",
+        "facts.json",
+        "configuration.json",
+        "identity.age",
+        "SHA256SUMS",
+    }
+    assert json.loads(files["configuration.json"])["targets"][0]["name"] == "shop"
     assert kit.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in kit.iterdir()} == {0o600}
     for needed in (f"s3://{BUCKET}", REGION, "123456789012", keys.main.recipient, "shop", "database shop", MAIN):
@@ -67,7 +76,7 @@ def test_a_kit_names_everything_and_contains_the_keys_encrypted_alone(
     for line in files["SHA256SUMS"].splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256((kit / name).read_bytes()).hexdigest() == digest
-    assert len(files["SHA256SUMS"].splitlines()) == 5
+    assert len(files["SHA256SUMS"].splitlines()) == 6
 
 
 def test_the_page_loads_nothing_and_shows_codes(coffre: Coffre, keys: Keys, kit: Path, included: list[object]) -> None:
