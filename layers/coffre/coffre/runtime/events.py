@@ -411,15 +411,25 @@ class DrillEvent(SentEvent):
     """Restore a backup, or some of its objects, and prove it: the one of this id, or the newest of a target.
 
     With neither, the newest of every target, each in an invocation of its own.
+    `from` names a destination of `copies`: its bytes are restored in place of the vault's. `rehearse` does that from
+    the first destination that has a copy, as a recovery would; a target without copies is restored from the vault.
     """
 
     target: TargetName | None = None
     backup_id: Ulid | None = None
+    from_: DestinationName | None = Field(default=None, alias="from")
+    rehearse: bool = False
+
+    @model_validator(mode="after")
+    def _reads_one_place(self) -> Self:
+        if self.from_ is not None and self.rehearse:
+            raise ValueError("from and rehearse exclude each other: rehearse chooses the copy itself")
+        return self
 
     def for_target(self, target: str) -> dict[str, Any]:
         """Return the event that starts one target's own invocation."""
         changed = self.model_copy(update={"target": target})
-        return changed.model_dump(mode="json", exclude_defaults=True)
+        return changed.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 
 
 class VerifyEvent(SentEvent):
