@@ -142,12 +142,22 @@ def read_seal(store: Store, name: str, point_id: str) -> PointRecord | None:
     return point
 
 
-def sealed_points(store: Store) -> Iterator[PointRecord]:
-    """Yield the sealed points of a vault; raises what `read_seal` raises."""
-    for info in store.list(POINTS):
-        found = point_of(info.key)
-        if found is not None and found.is_seal and (point := read_seal(store, found.name, found.id)) is not None:
-            yield point
+class SealedPoints:
+    """The restore points of a vault alone: the sealed ones. It answers as the catalog's `Points` does."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self, name: str | None = None) -> Iterator[PointRecord]:
+        """Yield the points of one name, or all, the newest first; raises what `read_seal` raises."""
+        keys = [key for info in self._store.list(POINTS) if (key := point_of(info.key)) is not None and key.is_seal]
+        for key in sorted(keys, key=lambda key: key.id, reverse=True):
+            if name in (None, key.name) and (point := read_seal(self._store, key.name, key.id)) is not None:
+                yield point
+
+    def find(self, point_id: str) -> PointRecord | None:
+        """Return the point with this id."""
+        return next((point for point in self.all() if point.id == point_id), None)
 
 
 def _line(reference: Reference) -> bytes:
