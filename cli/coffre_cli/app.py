@@ -77,6 +77,7 @@ _COMMANDS: Final = {
     "config": _Command("config.app", "Show, change and check the configuration, and its history."),
     "catalog": _Command("backups.catalog_rebuild", "Maintain the catalog, the table with the records of backups."),
     "invoke": _Command("stack.invoke", "Call a function with an event.", "invoke"),
+    "roles": _Command("stack.roles", "Print the SQL that makes the roles in a database.", "roles"),
     "deploy": _Command("stack.deploy", "Create or upgrade the stack, without a checkout.", "deploy"),
     "completion": _Command("stack.completion", "Print the script that completes commands in a shell.", "completion"),
     "local": _Command("stack.local", "Run the whole stack on this machine, without an AWS account."),
