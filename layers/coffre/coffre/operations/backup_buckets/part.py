@@ -142,14 +142,14 @@ class _Reader:
                 if error.code not in _OF_THE_OBJECT:
                     raise
                 if error.code not in _READ_AGAIN or attempt == _ATTEMPTS:
-                    self._give_up(one.found, error)
+                    self._give_up_one(one, error)
                     return
                 if code == "OBJECT_CHANGED" and one.is_pinned and self._relocate(one):
                     md5, code = None, ""
             else:
                 self._count(one.item, reading.found, entry)
                 return
-        self._give_up(one.found, StoreError("It changed repeatedly while it was read.", code="OBJECT_CHANGED"))
+        self._give_up_one(one, StoreError("It changed repeatedly while it was read.", code="OBJECT_CHANGED"))
 
     def _again(self, one: _Wanted, md5: str | None, *, is_other: bool) -> ObjectReading:
         """Return another reading. An object that was replaced is read as it is now."""
@@ -175,9 +175,10 @@ class _Reader:
             return True
         if not self.ahead.reader.is_listed(found.bucket, found.listed.key):
             self.tally.vanished += 1
+            self._no_orphan(one)
             return True
         if attempt == _ATTEMPTS:
-            self._give_up(found, error)
+            self._give_up_one(one, error)
             return True
         return False
 
@@ -233,6 +234,17 @@ class _Reader:
     def _dangle(self, found: SourceObject, error: StoreError) -> None:
         self.tally.dangling += 1
         self._give_up(found, error)
+
+    def _no_orphan(self, one: _Wanted) -> None:
+        """Take back that an object without a row is in the backup."""
+        if one.item.reference is None and self.point is not None and self.point.references is not None:
+            self.tally.orphans -= 1
+
+    def _give_up_one(self, one: _Wanted, error: CoffreError) -> None:
+        """Record an object that cannot be read; if a row refers to it, the reference dangles."""
+        self._no_orphan(one)
+        self.tally.dangling += one.item.reference is not None
+        self._give_up(one.found, error)
 
     def _give_up(self, found: SourceObject, error: CoffreError) -> None:
         """Record an object whose bytes are not in the backup, with the reason."""
