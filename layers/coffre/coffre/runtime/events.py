@@ -119,6 +119,8 @@ class BackupDatabaseEvent(SentEvent):
     `backup_id` lets the caller choose the id, so that it can follow the run. `full` stores everything again and
     reuses nothing of earlier backups. `keep` (`12h`, `7d`, `4w`) lets rotation delete a backup taken by hand after
     that time. The tier SAFETY is for the one target that a restore is about to change.
+    `point` names the restore point that the run is the first part of, and `point_id` chooses the point's id (for a
+    backup of buckets: says which point it is a part of).
     `due` starts what targets with a schedule of their own are due for at `scheduled_time`: the rule of ticks sends it.
     """
 
@@ -128,6 +130,8 @@ class BackupDatabaseEvent(SentEvent):
     backup_id: Ulid | None = None
     full: bool = False
     keep: _Span | None = None
+    point: TargetName | None = None
+    point_id: Ulid | None = None
     due: bool = False
 
     @model_validator(mode="after")
@@ -146,6 +150,14 @@ class BackupDatabaseEvent(SentEvent):
     def _safety_is_of_one_target(self) -> Self:
         if self.tier is Tier.SAFETY and (self.target is None or self.scheduled_time is not None):
             raise ValueError("the tier SAFETY needs a target, and has no scheduled_time: a restore asks for it")
+        return self
+
+    @model_validator(mode="after")
+    def _point_is_of_one_target(self) -> Self:
+        if self.point_id is not None and self.point is None:
+            raise ValueError("point_id needs point: which one is meant?")
+        if self.point is not None and (self.target is None or self.tier is Tier.SAFETY):
+            raise ValueError("point needs a target, and does not go with the tier SAFETY")
         return self
 
     @model_validator(mode="after")
