@@ -24,7 +24,7 @@ from coffre.policy.checks.stack_facts import Reach
 from coffre.policy.checks.vault_facts import VaultReach, VaultUse, WriteTest
 from coffre.runtime import checkup_readers
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.checkup_readers import readers_of_buckets, readers_of_every_target
+from coffre.runtime.checkup_readers import readers_of_every_target, readers_of_source
 from coffre.runtime.settings import Settings
 
 REGION: Final = "eu-west-3"
@@ -111,7 +111,7 @@ def test_a_vault_that_does_not_exist_is_a_finding(services: Services, monkeypatc
 def test_buckets_behind_a_secret_that_is_missing_are_not_read(services: Services) -> None:
     target = files(endpoint="https://store.example", secret="coffre/storage/r2")
 
-    facts = read(readers_of_buckets(services, target))
+    facts = read(readers_of_source(services, target))
 
     secret = facts[StoreSecret]
     assert isinstance(secret, StoreSecret)
@@ -135,7 +135,7 @@ def test_buckets_in_aws_are_read_with_the_functions_own_role(
 
     monkeypatch.setattr(checkup_readers, "read_sources", sources)
 
-    facts = read(readers_of_buckets(services, files()))
+    facts = read(readers_of_source(services, files()))
 
     assert asked == [{"aws": True, "account": "123456789012", "last_objects": None}]
     assert facts[Sources] == Sources((SourceBucket("photos"),))
@@ -155,7 +155,7 @@ def test_buckets_in_another_store_are_not_asked_what_aws_knows(
 
     monkeypatch.setattr(checkup_readers, "read_sources", sources)
 
-    facts = read(readers_of_buckets(services, files(endpoint="https://store.example", secret="coffre/storage/r2")))
+    facts = read(readers_of_source(services, files(endpoint="https://store.example", secret="coffre/storage/r2")))
 
     assert asked == [None]
     assert facts[StoreSecret] == StoreSecret("coffre/storage/r2")

@@ -13,7 +13,7 @@ from typing import Final
 from coffre.model.drill import Outcome
 from coffre.model.kinds import Status
 from coffre.model.status import Facts, OpenAlert, Reason, Schedule, Source, Standing, TargetFacts, Unread
-from coffre.model.target import BucketTarget, is_gone
+from coffre.model.target import DatabaseTarget, is_gone
 from coffre.policy.freshness import check_backup, check_verified, newest_of
 
 # By default each target is drilled every week and on the first of the month: after this long neither has run.
@@ -170,7 +170,7 @@ def _of_verification(one: TargetFacts, now: datetime) -> Iterator[Reason]:
 
 
 def _of_drill_age(one: TargetFacts, now: datetime) -> Iterator[Reason]:
-    if one.good is None or (isinstance(one.target, BucketTarget) and not one.target.drill.objects):
+    if one.good is None or (not isinstance(one.target, DatabaseTarget | None) and not one.target.drill.objects):
         return
     last = one.drill.completed_at if one.drill else one.first_at
     if _is_older(last, DRILLED_WITHIN, now):

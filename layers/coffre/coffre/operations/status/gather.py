@@ -18,7 +18,7 @@ from coffre.model.incident import Incident
 from coffre.model.kinds import Status
 from coffre.model.rotation import VaultUse
 from coffre.model.status import CheckupSummary, Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
-from coffre.model.target import BucketTarget, DatabaseTarget, is_gone
+from coffre.model.target import AnyTarget, is_gone
 from coffre.model.usage import Spent, Usage
 from coffre.operations.status.schedules import SchedulesUnreadError, read_schedule
 from coffre.policy.cost import month_of, spent
@@ -110,7 +110,7 @@ def _or_unread[T](read: Callable[[], T], what: Source, unread: list[Unread], oth
 # --- one target ---
 
 
-def _target(job: StatusJob, target: DatabaseTarget | BucketTarget, drills: Mapping[str, DrillSummary]) -> TargetFacts:
+def _target(job: StatusJob, target: AnyTarget, drills: Mapping[str, DrillSummary]) -> TargetFacts:
     known = TargetFacts(
         name=target.name,
         kind=target.kind,

@@ -12,7 +12,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Restore, Status
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, IntegrityError, ObjectMissingError
-from coffre.model.target import BucketTarget, DatabaseTarget, is_gone
+from coffre.model.target import AnyTarget, is_gone
 from coffre.model.verification import Check, Checked, FreshReport, Settled
 from coffre.operations.runs.dead_runs import is_silent, settle_backup, settle_restores
 from coffre.operations.stored_backup.open import manifest_of
@@ -61,7 +61,7 @@ def fresh(job: FreshJob, *, only: str | None = None) -> FreshReport:
     return FreshReport(status=200 if is_ok else 500, checked_at=job.now, checks=checks, settled=settled)
 
 
-def _checks(job: FreshJob, target: DatabaseTarget | BucketTarget) -> Iterator[Check]:
+def _checks(job: FreshJob, target: AnyTarget) -> Iterator[Check]:
     backups = _newest_backups(job, target.name)
     yield check_backup(target, backups, job.now, job.configured_at)
     yield check_verified(target, backups, job.now)
