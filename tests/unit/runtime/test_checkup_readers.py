@@ -174,8 +174,7 @@ def test_settings_are_read_one_by_one_and_no_value_is_kept(services: Services, m
 
     def refuse(SecretId: str) -> Any:  # noqa: N803
         if SecretId == "app/denied":
-            message = {"Error": {"Code": "AccessDeniedException", "Message": "c4n4ry"}}
-            raise ClientError(message, "GetSecretValue")
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "c4n4ry"}}, "GetSecretValue")
         return read_one(SecretId=SecretId)
 
     monkeypatch.setattr(services.secrets, "get_secret_value", refuse)

@@ -28,6 +28,7 @@ from coffre.model.target import (
     SettingsTarget,
     TargetKind,
 )
+from coffre.model.words import counted
 
 PrincipalPattern = Annotated[
     str,
@@ -333,7 +334,7 @@ def parse_configuration(text: str, *, where: str) -> Configuration:
     except ValidationError as error:
         lines = describe_validation(error)
         raise ConfigurationError(
-            f"The configuration document in {where} has {len(lines)} wrong value(s).",
+            f"The configuration document in {where} has {counted(len(lines), 'wrong value')}.",
             detail="\n  ".join(lines),
             hint="Correct these fields; docs/configuration.md lists every field with its allowed values.",
         ) from error
