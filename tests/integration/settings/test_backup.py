@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +17,8 @@ from tests.integration.settings_scene import CANARY, DOTENV, SettingsScene
 from tests.template.rendering import STACK
 
 from coffre.model.errors import EncryptionError, StoreError
-from coffre.vault.codec import new_identity, public_key
+from coffre.model.setting import SettingFacts
+from coffre.vault.codec import FrameDecoder, new_identity, public_key
 
 
 @pytest.fixture
@@ -122,6 +126,41 @@ def test_an_unchanged_version_is_not_read_again(scene: SettingsScene) -> None:
     assert scene.values(second)["secrets/app/db"] == CANARY.encode()
 
 
+def test_a_full_backup_is_one_to_compare_with(scene: SettingsScene) -> None:
+    scene.backup()
+    whole = scene.manifest(scene.backup(full=True)).storage
+    after = scene.manifest(scene.backup()).storage
+
+    assert (whole.requests["GetSecretValue"], whole.requests["GetParameter"]) == (2, 2)
+    assert not {"GetSecretValue", "GetParameter"} & set(after.requests)
+    assert (after.added, after.changed, after.removed) == (0, 0, 0)
+
+
+def test_other_tags_are_stored_without_a_new_version(scene: SettingsScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.backup()
+    secrets = scene.function.services.secrets
+    pages = secrets.get_paginator("list_secrets").paginate().build_full_result()["SecretList"]
+    changed = [
+        {
+            **one,
+            "Tags": [{"Key": "team", "Value": "other"}],
+            "LastChangedDate": one["LastChangedDate"] + timedelta(hours=1),
+        }
+        if one["Name"] == "app/db"
+        else one
+        for one in pages
+    ]
+
+    class Pages:
+        def paginate(self, **_: Any) -> list[dict[str, Any]]:
+            return [{"SecretList": changed}]
+
+    monkeypatch.setattr(secrets, "get_paginator", lambda name: Pages())
+
+    found = scene.settings(scene.backup())
+    assert found["secrets/app/db"].facts.tags == {"team": "other"}
+
+
 def test_a_file_stays_until_another_is_handed_in_or_it_is_forgotten(scene: SettingsScene) -> None:
     scene.backup({".env": b"A=1", "b.env": b"B=1"})
     assert scene.values(scene.backup({".env": b"A=2"}))["files/.env"] == b"A=2"
@@ -167,3 +206,20 @@ def test_private_keys_are_never_read(scene: SettingsScene) -> None:
     scene.configure(secrets=["**"])
 
     assert not [name for name in scene.values(scene.backup()) if "identity" in name]
+
+
+def test_the_document_of_the_format_names_all_that_is_stored(scene: SettingsScene) -> None:
+    document = (Path(__file__).parents[3] / "docs" / "format" / "settings.md").read_text()
+    documented = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]*)\|", document, re.MULTILINE))))
+    manifest = scene.manifest(scene.backup({"web/.env": DOTENV}))
+    vault, decoder = scene.function.services.vault, FrameDecoder([scene.coffre.identity])
+
+    stored: set[str] = set()
+    for entry in vault.entries(manifest):
+        line, _, _ = b"".join(vault.read_entry(entry, decoder)).partition(b"\n")
+        stored |= json.loads(line).keys()
+
+    assert documented == {"salt", *SettingFacts.model_fields}
+    assert stored <= documented
+    assert {"salt", "type", "description", "tags", "sealed"} <= stored
+    assert {bucket.name for bucket in manifest.storage.buckets} == {"coffre", "files", "parameters", "secrets"}

@@ -73,7 +73,7 @@ def backup_settings(
         started = {name: start_backup(deployed, "backup_storage", name, full=full, keep=keep, more=event)}
     else:
         started = start_each(deployed, "backup_storage", chosen, wanted)
-    report_all(deployed, started, as_json=as_json, is_one=target is not None or of_target is not None)
+    report_all(deployed, started, as_json=as_json, is_one=bool(target or of_target or contents or forget))
 
 
 def _targets(configuration: Configuration, name: str | None, *, is_one: bool) -> list[str]:

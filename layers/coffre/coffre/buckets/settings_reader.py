@@ -7,7 +7,6 @@ its place gives it, never a digest of the value.
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,10 +45,11 @@ _TRANSIENT: Final = frozenset(
 
 @dataclass(frozen=True)
 class HandedIn:
-    """A file that was encrypted where it is, and the proof of what is inside."""
+    """A file that was encrypted where it is, the proof of what is inside, and when it was handed in (UTC)."""
 
     content: bytes = field(repr=False)
     sealed: Sealed
+    at: datetime
 
 
 @dataclass
@@ -234,7 +234,7 @@ class SettingsReader:
 
     def _list_files(self) -> Iterator[Listed]:
         for name, file in self.handed_in.items():
-            yield Listed(name, len(file.content), _etag_of(file))
+            yield Listed(name, 0, _etag_of(file), file.at, is_sized=False)
         for entry in self.kept:
             name, facts = entry.name.removeprefix(f"{FILES}/"), entry.object or ObjectFacts()
             if name not in self.handed_in and name not in self.forgotten:
@@ -242,10 +242,8 @@ class SettingsReader:
 
     def _listed(self, folder: str, name: str, version: str, changed: datetime | None, facts: SettingFacts) -> Listed:
         self._found[folder, name] = facts
-        if self.is_full:
-            return Listed(name, 0, is_sized=False)
         changed = changed.astimezone(UTC) if changed else None
-        return Listed(name, 0, _versioned(version, facts), changed, is_sized=False)
+        return Listed(name, 0, None if self.is_full else version, changed, is_sized=False)
 
     def _pages(self, action: str, paginator: Any, size: int) -> Iterator[Any]:
         pages = iter(paginator.paginate(PaginationConfig={"PageSize": size}))
@@ -262,22 +260,19 @@ class SettingsReader:
         text, facts = answer.get("SecretString"), self._facts_of(SECRETS, listed)
         facts = facts.model_copy(update={"type": "binary" if text is None else "text"})
         value = bytes(answer["SecretBinary"]) if text is None else text.encode()
-        version = answer["VersionId"]
-        return wrapped(value, facts), self._headers(
-            listed, _versioned(version, self._facts_of(SECRETS, listed)), version
-        )
+        return wrapped(value, facts), self._headers(listed, answer["VersionId"])
 
     def _read_parameter(self, listed: Listed) -> tuple[bytes, dict[str, str]]:
         answer = self._ask(
             "ssm:GetParameter", lambda: self.parameters.get_parameter(Name=listed.key, WithDecryption=True)
         )["Parameter"]
         facts, version = self._facts_of(PARAMETERS, listed), str(answer["Version"])
-        return wrapped(answer["Value"].encode(), facts), self._headers(listed, _versioned(version, facts), version)
+        return wrapped(answer["Value"].encode(), facts), self._headers(listed, version)
 
     def _read_own(self, listed: Listed) -> tuple[bytes, dict[str, str]]:
         value = self.own[listed.key]()
         etag = f"sha256-{hashlib.sha256(value).hexdigest()}"
-        return wrapped(value, SettingFacts(type="text")), self._headers(listed, etag, "")
+        return wrapped(value, SettingFacts(type="text")), self._headers(listed, etag)
 
     def _read_file(self, listed: Listed) -> tuple[bytes, dict[str, str]]:
         file = self.handed_in.get(listed.key)
@@ -287,15 +282,15 @@ class SettingsReader:
                 "Hand it in again: coffre backup settings --file FILE --name NAME.",
                 code="HAND_IN_AGAIN",
             )
-        return wrapped(file.content, SettingFacts(sealed=file.sealed)), self._headers(listed, _etag_of(file), "")
+        return wrapped(file.content, SettingFacts(sealed=file.sealed)), self._headers(listed, _etag_of(file))
 
     def _facts_of(self, folder: str, listed: Listed) -> SettingFacts:
         return self._found.get((folder, listed.key), SettingFacts())
 
     @staticmethod
-    def _headers(listed: Listed, etag: str, version: str) -> dict[str, str]:
+    def _headers(listed: Listed, etag: str) -> dict[str, str]:
         modified = format_datetime(listed.last_modified) if listed.last_modified else ""
-        return {"etag": etag, "last-modified": modified, "x-amz-version-id": version}
+        return {"etag": etag, "last-modified": modified}
 
     def _ask[T](self, action: str, call: Callable[[], T]) -> T:
         """Return what AWS answers; an error's detail is its code alone, since messages can repeat what was sent."""
@@ -315,12 +310,6 @@ class SettingsReader:
             ) from None
 
 
-def _versioned(version: str, facts: SettingFacts) -> str:
-    """Return what changes with the value, or with what is stored with it."""
-    about = json.dumps(facts.model_dump(exclude={"type"}), sort_keys=True).encode()
-    return f"{version}-{hashlib.sha256(about).hexdigest()[:16]}"
-
-
 def _etag_of(file: HandedIn) -> str:
     """Return what identifies a file that was handed in: a digest of encrypted bytes."""
     return f"sealed-{hashlib.sha256(file.content).hexdigest()}"
@@ -328,7 +317,7 @@ def _etag_of(file: HandedIn) -> str:
 
 def _error_of(action: str, code: str) -> CoffreError:
     if code in _MISSING:
-        return ObjectMissingError("It does not exist any more.", detail=code)
+        return ObjectMissingError("It has no current value, or does not exist any more.", detail=code)
     if code in _DENIED:
         return StoreError(f"{action} was denied.", code="STORE_DENIED", detail=code)
     if code in _KMS:

@@ -19,6 +19,7 @@ from coffre.model.target import FILES, PARAMETERS, SECRETS, SettingsTarget
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import BackupStorageEvent
+from coffre.runtime.function import utc_now
 from coffre.vault.codec import FrameEncoder
 
 # Names of Coffre's own settings in a backup.
@@ -56,7 +57,7 @@ def open_settings(
         content = b64decode(file.content)
         if encoder is not None:
             _refuse_readable(name, content, encoder)
-        files[name] = HandedIn(content, file.sealed)
+        files[name] = HandedIn(content, file.sealed, utc_now())
     reader = SettingsReader(
         services.secrets,
         services.ssm,
