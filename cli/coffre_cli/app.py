@@ -61,6 +61,7 @@ _COMMANDS: Final = {
     "diff": _Command("backups.diff", "Compare two backups.", "diff"),
     "restore": _Command("restore.app", "Restore a backup, or a part of it."),
     "export": _Command("export.export", "Write a backup to a portable file.", "export"),
+    "copy": _Command("backups.copy", "Copy backups to another place.", "copy"),
     "verify": _Command("verify.verify", "Check whether backups are recent, complete and undamaged.", "verify"),
     "doctor": _Command("doctor.doctor", "Look for what prevents backups, and show what cures it.", "doctor"),
     "report": _Command("verify.drill_report", "Show what a drill found about a backup.", "report"),
