@@ -19,7 +19,7 @@ from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import Manifest
 from coffre.model.points import PointRecord
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
-from coffre.model.target import BucketTarget, DatabaseTarget, Retention
+from coffre.model.target import AnyTarget, Retention
 from coffre.operations.rotate.keep_locked import LockKeeper, LockNeed, needs_of
 from coffre.operations.rotate.make_way import MakingWay
 from coffre.operations.rotate.rotate import SWEEP_SECONDS, RotateJob, decide_by_size, unless_in_use
@@ -134,7 +134,7 @@ class _Rotation:
             }
         )
 
-    def _retention(self, target: DatabaseTarget | BucketTarget) -> Retention:
+    def _retention(self, target: AnyTarget) -> Retention:
         return self.destination.retention or target.retention
 
     def _found(self, problems: list[Problem]) -> dict[str, list[Backup]]:
