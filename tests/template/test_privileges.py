@@ -32,7 +32,14 @@ def privileges(request: pytest.FixtureRequest) -> Privileges:
     return Privileges(VaultPrefix=request.param)
 
 
-MADE_OF = ("a pack", "a manifest", "an entries file", "a numbered entries file", "the mark of a tier")
+MADE_OF = (
+    "a pack",
+    "a manifest",
+    "an entries file",
+    "a numbered entries file",
+    "the mark of a tier",
+    "the seal of a restore point",
+)
 ANCHOR, HOLD, COPY = "an anchor of the audit", "the mark of a hold", "a copy of the configuration"
 
 
@@ -333,11 +340,14 @@ def test_only_restorers_start_restores(privileges: Privileges) -> None:
     }
 
 
-def test_a_function_starts_no_other_function_but_verify_those_that_back_up(privileges: Privileges) -> None:
+def test_a_function_starts_no_other_but_verify_and_the_database_of_a_restore_point(
+    privileges: Privileges,
+) -> None:
     for name in FUNCTIONS:
         started_by = who(privileges, "Functions", "start", f"`{name}`") & {*FUNCTIONS}
         asks_doctor = {"verify"} if name.startswith("backup-") else set()
-        assert started_by == ({name} & STARTERS) | asks_doctor
+        starts_buckets = {"backup-database"} if name == "backup-storage" else set()  # of a restore point
+        assert started_by == ({name} & STARTERS) | asks_doctor | starts_buckets
 
 
 def test_services_start_what_the_template_says_and_reach_nothing_else(privileges: Privileges) -> None:

@@ -857,12 +857,12 @@ def test_a_verification_by_the_clock_is_of_everything(deployed: Rendered, level:
     assert VerifyEvent.parse(json.loads(target["Input"])) == VerifyEvent(level=level)
 
 
-@pytest.mark.parametrize("rule", ["WeeklyDrillRule", "MonthlyDrillRule"])
-def test_a_scheduled_drill_is_of_every_target(deployed: Rendered, rule: str) -> None:
+@pytest.mark.parametrize(("rule", "rehearse"), [("WeeklyDrillRule", False), ("MonthlyDrillRule", True)])
+def test_a_scheduled_drill_is_of_every_target(deployed: Rendered, rule: str, rehearse: bool) -> None:
     [target] = deployed.resources[rule]["Properties"]["Targets"]
     due = scheduled_event("arn:aws:events:::rule/any", SLOT, region=REGION)
 
-    assert DrillEvent.parse(json.loads(target_input(target, due))) == DrillEvent()
+    assert DrillEvent.parse(json.loads(target_input(target, due))) == DrillEvent(rehearse=rehearse)
 
 
 def test_the_daily_rotation_is_of_every_target(deployed: Rendered) -> None:

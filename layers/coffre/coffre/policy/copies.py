@@ -8,15 +8,16 @@ from datetime import datetime, timedelta
 from coffre.model.backup import Backup, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
 
-# A destination that is new in the configuration gets its first copies with the next sweep, which runs daily.
-_FIRST_WITHIN = timedelta(hours=26)
+# A destination that is new in the configuration gets its first copies with the next sweep, which runs daily; what the
+# owner's replication has copied is recorded by the inventory, which runs daily too.
+_A_DAY = timedelta(hours=26)
 
 
 def due_copies(backups: Sequence[Backup], copies: Mapping[str, Copy]) -> list[Backup]:
     """Return the backups of one target that have to be copied to one destination, the newest first.
 
     Until a destination has a copy of the target, that is its newest backup alone. Afterwards it is every backup since
-    the oldest one that is there. Older ones are copied when a person asks for it. What a restore has overwritten
+    the oldest one that it has. Older ones are copied when a person asks for it. What a restore has overwritten
     (SAFETY) stays in the vault: it is kept for days.
 
     Parameters
@@ -44,5 +45,5 @@ def overdue_copies(
     """Return the due backups that should be in the destination by now, the newest first."""
     is_new = not any(copy.status is CopyStatus.COMPLETED for copy in copies.values())
     within = timedelta(minutes=destination.complete_within_minutes)
-    allowed = max(within, _FIRST_WITHIN) if is_new else within
+    allowed = max(within, _A_DAY) if is_new or destination.copied_by == "replication" else within
     return [one for one in due_copies(backups, copies) if now - (one.completed_at or one.created_at) > allowed]

@@ -119,6 +119,8 @@ class BackupDatabaseEvent(SentEvent):
     `backup_id` lets the caller choose the id, so that it can follow the run. `full` stores everything again and
     reuses nothing of earlier backups. `keep` (`12h`, `7d`, `4w`) lets rotation delete a backup taken by hand after
     that time. The tier SAFETY is for the one target that a restore is about to change.
+    `point` names the restore point that the run is the first part of, and `point_id` chooses the point's id (for a
+    backup of buckets: says which point it is a part of).
     `due` starts what targets with a schedule of their own are due for at `scheduled_time`: the rule of ticks sends it.
     """
 
@@ -128,6 +130,8 @@ class BackupDatabaseEvent(SentEvent):
     backup_id: Ulid | None = None
     full: bool = False
     keep: _Span | None = None
+    point: TargetName | None = None
+    point_id: Ulid | None = None
     due: bool = False
 
     @model_validator(mode="after")
@@ -146,6 +150,14 @@ class BackupDatabaseEvent(SentEvent):
     def _safety_is_of_one_target(self) -> Self:
         if self.tier is Tier.SAFETY and (self.target is None or self.scheduled_time is not None):
             raise ValueError("the tier SAFETY needs a target, and has no scheduled_time: a restore asks for it")
+        return self
+
+    @model_validator(mode="after")
+    def _point_is_of_one_target(self) -> Self:
+        if self.point_id is not None and self.point is None:
+            raise ValueError("point_id needs point: which one is meant?")
+        if self.point is not None and (self.target is None or self.tier is Tier.SAFETY):
+            raise ValueError("point needs a target, and does not go with the tier SAFETY")
         return self
 
     @model_validator(mode="after")
@@ -411,15 +423,25 @@ class DrillEvent(SentEvent):
     """Restore a backup, or some of its objects, and prove it: the one of this id, or the newest of a target.
 
     With neither, the newest of every target, each in an invocation of its own.
+    `from` names a destination of `copies`: its bytes are restored in place of the vault's. `rehearse` does that from
+    the first destination that has a copy, as a recovery would; a target without copies is restored from the vault.
     """
 
     target: TargetName | None = None
     backup_id: Ulid | None = None
+    from_: DestinationName | None = Field(default=None, alias="from")
+    rehearse: bool = False
+
+    @model_validator(mode="after")
+    def _reads_one_place(self) -> Self:
+        if self.from_ is not None and self.rehearse:
+            raise ValueError("from and rehearse exclude each other: rehearse chooses the copy itself")
+        return self
 
     def for_target(self, target: str) -> dict[str, Any]:
         """Return the event that starts one target's own invocation."""
         changed = self.model_copy(update={"target": target})
-        return changed.model_dump(mode="json", exclude_defaults=True)
+        return changed.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 
 
 class VerifyEvent(SentEvent):
