@@ -44,7 +44,7 @@ class Records(Protocol):
         """Read every backup's record, by id, consistently."""
         ...
 
-    def running_restores(self, now: datetime) -> list[Restore]:
+    def running_restores(self, now: datetime, /) -> list[Restore]:
         """Read every restore's record, consistently, and return those that may still read packs."""
         ...
 
@@ -67,7 +67,7 @@ class VaultRecords:
             records[backup.id] = BackupSummary(backup.target, backup.status, backup.manifest_sha256, ended_at)
         return records
 
-    def running_restores(self, now: datetime) -> list[Restore]:
+    def running_restores(self, now: datetime, /) -> list[Restore]:
         """Return the restores of the catalog that are running."""
         return running_restores(self.catalog, now)
 
