@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -194,6 +198,34 @@ def test_a_recovery_that_was_killed_continues_and_repeats_nothing(
     assert {step["state"] for step in lost.journal["steps"]} == {"done"}
     assert lost.journal["resumed"] == 3
     assert run_sql(lost.new, "SELECT 1 FROM pg_namespace WHERE nspname = 'coffre_unfinished_restore'") == []
+
+
+# The process ends itself, without any clearing away, when definitions exist and rows are to come.
+DIES = """
+import os, signal
+from coffre.operations.restore_database import whole_database
+whole_database.load_tables = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from coffre_cli.app import main
+main()
+"""
+
+
+def test_a_process_that_is_killed_while_it_fills_a_new_database_leaves_what_the_next_one_replaces(
+    lost: Lost, shop: str
+) -> None:
+    command = [sys.executable, "-c", DIES, "recover", *map(str, lost.source), *TO, "--yes"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    dead = subprocess.run(command, cwd=lost.here, env=environment, check=False, capture_output=True, text=True)
+
+    assert dead.returncode == -signal.SIGKILL, dead.stderr
+    assert run_sql(lost.new, f"SELECT 1 FROM pg_namespace WHERE nspname = '{unfinished.MARK}'") == [(1,)]
+    assert run_sql(lost.new, "SELECT count(*) FROM orders") == [(0,)]
+    done = lost("--resume")
+    assert done.status == 0, done.out + done.err
+    assert rows_of(lost.new) == rows_of(shop)
+    assert lost.step("restore shop")["attempts"] == 2
+    assert run_sql(lost.new, f"SELECT 1 FROM pg_namespace WHERE nspname = '{unfinished.MARK}'") == []
 
 
 def test_another_database_than_the_one_that_was_restored_is_not_taken_for_it(
