@@ -62,6 +62,7 @@ _COMMANDS: Final = {
     "restore": _Command("restore.app", "Restore a backup, or some of its tables, rows or objects."),
     "recover": _Command("recover.recover", "Restore everything after a disaster, or rehearse that.", "recover"),
     "export": _Command("export.export", "Write a backup to a portable file.", "export"),
+    "copy": _Command("backups.copy", "Copy backups to another place.", "copy"),
     "verify": _Command("verify.verify", "Check whether backups are recent, complete and undamaged.", "verify"),
     "doctor": _Command("doctor.doctor", "Look for what prevents backups, and show what cures it.", "doctor"),
     "report": _Command("verify.drill_report", "Show what a drill found about a backup.", "report"),

@@ -16,6 +16,7 @@ EVERYTHING: Final = {
     "SourceBuckets": "photos",
     "SourceKeys": KEY,
     "RestoreBuckets": "photos-back",
+    "CopyBuckets": "photos-copy",
     "AccessLogs": "on",
     "ObjectLock": "governance",
     "ObjectLockMaxDays": "400",
@@ -42,6 +43,7 @@ PARTITIONS: Final = (
     "VAULT",
     "USAGE",
     "COPY",
+    "POINT",
 )
 
 FUNCTIONS: Final = {
@@ -49,6 +51,7 @@ FUNCTIONS: Final = {
     "backup-storage": "BackupStorageRole",
     "restore": "RestoreRole",
     "rotate": "RotateRole",
+    "copy": "CopyRole",
     "drill": "DrillRole",
     "verify": "VerifyRole",
     "notify": "NotifyRole",
@@ -168,6 +171,7 @@ class Privileges:
             "an entries file": f"{FOLDER}/entries.jsonl.zst",
             "a numbered entries file": f"{FOLDER}/entries-000001.jsonl.zst",
             "the mark of a tier": f"{FOLDER}/marks/tier-WEEKLY.json",
+            "the seal of a restore point": f"v1/points/main/{ID}.json",
         }
         apart = {
             "an anchor of the audit": f"v1/audit/anchors/{ID}.json",

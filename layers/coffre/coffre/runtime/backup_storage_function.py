@@ -13,6 +13,7 @@ from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError
 from coffre.model.manifest import Manifest
+from coffre.model.points import PointRecord
 from coffre.model.target import BucketTarget
 from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
@@ -28,6 +29,7 @@ from coffre.runtime.doctor import see_doctor
 from coffre.runtime.events import BackupStorageEvent, DoctorEvent, parse_backup
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
+from coffre.runtime.point_runs import point_of_part, point_of_run, refuse_skipped
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.start_runs import StartRuns
@@ -60,11 +62,12 @@ class BackupStorageFunction:
             if isinstance(wanted, DoctorEvent):
                 return self._look(configuration.bucket(wanted.target), wanted, context)
             if wanted.target is None:
-                return StartRuns(self.services, context.function_name).start(wanted, configuration.buckets)
+                return StartRuns(self.services, context.function_name).start(wanted, _started(configuration, wanted))
             target = configuration.bucket(wanted.target)
+            point = point_of_part(self.services, wanted)
 
         def run(request: Request) -> Result:
-            return self._run(configuration, target, request, wanted, context)
+            return refuse_skipped(self._run(configuration, target, request, wanted, context, point), wanted)
 
         return self._runs.back_up(configuration, target, wanted, context, run)
 
@@ -83,6 +86,7 @@ class BackupStorageFunction:
         request: Request,
         wanted: BackupStorageEvent,
         context: LambdaContext,
+        point: PointRecord | None,
     ) -> Result:
         stopping = threading.Event()
         lifecycle = Lifecycle(
@@ -111,6 +115,7 @@ class BackupStorageFunction:
                     start_next=self._continuation(wanted, target.name, request.backup_id, context.function_name),
                     previous=self._previous(target.name, begun, full=wanted.full),
                     begun=begun,
+                    point=point_of_run(self.services, point) if point else None,
                 )
                 try:
                     return backup_buckets(job, run)
@@ -141,3 +146,10 @@ class BackupStorageFunction:
         secret = target.store.secret
         keys = keys_from(self.services.secret, secret, self.services.secret(secret)) if secret else None
         return open_reader(target, keys, stopping=stopping, session=self.services.session)
+
+
+def _started(configuration: Configuration, wanted: BackupStorageEvent) -> tuple[BucketTarget, ...]:
+    """Return what an event without a target starts: a schedule starts no part of a restore point, its database does."""
+    if wanted.scheduled_time is None:
+        return configuration.buckets
+    return tuple(one for one in configuration.buckets if configuration.point_of(one.name) is None)
