@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from coffre.model.drill import Outcome
 from coffre.model.errors import CoffreError, IntegrityError
 from coffre.operations.stored_backup.completeness import why_incomplete
-from coffre.policy.recovery import CopyLook, Found, usable
+from coffre.policy.recovery import CopyLook, Found, of_same_points, usable
 from coffre.vault.reports import DrillReports
 from coffre_cli.standalone import StandaloneVault
 from coffre_cli.vault_choice import VaultChoice
@@ -31,17 +31,26 @@ def open_copy(choice: VaultChoice, identities: Sequence[str]) -> StandaloneVault
 def look_at(place: StandaloneVault, targets: Sequence[str], at: datetime | None) -> CopyLook:
     """Return what a copy offers of each target, or of all targets that it has."""
     found: dict[str, Found] = {}
+    all_backups: dict[str, list[Backup]] = {}
     lacking: list[str] = []
+
+    def problem_of(backup: Backup) -> str | None:
+        return why_incomplete(place.vault, backup)
+
     names = [name for name in place.catalog.targets if not targets or name in targets]
     for name in names:
-        backups = place.catalog.completed_backups(name)
-        backup, passed_over = usable(backups, lambda one: why_incomplete(place.vault, one), at)
+        backups = all_backups[name] = place.catalog.completed_backups(name)
+        backup, passed_over = usable(backups, problem_of, at)
         if backup is None:
             when = f" from before {at:%Y-%m-%d %H:%M} UTC" if at else ""
             lacking.append(f"{name} has no backup{when} that can be restored.")
             lacking += passed_over
             continue
-        found[name] = _with_drills(place, Found(backup, passed_over), backups)
+        found[name] = Found(backup, passed_over)
+    found = {
+        name: _with_drills(place, one, all_backups[name])
+        for name, one in of_same_points(found, all_backups, problem_of).items()
+    }
     lacking += [f"{name} has no backup here." for name in targets if name not in names]
     return CopyLook(place.choice.place, found, tuple(lacking))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from coffre.model.backup import Backup
+from coffre.model.kinds import TargetKind
 from coffre.model.recovery import Recovery, Step, StepKind, StepState
 from coffre.model.words import span
 from coffre.policy.recency import completion
@@ -83,6 +84,34 @@ def usable(
             return backup, tuple(passed_over)
         passed_over.append(f"{backup.id} of {backup.created_at:%Y-%m-%d %H:%M} UTC was passed over: {problem}")
     return None, tuple(passed_over)
+
+
+def of_same_points(
+    found: Mapping[str, Found],
+    backups: Mapping[str, Sequence[Backup]],
+    problem_of: Callable[[Backup], str | None],
+) -> dict[str, Found]:
+    """Return the same, with objects of the restore point that the database's backup belongs to, where they exist.
+
+    Objects of another moment than the rows leave references without objects; a database decides, because its rows are
+    what people miss first.
+
+    Parameters
+    ----------
+    backups
+        Of each target, in any order.
+    """
+    points = {one.backup.point for one in found.values() if one.backup.kind is TargetKind.DATABASE} - {None}
+    aligned = dict(found)
+    for name, one in found.items():
+        if one.backup.kind is TargetKind.DATABASE or not points or one.backup.point in points:
+            continue
+        fits = [backup for backup in backups.get(name, ()) if backup.point in points]
+        chosen, _ = usable(fits, problem_of, None)
+        if chosen is not None:
+            why = f"{chosen.id} is used, of the same restore point as the database; {one.backup.id} is of another time."
+            aligned[name] = replace(one, backup=chosen, passed_over=(*one.passed_over, why))
+    return aligned
 
 
 def choose_copy(looks: Sequence[CopyLook]) -> CopyChoice | None:
