@@ -44,11 +44,19 @@ class Found:
 
 @dataclass(frozen=True)
 class CopyLook:
-    """What a look at one copy found. `error` says why it cannot be used at all."""
+    """What a look at one copy found.
+
+    Parameters
+    ----------
+    lacking
+        Targets without a usable backup here, and why.
+    error
+        Why the copy cannot be used at all.
+    """
 
     address: str
     found: Mapping[str, Found] = field(default_factory=dict)
-    lacking: tuple[str, ...] = ()
+    lacking: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
 
 
@@ -200,19 +208,23 @@ def next_step(recovery: Recovery) -> Step | None:
 _RESTORES: Final = (StepKind.SETTINGS, StepKind.DATABASE, StepKind.BUCKET)
 
 
-def taken_up(recovery: Recovery) -> Recovery:
+def taken_up(recovery: Recovery, notify: str | None = None) -> Recovery:
     """Return a recovery as a further run continues it: what failed or was cut off is to be done; what is done stays.
 
-    The notification is sent again: the state that it reports has changed.
+    The notification is sent again, since the state that it reports has changed; `notify` is another place for it.
     """
     again = (StepState.FAILED, StepState.RUNNING)
     steps = tuple(
-        step.model_copy(update={"state": StepState.WAITING, "problem": None})
+        step.model_copy(update={"state": StepState.WAITING, "problem": None, "reference": _reference(step, notify)})
         if step.state in again or step.kind is StepKind.NOTIFY
         else step
         for step in recovery.steps
     )
     return recovery.model_copy(update={"steps": steps, "resumed": recovery.resumed + 1, "ended_at": None})
+
+
+def _reference(step: Step, notify: str | None) -> str:
+    return notify if notify is not None and step.kind is StepKind.NOTIFY else step.reference
 
 
 def with_step(recovery: Recovery, step: Step) -> Recovery:
@@ -243,4 +255,7 @@ def is_complete(recovery: Recovery) -> bool:
 
 def has_exceptions(recovery: Recovery) -> bool:
     """Return whether something was restored in part, or left out."""
-    return any(step.exceptions or step.state is StepState.LEFT_OUT for step in recovery.steps)
+    return any(
+        step.exceptions or (step.state is StepState.LEFT_OUT and step.kind is not StepKind.NOTIFY)
+        for step in recovery.steps
+    )
