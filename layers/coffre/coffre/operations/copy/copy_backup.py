@@ -51,7 +51,7 @@ class CopyJob:
     name
         The destination's name, for messages.
     check
-        Called before each pack; what it raises stops the copy.
+        Called before each pack and before the manifest; what it raises stops the copy.
     is_time_over
         Whether to stop between two packs; the next run continues there.
     on_progress
@@ -102,6 +102,7 @@ def copy_backup(job: CopyJob) -> Sent:
         _copy_entries(job, manifest)
         _lock_what_was_there(job, manifest, {pack.key for pack in missing})
         _copy_marks(job)
+        job.check()
         # From here on a sweep at the destination keeps the packs. What one removed before is found by the next round.
         _put_once(job, job.destination.store_of_new, key, body)
     raise CopyError(

@@ -17,6 +17,7 @@ from coffre.model.backup import Backup, LockProgress, Restore, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import Manifest
+from coffre.model.points import PointRecord
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
 from coffre.model.target import BucketTarget, DatabaseTarget, Retention
 from coffre.operations.rotate.keep_locked import LockKeeper, LockNeed, needs_of
@@ -233,6 +234,10 @@ class CopyRecords:
     def running_restores(self, now: datetime) -> list[Restore]:
         """Return every running restore: it may read a copy."""
         return running_restores(self.catalog, now)
+
+    def points(self) -> Iterable[PointRecord]:
+        """Return none: a copy's records of points stay. They are small, and name what they are made of."""
+        return ()
 
 
 @dataclass(frozen=True)
