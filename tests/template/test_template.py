@@ -38,6 +38,7 @@ from coffre.runtime.announce import Announcer
 from coffre.runtime.events import (
     BackupDatabaseEvent,
     BackupStorageEvent,
+    CopyEvent,
     DrillEvent,
     NotifyEvent,
     RotateEvent,
@@ -51,6 +52,7 @@ from coffre.vault.codec import new_identity, public_key
 from coffre_local.schedule_rules import scheduled_event, target_input
 
 BACKUP, RESTORE, ROTATE, DRILL = "BackupDatabaseFunction", "RestoreFunction", "RotateFunction", "DrillFunction"
+COPY = "CopyFunction"
 STORAGE, STORAGE_ROLE = "BackupStorageFunction", "BackupStorageRole"
 BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE = "BackupDatabaseRole", "RestoreRole", "RotateRole", "DrillRole"
 NOTIFY = "NotifyFunction"
@@ -70,6 +72,7 @@ EVENTS: dict[str, Callable[[object], object]] = {
     "backup_storage": lambda event: parse_backup(event, BackupStorageEvent),
     "restore": parse_restore,
     "rotate": parse_rotate,
+    "copy": CopyEvent.parse,
     "drill": DrillEvent.parse,
     "verify": VerifyEvent.parse,
     "notify": NotifyEvent.parse,
@@ -285,6 +288,21 @@ def test_no_role_can_delete_for_good_or_change_the_rules_of_the_vault(
             assert not deployed.allows(role, action, resource), (action, resource)
 
 
+def test_only_the_rotation_deletes_in_copies_and_verification_only_reads_there() -> None:
+    deployed = render(CopyBuckets="acme-offsite,acme-second")
+    for bucket in ("acme-offsite", "acme-second"):
+        for key in (PACK, MANIFEST, f"coffre/{PACK}"):
+            place = f"arn:aws:s3:::{bucket}/{key}"
+            deleters = {role for role in ROLES if deployed.allows(role, "s3:DeleteObject", place)}
+            assert deleters == {ROTATE_ROLE}
+            for action in (*S3_DELETES[1:], *S3_RULES, "s3:BypassGovernanceRetention"):
+                assert not any(deployed.allows(role, action, place) for role in ROLES), action
+            assert deployed.allows(VERIFY_ROLE, "s3:GetObject", place)
+            assert not deployed.allows(VERIFY_ROLE, "s3:PutObject", place)
+        assert not deployed.allows(ROTATE_ROLE, "s3:GetObject", f"arn:aws:s3:::{bucket}/{PACK}")
+    assert not deployed.allows(ROTATE_ROLE, "s3:DeleteObject", f"arn:aws:s3:::another/{PACK}")
+
+
 def test_the_rotate_role_deletes_backups_and_nothing_else(deployed: Rendered, prefix: str) -> None:
     for key in (PACK, MANIFEST):
         assert deployed.allows(ROTATE_ROLE, "s3:DeleteObject", f"{VAULT}/{prefix}{key}")
@@ -305,7 +323,7 @@ def test_the_rotate_role_reads_manifests_and_writes_nothing(deployed: Rendered, 
 def test_the_rotate_role_changes_backups_and_its_lock_and_adds_audit_events(deployed: Rendered) -> None:
     assert partitions(deployed, ROTATE_ROLE) == {
         "dynamodb:UpdateItem": {"BACKUP", "LOCK", "AUDITHEAD", "CONFIRM", "USAGE"},
-        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*", "CONFIRM", "CONFIG", "VAULT"},
+        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*", "CONFIRM", "CONFIG", "VAULT", "COPY"},
         "dynamodb:DeleteItem": {"LOCK", "CONFIRM"},
     }
 
@@ -676,7 +694,7 @@ def test_a_backup_and_a_rotation_are_tried_twice_and_a_restore_once(deployed: Re
         name: function["EventInvokeConfig"]["MaximumRetryAttempts"] for name, function in deployed.functions().items()
     }
 
-    assert attempts == {BACKUP: 1, STORAGE: 1, RESTORE: 0, ROTATE: 1, DRILL: 1, VERIFY: 1, NOTIFY: 2}
+    assert attempts == {BACKUP: 1, STORAGE: 1, RESTORE: 0, ROTATE: 1, COPY: 1, DRILL: 1, VERIFY: 1, NOTIFY: 2}
 
 
 def test_failed_events_wait_for_two_weeks_and_ring_an_alarm(deployed: Rendered) -> None:
@@ -739,6 +757,7 @@ def test_only_who_reads_backups_is_told_where_the_identity_is(deployed: Rendered
         STORAGE: "",
         RESTORE: identity,
         ROTATE: "",
+        COPY: "",
         DRILL: identity,
         VERIFY: identity,
         NOTIFY: "",
@@ -821,6 +840,7 @@ def test_the_default_schedules_are_two_in_the_morning_daily_on_sunday_and_on_the
         "MonthlyStorageBackupRule": "cron(0 3 1 * ? *)",
         "DueRule": f"cron(0/{SHORTEST_MINUTES} * * * ? *)",
         "DailyRotateRule": "cron(0 5 * * ? *)",
+        "DailyCopyRule": "cron(30 4 * * ? *)",
         "WeeklyDrillRule": "cron(0 6 ? * SUN *)",
         "MonthlyDrillRule": "cron(0 6 1 * ? *)",
         "FreshRule": "cron(15 * * * ? *)",
@@ -837,12 +857,12 @@ def test_a_verification_by_the_clock_is_of_everything(deployed: Rendered, level:
     assert VerifyEvent.parse(json.loads(target["Input"])) == VerifyEvent(level=level)
 
 
-@pytest.mark.parametrize("rule", ["WeeklyDrillRule", "MonthlyDrillRule"])
-def test_a_scheduled_drill_is_of_every_target(deployed: Rendered, rule: str) -> None:
+@pytest.mark.parametrize(("rule", "rehearse"), [("WeeklyDrillRule", False), ("MonthlyDrillRule", True)])
+def test_a_scheduled_drill_is_of_every_target(deployed: Rendered, rule: str, rehearse: bool) -> None:
     [target] = deployed.resources[rule]["Properties"]["Targets"]
     due = scheduled_event("arn:aws:events:::rule/any", SLOT, region=REGION)
 
-    assert DrillEvent.parse(json.loads(target_input(target, due))) == DrillEvent()
+    assert DrillEvent.parse(json.loads(target_input(target, due))) == DrillEvent(rehearse=rehearse)
 
 
 def test_the_daily_rotation_is_of_every_target(deployed: Rendered) -> None:
@@ -875,14 +895,15 @@ def test_the_event_of_a_complete_backup_starts_the_rotation_of_its_target(deploy
     [entry] = sent
     detail = json.loads(entry["Detail"])
 
-    # Then the rule takes it, and hands its target on
-    rule = deployed.resources["RotateAfterBackupRule"]["Properties"]
-    assert rule["EventPattern"]["source"] == [entry["Source"]]
-    assert rule["EventPattern"]["detail-type"] == [entry["DetailType"]]
-    assert rule["EventPattern"]["detail"] == {"catalog": [detail["catalog"]]}
-    [target] = rule["Targets"]
-    event = {**scheduled_event("arn:aws:events:::rule/any", SLOT, region=REGION), "detail": detail}
-    assert target_input(target, event) == (ROOT / "events" / "rotate" / "after_backup.json").read_text().strip()
+    # Then the rules take it, and hand its target on
+    for name, function in (("RotateAfterBackupRule", "rotate"), ("CopyAfterBackupRule", "copy")):
+        rule = deployed.resources[name]["Properties"]
+        assert rule["EventPattern"]["source"] == [entry["Source"]]
+        assert rule["EventPattern"]["detail-type"] == [entry["DetailType"]]
+        assert rule["EventPattern"]["detail"] == {"catalog": [detail["catalog"]]}
+        [target] = rule["Targets"]
+        event = {**scheduled_event("arn:aws:events:::rule/any", SLOT, region=REGION), "detail": detail}
+        assert target_input(target, event) == (ROOT / "events" / function / "after_backup.json").read_text().strip()
 
 
 @pytest.mark.parametrize("rule", TIERS)
@@ -932,6 +953,7 @@ def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None
     assert permitted == {
         *((f"{STACK}-{rule.lower()}", f"{STACK}-backup-database") for rule in TIERS),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-rotate") for rule in ("DailyRotateRule", "RotateAfterBackupRule")),
+        *((f"{STACK}-{rule.lower()}", f"{STACK}-copy") for rule in ("DailyCopyRule", "CopyAfterBackupRule")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-backup-storage") for rule in STORAGE_TIERS),
         *((f"{STACK}-duerule", f"{STACK}-{function}") for function in ("backup-database", "backup-storage")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-drill") for rule in ("WeeklyDrillRule", "MonthlyDrillRule")),

@@ -306,6 +306,8 @@ class CopyItem(Item):
     verified_at = TimeAttribute(null=True)
     level = UnicodeAttribute(null=True)
     damaged = UnicodeAttribute(null=True)
+    damaged_packs = ListAttribute(of=UnicodeAttribute, null=True)
+    locked_until = TimeAttribute(null=True)
     error = UnicodeAttribute(null=True)
 
 
