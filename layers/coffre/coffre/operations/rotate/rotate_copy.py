@@ -17,9 +17,11 @@ from coffre.model.backup import Backup, LockProgress, Restore, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import Manifest
+from coffre.model.points import PointRecord
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
 from coffre.model.target import BucketTarget, DatabaseTarget, Retention
 from coffre.operations.rotate.keep_locked import LockKeeper, LockNeed, needs_of
+from coffre.operations.rotate.keep_points import PointKeeper
 from coffre.operations.rotate.make_way import MakingWay
 from coffre.operations.rotate.rotate import SWEEP_SECONDS, RotateJob, decide_by_size, unless_in_use
 from coffre.operations.rotate.sweep import sweep
@@ -101,9 +103,14 @@ class _Rotation:
         decisions: list[Decision] = []
         needs: list[LockNeed] = []
         restores = {restore.backup_id: restore.id for restore in running_restores(job.catalog, job.now())}
+        points = PointKeeper(
+            found,
+            {target.name: self._retention(target) for target in (*job.configuration.targets, *targets)},
+            lambda backups, retention: decide_by_size(job.vault, job.now(), backups, retention, problems),
+        )
         for target in targets:
             backups, retention = found.get(target.name, []), self._retention(target)
-            judged = decide_by_size(job.vault, job.now(), backups, retention, problems)
+            judged = points.decide(target.name)
             needs += needs_of(backups, retention, judged, job.now())
             decisions += self._delete([self._unless_locked(unless_in_use(one, restores)) for one in judged])
         gone = frozenset(decision.backup_id for decision in decisions if decision.action is Action.DELETE)
@@ -229,6 +236,10 @@ class CopyRecords:
                 summary = replace(summary, status=Status.FAILED)
             found[copy.backup_id] = summary
         return found
+
+    def points(self) -> dict[str, PointRecord]:
+        """Return the restore points by id."""
+        return {point.id: point for point in self.catalog.points.all()}
 
     def running_restores(self, now: datetime) -> list[Restore]:
         """Return every running restore: it may read a copy."""

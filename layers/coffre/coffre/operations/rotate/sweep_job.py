@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Restore, Status
 from coffre.model.manifest import Manifest
+from coffre.model.points import PointRecord
 from coffre.model.rotation import Amount, Problem, SweepReport
 from coffre.operations.runs.dead_runs import is_silent
 from coffre.stores.store import ObjectInfo
@@ -43,6 +44,10 @@ class Records(Protocol):
         """Read every backup's record, by id, consistently."""
         ...
 
+    def points(self) -> dict[str, PointRecord]:
+        """Read the record of every restore point, by id."""
+        ...
+
     def running_restores(self, now: datetime) -> list[Restore]:
         """Read every restore's record, consistently, and return those that may still read packs."""
         ...
@@ -61,6 +66,10 @@ class VaultRecords:
             ended_at = backup.completed_at or backup.heartbeat_at or backup.created_at
             records[backup.id] = BackupSummary(backup.target, backup.status, backup.manifest_sha256, ended_at)
         return records
+
+    def points(self) -> dict[str, PointRecord]:
+        """Return the restore points by id."""
+        return {point.id: point for point in self.catalog.points.all()}
 
     def running_restores(self, now: datetime) -> list[Restore]:
         """Return the restores of the catalog that are running."""
