@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Restore, Status
 from coffre.model.manifest import Manifest
+from coffre.model.points import PointRecord
 from coffre.model.rotation import Amount, Problem, SweepReport
 from coffre.operations.runs.dead_runs import is_silent
 from coffre.stores.store import ObjectInfo
@@ -43,8 +44,12 @@ class Records(Protocol):
         """Read every backup's record, by id, consistently."""
         ...
 
-    def running_restores(self, now: datetime) -> list[Restore]:
+    def running_restores(self, now: datetime, /) -> list[Restore]:
         """Read every restore's record, consistently, and return those that may still read packs."""
+        ...
+
+    def points(self) -> Iterable[PointRecord]:
+        """Return the records of restore points; objects of others stay."""
         ...
 
 
@@ -62,9 +67,13 @@ class VaultRecords:
             records[backup.id] = BackupSummary(backup.target, backup.status, backup.manifest_sha256, ended_at)
         return records
 
-    def running_restores(self, now: datetime) -> list[Restore]:
+    def running_restores(self, now: datetime, /) -> list[Restore]:
         """Return the restores of the catalog that are running."""
         return running_restores(self.catalog, now)
+
+    def points(self) -> Iterable[PointRecord]:
+        """Return the records of all restore points."""
+        return self.catalog.points.all()
 
 
 @dataclass(frozen=True)
