@@ -23,7 +23,11 @@ _RENEWED_AFTER: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Copied:
-    """What one run copied. `busy`: another copier works on this target and destination, and this one did nothing."""
+    """What one run copied.
+
+    `busy`: another copier works on this target and destination, and this one did nothing. `left_out`: why this process
+    cannot copy to the destination; others do.
+    """
 
     destination: str
     target: str
@@ -32,6 +36,7 @@ class Copied:
     bytes: int = 0
     unfinished: str | None = None
     busy: bool = False
+    left_out: str | None = None
 
     def plus(self, backup: Backup, sent: Sent) -> Copied:
         """Return both together."""

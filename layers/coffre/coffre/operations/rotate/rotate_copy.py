@@ -19,7 +19,7 @@ from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import Manifest
 from coffre.model.points import PointRecord
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
-from coffre.model.target import BucketTarget, DatabaseTarget, Retention
+from coffre.model.target import AnyTarget, Retention
 from coffre.operations.rotate.keep_locked import LockKeeper, LockNeed, needs_of
 from coffre.operations.rotate.keep_points import PointKeeper
 from coffre.operations.rotate.make_way import MakingWay
@@ -82,6 +82,21 @@ def not_rotated(destination: Destination) -> str | None:
     return None
 
 
+def unless_locked(vault: Vault, decision: Decision, now: datetime) -> Decision:
+    """Keep a backup whose manifest is locked in the copy: the store knows, and no record needs to."""
+    if decision.action is Action.KEEP or vault.locks is None:
+        return decision
+    try:
+        state = vault.locks.state(manifest_key(decision.target, decision.backup_id))
+    except ObjectMissingError:
+        return decision
+    if (kept := state.why_kept(now)) is None:
+        return decision
+    until = state.lock.until if state.lock is not None else None
+    update = {"action": Action.KEEP, "held_back": True, "waits_until": until}
+    return decision.model_copy(update=update | {"reason": f"{kept} in the copy: it goes then"})
+
+
 @dataclass
 class _Rotation:
     job: RotateJob
@@ -112,7 +127,9 @@ class _Rotation:
             backups, retention = found.get(target.name, []), self._retention(target)
             judged = points.decide(target.name)
             needs += needs_of(backups, retention, judged, job.now())
-            decisions += self._delete([self._unless_locked(unless_in_use(one, restores)) for one in judged])
+            decisions += self._delete(
+                [unless_locked(job.vault, unless_in_use(one, restores), job.now()) for one in judged]
+            )
         gone = frozenset(decision.backup_id for decision in decisions if decision.action is Action.DELETE)
         locks = self._keep_locked(needs, found, problems)
         records = CopyRecords(job.catalog, self.destination.name, job.now())
@@ -140,7 +157,7 @@ class _Rotation:
             }
         )
 
-    def _retention(self, target: DatabaseTarget | BucketTarget) -> Retention:
+    def _retention(self, target: AnyTarget) -> Retention:
         return self.destination.retention or target.retention
 
     def _found(self, problems: list[Problem]) -> dict[str, list[Backup]]:
@@ -157,20 +174,6 @@ class _Rotation:
                 continue
             found.setdefault(copy.target, []).append(backup)
         return found
-
-    def _unless_locked(self, decision: Decision) -> Decision:
-        """Keep a backup whose manifest is locked in the copy: the store knows, and no record needs to."""
-        if decision.action is Action.KEEP or self.job.vault.locks is None:
-            return decision
-        try:
-            state = self.job.vault.locks.state(manifest_key(decision.target, decision.backup_id))
-        except ObjectMissingError:
-            return decision
-        if (kept := state.why_kept(self.job.now())) is None:
-            return decision
-        until = state.lock.until if state.lock is not None else None
-        update = {"action": Action.KEEP, "held_back": True, "waits_until": until}
-        return decision.model_copy(update=update | {"reason": f"{kept} in the copy: it goes then"})
 
     def _record(self, backup_id: str) -> Copy | None:
         return self.job.catalog.copies.find(self.destination.name, backup_id)
@@ -241,7 +244,7 @@ class CopyRecords:
         """Return the restore points by id."""
         return {point.id: point for point in self.catalog.points.all()}
 
-    def running_restores(self, now: datetime) -> list[Restore]:
+    def running_restores(self, now: datetime, /) -> list[Restore]:
         """Return every running restore: it may read a copy."""
         return running_restores(self.catalog, now)
 

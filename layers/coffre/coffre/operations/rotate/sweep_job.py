@@ -48,7 +48,7 @@ class Records(Protocol):
         """Read the record of every restore point, by id."""
         ...
 
-    def running_restores(self, now: datetime) -> list[Restore]:
+    def running_restores(self, now: datetime, /) -> list[Restore]:
         """Read every restore's record, consistently, and return those that may still read packs."""
         ...
 
@@ -71,7 +71,7 @@ class VaultRecords:
         """Return the restore points by id."""
         return {point.id: point for point in self.catalog.points.all()}
 
-    def running_restores(self, now: datetime) -> list[Restore]:
+    def running_restores(self, now: datetime, /) -> list[Restore]:
         """Return the restores of the catalog that are running."""
         return running_restores(self.catalog, now)
 
