@@ -60,6 +60,7 @@ _COMMANDS: Final = {
     "cat": _Command("backups.ls_cat", "Write one object or table to stdout.", "cat", "CAT_EXAMPLES"),
     "diff": _Command("backups.diff", "Compare two backups.", "diff"),
     "restore": _Command("restore.app", "Restore a backup, or a part of it."),
+    "recover": _Command("recover.recover", "Restore everything after a disaster, or rehearse that.", "recover"),
     "export": _Command("export.export", "Write a backup to a portable file.", "export"),
     "copy": _Command("backups.copy", "Copy backups to another place.", "copy"),
     "verify": _Command("verify.verify", "Check whether backups are recent, complete and undamaged.", "verify"),
@@ -197,6 +198,8 @@ def coffre(
         if identity or endpoint_url:
             raise typer.BadParameter("--identity and --endpoint-url before the command need --vault")
         return
+    if command == "recover":
+        raise typer.BadParameter("`coffre recover` looks at copies itself: --from ADDRESS after the command")
     if command not in COMMANDS:
         raise typer.BadParameter(f"`coffre {command}` needs a stack: --vault works with {', '.join(COMMANDS)}")
     variable = os.environ.get(IDENTITY_VARIABLE)

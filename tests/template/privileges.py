@@ -45,6 +45,7 @@ PARTITIONS: Final = (
     "VAULT",
     "USAGE",
     "COPY",
+    "POINT",
 )
 
 FUNCTIONS: Final = {
@@ -172,6 +173,7 @@ class Privileges:
             "an entries file": f"{FOLDER}/entries.jsonl.zst",
             "a numbered entries file": f"{FOLDER}/entries-000001.jsonl.zst",
             "the mark of a tier": f"{FOLDER}/marks/tier-WEEKLY.json",
+            "the seal of a restore point": f"v1/points/main/{ID}.json",
         }
         apart = {
             "an anchor of the audit": f"v1/audit/anchors/{ID}.json",

@@ -288,6 +288,21 @@ def test_no_role_can_delete_for_good_or_change_the_rules_of_the_vault(
             assert not deployed.allows(role, action, resource), (action, resource)
 
 
+def test_only_the_rotation_deletes_in_copies_and_verification_only_reads_there() -> None:
+    deployed = render(CopyBuckets="acme-offsite,acme-second")
+    for bucket in ("acme-offsite", "acme-second"):
+        for key in (PACK, MANIFEST, f"coffre/{PACK}"):
+            place = f"arn:aws:s3:::{bucket}/{key}"
+            deleters = {role for role in ROLES if deployed.allows(role, "s3:DeleteObject", place)}
+            assert deleters == {ROTATE_ROLE}
+            for action in (*S3_DELETES[1:], *S3_RULES, "s3:BypassGovernanceRetention"):
+                assert not any(deployed.allows(role, action, place) for role in ROLES), action
+            assert deployed.allows(VERIFY_ROLE, "s3:GetObject", place)
+            assert not deployed.allows(VERIFY_ROLE, "s3:PutObject", place)
+        assert not deployed.allows(ROTATE_ROLE, "s3:GetObject", f"arn:aws:s3:::{bucket}/{PACK}")
+    assert not deployed.allows(ROTATE_ROLE, "s3:DeleteObject", f"arn:aws:s3:::another/{PACK}")
+
+
 def test_the_rotate_role_deletes_backups_and_nothing_else(deployed: Rendered, prefix: str) -> None:
     for key in (PACK, MANIFEST):
         assert deployed.allows(ROTATE_ROLE, "s3:DeleteObject", f"{VAULT}/{prefix}{key}")
@@ -308,7 +323,7 @@ def test_the_rotate_role_reads_manifests_and_writes_nothing(deployed: Rendered, 
 def test_the_rotate_role_changes_backups_and_its_lock_and_adds_audit_events(deployed: Rendered) -> None:
     assert partitions(deployed, ROTATE_ROLE) == {
         "dynamodb:UpdateItem": {"BACKUP", "LOCK", "AUDITHEAD", "CONFIRM", "USAGE"},
-        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*", "CONFIRM", "CONFIG", "VAULT"},
+        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*", "CONFIRM", "CONFIG", "VAULT", "COPY"},
         "dynamodb:DeleteItem": {"LOCK", "CONFIRM"},
     }
 
@@ -861,12 +876,12 @@ def test_a_verification_by_the_clock_is_of_everything(deployed: Rendered, level:
     assert VerifyEvent.parse(json.loads(target["Input"])) == VerifyEvent(level=level)
 
 
-@pytest.mark.parametrize("rule", ["WeeklyDrillRule", "MonthlyDrillRule"])
-def test_a_scheduled_drill_is_of_every_target(deployed: Rendered, rule: str) -> None:
+@pytest.mark.parametrize(("rule", "rehearse"), [("WeeklyDrillRule", False), ("MonthlyDrillRule", True)])
+def test_a_scheduled_drill_is_of_every_target(deployed: Rendered, rule: str, rehearse: bool) -> None:
     [target] = deployed.resources[rule]["Properties"]["Targets"]
     due = scheduled_event("arn:aws:events:::rule/any", SLOT, region=REGION)
 
-    assert DrillEvent.parse(json.loads(target_input(target, due))) == DrillEvent()
+    assert DrillEvent.parse(json.loads(target_input(target, due))) == DrillEvent(rehearse=rehearse)
 
 
 def test_the_daily_rotation_is_of_every_target(deployed: Rendered) -> None:

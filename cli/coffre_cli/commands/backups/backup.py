@@ -133,11 +133,37 @@ def backup_buckets(
     report_all(deployed, started, as_json=as_json, is_one=target is not None)
 
 
+@app.command(
+    "point",
+    short_help="Back up a database and its buckets as of one moment.",
+    epilog=examples(
+        "coffre backup point shop",
+        "coffre backup point shop --keep 7d",
+        "coffre backup point shop --json | jq .dangling",
+    ),
+)
+def backup_point(
+    name: Annotated[str, typer.Argument(help="The restore point's name.")],
+    full: Annotated[bool, typer.Option("--full", help="Store everything again, without earlier backups.")] = False,
+    keep: KeepOption = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Back up the database of a restore point and its buckets, and wait for the end.
+
+    Inside the database's snapshot, a query lists the objects that its rows refer to. The buckets' backups take exactly
+    those. A reference that leads to no object is named, and the exit status is 4.
+    """
+    from coffre_cli.commands.points.backup import take_point
+
+    take_point(find_stack(stack), name, Wanted(full, keep), as_json=as_json)
+
+
 def report_all(deployed: DeployedStack, started: Mapping[str, str], *, as_json: bool, is_one: bool) -> None:
     """Follow the backups that were started, ids by targets; `is_one`: the user named this one target."""
     if deployed.configuration.encryption == "none":
         remark("Warning: the configuration has encryption none: backups are NOT encrypted by Coffre.")
-    backups = [_follow(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
+    backups = [follow_backup(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
     if as_json:
         done = [backup_json(found) for found in backups if found is not None]
         print_json(next(iter(done), None) if is_one else done)
@@ -160,7 +186,7 @@ def start_servers(deployed: DeployedStack, servers: Sequence[str], wanted: Wante
     started: dict[str, str] = {}
     for server in servers:
         remark(f"Looking for the databases of {server}.")
-        started |= deployed.ask("backup_database", _event(server, wanted))["backups"]
+        started |= deployed.ask("backup_database", event_of(server, wanted))["backups"]
     return started
 
 
@@ -177,11 +203,12 @@ def start_backup(
     from ulid import ULID
 
     backup_id = str(ULID())
-    deployed.start(function, {**_event(target, Wanted(full, keep)), **(more or {}), "backup_id": backup_id})
+    deployed.start(function, {**event_of(target, Wanted(full, keep)), **(more or {}), "backup_id": backup_id})
     return backup_id
 
 
-def _event(target: str, wanted: Wanted) -> dict[str, Any]:
+def event_of(target: str, wanted: Wanted) -> dict[str, Any]:
+    """Return the event of a backup by hand, without its id."""
     event = {"target": target, "tier": Tier.MANUAL.value, "full": wanted.full}
     return event | ({"keep": wanted.keep} if wanted.keep else {})
 
@@ -216,8 +243,8 @@ def wait_for_backup(deployed: DeployedStack, target: str, backup_id: str, *, tit
         return skipped() or "it has no record"
 
 
-def _follow(deployed: DeployedStack, target: str, backup_id: str, *, quiet: bool) -> Backup | None:
-    """Wait for a backup; None when it was skipped."""
+def follow_backup(deployed: DeployedStack, target: str, backup_id: str, *, quiet: bool) -> Backup | None:
+    """Wait for a backup and show how it ended; None when it was skipped."""
     record = wait_for_backup(deployed, target, backup_id, title=f"Backing up {target}", quiet=quiet)
     if isinstance(record, str):
         remark(f"Skipped: {record}.")

@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final
 
 from coffre.buckets.changes import SourceObject
-from coffre.buckets.facts import Listed, facts_of
+from coffre.buckets.facts import Listed, facts_of, time_of
 from coffre.buckets.reader import PIECE_BYTES, Piece, changed
 from coffre.buckets.source import ObjectSource
 from coffre.model.errors import StoreTransientError
@@ -62,8 +63,14 @@ class ObjectReading:
         """Return what is known about the object that was read."""
         bucket, key = self.found.bucket, self.found.listed.key
         facts = facts_of(self.found.listed, self._headers)
-        tags = self.reader.tags(bucket, key) if self._headers.get("x-amz-tagging-count", "0") != "0" else {}
-        return facts.model_copy(update={"tags": tags or {}, "acl": self.reader.acl(bucket, key) or ()})
+        version = self.found.listed.version_id
+        tags = self.reader.tags(bucket, key, version) if self._headers.get("x-amz-tagging-count", "0") != "0" else {}
+        return facts.model_copy(update={"tags": tags or {}, "acl": self.reader.acl(bucket, key, version) or ()})
+
+    @property
+    def modified(self) -> datetime | None:
+        """When the object was stored, as the answer says."""
+        return time_of(self._headers)
 
     def _begin(self, piece: Piece) -> None:
         listed = self.found.listed.seen_as(piece.headers, piece.size)

@@ -157,11 +157,15 @@ class SettingsReader:
         """Return whether a setting still exists."""
         return any(found.key == key for found in self.page(bucket, key).objects)
 
-    def tags(self, bucket: str, key: str) -> dict[str, str] | None:  # noqa: ARG002 - of the contract
+    def versions(self, bucket: str, key: str) -> list[Listed] | None:  # noqa: ARG002 - of the contract
+        """Return none: the newest value is what is backed up."""
+        return None
+
+    def tags(self, bucket: str, key: str, version: str | None = None) -> dict[str, str]:  # noqa: ARG002 - of the contract
         """Return none: tags are stored with the value, encrypted."""
         return {}
 
-    def acl(self, bucket: str, key: str) -> tuple[str, ...] | None:  # noqa: ARG002 - of the contract
+    def acl(self, bucket: str, key: str, version: str | None = None) -> tuple[str, ...]:  # noqa: ARG002 - of the contract
         """Return none: settings have no grants."""
         return ()
 

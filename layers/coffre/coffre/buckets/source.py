@@ -49,10 +49,13 @@ class ObjectSource(Protocol):
     def is_listed(self, bucket: str, key: str) -> bool:
         """Return whether an object still exists."""
 
-    def tags(self, bucket: str, key: str) -> dict[str, str] | None:
+    def versions(self, bucket: str, key: str) -> list[Listed] | None:
+        """Return the versions of an object, the newest first; None when they cannot be listed, which is recorded."""
+
+    def tags(self, bucket: str, key: str, version: str | None = None) -> dict[str, str] | None:
         """Return an object's tags; None when they cannot be read, which is recorded."""
 
-    def acl(self, bucket: str, key: str) -> tuple[str, ...] | None:
+    def acl(self, bucket: str, key: str, version: str | None = None) -> tuple[str, ...] | None:
         """Return the grants of an object; None as `tags` does."""
 
     def call(self, action: str, bucket: str, key: str) -> Call:

@@ -95,6 +95,7 @@ class Backup(_Record):
     `locked_until`: until then the store deletes nothing of it (Object Lock), and `lock_progress` is an extension of
     that which is not finished. `held_at` is since when it is on hold,
     `hold` why, and `hold_progress` how many of its objects have an S3 legal hold (without Object Lock: None).
+    `point` is the id of the restore point that it is a part of, and `point_name` that point's name.
     `damage_count` is how often damage was recorded: who looked at a backup compares it before a mark of health.
     """
 
@@ -115,6 +116,8 @@ class Backup(_Record):
     rows: int | None = None
     objects: int | None = None
     unread: int | None = None
+    point: str | None = None
+    point_name: str | None = None
     manifest_key: str | None = None
     manifest_sha256: str | None = None
     source_version: str | None = None

@@ -17,6 +17,7 @@ from coffre.model.confirmation import ConfirmationRules
 from coffre.model.copies import Destination
 from coffre.model.document import KIND_UNKNOWN, Document, describe_validation, parse_json
 from coffre.model.errors import ConfigurationError, CopyUnknownError, TargetUnknownError
+from coffre.model.points import Point
 from coffre.model.server import SeenDatabase, usable
 from coffre.model.target import (
     AgeRecipient,
@@ -100,6 +101,12 @@ class Configuration(Document):
         description="Where each backup is copied to: other regions, accounts, providers, or a disk.",
         examples=[[{"name": "offsite", "store": {"type": "s3", "bucket": "acme-coffre-copy"}}]],
     )
+    points: tuple[Point, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Restore points: a database and its buckets, which are backed up together.",
+        examples=[[{"name": "shop", "database": "shop", "buckets": ["files"], "objects": {"type": "supabase"}}]],
+    )
     alerts: FleetAlerts = Field(
         default=FleetAlerts(),
         description="What is reported about all targets together.",
@@ -161,6 +168,28 @@ class Configuration(Document):
         unknown = sorted({name for copy in self.copies for name in copy.targets} - known)
         if unknown:
             raise ValueError(f"copies name targets that do not exist: {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _points_are_of_targets(self) -> Configuration:
+        names = [point.name for point in self.points]
+        used = [name for point in self.points for name in point.targets]
+        for what, twice in (("point needs its own name", names), ("target belongs to one point at most", used)):
+            if repeated := sorted({name for name in twice if twice.count(name) > 1}):
+                raise ValueError(f"each {what}; used twice: {', '.join(repeated)}")
+        databases = {one.name: one for one in self.databases if one.databases is None}
+        buckets = {one.name: one for one in self.buckets}
+        for point in self.points:
+            if point.database not in databases:
+                raise ValueError(f'the point "{point.name}" needs a database: no target {point.database} is one')
+            if unknown := [name for name in point.buckets if name not in buckets]:
+                raise ValueError(f'the point "{point.name}" names no target of buckets: {", ".join(unknown)}')
+            other = [name for name in point.buckets if buckets[name].schedule != databases[point.database].schedule]
+            if other:
+                raise ValueError(
+                    f'the point "{point.name}" is taken with the schedule of {point.database}: '
+                    f"give {', '.join(other)} the same schedule"
+                )
         return self
 
     def expanded(self, seen: Iterable[SeenDatabase]) -> Configuration:
@@ -249,6 +278,22 @@ class Configuration(Document):
         raise CopyUnknownError(
             f'There is no copy "{name}".', detail=f"Configured copies: {known}", hint="Check the name's spelling."
         )
+
+    def point(self, name: str) -> Point:
+        """Return the restore point of this name; raises as `target` does."""
+        for point in self.points:
+            if point.name == name:
+                return point
+        known = ", ".join(point.name for point in self.points) or "none"
+        raise TargetUnknownError(
+            f'There is no restore point "{name}".',
+            detail=f"Configured points: {known}",
+            hint="Check the name's spelling; docs/points.md shows how one is configured.",
+        )
+
+    def point_of(self, target: str) -> Point | None:
+        """Return the restore point that a target belongs to."""
+        return next((point for point in self.points if target in point.targets), None)
 
     def approvals(self, target: str) -> int:
         """Return how many other people have to approve what replaces this target, or deletes a backup of it."""

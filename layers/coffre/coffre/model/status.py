@@ -11,6 +11,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from coffre.model.backup import Backup
+from coffre.model.copies import Copy, Destination
 from coffre.model.drill import DrillSummary
 from coffre.model.rotation import VaultUse
 from coffre.model.target import AnyTarget, TargetKind
@@ -50,6 +51,7 @@ class Source(StrEnum):
     CHECKUPS = "checkups"
     VAULT = "vault"
     COST = "cost"
+    COPIES = "copies"
 
 
 class CheckupSummary(_Record):
@@ -153,6 +155,23 @@ class TargetFacts:
 
 
 @dataclass(frozen=True)
+class CopyFacts:
+    """What is recorded of one copy of the vault.
+
+    Parameters
+    ----------
+    targets
+        Those of which it has backups.
+    copies
+        The newest records, by the backup's id.
+    """
+
+    destination: Destination
+    targets: tuple[str, ...]
+    copies: Mapping[str, Copy] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Facts:
     """What is known of all targets. `first_used` says since when each key has been in use, `opened` when its private
     key was last seen to open a backup (`coffre keys check`).
@@ -169,6 +188,7 @@ class Facts:
     first_used: Mapping[str, datetime] = field(default_factory=dict)
     opened: Mapping[str, datetime] = field(default_factory=dict)
     checkups: tuple[CheckupSummary, ...] = ()
+    copies: tuple[CopyFacts, ...] = ()
     unread: tuple[Unread, ...] = ()
     has_stack: bool = True
 
@@ -213,6 +233,19 @@ class TargetStatus(_Record):
     keys_opened: dict[str, datetime | None] = {}
 
 
+class CopyState(_Record):
+    """One copy of the vault: `sentence` says that it is complete and since when it is verified, or what is missing.
+
+    `verified_at` is when the newest backup of each target was found complete there: of the target that was looked at
+    the longest ago.
+    """
+
+    name: str
+    standing: Standing
+    sentence: str
+    verified_at: datetime | None = None
+
+
 class StatusReport(_Record):
     """The answer. `version` changes when a field goes, or means something else."""
 
@@ -228,4 +261,5 @@ class StatusReport(_Record):
     saved_bytes: int | None = None
     cost: Spent | None = None
     checkups: tuple[CheckupSummary, ...] = ()
+    copies: tuple[CopyState, ...] = ()
     unread: tuple[Unread, ...] = ()

@@ -103,6 +103,7 @@ def _ok(check: Checked, target: str, backup: Backup, hours: float, limit: float)
         target=target,
         status="ok",
         last_backup=backup.id,
+        last_backup_at=backup.created_at,
         age_hours=round(hours, 2),
         limit_hours=limit,
     )

@@ -26,6 +26,7 @@ from coffre.runtime.events import BackupDatabaseEvent, slot_of
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_next
 from coffre.runtime.observability import count_backup, log_failure
+from coffre.runtime.point_runs import seal_after
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class BackupRuns:
         self._log(result)
         if result.outcome is RunOutcome.COMPLETED:
             count_backup(self.services.edge.logger.service, target.name, result.backup)
+            seal_after(self.services, result.backup)
             self._announce(result.backup)
             after_backup(self.services, target, result.backup, remaining_seconds(context))
         return summary(result)

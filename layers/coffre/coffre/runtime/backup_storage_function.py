@@ -14,6 +14,7 @@ from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, EventError
 from coffre.model.manifest import Manifest
+from coffre.model.points import PointRecord
 from coffre.model.target import BucketTarget, ObjectTarget, SettingsTarget
 from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
@@ -29,6 +30,7 @@ from coffre.runtime.doctor import see_doctor
 from coffre.runtime.events import BackupStorageEvent, DoctorEvent, parse_backup
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
+from coffre.runtime.point_runs import point_of_part, point_of_run, refuse_skipped
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.settings_source import open_settings
@@ -62,12 +64,13 @@ class BackupStorageFunction:
             if isinstance(wanted, DoctorEvent):
                 return self._look(configuration.object_target(wanted.target), wanted, context)
             if wanted.target is None:
-                return StartRuns(self.services, context.function_name).start(wanted, configuration.object_targets)
+                return StartRuns(self.services, context.function_name).start(wanted, _started(configuration, wanted))
             target = configuration.object_target(wanted.target)
             _refuse_files(target, wanted)
+            point = point_of_part(self.services, wanted)
 
         def run(request: Request) -> Result:
-            return self._run(configuration, target, request, wanted, context)
+            return refuse_skipped(self._run(configuration, target, request, wanted, context, point), wanted)
 
         return self._runs.back_up(configuration, target, wanted, context, run)
 
@@ -86,6 +89,7 @@ class BackupStorageFunction:
         request: Request,
         wanted: BackupStorageEvent,
         context: LambdaContext,
+        point: PointRecord | None,
     ) -> Result:
         stopping = threading.Event()
         lifecycle = Lifecycle(
@@ -117,6 +121,7 @@ class BackupStorageFunction:
                     start_next=self._continuation(wanted, target.name, request.backup_id, context.function_name),
                     previous=previous,
                     begun=begun,
+                    point=point_of_run(self.services, point) if point else None,
                 )
                 try:
                     return backup_buckets(job, run)
@@ -163,6 +168,13 @@ class BackupStorageFunction:
         secret = target.store.secret
         keys = keys_from(self.services.secret, secret, self.services.secret(secret)) if secret else None
         return open_reader(target, keys, stopping=stopping, session=self.services.session)
+
+
+def _started(configuration: Configuration, wanted: BackupStorageEvent) -> tuple[ObjectTarget, ...]:
+    """Return what an event without a target starts: a schedule starts no part of a restore point, its database does."""
+    if wanted.scheduled_time is None:
+        return configuration.object_targets
+    return tuple(one for one in configuration.object_targets if configuration.point_of(one.name) is None)
 
 
 def _refuse_files(target: ObjectTarget, wanted: BackupStorageEvent) -> None:

@@ -89,17 +89,21 @@ def _store_of(destination: Destination, secret: Callable[[str], str], opening: O
     raise NotImplementedError(destination.store.type)
 
 
-def open_address(address: VaultAddress, opening: Opening = _ALONE, *, endpoint_url: str | None = None) -> Store:
+def open_address(
+    address: VaultAddress, opening: Opening = _ALONE, *, endpoint_url: str | None = None, region: str | None = None
+) -> Store:
     """Return the store at an address, with the credentials that the environment has. No request is sent to it yet.
 
     Parameters
     ----------
     endpoint_url
         The address of a store that is not the provider's own: an emulator, or with `s3://` any store that speaks S3.
+    region
+        Where the bucket is, if that is known; None: the endpoint's region, or the environment's.
     """
     if address.type == "directory":
         return DirectoryStore(address.place)
-    place = ObjectStore.model_construct(endpoint=endpoint_url, region=_own_region(endpoint_url))
+    place = ObjectStore.model_construct(endpoint=endpoint_url, region=region or _own_region(endpoint_url))
     client = make_bucket_client(place, None, session=opening.session, connections=opening.connections)
     if opening.tally is not None:
         opening.tally.watch(client, "source")

@@ -92,6 +92,10 @@ class Collector:
             compared=self.tally.compared,
             uncompared=self.tally.uncompared,
             attributes_changed=self.tally.attributes_changed,
+            references=self.tally.references,
+            dangling=self.tally.dangling,
+            replaced=self.tally.replaced,
+            orphans=self.tally.orphans,
         )
         return BucketProgress(
             invocations=invocations,
@@ -166,6 +170,10 @@ def _tally_of(begun: BucketProgress) -> BucketTally:
         compared=counts.compared,
         uncompared=counts.uncompared,
         attributes_changed=counts.attributes_changed,
+        references=counts.references,
+        dangling=counts.dangling,
+        replaced=counts.replaced,
+        orphans=counts.orphans,
         unread=Unread(begun.unread),
     )
     tally.objects.update(counts.objects)

@@ -69,6 +69,8 @@ def completed(backup: Backup, manifest: Manifest, committed: Committed) -> Backu
             "encryption": manifest.encryption,
             "exceptions": manifest.exceptions,
             "notes": manifest.notes,
+            "point": manifest.point.id if manifest.point else None,
+            "point_name": manifest.point.name if manifest.point else None,
             **_contents(manifest),
         }
     )
