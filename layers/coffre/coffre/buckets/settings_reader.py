@@ -255,7 +255,9 @@ class SettingsReader:
         pages = iter(paginator.paginate(PaginationConfig={"PageSize": size}))
         while True:
             page = self._ask(action, lambda: next(pages, None))
-            if page is None:
+            if page is None:  # the end, for which nothing was asked
+                with self._lock:
+                    self.requests[action.partition(":")[2]] -= 1
                 return
             yield page
 
