@@ -282,7 +282,7 @@ def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privile
         ("read", "USAGE", {*PEOPLE}),
         ("put", "USAGE", set()),
         ("update", "USAGE", {*FUNCTIONS} - {"notify"}),
-        ("put", "COPY", {"copy", "rotate", "verify"}),
+        ("put", "COPY", {"copy", "rotate", "drill", "verify"}),
         ("update", "COPY", set()),
     ],
 )

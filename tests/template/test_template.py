@@ -599,6 +599,24 @@ def test_only_traces_have_a_wildcard_and_no_action_has_one(deployed: Rendered) -
                 assert not [one for one in listed(statement["Resource"]) if one.endswith(":*") and ":logs:" not in one]
 
 
+def test_settings_may_be_read_that_were_named_and_never_a_private_key() -> None:
+    where = f"{REGION}:{ACCOUNT}"
+    secret, parameter = f"arn:aws:secretsmanager:{where}:secret:", f"arn:aws:ssm:{where}:parameter"
+    named = render(SettingsSecrets=f"{secret}app/*", SettingsParameters=f"{parameter}/app/*")
+    every = render(SettingsSecrets=f"{secret}*")
+
+    for role in ROLES:
+        is_reader = role == STORAGE_ROLE
+        assert named.allows(role, "secretsmanager:GetSecretValue", f"{secret}app/db-AbCdEf") is is_reader
+        assert named.allows(role, "ssm:GetParameter", f"{parameter}/app/token") is is_reader
+        assert not named.allows(role, "secretsmanager:PutSecretValue", f"{secret}app/db-AbCdEf")
+        assert not named.allows(role, "ssm:PutParameter", f"{parameter}/app/token")
+    assert not render().allows(STORAGE_ROLE, "secretsmanager:GetSecretValue", f"{secret}app/db-AbCdEf")
+    assert not render().allows(STORAGE_ROLE, "secretsmanager:ListSecrets", "*")
+    assert every.allows(STORAGE_ROLE, "secretsmanager:GetSecretValue", f"{secret}app/db-AbCdEf")
+    assert not every.allows(STORAGE_ROLE, "secretsmanager:GetSecretValue", f"{secret}coffre/identity/main-AbCdEf")
+
+
 def test_every_statement_says_what_it_is_for(deployed: Rendered) -> None:
     for role in deployed.of_type("AWS::IAM::Role"):
         names = [statement["Sid"] for statement in deployed.statements(role)]
@@ -806,6 +824,7 @@ def test_the_way_that_functions_in_a_vpc_need_leads_to_every_service_they_call(t
         "sns": "SNS",
         "events": "EventBridge",
         "lambda": "Lambda",
+        "cloudformation": "CloudFormation",
         "sqs": "SQS",
     }
     called = {

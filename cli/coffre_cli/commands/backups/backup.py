@@ -41,7 +41,9 @@ KeepOption = Annotated[
 
 app = typer.Typer(
     help="Take a backup now.",
-    epilog=examples("coffre backup database", "coffre backup database shop", "coffre backup buckets files"),
+    epilog=examples(
+        "coffre backup database", "coffre backup database shop", "coffre backup buckets files", "coffre backup settings"
+    ),
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -89,10 +91,10 @@ def backup_database(
     named = (configuration.database(target),) if target else configuration.started_databases
     servers = [one.name for one in named if one.databases is not None]
     started = {
-        **_start_each(deployed, "backup_database", [one.name for one in named if one.databases is None], wanted),
+        **start_each(deployed, "backup_database", [one.name for one in named if one.databases is None], wanted),
         **start_servers(deployed, servers, wanted),
     }
-    _report_all(deployed, started, as_json=as_json, is_one=target is not None and not servers)
+    report_all(deployed, started, as_json=as_json, is_one=target is not None and not servers)
 
 
 # The name until it was `buckets`.
@@ -127,8 +129,8 @@ def backup_buckets(
             "No target of buckets is configured.",
             hint='Add one to the configuration document ("kind": "bucket"): docs/storage.md has examples.',
         )
-    started = _start_each(deployed, "backup_storage", names, Wanted(full, keep))
-    _report_all(deployed, started, as_json=as_json, is_one=target is not None)
+    started = start_each(deployed, "backup_storage", names, Wanted(full, keep))
+    report_all(deployed, started, as_json=as_json, is_one=target is not None)
 
 
 @app.command(
@@ -157,7 +159,7 @@ def backup_point(
     take_point(find_stack(stack), name, Wanted(full, keep), as_json=as_json)
 
 
-def _report_all(deployed: DeployedStack, started: Mapping[str, str], *, as_json: bool, is_one: bool) -> None:
+def report_all(deployed: DeployedStack, started: Mapping[str, str], *, as_json: bool, is_one: bool) -> None:
     """Follow the backups that were started, ids by targets; `is_one`: the user named this one target."""
     if deployed.configuration.encryption == "none":
         remark("Warning: the configuration has encryption none: backups are NOT encrypted by Coffre.")
@@ -174,7 +176,7 @@ def _report_all(deployed: DeployedStack, started: Mapping[str, str], *, as_json:
         raise typer.Exit(Exit.EXCEPTIONS)
 
 
-def _start_each(deployed: DeployedStack, function: str, names: Sequence[str], wanted: Wanted) -> dict[str, str]:
+def start_each(deployed: DeployedStack, function: str, names: Sequence[str], wanted: Wanted) -> dict[str, str]:
     """Start a backup of each target, before any is waited for: a slow one does not hold up the others."""
     return {name: start_backup(deployed, function, name, full=wanted.full, keep=wanted.keep) for name in names}
 
@@ -189,13 +191,19 @@ def start_servers(deployed: DeployedStack, servers: Sequence[str], wanted: Wante
 
 
 def start_backup(
-    deployed: DeployedStack, function: str, target: str, *, full: bool = False, keep: str | None = None
+    deployed: DeployedStack,
+    function: str,
+    target: str,
+    *,
+    full: bool = False,
+    keep: str | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> str:
-    """Start a backup by hand, and return the id that it will have."""
+    """Start a backup by hand, and return the id that it will have; `more` are fields of the event besides."""
     from ulid import ULID
 
     backup_id = str(ULID())
-    deployed.start(function, {**event_of(target, Wanted(full, keep)), "backup_id": backup_id})
+    deployed.start(function, {**event_of(target, Wanted(full, keep)), **(more or {}), "backup_id": backup_id})
     return backup_id
 
 
@@ -253,8 +261,9 @@ def _report(record: Backup) -> None:
         say(f"The backup of {record.target} failed. Nothing was published; older backups are untouched.", style="red")
         show_failure(record.failure)
         return
-    is_bucket = record.kind is TargetKind.BUCKET
-    what = f"{record.objects or 0:,} objects" if is_bucket else f"{record.tables} tables, {record.rows:,} rows"
+    has_objects, is_bucket = record.kind.has_objects, record.kind is TargetKind.BUCKET
+    noun = "objects" if is_bucket else "settings"
+    what = f"{record.objects or 0:,} {noun}" if has_objects else f"{record.tables} tables, {record.rows:,} rows"
     if record.unread:
         what += f" ({record.unread:,} more could not be read)"
     say(
@@ -272,6 +281,11 @@ def _report(record: Backup) -> None:
         say("List its objects, and restore them:")
         say_command(f"coffre ls {record.id}")
         say_command(f"coffre restore objects {record.id} --dry-run")
+        return
+    if has_objects:
+        say("List their names, and what a restore would change:")
+        say_command(f"coffre ls {record.id} --recursive")
+        say_command(f"coffre restore settings {record.id} --dry-run")
         return
     say("To restore it into a new database:")
     say_command(f"coffre restore database {record.id} --to postgresql://USER@HOST/NEW")

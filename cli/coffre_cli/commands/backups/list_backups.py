@@ -40,6 +40,7 @@ class Type(StrEnum):
 
     DATABASE = TargetKind.DATABASE.word
     BUCKETS = TargetKind.BUCKET.word
+    SETTINGS = TargetKind.SETTINGS.word
 
 
 def list_backups(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coffre.model.errors import BackupStateError, IntegrityError
-from coffre.model.kinds import Status, TargetKind
+from coffre.model.kinds import Status
 from coffre.model.names import shown
 from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import resolve_run
@@ -135,7 +135,7 @@ def _show_manifest(backup: Backup, manifest: Manifest) -> None:
     say(f"  manifest  {backup.manifest_key}")
     say(f"  sha-256   {backup.manifest_sha256}")
     _show_exceptions(manifest)
-    if manifest.kind is TargetKind.BUCKET:
+    if manifest.kind.has_objects:
         show_buckets(manifest.storage)
         return
     content = manifest.database

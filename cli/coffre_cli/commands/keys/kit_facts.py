@@ -161,6 +161,8 @@ def _what(manifest: Manifest) -> str:
     if manifest.kind == "database":
         content = manifest.database
         return f"database {content.database}, PostgreSQL {content.server_version}"
+    if manifest.kind == "settings":
+        return f"settings: {', '.join(folder.name for folder in manifest.storage.buckets)}"
     return f"buckets {', '.join(bucket.name for bucket in manifest.storage.buckets)}"
 
 

@@ -80,7 +80,11 @@ class Which:
         return place, backup
 
 
-_NAMES = {TargetKind.DATABASE: ("a database", "database"), TargetKind.BUCKET: ("buckets", "objects")}
+_NAMES = {
+    TargetKind.DATABASE: ("a database", "database"),
+    TargetKind.BUCKET: ("buckets", "objects"),
+    TargetKind.SETTINGS: ("settings", "settings"),
+}
 
 
 @dataclass(frozen=True)

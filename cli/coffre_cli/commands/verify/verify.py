@@ -103,7 +103,7 @@ def verify(
         print_json([report.model_dump(mode="json") for report in reports])
     else:
         for report in reports:
-            show_verification(report, [target.name for target in deployed.configuration.buckets])
+            show_verification(report, [target.name for target in deployed.configuration.object_targets])
     # Of one backup, a report that is not finished is followed by the next one.
     is_unfinished = backup_id is not None and any(one.outcome == "unfinished" for one in reports[-1].examined)
     if is_unfinished or any(report.status != 200 for report in reports):
@@ -214,7 +214,7 @@ def _drill(deployed: DeployedStack, backup_id: str | None, target: str | None, *
 def _drilled(configuration: Configuration) -> Iterator[str]:
     """Yield the names of the targets that are drilled: buckets can be left out by their `drill.objects`."""
     yield from (database.name for database in configuration.databases)
-    yield from (buckets.name for buckets in configuration.buckets if buckets.drill.objects)
+    yield from (one.name for one in configuration.object_targets if one.drill.objects)
 
 
 # --- inventory and read ---

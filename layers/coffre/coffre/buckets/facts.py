@@ -27,7 +27,10 @@ _USERS: Final = "x-amz-meta-"
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object as a listing shows it. `etag` is without quotes; without a `version_id` it is the newest version."""
+    """An object as a listing shows it.
+
+    `etag` is without quotes; without a `version_id` it is the newest version. `is_sized`: the listing shows sizes.
+    """
 
     key: str
     size: int
@@ -35,13 +38,14 @@ class Listed:
     last_modified: datetime | None = None
     storage_class: str | None = None
     version_id: str | None = None
+    is_sized: bool = True
 
     def is_same(self, size: int, facts: ObjectFacts) -> bool:
         """Return whether this is still the object that a backup recorded; without any marker of change it is not known.
 
         Times are compared to the second: an answer's headers have no more, a listing of some stores has.
         """
-        if self.size != size or (self.etag is None and self.last_modified is None):
+        if (self.is_sized and self.size != size) or (self.etag is None and self.last_modified is None):
             return False
         return self.etag == facts.etag and _second(self.last_modified) == _second(facts.last_modified)
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from coffre.buckets.changes import SourceObject
-from coffre.buckets.reader import PIECE_BYTES, BucketReader, Piece
+from coffre.buckets.reader import PIECE_BYTES, Piece
+from coffre.buckets.source import ObjectSource
 from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.concurrency.prefetch import prefetch
 
@@ -53,7 +54,7 @@ class ReadAhead:
         For the pieces of all parts that are fetched or wait to be stored.
     """
 
-    reader: BucketReader
+    reader: ObjectSource
     pool: ThreadPoolExecutor
     budget: MemoryBudget
 

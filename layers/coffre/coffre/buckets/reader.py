@@ -67,6 +67,31 @@ class BucketReader:
     ) -> None:
         self.wire.close()
 
+    @property
+    def url(self) -> str:
+        """Where the buckets are."""
+        return self.wire.endpoint.url
+
+    @property
+    def region(self) -> str:
+        """The region that requests are signed for."""
+        return self.wire.endpoint.region
+
+    @property
+    def requests(self) -> Counter[str]:
+        """The number of requests so far, by operation."""
+        return self.wire.requests
+
+    @property
+    def received_bytes(self) -> int:
+        """The number of bytes that answers had so far."""
+        return self.wire.received_bytes
+
+    @property
+    def stopping(self) -> threading.Event:
+        """Set it to make every request end soon."""
+        return self.wire.stopping
+
     def page(self, bucket: str, prefix: str, *, token: str | None = None, after: str | None = None) -> ListingPage:
         """Return up to a thousand objects whose keys start with `prefix`, from a token or after a key."""
         query = {"list-type": "2", "encoding-type": "url", "max-keys": "1000"}
@@ -162,6 +187,14 @@ class BucketReader:
     def call(self, action: str, bucket: str, key: str) -> Call:
         """Return what a request is about."""
         return Call(action, bucket, key, self.wire.endpoint.url)
+
+    def denied_hint(self, bucket: str) -> str:
+        """Return what to do when none of a bucket's objects may be read."""
+        return (
+            f"The role or the access key needs s3:GetObject on arn:aws:s3:::{bucket}/*, and kms:Decrypt "
+            "if a KMS key encrypts the objects. In template.yaml: SourceBuckets. Objects encrypted with "
+            "customer-provided keys (SSE-C) cannot be backed up: leave them out (exclude)."
+        )
 
     def _bucket_has_acls(self, bucket: str) -> bool:
         with self._lock:

@@ -12,7 +12,8 @@ from typing import Final
 
 from coffre.buckets.changes import SourceObject
 from coffre.buckets.facts import Listed, facts_of, time_of
-from coffre.buckets.reader import PIECE_BYTES, BucketReader, Piece, changed
+from coffre.buckets.reader import PIECE_BYTES, Piece, changed
+from coffre.buckets.source import ObjectSource
 from coffre.model.errors import StoreTransientError
 from coffre.model.manifest import ObjectFacts
 
@@ -31,7 +32,7 @@ class ObjectReading:
         The MD5 that an earlier reading came to and that its etag does not have: twice the same is no damage on the way.
     """
 
-    reader: BucketReader
+    reader: ObjectSource
     found: SourceObject
     pieces: Iterator[Future[Piece]]
     known_md5: str | None = None
@@ -99,7 +100,7 @@ class ObjectReading:
         return f"s3://{self.found.bucket}/{self.found.listed.key}"
 
 
-def refreshed(reader: BucketReader, found: SourceObject) -> SourceObject:
+def refreshed(reader: ObjectSource, found: SourceObject) -> SourceObject:
     """Return an object as it is now: pieces of what it was when it was listed do not fit together any more."""
     seen = replace(found.listed, size=max(1, found.listed.size))
     piece = reader.piece(found.bucket, seen, 0)

@@ -19,7 +19,16 @@ from coffre.model.document import KIND_UNKNOWN, Document, describe_validation, p
 from coffre.model.errors import ConfigurationError, CopyUnknownError, TargetUnknownError
 from coffre.model.points import Point
 from coffre.model.server import SeenDatabase, usable
-from coffre.model.target import AgeRecipient, BucketTarget, DatabaseTarget, FoundDatabase, TargetKind
+from coffre.model.target import (
+    AgeRecipient,
+    AnyTarget,
+    BucketTarget,
+    DatabaseTarget,
+    FoundDatabase,
+    ObjectTarget,
+    SettingsTarget,
+    TargetKind,
+)
 from coffre.model.words import counted
 
 PrincipalPattern = Annotated[
@@ -39,11 +48,13 @@ def _kind_of(target: object) -> str | None:
 
 
 Target = Annotated[
-    Annotated[DatabaseTarget, Tag("database")] | Annotated[BucketTarget, Tag("bucket")],
+    Annotated[DatabaseTarget, Tag("database")]
+    | Annotated[BucketTarget, Tag("bucket")]
+    | Annotated[SettingsTarget, Tag("settings")],
     Discriminator(
         _kind_of,
         custom_error_type=KIND_UNKNOWN,
-        custom_error_message="should be 'database' or 'bucket'",
+        custom_error_message="should be 'database', 'bucket' or 'settings'",
     ),
 ]
 
@@ -81,7 +92,7 @@ class Configuration(Document):
     )
     targets: tuple[Target, ...] = Field(
         min_length=1,
-        description="What is backed up: databases and buckets, each with a name of its own.",
+        description="What is backed up: databases, buckets and settings, each with a name of its own.",
         examples=[[{"name": "shop", "secret": "coffre/database/shop"}]],
     )
     copies: tuple[Destination, ...] = Field(
@@ -130,6 +141,13 @@ class Configuration(Document):
             )
         if self.encryption == "none" and self.all_recipients:
             raise ValueError('encryption is "none" but recipients are given: remove them, or say "age"')
+        return self
+
+    @model_validator(mode="after")
+    def _settings_are_encrypted(self) -> Configuration:
+        if self.encryption == "none" and self.settings:
+            named = ", ".join(target.name for target in self.settings)
+            raise ValueError(f'settings are never stored unencrypted: say "encryption": "age", or leave out {named}')
         return self
 
     @model_validator(mode="after")
@@ -182,7 +200,7 @@ class Configuration(Document):
         """
         known = tuple(seen)
         taken = {target.name for target in self.targets}
-        targets: list[DatabaseTarget | BucketTarget] = []
+        targets: list[AnyTarget] = []
         for target in self.targets:
             found: list[FoundDatabase] = []
             if isinstance(target, DatabaseTarget) and target.databases is not None:
@@ -201,7 +219,7 @@ class Configuration(Document):
     @property
     def names(self) -> frozenset[str]:
         """The names that the document itself gives: no database that is found gets one of them."""
-        return frozenset({one.name for one in self.started_databases} | {one.name for one in self.buckets})
+        return frozenset({one.name for one in self.started_databases} | {one.name for one in self.object_targets})
 
     @property
     def started_databases(self) -> tuple[DatabaseTarget, ...]:
@@ -218,6 +236,16 @@ class Configuration(Document):
     def buckets(self) -> tuple[BucketTarget, ...]:
         """The targets that are buckets."""
         return tuple(target for target in self.targets if isinstance(target, BucketTarget))
+
+    @property
+    def settings(self) -> tuple[SettingsTarget, ...]:
+        """The targets that are settings."""
+        return tuple(target for target in self.targets if isinstance(target, SettingsTarget))
+
+    @property
+    def object_targets(self) -> tuple[ObjectTarget, ...]:
+        """The targets whose backups hold objects: buckets and settings."""
+        return (*self.buckets, *self.settings)
 
     @property
     def all_recipients(self) -> tuple[str, ...]:
@@ -272,7 +300,7 @@ class Configuration(Document):
         own = next((one.confirmation for one in self.targets if one.name == target), None)
         return (own or self.confirmation).approvals
 
-    def target(self, name: str) -> DatabaseTarget | BucketTarget:
+    def target(self, name: str) -> AnyTarget:
         """Return the target of this name.
 
         Raises
@@ -282,7 +310,7 @@ class Configuration(Document):
         """
         return _named(name, (*self.targets, *self.servers), "target")
 
-    def named(self, name: str) -> tuple[DatabaseTarget | BucketTarget, ...]:
+    def named(self, name: str) -> tuple[AnyTarget, ...]:
         """Return the target of this name, or the databases of the server of this name; raises as `target` does."""
         found = tuple(one for one in self.databases if isinstance(one, FoundDatabase) and one.server == name)
         return found or (self.target(name),)
@@ -295,8 +323,16 @@ class Configuration(Document):
         """Return the bucket target of this name; raises as `target` does."""
         return _named(name, self.buckets, "bucket target")
 
+    def object_target(self, name: str) -> ObjectTarget:
+        """Return the target of buckets or settings of this name; raises as `target` does."""
+        return _named(name, self.object_targets, "target of buckets or settings")
 
-def _named[T: (DatabaseTarget, BucketTarget, DatabaseTarget | BucketTarget)](
+    def settings_target(self, name: str) -> SettingsTarget:
+        """Return the settings of this name; raises as `target` does."""
+        return _named(name, self.settings, "settings target")
+
+
+def _named[T: (DatabaseTarget, BucketTarget, SettingsTarget, ObjectTarget, AnyTarget)](
     name: str, targets: tuple[T, ...], what: str
 ) -> T:
     for target in targets:

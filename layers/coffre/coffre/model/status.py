@@ -14,7 +14,7 @@ from coffre.model.backup import Backup
 from coffre.model.copies import Copy, Destination
 from coffre.model.drill import DrillSummary
 from coffre.model.rotation import VaultUse
-from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
+from coffre.model.target import AnyTarget, TargetKind
 from coffre.model.usage import Spent
 
 
@@ -87,7 +87,7 @@ class OpenAlert(_Record):
 
 OWN_SCHEDULES: Final = "own-schedules"
 """The job of the rule that asks which targets with a schedule of their own are due."""
-_ENDINGS: Final = {TargetKind.DATABASE: "-databases", TargetKind.BUCKET: "-buckets"}
+_ENDINGS: Final = {TargetKind.DATABASE: "-databases", TargetKind.BUCKET: "-buckets", TargetKind.SETTINGS: "-buckets"}
 
 
 class Schedule(_Record):
@@ -139,7 +139,7 @@ class TargetFacts:
 
     name: str
     kind: TargetKind
-    target: DatabaseTarget | BucketTarget | None = None
+    target: AnyTarget | None = None
     recent: tuple[Backup, ...] = ()
     good: Backup | None = None
     verified: Backup | None = None

@@ -14,7 +14,7 @@ from coffre.model.copies import CopyStatus
 from coffre.model.drill import Outcome
 from coffre.model.kinds import Status
 from coffre.model.status import CopyFacts, Facts, OpenAlert, Reason, Schedule, Source, Standing, TargetFacts, Unread
-from coffre.model.target import BucketTarget, is_gone
+from coffre.model.target import DatabaseTarget, is_gone
 from coffre.policy.copy_health import DAMAGED, check_copy
 from coffre.policy.freshness import check_backup, check_verified, newest_of
 
@@ -179,7 +179,7 @@ def _of_verification(one: TargetFacts, now: datetime) -> Iterator[Reason]:
 
 
 def _of_drill_age(one: TargetFacts, now: datetime) -> Iterator[Reason]:
-    if one.good is None or (isinstance(one.target, BucketTarget) and not one.target.drill.objects):
+    if one.good is None or (not isinstance(one.target, DatabaseTarget | None) and not one.target.drill.objects):
         return
     last = one.drill.completed_at if one.drill else one.first_at
     if _is_older(last, DRILLED_WITHIN, now):

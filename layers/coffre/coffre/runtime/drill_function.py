@@ -17,7 +17,7 @@ from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.drill import DrillReport, Outcome
 from coffre.model.errors import BackupStateError, CoffreError, EventError
-from coffre.model.target import BucketDrill, BucketTarget, Drill, TargetKind
+from coffre.model.target import BucketDrill, DatabaseTarget, Drill, TargetKind
 from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
 from coffre.operations.drill.database import DrillJob, drill
 from coffre.operations.drill.report_page import page_of
@@ -100,7 +100,7 @@ class DrillFunction:
         sent = wanted.sent_by(self.services.actor(wanted))
         events, without_backup = [], []
         for target in configuration.targets:
-            if isinstance(target, BucketTarget) and not target.drill.objects:
+            if not isinstance(target, DatabaseTarget) and not target.drill.objects:
                 continue
             if self.services.catalog.latest_completed(target.name) is None:
                 without_backup.append(target.name)
@@ -146,7 +146,7 @@ class DrillFunction:
     def _drill_buckets(
         self, configuration: Configuration, backup: Backup, context: LambdaContext, vault: Vault
     ) -> DrillReport:
-        named = (target.drill for target in configuration.buckets if target.name == backup.target)
+        named = (target.drill for target in configuration.object_targets if target.name == backup.target)
         job = StorageDrillJob(
             id=str(ULID.from_datetime(utc_now())),
             backup=backup,

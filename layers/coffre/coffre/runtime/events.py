@@ -26,6 +26,7 @@ from coffre.model.document import describe_validation
 from coffre.model.errors import EventError
 from coffre.model.names import visible
 from coffre.model.restore import Scope
+from coffre.model.setting import Sealed, SettingFileName
 from coffre.model.storage import StorageScope
 from coffre.model.target import TargetName
 from coffre.model.times import in_utc, parse_span
@@ -184,16 +185,32 @@ class DoctorEvent(SentEvent):
     report: bool = False
 
 
-class BackupStorageEvent(BackupDatabaseEvent):
-    """Back up one target of buckets, or every one when none is named; the fields are those of `BackupDatabaseEvent`.
+class HandedInFile(_Event):
+    """A file that was encrypted where it is (`vault.sealed_settings`): its bytes in base64, and what proves them."""
 
-    `continue` is for the function itself: continue the backup of this id, which this number of invocations did not
-    finish.
+    content: str = Field(pattern=r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$", repr=False)
+    sealed: Sealed
+
+
+class BackupStorageEvent(BackupDatabaseEvent):
+    """Back up one target of buckets or settings, or every one when none is named.
+
+    The fields are those of `BackupDatabaseEvent`. `continue` is for the function itself: continue the backup of this
+    id, which this number of invocations did not finish. `files` are handed in to settings, encrypted already, by name;
+    `forget` names files that later backups do not have (docs/settings.md).
     """
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
 
     after_invocations: int | None = Field(default=None, alias="continue", ge=1)
+    files: dict[SettingFileName, HandedInFile] = Field(default={}, repr=False)
+    forget: tuple[SettingFileName, ...] = ()
+
+    @model_validator(mode="after")
+    def _files_are_of_one_target(self) -> Self:
+        if (self.files or self.forget) and self.target is None:
+            raise ValueError("files and forget need a target: which settings are meant?")
+        return self
 
     @model_validator(mode="after")
     def _a_run_has_an_id(self) -> Self:

@@ -110,7 +110,7 @@ class VerifyFunction:
         started: list[str] = []
         for function, targets in (
             (settings.backup_database_function, configuration.databases),
-            (settings.backup_storage_function, configuration.buckets),
+            (settings.backup_storage_function, configuration.object_targets),
         ):
             names = [one.name for one in targets if wanted.target in (None, one.name)]
             events = [(name, {"doctor": True, "target": name, "report": True}) for name in names]

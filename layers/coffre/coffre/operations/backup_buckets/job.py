@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from coffre.buckets.changes import ObjectChange, SourceObject
-from coffre.buckets.reader import BucketReader
+from coffre.buckets.source import ObjectSource
 from coffre.model.backup import Backup
 from coffre.model.manifest import Entry, PackReference
-from coffre.model.target import BucketTarget
+from coffre.model.target import ObjectTarget
 from coffre.operations.backup_buckets.references import PointOfRun
 from coffre.operations.backup_buckets.unread import Unread
 from coffre.operations.runs.parallel_map import Runner
@@ -53,8 +53,8 @@ class TimeBudget:
 class BucketBackupJob:
     """What a run needs: where to read, where to write, with what, and how wide."""
 
-    target: BucketTarget
-    reader: BucketReader
+    target: ObjectTarget
+    reader: ObjectSource
     vault: Vault
     encoder: FrameEncoder
     recipients: tuple[str, ...]

@@ -10,7 +10,7 @@ from typing import Literal
 
 from coffre.buckets.changes import Compared, ObjectChange, SourceObject
 from coffre.buckets.facts import Listed
-from coffre.buckets.reader import BucketReader
+from coffre.buckets.source import ObjectSource
 from coffre.model.errors import StoreError
 from coffre.model.manifest import Entry
 from coffre.model.points import PartOf
@@ -80,7 +80,7 @@ def as_rows_say(reference: Reference) -> SourceObject:
     return SourceObject(reference.name, reference.bucket, Listed(reference.key, size, reference.etag))
 
 
-def find_version(reader: BucketReader, reference: Reference, taken_at: datetime) -> SourceObject | None:
+def find_version(reader: ObjectSource, reference: Reference, taken_at: datetime) -> SourceObject | None:
     """Return the version of an object that a row means; None: the store does not have it (any more).
 
     When a row says nothing of the version, it is the newest of the time of the snapshot; of an object that was stored

@@ -67,7 +67,7 @@ def _content(job: BucketBackupJob, collector: Collector, past: PreviousBackup) -
     stored = len(collector.packs) + len(collector.files.files)
     return StorageContent(
         endpoint=store.endpoint,
-        region=job.reader.wire.endpoint.region,
+        region=job.reader.region,
         buckets=tuple(
             BucketSummary(
                 name=source.name,

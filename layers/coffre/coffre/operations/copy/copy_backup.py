@@ -53,7 +53,7 @@ class CopyJob:
     name
         The destination's name, for messages.
     check
-        Called before each pack; what it raises stops the copy.
+        Called before each pack and before the manifest; what it raises stops the copy.
     is_time_over
         Whether to stop between two packs; the next run continues there.
     on_progress

@@ -17,8 +17,9 @@ from coffre.model.backup import Backup, LockProgress, Restore, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import Manifest
+from coffre.model.points import PointRecord
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
-from coffre.model.target import BucketTarget, DatabaseTarget, Retention
+from coffre.model.target import AnyTarget, Retention
 from coffre.operations.rotate.keep_locked import LockKeeper, LockNeed, needs_of
 from coffre.operations.rotate.make_way import MakingWay
 from coffre.operations.rotate.rotate import SWEEP_SECONDS, RotateJob, decide_by_size, unless_in_use
@@ -150,7 +151,7 @@ class _Rotation:
             }
         )
 
-    def _retention(self, target: DatabaseTarget | BucketTarget) -> Retention:
+    def _retention(self, target: AnyTarget) -> Retention:
         return self.destination.retention or target.retention
 
     def _found(self, problems: list[Problem]) -> dict[str, list[Backup]]:
@@ -236,6 +237,10 @@ class CopyRecords:
     def running_restores(self, now: datetime, /) -> list[Restore]:
         """Return every running restore: it may read a copy."""
         return running_restores(self.catalog, now)
+
+    def points(self) -> Iterable[PointRecord]:
+        """Return none: a copy's records of points stay. They are small, and name what they are made of."""
+        return ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Restore, Status
 from coffre.model.manifest import Manifest
+from coffre.model.points import PointRecord
 from coffre.model.rotation import Amount, Problem, SweepReport
 from coffre.operations.runs.dead_runs import is_silent
 from coffre.stores.store import ObjectInfo
@@ -47,6 +48,10 @@ class Records(Protocol):
         """Read every restore's record, consistently, and return those that may still read packs."""
         ...
 
+    def points(self) -> Iterable[PointRecord]:
+        """Return the records of restore points; objects of others stay."""
+        ...
+
 
 @dataclass(frozen=True)
 class VaultRecords:
@@ -65,6 +70,10 @@ class VaultRecords:
     def running_restores(self, now: datetime, /) -> list[Restore]:
         """Return the restores of the catalog that are running."""
         return running_restores(self.catalog, now)
+
+    def points(self) -> Iterable[PointRecord]:
+        """Return the records of all restore points."""
+        return self.catalog.points.all()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from coffre.model.backup import Status
 from coffre.model.points import PointRecord
 from coffre.operations.rotate.batch_delete import Remover
-from coffre.operations.rotate.sweep_job import GRACE, SweepJob, SweepTally, summaries_of_backups
+from coffre.operations.rotate.sweep_job import GRACE, SweepJob, SweepTally
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import point_of
 
@@ -33,8 +33,8 @@ class PointsWalk:
         return True
 
     def _judge(self) -> Callable[[str], bool]:
-        backups = summaries_of_backups(self._job)
-        points = {point.id: point for point in self._job.catalog.points.all()}
+        backups = self._job.summaries()
+        points = {point.id: point for point in self._job.records.points()}
 
         def is_gone(point: PointRecord) -> bool:
             found = (backups.get(part.backup_id) for part in point.parts)

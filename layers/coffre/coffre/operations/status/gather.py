@@ -20,7 +20,7 @@ from coffre.model.incident import Incident
 from coffre.model.kinds import Status
 from coffre.model.rotation import VaultUse
 from coffre.model.status import CheckupSummary, CopyFacts, Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
-from coffre.model.target import BucketTarget, DatabaseTarget, is_gone
+from coffre.model.target import AnyTarget, is_gone
 from coffre.model.usage import Spent, Usage
 from coffre.operations.status.schedules import SchedulesUnreadError, read_schedule
 from coffre.policy.cost import month_of, spent
@@ -114,7 +114,7 @@ def _or_unread[T](read: Callable[[], T], what: Source, unread: list[Unread], oth
 # --- one target ---
 
 
-def _target(job: StatusJob, target: DatabaseTarget | BucketTarget, drills: Mapping[str, DrillSummary]) -> TargetFacts:
+def _target(job: StatusJob, target: AnyTarget, drills: Mapping[str, DrillSummary]) -> TargetFacts:
     known = TargetFacts(
         name=target.name,
         kind=target.kind,
@@ -144,7 +144,7 @@ def _with_records(catalog: Catalog, known: TargetFacts, now: datetime) -> Target
 # --- all of them ---
 
 
-def _copy(job: StatusJob, destination: Destination, wanted: Sequence[DatabaseTarget | BucketTarget]) -> CopyFacts:
+def _copy(job: StatusJob, destination: Destination, wanted: Sequence[AnyTarget]) -> CopyFacts:
     targets = tuple(one.name for one in wanted if destination in job.configuration.copies_of(one.name))
     # Sorted by the ids of backups: the newest of each target are among the first.
     newest = islice(job.catalog.copies.of(destination.name), RECENT * max(1, len(job.configuration.targets)))

@@ -13,7 +13,7 @@ from coffre.model.backup import Backup, Restore, Status
 from coffre.model.configuration import Configuration
 from coffre.model.copies import Destination
 from coffre.model.errors import BackupStateError, IntegrityError, ObjectMissingError
-from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind, is_gone
+from coffre.model.target import AnyTarget, TargetKind, is_gone
 from coffre.model.verification import Check, Checked, FreshReport, Settled
 from coffre.operations.runs.dead_runs import is_silent, settle_backup, settle_restores
 from coffre.operations.stored_backup.open import manifest_of
@@ -80,9 +80,7 @@ def fresh(job: FreshJob, *, only: str | None = None) -> FreshReport:
     )
 
 
-def _checks_of_copies(
-    job: FreshJob, target: DatabaseTarget | BucketTarget, copies: Iterable[CopyCheck]
-) -> Iterator[Check]:
+def _checks_of_copies(job: FreshJob, target: AnyTarget, copies: Iterable[CopyCheck]) -> Iterator[Check]:
     wanted = job.configuration.copies_of(target.name)
     if wanted:
         backups = list(job.catalog.backups(target=target.name))
@@ -91,7 +89,7 @@ def _checks_of_copies(
                 yield copy.check(target.name, backups)
 
 
-def _checks(job: FreshJob, target: DatabaseTarget | BucketTarget) -> Iterator[Check]:
+def _checks(job: FreshJob, target: AnyTarget) -> Iterator[Check]:
     backups = _newest_backups(job, target.name)
     yield check_backup(target, backups, job.now, job.configured_at)
     yield check_verified(target, backups, job.now)
