@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 import typer
 
-from coffre.model.errors import EncryptionError, PermanentError, TargetUnknownError
+from coffre.model.addresses import VaultUnusableError
+from coffre.model.errors import EncryptionError, TargetUnknownError
 from coffre_cli.screen import remark
 from coffre_cli.vault_choice import IDENTITY_VARIABLE, VAULT_VARIABLE, VaultChoice
 
@@ -28,19 +28,12 @@ if TYPE_CHECKING:
     from coffre.vault.codec import FrameDecoder
     from coffre.vault.vault import Vault
 
-_S3: Final = re.compile(r"s3://(?P<bucket>[^/]+)/?(?P<prefix>.*)")
 _KEY: Final = "AGE-SECRET-KEY-"
 # One for each thread that reads ahead.
 _CONNECTIONS: Final = 32
 _INSIDE: Final = "/v1"
 # Objects to list in a place without backups: enough to find a vault below it, and quick in a large bucket.
 _LOOKED_AT: Final = 10_000
-
-
-class VaultUnusableError(PermanentError):
-    """The place that --vault names is not a vault, or has no backup."""
-
-    default_code = "VAULT_UNUSABLE"
 
 
 @dataclass(frozen=True)
@@ -58,8 +51,13 @@ class StandaloneVault:
     identities: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
-    def open(cls, choice: VaultChoice) -> Self:
-        """Open the vault, and warn once what cannot be proven without a catalog.
+    def open(cls, choice: VaultChoice, *, identities: tuple[str, ...] | None = None, quiet: bool = False) -> Self:
+        """Open the vault, and warn once (unless `quiet`) what cannot be proven without a catalog.
+
+        Parameters
+        ----------
+        identities
+            Private keys that were read already, in place of those that the choice names.
 
         Raises
         ------
@@ -72,14 +70,16 @@ class StandaloneVault:
         """
         from coffre.vault.vault import Vault
 
-        identities = tuple(key for given in choice.identities for key in given_identities(given))
+        if identities is None:
+            identities = tuple(key for given in choice.identities for key in given_identities(given))
         opened = cls(choice, Vault(_store(choice)), identities)
         if not opened.catalog.targets:
             raise _no_backups(choice, opened.vault.store)
-        remark(
-            f"Reading the vault {choice.place} alone. Without a catalog nothing proves that a manifest is the one that "
-            "was written; all other bytes are checked against it."
-        )
+        if not quiet:
+            remark(
+                f"Reading the vault {choice.place} alone. Without a catalog nothing proves that a manifest is the one "
+                "that was written; all other bytes are checked against it."
+            )
         return opened
 
     @property
@@ -211,32 +211,12 @@ def _no_identity(place: str, why: str | None) -> EncryptionError:
 
 
 def _store(choice: VaultChoice) -> Store:
-    from coffre.stores.directory import DirectoryStore
-    from coffre.stores.s3 import S3Store, make_client
+    from coffre.model.addresses import parse_address
+    from coffre.runtime.destinations import Opening, open_address
 
-    found = _S3.fullmatch(choice.place)
-    if found is not None:
-        region = _region_of(choice.endpoint_url)
-        client = make_client(region=region, endpoint_url=choice.endpoint_url, max_connections=_CONNECTIONS)
-        return S3Store(found["bucket"], prefix=found["prefix"].strip("/"), client=client)
-    if "://" in choice.place:
-        raise VaultUnusableError(
-            f"{choice.place} is neither a directory nor the address of a bucket.",
-            hint="Give a directory, or s3://BUCKET/PREFIX; another store than AWS with --endpoint-url URL as well.",
-        )
-    return DirectoryStore(Path(choice.place).expanduser())
-
-
-def _region_of(endpoint_url: str | None) -> str | None:
-    """Return the region to sign for: the one in the store's address, else the environment's."""
-    from coffre.buckets.client import ANY_REGION, region_of
-    from coffre.model.target import ObjectStore
-
-    own = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if endpoint_url is None:
-        return own
-    known = region_of(ObjectStore.model_construct(endpoint=endpoint_url))
-    return own if own is not None and known == ANY_REGION else known
+    return open_address(
+        parse_address(choice.place), Opening(_CONNECTIONS), endpoint_url=choice.endpoint_url, region=choice.region
+    )
 
 
 def _no_backups(choice: VaultChoice, store: Store) -> VaultUnusableError:

@@ -100,7 +100,7 @@ def test_wrong_places_and_commands_are_refused_with_what_to_do(
     inside = bare("--vault", f"{tmp_path}/vault/v1/", "list")
     empty = bare("--vault", tmp_path / "empty", "list")
     missing = bare("--vault", tmp_path / "nowhere", "list")
-    strange = bare("--vault", "gs://bucket", "list")
+    strange = bare("--vault", "ftp://bucket", "list")
     unknown = command("list", "nosuch")
     no_stack = command("backup", "database")
     nowhere = command("restore", "database", "latest")

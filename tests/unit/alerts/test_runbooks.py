@@ -24,6 +24,7 @@ from coffre.alerts.anomalies import (
     success_rate_low,
 )
 from coffre.alerts.audit import audit_anchored, audit_broken, audit_failed, request_refused
+from coffre.alerts.copies import copy_failed, copy_overdue
 from coffre.alerts.objectives import objective_missed
 from coffre.alerts.report import report_mail
 from coffre.alerts.runs import SAFE_UNKNOWN, restore_completed, safe_backups
@@ -32,6 +33,7 @@ from coffre.alerts.verification import doctor_blocker
 from coffre.model.access import AccessAction, AccessGroup
 from coffre.model.audit import Actor, Anchor, Head
 from coffre.model.checkup import CheckResult, Severity, State
+from coffre.model.copies import Destination
 from coffre.model.objectives import Objective
 from coffre.model.server import SeenDatabase
 from coffre.model.status import Gap, Measured
@@ -132,6 +134,17 @@ def reports() -> list[Alert]:
     return [report_mail(report_of(one), "v1/reports/x.html", with_contacts=True) for one in (week(), bad_week())]
 
 
+def copies() -> list[Alert]:
+    place = {"name": "offsite", "store": {"type": "directory", "path": "/mnt/nas"}}
+    own = Destination.model_validate(place)
+    others = Destination.model_validate({**place, "copied_by": "replication"})
+    return [
+        copy_failed("offsite", "shop", FAILURE, request_id="r"),
+        copy_overdue(own, "shop", [GOOD], NOW),
+        copy_overdue(others, "shop", [GOOD], NOW),
+    ]
+
+
 ALERTS = [
     *objectives(),
     *reports(),
@@ -141,6 +154,7 @@ ALERTS = [
     *audits(),
     *servers(),
     *checkups(),
+    *copies(),
     restore_completed(RESTORE),
 ]
 

@@ -41,7 +41,9 @@ KeepOption = Annotated[
 
 app = typer.Typer(
     help="Take a backup now.",
-    epilog=examples("coffre backup database", "coffre backup database shop", "coffre backup buckets files"),
+    epilog=examples(
+        "coffre backup database", "coffre backup database shop", "coffre backup buckets files", "coffre backup settings"
+    ),
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -89,10 +91,10 @@ def backup_database(
     named = (configuration.database(target),) if target else configuration.started_databases
     servers = [one.name for one in named if one.databases is not None]
     started = {
-        **_start_each(deployed, "backup_database", [one.name for one in named if one.databases is None], wanted),
+        **start_each(deployed, "backup_database", [one.name for one in named if one.databases is None], wanted),
         **start_servers(deployed, servers, wanted),
     }
-    _report_all(deployed, started, as_json=as_json, is_one=target is not None and not servers)
+    report_all(deployed, started, as_json=as_json, is_one=target is not None and not servers)
 
 
 # The name until it was `buckets`.
@@ -127,15 +129,41 @@ def backup_buckets(
             "No target of buckets is configured.",
             hint='Add one to the configuration document ("kind": "bucket"): docs/storage.md has examples.',
         )
-    started = _start_each(deployed, "backup_storage", names, Wanted(full, keep))
-    _report_all(deployed, started, as_json=as_json, is_one=target is not None)
+    started = start_each(deployed, "backup_storage", names, Wanted(full, keep))
+    report_all(deployed, started, as_json=as_json, is_one=target is not None)
 
 
-def _report_all(deployed: DeployedStack, started: Mapping[str, str], *, as_json: bool, is_one: bool) -> None:
+@app.command(
+    "point",
+    short_help="Back up a database and its buckets as of one moment.",
+    epilog=examples(
+        "coffre backup point shop",
+        "coffre backup point shop --keep 7d",
+        "coffre backup point shop --json | jq .dangling",
+    ),
+)
+def backup_point(
+    name: Annotated[str, typer.Argument(help="The restore point's name.")],
+    full: Annotated[bool, typer.Option("--full", help="Store everything again, without earlier backups.")] = False,
+    keep: KeepOption = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Back up the database of a restore point and its buckets, and wait for the end.
+
+    Inside the database's snapshot, a query lists the objects that its rows refer to. The buckets' backups take exactly
+    those. A reference that leads to no object is named, and the exit status is 4.
+    """
+    from coffre_cli.commands.points.backup import take_point
+
+    take_point(find_stack(stack), name, Wanted(full, keep), as_json=as_json)
+
+
+def report_all(deployed: DeployedStack, started: Mapping[str, str], *, as_json: bool, is_one: bool) -> None:
     """Follow the backups that were started, ids by targets; `is_one`: the user named this one target."""
     if deployed.configuration.encryption == "none":
         remark("Warning: the configuration has encryption none: backups are NOT encrypted by Coffre.")
-    backups = [_follow(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
+    backups = [follow_backup(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
     if as_json:
         done = [backup_json(found) for found in backups if found is not None]
         print_json(next(iter(done), None) if is_one else done)
@@ -148,7 +176,7 @@ def _report_all(deployed: DeployedStack, started: Mapping[str, str], *, as_json:
         raise typer.Exit(Exit.EXCEPTIONS)
 
 
-def _start_each(deployed: DeployedStack, function: str, names: Sequence[str], wanted: Wanted) -> dict[str, str]:
+def start_each(deployed: DeployedStack, function: str, names: Sequence[str], wanted: Wanted) -> dict[str, str]:
     """Start a backup of each target, before any is waited for: a slow one does not hold up the others."""
     return {name: start_backup(deployed, function, name, full=wanted.full, keep=wanted.keep) for name in names}
 
@@ -158,22 +186,29 @@ def start_servers(deployed: DeployedStack, servers: Sequence[str], wanted: Wante
     started: dict[str, str] = {}
     for server in servers:
         remark(f"Looking for the databases of {server}.")
-        started |= deployed.ask("backup_database", _event(server, wanted))["backups"]
+        started |= deployed.ask("backup_database", event_of(server, wanted))["backups"]
     return started
 
 
 def start_backup(
-    deployed: DeployedStack, function: str, target: str, *, full: bool = False, keep: str | None = None
+    deployed: DeployedStack,
+    function: str,
+    target: str,
+    *,
+    full: bool = False,
+    keep: str | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> str:
-    """Start a backup by hand, and return the id that it will have."""
+    """Start a backup by hand, and return the id that it will have; `more` are fields of the event besides."""
     from ulid import ULID
 
     backup_id = str(ULID())
-    deployed.start(function, {**_event(target, Wanted(full, keep)), "backup_id": backup_id})
+    deployed.start(function, {**event_of(target, Wanted(full, keep)), **(more or {}), "backup_id": backup_id})
     return backup_id
 
 
-def _event(target: str, wanted: Wanted) -> dict[str, Any]:
+def event_of(target: str, wanted: Wanted) -> dict[str, Any]:
+    """Return the event of a backup by hand, without its id."""
     event = {"target": target, "tier": Tier.MANUAL.value, "full": wanted.full}
     return event | ({"keep": wanted.keep} if wanted.keep else {})
 
@@ -208,8 +243,8 @@ def wait_for_backup(deployed: DeployedStack, target: str, backup_id: str, *, tit
         return skipped() or "it has no record"
 
 
-def _follow(deployed: DeployedStack, target: str, backup_id: str, *, quiet: bool) -> Backup | None:
-    """Wait for a backup; None when it was skipped."""
+def follow_backup(deployed: DeployedStack, target: str, backup_id: str, *, quiet: bool) -> Backup | None:
+    """Wait for a backup and show how it ended; None when it was skipped."""
     record = wait_for_backup(deployed, target, backup_id, title=f"Backing up {target}", quiet=quiet)
     if isinstance(record, str):
         remark(f"Skipped: {record}.")
@@ -226,8 +261,9 @@ def _report(record: Backup) -> None:
         say(f"The backup of {record.target} failed. Nothing was published; older backups are untouched.", style="red")
         show_failure(record.failure)
         return
-    is_bucket = record.kind is TargetKind.BUCKET
-    what = f"{record.objects or 0:,} objects" if is_bucket else f"{record.tables} tables, {record.rows:,} rows"
+    has_objects, is_bucket = record.kind.has_objects, record.kind is TargetKind.BUCKET
+    noun = "objects" if is_bucket else "settings"
+    what = f"{record.objects or 0:,} {noun}" if has_objects else f"{record.tables} tables, {record.rows:,} rows"
     if record.unread:
         what += f" ({record.unread:,} more could not be read)"
     say(
@@ -245,6 +281,11 @@ def _report(record: Backup) -> None:
         say("List its objects, and restore them:")
         say_command(f"coffre ls {record.id}")
         say_command(f"coffre restore objects {record.id} --dry-run")
+        return
+    if has_objects:
+        say("List their names, and what a restore would change:")
+        say_command(f"coffre ls {record.id} --recursive")
+        say_command(f"coffre restore settings {record.id} --dry-run")
         return
     say("To restore it into a new database:")
     say_command(f"coffre restore database {record.id} --to postgresql://USER@HOST/NEW")

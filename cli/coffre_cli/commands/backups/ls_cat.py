@@ -61,7 +61,7 @@ def ls(
 
     deployed = find_place(stack)
     backup, manifest = open_backup(deployed, backup_id, target)
-    if backup.kind is not TargetKind.BUCKET:
+    if not backup.kind.has_objects:
         _list_tables(manifest, prefix, as_json=as_json)
         return
     choice = ObjectChoice(bucket=bucket, prefix=prefix)
@@ -96,6 +96,10 @@ def cat(
         raise typer.BadParameter("Name an object or a table, or give --roles.")
     deployed = find_place(stack)
     backup, manifest = open_backup(deployed, backup_id, target)
+    if backup.kind is TargetKind.SETTINGS:
+        raise typer.BadParameter(
+            f"{backup.id} holds settings. To see one value: coffre restore settings {backup.id} --name NAME --print"
+        )
     decoder = decoder_of(deployed, backup, identity).of_recipients(manifest.recipients)
     if backup.kind is TargetKind.BUCKET:
         if key is None:

@@ -135,6 +135,10 @@ def export(
     deployed = find_place(stack)
     backup = resolve_backup(deployed, backup_id, target)
     refuse_unrestorable(backup)
+    if backup.kind is TargetKind.SETTINGS:
+        raise typer.BadParameter(
+            f"{backup.id} holds settings. To a file: coffre restore settings {backup.id} --name NAME --output FILE"
+        )
     _refuse_other_kind(backup, objects, others)
     if backup.kind is TargetKind.BUCKET:
         export_objects(deployed, backup, objects, identity)

@@ -49,12 +49,13 @@ TargetOption = Annotated[str | None, typer.Option(help="With `latest` or a time:
 
 @dataclass(frozen=True)
 class Which:
-    """Which backup of which stack is meant, as it was given."""
+    """Which backup of which stack is meant, as it was given; `place` is the stack or vault if it is open already."""
 
     backup_id: str
     target: str | None
     stack: str | None
     kind: TargetKind = TargetKind.DATABASE
+    place: Place | None = None
 
     def find(self) -> tuple[Place, Backup]:
         """Return the stack or the vault, and the backup.
@@ -68,7 +69,7 @@ class Which:
         """
         from coffre.operations.stored_backup.open import refuse_unrestorable
 
-        place = find_place(self.stack)
+        place = self.place or find_place(self.stack)
         backup = resolve_backup(place, self.backup_id, self.target, self.kind)
         refuse_unrestorable(backup)
         if backup.kind is not self.kind:
@@ -79,7 +80,11 @@ class Which:
         return place, backup
 
 
-_NAMES = {TargetKind.DATABASE: ("a database", "database"), TargetKind.BUCKET: ("buckets", "objects")}
+_NAMES = {
+    TargetKind.DATABASE: ("a database", "database"),
+    TargetKind.BUCKET: ("buckets", "objects"),
+    TargetKind.SETTINGS: ("settings", "settings"),
+}
 
 
 @dataclass(frozen=True)

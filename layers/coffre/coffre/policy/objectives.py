@@ -15,7 +15,7 @@ from coffre.model.drill import DrillSummary
 from coffre.model.kinds import Status
 from coffre.model.objectives import Objective
 from coffre.model.status import Gap, Measured
-from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.model.target import AnyTarget
 from coffre.model.words import span
 from coffre.policy.freshness import usual_hours
 from coffre.policy.schedule import next_run
@@ -80,7 +80,7 @@ def _is_late(objective: Objective, seconds: float | None) -> bool | None:
     return seconds > max(1, objective.rto_minutes) * 60
 
 
-def longest_pause(target: DatabaseTarget | BucketTarget, now: datetime) -> timedelta | None:
+def longest_pause(target: AnyTarget, now: datetime) -> timedelta | None:
     """Return the longest time between two scheduled runs; None: the schedule has no second run.
 
     Without a schedule of its own, `freshness.every_hours` says how often the template's rules start a backup.

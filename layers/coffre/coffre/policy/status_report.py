@@ -8,11 +8,22 @@ from typing import Final
 
 from coffre.model.kinds import Status
 from coffre.model.objectives import Objective
-from coffre.model.status import Facts, Measured, Reason, StatusReport, TargetFacts, TargetStatus
+from coffre.model.status import (
+    CopyFacts,
+    CopyState,
+    Facts,
+    Measured,
+    Reason,
+    Standing,
+    StatusReport,
+    TargetFacts,
+    TargetStatus,
+)
 from coffre.model.target import is_gone
+from coffre.policy.copy_health import newest_copied
 from coffre.policy.freshness import age_hours, overdue_after_hours
 from coffre.policy.objectives import WINDOW, measure
-from coffre.policy.safety import headline, reasons, standing
+from coffre.policy.safety import headline, of_copy, reasons, standing
 from coffre.policy.schedule import next_run
 
 # As many sizes as a person sees at a glance, and as a narrow column has room for.
@@ -34,6 +45,7 @@ def report_of(facts: Facts) -> StatusReport:
         saved_bytes=facts.vault.saved_bytes if facts.vault else None,
         cost=facts.cost,
         checkups=facts.checkups,
+        copies=tuple(_copy(one, facts) for one in facts.copies),
         unread=facts.unread,
     )
 
@@ -71,6 +83,21 @@ def _measured(one: TargetFacts, now: datetime) -> Measured | None:
     if one.objective == Objective() or (one.target is not None and is_gone(one.target)):
         return None
     return measure(one.objective, one.recent, one.drill, now, now - WINDOW)
+
+
+def _copy(one: CopyFacts, facts: Facts) -> CopyState:
+    """Return one line about a copy: complete, or what is missing."""
+    wrong = [*of_copy(one, facts)]
+    with_backups = [target for target in facts.targets if target.name in one.targets and target.good is not None]
+    newest = [newest_copied(target.recent, one.copies) for target in with_backups]
+    times = [one.copies[backup.id].verified_at for backup in newest if backup is not None]
+    verified_at = min((at for at in times if at is not None), default=None) if None not in times else None
+    if wrong or not with_backups:
+        sentence = " ".join(reason.sentence for reason in wrong) or "no target has a backup to copy."
+        state = Standing.NOT_SAFE if wrong else Standing.UNKNOWN
+        return CopyState(name=one.destination.name, standing=state, sentence=sentence, verified_at=verified_at)
+    sentence = f"complete, verified on {verified_at:%Y-%m-%d}" if verified_at else "complete, not verified yet"
+    return CopyState(name=one.destination.name, standing=Standing.SAFE, sentence=sentence, verified_at=verified_at)
 
 
 def _next_run(one: TargetFacts, facts: Facts) -> datetime | None:

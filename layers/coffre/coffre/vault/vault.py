@@ -252,13 +252,17 @@ class Vault:
         IntegrityError
             `MANIFEST_MISSING`, `MANIFEST_SWAPPED` (other bytes than recorded) or `MANIFEST_DAMAGED`.
         """
+        return _parse_manifest(self.manifest_bytes(key, sha256=sha256), key)
+
+    def manifest_bytes(self, key: str, *, sha256: str) -> bytes:
+        """Return the bytes of the manifest at `key`; raises what `read_manifest` raises, but reads nothing of it."""
         try:
             body = self.store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES)
         except ObjectMissingError as error:
             raise _lost("MANIFEST_MISSING", f"The manifest {key} is not in the vault.") from error
         if hashlib.sha256(body).hexdigest() != sha256:
             raise _lost("MANIFEST_SWAPPED", f"The manifest {key} is not the one that the catalog recorded.")
-        return _parse_manifest(body, key)
+        return body
 
     def pack_lengths(self, packs: Iterable[PackReference]) -> dict[str, int]:
         """Return the lengths of these packs as the store lists them; those that are missing are not in it."""

@@ -1,0 +1,43 @@
+"""A backup as it is in one copy of the vault: what was recorded of it there counts, and not what the vault has now."""
+
+from __future__ import annotations
+
+from coffre.model.backup import Backup, Status
+from coffre.model.copies import Copy
+from coffre.operations.stored_backup.record import described
+from coffre.vault.layout import manifest_key
+from coffre.vault.vault import Vault
+
+
+def as_copied(vault: Vault, copy: Copy, known: Backup | None) -> Backup:
+    """Return the record of a backup in a copy, to be judged and read there.
+
+    Tiers, pins and holds are those of the catalog. It counts as verified if it was proven to be good and the copy was
+    found complete; as damaged only if the copy itself is: damage or deletion in the vault says nothing about the copy.
+
+    Parameters
+    ----------
+    vault
+        The copy. It is read only for a backup that the catalog does not know.
+    known
+        The catalog's record, of any status.
+
+    Raises
+    ------
+    IntegrityError
+        The catalog does not know the backup, and its manifest in the copy cannot be read.
+    """
+    base = known or described(vault, copy.target, copy.backup_id)
+    is_proven = known is not None and known.verified_at is not None and copy.damaged is None
+    return base.model_copy(
+        update={
+            "status": Status.COMPLETED,
+            "manifest_key": manifest_key(copy.target, copy.backup_id),
+            "manifest_sha256": copy.manifest_sha256 or base.manifest_sha256,
+            "verified_at": copy.verified_at if is_proven else None,
+            "damaged_at": None if copy.damaged is None else copy.verified_at or copy.started_at,
+            "damage": copy.damaged,
+            "locked_until": copy.locked_until,
+            "lock_progress": None,
+        }
+    )
