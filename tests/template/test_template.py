@@ -979,7 +979,7 @@ def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None
         *((f"{STACK}-{rule.lower()}", f"{STACK}-drill") for rule in ("WeeklyDrillRule", "MonthlyDrillRule")),
         *(
             (f"{STACK}-{rule.lower()}", f"{STACK}-verify")
-            for rule in ("FreshRule", "InventoryRule", "ReadRule", "DoctorRule")
+            for rule in ("FreshRule", "InventoryRule", "ReadRule", "DoctorRule", "ReportRule")
         ),
     }
 

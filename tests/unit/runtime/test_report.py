@@ -27,6 +27,7 @@ from coffre.runtime.function import Edge
 from coffre.runtime.observability import make_logger
 from coffre.runtime.report import send_report
 from coffre.runtime.settings import Settings
+from coffre.vault.layout import is_report
 
 REGION: Final = "eu-west-1"
 
@@ -95,6 +96,8 @@ def test_the_report_is_kept_as_a_page_and_sent_once_a_week(services: Services, t
     assert "Ada" not in text
     assert re.fullmatch(r"v1/reports/20261128-[0-9A-Z]{26}\.html", answer["page"])
     assert answer["page"] in text
+    assert all(is_report(info.key) for info in services.vault.store.list("v1/reports/"))  # rotation knows them
+    assert not is_report("v1/reports/other.html")
     page = services.vault.store.get(answer["page"], limit_bytes=1_000_000).decode()
     assert "Ada Lovelace" in page
     kept = services.vault.store.get(answer["page"].replace(".html", ".json"), limit_bytes=1_000_000)

@@ -30,6 +30,7 @@ _RESTORE: Final = re.compile(rf"{RESTORES}{_ID}(?:\.json|\.state\.json|\.(?:name
 _ANCHOR: Final = re.compile(rf"{ANCHORS}({_ID})\.json")
 _CONFIGURATION: Final = re.compile(rf"{CONFIGURATIONS}\d{{8}}T\d{{6}}Z-[0-9a-f]{{16}}\.json")
 _POINT: Final = re.compile(rf"{POINTS}([a-z0-9][a-z0-9-]{{0,62}})/({_ID})(\.json|\.objects-\d{{6}}\.jsonl\.zst)")
+_REPORT: Final = re.compile(rf"{REPORTS}\d{{8}}-{_ID}\.(?:html|json)")
 _SCRATCH: Final = re.compile(rf"{SCRATCH}({_ID})/.+", re.DOTALL)
 
 
@@ -197,6 +198,11 @@ def point_of(key: str) -> PointKey | None:
     """Return which restore point a key belongs to, or None when it belongs to none."""
     found = _POINT.fullmatch(key)
     return PointKey(found[1], found[2], found[3] == ".json") if found else None
+
+
+def is_report(key: str) -> bool:
+    """Return whether a key is that of a report about all targets."""
+    return _REPORT.fullmatch(key) is not None
 
 
 def drill_of(key: str) -> str | None:

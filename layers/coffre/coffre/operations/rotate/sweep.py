@@ -16,7 +16,7 @@ from coffre.operations.rotate.sweep_manifests import RecordsWalk
 from coffre.operations.rotate.sweep_packs import PacksWalk
 from coffre.operations.rotate.sweep_points import PointsWalk
 from coffre.stores.store import ObjectInfo
-from coffre.vault.layout import PACKS, drill_of, folder_of, is_anchor, is_configuration, is_restore_report
+from coffre.vault.layout import PACKS, drill_of, folder_of, is_anchor, is_configuration, is_report, is_restore_report
 
 type _Section = tuple[str, str] | str
 
@@ -57,7 +57,7 @@ def _section(info: ObjectInfo) -> _Section:
 
 def _note_others(objects: Iterable[ObjectInfo], tally: SweepTally, points: PointsWalk) -> None:
     for info in objects:
-        kept = is_restore_report(info.key) or is_anchor(info.key) or is_configuration(info.key)
+        kept = is_restore_report(info.key) or is_anchor(info.key) or is_configuration(info.key) or is_report(info.key)
         is_known = kept or drill_of(info.key) is not None or points.visit(info)
         if not is_known:
             tally.note_foreign(info)
