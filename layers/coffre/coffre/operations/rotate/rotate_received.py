@@ -7,13 +7,14 @@ cannot be replaced, and marks only lengthen a life.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from coffre.model.backup import Backup, Restore, Status
 from coffre.model.errors import DeadlineError, IntegrityError
+from coffre.model.points import PointRecord
 from coffre.model.rotation import Action, Decision, Problem, RotationReport
 from coffre.model.target import Retention
 from coffre.operations.rotate.rotate_copy import unless_locked
@@ -172,3 +173,7 @@ class _Records:
     def running_restores(self, _now: datetime, /) -> list[Restore]:
         """Return none: it is not known who reads here. What a rotation deletes stays as a version for 30 days."""
         return []
+
+    def points(self) -> Iterator[PointRecord]:
+        """Yield none: no catalog has them here."""
+        return iter(())
