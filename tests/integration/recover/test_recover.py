@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +25,7 @@ from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import AGE_MAGIC, public_key
 from coffre.vault.configuration_copies import keep_copy
 from coffre.vault.vault import Vault
-from coffre_cli.commands.keys.kit_facts import CopyFacts, KitFacts, VaultFacts
+from coffre_cli.commands.keys.kit_facts import ContactFacts, CopyFacts, KitFacts, TargetFacts, VaultFacts
 from coffre_cli.commands.restore.without_stack import restore_database_here
 
 FILES = {"photos/a/cat.txt": Object(b"cat"), "photos/dog.txt": Object(b"dog" * 1000)}
@@ -196,6 +200,34 @@ def test_a_recovery_that_was_killed_continues_and_repeats_nothing(
     assert run_sql(lost.new, "SELECT 1 FROM pg_namespace WHERE nspname = 'coffre_unfinished_restore'") == []
 
 
+# The process ends itself, without any clearing away, when definitions exist and rows are to come.
+DIES = """
+import os, signal
+from coffre.operations.restore_database import whole_database
+whole_database.load_tables = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from coffre_cli.app import main
+main()
+"""
+
+
+def test_a_process_that_is_killed_while_it_fills_a_new_database_leaves_what_the_next_one_replaces(
+    lost: Lost, shop: str
+) -> None:
+    command = [sys.executable, "-c", DIES, "recover", *map(str, lost.source), *TO, "--yes"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    dead = subprocess.run(command, cwd=lost.here, env=environment, check=False, capture_output=True, text=True)
+
+    assert dead.returncode == -signal.SIGKILL, dead.stderr
+    assert run_sql(lost.new, f"SELECT 1 FROM pg_namespace WHERE nspname = '{unfinished.MARK}'") == [(1,)]
+    assert run_sql(lost.new, "SELECT count(*) FROM orders") == [(0,)]
+    done = lost("--resume")
+    assert done.status == 0, done.out + done.err
+    assert rows_of(lost.new) == rows_of(shop)
+    assert lost.step("restore shop")["attempts"] == 2
+    assert run_sql(lost.new, f"SELECT 1 FROM pg_namespace WHERE nspname = '{unfinished.MARK}'") == []
+
+
 def test_another_database_than_the_one_that_was_restored_is_not_taken_for_it(
     lost: Lost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,8 +369,17 @@ def test_with_the_kit_a_person_types_no_more_than_needed(
         format=1,
         vault=VaultFacts(address=str(tmp_path / "lost-vault")),
         copies=(CopyFacts(name="disk", address=f"directory:{lost.copy}"),),
-        contacts=("Ada, +41 44 000 00 00",),
-        targets=(),
+        contacts=(ContactFacts(name="Ada", role="database owner", phone="+41 44 000 00 00"),),
+        targets=(
+            TargetFacts(
+                name="legacy",
+                kind="database",
+                what="database legacy",
+                newest=lost.database.id,
+                created_at=datetime(2020, 1, 1, tzinfo=UTC),
+                recipients=(),
+            ),
+        ),
         keys=(),
     )
     (kit / "facts.json").write_text(facts.model_dump_json())
@@ -367,11 +408,17 @@ def test_with_the_kit_a_person_types_no_more_than_needed(
 
     done = lost("--kit", kit)
 
-    assert done.status == 0, done.out + done.err
+    # What the kit promises and no copy has is no success
+    assert done.status == 4, done.out + done.err
+    assert "with exceptions" in done.out
+    assert (lost.step("restore legacy")["state"], "no backup here" in lost.step("restore legacy")["problem"]) == (
+        "left out",
+        True,
+    )
     assert len(asked) == 4
     assert "lost-vault cannot be used" in done.out
     assert lost.journal["why"] == "It is the only copy with a backup that can be restored."
-    assert lost.journal["contacts"] == ["Ada, +41 44 000 00 00"]
+    assert lost.journal["contacts"] == ["Ada, database owner, +41 44 000 00 00"]
     assert lost.step("check shop")["checks"] == ["of the kit: as expected"]
     assert rows_of(lost.new) == rows_of(shop)
     # Another name than the plan's stops it before anything is changed
@@ -389,7 +436,7 @@ def test_people_are_notified_and_a_notification_that_fails_changes_nothing(
         monkeypatch.setenv("HOOK", f"{web.url}/secret-path")
         web.will_answer("/secret-path", 500)
         failed = lost(*lost.source, *TO, "--yes", "--notify", "env:HOOK")
-        again = lost("--resume", "--notify", "env:HOOK")
+        again = lost("--resume")
 
     texts = [one.json()["text"] for one in web.received]
     assert (failed.status, again.status) == (0, 0), failed.out + failed.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.kinds import TargetKind
 from coffre.model.recovery import Recovery, Step, StepKind, StepState
 from coffre.policy.recovery import (
     CopyLook,
@@ -15,6 +16,7 @@ from coffre.policy.recovery import (
     in_order,
     is_complete,
     next_step,
+    of_same_points,
     sentence_of,
     taken_up,
     usable,
@@ -81,6 +83,30 @@ def test_a_point_in_time_leaves_out_what_is_younger() -> None:
     assert usable(backups, lambda _: None, NOON - timedelta(hours=20))[0] == backups[1]
     assert usable(backups, lambda _: None, NOON - timedelta(hours=24))[0] == backups[1]
     assert usable(backups, lambda _: None, NOON - timedelta(hours=50)) == (None, ())
+
+
+def test_objects_are_of_the_restore_point_of_the_database() -> None:
+    def of_point(number: int, kind: TargetKind, point: str | None, hours: float) -> Backup:
+        return backup(number, hours=hours).model_copy(update={"kind": kind, "point": point})
+
+    database = of_point(1, TargetKind.DATABASE, "P1", -5)
+    newest, same, broken = (
+        of_point(2, TargetKind.BUCKET, None, -1),
+        of_point(3, TargetKind.BUCKET, "P1", -4),
+        of_point(4, TargetKind.BUCKET, "P1", -3),
+    )
+    found = {"shop": Found(database), "files": Found(newest), "other": Found(newest)}
+    backups = {"shop": [database], "files": [newest, broken, same], "other": [newest]}
+
+    aligned = of_same_points(found, backups, lambda one: "torn" if one is broken else None)
+
+    assert aligned["shop"] == found["shop"]
+    assert aligned["files"].backup == same
+    assert "of the same restore point as the database" in aligned["files"].passed_over[0]
+    assert aligned["other"] == found["other"]
+    # A database without a point decides nothing
+    alone = {**found, "shop": Found(database.model_copy(update={"point": None}))}
+    assert of_same_points(alone, backups, lambda _: None) == alone
 
 
 # --- Which copy ---

@@ -110,16 +110,20 @@ class Journal:
                 hint="Name another one: --work DIR",
             ) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock(descriptor)
             yield
+        finally:
+            os.close(descriptor)
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise JournalError(
                 f"Another `coffre recover` works in {self.directory}.",
                 code="RECOVERY_RUNNING",
                 hint="Wait for it, or use another working directory: --work DIR",
             ) from error
-        finally:
-            os.close(descriptor)
 
 
 def _replace(file: Path, content: bytes) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from coffre.model.drill import Outcome
 from coffre.model.errors import CoffreError, IntegrityError
 from coffre.operations.stored_backup.completeness import why_incomplete
-from coffre.policy.recovery import CopyLook, Found, usable
+from coffre.policy.recovery import CopyLook, Found, of_same_points, usable
 from coffre.vault.reports import DrillReports
 from coffre_cli.standalone import StandaloneVault
 from coffre_cli.vault_choice import VaultChoice
@@ -28,31 +29,48 @@ def open_copy(choice: VaultChoice, identities: Sequence[str]) -> StandaloneVault
     return StandaloneVault.open(choice, identities=tuple(identities), quiet=True)
 
 
-def look_at(place: StandaloneVault, targets: Sequence[str], at: datetime | None) -> CopyLook:
-    """Return what a copy offers of each target, or of all targets that it has."""
+@dataclass(frozen=True)
+class Sought:
+    """What is looked for: these targets (none: all that a copy has), until a time; `expected` should exist."""
+
+    targets: tuple[str, ...]
+    expected: tuple[str, ...]
+    at: datetime | None
+
+
+def look_at(place: StandaloneVault, sought: Sought) -> CopyLook:
+    """Return what a copy offers of each target."""
     found: dict[str, Found] = {}
-    lacking: list[str] = []
-    names = [name for name in place.catalog.targets if not targets or name in targets]
+    all_backups: dict[str, list[Backup]] = {}
+    lacking: dict[str, str] = {}
+
+    def problem_of(backup: Backup) -> str | None:
+        return why_incomplete(place.vault, backup)
+
+    names = [name for name in place.catalog.targets if not sought.targets or name in sought.targets]
     for name in names:
-        backups = place.catalog.completed_backups(name)
-        backup, passed_over = usable(backups, lambda one: why_incomplete(place.vault, one), at)
+        backups = all_backups[name] = place.catalog.completed_backups(name)
+        backup, passed_over = usable(backups, problem_of, sought.at)
         if backup is None:
-            when = f" from before {at:%Y-%m-%d %H:%M} UTC" if at else ""
-            lacking.append(f"{name} has no backup{when} that can be restored.")
-            lacking += passed_over
+            when = f" from before {sought.at:%Y-%m-%d %H:%M} UTC" if sought.at else ""
+            lacking[name] = " ".join([f"{name} has no backup{when} that can be restored.", *passed_over])
             continue
-        found[name] = _with_drills(place, Found(backup, passed_over), backups)
-    lacking += [f"{name} has no backup here." for name in targets if name not in names]
-    return CopyLook(place.choice.place, found, tuple(lacking))
+        found[name] = Found(backup, passed_over)
+    found = {
+        name: _with_drills(place, one, all_backups[name])
+        for name, one in of_same_points(found, all_backups, problem_of).items()
+    }
+    lacking |= {name: f"{name} has no backup here." for name in sought.expected if name not in names}
+    return CopyLook(place.choice.place, found, lacking)
 
 
 def look_safely(
-    choice: VaultChoice, identities: Sequence[str], targets: Sequence[str], at: datetime | None
+    choice: VaultChoice, identities: Sequence[str], sought: Sought
 ) -> tuple[StandaloneVault | None, CopyLook]:
     """Open a copy and look at it; one that cannot be used is described by its error."""
     try:
         place = open_copy(choice, identities)
-        return place, look_at(place, targets, at)
+        return place, look_at(place, sought)
     except CoffreError as error:
         return None, CopyLook(choice.place, error=f"{error.message} [{error.code}]")
 

@@ -48,7 +48,7 @@ class Wanted:
     to: Mapping[str, str]
     stores: Mapping[str, str]
     is_rehearsal: bool
-    notify: bool
+    notify: str | None
 
 
 def with_answers(wanted: Wanted, look: CopyLook) -> Wanted:
@@ -94,8 +94,9 @@ def make_steps(
     """
     steps = list(_all_steps(place, look, wanted))
     steps += [_check(step) for step in steps if _has_checks(step, configuration)]
+    steps += [_lacking(name, why) for name, why in look.lacking.items()]
     if wanted.notify:
-        steps.append(Step(name=NOTIFY_STEP, kind=StepKind.NOTIFY, target=""))
+        steps.append(Step(name=NOTIFY_STEP, kind=StepKind.NOTIFY, target="", reference=wanted.notify))
     return in_order(steps)
 
 
@@ -112,6 +113,10 @@ def _all_steps(place: StandaloneVault, look: CopyLook, wanted: Wanted) -> Iterat
         said = [first.detail, *(f"{other.message} [{other.code}] {other.hint or ''}" for other in others)]
         first.detail = "\n".join(filter(None, said)) or None
         raise first
+
+
+def _lacking(name: str, why: str) -> Step:
+    return Step(name=f"restore {name}", kind=StepKind.OTHER, target=name, state=StepState.LEFT_OUT, problem=why)
 
 
 def _has_checks(step: Step, configuration: Configuration | None) -> bool:
@@ -151,7 +156,7 @@ def _step(place: StandaloneVault, name: str, found: Found, wanted: Wanted) -> St
         missing=found.passed_over,
     )
     if kind is StepKind.OTHER:
-        problem = f"Restore it by its own command: {place.command} restore --help"
+        problem = f"Restore it by its own command, first of all: {place.command} restore {backup.kind} {backup.id}"
         return step.model_copy(update={"state": StepState.LEFT_OUT, "problem": problem})
     place.decoder_of(backup)
     if wanted.is_rehearsal:
@@ -230,10 +235,10 @@ def _require(step: Step, names: Sequence[str]) -> None:
                 raise
 
 
-def show_plan(recovery: Recovery, look: CopyLook) -> None:
+def show_plan(recovery: Recovery) -> None:
     """Print the plan for a person."""
     say(f"The copy: {recovery.copy_address}. {recovery.why}")
-    for sentence in (*recovery.others, *look.lacking):
+    for sentence in recovery.others:
         say(f"  {sentence}", style="yellow")
     rows = [
         (

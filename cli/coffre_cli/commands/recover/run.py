@@ -21,7 +21,7 @@ from coffre_cli.commands.recover.destinations import parse_pairs, unknown_target
 from coffre_cli.commands.recover.ground import Ground, NamedGround, scratch_ground
 from coffre_cli.commands.recover.journal import Journal, JournalError
 from coffre_cli.commands.recover.kit import Start, configuration_in, find_start, identities_in
-from coffre_cli.commands.recover.look import look_safely, open_copy
+from coffre_cli.commands.recover.look import Sought, look_safely, open_copy
 from coffre_cli.commands.recover.notify import address_of
 from coffre_cli.commands.recover.plan import Wanted, default_limit, make_steps, show_plan, with_answers
 from coffre_cli.commands.recover.report import page_of
@@ -33,6 +33,7 @@ from coffre_cli.vault_choice import VaultChoice
 
 if TYPE_CHECKING:
     from coffre.model.configuration import Configuration
+    from coffre_cli.commands.keys.kit_facts import ContactFacts
     from coffre_cli.standalone import StandaloneVault
 
 _WORK = "coffre-recovery"
@@ -106,7 +107,7 @@ def begin(work: Path | None, source: Source, choice: Choice, how: How) -> None:
     configuration = configuration_in(start.kit, place)
     unknown_targets(choice.to, sorted(look.found), "--to")
     unknown_targets(choice.stores, sorted(look.found), "--store")
-    wanted = with_answers(Wanted(choice.to, choice.stores, how.is_rehearsal, how.notify is not None), look)
+    wanted = with_answers(Wanted(choice.to, choice.stores, how.is_rehearsal, how.notify), look)
     limit = choice.limit_minutes * 60 if choice.limit_minutes else default_limit(configuration, [*look.found])
     plan = {
         "is_rehearsal": how.is_rehearsal,
@@ -114,8 +115,10 @@ def begin(work: Path | None, source: Source, choice: Choice, how: How) -> None:
         "steps": make_steps(place, look, configuration, wanted),
     }
     recovery = recovery.model_copy(update=plan)
+    if not any(step.state is StepState.WAITING and step.backup_id for step in recovery.steps):
+        raise typer.BadParameter("nothing would be restored: every target was left out")
     if not how.as_json:
-        show_plan(recovery, look)
+        show_plan(recovery)
     if how.dry_run:
         _answer_plan(recovery, how)
         return
@@ -151,7 +154,8 @@ def resume(work: Path | None, passphrase: str | None, how: How) -> None:
         if not how.as_json:
             say(f"Resuming the recovery of {recovery.began_at:%Y-%m-%d %H:%M} UTC: {done} of its steps are done.")
         configuration = configuration_in(Path(recovery.kit) if recovery.kit else None, place)
-        recovery = _carried_out(journal, place, configuration, taken_up(recovery), how)
+        recovery = taken_up(recovery, how.notify)
+        recovery = _carried_out(journal, place, configuration, recovery, how)
     _end(journal, recovery, how)
 
 
@@ -161,10 +165,12 @@ def _directory(work: Path | None) -> Path:
 
 def _chosen(start: Start, choice: Choice, began: datetime) -> tuple[StandaloneVault, CopyLook, Recovery]:
     """Look at all copies, and choose one."""
-    seen = [look_safely(one, start.identities, choice.targets, choice.until) for one in start.choices]
+    known = tuple(one.name for one in start.facts.targets) if start.facts else ()
+    sought = Sought(choice.targets, choice.targets or known, choice.until)
+    seen = [look_safely(one, start.identities, sought) for one in start.choices]
     chosen = choose_copy([look for _, look in seen])
     if chosen is None:
-        said = [look.error or " ".join(look.lacking) for _, look in seen]
+        said = [look.error or " ".join(look.lacking.values()) for _, look in seen]
         raise BackupStateError(
             "No copy has a backup that can be restored.",
             code="NOTHING_TO_RECOVER",
@@ -181,12 +187,16 @@ def _chosen(start: Start, choice: Choice, began: datetime) -> tuple[StandaloneVa
         endpoint_url=place.choice.endpoint_url,
         region=place.choice.region,
         why=chosen.why,
-        others=(*chosen.others, *chosen.look.lacking),
+        others=chosen.others,
         kit=str(start.kit.absolute()) if start.kit else None,
         identities=start.identity_places,
-        contacts=start.facts.contacts if start.facts else (),
+        contacts=tuple(_called(one) for one in start.facts.contacts) if start.facts else (),
     )
     return place, chosen.look, recovery
+
+
+def _called(contact: ContactFacts) -> str:
+    return ", ".join(filter(None, (contact.name, contact.role, contact.phone, contact.mail)))
 
 
 def _confirm(recovery: Recovery, how: How) -> None:
@@ -201,7 +211,7 @@ def _carried_out(
 ) -> Recovery:
     journal.write(recovery)
     with _ground(journal, recovery, how) as ground:
-        run = Run(place, journal, ground, configuration, how.notify, how.streams, how.as_json)
+        run = Run(place, journal, ground, configuration, how.streams, how.as_json)
         recovery = carry_out(run, recovery)
     journal.write_page(page_of(recovery))
     return recovery

@@ -45,13 +45,12 @@ _LEFT_HINT: Final = "existing objects are not overwritten. To replace them"
 
 @dataclass(frozen=True)
 class Run:
-    """What the steps of a recovery need. `notify` is a reference (docs/recovery.md), never printed."""
+    """What the steps of a recovery need."""
 
     place: StandaloneVault
     journal: Journal
     ground: Ground
     configuration: Configuration | None
-    notify: str | None
     streams: int | None
     quiet: bool
 
@@ -227,9 +226,8 @@ def _checks(run: Run, step: Step) -> Step:
 
 
 def _notify(recovery: Recovery, run: Run, step: Step) -> Step:
-    if run.notify is None:
-        return step.model_copy(update={"state": StepState.LEFT_OUT, "problem": "--notify was not given again."})
-    send(run.notify, sentence_of(recovery.model_copy(update={"ended_at": datetime.now(UTC)})), recovery)
+    del run
+    send(step.reference, sentence_of(recovery.model_copy(update={"ended_at": datetime.now(UTC)})), recovery)
     return step.model_copy(update={"state": StepState.DONE})
 
 

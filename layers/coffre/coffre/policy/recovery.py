@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from coffre.model.backup import Backup
+from coffre.model.kinds import TargetKind
 from coffre.model.recovery import Recovery, Step, StepKind, StepState
 from coffre.model.words import span
 from coffre.policy.recency import completion
@@ -43,11 +44,19 @@ class Found:
 
 @dataclass(frozen=True)
 class CopyLook:
-    """What a look at one copy found. `error` says why it cannot be used at all."""
+    """What a look at one copy found.
+
+    Parameters
+    ----------
+    lacking
+        Targets without a usable backup here, and why.
+    error
+        Why the copy cannot be used at all.
+    """
 
     address: str
     found: Mapping[str, Found] = field(default_factory=dict)
-    lacking: tuple[str, ...] = ()
+    lacking: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
 
 
@@ -83,6 +92,34 @@ def usable(
             return backup, tuple(passed_over)
         passed_over.append(f"{backup.id} of {backup.created_at:%Y-%m-%d %H:%M} UTC was passed over: {problem}")
     return None, tuple(passed_over)
+
+
+def of_same_points(
+    found: Mapping[str, Found],
+    backups: Mapping[str, Sequence[Backup]],
+    problem_of: Callable[[Backup], str | None],
+) -> dict[str, Found]:
+    """Return the same, with objects of the restore point that the database's backup belongs to, where they exist.
+
+    Objects of another moment than the rows leave references without objects; a database decides, because its rows are
+    what people miss first.
+
+    Parameters
+    ----------
+    backups
+        Of each target, in any order.
+    """
+    points = {one.backup.point for one in found.values() if one.backup.kind is TargetKind.DATABASE} - {None}
+    aligned = dict(found)
+    for name, one in found.items():
+        if one.backup.kind is TargetKind.DATABASE or not points or one.backup.point in points:
+            continue
+        fits = [backup for backup in backups.get(name, ()) if backup.point in points]
+        chosen, _ = usable(fits, problem_of, None)
+        if chosen is not None:
+            why = f"{chosen.id} is used, of the same restore point as the database; {one.backup.id} is of another time."
+            aligned[name] = replace(one, backup=chosen, passed_over=(*one.passed_over, why))
+    return aligned
 
 
 def choose_copy(looks: Sequence[CopyLook]) -> CopyChoice | None:
@@ -171,19 +208,23 @@ def next_step(recovery: Recovery) -> Step | None:
 _RESTORES: Final = (StepKind.SETTINGS, StepKind.DATABASE, StepKind.BUCKET)
 
 
-def taken_up(recovery: Recovery) -> Recovery:
+def taken_up(recovery: Recovery, notify: str | None = None) -> Recovery:
     """Return a recovery as a further run continues it: what failed or was cut off is to be done; what is done stays.
 
-    The notification is sent again: the state that it reports has changed.
+    The notification is sent again, since the state that it reports has changed; `notify` is another place for it.
     """
     again = (StepState.FAILED, StepState.RUNNING)
     steps = tuple(
-        step.model_copy(update={"state": StepState.WAITING, "problem": None})
+        step.model_copy(update={"state": StepState.WAITING, "problem": None, "reference": _reference(step, notify)})
         if step.state in again or step.kind is StepKind.NOTIFY
         else step
         for step in recovery.steps
     )
     return recovery.model_copy(update={"steps": steps, "resumed": recovery.resumed + 1, "ended_at": None})
+
+
+def _reference(step: Step, notify: str | None) -> str:
+    return notify if notify is not None and step.kind is StepKind.NOTIFY else step.reference
 
 
 def with_step(recovery: Recovery, step: Step) -> Recovery:
@@ -214,4 +255,7 @@ def is_complete(recovery: Recovery) -> bool:
 
 def has_exceptions(recovery: Recovery) -> bool:
     """Return whether something was restored in part, or left out."""
-    return any(step.exceptions or step.state is StepState.LEFT_OUT for step in recovery.steps)
+    return any(
+        step.exceptions or (step.state is StepState.LEFT_OUT and step.kind is not StepKind.NOTIFY)
+        for step in recovery.steps
+    )

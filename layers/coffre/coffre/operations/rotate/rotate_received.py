@@ -170,6 +170,10 @@ class _Records:
             for backup in self.backups
         }
 
+    def points(self) -> dict[str, PointRecord]:
+        """Return none: records of restore points stay here."""
+        return {}
+
     def running_restores(self, _now: datetime, /) -> list[Restore]:
         """Return none: it is not known who reads here. What a rotation deletes stays as a version for 30 days."""
         return []
