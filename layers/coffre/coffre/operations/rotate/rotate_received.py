@@ -7,7 +7,7 @@ cannot be replaced, and marks only lengthen a life.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -177,7 +177,3 @@ class _Records:
     def running_restores(self, _now: datetime, /) -> list[Restore]:
         """Return none: it is not known who reads here. What a rotation deletes stays as a version for 30 days."""
         return []
-
-    def points(self) -> Iterator[PointRecord]:
-        """Yield none: no catalog has them here."""
-        return iter(())
