@@ -12,6 +12,7 @@ from coffre.model.names import shown
 from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import resolve_run
 from coffre_cli.commands.backups.cost import cost_line
+from coffre_cli.commands.backups.show_copies import copies_of, show_copies
 from coffre_cli.commands.backups.show_source import show_buckets, source_of
 from coffre_cli.commands.points.show import find_shown, show_point
 from coffre_cli.commands.restore.database_result import show_comparisons, show_kept, show_script
@@ -72,7 +73,9 @@ def show(
 def _show_backup(deployed: Place, backup: Backup, *, as_json: bool) -> None:
     manifest = _manifest_of(deployed, backup)
     if as_json:
-        print_json({**backup_json(backup), "manifest": manifest.model_dump(mode="json") if manifest else None})
+        copies = [copy.model_dump(mode="json") for copy in copies_of(deployed, backup)]
+        manifest_json = manifest.model_dump(mode="json") if manifest else None
+        print_json({**backup_json(backup), "copies": copies, "manifest": manifest_json})
         return
     say(f"Backup {backup.id} of {backup.target}: {backup.status.value}")
     say(f"  tiers     {' '.join(tier.lower() for tier in backup.tiers)}")
@@ -96,6 +99,7 @@ def _show_backup(deployed: Place, backup: Backup, *, as_json: bool) -> None:
     elif backup.status is Status.IN_PROGRESS:
         say(f"  progress  {backup.progress.phase}, {size(backup.progress.done_bytes)} so far")
     _show_cost(deployed, backup)
+    show_copies(deployed, backup)
     if manifest is not None:
         _show_manifest(backup, manifest)
 
