@@ -168,6 +168,13 @@ def test_a_sas_token_may_do_what_it_says_and_is_in_no_error(azurite_endpoint: st
     writer = azure_with_sas(azurite_endpoint, "rcwl")
     put(writer, "a", b"x", if_absent=True)
     assert (writer.get("a"), keys_of(writer)) == (b"x", ["a"])
+    with pytest.raises(StoreError):
+        writer.delete("a")
+    sweeper = azure_with_sas(azurite_endpoint, "rd")
+    sweeper = CloudStore(sweeper._cloud, prefix=writer._prefix)
+    sweeper.delete("a")
+    sweeper.delete("a")
+    assert keys_of(writer) == []
     reader = azure_with_sas(azurite_endpoint, "r")
     calls: list[Callable[[], object]] = [lambda: put(reader, "b"), lambda: list(reader.list())]
     for call in calls:

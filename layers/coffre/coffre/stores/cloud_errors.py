@@ -16,7 +16,8 @@ from obstore import exceptions as obstore
 
 from coffre.model.errors import CoffreError, ObjectMissingError, StoreError, StoreTransientError
 
-_STATUS: Final = re.compile(r"status code: (\d{3})")
+# A deletion is a batch of one: its parts report their status otherwise.
+_STATUS: Final = re.compile(r"(?:status code: |\(code: )(\d{3})")
 _CODE: Final = re.compile(r"<Code>(\w{1,80})</Code>")
 _MESSAGE: Final = re.compile(r"<Message>([^<\n]{1,300})")
 _QUERY: Final = re.compile(r"\?\S*")
