@@ -208,3 +208,19 @@ def test_a_restore_point_follows_the_last_of_its_parts(place: Place) -> None:
     before = dict(place.store.objects)
     copy_target(place.job())
     assert place.store.objects == before
+
+
+def test_what_was_found_damaged_stays_so_until_a_look_finds_it_mended(place: Place) -> None:
+    backup = place.scene.backup(1)
+    copy_target(place.job())
+    damaged = {"damaged": "A pack is not the one that was stored.", "damaged_packs": ("v1/packs/x",)}
+    place.scene.catalog.copies.keep(place.record(backup).model_copy(update=damaged))
+
+    copy_target(place.job(), [backup])
+
+    assert place.record(backup).damaged_packs == ("v1/packs/x",)
+    # After a rotation has made way for it, every object is sent or compared.
+    failed = place.record(backup).model_copy(update={"status": CopyStatus.FAILED, "completed_at": None})
+    place.scene.catalog.copies.keep(failed)
+    copy_target(place.job())
+    assert (place.record(backup).status, place.record(backup).damaged) == (CopyStatus.COMPLETED, None)

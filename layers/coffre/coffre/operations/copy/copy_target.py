@@ -153,7 +153,12 @@ def _copy_one(job: TargetCopyJob, backup: Backup) -> Sent | None:
         packs=known.packs if known else 0,
         bytes=known.bytes if known else 0,
         requests=known.requests if known else 0,
+        locked_until=known.locked_until if known else None,
+        # A copier replaces nothing: what was found damaged stays so until a look finds it mended.
+        damaged=known.damaged if known and is_there else None,
+        damaged_packs=known.damaged_packs if known and is_there else (),
     )
+    vault = job.open_at(backup)
     if not is_there:
         job.catalog.copies.keep(record)
     sent = Sent()
@@ -171,13 +176,15 @@ def _copy_one(job: TargetCopyJob, backup: Backup) -> Sent | None:
         }
         completed = job.now() if status is CopyStatus.COMPLETED else None
         changes = {**counted, "status": status, "completed_at": completed, "error": error}
+        if completed is not None and sent.packs and vault.new_locked_until is not None:
+            changes["locked_until"] = vault.new_locked_until
         job.catalog.copies.keep(record.model_copy(update=changes))
 
     try:
         sent = copy_backup(
             CopyJob(
                 source=job.source,
-                destination=job.open_at(backup),
+                destination=vault,
                 backup=backup,
                 name=job.destination.name,
                 check=job.check,
