@@ -170,7 +170,8 @@ def coffre(
         typer.Option(
             "--vault",
             metavar="DIR|s3://...",
-            help="Work with this vault alone, without a stack: a directory, or a bucket with its prefix. "
+            help="Work with this vault alone, without a stack: a directory, or a bucket with its prefix "
+            "(s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, azure://ACCOUNT/CONTAINER/PREFIX). "
             f"Default: the variable {VAULT_VARIABLE}.",
         ),
     ] = None,

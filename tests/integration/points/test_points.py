@@ -246,11 +246,24 @@ def test_a_query_that_fails_costs_the_point_and_not_the_backup(
     backup = scene.coffre.catalog.get_backup(answer["id"])
     assert (backup.status, backup.point) == (Status.COMPLETED, None)
     [exception] = backup.exceptions
-    assert exception.startswith("The restore point shop was not taken: ")
+    assert exception.startswith("No restore point was taken of shop: ")
     assert said in exception
     assert "POINT_QUERY" in exception
     assert run_sql(documents.database, "SELECT count(*) FROM documents") == [(3,)]
-    assert scene.invoked.events == []  # it was by hand: nobody expects a backup of the bucket
+    assert scene.invoked.events == []  # it was by hand: no backup of the bucket is due
+    [alert] = scene.coffre.troubles()
+    assert alert["MessageAttributes"]["kind"]["Value"] == "BACKUP_EXCEPTIONS"
+
+
+def test_a_scheduled_backup_of_the_bucket_does_not_depend_on_the_query(scene: PointScene, documents: Documents) -> None:
+    objects = {"type": "query", "query": "SELECT nothing FROM public.missing"}
+    scene.configure(with_password(documents.database), objects=objects)
+
+    scene.backup_database(tier="DAILY", scheduled_time=SLOT)
+
+    assert scene.invoked.events == [
+        ("backup-storage", {"target": "files", "tier": "DAILY", "scheduled_time": SLOT}),
+    ]
 
 
 def test_a_part_that_fails_makes_no_point(scene: PointScene, documents: Documents) -> None:

@@ -25,7 +25,7 @@ from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import AGE_MAGIC, public_key
 from coffre.vault.configuration_copies import keep_copy
 from coffre.vault.vault import Vault
-from coffre_cli.commands.keys.kit_facts import CopyFacts, KitFacts, TargetFacts, VaultFacts
+from coffre_cli.commands.keys.kit_facts import ContactFacts, CopyFacts, KitFacts, TargetFacts, VaultFacts
 from coffre_cli.commands.restore.without_stack import restore_database_here
 
 FILES = {"photos/a/cat.txt": Object(b"cat"), "photos/dog.txt": Object(b"dog" * 1000)}
@@ -369,7 +369,7 @@ def test_with_the_kit_a_person_types_no_more_than_needed(
         format=1,
         vault=VaultFacts(address=str(tmp_path / "lost-vault")),
         copies=(CopyFacts(name="disk", address=f"directory:{lost.copy}"),),
-        contacts=("Ada, +41 44 000 00 00",),
+        contacts=(ContactFacts(name="Ada", role="database owner", phone="+41 44 000 00 00"),),
         targets=(
             TargetFacts(
                 name="legacy",
@@ -418,7 +418,7 @@ def test_with_the_kit_a_person_types_no_more_than_needed(
     assert len(asked) == 4
     assert "lost-vault cannot be used" in done.out
     assert lost.journal["why"] == "It is the only copy with a backup that can be restored."
-    assert lost.journal["contacts"] == ["Ada, +41 44 000 00 00"]
+    assert lost.journal["contacts"] == ["Ada, database owner, +41 44 000 00 00"]
     assert lost.step("check shop")["checks"] == ["of the kit: as expected"]
     assert rows_of(lost.new) == rows_of(shop)
     # Another name than the plan's stops it before anything is changed

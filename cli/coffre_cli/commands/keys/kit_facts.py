@@ -76,6 +76,15 @@ class KeyFacts(_Facts):
     is_included: bool
 
 
+class ContactFacts(_Facts):
+    """A person to call."""
+
+    name: str
+    role: str
+    mail: str | None = None
+    phone: str | None = None
+
+
 class KitFacts(_Facts):
     """Everything. `is_of_all`: it was not asked for some targets alone."""
 
@@ -85,8 +94,8 @@ class KitFacts(_Facts):
     format: int
     vault: VaultFacts
     copies: tuple[CopyFacts, ...] = ()
-    contacts: tuple[str, ...] = ()
     stack: dict[str, str] = {}
+    contacts: tuple[ContactFacts, ...] = ()
     targets: tuple[TargetFacts, ...]
     keys: tuple[KeyFacts, ...]
     identity_at: str | None = None

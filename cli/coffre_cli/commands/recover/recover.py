@@ -63,7 +63,8 @@ def recover(
         ),
     ] = None,
     targets: Annotated[
-        list[str] | None, typer.Option("--target", help="Only this target; repeatable. Default: all of the copy.")
+        list[str] | None,
+        typer.Option("--target", metavar="NAME", help="Only this target; repeatable. Default: all of the copy."),
     ] = None,
     at: Annotated[
         str | None,

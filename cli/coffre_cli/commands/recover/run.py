@@ -33,6 +33,7 @@ from coffre_cli.vault_choice import VaultChoice
 
 if TYPE_CHECKING:
     from coffre.model.configuration import Configuration
+    from coffre_cli.commands.keys.kit_facts import ContactFacts
     from coffre_cli.standalone import StandaloneVault
 
 _WORK = "coffre-recovery"
@@ -189,9 +190,13 @@ def _chosen(start: Start, choice: Choice, began: datetime) -> tuple[StandaloneVa
         others=chosen.others,
         kit=str(start.kit.absolute()) if start.kit else None,
         identities=start.identity_places,
-        contacts=start.facts.contacts if start.facts else (),
+        contacts=tuple(_called(one) for one in start.facts.contacts) if start.facts else (),
     )
     return place, chosen.look, recovery
+
+
+def _called(contact: ContactFacts) -> str:
+    return ", ".join(filter(None, (contact.name, contact.role, contact.phone, contact.mail)))
 
 
 def _confirm(recovery: Recovery, how: How) -> None:

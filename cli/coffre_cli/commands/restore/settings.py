@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from coffre.model.backup import Backup
     from coffre.model.manifest import Entry
     from coffre.operations.restore_settings.restore import Planned, SettingsRestore
-    from coffre.vault.codec import FrameDecoder
+    from coffre.vault.sealed_settings import SettingsOpener
     from coffre_cli.place import Place
 
 EXAMPLES: Final = examples(
@@ -69,7 +69,7 @@ class _Found:
     place: Place
     backup: Backup
     entries: Sequence[Entry]
-    decoder: FrameDecoder
+    opener: SettingsOpener
 
     def recorded(self, action: str) -> Any:
         """Record the names that are read or written."""
@@ -130,11 +130,13 @@ def _refuse_mixture(output: str | None, *, to_stdout: bool, overwrite: bool, dry
 def _find(which: Which, names: Sequence[str], identity: str | None) -> _Found:
     from coffre.operations.restore_settings.choose import choose_settings
     from coffre.operations.stored_backup.open import open_manifest
+    from coffre.vault.sealed_settings import SettingsOpener
 
     place, backup = which.find()
     manifest = open_manifest(place.vault, backup)
     entries = choose_settings(place.vault, manifest, names)
-    return _Found(place, backup, entries, decoder_of(place, backup, identity).of_recipients(manifest.recipients))
+    decoder = decoder_of(place, backup, identity).of_recipients(manifest.recipients)
+    return _Found(place, backup, entries, SettingsOpener(place.vault, decoder))
 
 
 def _job(found: _Found, *, default_key: bool) -> SettingsRestore:
@@ -147,7 +149,7 @@ def _job(found: _Found, *, default_key: bool) -> SettingsRestore:
         "secrets": Secrets(boto3.client("secretsmanager"), default_key),
         "parameters": Parameters(boto3.client("ssm"), default_key),
     }
-    return SettingsRestore(found.place.vault, found.decoder, places)
+    return SettingsRestore(found.opener, places)
 
 
 def _write_out(found: _Found, output: str | None, *, overwrite: bool) -> None:
@@ -163,7 +165,7 @@ def _write_out(found: _Found, output: str | None, *, overwrite: bool) -> None:
     if path is not None and not overwrite:
         refuse_existing(path)
     with found.recorded("settings.restored" if path else "backup.read"):
-        value = read_setting(found.place.vault, entry, found.decoder).value
+        value = read_setting(found.opener, entry).value
         if path is None:
             with standard_output(also_terminal=True) as file:
                 file.write(value)

@@ -88,6 +88,8 @@ class SettingsReader:
     received_bytes: int = 0
     _found: dict[tuple[str, str], SettingFacts] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    # Of the account's 40 calls of GetParameter a second (SSM quotas, 2026-11) most belong to the application.
+    _one_parameter: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Self:
         return self
@@ -253,7 +255,9 @@ class SettingsReader:
         pages = iter(paginator.paginate(PaginationConfig={"PageSize": size}))
         while True:
             page = self._ask(action, lambda: next(pages, None))
-            if page is None:
+            if page is None:  # the end, for which nothing was asked
+                with self._lock:
+                    self.requests[action.partition(":")[2]] -= 1
                 return
             yield page
 
@@ -267,9 +271,10 @@ class SettingsReader:
         return wrapped(value, facts), self._headers(listed, answer["VersionId"])
 
     def _read_parameter(self, listed: Listed) -> tuple[bytes, dict[str, str]]:
-        answer = self._ask(
-            "ssm:GetParameter", lambda: self.parameters.get_parameter(Name=listed.key, WithDecryption=True)
-        )["Parameter"]
+        with self._one_parameter:
+            answer = self._ask(
+                "ssm:GetParameter", lambda: self.parameters.get_parameter(Name=listed.key, WithDecryption=True)
+            )["Parameter"]
         facts, version = self._facts_of(PARAMETERS, listed), str(answer["Version"])
         return wrapped(answer["Value"].encode(), facts), self._headers(listed, version)
 

@@ -109,4 +109,4 @@ def _read(run: Path) -> Iterator[Listed]:
         for line in lines:
             key, size, etag, modified, storage_class, is_sized = json.loads(line)
             time = datetime.fromtimestamp(modified, UTC) if modified is not None else None
-            yield Listed(key, size, etag, time, storage_class, is_sized)
+            yield Listed(key, size, etag, time, storage_class, is_sized=is_sized)

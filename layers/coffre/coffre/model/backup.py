@@ -25,6 +25,9 @@ OUTCOME_UNKNOWN: Final = "OUTCOME_UNKNOWN"
 NO_ROLES: Final = "Roles were not backed up:"
 """How the exception of a database's backup without roles begins: an alert reports it."""
 
+NO_POINT: Final = "No restore point was taken of"
+"""How the exception of a database's backup begins whose point could not be begun: an alert reports it."""
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ulid import ULID
 
-from coffre.model.backup import Backup
+from coffre.model.backup import NO_POINT, Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, CoffreError, EventError, TransientError
 from coffre.model.points import PartOf, Point, PointRecord
@@ -87,16 +87,17 @@ class PointRun:
         try:
             begun = begin_point(job, backup, snapshot)
             self._start(parts, {"point": self.part_of.name, "point_id": self.part_of.id})
-        except CoffreError as error:
+        except Exception as error:  # noqa: BLE001 - the backup of the database does not depend on the point
             children.check()
             log_failure(self.services.edge.logger, error, target=backup.target, backup_id=backup.id)
-            why = f"{error.message}{f' {error.detail}' if error.detail else ''} ({error.code})"
-            return SnapshotFindings(exceptions=(f"The restore point {self.point.name} was not taken: {why}",))
+            failure = Failure.of(error)
+            why = f"{failure.message} ({failure.code})"
+            return SnapshotFindings(exceptions=(f"{NO_POINT} {self.point.name}: {why}",))
         return SnapshotFindings(notes=tuple(begun.notes), part_of=self.part_of)
 
     @contextmanager
     def never_without_buckets(self) -> Iterator[dict[str, Any]]:
-        """Start the scheduled backups of the buckets without the point, if the database's run does not come that far.
+        """Start the scheduled backups of the buckets without the point, if the database's run has not started them.
 
         The answer of that run is put into what this yields. A run that joined another leaves it to that one.
         """
@@ -104,7 +105,7 @@ class PointRun:
         try:
             yield answer
         finally:
-            if not self.has_started and answer.get("outcome") in (None, RunOutcome.SKIPPED.value):
+            if not self.has_started and answer.get("outcome") != RunOutcome.JOINED.value:
                 self._start_without()
 
     def _start_without(self) -> None:

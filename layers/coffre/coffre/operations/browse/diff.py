@@ -18,6 +18,7 @@ from coffre.operations.browse.settings_diff import what_changed
 from coffre.operations.stored_backup.object_selection import start_of
 from coffre.policy.merge import side_by_side
 from coffre.vault.codec import FrameDecoder
+from coffre.vault.sealed_settings import SettingsOpener
 from coffre.vault.vault import Vault
 
 # Attributes that belong to an object, unlike those that only say when or how a store keeps it.
@@ -91,13 +92,14 @@ def _of_settings(
     vault: Vault, first: Manifest, second: Manifest, choice: ObjectChoice, decoder: FrameDecoder | None
 ) -> Iterator[Difference]:
     """Yield names alone: sizes of short values say something about them."""
+    opener = SettingsOpener(vault, decoder) if decoder is not None else None
     for before, after in _pairs(vault, first, second, choice):
         if before is None and after is not None:
             yield Difference(after.name, Change.ADDED)
         elif after is None and before is not None:
             yield Difference(before.name, Change.REMOVED)
         elif before is not None and after is not None and not _is_same_version(before, after):
-            what = ("value",) if decoder is None else what_changed(vault, before, after, decoder)
+            what = ("value",) if opener is None else what_changed(opener, before, after)
             if what:
                 yield Difference(before.name, Change.CHANGED, what)
 

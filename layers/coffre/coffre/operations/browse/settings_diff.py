@@ -8,12 +8,10 @@ from coffre.model.manifest import Entry
 from coffre.model.setting import Setting
 from coffre.model.target import FILES
 from coffre.policy.dotenv import variables_of
-from coffre.vault.codec import FrameDecoder
-from coffre.vault.sealed_settings import open_setting
-from coffre.vault.vault import Vault
+from coffre.vault.sealed_settings import SettingsOpener
 
 
-def what_changed(vault: Vault, before: Entry, after: Entry, decoder: FrameDecoder) -> tuple[str, ...]:
+def what_changed(opener: SettingsOpener, before: Entry, after: Entry) -> tuple[str, ...]:
     """Return what differs: of a file of variables their names (`+NEW`, `~CHANGED`, `-GONE`), else `value`.
 
     `description`, `kms_key`, `tags` and `type` are named when they differ. One that could not be read in one of the
@@ -21,7 +19,7 @@ def what_changed(vault: Vault, before: Entry, after: Entry, decoder: FrameDecode
     """
     if any(entry.object is not None and entry.object.unread is not None for entry in (before, after)):
         return ("value",)
-    one, other = (_opened(vault, entry, decoder) for entry in (before, after))
+    one, other = (opener.open(entry) for entry in (before, after))
     about = (name for name in ("type", "description", "kms_key", "tags") if _differs(one, other, name))
     if one.value == other.value:
         return tuple(about)
@@ -29,10 +27,6 @@ def what_changed(vault: Vault, before: Entry, after: Entry, decoder: FrameDecode
     if before.name.startswith(f"{FILES}/"):
         names = tuple(_variables(variables_of(one.value), variables_of(other.value)))
     return (*(names or ("value",)), *about)
-
-
-def _opened(vault: Vault, entry: Entry, decoder: FrameDecoder) -> Setting:
-    return open_setting(b"".join(vault.read_entry(entry, decoder)), decoder)
 
 
 def _differs(one: Setting, other: Setting, name: str) -> bool:

@@ -190,10 +190,19 @@ def _copy_marks(job: CopyJob) -> None:
         if info.key != pin and known.get(info.key) == info.size:
             continue
         body = job.source.store.get(info.key, limit_bytes=_MARK_LIMIT_BYTES)
-        if info.key != pin:
+        if info.key not in known or info.key != pin:
             _put_once(job, job.destination.store, info.key, body)
-        elif info.key not in known or job.destination.store.get(pin, limit_bytes=_MARK_LIMIT_BYTES) != body:
-            put_small(job.destination.store, info.key, body)
+        elif job.destination.store.get(pin, limit_bytes=_MARK_LIMIT_BYTES) != body:
+            _replace_pin(job, pin, body)
+
+
+def _replace_pin(job: CopyJob, key: str, body: bytes) -> None:
+    """Replace the mark of a pin. Where nothing may be replaced (a receiving account) the backup stays pinned."""
+    try:
+        put_small(job.destination.store, key, body)
+    except StoreError as error:
+        if error.code != "STORE_DENIED":
+            raise
 
 
 def _has_manifest(job: CopyJob, key: str) -> bool:

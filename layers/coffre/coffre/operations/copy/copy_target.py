@@ -12,6 +12,7 @@ from coffre.model.backup import Backup, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import BackupStateError, CoffreError, CopyError
 from coffre.operations.copy.copy_backup import CopyJob, Sent, copy_backup
+from coffre.operations.copy.copy_points import copy_point, due_points
 from coffre.policy.copies import due_copies, is_copied
 from coffre.vault.vault import Vault
 
@@ -115,9 +116,17 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
             done = done.plus(backup, sent)
             if done.unfinished is not None:
                 return done
+        _copy_points(job)
         return done
     finally:
         job.catalog.locks.release(job.lock, job.run_id)
+
+
+def _copy_points(job: TargetCopyJob) -> None:
+    """Copy the restore points whose last part is complete there by now."""
+    for point in due_points(job.catalog, job.destination.name, job.target):
+        part = job.catalog.get_backup(point.database.backup_id)
+        copy_point(job.source.store, job.open_at(part).store, point)
 
 
 def _next(job: TargetCopyJob, only: Sequence[Backup] | None, done: set[str]) -> Backup | None:
@@ -144,7 +153,12 @@ def _copy_one(job: TargetCopyJob, backup: Backup) -> Sent | None:
         packs=known.packs if known else 0,
         bytes=known.bytes if known else 0,
         requests=known.requests if known else 0,
+        locked_until=known.locked_until if known else None,
+        # A copier replaces nothing: what was found damaged stays so until a look finds it mended.
+        damaged=known.damaged if known and is_there else None,
+        damaged_packs=known.damaged_packs if known and is_there else (),
     )
+    vault = job.open_at(backup)
     if not is_there:
         job.catalog.copies.keep(record)
     sent = Sent()
@@ -162,13 +176,15 @@ def _copy_one(job: TargetCopyJob, backup: Backup) -> Sent | None:
         }
         completed = job.now() if status is CopyStatus.COMPLETED else None
         changes = {**counted, "status": status, "completed_at": completed, "error": error}
+        if completed is not None and sent.packs and vault.new_locked_until is not None:
+            changes["locked_until"] = vault.new_locked_until
         job.catalog.copies.keep(record.model_copy(update=changes))
 
     try:
         sent = copy_backup(
             CopyJob(
                 source=job.source,
-                destination=job.open_at(backup),
+                destination=vault,
                 backup=backup,
                 name=job.destination.name,
                 check=job.check,

@@ -10,7 +10,7 @@ from coffre.model.errors import IntegrityError, RunStoppedError
 from coffre.model.manifest import Entry, Manifest
 from coffre.operations.drill.findings import Found, refuse_other_sums
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.sealed_settings import open_setting
+from coffre.vault.sealed_settings import SettingsOpener
 from coffre.vault.vault import Vault
 
 
@@ -19,6 +19,7 @@ def prove_settings(
 ) -> None:
     """Open every setting of a backup, and compare number and sizes with what catalog and manifest say."""
     count = size_bytes = 0
+    opener = SettingsOpener(vault, decoder)
     with found.phase("objects"):
         for entry in vault.entries(manifest):
             if stop.is_set():
@@ -27,7 +28,7 @@ def prove_settings(
                 found.limits.append(f"{entry.name} could not be read when the backup was taken.")
                 continue
             count, size_bytes = count + 1, size_bytes + entry.size
-            found.take_objects([_proof(entry, vault, decoder)])
+            found.take_objects([_proof(entry, opener)])
     found.restore_seconds = sum(found.phases_ms.values()) / 1000
     found.sample = Sample(objects=count, size_bytes=size_bytes, chosen=count, chosen_bytes=size_bytes)
     found.limits.append("Nothing was written: that a setting can be written back to its place is not proven.")
@@ -38,10 +39,10 @@ def prove_settings(
     refuse_other_sums(backup, told)
 
 
-def _proof(entry: Entry, vault: Vault, decoder: FrameDecoder) -> ObjectProof:
+def _proof(entry: Entry, opener: SettingsOpener) -> ObjectProof:
     detail = None
     try:
-        open_setting(b"".join(vault.read_entry(entry, decoder)), decoder)
+        opener.open(entry)
     except IntegrityError as error:
         detail = f"{error.message} [{error.code}]"
     return ObjectProof(

@@ -20,7 +20,7 @@ from coffre.alerts.runs import backup_exceptions
 from coffre.catalog.catalog import Catalog
 from coffre.model.alert_rules import TargetAlerts
 from coffre.model.audit import Actor
-from coffre.model.backup import NO_ROLES, Backup, Status
+from coffre.model.backup import NO_POINT, NO_ROLES, Backup, Status
 from coffre.model.configuration import Configuration
 from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.manifest import DatabaseContent, Manifest
@@ -116,14 +116,14 @@ def _slow(backup: Backup, rules: TargetAlerts) -> Iterator[Alert]:
 
 def _exceptions(backup: Backup) -> Iterator[Alert]:
     # Most exceptions of a database say what its restore will lack, and stay the same: `coffre show` lists them. Missing
-    # roles are no property of the database.
+    # roles and a missing restore point are no property of the database.
     notified = backup.exceptions if backup.kind.has_objects else tuple(filter(_is_notified, backup.exceptions))
     if notified:
         yield backup_exceptions(backup.model_copy(update={"exceptions": notified}))
 
 
 def _is_notified(exception: str) -> bool:
-    return exception.startswith(NO_ROLES)
+    return exception.startswith((NO_ROLES, NO_POINT))
 
 
 def _sizes(catalog: Catalog, vault: Vault, change_percent: int, backup: Backup, manifest: Manifest) -> Iterator[Alert]:

@@ -8,8 +8,7 @@ from coffre.model.errors import EventError
 from coffre.model.manifest import Entry, Manifest
 from coffre.model.setting import Setting
 from coffre.policy.object_keys import key_choice
-from coffre.vault.codec import FrameDecoder
-from coffre.vault.sealed_settings import open_setting
+from coffre.vault.sealed_settings import SettingsOpener
 from coffre.vault.vault import Vault
 
 
@@ -35,7 +34,7 @@ def choose_settings(vault: Vault, manifest: Manifest, patterns: Sequence[str]) -
     return tuple(entry for entry in entries if not patterns or _fits(entry.name, patterns))
 
 
-def read_setting(vault: Vault, entry: Entry, decoder: FrameDecoder) -> Setting:
+def read_setting(opener: SettingsOpener, entry: Entry) -> Setting:
     """Return the value of a setting.
 
     Raises
@@ -52,7 +51,7 @@ def read_setting(vault: Vault, entry: Entry, decoder: FrameDecoder) -> Setting:
             detail=entry.object.unread,
             hint="Choose an older backup: coffre list",
         )
-    return open_setting(b"".join(vault.read_entry(entry, decoder)), decoder)
+    return opener.open(entry)
 
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:

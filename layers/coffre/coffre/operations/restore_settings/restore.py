@@ -11,8 +11,7 @@ from coffre.model.manifest import Entry
 from coffre.model.setting import Setting
 from coffre.operations.restore_settings.choose import read_setting
 from coffre.operations.restore_settings.places import SettingsPlace
-from coffre.vault.codec import FrameDecoder
-from coffre.vault.vault import Vault
+from coffre.vault.sealed_settings import SettingsOpener
 
 
 class Step(StrEnum):
@@ -52,8 +51,7 @@ class Planned:
 class SettingsRestore:
     """Restores settings of one backup. `places` are by the folder of the names: `secrets`, `parameters`."""
 
-    vault: Vault
-    decoder: FrameDecoder
+    opener: SettingsOpener
     places: Mapping[str, SettingsPlace]
 
     def plan(self, entries: Sequence[Entry]) -> list[Planned]:
@@ -71,7 +69,7 @@ class SettingsRestore:
     def _planned(self, entry: Entry) -> Planned:
         place, name = self._place_of(entry)
         try:
-            setting = read_setting(self.vault, entry, self.decoder)
+            setting = read_setting(self.opener, entry)
             return Planned(entry, Step.ONLY_A_FILE if place is None else _step(place, name, setting))
         except CoffreError as error:
             return Planned(entry, Step.FAILED, error)
@@ -79,7 +77,7 @@ class SettingsRestore:
     def _written(self, one: Planned) -> Planned:
         place, name = self._place_of(one.entry)
         try:
-            setting = read_setting(self.vault, one.entry, self.decoder)
+            setting = read_setting(self.opener, one.entry)
             step = Step.ONLY_A_FILE if place is None else _step(place, name, setting)
             if place is not None and step is Step.CREATE:
                 place.create(name, setting)

@@ -3,37 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from coffre.model.backup import Backup
 from coffre.model.rotation import Action, Decision
+from coffre.model.target import Retention
 
 
 @dataclass(frozen=True)
 class PointKeeper:
-    """Decides for backups that belong to restore points.
+    """Decides by the rules of each target, and then for backups that belong to restore points.
 
     Parameters
     ----------
     copies
         The COMPLETED backups of all targets.
-    judge
-        Returns the decisions of a target's own rules.
+    retentions
+        Those of the configured targets.
+    rules
+        Decides on the backups of one target by its own retention.
     """
 
     copies: Mapping[str, Sequence[Backup]]
-    judge: Callable[[str], Iterable[Decision]]
+    retentions: Mapping[str, Retention]
+    rules: Callable[[Sequence[Backup], Retention], Sequence[Decision]]
+    _judged: dict[str, tuple[Decision, ...]] = field(default_factory=dict)
 
-    def keep(self, decisions: Sequence[Decision]) -> list[Decision]:
-        """Return the decisions of one target, with those of its backups that other parts of their points keep."""
+    def decide(self, target: str) -> tuple[Decision, ...]:
+        """Return the decisions of one target: what other parts of its points keep stays too."""
+        decisions = self._judge(target)
         going = {decision.backup_id for decision in decisions if decision.action is Action.DELETE}
         kept = self._kept(going)
-        return [
+        return tuple(
             decision.model_copy(update={"action": Action.KEEP, "held_back": True, "reason": _reason(why)})
             if (why := kept.get(decision.backup_id)) is not None
             else decision
             for decision in decisions
-        ]
+        )
+
+    def _judge(self, target: str) -> tuple[Decision, ...]:
+        if target not in self._judged:
+            found, retention = self.copies.get(target, ()), self.retentions.get(target)
+            decided: Iterable[Decision] = (
+                self.rules(found, retention) if retention is not None else (_stays(copy) for copy in found)
+            )
+            self._judged[target] = tuple(decided)
+        return self._judged[target]
 
     def _kept(self, going: set[str]) -> dict[str, Decision]:
         """Return for each of these backups the decision that keeps another part of its point, if there is one."""
@@ -47,11 +62,22 @@ class PointKeeper:
         }
         found: dict[str, Decision] = {}
         for target in sorted(others):
-            for decision in self.judge(target):
+            for decision in self._judge(target):
                 point = points.get(decision.backup_id)
                 if decision.action is Action.KEEP and point in wanted:
                     found.setdefault(wanted[point], decision)
         return found
+
+
+def _stays(copy: Backup) -> Decision:
+    return Decision(
+        backup_id=copy.id,
+        target=copy.target,
+        tiers=copy.tiers,
+        taken_at=copy.created_at,
+        action=Action.KEEP,
+        reason="its target is not configured any more",
+    )
 
 
 def _reason(other: Decision) -> str:

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -93,18 +92,14 @@ def _rotate(job: RotateJob, turn: Turn, only: str | None, *, dry_run: bool, alwa
     decisions: list[Decision] = []
     needs: list[LockNeed] = []
     restores = {restore.backup_id: restore.id for restore in running_restores(job.catalog, job.now())}
-    retentions = {target.name: target.retention for target in (*job.configuration.targets, *targets)}
-
-    @cache
-    def judge(name: str) -> tuple[Decision, ...]:
-        if name not in retentions:  # of a target that is not configured any more, everything stays
-            return tuple(_stays(copy) for copy in copies[name])
-        return decide_by_size(job.vault, job.now(), copies.get(name, []), retentions[name], problems)
-
-    points = PointKeeper(copies, judge)
+    points = PointKeeper(
+        copies,
+        {target.name: target.retention for target in (*job.configuration.targets, *targets)},
+        lambda found, retention: decide_by_size(job.vault, job.now(), found, retention, problems),
+    )
     for target in targets:
         found = copies.get(target.name, [])
-        judged = points.keep(judge(target.name))
+        judged = points.decide(target.name)
         needs += needs_of(found, target.retention, judged, job.now())
         decided = [unless_in_use(one, restores) for one in judged]
         decisions += decided if dry_run else _mark_deleted(job, turn, found, decided)
@@ -126,17 +121,6 @@ def _rotate(job: RotateJob, turn: Turn, only: str | None, *, dry_run: bool, alwa
     records = VaultRecords(job.catalog)
     swept = sweep(SweepJob(records, job.vault, job.scratch, job.now(), turn.check, dry_run=dry_run, gone=gone))
     return report.model_copy(update={"sweep": swept})
-
-
-def _stays(copy: Backup) -> Decision:
-    return Decision(
-        backup_id=copy.id,
-        target=copy.target,
-        tiers=copy.tiers,
-        taken_at=copy.created_at,
-        action=Action.KEEP,
-        reason="its target is not configured any more",
-    )
 
 
 def _keep_locked(

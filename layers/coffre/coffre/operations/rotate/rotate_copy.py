@@ -21,6 +21,7 @@ from coffre.model.points import PointRecord
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
 from coffre.model.target import AnyTarget, Retention
 from coffre.operations.rotate.keep_locked import LockKeeper, LockNeed, needs_of
+from coffre.operations.rotate.keep_points import PointKeeper
 from coffre.operations.rotate.make_way import MakingWay
 from coffre.operations.rotate.rotate import SWEEP_SECONDS, RotateJob, decide_by_size, unless_in_use
 from coffre.operations.rotate.sweep import sweep
@@ -117,9 +118,14 @@ class _Rotation:
         decisions: list[Decision] = []
         needs: list[LockNeed] = []
         restores = {restore.backup_id: restore.id for restore in running_restores(job.catalog, job.now())}
+        points = PointKeeper(
+            found,
+            {target.name: self._retention(target) for target in (*job.configuration.targets, *targets)},
+            lambda backups, retention: decide_by_size(job.vault, job.now(), backups, retention, problems),
+        )
         for target in targets:
             backups, retention = found.get(target.name, []), self._retention(target)
-            judged = decide_by_size(job.vault, job.now(), backups, retention, problems)
+            judged = points.decide(target.name)
             needs += needs_of(backups, retention, judged, job.now())
             decisions += self._delete(
                 [unless_locked(job.vault, unless_in_use(one, restores), job.now()) for one in judged]
@@ -234,13 +240,13 @@ class CopyRecords:
             found[copy.backup_id] = summary
         return found
 
+    def points(self) -> dict[str, PointRecord]:
+        """Return the restore points by id."""
+        return {point.id: point for point in self.catalog.points.all()}
+
     def running_restores(self, now: datetime, /) -> list[Restore]:
         """Return every running restore: it may read a copy."""
         return running_restores(self.catalog, now)
-
-    def points(self) -> Iterable[PointRecord]:
-        """Return none: a copy's records of points stay. They are small, and name what they are made of."""
-        return ()
 
 
 @dataclass(frozen=True)

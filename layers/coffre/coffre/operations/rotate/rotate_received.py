@@ -14,6 +14,7 @@ from pathlib import Path
 
 from coffre.model.backup import Backup, Restore, Status
 from coffre.model.errors import DeadlineError, IntegrityError
+from coffre.model.points import PointRecord
 from coffre.model.rotation import Action, Decision, Problem, RotationReport
 from coffre.model.target import Retention
 from coffre.operations.rotate.rotate_copy import unless_locked
@@ -168,6 +169,10 @@ class _Records:
             backup.id: BackupSummary(backup.target, Status.COMPLETED, backup.manifest_sha256, backup.created_at)
             for backup in self.backups
         }
+
+    def points(self) -> dict[str, PointRecord]:
+        """Return none: records of restore points stay here."""
+        return {}
 
     def running_restores(self, _now: datetime, /) -> list[Restore]:
         """Return none: it is not known who reads here. What a rotation deletes stays as a version for 30 days."""

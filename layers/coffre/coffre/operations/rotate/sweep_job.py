@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -44,12 +44,12 @@ class Records(Protocol):
         """Read every backup's record, by id, consistently."""
         ...
 
-    def running_restores(self, now: datetime, /) -> list[Restore]:
-        """Read every restore's record, consistently, and return those that may still read packs."""
+    def points(self) -> dict[str, PointRecord]:
+        """Read the record of every restore point, by id."""
         ...
 
-    def points(self) -> Iterable[PointRecord]:
-        """Return the records of restore points; objects of others stay."""
+    def running_restores(self, now: datetime, /) -> list[Restore]:
+        """Read every restore's record, consistently, and return those that may still read packs."""
         ...
 
 
@@ -67,13 +67,13 @@ class VaultRecords:
             records[backup.id] = BackupSummary(backup.target, backup.status, backup.manifest_sha256, ended_at)
         return records
 
+    def points(self) -> dict[str, PointRecord]:
+        """Return the restore points by id."""
+        return {point.id: point for point in self.catalog.points.all()}
+
     def running_restores(self, now: datetime, /) -> list[Restore]:
         """Return the restores of the catalog that are running."""
         return running_restores(self.catalog, now)
-
-    def points(self) -> Iterable[PointRecord]:
-        """Return the records of all restore points."""
-        return self.catalog.points.all()
 
 
 @dataclass(frozen=True)

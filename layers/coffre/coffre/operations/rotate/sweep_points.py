@@ -33,8 +33,7 @@ class PointsWalk:
         return True
 
     def _judge(self) -> Callable[[str], bool]:
-        backups = self._job.summaries()
-        points = {point.id: point for point in self._job.records.points()}
+        backups, points = self._job.summaries(), self._job.records.points()
 
         def is_gone(point: PointRecord) -> bool:
             found = (backups.get(part.backup_id) for part in point.parts)
