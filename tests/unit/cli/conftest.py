@@ -125,6 +125,13 @@ class Account:
             Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True
         )
 
+    def configure_copy(self, name: str) -> None:
+        """Add a copy of the vault to the configuration document."""
+        ssm = boto3.client("ssm")
+        document = json.loads(ssm.get_parameter(Name="configuration")["Parameter"]["Value"])
+        document["copies"] = [{"name": name, "store": {"type": "s3", "bucket": f"acme-{name}"}}]
+        ssm.put_parameter(Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True)
+
     def configure_server(self, name: str) -> None:
         """Add a server to the configuration document."""
         ssm = boto3.client("ssm")

@@ -403,3 +403,25 @@ def test_what_could_not_be_read_is_shown_and_fails(coffre: Coffre, account: Acco
     assert said.status == 1
     (outcome,) = said.json()
     assert "MANIFEST_DAMAGED" in outcome["outcome"]
+
+
+def test_a_copy_is_rotated_by_name(coffre: Coffre, account: Account) -> None:
+    account.configure_copy("offsite")
+    account.play = lambda function, event: report(copy_name="offsite", to_copy_again=(HELD,)).model_dump(mode="json")
+
+    said = coffre("rotate", "--at", "offsite", "--dry-run")
+
+    assert said.status == 0
+    assert account.invoked == [("safe-rotate", {"dry_run": True, "at": "offsite"})]
+    assert "removed from the copy offsite." in said.out
+    assert f"  coffre copy {HELD} --to offsite" in said.out.splitlines()
+
+
+def test_a_copy_that_is_not_configured_is_refused(coffre: Coffre, account: Account) -> None:
+    account.configure_copy("offsite")
+
+    said = coffre("rotate", "--at", "onsite")
+
+    assert said.status == 1
+    assert "offsite" in said.err
+    assert account.invoked == []
