@@ -866,6 +866,7 @@ def test_the_default_schedules_are_two_in_the_morning_daily_on_sunday_and_on_the
         "InventoryRule": "cron(0 4 * * ? *)",
         "ReadRule": "cron(30 4 * * ? *)",
         "DoctorRule": "cron(30 6 ? * MON *)",
+        "ReportRule": "cron(0 7 ? * MON *)",
     }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import typer.main
 from tests.unit.alerts.test_alert import FAILURE, GOOD, NOW, RESTORE, TAKEN, failures, findings
+from tests.unit.policy.report_scene import bad_week, week
 
 from coffre.alerts.accesses import accesses_unknown, vault_accessed
 from coffre.alerts.alert import Alert, AlertKind
@@ -24,6 +25,8 @@ from coffre.alerts.anomalies import (
 )
 from coffre.alerts.audit import audit_anchored, audit_broken, audit_failed, request_refused
 from coffre.alerts.copies import copy_failed, copy_overdue
+from coffre.alerts.objectives import objective_missed
+from coffre.alerts.report import report_mail
 from coffre.alerts.runs import SAFE_UNKNOWN, restore_completed, safe_backups
 from coffre.alerts.servers import databases_found, databases_gone, names_unreadable
 from coffre.alerts.verification import doctor_blocker
@@ -31,10 +34,13 @@ from coffre.model.access import AccessAction, AccessGroup
 from coffre.model.audit import Actor, Anchor, Head
 from coffre.model.checkup import CheckResult, Severity, State
 from coffre.model.copies import Destination
+from coffre.model.objectives import Objective
 from coffre.model.server import SeenDatabase
+from coffre.model.status import Gap, Measured
 from coffre.model.target import TargetKind
 from coffre.policy.anomaly import Deviation, Rate
 from coffre.policy.audit_chain import Finding
+from coffre.policy.report import report_of
 from coffre_cli.app import app
 
 ROOT = Path(__file__).parents[3]
@@ -114,6 +120,20 @@ def checkups() -> list[Alert]:
     return [doctor_blocker("shop", [found], request_id="r"), doctor_blocker("shop", [found, found], request_id="r")]
 
 
+def objectives() -> list[Alert]:
+    gap = Gap(since=TAKEN, until=NOW)
+    objective = Objective(rpo_minutes=1, rto_minutes=15)
+    both = Measured(objective=objective, worst=gap, restore_seconds=5_000, rpo_missed=True, rto_missed=True)
+    return [
+        objective_missed("shop", both, safe=SAFE_UNKNOWN),
+        objective_missed("shop", both.model_copy(update={"rpo_missed": None}), safe=safe_backups(GOOD, None)),
+    ]
+
+
+def reports() -> list[Alert]:
+    return [report_mail(report_of(one), "v1/reports/x.html", with_contacts=True) for one in (week(), bad_week())]
+
+
 def copies() -> list[Alert]:
     place = {"name": "offsite", "store": {"type": "directory", "path": "/mnt/nas"}}
     own = Destination.model_validate(place)
@@ -126,6 +146,8 @@ def copies() -> list[Alert]:
 
 
 ALERTS = [
+    *objectives(),
+    *reports(),
     *failures(FAILURE),
     *findings(),
     *anomalies(),

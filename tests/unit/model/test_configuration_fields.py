@@ -86,7 +86,7 @@ class Row(NamedTuple):
     default: str
 
 
-SHARED: Final = ("Every target", "Retention", "Freshness", "Alerts", "Schedule")
+SHARED: Final = ("Every target", "Retention", "Freshness", "Objectives", "Alerts", "Schedule")
 DATABASE: Final = ("A database",)
 BUCKETS: Final = ("Buckets",)
 SETTINGS: Final = ("Settings",)
@@ -138,6 +138,8 @@ def written(field: FieldInfo) -> str:
         return f"`{str(default).lower()}`"
     if isinstance(default, Enum | str):
         return f"`{default.value if isinstance(default, Enum) else default}`"
+    if isinstance(default, bool):
+        return f"`{json.dumps(default)}`"
     return f"{default:g}"
 
 

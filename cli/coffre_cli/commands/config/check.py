@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,6 +41,7 @@ def check(
     --live asks with your own AWS credentials; whether the functions may read a secret is seen by coffre doctor.
     """
     from coffre.model.new_document import read_new_document
+    from coffre.policy.objectives import unreachable
 
     refuse_vault("config")
     deployed = find_stack(stack)
@@ -48,14 +50,17 @@ def check(
     configuration = read_new_document(found.text, where=found.label)
     secrets = {name: _state(deployed, name) for name in sorted(set(_secrets(configuration)))} if live else {}
     wrong = {name: state for name, state in secrets.items() if state != _EXISTS}
+    slow = unreachable(configuration, datetime.now(UTC))
     if as_json:
-        print_json({"document": found.label, "valid": True, "secrets": secrets})
+        print_json({"document": found.label, "valid": True, "secrets": secrets, "warnings": [*slow.values()]})
     else:
         remark_template(current)
         targets = counted(len(configuration.targets), "target")
         say(f"No mistake in {found.label}: {targets}, encryption {configuration.encryption}.")
         if configuration.encryption == "none":
             say("Backups are NOT encrypted by Coffre.", style="yellow")
+        for sentence in slow.values():
+            say(f"{sentence} Back it up more often (schedule), or promise less.", style="yellow")
         for name, state in secrets.items():
             say(f"The secret {name}: {state}.", style="red" if name in wrong else "")
     if wrong:

@@ -148,6 +148,7 @@ def facts_of(
         vault=_vault(place),
         copies=_copies(place),
         stack=_stack(place),
+        contacts=_contacts(place),
         targets=tuple(newest),
         keys=tuple(keys),
         identity_at=identity_at,
@@ -239,6 +240,12 @@ def _stack(place: Place) -> dict[str, str]:
     return {"CloudFormation stack": place.name, **found}
 
 
+def _contacts(place: Place) -> tuple[ContactFacts, ...]:
+    if not isinstance(place, DeployedStack):
+        return ()
+    return tuple(ContactFacts(**contact.model_dump()) for contact in place.configuration.contacts)
+
+
 def differences(kit: KitFacts, today: KitFacts) -> list[str]:
     """Return in sentences what a stranger would miss who has the kit alone."""
     found = []
@@ -246,6 +253,8 @@ def differences(kit: KitFacts, today: KitFacts) -> list[str]:
         found.append(f"New backups have format {today.format}; the kit reads format {kit.format}.")
     if _moved(kit.vault, today.vault):
         found.append(f"The vault is {_where(today.vault)} now; the kit says {_where(kit.vault)}.")
+    if today.contacts and kit.contacts != today.contacts:
+        found.append("The emergency contacts are not those of the kit.")
     addresses = {one.address for one in kit.copies}
     found += [
         f"The kit does not know the copy {one.name}: {one.address}."

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from coffre.model.words import counted, duration, size
 from coffre.policy.cost import dollars
+from coffre.policy.objectives import words_of
 from coffre_cli.screen import age, ahead, print_table, say, say_command, sparkline
 
 if TYPE_CHECKING:
@@ -137,6 +138,9 @@ def _shared(report: StatusReport) -> Iterator[str]:
         until_now, whole = dollars(report.cost.until_now), dollars(report.cost.whole_month)
         storage = "" if report.vault is not None else ", storage not counted"
         yield f"Cost: about {until_now} this month until now, {whole} for all of it{storage} (coffre cost)"
+    for target in report.targets:
+        if target.measured is not None:
+            yield f"Objectives of {target.name}: {', '.join(words_of(target.measured))}"
     for one in report.unread:
         yield f"Not read: the {one.what.value}: {one.why}"
     if report.alerts:

@@ -1,4 +1,4 @@
-"""`coffre report`: what a drill found about a backup."""
+"""`coffre report`: what a drill found about a backup; or the report of a week, a month or a year."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from coffre.model.errors import BackupStateError
 from coffre.model.words import counted, size
-from coffre_cli.backup_argument import BackupId, resolve_backup
+from coffre_cli.backup_argument import resolve_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from coffre.model.drill import CheckProof, DrillReport, Sample, Structure, TableProof
 
 EXAMPLES = examples(
-    "coffre report latest", "coffre report 01K9X... --html drill.html", "coffre report latest --json | jq .tables"
+    "coffre report weekly",
+    "coffre report monthly --output report.html",
+    "coffre report yearly --json | jq .todos",
+    "coffre report latest",
+    "coffre report 01K9X... --html drill.html",
+    "coffre report latest --json | jq .tables",
 )
 _TABLES_SHOWN = 20
 _STYLES = {
@@ -34,21 +39,36 @@ _STYLES = {
 
 
 def report(
-    backup_id: BackupId,
+    backup_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID|weekly|monthly|yearly",
+            help="A backup's id, `latest`, or a day or time in UTC: its newest drill. Or a period: all targets.",
+        ),
+    ],
     target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write a page to read or to print.", dir_okay=False)
+        Path | None,
+        typer.Option("--html", "--output", metavar="FILE", help="Write a page to read or to print.", dir_okay=False),
     ] = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the report of a backup's newest drill: what was restored and compared, how long it took, what is not proven.
+    """Show the report of a week, a month or a year, or of a backup's newest drill.
 
-    The exit status is 1 when the drill did not pass.
+    weekly, monthly, yearly: what ran and failed, what was verified, drills and times against objectives, sizes, cost,
+    copies, and what is left to do, as of now. ID: what a drill restored and compared, how long it took, what is not
+    proven; the exit status is 1 when the drill did not pass.
     """
     from coffre.operations.drill.report_page import page_of
+    from coffre_cli.commands.verify.period_report import PERIODS, report_period
 
+    if backup_id in PERIODS and target is not None:
+        raise typer.BadParameter("--target is for the report of a drill: a period is about all targets")
     deployed = find_stack(stack)
+    if backup_id in PERIODS:
+        report_period(deployed, backup_id, html, as_json=as_json)
+        return
     found = newest_report(deployed, resolve_backup(deployed, backup_id, target))
     if html is not None:
         html.write_text(page_of(found), encoding="utf-8")

@@ -75,6 +75,8 @@ def verify(
     every byte as it was stored? drill: restored (a database into a scratch server, of buckets a sample), is it what was
     backed up? Damaged backups are marked and reported, and later backups do not refer to damaged data.
     """
+    if level is Level.REPORT:
+        raise typer.BadParameter("the level report is a command of its own: coffre report weekly")
     if level is Level.DOCTOR:
         raise typer.BadParameter("the level doctor is a command of its own: coffre doctor [TARGET]")
     place = find_place(stack)

@@ -32,6 +32,7 @@ class AlertKind(StrEnum):
     DRILL_INCOMPLETE = "DRILL_INCOMPLETE"
     DRILL_NOT_POSSIBLE = "DRILL_NOT_POSSIBLE"
     RTO_EXCEEDED = "RTO_EXCEEDED"
+    OBJECTIVE_MISSED = "OBJECTIVE_MISSED"
     DATABASE_FOUND = "DATABASE_FOUND"
     DATABASE_GONE = "DATABASE_GONE"
     RESTORE_STARTED = "RESTORE_STARTED"
@@ -54,6 +55,7 @@ class AlertKind(StrEnum):
     AUDIT_FAILED = "AUDIT_FAILED"
     AUDIT_BROKEN = "AUDIT_BROKEN"
     AUDIT_ANCHORED = "AUDIT_ANCHORED"
+    REPORT = "REPORT"
 
     @property
     def severity(self) -> Severity:
@@ -73,7 +75,7 @@ class AlertKind(StrEnum):
     @property
     def is_notified_once(self) -> bool:
         """Whether no reminder follows while the problem stays the same: the operator has accepted it."""
-        return self is AlertKind.DRILL_INCOMPLETE
+        return self in (AlertKind.DRILL_INCOMPLETE, AlertKind.OBJECTIVE_MISSED)
 
     @property
     def runbook(self) -> str:
@@ -92,6 +94,7 @@ _SEVERITIES: Final[Mapping[AlertKind, Severity]] = {
     AlertKind.VAULT_ACCESSED: Severity.CRITICAL,
     AlertKind.AUDIT_BROKEN: Severity.CRITICAL,
     AlertKind.AUDIT_ANCHORED: Severity.INFO,
+    AlertKind.REPORT: Severity.INFO,
     AlertKind.DRILL_NOT_POSSIBLE: Severity.INFO,
     AlertKind.DATABASE_FOUND: Severity.INFO,
     AlertKind.RESTORE_STARTED: Severity.INFO,
@@ -110,6 +113,7 @@ _EVENTS: Final = frozenset(
         AlertKind.AUDIT_FAILED,
         AlertKind.AUDIT_BROKEN,
         AlertKind.AUDIT_ANCHORED,
+        AlertKind.REPORT,
     }
 )
 _SLOW: Final = frozenset(

@@ -54,3 +54,8 @@ class FleetAlerts(Document):
         examples=[365],
         json_schema_extra={"unit": "days"},
     )
+    contacts: bool = Field(
+        default=False,
+        description="Also names the contacts in the mail of the report. The page has them anyway.",
+        examples=[True],
+    )

@@ -17,6 +17,7 @@ from coffre.model.confirmation import ConfirmationRules
 from coffre.model.copies import Destination
 from coffre.model.document import KIND_UNKNOWN, Document, describe_validation, parse_json
 from coffre.model.errors import ConfigurationError, CopyUnknownError, TargetUnknownError
+from coffre.model.objectives import Contact, Objective, Objectives
 from coffre.model.points import Point
 from coffre.model.server import SeenDatabase, usable
 from coffre.model.target import (
@@ -100,6 +101,17 @@ class Configuration(Document):
         max_length=20,
         description="Where each backup is copied to: other regions, accounts, providers, or a disk.",
         examples=[[{"name": "offsite", "store": {"type": "s3", "bucket": "acme-coffre-copy"}}]],
+    )
+    objectives: Objectives = Field(
+        default=Objectives(),
+        description="How much may be lost and how long a restore may take, by component. A target's own come first.",
+        examples=[{"database": {"rpo_minutes": 60, "rto_minutes": 15}}],
+    )
+    contacts: tuple[Contact, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Whom to call: in the page of the report and in the recovery kit.",
+        examples=[[{"name": "Ada Lovelace", "role": "database owner", "phone": "+41 44 000 00 00"}]],
     )
     points: tuple[Point, ...] = Field(
         default=(),
@@ -277,6 +289,15 @@ class Configuration(Document):
         known = ", ".join(copy.name for copy in self.copies) or "none"
         raise CopyUnknownError(
             f'There is no copy "{name}".', detail=f"Configured copies: {known}", hint="Check the name's spelling."
+        )
+
+    def objective_of(self, target: AnyTarget) -> Objective:
+        """Return the objectives of a target: its own; then `drill.rto_minutes`; then those of its component."""
+        own, component = target.objectives, self.objectives.of_kind(target.kind)
+        rtos = (own.rto_minutes, target.drill.rto_minutes, component.rto_minutes)
+        return Objective(
+            rpo_minutes=component.rpo_minutes if own.rpo_minutes is None else own.rpo_minutes,
+            rto_minutes=next((one for one in rtos if one is not None), None),
         )
 
     def point(self, name: str) -> Point:

@@ -89,13 +89,17 @@ class Mode(StrEnum):
 
 
 class Level(StrEnum):
-    """How closely is looked (docs/verification.md). `drill` is a function of its own, `doctor` a command."""
+    """How closely is looked (docs/verification.md). `drill` is a function of its own.
+
+    `doctor` and `report` are commands of their own.
+    """
 
     FRESH = "fresh"
     INVENTORY = "inventory"
     READ = "read"
     DRILL = "drill"
     DOCTOR = "doctor"
+    REPORT = "report"
 
 
 class SafetyState(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from coffre.model.backup import Backup
 from coffre.model.copies import Copy, Destination
 from coffre.model.drill import DrillSummary
+from coffre.model.objectives import Objective
 from coffre.model.rotation import VaultUse
 from coffre.model.target import AnyTarget, TargetKind
 from coffre.model.usage import Spent
@@ -146,6 +147,7 @@ class TargetFacts:
     first_at: datetime | None = None
     drill: DrillSummary | None = None
     recipients: tuple[str, ...] = ()
+    objective: Objective = field(default_factory=Objective)
     unread: str | None = None
 
     @property
@@ -205,12 +207,41 @@ class Facts:
 # --- what is answered ---
 
 
+class Gap(_Record):
+    """The time between two consecutive good backups: what would have been lost, at most, by a failure in it."""
+
+    since: datetime
+    until: datetime
+
+    @property
+    def length(self) -> timedelta:
+        """How long it is."""
+        return self.until - self.since
+
+
+class Measured(_Record):
+    """What happened to one target, next to its objectives.
+
+    `age` is that of the newest good backup, `worst` the longest gap. `rpo_missed` and `rto_missed` are None when there
+    is no objective, or nothing was measured.
+    """
+
+    objective: Objective
+    age: timedelta | None = None
+    worst: Gap | None = None
+    restore_seconds: float | None = None
+    restored_at: datetime | None = None
+    rpo_missed: bool | None = None
+    rto_missed: bool | None = None
+
+
 class TargetStatus(_Record):
     """One target. Times are UTC, sizes bytes of plaintext but for `stored_bytes`; None: there is none, or unknown.
 
     `age_hours` is that of the newest good backup, and `limit_hours` what it may be. `sizes` are those of the last
     completed backups, the oldest first. `verified_at` is when, `keys_since` since when the first of `recipients` has
-    been in use, and `keys_opened` when the private key of each was last tried with success.
+    been in use, and `keys_opened` when the private key of each was last tried with success. `measured` is about the
+    newest runs alone; None without objectives.
     """
 
     name: str
@@ -231,6 +262,7 @@ class TargetStatus(_Record):
     recipients: tuple[str, ...] = ()
     keys_since: datetime | None = None
     keys_opened: dict[str, datetime | None] = {}
+    measured: Measured | None = None
 
 
 class CopyState(_Record):

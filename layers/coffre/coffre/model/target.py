@@ -12,6 +12,7 @@ from coffre.model.confirmation import ConfirmationRules
 from coffre.model.document import Document
 from coffre.model.kinds import Contents as Contents
 from coffre.model.kinds import TargetKind as TargetKind
+from coffre.model.objectives import Objective
 from coffre.model.protection import BucketDrill as BucketDrill
 from coffre.model.protection import Drill as Drill
 from coffre.model.protection import DrillCheck as DrillCheck
@@ -183,6 +184,11 @@ class DatabaseTarget(Document):
     freshness: Freshness = Field(
         default=Freshness(), description="When a missing backup is reported.", examples=[{"late_hours": 2}]
     )
+    objectives: Objective = Field(
+        default=Objective(),
+        description="How much may be lost and how long a restore may take. null: as the document says.",
+        examples=[{"rpo_minutes": 60}],
+    )
     limits: Limits = Field(default=Limits(), description="What a run may use.", examples=[{"streams": 4}])
     alerts: TargetAlerts = Field(
         default=TargetAlerts(), description="What counts as unusual.", examples=[{"duration_minutes": 15}]
@@ -196,6 +202,18 @@ class DatabaseTarget(Document):
         description="What a confirmation of what replaces or deletes needs. null: as the document says.",
         examples=[{"approvals": 1}],
     )
+
+    @model_validator(mode="after")
+    def _objectives_agree(self) -> DatabaseTarget:
+        _refuse_two_rtos(self.objectives, self.drill.rto_minutes)
+        return self
+
+
+def _refuse_two_rtos(own: Objective, of_drill: int | None) -> None:
+    if None not in (own.rto_minutes, of_drill) and own.rto_minutes != of_drill:
+        raise ValueError(
+            f"objectives.rto_minutes is {own.rto_minutes} and drill.rto_minutes is {of_drill}: say one of them"
+        )
 
 
 class FoundDatabase(DatabaseTarget):
@@ -362,6 +380,11 @@ class BucketTarget(Document):
         examples=[7],
         json_schema_extra={"unit": "backups"},
     )
+    objectives: Objective = Field(
+        default=Objective(),
+        description="How much may be lost and how long a restore may take. null: as the document says.",
+        examples=[{"rpo_minutes": 60}],
+    )
     limits: BucketLimits = Field(default=BucketLimits(), description="What a run may use.", examples=[{"streams": 32}])
     alerts: TargetAlerts = Field(
         default=TargetAlerts(), description="What counts as unusual.", examples=[{"duration_minutes": 15}]
@@ -374,6 +397,11 @@ class BucketTarget(Document):
         description="What a confirmation of what replaces or deletes needs. null: as the document says.",
         examples=[{"approvals": 1}],
     )
+
+    @model_validator(mode="after")
+    def _objectives_agree(self) -> BucketTarget:
+        _refuse_two_rtos(self.objectives, self.drill.rto_minutes)
+        return self
 
     @model_validator(mode="after")
     def _buckets_are_unique(self) -> BucketTarget:
@@ -441,6 +469,11 @@ class SettingsTarget(Document):
     freshness: Freshness = Field(
         default=Freshness(), description="When a missing backup is reported.", examples=[{"late_hours": 2}]
     )
+    objectives: Objective = Field(
+        default=Objective(),
+        description="How much may be lost and how long a restore may take. null: as the document says.",
+        examples=[{"rpo_minutes": 30}],
+    )
     limits: BucketLimits = Field(default=BucketLimits(), description="What a run may use.", examples=[{"streams": 4}])
     alerts: TargetAlerts = Field(
         default=TargetAlerts(), description="What counts as unusual.", examples=[{"duration_minutes": 15}]
@@ -455,6 +488,11 @@ class SettingsTarget(Document):
         description="What a confirmation of what replaces or deletes needs. null: as the document says.",
         examples=[{"approvals": 1}],
     )
+
+    @model_validator(mode="after")
+    def _objectives_agree(self) -> SettingsTarget:
+        _refuse_two_rtos(self.objectives, self.drill.rto_minutes)
+        return self
 
     # What the engine of buckets asks of a target.
     store: ClassVar[ObjectStore] = ObjectStore()

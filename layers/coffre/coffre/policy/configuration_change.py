@@ -28,7 +28,9 @@ _MORE_IS_SAFER: Final = re.compile(
 )
 # Here null means without a limit, or never reported.
 _LIMITS: Final = re.compile(r"targets\.[^.]+\.retention\.maximum_bytes")
-_REPORTS: Final = re.compile(r"(targets\.[^.]+\.)?alerts\.\w+|targets\.[^.]+\.drill\.rto_minutes|vault_quota_bytes")
+_REPORTS: Final = re.compile(
+    r"(targets\.[^.]+\.)?alerts\.\w+|targets\.[^.]+\.drill\.rto_minutes|vault_quota_bytes|(targets\.[^.]+\.)?objectives\..+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,8 @@ def _change(path: str, before: object, after: object) -> Change:
     if path.endswith(_HIDDEN):
         words = "removed" if after is None else "set" if before is None else "changed"
         return Change(path, f"{path}: {words}", weakens=after is None)
+    if path == "contacts":  # names and numbers of people: no record of a change repeats them
+        return Change(path, f"{path}: changed", weakens=False)
     return Change(path, f"{path}: {_words(before, after)}", _weakens(path, before, after))
 
 

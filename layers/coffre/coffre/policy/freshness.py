@@ -64,13 +64,18 @@ def overdue_after_hours(target: AnyTarget, now: datetime, configured_at: datetim
     `late_hours` old, or from later. When the configuration was changed after that time, the schedule may be new: what
     was young enough then is young enough until a time of the schedule has passed.
     """
-    hours = (target.freshness.every_hours or _EVERY_HOURS[target.kind]) + target.freshness.late_hours
+    hours = usual_hours(target) + target.freshness.late_hours
     if target.schedule is None or target.freshness.every_hours is not None:
         return hours
     wanted = last_run(target.schedule, now - timedelta(hours=target.freshness.late_hours))
     if wanted is not None and (configured_at is None or wanted >= configured_at):
         return round((now - wanted + _CLOCKS) / _HOUR, 2)
     return round((now - configured_at) / _HOUR + hours, 2) if configured_at is not None else hours
+
+
+def usual_hours(target: AnyTarget) -> float:
+    """Return how often a target without a schedule of its own is backed up."""
+    return target.freshness.every_hours or _EVERY_HOURS[target.kind]
 
 
 def _first_due(target: AnyTarget, configured_at: datetime) -> datetime:

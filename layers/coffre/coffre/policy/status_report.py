@@ -7,10 +7,22 @@ from datetime import datetime
 from typing import Final
 
 from coffre.model.kinds import Status
-from coffre.model.status import CopyFacts, CopyState, Facts, Reason, Standing, StatusReport, TargetFacts, TargetStatus
+from coffre.model.objectives import Objective
+from coffre.model.status import (
+    CopyFacts,
+    CopyState,
+    Facts,
+    Measured,
+    Reason,
+    Standing,
+    StatusReport,
+    TargetFacts,
+    TargetStatus,
+)
 from coffre.model.target import is_gone
 from coffre.policy.copy_health import newest_copied
 from coffre.policy.freshness import age_hours, overdue_after_hours
+from coffre.policy.objectives import WINDOW, measure
 from coffre.policy.safety import headline, of_copy, reasons, standing
 from coffre.policy.schedule import next_run
 
@@ -62,7 +74,15 @@ def _target(one: TargetFacts, facts: Facts, found: Sequence[Reason]) -> TargetSt
         recipients=one.recipients,
         keys_since=min(since, default=None),
         keys_opened={key: facts.opened.get(key) for key in one.recipients},
+        measured=_measured(one, facts.now),
     )
+
+
+def _measured(one: TargetFacts, now: datetime) -> Measured | None:
+    """Measure the newest runs alone, which were read anyway: the report has those of 30 days."""
+    if one.objective == Objective() or (one.target is not None and is_gone(one.target)):
+        return None
+    return measure(one.objective, one.recent, one.drill, now, now - WINDOW)
 
 
 def _copy(one: CopyFacts, facts: Facts) -> CopyState:

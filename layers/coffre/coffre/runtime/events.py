@@ -466,12 +466,14 @@ class VerifyEvent(SentEvent):
 
     `doctor` asks the functions that back up what they see there, and waits for none (docs/doctor.md).
 
+    `report` keeps and sends the report of the week (docs/report.md).
+
     `share` is of what the level looks closely at: packs whose checksums are compared (`inventory`), packs that are read
     (`read` of a target). Another share is taken each day. `at` is the name of a copy of the vault: `inventory` and
     `read` then look there.
     """
 
-    level: Literal[Level.FRESH, Level.INVENTORY, Level.READ, Level.DOCTOR]
+    level: Literal[Level.FRESH, Level.INVENTORY, Level.READ, Level.DOCTOR, Level.REPORT]
     target: TargetName | None = None
     backup_id: Ulid | None = None
     share: float | None = Field(default=None, gt=0, le=1)
@@ -479,7 +481,9 @@ class VerifyEvent(SentEvent):
 
     @model_validator(mode="after")
     def _fields_fit_the_level(self) -> Self:
-        is_about_targets = self.level in (Level.FRESH, Level.DOCTOR)
+        if self.level is Level.REPORT and self.target is not None:
+            raise ValueError("a report is about all targets")
+        is_about_targets = self.level in (Level.FRESH, Level.DOCTOR, Level.REPORT)
         if self.backup_id is not None and (is_about_targets or self.target is not None):
             raise ValueError("backup_id goes with inventory and read, and without a target")
         if self.share is not None and (is_about_targets or (self.level is Level.READ and self.backup_id is not None)):

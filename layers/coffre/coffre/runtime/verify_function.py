@@ -35,10 +35,11 @@ from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each
 from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_fresh, count_verification
+from coffre.runtime.report import send_report
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.verify_accesses import look_at_accesses
-from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh, review_of_locks
+from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh, review_of_locks, review_of_objectives
 from coffre.runtime.verify_copies import look_at_copy, report_copy, report_fresh_copies, start_copies
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
@@ -85,6 +86,8 @@ class VerifyFunction:
             self.services.metering.about(wanted.target)
             if wanted.level is Level.DOCTOR:
                 return self._ask_doctor(configuration, wanted)
+            if wanted.level is Level.REPORT:
+                return send_report(self.services, configuration, utc_now())
             if wanted.level is Level.FRESH:
                 return self._fresh(configuration, wanted, request_id)
             if wanted.at is not None:
@@ -98,7 +101,7 @@ class VerifyFunction:
 
     def _has_backups(self, wanted: VerifyEvent) -> bool:
         """Return whether a target has backups to verify, even if it is not configured any more."""
-        return wanted.level not in (Level.FRESH, Level.DOCTOR) and bool(
+        return wanted.level not in (Level.FRESH, Level.DOCTOR, Level.REPORT) and bool(
             CatalogSnapshot.read(self.services.catalog).living(wanted.target)
         )
 
@@ -145,6 +148,9 @@ class VerifyFunction:
             report_fresh_copies(self.services, report, request_id)
             self.services.edge.review(
                 lambda: check_all_targets(self.services.catalog, configuration, now), request_id=request_id
+            )
+            self.services.edge.review(
+                lambda: review_of_objectives(self.services.catalog, configuration, now), request_id=request_id
             )
             look_at_accesses(self.services, configuration, now)
             keep_audit(self.services, by_mail=True)

@@ -15,6 +15,7 @@ PACKS: Final = "v1/packs/"
 RESTORES: Final = "v1/restores/"
 ANCHORS: Final = "v1/audit/anchors/"
 CONFIGURATIONS: Final = "v1/configuration/"
+REPORTS: Final = "v1/reports/"
 POINTS: Final = "v1/points/"
 SCRATCH: Final = "scratch/"
 MANIFEST: Final = "manifest.json"
@@ -137,6 +138,11 @@ def anchor_key(anchor_id: str) -> str:
 def configuration_key(at: datetime, sha256: str) -> str:
     """Return the key of a copy of the configuration document; they sort by the time at which it was written."""
     return f"{CONFIGURATIONS}{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{sha256[:16]}.json"
+
+
+def report_key(at: datetime, report_id: str, suffix: str) -> str:
+    """Return the key of a report about all targets: `html` for people, `json` for programs."""
+    return f"{REPORTS}{at.astimezone(UTC):%Y%m%d}-{report_id}.{suffix}"
 
 
 def point_key(name: str, point_id: str) -> str:

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from coffre.model.drill import DrillReport
 from coffre.model.errors import IntegrityError
+from coffre.model.report import PeriodReport
 from coffre.stores.store import Store, put_small
-from coffre.vault.layout import reports_prefix
+from coffre.vault.layout import report_key, reports_prefix
 
 _NAME: Final = re.compile(r"drill-[0-7][0-9A-HJKMNP-TV-Z]{25}\.json")
 _LIMIT_BYTES: Final = 64 * 1024 * 1024
@@ -49,3 +50,12 @@ class DrillReports:
                 code="REPORT_DAMAGED",
                 hint=f"Drill the backup again: coffre verify --level drill {backup_id}",
             ) from error
+
+
+def keep_report(store: Store, report_id: str, report: PeriodReport, page: str) -> str:
+    """Keep a report about all targets; return the key of its page. The JSON has no contacts: they are for people."""
+    for_programs = report.model_copy(update={"contacts": ()}).model_dump_json(indent=1)
+    put_small(store, report_key(report.at, report_id, "json"), for_programs.encode())
+    key = report_key(report.at, report_id, "html")
+    put_small(store, key, page.encode())
+    return key

@@ -43,7 +43,7 @@ def test_every_field_is_shown_with_its_default(coffre: Coffre, scene: Scene) -> 
 
     filled = json.loads(shown)
     assert filled["targets"][0]["retention"]["daily_days"] == 7
-    assert filled["alerts"] == {"success_rate_percent": 99.0, "key_rotation_days": 90}
+    assert filled["alerts"] == {"success_rate_percent": 99.0, "key_rotation_days": 90, "contacts": False}
     assert parse_configuration(shown, where="it") == scene.function.services.configuration()
 
 

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from tests.unit.cli.conftest import BUCKET, REGION, Coffre
 from tests.unit.cli.keys.conftest import MAIN, Keys, Pair
@@ -77,6 +78,24 @@ def test_a_kit_names_everything_and_contains_the_keys_encrypted_alone(
         digest, name = line.split("  ")
         assert hashlib.sha256((kit / name).read_bytes()).hexdigest() == digest
     assert len(files["SHA256SUMS"].splitlines()) == 6
+
+
+def test_a_kit_says_whom_to_call_and_is_stale_once_that_changes(
+    coffre: Coffre, keys: Keys, kit: Path, included: list[object]
+) -> None:
+    ssm = boto3.client("ssm")
+    document = json.loads(ssm.get_parameter(Name="configuration")["Parameter"]["Value"])
+    ada = {"name": "Ada <b>", "role": "database owner", "phone": "+41 44 000 00 00"}
+    for contacts in ([ada], [ada, {"name": "Grace", "role": "network"}]):
+        text = json.dumps({**document, "contacts": contacts})
+        ssm.put_parameter(Name="configuration", Value=text, Type="String", Overwrite=True)
+        if not kit.exists():
+            assert coffre(*included, "--identity", keys.file(keys.offline)).status == 0
+
+    files = files_of(kit)
+    assert "- Ada <b>, database owner: +41 44 000 00 00\n" in files["README.md"]
+    assert "<th>Ada &lt;b&gt;</th><td>database owner</td><td>+41 44 000 00 00</td>" in files["page.html"]
+    assert "The emergency contacts are not those of the kit." in checked(coffre, kit)[1]
 
 
 def test_the_page_loads_nothing_and_shows_codes(coffre: Coffre, keys: Keys, kit: Path, included: list[object]) -> None:

@@ -14,6 +14,7 @@ from tests.unit.policy.safety_scene import NOW, alert, buckets, database, drill,
 
 from coffre.model.backup import Status
 from coffre.model.drill import Outcome
+from coffre.model.objectives import Objective
 from coffre.model.status import Facts, Source, Unread
 from coffre.model.usage import Spent
 from coffre.policy import safety
@@ -38,6 +39,10 @@ SCENES: dict[str, Facts] = {
         alerts=(alert("BACKUP_OVERDUE"), alert("SIZE_ANOMALY", "crm", "warning")),
         schedules=(schedule("daily-databases", state="disabled", rule="coffre-DailyBackupRule-1ABC", next_at=None),),
         vault=None,
+    ),
+    "status-objectives": facts(
+        database(objective=Objective(rpo_minutes=60, rto_minutes=15)),
+        buckets(objective=Objective(rpo_minutes=100_000, rto_minutes=60)),
     ),
     # The sample of docs/status.md.
     "status-sample": facts(

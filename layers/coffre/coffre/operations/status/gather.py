@@ -121,6 +121,7 @@ def _target(job: StatusJob, target: AnyTarget, drills: Mapping[str, DrillSummary
         target=target,
         drill=drills.get(target.name),
         recipients=job.configuration.recipients_of(target.name),
+        objective=job.configuration.objective_of(target),
     )
     try:
         return _with_records(job.catalog, known, job.now)

@@ -1,0 +1,1 @@
+"""The report of a week, a month or a year: read, shown as a page, sent as a mail."""
