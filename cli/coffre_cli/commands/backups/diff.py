@@ -15,7 +15,7 @@ from coffre_cli.backup_argument import BackupId
 from coffre_cli.commands.backups.ls_cat import BucketOption, open_backup, print_json_lines
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
-from coffre_cli.place import find_place
+from coffre_cli.reading import FromOption, find_reading_place
 from coffre_cli.screen import console, remark, show_error
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def diff(
     bucket: BucketOption = None,
     prefix: Annotated[str, typer.Option(help="Only objects whose keys start with this.")] = "",
     target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
+    source: FromOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,8 +51,8 @@ def diff(
 
     counts: Counter[Change] = Counter()
     try:
-        deployed = find_place(stack)
-        before, after = (open_backup(deployed, backup_id, target)[1] for backup_id in (first, second))
+        deployed = find_reading_place(stack, source)
+        before, after = (open_backup(deployed, backup_id, target, source)[1] for backup_id in (first, second))
         choice = ObjectChoice(bucket=bucket, prefix=prefix)
         found = _counted(differences(deployed.vault, before, after, choice), counts)
         if as_json:

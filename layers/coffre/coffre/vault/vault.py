@@ -20,10 +20,12 @@ from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.backup import RestoreReport, Tier
+from coffre.model.copies import ReadFrom
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.locks import Lock
 from coffre.model.manifest import EntriesFile, Entry, Frame, Manifest, PackReference
 from coffre.stores.store import Store, put_new, put_small
+from coffre.stores.with_copies import StoreWithCopies
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.entries import merge_lines, parse_lines
 from coffre.vault.layout import (
@@ -252,13 +254,7 @@ class Vault:
         IntegrityError
             `MANIFEST_MISSING`, `MANIFEST_SWAPPED` (other bytes than recorded) or `MANIFEST_DAMAGED`.
         """
-        try:
-            body = self.store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES)
-        except ObjectMissingError as error:
-            raise _lost("MANIFEST_MISSING", f"The manifest {key} is not in the vault.") from error
-        if hashlib.sha256(body).hexdigest() != sha256:
-            raise _lost("MANIFEST_SWAPPED", f"The manifest {key} is not the one that the catalog recorded.")
-        return _parse_manifest(body, key)
+        return self._checked(key, lambda store: _manifest_at(store, key, sha256))
 
     def pack_lengths(self, packs: Iterable[PackReference]) -> dict[str, int]:
         """Return the lengths of these packs as the store lists them; those that are missing are not in it."""
@@ -276,13 +272,16 @@ class Vault:
             yield from parse_lines(self._entries_bytes(file), where=file.key)
 
     def _entries_bytes(self, file: EntriesFile) -> bytes:
-        try:
-            body = self.store.get(file.key, limit_bytes=_MANIFEST_LIMIT_BYTES)
-        except ObjectMissingError as error:
-            raise _lost("ENTRIES_MISSING", f"The list of entries {file.key} is not in the vault.") from error
-        if hashlib.sha256(body).hexdigest() != file.sha256:
-            raise _lost("ENTRIES_SWAPPED", f"The list of entries {file.key} is not the one that the manifest recorded.")
-        return body
+        return self._checked(file.key, lambda store: _entries_at(store, file))
+
+    def _checked[T](self, key: str, read: Callable[[Store], T]) -> T:
+        """Read and check an object; where a copy exists, it is asked for what the vault cannot give."""
+        return self.store.checked(key, read) if isinstance(self.store, StoreWithCopies) else read(self.store)
+
+    @property
+    def read_from(self) -> tuple[ReadFrom, ...]:
+        """What was read from a copy, because the first choice could not give it."""
+        return self.store.read_from if isinstance(self.store, StoreWithCopies) else ()
 
     def read_entry(self, entry: Entry, decoder: FrameDecoder, *, at_end: bool = False) -> Iterator[bytes]:
         """Yield the plaintext of an entry, each frame checked before it is given out.
@@ -316,11 +315,17 @@ class Vault:
         IntegrityError
             `PACK_MISSING`, `FRAME_DAMAGED` or `OBJECT_TRUNCATED`.
         """
-        try:
-            stored = self.store.get_range(frame.pack, frame.offset, frame.length)
-        except ObjectMissingError as error:
-            raise _lost("PACK_MISSING", f"The pack {frame.pack} is not in the vault.") from error
-        return decoder.open(stored, frame, hashed=hashed)
+        # The hash of a whole does not say which frame is wrong: where another place may have it, each is hashed.
+        hashed = hashed or isinstance(self.store, StoreWithCopies)
+
+        def read(store: Store) -> tuple[bytes, bytes]:
+            try:
+                stored = store.get_range(frame.pack, frame.offset, frame.length)
+            except ObjectMissingError as error:
+                raise _lost("PACK_MISSING", f"The pack {frame.pack} is not in the vault.") from error
+            return decoder.open(stored, frame, hashed=hashed)
+
+        return self._checked(frame.pack, read)
 
 
 def check_entry(entry: Entry, sha256: str) -> None:
@@ -333,6 +338,26 @@ def check_entry(entry: Entry, sha256: str) -> None:
     """
     if sha256 != entry.sha256:
         raise _lost("ENTRY_DAMAGED", f"The SHA-256 of {entry.name} is not the one that was recorded.")
+
+
+def _manifest_at(store: Store, key: str, sha256: str) -> Manifest:
+    try:
+        body = store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES)
+    except ObjectMissingError as error:
+        raise _lost("MANIFEST_MISSING", f"The manifest {key} is not in the vault.") from error
+    if hashlib.sha256(body).hexdigest() != sha256:
+        raise _lost("MANIFEST_SWAPPED", f"The manifest {key} is not the one that the catalog recorded.")
+    return _parse_manifest(body, key)
+
+
+def _entries_at(store: Store, file: EntriesFile) -> bytes:
+    try:
+        body = store.get(file.key, limit_bytes=_MANIFEST_LIMIT_BYTES)
+    except ObjectMissingError as error:
+        raise _lost("ENTRIES_MISSING", f"The list of entries {file.key} is not in the vault.") from error
+    if hashlib.sha256(body).hexdigest() != file.sha256:
+        raise _lost("ENTRIES_SWAPPED", f"The list of entries {file.key} is not the one that the manifest recorded.")
+    return body
 
 
 def _parse_manifest(body: bytes, key: str) -> Manifest:
