@@ -15,6 +15,7 @@ from coffre_cli.screen import remark
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
+    from coffre.model.addresses import VaultUnusableError
     from coffre.model.backup import Backup
     from coffre.model.kinds import TargetKind
     from coffre.vault.vault import Vault
@@ -85,3 +86,38 @@ def resolve_read(
     if text == "latest":
         return latest_copied(place.catalog, place.only_target(target, kind), source)
     return as_copied(place.catalog, resolve_backup(place, text, target, kind), source)
+
+
+def open_copy(deployed: DeployedStack, source: str) -> tuple[Vault, str | None]:
+    """Return a copy by its name or its address, and its name if it has one.
+
+    Raises
+    ------
+    CopyUnknownError
+        It is neither the name of a copy nor an address.
+    """
+    import re
+
+    from coffre.model.addresses import parse_address
+    from coffre.model.copies import DESTINATION_NAME
+    from coffre.runtime.destinations import Opening, open_address, open_destination
+    from coffre.runtime.sources import read_secret
+    from coffre.vault.vault import Vault
+
+    opening = Opening(_CONNECTIONS)
+    if re.fullmatch(DESTINATION_NAME, source) is None:
+        return Vault(open_address(parse_address(source), opening)), None
+    destination = deployed.configuration.destination(source)
+    opened = open_destination(destination, lambda name: read_secret(deployed.secrets, name), opening)
+    return Vault(opened.store), source
+
+
+def no_manifest(source: str) -> VaultUnusableError:
+    """Return the error for a copy without any backup."""
+    from coffre.model.addresses import VaultUnusableError
+
+    return VaultUnusableError(
+        f"{source[:200]} has no backup: no manifest was found below v1/backups/.",
+        code="VAULT_EMPTY",
+        hint="Give the directory, or the bucket with the prefix, that contains v1/backups and v1/packs.",
+    )

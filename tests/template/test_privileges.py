@@ -34,6 +34,7 @@ def privileges(request: pytest.FixtureRequest) -> Privileges:
 
 MADE_OF = ("a pack", "a manifest", "an entries file", "a numbered entries file", "the mark of a tier")
 ANCHOR, HOLD, COPY = "an anchor of the audit", "the mark of a hold", "a copy of the configuration"
+VERIFIED = "the mark of a verification"
 
 
 def who(privileges: Privileges, group: str, verb: str = "", what: str = "") -> set[str]:
@@ -85,7 +86,7 @@ def test_only_the_writers_add_what_a_backup_is_made_of(privileges: Privileges) -
 def test_no_caller_replaces_what_a_backup_is_made_of_not_even_an_administrator(privileges: Privileges) -> None:
     replacing = privileges.about("Vault: write", "replace")
 
-    assert {call.what for call in replacing} == {*MADE_OF, ANCHOR, HOLD, COPY}
+    assert {call.what for call in replacing} == {*MADE_OF, ANCHOR, HOLD, VERIFIED, COPY}
     assert {privileges.allowed(call) for call in replacing} == {frozenset()}
 
 
@@ -385,7 +386,7 @@ def test_the_policy_of_the_bucket_stops_an_administrator_too(privileges: Privile
 
     without_tls = {("read", "a pack without TLS"), ("read", "logs without TLS")}
     locks = {("set", "a lock longer than `ObjectLockMaxDays`"), ("shorten or end", "a lock")}
-    assert refused == {*(("replace", what) for what in (*MADE_OF, ANCHOR, HOLD, COPY)), *without_tls, *locks}
+    assert refused == {*(("replace", what) for what in (*MADE_OF, ANCHOR, HOLD, VERIFIED, COPY)), *without_tls, *locks}
 
 
 def test_logs_of_accesses_are_read_by_verify_alone_and_changed_by_no_caller(privileges: Privileges) -> None:
@@ -408,3 +409,7 @@ def test_policies_are_as_small_as_aws_wants_them(privileges: Privileges) -> None
         assert sum(size(one["PolicyDocument"]) for one in role["Policies"]) < INLINE_LIMIT, name
     for name, policy in resources("AWS::IAM::ManagedPolicy").items():
         assert size(policy["PolicyDocument"]) < MANAGED_LIMIT, name
+
+
+def test_only_what_verifies_and_drills_marks_backups_as_verified(privileges: Privileges) -> None:
+    assert who(privileges, "Vault: write", "add", VERIFIED) == {"drill", "verify"}

@@ -37,6 +37,7 @@ from coffre.vault.layout import (
     pin_mark_key,
     restore_report_key,
     tier_mark_key,
+    verified_mark_key,
 )
 from coffre.vault.locks import VaultLocks
 from coffre.vault.pack import PackWriter
@@ -55,12 +56,16 @@ class Committed:
 
 @dataclass(frozen=True)
 class Marks:
-    """What was said about a backup later: tiers that joined it, since when it is pinned or on hold, and why."""
+    """What was said about a backup later: tiers that joined it, since when it is pinned or on hold, and why.
+
+    `verified_at` is when it was last read or restored with success; damage that was found later is no mark.
+    """
 
     tiers: frozenset[Tier]
     pinned_at: datetime | None
     held_at: datetime | None = None
     hold: str | None = None
+    verified_at: datetime | None = None
 
 
 class _Mark(BaseModel):
@@ -68,6 +73,7 @@ class _Mark(BaseModel):
     pinned_at: AwareDatetime | None = None
     held_at: AwareDatetime | None = None
     hold: str | None = None
+    verified_at: AwareDatetime | None = None
 
 
 class Vault:
@@ -180,6 +186,12 @@ class Vault:
         body = json.dumps({"backup_id": backup_id, "held_at": held, "hold": why}).encode()
         put_new(self.store, hold_mark_key(target, backup_id, mark_id), body)
 
+    def mark_verified(self, target: str, backup_id: str, mark_id: str, verified_at: datetime | None) -> None:
+        """Record that a backup was verified, or (None) does not count as such; `mark_id` is a ULID of now."""
+        at = verified_at.isoformat() if verified_at else None
+        body = json.dumps({"backup_id": backup_id, "verified_at": at}).encode()
+        put_new(self.store, verified_mark_key(target, backup_id, mark_id), body)
+
     def write_report(self, restore_id: str, text: str) -> str:
         """Store the report of a restore and return its key."""
         key = restore_report_key(restore_id)
@@ -230,7 +242,7 @@ class Vault:
         IntegrityError
             `MARK_DAMAGED`
         """
-        tiers, pinned_at, held = set(), None, _Mark()
+        tiers, pinned_at, held, verified = set(), None, _Mark(), _Mark()
         for info in self.store.list(marks_prefix(target, backup_id)):
             body = self.store.get(info.key, limit_bytes=_MARK_LIMIT_BYTES)
             try:
@@ -244,7 +256,8 @@ class Vault:
             tiers |= {mark.tier} if mark.tier else set()
             pinned_at = mark.pinned_at or pinned_at
             held = mark if "held_at" in mark.model_fields_set else held  # the last one counts
-        return Marks(frozenset(tiers), pinned_at, held.held_at, held.hold)
+            verified = mark if "verified_at" in mark.model_fields_set else verified
+        return Marks(frozenset(tiers), pinned_at, held.held_at, held.hold, verified.verified_at)
 
     def read_manifest(self, key: str, *, sha256: str) -> Manifest:
         """Return the manifest at `key`, whose bytes must have the SHA-256 that the catalog recorded.
