@@ -33,6 +33,7 @@ from coffre_cli.deploying.bundle import ARCHITECTURES, ARCHIVE, FACTS
 
 ROOT: Final = Path(__file__).parents[1]
 PACKAGES: Final = (ROOT / "layers" / "coffre" / "coffre", ROOT / "cli" / "coffre_cli")
+ROLES: Final = ROOT / "docs" / "roles"
 BUILT: Final = ROOT / ".aws-sam" / "release"
 # Not in it: byte code (each Python writes its own), and what is compiled for a checkout's own machine.
 _LEFT_OUT: Final = frozenset({"__pycache__", "bundle", "libcopydata.so", ".mypy_cache", ".ruff_cache"})
@@ -121,6 +122,8 @@ def _sources() -> Iterator[tuple[str, bytes]]:
         for file in sorted(package.rglob("*")):
             if file.is_file() and not _LEFT_OUT & set(file.relative_to(package).parts):
                 yield str(file.relative_to(package.parent)), file.read_bytes()
+    for script in sorted(ROLES.glob("*.sql")):
+        yield f"coffre_cli/roles/{script.name}", script.read_bytes()
 
 
 def _metadata(project: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Servers and binaries that tests of every depth share. Each xdist worker has its own."""
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import cache
@@ -61,6 +62,15 @@ def quick_answers() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ResponseSerializer, "get_value", look_up)
         yield
+
+
+@pytest.fixture(autouse=True)
+def loggers_of_functions() -> Iterator[None]:
+    """Forget the loggers that a test's functions made: they write to the output of that test, which is closed."""
+    yield
+    known = logging.Logger.manager.loggerDict
+    for name in [name for name, logger in known.items() if hasattr(logger, "init")]:  # the mark of powertools
+        del known[name]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from coffre.runtime.events import LONGEST_ACTOR
 from coffre.runtime.proof import Audience, sign
+from coffre_cli import aws
 
 if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
 
 # Functions whose events name their sender. The others are for the stack itself.
-_FUNCTIONS: Final = ("backup_database", "backup_storage", "restore", "rotate", "verify", "drill")
+_FUNCTIONS: Final = ("backup_database", "backup_storage", "restore", "rotate", "copy", "verify", "drill")
 
 
 @dataclass(frozen=True)
@@ -28,20 +29,18 @@ class Caller:
     @classmethod
     def of_this_process(cls) -> Caller:
         """Ask STS whose credentials this process has; a network without STS costs seconds, not minutes."""
-        import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
-        session = boto3.Session()
         patience = Config(connect_timeout=3, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
         try:
-            arn: str | None = session.client("sts", config=patience).get_caller_identity()["Arn"]
-            credentials = session.get_credentials()
+            arn: str | None = aws.client("sts", patience).get_caller_identity()["Arn"]
+            credentials = aws.session().get_credentials()
         except (ClientError, BotoCoreError, ResponseParserError):
             arn = credentials = None
         frozen = credentials.get_frozen_credentials() if credentials else None
-        return cls(arn, frozen, session.region_name or "")
+        return cls(arn, frozen, aws.region() or "")
 
     def sign(self, function: str, name: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return an event with the name of the caller and the proof of it, for functions that take them.

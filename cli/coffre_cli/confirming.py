@@ -177,7 +177,7 @@ def wait_for_approval(deployed: DeployedStack, answer: PlanAnswer) -> None:
 
 def _loss(destination: str, lost: Overwritten) -> Iterator[str]:
     if lost.changes is not None:
-        yield f"This changes {destination}; what may weaken the protection has a !:"
+        yield f"This changes {destination}; a ! marks what may weaken the protection:"
         yield from (f"{'!' if line in (lost.weakens or ()) else ' '} {line}" for line in lost.changes)
         if not lost.changes:
             yield "  The layout alone: all fields keep their values."

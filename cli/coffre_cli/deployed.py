@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from coffre.model.errors import PermanentError, TargetUnknownError
+from coffre_cli import aws
 from coffre_cli.exits import Exit
 from coffre_cli.screen import remark
 
@@ -95,22 +96,20 @@ class DeployedStack:
 
     @cached_property
     def functions(self) -> LambdaClient:
-        import boto3
         from botocore.config import Config
 
-        return boto3.client("lambda", config=Config(read_timeout=_LONGEST_RUN_SECONDS))
+        functions: LambdaClient = aws.client("lambda", Config(read_timeout=_LONGEST_RUN_SECONDS))
+        return functions
 
     @cached_property
     def secrets(self) -> SecretsManagerClient:
-        import boto3
-
-        return boto3.client("secretsmanager")
+        secrets: SecretsManagerClient = aws.client("secretsmanager")
+        return secrets
 
     @cached_property
     def events(self) -> EventBridgeClient:
-        import boto3
-
-        return boto3.client("events")
+        events: EventBridgeClient = aws.client("events")
+        return events
 
     @property
     def caller(self) -> str:
@@ -135,11 +134,9 @@ class DeployedStack:
     @cached_property
     def current_configuration(self) -> CurrentConfiguration:
         """Which configuration document is in effect, and the template's."""
-        import boto3
-
         from coffre.runtime.sources import read_configuration
 
-        return read_configuration(self.catalog, boto3.client("ssm"), self._output("Configuration"))
+        return read_configuration(self.catalog, aws.client("ssm"), self._output("Configuration"))
 
     def only_target(self, name: str | None, kind: TargetKind | None = None) -> str:
         """Return the named target, or the only one (of a kind) that is configured."""
@@ -276,9 +273,7 @@ def find_stack(name: str | None) -> DeployedStack:
 
 def asked_place() -> str:
     """Return the region, and the endpoint if any, that AWS clients of this process use."""
-    import boto3
-
-    region = boto3.Session().region_name or "no region"
+    region = aws.region() or "no region"
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     return f"{region} at {endpoint}" if endpoint else region
 
@@ -343,11 +338,10 @@ def use_local_stack() -> LocalState | None:
 
 
 def _outputs(name: str) -> dict[str, str]:
-    import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        stacks = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        stacks = aws.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
     except (ClientError, BotoCoreError) as error:
         raise StackUnreachableError(
             f"The stack {name} could not be looked up.",

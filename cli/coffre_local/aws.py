@@ -34,14 +34,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from os import environ
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import boto3
-import botocore.session
 import psutil
 
 from coffre_local.errors import EmulatorError, tail_of
 from coffre_local.ports import free_port
 from coffre_local.processes import ProcessMark, end, minimal_environment, start_detached
+
+if TYPE_CHECKING:
+    import boto3
 
 START_SECONDS = 30.0
 ACCOUNT = "000000000000"
@@ -226,11 +228,14 @@ def _replace_environment(wanted: Mapping[str, str]) -> None:
     environ.update(wanted)
 
 
-def session(environment: Mapping[str, str]) -> boto3.Session:
+def session(environment: Mapping[str, str]) -> "boto3.Session":
     """Return a session with the emulator's credentials that never reads the user's files or variables.
 
     Clients of it still have to be given `endpoint_url=environment["AWS_ENDPOINT_URL"]`.
     """
+    import boto3  # Not above: each command reads the local stack's state, and would wait 0.1 s for it.
+    import botocore.session
+
     nowhere = environment["AWS_CONFIG_FILE"]
     core = botocore.session.Session(
         session_vars={

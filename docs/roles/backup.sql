@@ -1,11 +1,11 @@
 -- A role that Coffre backs up with: it reads everything in one database, and changes nothing.
 --
---     psql -v role=coffre_backup -f docs/roles/backup.sql DATABASE
+--     psql -v role=coffre_backup -f backup.sql DATABASE
 --
 -- Run it in the database to back up, as the administrator that your provider gives you (docs/roles.md). It asks for
 -- the new role's password, twice, and never shows it. It can be run again: it repeats nothing, and keeps the password.
 -- At the end it checks what a backup needs. When something is missing, it lists that and ends with status 3.
--- The way back: docs/roles/remove.sql.
+-- The way back: remove.sql (`coffre roles remove`).
 --
 --     -v only_this_database=1    Grant each table of this database, instead of the role pg_read_all_data. That role
 --                                reads every database of the server, and the hashes of its passwords.

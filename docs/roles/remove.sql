@@ -1,6 +1,6 @@
--- Takes back what docs/roles/backup.sql granted, and drops the role.
+-- Takes back what backup.sql granted, and drops the role.
 --
---     psql -v role=coffre_backup -f docs/roles/remove.sql DATABASE
+--     psql -v role=coffre_backup -f remove.sql DATABASE
 --
 -- Run it as the same administrator, in each database in which backup.sql ran (or into which a backup was restored).
 -- It says where, or as whom, it has to run again; the last run drops the role.

@@ -1,6 +1,6 @@
 -- A role that Coffre restores with: it owns one database, and can do nothing to any other.
 --
---     psql -v role=coffre_restore -v into=shop_restored -f docs/roles/restore.sql postgres
+--     psql -v role=coffre_restore -v into=shop_restored -f restore.sql postgres
 --
 -- Run it in any database of the server, as the administrator that your provider gives you (docs/roles.md). It asks for
 -- the new role's password, twice. It can be run again. An existing database of another owner is refused.

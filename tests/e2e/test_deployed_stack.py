@@ -909,3 +909,26 @@ def test_the_audit_is_anchored_by_the_functions_and_a_change_of_it_is_found(stac
         assert "[EVENT_CHANGED]" in broken.err
     finally:
         database.put_item(TableName=table, Item=item)
+
+
+def test_a_server_with_a_schedule_of_its_own_is_started_when_it_is_due(
+    stack: Stack, checkout: Checkout, tmp_path: Path
+) -> None:
+    """A new version of the configuration, the rule that asks what is due, and the database that is found."""
+    document = checkout.coffre("config", "show", "--json").json()["document"]
+    schedule = {"expression": "cron(30 4 * * ? *)", "time_zone": "Europe/Zurich"}
+    server = {"name": "all", "secret": f"coffre/database/{SAMPLE}", "databases": {"include": [SAMPLE]}}
+    document["targets"].append({**server, "schedule": schedule})
+    (tmp_path / "new.json").write_text(json.dumps(document))
+    changed = checkout.coffre("config", "set", str(tmp_path / "new.json"), "--yes")
+    assert changed.status == 0, changed.err
+
+    slot = datetime(2031, 1, 15, 3, 30, tzinfo=UTC)  # half past four in Zurich
+
+    stack.fire("DueRule", slot)
+
+    found = stack.completed(f"all-{SAMPLE}", slot, {Tier.DAILY})
+    assert stack.alert("1 database found on all: backed up from now on")
+    assert found.tables == daily_backup(stack).tables
+    assert stack.backups(SAMPLE, slot) == []
+    assert checkout.coffre("config", "restore", "template", "--yes").status == 0

@@ -14,7 +14,7 @@ from coffre_local.postgres_server import PostgresServer, ServerOptions
 from coffre_local.sample import load
 from coffre_local.sample.files import load_files, make_bucket
 from coffre_local.stack import SAMPLE, SAMPLE_FILES
-from coffre_local.toolchain import Toolchain
+from coffre_local.toolchain import CHECKOUT, Toolchain
 
 pytestmark = pytest.mark.e2e
 
@@ -76,6 +76,7 @@ def test_from_the_wheel_to_a_protected_database(machine: Machine) -> None:
     # The installed command works with the stack, and offers nothing that needs a checkout.
     shown = machine.coffre("--help").out
     assert ("  init " in shown, "  demo " in shown, "  local " in shown) == (True, False, False)
+    assert machine.coffre("roles", "backup").out == (CHECKOUT / "docs/roles/backup.sql").read_text()
     listed = machine.coffre("list", "--stack", "coffre", "--json")
     assert {one["target"] for one in json.loads(listed.out)} == {SAMPLE, "files"}
 

@@ -22,7 +22,7 @@ from tests.template.rendering import read_template
 
 WRITERS = {"backup-database", "backup-storage"}
 OPENERS = {"restore", "drill", "verify"}  # they open backups, so that they have the identity
-STARTERS = WRITERS | {"restore", "drill", "verify", "notify"}  # each starts its own next invocation
+STARTERS = WRITERS | {"restore", "copy", "drill", "verify", "notify"}  # each starts its own next invocation
 # AWS: all inline policies of a role together, and one managed policy, without white space (IAM quotas, 2026).
 INLINE_LIMIT, MANAGED_LIMIT = 10_240, 6_144
 
@@ -111,8 +111,10 @@ def test_a_writer_rewrites_only_the_progress_of_a_run(privileges: Privileges) ->
     assert who(privileges, "Vault: write", "", "the progress of a run") == {"backup-storage"}
 
 
-def test_packs_are_read_only_by_those_who_have_the_identity(privileges: Privileges) -> None:
-    assert who(privileges, "Vault: read", "read", "a pack") == OPENERS
+def test_packs_are_read_by_those_who_open_them_and_by_the_copier_which_cannot(
+    privileges: Privileges,
+) -> None:
+    assert who(privileges, "Vault: read", "read", "a pack") == {*OPENERS, "copy"}
     assert who(privileges, "Secrets", "read", "the identity") == OPENERS
 
 
@@ -193,7 +195,7 @@ def of_partition(privileges: Privileges, verb: str, partition: str) -> set[str]:
 
 
 def test_audit_events_are_put_by_functions_and_read_by_people_and_changed_by_no_caller(privileges: Privileges) -> None:
-    functions = {*WRITERS, "restore", "rotate", "drill", "verify"}
+    functions = {*FUNCTIONS} - {"notify"}
     assert of_partition(privileges, "put", "AUDIT#main") == functions | {"operator"}
     assert of_partition(privileges, "update", "AUDITHEAD") == functions | {"operator"}
     assert of_partition(privileges, "list", "AUDIT#main") == {"rotate", "verify", *PEOPLE}
@@ -249,7 +251,7 @@ def test_a_person_writes_audit_events_and_no_record(privileges: Privileges) -> N
 def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privileges: Privileges) -> None:
     deleters = {name: of_partition(privileges, "delete", name) for name in PARTITIONS}
 
-    takers = {"LOCK": WRITERS | {"rotate"}, "CONFIRM": {"restore", "rotate"}}
+    takers = {"LOCK": WRITERS | {"rotate", "copy"}, "CONFIRM": {"restore", "rotate"}}
     assert deleters == {name: takers.get(name, set()) for name in PARTITIONS}
     assert of_partition(privileges, "put", "LOCK") == deleters["LOCK"]
 
@@ -273,7 +275,9 @@ def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privile
         ("update", "VAULT", set()),
         ("read", "USAGE", {*PEOPLE}),
         ("put", "USAGE", set()),
-        ("update", "USAGE", {"backup-database", "backup-storage", "restore", "rotate", "drill", "verify"}),
+        ("update", "USAGE", {*FUNCTIONS} - {"notify"}),
+        ("put", "COPY", {"copy"}),
+        ("update", "COPY", set()),
     ],
 )
 def test_records_are_written_only_by_those_whose_work_it_is(

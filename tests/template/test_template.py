@@ -38,6 +38,7 @@ from coffre.runtime.announce import Announcer
 from coffre.runtime.events import (
     BackupDatabaseEvent,
     BackupStorageEvent,
+    CopyEvent,
     DrillEvent,
     NotifyEvent,
     RotateEvent,
@@ -51,6 +52,7 @@ from coffre.vault.codec import new_identity, public_key
 from coffre_local.schedule_rules import scheduled_event, target_input
 
 BACKUP, RESTORE, ROTATE, DRILL = "BackupDatabaseFunction", "RestoreFunction", "RotateFunction", "DrillFunction"
+COPY = "CopyFunction"
 STORAGE, STORAGE_ROLE = "BackupStorageFunction", "BackupStorageRole"
 BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE = "BackupDatabaseRole", "RestoreRole", "RotateRole", "DrillRole"
 NOTIFY = "NotifyFunction"
@@ -70,6 +72,7 @@ EVENTS: dict[str, Callable[[object], object]] = {
     "backup_storage": lambda event: parse_backup(event, BackupStorageEvent),
     "restore": parse_restore,
     "rotate": parse_rotate,
+    "copy": CopyEvent.parse,
     "drill": DrillEvent.parse,
     "verify": VerifyEvent.parse,
     "notify": NotifyEvent.parse,
@@ -676,7 +679,7 @@ def test_a_backup_and_a_rotation_are_tried_twice_and_a_restore_once(deployed: Re
         name: function["EventInvokeConfig"]["MaximumRetryAttempts"] for name, function in deployed.functions().items()
     }
 
-    assert attempts == {BACKUP: 1, STORAGE: 1, RESTORE: 0, ROTATE: 1, DRILL: 1, VERIFY: 1, NOTIFY: 2}
+    assert attempts == {BACKUP: 1, STORAGE: 1, RESTORE: 0, ROTATE: 1, COPY: 1, DRILL: 1, VERIFY: 1, NOTIFY: 2}
 
 
 def test_failed_events_wait_for_two_weeks_and_ring_an_alarm(deployed: Rendered) -> None:
@@ -739,6 +742,7 @@ def test_only_who_reads_backups_is_told_where_the_identity_is(deployed: Rendered
         STORAGE: "",
         RESTORE: identity,
         ROTATE: "",
+        COPY: "",
         DRILL: identity,
         VERIFY: identity,
         NOTIFY: "",
@@ -821,6 +825,7 @@ def test_the_default_schedules_are_two_in_the_morning_daily_on_sunday_and_on_the
         "MonthlyStorageBackupRule": "cron(0 3 1 * ? *)",
         "DueRule": f"cron(0/{SHORTEST_MINUTES} * * * ? *)",
         "DailyRotateRule": "cron(0 5 * * ? *)",
+        "DailyCopyRule": "cron(30 4 * * ? *)",
         "WeeklyDrillRule": "cron(0 6 ? * SUN *)",
         "MonthlyDrillRule": "cron(0 6 1 * ? *)",
         "FreshRule": "cron(15 * * * ? *)",
@@ -875,14 +880,15 @@ def test_the_event_of_a_complete_backup_starts_the_rotation_of_its_target(deploy
     [entry] = sent
     detail = json.loads(entry["Detail"])
 
-    # Then the rule takes it, and hands its target on
-    rule = deployed.resources["RotateAfterBackupRule"]["Properties"]
-    assert rule["EventPattern"]["source"] == [entry["Source"]]
-    assert rule["EventPattern"]["detail-type"] == [entry["DetailType"]]
-    assert rule["EventPattern"]["detail"] == {"catalog": [detail["catalog"]]}
-    [target] = rule["Targets"]
-    event = {**scheduled_event("arn:aws:events:::rule/any", SLOT, region=REGION), "detail": detail}
-    assert target_input(target, event) == (ROOT / "events" / "rotate" / "after_backup.json").read_text().strip()
+    # Then the rules take it, and hand its target on
+    for name, function in (("RotateAfterBackupRule", "rotate"), ("CopyAfterBackupRule", "copy")):
+        rule = deployed.resources[name]["Properties"]
+        assert rule["EventPattern"]["source"] == [entry["Source"]]
+        assert rule["EventPattern"]["detail-type"] == [entry["DetailType"]]
+        assert rule["EventPattern"]["detail"] == {"catalog": [detail["catalog"]]}
+        [target] = rule["Targets"]
+        event = {**scheduled_event("arn:aws:events:::rule/any", SLOT, region=REGION), "detail": detail}
+        assert target_input(target, event) == (ROOT / "events" / function / "after_backup.json").read_text().strip()
 
 
 @pytest.mark.parametrize("rule", TIERS)
@@ -932,6 +938,7 @@ def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None
     assert permitted == {
         *((f"{STACK}-{rule.lower()}", f"{STACK}-backup-database") for rule in TIERS),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-rotate") for rule in ("DailyRotateRule", "RotateAfterBackupRule")),
+        *((f"{STACK}-{rule.lower()}", f"{STACK}-copy") for rule in ("DailyCopyRule", "CopyAfterBackupRule")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-backup-storage") for rule in STORAGE_TIERS),
         *((f"{STACK}-duerule", f"{STACK}-{function}") for function in ("backup-database", "backup-storage")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-drill") for rule in ("WeeklyDrillRule", "MonthlyDrillRule")),

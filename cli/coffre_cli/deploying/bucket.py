@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -77,8 +77,13 @@ class DeployBucket:
             policy = json.dumps(_only_tls(self.name, self.client.meta.partition))
             self.client.put_bucket_policy(Bucket=self.name, ExpectedBucketOwner=self.account, Policy=policy)
 
-    def store(self, body: bytes, *, suffix: str) -> str:
+    def store(self, body: bytes, *, suffix: str, on_upload: Callable[[], None] = lambda: None) -> str:
         """Upload, and return the key; S3 checks the SHA-256. What it has already is not sent again.
+
+        Parameters
+        ----------
+        on_upload
+            Called before something is sent.
 
         Raises
         ------
@@ -88,6 +93,7 @@ class DeployBucket:
         key, checksum = f"{digest.hexdigest()}{suffix}", base64.b64encode(digest.digest()).decode()
         with self._explained("written"):
             if not self._has(key, checksum):
+                on_upload()
                 self.client.put_object(
                     Bucket=self.name, Key=key, Body=body, ChecksumSHA256=checksum, ExpectedBucketOwner=self.account
                 )

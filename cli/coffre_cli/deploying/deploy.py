@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from coffre_cli import aws
 from coffre_cli.deploying.bucket import DeployBucket
 from coffre_cli.deploying.bundle import built_code
 from coffre_cli.deploying.change_set import ChangeSet, Stack
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 DEFAULT_ARCHITECTURE: Final = "x86_64"
 ARCHITECTURE: Final = "Architecture"
 
+# What is smaller is sent before it is read.
+_WORTH_A_LINE: Final = 1_000_000
+
 
 @dataclass(frozen=True)
 class Account:
@@ -32,11 +36,9 @@ class Account:
     @classmethod
     def asked(cls) -> Account:
         """Ask AWS; raises `DeployError` (`AWS_NOT_SIGNED_IN`, `REGION_MISSING`, `REGION_UNKNOWN`)."""
-        import boto3
         from botocore.exceptions import BotoCoreError, ClientError, UnknownRegionError
 
-        session = boto3.Session()
-        region = session.region_name
+        region = aws.region()
         if region is None:
             raise DeployError(
                 "No AWS region is set.",
@@ -44,7 +46,7 @@ class Account:
                 hint="Give the region that the database is in: AWS_REGION=eu-west-1, or `aws configure`.",
             )
         try:
-            session.get_partition_for_region(region)
+            aws.session().get_partition_for_region(region)
         except UnknownRegionError as error:
             raise DeployError(
                 f'No AWS region is called "{region}".',
@@ -52,7 +54,7 @@ class Account:
                 hint="Give the region that the database is in, such as eu-west-1: AWS_REGION, or `aws configure`.",
             ) from error
         try:
-            return cls(session.client("sts").get_caller_identity()["Account"], region)
+            return cls(aws.client("sts").get_caller_identity()["Account"], region)
         except (ClientError, BotoCoreError) as error:
             raise DeployError(
                 "AWS does not know who you are.",
@@ -85,9 +87,7 @@ class Deployment:
         cls, account: Account, name: str, *, built: Path | None, bucket: str | None, on_step: Callable[[str], None]
     ) -> Deployment:
         """Return the deployment of a stack with this process's credentials."""
-        import boto3
-
-        return cls(account, Stack(name, boto3.client("cloudformation")), built, bucket, on_step)
+        return cls(account, Stack(name, aws.client("cloudformation")), built, bucket, on_step)
 
     def propose(self, parameters: Mapping[str, str]) -> ChangeSet:
         """Upload the code, and plan what a deployment would change.
@@ -119,14 +119,16 @@ class Deployment:
         return self.stack.propose(url, parameters, known)
 
     def _upload(self, name: str, archive: bytes) -> Mapping[str, str]:
-        self.on_step(f"Uploading {name} ({len(archive) / 1e6:.1f} MB)")
-        return {"Bucket": self._bucket.name, "Key": self._bucket.store(archive, suffix=".zip")}
+        def told() -> None:
+            if len(archive) >= _WORTH_A_LINE:
+                self.on_step(f"Uploading {name} ({len(archive) / 1e6:.1f} MB)")
+
+        return {"Bucket": self._bucket.name, "Key": self._bucket.store(archive, suffix=".zip", on_upload=told)}
 
     @cached_property
     def _s3(self) -> S3Client:
-        import boto3
-
-        return boto3.client("s3")
+        s3: S3Client = aws.client("s3")
+        return s3
 
     @cached_property
     def _bucket(self) -> DeployBucket:

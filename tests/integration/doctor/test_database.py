@@ -145,6 +145,8 @@ CREATE MATERIALIZED VIEW totals AS SELECT total(1) WITH NO DATA;
 CREATE MATERIALIZED VIEW safe_totals AS SELECT safe(1);
 CREATE COLLATION german (provider = libc, locale = 'C');
 CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE SCHEMA restored_01k9x000000000000000000000;
+CREATE SCHEMA restored_by_hand;
 CREATE EVENT TRIGGER watcher ON ddl_command_end EXECUTE FUNCTION watch();
 CREATE SCHEMA auth;
 CREATE TABLE auth.users (id int PRIMARY KEY);
@@ -170,6 +172,7 @@ def test_what_is_in_the_database_is_named(coffre: Coffre, shop: str) -> None:
         "FOREIGN_TABLES",
         "MATVIEW_UNQUALIFIED",
         "EVENT_TRIGGERS",
+        "LEFT_BY_RESTORES",
         "MANAGED_SCHEMA_LEFT_OUT",
         "USER_OBJECTS_ON_MANAGED_TABLES",
         "VAULT_SECRETS_UNREADABLE_ELSEWHERE",
@@ -179,11 +182,12 @@ def test_what_is_in_the_database_is_named(coffre: Coffre, shop: str) -> None:
     assert found["FOREIGN_TABLES"].evidence == "public.remote"
     assert found["MATVIEW_UNQUALIFIED"].evidence == "public.totals calls public.total(integer)"
     assert found["EVENT_TRIGGERS"].evidence == "watcher"
+    assert found["LEFT_BY_RESTORES"].evidence == "restored_01k9x000000000000000000000"
     assert found["MANAGED_SCHEMA_LEFT_OUT"].evidence == "auth"
     assert found["USER_OBJECTS_ON_MANAGED_TABLES"].evidence == "policy mine on auth.users, trigger signup on auth.users"
     assert found["VAULT_SECRETS_UNREADABLE_ELSEWHERE"].evidence == "vault.secrets"
     assert [one.code for one in checkup.unseen] == []
-    run_sql(shop, found["MATVIEW_UNQUALIFIED"].cure or "")
+    run_sql(shop, found["MATVIEW_UNQUALIFIED"].cure or "", found["LEFT_BY_RESTORES"].cure or "")
 
 
 def test_a_statement_that_waits_for_a_table_is_seen(coffre: Coffre, shop: str) -> None:

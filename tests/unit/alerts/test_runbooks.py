@@ -23,12 +23,14 @@ from coffre.alerts.anomalies import (
     success_rate_low,
 )
 from coffre.alerts.audit import audit_anchored, audit_broken, audit_failed, request_refused
+from coffre.alerts.copies import copy_failed, copy_overdue
 from coffre.alerts.runs import SAFE_UNKNOWN, restore_completed, safe_backups
 from coffre.alerts.servers import databases_found, databases_gone, names_unreadable
 from coffre.alerts.verification import doctor_blocker
 from coffre.model.access import AccessAction, AccessGroup
 from coffre.model.audit import Actor, Anchor, Head
 from coffre.model.checkup import CheckResult, Severity, State
+from coffre.model.copies import Destination
 from coffre.model.server import SeenDatabase
 from coffre.model.target import TargetKind
 from coffre.policy.anomaly import Deviation, Rate
@@ -112,7 +114,27 @@ def checkups() -> list[Alert]:
     return [doctor_blocker("shop", [found], request_id="r"), doctor_blocker("shop", [found, found], request_id="r")]
 
 
-ALERTS = [*failures(FAILURE), *findings(), *anomalies(), *audits(), *servers(), *checkups(), restore_completed(RESTORE)]
+def copies() -> list[Alert]:
+    place = {"name": "offsite", "store": {"type": "directory", "path": "/mnt/nas"}}
+    own = Destination.model_validate(place)
+    others = Destination.model_validate({**place, "copied_by": "replication"})
+    return [
+        copy_failed("offsite", "shop", FAILURE, request_id="r"),
+        copy_overdue(own, "shop", [GOOD], NOW),
+        copy_overdue(others, "shop", [GOOD], NOW),
+    ]
+
+
+ALERTS = [
+    *failures(FAILURE),
+    *findings(),
+    *anomalies(),
+    *audits(),
+    *servers(),
+    *checkups(),
+    *copies(),
+    restore_completed(RESTORE),
+]
 
 
 def test_there_is_an_alert_of_every_kind_here() -> None:

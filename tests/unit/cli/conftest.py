@@ -47,6 +47,7 @@ OUTPUTS = {
     "BackupStorageFunction": "safe-backup-storage",
     "RestoreFunction": "safe-restore",
     "RotateFunction": "safe-rotate",
+    "CopyFunction": "safe-copy",
     "DrillFunction": "safe-drill",
     "VerifyFunction": "safe-verify",
 }
@@ -214,6 +215,8 @@ class Account:
         self, backup_id: str, target: str, created_at: datetime, content: DatabaseContent | StorageContent
     ) -> dict[str, str]:
         is_bucket = isinstance(content, StorageContent)
+        entries = f"v1/backups/{target}/{backup_id}/entries.jsonl.zst"
+        boto3.client("s3").put_object(Bucket=BUCKET, Key=entries, Body=b"-")
         manifest = Manifest(
             backup_id=backup_id,
             target=target,
@@ -223,7 +226,7 @@ class Account:
             completed_at=created_at + timedelta(seconds=12),
             encryption="age",
             recipients=(RECIPIENT,),
-            entries=(EntriesFile(key="entries", sha256="0" * 64, length=1, count=2),),
+            entries=(EntriesFile(key=entries, sha256=hashlib.sha256(b"-").hexdigest(), length=1, count=2),),
             packs=(),
             plaintext_bytes=5_000_012,
             stored_bytes=1_234_567,

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from tests.unit.cli.conftest import OUTPUTS, Account, Coffre
 
 from coffre import __version__
-from coffre_cli import app, deployed
+from coffre_cli import app, aws, deployed
 from coffre_cli.commands.stack.local import _databases
 from coffre_local import stack as local_stack
 from coffre_local.aws import LocalAws
@@ -352,7 +352,7 @@ def test_an_error_of_aws_that_nobody_planned_for_is_no_traceback(
     def refuse(name: str) -> object:
         raise ClientError({"Error": {"Code": "Throttling", "Message": "Rate exceeded"}}, "AnyCall")
 
-    monkeypatch.setattr(boto3, "client", refuse)
+    monkeypatch.setattr(aws, "client", refuse)
 
     said = coffre("keys", "new")
 

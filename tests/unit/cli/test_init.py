@@ -16,6 +16,7 @@ from tests.unit.cli.init_answers import Person, before, given
 from coffre.model.errors import CoffreError
 from coffre.model.kinds import Status
 from coffre.vault.codec import new_identity, public_key
+from coffre_cli import aws
 from coffre_cli.commands.init import ask as asking
 from coffre_cli.commands.init import init as command
 from coffre_cli.commands.init import prove as proving
@@ -342,7 +343,7 @@ def test_a_mail_that_is_not_confirmed_is_missing(
         def paginate(self, **_: str) -> list[dict[str, Any]]:
             return [{"Subscriptions": [{"Endpoint": "ops@example.com", "SubscriptionArn": arn}]}]
 
-    monkeypatch.setattr(boto3, "client", lambda name: Sns())
+    monkeypatch.setattr(aws, "client", lambda name: Sns())
     findings = Findings()
 
     await_mail("topic", "ops@example.com", 0, findings)

@@ -162,7 +162,7 @@ def test_a_wrong_value_is_named_by_its_path_with_what_is_allowed(data: object, l
 def test_every_wrong_value_is_named_at_once() -> None:
     error = refused(document(version=2, targets=[target(name="A", x=1), target(tls={"mode": "x"})]))
 
-    assert "4 wrong value(s)" in error.message
+    assert "4 wrong values" in error.message
     for path in ("version: ", "targets[0].name: ", "targets[0].x: ", "targets[1].tls.mode: "):
         assert path in (error.detail or "")
 

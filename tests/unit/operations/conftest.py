@@ -38,6 +38,8 @@ CONTENT = DatabaseContent(
     snapshot="1",
     tables=(),
 )
+BODY = b"x" * 100
+SHA256 = hashlib.sha256(BODY).hexdigest()
 _numbers = itertools.count(1)
 
 
@@ -60,7 +62,7 @@ class Scene:
     def vault(self) -> Vault:
         return Vault(self.store, self.locks)
 
-    def put(self, key: str, body: bytes = b"x" * 100) -> str:
+    def put(self, key: str, body: bytes = BODY) -> str:
         self.store.put(key, body, sha256=hashlib.sha256(body).hexdigest())
         return key
 
@@ -68,7 +70,7 @@ class Scene:
         """Store a pack that this backup wrote."""
         number = next(_numbers)
         key = self.put(f"v1/packs/{backup_id}/000001-{number:08x}-0000")
-        return PackReference(key=key, length=100, sha256="0" * 64, live_bytes=60)
+        return PackReference(key=key, length=100, sha256=SHA256, live_bytes=60)
 
     def begin(self, age_days: float, *tiers: Tier, target: str = "shop", **fields: Any) -> Backup:
         """Record a run that begins."""
@@ -97,7 +99,7 @@ class Scene:
             created_at=backup.created_at,
             completed_at=backup.created_at,
             encryption="none",
-            entries=(EntriesFile(key=key, sha256="0" * 64, length=100, count=0),),
+            entries=(EntriesFile(key=key, sha256=SHA256, length=100, count=0),),
             packs=tuple(sorted(packs, key=lambda pack: pack.key)),
             plaintext_bytes=1000,
             stored_bytes=100,

@@ -35,7 +35,7 @@ def said(found: Facts) -> str:
 
 def test_targets_whose_backups_are_recent_verified_and_drilled_are_safe() -> None:
     assert reasons(facts()) == ()
-    assert said(facts()) == "All 2 targets are safe."
+    assert said(facts()) == "Both targets are safe."
     assert said(facts(database())) == "The only target, shop, is safe."
 
 
@@ -186,7 +186,7 @@ def test_a_disabled_schedule_makes_those_unsafe_whom_it_serves() -> None:
     assert of_all.sentence == "the schedule weekly-drill does not exist any more."
     assert reasons(facts(database(), schedules=(schedule("weekly-buckets", **off),))) == ()
     found = facts(schedules=(schedule("fresh", **off),))
-    assert said(found) == "None of 2 targets is safe: the schedule fresh is disabled."
+    assert said(found) == "Neither target is safe: the schedule fresh is disabled."
 
 
 def test_a_critical_alert_is_a_reason_unless_the_records_say_the_same() -> None:

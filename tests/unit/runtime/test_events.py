@@ -15,6 +15,7 @@ from coffre.model.errors import EventError
 from coffre.runtime.events import (
     BackupDatabaseEvent,
     BackupStorageEvent,
+    CopyEvent,
     DrillEvent,
     NotifyEvent,
     RestoreEvent,
@@ -34,6 +35,7 @@ PARSERS: dict[str, Callable[[object], object]] = {
     "restore": parse_restore,
     "notify": NotifyEvent.parse,
     "rotate": parse_rotate,
+    "copy": CopyEvent.parse,
     "drill": DrillEvent.parse,
     "verify": VerifyEvent.parse,
 }

@@ -10,6 +10,7 @@ import typer
 
 from coffre.model.times import parse_span
 from coffre.model.words import counted
+from coffre_cli import aws
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import print_json, print_table, say
@@ -86,11 +87,9 @@ def cost_line(place: object, run: Backup | Restore) -> str | None:
 
 
 def _prices() -> Prices:
-    import boto3
-
     from coffre.policy.prices import prices_of
 
-    return prices_of(boto3.Session().region_name)
+    return prices_of(aws.region())
 
 
 def _look(deployed: DeployedStack, target: str | None, month: datetime, now: datetime, prices: Prices) -> MonthCost:

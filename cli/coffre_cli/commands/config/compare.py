@@ -52,7 +52,7 @@ def diff(
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show in words and lines what is different between two documents. What may weaken the protection has a !.
+    """Show in words and lines what is different between two documents. A ! marks what may weaken the protection.
 
     With one argument: from what is in effect to a file or the template's document, and from an older version to what
     is in effect.

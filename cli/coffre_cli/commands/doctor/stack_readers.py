@@ -38,6 +38,7 @@ from coffre.policy.checks.keys import KEY_MAX_AGE
 from coffre.policy.checks.local_facts import LocalFacts
 from coffre.policy.checks.stack_facts import Function, Network, StackFacts
 from coffre.policy.checks.vault_facts import LockProbe, VaultSettings
+from coffre_cli import aws
 from coffre_cli.deployed import DeployedStack, aws_refused
 
 _FUNCTION: Final = "Function"
@@ -73,13 +74,11 @@ def readers_of_machine() -> tuple[Reader, ...]:
 
 def _read_machine() -> Iterator[LocalFacts]:
     """Ask STS whose credentials this machine has, and compare the clocks."""
-    import boto3
-
     with _clients() as new:
         answer = ask("sts:GetCallerIdentity", lambda: new("sts").get_caller_identity())
     caller: Answer[str] = answer if isinstance(answer, Refused) else answer["Arn"]
     ahead = None if isinstance(answer, Refused) else _clock_ahead(answer)
-    yield LocalFacts(caller, boto3.Session().region_name, ahead, sys.version_info[:2])
+    yield LocalFacts(caller, aws.region(), ahead, sys.version_info[:2])
 
 
 @dataclass(frozen=True)
@@ -193,14 +192,13 @@ class _Stack:
 @contextmanager
 def _clients() -> Iterator[NewClient]:
     """Give out what makes clients, and close them. They give up soon: a doctor must not hang without a network."""
-    import boto3
     from botocore.config import Config
 
     patience = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
     with ExitStack() as opened:
 
         def new(service: str) -> Any:
-            return opened.enter_context(closing(boto3.client(service, config=patience)))  # type: ignore[call-overload]
+            return opened.enter_context(closing(aws.client(service, patience)))
 
         yield new
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from coffre.model.errors import CoffreError
+from coffre_cli import aws
 from coffre_cli.commands.init.before import OFFLINE, Before, Place, Secrets
 from coffre_cli.commands.init.plan import Answers, wants_second_key
 from coffre_cli.commands.init.questions import InitError, Questions
@@ -139,9 +140,7 @@ def _databases(
 
 
 def _buckets(place: Place, given: Given, questions: Questions) -> tuple[str, ...]:
-    import boto3
-
-    s3 = boto3.client("s3")
+    s3 = aws.client("s3")
     if given.buckets or not questions.is_terminal:
         wanted = given.buckets
     else:

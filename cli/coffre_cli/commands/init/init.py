@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast, get_args
 import typer
 
 from coffre.model.target import Provider
+from coffre_cli import aws
 from coffre_cli.commands.config.change import write_version
 from coffre_cli.commands.init.ask import Given, ask
 from coffre_cli.commands.init.before import Before, Place, Secrets, look_before
@@ -158,13 +159,11 @@ class _Run:
     @classmethod
     def begin(cls, place: Place, built: Path | None, code_bucket: str | None) -> _Run:
         """Find out who runs it, and what exists."""
-        import boto3
-
         account = Account.asked()
         remark(f"Stack {place.stack} in account {account.id}, {asked_place()}.")
         deployment = Deployment.of(account, place.stack, built=built, bucket=code_bucket, on_step=progress)
         deployment.stack.settled(progress)
-        return cls(place, deployment, Secrets(boto3.client("secretsmanager")))
+        return cls(place, deployment, Secrets(aws.client("secretsmanager")))
 
     def planned(self, given: Given) -> tuple[Answers, Plan]:
         """Ask what was not given, and show what would be done."""

@@ -12,6 +12,7 @@ from coffre.model.errors import CoffreError
 from coffre.model.kinds import Status, TargetKind
 from coffre.model.target import FoundDatabase, is_gone
 from coffre.model.words import duration, size
+from coffre_cli import aws
 from coffre_cli.commands.backups.backup import Wanted, start_backup, start_servers, wait_for_backup
 from coffre_cli.commands.doctor.doctor import look_at_targets
 from coffre_cli.deployed import DeployedStack
@@ -153,9 +154,7 @@ def await_mail(topic: str, mail: str | None, minutes: float, findings: Findings)
     if mail is None:
         findings.missing.append("No one is notified when a backup fails: coffre init --mail ADDRESS")
         return
-    import boto3
-
-    sns: Any = boto3.client("sns")
+    sns: Any = aws.client("sns")
     until = time.monotonic() + minutes * 60
     is_confirmed = _is_confirmed(sns, topic, mail)
     if not is_confirmed and minutes > 0:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from coffre_cli import aws
 from coffre_cli.commands.keys.known import encrypted_backups, manifest_of, new_recipients
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.place import Place
@@ -150,17 +151,15 @@ def _what(manifest: Manifest) -> str:
 
 
 def _vault(place: Place) -> VaultFacts:
-    import boto3
-
     if not isinstance(place, DeployedStack):
         choice = place.choice
         if not choice.place.startswith("s3://"):
             return VaultFacts(address=str(Path(choice.place).expanduser().absolute()))
-        return VaultFacts(address=choice.place, region=boto3.Session().region_name, endpoint_url=choice.endpoint_url)
+        return VaultFacts(address=choice.place, region=aws.region(), endpoint_url=choice.endpoint_url)
     prefix = place.outputs["VaultPrefix"].strip("/")
     return VaultFacts(
         address="/".join(filter(None, (f"s3://{place.outputs['VaultBucket']}", prefix))),
-        region=boto3.Session().region_name,
+        region=aws.region(),
         account=place.caller.split(":")[4] if place.caller.count(":") >= 5 else None,
         endpoint_url=os.environ.get("AWS_ENDPOINT_URL"),
     )

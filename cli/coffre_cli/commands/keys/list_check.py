@@ -222,9 +222,9 @@ def _record(place: DeployedStack, tried: Sequence[Tried]) -> None:
     opened = {one.recipient: one for one in tried if one.is_good and one.recipient}
     for recipient, one in opened.items():
         try:
-            place.catalog.audit.record(
-                datetime.now(UTC), place.caller, KEY_OPENED, one.target, recipient, f"backup {one.backup_id}"
-            )
+            # A key belongs to no single target: all of these events are in one chain.
+            detail = f"backup {one.backup_id} of {one.target}"
+            place.catalog.audit.record(datetime.now(UTC), place.caller, KEY_OPENED, None, recipient, detail)
         except CatalogError as error:
             remark(f"That the keys were tried could not be recorded ({error.code}): coffre doctor will not know of it.")
             return

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from coffre.model.errors import EncryptionError
+from coffre_cli import aws
 from coffre_cli.commands.keys.secrets import DEFAULT_SECRET, create, refuse_unreadable
 from coffre_cli.deployed import JsonOption, asked_place, use_local_stack
 from coffre_cli.examples import examples
@@ -44,7 +45,7 @@ def new(
     only the functions that open backups (restore, drill and verify) and users with access to secrets may read it. It is
     printed once: keep a copy offline. Without it every backup is lost, and no one can recover it.
 
-    Two pairs are advised: one for the functions, and one whose private key never is in AWS (--offline). Each of them
+    Two pairs are advised: one for the functions, and one whose private key is never in AWS (--offline). Each of them
     opens every backup that is encrypted to both.
     """
     refuse_vault("keys new")
@@ -103,7 +104,7 @@ def _say_second(offline: Path | None) -> None:
         say(f"The second private key is in {offline} alone. Move it to a place without a network (a printed page, a")
         say("USB stick in a safe), try it once (coffre keys check --identity FILE), then delete the file.")
     else:
-        say("This is the only key. A second one that never is in AWS is advised: then no backup is lost with this")
+        say("This is the only key. A second one that is never in AWS is advised: then no backup is lost with this")
         say("secret. Create it, and give both public keys to the template:")
         say_command("coffre keys new --file ./offline.txt")
 
@@ -132,9 +133,7 @@ def write_file(file: Path, identity: str) -> str:
 
 
 def _write_secret(secret: str, identity: str) -> str:
-    import boto3
-
     account = "the local stack" if use_local_stack() else "your AWS account"
     remark(f"{account[0].upper()}{account[1:]} in {asked_place()}.")
-    create(boto3.client("secretsmanager"), secret, identity, account)
+    create(aws.client("secretsmanager"), secret, identity, account)
     return f"the secret {secret} of {account}"

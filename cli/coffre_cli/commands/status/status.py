@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,13 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from coffre.model.errors import CoffreError
-from coffre_cli.commands.status.show import show_status
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.place import Place, find_place
-from coffre_cli.screen import console, print_json, say, show_error
-from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.status import Facts, StatusReport
@@ -30,6 +29,12 @@ EXAMPLES = examples(
     "coffre --vault ./copy status",
 )
 _REDRAWN_AFTER_SECONDS: Final = 10
+# Takes half of the time of a status to import: it is loaded while the stack is asked where things are.
+_LOADED_MEANWHILE: Final = (
+    "coffre.operations.status.gather",
+    "coffre.policy.status_report",
+    "coffre_cli.commands.status.show",
+)
 
 
 def status(
@@ -50,16 +55,26 @@ def status(
     """
     if watch and as_json:
         raise typer.BadParameter("--watch redraws a screen: it cannot be combined with --json")
+    threading.Thread(target=_load, daemon=True).start()
     place = find_place(stack)
     names = tuple(dict.fromkeys(targets or ()))
     if watch:
         raise typer.Exit(_watch(place, names))
     report = look(place, names)
     if as_json:
+        from coffre_cli.screen import print_json
+
         print_json(report.model_dump(mode="json"))
     else:
+        from coffre_cli.commands.status.show import show_status
+
         show_status(report)
     raise typer.Exit(exit_of(report))
+
+
+def _load() -> None:
+    for module in _LOADED_MEANWHILE:
+        importlib.import_module(module)
 
 
 def look(place: Place, names: tuple[str, ...]) -> StatusReport:
@@ -70,19 +85,20 @@ def look(place: Place, names: tuple[str, ...]) -> StatusReport:
 
 
 def _facts(place: Place, names: tuple[str, ...], now: datetime) -> Facts:
+    from coffre_cli import aws
+    from coffre_cli.standalone import StandaloneVault
+
     if isinstance(place, StandaloneVault):
         from coffre.operations.status.of_vault import gather_from_vault
 
         facts = gather_from_vault(place.vault, place.catalog, now, names)
         place.report_problems()
         return facts
-    import boto3
-
     from coffre.operations.status.gather import StatusJob, gather
     from coffre.operations.status.schedules import rules_of
     from coffre.policy.prices import prices_of
 
-    prices = prices_of(boto3.Session().region_name)
+    prices = prices_of(aws.region())
     output = place.outputs.get("Schedules")
     rules = rules_of(output) if output is not None else None
     return gather(StatusJob(place.catalog, place.configuration, place.events, rules, now, prices, names))
@@ -111,6 +127,9 @@ def _watch(place: Place, names: tuple[str, ...]) -> Exit:
 
 
 def _redraw(found: StatusReport | CoffreError) -> Exit:
+    from coffre_cli.commands.status.show import show_status
+    from coffre_cli.screen import console, say, show_error
+
     console.clear()  # nothing without a terminal
     if isinstance(found, CoffreError):
         show_error(found)

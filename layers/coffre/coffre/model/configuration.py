@@ -19,6 +19,7 @@ from coffre.model.document import KIND_UNKNOWN, Document, describe_validation, p
 from coffre.model.errors import ConfigurationError, CopyUnknownError, TargetUnknownError
 from coffre.model.server import SeenDatabase, usable
 from coffre.model.target import AgeRecipient, BucketTarget, DatabaseTarget, FoundDatabase, TargetKind
+from coffre.model.words import counted
 
 PrincipalPattern = Annotated[
     str,
@@ -297,7 +298,7 @@ def parse_configuration(text: str, *, where: str) -> Configuration:
     except ValidationError as error:
         lines = describe_validation(error)
         raise ConfigurationError(
-            f"The configuration document in {where} has {len(lines)} wrong value(s).",
+            f"The configuration document in {where} has {counted(len(lines), 'wrong value')}.",
             detail="\n  ".join(lines),
             hint="Correct these fields; docs/configuration.md lists every field with its allowed values.",
         ) from error

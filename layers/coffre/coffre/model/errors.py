@@ -99,6 +99,12 @@ class CopyUnknownError(PermanentError):
     default_code = "COPY_UNKNOWN"
 
 
+class CopyError(PermanentError):
+    """A backup could not be copied as it is. Nothing at the destination looks like it."""
+
+    default_code = "COPY_FAILED"
+
+
 class SecretError(PermanentError):
     """A secret is missing, not readable, or does not have the expected shape."""
 

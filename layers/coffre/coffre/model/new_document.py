@@ -19,6 +19,7 @@ from coffre.model.configuration import Configuration, validated
 from coffre.model.configuration_version import LONGEST_DOCUMENT_BYTES
 from coffre.model.document import located, parse_json, path_words
 from coffre.model.errors import ConfigurationError
+from coffre.model.words import counted
 
 type _Path = tuple[str | int, ...]
 
@@ -59,7 +60,7 @@ def read_new_document(content: str | bytes, *, where: str) -> Configuration:
         wrong = [*places.odd, *((places.around(path), _explained(message, path)) for path, message in refused[:_SHOWN])]
         shown = [places.line(offset) + words for offset, words in wrong[:_SHOWN]]
         more = [f"and {count - _SHOWN:,} more"] if count > _SHOWN else []
-        message = f"The configuration document in {where} has {count:,} mistake(s)."
+        message = f"The configuration document in {where} has {counted(count, 'mistake')}."
         raise _invalid(message, "\n".join((*shown, *more)))
     return configuration
 

@@ -18,6 +18,7 @@ class Job(StrEnum):
     VERIFY = "verify"
     DRILL = "drill"
     ROTATE = "rotate"
+    COPY = "copy"
 
 
 class Counts(BaseModel):

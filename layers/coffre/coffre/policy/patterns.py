@@ -14,6 +14,7 @@ from coffre.model.names import shown
 _PIECE: Final = re.compile(r'"((?:[^"]|"")*)"|(.)', re.DOTALL)
 _STAGING_START: Final = "restored_"
 _STAGING_SCHEMA: Final = re.compile(rf"{_STAGING_START}[0-7][0-9a-hjkmnp-tv-z]{{25}}")
+_STAGING_DATABASE: Final = re.compile(r".*_(restored|before)_[0-7][0-9a-hjkmnp-tv-z]{25}", re.DOTALL)
 _WILD: Final = {"*": ".*", "?": "."}
 
 
@@ -42,9 +43,17 @@ def restored_pattern(pattern: str) -> Callable[[str, str], bool]:
     fits = table_pattern(pattern)
     if pattern.lstrip('"').startswith(_STAGING_START):
         return fits
-    return lambda schema_name, table_name: (
-        _STAGING_SCHEMA.fullmatch(schema_name) is None and fits(schema_name, table_name)
-    )
+    return lambda schema_name, table_name: not is_staging_schema(schema_name) and fits(schema_name, table_name)
+
+
+def is_staging_schema(name: str) -> bool:
+    """Return whether a schema is one that a restore of tables has made."""
+    return _STAGING_SCHEMA.fullmatch(name) is not None
+
+
+def is_left_database(name: str) -> bool:
+    """Return whether a database is one that a restore with --replace has kept: the new one, or the one before it."""
+    return _STAGING_DATABASE.fullmatch(name) is not None
 
 
 def schema_pattern(pattern: str) -> Callable[[str], bool]:

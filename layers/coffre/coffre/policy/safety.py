@@ -82,7 +82,8 @@ def headline(found: Sequence[Reason], names: Sequence[str]) -> str:
     by_name = {name: standing(found, name) for name in names}
     worst = standing(found)
     if worst is Standing.SAFE:
-        return f"All {len(names)} targets are safe." if len(names) > 1 else f"The only target, {names[0]}, is safe."
+        all_of_them = "Both" if len(names) == 2 else f"All {len(names)}"
+        return f"{all_of_them} targets are safe." if len(names) > 1 else f"The only target, {names[0]}, is safe."
     if worst is Standing.UNKNOWN:
         those = f"the {len(names)} targets are" if len(names) > 1 else f"the only target, {names[0]}, is"
         return f"Whether {those} safe is not known: {found[0].sentence}"
@@ -90,7 +91,7 @@ def headline(found: Sequence[Reason], names: Sequence[str]) -> str:
     if len(names) == 1:
         those = f"The only target, {names[0]}, is not safe"
     elif bad == len(names):
-        those = f"None of {bad} targets is safe"
+        those = "Neither target is safe" if bad == 2 else f"None of {bad} targets is safe"
     else:
         those = f"{bad} of {len(names)} targets {'is' if bad == 1 else 'are'} not safe"
     return f"{those}: {found[0].sentence}"

@@ -21,7 +21,7 @@ from coffre.alerts.message import Message
 from coffre.model.audit import Actor
 from coffre.model.backup import Tier
 from coffre.model.confirmation import Confirmation
-from coffre.model.copies import DESTINATION_NAME
+from coffre.model.copies import DESTINATION_NAME, DestinationName
 from coffre.model.document import describe_validation
 from coffre.model.errors import EventError
 from coffre.model.names import visible
@@ -379,6 +379,34 @@ def parse_rotate(event: object) -> RotateEvent | DeletionEvent | ConfigurationEv
     if "configuration" in fields:
         return ConfigurationEvent.parse(event)
     return (DeletionEvent if "delete" in fields else RotateEvent).parse(event)
+
+
+class CopyEvent(SentEvent):
+    """Copy backups to the configured destinations: what is due of every target, or of one, or one backup, or `all`.
+
+    `to` is one destination. `after` is the backup whose end started this. `continue` is for the function itself: this
+    number of invocations did not finish.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+
+    target: TargetName | None = None
+    to: DestinationName | None = None
+    backup_id: Ulid | None = None
+    all: bool = False
+    after: Ulid | None = None
+    after_invocations: int = Field(default=0, alias="continue", ge=0)
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if self.backup_id is not None and (self.all or self.target is None):
+            raise ValueError("backup_id goes with its target, and without all")
+        return self
+
+    def of(self, target: str, to: str) -> dict[str, Any]:
+        """Return the event that starts the invocation for one target and one destination."""
+        changed = self.model_copy(update={"target": target, "to": to})
+        return changed.model_dump(mode="json", exclude_defaults=True)
 
 
 class DrillEvent(SentEvent):

@@ -56,6 +56,11 @@ class Tally:
             source_received_bytes=received_bytes,
         )
 
+    def requests(self) -> int:
+        """Return how many requests were sent to the side `source` since the counts were last taken."""
+        with self._lock:
+            return self._counts["source_reads"] + self._counts["source_writes"]
+
     def take(self) -> Counts:
         """Return the counts, and begin again."""
         with self._lock:

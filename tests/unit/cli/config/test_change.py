@@ -132,7 +132,7 @@ def test_the_document_in_effect_is_not_written_a_second_time(coffre: Coffre, sce
         (b'{"encryption": "none", "encryption": "none"}', "encryption: given twice"),
         (b" " * 351_000, "351,000 bytes"),
         (b'{"encryption": "none", "tragets": []}', "did you mean targets?"),
-        (b'{"encryption": 5, "targets": "shop"}', "2 mistake(s)"),
+        (b'{"encryption": 5, "targets": "shop"}', "2 mistakes"),
     ],
 )
 def test_a_document_with_mistakes_is_refused_by_the_command_and_by_the_function(

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from tests.unit.cli.conftest import BUCKET, OUTPUTS, RECIPIENT, REGION, STACK, TABLE, Account
 
@@ -23,6 +24,7 @@ from coffre.policy.checks.local_facts import LocalFacts
 from coffre.policy.checks.registry import run_checks
 from coffre.policy.checks.stack_facts import AccountLimits, Function, Network, Rule, StackFacts, Subscription
 from coffre.policy.checks.vault_facts import LockProbe, PublicAccess, VaultSettings
+from coffre_cli import aws
 from coffre_cli.commands.doctor.stack_readers import readers_of_machine, readers_of_stack
 from coffre_cli.deployed import DeployedStack
 
@@ -77,12 +79,12 @@ class Played:
 
 @pytest.fixture
 def played(account: Account, monkeypatch: pytest.MonkeyPatch) -> Played:
-    played, real = Played(), boto3.client
+    played, real = Played(), aws.client
 
-    def client(service: str, **options: Any) -> Any:
-        return played if service in ("cloudformation", "lambda") else real(service, **options)  # type: ignore[call-overload]
+    def client(service: str, config: Config | None = None) -> Any:
+        return played if service in ("cloudformation", "lambda") else real(service, config)
 
-    monkeypatch.setattr(boto3, "client", client)
+    monkeypatch.setattr(aws, "client", client)
     return played
 
 
@@ -230,7 +232,6 @@ def test_a_machine_without_credentials_is_looked_at_all_the_same(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setattr("botocore.credentials.CredentialResolver.load_credentials", lambda _: None)
-    boto3.setup_default_session()
 
     local = gather(readers_of_machine(), print)[LocalFacts]
 

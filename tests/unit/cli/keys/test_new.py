@@ -133,7 +133,7 @@ def test_scripts_get_the_public_key_of_the_second_pair(coffre: Coffre, account: 
 def test_one_key_alone_is_advised_against(coffre: Coffre, account: Account) -> None:
     said = coffre("keys", "new")
 
-    assert "This is the only key. A second one that never is in AWS is advised" in said.out
+    assert "This is the only key. A second one that is never in AWS is advised" in said.out
 
 
 def test_when_the_secret_exists_no_second_key_is_left_behind(coffre: Coffre, account: Account, tmp_path: Path) -> None:

@@ -252,7 +252,8 @@ def test_a_key_counts_as_tried_when_it_opened_a_backup_of_any_target(coffre: Cof
     offline = public_key(new_identity())
     safe.configure("shop", "crm", recipients=[RECIPIENT, offline])
     for days, target, action in ((9, "crm", "key.opened"), (2, "crm", "key.exported"), (30, "shop", "key.opened")):
-        safe.catalog.audit.record(ago(days=days, hours=1), "ada", action, target, RECIPIENT)
+        detail = f"backup 01K9X000000000000000000000 of {target}"
+        safe.catalog.audit.record(ago(days=days, hours=1), "ada", action, None, RECIPIENT, detail)
 
     [shop] = coffre("status", "shop", "--json").json()["targets"]
 

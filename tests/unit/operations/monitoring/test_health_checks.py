@@ -161,6 +161,8 @@ def test_a_fleet_in_order_is_looked_at_and_nothing_is_told(scene: Scene) -> None
     assert checked == {
         (AlertKind.SUCCESS_RATE, "shop"),
         (AlertKind.SUCCESS_RATE, "blog"),
+        (AlertKind.COPY_OVERDUE, "shop"),
+        (AlertKind.COPY_OVERDUE, "blog"),
         (AlertKind.KEY_ROTATION_DUE, EVERY_TARGET),
         (AlertKind.ENCRYPTION_OFF, EVERY_TARGET),
     }

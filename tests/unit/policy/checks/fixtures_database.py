@@ -199,6 +199,11 @@ FIXTURES: Final = (
         provokes=(Contents(3, matviews=(("public.totals", "public.total(integer)"),)),),
         spares=(Contents(3),),
     ),
+    Fixture(
+        "LEFT_BY_RESTORES",
+        provokes=(Contents(3, left_schemas=("restored_01k9x000000000000000000000",)),),
+        spares=(Contents(3),),
+    ),
     Fixture("EVENT_TRIGGERS", provokes=(Contents(3, event_triggers=("on_ddl",)),), spares=(Contents(3),)),
     Fixture(
         "EXTENSION_NOT_IN_DRILL",

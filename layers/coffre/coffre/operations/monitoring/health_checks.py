@@ -27,6 +27,7 @@ from coffre.model.manifest import DatabaseContent, Manifest
 from coffre.model.rotation import SweepReport
 from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind, is_gone
 from coffre.operations.monitoring.alerting import Review, what_is_safe
+from coffre.operations.monitoring.copy_checks import check_copies
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.anomaly import (
     COMPARED,
@@ -67,7 +68,7 @@ def review_backup(catalog: Catalog, vault: Vault, rules: TargetAlerts, backup: B
 
 
 def check_all_targets(catalog: Catalog, configuration: Configuration, now: datetime) -> Review:
-    """Check all targets: success rates, runs that take too long, the age of keys, disabled encryption.
+    """Check all targets: success rates, runs that take too long, late copies, the age of keys, disabled encryption.
 
     Meant to be called hourly; it reads the records of the last 30 days.
 
@@ -81,7 +82,8 @@ def check_all_targets(catalog: Catalog, configuration: Configuration, now: datet
     keys = _keys(catalog, configuration, now)
     off = (encryption_off(),) if configuration.encryption == "none" else ()
     encryption = Review(off, frozenset({(AlertKind.ENCRYPTION_OFF, EVERY_TARGET)}))
-    return rates.plus(Review(tuple(running))).plus(keys).plus(encryption)
+    copies = check_copies(catalog, configuration, now)
+    return rates.plus(Review(tuple(running))).plus(copies).plus(keys).plus(encryption)
 
 
 def review_vault(swept: SweepReport, configuration: Configuration) -> Review:

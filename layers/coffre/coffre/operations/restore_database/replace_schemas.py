@@ -180,7 +180,7 @@ def _movable_extensions(
         found = cursor.fetchall()
     if fixed := [f"{name} in {schema}" for name, schema, is_relocatable in found if not is_relocatable]:
         raise DestinationError(
-            f"The schemas of {job.connection} cannot be replaced: the extension(s) {', '.join(fixed)} cannot be moved.",
+            f"The schemas of {job.connection} cannot be replaced: extensions cannot be moved: {', '.join(fixed)}.",
             code="REPLACE_IMPOSSIBLE",
             hint="Restore into a new database (--to) and switch your application over, or restore chosen tables.",
         )

@@ -81,7 +81,7 @@ def gather(job: StatusJob) -> Facts:
         used = pool.submit(_used, job)
         keys = pool.submit(job.catalog.recipients.all)
         checkups = pool.submit(_checkups, job.catalog, {target.name for target in wanted})
-        opened = [pool.submit(_opened, job.catalog, chain) for chain in _chains(job.configuration)]
+        opened = pool.submit(_opened, job.catalog)
         rules = [pool.submit(read_schedule, job.events, *rule, job.now) for rule in (job.rules or {}).items()]
         return Facts(
             now=job.now,
@@ -91,7 +91,7 @@ def gather(job: StatusJob) -> Facts:
             vault=_or_unread(vault.result, Source.VAULT, unread, None),
             cost=_or_unread(lambda: _cost(job, used.result(), vault.result()), Source.COST, unread, None),
             first_used=_or_unread(keys.result, Source.KEYS, unread, {}),
-            opened=_or_unread(lambda: _newest([one.result() for one in opened]), Source.TRIALS, unread, {}),
+            opened=_or_unread(opened.result, Source.TRIALS, unread, {}),
             checkups=_or_unread(checkups.result, Source.CHECKUPS, unread, ()),
             unread=tuple(unread),
         )
@@ -183,20 +183,12 @@ def _checkups(catalog: Catalog, names: Container[str]) -> tuple[CheckupSummary, 
     )
 
 
-def _chains(configuration: Configuration) -> list[str]:
-    """Return the audit's chains: a key of all targets was tried with a backup of any of them."""
-    return [NO_TARGET, *(target.name for target in configuration.targets)]
-
-
-def _opened(catalog: Catalog, chain: str) -> dict[str, datetime]:
-    events = catalog.audit.of_action(chain, KEY_OPENED)
-    return _newest([{event.subject: event.at} for event in events if event.subject is not None])
-
-
-def _newest(found: Sequence[Mapping[str, datetime]]) -> dict[str, datetime]:
+def _opened(catalog: Catalog) -> dict[str, datetime]:
+    """Return when each private key was last seen to open a backup, by its public key."""
     newest: dict[str, datetime] = {}
-    for one in found:
-        newest |= {key: max(at, newest.get(key, at)) for key, at in one.items()}
+    for event in catalog.audit.of_action(NO_TARGET, KEY_OPENED):
+        if event.subject is not None:
+            newest[event.subject] = max(event.at, newest.get(event.subject, event.at))
     return newest
 
 

@@ -146,7 +146,7 @@ def vault_same_account_as_source(sources: Sources) -> Found:
             yield _unlisted(bucket)
         elif bucket.is_ours:
             yield Finding(
-                f"{bucket.name} and the vault are in one AWS account: who takes it over can delete both.",
+                f"{bucket.name} and the vault are in one AWS account: an attacker who takes it over can delete both.",
                 "the account of the vault owns the bucket",
                 subject=bucket.name,
             )

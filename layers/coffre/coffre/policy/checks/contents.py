@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from coffre.model.checkup import Severity
+from coffre.model.names import quoted
+from coffre.model.words import counted
 from coffre.policy.checks.check import Finding, check, names
+
+_DROPS_SHOWN: Final = 5
 
 
 @dataclass(frozen=True)
@@ -15,7 +20,7 @@ class Contents:
 
     `without_key` are tables with neither a primary key nor a unique index on columns that are never NULL.
     `matviews` are materialized views together with the functions that they call, where a function has no search_path of
-    its own: (view, function).
+    its own: (view, function). `left_schemas` and `left_databases` are what earlier restores have kept.
     """
 
     tables: int = 0
@@ -24,6 +29,8 @@ class Contents:
     foreign: tuple[str, ...] = ()
     matviews: tuple[tuple[str, str], ...] = ()
     event_triggers: tuple[str, ...] = ()
+    left_schemas: tuple[str, ...] = ()
+    left_databases: tuple[str, ...] = ()
 
 
 @check(
@@ -108,4 +115,26 @@ def event_triggers(contents: Contents) -> Iterator[Finding]:
             f"{len(contents.event_triggers):,} event triggers are in the backup; only a superuser can create them "
             "when it is restored.",
             evidence=names(contents.event_triggers),
+        )
+
+
+@check(
+    "LEFT_BY_RESTORES",
+    Severity.NOTE,
+    Contents,
+    fine="No restore has left a schema or a database.",
+    cure="DROP SCHEMA restored_... CASCADE; or DROP DATABASE ...; when it is not needed any more.",
+)
+def left_by_restores(contents: Contents) -> Iterator[Finding]:
+    """Find what restores have kept until a person looks at it: it takes space, and its schemas are backed up too."""
+    schemas, databases = contents.left_schemas, contents.left_databases
+    if schemas or databases:
+        drops = [f"DROP SCHEMA {quoted(name)} CASCADE;" for name in schemas]
+        drops += [f"DROP DATABASE {quoted(name)};" for name in databases]
+        yield Finding(
+            f"Earlier restores have left {counted(len(schemas), 'schema')} and {counted(len(databases), 'database')}. "
+            "Such schemas are backed up like all others, and such databases take space on the server. Drop what is "
+            "not needed any more.",
+            evidence=names((*schemas, *databases)),
+            cure=" ".join(drops[:_DROPS_SHOWN]),
         )

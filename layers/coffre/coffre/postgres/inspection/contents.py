@@ -11,6 +11,7 @@ from coffre.policy.checks.contents import Contents
 from coffre.policy.checks.extensions import Collations, Extensions
 from coffre.policy.checks.managed import Managed, Sealed
 from coffre.policy.checks.role import Unreadable
+from coffre.policy.patterns import is_left_database, is_staging_schema
 from coffre.policy.profiles import Profile
 from coffre.postgres.inspection.sessions import Query
 
@@ -40,9 +41,18 @@ def read_relations(query: Query, chosen: Chosen) -> tuple[Contents, Unreadable, 
         lists["rows"] += [relation] * is_hidden
     views = [(shown(schema, name), function) for schema, name, function in query(_MATVIEWS) if chosen(schema, name)]
     triggers = tuple(name for (name,) in query(_EVENT_TRIGGERS))
+    left_schemas = tuple(filter(is_staging_schema, (name for (name,) in query(_SCHEMAS))))
+    left_databases = tuple(filter(is_left_database, (name for (name,) in query(_DATABASES))))
     large = query(_LARGE_OBJECTS, {"most": _LARGE_OBJECTS_SHOWN})
     contents = Contents(
-        tables, tuple(lists["key"]), tuple(lists["unlogged"]), tuple(lists["foreign"]), tuple(views), triggers
+        tables,
+        tuple(lists["key"]),
+        tuple(lists["unlogged"]),
+        tuple(lists["foreign"]),
+        tuple(views),
+        triggers,
+        left_schemas,
+        left_databases,
     )
     unreadable = Unreadable(
         tuple(lists["table"]),
@@ -171,6 +181,7 @@ WHERE c.oid >= 16384 AND (c.collprovider = 'i' OR c.collprovider = 'c' AND c.col
 ORDER BY 1, 2
 """
 _SCHEMAS: Final = "SELECT nspname::text FROM pg_namespace WHERE oid >= 16384 ORDER BY 1"
+_DATABASES: Final = "SELECT datname::text FROM pg_database WHERE oid >= 16384 ORDER BY 1"
 _TABLES_OF: Final = f"""
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('r', 'p') AND {_OF_OWNER}

@@ -1,0 +1,16 @@
+"""Lambda function `copy`: put backups into other vaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coffre.runtime.bootstrap import once
+from coffre.runtime.copy_function import CopyFunction
+from coffre.runtime.function import LambdaContext
+
+function = once(CopyFunction.make)
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answer an event of `events/copy/`."""
+    return function().handle(event, context)

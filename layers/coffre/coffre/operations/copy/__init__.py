@@ -1,0 +1,1 @@
+"""Copies of backups in other vaults (docs/copies.md, ADR 34)."""

@@ -1,0 +1,234 @@
+"""One backup into another vault: packs, lists of entries, marks, and last the manifest, which commits the copy there.
+
+Nothing is decrypted. What is sent was checked against the SHA-256 in the manifest, and the destination checks it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+from coffre.model.backup import Backup
+from coffre.model.errors import CopyError, IntegrityError, ObjectMissingError, StoreError
+from coffre.model.manifest import Manifest, PackReference
+from coffre.operations.runs.parallel_map import ordered_map
+from coffre.operations.stored_backup.open import manifest_of
+from coffre.stores.store import Store, put_new, put_small
+from coffre.vault.layout import marks_prefix, pin_mark_key
+from coffre.vault.vault import Vault
+
+# Packs have 16 MiB, at most 64. A pack is held once: as it was read, until the destination has it.
+_WIDTH: Final = 8
+_MEMORY_BYTES: Final = 192 * 1024 * 1024
+_MARK_LIMIT_BYTES: Final = 64 * 1024
+# What a sweep at the destination removes while a backup is copied is sent again; a second time is no coincidence.
+_ROUNDS: Final = 3
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a copy had to send. `is_whole` is False when its time was over before the manifest was written."""
+
+    packs: int = 0
+    bytes: int = 0
+    is_whole: bool = True
+
+
+@dataclass(frozen=True)
+class CopyJob:
+    """One backup, from where and to where.
+
+    Parameters
+    ----------
+    source, destination
+        The vaults. The destination's locks, where it has some, are set by its own `locking_new_until`.
+    backup
+        The catalog's record: its manifest has to be the one that was recorded.
+    name
+        The destination's name, for messages.
+    check
+        Called before each pack; what it raises stops the copy.
+    is_time_over
+        Whether to stop between two packs; the next run continues there.
+    on_progress
+        Gets what was sent until now, and how many packs and bytes have to be sent in all.
+    """
+
+    source: Vault
+    destination: Vault
+    backup: Backup
+    name: str
+    check: Callable[[], None] = lambda: None
+    is_time_over: Callable[[], bool] = lambda: False
+    on_progress: Callable[[Sent, int, int], None] = lambda _sent, _packs, _bytes: None
+
+
+def copy_backup(job: CopyJob) -> Sent:
+    """Copy a backup, or what is missing of it. Running it again is right at any time, and after any error.
+
+    Until its manifest is written, the destination has no such backup. A copier that runs at the same time does no harm:
+    all keys are written once.
+
+    Raises
+    ------
+    IntegrityError
+        The vault's own bytes are not those that were recorded: nothing of them is copied.
+    CopyError
+        `COPY_SOURCE_GONE`: the backup was deleted meanwhile. `COPY_DIFFERS`: the destination has another object under
+        one of its keys. `COPY_UNSTABLE`: packs vanish at the destination again and again.
+    StoreError, StoreTransientError
+        A store refuses, or does not answer; the message says which.
+    """
+    key = job.backup.manifest_key or ""
+    try:
+        manifest = manifest_of(job.source, job.backup)
+        body = job.source.store.get(key)
+    except IntegrityError as error:
+        raise _gone(job, error) if error.code == "MANIFEST_MISSING" else error from error
+    sent = Sent()
+    for _ in range(_ROUNDS):
+        missing = list(_missing(job.destination, manifest.packs))
+        is_committed = _has_manifest(job, key, body)
+        if not missing and is_committed:
+            _copy_marks(job)
+            return sent
+        sent = _send_packs(job, missing, sent)
+        if not sent.is_whole:
+            return sent
+        _copy_entries(job, manifest)
+        _lock_what_was_there(job, manifest, {pack.key for pack in missing})
+        _copy_marks(job)
+        # From here on a sweep at the destination keeps the packs. What one removed before is found by the next round.
+        _put_once(job, job.destination.store_of_new, key, body)
+    raise CopyError(
+        f"Packs of {job.backup.id} vanish from the copy {job.name} as fast as they are sent.",
+        code="COPY_UNSTABLE",
+        hint="Look for what deletes there: a lifecycle rule, or a second rotation. Then copy it again.",
+    )
+
+
+def _missing(destination: Vault, packs: Iterable[PackReference]) -> Iterator[PackReference]:
+    """Yield the packs that the destination does not list with their length; a request finds a thousand of them."""
+    by_folder = sorted(packs, key=attrgetter("key"))
+    for folder, wanted in groupby(by_folder, key=lambda pack: pack.key.rpartition("/")[0]):
+        stored = {info.key: info.size for info in destination.store.list(f"{folder}/")}
+        yield from (pack for pack in wanted if stored.get(pack.key) != pack.length)
+
+
+def _send_packs(job: CopyJob, packs: list[PackReference], before: Sent) -> Sent:
+    """Send packs, several in parallel, and return what was sent in all."""
+    sent, all_packs = before, before.packs + len(packs)
+    all_bytes = before.bytes + sum(pack.length for pack in packs)
+    stopped = False
+
+    def until_time_is_over() -> Iterator[PackReference]:
+        nonlocal stopped
+        for pack in packs:
+            job.check()
+            if job.is_time_over():
+                stopped = True
+                return
+            yield pack
+
+    done = ordered_map(
+        lambda pack: _send_pack(job, pack),
+        until_time_is_over(),
+        cost_of=attrgetter("length"),
+        width=_WIDTH,
+        memory_bytes=_MEMORY_BYTES,
+    )
+    for length in done:
+        sent = Sent(sent.packs + 1, sent.bytes + length)
+        job.on_progress(sent, all_packs, all_bytes)
+    return Sent(sent.packs, sent.bytes, is_whole=not stopped)
+
+
+def _send_pack(job: CopyJob, pack: PackReference) -> int:
+    try:
+        body = job.source.store.get(pack.key)
+    except ObjectMissingError as error:
+        raise _gone(job, error) from error
+    if len(body) != pack.length or hashlib.sha256(body).hexdigest() != pack.sha256:
+        raise IntegrityError(
+            f"The pack {pack.key} in the vault is not the one that was written.",
+            code="PACK_DAMAGED",
+            hint=f"The backup {job.backup.id} was not copied. What else is damaged: coffre verify --level read",
+        )
+    _put_once(job, job.destination.store_of_new, pack.key, body)
+    return pack.length
+
+
+def _copy_entries(job: CopyJob, manifest: Manifest) -> None:
+    for file in manifest.entries:
+        try:
+            body = job.source.store.get(file.key)
+        except ObjectMissingError as error:
+            raise _gone(job, error) from error
+        if hashlib.sha256(body).hexdigest() != file.sha256:
+            raise IntegrityError(
+                f"The list of entries {file.key} in the vault is not the one that was written.",
+                code="ENTRIES_SWAPPED",
+                hint=f"The backup {job.backup.id} was not copied. What else is damaged: coffre verify --level read",
+            )
+        _put_once(job, job.destination.store_of_new, file.key, body)
+
+
+def _lock_what_was_there(job: CopyJob, manifest: Manifest, sent: set[str]) -> None:
+    """Lengthen the locks of packs that earlier copies have sent: this backup may need them for longer."""
+    locks, end = job.destination.locks, job.destination.new_locked_until
+    if locks is not None and end is not None:
+        locks.extend((pack.key for pack in manifest.packs if pack.key not in sent), end, job.check)
+
+
+def _copy_marks(job: CopyJob) -> None:
+    """Copy what was said about the backup later. All marks but the pin are written once; marks are small."""
+    backup = job.backup
+    prefix, pin = marks_prefix(backup.target, backup.id), pin_mark_key(backup.target, backup.id)
+    known = {info.key: info.size for info in job.destination.store.list(prefix)}
+    for info in job.source.store.list(prefix):
+        if info.key != pin and known.get(info.key) == info.size:
+            continue
+        body = job.source.store.get(info.key, limit_bytes=_MARK_LIMIT_BYTES)
+        if info.key != pin:
+            _put_once(job, job.destination.store, info.key, body)
+        elif info.key not in known or job.destination.store.get(pin, limit_bytes=_MARK_LIMIT_BYTES) != body:
+            put_small(job.destination.store, info.key, body)
+
+
+def _has_manifest(job: CopyJob, key: str, body: bytes) -> bool:
+    try:
+        found = job.destination.store.get(key)
+    except ObjectMissingError:
+        return False
+    if found != body:
+        raise _differs(job, key)
+    return True
+
+
+def _put_once(job: CopyJob, store: Store, key: str, body: bytes) -> None:
+    """Write an object that is written once; one that exists with these bytes is fine."""
+    try:
+        put_new(store, key, body)
+    except StoreError as error:
+        raise _differs(job, key) if error.code == "OBJECT_EXISTS" else error from error
+
+
+def _differs(job: CopyJob, key: str) -> CopyError:
+    return CopyError(
+        f"The copy {job.name} has another object under the key {key} than the vault.",
+        code="COPY_DIFFERS",
+        hint=f"Nothing was replaced. See what is wrong there: coffre verify --at {job.name} --level inventory",
+    )
+
+
+def _gone(job: CopyJob, error: Exception) -> CopyError:
+    return CopyError(
+        f"The backup {job.backup.id} of {job.backup.target} is not in the vault any more.",
+        code="COPY_SOURCE_GONE",
+        detail=str(error)[:300],
+        hint="If it expired or was deleted meanwhile, all is well. Otherwise: coffre verify --level inventory",
+    )

@@ -1,0 +1,183 @@
+"""The backups of a target into a destination: records, one copier at a time, what is passed over and what ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+from tests.faulty_store import Fault, FaultyStore
+from tests.unit.operations.conftest import Scene
+
+from coffre.model.backup import Backup, Status, Tier
+from coffre.model.copies import Copy, CopyStatus, Destination
+from coffre.model.errors import BackupStateError, LockLostError, StoreError
+from coffre.operations.copy.copy_target import Copied, TargetCopyJob, copy_target
+from coffre.vault.vault import Vault
+
+OFFSITE = Destination.model_validate({"name": "offsite", "store": {"type": "directory", "path": "/mnt/nas"}})
+RUN = "01K9X0000000000000000000R1"
+
+
+@dataclass
+class Place:
+    """A destination, and the copiers that work for it."""
+
+    scene: Scene
+    store: FaultyStore = field(default_factory=FaultyStore)
+
+    def job(self, run_id: str = RUN, is_time_over: Callable[[], bool] = lambda: False) -> TargetCopyJob:
+        return TargetCopyJob(
+            run_id=run_id,
+            catalog=self.scene.catalog,
+            source=self.scene.vault,
+            destination=OFFSITE,
+            target="shop",
+            open_at=lambda _: Vault(self.store),
+            now=lambda: self.scene.now,
+            is_time_over=is_time_over,
+            requests=lambda: sum(self.store.requests.values()),
+        )
+
+    def copies(self) -> dict[str, CopyStatus]:
+        return {one.backup_id: one.status for one in self.scene.catalog.copies.of("offsite")}
+
+    def record(self, backup: Backup) -> Copy:
+        found = self.scene.catalog.copies.find("offsite", backup.id)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def place(scene: Scene) -> Place:
+    return Place(scene)
+
+
+def test_what_is_due_is_copied_and_recorded(place: Place) -> None:
+    old, new = place.scene.backup(2), place.scene.backup(1)
+
+    copied = copy_target(place.job())
+
+    assert copied == Copied("offsite", "shop", (new.id,), packs=1, bytes=100)
+    assert place.copies() == {new.id: CopyStatus.COMPLETED}
+    record = place.record(new)
+    assert (record.packs, record.bytes, record.completed_at) == (1, 100, place.scene.now)
+    assert record.requests == sum(place.store.requests.values())
+    assert record.manifest_sha256 == new.manifest_sha256
+    assert old.id not in place.copies()
+
+
+def test_named_backups_are_copied_whatever_is_due(place: Place) -> None:
+    old, new = place.scene.backup(2), place.scene.backup(1)
+
+    assert copy_target(place.job(), [old, new]).backups == (old.id, new.id)
+    assert set(place.copies().values()) == {CopyStatus.COMPLETED}
+
+
+def test_a_backup_that_ended_meanwhile_is_copied_too(place: Place) -> None:
+    first = place.scene.backup(1)
+    later: list[Backup] = []
+
+    def once() -> None:
+        if not later:
+            later.append(place.scene.backup(0.5))
+
+    place.store.after = once
+    assert copy_target(place.job()).backups == (first.id, later[0].id)
+
+
+@pytest.mark.parametrize("wrong", ["failed", "safety"])
+def test_only_good_backups_can_be_named(place: Place, wrong: str) -> None:
+    backup = place.scene.failed(1) if wrong == "failed" else place.scene.backup(1, Tier.SAFETY)
+
+    with pytest.raises(BackupStateError, match="BACKUP_NOT_COMPLETED"):
+        copy_target(place.job(), [backup])
+    assert place.store.objects == {}
+    assert place.copies() == {}
+
+
+def test_a_second_copier_of_the_same_target_leaves_it_to_the_first(place: Place) -> None:
+    place.scene.backup(1)
+    job = place.job()
+    place.scene.catalog.locks.acquire(job.lock, "another", place.scene.now, stale_after=timedelta(minutes=16))
+
+    assert copy_target(job) == Copied("offsite", "shop", busy=True)
+    assert place.store.objects == {}
+
+    place.scene.now += timedelta(minutes=17)
+    assert len(copy_target(job).backups) == 1
+    assert copy_target(place.job("01K9X0000000000000000000R2")) == Copied("offsite", "shop")
+
+
+def test_a_copier_that_lost_its_lock_stops(place: Place) -> None:
+    place.scene.backup(1, own=5)
+    job = place.job()
+    ahead = [0]
+
+    def after() -> None:
+        ahead[0] += 1
+        if ahead[0] == 1:
+            place.scene.now += timedelta(minutes=30)
+            locks = place.scene.catalog.locks
+            locks.acquire(job.lock, "another", place.scene.now, stale_after=timedelta(minutes=16))
+
+    place.store.after = after
+    place.store.decide = lambda _call, _key: Fault.NONE
+    with pytest.raises(LockLostError):
+        copy_target(job)
+    assert not any("manifest" in key for key in place.store.objects)
+
+
+def test_an_error_is_recorded_and_the_next_run_copies(place: Place) -> None:
+    backup = place.scene.backup(1)
+    place.store.decide = lambda call, _: Fault.REFUSED if call == "put" else Fault.NONE
+
+    with pytest.raises(StoreError, match="STORE_DENIED"):
+        copy_target(place.job())
+    record = place.record(backup)
+    assert (record.status, record.error) == (CopyStatus.FAILED, "Access denied. [STORE_DENIED]")
+
+    place.store.decide = lambda _call, _key: Fault.NONE
+    copy_target(place.job())
+    assert (place.record(backup).status, place.record(backup).error) == (CopyStatus.COMPLETED, None)
+
+
+def test_a_backup_that_was_deleted_meanwhile_is_passed_over(place: Place) -> None:
+    first, second = place.scene.backup(2), place.scene.backup(1)
+    copy_target(place.job(), [first])
+    place.scene.store.delete(second.manifest_key or "")
+
+    def answer(backup_id: str) -> Backup:
+        found = type(place.scene.catalog).get_backup(place.scene.catalog, backup_id)
+        return found.model_copy(update={"status": Status.DELETED})
+
+    place.scene.catalog.get_backup = answer  # type: ignore[method-assign]
+    assert copy_target(place.job()) == Copied("offsite", "shop")
+    assert place.copies()[second.id] is CopyStatus.FAILED
+
+
+def test_a_copy_without_time_left_is_in_progress_and_counts_all_of_its_runs(place: Place) -> None:
+    backup = place.scene.backup(1, own=4)
+    left = [2]
+
+    def is_time_over() -> bool:
+        left[0] -= 1
+        return left[0] < 0
+
+    copied = copy_target(place.job(is_time_over=is_time_over))
+    assert (copied.backups, copied.packs, copied.unfinished) == ((), 2, backup.id)
+    assert place.copies() == {backup.id: CopyStatus.IN_PROGRESS}
+
+    assert copy_target(place.job()).backups == (backup.id,)
+    assert (place.record(backup).packs, place.record(backup).bytes) == (4, 400)
+
+
+def test_a_whole_copy_that_is_copied_again_stays_whole_whatever_fails(place: Place) -> None:
+    backup = place.scene.backup(1)
+    copy_target(place.job())
+    place.store.decide = lambda _call, _key: Fault.REFUSED
+
+    with pytest.raises(StoreError):
+        copy_target(place.job(), [backup])
+    assert place.record(backup).status is CopyStatus.COMPLETED
