@@ -100,7 +100,7 @@ def test_the_roles_alone_replace_nothing_in_a_vault_that_the_stack_took_over() -
 def test_anchors_of_the_audit_are_added_by_two_functions_that_add_no_backups(privileges: Privileges) -> None:
     assert who(privileges, "Vault: write", "add", ANCHOR) == {"rotate", "verify"}
     assert who(privileges, "Vault: delete", "delete", ANCHOR) == set()
-    assert who(privileges, "Vault: read", "read", ANCHOR) == {"rotate", *OPENERS, *PEOPLE}
+    assert who(privileges, "Vault: read", "read", ANCHOR) == {"rotate", "copy", *OPENERS, *PEOPLE}
 
 
 def test_a_writer_rewrites_only_the_progress_of_a_run(privileges: Privileges) -> None:

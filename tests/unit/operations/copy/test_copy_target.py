@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
@@ -66,6 +66,17 @@ def test_what_is_due_is_copied_and_recorded(place: Place) -> None:
     assert record.requests == sum(place.store.requests.values())
     assert record.manifest_sha256 == new.manifest_sha256
     assert old.id not in place.copies()
+
+
+def test_what_is_said_about_copied_backups_later_follows_them(place: Place) -> None:
+    backup = place.scene.backup(1)
+    copy_target(place.job())
+    place.scene.vault.mark_pin("shop", backup.id, place.scene.now)
+
+    copied = copy_target(replace(place.job(), records_at=Vault(place.store)))
+
+    assert copied.backups == ()
+    assert Vault(place.store).read_marks("shop", backup.id).pinned_at == place.scene.now
 
 
 def test_named_backups_are_copied_whatever_is_due(place: Place) -> None:
