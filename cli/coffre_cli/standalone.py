@@ -66,7 +66,7 @@ class StandaloneVault:
         from coffre.vault.vault import Vault
 
         identities = tuple(key for given in choice.identities for key in given_identities(given))
-        opened = cls(choice, Vault(_store(choice)), identities)
+        opened = cls(choice, Vault(open_store(choice)), identities)
         if not opened.catalog.targets:
             raise _no_backups(choice, opened.vault.store)
         remark(
@@ -203,7 +203,8 @@ def _no_identity(place: str, why: str | None) -> EncryptionError:
     )
 
 
-def _store(choice: VaultChoice) -> Store:
+def open_store(choice: VaultChoice) -> Store:
+    """Return the store of a vault, which may be empty; raises what opening it raises."""
     from coffre.model.addresses import parse_address
     from coffre.runtime.destinations import Opening, open_address
 

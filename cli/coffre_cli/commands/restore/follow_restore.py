@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from coffre.model.errors import BackupStateError, CoffreError, TransientError
 from coffre.model.words import duration
+from coffre_cli.background import Background
 from coffre_cli.confirming import PlanAnswer
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
@@ -107,7 +107,7 @@ def plan_restore(
 
     restore_id = event["restore_id"]
     given = {"backup_id": backup.id, **{name: value for name, value in event.items() if value is not None}}
-    call = _Call(lambda: deployed.ask("restore", given))
+    call = Background(lambda: deployed.ask("restore", given))
     try:
         record = follow(
             lambda: deployed.catalog.get_restore(restore_id),
@@ -124,30 +124,6 @@ def plan_restore(
     if "token" not in answer:
         answer = deployed.ask("restore", given)
     return record, _report_of(deployed, record), PlanAnswer.of(answer)
-
-
-class _Call:
-    """A call that runs while something else is shown; Ctrl-C does not wait for it."""
-
-    def __init__(self, call: Callable[[], dict[str, Any]]) -> None:
-        self._outcome: dict[str, Any] | Exception | None = None
-        self._thread = threading.Thread(target=self._run, args=(call,), name="call", daemon=True)
-        self._thread.start()
-
-    def _run(self, call: Callable[[], dict[str, Any]]) -> None:
-        try:
-            self._outcome = call()
-        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
-            self._outcome = error
-
-    def has_ended(self) -> bool:
-        return not self._thread.is_alive()
-
-    def result(self) -> dict[str, Any]:
-        self._thread.join()
-        if isinstance(self._outcome, Exception):
-            raise self._outcome
-        return self._outcome or {}
 
 
 def end_restore(
