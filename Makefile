@@ -60,8 +60,9 @@ types: setup ## Check the types
 imports: setup ## Check that each floor of the package imports only the floors below it
 	.venv/bin/lint-imports
 
-validate: .tools/sam/.ready ## Check the SAM template
+validate: .tools/sam/.ready ## Check the SAM templates
 	AWS_DEFAULT_REGION=us-east-1 .tools/sam/bin/sam validate --lint --template template.yaml
+	AWS_DEFAULT_REGION=us-east-1 .tools/sam/bin/sam validate --lint --template receiver.yaml
 
 scan: setup ## Check for unsafe code, open resources and secrets (bandit, checkov, detect-secrets)
 	.venv/bin/python -m supply_chain.scan

@@ -33,6 +33,7 @@ def commands(scale: float, runs: int) -> dict[str, list[str]]:
         "inventory": [f"--packs={int(100_000 * scale)}"],
         "status": [f"--runs={2 * runs + 1}"],
         "doctor": size,
+        "references": [f"--rows={int(1_000_000 * scale)}"],
         "cold_start": [f"--runs={3 * runs + 1}"],
         "init": size,
     }

@@ -22,6 +22,7 @@ from tests.template.rendering import read_template
 from coffre_local.toolchain import Toolchain
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+_TEMPLATES: Final = ("template.yaml", "receiver.yaml")
 SUPPRESSIONS: Final = ROOT / "supply_chain" / "suppressions.yml"
 _CODE: Final = ("layers", "functions", "cli", "supply_chain")
 # What is written as prose or test data holds words such as "password" everywhere: there, the form of a key decides.
@@ -115,16 +116,17 @@ def bandit(binaries: Path) -> Iterator[Finding]:
 
 
 def checkov(binaries: Path) -> Iterator[Finding]:
-    """Yield what checkov finds in the template, whose merge keys it cannot read itself."""
-    with tempfile.TemporaryDirectory() as scratch:
-        template = Path(scratch) / "template.json"
-        template.write_text(json.dumps(read_template(), default=str))
-        arguments = ["--file", str(template), "--framework", "cloudformation", "--output", "json", "--skip-download"]
-        said = _run(binaries / "checkov", arguments, ends=(0, 1))
-    if said["summary"]["parsing_errors"] or not said["summary"]["resource_count"]:
-        raise ScanError("checkov could not read the template.")
-    for one in said["results"]["failed_checks"]:
-        yield Finding("checkov", one["check_id"], one["resource"].rpartition(".")[2], one["check_name"])
+    """Yield what checkov finds in the templates, whose merge keys it cannot read itself."""
+    for name in _TEMPLATES:
+        with tempfile.TemporaryDirectory() as scratch:
+            template = Path(scratch) / "template.json"
+            template.write_text(json.dumps(read_template(name), default=str))
+            arguments = ["--file", str(template), "--framework", "cloudformation", "--output", "json"]
+            said = _run(binaries / "checkov", [*arguments, "--skip-download"], ends=(0, 1))
+        if said["summary"]["parsing_errors"] or not said["summary"]["resource_count"]:
+            raise ScanError(f"checkov could not read {name}.")
+        for one in said["results"]["failed_checks"]:
+            yield Finding("checkov", one["check_id"], one["resource"].rpartition(".")[2], one["check_name"])
 
 
 def secrets(binaries: Path, files: Sequence[str], root: Path = ROOT) -> Iterator[Finding]:

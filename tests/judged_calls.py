@@ -93,7 +93,12 @@ def _is_of_a_test() -> bool:
 
 @cache
 def _template(prefix: str, lock: str) -> Rendered:
-    return render(VaultPrefix=prefix, ObjectLock=lock)
+    return render(
+        VaultPrefix=prefix,
+        ObjectLock=lock,
+        SettingsSecrets=f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:app/*",
+        SettingsParameters=f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/app/*",
+    )
 
 
 def _noted(handle: Callable[..., Any], role: str, running: list[tuple[str, Rendered]]) -> Callable[..., Any]:
@@ -125,12 +130,23 @@ def _requests(
             condition = {"s3:if-none-match": parameters["IfNoneMatch"]} if "IfNoneMatch" in parameters else {}
             for resource in [f"{bucket}/{key}" for key in keys] or [bucket]:
                 yield Request(action, resource, condition)
+        case "secrets-manager" if "SecretId" not in parameters:
+            yield Request(action, "*")
+        case "secrets-manager" if parameters["SecretId"].startswith("app/"):
+            yield Request(action, f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{parameters['SecretId']}-AbCdEf")
         case "secrets-manager" if parameters["SecretId"].startswith("coffre/"):
             # Which identity is the stack's is a parameter of the template
             name = re.sub(r"^coffre/identity/.*", "coffre/identity/main", parameters["SecretId"])
             yield Request(action, f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-AbCdEf")
+        case "ssm" if "Name" not in parameters:
+            yield Request(action, "*")
+        case "ssm" if parameters["Name"].startswith("/app/"):
+            yield Request(action, f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{parameters['Name']}")
         case "ssm":
             yield Request(action, f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/coffre/{STACK}/{parameters['Name']}")
+        case "cloudformation":
+            name = parameters["StackName"]
+            yield Request(action, f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{name}/1a2b")
         case "sns":
             yield Request(action, template.attribute("AlertTopic", "Arn"))
         case "lambda":

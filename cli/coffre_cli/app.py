@@ -51,7 +51,7 @@ class _Command:
 _COMMANDS: Final = {
     "init": _Command("init.init", "Protect a database: from nothing to a backup that was restored.", "init"),
     "demo": _Command("demo.demo", "Try backup and restore on this machine, with sample data.", "demo"),
-    "backup": _Command("backups.backup", "Take a backup now."),
+    "backup": _Command("backups.backup_app", "Take a backup now."),
     "status": _Command("status.status", "Show whether all targets are safe, and what is not.", "status"),
     "list": _Command("backups.list_backups", "List backups, newest first, or count them.", "list_backups"),
     "show": _Command("backups.show", "Show one backup or restore with its tables or buckets.", "show"),
@@ -59,7 +59,8 @@ _COMMANDS: Final = {
     "ls": _Command("backups.ls_cat", "List objects or tables in a backup.", "ls", "LS_EXAMPLES"),
     "cat": _Command("backups.ls_cat", "Write one object or table to stdout.", "cat", "CAT_EXAMPLES"),
     "diff": _Command("backups.diff", "Compare two backups.", "diff"),
-    "restore": _Command("restore.app", "Restore a backup, or some of its tables, rows or objects."),
+    "restore": _Command("restore.app", "Restore a backup, or a part of it."),
+    "recover": _Command("recover.recover", "Restore everything after a disaster, or rehearse that.", "recover"),
     "export": _Command("export.export", "Write a backup to a portable file.", "export"),
     "copy": _Command("backups.copy", "Copy backups to another place.", "copy"),
     "verify": _Command("verify.verify", "Check whether backups are recent, complete and undamaged.", "verify"),
@@ -169,7 +170,8 @@ def coffre(
         typer.Option(
             "--vault",
             metavar="DIR|s3://...",
-            help="Work with this vault alone, without a stack: a directory, or a bucket with its prefix. "
+            help="Work with this vault alone, without a stack: a directory, or a bucket with its prefix "
+            "(s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, azure://ACCOUNT/CONTAINER/PREFIX). "
             f"Default: the variable {VAULT_VARIABLE}.",
         ),
     ] = None,
@@ -197,6 +199,8 @@ def coffre(
         if identity or endpoint_url:
             raise typer.BadParameter("--identity and --endpoint-url before the command need --vault")
         return
+    if command == "recover":
+        raise typer.BadParameter("`coffre recover` looks at copies itself: --from ADDRESS after the command")
     if command not in COMMANDS:
         raise typer.BadParameter(f"`coffre {command}` needs a stack: --vault works with {', '.join(COMMANDS)}")
     variable = os.environ.get(IDENTITY_VARIABLE)

@@ -175,7 +175,7 @@ def refuse_other_target(run: Backup | Restore, target: str | None) -> None:
 
 
 def _as_of(deployed: Place, text: str, target: str | None, kind: TargetKind | None) -> Backup:
-    until = _until(text)
+    until = until_of(text)
     name = deployed.only_target(target, kind)
     for listed in deployed.catalog.completed_backups(name):
         if listed.created_at >= until or listed.is_safety:
@@ -190,8 +190,14 @@ def _as_of(deployed: Place, text: str, target: str | None, kind: TargetKind | No
     )
 
 
-def _until(text: str) -> datetime:
-    """Return the first instant that is too late: of a day its end."""
+def until_of(text: str) -> datetime:
+    """Return the first instant that is too late: of a day its end.
+
+    Raises
+    ------
+    typer.BadParameter
+        It is neither a day nor a time.
+    """
     try:
         if len(text) == len("2026-11-17"):
             return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC) + timedelta(days=1)

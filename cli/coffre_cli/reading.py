@@ -51,7 +51,7 @@ def find_reading_place(stack: str | None, source: str | None) -> Place:
 
 
 def _reading(place: DeployedStack, own: Vault, source: str | None) -> Vault:
-    from coffre.operations.stored_backup.copied import reading
+    from coffre.operations.stored_backup.read_copies import reading
     from coffre.runtime.destinations import Opening
     from coffre.runtime.reading import places_of
     from coffre.runtime.sources import read_secret
@@ -81,11 +81,11 @@ def resolve_read(
     """
     if source in (None, _VAULT) or isinstance(place, StandaloneVault):
         return resolve_backup(place, text, target, kind)
-    from coffre.operations.stored_backup.copied import as_copied, latest_copied
+    from coffre.operations.stored_backup.read_copies import as_read, latest_copied
 
     if text == "latest":
         return latest_copied(place.catalog, place.only_target(target, kind), source)
-    return as_copied(place.catalog, resolve_backup(place, text, target, kind), source)
+    return as_read(place.catalog, resolve_backup(place, text, target, kind), source)
 
 
 def open_copy(deployed: DeployedStack, source: str) -> tuple[Vault, str | None]:

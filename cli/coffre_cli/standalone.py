@@ -51,8 +51,13 @@ class StandaloneVault:
     identities: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
-    def open(cls, choice: VaultChoice) -> Self:
-        """Open the vault, and warn once what cannot be proven without a catalog.
+    def open(cls, choice: VaultChoice, *, identities: tuple[str, ...] | None = None, quiet: bool = False) -> Self:
+        """Open the vault, and warn once (unless `quiet`) what cannot be proven without a catalog.
+
+        Parameters
+        ----------
+        identities
+            Private keys that were read already, in place of those that the choice names.
 
         Raises
         ------
@@ -65,14 +70,16 @@ class StandaloneVault:
         """
         from coffre.vault.vault import Vault
 
-        identities = tuple(key for given in choice.identities for key in given_identities(given))
+        if identities is None:
+            identities = tuple(key for given in choice.identities for key in given_identities(given))
         opened = cls(choice, Vault(open_store(choice)), identities)
         if not opened.catalog.targets:
             raise _no_backups(choice, opened.vault.store)
-        remark(
-            f"Reading the vault {choice.place} alone. Without a catalog nothing proves that a manifest is the one that "
-            "was written; all other bytes are checked against it."
-        )
+        if not quiet:
+            remark(
+                f"Reading the vault {choice.place} alone. Without a catalog nothing proves that a manifest is the one "
+                "that was written; all other bytes are checked against it."
+            )
         return opened
 
     @property
@@ -208,7 +215,9 @@ def open_store(choice: VaultChoice) -> Store:
     from coffre.model.addresses import parse_address
     from coffre.runtime.destinations import Opening, open_address
 
-    return open_address(parse_address(choice.place), Opening(_CONNECTIONS), endpoint_url=choice.endpoint_url)
+    return open_address(
+        parse_address(choice.place), Opening(_CONNECTIONS), endpoint_url=choice.endpoint_url, region=choice.region
+    )
 
 
 def _no_backups(choice: VaultChoice, store: Store) -> VaultUnusableError:

@@ -34,6 +34,7 @@ class VaultChoice:
     place: str
     identities: tuple[str, ...] = ()
     endpoint_url: str | None = None
+    region: str | None = None
 
 
 _chosen: ContextVar[VaultChoice | None] = ContextVar("vault", default=None)

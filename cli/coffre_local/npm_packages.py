@@ -75,6 +75,25 @@ class NpmPackage:
         return found[0]
 
 
+def install_locked(node: Path, npm: Path, directory: Path) -> None:
+    """Install what `package-lock.json` in a directory pins, each package checked against its hash.
+
+    Raises
+    ------
+    ToolError
+        `npm` failed, also when a package is not the one that was pinned.
+    """
+    options = ("--ignore-scripts", "--omit=dev", "--omit=optional", "--no-audit", "--no-fund", "--silent")
+    result = subprocess.run([node, npm, "ci", *options], cwd=directory, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise ToolError(
+            "npm could not install what is pinned.",
+            code="LOCAL_TOOL_INSTALL",
+            detail=(result.stderr or result.stdout).strip()[-2000:],
+            hint="Check that the npm registry can be reached, then try again.",
+        )
+
+
 def _integrity_of(file: Path) -> str:
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha512").digest()

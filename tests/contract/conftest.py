@@ -1,4 +1,4 @@
-"""The stores that are held to the contract: S3 as moto and as SeaweedFS, each with both checksums, and a directory."""
+"""The stores that are held to the contract: S3 as moto and SeaweedFS, a directory, Google's and Azure's emulators."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -9,19 +9,32 @@ from typing import TYPE_CHECKING
 
 import pytest
 from moto import mock_aws
+from tests.contract.emulators import (
+    ACCOUNT,
+    ACCOUNT_KEY,
+    GOOGLE_KEY,
+    azurite,
+    google,
+    make_container,
+    make_google_bucket,
+)
 from tests.contract.faults import FaultyStore
 from tests.contract.weed import OWNER, Weed
 
+from coffre.stores.cloud import CloudStore
+from coffre.stores.cloud_clients import AzureKey, azure_cloud, google_cloud
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3 import Checksum, RetryLimits, S3Credentials, S3Store, make_client
 from coffre.stores.store import Store
 from coffre_local.certificate import write_certificate
+from coffre_local.toolchain import Toolchain
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 BUCKET = "coffre-contract"
 PAGE_SIZE = 7  # small, so that a handful of objects is a listing of several pages
+QUICK = RetryLimits(attempts=3, connect_seconds=5, read_seconds=30)
 
 _numbers = itertools.count(1)
 
@@ -58,14 +71,30 @@ def moto_client(mocked_client: "S3Client") -> Iterator["S3Client"]:
         yield mocked_client
 
 
-@pytest.fixture(params=["moto-sha256", "moto-md5", "weed-sha256", "weed-md5", "directory"])
+@pytest.fixture(scope="session")
+def azurite_endpoint(toolchain: Toolchain) -> Iterator[str]:
+    """An Azurite with one container."""
+    with azurite(*toolchain.azurite()) as endpoint:
+        make_container(endpoint, BUCKET)
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def google_endpoint(toolchain: Toolchain) -> Iterator[str]:
+    """A fake-gcs-server with one bucket."""
+    with google(toolchain.gcs()) as endpoint:
+        make_google_bucket(endpoint, BUCKET)
+        yield endpoint
+
+
+@pytest.fixture(params=["moto-sha256", "moto-md5", "weed-sha256", "weed-md5", "directory", "google", "azure"])
 def store(request: pytest.FixtureRequest) -> Store:
     """Each store in turn, empty."""
     kind: str = request.param
     return _store(request, kind)
 
 
-@pytest.fixture(params=["weed-sha256", "weed-md5", "directory"])
+@pytest.fixture(params=["weed-sha256", "weed-md5", "directory", "google", "azure"])
 def real_store(request: pytest.FixtureRequest) -> Store:
     """Each store that is what it seems: moto takes any SHA-256 for true, and is not made for threads."""
     kind: str = request.param
@@ -76,10 +105,27 @@ def _store(request: pytest.FixtureRequest, kind: str) -> Store:
     if kind == "directory":
         path: Path = request.getfixturevalue("tmp_path")
         return DirectoryStore(path)
+    if kind == "google":
+        return google_store(request.getfixturevalue("google_endpoint"))
+    if kind == "azure":
+        return azure_store(request.getfixturevalue("azurite_endpoint"))
     server, _, checksum = kind.partition("-")
     client = request.getfixturevalue(f"{server}_client")
     wanted: Checksum = "md5" if checksum == "md5" else "sha256"
     return S3Store(BUCKET, prefix=_prefix(), client=client, checksum=wanted, page_size=PAGE_SIZE)
+
+
+def google_store(endpoint: str, *, bucket: str = BUCKET, limits: RetryLimits = QUICK) -> CloudStore:
+    """Return an empty place in a bucket of the emulator."""
+    return CloudStore(google_cloud(bucket, key=GOOGLE_KEY, endpoint=endpoint, limits=limits), prefix=_prefix())
+
+
+def azure_store(
+    endpoint: str, *, container: str = BUCKET, key: AzureKey | None = None, limits: RetryLimits = QUICK
+) -> CloudStore:
+    """Return an empty place in a container of the emulator."""
+    key = key or AzureKey(account_key=ACCOUNT_KEY)
+    return CloudStore(azure_cloud(ACCOUNT, container, key=key, endpoint=endpoint, limits=limits), prefix=_prefix())
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from tests.contract.conftest import MakeStore
 from tests.contract.faults import Answer, FaultyStore, Request, endless, page_of
 
 from coffre.model.errors import StoreError, StoreTransientError
-from coffre.stores import s3_listing
+from coffre.stores import listing_order, s3_listing
 
 
 def refused_listing(script: FaultyStore, store_at: MakeStore, prefix: str = "") -> StoreError:
@@ -54,7 +54,7 @@ def test_empty_pages_without_end_are_noticed(
 def test_a_circle_of_keys_without_end_is_noticed(
     script: FaultyStore, store_at: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_listing, "SORTED_IN_MEMORY", 50)
+    monkeypatch.setattr(listing_order, "SORTED_IN_MEMORY", 50)
     circle = [f"v/{number:02}" for number in range(25)]
     pages = [[circle[(7 * number + at) % 25] for at in range(10)] for number in range(24)]
     script.script = endless(lambda number: page_of(pages[number % 24], next_token=str(number)))
@@ -87,7 +87,7 @@ def test_a_small_listing_in_any_order_is_sorted(script: FaultyStore, store_at: M
 def test_a_large_listing_in_order_is_passed_on_as_it_comes(
     script: FaultyStore, store_at: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_listing, "SORTED_IN_MEMORY", 20)
+    monkeypatch.setattr(listing_order, "SORTED_IN_MEMORY", 20)
     keys = [f"v/{number:03}" for number in range(200)]
     script.script = paged(keys)
     listing = store_at(script.endpoint_url, prefix="v").list()
@@ -99,7 +99,7 @@ def test_a_large_listing_in_order_is_passed_on_as_it_comes(
 def test_a_large_listing_out_of_order_is_refused(
     script: FaultyStore, store_at: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_listing, "SORTED_IN_MEMORY", 20)
+    monkeypatch.setattr(listing_order, "SORTED_IN_MEMORY", 20)
     script.script = paged([f"v/{number:03}" for number in (*range(100), 150, 149)])
     assert "149" in refused_listing(script, store_at).message
 

@@ -54,6 +54,7 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing(fresh: Checkout, temp
         "8. Find damage",
         "9. Notice what is unusual",
         "10. Keep what is needed",
+        "11. The region is gone",
     ):
         assert f"\n{chapter}\n" in said.out
     assert "One backup answers all three: " in said.out
@@ -67,6 +68,9 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing(fresh: Checkout, temp
     assert "of casa is DAMAGED:" in said.out
     assert "Subject: The backup of casa-files has shrunk a lot" in said.out
     assert "0 of 8 backups would be deleted." in said.out
+    assert "Dropped the database casa." in said.out
+    assert "Everything is restored." in said.out
+    assert "Equal to what was backed up: " in said.out
     assert "password" not in (said.out + said.err).lower()
 
     assert processes_below(temporary, fresh.root) == []

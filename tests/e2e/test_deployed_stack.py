@@ -42,7 +42,7 @@ pytestmark = pytest.mark.e2e
 BROKEN = "broken"
 IDENTITY = "coffre/identity/main"
 ALERT_URLS = "coffre/alerts/urls"
-UPLOADS, FILES = "uploads", "files-of-users"
+UPLOADS, FILES, SETTINGS = "uploads", "files-of-users", "settings"
 WRONG_PASSWORD = "not-the-password"
 RULES = {"DailyBackupRule": Tier.DAILY, "WeeklyBackupRule": Tier.WEEKLY, "MonthlyBackupRule": Tier.MONTHLY}
 # 1 November 2026 is a Sunday: all three rules fire.
@@ -181,8 +181,12 @@ def prepare(web: Web, environment: Mapping[str, str]) -> Mapping[str, str]:
         client.create_secret(Name=ALERT_URLS, SecretString=json.dumps(urls))
     targets: list[dict[str, Any]] = [{"name": name, "secret": f"coffre/database/{name}"} for name in (BROKEN, SAMPLE)]
     targets.append({"name": UPLOADS, "kind": "bucket", "buckets": [{"name": FILES}], "limits": {"streams": 4}})
+    targets.append({"name": SETTINGS, "kind": "settings", "secrets": ["app/*"], "parameters": ["/app/**"]})
     document = {"encryption": "age", "recipients": [public_key(identity)], "targets": targets}
+    where = f"{environment['AWS_REGION']}:*"
     return {
+        "SettingsSecrets": f"arn:aws:secretsmanager:{where}:secret:app/*",
+        "SettingsParameters": f"arn:aws:ssm:{where}:parameter/app/*",
         "ConfigurationDocument": json.dumps(document),
         "AlertUrlsSecret": ALERT_URLS,
         "SourceBuckets": FILES,
@@ -447,6 +451,43 @@ def test_files_of_a_bucket_are_backed_up_lost_and_brought_back(
     assert (tmp_path / "out" / photos[3]).read_bytes() == files[photos[3]].body
 
 
+def test_settings_are_backed_up_lost_and_restored_and_no_function_saw_the_file(
+    stack: Stack, checkout: Checkout, tmp_path: Path
+) -> None:
+    # Given a secret, a parameter and a file
+    secrets, ssm = stack.client("secretsmanager"), stack.client("ssm")
+    secrets.create_secret(Name="app/db", SecretString="c4n4ry-secret")
+    ssm.put_parameter(Name="/app/token", Value="c4n4ry-token", Type="SecureString")
+    (tmp_path / ".env").write_bytes(b"A=c4n4ry-file\r\n")
+
+    taken = checkout.coffre("backup", "settings", "--file", str(tmp_path / ".env"), "--name", "web/.env", "--json")
+
+    # Then they are in a backup, with the configuration and the stack's own parameters
+    assert (taken.status, taken.json()["objects"], taken.json()["exceptions"]) == (0, 5, []), taken.out + taken.err
+    listed = checkout.coffre("ls", taken.json()["id"], "--recursive", "--json").json()
+    assert {f"{one['bucket']}/{one['key']}" for one in listed} == {
+        *("coffre/configuration.json", "coffre/parameters.json", "files/web/.env"),
+        *("parameters//app/token", "secrets/app/db"),
+    }
+    drilled = checkout.coffre("verify", "--level", "drill", taken.json()["id"], "--json")
+    assert (drilled.status, drilled.json()[0]["outcome"]) == (0, "passed"), drilled.err
+    # When they are lost
+    secrets.delete_secret(SecretId="app/db", ForceDeleteWithoutRecovery=True)
+    ssm.put_parameter(Name="/app/token", Value="wrong", Type="SecureString", Overwrite=True)
+    planned = checkout.coffre("restore", "settings", "latest", "--dry-run", "--json")
+    written = checkout.coffre("restore", "settings", "latest", "--yes")
+    file = checkout.coffre("restore", "settings", "latest", "--name", "web/.env", "-o", str(tmp_path / "restored"))
+    # Then they are restored, and no value was shown
+    steps = {one["name"]: one["step"] for one in planned.json()}
+    assert (steps["secrets/app/db"], steps["parameters//app/token"]) == ("create", "change")
+    assert written.status == 0, written.out + written.err
+    assert secrets.get_secret_value(SecretId="app/db")["SecretString"] == "c4n4ry-secret"
+    assert ssm.get_parameter(Name="/app/token", WithDecryption=True)["Parameter"]["Value"] == "c4n4ry-token"
+    assert (file.status, (tmp_path / "restored").read_bytes()) == (0, b"A=c4n4ry-file\r\n")
+    shown = "".join(one.out + one.err for one in (taken, drilled, planned, written, file))
+    assert "c4n4ry" not in shown
+
+
 def test_coffre_list_has_the_backups_newest_first(stack: Stack, checkout: Checkout, backup: Backup) -> None:
     said = checkout.coffre("list", SAMPLE, "--json")
 
@@ -464,7 +505,7 @@ def test_doctor_looks_with_the_roles_of_the_functions_and_the_operators_credenti
 
     states = {one["target"]: {result["code"]: result["state"] for result in one["results"]} for one in said.json()}
     assert said.status == Exit.FAILED, "the password of one target is wrong"
-    assert states.keys() == {None, BROKEN, SAMPLE, UPLOADS}
+    assert states.keys() == {None, BROKEN, SAMPLE, UPLOADS, SETTINGS}
     here, broken, database = states[None], states[BROKEN], states[SAMPLE]
     ok = dict.fromkeys(("VAULT_UNREACHABLE", "VAULT_REGION", "SERVICE_UNREACHABLE"), "ok")
     assert database.items() >= {**ok, "VAULT_UNWRITABLE": "ok", "NO_BACKUP": "ok", "LOGIN_REFUSED": "ok"}.items()

@@ -18,6 +18,7 @@ from coffre.model.manifest import Entry, Manifest
 from coffre.model.target import BucketTarget, TargetKind
 from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import BucketBackupJob, TimeBudget
+from coffre.operations.backup_buckets.references import PointOfRun
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Paused, Run
@@ -49,6 +50,7 @@ class Scene:
     workers: int = 3
     meter: Meter = field(default_factory=Meter)
     last: Backup | None = None
+    point: PointOfRun | None = None
     went_on: list[int] = field(default_factory=list)
 
     @property
@@ -97,6 +99,7 @@ class Scene:
             begun=begun,
             time_budget=self.patience,
             looked_at=self.looked_at,
+            point=self.point,
         )
         with watch:
             made = backup_buckets(job, Run(backup, self.meter, watch, lambda: backup.tiers, lambda _: None))

@@ -15,6 +15,8 @@ EVERYTHING: Final = {
     "AlertUrlsSecret": "coffre/alerts/urls",
     "SourceBuckets": "photos",
     "SourceKeys": KEY,
+    "SettingsSecrets": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:app/*",
+    "SettingsParameters": f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/app/*",
     "RestoreBuckets": "photos-back",
     "CopyBuckets": "photos-copy",
     "AccessLogs": "on",
@@ -43,6 +45,7 @@ PARTITIONS: Final = (
     "VAULT",
     "USAGE",
     "COPY",
+    "POINT",
 )
 
 FUNCTIONS: Final = {
@@ -170,6 +173,7 @@ class Privileges:
             "an entries file": f"{FOLDER}/entries.jsonl.zst",
             "a numbered entries file": f"{FOLDER}/entries-000001.jsonl.zst",
             "the mark of a tier": f"{FOLDER}/marks/tier-WEEKLY.json",
+            "the seal of a restore point": f"v1/points/main/{ID}.json",
         }
         apart = {
             "an anchor of the audit": f"v1/audit/anchors/{ID}.json",
@@ -262,7 +266,8 @@ class Privileges:
             "a destination's address": "coffre/destination/x",
             "access keys of a store": "coffre/storage/r2",
             "addresses of chats": "coffre/alerts/urls",
-            "a secret of another application": "app/secret",
+            "a secret of `SettingsSecrets`": "app/secret",
+            "a secret of another application": "another/secret",
         }
         for name, path in secrets.items():
             resource = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{path}-AbCdEf"
@@ -271,7 +276,12 @@ class Privileges:
             resource = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{secrets[name]}-AbCdEf"
             yield Call("Secrets", "see whether it exists:", name, "secretsmanager:DescribeSecret", resource)
         for verb, action in {"make": "CreateSecret", "change": "PutSecretValue", "delete": "DeleteSecret"}.items():
-            for name in ("the identity", "a database's address", "a destination's address"):
+            for name in (
+                "the identity",
+                "a database's address",
+                "a destination's address",
+                "a secret of `SettingsSecrets`",
+            ):
                 resource = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{secrets[name]}-AbCdEf"
                 yield Call("Secrets", verb, name, f"secretsmanager:{action}", resource)
         yield Call("Secrets", "decrypt by", "a key of `SourceKeys`", "kms:Decrypt", KEY)
@@ -279,6 +289,11 @@ class Privileges:
         own = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/coffre/{STACK}/configuration"
         yield Call("Configuration", "read", "it", "ssm:GetParameter", own)
         yield Call("Configuration", "change", "it", "ssm:PutParameter", own)
+        app = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/app/token"
+        yield Call("Secrets", "read", "a parameter of `SettingsParameters`", "ssm:GetParameter", app)
+        yield Call("Secrets", "change", "a parameter of `SettingsParameters`", "ssm:PutParameter", app)
+        yield Call("Secrets", "list", "all names of secrets", "secretsmanager:ListSecrets", "*")
+        yield Call("Secrets", "list", "all names of parameters", "ssm:DescribeParameters", "*")
         yield Call("Configuration", "read", "another parameter", "ssm:GetParameter", own.replace(STACK, "other"))
 
     def _function_calls(self) -> Iterator[Call]:

@@ -51,9 +51,9 @@ def _tagged(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
 _Loader.add_multi_constructor("!", _tagged)
 
 
-def read_template() -> dict[str, Any]:
-    """Return template.yaml with its functions in their long form."""
-    template: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Loader=_Loader)
+def read_template(name: str = "template.yaml") -> dict[str, Any]:
+    """Return a template with its functions in their long form."""
+    template: dict[str, Any] = yaml.load((ROOT / name).read_text(), Loader=_Loader)
     return template
 
 

@@ -22,7 +22,7 @@ from tests.template.rendering import read_template
 
 WRITERS = {"backup-database", "backup-storage"}
 OPENERS = {"restore", "drill", "verify"}  # they open backups, so that they have the identity
-STARTERS = WRITERS | {"restore", "copy", "drill", "verify", "notify"}  # each starts its own next invocation
+STARTERS = WRITERS | {"restore", "rotate", "copy", "drill", "verify", "notify"}  # each starts its own next invocation
 # AWS: all inline policies of a role together, and one managed policy, without white space (IAM quotas, 2026).
 INLINE_LIMIT, MANAGED_LIMIT = 10_240, 6_144
 
@@ -32,7 +32,14 @@ def privileges(request: pytest.FixtureRequest) -> Privileges:
     return Privileges(VaultPrefix=request.param)
 
 
-MADE_OF = ("a pack", "a manifest", "an entries file", "a numbered entries file", "the mark of a tier")
+MADE_OF = (
+    "a pack",
+    "a manifest",
+    "an entries file",
+    "a numbered entries file",
+    "the mark of a tier",
+    "the seal of a restore point",
+)
 ANCHOR, HOLD, COPY = "an anchor of the audit", "the mark of a hold", "a copy of the configuration"
 VERIFIED = "the mark of a verification"
 
@@ -276,7 +283,7 @@ def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privile
         ("read", "USAGE", {*PEOPLE}),
         ("put", "USAGE", set()),
         ("update", "USAGE", {*FUNCTIONS} - {"notify"}),
-        ("put", "COPY", {"copy"}),
+        ("put", "COPY", {"copy", "rotate", "drill", "verify"}),
         ("update", "COPY", set()),
     ],
 )
@@ -334,11 +341,14 @@ def test_only_restorers_start_restores(privileges: Privileges) -> None:
     }
 
 
-def test_a_function_starts_no_other_function_but_verify_those_that_back_up(privileges: Privileges) -> None:
+def test_a_function_starts_no_other_but_verify_and_the_database_of_a_restore_point(
+    privileges: Privileges,
+) -> None:
     for name in FUNCTIONS:
         started_by = who(privileges, "Functions", "start", f"`{name}`") & {*FUNCTIONS}
         asks_doctor = {"verify"} if name.startswith("backup-") else set()
-        assert started_by == ({name} & STARTERS) | asks_doctor
+        starts_buckets = {"backup-database"} if name == "backup-storage" else set()  # of a restore point
+        assert started_by == ({name} & STARTERS) | asks_doctor | starts_buckets
 
 
 def test_services_start_what_the_template_says_and_reach_nothing_else(privileges: Privileges) -> None:

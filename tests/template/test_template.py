@@ -288,6 +288,21 @@ def test_no_role_can_delete_for_good_or_change_the_rules_of_the_vault(
             assert not deployed.allows(role, action, resource), (action, resource)
 
 
+def test_only_the_rotation_deletes_in_copies_and_verification_only_reads_there() -> None:
+    deployed = render(CopyBuckets="acme-offsite,acme-second")
+    for bucket in ("acme-offsite", "acme-second"):
+        for key in (PACK, MANIFEST, f"coffre/{PACK}"):
+            place = f"arn:aws:s3:::{bucket}/{key}"
+            deleters = {role for role in ROLES if deployed.allows(role, "s3:DeleteObject", place)}
+            assert deleters == {ROTATE_ROLE}
+            for action in (*S3_DELETES[1:], *S3_RULES, "s3:BypassGovernanceRetention"):
+                assert not any(deployed.allows(role, action, place) for role in ROLES), action
+            assert deployed.allows(VERIFY_ROLE, "s3:GetObject", place)
+            assert not deployed.allows(VERIFY_ROLE, "s3:PutObject", place)
+        assert not deployed.allows(ROTATE_ROLE, "s3:GetObject", f"arn:aws:s3:::{bucket}/{PACK}")
+    assert not deployed.allows(ROTATE_ROLE, "s3:DeleteObject", f"arn:aws:s3:::another/{PACK}")
+
+
 def test_the_rotate_role_deletes_backups_and_nothing_else(deployed: Rendered, prefix: str) -> None:
     for key in (PACK, MANIFEST):
         assert deployed.allows(ROTATE_ROLE, "s3:DeleteObject", f"{VAULT}/{prefix}{key}")
@@ -308,7 +323,7 @@ def test_the_rotate_role_reads_manifests_and_writes_nothing(deployed: Rendered, 
 def test_the_rotate_role_changes_backups_and_its_lock_and_adds_audit_events(deployed: Rendered) -> None:
     assert partitions(deployed, ROTATE_ROLE) == {
         "dynamodb:UpdateItem": {"BACKUP", "LOCK", "AUDITHEAD", "CONFIRM", "USAGE"},
-        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*", "CONFIRM", "CONFIG", "VAULT"},
+        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*", "CONFIRM", "CONFIG", "VAULT", "COPY"},
         "dynamodb:DeleteItem": {"LOCK", "CONFIRM"},
     }
 
@@ -584,6 +599,24 @@ def test_only_traces_have_a_wildcard_and_no_action_has_one(deployed: Rendered) -
                 assert not [one for one in listed(statement["Resource"]) if one.endswith(":*") and ":logs:" not in one]
 
 
+def test_settings_may_be_read_that_were_named_and_never_a_private_key() -> None:
+    where = f"{REGION}:{ACCOUNT}"
+    secret, parameter = f"arn:aws:secretsmanager:{where}:secret:", f"arn:aws:ssm:{where}:parameter"
+    named = render(SettingsSecrets=f"{secret}app/*", SettingsParameters=f"{parameter}/app/*")
+    every = render(SettingsSecrets=f"{secret}*")
+
+    for role in ROLES:
+        is_reader = role == STORAGE_ROLE
+        assert named.allows(role, "secretsmanager:GetSecretValue", f"{secret}app/db-AbCdEf") is is_reader
+        assert named.allows(role, "ssm:GetParameter", f"{parameter}/app/token") is is_reader
+        assert not named.allows(role, "secretsmanager:PutSecretValue", f"{secret}app/db-AbCdEf")
+        assert not named.allows(role, "ssm:PutParameter", f"{parameter}/app/token")
+    assert not render().allows(STORAGE_ROLE, "secretsmanager:GetSecretValue", f"{secret}app/db-AbCdEf")
+    assert not render().allows(STORAGE_ROLE, "secretsmanager:ListSecrets", "*")
+    assert every.allows(STORAGE_ROLE, "secretsmanager:GetSecretValue", f"{secret}app/db-AbCdEf")
+    assert not every.allows(STORAGE_ROLE, "secretsmanager:GetSecretValue", f"{secret}coffre/identity/main-AbCdEf")
+
+
 def test_every_statement_says_what_it_is_for(deployed: Rendered) -> None:
     for role in deployed.of_type("AWS::IAM::Role"):
         names = [statement["Sid"] for statement in deployed.statements(role)]
@@ -791,6 +824,7 @@ def test_the_way_that_functions_in_a_vpc_need_leads_to_every_service_they_call(t
         "sns": "SNS",
         "events": "EventBridge",
         "lambda": "Lambda",
+        "cloudformation": "CloudFormation",
         "sqs": "SQS",
     }
     called = {
@@ -842,12 +876,12 @@ def test_a_verification_by_the_clock_is_of_everything(deployed: Rendered, level:
     assert VerifyEvent.parse(json.loads(target["Input"])) == VerifyEvent(level=level)
 
 
-@pytest.mark.parametrize("rule", ["WeeklyDrillRule", "MonthlyDrillRule"])
-def test_a_scheduled_drill_is_of_every_target(deployed: Rendered, rule: str) -> None:
+@pytest.mark.parametrize(("rule", "rehearse"), [("WeeklyDrillRule", False), ("MonthlyDrillRule", True)])
+def test_a_scheduled_drill_is_of_every_target(deployed: Rendered, rule: str, rehearse: bool) -> None:
     [target] = deployed.resources[rule]["Properties"]["Targets"]
     due = scheduled_event("arn:aws:events:::rule/any", SLOT, region=REGION)
 
-    assert DrillEvent.parse(json.loads(target_input(target, due))) == DrillEvent()
+    assert DrillEvent.parse(json.loads(target_input(target, due))) == DrillEvent(rehearse=rehearse)
 
 
 def test_the_daily_rotation_is_of_every_target(deployed: Rendered) -> None:

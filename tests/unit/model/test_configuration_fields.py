@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from tests.unit.model.configuration_schema import COMMAND, DOCUMENT, models, models_in, schema, text
 
 from coffre.model.configuration import Configuration, parse_configuration
-from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.model.target import BucketTarget, DatabaseTarget, SettingsTarget
 from coffre.vault.codec import new_identity, public_key
 
 GUIDE: Final = DOCUMENT.with_name("configuration.md")
@@ -89,6 +89,7 @@ class Row(NamedTuple):
 SHARED: Final = ("Every target", "Retention", "Freshness", "Alerts", "Schedule")
 DATABASE: Final = ("A database",)
 BUCKETS: Final = ("Buckets",)
+SETTINGS: Final = ("Settings",)
 
 
 def rows() -> Iterator[Row]:
@@ -133,15 +134,18 @@ def written(field: FieldInfo) -> str:
         return "`null`"
     if default in ((), ""):
         return "empty"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     if isinstance(default, Enum | str):
         return f"`{default.value if isinstance(default, Enum) else default}`"
     return f"{default:g}"
 
 
 DOCUMENTED: Final[dict[str, tuple[tuple[str, ...], type[BaseModel]]]] = {
-    "the whole document": (("The whole document", "Copies"), Configuration),
+    "the whole document": (("The whole document", "Restore points", "Copies"), Configuration),
     "a database": ((*SHARED, *DATABASE), DatabaseTarget),
     "buckets": ((*SHARED, *BUCKETS), BucketTarget),
+    "settings": ((*SHARED, *SETTINGS), SettingsTarget),
 }
 
 

@@ -14,6 +14,7 @@ from coffre.policy.copies import due_copies, overdue_copies
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 OFFSITE = Destination.model_validate({"name": "offsite", "store": {"type": "directory", "path": "/mnt/nas"}})
+BUCKET = Destination.model_validate({"name": "far", "store": {"type": "s3", "bucket": "acme-coffre-copy"}})
 
 
 def backup(hours: float, status: Status = Status.COMPLETED, tier: Tier = Tier.DAILY) -> Backup:
@@ -75,8 +76,12 @@ def test_a_copy_is_late_after_the_minutes_of_its_destination() -> None:
 def test_the_first_copy_of_a_destination_has_a_day() -> None:
     backups = [backup(25)]
 
-    assert overdue_copies(OFFSITE, backups, {}, NOW) == []
-    assert overdue_copies(OFFSITE, backups, {}, NOW + timedelta(hours=2)) == backups
+    assert overdue_copies(BUCKET, backups, {}, NOW) == []
+    assert overdue_copies(BUCKET, backups, {}, NOW + timedelta(hours=2)) == backups
+
+
+def test_a_directory_that_only_the_command_copies_to_is_never_late() -> None:
+    assert overdue_copies(OFFSITE, [backup(200)], {}, NOW) == []
 
 
 @given(

@@ -206,7 +206,7 @@ def test_a_critical_alert_is_a_reason_unless_the_records_say_the_same() -> None:
     assert codes(facts(alerts=(alert("BACKUP_FAILED", "removed"),))) == []
 
 
-@pytest.mark.parametrize("source", [Source.ALERTS, Source.SCHEDULES, Source.DRILLS])
+@pytest.mark.parametrize("source", [Source.ALERTS, Source.SCHEDULES, Source.DRILLS, Source.COPIES])
 def test_what_could_not_be_read_is_never_called_safe(source: Source) -> None:
     found = facts(unread=(Unread(what=source, why="AccessDenied"),))
 

@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 from tests.catalog_table import create_table
 
 from coffre.model.checkup import State
 from coffre.model.kinds import TargetKind
-from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.model.target import BucketTarget, DatabaseTarget, SettingsTarget
 from coffre.operations.doctor.checkup import Reader, gather
 from coffre.policy.checks.bucket_facts import SourceBucket, Sources, StoreSecret
 from coffre.policy.checks.check import Facts
@@ -24,8 +25,9 @@ from coffre.policy.checks.stack_facts import Reach
 from coffre.policy.checks.vault_facts import VaultReach, VaultUse, WriteTest
 from coffre.runtime import checkup_readers
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.checkup_readers import readers_of_buckets, readers_of_every_target
+from coffre.runtime.checkup_readers import readers_of_every_target, readers_of_source
 from coffre.runtime.settings import Settings
+from coffre.vault.codec import new_identity, public_key
 
 REGION: Final = "eu-west-3"
 SHOP = DatabaseTarget(name="shop", secret="coffre/database/shop")
@@ -111,7 +113,7 @@ def test_a_vault_that_does_not_exist_is_a_finding(services: Services, monkeypatc
 def test_buckets_behind_a_secret_that_is_missing_are_not_read(services: Services) -> None:
     target = files(endpoint="https://store.example", secret="coffre/storage/r2")
 
-    facts = read(readers_of_buckets(services, target))
+    facts = read(readers_of_source(services, target))
 
     secret = facts[StoreSecret]
     assert isinstance(secret, StoreSecret)
@@ -135,7 +137,7 @@ def test_buckets_in_aws_are_read_with_the_functions_own_role(
 
     monkeypatch.setattr(checkup_readers, "read_sources", sources)
 
-    facts = read(readers_of_buckets(services, files()))
+    facts = read(readers_of_source(services, files()))
 
     assert asked == [{"aws": True, "account": "123456789012", "last_objects": None}]
     assert facts[Sources] == Sources((SourceBucket("photos"),))
@@ -155,7 +157,37 @@ def test_buckets_in_another_store_are_not_asked_what_aws_knows(
 
     monkeypatch.setattr(checkup_readers, "read_sources", sources)
 
-    facts = read(readers_of_buckets(services, files(endpoint="https://store.example", secret="coffre/storage/r2")))
+    facts = read(readers_of_source(services, files(endpoint="https://store.example", secret="coffre/storage/r2")))
 
     assert asked == [None]
     assert facts[StoreSecret] == StoreSecret("coffre/storage/r2")
+
+
+def test_settings_are_read_one_by_one_and_no_value_is_kept(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets, ssm = boto3.client("secretsmanager"), boto3.client("ssm")
+    secrets.create_secret(Name="app/db", SecretString="c4n4ry")
+    secrets.create_secret(Name="app/denied", SecretString="c4n4ry")
+    ssm.put_parameter(Name="/app/token", Value="c4n4ry", Type="SecureString")
+    document = {"encryption": "age", "recipients": [public_key(new_identity())], "targets": []}
+    ssm.put_parameter(Name="configuration", Value=json.dumps(document), Type="String")
+    read_one = services.secrets.get_secret_value
+
+    def refuse(SecretId: str) -> Any:  # noqa: N803
+        if SecretId == "app/denied":
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "c4n4ry"}}, "GetSecretValue")
+        return read_one(SecretId=SecretId)
+
+    monkeypatch.setattr(services.secrets, "get_secret_value", refuse)
+    target = SettingsTarget(
+        name="settings", kind=TargetKind.SETTINGS, secrets=("app/*", "typo/*"), parameters=("/app/**",)
+    )
+
+    facts = read(readers_of_source(services, target))
+
+    results = [one for one in run_checks(facts) if one.state is State.FINDING]
+    assert [(one.code, one.subject) for one in results] == [
+        ("SETTINGS_UNREADABLE", "secrets/app/denied"),
+        ("SETTINGS_UNMATCHED", "secrets/typo/*"),
+    ]
+    assert "SettingsSecrets" in (results[0].cure or "")
+    assert "c4n4ry" not in repr((facts, results))

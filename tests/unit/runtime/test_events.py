@@ -232,3 +232,34 @@ def test_the_event_for_one_target_is_an_event_that_differs_in_nothing_else(
 )
 def test_a_verification_that_makes_no_sense_is_refused(event: dict[str, Any], detail: str) -> None:
     assert detail in (refused(VerifyEvent, event).detail or "")
+
+
+HANDED_IN = {"content": "QT0x", "sealed": {"size": 3, "sha256": "0" * 64}}
+
+
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "..", "../x", "a/../b", "a/./b", "a//b", "a b", "x\n", "é"])
+def test_a_name_of_a_file_that_may_lead_elsewhere_is_refused(name: str) -> None:
+    refused(BackupStorageEvent, {"target": "settings", "files": {name: HANDED_IN}})
+    refused(BackupStorageEvent, {"target": "settings", "forget": [name]})
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"files": {".env": HANDED_IN}},
+        {"forget": [".env"]},
+        {"target": "settings", "files": {".env": {**HANDED_IN, "content": "A=1"}}},
+        {"target": "settings", "files": {".env": {"content": "QT0x"}}},
+    ],
+)
+def test_files_that_are_no_files_of_one_target_are_refused_without_being_repeated(event: dict[str, Any]) -> None:
+    error = refused(BackupStorageEvent, event)
+
+    assert "A=1" not in f"{error} {error.detail}"
+    assert "QT0x" not in f"{error} {error.detail}"
+
+
+def test_files_continue_with_their_run() -> None:
+    event = BackupStorageEvent.parse({"target": "settings", "files": {"web/.env": HANDED_IN}})
+
+    assert BackupStorageEvent.parse(event.after("settings", ULID, 1)).files == event.files

@@ -43,7 +43,9 @@ KeepOption = Annotated[
 
 app = typer.Typer(
     help="Take a backup now.",
-    epilog=examples("coffre backup database", "coffre backup database shop", "coffre backup buckets files"),
+    epilog=examples(
+        "coffre backup database", "coffre backup database shop", "coffre backup buckets files", "coffre backup settings"
+    ),
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -133,10 +135,10 @@ def backup_database(
     named = (configuration.database(target),) if target else configuration.started_databases
     servers = [one.name for one in named if one.databases is not None]
     started = {
-        **_start_each(deployed, "backup_database", [one.name for one in named if one.databases is None], wanted),
+        **start_each(deployed, "backup_database", [one.name for one in named if one.databases is None], wanted),
         **start_servers(deployed, servers, wanted),
     }
-    _report_all(deployed, started, as_json=as_json, is_one=target is not None and not servers)
+    report_all(deployed, started, as_json=as_json, is_one=target is not None and not servers)
 
 
 # The name until it was `buckets`.
@@ -176,8 +178,34 @@ def backup_buckets(
             "No target of buckets is configured.",
             hint='Add one to the configuration document ("kind": "bucket"): docs/storage.md has examples.',
         )
-    started = _start_each(deployed, "backup_storage", names, Wanted(full, keep))
-    _report_all(deployed, started, as_json=as_json, is_one=target is not None)
+    started = start_each(deployed, "backup_storage", names, Wanted(full, keep))
+    report_all(deployed, started, as_json=as_json, is_one=target is not None)
+
+
+@app.command(
+    "point",
+    short_help="Back up a database and its buckets as of one moment.",
+    epilog=examples(
+        "coffre backup point shop",
+        "coffre backup point shop --keep 7d",
+        "coffre backup point shop --json | jq .dangling",
+    ),
+)
+def backup_point(
+    name: Annotated[str, typer.Argument(help="The restore point's name.")],
+    full: Annotated[bool, typer.Option("--full", help="Store everything again, without earlier backups.")] = False,
+    keep: KeepOption = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Back up the database of a restore point and its buckets, and wait for the end.
+
+    Inside the database's snapshot, a query lists the objects that its rows refer to. The buckets' backups take exactly
+    those. A reference that leads to no object is named, and the exit status is 4.
+    """
+    from coffre_cli.commands.points.backup import take_point
+
+    take_point(find_stack(stack), name, Wanted(full, keep), as_json=as_json)
 
 
 def refuse_options(
@@ -192,8 +220,8 @@ def refuse_options(
     """
     if choice is not None and not here:
         raise typer.BadParameter(
-            f"`coffre backup` needs a stack: the vault {choice.place} is named alone (--vault or COFFRE_VAULT). Add --here "
-            "to take the backup in this process"
+            f"`coffre backup` needs a stack: the vault {choice.place} is named alone (--vault or COFFRE_VAULT). Add "
+            "--here to take the backup in this process"
         )
     if choice is None and any(alone):
         raise typer.BadParameter(
@@ -235,7 +263,7 @@ def _back_up_here(
     is_database = function == "backup_database"
     if is_database and configuration.database(target).databases is not None:
         raise typer.BadParameter(f"{target} is a server: name one of its databases (coffre list shows their names)")
-    event = {**_event(target, wanted), "backup_id": str(ULID())}
+    event = {**event_of(target, wanted), "backup_id": str(ULID())}
     record = (
         back_up_database_here(deployed, event, home, quiet=as_json)
         if is_database
@@ -253,18 +281,19 @@ def _end(backups: Sequence[Backup | None], *, as_json: bool, is_one: bool) -> No
             _report(record)
         elif record is not None and record.failure is not None:
             show_failure(record.failure)
-    _exit(backups, as_json=as_json, is_one=is_one)
+    finish(backups, as_json=as_json, is_one=is_one)
 
 
-def _report_all(deployed: DeployedStack, started: Mapping[str, str], *, as_json: bool, is_one: bool) -> None:
+def report_all(deployed: DeployedStack, started: Mapping[str, str], *, as_json: bool, is_one: bool) -> None:
     """Follow the backups that were started, ids by targets; `is_one`: the user named this one target."""
     if deployed.configuration.encryption == "none":
         remark("Warning: the configuration has encryption none: backups are NOT encrypted by Coffre.")
-    backups = [_follow(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
-    _exit(backups, as_json=as_json, is_one=is_one)
+    backups = [follow_backup(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
+    finish(backups, as_json=as_json, is_one=is_one)
 
 
-def _exit(backups: Sequence[Backup | None], *, as_json: bool, is_one: bool) -> None:
+def finish(backups: Sequence[Backup | None], *, as_json: bool, is_one: bool) -> None:
+    """Print backups that have ended as JSON if it is wanted, and exit with their status; None: it was skipped."""
     if as_json:
         done = [backup_json(found) for found in backups if found is not None]
         print_json(next(iter(done), None) if is_one else done)
@@ -277,7 +306,7 @@ def _exit(backups: Sequence[Backup | None], *, as_json: bool, is_one: bool) -> N
         raise typer.Exit(Exit.EXCEPTIONS)
 
 
-def _start_each(deployed: DeployedStack, function: str, names: Sequence[str], wanted: Wanted) -> dict[str, str]:
+def start_each(deployed: DeployedStack, function: str, names: Sequence[str], wanted: Wanted) -> dict[str, str]:
     """Start a backup of each target, before any is waited for: a slow one does not hold up the others."""
     return {name: start_backup(deployed, function, name, full=wanted.full, keep=wanted.keep) for name in names}
 
@@ -287,22 +316,29 @@ def start_servers(deployed: DeployedStack, servers: Sequence[str], wanted: Wante
     started: dict[str, str] = {}
     for server in servers:
         remark(f"Looking for the databases of {server}.")
-        started |= deployed.ask("backup_database", _event(server, wanted))["backups"]
+        started |= deployed.ask("backup_database", event_of(server, wanted))["backups"]
     return started
 
 
 def start_backup(
-    deployed: DeployedStack, function: str, target: str, *, full: bool = False, keep: str | None = None
+    deployed: DeployedStack,
+    function: str,
+    target: str,
+    *,
+    full: bool = False,
+    keep: str | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> str:
-    """Start a backup by hand, and return the id that it will have."""
+    """Start a backup by hand, and return the id that it will have; `more` are fields of the event besides."""
     from ulid import ULID
 
     backup_id = str(ULID())
-    deployed.start(function, {**_event(target, Wanted(full, keep)), "backup_id": backup_id})
+    deployed.start(function, {**event_of(target, Wanted(full, keep)), **(more or {}), "backup_id": backup_id})
     return backup_id
 
 
-def _event(target: str, wanted: Wanted) -> dict[str, Any]:
+def event_of(target: str, wanted: Wanted) -> dict[str, Any]:
+    """Return the event of a backup by hand, without its id."""
     event = {"target": target, "tier": Tier.MANUAL.value, "full": wanted.full}
     return event | ({"keep": wanted.keep} if wanted.keep else {})
 
@@ -337,8 +373,8 @@ def wait_for_backup(deployed: DeployedStack, target: str, backup_id: str, *, tit
         return skipped() or "it has no record"
 
 
-def _follow(deployed: DeployedStack, target: str, backup_id: str, *, quiet: bool) -> Backup | None:
-    """Wait for a backup; None when it was skipped."""
+def follow_backup(deployed: DeployedStack, target: str, backup_id: str, *, quiet: bool) -> Backup | None:
+    """Wait for a backup and show how it ended; None when it was skipped."""
     record = wait_for_backup(deployed, target, backup_id, title=f"Backing up {target}", quiet=quiet)
     if isinstance(record, str):
         remark(f"Skipped: {record}.")
@@ -355,8 +391,9 @@ def _report(record: Backup) -> None:
         say(f"The backup of {record.target} failed. Nothing was published; older backups are untouched.", style="red")
         show_failure(record.failure)
         return
-    is_bucket = record.kind is TargetKind.BUCKET
-    what = f"{record.objects or 0:,} objects" if is_bucket else f"{record.tables} tables, {record.rows:,} rows"
+    has_objects, is_bucket = record.kind.has_objects, record.kind is TargetKind.BUCKET
+    noun = "objects" if is_bucket else "settings"
+    what = f"{record.objects or 0:,} {noun}" if has_objects else f"{record.tables} tables, {record.rows:,} rows"
     if record.unread:
         what += f" ({record.unread:,} more could not be read)"
     say(
@@ -374,6 +411,11 @@ def _report(record: Backup) -> None:
         say("List its objects, and restore them:")
         say_command(f"coffre ls {record.id}")
         say_command(f"coffre restore objects {record.id} --dry-run")
+        return
+    if has_objects:
+        say("List their names, and what a restore would change:")
+        say_command(f"coffre ls {record.id} --recursive")
+        say_command(f"coffre restore settings {record.id} --dry-run")
         return
     say("To restore it into a new database:")
     say_command(f"coffre restore database {record.id} --to postgresql://USER@HOST/NEW")

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -164,7 +165,44 @@ def _to_copies(
     for name, destination in runs:
         event: dict[str, Any] = {"target": name, "to": destination.name}
         event |= {"backup_id": backup.id} if backup else {"all": True} if everything else {}
-        yield from _until_done(deployed, event, quiet=quiet)
+        copied = None
+        for copied in _until_done(deployed, event, quiet=quiet):
+            if copied.left_out is None:
+                yield copied
+        if copied is not None and copied.left_out is not None:
+            chosen = [one for _, _, one in _planned(deployed, [(name, destination)], backup, everything=everything)]
+            yield from _left_to_us(deployed, destination, chosen, copied.left_out, is_named=to is not None, quiet=quiet)
+
+
+def _left_to_us(
+    deployed: DeployedStack,
+    destination: Destination,
+    backups: Sequence[Backup],
+    why: str,
+    *,
+    is_named: bool,
+    quiet: bool,
+) -> Iterator[Copied]:
+    """Copy to a directory that this machine has and the function has not."""
+    path = _directory_here(destination)
+    if path is not None:
+        yield from _to_address(deployed, backups, f"directory:{path}", dry_run=False, quiet=quiet)
+    elif is_named:
+        raise NothingToCopyError(
+            f"Nothing was copied to {destination.name}: {why}, and this machine neither.",
+            code="COPY_NOT_POSSIBLE",
+            hint=f"Where it exists: coffre copy --all --to {destination.name}",
+        )
+    else:
+        remark(f"{destination.name} was left out: {why}, and this machine neither.")
+
+
+def _directory_here(destination: Destination) -> str | None:
+    """Return the path of a copy that is a directory of this machine, such as a disk."""
+    from coffre.model.copies import DirectoryDestination
+
+    store = destination.store
+    return store.path if isinstance(store, DirectoryDestination) and Path(store.path).is_dir() else None
 
 
 def _runs(deployed: DeployedStack, target: str | None, to: str | None) -> Iterator[tuple[str, Destination]]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from coffre.model.errors import CoffreError
+from coffre.model.kinds import TargetKind
 from coffre.model.names import visible
 from coffre.model.words import size
+from coffre_cli.audited import recorded_reading
 from coffre_cli.backup_argument import BackupId
 from coffre_cli.commands.backups.ls_cat import BucketOption, open_backup, print_json_lines
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
+from coffre_cli.identity import IdentityOption, decoder_of
 from coffre_cli.reading import FromOption, find_reading_place
 from coffre_cli.screen import console, remark, show_error
 
@@ -38,12 +42,15 @@ def diff(
     prefix: Annotated[str, typer.Option(help="Only objects whose keys start with this.")] = "",
     target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
     source: FromOption = None,
+    identity: IdentityOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show which objects or tables were added (+), changed (~) or removed (-) from one backup to another.
 
     Objects are compared by content and attributes, tables by what `COPY` read: rows that only moved count as changed.
+    Of settings only names are shown. They are compared by their versions; with --identity by their values, and names of
+    variables in files (`.env`) are shown too. Without it each file that was handed in again counts as changed.
     Exit status as of diff(1): 0 the same, 1 different, 2 an error.
     """
     from coffre.model.storage import ObjectChoice
@@ -52,14 +59,14 @@ def diff(
     counts: Counter[Change] = Counter()
     try:
         deployed = find_reading_place(stack, source)
-        before, after = (open_backup(deployed, backup_id, target, source)[1] for backup_id in (first, second))
+        backup, before = open_backup(deployed, first, target, source)
+        after = open_backup(deployed, second, target, source)[1]
         choice = ObjectChoice(bucket=bucket, prefix=prefix)
-        found = _counted(differences(deployed.vault, before, after, choice), counts)
-        if as_json:
-            print_json_lines(_json(one) for one in found)
-        else:
-            for one in found:
-                console.file.write(_line(one) + "\n")
+        decoder = decoder_of(deployed, backup, identity) if identity and before.kind is TargetKind.SETTINGS else None
+        found = _counted(differences(deployed.vault, before, after, choice, decoder), counts)
+        recorded = recorded_reading(deployed, backup, "backup.read", f"compared with {after.backup_id}")
+        with recorded if decoder is not None else nullcontext():
+            _print(found, as_json=as_json)
     except CoffreError as error:
         show_error(error)
         raise typer.Exit(_TROUBLE) from None
@@ -69,6 +76,14 @@ def diff(
         raise typer.Exit(_DIFFERENT)
 
 
+def _print(found: Iterator[Difference], *, as_json: bool) -> None:
+    if as_json:
+        print_json_lines(_json(one) for one in found)
+        return
+    for one in found:
+        console.file.write(_line(one) + "\n")
+
+
 def _counted(found: Iterator[Difference], counts: Counter[Change]) -> Iterator[Difference]:
     for one in found:
         counts[one.change] += 1
@@ -76,11 +91,12 @@ def _counted(found: Iterator[Difference], counts: Counter[Change]) -> Iterator[D
 
 
 def _line(one: Difference) -> str:
-    facts = [_sizes(one.size_before, one.size_after)]
+    facts = [_sizes(one.size_before, one.size_after)] if (one.size_before, one.size_after) != (None, None) else []
     if one.rows_before is not None or one.rows_after is not None:
         facts.append(_rows(one.rows_before, one.rows_after))
     other = [what for what in one.what if what != "content"]
-    return f"{_SIGNS[one.change]} {visible(one.name)}  ({', '.join([*facts, *other])})"
+    about = ", ".join([*facts, *map(visible, other)])
+    return f"{_SIGNS[one.change]} {visible(one.name)}" + (f"  ({about})" if about else "")
 
 
 def _sizes(before: int | None, after: int | None) -> str:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from coffre.model.kinds import Status, TargetKind
 from coffre.model.words import counted, duration, size
+from coffre_cli.commands.points.show import list_points
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.place import Place, find_place
@@ -29,6 +30,7 @@ EXAMPLES = examples(
     "coffre list shop --status FAILED --since 30d",
     "coffre list --type buckets --limit 0",
     "coffre list --since 30d --stats",
+    "coffre list --points",
     "coffre list --json | jq -r '.[0].id'",
 )
 
@@ -38,6 +40,7 @@ class Type(StrEnum):
 
     DATABASE = TargetKind.DATABASE.word
     BUCKETS = TargetKind.BUCKET.word
+    SETTINGS = TargetKind.SETTINGS.word
 
 
 def list_backups(
@@ -56,11 +59,19 @@ def list_backups(
         bool,
         typer.Option("--stats", help="Count all of them instead: by status, sizes, success rate, the last backup."),
     ] = False,
+    points: Annotated[
+        bool, typer.Option("--points", help="List restore points instead; TARGET is then the name of one.")
+    ] = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List backups, newest first, or count them."""
     name = _one_target(target, of_target)
+    if points:
+        if stats or (kind, status, since) != (None, None, None):
+            raise typer.BadParameter("--points goes with TARGET, --limit and --json alone")
+        list_points(find_place(stack), name, limit, as_json=as_json)
+        return
     begin = since_time(since) if since is not None else None
     place = find_place(stack)
     if name is not None:

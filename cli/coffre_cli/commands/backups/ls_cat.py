@@ -63,7 +63,7 @@ def ls(
 
     deployed = find_reading_place(stack, source)
     backup, manifest = open_backup(deployed, backup_id, target, source)
-    if backup.kind is not TargetKind.BUCKET:
+    if not backup.kind.has_objects:
         _list_tables(manifest, prefix, as_json=as_json)
         return
     choice = ObjectChoice(bucket=bucket, prefix=prefix)
@@ -99,6 +99,10 @@ def cat(
         raise typer.BadParameter("Name an object or a table, or give --roles.")
     deployed = find_reading_place(stack, source)
     backup, manifest = open_backup(deployed, backup_id, target, source)
+    if backup.kind is TargetKind.SETTINGS:
+        raise typer.BadParameter(
+            f"{backup.id} holds settings. To see one value: coffre restore settings {backup.id} --name NAME --print"
+        )
     decoder = decoder_of(deployed, backup, identity).of_recipients(manifest.recipients)
     if backup.kind is TargetKind.BUCKET:
         if key is None:

@@ -13,12 +13,17 @@ from coffre.model.words import size
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.screen import age, error_console, print_json, print_table, remark, say
+from coffre_cli.screen import age, error_console, print_json, print_table, remark, say, say_command
 
 if TYPE_CHECKING:
     from coffre.model.rotation import Decision, RotationReport, SweepReport
 
-EXAMPLES = examples("coffre rotate --dry-run", "coffre rotate shop", "coffre rotate --dry-run --json | jq .decisions")
+EXAMPLES = examples(
+    "coffre rotate --dry-run",
+    "coffre rotate shop",
+    "coffre rotate --at offsite --dry-run",
+    "coffre rotate --dry-run --json | jq .decisions",
+)
 _KEYS_SHOWN = 5
 
 
@@ -30,6 +35,9 @@ class RotationError(PermanentError):
 
 def rotate(
     target: Annotated[str | None, typer.Argument(help="Only backups of this target. Default: of every one.")] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="NAME", help="In this copy of the vault, by the copy's own retention.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen and why; change nothing.")] = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
@@ -37,10 +45,13 @@ def rotate(
     """Delete the backups that have outlived their tiers, and data in the vault that no backup needs.
 
     Runs automatically every day and after each backup. Pinned backups, those taken by hand (unless --keep has passed),
-    the newest ones and the newest verified ones are kept.
+    the newest ones and the newest verified ones are kept. What is deleted from the vault stays in copies for as long as
+    their own retention says.
     """
     deployed = find_stack(stack)
     event: dict[str, Any] = {"dry_run": dry_run}
+    if at is not None:
+        event["at"] = deployed.configuration.destination(at).name
     if target is not None:
         event["target"] = deployed.configuration.target(target).name
     report = _call(deployed, event, quiet=as_json)
@@ -93,16 +104,19 @@ def _show(report: RotationReport) -> None:
         say(f"Locks of {report.locks.unfinished:,} more backups are extended by the next rotation: the time was over.")
     if held:
         say(f"{len(held)} have outlived their tiers but are kept ({size(_bytes(held))} that they added): see WHY.")
+    for backup_id in report.to_copy_again:
+        say(f"{backup_id} was damaged in the copy {report.copy_name}: it is copied again by the next run. Now:")
+        say_command(f"coffre copy {backup_id} --to {report.copy_name}")
     for problem in report.problems:
         say(f"Problem: {problem.text} [{problem.code}]", style="red")
     if report.sweep is not None:
-        _show_sweep(report.sweep, would)
+        _show_sweep(report.sweep, would, f"the copy {report.copy_name}" if report.copy_name else "the vault")
 
 
-def _show_sweep(swept: SweepReport, would: str) -> None:
+def _show_sweep(swept: SweepReport, would: str, place: str) -> None:
     removed = swept.packs_removed.size_bytes + swept.records_removed.size_bytes
     objects = swept.packs_removed.objects + swept.records_removed.objects
-    say(f"{size(removed)} in {objects:,} objects {would}removed from the vault.", style="bold")
+    say(f"{size(removed)} in {objects:,} objects {would}removed from {place}.", style="bold")
     share = 100 * swept.wasted_bytes / swept.living.size_bytes if swept.living.size_bytes else 0
     say(
         f"Needed: {size(swept.living.size_bytes)} in {swept.living.objects:,} packs; "

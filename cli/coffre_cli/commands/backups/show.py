@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coffre.model.errors import IntegrityError
-from coffre.model.kinds import Status, TargetKind
+from coffre.model.errors import BackupStateError, IntegrityError
+from coffre.model.kinds import Status
 from coffre.model.names import shown
 from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import resolve_run
 from coffre_cli.commands.backups.cost import cost_line
+from coffre_cli.commands.backups.show_copies import copies_of, show_copies
 from coffre_cli.commands.backups.show_source import show_buckets, source_of
+from coffre_cli.commands.points.show import find_shown, show_point
 from coffre_cli.commands.restore.database_result import show_comparisons, show_kept, show_script
 from coffre_cli.commands.restore.run_objects import show_examples
 from coffre_cli.deployed import JsonOption, StackOption
@@ -43,18 +45,25 @@ def show(
         typer.Argument(
             metavar="ID",
             help="A backup's or a restore's id (its beginning or end is enough), `latest`, or a day or time (UTC): the "
-            "last backup until then.",
+            "last backup until then. Or the id of a restore point.",
         ),
     ],
     target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one backup or restore with its tables or buckets."""
+    """Show one backup or restore with its tables or buckets, or one restore point with its parts."""
     from coffre.model.backup import Restore
 
     deployed = find_place(stack)
-    run = resolve_run(deployed, run_id, target)
+    try:
+        run = resolve_run(deployed, run_id, target)
+    except BackupStateError:
+        point = find_shown(deployed, run_id) if target is None else None
+        if point is None:
+            raise
+        show_point(deployed, point, as_json=as_json)
+        return
     if isinstance(run, Restore):
         _show_restore(deployed, run, as_json=as_json)
     else:
@@ -64,7 +73,9 @@ def show(
 def _show_backup(deployed: Place, backup: Backup, *, as_json: bool) -> None:
     manifest = _manifest_of(deployed, backup)
     if as_json:
-        print_json({**backup_json(backup), "manifest": manifest.model_dump(mode="json") if manifest else None})
+        copies = [copy.model_dump(mode="json") for copy in copies_of(deployed, backup)]
+        manifest_json = manifest.model_dump(mode="json") if manifest else None
+        print_json({**backup_json(backup), "copies": copies, "manifest": manifest_json})
         return
     say(f"Backup {backup.id} of {backup.target}: {backup.status.value}")
     say(f"  tiers     {' '.join(tier.lower() for tier in backup.tiers)}")
@@ -88,6 +99,7 @@ def _show_backup(deployed: Place, backup: Backup, *, as_json: bool) -> None:
     elif backup.status is Status.IN_PROGRESS:
         say(f"  progress  {backup.progress.phase}, {size(backup.progress.done_bytes)} so far")
     _show_cost(deployed, backup)
+    show_copies(deployed, backup)
     if manifest is not None:
         _show_manifest(backup, manifest)
 
@@ -127,7 +139,7 @@ def _show_manifest(backup: Backup, manifest: Manifest) -> None:
     say(f"  manifest  {backup.manifest_key}")
     say(f"  sha-256   {backup.manifest_sha256}")
     _show_exceptions(manifest)
-    if manifest.kind is TargetKind.BUCKET:
+    if manifest.kind.has_objects:
         show_buckets(manifest.storage)
         return
     content = manifest.database

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -13,6 +15,7 @@ from coffre.model.kinds import Tier
 from coffre.model.words import duration, size
 from coffre_cli.commands.backups.list_backups import list_backups
 from coffre_cli.commands.demo.files import back_up_files, look_at_files, lose_files, restore_files
+from coffre_cli.commands.demo.region import lose_region, take_offsite
 from coffre_cli.commands.demo.steps import Mailbox, Scene, title, typed
 from coffre_cli.commands.demo.trust import drill, find_corruption, show_anomaly, show_rotation
 from coffre_cli.commands.restore.tables import restore_rows, restore_tables
@@ -47,7 +50,10 @@ def demo(
     ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the local stack running afterwards.")] = False,
 ) -> None:
-    """Back up, lose and restore a sample database and its files, on this machine, without an AWS account."""
+    """Back up, lose and restore a sample database and its files, on this machine, without an AWS account.
+
+    In the end the region is lost, and everything is recovered from a copy on a disk.
+    """
     from coffre_local.errors import StackError
     from coffre_local.state import read_state
 
@@ -59,14 +65,15 @@ def demo(
         )
     with _local_stack(keep=keep, scale=_SHORT_SCALE if short else 1.0) as state:
         scene = Scene(state, find_stack(None))
-        equal = _lose_and_restore(scene)
+        with tempfile.TemporaryDirectory(prefix="coffre-demo-") as folder:
+            equal = _lose_and_restore(scene, Path(folder), keep=keep)
     if not equal:
         raise typer.Exit(Exit.FAILED)
     console.print()
     say("That is the whole point of Coffre: lose something, and restore it." + ("" if keep else " (All cleaned up.)"))
 
 
-def _lose_and_restore(scene: Scene) -> bool:
+def _lose_and_restore(scene: Scene, folder: Path, *, keep: bool) -> bool:
     """Play all chapters; return whether everything was restored as it was."""
     from coffre_local import stack
     from coffre_local.sample import fingerprint
@@ -76,6 +83,7 @@ def _lose_and_restore(scene: Scene) -> bool:
     before, files = _look(source), look_at_files(scene)
     backup = _back_up(scene)
     backup_of_files = back_up_files(scene, _SLOT)
+    offsite = take_offsite(scene, folder)
     typed("coffre list")
     list_backups()
     _lose(source, before)
@@ -88,7 +96,7 @@ def _lose_and_restore(scene: Scene) -> bool:
     find_corruption(scene, backup)
     show_anomaly(scene, mailbox)
     show_rotation()
-    return equal
+    return lose_region(scene, offsite, before, files, keep=keep) and equal
 
 
 @contextlib.contextmanager

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coffre.model.kinds import TargetKind
 from coffre_cli.commands.doctor.here import find, look_here
 from coffre_cli.commands.doctor.show import show_checkups
 from coffre_cli.deployed import DeployedStack, FunctionFailedError, JsonOption, StackOption
@@ -26,7 +25,6 @@ EXAMPLES = examples(
     "coffre doctor --probe",
     "coffre doctor --json | jq -r '.[].results[] | select(.state == \"finding\") | .code'",
 )
-_FUNCTIONS: Final = {TargetKind.DATABASE: "backup_database", TargetKind.BUCKET: "backup_storage"}
 
 
 def doctor(
@@ -70,7 +68,7 @@ def look_at_targets(deployed: DeployedStack, names: Sequence[str], *, probe: boo
             if quiet:
                 status.stop()
             try:
-                answer = deployed.ask(_FUNCTIONS[kind], event)
+                answer = deployed.ask(kind.function, event)
             except FunctionFailedError as error:
                 yield _stopped(name, error)
             else:

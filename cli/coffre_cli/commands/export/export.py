@@ -137,6 +137,10 @@ def export(
     deployed = find_reading_place(stack, source)
     backup = resolve_read(deployed, backup_id, target, source)
     refuse_unrestorable(backup)
+    if backup.kind is TargetKind.SETTINGS:
+        raise typer.BadParameter(
+            f"{backup.id} holds settings. To a file: coffre restore settings {backup.id} --name NAME --output FILE"
+        )
     _refuse_other_kind(backup, objects, others)
     if backup.kind is TargetKind.BUCKET:
         export_objects(deployed, backup, objects, identity)

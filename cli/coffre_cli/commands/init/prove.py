@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from coffre.model.errors import CoffreError
-from coffre.model.kinds import Status, TargetKind
-from coffre.model.target import FoundDatabase, is_gone
+from coffre.model.kinds import Status
+from coffre.model.target import AnyTarget, DatabaseTarget, FoundDatabase, is_gone
 from coffre.model.words import duration, size
 from coffre_cli import aws
 from coffre_cli.commands.backups.backup import Wanted, start_backup, start_servers, wait_for_backup
@@ -20,7 +20,7 @@ from coffre_cli.screen import error_console, remark, say, show_error
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
-    from coffre.model.target import BucketTarget, DatabaseTarget
+    from coffre.model.target import DatabaseTarget
 
 _POLL_SECONDS: Final = 3.0
 # What SNS has instead of an ARN until the link in its mail was followed.
@@ -93,10 +93,10 @@ def _running(deployed: DeployedStack, target: str) -> str | None:
     return newest.id if newest is not None and newest.status is Status.IN_PROGRESS else None
 
 
-def _first_backup(deployed: DeployedStack, target: DatabaseTarget | BucketTarget, started: str | None) -> Backup:
+def _first_backup(deployed: DeployedStack, target: AnyTarget, started: str | None) -> Backup:
     running = started or _running(deployed, target.name)
     remark(f"{'Waiting for the backup that runs' if running else 'Taking a backup'}: {target.name}.")
-    function = "backup_database" if target.kind is TargetKind.DATABASE else "backup_storage"
+    function = target.kind.function
     backup_id = running or start_backup(deployed, function, target.name)
     record = wait_for_backup(deployed, target.name, backup_id, title=f"Backing up {target.name}", quiet=False)
     if isinstance(record, str):
@@ -115,13 +115,13 @@ def _first_backup(deployed: DeployedStack, target: DatabaseTarget | BucketTarget
     return record
 
 
-def _drilled(deployed: DeployedStack, target: DatabaseTarget | BucketTarget, backup: Backup, findings: Findings) -> str:
+def _drilled(deployed: DeployedStack, target: AnyTarget, backup: Backup, findings: Findings) -> str:
     """Drill the backup if that was not done, and return what the drill found, in words."""
     from coffre.model.drill import Outcome
     from coffre.operations.drill.report_page import heading_of
     from coffre.vault.reports import DrillReports
 
-    if target.kind is TargetKind.BUCKET and not target.drill.objects:
+    if not isinstance(target, DatabaseTarget) and not target.drill.objects:
         return "never drilled, as its configuration has it"
     reports = DrillReports(deployed.vault.store)
     found = reports.newest(target.name, backup.id)
@@ -141,7 +141,7 @@ def _drilled(deployed: DeployedStack, target: DatabaseTarget | BucketTarget, bac
 
 
 def _words(backup: Backup) -> str:
-    if backup.kind is TargetKind.BUCKET:
+    if backup.kind.has_objects:
         return f"{backup.objects or 0:,} objects, {size(backup.plaintext_bytes)}"
     return f"{backup.tables or 0:,} tables, {backup.rows or 0:,} rows, {size(backup.plaintext_bytes)}"
 

@@ -16,6 +16,7 @@ from coffre_cli.deployed import DeployedStack
 from coffre_cli.place import Place
 
 if TYPE_CHECKING:
+    from coffre.model.copies import Destination, Store
     from coffre.model.manifest import Manifest
 
 FORMAT = 1
@@ -45,6 +46,16 @@ class VaultFacts(_Facts):
         return f"aws s3 sync {shlex.quote(self.address)} vault{options}"
 
 
+class CopyFacts(_Facts):
+    """Where a copy of the vault is (`copies` in the configuration). `secret` names the secret with its access key."""
+
+    name: str
+    address: str
+    region: str | None = None
+    endpoint_url: str | None = None
+    secret: str | None = None
+
+
 class TargetFacts(_Facts):
     """What is backed up, and its newest backup when the kit was written."""
 
@@ -65,6 +76,15 @@ class KeyFacts(_Facts):
     is_included: bool
 
 
+class ContactFacts(_Facts):
+    """A person to call."""
+
+    name: str
+    role: str
+    mail: str | None = None
+    phone: str | None = None
+
+
 class KitFacts(_Facts):
     """Everything. `is_of_all`: it was not asked for some targets alone."""
 
@@ -73,7 +93,9 @@ class KitFacts(_Facts):
     coffre_version: str
     format: int
     vault: VaultFacts
+    copies: tuple[CopyFacts, ...] = ()
     stack: dict[str, str] = {}
+    contacts: tuple[ContactFacts, ...] = ()
     targets: tuple[TargetFacts, ...]
     keys: tuple[KeyFacts, ...]
     identity_at: str | None = None
@@ -119,6 +141,7 @@ def facts_of(
         coffre_version=__version__,
         format=FORMAT,
         vault=_vault(place),
+        copies=_copies(place),
         stack=_stack(place),
         targets=tuple(newest),
         keys=tuple(keys),
@@ -147,6 +170,8 @@ def _what(manifest: Manifest) -> str:
     if manifest.kind == "database":
         content = manifest.database
         return f"database {content.database}, PostgreSQL {content.server_version}"
+    if manifest.kind == "settings":
+        return f"settings: {', '.join(folder.name for folder in manifest.storage.buckets)}"
     return f"buckets {', '.join(bucket.name for bucket in manifest.storage.buckets)}"
 
 
@@ -163,6 +188,35 @@ def _vault(place: Place) -> VaultFacts:
         account=place.caller.split(":")[4] if place.caller.count(":") >= 5 else None,
         endpoint_url=os.environ.get("AWS_ENDPOINT_URL"),
     )
+
+
+def _copies(place: Place) -> tuple[CopyFacts, ...]:
+    from coffre_cli.kept_configuration import configuration_of
+
+    configuration = configuration_of(place)
+    return tuple(copy_facts(one) for one in configuration.copies) if configuration else ()
+
+
+def copy_facts(copy: Destination) -> CopyFacts:
+    """Return what a stranger needs to find a copy."""
+    store = copy.store
+    return CopyFacts(
+        name=copy.name,
+        address=address_of(store),
+        region=getattr(store, "region", None),
+        endpoint_url=getattr(store, "endpoint", None),
+        secret=getattr(store, "secret", None),
+    )
+
+
+def address_of(store: Store) -> str:
+    """Return a destination's address as `coffre --vault` and `coffre recover --from` take it."""
+    if store.type == "directory":
+        return f"directory:{store.path}"
+    if store.type == "azure":
+        return "/".join(filter(None, (f"azure://{store.account}/{store.container}", store.prefix)))
+    scheme = "gs" if store.type == "gcs" else "s3"
+    return "/".join(filter(None, (f"{scheme}://{store.bucket}", store.prefix)))
 
 
 def _stack(place: Place) -> dict[str, str]:
@@ -184,6 +238,12 @@ def differences(kit: KitFacts, today: KitFacts) -> list[str]:
         found.append(f"New backups have format {today.format}; the kit reads format {kit.format}.")
     if _moved(kit.vault, today.vault):
         found.append(f"The vault is {_where(today.vault)} now; the kit says {_where(kit.vault)}.")
+    addresses = {one.address for one in kit.copies}
+    found += [
+        f"The kit does not know the copy {one.name}: {one.address}."
+        for one in today.copies
+        if one.address not in addresses
+    ]
     known = {key.recipient: key for key in kit.keys}
     for key in today.keys:
         if key.recipient not in known:

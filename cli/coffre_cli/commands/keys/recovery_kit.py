@@ -30,7 +30,7 @@ EXAMPLES = examples(
     "coffre keys recovery-kit ./kit --check",
 )
 SCRIPT: Final = Path(__file__).parent / "kit" / "restore.py"
-FACTS, IDENTITY, SUMS = "facts.json", "identity.age", "SHA256SUMS"
+FACTS, IDENTITY, SUMS, CONFIGURATION = "facts.json", "identity.age", "SHA256SUMS", "configuration.json"
 # To be printed and deleted: not in the list of the kit's files.
 SECRET_PAGE: Final = "identity.html"  # noqa: S105
 
@@ -140,6 +140,7 @@ def _write(
     print_identity: bool,
 ) -> KitFacts:
     from coffre_cli.commands.keys.kit_pages import printed_page, readme, secret_page
+    from coffre_cli.kept_configuration import document_of
     from coffre_cli.output_file import new_directory, refuse_existing
 
     refuse_existing(directory)
@@ -150,6 +151,8 @@ def _write(
         "restore.py": SCRIPT.read_bytes(),
         FACTS: facts.model_dump_json(indent=1).encode() + b"\n",
     }
+    if document := document_of(place):
+        files[CONFIGURATION] = document.encode()
     if facts.identity_at is None:
         files[IDENTITY] = _sealed(used, passphrase)
     if isinstance(place, DeployedStack) and keys:

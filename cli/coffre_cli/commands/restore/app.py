@@ -1,4 +1,4 @@
-"""`coffre restore database|tables|rows|objects`."""
+"""`coffre restore database|tables|rows|objects|settings|point`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import typer
 import typer.core
 
-from coffre_cli.commands.restore import database, objects, tables
+from coffre_cli.commands.points import restore as point
+from coffre_cli.commands.restore import database, objects, settings, tables
 from coffre_cli.examples import examples
 
 
@@ -17,7 +18,8 @@ class _SaysWhatComesFirst(typer.core.TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             raise typer.BadParameter(
-                f'say first what is restored: database, tables, rows or objects. "{args[0]}" comes after it: '
+                "say first what is restored: database, tables, rows, objects, settings or point. "
+                f'"{args[0]}" comes after it: '
                 f"coffre restore database {args[0]}",
                 ctx=ctx,
             )
@@ -26,7 +28,8 @@ class _SaysWhatComesFirst(typer.core.TyperGroup):
 
 app = typer.Typer(
     cls=_SaysWhatComesFirst,
-    help="Restore a backup: a whole database, some tables, some of their rows, or objects of buckets.\n\n"
+    help="Restore a backup: a whole database, some tables, some of their rows, objects of buckets, or "
+    "settings.\n\n"
     "What overwrites is planned first: the plan is shown, the name of what is overwritten is typed, and ten seconds "
     "later it starts. --yes confirms the plan as it is.",
     epilog=examples(
@@ -35,6 +38,8 @@ app = typer.Typer(
         "coffre restore tables latest payments --with-dependencies",
         "coffre restore rows latest orders --where-column day --from 2026-11-17",
         "coffre restore objects latest --prefix 2026/invoices/",
+        "coffre restore point latest --to env:DESTINATION --to-bucket files-for-tests",
+        "coffre restore settings latest --dry-run",
     ),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -43,7 +48,7 @@ app = typer.Typer(
 
 @app.callback()
 def restore() -> None:
-    """Restore a backup: a whole database, some tables, some of their rows, or objects of buckets."""
+    """Restore a backup: a whole database, some tables, some of their rows, objects of buckets, or settings."""
 
 
 app.command("database", short_help="Restore a whole database.", epilog=database.EXAMPLES)(database.restore_database)
@@ -52,3 +57,9 @@ app.command("rows", short_help="Compare and restore some rows of a table.", epil
     tables.restore_rows
 )
 app.command("objects", short_help="Restore objects of buckets.", epilog=objects.EXAMPLES)(objects.restore_objects)
+app.command("point", short_help="Restore a database and its objects as of one moment.", epilog=point.EXAMPLES)(
+    point.restore_point
+)
+app.command("settings", short_help="Restore secrets, parameters and files.", epilog=settings.EXAMPLES)(
+    settings.restore_settings
+)

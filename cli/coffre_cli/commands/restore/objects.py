@@ -85,4 +85,4 @@ def restore_objects(
         dry_run=dry_run,
     )
     choices.refuse()
-    run_objects(Which(backup_id, target, stack, TargetKind.BUCKET, source), choices, How(streams, yes, as_json))
+    run_objects(Which(backup_id, target, stack, TargetKind.BUCKET, source=source), choices, How(streams, yes, as_json))

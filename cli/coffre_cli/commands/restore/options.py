@@ -49,12 +49,16 @@ TargetOption = Annotated[str | None, typer.Option(help="With `latest` or a time:
 
 @dataclass(frozen=True)
 class Which:
-    """Which backup of which stack is meant, as it was given; `source` is the copy that it is read from."""
+    """Which backup of which stack is meant, as it was given.
+
+    `place` is the stack or vault if it is open already; `source` is the copy that the backup is read from.
+    """
 
     backup_id: str
     target: str | None
     stack: str | None
     kind: TargetKind = TargetKind.DATABASE
+    place: Place | None = None
     source: str | None = None
 
     def find(self) -> tuple[Place, Backup]:
@@ -69,7 +73,7 @@ class Which:
         """
         from coffre.operations.stored_backup.open import refuse_unrestorable
 
-        place = find_reading_place(self.stack, self.source)
+        place = self.place or find_reading_place(self.stack, self.source)
         backup = resolve_read(place, self.backup_id, self.target, self.source, self.kind)
         refuse_unrestorable(backup)
         if backup.kind is not self.kind:
@@ -83,7 +87,11 @@ class Which:
         return place, backup
 
 
-_NAMES = {TargetKind.DATABASE: ("a database", "database"), TargetKind.BUCKET: ("buckets", "objects")}
+_NAMES = {
+    TargetKind.DATABASE: ("a database", "database"),
+    TargetKind.BUCKET: ("buckets", "objects"),
+    TargetKind.SETTINGS: ("settings", "settings"),
+}
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ NoSafetyOption = Annotated[
 ]
 # Another backup of the target may be running, or start just before ours.
 _TRIES: Final = 3
-_FUNCTIONS: Final = {TargetKind.DATABASE: "backup_database", TargetKind.BUCKET: "backup_storage"}
 
 
 def show_plan(safety: Safety | None) -> None:
@@ -119,7 +118,7 @@ def _take(stack: DeployedStack, kind: TargetKind, target: str, *, quiet: bool) -
     title = f"Backing up the present state of {target}"
     for _ in range(_TRIES):
         backup_id = str(ULID())
-        stack.start(_FUNCTIONS[kind], {"target": target, "tier": Tier.SAFETY.value, "backup_id": backup_id})
+        stack.start(kind.function, {"target": target, "tier": Tier.SAFETY.value, "backup_id": backup_id})
         found = wait_for_backup(stack, target, backup_id, title=title, quiet=quiet)
         if not isinstance(found, str):
             if not quiet and found.status is Status.COMPLETED:

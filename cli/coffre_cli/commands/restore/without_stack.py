@@ -56,6 +56,7 @@ _MORE_CONNECTIONS: Final = 8
 _BEAT_SECONDS: Final = 0.5
 
 type Work = Callable[[Meter, Children, Path], RestoreReport]
+type TakeUp = Callable[[RestoreJob], RestoreJob | None]
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,23 @@ class _Run:
 
 
 def restore_database_here(
-    place: StandaloneVault, ask: Ask, streams: int | None, confirmed: Confirmed | None = None, *, quiet: bool
+    place: StandaloneVault,
+    ask: Ask,
+    streams: int | None,
+    confirmed: Confirmed | None = None,
+    *,
+    quiet: bool,
+    restore_id: str | None = None,
+    take_up: TakeUp | None = None,
 ) -> tuple[Restore, RestoreReport | None]:
     """Restore a database, or some of its tables or rows, into the address that was given.
+
+    Parameters
+    ----------
+    restore_id
+        The id of an earlier attempt that did not end.
+    take_up
+        Returns the job that does what the earlier attempt left; None: nothing is left to do.
 
     Raises
     ------
@@ -83,7 +98,7 @@ def restore_database_here(
     """
     connection = _address_of(ask)
     decoder = place.decoder_of(ask.backup)
-    run = _Run(str(ULID()), ask.backup, str(connection), ask.scope.dry_run, quiet)
+    run = _Run(restore_id or str(ULID()), ask.backup, str(connection), ask.scope.dry_run, quiet)
     width = streams or os.cpu_count() or 1
     consent = confirmed.consent() if confirmed else refuse_plan
 
@@ -102,9 +117,26 @@ def restore_database_here(
             consent=consent,
             safety=_safety_of(place, ask, connection),
         )
-        return restore_database(job, meter)
+        if take_up is None:
+            return restore_database(job, meter)
+        rest = take_up(job)
+        return restore_database(rest, meter) if rest is not None else _report_of_ended(run)
 
     return _restore(run, work, Children())
+
+
+def _report_of_ended(run: _Run) -> RestoreReport:
+    """Return the report of a restore that an earlier process ended without recording that."""
+    return RestoreReport(
+        id=run.id,
+        backup_id=run.backup.id,
+        target=run.backup.target,
+        destination=run.destination,
+        rows=run.backup.rows or 0,
+        phases_ms={},
+        exceptions=(),
+        notes=("It was complete before the interruption: all row counts equal the backup's.",),
+    )
 
 
 def restore_objects_here(
@@ -126,7 +158,7 @@ def restore_objects_here(
     """
     backup, scope = ask.backup, ask.scope
     decoder = place.decoder_of(backup)
-    wanted, credentials = _store_of(ask.store)
+    wanted, credentials = store_of(ask.store)
     where = f"{scope.to or 'where they were'} at {wanted.endpoint or 'AWS'}"
     run = _Run(str(ULID()), backup, where, scope.dry_run, quiet)
     width = ask.streams or _OBJECT_STREAMS
@@ -199,7 +231,8 @@ def _address_of(ask: Ask) -> Connection:
     return ask.wanted.url
 
 
-def _store_of(store: str | None) -> tuple[ObjectStore, S3Credentials | None]:
+def store_of(store: str | None) -> tuple[ObjectStore, S3Credentials | None]:
+    """Return the store that `--store` describes, AWS without one; raises what reading it raises."""
     if store is None:
         return ObjectStore(), None
     secret = parse_store_secret(contents_of_store(store), where=f"in {store}")

@@ -131,6 +131,8 @@ def _shared(report: StatusReport) -> Iterator[str]:
         yield f"Vault: {held}; {saved} (measured {age(report.vault.measured_at, now)})"
     elif _has_stack(report) and not _unread(report, "vault"):
         yield "Vault: its size is measured by the next rotation (coffre rotate)"
+    for copy in report.copies:
+        yield f"Copy {copy.name}: {copy.sentence}"
     if report.cost is not None:
         until_now, whole = dollars(report.cost.until_now), dollars(report.cost.whole_month)
         storage = "" if report.vault is not None else ", storage not counted"

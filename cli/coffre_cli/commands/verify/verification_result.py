@@ -19,15 +19,20 @@ def show_verification(report: VerificationReport, buckets: Collection[str] | Non
     """Show what was found; `buckets` are the targets of that kind, None when there is no stack to take a backup."""
     if report.level is Level.INVENTORY:
         _show_inventory(report)
+    elif report.copy_name is not None:
+        _show_packs_read(report)
     else:
         _show_read(report)
+    if report.copy_name is not None:
+        _show_copy(report, report.copy_name)
     for problem in (*report.problems, *report.lock_problems):
         say(f"Problem: {problem.text} [{problem.code}]", style="red")
     for damaged in report.damaged:
         _show_damaged(damaged)
+    where = f" in the copy {report.copy_name}" if report.copy_name is not None else ""
     for name, backup_id in report.healthy.items():
-        say(f"The newest good backup of {name}: {backup_id or 'NONE'}", style="bold")
-    if report.damaged and buckets is not None:
+        say(f"The newest good backup of {name}{where}: {backup_id or 'NONE'}", style="bold")
+    if report.damaged and buckets is not None and report.copy_name is None:
         say("Later backups do not refer to damaged data. Take one now:")
         for name in report.healthy:
             say_command(f"coffre backup {'buckets' if name in buckets else 'database'} {name}")
@@ -58,6 +63,27 @@ def _show_read(report: VerificationReport) -> None:
         say(f"{one.backup_id}: {one.outcome}{f'. {one.text}' if one.text else ''}", style=style)
     if not (report.damaged or report.examined or report.problems):
         say("Every byte that was read is as it was stored.", style="green")
+
+
+def _show_packs_read(report: VerificationReport) -> None:
+    say(
+        f"Read {size(report.packs.size_bytes)} in {counted(report.packs.objects, 'pack')} of "
+        f"{counted(report.backups, 'backup')} in {duration(report.duration_ms)} (share: {report.share})."
+    )
+    if not report.damaged and report.unfinished is None:
+        say("Every byte that was read is as it was stored.", style="green")
+
+
+def _show_copy(report: VerificationReport, name: str) -> None:
+    """Say what to do about damage in a copy: the vault has the right bytes."""
+    if report.stored.objects:
+        say(f"The copy {name} holds {size(report.stored.size_bytes)} in {counted(report.stored.objects, 'pack')}.")
+    if report.damaged:
+        say("The vault is not affected. The next rotation of the copy deletes what is damaged there; then the copier")
+        say("sends it again. To do both now:")
+        say_command(f"coffre rotate --at {name}")
+        for damaged in report.damaged:
+            say_command(f"coffre copy {damaged.backup_id} --to {name}")
 
 
 def _show_damaged(damaged: DamageReport) -> None:

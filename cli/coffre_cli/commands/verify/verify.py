@@ -29,6 +29,8 @@ EXAMPLES = examples(
     "coffre verify --level inventory",
     "coffre verify latest",
     "coffre verify --level read --target shop",
+    "coffre verify --at offsite",
+    "coffre verify latest --at offsite",
     "coffre verify --level drill latest",
     "coffre verify --json | jq '.checks[] | select(.status == \"failed\")'",
 )
@@ -60,6 +62,10 @@ def verify(
         float | None,
         typer.Option(min=0.0001, max=1, help="Of a target: the share of packs to read, or whose checksums to compare."),
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="In this copy of the vault: levels inventory (the default) and read."),
+    ] = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -75,26 +81,39 @@ def verify(
     if target is not None:
         place.known_target(target)
     if isinstance(place, StandaloneVault):
+        if at is not None:
+            raise typer.BadParameter("--at needs a stack, which knows its copies: give the copy itself to --vault")
         _verify_vault(place, backup_id, level, target, share, as_json=as_json)
         return
     deployed = place
-    chosen = level or (Level.FRESH if backup_id is None else Level.READ)
+    chosen = level or _default_level(backup_id, at)
+    if at is not None and chosen not in (Level.INVENTORY, Level.READ):
+        raise typer.BadParameter(f"a copy is verified at the levels inventory and read, not {chosen}")
     if chosen is Level.DRILL:
         _drill(deployed, backup_id, target, as_json=as_json)
         return
     if chosen is Level.FRESH:
         _show_fresh(_fresh(deployed, backup_id, target, quiet=as_json), as_json=as_json)
         return
-    reports = list(_reports(deployed, chosen, backup_id, target, share, quiet=as_json))
+    if at is not None:
+        reports = [_copy_report(deployed, chosen, backup_id, target, share, at, quiet=as_json)]
+    else:
+        reports = list(_reports(deployed, chosen, backup_id, target, share, quiet=as_json))
     if as_json:
         print_json([report.model_dump(mode="json") for report in reports])
     else:
         for report in reports:
-            show_verification(report, [target.name for target in deployed.configuration.buckets])
+            show_verification(report, [target.name for target in deployed.configuration.object_targets])
     # Of one backup, a report that is not finished is followed by the next one.
     is_unfinished = backup_id is not None and any(one.outcome == "unfinished" for one in reports[-1].examined)
     if is_unfinished or any(report.status != 200 for report in reports):
         raise typer.Exit(Exit.FAILED)
+
+
+def _default_level(backup_id: str | None, at: str | None) -> Level:
+    if backup_id is not None:
+        return Level.READ
+    return Level.FRESH if at is None else Level.INVENTORY
 
 
 # --- a vault alone ---
@@ -155,7 +174,7 @@ def _show_fresh(report: FreshReport, *, as_json: bool) -> None:
 def _check_row(check: Check) -> list[str | Text]:
     return [
         check.target,
-        check.check.value,
+        check.check.value if check.copy_name is None else f"{check.check.value}: {check.copy_name}",
         Text(check.status, style="green" if check.is_ok else "red"),
         check.last_backup or "-",
         "-" if check.age_hours is None else f"{check.age_hours:.1f} h",
@@ -195,7 +214,7 @@ def _drill(deployed: DeployedStack, backup_id: str | None, target: str | None, *
 def _drilled(configuration: Configuration) -> Iterator[str]:
     """Yield the names of the targets that are drilled: buckets can be left out by their `drill.objects`."""
     yield from (database.name for database in configuration.databases)
-    yield from (buckets.name for buckets in configuration.buckets if buckets.drill.objects)
+    yield from (one.name for one in configuration.object_targets if one.drill.objects)
 
 
 # --- inventory and read ---
@@ -222,6 +241,26 @@ def _reports(
     for name in names:
         wanted = {**event, "target": deployed.configuration.target(name).name}
         yield from _until_done(deployed, wanted, f"Reading backups of {name}", quiet=quiet)
+
+
+def _copy_report(
+    deployed: DeployedStack,
+    level: Level,
+    backup_id: str | None,
+    target: str | None,
+    share: float | None,
+    at: str,
+    *,
+    quiet: bool,
+) -> VerificationReport:
+    from coffre.model.verification import VerificationReport
+
+    event: dict[str, Any] = {"level": level.value, "share": share, "at": deployed.configuration.destination(at).name}
+    if backup_id is not None:
+        event["backup_id"] = resolve_backup(deployed, backup_id, target).id
+    else:
+        event["target"] = target
+    return VerificationReport.model_validate(_call(deployed, event, f"Looking at the copy {at}", quiet=quiet))
 
 
 def _with_backups(deployed: DeployedStack) -> list[str]:

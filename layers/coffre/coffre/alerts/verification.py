@@ -132,13 +132,17 @@ _NOT_AS_EXPECTED: Final = (
 )
 
 
+_DRILLED: Final = {
+    TargetKind.DATABASE: "restored into a scratch server",
+    TargetKind.BUCKET: "restored in part into scratch/ in the vault's bucket",
+    TargetKind.SETTINGS: "decrypted value by value",
+}
+
+
 def drill_failed(backup: Backup, problems: Sequence[str], *, code: str, safe: str, request_id: str) -> Alert:
     """Report that a drill did not restore a backup as it was. `code` distinguishes kinds of failures."""
     what, hint = _NOT_AS_EXPECTED if code == "CHECK_FAILED" else _NOT_AS_BACKED_UP
-    place = (
-        "into a scratch server" if backup.kind is TargetKind.DATABASE else "in part into scratch/ in the vault's bucket"
-    )
-    first = f'The backup of "{backup.target}" of {moment(backup.created_at)} was restored {place}, and {what}:'
+    first = f'The backup of "{backup.target}" of {moment(backup.created_at)} was {_DRILLED[backup.kind]}, and {what}:'
     return alert_of(
         AlertKind.DRILL_FAILED,
         backup.target,

@@ -55,7 +55,8 @@ def compare(found: Iterable[SourceObject], previous: Iterable[Entry], usable: fr
     for here, before in side_by_side(found, previous, by_name, by_name):
         if here is None:
             assert before is not None  # noqa: S101 - for mypy
-            yield Compared(ObjectChange.REMOVED, before.name, None, before)
+            is_usable = _is_usable(before, usable)
+            yield Compared(ObjectChange.REMOVED, before.name, None, before if is_usable else None)
         else:
             is_usable = before is not None and _is_usable(before, usable)
             yield Compared(_change(here, before, is_usable=is_usable), here.name, here, before if is_usable else None)

@@ -27,20 +27,25 @@ _USERS: Final = "x-amz-meta-"
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object as a listing shows it. `etag` is without quotes."""
+    """An object as a listing shows it.
+
+    `etag` is without quotes; without a `version_id` it is the newest version. `is_sized`: the listing shows sizes.
+    """
 
     key: str
     size: int
     etag: str | None = None
     last_modified: datetime | None = None
     storage_class: str | None = None
+    version_id: str | None = None
+    is_sized: bool = True
 
     def is_same(self, size: int, facts: ObjectFacts) -> bool:
         """Return whether this is still the object that a backup recorded; without any marker of change it is not known.
 
         Times are compared to the second: an answer's headers have no more, a listing of some stores has.
         """
-        if self.size != size or (self.etag is None and self.last_modified is None):
+        if (self.is_sized and self.size != size) or (self.etag is None and self.last_modified is None):
             return False
         return self.etag == facts.etag and _second(self.last_modified) == _second(facts.last_modified)
 
@@ -49,12 +54,17 @@ class Listed:
         etag = etag_of(headers)
         if (etag, size) == (self.etag, self.size):
             return self
-        return replace(self, size=size, etag=etag, last_modified=_time(headers.get("last-modified")))
+        return replace(self, size=size, etag=etag, last_modified=time_of(headers))
 
 
 def etag_of(headers: Mapping[str, str]) -> str | None:
     """Return the change marker of an answer, without quotes."""
     return headers["etag"].strip('"') if headers.get("etag") else None
+
+
+def time_of(headers: Mapping[str, str]) -> datetime | None:
+    """Return when the object of an answer was stored."""
+    return _time(headers.get("last-modified"))
 
 
 def facts_of(listed: Listed, headers: Mapping[str, str]) -> ObjectFacts:

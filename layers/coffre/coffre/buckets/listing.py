@@ -16,7 +16,7 @@ from typing import Final
 
 from coffre.buckets.facts import Listed
 from coffre.buckets.pages import ListingPage
-from coffre.buckets.reader import BucketReader
+from coffre.buckets.source import ObjectSource
 from coffre.buckets.spool import Spool
 from coffre.model.errors import StoreError
 from coffre.stores.s3_errors import Call
@@ -109,7 +109,7 @@ class SortedListing:
 
 
 def pages_of(
-    reader: BucketReader,
+    reader: ObjectSource,
     bucket: str,
     prefix: str,
     *,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import unquote_plus
@@ -163,6 +163,39 @@ def _listed(item: ElementTree.Element, held: _Held, *, encoded: bool) -> Listed:
 def _space(element: ElementTree.Element) -> str:
     """Return the namespace of an element, in braces, as the names of its children begin."""
     return element.tag[: element.tag.rindex("}") + 1] if "}" in element.tag else ""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionsPage:
+    """Versions of objects, each key's newest first, without marks of deletions; `next` asks for the next page."""
+
+    objects: list[Listed]
+    next: dict[str, str]
+
+
+def parse_versions(body: bytes, call: Call) -> VersionsPage:
+    """Read a page of a listing of versions.
+
+    Raises
+    ------
+    StoreError
+        `LISTING_BROKEN`: it is none.
+    """
+    held = _Held.of(body)
+    try:
+        root = parse_xml(held.body)
+        encoded = _text_of(root, "EncodingType") == "url"
+        found = []
+        for item in root.iterfind(f"{_space(root)}Version"):
+            # An object from before its bucket had versions has none to ask for, as long as it is the newest.
+            version, is_newest = _text_of(item, "VersionId"), _text_of(item, "IsLatest") == "true"
+            known = None if version in ("", "null") and is_newest else version or None
+            found.append(replace(_listed(item, held, encoded=encoded), version_id=known))
+    except (ElementTree.ParseError, KeyError, ValueError) as error:
+        raise _no_listing(call, error) from error
+    key, version = _text_of(root, "NextKeyMarker"), _text_of(root, "NextVersionIdMarker")
+    marks = {"key-marker": unquote_plus(key) if encoded else key, "version-id-marker": version}
+    return VersionsPage(found, marks if _text_of(root, "IsTruncated") == "true" and key else {})
 
 
 def _text_of(root: ElementTree.Element, name: str) -> str:

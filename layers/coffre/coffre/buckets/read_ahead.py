@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from coffre.buckets.changes import SourceObject
-from coffre.buckets.reader import PIECE_BYTES, BucketReader, Piece
+from coffre.buckets.reader import PIECE_BYTES, Piece
+from coffre.buckets.source import ObjectSource
 from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.concurrency.prefetch import prefetch
 
@@ -31,11 +32,13 @@ class Wanted:
         return max(_LEAST_BYTES, min(PIECE_BYTES, self.found.listed.size - self.offset))
 
 
-def pieces_of(found: SourceObject) -> list[Wanted]:
-    """Return the pieces of an object. A small one has one, even if it has changed since it was listed."""
+def pieces_of(found: SourceObject, *, as_listed: bool = False) -> list[Wanted]:
+    """Return the pieces of an object. A small one has one, even if it has changed since it was listed: unless it is
+    wanted as it was listed, and not otherwise.
+    """
     size = found.listed.size
     if size <= PIECE_BYTES:
-        return [Wanted(found, 0, None)]
+        return [Wanted(found, 0, found.listed.etag if as_listed else None)]
     return [Wanted(found, offset, found.listed.etag) for offset in range(0, size, PIECE_BYTES)]
 
 
@@ -51,7 +54,7 @@ class ReadAhead:
         For the pieces of all parts that are fetched or wait to be stored.
     """
 
-    reader: BucketReader
+    reader: ObjectSource
     pool: ThreadPoolExecutor
     budget: MemoryBudget
 

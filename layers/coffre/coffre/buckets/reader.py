@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from coffre.buckets.facts import Listed, etag_of
-from coffre.buckets.pages import ListingPage, parse_page, parse_pairs
+from coffre.buckets.pages import ListingPage, parse_page, parse_pairs, parse_versions
 from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError, StoreTransientError
 from coffre.stores.s3_connections import Answer
 from coffre.stores.s3_errors import Call
@@ -67,6 +67,31 @@ class BucketReader:
     ) -> None:
         self.wire.close()
 
+    @property
+    def url(self) -> str:
+        """Where the buckets are."""
+        return self.wire.endpoint.url
+
+    @property
+    def region(self) -> str:
+        """The region that requests are signed for."""
+        return self.wire.endpoint.region
+
+    @property
+    def requests(self) -> Counter[str]:
+        """The number of requests so far, by operation."""
+        return self.wire.requests
+
+    @property
+    def received_bytes(self) -> int:
+        """The number of bytes that answers had so far."""
+        return self.wire.received_bytes
+
+    @property
+    def stopping(self) -> threading.Event:
+        """Set it to make every request end soon."""
+        return self.wire.stopping
+
     def page(self, bucket: str, prefix: str, *, token: str | None = None, after: str | None = None) -> ListingPage:
         """Return up to a thousand objects whose keys start with `prefix`, from a token or after a key."""
         query = {"list-type": "2", "encoding-type": "url", "max-keys": "1000"}
@@ -94,12 +119,13 @@ class BucketReader:
     def _answer(self, call: Call, listed: Listed, offset: int, etag: str | None) -> Answer:
         condition = {"if-match": f'"{etag}"'} if etag is not None else {}
         wanted = {"range": f"bytes={offset}-{offset + PIECE_BYTES - 1}"} if listed.size else {}
+        query = _version(listed.version_id)
         try:
-            return self.wire.get(call, "get", headers={**wanted, **condition}, limit_bytes=PIECE_BYTES)
+            return self.wire.get(call, "get", query=query, headers={**wanted, **condition}, limit_bytes=PIECE_BYTES)
         except IntegrityError as error:  # the object has no such byte
             if offset:
                 raise changed(call) from error
-            return self.wire.get(call, "get", limit_bytes=PIECE_BYTES)
+            return self.wire.get(call, "get", query=query, limit_bytes=PIECE_BYTES)
         except StoreError as error:
             if error.code == "RANGE_UNSUPPORTED" and not wanted:  # it was empty when it was listed
                 raise changed(call) from error
@@ -109,17 +135,49 @@ class BucketReader:
         """Return whether a listing shows an object."""
         return any(found.key == key for found in self.page(bucket, key).objects)
 
-    def tags(self, bucket: str, key: str) -> dict[str, str] | None:
+    def versions(self, bucket: str, key: str) -> list[Listed] | None:
+        """Return the versions of an object, the newest first; None when the store cannot list them, which is recorded.
+
+        In a bucket without versioning an object is its only version, with the id None.
+
+        Raises
+        ------
+        StoreTransientError
+            The store does not answer.
+        """
+        call = self.call("s3:ListBucketVersions", bucket, key)
+        query = {"versions": "", "encoding-type": "url", "max-keys": "1000", "prefix": key}
+        found: list[Listed] = []
+        marks: dict[str, str] = {}
+        try:
+            while True:
+                page = parse_versions(
+                    self.wire.get(call, "list", query={**query, **marks}, limit_bytes=_PAGE_BYTES).body, call
+                )
+                found += [one for one in page.objects if one.key == key]
+                # Of keys that begin with this one, its own come first.
+                if not page.next or page.next == marks or any(one.key != key for one in page.objects):
+                    return found
+                marks = page.next
+        except StoreTransientError:
+            raise
+        except StoreError as error:
+            self.note(f"Versions of objects in {bucket} cannot be listed: {error.code} (s3:ListBucketVersions).")
+            return None
+
+    def tags(self, bucket: str, key: str, version: str | None = None) -> dict[str, str] | None:
         """Return an object's tags; None when they cannot be read, which is recorded."""
-        answer = self._asked("s3:GetObjectTagging", bucket, key, "tagging", f"Tags of objects in {bucket}")
+        whose = f"Tags of objects in {bucket}"
+        answer = self._asked("s3:GetObjectTagging", bucket, key, "tagging", whose, _version(version))
         call = self.call("s3:GetObjectTagging", bucket, key)
         return dict(parse_pairs(answer.body, "Tag", "Key", "Value", call)) if answer else None
 
-    def acl(self, bucket: str, key: str) -> tuple[str, ...] | None:
+    def acl(self, bucket: str, key: str, version: str | None = None) -> tuple[str, ...] | None:
         """Return the grants of an object, where the bucket's objects have any of their own; None as `tags` does."""
         if not self.has_acls or not self._bucket_has_acls(bucket):
             return ()
-        answer = self._asked("s3:GetObjectAcl", bucket, key, "acl", f"Grants (ACL) of objects in {bucket}")
+        whose = f"Grants (ACL) of objects in {bucket}"
+        answer = self._asked("s3:GetObjectAcl", bucket, key, "acl", whose, _version(version))
         if answer is None:
             return None
         call = self.call("s3:GetObjectAcl", bucket, key)
@@ -129,6 +187,14 @@ class BucketReader:
     def call(self, action: str, bucket: str, key: str) -> Call:
         """Return what a request is about."""
         return Call(action, bucket, key, self.wire.endpoint.url)
+
+    def denied_hint(self, bucket: str) -> str:
+        """Return what to do when none of a bucket's objects may be read."""
+        return (
+            f"The role or the access key needs s3:GetObject on arn:aws:s3:::{bucket}/*, and kms:Decrypt "
+            "if a KMS key encrypts the objects. In template.yaml: SourceBuckets. Objects encrypted with "
+            "customer-provided keys (SSE-C) cannot be backed up: leave them out (exclude)."
+        )
 
     def _bucket_has_acls(self, bucket: str) -> bool:
         with self._lock:
@@ -148,11 +214,14 @@ class BucketReader:
             self._tell(f"Grants (ACL) of objects in {bucket}", "were not looked at", error)
             return False
 
-    def _asked(self, action: str, bucket: str, key: str, what: str, whose: str) -> Answer | None:
+    def _asked(
+        self, action: str, bucket: str, key: str, what: str, whose: str, version: dict[str, str]
+    ) -> Answer | None:
         if (what, bucket) in self._unknown:
             return None
         try:
-            return self.wire.get(self.call(action, bucket, key), what, query={what: ""}, limit_bytes=_PAGE_BYTES)
+            query = {what: "", **version}
+            return self.wire.get(self.call(action, bucket, key), what, query=query, limit_bytes=_PAGE_BYTES)
         except ObjectMissingError:
             return None
         except StoreError as error:
@@ -184,6 +253,10 @@ class BucketReader:
 def changed(call: Call) -> StoreTransientError:
     """Return the error of an object that is not the one any more that was begun."""
     return StoreTransientError(f"{call.place} was replaced while it was read.", code="OBJECT_CHANGED")
+
+
+def _version(version: str | None) -> dict[str, str]:
+    return {"versionId": version} if version else {}
 
 
 def _size_of(answer: Answer, offset: int, call: Call) -> int:

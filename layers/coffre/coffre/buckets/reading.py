@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final
 
 from coffre.buckets.changes import SourceObject
-from coffre.buckets.facts import Listed, facts_of
-from coffre.buckets.reader import PIECE_BYTES, BucketReader, Piece, changed
+from coffre.buckets.facts import Listed, facts_of, time_of
+from coffre.buckets.reader import PIECE_BYTES, Piece, changed
+from coffre.buckets.source import ObjectSource
 from coffre.model.errors import StoreTransientError
 from coffre.model.manifest import ObjectFacts
 
@@ -30,7 +32,7 @@ class ObjectReading:
         The MD5 that an earlier reading came to and that its etag does not have: twice the same is no damage on the way.
     """
 
-    reader: BucketReader
+    reader: ObjectSource
     found: SourceObject
     pieces: Iterator[Future[Piece]]
     known_md5: str | None = None
@@ -61,8 +63,14 @@ class ObjectReading:
         """Return what is known about the object that was read."""
         bucket, key = self.found.bucket, self.found.listed.key
         facts = facts_of(self.found.listed, self._headers)
-        tags = self.reader.tags(bucket, key) if self._headers.get("x-amz-tagging-count", "0") != "0" else {}
-        return facts.model_copy(update={"tags": tags or {}, "acl": self.reader.acl(bucket, key) or ()})
+        version = self.found.listed.version_id
+        tags = self.reader.tags(bucket, key, version) if self._headers.get("x-amz-tagging-count", "0") != "0" else {}
+        return facts.model_copy(update={"tags": tags or {}, "acl": self.reader.acl(bucket, key, version) or ()})
+
+    @property
+    def modified(self) -> datetime | None:
+        """When the object was stored, as the answer says."""
+        return time_of(self._headers)
 
     def _begin(self, piece: Piece) -> None:
         listed = self.found.listed.seen_as(piece.headers, piece.size)
@@ -92,7 +100,7 @@ class ObjectReading:
         return f"s3://{self.found.bucket}/{self.found.listed.key}"
 
 
-def refreshed(reader: BucketReader, found: SourceObject) -> SourceObject:
+def refreshed(reader: ObjectSource, found: SourceObject) -> SourceObject:
     """Return an object as it is now: pieces of what it was when it was listed do not fit together any more."""
     seen = replace(found.listed, size=max(1, found.listed.size))
     piece = reader.piece(found.bucket, seen, 0)

@@ -99,12 +99,14 @@ def _merged(runs: Iterable[Path], rest: Iterable[Listed]) -> Iterator[Listed]:
 
 def _line(found: Listed) -> bytes:
     modified = found.last_modified.timestamp() if found.last_modified else None
-    return json.dumps([found.key, found.size, found.etag, modified, found.storage_class]).encode() + b"\n"
+    return (
+        json.dumps([found.key, found.size, found.etag, modified, found.storage_class, found.is_sized]).encode() + b"\n"
+    )
 
 
 def _read(run: Path) -> Iterator[Listed]:
     with zstd.open(run, "rb") as lines:
         for line in lines:
-            key, size, etag, modified, storage_class = json.loads(line)
+            key, size, etag, modified, storage_class, is_sized = json.loads(line)
             time = datetime.fromtimestamp(modified, UTC) if modified is not None else None
-            yield Listed(key, size, etag, time, storage_class)
+            yield Listed(key, size, etag, time, storage_class, is_sized=is_sized)

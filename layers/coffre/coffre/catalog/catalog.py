@@ -17,6 +17,7 @@ from coffre.catalog.items import RestoreItem
 from coffre.catalog.latest import Latest
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
+from coffre.catalog.points import Points
 from coffre.catalog.protection import Protection
 from coffre.catalog.recipients import Recipients
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
@@ -73,6 +74,8 @@ class Catalog:
         What each run used.
     copies
         Which backups are in which copy of the vault.
+    points
+        Which restore points of a database and its buckets were taken.
     ticks
         Up to which time the runs of schedules were started.
     """
@@ -106,6 +109,7 @@ class Catalog:
         self.ticks = Ticks(self._table)
         self.usages = Usages(self._table)
         self.copies = Copies(self._table)
+        self.points = Points(self._table)
 
     # --- backups: one run ---
 

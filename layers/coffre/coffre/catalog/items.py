@@ -126,6 +126,8 @@ class BackupItem(RunItem):
     plaintext_bytes = NumberAttribute(null=True)
     stored_bytes = NumberAttribute(null=True)
     unread = NumberAttribute(null=True)
+    point = UnicodeAttribute(null=True)
+    point_name = UnicodeAttribute(null=True)
     manifest_key = UnicodeAttribute(null=True)
     manifest_sha256 = UnicodeAttribute(null=True)
     source_version = UnicodeAttribute(null=True)
@@ -304,7 +306,16 @@ class CopyItem(Item):
     verified_at = TimeAttribute(null=True)
     level = UnicodeAttribute(null=True)
     damaged = UnicodeAttribute(null=True)
+    damaged_packs = ListAttribute(of=UnicodeAttribute, null=True)
+    locked_until = TimeAttribute(null=True)
     error = UnicodeAttribute(null=True)
+
+
+class PointItem(Item):
+    """`coffre.model.points.PointRecord` as JSON. `sk` is its id."""
+
+    at = TimeAttribute(null=True)
+    document = UnicodeAttribute(null=True)
 
 
 class RecipientItem(Item):

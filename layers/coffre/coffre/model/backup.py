@@ -26,6 +26,9 @@ OUTCOME_UNKNOWN: Final = "OUTCOME_UNKNOWN"
 NO_ROLES: Final = "Roles were not backed up:"
 """How the exception of a database's backup without roles begins: an alert reports it."""
 
+NO_POINT: Final = "No restore point was taken of"
+"""How the exception of a database's backup begins whose point could not be begun: an alert reports it."""
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -96,6 +99,7 @@ class Backup(_Record):
     `locked_until`: until then the store deletes nothing of it (Object Lock), and `lock_progress` is an extension of
     that which is not finished. `held_at` is since when it is on hold,
     `hold` why, and `hold_progress` how many of its objects have an S3 legal hold (without Object Lock: None).
+    `point` is the id of the restore point that it is a part of, and `point_name` that point's name.
     `damage_count` is how often damage was recorded: who looked at a backup compares it before a mark of health.
     """
 
@@ -116,6 +120,8 @@ class Backup(_Record):
     rows: int | None = None
     objects: int | None = None
     unread: int | None = None
+    point: str | None = None
+    point_name: str | None = None
     manifest_key: str | None = None
     manifest_sha256: str | None = None
     source_version: str | None = None

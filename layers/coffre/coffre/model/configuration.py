@@ -17,8 +17,18 @@ from coffre.model.confirmation import ConfirmationRules
 from coffre.model.copies import Destination
 from coffre.model.document import KIND_UNKNOWN, Document, describe_validation, parse_json
 from coffre.model.errors import ConfigurationError, CopyUnknownError, TargetUnknownError
+from coffre.model.points import Point
 from coffre.model.server import SeenDatabase, usable
-from coffre.model.target import AgeRecipient, BucketTarget, DatabaseTarget, FoundDatabase, TargetKind
+from coffre.model.target import (
+    AgeRecipient,
+    AnyTarget,
+    BucketTarget,
+    DatabaseTarget,
+    FoundDatabase,
+    ObjectTarget,
+    SettingsTarget,
+    TargetKind,
+)
 from coffre.model.words import counted
 
 PrincipalPattern = Annotated[
@@ -38,11 +48,13 @@ def _kind_of(target: object) -> str | None:
 
 
 Target = Annotated[
-    Annotated[DatabaseTarget, Tag("database")] | Annotated[BucketTarget, Tag("bucket")],
+    Annotated[DatabaseTarget, Tag("database")]
+    | Annotated[BucketTarget, Tag("bucket")]
+    | Annotated[SettingsTarget, Tag("settings")],
     Discriminator(
         _kind_of,
         custom_error_type=KIND_UNKNOWN,
-        custom_error_message="should be 'database' or 'bucket'",
+        custom_error_message="should be 'database', 'bucket' or 'settings'",
     ),
 ]
 
@@ -80,7 +92,7 @@ class Configuration(Document):
     )
     targets: tuple[Target, ...] = Field(
         min_length=1,
-        description="What is backed up: databases and buckets, each with a name of its own.",
+        description="What is backed up: databases, buckets and settings, each with a name of its own.",
         examples=[[{"name": "shop", "secret": "coffre/database/shop"}]],
     )
     copies: tuple[Destination, ...] = Field(
@@ -88,6 +100,12 @@ class Configuration(Document):
         max_length=20,
         description="Where each backup is copied to: other regions, accounts, providers, or a disk.",
         examples=[[{"name": "offsite", "store": {"type": "s3", "bucket": "acme-coffre-copy"}}]],
+    )
+    points: tuple[Point, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Restore points: a database and its buckets, which are backed up together.",
+        examples=[[{"name": "shop", "database": "shop", "buckets": ["files"], "objects": {"type": "supabase"}}]],
     )
     alerts: FleetAlerts = Field(
         default=FleetAlerts(),
@@ -126,6 +144,13 @@ class Configuration(Document):
         return self
 
     @model_validator(mode="after")
+    def _settings_are_encrypted(self) -> Configuration:
+        if self.encryption == "none" and self.settings:
+            named = ", ".join(target.name for target in self.settings)
+            raise ValueError(f'settings are never stored unencrypted: say "encryption": "age", or leave out {named}')
+        return self
+
+    @model_validator(mode="after")
     def _names_are_unique(self) -> Configuration:
         names = [target.name for target in self.targets]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -145,6 +170,28 @@ class Configuration(Document):
             raise ValueError(f"copies name targets that do not exist: {', '.join(unknown)}")
         return self
 
+    @model_validator(mode="after")
+    def _points_are_of_targets(self) -> Configuration:
+        names = [point.name for point in self.points]
+        used = [name for point in self.points for name in point.targets]
+        for what, twice in (("point needs its own name", names), ("target belongs to one point at most", used)):
+            if repeated := sorted({name for name in twice if twice.count(name) > 1}):
+                raise ValueError(f"each {what}; used twice: {', '.join(repeated)}")
+        databases = {one.name: one for one in self.databases if one.databases is None}
+        buckets = {one.name: one for one in self.buckets}
+        for point in self.points:
+            if point.database not in databases:
+                raise ValueError(f'the point "{point.name}" needs a database: no target {point.database} is one')
+            if unknown := [name for name in point.buckets if name not in buckets]:
+                raise ValueError(f'the point "{point.name}" names no target of buckets: {", ".join(unknown)}')
+            other = [name for name in point.buckets if buckets[name].schedule != databases[point.database].schedule]
+            if other:
+                raise ValueError(
+                    f'the point "{point.name}" is taken with the schedule of {point.database}: '
+                    f"give {', '.join(other)} the same schedule"
+                )
+        return self
+
     def expanded(self, seen: Iterable[SeenDatabase]) -> Configuration:
         """Return the configuration in which each server is replaced by its databases, as far as they are known.
 
@@ -153,7 +200,7 @@ class Configuration(Document):
         """
         known = tuple(seen)
         taken = {target.name for target in self.targets}
-        targets: list[DatabaseTarget | BucketTarget] = []
+        targets: list[AnyTarget] = []
         for target in self.targets:
             found: list[FoundDatabase] = []
             if isinstance(target, DatabaseTarget) and target.databases is not None:
@@ -172,7 +219,7 @@ class Configuration(Document):
     @property
     def names(self) -> frozenset[str]:
         """The names that the document itself gives: no database that is found gets one of them."""
-        return frozenset({one.name for one in self.started_databases} | {one.name for one in self.buckets})
+        return frozenset({one.name for one in self.started_databases} | {one.name for one in self.object_targets})
 
     @property
     def started_databases(self) -> tuple[DatabaseTarget, ...]:
@@ -189,6 +236,16 @@ class Configuration(Document):
     def buckets(self) -> tuple[BucketTarget, ...]:
         """The targets that are buckets."""
         return tuple(target for target in self.targets if isinstance(target, BucketTarget))
+
+    @property
+    def settings(self) -> tuple[SettingsTarget, ...]:
+        """The targets that are settings."""
+        return tuple(target for target in self.targets if isinstance(target, SettingsTarget))
+
+    @property
+    def object_targets(self) -> tuple[ObjectTarget, ...]:
+        """The targets whose backups hold objects: buckets and settings."""
+        return (*self.buckets, *self.settings)
 
     @property
     def all_recipients(self) -> tuple[str, ...]:
@@ -222,12 +279,28 @@ class Configuration(Document):
             f'There is no copy "{name}".', detail=f"Configured copies: {known}", hint="Check the name's spelling."
         )
 
+    def point(self, name: str) -> Point:
+        """Return the restore point of this name; raises as `target` does."""
+        for point in self.points:
+            if point.name == name:
+                return point
+        known = ", ".join(point.name for point in self.points) or "none"
+        raise TargetUnknownError(
+            f'There is no restore point "{name}".',
+            detail=f"Configured points: {known}",
+            hint="Check the name's spelling; docs/points.md shows how one is configured.",
+        )
+
+    def point_of(self, target: str) -> Point | None:
+        """Return the restore point that a target belongs to."""
+        return next((point for point in self.points if target in point.targets), None)
+
     def approvals(self, target: str) -> int:
         """Return how many other people have to approve what replaces this target, or deletes a backup of it."""
         own = next((one.confirmation for one in self.targets if one.name == target), None)
         return (own or self.confirmation).approvals
 
-    def target(self, name: str) -> DatabaseTarget | BucketTarget:
+    def target(self, name: str) -> AnyTarget:
         """Return the target of this name.
 
         Raises
@@ -237,7 +310,7 @@ class Configuration(Document):
         """
         return _named(name, (*self.targets, *self.servers), "target")
 
-    def named(self, name: str) -> tuple[DatabaseTarget | BucketTarget, ...]:
+    def named(self, name: str) -> tuple[AnyTarget, ...]:
         """Return the target of this name, or the databases of the server of this name; raises as `target` does."""
         found = tuple(one for one in self.databases if isinstance(one, FoundDatabase) and one.server == name)
         return found or (self.target(name),)
@@ -250,8 +323,16 @@ class Configuration(Document):
         """Return the bucket target of this name; raises as `target` does."""
         return _named(name, self.buckets, "bucket target")
 
+    def object_target(self, name: str) -> ObjectTarget:
+        """Return the target of buckets or settings of this name; raises as `target` does."""
+        return _named(name, self.object_targets, "target of buckets or settings")
 
-def _named[T: (DatabaseTarget, BucketTarget, DatabaseTarget | BucketTarget)](
+    def settings_target(self, name: str) -> SettingsTarget:
+        """Return the settings of this name; raises as `target` does."""
+        return _named(name, self.settings, "settings target")
+
+
+def _named[T: (DatabaseTarget, BucketTarget, SettingsTarget, ObjectTarget, AnyTarget)](
     name: str, targets: tuple[T, ...], what: str
 ) -> T:
     for target in targets:

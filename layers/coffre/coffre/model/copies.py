@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
@@ -176,7 +175,8 @@ class Copy(BaseModel):
 
     `packs` and `bytes` are what this copy had to send, `requests` what it asked of the destination. `verified_at` is
     the newest time at which the copy was found complete, by `level` (`inventory`, `read`). `damaged` says what a look
-    found wrong.
+    found wrong, and `damaged_packs` in which packs. Everything that the copy refers to is locked at least until
+    `locked_until`, where the destination has locks.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -191,9 +191,11 @@ class Copy(BaseModel):
     packs: int = Field(default=0, ge=0)
     bytes: int = Field(default=0, ge=0)
     requests: int = Field(default=0, ge=0)
-    verified_at: datetime | None = None
+    verified_at: AwareDatetime | None = None
     level: str | None = None
     damaged: str | None = None
+    damaged_packs: tuple[str, ...] = ()
+    locked_until: AwareDatetime | None = None
     error: str | None = None
 
 

@@ -151,6 +151,8 @@ class DrillReport(_Record):
         In how many portions the tables were restored; more than one when they did not fit together.
     scratch_bytes
         The most that the scratch server's files were seen to take.
+    copy_name
+        The copy whose bytes were restored; None: the vault's.
     is_damaged
         Rows or stored bytes are not what was backed up: the backup is bad, whatever else it may be.
     """
@@ -184,6 +186,7 @@ class DrillReport(_Record):
     groups: int = 1
     scratch_bytes: int = 0
     is_damaged: bool = False
+    copy_name: str | None = None
     failure: Failure | None = None
     request_id: str | None = None
 

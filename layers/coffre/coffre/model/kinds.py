@@ -40,11 +40,22 @@ class TargetKind(StrEnum):
 
     DATABASE = "database"
     BUCKET = "bucket"
+    SETTINGS = "settings"
 
     @property
     def word(self) -> str:
         """The subcommand of `coffre backup` for it."""
         return "buckets" if self is TargetKind.BUCKET else self.value
+
+    @property
+    def has_objects(self) -> bool:
+        """Whether its backups hold objects: `backup_storage` takes them, and their manifests have `storage`."""
+        return self is not TargetKind.DATABASE
+
+    @property
+    def function(self) -> str:
+        """The function that takes its backups."""
+        return "backup_storage" if self.has_objects else "backup_database"
 
 
 class Contents(StrEnum):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from coffre.model.backup import Tier
 from coffre.model.errors import IntegrityError
 from coffre.model.locks import LockMode
+from coffre.model.points import ManifestPoint
 from coffre.model.target import Contents, TargetKind
 
 # Of a pack, and of the plaintext of a frame (docs/format/v1.md): what a forged record asks for takes no more memory.
@@ -62,6 +63,8 @@ class ObjectFacts(_Stored):
     `content_type` can be empty, which is not the same as none. `redirect` is where a website sends visitors of the
     object; `kms_key` is the key of KMS that the bucket encrypts it with.
     `unread` says why the object's bytes are not in the backup (its entry then has no frames, and the listed size).
+    `dangling` says why the entry has another version of the object than the one that the rows of the backup's restore
+    point refer to.
     """
 
     etag: str | None = None
@@ -80,6 +83,7 @@ class ObjectFacts(_Stored):
     redirect: str | None = None
     kms_key: str | None = None
     unread: str | None = None
+    dangling: str | None = None
 
 
 class Entry(_Stored):
@@ -249,7 +253,7 @@ class Manifest(_Stored):
     The files of `entries` follow one another in the order of the names.
     `stored_bytes` is what this backup added to the vault; what it points at in packs of earlier backups is not in it.
     `expires_at` is until when a backup taken by hand was asked for. `locked_until`: until then everything that the
-    backup refers to was locked when it was published, the manifest too.
+    backup refers to was locked when it was published, the manifest too. `point` is which restore point it is a part of.
     """
 
     format: Literal[1] = 1
@@ -271,6 +275,7 @@ class Manifest(_Stored):
     notes: tuple[str, ...] = ()
     expires_at: datetime | None = None
     locked_until: datetime | None = Field(default=None, exclude_if=_is_none)
+    point: ManifestPoint | None = Field(default=None, exclude_if=_is_none)
 
     @field_validator("entries", mode="before")
     @classmethod

@@ -128,15 +128,18 @@ class RotationReport(_Record):
 
     `not_configured` are targets with backups, of which nothing goes because no retention is known. `sweep` is None when
     nothing had to be removed from the vault, and `locks` in a vault without Object Lock. `skipped` says why nothing was
-    done at all.
+    done at all. `copy_name` names the copy that was rotated; None: the vault. `to_copy_again`
+    are backups of which damaged objects were deleted in the copy, so that the copier sends them again.
     """
 
     id: str
     dry_run: bool
+    copy_name: str | None = None
     decisions: tuple[Decision, ...] = ()
     decisions_left_out: int = 0
     not_configured: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    to_copy_again: tuple[str, ...] = ()
     locks: LockReport | None = None
     sweep: SweepReport | None = None
     skipped: str | None = None

@@ -11,9 +11,10 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from coffre.model.backup import Backup
+from coffre.model.copies import Copy, Destination
 from coffre.model.drill import DrillSummary
 from coffre.model.rotation import VaultUse
-from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
+from coffre.model.target import AnyTarget, TargetKind
 from coffre.model.usage import Spent
 
 
@@ -50,6 +51,7 @@ class Source(StrEnum):
     CHECKUPS = "checkups"
     VAULT = "vault"
     COST = "cost"
+    COPIES = "copies"
 
 
 class CheckupSummary(_Record):
@@ -85,7 +87,7 @@ class OpenAlert(_Record):
 
 OWN_SCHEDULES: Final = "own-schedules"
 """The job of the rule that asks which targets with a schedule of their own are due."""
-_ENDINGS: Final = {TargetKind.DATABASE: "-databases", TargetKind.BUCKET: "-buckets"}
+_ENDINGS: Final = {TargetKind.DATABASE: "-databases", TargetKind.BUCKET: "-buckets", TargetKind.SETTINGS: "-buckets"}
 
 
 class Schedule(_Record):
@@ -137,7 +139,7 @@ class TargetFacts:
 
     name: str
     kind: TargetKind
-    target: DatabaseTarget | BucketTarget | None = None
+    target: AnyTarget | None = None
     recent: tuple[Backup, ...] = ()
     good: Backup | None = None
     verified: Backup | None = None
@@ -150,6 +152,23 @@ class TargetFacts:
     def has_own_schedule(self) -> bool:
         """Whether its configuration has a schedule, in place of the template's rules."""
         return self.target is not None and self.target.schedule is not None
+
+
+@dataclass(frozen=True)
+class CopyFacts:
+    """What is recorded of one copy of the vault.
+
+    Parameters
+    ----------
+    targets
+        Those of which it has backups.
+    copies
+        The newest records, by the backup's id.
+    """
+
+    destination: Destination
+    targets: tuple[str, ...]
+    copies: Mapping[str, Copy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -169,6 +188,7 @@ class Facts:
     first_used: Mapping[str, datetime] = field(default_factory=dict)
     opened: Mapping[str, datetime] = field(default_factory=dict)
     checkups: tuple[CheckupSummary, ...] = ()
+    copies: tuple[CopyFacts, ...] = ()
     unread: tuple[Unread, ...] = ()
     has_stack: bool = True
 
@@ -213,6 +233,19 @@ class TargetStatus(_Record):
     keys_opened: dict[str, datetime | None] = {}
 
 
+class CopyState(_Record):
+    """One copy of the vault: `sentence` says that it is complete and since when it is verified, or what is missing.
+
+    `verified_at` is when the newest backup of each target was found complete there: of the target that was looked at
+    the longest ago.
+    """
+
+    name: str
+    standing: Standing
+    sentence: str
+    verified_at: datetime | None = None
+
+
 class StatusReport(_Record):
     """The answer. `version` changes when a field goes, or means something else."""
 
@@ -228,4 +261,5 @@ class StatusReport(_Record):
     saved_bytes: int | None = None
     cost: Spent | None = None
     checkups: tuple[CheckupSummary, ...] = ()
+    copies: tuple[CopyState, ...] = ()
     unread: tuple[Unread, ...] = ()

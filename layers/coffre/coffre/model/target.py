@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -217,7 +217,7 @@ class FoundDatabase(DatabaseTarget):
         return cls.model_construct(**{**own, "name": seen.name, "databases": None, **found})
 
 
-def is_gone(target: DatabaseTarget | BucketTarget) -> bool:
+def is_gone(target: AnyTarget) -> bool:
     """Return whether a target is a database that its server does not have any more."""
     return isinstance(target, FoundDatabase) and target.gone_since is not None
 
@@ -382,3 +382,101 @@ class BucketTarget(Document):
         if twice:
             raise ValueError(f"each bucket is named once, with all its prefixes; named twice: {', '.join(twice)}")
         return self
+
+
+# A pattern of names: no control characters, no spaces. Secrets Manager and SSM allow letters, digits and `/_+=.@-`.
+NamePattern = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9/_+=.@*?-]{1,512}$", description="a name, in which * ** and ? stand for others")
+]
+
+
+class SettingsTarget(Document):
+    """Secrets, parameters and files with settings (docs/settings.md). They are always encrypted.
+
+    In a pattern `*` stands for any characters but a slash, `**` for any, `?` for one. Files are handed in by
+    `coffre backup settings --file`; each stays in later backups until another one of its name is handed in.
+    """
+
+    name: TargetName = Field(
+        description="Names the target in commands, alerts and the vault. Another name is another target.",
+        examples=["settings"],
+    )
+    kind: Literal[TargetKind.SETTINGS] = Field(description="What the target is: settings.", examples=["settings"])
+    recipients: tuple[AgeRecipient, ...] = Field(
+        default=(),
+        description="age public keys of this target alone. Empty: those of the document.",
+        examples=[["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]],
+    )
+    secrets: tuple[NamePattern, ...] = Field(
+        default=(),
+        max_length=100,
+        description="Patterns of names of Secrets Manager secrets. Empty: none. Never coffre/identity/.",
+        examples=[["app/prod/*"]],
+    )
+    parameters: tuple[NamePattern, ...] = Field(
+        default=(),
+        max_length=100,
+        description="Patterns of names of SSM parameters, SecureString too. Empty: none.",
+        examples=[["/app/prod/**"]],
+    )
+    exclude: tuple[NamePattern, ...] = Field(
+        default=(),
+        max_length=100,
+        description="Patterns of names of secrets and parameters that are left out.",
+        examples=[["app/prod/tmp-*"]],
+    )
+    coffre: bool = Field(
+        default=True,
+        description="Whether Coffre's own configuration and the stack's parameters are backed up too.",
+        examples=[False],
+    )
+    schedule: Schedule | None = Field(
+        default=Schedule(expression="cron(30 1 * * ? *)"),
+        description="When this target is backed up. null: by the template's rules for buckets.",
+        examples=[{"expression": "rate(6 hours)"}],
+    )
+    retention: Retention = Field(
+        default=Retention(), description="How long backups are kept.", examples=[{"daily_days": 30}]
+    )
+    freshness: Freshness = Field(
+        default=Freshness(), description="When a missing backup is reported.", examples=[{"late_hours": 2}]
+    )
+    limits: BucketLimits = Field(default=BucketLimits(), description="What a run may use.", examples=[{"streams": 4}])
+    alerts: TargetAlerts = Field(
+        default=TargetAlerts(), description="What counts as unusual.", examples=[{"duration_minutes": 15}]
+    )
+    drill: BucketDrill = Field(
+        default=BucketDrill(),
+        description="How backups are proven. Every value is decrypted and nothing is written; objects 0: no drills.",
+        examples=[{"rto_minutes": 30}],
+    )
+    confirmation: ConfirmationRules | None = Field(
+        default=None,
+        description="What a confirmation of what replaces or deletes needs. null: as the document says.",
+        examples=[{"approvals": 1}],
+    )
+
+    # What the engine of buckets asks of a target.
+    store: ClassVar[ObjectStore] = ObjectStore()
+    attributes: ClassVar[Literal["listed", "compare"]] = "listed"
+    attributes_every: ClassVar[int] = 1
+
+    @property
+    def buckets(self) -> tuple[BucketSource, ...]:
+        """The folders of names that a backup has, each as if it were a bucket."""
+        chosen = [BucketSource(name=FILES)]
+        chosen += [BucketSource(name=COFFRE)] if self.coffre else []
+        for folder, patterns in ((SECRETS, self.secrets), (PARAMETERS, self.parameters)):
+            if patterns:
+                chosen.append(BucketSource(name=folder, include=patterns, exclude=self.exclude))
+        return tuple(sorted(chosen, key=lambda one: one.name))
+
+
+# The folders of settings in a backup.
+FILES: Final = "files"
+COFFRE: Final = "coffre"
+SECRETS: Final = "secrets"
+PARAMETERS: Final = "parameters"
+
+ObjectTarget = BucketTarget | SettingsTarget
+AnyTarget = DatabaseTarget | BucketTarget | SettingsTarget

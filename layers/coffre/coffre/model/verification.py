@@ -115,18 +115,24 @@ class Checked(StrEnum):
     BACKUP = "backup"
     VERIFIED = "verified"
     COPY = "copy"
+    OFFSITE = "offsite"
 
 
 class Check(_Record):
     """One question and its answer. `last_backup` and its `age_hours` are of the backup that the answer is about.
 
     `limit_hours` is the age from which it fails; `text` says what is wrong, or why nothing can be asked yet.
+    `copy_name` is the copy that `offsite` is about (`copy` is about what the vault has of what the catalog recorded),
+    and `code` says what is wrong with it.
     """
 
     check: Checked
     target: str
     status: Literal["ok", "failed"]
+    copy_name: str | None = None
+    code: str | None = None
     last_backup: str | None = None
+    last_backup_at: datetime | None = None
     age_hours: float | None = None
     limit_hours: float | None = None
     text: str | None = None
@@ -146,11 +152,31 @@ class Settled(_Record):
     status: str
 
 
+class Component(_Record):
+    """All checks of one component together: `failed` when one is.
+
+    `last_backup_at` and `age_hours` are of the newest good backup: of the target, or the copy, whose is the oldest.
+    None: one of them has none. `not_configured`: there is nothing to ask about.
+    """
+
+    status: Literal["ok", "failed", "not_configured"]
+    last_backup_at: datetime | None = None
+    age_hours: float | None = None
+
+
 class FreshReport(_Record):
-    """The answer of the level `fresh`: 200 when every check is ok, else 500."""
+    """The answer of the level `fresh`: 200 when every check is ok, else 500.
+
+    `statusCode` is the same number, under the name that monitors of HTTP expect. The components are None in answers of
+    earlier versions.
+    """
 
     level: Literal[Level.FRESH] = Level.FRESH
     status: Literal[200, 500]
+    statusCode: Literal[200, 500] | None = None  # noqa: N815 - the name that monitors of HTTP answers know
+    database: Component | None = None
+    storage: Component | None = None
+    offsite: Component | None = None
     checked_at: datetime
     checks: tuple[Check, ...]
     settled: tuple[Settled, ...] = ()
@@ -174,12 +200,15 @@ class VerificationReport(_Record):
     `packs` are those that were looked for, or of which something was read; `checksums` is how many were compared by the
     store's own checksum. `damaged` are the backups that are damaged, the newest first; `healthy` is by target the
     newest backup to restore, None when the target has none. `lock_problems` are about Object
-    Lock. `unfinished` says what was left for lack of time.
+    Lock. `unfinished` says what was left for lack of time. `copy_name` names the copy that was looked at (None: the
+    vault), and `stored` is everything in its packs.
     """
 
     id: str
     level: Literal[Level.INVENTORY, Level.READ]
     status: Literal[200, 500] = 200
+    copy_name: str | None = None
+    stored: Amount = Amount()
     target: str | None = None
     share: str = "all"
     backups: int = 0

@@ -24,7 +24,11 @@ _FLOOR_BYTES: Final = 1_000_000
 _FLOOR_COUNT: Final = 1_000
 _EMPTIED_FROM: Final = 20
 
-_DURATION_MINUTES: Final[Mapping[TargetKind, int]] = {TargetKind.DATABASE: 30, TargetKind.BUCKET: 120}
+_DURATION_MINUTES: Final[Mapping[TargetKind, int]] = {
+    TargetKind.DATABASE: 30,
+    TargetKind.BUCKET: 120,
+    TargetKind.SETTINGS: 15,
+}
 
 QUOTA_PERCENT: Final = 80
 RATE_DAYS: Final = 30

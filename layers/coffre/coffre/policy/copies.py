@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from coffre.model.backup import Backup, Status
-from coffre.model.copies import Copy, CopyStatus, Destination
+from coffre.model.copies import Copy, CopyStatus, Destination, DirectoryDestination
 
 # A destination that is new in the configuration gets its first copies with the next sweep, which runs daily; what the
 # owner's replication has copied is recorded by the inventory, which runs daily too.
@@ -42,7 +42,12 @@ def is_copied(backup: Backup) -> bool:
 def overdue_copies(
     destination: Destination, backups: Sequence[Backup], copies: Mapping[str, Copy], now: datetime
 ) -> list[Backup]:
-    """Return the due backups that should be in the destination by now, the newest first."""
+    """Return the due backups that should be in the destination by now, the newest first.
+
+    A directory without any record is one that the functions do not have: the command copies to it, and keeps none.
+    """
+    if isinstance(destination.store, DirectoryDestination) and not copies:
+        return []
     is_new = not any(copy.status is CopyStatus.COMPLETED for copy in copies.values())
     within = timedelta(minutes=destination.complete_within_minutes)
     allowed = max(within, _A_DAY) if is_new or destination.copied_by == "replication" else within

@@ -7,19 +7,17 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from coffre.model.backup import Backup
-from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
+from coffre.model.target import AnyTarget, TargetKind
 from coffre.model.verification import Check, Checked
 from coffre.policy.recency import recency
 from coffre.policy.schedule import last_run, next_run
 
 _HOUR: Final = timedelta(hours=1)
 _CLOCKS: Final = timedelta(minutes=1)  # by which a function's clock may be behind the time of its schedule
-_EVERY_HOURS: Final = {TargetKind.DATABASE: 24.0, TargetKind.BUCKET: 168.0}
+_EVERY_HOURS: Final = {TargetKind.DATABASE: 24.0, TargetKind.BUCKET: 168.0, TargetKind.SETTINGS: 24.0}
 
 
-def check_backup(
-    target: DatabaseTarget | BucketTarget, backups: Sequence[Backup], now: datetime, configured_at: datetime | None
-) -> Check:
+def check_backup(target: AnyTarget, backups: Sequence[Backup], now: datetime, configured_at: datetime | None) -> Check:
     """Decide whether the newest healthy backup is young enough; age counts from the instant whose data it holds.
 
     A target that never had one is given as long from `configured_at` on, when its configuration was last changed: its
@@ -45,7 +43,7 @@ def check_backup(
     return _failed(Checked.BACKUP, target.name, newest, hours, limit, text)
 
 
-def check_verified(target: DatabaseTarget | BucketTarget, backups: Sequence[Backup], now: datetime) -> Check:
+def check_verified(target: AnyTarget, backups: Sequence[Backup], now: datetime) -> Check:
     """Decide whether the newest verified backup is young enough. Before anything is verified nothing is asked for."""
     limit = target.freshness.verified_hours
     newest = newest_of((backup for backup in backups if backup.verified_at is not None), now)
@@ -59,9 +57,7 @@ def check_verified(target: DatabaseTarget | BucketTarget, backups: Sequence[Back
     return _failed(Checked.VERIFIED, target.name, newest, hours, limit, text)
 
 
-def overdue_after_hours(
-    target: DatabaseTarget | BucketTarget, now: datetime, configured_at: datetime | None = None
-) -> float:
+def overdue_after_hours(target: AnyTarget, now: datetime, configured_at: datetime | None = None) -> float:
     """Return the age from which the newest backup is overdue at an instant.
 
     With a schedule of its own (and without `every_hours`) the newest has to be from the last scheduled time that is
@@ -77,7 +73,7 @@ def overdue_after_hours(
     return round((now - configured_at) / _HOUR + hours, 2) if configured_at is not None else hours
 
 
-def _first_due(target: DatabaseTarget | BucketTarget, configured_at: datetime) -> datetime:
+def _first_due(target: AnyTarget, configured_at: datetime) -> datetime:
     """Return when the first backup of a target has to be there."""
     first = next_run(target.schedule, configured_at) if target.schedule is not None else None
     if first is None or target.freshness.every_hours is not None:
@@ -107,6 +103,7 @@ def _ok(check: Checked, target: str, backup: Backup, hours: float, limit: float)
         target=target,
         status="ok",
         last_backup=backup.id,
+        last_backup_at=backup.created_at,
         age_hours=round(hours, 2),
         limit_hours=limit,
     )

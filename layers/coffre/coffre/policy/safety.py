@@ -10,16 +10,18 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from coffre.model.copies import CopyStatus
 from coffre.model.drill import Outcome
 from coffre.model.kinds import Status
-from coffre.model.status import Facts, OpenAlert, Reason, Schedule, Source, Standing, TargetFacts, Unread
-from coffre.model.target import BucketTarget, is_gone
+from coffre.model.status import CopyFacts, Facts, OpenAlert, Reason, Schedule, Source, Standing, TargetFacts, Unread
+from coffre.model.target import DatabaseTarget, is_gone
+from coffre.policy.copy_health import DAMAGED, check_copy
 from coffre.policy.freshness import check_backup, check_verified, newest_of
 
 # By default each target is drilled every week and on the first of the month: after this long neither has run.
 DRILLED_WITHIN: Final = timedelta(days=32)
 EVERY_TARGET: Final = "-"
-DECIDING: Final = {Source.ALERTS, Source.SCHEDULES, Source.DRILLS}
+DECIDING: Final = {Source.ALERTS, Source.SCHEDULES, Source.DRILLS, Source.COPIES}
 _READ_AGAIN: Final = "attach the stack's ReadersPolicy to your role, or deploy this version of the template"
 
 # The worst first. An alert has its own kind as code.
@@ -35,6 +37,9 @@ ORDER: Final = (
     "ALERT",
     "SCHEDULE_MISSING",
     "SCHEDULE_DISABLED",
+    "COPY_EMPTY",
+    "COPY_LATE",
+    "COPY_DAMAGED",
     "VERIFY_OVERDUE",
     "DRILL_OVERDUE",
 )
@@ -44,6 +49,8 @@ _SAME: Final = {
     "BACKUP_OVERDUE": {"NO_BACKUP", "ALL_DAMAGED", "BACKUP_OVERDUE"},
     "VERIFY_OVERDUE": {"VERIFY_OVERDUE"},
     "DRILL_FAILED": {"DRILL_FAILED"},
+    "COPY_OVERDUE": {"COPY_EMPTY", "COPY_LATE"},
+    "COPY_FAILED": {"COPY_EMPTY", "COPY_LATE"},
 }
 
 
@@ -61,6 +68,7 @@ def reasons(facts: Facts) -> tuple[Reason, ...]:
     if not facts.targets:
         return (_NO_TARGET,)
     found = [reason for target in facts.targets for reason in _of_target(target, facts)]
+    found += of_copies(facts)
     found += _of_alerts(facts, found)
     found += _of_schedules(facts)
     found += [_unknown(one, facts.names) for one in facts.unread if one.what in DECIDING]
@@ -171,13 +179,46 @@ def _of_verification(one: TargetFacts, now: datetime) -> Iterator[Reason]:
 
 
 def _of_drill_age(one: TargetFacts, now: datetime) -> Iterator[Reason]:
-    if one.good is None or (isinstance(one.target, BucketTarget) and not one.target.drill.objects):
+    if one.good is None or (not isinstance(one.target, DatabaseTarget | None) and not one.target.drill.objects):
         return
     last = one.drill.completed_at if one.drill else one.first_at
     if _is_older(last, DRILLED_WITHIN, now):
         when = f"since {_since(one.drill.completed_at, now)}" if one.drill else "on record"
         drill = f"coffre verify --level drill latest --target {one.name}"
         yield _reason("DRILL_OVERDUE", one.name, f"{one.name} has no drill {when}.", drill)
+
+
+# --- copies ---
+
+
+def of_copies(facts: Facts) -> Iterator[Reason]:
+    """Yield why targets are not safe because of a copy of the vault."""
+    for one in facts.copies:
+        yield from of_copy(one, facts)
+
+
+def of_copy(one: CopyFacts, facts: Facts) -> Iterator[Reason]:
+    """Yield what is wrong with one copy, by target. A target without any good backup has a reason of its own."""
+    name = one.destination.name
+    for target in facts.targets:
+        if target.name not in one.targets or target.good is None:
+            continue
+        check = check_copy(one.destination, target.name, target.recent, one.copies, facts.now)
+        damaged = [
+            copy
+            for copy in one.copies.values()
+            if copy.target == target.name and copy.status is CopyStatus.COMPLETED and copy.damaged is not None
+        ]
+        if damaged and check.code in (None, DAMAGED):
+            text = f"{len(damaged)} of the backups of {target.name} in the copy {name} are damaged."
+            if len(damaged) == 1:
+                text = f"the backup {damaged[0].backup_id} of {target.name} is damaged in the copy {name}."
+            yield _reason(DAMAGED, target.name, text, f"coffre verify --at {name}")
+        elif not check.is_ok and check.code is not None and check.text is not None:
+            cure = f"coffre copy latest --target {target.name} --to {name}"
+            if one.destination.copied_by == "replication":
+                cure = "see docs/copies-care.md#your-own-replication"
+            yield _reason(check.code, target.name, f"{check.text[0].lower()}{check.text[1:]}", cure)
 
 
 def _is_older(time: datetime | None, limit: timedelta, now: datetime) -> bool:
@@ -190,8 +231,11 @@ def _is_older(time: datetime | None, limit: timedelta, now: datetime) -> bool:
 def _of_alerts(facts: Facts, known: Sequence[Reason]) -> Iterator[Reason]:
     names = facts.names
     already = {(reason.code, name) for reason in known for name in reason.targets}
+    # What is wrong with a copy is said by its records; what they do not say concerns each target that it has.
+    copies = {f"copy:{one.destination.name}": one.targets for one in facts.copies if not any(of_copy(one, facts))}
     for alert in facts.alerts:
-        of = names if alert.target == EVERY_TARGET else tuple({alert.target}.intersection(names))
+        of = names if alert.target == EVERY_TARGET else copies.get(alert.target, (alert.target,))
+        of = tuple(name for name in of if name in names)
         if alert.severity != "critical" or not of or _is_known(alert, already):
             continue
         text = f"a critical alert is open: {alert.subject}."

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Final
 
 from coffre.model.kinds import Status
-from coffre.model.status import Facts, Reason, StatusReport, TargetFacts, TargetStatus
+from coffre.model.status import CopyFacts, CopyState, Facts, Reason, Standing, StatusReport, TargetFacts, TargetStatus
 from coffre.model.target import is_gone
+from coffre.policy.copy_health import newest_copied
 from coffre.policy.freshness import age_hours, overdue_after_hours
-from coffre.policy.safety import headline, reasons, standing
+from coffre.policy.safety import headline, of_copy, reasons, standing
 from coffre.policy.schedule import next_run
 
 # As many sizes as a person sees at a glance, and as a narrow column has room for.
@@ -32,6 +33,7 @@ def report_of(facts: Facts) -> StatusReport:
         saved_bytes=facts.vault.saved_bytes if facts.vault else None,
         cost=facts.cost,
         checkups=facts.checkups,
+        copies=tuple(_copy(one, facts) for one in facts.copies),
         unread=facts.unread,
     )
 
@@ -61,6 +63,21 @@ def _target(one: TargetFacts, facts: Facts, found: Sequence[Reason]) -> TargetSt
         keys_since=min(since, default=None),
         keys_opened={key: facts.opened.get(key) for key in one.recipients},
     )
+
+
+def _copy(one: CopyFacts, facts: Facts) -> CopyState:
+    """Return one line about a copy: complete, or what is missing."""
+    wrong = [*of_copy(one, facts)]
+    with_backups = [target for target in facts.targets if target.name in one.targets and target.good is not None]
+    newest = [newest_copied(target.recent, one.copies) for target in with_backups]
+    times = [one.copies[backup.id].verified_at for backup in newest if backup is not None]
+    verified_at = min((at for at in times if at is not None), default=None) if None not in times else None
+    if wrong or not with_backups:
+        sentence = " ".join(reason.sentence for reason in wrong) or "no target has a backup to copy."
+        state = Standing.NOT_SAFE if wrong else Standing.UNKNOWN
+        return CopyState(name=one.destination.name, standing=state, sentence=sentence, verified_at=verified_at)
+    sentence = f"complete, verified on {verified_at:%Y-%m-%d}" if verified_at else "complete, not verified yet"
+    return CopyState(name=one.destination.name, standing=Standing.SAFE, sentence=sentence, verified_at=verified_at)
 
 
 def _next_run(one: TargetFacts, facts: Facts) -> datetime | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from coffre.alerts.alert import AlertKind
 from coffre.model.backup import Backup
-from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.model.target import AnyTarget
 from coffre.operations.monitoring.health_checks import review_backup
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.function import Edge
@@ -20,7 +20,7 @@ _REVIEW_SECONDS: Final = 45.0
 
 def after_backup(
     services: Services,
-    target: DatabaseTarget | BucketTarget,
+    target: AnyTarget,
     backup: Backup,
     remaining_seconds: Callable[[], float],
 ) -> None:

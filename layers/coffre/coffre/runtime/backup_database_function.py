@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,6 +39,7 @@ from coffre.runtime.doctor import see_doctor
 from coffre.runtime.events import BackupDatabaseEvent, DoctorEvent, parse_backup
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
+from coffre.runtime.point_runs import PointRun
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.server_backup import ServerBackup, refuse_server
 from coffre.runtime.settings import PostgresSettings
@@ -80,15 +82,20 @@ class BackupDatabaseFunction:
             target = configuration.database(wanted.target)
             if target.databases is not None:
                 refuse_server(target, wanted)
+            point = PointRun.of(self.services, configuration, wanted)
 
         if target.databases is not None:
             server = ServerBackup(self.services, context.function_name)
             return server.start(configuration, target, wanted, context.aws_request_id)
 
         def run(request: Request) -> Result:
-            return self._run(configuration, target, request, context, full=wanted.full)
+            return self._run(configuration, target, request, context, full=wanted.full, point=point)
 
-        return self._runs.back_up(configuration, target, wanted, context, run)
+        if point is None:
+            return self._runs.back_up(configuration, target, wanted, context, run)
+        with point.never_without_buckets() as answer:
+            answer.update(self._runs.back_up(configuration, target, wanted, context, run))
+        return answer
 
     def _run(
         self,
@@ -98,6 +105,7 @@ class BackupDatabaseFunction:
         context: LambdaContext,
         *,
         full: bool,
+        point: PointRun | None,
     ) -> Result:
         children = Children(clearing_seconds(context))
         lifecycle = Lifecycle(
@@ -115,7 +123,9 @@ class BackupDatabaseFunction:
             with scratch_directory() as scratch, children.ending():
                 job = self._job(configuration, target, children, scratch)
                 self._watch_certificate(target.name, job.connection)
-                return backup_database(replace(job, previous=None if full else self._previous(target.name)), run)
+                previous = None if full else self._previous(target.name)
+                in_snapshot = partial(point.in_snapshot, job.connection, children) if point else None
+                return backup_database(replace(job, previous=previous, in_snapshot=in_snapshot), run)
 
         return lifecycle.run(request, work)
 

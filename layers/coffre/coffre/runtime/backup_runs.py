@@ -15,7 +15,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor, AuditResult
 from coffre.model.backup import Backup, Failure, Tier
 from coffre.model.configuration import Configuration
-from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.model.target import AnyTarget
 from coffre.model.times import parse_span
 from coffre.operations.monitoring.alerting import what_is_safe
 from coffre.operations.runs.admission import Request, Result, RunOutcome
@@ -26,6 +26,7 @@ from coffre.runtime.events import BackupDatabaseEvent, slot_of
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_next
 from coffre.runtime.observability import count_backup, log_failure
+from coffre.runtime.point_runs import seal_after
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class BackupRuns:
     def back_up(
         self,
         configuration: Configuration,
-        target: DatabaseTarget | BucketTarget,
+        target: AnyTarget,
         wanted: BackupDatabaseEvent,
         context: LambdaContext,
         run: Callable[[Request], Result],
@@ -99,10 +100,11 @@ class BackupRuns:
         count_backup(self.services.edge.logger.service, backup.target, None)
         report_died(self.services.edge, self.services.catalog, backup)
 
-    def _ended(self, target: DatabaseTarget | BucketTarget, result: Result, context: LambdaContext) -> dict[str, Any]:
+    def _ended(self, target: AnyTarget, result: Result, context: LambdaContext) -> dict[str, Any]:
         self._log(result)
         if result.outcome is RunOutcome.COMPLETED:
             count_backup(self.services.edge.logger.service, target.name, result.backup)
+            seal_after(self.services, result.backup)
             self._announce(result.backup)
             after_backup(self.services, target, result.backup, remaining_seconds(context))
         return summary(result)

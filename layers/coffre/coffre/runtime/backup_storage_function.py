@@ -9,11 +9,13 @@ from typing import Any, Self
 
 from coffre.buckets.open_reader import open_reader
 from coffre.buckets.reader import BucketReader
+from coffre.buckets.settings_reader import SettingsReader
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
-from coffre.model.errors import BackupStateError
+from coffre.model.errors import BackupStateError, EventError
 from coffre.model.manifest import Manifest
-from coffre.model.target import BucketTarget
+from coffre.model.points import PointRecord
+from coffre.model.target import BucketTarget, ObjectTarget, SettingsTarget
 from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
 from coffre.operations.runs.admission import Request, Result
@@ -23,14 +25,16 @@ from coffre.operations.runs.run import Paused, Run
 from coffre.operations.runs.watchdog import Watch
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.checkup_readers import readers_of_buckets, readers_of_every_target
+from coffre.runtime.checkup_readers import readers_of_every_target, readers_of_source
 from coffre.runtime.credentials import keys_from
 from coffre.runtime.doctor import see_doctor
 from coffre.runtime.events import BackupStorageEvent, DoctorEvent, parse_backup
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
+from coffre.runtime.point_runs import point_of_part, point_of_run, refuse_skipped
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
+from coffre.runtime.settings_source import open_settings
 from coffre.runtime.start_runs import StartRuns
 from coffre.vault.bucket_progress import BucketProgress, read_progress
 from coffre.vault.codec import FrameEncoder
@@ -58,36 +62,39 @@ class BackupStorageFunction:
 
     @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
-        """Back up the event's target, or start one invocation for each target of buckets when it names none."""
+        """Back up the event's target, or start one invocation for each of buckets or settings when it names none."""
         with self.services.edge.beginning(context, event):
             wanted = parse_backup(event, BackupStorageEvent)
             configuration = self.services.configuration()
             if isinstance(wanted, DoctorEvent):
-                return self._look(configuration.bucket(wanted.target), wanted, context)
+                return self._look(configuration.object_target(wanted.target), wanted, context)
             if wanted.target is None:
-                return StartRuns(self.services, context.function_name).start(wanted, configuration.buckets)
-            target = configuration.bucket(wanted.target)
+                return StartRuns(self.services, context.function_name).start(wanted, _started(configuration, wanted))
+            target = configuration.object_target(wanted.target)
+            _refuse_files(target, wanted)
+            point = point_of_part(self.services, wanted)
 
         def run(request: Request) -> Result:
-            return self._run(configuration, target, request, wanted, context)
+            return refuse_skipped(self._run(configuration, target, request, wanted, context, point), wanted)
 
         return self._runs.back_up(configuration, target, wanted, context, run)
 
-    def _look(self, target: BucketTarget, wanted: DoctorEvent, context: LambdaContext) -> dict[str, Any]:
+    def _look(self, target: ObjectTarget, wanted: DoctorEvent, context: LambdaContext) -> dict[str, Any]:
         """Look for what prevents backups of a target, and return it."""
         readers = (
             *readers_of_every_target(self.services, target, probe=wanted.probe),
-            *readers_of_buckets(self.services, target),
+            *readers_of_source(self.services, target),
         )
         return see_doctor(self.services, wanted, readers, context.aws_request_id)
 
     def _run(
         self,
         configuration: Configuration,
-        target: BucketTarget,
+        target: ObjectTarget,
         request: Request,
         wanted: BackupStorageEvent,
         context: LambdaContext,
+        point: PointRecord | None,
     ) -> Result:
         stopping = threading.Event()
         lifecycle = Lifecycle(
@@ -103,25 +110,29 @@ class BackupStorageFunction:
         def work(run: Run) -> tuple[Manifest, Committed] | Paused:
             recipients = configuration.recipients_of(target.name)
             begun = read_progress(self.services.vault, target.name, run.backup.id) if wanted.after_invocations else None
-            with scratch_directory() as scratch, self._reader(target, stopping) as reader:
+            encoder = FrameEncoder(recipients, level=target.limits.compression_level)
+            previous = self._previous(target, begun, full=wanted.full)
+            source = self._source(target, stopping, wanted, previous, encoder)
+            with scratch_directory() as scratch, source as reader:
                 job = BucketBackupJob(
                     target=target,
                     reader=reader,
                     vault=self.services.vault,
-                    encoder=FrameEncoder(recipients, level=target.limits.compression_level),
+                    encoder=encoder,
                     recipients=recipients,
                     scratch=scratch,
                     runner=ThreadRunner(WORKERS, stopping.set),
                     now=utc_now,
                     remaining_seconds=remaining_seconds(context),
                     start_next=self._continuation(wanted, target.name, request.backup_id, context.function_name),
-                    previous=self._previous(target.name, begun, full=wanted.full),
+                    previous=previous,
                     begun=begun,
+                    point=point_of_run(self.services, point) if point else None,
                 )
                 try:
                     return backup_buckets(job, run)
                 finally:
-                    self.services.metering.tally.add_source(reader.wire.requests, reader.wire.received_bytes)
+                    self.services.metering.tally.add_source(reader.requests, reader.received_bytes)
 
         if wanted.after_invocations is not None:
             return lifecycle.resume(request, work, wanted.after_invocations)
@@ -134,16 +145,47 @@ class BackupStorageFunction:
         sent = wanted.sent_by(self.services.actor(wanted))
         return lambda invocations: self._runs.start_next(function, sent.after(target, backup_id, invocations))
 
-    def _previous(self, target: str, begun: BucketProgress | None, *, full: bool) -> Backup | None:
-        """Return the backup to compare with: for a continued run, the one that it began with."""
+    def _previous(self, target: ObjectTarget, begun: BucketProgress | None, *, full: bool) -> Backup | None:
+        """Return the backup to compare with: for a continued run, the one that it began with.
+
+        Settings always have one: it has the files that were handed in.
+        """
         if begun is None:
-            return None if full else self.services.catalog.latest_completed(target, damaged_too=True, safety_too=True)
+            is_alone = full and isinstance(target, BucketTarget)
+            latest = self.services.catalog.latest_completed
+            return None if is_alone else latest(target.name, damaged_too=True, safety_too=True)
         try:
             return self.services.catalog.get_backup(begun.previous) if begun.previous else None
         except BackupStateError:
             return None
 
-    def _reader(self, target: BucketTarget, stopping: threading.Event) -> BucketReader:
+    def _source(
+        self,
+        target: ObjectTarget,
+        stopping: threading.Event,
+        wanted: BackupStorageEvent,
+        previous: Backup | None,
+        encoder: FrameEncoder,
+    ) -> BucketReader | SettingsReader:
+        if isinstance(target, SettingsTarget):
+            return open_settings(
+                self.services, target, stopping=stopping, wanted=wanted, previous=previous, encoder=encoder
+            )
         secret = target.store.secret
         keys = keys_from(self.services.secret, secret, self.services.secret(secret)) if secret else None
         return open_reader(target, keys, stopping=stopping, session=self.services.session)
+
+
+def _started(configuration: Configuration, wanted: BackupStorageEvent) -> tuple[ObjectTarget, ...]:
+    """Return what an event without a target starts: a schedule starts no part of a restore point, its database does."""
+    if wanted.scheduled_time is None:
+        return configuration.object_targets
+    return tuple(one for one in configuration.object_targets if configuration.point_of(one.name) is None)
+
+
+def _refuse_files(target: ObjectTarget, wanted: BackupStorageEvent) -> None:
+    if (wanted.files or wanted.forget) and not isinstance(target, SettingsTarget):
+        raise EventError(
+            f"The target {target.name} is of buckets: files are handed in to settings.",
+            hint="Name a target of the kind settings (docs/settings.md).",
+        )

@@ -36,6 +36,7 @@ from coffre.vault.locks import VaultLocks
 from coffre.vault.vault import Vault
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -102,6 +103,12 @@ class Services:
     def secrets(self) -> SecretsManagerClient:
         """Secrets Manager."""
         client: SecretsManagerClient = self._client("secretsmanager")
+        return client
+
+    @cached_property
+    def stacks(self) -> CloudFormationClient:
+        """CloudFormation, which knows the parameters of this stack."""
+        client: CloudFormationClient = self._client("cloudformation")
         return client
 
     @cached_property

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from coffre.buckets.open_reader import open_reader
 from coffre.model.errors import CoffreError
-from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.model.target import AnyTarget, BucketTarget, ObjectTarget, SettingsTarget
 from coffre.operations.doctor.asking import ask
 from coffre.operations.doctor.checkup import Reader
 from coffre.operations.doctor.history import read_history
 from coffre.operations.doctor.reach import read_reach
+from coffre.operations.doctor.settings import read_settings
 from coffre.operations.doctor.source_buckets import read_sources
 from coffre.operations.doctor.vault_use import trouble, use_vault
 from coffre.policy.checks.answers import Refused
@@ -22,20 +23,20 @@ from coffre.policy.checks.bucket_facts import Sources, StoreSecret
 from coffre.policy.checks.check import Unread
 from coffre.policy.checks.history_facts import NewestBackup
 from coffre.policy.checks.network import SERVICES
+from coffre.policy.checks.settings_facts import SettingsFacts
 from coffre.policy.checks.stack_facts import Reach
 from coffre.policy.checks.vault_facts import VaultReach, VaultUse
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import keys_from
 from coffre.runtime.function import utc_now
+from coffre.runtime.settings_source import open_settings
 from coffre.stores.s3 import make_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 
-def readers_of_every_target(
-    services: Services, target: DatabaseTarget | BucketTarget, *, probe: bool = False
-) -> tuple[Reader, ...]:
+def readers_of_every_target(services: Services, target: AnyTarget, *, probe: bool = False) -> tuple[Reader, ...]:
     """Return what is read of any target: how the function reaches services and the vault, and what is remembered.
 
     Parameters
@@ -50,10 +51,17 @@ def readers_of_every_target(
     )
 
 
-def readers_of_buckets(services: Services, target: BucketTarget) -> tuple[Reader, ...]:
-    """Return what is read of a target of buckets, as a backup reads it."""
+def readers_of_source(services: Services, target: ObjectTarget) -> tuple[Reader, ...]:
+    """Return what is read of a target of buckets or settings, as a backup reads it."""
+    if isinstance(target, SettingsTarget):
+        return (Reader((SettingsFacts,), lambda: [_read_settings(services, target)]),)
     groups = (StoreSecret, Sources) if target.store.secret else (Sources,)
     return (Reader(groups, lambda: _read_buckets(services, target)),)
+
+
+def _read_settings(services: Services, target: SettingsTarget) -> SettingsFacts:
+    with open_settings(services, target, stopping=threading.Event()) as source:
+        return read_settings(target, source)
 
 
 def _read_reach(services: Services) -> Reach:

@@ -52,6 +52,9 @@ class CopyFunction:
             wanted = CopyEvent.parse(event)
             configuration = self.services.configuration()
             runs = list(_runs(configuration, wanted))
+        if wanted.target is not None and wanted.to is not None and not runs:
+            why = why_not_here(configuration.destination(wanted.to))
+            return asdict(Copied(wanted.to, wanted.target, left_out=why))
         if len(runs) != 1 or wanted.target is None or wanted.to is None:
             sent = wanted.sent_by(self.services.actor(wanted))
             events = [(f"{target} to {to.name}", sent.of(target, to.name)) for target, to in runs]
@@ -132,7 +135,7 @@ def _runs(configuration: Configuration, wanted: CopyEvent) -> Iterator[tuple[str
     TargetUnknownError, CopyUnknownError
         It names one that is not configured.
     EventError
-        `COPY_NOT_BY_FUNCTION`, `COPY_OF_OTHERS`: the named destination is copied to by others, or has other targets.
+        `COPY_OF_OTHERS`: the named destination has other targets.
     """
     if wanted.target is not None:
         configuration.target(wanted.target)
@@ -152,18 +155,11 @@ def why_not_here(destination: Destination) -> str | None:
         return "your own replication copies to it (copied_by)"
     place = destination.store
     if isinstance(place, DirectoryDestination) and not Path(place.path).is_dir():
-        return f"the directory {place.path} does not exist here"
+        return f"the function does not have the directory {place.path}"
     return None
 
 
 def _refuse(configuration: Configuration, destination: Destination, target: str | None) -> None:
-    why = why_not_here(destination)
-    if why is not None:
-        raise EventError(
-            f"The function cannot copy to {destination.name}: {why}.",
-            code="COPY_NOT_BY_FUNCTION",
-            hint=f"Where it exists: coffre copy --all --to {destination.name}",
-        )
     if target is not None and destination not in configuration.copies_of(target):
         raise EventError(
             f"Backups of {target} are not copied to {destination.name}.",

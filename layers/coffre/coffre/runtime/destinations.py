@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from coffre.buckets.client import ANY_REGION, make_bucket_client, parse_credentials, region_of
 from coffre.model.addresses import VaultAddress
-from coffre.model.copies import Destination, DirectoryDestination, S3Destination
+from coffre.model.copies import (
+    AzureDestination,
+    Destination,
+    DirectoryDestination,
+    GcsDestination,
+    S3Destination,
+)
+from coffre.model.errors import SecretError, StoreError
 from coffre.model.locks import LockMode
 from coffre.model.target import ObjectStore
+from coffre.runtime.destination_secrets import parse_azure_secret, parse_google_key
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.locking import locking
 from coffre.stores.s3 import S3Store
@@ -86,24 +95,77 @@ def _store_of(destination: Destination, secret: Callable[[str], str], opening: O
             if opening.tally is not None:
                 opening.tally.watch(client, "source")
             return S3Store(place.bucket, prefix=place.prefix, client=client, checksum=place.checksum)
-    raise NotImplementedError(destination.store.type)
+        case GcsDestination() as google:
+            return _google(google, secret(google.secret), opening)
+        case AzureDestination() as azure:
+            return _azure(azure, secret(azure.secret), opening)
 
 
-def open_address(address: VaultAddress, opening: Opening = _ALONE, *, endpoint_url: str | None = None) -> Store:
+def _google(place: GcsDestination, secret: str, opening: Opening) -> Store:
+    # obstore costs the start of a process memory: only what opens such a store imports it.
+    from coffre.stores.cloud import CloudStore
+    from coffre.stores.cloud_clients import google_cloud
+
+    key = parse_google_key(secret, where=place.secret)
+    with _named(place.secret):
+        cloud = google_cloud(place.bucket, key=key, endpoint=place.endpoint)
+    return CloudStore(cloud, prefix=place.prefix, tally=opening.tally)
+
+
+def _azure(place: AzureDestination, secret: str, opening: Opening) -> Store:
+    from coffre.stores.cloud import CloudStore
+    from coffre.stores.cloud_clients import AzureKey, azure_cloud
+
+    given = parse_azure_secret(secret, where=place.secret)
+    key = AzureKey(given.account_key, given.sas_token)
+    with _named(place.secret):
+        cloud = azure_cloud(place.account, place.container, key=key, endpoint=place.endpoint)
+    return CloudStore(cloud, prefix=place.prefix, tally=opening.tally)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Name the secret whose key the library refuses."""
+    try:
+        yield
+    except StoreError as error:
+        raise SecretError(
+            f"The secret {name} holds a key that cannot be used.", code="SECRET_SHAPE", hint=error.hint
+        ) from None
+
+
+def open_address(
+    address: VaultAddress, opening: Opening = _ALONE, *, endpoint_url: str | None = None, region: str | None = None
+) -> Store:
     """Return the store at an address, with the credentials that the environment has. No request is sent to it yet.
 
     Parameters
     ----------
     endpoint_url
         The address of a store that is not the provider's own: an emulator, or with `s3://` any store that speaks S3.
+    region
+        Where the bucket is, if that is known; None: the endpoint's region, or the environment's.
     """
     if address.type == "directory":
         return DirectoryStore(address.place)
-    place = ObjectStore.model_construct(endpoint=endpoint_url, region=_own_region(endpoint_url))
+    if address.type != "s3":
+        return _open_cloud(address, opening, endpoint_url)
+    place = ObjectStore.model_construct(endpoint=endpoint_url, region=region or _own_region(endpoint_url))
     client = make_bucket_client(place, None, session=opening.session, connections=opening.connections)
     if opening.tally is not None:
         opening.tally.watch(client, "source")
     return S3Store(address.place, prefix=address.prefix, client=client)
+
+
+def _open_cloud(address: VaultAddress, opening: Opening, endpoint_url: str | None) -> Store:
+    from coffre.stores.cloud import CloudStore
+    from coffre.stores.cloud_clients import azure_cloud, google_cloud
+
+    if address.account is None:
+        cloud = google_cloud(address.place, endpoint=endpoint_url)
+    else:
+        cloud = azure_cloud(address.account, address.place, endpoint=endpoint_url)
+    return CloudStore(cloud, prefix=address.prefix, tally=opening.tally)
 
 
 def _own_region(endpoint_url: str | None) -> str | None:

@@ -17,12 +17,14 @@ def review_of(backup: Backup, report: DrillReport, *, safe: str, request_id: str
     if report.outcome is Outcome.NOT_POSSIBLE and report.failure:
         alert = drill_not_possible(report.target, report.failure, backup_id=backup.id, request_id=request_id)
         return Review((alert,), frozenset({(AlertKind.DRILL_NOT_POSSIBLE, report.target)}))
-    kinds = {AlertKind.DRILL_NOT_POSSIBLE, AlertKind.DRILL_FAILED}
+    kinds = {AlertKind.DRILL_NOT_POSSIBLE}
+    if report.copy_name is None or report.outcome is Outcome.FAILED:
+        kinds.add(AlertKind.DRILL_FAILED)  # a good copy says nothing about the bytes in the vault
     alerts: list[Alert] = []
     if report.outcome is Outcome.FAILED:
-        shown = report.problems[:_PROBLEMS_SHOWN]
+        shown = _with_place(report, report.problems[:_PROBLEMS_SHOWN])
         alerts.append(drill_failed(backup, shown, code=code, safe=safe, request_id=request_id))
-    else:
+    elif report.copy_name is None:
         kinds.add(AlertKind.DRILL_INCOMPLETE)
     if report.outcome is Outcome.INCOMPLETE:
         alerts.append(drill_incomplete(backup, report.left_out, request_id=request_id))
@@ -32,3 +34,9 @@ def review_of(backup: Backup, report: DrillReport, *, safe: str, request_id: str
             limit = float(report.restore_limit_seconds)
             alerts.append(rto_exceeded(backup, took_seconds=report.restore_seconds, limit_seconds=limit))
     return Review(tuple(alerts), frozenset((kind, report.target) for kind in kinds))
+
+
+def _with_place(report: DrillReport, problems: tuple[str, ...]) -> tuple[str, ...]:
+    if report.copy_name is None:
+        return problems
+    return (f"It was restored from the copy {report.copy_name}: what differs may differ there alone.", *problems)

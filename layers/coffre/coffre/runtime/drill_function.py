@@ -18,7 +18,7 @@ from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.drill import DrillReport, Outcome
 from coffre.model.errors import BackupStateError, CoffreError, EventError
-from coffre.model.target import BucketDrill, BucketTarget, Drill, TargetKind
+from coffre.model.target import BucketDrill, DatabaseTarget, Drill, TargetKind
 from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
 from coffre.operations.drill.database import DrillJob, drill
 from coffre.operations.drill.report_page import page_of
@@ -31,6 +31,7 @@ from coffre.operations.verify.job import record_finding
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_alerts import review_of
+from coffre.runtime.drill_copies import DrilledCopy, find_copy, open_copy, record_copy
 from coffre.runtime.events import DrillEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each
@@ -40,6 +41,7 @@ from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import PostgresSettings
 from coffre.stores.s3 import make_client
 from coffre.vault.reports import DrillReports
+from coffre.vault.vault import Vault
 
 _LOOK: Final = "List the backups: coffre list"
 _PROBLEMS_SHOWN: Final = 10
@@ -86,8 +88,11 @@ class DrillFunction:
         with self.services.edge.reporting(stopped, **ids):
             backup = self._find(configuration, wanted)
             self.services.metering.about(backup.target)
-            report = self._drill(configuration, backup, context)
-            self._record(backup, report)
+            copied = find_copy(self.services, configuration, wanted, backup.target)
+            if copied is not None:
+                backup = copied.backup
+            report = self._drill(configuration, backup, context, copied)
+            self._record(backup, report, copied)
         self._report(backup, report, request_id)
         return summary(report)
 
@@ -96,7 +101,7 @@ class DrillFunction:
         sent = wanted.sent_by(self.services.actor(wanted))
         events, without_backup = [], []
         for target in configuration.targets:
-            if isinstance(target, BucketTarget) and not target.drill.objects:
+            if not isinstance(target, DatabaseTarget) and not target.drill.objects:
                 continue
             if self.services.catalog.latest_completed(target.name) is None:
                 without_backup.append(target.name)
@@ -131,15 +136,23 @@ class DrillFunction:
         refuse_unrestorable(backup)
         return backup
 
-    def _drill(self, configuration: Configuration, backup: Backup, context: LambdaContext) -> DrillReport:
-        if backup.kind is TargetKind.DATABASE:
-            return self._drill_database(configuration, backup, context)
-        named = (target.drill for target in configuration.buckets if target.name == backup.target)
+    def _drill(
+        self, configuration: Configuration, backup: Backup, context: LambdaContext, copied: DrilledCopy | None
+    ) -> DrillReport:
+        vault = open_copy(self.services, copied.destination) if copied else self.services.vault
+        name = copied.destination.name if copied else None
+        drilled = self._drill_database if backup.kind is TargetKind.DATABASE else self._drill_buckets
+        return drilled(configuration, backup, context, vault).model_copy(update={"copy_name": name})
+
+    def _drill_buckets(
+        self, configuration: Configuration, backup: Backup, context: LambdaContext, vault: Vault
+    ) -> DrillReport:
+        named = (target.drill for target in configuration.object_targets if target.name == backup.target)
         job = StorageDrillJob(
             id=str(ULID.from_datetime(utc_now())),
             backup=backup,
             settings=next(named, BucketDrill()),
-            vault=self.services.vault,
+            vault=vault,
             decoder=self.services.decoder(backup.target),
             place=self.place,
             streams=self.object_streams,
@@ -150,7 +163,9 @@ class DrillFunction:
         )
         return drill_storage(job)
 
-    def _drill_database(self, configuration: Configuration, backup: Backup, context: LambdaContext) -> DrillReport:
+    def _drill_database(
+        self, configuration: Configuration, backup: Backup, context: LambdaContext, vault: Vault
+    ) -> DrillReport:
         children = Children(clearing_seconds(context))
         streams = os.cpu_count() or 1
         with scratch_directory() as scratch:
@@ -160,7 +175,7 @@ class DrillFunction:
                 settings=_settings_of(configuration, backup.target),
                 tools=self.tools,
                 children=children,
-                vault=self.services.vault,
+                vault=vault,
                 decoder=self.services.decoder(backup.target),
                 scratch=scratch,
                 streams=streams,
@@ -172,10 +187,13 @@ class DrillFunction:
             )
             return drill(job)
 
-    def _record(self, backup: Backup, report: DrillReport) -> None:
-        """Store the report next to the backup, then record in the catalog what it means for the backup."""
+    def _record(self, backup: Backup, report: DrillReport, copied: DrilledCopy | None) -> None:
+        """Store the report next to the backup, then record in the catalog what it means for the backup or its copy."""
         DrillReports(self.services.vault.store).write(report, page_of(report))
         self.services.catalog.latest.note_drill(report.summary)
+        if copied is not None:
+            record_copy(self.services, copied, report)
+            return
         keeping = self.services.catalog.keeping
         if report.is_damaged:
             record_finding(self.services.catalog, self.services.vault, report.damage)
@@ -236,6 +254,7 @@ def summary(report: DrillReport) -> dict[str, Any]:
         "id": report.id,
         "backup_id": report.backup_id,
         "target": report.target,
+        "copy": report.copy_name,
         "outcome": report.outcome.value,
         "problems": list(report.problems[:_PROBLEMS_SHOWN]),
         "exceptions": len(report.exceptions),

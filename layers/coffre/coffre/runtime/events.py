@@ -26,6 +26,7 @@ from coffre.model.document import describe_validation
 from coffre.model.errors import EventError
 from coffre.model.names import visible
 from coffre.model.restore import Scope
+from coffre.model.setting import Sealed, SettingFileName
 from coffre.model.storage import StorageScope
 from coffre.model.target import TargetName
 from coffre.model.times import in_utc, parse_span
@@ -119,6 +120,8 @@ class BackupDatabaseEvent(SentEvent):
     `backup_id` lets the caller choose the id, so that it can follow the run. `full` stores everything again and
     reuses nothing of earlier backups. `keep` (`12h`, `7d`, `4w`) lets rotation delete a backup taken by hand after
     that time. The tier SAFETY is for the one target that a restore is about to change.
+    `point` names the restore point that the run is the first part of, and `point_id` chooses the point's id (for a
+    backup of buckets: says which point it is a part of).
     `due` starts what targets with a schedule of their own are due for at `scheduled_time`: the rule of ticks sends it.
     """
 
@@ -128,6 +131,8 @@ class BackupDatabaseEvent(SentEvent):
     backup_id: Ulid | None = None
     full: bool = False
     keep: _Span | None = None
+    point: TargetName | None = None
+    point_id: Ulid | None = None
     due: bool = False
 
     @model_validator(mode="after")
@@ -146,6 +151,14 @@ class BackupDatabaseEvent(SentEvent):
     def _safety_is_of_one_target(self) -> Self:
         if self.tier is Tier.SAFETY and (self.target is None or self.scheduled_time is not None):
             raise ValueError("the tier SAFETY needs a target, and has no scheduled_time: a restore asks for it")
+        return self
+
+    @model_validator(mode="after")
+    def _point_is_of_one_target(self) -> Self:
+        if self.point_id is not None and self.point is None:
+            raise ValueError("point_id needs point: which one is meant?")
+        if self.point is not None and (self.target is None or self.tier is Tier.SAFETY):
+            raise ValueError("point needs a target, and does not go with the tier SAFETY")
         return self
 
     @model_validator(mode="after")
@@ -172,16 +185,32 @@ class DoctorEvent(SentEvent):
     report: bool = False
 
 
-class BackupStorageEvent(BackupDatabaseEvent):
-    """Back up one target of buckets, or every one when none is named; the fields are those of `BackupDatabaseEvent`.
+class HandedInFile(_Event):
+    """A file that was encrypted where it is (`vault.sealed_settings`): its bytes in base64, and what proves them."""
 
-    `continue` is for the function itself: continue the backup of this id, which this number of invocations did not
-    finish.
+    content: str = Field(pattern=r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$", repr=False)
+    sealed: Sealed
+
+
+class BackupStorageEvent(BackupDatabaseEvent):
+    """Back up one target of buckets or settings, or every one when none is named.
+
+    The fields are those of `BackupDatabaseEvent`. `continue` is for the function itself: continue the backup of this
+    id, which this number of invocations did not finish. `files` are handed in to settings, encrypted already, by name;
+    `forget` names files that later backups do not have (docs/settings.md).
     """
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
 
     after_invocations: int | None = Field(default=None, alias="continue", ge=1)
+    files: dict[SettingFileName, HandedInFile] = Field(default={}, repr=False)
+    forget: tuple[SettingFileName, ...] = ()
+
+    @model_validator(mode="after")
+    def _files_are_of_one_target(self) -> Self:
+        if (self.files or self.forget) and self.target is None:
+            raise ValueError("files and forget need a target: which settings are meant?")
+        return self
 
     @model_validator(mode="after")
     def _a_run_has_an_id(self) -> Self:
@@ -343,7 +372,7 @@ class ConfigurationEvent(SentEvent):
 
 
 class RotateEvent(SentEvent):
-    """Rotate every configured target, or one.
+    """Rotate every configured target, or one; in the vault, or with `at` in the copy of this name.
 
     `after` is the backup whose end started this: then the vault is swept only if something was deleted. `dry_run` only
     reports what would happen. With `hold`, `release`, `pin` or `unpin` (the id of a backup) nothing is rotated: that
@@ -351,6 +380,7 @@ class RotateEvent(SentEvent):
     """
 
     target: TargetName | None = None
+    at: DestinationName | None = None
     after: Ulid | None = None
     dry_run: bool = False
     hold: Ulid | None = None
@@ -368,7 +398,13 @@ class RotateEvent(SentEvent):
             raise ValueError("hold, release, pin and unpin go without target, after and dry_run")
         if self.reason is not None and self.hold is None:
             raise ValueError("reason goes with hold")
+        if self.at is not None and (wanted or self.after is not None):
+            raise ValueError("at goes without after, hold, release, pin and unpin")
         return self
+
+    def for_copy(self, name: str) -> dict[str, Any]:
+        """Return the event that starts one copy's own invocation."""
+        return self.model_copy(update={"at": name}).model_dump(mode="json", exclude_defaults=True)
 
 
 def parse_rotate(event: object) -> RotateEvent | DeletionEvent | ConfigurationEvent | ApprovalEvent:
@@ -413,15 +449,25 @@ class DrillEvent(SentEvent):
     """Restore a backup, or some of its objects, and prove it: the one of this id, or the newest of a target.
 
     With neither, the newest of every target, each in an invocation of its own.
+    `from` names a destination of `copies`: its bytes are restored in place of the vault's. `rehearse` does that from
+    the first destination that has a copy, as a recovery would; a target without copies is restored from the vault.
     """
 
     target: TargetName | None = None
     backup_id: Ulid | None = None
+    from_: DestinationName | None = Field(default=None, alias="from")
+    rehearse: bool = False
+
+    @model_validator(mode="after")
+    def _reads_one_place(self) -> Self:
+        if self.from_ is not None and self.rehearse:
+            raise ValueError("from and rehearse exclude each other: rehearse chooses the copy itself")
+        return self
 
     def for_target(self, target: str) -> dict[str, Any]:
         """Return the event that starts one target's own invocation."""
         changed = self.model_copy(update={"target": target})
-        return changed.model_dump(mode="json", exclude_defaults=True)
+        return changed.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 
 
 class VerifyEvent(SentEvent):
@@ -430,13 +476,15 @@ class VerifyEvent(SentEvent):
     `doctor` asks the functions that back up what they see there, and waits for none (docs/doctor.md).
 
     `share` is of what the level looks closely at: packs whose checksums are compared (`inventory`), packs that are read
-    (`read` of a target). Another share is taken each day.
+    (`read` of a target). Another share is taken each day. `at` is the name of a copy of the vault: `inventory` and
+    `read` then look there.
     """
 
     level: Literal[Level.FRESH, Level.INVENTORY, Level.READ, Level.DOCTOR]
     target: TargetName | None = None
     backup_id: Ulid | None = None
     share: float | None = Field(default=None, gt=0, le=1)
+    at: DestinationName | None = None
 
     @model_validator(mode="after")
     def _fields_fit_the_level(self) -> Self:
@@ -445,7 +493,13 @@ class VerifyEvent(SentEvent):
             raise ValueError("backup_id goes with inventory and read, and without a target")
         if self.share is not None and (is_about_targets or (self.level is Level.READ and self.backup_id is not None)):
             raise ValueError("share goes with inventory, and with read of a target: of one backup all is read")
+        if self.at is not None and is_about_targets:
+            raise ValueError("at goes with inventory and read; fresh looks at every copy")
         return self
+
+    def for_copy(self, name: str) -> dict[str, Any]:
+        """Return the event that starts one copy's own invocation."""
+        return self.model_copy(update={"at": name}).model_dump(mode="json", exclude_defaults=True)
 
     def for_target(self, target: str) -> dict[str, Any]:
         """Return the event that starts one target's own invocation."""

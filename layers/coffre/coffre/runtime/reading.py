@@ -11,7 +11,7 @@ from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.copies import Destination
 from coffre.model.errors import CoffreError
-from coffre.operations.stored_backup.copied import Report, as_copied, latest_copied, most_likely_first, reading
+from coffre.operations.stored_backup.read_copies import Report, as_read, latest_copied, most_likely_first, reading
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.destinations import Opening, open_destination
 from coffre.stores.store import Store
@@ -81,7 +81,7 @@ class Reading:
     def backup(self, backup_id: str) -> Backup:
         """Return a backup as it is where it is read."""
         catalog = self.services.catalog
-        return as_copied(catalog, catalog.get_backup(backup_id), self.source)
+        return as_read(catalog, catalog.get_backup(backup_id), self.source)
 
     def latest(self, target: str) -> Backup | None:
         """Return the newest good backup of a target; raises what `latest_copied` raises."""

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 from ulid import ULID
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
+from coffre.alerts.copy_care import copy_rotation_failed
 from coffre.alerts.runs import rotation_failed, vault_inconsistent
 from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
@@ -18,10 +19,12 @@ from coffre.model.rotation import Action, RotationReport, VaultUse
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.monitoring.health_checks import review_vault
 from coffre.operations.rotate.rotate import RotateJob, rotate
+from coffre.operations.rotate.rotate_copy import rotate_copy
 from coffre.runtime.audit import keep_audit
 from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.configuring import answer_configuration, keep_configuration
+from coffre.runtime.copies import open_copy
 from coffre.runtime.deletion import decide
 from coffre.runtime.events import ConfigurationEvent, RotateEvent, parse_rotate
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
@@ -29,6 +32,7 @@ from coffre.runtime.holds import answer_hold, resume_holds
 from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_rotation, log_failure
 from coffre.runtime.pins import answer_pin
+from coffre.runtime.rotate_copies import review_of_copy, start_copies
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 
@@ -66,28 +70,38 @@ class RotateFunction:
             configuration = self.services.configuration()
             if wanted.target is not None:
                 configuration.target(wanted.target)
+            if wanted.at is not None:
+                configuration.destination(wanted.at)
 
         def failed(error: Exception) -> Alert:
+            if wanted.at is not None:
+                return copy_rotation_failed(wanted.at, Failure.of(error), request_id=request_id)
             return rotation_failed(wanted.target, Failure.of(error), request_id=request_id)
 
         self.services.metering.about(wanted.target)
         with self.services.edge.reporting(failed, request_id=request_id, target=wanted.target):
             report = self._rotate(configuration, wanted, context)
+            if wanted.at is None and wanted.target is None and not wanted.dry_run:
+                start_copies(self.services, configuration, wanted, context.function_name)
         self._report(configuration, report, wanted, request_id)
         return summary(report)
 
     def _rotate(self, configuration: Configuration, wanted: RotateEvent, context: LambdaContext) -> RotationReport:
+        destination = configuration.destination(wanted.at) if wanted.at is not None else None
         with scratch_directory() as scratch:
             job = RotateJob(
                 id=str(ULID.from_datetime(utc_now())),
                 catalog=self.services.catalog,
-                vault=self.services.vault,
+                vault=open_copy(self.services, destination) if destination else self.services.vault,
                 configuration=configuration,
                 scratch=scratch,
                 now=utc_now,
                 remaining_seconds=remaining_seconds(context),
                 report_died=partial(report_died, self.services.edge, self.services.catalog),
             )
+            if destination is not None:
+                source = self.services.vault
+                return rotate_copy(job, destination, source, only=wanted.target, dry_run=wanted.dry_run)
             if wanted.target is None and not wanted.dry_run:
                 resume_holds(self.services, context)
                 keep_configuration(self.services)
@@ -103,6 +117,7 @@ class RotateFunction:
                 "rotation_id": report.id,
                 "request_id": request_id,
                 "target": wanted.target,
+                "copy": wanted.at,
                 "dry_run": report.dry_run,
                 "skipped": report.skipped,
                 "deleted": sum(decision.action is Action.DELETE for decision in report.decisions),
@@ -113,6 +128,10 @@ class RotateFunction:
             },
         )
         if report.dry_run or report.skipped is not None:
+            return
+        if wanted.at is not None:
+            found = review_of_copy(wanted.at, report, wanted, request_id)
+            self.services.edge.review(lambda: found, request_id=request_id)
             return
         keep_audit(self.services)
         if swept is not None:

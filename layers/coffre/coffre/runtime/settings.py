@@ -22,9 +22,11 @@ class Settings(BaseModel):
     `vault_object_lock` is the mode of the locks that backups get (docs/immutability.md), `vault_lock_max_days` the
     longest one that the stack's policies allow. `identity_secret` names the secret with the age identities; functions
     that do not read backups have none.
-    `backup_database_function` and `backup_storage_function` are for the function that asks them what doctor sees.
+    `backup_database_function` and `backup_storage_function` are for functions that ask or start them: verify asks what
+    doctor sees, and the backup of a database starts those of the buckets of its restore point.
     `access_log_bucket` has the logs of accesses to the vault, if they exist, and `own_roles` the names of the stack's
-    roles, between commas: both are for the function that looks at the logs.
+    roles, between commas: both are for the function that looks at the logs. `stack` is the stack's name, for the
+    function that backs its parameters up.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -42,6 +44,7 @@ class Settings(BaseModel):
     backup_database_function: str | None = None
     backup_storage_function: str | None = None
     own_roles: str = ""
+    stack: str | None = None
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:

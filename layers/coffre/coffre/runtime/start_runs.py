@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from coffre.model.cron import SHORTEST_MINUTES
-from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.model.target import AnyTarget
 from coffre.policy.schedule import due
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import BackupDatabaseEvent
 from coffre.runtime.invocations import start_each
 
-type _Target = DatabaseTarget | BucketTarget
+type _Target = AnyTarget
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ _KINDS = {Checked.BACKUP: AlertKind.BACKUP_OVERDUE, Checked.VERIFIED: AlertKind.
 
 def review_of_fresh(report: FreshReport, catalog: Catalog, configuration: Configuration) -> Review:
     """Return the alerts that a check of the level `fresh` is reason for."""
-    alerts = [_alert(check, report.checked_at, catalog, configuration) for check in report.checks if not check.is_ok]
+    of_targets = [check for check in report.checks if not check.is_ok and check.check is not Checked.OFFSITE]
+    alerts = [_alert(check, report.checked_at, catalog, configuration) for check in of_targets]
     checked = {(_KINDS[check.check], check.target) for check in report.checks if check.check in _KINDS}
     return Review(tuple(alerts), frozenset(checked))
 

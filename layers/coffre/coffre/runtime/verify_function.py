@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, Self
 
 from ulid import ULID
 
 from coffre.alerts.alert import Alert
+from coffre.alerts.copy_care import copy_not_verified
 from coffre.alerts.runs import restore_failed
 from coffre.alerts.verification import verification_stopped
 from coffre.alerts.wording import because
@@ -26,6 +29,7 @@ from coffre.operations.verify.read_back import read_backup, read_target
 from coffre.runtime.audit import keep_audit
 from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.copies import open_copy
 from coffre.runtime.events import VerifyEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each
@@ -35,7 +39,9 @@ from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.verify_accesses import look_at_accesses
 from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh, review_of_locks
+from coffre.runtime.verify_copies import look_at_copy, report_copy, report_fresh_copies, start_copies
 from coffre.vault.codec import FrameDecoder
+from coffre.vault.vault import Vault
 
 # A month sees everything.
 _SHARE: Final = 1 / 30
@@ -63,11 +69,15 @@ class VerifyFunction:
         with self.services.edge.beginning(context, event):
             wanted = VerifyEvent.parse(event)
             configuration = self.services.configuration()
-            if wanted.target is not None and not self._has_backups(wanted):
+            if wanted.at is not None:
+                configuration.destination(wanted.at)
+            elif wanted.target is not None and not self._has_backups(wanted):
                 configuration.target(wanted.target)
 
         def stopped(error: Exception) -> Alert:
             failure = Failure.of(error)
+            if wanted.at is not None:
+                return copy_not_verified(wanted.at, failure, level=wanted.level.value, request_id=request_id)
             return verification_stopped(wanted.target, failure, level=wanted.level.value, request_id=request_id)
 
         ids = {"request_id": request_id, "target": wanted.target, "backup_id": wanted.backup_id}
@@ -77,7 +87,12 @@ class VerifyFunction:
                 return self._ask_doctor(configuration, wanted)
             if wanted.level is Level.FRESH:
                 return self._fresh(configuration, wanted, request_id)
-            if wanted.level is Level.READ and wanted.target is None and wanted.backup_id is None:
+            if wanted.at is not None:
+                return self._verify_copy(configuration, wanted, context)
+            is_of_all = wanted.target is None and wanted.backup_id is None
+            if is_of_all:
+                start_copies(self.services, configuration, wanted, context.function_name)
+            if wanted.level is Level.READ and is_of_all:
                 return self._start_each(wanted, context.function_name)
             return self._verify(configuration, wanted, context)
 
@@ -95,7 +110,7 @@ class VerifyFunction:
         started: list[str] = []
         for function, targets in (
             (settings.backup_database_function, configuration.databases),
-            (settings.backup_storage_function, configuration.buckets),
+            (settings.backup_storage_function, configuration.object_targets),
         ):
             names = [one.name for one in targets if wanted.target in (None, one.name)]
             events = [(name, {"doctor": True, "target": name, "report": True}) for name in names]
@@ -118,6 +133,7 @@ class VerifyFunction:
             now,
             partial(report_died, self.services.edge, self.services.catalog),
             self._report_restore_died,
+            partial(open_copy, self.services),
             configured_at=self.services.current_configuration().changed_at,
         )
         report = fresh(job, only=wanted.target)
@@ -126,6 +142,7 @@ class VerifyFunction:
         # Not `edge.review`, which continues when no alert could be sent: alerts are the purpose of this check.
         self.services.edge.alerting.settle(review_of_fresh(report, self.services.catalog, configuration))
         if wanted.target is None:
+            report_fresh_copies(self.services, report, request_id)
             self.services.edge.review(
                 lambda: check_all_targets(self.services.catalog, configuration, now), request_id=request_id
             )
@@ -168,23 +185,35 @@ class VerifyFunction:
 
     def _verify(self, configuration: Configuration, wanted: VerifyEvent, context: LambdaContext) -> dict[str, Any]:
         began = utc_now()
-        share = Share.of_day(wanted.share or _SHARE, began.date())
+        decoder = self._decoder(configuration, wanted) if wanted.level is Level.READ else FrameDecoder()
         with scratch_directory() as scratch:
-            job = VerifyJob(
-                id=str(ULID.from_datetime(began)),
-                catalog=self.services.catalog,
-                vault=self.services.vault,
-                decoder=self._decoder(configuration, wanted) if wanted.level is Level.READ else FrameDecoder(),
-                scratch=scratch,
-                now=utc_now,
-                remaining_seconds=remaining_seconds(context),
-                retentions={target.name: target.retention for target in configuration.targets},
-            )
-            report = _run(job, wanted, share)
-        took = int((utc_now() - began).total_seconds() * 1000)
-        report = report.model_copy(update={"duration_ms": took})
+            job = self._job(self.services.vault, decoder, scratch, context)
+            job = replace(job, retentions={target.name: target.retention for target in configuration.targets})
+            report = _timed(_run(job, wanted, _share_of(wanted, began)), began)
         self._report(report, wanted, context.aws_request_id)
         return summary(report, {name: self._healthy(name) for name in sorted({one.target for one in report.damaged})})
+
+    def _verify_copy(self, configuration: Configuration, wanted: VerifyEvent, context: LambdaContext) -> dict[str, Any]:
+        """Look at one copy of the vault. No key is needed: what the packs hold was proven in the vault."""
+        began = utc_now()
+        destination = configuration.destination(wanted.at or "")
+        with scratch_directory() as scratch:
+            job = self._job(open_copy(self.services, destination), FrameDecoder(), scratch, context)
+            report = _timed(look_at_copy(job, destination, wanted, _share_of(wanted, began)), began)
+        self._log(report, context.aws_request_id)
+        report_copy(self.services, destination, report, wanted, context.aws_request_id)
+        return summary(report, report.healthy)
+
+    def _job(self, vault: Vault, decoder: FrameDecoder, scratch: Path, context: LambdaContext) -> VerifyJob:
+        return VerifyJob(
+            id=str(ULID.from_datetime(utc_now())),
+            catalog=self.services.catalog,
+            vault=vault,
+            decoder=decoder,
+            scratch=scratch,
+            now=utc_now,
+            remaining_seconds=remaining_seconds(context),
+        )
 
     def _decoder(self, configuration: Configuration, wanted: VerifyEvent) -> FrameDecoder:
         target = wanted.target or self.services.catalog.get_backup(wanted.backup_id or "").target
@@ -201,7 +230,7 @@ class VerifyFunction:
         backup = self.services.catalog.latest_completed(target)
         return backup.id if backup else None
 
-    def _report(self, report: VerificationReport, wanted: VerifyEvent, request_id: str) -> None:
+    def _log(self, report: VerificationReport, request_id: str) -> None:
         self.services.edge.logger.info(
             "verification ended",
             extra={
@@ -209,6 +238,7 @@ class VerifyFunction:
                 "verification_id": report.id,
                 "level": report.level.value,
                 "target": report.target,
+                "copy": report.copy_name,
                 "status": report.status,
                 "packs": report.packs.objects,
                 "checksums": report.checksums,
@@ -218,6 +248,9 @@ class VerifyFunction:
                 "duration_ms": report.duration_ms,
             },
         )
+
+    def _report(self, report: VerificationReport, wanted: VerifyEvent, request_id: str) -> None:
+        self._log(report, request_id)
         count_verification(self.services.name, report)
         review = review_of_damage(report, self.services.catalog, self._looked_at(report, wanted), request_id)
         self.services.edge.alerting.settle(review.plus(review_of_locks(report, wanted, request_id)))
@@ -229,6 +262,14 @@ class VerifyFunction:
         if wanted.target is not None:
             return {wanted.target}
         return {backup.target for backup in CatalogSnapshot.read(self.services.catalog).living()}
+
+
+def _share_of(wanted: VerifyEvent, began: datetime) -> Share:
+    return Share.of_day(wanted.share or _SHARE, began.date())
+
+
+def _timed(report: VerificationReport, began: datetime) -> VerificationReport:
+    return report.model_copy(update={"duration_ms": int((utc_now() - began).total_seconds() * 1000)})
 
 
 def _run(job: VerifyJob, wanted: VerifyEvent, share: Share) -> VerificationReport:

@@ -35,13 +35,14 @@ class Call:
         return f"s3://{self.bucket}/{self.key}"
 
     @property
+    def is_listing(self) -> bool:
+        """Whether it is about the bucket, and the objects whose keys begin with `key`."""
+        return self.action in ("s3:ListBucket", "s3:ListBucketVersions")
+
+    @property
     def resource(self) -> str:
         """What a policy statement for the action names."""
-        return (
-            f"arn:aws:s3:::{self.bucket}"
-            if self.action == "s3:ListBucket"
-            else f"arn:aws:s3:::{self.bucket}/{self.key}"
-        )
+        return f"arn:aws:s3:::{self.bucket}" if self.is_listing else f"arn:aws:s3:::{self.bucket}/{self.key}"
 
     @property
     def host(self) -> str:

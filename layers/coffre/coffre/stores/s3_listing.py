@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from coffre.model.errors import StoreError
+from coffre.stores.listing_order import in_order, listing_broken
 from coffre.stores.s3_errors import Call, translated
 from coffre.stores.store import ObjectInfo
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
-
-# Stores that keep a directory tree do not list in the order of keys (SeaweedFS 4.48 has `a/x` before `a-b`), and some
-# have no order at all (Storj, S3 directory buckets). Up to this many objects are sorted here; 20 MB at most. A larger
-# listing is passed on as it comes, and has to be in order.
-SORTED_IN_MEMORY: Final = 50_000
 
 # S3 may send empty pages before the listing continues (it skips delete markers), but not for ever.
 _EMPTY_PAGES_IN_A_ROW: Final = 1000
@@ -41,15 +37,9 @@ class Listing:
         ------
         StoreError
             `LISTING_BROKEN`: the store repeats itself, does not end, answers with other keys, or is larger than
-            `SORTED_IN_MEMORY` and not in order.
+            `listing_order.SORTED_IN_MEMORY` and not in order.
         """
-        objects = chain.from_iterable(self.pages())
-        last: str | None = None
-        for found in chain(sorted(islice(objects, SORTED_IN_MEMORY), key=attrgetter("key")), objects):
-            if last is not None and found.key <= last:
-                raise broken(self.call, f"the key {found.key!a} came again, or out of order")
-            last = found.key
-            yield found
+        return in_order(chain.from_iterable(self.pages()), self.call.place)
 
     def pages(self) -> Iterator[Sequence[ObjectInfo]]:
         """Yield the objects of each page as they come (`LISTING_BROKEN`: no page twice, none without an end)."""
@@ -147,8 +137,4 @@ class PageCheck:
 
 def broken(call: Call, reason: str) -> StoreError:
     """Return the error of a listing that cannot be used."""
-    return StoreError(
-        f"The listing of {call.place} is not usable: {reason}.",
-        code="LISTING_BROKEN",
-        hint="Run it again; if it happens again, this store's listing cannot be trusted: use another one.",
-    )
+    return listing_broken(call.place, reason)

@@ -147,7 +147,7 @@ class S3Wire:
     ) -> Answer:
         base, bucket = self._base, call.bucket
         host = base.netloc if self.endpoint.by_path else f"{bucket}.{base.netloc}"
-        key = () if call.action == "s3:ListBucket" or not call.key else (call.key,)
+        key = () if call.is_listing or not call.key else (call.key,)
         names = (bucket, *key) if self.endpoint.by_path else key
         path = f"{base.path.rstrip('/')}/{encoded_path(*names)}"
         asked = encoded_query(query)

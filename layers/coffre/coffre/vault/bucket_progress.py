@@ -16,7 +16,10 @@ _LIMIT_BYTES: Final = 64 * 1024 * 1024
 
 
 class UnreadGroup(BaseModel):
-    """Objects of a bucket that could not be read for the same reason: their number, and the names of the first."""
+    """Objects of a bucket that could not be read for the same reason: their number, and the names of the first.
+
+    `is_stored`: they are in the backup, in another version than the rows of its restore point mean.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -25,6 +28,7 @@ class UnreadGroup(BaseModel):
     reason: str
     count: int
     names: tuple[str, ...] = ()
+    is_stored: bool = False
 
 
 class Counts(BaseModel):
@@ -45,6 +49,10 @@ class Counts(BaseModel):
     compared: int = 0
     uncompared: int = 0
     attributes_changed: int = 0
+    references: int = 0
+    dangling: int = 0
+    replaced: int = 0
+    orphans: int = 0
 
 
 class BucketProgress(BaseModel):

@@ -15,6 +15,7 @@ PACKS: Final = "v1/packs/"
 RESTORES: Final = "v1/restores/"
 ANCHORS: Final = "v1/audit/anchors/"
 CONFIGURATIONS: Final = "v1/configuration/"
+POINTS: Final = "v1/points/"
 SCRATCH: Final = "scratch/"
 MANIFEST: Final = "manifest.json"
 
@@ -27,6 +28,7 @@ _PACK: Final = re.compile(rf"{PACKS}({_ID})/\d{{6}}-[0-9a-f]{{8}}-\d{{4,}}")
 _RESTORE: Final = re.compile(rf"{RESTORES}{_ID}(?:\.json|\.state\.json|\.(?:names|failed)-\d{{6}}\.jsonl\.zst)")
 _ANCHOR: Final = re.compile(rf"{ANCHORS}({_ID})\.json")
 _CONFIGURATION: Final = re.compile(rf"{CONFIGURATIONS}\d{{8}}T\d{{6}}Z-[0-9a-f]{{16}}\.json")
+_POINT: Final = re.compile(rf"{POINTS}([a-z0-9][a-z0-9-]{{0,62}})/({_ID})(\.json|\.objects-\d{{6}}\.jsonl\.zst)")
 _SCRATCH: Final = re.compile(rf"{SCRATCH}({_ID})/.+", re.DOTALL)
 
 
@@ -37,6 +39,15 @@ class RecordKey:
     target: str
     backup_id: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PointKey:
+    """The key of a restore point's seal, or of a list of what its rows refer to."""
+
+    name: str
+    id: str
+    is_seal: bool
 
 
 # --- what is where ---
@@ -133,6 +144,16 @@ def configuration_key(at: datetime, sha256: str) -> str:
     return f"{CONFIGURATIONS}{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{sha256[:16]}.json"
 
 
+def point_key(name: str, point_id: str) -> str:
+    """Return the key of the seal of a restore point."""
+    return f"{POINTS}{name}/{point_id}.json"
+
+
+def point_list_key(name: str, point_id: str, number: int) -> str:
+    """Return the key of a list of the objects that a point's rows refer to; `number` begins at 0."""
+    return f"{POINTS}{name}/{point_id}.objects-{number:06d}.jsonl.zst"
+
+
 # --- what a key is ---
 
 
@@ -169,6 +190,12 @@ def is_anchor(key: str) -> bool:
 def is_configuration(key: str) -> bool:
     """Return whether a key is that of a copy of the configuration document."""
     return _CONFIGURATION.fullmatch(key) is not None
+
+
+def point_of(key: str) -> PointKey | None:
+    """Return which restore point a key belongs to, or None when it belongs to none."""
+    found = _POINT.fullmatch(key)
+    return PointKey(found[1], found[2], found[3] == ".json") if found else None
 
 
 def drill_of(key: str) -> str | None:

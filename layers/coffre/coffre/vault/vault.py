@@ -267,6 +267,10 @@ class Vault:
         IntegrityError
             `MANIFEST_MISSING`, `MANIFEST_SWAPPED` (other bytes than recorded) or `MANIFEST_DAMAGED`.
         """
+        return _parse_manifest(self.manifest_bytes(key, sha256=sha256), key)
+
+    def manifest_bytes(self, key: str, *, sha256: str) -> bytes:
+        """Return the bytes of the manifest at `key`; raises what `read_manifest` raises, but reads nothing of it."""
         return self._checked(key, lambda store: _manifest_at(store, key, sha256))
 
     def pack_lengths(self, packs: Iterable[PackReference]) -> dict[str, int]:
@@ -353,14 +357,14 @@ def check_entry(entry: Entry, sha256: str) -> None:
         raise _lost("ENTRY_DAMAGED", f"The SHA-256 of {entry.name} is not the one that was recorded.")
 
 
-def _manifest_at(store: Store, key: str, sha256: str) -> Manifest:
+def _manifest_at(store: Store, key: str, sha256: str) -> bytes:
     try:
         body = store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES)
     except ObjectMissingError as error:
         raise _lost("MANIFEST_MISSING", f"The manifest {key} is not in the vault.") from error
     if hashlib.sha256(body).hexdigest() != sha256:
         raise _lost("MANIFEST_SWAPPED", f"The manifest {key} is not the one that the catalog recorded.")
-    return _parse_manifest(body, key)
+    return body
 
 
 def _entries_at(store: Store, file: EntriesFile) -> bytes:

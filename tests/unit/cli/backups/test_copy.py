@@ -97,6 +97,7 @@ def test_older_backups_are_copied_when_asked_for(coffre: Coffre, account: Accoun
             "bytes": 0,
             "unfinished": None,
             "busy": False,
+            "left_out": None,
         }
     ]
 
@@ -171,16 +172,65 @@ def test_without_copies_it_says_how_to_have_one(coffre: Coffre, account: Account
     assert "coffre copy latest --to directory:DIR" in " ".join(said.err.split())
 
 
-def test_a_directory_that_the_function_does_not_have_is_left_to_the_command(
-    coffre: Coffre, account: Account, nas: Path
-) -> None:
+def test_a_directory_that_exists_nowhere_is_named_or_left_out(coffre: Coffre, account: Account, nas: Path) -> None:
     account.backup()
-    configure(account, {"name": "usb", "store": {"type": "directory", "path": "/nowhere/usb"}})
+    usb = {"name": "usb", "store": {"type": "directory", "path": "/nowhere/usb"}}
+    configure(account, usb, {"name": "nas", "store": {"type": "directory", "path": str(nas)}})
 
     said = coffre("copy", "--to", "usb")
+    both = coffre("copy")
 
     assert said.status == 1
-    assert "[COPY_NOT_BY_FUNCTION]" in said.err
+    assert "the function does not have the directory /nowhere/usb, and this machine neither." in said.err
+    assert "[COPY_NOT_POSSIBLE]" in said.err
+    assert both.status == 0
+    assert (
+        "usb was left out: the function does not have the directory /nowhere/usb, and this machine neither." in both.err
+    )
+    assert list(account.catalog.incidents.open("shop")) == []
+    assert len(list(account.catalog.copies.of("nas"))) == 1
+
+
+def test_a_directory_that_only_this_machine_has_is_copied_to_by_the_command(
+    coffre: Coffre, account: Account, nas: Path, tmp_path: Path
+) -> None:
+    older, newest = account.backup(), account.backup()
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    configure(account, {"name": "usb", "store": {"type": "directory", "path": str(disk)}})
+
+    account.play = lambda _name, _event: {
+        "destination": "usb",
+        "target": "shop",
+        "backups": [],
+        "packs": 0,
+        "bytes": 0,
+        "unfinished": None,
+        "busy": False,
+        "left_out": "the function does not have it",
+    }
+
+    assert coffre("copy", "--to", "usb").status == 0
+    assert [one["id"] for one in coffre("--vault", disk, "list", "--json").json()] == [newest.id]
+    assert coffre("copy", "--all", "--to", "usb").status == 0
+    assert len(coffre("--vault", disk, "list", "--json").json()) == 2
+    assert (disk / (older.manifest_key or "")).is_file()
+
+
+def test_a_backup_is_shown_with_its_copies(coffre: Coffre, account: Account, nas: Path) -> None:
+    backup = account.backup()
+    assert "  copy " not in coffre("show", backup.id).out
+    assert coffre("copy").status == 0
+
+    assert "  copy      nas: complete since " in coffre("show", backup.id).out
+    [copy] = coffre("show", backup.id, "--json").json()["copies"]
+    assert (copy["destination"], copy["status"]) == ("nas", "COMPLETED")
+    found = account.catalog.copies.find("nas", backup.id)
+    assert found is not None
+    account.catalog.copies.keep(found.model_copy(update={"damaged": "A pack is gone."}))
+    assert "  copy      nas: DAMAGED: A pack is gone.\n" in coffre("show", backup.id).out
+    account.catalog.copies.keep(found.model_copy(update={"status": CopyStatus.FAILED, "error": "Access denied."}))
+    assert "  copy      nas: FAILED: Access denied.\n" in coffre("show", backup.id).out
 
 
 def test_a_copier_that_is_busy_or_continues_is_waited_for(

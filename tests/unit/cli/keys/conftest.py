@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,7 +45,9 @@ class Keys:
     offline: Pair = field(default_factory=Pair)
     days: Iterator[int] = field(default_factory=lambda: iter(range(1000)))
 
-    def configure(self, *recipients: Pair, encryption: str = "age", **own: list[Pair]) -> None:
+    def configure(
+        self, *recipients: Pair, encryption: str = "age", copies: Sequence[Any] = (), **own: list[Pair]
+    ) -> None:
         """Write the configuration document; `own` are the keys of targets (`shop` without any is always there)."""
         names = {"shop": [], **own}
         targets = [
@@ -56,6 +58,7 @@ class Keys:
             "encryption": encryption,
             "recipients": [one.recipient for one in recipients],
             "targets": targets,
+            "copies": list(copies),
         }
         boto3.client("ssm").put_parameter(
             Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True

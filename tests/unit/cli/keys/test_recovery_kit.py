@@ -52,7 +52,16 @@ def test_a_kit_names_everything_and_contains_the_keys_encrypted_alone(
 
     assert said.status == 0, said.err
     files = files_of(kit)
-    assert set(files) == {"README.md", "page.html", "restore.py", "facts.json", "identity.age", "SHA256SUMS"}
+    assert set(files) == {
+        "README.md",
+        "page.html",
+        "restore.py",
+        "facts.json",
+        "configuration.json",
+        "identity.age",
+        "SHA256SUMS",
+    }
+    assert json.loads(files["configuration.json"])["targets"][0]["name"] == "shop"
     assert kit.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in kit.iterdir()} == {0o600}
     for needed in (f"s3://{BUCKET}", REGION, "123456789012", keys.main.recipient, "shop", "database shop", MAIN):
@@ -67,7 +76,7 @@ def test_a_kit_names_everything_and_contains_the_keys_encrypted_alone(
     for line in files["SHA256SUMS"].splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256((kit / name).read_bytes()).hexdigest() == digest
-    assert len(files["SHA256SUMS"].splitlines()) == 5
+    assert len(files["SHA256SUMS"].splitlines()) == 6
 
 
 def test_the_page_loads_nothing_and_shows_codes(coffre: Coffre, keys: Keys, kit: Path, included: list[object]) -> None:
@@ -243,3 +252,31 @@ def test_the_script_runs_on_the_python_that_the_readme_asks_for_and_imports_the_
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
 
     assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names
+
+
+COPIES = (
+    {"name": "offsite", "store": {"type": "s3", "bucket": "acme-copy", "prefix": "coffre", "region": "eu-west-3"}},
+    {"name": "google", "store": {"type": "gcs", "bucket": "acme", "secret": "coffre/copies/gcs"}},
+    {"name": "azure", "store": {"type": "azure", "account": "acme", "container": "copy", "secret": "coffre/copies/az"}},
+    {"name": "nas", "store": {"type": "directory", "path": "/mnt/nas/coffre"}},
+)
+
+
+def test_the_kit_knows_the_copies_and_is_out_of_date_with_another_one(coffre: Coffre, keys: Keys, kit: Path) -> None:
+    keys.configure(keys.main, copies=COPIES)
+    coffre("keys", "recovery-kit", kit, "--identity-at", "the safe")
+
+    files = files_of(kit)
+    current = coffre("keys", "recovery-kit", kit, "--check")
+    keys.configure(keys.main, copies=[*COPIES, {"name": "disk", "store": {"type": "directory", "path": "/media/disk"}}])
+    stale = coffre("keys", "recovery-kit", kit, "--check")
+
+    addresses = [one["address"] for one in json.loads(files["facts.json"])["copies"]]
+    assert addresses == ["s3://acme-copy/coffre", "gs://acme", "azure://acme/copy", "directory:/mnt/nas/coffre"]
+    for page in ("README.md", "page.html"):
+        assert all(address in files[page] for address in addresses)
+        assert "coffre recover --kit ." in files[page]
+    assert "coffre/copies/gcs" in files["README.md"]
+    assert current.status == 0, current.out
+    assert stale.status == 1
+    assert "The kit does not know the copy disk: directory:/media/disk." in stale.out

@@ -422,7 +422,10 @@ def test_every_option_is_said_in_the_event(
         ("rows latest orders --where true --replace", "No such option: --replace"),
         ("objects latest --to coffre/destination/x --replace", "No such option: --replace"),
         # The form without saying what
-        ("latest --to coffre/destination/x", "say first what is restored: database, tables, rows or objects"),
+        (
+            "latest --to coffre/destination/x",
+            "say first what is restored: database, tables, rows, objects, settings or point",
+        ),
         ("01K9X --table orders", "coffre restore database 01K9X"),
     ],
 )

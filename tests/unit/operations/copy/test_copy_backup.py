@@ -240,3 +240,18 @@ def test_packs_that_vanish_again_and_again_are_an_error() -> None:
 
     with pytest.raises(CopyError, match="COPY_UNSTABLE"):
         copy_backup(job(source, destination))
+
+
+def test_where_nothing_may_be_replaced_a_changed_pin_stops_no_copy() -> None:
+    source, destination = Source(), FaultyStore()
+    backup = source.backup()
+    source.vault.mark_pin("shop", backup.id, backup.created_at)
+    copy_backup(job(source, destination))
+    source.vault.mark_pin("shop", backup.id, None)
+
+    def refuse(key: str, *_: object, **options: object) -> None:
+        raise StoreError(f"No permission to replace {key}.", code="STORE_DENIED")
+
+    destination.put = refuse  # type: ignore[method-assign]
+
+    assert copy_backup(job(source, destination)) == Sent()

@@ -13,7 +13,10 @@ from tests.unit.operations.conftest import Scene
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import BackupStateError, LockLostError, StoreError
+from coffre.model.points import PointPart, PointRecord
+from coffre.model.target import TargetKind
 from coffre.operations.copy.copy_target import Copied, TargetCopyJob, copy_target
+from coffre.vault.points import Reference, read_references, read_seal, write_references, write_seal
 from coffre.vault.vault import Vault
 
 OFFSITE = Destination.model_validate({"name": "offsite", "store": {"type": "directory", "path": "/mnt/nas"}})
@@ -192,3 +195,43 @@ def test_a_whole_copy_that_is_copied_again_stays_whole_whatever_fails(place: Pla
     with pytest.raises(StoreError):
         copy_target(place.job(), [backup])
     assert place.record(backup).status is CopyStatus.COMPLETED
+
+
+def test_a_restore_point_follows_the_last_of_its_parts(place: Place) -> None:
+    scene = place.scene
+    database, files = scene.backup(1), scene.backup(1, target="blog")
+    lists = write_references(scene.vault.store, "shop", RUN, [Reference("photos/cat.jpg")])
+    parts = (
+        PointPart(target="shop", kind=TargetKind.DATABASE, backup_id=database.id),
+        PointPart(target="blog", kind=TargetKind.BUCKET, backup_id=files.id),
+    )
+    point = PointRecord(id=RUN, name="shop", taken_at=scene.now, parts=parts, lists=lists, sealed_at=scene.now)
+    write_seal(scene.vault.store, point)
+    scene.catalog.points.keep(point)
+
+    copy_target(place.job())
+    assert not [key for key in place.store.objects if key.startswith("v1/points/")]
+    copy_target(replace(place.job(), target="blog"))
+
+    assert read_seal(place.store, "shop", RUN) == point
+    assert [one.name for one in read_references(place.store, lists)] == ["photos/cat.jpg"]
+    # The next run finds it there
+    before = dict(place.store.objects)
+    copy_target(place.job())
+    assert place.store.objects == before
+
+
+def test_what_was_found_damaged_stays_so_until_a_look_finds_it_mended(place: Place) -> None:
+    backup = place.scene.backup(1)
+    copy_target(place.job())
+    damaged = {"damaged": "A pack is not the one that was stored.", "damaged_packs": ("v1/packs/x",)}
+    place.scene.catalog.copies.keep(place.record(backup).model_copy(update=damaged))
+
+    copy_target(place.job(), [backup])
+
+    assert place.record(backup).damaged_packs == ("v1/packs/x",)
+    # After a rotation has made way for it, every object is sent or compared.
+    failed = place.record(backup).model_copy(update={"status": CopyStatus.FAILED, "completed_at": None})
+    place.scene.catalog.copies.keep(failed)
+    copy_target(place.job())
+    assert (place.record(backup).status, place.record(backup).damaged) == (CopyStatus.COMPLETED, None)

@@ -8,7 +8,7 @@ from coffre.model.audit import AuditEvent
 from coffre.model.backup import Tier
 from coffre.model.drill import DrillReport, Outcome
 from coffre.model.kinds import TargetKind
-from coffre.model.target import BucketDrill, BucketTarget, DatabaseTarget
+from coffre.model.target import AnyTarget, BucketDrill, BucketTarget, DatabaseTarget
 from coffre.operations.doctor.history import keys_opened, read_history
 from coffre.policy.checks.answers import Trouble
 from coffre.policy.checks.history_facts import DrillSeen, NewestBackup, Proofs
@@ -17,7 +17,7 @@ from coffre.vault.reports import DrillReports
 SHOP = DatabaseTarget(name="shop", secret="coffre/database/shop")
 
 
-def read(scene: Scene, target: DatabaseTarget | BucketTarget = SHOP) -> list[object]:
+def read(scene: Scene, target: AnyTarget = SHOP) -> list[object]:
     return list(read_history(scene.catalog, scene.store, target, NOW))
 
 

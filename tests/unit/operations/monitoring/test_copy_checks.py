@@ -22,7 +22,7 @@ def configured(*copies: dict[str, Any], targets: tuple[str, ...] = ("shop",)) ->
         {
             "encryption": "none",
             "targets": [{"name": name, "secret": "s"} for name in targets],
-            "copies": [{"store": {"type": "directory", "path": f"/mnt/{one['name']}"}, **one} for one in copies],
+            "copies": [{"store": {"type": "s3", "bucket": one["name"]}, **one} for one in copies],
         }
     )
 

@@ -142,7 +142,9 @@ def test_its_sizes_are_compared_with_nothing(scene: Scene, forged: Backup, other
 
 def test_it_does_not_count_as_a_copy(scene: Scene, forged: Backup) -> None:
     configuration = Configuration.model_validate({"encryption": "none", "targets": [{"name": "shop", "secret": "s"}]})
-    job = FreshJob(scene.catalog, scene.vault, configuration, NOW, scene.died.append, lambda _: None)
+    job = FreshJob(
+        scene.catalog, scene.vault, configuration, NOW, scene.died.append, lambda _: None, lambda _: scene.vault
+    )
 
     [copy] = [check for check in fresh(job).checks if check.check == "copy"]
 

@@ -622,7 +622,8 @@ def checked(
     def told(run: Backup | Restore) -> None:
         died.append(run.id)
 
-    job = FreshJob(safe.scene.catalog, safe.scene.vault, configuration, NOW, told, told, configured_at)
+    scene = safe.scene
+    job = FreshJob(scene.catalog, scene.vault, configuration, NOW, told, told, lambda _: scene.vault, configured_at)
     report = fresh(job, only=only)
     return report, {check.check: check for check in report.checks}, died
 

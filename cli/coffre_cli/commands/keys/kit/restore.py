@@ -160,6 +160,17 @@ class Backup:
             self._opened = (where, self._decoded(frame))
         return self._opened[1]
 
+    def setting(self, entry: dict[str, Any]) -> bytes:
+        """Return the value of a setting, without the line before it. A file that was handed in is encrypted twice."""
+        line, _, value = b"".join(self.chunks(entry)).partition(b"\n")
+        sealed = json.loads(line).get("sealed")
+        if sealed is None:
+            return value
+        plain = self._plain(value, sealed["size"])
+        if sha256(plain) != sealed["sha256"]:
+            stop(f"the bytes of an entry are not those that were handed in: {entry['name']!r}")
+        return plain.partition(b"\n")[2]
+
     def _decoded(self, frame: dict[str, Any]) -> bytes:
         try:
             with (self.vault / inner(frame["pack"])).open("rb") as pack:
@@ -167,16 +178,19 @@ class Backup:
                 stored = pack.read(frame["length"])
         except OSError as error:
             stop(f"a part of the backup is missing from the copy: {frame['pack']}: {error.strerror}")
+        plain = self._plain(stored, frame["size"])
+        if sha256(plain) != frame["sha256"]:
+            stop(f"the bytes of an entry are not those that were backed up: {frame['pack']} at {frame['offset']}")
+        return plain
+
+    def _plain(self, stored: bytes, size: int) -> bytes:
         if self.identity is not None or stored.startswith(AGE_FILE):
             if self.identity is None:
                 stop("a part of the backup is encrypted, though its manifest says that none is")
             hint = f": the bytes are damaged, or it is not the private key of {self._recipients}"
             stored = filtered(stored, "age", "--decrypt", "--identity", str(self.identity), hint=hint)
         with unpacking(stored) as stream:
-            plain = stream.read(frame["size"])
-        if sha256(plain) != frame["sha256"]:
-            stop(f"the bytes of an entry are not those that were backed up: {frame['pack']} at {frame['offset']}")
-        return plain
+            return stream.read(size)
 
 
 def inner(key: str) -> str:
@@ -200,7 +214,7 @@ def show(vault: pathlib.Path) -> None:
     for target, backup_id in found:
         manifest = Backup(vault, target, backup_id).manifest
         amount = f"{manifest['rows']} rows"
-        if manifest["kind"] == "bucket":
+        if manifest["kind"] != "database":
             amount = f"{manifest['content']['objects']} objects"
         say(f"{target}  {backup_id}  {manifest['created_at'][:16]}  {manifest['kind']}  {amount}")
 
@@ -256,7 +270,8 @@ def write(backup: Backup, entry: dict[str, Any], directory: pathlib.Path, other:
                 raise
             continue
         with file:
-            file.writelines(backup.chunks(entry))
+            is_setting = backup.manifest["kind"] == "settings"
+            file.writelines([backup.setting(entry)] if is_setting else backup.chunks(entry))
         return path
     raise AssertionError
 

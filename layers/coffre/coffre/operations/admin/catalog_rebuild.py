@@ -15,13 +15,14 @@ from coffre.model.backup import Backup, Status
 from coffre.model.copies import Copy, CopyStatus
 from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.operations.stored_backup.record import described
-from coffre.vault.layout import BACKUPS, MANIFEST, record_of
+from coffre.vault.layout import BACKUPS, MANIFEST, POINTS, point_of, record_of
+from coffre.vault.points import read_seal
 from coffre.vault.vault import Vault
 
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """The result for one manifest: `outcome` is `added`, `known`, or the reason why it was left out."""
+    """The result for one manifest or seal: `outcome` is `added`, `known`, or the reason why it was left out."""
 
     target: str
     backup_id: str
@@ -36,7 +37,9 @@ KNOWN = "known"
 def rebuild(
     catalog: Catalog, vault: Vault, *, dry_run: bool = False, copy: str | None = None, now: datetime | None = None
 ) -> Iterator[Rebuilt]:
-    """Add a record for every manifest that has none, and yield the result for each. It can be repeated.
+    """Add a record for every manifest and every sealed restore point that has none, and yield the result for each.
+
+    It can be repeated.
 
     An existing record is never changed: a backup that was deleted stays deleted.
 
@@ -68,6 +71,26 @@ def rebuild(
             if copy is not None and now is not None:
                 _note_copy(catalog, backup, copy, now)
         yield Rebuilt(record.target, record.backup_id, ADDED, backup)
+    yield from _rebuild_points(catalog, vault, dry_run=dry_run)
+
+
+def _rebuild_points(catalog: Catalog, vault: Vault, *, dry_run: bool) -> Iterator[Rebuilt]:
+    """Add a record for every sealed restore point that has none: `target` is its name, `backup_id` its own id."""
+    for info in vault.store.list(POINTS):
+        key = point_of(info.key)
+        if key is None or not key.is_seal:
+            continue
+        if catalog.points.find(key.id) is not None:
+            yield Rebuilt(key.name, key.id, KNOWN)
+            continue
+        try:
+            point = read_seal(vault.store, key.name, key.id)
+        except IntegrityError as error:
+            yield Rebuilt(key.name, key.id, f"{error.message} [{error.code}]")
+            continue
+        if point is not None and not dry_run:
+            catalog.points.keep(point)
+        yield Rebuilt(key.name, key.id, ADDED)
 
 
 def _note_copy(catalog: Catalog, backup: Backup, name: str, now: datetime) -> None:

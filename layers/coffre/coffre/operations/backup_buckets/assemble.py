@@ -19,6 +19,8 @@ from coffre.vault.entry_files import EntryFiles
 
 # If this number of objects may not be read and none may, the cause is the role, not the objects.
 _DENIED_IN_A_ROW: Final = 20
+# The fields of a target that say what is backed up.
+_CHOSEN: Final = {"buckets", "secrets", "parameters", "exclude", "coffre"}
 
 
 class Collector:
@@ -90,6 +92,10 @@ class Collector:
             compared=self.tally.compared,
             uncompared=self.tally.uncompared,
             attributes_changed=self.tally.attributes_changed,
+            references=self.tally.references,
+            dangling=self.tally.dangling,
+            replaced=self.tally.replaced,
+            orphans=self.tally.orphans,
         )
         return BucketProgress(
             invocations=invocations,
@@ -125,16 +131,14 @@ class Collector:
                     f"None of {denied} objects of the bucket {bucket} could be read.",
                     code="STORE_DENIED",
                     detail=group.reason if group else None,
-                    hint=f"The role or the access key needs s3:GetObject on arn:aws:s3:::{bucket}/*, and kms:Decrypt "
-                    "if a KMS key encrypts the objects. In template.yaml: SourceBuckets. Objects encrypted with "
-                    "customer-provided keys (SSE-C) cannot be backed up: leave them out (exclude).",
+                    hint=self._job.reader.denied_hint(bucket),
                 )
 
 
 def requests_of(job: BucketBackupJob) -> Mapping[str, int]:
     """Return the number of requests to the buckets' store in all invocations, by operation."""
     before = job.begun.counts.requests if job.begun else {}
-    own = job.reader.wire.requests
+    own = job.reader.requests
     return {name: before.get(name, 0) + own[name] for name in sorted({*before, *own})}
 
 
@@ -152,8 +156,8 @@ def missing_of(job: BucketBackupJob) -> dict[str, int]:
 
 def source_of(job: BucketBackupJob) -> str:
     """Return what is backed up, and from where, to compare two runs."""
-    chosen = job.target.model_dump_json(include={"buckets"})
-    return f"{job.reader.wire.endpoint.url} {hashlib.sha256(chosen.encode()).hexdigest()}"
+    chosen = job.target.model_dump_json(include=_CHOSEN)
+    return f"{job.reader.url} {hashlib.sha256(chosen.encode()).hexdigest()}"
 
 
 def _tally_of(begun: BucketProgress) -> BucketTally:
@@ -166,6 +170,10 @@ def _tally_of(begun: BucketProgress) -> BucketTally:
         compared=counts.compared,
         uncompared=counts.uncompared,
         attributes_changed=counts.attributes_changed,
+        references=counts.references,
+        dangling=counts.dangling,
+        replaced=counts.replaced,
+        orphans=counts.orphans,
         unread=Unread(begun.unread),
     )
     tally.objects.update(counts.objects)

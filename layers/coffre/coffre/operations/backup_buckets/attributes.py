@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from coffre.buckets.changes import ObjectChange
-from coffre.buckets.reader import BucketReader
+from coffre.buckets.source import ObjectSource
 from coffre.model.manifest import Entry, ObjectFacts
 from coffre.operations.backup_buckets.job import BucketPart, BucketTally, ToCompare
 from coffre.operations.runs.progress import Meter
@@ -13,7 +13,7 @@ from coffre.vault.entries import live_bytes
 
 
 def compare_attributes(
-    reader: BucketReader, pool: ThreadPoolExecutor, part: BucketPart, tally: BucketTally, meter: Meter
+    reader: ObjectSource, pool: ThreadPoolExecutor, part: BucketPart, tally: BucketTally, meter: Meter
 ) -> dict[str, Entry]:
     """Return the entries of the objects whose attributes a part compares, by name, and count them.
 
@@ -33,7 +33,7 @@ def compare_attributes(
     return entries
 
 
-def _as_it_is(reader: BucketReader, item: ToCompare) -> Entry:
+def _as_it_is(reader: ObjectSource, item: ToCompare) -> Entry:
     bucket, key, facts = item.found.bucket, item.found.listed.key, item.previous.object or ObjectFacts()
     tags, acl = reader.tags(bucket, key), reader.acl(bucket, key)
     found = {"tags": facts.tags if tags is None else tags, "acl": facts.acl if acl is None else acl}

@@ -110,7 +110,7 @@ def _store_parts(job: BucketBackupJob, run: Run, planner: Planner, collector: Co
 @contextlib.contextmanager
 def _stopping_in_time(job: BucketBackupJob) -> Iterator[None]:
     """Stop all work when the remaining time is just enough to store the progress."""
-    timer = threading.Timer(max(0.0, job.remaining_seconds() - job.time_budget.stop), job.reader.wire.stopping.set)
+    timer = threading.Timer(max(0.0, job.remaining_seconds() - job.time_budget.stop), job.reader.stopping.set)
     timer.daemon = True
     timer.start()
     try:

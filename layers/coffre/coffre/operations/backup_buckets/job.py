@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Final
 
 from coffre.buckets.changes import ObjectChange, SourceObject
-from coffre.buckets.reader import BucketReader
+from coffre.buckets.source import ObjectSource
 from coffre.model.backup import Backup
 from coffre.model.manifest import Entry, PackReference
-from coffre.model.target import BucketTarget
+from coffre.model.target import ObjectTarget
+from coffre.operations.backup_buckets.references import PointOfRun
 from coffre.operations.backup_buckets.unread import Unread
 from coffre.operations.runs.parallel_map import Runner
 from coffre.vault.bucket_progress import BucketProgress
 from coffre.vault.codec import FrameEncoder
+from coffre.vault.points import Reference
 from coffre.vault.vault import Vault
 
 # Threads that compress, encrypt and store. It does not depend on the number of connections: each thread holds a pack.
@@ -51,8 +53,8 @@ class TimeBudget:
 class BucketBackupJob:
     """What a run needs: where to read, where to write, with what, and how wide."""
 
-    target: BucketTarget
-    reader: BucketReader
+    target: ObjectTarget
+    reader: ObjectSource
     vault: Vault
     encoder: FrameEncoder
     recipients: tuple[str, ...]
@@ -65,6 +67,7 @@ class BucketBackupJob:
     begun: BucketProgress | None = None
     time_budget: TimeBudget = TimeBudget()
     looked_at: int | None = None
+    point: PointOfRun | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,18 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class ToRead:
-    """An object whose bytes are to be read. `previous` is its entry in the previous backup, if that is usable."""
+    """An object whose bytes are to be read. `previous` is its entry in the previous backup, if that is usable.
+
+    A row refers to it if there is a `reference`. With `is_elsewhere` the listing does not have what the row means: it
+    is looked for among older versions, and `found` (None: nothing) is read if there is none.
+    """
 
     name: str
-    found: SourceObject
+    found: SourceObject | None
     change: ObjectChange
     previous: Entry | None
+    reference: Reference | None = None
+    is_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,9 @@ class ToCompare:
 class BucketTally:
     """Counts of a part or a run: `objects` and `sizes` by bucket, `unread` for objects that could not be read.
 
-    `compared` and `uncompared` are unchanged objects whose attributes were compared, or not.
+    `compared` and `uncompared` are unchanged objects whose attributes were compared, or not. Of `references` of a
+    restore point, `dangling` ones have no object in the backup, or (`replaced`) one in another version; to `orphans` no
+    row refers.
     """
 
     objects: Counter[str] = field(default_factory=Counter)
@@ -111,6 +122,10 @@ class BucketTally:
     compared: int = 0
     uncompared: int = 0
     attributes_changed: int = 0
+    references: int = 0
+    dangling: int = 0
+    replaced: int = 0
+    orphans: int = 0
     unread: Unread = field(default_factory=Unread)
     denied: Counter[str] = field(default_factory=Counter)
     live_bytes: Counter[str] = field(default_factory=Counter)
@@ -132,6 +147,10 @@ class BucketTally:
         self.compared += other.compared
         self.uncompared += other.uncompared
         self.attributes_changed += other.attributes_changed
+        self.references += other.references
+        self.dangling += other.dangling
+        self.replaced += other.replaced
+        self.orphans += other.orphans
         self.unread.take(other.unread)
 
     def count(self, bucket: str, size: int, change: ObjectChange) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from backports import zstd
 
 from coffre.buckets.changes import SourceObject
 from coffre.buckets.read_ahead import ReadAhead, pieces_of
+from coffre.buckets.read_ahead import Wanted as PieceWanted
 from coffre.buckets.reader import Piece
 from coffre.buckets.reading import ObjectReading, refreshed
 from coffre.concurrency.memory_budget import MemoryBudget
@@ -36,16 +37,18 @@ from coffre.operations.backup_buckets.job import (
     ToRead,
     Unchanged,
 )
+from coffre.operations.backup_buckets.references import PointOfRun, as_rows_say, dangling, find_version, is_meant
 from coffre.operations.backup_buckets.unread import reason_of
 from coffre.operations.runs.progress import Meter
 from coffre.vault.entries import EntryWriter, live_bytes
+from coffre.vault.points import Reference
 
 _ATTEMPTS: Final = 3
 _READ_AGAIN: Final = frozenset({"OBJECT_CHANGED", "DOWNLOAD_CORRUPTED"})
 # Errors of one object: the others can be read.
 _OF_THE_OBJECT: Final = frozenset(
     {"STORE_DENIED", "KMS_UNUSABLE", "OBJECT_ARCHIVED", "OBJECT_CHANGED", "DOWNLOAD_CORRUPTED", "OBJECT_MISSING"}
-    | {"STORE_FAILED", "KEY_INVALID"}
+    | {"STORE_FAILED", "KEY_INVALID", "HAND_IN_AGAIN"}
 )
 _EMPTY_SHA256: Final = hashlib.sha256().hexdigest()
 
@@ -68,7 +71,7 @@ def run_part(
     wanted = [item for item in part.items if isinstance(item, ToRead)]
     with job.vault.pack_writer(backup_id, part.number, job.encoder, memory, uploads=UPLOADS) as packs:
         known = {item.name: item.previous for item in wanted if item.previous is not None}
-        work = _Reader(ahead, EntryWriter(packs, known), tally, meter)
+        work = _Reader(ahead, EntryWriter(packs, known), tally, meter, job.point)
         work.read(wanted)
         entries = {entry.name: entry for entry in (*work.entries.close(), *work.unread)}
     lines = _lines(part, {**entries, **compared})
@@ -82,6 +85,23 @@ def run_part(
 
 
 @dataclass
+class _Wanted:
+    """One object that is being read. `error` says why the reference to it is dangling, if it is."""
+
+    item: ToRead
+    found: SourceObject
+    error: StoreError | None = None
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether only the very object that the row means will do."""
+        return self.item.reference is not None and self.error is None
+
+    def pieces(self) -> list[PieceWanted]:
+        return pieces_of(self.found, as_listed=self.is_pinned)
+
+
+@dataclass
 class _Reader:
     """Reads the objects of a part, each until it is complete or given up."""
 
@@ -89,65 +109,142 @@ class _Reader:
     entries: EntryWriter
     tally: BucketTally
     meter: Meter
+    point: PointOfRun | None = None
     unread: list[Entry] = field(default_factory=list)
 
-    def read(self, wanted: list[ToRead]) -> None:
-        plans = [pieces_of(item.found) for item in wanted]
+    def read(self, items: list[ToRead]) -> None:
+        wanted = [one for one in self.ahead.pool.map(self._locate, items) if isinstance(one, _Wanted)]
+        plans = [one.pieces() for one in wanted]
         fetching = self.ahead.fetch(chain.from_iterable(plans))
-        for item, plan in zip(wanted, plans, strict=True):
+        for one, plan in zip(wanted, plans, strict=True):
             pieces = islice(fetching, len(plan))
-            self._object(item, pieces)
+            self._object(one, pieces)
             for left in pieces:  # of an object that was given up
                 left.cancel()
 
-    def _object(self, item: ToRead, pieces: Iterator[Future[Piece]]) -> None:
-        found, md5, code = item.found, None, ""
+    def _object(self, one: _Wanted, pieces: Iterator[Future[Piece]]) -> None:
+        md5, code = None, ""
         for attempt in range(1, _ATTEMPTS + 1):
-            reading = ObjectReading(self.ahead.reader, found, pieces, md5)
+            reading = ObjectReading(self.ahead.reader, one.found, pieces, md5)
             try:
                 if attempt > 1:
-                    reading = self._again(found, md5, is_other=code == "OBJECT_CHANGED")
-                    found = reading.found
-                entry = self._add(item, reading)
+                    reading = self._again(one, md5, is_other=code == "OBJECT_CHANGED")
+                entry = self._add(one, reading)
             except RunStoppedError:
                 raise
             except ObjectMissingError as error:
-                if self._gone_for_good(found, error, attempt):
+                if one.is_pinned and self._relocate(one):
+                    code = ""
+                elif self._gone_for_good(one, error, attempt):
                     return
             except (StoreTransientError, StoreError, IntegrityError) as error:
                 md5, code = reading.md5, error.code
                 if error.code not in _OF_THE_OBJECT:
                     raise
                 if error.code not in _READ_AGAIN or attempt == _ATTEMPTS:
-                    self._give_up(found, error)
+                    self._give_up_one(one, error)
                     return
+                if code == "OBJECT_CHANGED" and one.is_pinned and self._relocate(one):
+                    md5, code = None, ""
             else:
-                self._count(item, reading.found, entry)
+                self._count(one.item, reading.found, entry)
                 return
-        self._give_up(found, StoreError("It changed repeatedly while it was read.", code="OBJECT_CHANGED"))
+        self._give_up_one(one, StoreError("It changed repeatedly while it was read.", code="OBJECT_CHANGED"))
 
-    def _again(self, found: SourceObject, md5: str | None, *, is_other: bool) -> ObjectReading:
+    def _again(self, one: _Wanted, md5: str | None, *, is_other: bool) -> ObjectReading:
         """Return another reading. An object that was replaced is read as it is now."""
-        found = refreshed(self.ahead.reader, found) if is_other else found
-        return ObjectReading(self.ahead.reader, found, self.ahead.fetch(pieces_of(found)), md5)
+        if is_other:
+            one.found = refreshed(self.ahead.reader, one.found)
+        return ObjectReading(self.ahead.reader, one.found, self.ahead.fetch(one.pieces()), md5)
 
-    def _add(self, item: ToRead, reading: ObjectReading) -> Entry:
-        return self.entries.add(item.name, EntryKind.OBJECT, reading.chunks(), facts=reading.facts)
+    def _add(self, one: _Wanted, reading: ObjectReading) -> Entry:
+        return self.entries.add(
+            one.item.name, EntryKind.OBJECT, reading.chunks(), facts=lambda: self._facts(one, reading)
+        )
 
     def _count(self, item: ToRead, found: SourceObject, entry: Entry) -> None:
         self.tally.count(found.bucket, entry.size, item.change)
         self.tally.read += 1
         self.meter.add(size_bytes=entry.size, objects=1, current=item.name)
 
-    def _gone_for_good(self, found: SourceObject, error: ObjectMissingError, attempt: int) -> bool:
+    def _gone_for_good(self, one: _Wanted, error: ObjectMissingError, attempt: int) -> bool:
         """Tell whether an object does not exist any more, or (in the last attempt) was given up."""
+        found = one.found
+        if one.item.reference is not None:
+            self._dangle(found, dangling(None))
+            return True
         if not self.ahead.reader.is_listed(found.bucket, found.listed.key):
             self.tally.vanished += 1
+            self._no_orphan(one)
             return True
         if attempt == _ATTEMPTS:
-            self._give_up(found, error)
+            self._give_up_one(one, error)
             return True
         return False
+
+    # --- what rows of a restore point refer to ---
+
+    def _locate(self, item: ToRead) -> _Wanted | None:
+        """Return what is to be read; None: a row refers to it, and it does not exist any more."""
+        reference, error = item.reference, None
+        if reference is not None and item.is_elsewhere:
+            found = self._version(reference)
+            if found is not None:
+                return _Wanted(item, found)
+            error = dangling(item.found.listed if item.found else None)
+            if item.found is None:
+                self._dangle(as_rows_say(reference), error)
+                return None
+        assert item.found is not None  # noqa: S101 - for mypy
+        return _Wanted(item, item.found, error)
+
+    def _relocate(self, one: _Wanted) -> bool:
+        """Look for the version that a row means, after the object was replaced or deleted; tell whether it exists.
+
+        If not, the newest version is read, and named.
+        """
+        reference = one.item.reference
+        found = self._version(reference) if reference is not None else None
+        if found is not None:
+            one.found = found
+        elif reference is not None:
+            one.error = dangling(one.found.listed)
+        return found is not None
+
+    def _version(self, reference: Reference) -> SourceObject | None:
+        assert self.point is not None  # noqa: S101 - for mypy
+        return find_version(self.ahead.reader, reference, self.point.taken_at)
+
+    def _facts(self, one: _Wanted, reading: ObjectReading) -> ObjectFacts:
+        facts, reference = reading.facts(), one.item.reference
+        if reference is None or self.point is None:
+            return facts
+        if self.point.listing == "rows":  # no listing has shown when it was stored
+            facts = facts.model_copy(update={"last_modified": reading.modified})
+            seen = replace(reading.found.listed, last_modified=reading.modified)
+            if one.error is None and not is_meant(seen, reference, self.point.taken_at):
+                one.error = dangling(seen)
+        if one.error is None:
+            return facts
+        self.tally.dangling += 1
+        self.tally.replaced += 1
+        self.tally.unread.add(reference.bucket, reference.name, one.error, is_stored=True)
+        return facts.model_copy(update={"dangling": one.error.message})
+
+    def _dangle(self, found: SourceObject, error: StoreError) -> None:
+        self.tally.dangling += 1
+        self._give_up(found, error)
+
+    def _no_orphan(self, one: _Wanted) -> None:
+        """Take back that an object without a row is in the backup."""
+        if one.item.reference is None and self.point is not None and self.point.references is not None:
+            self.tally.orphans -= 1
+
+    def _give_up_one(self, one: _Wanted, error: CoffreError) -> None:
+        """Record an object that cannot be read; if a row refers to it, the reference dangles."""
+        self._no_orphan(one)
+        self.tally.dangling += one.item.reference is not None
+        self._give_up(one.found, error)
 
     def _give_up(self, found: SourceObject, error: CoffreError) -> None:
         """Record an object whose bytes are not in the backup, with the reason."""

@@ -13,11 +13,22 @@ from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import Entry, Manifest, PackReference
 from coffre.model.target import BucketSource
 from coffre.operations.backup_buckets.job import BucketBackupJob, BucketPart, BucketTally, ToCompare, ToRead, Unchanged
+from coffre.operations.backup_buckets.references import (
+    Matched,
+    PointOfRun,
+    as_rows_say,
+    is_meant,
+    is_stored,
+    matched,
+    several_versions,
+    without_mark,
+)
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.object_keys import key_choice
 from coffre.vault.entries import live_bytes
 from coffre.vault.history import usable_packs
+from coffre.vault.points import Reference
 
 # A part is one thread's work: large enough for full packs, small enough that the end of a run does not wait for one.
 _READ_BYTES: Final = 48 * 1024 * 1024
@@ -89,17 +100,34 @@ class Planner:
         """Yield parts as long as there is time."""
         begun = self.job.begun
         number = begun.parts if begun else 0
-        builder = _PartBuilder(self._is_compared)
-        for compared in compare(self._found(), self._previous(), frozenset(self.past.packs)):
-            builder.take(compared)
+        builder = self._builder()
+        compared = compare(self._found(), self._previous(), frozenset(self.past.packs))
+        for one in matched(compared, self._references()):
+            builder.take(one)
             if builder.is_full:
                 if not self.may_continue():
                     return
                 yield builder.part(number)
-                number, builder = number + 1, _PartBuilder(self._is_compared)
+                number, builder = number + 1, self._builder()
         self.is_over = True
         if builder.end:
             yield builder.part(number)
+
+    def _builder(self) -> _PartBuilder:
+        return _PartBuilder(self._is_compared, self.job.point)
+
+    def _references(self) -> Iterator[Reference]:
+        """Yield what the rows of the point refer to, as far as it belongs to this target."""
+        point = self.job.point
+        if point is None or point.references is None:
+            return
+        takes = {
+            source.name: key_choice(source.prefixes, source.include, source.exclude)
+            for source in self.job.target.buckets
+        }
+        for reference in point.references(self._position):
+            if reference.bucket in takes and takes[reference.bucket](reference.key):
+                yield reference
 
     def _is_compared(self, name: str) -> bool:
         """Tell whether this backup compares the attributes of this unchanged object."""
@@ -124,6 +152,8 @@ class Planner:
             self.notes.append(_damaged(manifest.backup_id, error))
 
     def _found(self) -> Iterator[SourceObject]:
+        if self.job.point is not None and self.job.point.listing == "rows":
+            return  # the references are all that is looked for
         for source in sorted(self.job.target.buckets, key=lambda bucket: f"{bucket.name}/"):
             folder = f"{source.name}/"
             if self._position.startswith(folder):
@@ -172,8 +202,9 @@ class Planner:
 class _PartBuilder:
     """A part that is being filled."""
 
-    def __init__(self, is_compared: Callable[[str], bool]) -> None:
+    def __init__(self, is_compared: Callable[[str], bool], point: PointOfRun | None) -> None:
         self._is_compared = is_compared
+        self._point = point
         self._items: list[Unchanged | ToRead | ToCompare] = []
         self._tally = BucketTally()
         self._read_bytes = 0
@@ -184,26 +215,56 @@ class _PartBuilder:
     def is_full(self) -> bool:
         return len(self._items) >= _ITEMS or self._read_objects >= _READ_OBJECTS or self._read_bytes >= _READ_BYTES
 
-    def take(self, compared: Compared) -> None:
+    def take(self, one: Matched) -> None:
         """Add one name."""
-        self.end = compared.name
+        compared, self.end = one.compared, one.compared.name
+        if one.reference is not None and self._point is not None:
+            self._take_referenced(compared, one.reference, self._point)
+            return
+        if self._point is not None and self._point.references is not None:
+            self._tally.orphans += compared.found is not None
+        self._take(compared)
+
+    def _take_referenced(self, compared: Compared, reference: Reference, point: PointOfRun) -> None:
+        """Add an object that a row refers to: as the row means it, wherever that is."""
+        self._tally.references += 1 + reference.others
+        if reference.others:
+            self._tally.dangling += reference.others
+            self._tally.replaced += reference.others
+            self._tally.unread.add(reference.bucket, reference.name, several_versions(), is_stored=True)
+        found, previous = compared.found, compared.previous
+        if found is not None and is_meant(found.listed, reference, point.taken_at):
+            self._take(compared, reference)
+        elif previous is not None and is_stored(previous, reference):
+            self._keep(reference.bucket, previous)
+        elif point.listing == "rows":
+            self._read(ToRead(reference.name, as_rows_say(reference), compared.change, previous, reference))
+        else:
+            self._read(ToRead(reference.name, found, compared.change, previous, reference, is_elsewhere=True))
+
+    def _take(self, compared: Compared, reference: Reference | None = None) -> None:
         found, previous = compared.found, compared.previous
         if found is None:
             self._tally.removed += 1
         elif compared.change is ObjectChange.UNCHANGED and previous is not None:
-            previous = _as_listed(previous, found)
+            previous = without_mark(_as_listed(previous, found))
             if self._is_compared(found.name):
                 self._items.append(ToCompare(found.name, found, previous))
             else:
-                self._keep(found, previous)
+                self._keep(found.bucket, previous)
         else:
-            self._items.append(ToRead(compared.name, found, compared.change, previous))
-            self._read_bytes += found.listed.size
-            self._read_objects += 1
+            self._read(ToRead(compared.name, found, compared.change, previous, reference))
 
-    def _keep(self, found: SourceObject, previous: Entry) -> None:
+    def _read(self, item: ToRead) -> None:
+        self._items.append(item)
+        meant = item.reference.size or 0 if item.reference else 0
+        self._read_bytes += item.found.listed.size if item.found else meant
+        self._read_objects += 1
+
+    def _keep(self, bucket: str, previous: Entry) -> None:
+        previous = without_mark(previous)
         self._items.append(Unchanged(previous.name, previous.model_dump_json(exclude_defaults=True).encode() + b"\n"))
-        self._tally.count(found.bucket, previous.size, ObjectChange.UNCHANGED)
+        self._tally.count(bucket, previous.size, ObjectChange.UNCHANGED)
         self._tally.uncompared += 1
         for pack, length in live_bytes(previous):
             self._tally.live_bytes[pack] += length

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from coffre.model.manifest import BucketSummary, Manifest, StorageContent
+from coffre.model.points import ManifestPoint, PointCounts
 from coffre.model.words import counted
 from coffre.operations.backup_buckets.assemble import Collector, missing_of, notes_of, requests_of
 from coffre.operations.backup_buckets.job import BucketBackupJob
@@ -40,6 +41,7 @@ def seal(
         entries=files,
         packs=secured.packs,
         locked_until=secured.locked_until,
+        point=_point(job, collector),
         plaintext_bytes=sum(tally.sizes.values()),
         stored_bytes=own + sum(file.length for file in files),
         rows=0,
@@ -50,12 +52,22 @@ def seal(
     return manifest, job.vault.commit(manifest, run.announce)
 
 
+def _point(job: BucketBackupJob, collector: Collector) -> ManifestPoint | None:
+    if job.point is None:
+        return None
+    tally, part_of = collector.tally, job.point.part_of
+    counts = PointCounts(
+        references=tally.references, dangling=tally.dangling, replaced=tally.replaced, orphans=tally.orphans
+    )
+    return ManifestPoint(name=part_of.name, id=part_of.id, counts=counts if job.point.references else None)
+
+
 def _content(job: BucketBackupJob, collector: Collector, past: PreviousBackup) -> StorageContent:
     tally, store, begun = collector.tally, job.target.store, job.begun
     stored = len(collector.packs) + len(collector.files.files)
     return StorageContent(
         endpoint=store.endpoint,
-        region=job.reader.wire.endpoint.region,
+        region=job.reader.region,
         buckets=tuple(
             BucketSummary(
                 name=source.name,

@@ -37,13 +37,15 @@ class Unread:
 
     @property
     def count(self) -> int:
-        """The number of objects."""
-        return sum(group.count for group in self.groups)
+        """The number of objects that are not in the backup."""
+        return sum(group.count for group in self.groups if not group.is_stored)
 
-    def add(self, bucket: str, name: str, error: CoffreError) -> None:
-        """Count one object."""
+    def add(self, bucket: str, name: str, error: CoffreError, *, is_stored: bool = False) -> None:
+        """Count one object. `is_stored`: it is in the backup, in another version than it should be."""
         reason = reason_of(error).replace(f"s3://{name}", _PLACE).replace(name, _PLACE)
-        self._merge(UnreadGroup(bucket=bucket, code=error.code, reason=reason, count=1, names=(name,)))
+        self._merge(
+            UnreadGroup(bucket=bucket, code=error.code, reason=reason, count=1, names=(name,), is_stored=is_stored)
+        )
 
     def take(self, other: Unread) -> None:
         """Add the counts of a part."""
@@ -60,11 +62,13 @@ class Unread:
             names = ", ".join(f"{name!a}" for name in group.names)
             if group.count == 1:
                 reason = group.reason.replace(_PLACE, f"s3://{group.names[0]}")
-                yield f"{names} is not in this backup: {reason} [{group.code}]"
+                is_here = "is in this backup as it is now" if group.is_stored else "is not in this backup"
+                yield f"{names} {is_here}: {reason} [{group.code}]"
                 continue
             more, reason = group.count - len(group.names), group.reason.replace(_PLACE, "them")
+            are_here = "are in this backup as they are now" if group.is_stored else "are not in this backup"
             yield (
-                f"{group.count:,} objects of {group.bucket} are not in this backup: {reason} [{group.code}] "
+                f"{group.count:,} objects of {group.bucket} {are_here}: {reason} [{group.code}] "
                 f"They are {names}{f' and {more:,} more' if more else ''}."
             )
 

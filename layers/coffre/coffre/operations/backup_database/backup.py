@@ -49,6 +49,15 @@ def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committ
     job = replace(job, vault=locking_vault(job.vault, job.target, run.backup, job.now()))
     with ExitStack() as stack:
         holder, plan = open_snapshot_and_plan(job, run, stack)
+        if job.in_snapshot is not None:
+            run.meter.begin("references")
+            found = job.in_snapshot(run.backup, plan.snapshot)
+            plan = replace(
+                plan,
+                part_of=found.part_of,
+                exceptions=(*plan.exceptions, *found.exceptions),
+                notes=(*plan.notes, *found.notes),
+            )
         total_bytes = sum(table.size_bytes for table in plan.tables)
         run.meter.begin("tables", total_bytes=total_bytes, total_tables=len(plan.tables))
         results = _store_parts(job, plan, run, holder.free_connections())

@@ -17,6 +17,7 @@ from coffre.model.manifest import (
     RelationName,
     SequenceValue,
 )
+from coffre.model.points import PartOf
 from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.lock_yield import yielding_locks
 from coffre.operations.runs.parallel_map import Runner
@@ -47,8 +48,20 @@ _OF_MEMBERS: Final = frozenset({Kind.MEMBER, Kind.SEQUENCE})
 
 
 @dataclass(frozen=True)
+class SnapshotFindings:
+    """What the manifest says of other work that was done in the snapshot: a restore point that was begun."""
+
+    exceptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    part_of: PartOf | None = None
+
+
+@dataclass(frozen=True)
 class DatabaseBackupJob:
-    """What a run needs: where to read, where to write, with what, and how wide."""
+    """What a run needs: where to read, where to write, with what, and how wide.
+
+    `in_snapshot` is called once with the backup and its exported snapshot, before the rows are read.
+    """
 
     target: DatabaseTarget
     connection: Connection
@@ -62,6 +75,7 @@ class DatabaseBackupJob:
     runner: Runner
     now: Callable[[], datetime]
     previous: Backup | None = None
+    in_snapshot: Callable[[Backup, str], SnapshotFindings] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,7 @@ class BackupPlan:
     roles: bytes | None
     parts: tuple[Part, ...]
     history: History
+    part_of: PartOf | None = None
     exceptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

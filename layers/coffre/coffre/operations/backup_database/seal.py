@@ -12,6 +12,7 @@ from coffre.model.manifest import (
     SearchPath,
     TableContent,
 )
+from coffre.model.points import ManifestPoint
 from coffre.operations.backup_database.plan import METADATA_PART, BackupPlan, DatabaseBackupJob, PartResult
 from coffre.operations.runs.locked_backup import secure
 from coffre.operations.runs.run import Run
@@ -58,6 +59,7 @@ def seal(
         locked_until=secured.locked_until,
         exceptions=plan.exceptions,
         notes=(*plan.notes, *(text for result in results for text in result.notes)),
+        point=ManifestPoint(name=plan.part_of.name, id=plan.part_of.id) if plan.part_of else None,
     )
     return manifest, job.vault.commit(manifest, run.announce)
 

@@ -14,8 +14,11 @@ from coffre.model.manifest import Entry, Manifest, ObjectFacts, TableContent
 from coffre.model.names import shown
 from coffre.model.storage import ObjectChoice
 from coffre.model.target import TargetKind
+from coffre.operations.browse.settings_diff import what_changed
 from coffre.operations.stored_backup.object_selection import start_of
 from coffre.policy.merge import side_by_side
+from coffre.vault.codec import FrameDecoder
+from coffre.vault.sealed_settings import SettingsOpener
 from coffre.vault.vault import Vault
 
 # Attributes that belong to an object, unlike those that only say when or how a store keeps it.
@@ -49,8 +52,15 @@ class Difference:
     rows_after: int | None = None
 
 
-def differences(vault: Vault, first: Manifest, second: Manifest, choice: ObjectChoice) -> Iterator[Difference]:
+def differences(
+    vault: Vault, first: Manifest, second: Manifest, choice: ObjectChoice, decoder: FrameDecoder | None = None
+) -> Iterator[Difference]:
     """Yield what differs, sorted by name.
+
+    Parameters
+    ----------
+    decoder
+        Opens settings, to compare their values. None: they are compared by the versions that their places gave them.
 
     Raises
     ------
@@ -73,26 +83,58 @@ def differences(vault: Vault, first: Manifest, second: Manifest, choice: ObjectC
                 hint="Leave out --bucket and --prefix, or compare backups of buckets.",
             )
         return _of_tables(vault, first, second)
+    if first.kind is TargetKind.SETTINGS:
+        return _of_settings(vault, first, second, choice, decoder)
     return _of_objects(vault, first, second, choice)
 
 
-def _of_objects(vault: Vault, first: Manifest, second: Manifest, choice: ObjectChoice) -> Iterator[Difference]:
+def _of_settings(
+    vault: Vault, first: Manifest, second: Manifest, choice: ObjectChoice, decoder: FrameDecoder | None
+) -> Iterator[Difference]:
+    """Yield names alone: sizes of short values say something about them."""
+    opener = SettingsOpener(vault, decoder) if decoder is not None else None
+    for before, after in _pairs(vault, first, second, choice):
+        if before is None and after is not None:
+            yield Difference(after.name, Change.ADDED)
+        elif after is None and before is not None:
+            yield Difference(before.name, Change.REMOVED)
+        elif before is not None and after is not None and not _is_same_version(before, after):
+            what = ("value",) if opener is None else what_changed(opener, before, after)
+            if what:
+                yield Difference(before.name, Change.CHANGED, what)
+
+
+def _is_same_version(before: Entry, after: Entry) -> bool:
+    one, other = before.object or ObjectFacts(), after.object or ObjectFacts()
+    if one.unread is not None or other.unread is not None:
+        return one.unread is not None and other.unread is not None
+    return before.sha256 == after.sha256 or (one.etag is not None and one.etag == other.etag)
+
+
+def _pairs(
+    vault: Vault, first: Manifest, second: Manifest, choice: ObjectChoice
+) -> Iterator[tuple[Entry | None, Entry | None]]:
     left, right = (_below(vault, manifest, _start(manifest, choice)) for manifest in (first, second))
     is_empty = True
-    for before, after in side_by_side(left, right, _name_of, _name_of):
+    for pair in side_by_side(left, right, _name_of, _name_of):
         is_empty = False
-        if before is None and after is not None:
-            yield Difference(after.name, Change.ADDED, size_after=after.size)
-        elif after is None and before is not None:
-            yield Difference(before.name, Change.REMOVED, size_before=before.size)
-        elif before is not None and after is not None and (what := _what_differs(before, after)):
-            yield Difference(before.name, Change.CHANGED, what, before.size, after.size)
+        yield pair
     if is_empty and (choice.bucket is not None or choice.prefix):
         raise EventError(
             f"Neither backup has an object below {_start(second, choice)}.",
             code="PREFIX_UNMATCHED",
             hint=f"See what they contain: coffre ls {second.backup_id}",
         )
+
+
+def _of_objects(vault: Vault, first: Manifest, second: Manifest, choice: ObjectChoice) -> Iterator[Difference]:
+    for before, after in _pairs(vault, first, second, choice):
+        if before is None and after is not None:
+            yield Difference(after.name, Change.ADDED, size_after=after.size)
+        elif after is None and before is not None:
+            yield Difference(before.name, Change.REMOVED, size_before=before.size)
+        elif before is not None and after is not None and (what := _what_differs(before, after)):
+            yield Difference(before.name, Change.CHANGED, what, before.size, after.size)
 
 
 def _start(manifest: Manifest, choice: ObjectChoice) -> str:

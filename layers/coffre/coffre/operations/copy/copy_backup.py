@@ -6,24 +6,26 @@ Nothing is decrypted. What is sent was checked against the SHA-256 in the manife
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
 from coffre.model.backup import Backup
 from coffre.model.errors import CopyError, IntegrityError, ObjectMissingError, StoreError
 from coffre.model.manifest import Manifest, PackReference
+from coffre.operations.copy.missing import missing_packs
 from coffre.operations.runs.parallel_map import ordered_map
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open import refuse_other_backups
 from coffre.stores.store import Store, put_new, put_small
 from coffre.vault.layout import marks_prefix, pin_mark_key
+from coffre.vault.pack_list import PackList
 from coffre.vault.vault import Vault
 
 # Packs have 16 MiB, at most 64. A pack is held once: as it was read, until the destination has it.
 _WIDTH: Final = 8
-_MEMORY_BYTES: Final = 192 * 1024 * 1024
+_MEMORY_BYTES: Final = 96 * 1024 * 1024
 _MARK_LIMIT_BYTES: Final = 64 * 1024
 # What a sweep at the destination removes while a backup is copied is sent again; a second time is no coincidence.
 _ROUNDS: Final = 3
@@ -51,7 +53,7 @@ class CopyJob:
     name
         The destination's name, for messages.
     check
-        Called before each pack; what it raises stops the copy.
+        Called before each pack and before the manifest; what it raises stops the copy.
     is_time_over
         Whether to stop between two packs; the next run continues there.
     on_progress
@@ -85,23 +87,25 @@ def copy_backup(job: CopyJob) -> Sent:
     """
     key = job.backup.manifest_key or ""
     try:
-        manifest = manifest_of(job.source, job.backup)
-        body = job.source.store.get(key)
+        body = job.source.manifest_bytes(key, sha256=job.backup.manifest_sha256 or "")
     except IntegrityError as error:
         raise _gone(job, error) if error.code == "MANIFEST_MISSING" else error from error
+    packs = PackList.of(body, key)
+    refuse_other_backups(packs.manifest, key, job.backup.target, job.backup.id)
     sent = Sent()
     for _ in range(_ROUNDS):
-        missing = list(_missing(job.destination, manifest.packs))
-        is_committed = _has_manifest(job, key, body)
+        missing = missing_packs(job.destination.store, packs)
+        is_committed = _has_manifest(job, key)
         if not missing and is_committed:
             _copy_marks(job)
             return sent
-        sent = _send_packs(job, missing, sent)
+        sent = _send_packs(job, packs, missing, sent)
         if not sent.is_whole:
             return sent
-        _copy_entries(job, manifest)
-        _lock_what_was_there(job, manifest, {pack.key for pack in missing})
+        _copy_entries(job, packs.manifest)
+        _lock_what_was_there(job, packs, missing)
         _copy_marks(job)
+        job.check()
         # From here on a sweep at the destination keeps the packs. What one removed before is found by the next round.
         _put_once(job, job.destination.store_of_new, key, body)
     raise CopyError(
@@ -111,28 +115,20 @@ def copy_backup(job: CopyJob) -> Sent:
     )
 
 
-def _missing(destination: Vault, packs: Iterable[PackReference]) -> Iterator[PackReference]:
-    """Yield the packs that the destination does not list with their length; a request finds a thousand of them."""
-    by_folder = sorted(packs, key=attrgetter("key"))
-    for folder, wanted in groupby(by_folder, key=lambda pack: pack.key.rpartition("/")[0]):
-        stored = {info.key: info.size for info in destination.store.list(f"{folder}/")}
-        yield from (pack for pack in wanted if stored.get(pack.key) != pack.length)
-
-
-def _send_packs(job: CopyJob, packs: list[PackReference], before: Sent) -> Sent:
-    """Send packs, several in parallel, and return what was sent in all."""
-    sent, all_packs = before, before.packs + len(packs)
-    all_bytes = before.bytes + sum(pack.length for pack in packs)
+def _send_packs(job: CopyJob, packs: PackList, places: array[int], before: Sent) -> Sent:
+    """Send the packs at these places, several in parallel, and return what was sent in all."""
+    sent, all_packs = before, before.packs + len(places)
+    all_bytes = before.bytes + sum(packs.at(place).length for place in places)
     stopped = False
 
     def until_time_is_over() -> Iterator[PackReference]:
         nonlocal stopped
-        for pack in packs:
+        for place in places:
             job.check()
             if job.is_time_over():
                 stopped = True
                 return
-            yield pack
+            yield packs.at(place)
 
     done = ordered_map(
         lambda pack: _send_pack(job, pack),
@@ -177,11 +173,12 @@ def _copy_entries(job: CopyJob, manifest: Manifest) -> None:
         _put_once(job, job.destination.store_of_new, file.key, body)
 
 
-def _lock_what_was_there(job: CopyJob, manifest: Manifest, sent: set[str]) -> None:
+def _lock_what_was_there(job: CopyJob, packs: PackList, places: array[int]) -> None:
     """Lengthen the locks of packs that earlier copies have sent: this backup may need them for longer."""
     locks, end = job.destination.locks, job.destination.new_locked_until
     if locks is not None and end is not None:
-        locks.extend((pack.key for pack in manifest.packs if pack.key not in sent), end, job.check)
+        sent = set(places)
+        locks.extend((pack.key for place, pack in packs if place not in sent), end, job.check)
 
 
 def _copy_marks(job: CopyJob) -> None:
@@ -193,18 +190,29 @@ def _copy_marks(job: CopyJob) -> None:
         if info.key != pin and known.get(info.key) == info.size:
             continue
         body = job.source.store.get(info.key, limit_bytes=_MARK_LIMIT_BYTES)
-        if info.key != pin:
+        if info.key not in known or info.key != pin:
             _put_once(job, job.destination.store, info.key, body)
-        elif info.key not in known or job.destination.store.get(pin, limit_bytes=_MARK_LIMIT_BYTES) != body:
-            put_small(job.destination.store, info.key, body)
+        elif job.destination.store.get(pin, limit_bytes=_MARK_LIMIT_BYTES) != body:
+            _replace_pin(job, pin, body)
 
 
-def _has_manifest(job: CopyJob, key: str, body: bytes) -> bool:
+def _replace_pin(job: CopyJob, key: str, body: bytes) -> None:
+    """Replace the mark of a pin. Where nothing may be replaced (a receiving account) the backup stays pinned."""
     try:
-        found = job.destination.store.get(key)
+        put_small(job.destination.store, key, body)
+    except StoreError as error:
+        if error.code != "STORE_DENIED":
+            raise
+
+
+def _has_manifest(job: CopyJob, key: str) -> bool:
+    """Return whether the destination has the manifest; its store knows the SHA-256 of it, or it is read."""
+    store = job.destination.store
+    try:
+        found = store.head(key).sha256 or hashlib.sha256(store.get(key)).hexdigest()
     except ObjectMissingError:
         return False
-    if found != body:
+    if found != job.backup.manifest_sha256:
         raise _differs(job, key)
     return True
 

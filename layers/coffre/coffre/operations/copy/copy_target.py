@@ -12,6 +12,7 @@ from coffre.model.backup import Backup, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import BackupStateError, CoffreError, CopyError
 from coffre.operations.copy.copy_backup import CopyJob, Sent, copy_backup
+from coffre.operations.copy.copy_points import copy_point, due_points
 from coffre.operations.stored_backup.copied_records import copy_records
 from coffre.policy.copies import due_copies, is_copied
 from coffre.vault.vault import Vault
@@ -23,7 +24,11 @@ _RENEWED_AFTER: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Copied:
-    """What one run copied. `busy`: another copier works on this target and destination, and this one did nothing."""
+    """What one run copied.
+
+    `busy`: another copier works on this target and destination, and this one did nothing. `left_out`: why this process
+    cannot copy to the destination; others do.
+    """
 
     destination: str
     target: str
@@ -32,6 +37,7 @@ class Copied:
     bytes: int = 0
     unfinished: str | None = None
     busy: bool = False
+    left_out: str | None = None
 
     def plus(self, backup: Backup, sent: Sent) -> Copied:
         """Return both together."""
@@ -116,9 +122,17 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
                 return done
         if job.records_at is not None:
             copy_records(job.source, job.records_at, job.target, job.check)
+        _copy_points(job)
         return done
     finally:
         job.catalog.locks.release(job.lock, job.run_id)
+
+
+def _copy_points(job: TargetCopyJob) -> None:
+    """Copy the restore points whose last part is complete there by now."""
+    for point in due_points(job.catalog, job.destination.name, job.target):
+        part = job.catalog.get_backup(point.database.backup_id)
+        copy_point(job.source.store, job.open_at(part).store, point)
 
 
 def _next(job: TargetCopyJob, only: Sequence[Backup] | None, done: set[str]) -> Backup | None:
@@ -145,7 +159,12 @@ def _copy_one(job: TargetCopyJob, backup: Backup) -> Sent | None:
         packs=known.packs if known else 0,
         bytes=known.bytes if known else 0,
         requests=known.requests if known else 0,
+        locked_until=known.locked_until if known else None,
+        # A copier replaces nothing: what was found damaged stays so until a look finds it mended.
+        damaged=known.damaged if known and is_there else None,
+        damaged_packs=known.damaged_packs if known and is_there else (),
     )
+    vault = job.open_at(backup)
     if not is_there:
         job.catalog.copies.keep(record)
     sent = Sent()
@@ -163,13 +182,15 @@ def _copy_one(job: TargetCopyJob, backup: Backup) -> Sent | None:
         }
         completed = job.now() if status is CopyStatus.COMPLETED else None
         changes = {**counted, "status": status, "completed_at": completed, "error": error}
+        if completed is not None and sent.packs and vault.new_locked_until is not None:
+            changes["locked_until"] = vault.new_locked_until
         job.catalog.copies.keep(record.model_copy(update=changes))
 
     try:
         sent = copy_backup(
             CopyJob(
                 source=job.source,
-                destination=job.open_at(backup),
+                destination=vault,
                 backup=backup,
                 name=job.destination.name,
                 check=job.check,

@@ -10,7 +10,7 @@ from typing import Final
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import KEY_OPENED, AuditEvent
 from coffre.model.errors import CoffreError
-from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.model.target import AnyTarget, DatabaseTarget
 from coffre.operations.doctor.vault_use import trouble
 from coffre.policy.checks.answers import Trouble
 from coffre.policy.checks.history_facts import DrillSeen, NewestBackup, Proofs
@@ -22,9 +22,7 @@ from coffre.vault.reports import DrillReports
 _DRILL: Final = re.compile(r"reports/drill-([0-7][0-9A-HJKMNP-TV-Z]{25})\.json")
 
 
-def read_history(
-    catalog: Catalog, store: Store, target: DatabaseTarget | BucketTarget, now: datetime
-) -> Iterator[object]:
+def read_history(catalog: Catalog, store: Store, target: AnyTarget, now: datetime) -> Iterator[object]:
     """Yield what is remembered of a target, without proofs when it has no good backup; raises what the catalog raises.
 
     A drill's record is its report in the vault. All keys of the target's backups are listed: about six for each backup.
@@ -41,7 +39,7 @@ def read_history(
         verified_at=max(verified, default=None),
         verified_within_hours=target.freshness.verified_hours,
         drill=_newest_drill(store, target.name),
-        drills_off=isinstance(target, BucketTarget) and target.drill.objects == 0,
+        drills_off=not isinstance(target, DatabaseTarget) and target.drill.objects == 0,
     )
 
 

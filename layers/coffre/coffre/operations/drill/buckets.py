@@ -13,10 +13,11 @@ from coffre.model.drill import DrillReport, ObjectProof, Sample, Verdict
 from coffre.model.errors import CoffreError, DeadlineError, DrillImpossibleError, IntegrityError, RunStoppedError
 from coffre.model.manifest import Entry, Manifest, ObjectFacts
 from coffre.model.storage import StorageScope
-from coffre.model.target import BucketDrill
+from coffre.model.target import BucketDrill, TargetKind
 from coffre.model.words import counted
 from coffre.operations.drill.findings import Found, refuse_other_sums
 from coffre.operations.drill.scratch_bucket import ScratchPlace, scratch_folder
+from coffre.operations.drill.settings import prove_settings
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
 from coffre.operations.restore_buckets.write_object import Done, Writer, cost_of
 from coffre.operations.runs.parallel_map import ordered_map
@@ -91,6 +92,10 @@ def drill_storage(job: StorageDrillJob) -> DrillReport:
 def _prove(job: StorageDrillJob, found: Found, stop: threading.Event) -> None:
     with found.phase("read"):
         manifest = open_manifest(job.vault, job.backup)
+    if job.backup.kind is TargetKind.SETTINGS:
+        decoder = job.decoder.of_recipients(manifest.recipients)
+        prove_settings(job.backup, manifest, job.vault, decoder, found, stop)
+        return
     scope = StorageScope(to=f"{job.place.bucket.name}/{job.place.folder(job.id)}")
     places = DestinationMap(manifest, scope, lambda _: job.place.bucket)
     with found.phase("choose"):

@@ -20,12 +20,12 @@ from coffre.alerts.runs import backup_exceptions
 from coffre.catalog.catalog import Catalog
 from coffre.model.alert_rules import TargetAlerts
 from coffre.model.audit import Actor
-from coffre.model.backup import NO_ROLES, Backup, Status
+from coffre.model.backup import NO_POINT, NO_ROLES, Backup, Status
 from coffre.model.configuration import Configuration
 from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.manifest import DatabaseContent, Manifest
 from coffre.model.rotation import SweepReport
-from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind, is_gone
+from coffre.model.target import AnyTarget, TargetKind, is_gone
 from coffre.operations.monitoring.alerting import Review, what_is_safe
 from coffre.operations.monitoring.copy_checks import check_copies
 from coffre.operations.stored_backup.open import manifest_of
@@ -43,7 +43,7 @@ from coffre.policy.recency import completion
 from coffre.vault.vault import Vault
 
 _ACTOR: Final = Actor("backup", verified=True)
-_NOUNS: Final = {TargetKind.DATABASE: "rows", TargetKind.BUCKET: "objects"}
+_NOUNS: Final = {TargetKind.DATABASE: "rows", TargetKind.BUCKET: "objects", TargetKind.SETTINGS: "settings"}
 _OF_A_BACKUP: Final = (AlertKind.DURATION_EXCEEDED, AlertKind.BACKUP_EXCEPTIONS, AlertKind.SIZE_ANOMALY)
 
 
@@ -116,15 +116,14 @@ def _slow(backup: Backup, rules: TargetAlerts) -> Iterator[Alert]:
 
 def _exceptions(backup: Backup) -> Iterator[Alert]:
     # Most exceptions of a database say what its restore will lack, and stay the same: `coffre show` lists them. Missing
-    # roles are no property of the database.
-    of_buckets = backup.kind is TargetKind.BUCKET
-    notified = backup.exceptions if of_buckets else tuple(filter(_is_notified, backup.exceptions))
+    # roles and a missing restore point are no property of the database.
+    notified = backup.exceptions if backup.kind.has_objects else tuple(filter(_is_notified, backup.exceptions))
     if notified:
         yield backup_exceptions(backup.model_copy(update={"exceptions": notified}))
 
 
 def _is_notified(exception: str) -> bool:
-    return exception.startswith(NO_ROLES)
+    return exception.startswith((NO_ROLES, NO_POINT))
 
 
 def _sizes(catalog: Catalog, vault: Vault, change_percent: int, backup: Backup, manifest: Manifest) -> Iterator[Alert]:
@@ -186,7 +185,7 @@ def _rates(catalog: Catalog, configuration: Configuration, now: datetime) -> Rev
 
 def _running(catalog: Catalog, configuration: Configuration, now: datetime) -> Iterator[Alert]:
     """Find runs that take too long. The check of the completed backup ends such an alert."""
-    targets: dict[str, DatabaseTarget | BucketTarget] = {target.name: target for target in configuration.targets}
+    targets: dict[str, AnyTarget] = {target.name: target for target in configuration.targets}
     for backup in catalog.backups(status=Status.IN_PROGRESS):
         if (target := targets.get(backup.target)) is not None:
             limit, took = longest(target.kind, target.alerts.duration_minutes), now - backup.created_at

@@ -7,15 +7,15 @@ the others. A lock that is refused is a problem to report, and no reason to stop
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import batched
-from typing import Final
+from typing import Final, Protocol
 
-from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, LockProgress
 from coffre.model.errors import CoffreError, DeadlineError, IntegrityError, LockLostError
+from coffre.model.manifest import Manifest
 from coffre.model.rotation import Action, Decision, LockReport, Problem
 from coffre.model.target import Retention
 from coffre.operations.stored_backup.open import manifest_of
@@ -27,6 +27,18 @@ from coffre.vault.vault import Vault
 _BATCH: Final = 1000
 # A rolling lock that was begun some days ago ends as many days earlier; it is extended again in time.
 _ABOUT: Final = timedelta(days=7)
+
+
+class LockNotes(Protocol):
+    """Where the ends of a backup's locks are recorded: the catalog's record of it, or of its copy."""
+
+    def note_locked(self, backup_id: str, until: datetime) -> object:
+        """Record that everything the backup refers to is locked at least until then."""
+        ...
+
+    def note_locking(self, backup_id: str, progress: LockProgress) -> None:
+        """Record how far an extension is."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -61,14 +73,23 @@ def _continued(need: LockNeed) -> LockNeed:
     return LockNeed(need.backup.model_copy(update={"lock_progress": None}), need.until)
 
 
+def as_the_manifest_says(manifest: Manifest) -> Mapping[str, datetime | None]:
+    """Return until when packs are locked in the vault: its manifests remember it."""
+    return {pack.key: pack.locked_until for pack in manifest.packs}
+
+
 @dataclass
 class LockKeeper:
     """Extends the locks of one rotation.
 
     Parameters
     ----------
+    notes
+        Keeps what is locked until when.
     check
         Raises if the rotation must not continue.
+    known
+        Returns until when the packs of a manifest are known to be locked; what is not in it has no known lock.
     has_time
         Tells whether locks may be extended, or the time is for the sweep.
 
@@ -78,12 +99,13 @@ class LockKeeper:
         Locks that could not be extended.
     """
 
-    catalog: Catalog
+    notes: LockNotes
     vault: Vault
     locks: VaultLocks
     now: datetime
     check: Callable[[], None]
     has_time: Callable[[], bool]
+    known: Callable[[Manifest], Mapping[str, datetime | None]] = as_the_manifest_says
     dry_run: bool = False
     problems: list[Problem] = field(default_factory=list)
     _extended: dict[str, datetime] = field(default_factory=dict)
@@ -116,10 +138,11 @@ class LockKeeper:
 
     def _extend(self, need: LockNeed) -> int:
         """Extend batch by batch, and record how far it is: the time may not suffice for a large backup."""
-        backup, protection = need.backup, self.catalog.protection
+        backup = need.backup
         manifest = manifest_of(self.vault, backup)
-        known = {pack.key: pack.locked_until for pack in manifest.packs}
-        keys = [backup.manifest_key or "", *(file.key for file in manifest.entries), *sorted(known)]
+        known = self.known(manifest)
+        packs = sorted({pack.key for pack in manifest.packs})
+        keys = [backup.manifest_key or "", *(file.key for file in manifest.entries), *packs]
         done, count = backup.lock_progress.done if backup.lock_progress else 0, 0
         for batch in batched(keys[done:], _BATCH, strict=False):
             if not self.has_time():
@@ -134,9 +157,9 @@ class LockKeeper:
             if not self.dry_run:
                 self.locks.extend(wanted, need.until, self.check)
                 if done < len(keys):
-                    protection.note_locking(backup.id, LockProgress(until=need.until, done=done))
+                    self.notes.note_locking(backup.id, LockProgress(until=need.until, done=done))
         if not self.dry_run:
-            protection.note_locked(backup.id, need.until)
+            self.notes.note_locked(backup.id, need.until)
         return count
 
     def _note(self, code: str, backup: Backup, why: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +13,14 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status
 from coffre.model.configuration import Configuration
-from coffre.model.errors import BackupStateError, CatalogError, CoffreError, DeadlineError, IntegrityError
+from coffre.model.errors import BackupStateError, CoffreError, IntegrityError
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
 from coffre.model.target import Retention
 from coffre.operations.rotate.keep_locked import LockKeeper, LockNeed, needs_of
+from coffre.operations.rotate.keep_points import PointKeeper
 from coffre.operations.rotate.sweep import sweep
-from coffre.operations.rotate.sweep_job import GRACE, SweepJob, running_restores
+from coffre.operations.rotate.sweep_job import GRACE, SweepJob, VaultRecords, running_restores
+from coffre.operations.rotate.turn import Turn
 from coffre.operations.runs.dead_runs import is_silent, settle_backup
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.retention import decide
@@ -26,12 +28,8 @@ from coffre.vault.vault import Vault
 
 # One lock for all targets: a rotation works on the whole vault. No target can have this name.
 _LOCK: Final = "*rotation"
-_RENEW_AFTER: Final = timedelta(seconds=5)
-# Longer than the slowest single step (a manifest that is read with all retries). Two rotations would do no harm.
-_STALE_AFTER: Final = timedelta(minutes=3)
-_RESERVE_SECONDS: Final = 20.0
 # Kept for marks and sweep when many locks have to be extended: the next rotation continues with those.
-_SWEEP_SECONDS: Final = 300.0
+SWEEP_SECONDS: Final = 300.0
 _ACTOR: Final = Actor("rotate", verified=True)
 
 
@@ -78,7 +76,7 @@ def rotate(
     CoffreError
         The rotation stopped there; the next one continues.
     """
-    turn = _Turn(job, dry_run=dry_run)
+    turn = Turn(job.catalog, _LOCK, job.id, job.now, job.remaining_seconds, dry_run=dry_run)
     if (owner := turn.begin()) is not None:
         return RotationReport(id=job.id, dry_run=dry_run, skipped=f"rotation {owner} is running")
     try:
@@ -87,18 +85,23 @@ def rotate(
         turn.end()
 
 
-def _rotate(job: RotateJob, turn: _Turn, only: str | None, *, dry_run: bool, always_sweep: bool) -> RotationReport:
+def _rotate(job: RotateJob, turn: Turn, only: str | None, *, dry_run: bool, always_sweep: bool) -> RotationReport:
     targets = job.configuration.targets if only is None else job.configuration.named(only)
     copies = _copies(job, settle_dead=not dry_run)
     problems: list[Problem] = []
     decisions: list[Decision] = []
     needs: list[LockNeed] = []
     restores = {restore.backup_id: restore.id for restore in running_restores(job.catalog, job.now())}
+    points = PointKeeper(
+        copies,
+        {target.name: target.retention for target in (*job.configuration.targets, *targets)},
+        lambda found, retention: decide_by_size(job.vault, job.now(), found, retention, problems),
+    )
     for target in targets:
         found = copies.get(target.name, [])
-        judged = _decide(job, found, target.retention, problems)
+        judged = points.decide(target.name)
         needs += needs_of(found, target.retention, judged, job.now())
-        decided = [_unless_in_use(one, restores) for one in judged]
+        decided = [unless_in_use(one, restores) for one in judged]
         decisions += decided if dry_run else _mark_deleted(job, turn, found, decided)
     gone = frozenset(decision.backup_id for decision in decisions if decision.action is Action.DELETE)
     known = {target.name for target in job.configuration.targets}
@@ -115,22 +118,23 @@ def _rotate(job: RotateJob, turn: _Turn, only: str | None, *, dry_run: bool, alw
     )
     if not (gone or always_sweep):
         return report
-    swept = sweep(SweepJob(job.catalog, job.vault, job.scratch, job.now(), turn.check, dry_run=dry_run, gone=gone))
+    records = VaultRecords(job.catalog)
+    swept = sweep(SweepJob(records, job.vault, job.scratch, job.now(), turn.check, dry_run=dry_run, gone=gone))
     return report.model_copy(update={"sweep": swept})
 
 
 def _keep_locked(
-    job: RotateJob, turn: _Turn, needs: Iterable[LockNeed], problems: list[Problem], *, dry_run: bool
+    job: RotateJob, turn: Turn, needs: Iterable[LockNeed], problems: list[Problem], *, dry_run: bool
 ) -> LockReport | None:
     if job.vault.locks is None:
         return None
     keeper = LockKeeper(
-        job.catalog,
+        job.catalog.protection,
         job.vault,
         job.vault.locks,
         job.now(),
         turn.check,
-        has_time=lambda: job.remaining_seconds() > _SWEEP_SECONDS,
+        has_time=lambda: job.remaining_seconds() > SWEEP_SECONDS,
         dry_run=dry_run,
     )
     report = keeper.keep(needs)
@@ -157,21 +161,23 @@ def _settle(job: RotateJob, backup: Backup) -> None:
             job.report_died(failed)
 
 
-def _decide(
-    job: RotateJob, copies: Sequence[Backup], retention: Retention, problems: list[Problem]
+def decide_by_size(
+    vault: Vault, now: datetime, copies: Sequence[Backup], retention: Retention, problems: list[Problem]
 ) -> tuple[Decision, ...]:
+    """Decide on the backups of one target in this vault; sizes are read if the target has a limit."""
     if retention.maximum_bytes is None:
-        return decide(copies, retention, job.now())
+        return decide(copies, retention, now)
     try:
-        sizes = bytes_by_newest_user(job.vault, copies)
+        sizes = bytes_by_newest_user(vault, copies)
     except CoffreError as error:
         text = f"The size of the target's backups is unknown, so its limit was not applied: {error.message}"
         problems.append(Problem(code=error.code, target=copies[0].target, text=text))
-        return decide(copies, retention.model_copy(update={"maximum_bytes": None}), job.now())
-    return decide(copies, retention, job.now(), sizes)
+        return decide(copies, retention.model_copy(update={"maximum_bytes": None}), now)
+    return decide(copies, retention, now, sizes)
 
 
-def _unless_in_use(decision: Decision, restores: Mapping[str, str]) -> Decision:
+def unless_in_use(decision: Decision, restores: Mapping[str, str]) -> Decision:
+    """Keep a backup that is being restored; `restores` are the running ones, by the id of the backup."""
     restore_id = restores.get(decision.backup_id)
     if decision.action is Action.KEEP or restore_id is None:
         return decision
@@ -195,7 +201,7 @@ def bytes_by_newest_user(vault: Vault, copies: Iterable[Backup]) -> dict[str, in
     return sizes
 
 
-def _mark_deleted(job: RotateJob, turn: _Turn, copies: Iterable[Backup], decided: Iterable[Decision]) -> list[Decision]:
+def _mark_deleted(job: RotateJob, turn: Turn, copies: Iterable[Backup], decided: Iterable[Decision]) -> list[Decision]:
     """Mark backups as DELETED, unless they have changed since the decision."""
     by_id = {copy.id: copy for copy in copies}
     done = []
@@ -213,38 +219,3 @@ def _mark_deleted(job: RotateJob, turn: _Turn, copies: Iterable[Backup], decided
                 continue
         done.append(decision)
     return done
-
-
-@dataclass
-class _Turn:
-    """The lock of rotations, and the remaining time. A dry run takes no lock."""
-
-    job: RotateJob
-    dry_run: bool
-    _renewed_at: datetime = field(init=False)
-
-    def begin(self) -> str | None:
-        """Take the lock; return the rotation that has it instead."""
-        self._renewed_at = self.job.now()
-        if self.dry_run:
-            return None
-        lock = self.job.catalog.locks.acquire(_LOCK, self.job.id, self._renewed_at, stale_after=_STALE_AFTER)
-        return None if lock.acquired else lock.owner
-
-    def check(self) -> None:
-        """Raise if the time is nearly over (`DeadlineError`) or another rotation has the lock (`LockLostError`)."""
-        if self.job.remaining_seconds() <= _RESERVE_SECONDS:
-            raise DeadlineError(
-                "The function's time is nearly over and the rotation is not finished; it was stopped cleanly.",
-                hint="Nothing has to be done: the next rotation continues. If it happens daily, raise its timeout.",
-            )
-        now = self.job.now()
-        if not self.dry_run and now - self._renewed_at >= _RENEW_AFTER:
-            self.job.catalog.locks.renew(_LOCK, self.job.id, now)
-            self._renewed_at = now
-
-    def end(self) -> None:
-        """Release the lock. If the catalog does not answer, the lock expires by itself."""
-        if not self.dry_run:
-            with contextlib.suppress(CatalogError):
-                self.job.catalog.locks.release(_LOCK, self.job.id)

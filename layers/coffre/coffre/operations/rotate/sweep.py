@@ -14,6 +14,7 @@ from coffre.operations.rotate.batch_delete import Remover
 from coffre.operations.rotate.sweep_job import SweepJob, SweepTally
 from coffre.operations.rotate.sweep_manifests import RecordsWalk
 from coffre.operations.rotate.sweep_packs import PacksWalk
+from coffre.operations.rotate.sweep_points import PointsWalk
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import PACKS, drill_of, folder_of, is_anchor, is_configuration, is_restore_report
 
@@ -31,6 +32,7 @@ def sweep(job: SweepJob) -> SweepReport:
     tally = SweepTally()
     with Remover(job.vault.store, job.check, dry_run=job.dry_run, locks=job.vault.locks) as remover:
         records = RecordsWalk(job, remover, tally)
+        points = PointsWalk(job, remover, tally)
         packs: PacksWalk | None = None
         # Sorted by key: folders of backups come before packs.
         for section, objects in groupby(job.vault.store.list(), key=_section):
@@ -40,7 +42,7 @@ def sweep(job: SweepJob) -> SweepReport:
                 packs = PacksWalk(job, remover, tally, records.settle(), records.references)
                 packs.visit(objects)
             else:
-                _note_others(objects, tally)
+                _note_others(objects, tally, points)
         packs = packs or PacksWalk(job, remover, tally, records.settle(), records.references)
         packs.finish()
     return tally.report()
@@ -53,9 +55,9 @@ def _section(info: ObjectInfo) -> _Section:
     return folder_of(info.key) or ""
 
 
-def _note_others(objects: Iterable[ObjectInfo], tally: SweepTally) -> None:
+def _note_others(objects: Iterable[ObjectInfo], tally: SweepTally, points: PointsWalk) -> None:
     for info in objects:
         kept = is_restore_report(info.key) or is_anchor(info.key) or is_configuration(info.key)
-        is_known = kept or drill_of(info.key) is not None
+        is_known = kept or drill_of(info.key) is not None or points.visit(info)
         if not is_known:
             tally.note_foreign(info)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Restore, Status
 from coffre.model.manifest import Manifest
+from coffre.model.points import PointRecord
 from coffre.model.rotation import Amount, Problem, SweepReport
 from coffre.operations.runs.dead_runs import is_silent
 from coffre.stores.store import ObjectInfo
@@ -20,29 +21,6 @@ from coffre.vault.vault import Vault
 GRACE: Final = timedelta(hours=24)
 # Findings of each kind that are listed; counts have no limit.
 _LISTED: Final = 100
-
-
-@dataclass(frozen=True)
-class SweepJob:
-    """What a sweep needs.
-
-    Parameters
-    ----------
-    now
-        When it began.
-    check
-        Raises if the sweep must not continue.
-    gone
-        Backups that count as deleted although the catalog does not say so: those of a dry run.
-    """
-
-    catalog: Catalog
-    vault: Vault
-    scratch: Path
-    now: datetime
-    check: Callable[[], None]
-    dry_run: bool = False
-    gone: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +37,79 @@ class BackupSummary:
         return self.status.is_final and now - self.ended_at > GRACE
 
 
-def summaries_of_backups(job: SweepJob) -> dict[str, BackupSummary]:
-    """Read every backup's record, consistently."""
-    records = {}
-    for backup in job.catalog.backups():
-        status = Status.DELETED if backup.id in job.gone else backup.status
-        ended_at = backup.completed_at or backup.heartbeat_at or backup.created_at
-        records[backup.id] = BackupSummary(backup.target, status, backup.manifest_sha256, ended_at)
-    return records
+class Records(Protocol):
+    """What is known of the backups of the place that is swept: the vault, or a copy of it."""
+
+    def summaries(self) -> dict[str, BackupSummary]:
+        """Read every backup's record, by id, consistently."""
+        ...
+
+    def points(self) -> dict[str, PointRecord]:
+        """Read the record of every restore point, by id."""
+        ...
+
+    def running_restores(self, now: datetime, /) -> list[Restore]:
+        """Read every restore's record, consistently, and return those that may still read packs."""
+        ...
+
+
+@dataclass(frozen=True)
+class VaultRecords:
+    """The catalog's records of the vault."""
+
+    catalog: Catalog
+
+    def summaries(self) -> dict[str, BackupSummary]:
+        """Read the record of every backup."""
+        records = {}
+        for backup in self.catalog.backups():
+            ended_at = backup.completed_at or backup.heartbeat_at or backup.created_at
+            records[backup.id] = BackupSummary(backup.target, backup.status, backup.manifest_sha256, ended_at)
+        return records
+
+    def points(self) -> dict[str, PointRecord]:
+        """Return the restore points by id."""
+        return {point.id: point for point in self.catalog.points.all()}
+
+    def running_restores(self, now: datetime, /) -> list[Restore]:
+        """Return the restores of the catalog that are running."""
+        return running_restores(self.catalog, now)
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """What a sweep needs.
+
+    Parameters
+    ----------
+    now
+        When it began.
+    check
+        Raises if the sweep must not continue.
+    gone
+        Backups that count as deleted although the records do not say so: those of a dry run.
+    copy
+        The name of the copy that is swept; None: the vault.
+    """
+
+    records: Records
+    vault: Vault
+    scratch: Path
+    now: datetime
+    check: Callable[[], None]
+    dry_run: bool = False
+    gone: frozenset[str] = frozenset()
+    copy: str | None = None
+
+    def summaries(self) -> dict[str, BackupSummary]:
+        """Return the records, in which those that are gone are DELETED."""
+        found = self.records.summaries()
+        return found | {one: replace(found[one], status=Status.DELETED) for one in self.gone if one in found}
+
+    @property
+    def place(self) -> str:
+        """What is swept, in a sentence."""
+        return "the vault" if self.copy is None else f'the copy "{self.copy}"'
 
 
 def running_restores(catalog: Catalog, now: datetime) -> list[Restore]:

@@ -12,8 +12,6 @@ from coffre.operations.rotate.sweep_job import (
     BackupSummary,
     SweepJob,
     SweepTally,
-    running_restores,
-    summaries_of_backups,
 )
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import MANIFEST, record_of
@@ -35,8 +33,8 @@ class RecordsWalk:
         self._job = job
         self._remover = remover
         self._tally = tally
-        self._records = summaries_of_backups(job)
-        self._being_restored = {restore.backup_id for restore in running_restores(job.catalog, job.now)}
+        self._records = job.summaries()
+        self._being_restored = {restore.backup_id for restore in job.records.running_restores(job.now)}
         self._read: set[tuple[str, str]] = set()
         self._unlisted: list[tuple[str, str]] = []
         self._doubts: dict[str, str] = {}
@@ -66,16 +64,16 @@ class RecordsWalk:
     def settle(self) -> PackRules:
         """Read the catalog again, because runs whose manifest was not listed yet may reference packs."""
         self._remover.finish()  # all records are deleted before the first pack
-        records = summaries_of_backups(self._job)
+        records = self._job.summaries()
         blocked = dict(self._doubts)
         for backup_id, known in records.items():
             if not known.status.is_final:
                 blocked.setdefault(known.target, f"backup {backup_id} of {known.target} is running")
             elif known.status is Status.COMPLETED and (known.target, backup_id) not in self._read:
                 self._explain_unread(backup_id, known, blocked)
-        for restore in running_restores(self._job.catalog, self._job.now):
+        for restore in self._job.records.running_restores(self._job.now):
             blocked.setdefault(restore.target, f"restore {restore.id} of {restore.target} is running")
-        for target, backup_id in self._unlisted:
+        for target, backup_id in self._unlisted if self._job.copy is None else ():
             found = records.get(backup_id)
             if found is None or found.status is Status.FAILED:
                 text = f"The vault has backup {backup_id} of {target}, but the catalog does not: coffre catalog rebuild"
@@ -87,10 +85,15 @@ class RecordsWalk:
         if earlier is None or earlier.status is not Status.COMPLETED:
             blocked.setdefault(known.target, f"backup {backup_id} of {known.target} has just ended")
         elif known.target not in self._doubts:
+            copy = self._job.copy
+            cure = (
+                f"Restore it from the bucket's versions, or delete the backup: coffre delete {backup_id}."
+                if copy is None
+                else f"Copy the backup again: coffre copy {backup_id} --to {copy}"
+            )
             text = (
-                f"The manifest of backup {backup_id} of {known.target} is not in the vault. Restore it from the "
-                f"bucket's versions, or delete the backup: coffre delete {backup_id}. Until then, no pack of "
-                f"{known.target} is deleted."
+                f"The manifest of backup {backup_id} of {known.target} is not in {self._job.place}. {cure} "
+                f"Until then, no pack of {known.target} is deleted."
             )
             blocked[known.target] = text
             self._tally.note_problem("MANIFEST_MISSING", known.target, text)

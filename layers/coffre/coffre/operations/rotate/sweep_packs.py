@@ -68,6 +68,10 @@ class PacksWalk:
 
     def _reason_to_wait(self, writer: str, info: ObjectInfo) -> str | None:
         known, blocked = self._settled.records.get(writer), self._settled.blocked
+        if self._job.copy is not None and blocked:
+            return next(iter(blocked.values()))  # what is being copied there may need packs of any target
+        if self._job.copy is not None and (info.last_modified is None or self._job.now - info.last_modified < GRACE):
+            return f"packs that arrived in the copy less than {GRACE // timedelta(hours=1)} hours ago"
         if known is None:
             return next(iter(blocked.values()), None) or self._reason_for_unknown(writer, info)
         if known.target in blocked:
@@ -88,6 +92,6 @@ class PacksWalk:
     def _pass_missing(self, key: str | None) -> None:
         while self._next is not None and (key is None or self._next.key < key):
             known = self._settled.records.get(writer_of(self._next.key) or "")
-            text = f"The pack {self._next.key} is not in the vault, and a backup needs it."
+            text = f"The pack {self._next.key} is not in {self._job.place}, and a backup needs it."
             self._tally.note_problem("PACK_MISSING", known.target if known else None, text)
             self._next = next(self._named, None)

@@ -14,7 +14,7 @@ from typing import Final
 from coffre.model.backup import Backup, Tier
 from coffre.model.errors import StoreError
 from coffre.model.manifest import EntriesFile, PackReference
-from coffre.model.target import BucketTarget, DatabaseTarget
+from coffre.model.target import AnyTarget
 from coffre.operations.runs.run import Run
 from coffre.policy.locking import first_lock_until, lock_until, refuse_longer_than
 from coffre.vault.locks import is_shorter
@@ -33,7 +33,7 @@ class Secured:
     locked_until: datetime | None = None
 
 
-def locking_vault(vault: Vault, target: DatabaseTarget | BucketTarget, backup: Backup, now: datetime) -> Vault:
+def locking_vault(vault: Vault, target: AnyTarget, backup: Backup, now: datetime) -> Vault:
     """Return the vault that locks what a run stores, after checking that it can.
 
     Raises
@@ -59,7 +59,7 @@ def locking_vault(vault: Vault, target: DatabaseTarget | BucketTarget, backup: B
 
 
 def seconds_to_secure(
-    vault: Vault, target: DatabaseTarget | BucketTarget, backup: Backup, packs: Iterable[PackReference], now: datetime
+    vault: Vault, target: AnyTarget, backup: Backup, packs: Iterable[PackReference], now: datetime
 ) -> float:
     """Return how long `secure` is going to take for these packs, by a slow machine's measure."""
     if vault.locks is None:
@@ -70,7 +70,7 @@ def seconds_to_secure(
 
 def secure(
     vault: Vault,
-    target: DatabaseTarget | BucketTarget,
+    target: AnyTarget,
     run: Run,
     entries: Iterable[EntriesFile],
     packs: tuple[PackReference, ...],

@@ -13,7 +13,7 @@ from coffre.model.backup import Backup, Tier
 from coffre.model.errors import CoffreError, DestinationError
 from coffre.model.manifest import Manifest
 from coffre.model.safety import Safety, SafetyState
-from coffre.model.target import BucketTarget, DatabaseTarget, TargetKind
+from coffre.model.target import AnyTarget, TargetKind
 from coffre.model.words import counted
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.vault.vault import Vault
@@ -26,7 +26,6 @@ ACCEPTED_WITHIN: Final = timedelta(minutes=30)
 _CLOCKS_DIFFER: Final = timedelta(minutes=5)
 # Longer than any backup that continues in further invocations takes.
 _BEGUN_WITHIN: Final = timedelta(days=3)
-_FUNCTIONS: Final = {TargetKind.DATABASE: "backup_database", TargetKind.BUCKET: "backup_storage"}
 
 type Lacking = Callable[[Manifest], tuple[str, ...]]
 
@@ -80,7 +79,7 @@ def moment(backup: Backup) -> datetime:
 
 def decide(
     records: SafetyRecords,
-    target: DatabaseTarget | BucketTarget,
+    target: AnyTarget,
     lacking: Lacking,
     *,
     place: str,
@@ -153,7 +152,7 @@ def require(safety: Safety, kind: TargetKind) -> None:
         raise DestinationError(
             f'No recent SAFETY backup holds the present state of "{safety.target}", which this restore overwrites.',
             code="SAFETY_NEEDED",
-            hint=f"Nothing was changed. Send {event} to the function {_FUNCTIONS[kind]}, wait until that backup is "
+            hint=f"Nothing was changed. Send {event} to the function {kind.function}, wait until that backup is "
             'COMPLETED, and send this event again within 30 minutes; or say "no_safety": true. `coffre restore` does '
             "that by itself.",
         )

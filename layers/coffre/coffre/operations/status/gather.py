@@ -6,19 +6,21 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from coffre.alerts.alert import AlertKind, Severity
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import KEY_OPENED, NO_TARGET
 from coffre.model.configuration import Configuration
+from coffre.model.copies import Destination
 from coffre.model.drill import DrillSummary
 from coffre.model.errors import CoffreError, IntegrityError
 from coffre.model.incident import Incident
 from coffre.model.kinds import Status
 from coffre.model.rotation import VaultUse
-from coffre.model.status import CheckupSummary, Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
-from coffre.model.target import BucketTarget, DatabaseTarget, is_gone
+from coffre.model.status import CheckupSummary, CopyFacts, Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
+from coffre.model.target import AnyTarget, is_gone
 from coffre.model.usage import Spent, Usage
 from coffre.operations.status.schedules import SchedulesUnreadError, read_schedule
 from coffre.policy.cost import month_of, spent
@@ -81,6 +83,7 @@ def gather(job: StatusJob) -> Facts:
         used = pool.submit(_used, job)
         keys = pool.submit(job.catalog.recipients.all)
         checkups = pool.submit(_checkups, job.catalog, {target.name for target in wanted})
+        copies = [pool.submit(_copy, job, one, wanted) for one in job.configuration.copies]
         opened = pool.submit(_opened, job.catalog)
         rules = [pool.submit(read_schedule, job.events, *rule, job.now) for rule in (job.rules or {}).items()]
         return Facts(
@@ -92,6 +95,7 @@ def gather(job: StatusJob) -> Facts:
             cost=_or_unread(lambda: _cost(job, used.result(), vault.result()), Source.COST, unread, None),
             first_used=_or_unread(keys.result, Source.KEYS, unread, {}),
             opened=_or_unread(opened.result, Source.TRIALS, unread, {}),
+            copies=_or_unread(lambda: tuple(one.result() for one in copies), Source.COPIES, unread, ()),
             checkups=_or_unread(checkups.result, Source.CHECKUPS, unread, ()),
             unread=tuple(unread),
         )
@@ -110,7 +114,7 @@ def _or_unread[T](read: Callable[[], T], what: Source, unread: list[Unread], oth
 # --- one target ---
 
 
-def _target(job: StatusJob, target: DatabaseTarget | BucketTarget, drills: Mapping[str, DrillSummary]) -> TargetFacts:
+def _target(job: StatusJob, target: AnyTarget, drills: Mapping[str, DrillSummary]) -> TargetFacts:
     known = TargetFacts(
         name=target.name,
         kind=target.kind,
@@ -138,6 +142,13 @@ def _with_records(catalog: Catalog, known: TargetFacts, now: datetime) -> Target
 
 
 # --- all of them ---
+
+
+def _copy(job: StatusJob, destination: Destination, wanted: Sequence[AnyTarget]) -> CopyFacts:
+    targets = tuple(one.name for one in wanted if destination in job.configuration.copies_of(one.name))
+    # Sorted by the ids of backups: the newest of each target are among the first.
+    newest = islice(job.catalog.copies.of(destination.name), RECENT * max(1, len(job.configuration.targets)))
+    return CopyFacts(destination, targets, {copy.backup_id: copy for copy in newest if copy.target in targets})
 
 
 def _used(job: StatusJob) -> list[Usage]:

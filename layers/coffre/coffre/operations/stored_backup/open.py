@@ -86,7 +86,9 @@ def refuse_database(backup: Backup) -> None:
     """
     if backup.kind is not TargetKind.BUCKET:
         raise BackupStateError(
-            f'Backup {backup.id} is a backup of the database "{backup.target}", not of buckets.',
+            f'Backup {backup.id} is a backup of the {backup.kind} "{backup.target}", not of buckets.',
             code="BACKUP_KIND",
-            hint="Choose another backup: coffre list",
+            hint=f"Restore settings with: coffre restore settings {backup.id}"
+            if backup.kind is TargetKind.SETTINGS
+            else "Choose another backup: coffre list",
         )

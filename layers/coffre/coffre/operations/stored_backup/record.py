@@ -5,7 +5,6 @@ from __future__ import annotations
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Manifest
-from coffre.model.target import TargetKind
 from coffre.operations.stored_backup.open import refuse_other_backups
 from coffre.vault.damage import read_damage
 from coffre.vault.vault import Committed, Vault
@@ -72,13 +71,15 @@ def completed(backup: Backup, manifest: Manifest, committed: Committed) -> Backu
             "encryption": manifest.encryption,
             "exceptions": manifest.exceptions,
             "notes": manifest.notes,
+            "point": manifest.point.id if manifest.point else None,
+            "point_name": manifest.point.name if manifest.point else None,
             **_contents(manifest),
         }
     )
 
 
 def _contents(manifest: Manifest) -> dict[str, int | str]:
-    if manifest.kind is TargetKind.BUCKET:
+    if manifest.kind.has_objects:
         return {"objects": manifest.storage.objects, "unread": manifest.storage.unread}
     content = manifest.database
     return {"tables": len(content.tables), "rows": manifest.rows, "source_version": content.server_version}

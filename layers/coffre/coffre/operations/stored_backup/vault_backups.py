@@ -17,6 +17,7 @@ from coffre.model.errors import BackupStateError, IntegrityError, TargetUnknownE
 from coffre.operations.stored_backup.record import described, described_by_manifest
 from coffre.policy.recency import newest_first
 from coffre.vault.layout import BACKUPS, MANIFEST, RecordKey, record_of
+from coffre.vault.points import SealedPoints
 from coffre.vault.vault import Vault
 
 # Each manifest takes a few requests of some 20 ms: this many are read in parallel, as the client has connections.
@@ -28,12 +29,15 @@ class VaultBackups:
 
     Attributes
     ----------
+    points
+        The sealed restore points.
     problems
         By id of the backup, the error of reading its records; only for records that were read.
     """
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
+        self.points = SealedPoints(vault.store)
         self._read: dict[str, Backup | None] = {}
         self.problems: dict[str, str] = {}
 

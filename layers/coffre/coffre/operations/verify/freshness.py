@@ -1,21 +1,24 @@
-"""Fresh: each target has a recent backup, a verified one, and a copy of it. Ends the records of runs that died."""
+"""Fresh: each target has a recent backup, a verified one, and copies of it. Ends the records of runs that died."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Restore, Status
 from coffre.model.configuration import Configuration
+from coffre.model.copies import Destination
 from coffre.model.errors import BackupStateError, IntegrityError, ObjectMissingError
-from coffre.model.target import BucketTarget, DatabaseTarget, is_gone
+from coffre.model.target import AnyTarget, TargetKind, is_gone
 from coffre.model.verification import Check, Checked, FreshReport, Settled
 from coffre.operations.runs.dead_runs import is_silent, settle_backup, settle_restores
 from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.verify.fresh_copies import CopyCheck
+from coffre.policy.copy_health import component
 from coffre.policy.freshness import check_backup, check_verified, newest_of
 from coffre.stores.store import ObjectInfo
 from coffre.vault.vault import Vault
@@ -30,6 +33,8 @@ class FreshJob:
 
     Parameters
     ----------
+    open_copy
+        Opens a copy of the vault.
     configured_at
         When the configuration was last changed, if known: a new target has no backup before it is due.
     report_died, report_restore_died
@@ -42,6 +47,7 @@ class FreshJob:
     now: datetime
     report_died: Callable[[Backup], None]
     report_restore_died: Callable[[Restore], None]
+    open_copy: Callable[[Destination], Vault]
     configured_at: datetime | None = None
 
 
@@ -57,11 +63,33 @@ def fresh(job: FreshJob, *, only: str | None = None) -> FreshReport:
     targets = tuple(target for target in targets if not is_gone(target))  # nothing more is expected of it
     settled = (*_settle_backups(job), *_settle_restores(job))
     checks = tuple(check for target in targets for check in _checks(job, target))
-    is_ok = all(check.is_ok for check in checks)
-    return FreshReport(status=200 if is_ok else 500, checked_at=job.now, checks=checks, settled=settled)
+    copies = [CopyCheck(job.catalog, copy, job.open_copy, job.now) for copy in job.configuration.copies]
+    checks += tuple(check for target in targets for check in _checks_of_copies(job, target, copies))
+    code: Literal[200, 500] = 200 if all(check.is_ok for check in checks) else 500
+    kinds = {target.name: target.kind for target in targets}
+    in_vault = [check for check in checks if check.check is not Checked.OFFSITE]
+    return FreshReport(
+        status=code,
+        statusCode=code,
+        database=component([check for check in in_vault if kinds[check.target] is TargetKind.DATABASE]),
+        storage=component([check for check in in_vault if kinds[check.target] is not TargetKind.DATABASE]),
+        offsite=component([check for check in checks if check.check is Checked.OFFSITE]),
+        checked_at=job.now,
+        checks=checks,
+        settled=settled,
+    )
 
 
-def _checks(job: FreshJob, target: DatabaseTarget | BucketTarget) -> Iterator[Check]:
+def _checks_of_copies(job: FreshJob, target: AnyTarget, copies: Iterable[CopyCheck]) -> Iterator[Check]:
+    wanted = job.configuration.copies_of(target.name)
+    if wanted:
+        backups = list(job.catalog.backups(target=target.name))
+        for copy in copies:
+            if copy.destination in wanted:
+                yield copy.check(target.name, backups)
+
+
+def _checks(job: FreshJob, target: AnyTarget) -> Iterator[Check]:
     backups = _newest_backups(job, target.name)
     yield check_backup(target, backups, job.now, job.configured_at)
     yield check_verified(target, backups, job.now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -49,23 +49,9 @@ def inventory(
     """
     known = CatalogSnapshot.read(job.catalog)
     living = known.required(target, backup_id)
-    own: dict[str, list[Damage]] = {}
-    tally = _Tally()
     locks = job.lock_check()
-    with _Heads(job, locks) as heads:
-        references = _read_manifests(job, living, heads, own, tally)
-        for pack, stored in _merged(references.in_order(), job.vault.store.list(PACKS)):
-            writer = known.records.get(writer_of(pack.key) or "")
-            name = writer.target if writer else "-"
-            tally.add(pack, name)
-            if stored is None or stored.size != pack.length:
-                tally.suspects.append(pack)
-            elif share.holds(pack.key) or (locks is not None and locks.is_new(pack.key)):
-                heads.ask(pack, name)
-            if tally.is_stopped_at(job):
-                break
-    damages = [*heads.damages, *_confirmed(job, tally.suspects)]
-    damages += _read_unkept(job, heads, own, tally)
+    looked = look(job, living, share, job.vault.store.list(PACKS), records=known.records, locks=locks)
+    damages, own, heads, tally = looked.damages, looked.own, looked.heads, looked.tally
     if backup_id is not None:
         CatalogSnapshot.read(job.catalog).required(backup_id=backup_id)
     damaged = record_damage(job, Level.INVENTORY, known, damages, own)
@@ -85,6 +71,56 @@ def inventory(
         lock_problems=short,
         unfinished=tally.unfinished,
     )
+
+
+@dataclass
+class Looked:
+    """What a look at everything that some backups need has found.
+
+    `damages` are of packs; `own`, by backup, are of its manifest and its lists of entries.
+    """
+
+    damages: list[Damage]
+    own: dict[str, list[Damage]]
+    heads: _Heads
+    tally: _Tally
+
+
+def look(
+    job: VerifyJob,
+    living: Iterable[Backup],
+    share: Share,
+    listed: Iterable[ObjectInfo],
+    *,
+    records: Mapping[str, Backup],
+    locks: LockCheck | None = None,
+) -> Looked:
+    """Look for everything that these backups need; nothing is recorded.
+
+    Parameters
+    ----------
+    listed
+        The packs of the vault, sorted.
+    records
+        Every backup by id: which target wrote a pack.
+    """
+    own: dict[str, list[Damage]] = {}
+    tally = _Tally()
+    with _Heads(job, locks) as heads:
+        references = _read_manifests(job, living, heads, own, tally)
+        for pack, stored in _merged(references.in_order(), listed):
+            writer = records.get(writer_of(pack.key) or "")
+            name = writer.target if writer else "-"
+            tally.add(pack, name)
+            if stored is None or stored.size != pack.length:
+                tally.suspects.append(pack)
+            elif share.holds(pack.key) or (locks is not None and locks.is_new(pack.key)):
+                heads.ask(pack, name)
+            if tally.is_stopped_at(job):
+                break
+    damages = [*heads.damages, *_confirmed(job, tally.suspects)]
+    damages += _read_unkept(job, heads, own, tally)
+    return Looked(damages, own, heads, tally)
 
 
 def _read_manifests(

@@ -113,14 +113,15 @@ class CatalogSnapshot:
 
 
 @dataclass(frozen=True)
-class _Bad:
+class BadPacks:
     """Damage that was found in packs: of whole packs, and of single frames."""
 
     packs: Mapping[str, Damage]
     frames: Mapping[Place, Damage]
 
     @classmethod
-    def among(cls, damages: Iterable[Damage]) -> _Bad:
+    def among(cls, damages: Iterable[Damage]) -> BadPacks:
+        """Sort damage by what it is of."""
         packs: dict[str, Damage] = {}
         frames: dict[Place, Damage] = {}
         for damage in damages:
@@ -156,7 +157,7 @@ def record_damage(
     own
         By backup, damage that only it has: of its manifest, of its entries.
     """
-    bad = _Bad.among(damages)
+    bad = BadPacks.among(damages)
     reports = _mark_each(job, level, known.living(), bad, own)
     if not reports:
         return ()
@@ -170,7 +171,7 @@ def record_damage(
 
 
 def _mark_each(
-    job: VerifyJob, level: Level, backups: Iterable[Backup], bad: _Bad, own: Mapping[str, Sequence[Damage]]
+    job: VerifyJob, level: Level, backups: Iterable[Backup], bad: BadPacks, own: Mapping[str, Sequence[Damage]]
 ) -> list[DamageReport]:
     marked = []
     for backup in backups:
@@ -180,7 +181,7 @@ def _mark_each(
     return marked
 
 
-def _shared(job: VerifyJob, backup: Backup, bad: _Bad) -> list[Damage]:
+def _shared(job: VerifyJob, backup: Backup, bad: BadPacks) -> list[Damage]:
     if not (bad.packs or bad.frames):
         return []
     try:
@@ -209,7 +210,7 @@ def record_finding(catalog: Catalog, vault: Vault, report: DamageReport) -> None
     put_back(vault, {key: report})
 
 
-def _distrust_writers(job: VerifyJob, known: CatalogSnapshot, bad: _Bad, marked: set[str]) -> None:
+def _distrust_writers(job: VerifyJob, known: CatalogSnapshot, bad: BadPacks, marked: set[str]) -> None:
     """Remove the mark *verified* from deleted backups whose packs are damaged: later ones rely on it (docs/adr)."""
     writers = {writer_of(pack) for pack in (*bad.packs, *(pack for pack, _ in bad.frames))}
     for writer in sorted(writer for writer in writers if writer is not None and writer not in marked):

@@ -23,6 +23,7 @@ from coffre.policy.checks import (
     network,
     role,
     server,
+    settings,
     stack,
     vault,
 )
@@ -41,6 +42,7 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     managed,
     vault,
     buckets,
+    settings,
     history,
     keys,
     stack,

@@ -105,16 +105,21 @@ WHERE datname = %s AND usename = current_user AND pid <> pg_catalog.pg_backend_p
 def drop_created(connection: Connection, error: Exception) -> None:
     """Remove a database that this restore created, so that the next try starts clean."""
     try:
-        with maintenance_session(connection) as session, session.cursor() as cursor:
-            drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(connection.database))
-            if session.server_version >= _DROPS_BY_FORCE:
-                drop += sql.SQL(" WITH (FORCE)")
-            else:
-                cursor.execute(_END_OWN_SESSIONS, (connection.database,))
-            cursor.execute(drop)
+        drop_database(connection)
         error.add_note(f"The database {connection}, which this restore had created, was dropped again.")
     except (CoffreError, psycopg2.Error):
         error.add_note(f"The database {connection}, which this restore had created, could not be dropped: drop it.")
+
+
+def drop_database(connection: Connection) -> None:
+    """Drop a database, even if sessions are connected to it; raises what the server says."""
+    with maintenance_session(connection) as session, session.cursor() as cursor:
+        drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(connection.database))
+        if session.server_version >= _DROPS_BY_FORCE:
+            drop += sql.SQL(" WITH (FORCE)")
+        else:
+            cursor.execute(_END_OWN_SESSIONS, (connection.database,))
+        cursor.execute(drop)
 
 
 def refuse_older_server(connection: Connection, version_number: int, content: DatabaseContent) -> None:

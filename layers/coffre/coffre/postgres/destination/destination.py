@@ -112,7 +112,8 @@ def open_destination(
             _refuse_unfit(connection, session, content)
         profile = profile_of(connection, session, provider)
         leftovers = () if created else _leftovers(connection, session, profile, dry_run=dry_run, restart=restart)
-        is_marked = not (created or dry_run) and unfinished.begin(session, restore_id)
+        # A new one too: if this process dies, the mark proves whose the rows are.
+        is_marked = not dry_run and unfinished.begin(session, restore_id)
         try:
             looked = _look(connection, session, profile, created=created, exceptions=exceptions or ())
             yield replace(looked, leftovers=leftovers)

@@ -1,0 +1,1 @@
+"""Restore points: `coffre backup point`, `coffre list --points`, `coffre restore point`."""

@@ -1,0 +1,151 @@
+"""`coffre restore point`: the database of a restore point, and then its objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace as replace_to
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from coffre.model.kinds import Mode, TargetKind
+from coffre_cli.commands.points.show import dangling_of, point_json, references_line, show_dangling, state_of
+from coffre_cli.commands.restore.object_options import ObjectChoices
+from coffre_cli.commands.restore.options import (
+    DryRunOption,
+    How,
+    StreamsOption,
+    ToNewDatabase,
+    Which,
+    YesOption,
+    destination_of,
+    refuse,
+    scope_of,
+)
+from coffre_cli.commands.restore.run_database import run_database
+from coffre_cli.commands.restore.run_objects import run_objects
+from coffre_cli.deployed import JsonOption, StackOption
+from coffre_cli.examples import examples
+from coffre_cli.exits import Exit
+from coffre_cli.place import find_place
+from coffre_cli.screen import print_json, remark, say, say_command
+
+if TYPE_CHECKING:
+    from coffre.model.points import PointRecord
+
+EXAMPLES: Final = examples(
+    "coffre restore point latest --to env:DESTINATION --to-bucket files-for-tests",
+    "coffre restore point shop --to env:DESTINATION --to-bucket files-for-tests/copy --dry-run",
+    "coffre restore point 01K9X... --replace --mode overwrite --dry-run",
+)
+
+
+def restore_point(
+    wanted: Annotated[
+        str,
+        typer.Argument(metavar="ID|NAME", help="The id of a restore point, the name of one (its newest), or `latest`."),
+    ],
+    to: ToNewDatabase = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the target's database. The old one is kept under another name.")
+    ] = False,
+    to_bucket: Annotated[
+        str | None,
+        typer.Option("--to-bucket", metavar="BUCKET[/PREFIX]", help="Where the objects go. Default: where they were."),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="FILE|env:NAME|SECRET",
+            help="Another store for the objects, as JSON with endpoint, region, access_key_id and secret_access_key.",
+        ),
+    ] = None,
+    mode: Annotated[
+        Mode | None, typer.Option(help="Existing objects: as for `coffre restore objects`. Default: missing.")
+    ] = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    streams: StreamsOption = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Restore the database of a restore point, and then the objects of its buckets.
+
+    The database comes first: if it fails, no object is written. References that lead to no object are named at the end,
+    and the exit status is 4. With --json each restore is one document, and the point is the last.
+    """
+    from coffre.operations.points.find import find_point
+
+    refuse(_problems(to=to, replace=replace))
+    choices = ObjectChoices(
+        to=to_bucket,
+        bucket=None,
+        prefix=None,
+        keys=(),
+        keys_from=None,
+        mode=mode,
+        store=store,
+        retry=None,
+        no_safety=False,
+        dry_run=dry_run,
+    )
+    choices.refuse()
+    place = find_place(stack)
+    point = find_point(place.catalog, wanted)
+    state, missing = state_of(place, point)
+    if missing:
+        raise typer.BadParameter(f"the restore point {point.id} is {state}: {'; '.join(missing)}")
+    dangling = dangling_of(place, point) if point.dangling else []
+    if not as_json:
+        say(f"Restore point {point.id} of {point.name}, taken {point.taken_at:%Y-%m-%d %H:%M:%S} UTC.")
+    how = How(streams, yes, as_json)
+    scope = scope_of(replace=replace, dry_run=dry_run)
+    database = point.database.backup_id
+    statuses = [
+        _status(lambda: run_database(Which(database, None, stack, place=place), scope, destination_of(to), how))
+    ]
+    if statuses[0] not in (Exit.DONE, Exit.EXCEPTIONS):
+        _stop(point, as_json=as_json)
+    for part in point.buckets:
+        which = Which(part.backup_id, None, stack, TargetKind.BUCKET, place)
+        # Objects of several targets must not meet in one place.
+        apart = f"{to_bucket}/{part.target}" if to_bucket and len(point.buckets) > 1 else to_bucket
+        statuses.append(_status(partial(run_objects, which, replace_to(choices, to=apart), how)))
+    if as_json:
+        named = [{"name": name, "why": why} for name, why in dangling]
+        print_json({**point_json(place, point), "dangling_references": named})
+    else:
+        say(f"Restore point {point.id}: {references_line(point)}.")
+        show_dangling(dangling)
+    failed = [status for status in statuses if status not in (Exit.DONE, Exit.EXCEPTIONS)]
+    if failed:
+        raise typer.Exit(failed[0])
+    if dangling or Exit.EXCEPTIONS in statuses:
+        raise typer.Exit(Exit.EXCEPTIONS)
+
+
+def _problems(*, to: str | None, replace: bool) -> Iterator[str]:
+    if not replace and to is None:
+        yield "say where to: --to for a new or empty database, or --replace for the target's own database"
+    if replace and to is not None:
+        yield "--to and --replace exclude each other here: a point replaces the target's own database"
+
+
+def _status(work: Callable[[], None]) -> int:
+    """Do one restore, and return the exit status that it ends with."""
+    try:
+        work()
+    except typer.Exit as ended:
+        return ended.exit_code
+    return Exit.DONE
+
+
+def _stop(point: PointRecord, *, as_json: bool) -> None:
+    """End after the database's restore failed: objects are of no use without their rows."""
+    if not as_json:
+        remark("No object was restored, because the database was not. Run this again, or restore them alone:")
+        for part in point.buckets:
+            say_command(f"coffre restore objects {part.backup_id}")
+    raise typer.Exit(Exit.FAILED)

@@ -1,0 +1,1 @@
+"""The command `coffre recover`."""

@@ -1,0 +1,93 @@
+"""Looking at the copies of a vault: which answer, and what of each target can be restored from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from coffre.model.drill import Outcome
+from coffre.model.errors import CoffreError, IntegrityError
+from coffre.operations.stored_backup.completeness import why_incomplete
+from coffre.policy.recovery import CopyLook, Found, of_same_points, usable
+from coffre.vault.reports import DrillReports
+from coffre_cli.standalone import StandaloneVault
+from coffre_cli.vault_choice import VaultChoice
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup
+    from coffre.model.drill import DrillReport
+
+# Reports of drills are small, but each costs a listing: the newest ones say how long a restore takes.
+_DRILLS_LOOKED_FOR = 20
+
+
+def open_copy(choice: VaultChoice, identities: Sequence[str]) -> StandaloneVault:
+    """Open one copy; raises what `StandaloneVault.open` raises."""
+    return StandaloneVault.open(choice, identities=tuple(identities), quiet=True)
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What is looked for: these targets (none: all that a copy has), until a time; `expected` should exist."""
+
+    targets: tuple[str, ...]
+    expected: tuple[str, ...]
+    at: datetime | None
+
+
+def look_at(place: StandaloneVault, sought: Sought) -> CopyLook:
+    """Return what a copy offers of each target."""
+    found: dict[str, Found] = {}
+    all_backups: dict[str, list[Backup]] = {}
+    lacking: dict[str, str] = {}
+
+    def problem_of(backup: Backup) -> str | None:
+        return why_incomplete(place.vault, backup)
+
+    names = [name for name in place.catalog.targets if not sought.targets or name in sought.targets]
+    for name in names:
+        backups = all_backups[name] = place.catalog.completed_backups(name)
+        backup, passed_over = usable(backups, problem_of, sought.at)
+        if backup is None:
+            when = f" from before {sought.at:%Y-%m-%d %H:%M} UTC" if sought.at else ""
+            lacking[name] = " ".join([f"{name} has no backup{when} that can be restored.", *passed_over])
+            continue
+        found[name] = Found(backup, passed_over)
+    found = {
+        name: _with_drills(place, one, all_backups[name])
+        for name, one in of_same_points(found, all_backups, problem_of).items()
+    }
+    lacking |= {name: f"{name} has no backup here." for name in sought.expected if name not in names}
+    return CopyLook(place.choice.place, found, lacking)
+
+
+def look_safely(
+    choice: VaultChoice, identities: Sequence[str], sought: Sought
+) -> tuple[StandaloneVault | None, CopyLook]:
+    """Open a copy and look at it; one that cannot be used is described by its error."""
+    try:
+        place = open_copy(choice, identities)
+        return place, look_at(place, sought)
+    except CoffreError as error:
+        return None, CopyLook(choice.place, error=f"{error.message} [{error.code}]")
+
+
+def _with_drills(place: StandaloneVault, found: Found, backups: Sequence[Backup]) -> Found:
+    """Add whether a drill proved the backup, and how long the newest complete restore of a drill took."""
+    reports = DrillReports(place.vault.store)
+    own = _report(reports, found.backup)
+    proven = own.completed_at if own and own.outcome in (Outcome.PASSED, Outcome.INCOMPLETE) else None
+    drills = (_report(reports, one) for one in backups[:_DRILLS_LOOKED_FOR])
+    measured = next((one for one in drills if one and one.restore_seconds is not None), None)
+    if measured is None:
+        return Found(found.backup, found.passed_over, proven)
+    return Found(found.backup, found.passed_over, proven, measured.restore_seconds, measured.size_bytes)
+
+
+def _report(reports: DrillReports, backup: Backup) -> DrillReport | None:
+    with suppress(IntegrityError):
+        return reports.newest(backup.target, backup.id)
+    return None

@@ -1,0 +1,272 @@
+"""The plan of a recovery: which backups, where to, how long, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import typer
+from ulid import ULID
+
+from coffre.model.errors import CoffreError, DestinationError
+from coffre.model.kinds import TargetKind
+from coffre.model.recovery import KIND_OF, Recovery, Step, StepKind, StepState
+from coffre.model.restore import Scope
+from coffre.model.words import counted, size, span
+from coffre.operations.stored_backup.open import open_manifest
+from coffre.policy.recovery import CopyLook, Found, estimated, in_order
+from coffre_cli.commands.recover.destinations import (
+    HOW_BUCKET,
+    HOW_DATABASE,
+    bucket_place_of,
+    check_reference,
+    connection_of,
+    refuse_used,
+)
+from coffre_cli.commands.recover.steps import checks_of
+from coffre_cli.commands.restore.database_result import Ask
+from coffre_cli.commands.restore.destination import DestinationChoice
+from coffre_cli.commands.restore.without_stack import restore_database_here
+from coffre_cli.confirming import is_interactive
+from coffre_cli.screen import age, print_table, say
+
+if TYPE_CHECKING:
+    from coffre.model.configuration import Configuration
+    from coffre_cli.standalone import StandaloneVault
+
+# With the passphrase and the name that confirms, a person types at most ten things.
+_MOST_QUESTIONS = 8
+NOTIFY_STEP = "notify"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Where targets are to go, as the person said: references by target."""
+
+    to: Mapping[str, str]
+    stores: Mapping[str, str]
+    is_rehearsal: bool
+    notify: str | None
+
+
+def with_answers(wanted: Wanted, look: CopyLook) -> Wanted:
+    """Return the destinations, of which a person was asked for those that are missing.
+
+    An empty answer leaves the target out.
+
+    Raises
+    ------
+    typer.BadParameter
+        No one can be asked, or there would be too many questions.
+    """
+    missing = [name for name in sorted(look.found) if name not in wanted.to]
+    if wanted.is_rehearsal or not missing:
+        return wanted
+    if not is_interactive() or len(missing) > _MOST_QUESTIONS:
+        raise typer.BadParameter(
+            f"say where to: --to {missing[0]}=WHERE (and {', '.join(missing[1:]) or 'no other'}); leave targets out "
+            "with --target"
+        )
+    say("Where is each target restored to? An empty answer leaves it out.")
+    answers = {name: _asked(name, look.found[name].backup.kind) for name in missing}
+    return replace(wanted, to={**wanted.to, **answers})
+
+
+def _asked(target: str, kind: TargetKind) -> str:
+    how = HOW_DATABASE if kind is TargetKind.DATABASE else HOW_BUCKET
+    answer = str(typer.prompt(f"{target} ({how})", err=True, default="", show_default=False)).strip()
+    if answer:
+        check_reference(target, kind, answer)
+    return answer
+
+
+def make_steps(
+    place: StandaloneVault, look: CopyLook, configuration: Configuration | None, wanted: Wanted
+) -> tuple[Step, ...]:
+    """Return the steps in their order. Each destination is looked at; nothing is changed.
+
+    Raises
+    ------
+    CoffreError
+        A destination cannot be used, or is in use.
+    """
+    steps = list(_all_steps(place, look, wanted))
+    steps += [_check(step) for step in steps if _has_checks(step, configuration)]
+    steps += [_lacking(name, why) for name, why in look.lacking.items()]
+    if wanted.notify:
+        steps.append(Step(name=NOTIFY_STEP, kind=StepKind.NOTIFY, target="", reference=wanted.notify))
+    return in_order(steps)
+
+
+def _all_steps(place: StandaloneVault, look: CopyLook, wanted: Wanted) -> Iterator[Step]:
+    """Yield the step of each target; in the end raise what is wrong with destinations, all of it together."""
+    errors: list[CoffreError] = []
+    for name, found in sorted(look.found.items(), key=lambda item: (item[1].backup.kind != "database", item[0])):
+        try:
+            yield _step(place, name, found, wanted)
+        except CoffreError as error:
+            errors.append(error)
+    if errors:
+        first, *others = errors
+        said = [first.detail, *(f"{other.message} [{other.code}] {other.hint or ''}" for other in others)]
+        first.detail = "\n".join(filter(None, said)) or None
+        raise first
+
+
+def _lacking(name: str, why: str) -> Step:
+    return Step(name=f"restore {name}", kind=StepKind.OTHER, target=name, state=StepState.LEFT_OUT, problem=why)
+
+
+def _has_checks(step: Step, configuration: Configuration | None) -> bool:
+    is_restored = step.kind is StepKind.DATABASE and step.state is StepState.WAITING
+    return is_restored and checks_of(configuration, step.target) is not None
+
+
+def _check(step: Step) -> Step:
+    """Return the step that asks the owner's checks of the database that a step restores."""
+    return Step(
+        name=f"check {step.target}",
+        kind=StepKind.CHECKS,
+        target=step.target,
+        destination=step.destination,
+        reference=step.reference,
+        restore_id=step.restore_id,
+    )
+
+
+def _step(place: StandaloneVault, name: str, found: Found, wanted: Wanted) -> Step:
+    backup = found.backup
+    kind = KIND_OF.get(backup.kind, StepKind.OTHER)
+    seconds, basis = estimated(kind, found)
+    step = Step(
+        name=f"restore {name}",
+        kind=kind,
+        target=name,
+        backup_id=backup.id,
+        manifest_sha256=backup.manifest_sha256 or "",
+        created_at=backup.created_at,
+        size_bytes=backup.plaintext_bytes or 0,
+        reference=wanted.to.get(name, ""),
+        store=wanted.stores.get(name),
+        restore_id=str(ULID()),
+        expected_seconds=seconds,
+        basis=basis,
+        missing=found.passed_over,
+    )
+    if kind is StepKind.OTHER:
+        problem = f"Restore it by its own command, first of all: {place.command} restore {backup.kind} {backup.id}"
+        return step.model_copy(update={"state": StepState.LEFT_OUT, "problem": problem})
+    place.decoder_of(backup)
+    if wanted.is_rehearsal:
+        return step.model_copy(update={"destination": "a scratch place", "is_new": True})
+    if not step.reference:
+        return step.model_copy(update={"state": StepState.LEFT_OUT, "problem": "No destination was given."})
+    return _database(place, step) if kind is StepKind.DATABASE else _bucket(place, step)
+
+
+def _database(place: StandaloneVault, step: Step) -> Step:
+    """Look at the destination by a dry run of the restore."""
+    backup = place.catalog.get_backup(step.backup_id)
+    connection = connection_of(step.target, step.reference)
+    choice = DestinationChoice(connection, "", "--to")
+    asked = Ask(backup, Scope(dry_run=True), choice, place.command, has_stack=False)
+    record, report = restore_database_here(place, asked, None, quiet=False)
+    if record.failure is not None or report is None:
+        failure = record.failure
+        raise DestinationError(
+            failure.message if failure else f"The restore of {step.target} could not be planned.",
+            code=failure.code if failure else None,
+            hint=_way_around(place, step, failure.code if failure else "") or (failure.hint if failure else None),
+        )
+    known = set(backup.exceptions)
+    missing = tuple(one for one in record.exceptions if one not in known)
+    return step.model_copy(
+        update={
+            "destination": str(connection),
+            "is_new": report.created_database,
+            "missing": (*step.missing, *missing),
+        }
+    )
+
+
+def _way_around(place: StandaloneVault, step: Step, code: str) -> str | None:
+    if code != "DESTINATION_NOT_EMPTY":
+        return None
+    return (
+        "Nothing was changed: the existing tables have no backup yet. Name a database that does not exist, and switch "
+        f"your application over; or replace it, which keeps the old one under another name: {place.command} restore "
+        f"database {step.backup_id} --to env:DESTINATION --replace --no-safety"
+    )
+
+
+def _bucket(place: StandaloneVault, step: Step) -> Step:
+    where = bucket_place_of(step.target, step.reference)
+    if where.directory is not None:
+        refuse_used(where.directory)
+        return step.model_copy(update={"destination": f"the directory {where.directory}", "is_new": True})
+    names = [where.to.partition("/")[0]] if where.to else _own_names(place, step)
+    _require(step, names)
+    shown = where.to or ", ".join(names)
+    store = f" ({step.store})" if step.store else ""
+    return step.model_copy(update={"destination": f"s3://{shown}{store}"})
+
+
+def _own_names(place: StandaloneVault, step: Step) -> list[str]:
+    manifest = open_manifest(place.vault, place.catalog.get_backup(step.backup_id))
+    return [bucket.name for bucket in manifest.storage.buckets]
+
+
+def _require(step: Step, names: Sequence[str]) -> None:
+    """Refuse buckets that do not exist or are closed to us; raises `BUCKET_MISSING`, `STORE_DENIED` ..."""
+    from coffre.buckets.client import make_bucket_client
+    from coffre.buckets.writer import BucketWriter
+    from coffre_cli.commands.restore.without_stack import store_of
+
+    store, credentials = store_of(step.store)
+    with closing(make_bucket_client(store, credentials)) as client:
+        for name in names:
+            try:
+                BucketWriter(client, name, is_aws=store.endpoint is None).require()
+            except CoffreError as error:
+                if error.code == "BUCKET_MISSING":
+                    error.hint = f"Create it first: aws s3 mb s3://{name}. Or name another place: {HOW_BUCKET}."
+                raise
+
+
+def show_plan(recovery: Recovery) -> None:
+    """Print the plan for a person."""
+    say(f"The copy: {recovery.copy_address}. {recovery.why}")
+    for sentence in recovery.others:
+        say(f"  {sentence}", style="yellow")
+    rows = [
+        (
+            step.target,
+            f"{step.backup_id}",
+            age(step.created_at) if step.created_at else "-",
+            size(step.size_bytes),
+            step.destination or "-",
+            f"{span(step.expected_seconds or 0)}, {step.basis}" if step.state is StepState.WAITING else "left out",
+        )
+        for step in recovery.steps
+        if step.backup_id
+    ]
+    print_table(("TARGET", "BACKUP", "TAKEN", "SIZE", "TO", "EXPECTED"), rows)
+    for step in recovery.steps:
+        for sentence in (*step.missing, *((step.problem,) if step.problem else ())):
+            say(f"  {step.target}: {sentence}", style="yellow")
+    checked = [step.target for step in recovery.steps if step.kind is StepKind.CHECKS]
+    if checked:
+        say(f"Then the owner's checks of {', '.join(checked)} are asked.")
+    total = sum(step.expected_seconds or 0 for step in recovery.steps if step.state is StepState.WAITING)
+    limit = f" The limit is {span(recovery.limit_seconds)}." if recovery.limit_seconds else ""
+    say(f"Expected to take {span(total)} in all, of {counted(len(rows), 'target')}.{limit}")
+
+
+def default_limit(configuration: Configuration | None, targets: Sequence[str]) -> float | None:
+    """Return the longest time that the configuration allows for one of the targets, in seconds."""
+    if configuration is None:
+        return None
+    minutes = [one.drill.rto_minutes for one in configuration.targets if one.name in targets and one.drill.rto_minutes]
+    return max(minutes) * 60.0 if minutes else None

@@ -1,0 +1,258 @@
+"""Doing a recovery step by step: each is written into the journal before it begins, and after it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from coffre.model.errors import CoffreError, DestinationError, IntegrityError
+from coffre.model.recovery import Recovery, Step, StepKind, StepState
+from coffre.model.restore import Scope
+from coffre.model.storage import StorageScope
+from coffre.model.words import counted, duration, size
+from coffre.operations.export.buckets import Exported, ObjectExporter
+from coffre.operations.restore_database.resume import taken_up
+from coffre.operations.stored_backup.open import open_manifest
+from coffre.policy.recovery import next_step, sentence_of, with_step
+from coffre.postgres.connection.client_tools import Children
+from coffre.postgres.scratch.owner_checks import ask
+from coffre_cli.commands.export.progress import export_progress
+from coffre_cli.commands.recover.destinations import refuse_used
+from coffre_cli.commands.recover.ground import Ground
+from coffre_cli.commands.recover.journal import Journal
+from coffre_cli.commands.recover.notify import send
+from coffre_cli.commands.restore.database_result import Ask
+from coffre_cli.commands.restore.destination import DestinationChoice
+from coffre_cli.commands.restore.run_objects import Ask as ObjectsAsk
+from coffre_cli.commands.restore.without_stack import restore_database_here, restore_objects_here
+from coffre_cli.screen import say
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup, Restore, RestoreReport
+    from coffre.model.configuration import Configuration
+    from coffre.model.target import Drill
+    from coffre_cli.standalone import StandaloneVault
+
+_LEFT_HINT: Final = "existing objects are not overwritten. To replace them"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the steps of a recovery need."""
+
+    place: StandaloneVault
+    journal: Journal
+    ground: Ground
+    configuration: Configuration | None
+    streams: int | None
+    quiet: bool
+
+    def backup_of(self, step: Step) -> Backup:
+        """Return the backup of a step, which has to be the one that the plan chose.
+
+        Raises
+        ------
+        IntegrityError
+            `MANIFEST_SWAPPED`
+        """
+        backup = self.place.catalog.get_backup(step.backup_id)
+        if backup.manifest_sha256 != step.manifest_sha256:
+            raise IntegrityError(
+                f"The manifest of backup {step.backup_id} is not the one that the plan chose.",
+                code="MANIFEST_SWAPPED",
+                hint="The copy was changed. Plan again, from another copy: coffre recover --from ADDRESS",
+            )
+        return backup
+
+
+def carry_out(run: Run, recovery: Recovery) -> Recovery:
+    """Do what is left to do, one step after the other. A step that fails stops no other that does not need it."""
+    while (step := next_step(recovery)) is not None:
+        began = datetime.now(UTC)
+        changes = {"state": StepState.RUNNING, "started_at": began, "ended_at": None, "attempts": step.attempts + 1}
+        recovery = with_step(recovery, step.model_copy(update=changes))
+        run.journal.write(recovery)
+        ended = _attempt(run, recovery, step.model_copy(update=changes))
+        ended = ended.model_copy(update={"ended_at": datetime.now(UTC)})
+        recovery = with_step(recovery, ended)
+        run.journal.write(recovery)
+        if not run.quiet:
+            _say(ended)
+    recovery = recovery.model_copy(update={"ended_at": datetime.now(UTC)})
+    run.journal.write(recovery)
+    return recovery
+
+
+def _attempt(run: Run, recovery: Recovery, step: Step) -> Step:
+    do: dict[StepKind, Callable[[Run, Step], Step]] = {
+        StepKind.DATABASE: _database,
+        StepKind.BUCKET: _bucket,
+        StepKind.CHECKS: _checks,
+        StepKind.NOTIFY: partial(_notify, recovery),
+    }
+    try:
+        return do[step.kind](run, step)
+    except CoffreError as error:
+        said = " ".join(filter(None, [error.message, error.detail, *getattr(error, "__notes__", []), error.hint]))
+        return step.model_copy(update={"state": StepState.FAILED, "problem": f"{said} [{error.code}]"})
+
+
+def _database(run: Run, step: Step) -> Step:
+    backup = run.backup_of(step)
+    content = open_manifest(run.place.vault, backup).database
+    connection = run.ground.database(step, content)
+    asked = Ask(backup, Scope(), DestinationChoice(connection, "", "--to"), run.place.command, has_stack=False)
+    again = partial(taken_up, was_missing=step.is_new) if step.attempts > 1 else None
+    record, report = restore_database_here(
+        run.place, asked, run.streams, quiet=run.quiet, restore_id=step.restore_id, take_up=again
+    )
+    return _ended(step, record, report, restored_bytes=backup.plaintext_bytes)
+
+
+def _bucket(run: Run, step: Step) -> Step:
+    backup = run.backup_of(step)
+    where = run.ground.bucket(step)
+    if where.directory is not None:
+        return _directory(run, step, backup, where.directory)
+    scope = StorageScope(to=where.to)
+    with run.place.with_staging() as apart:
+        asked = ObjectsAsk(backup, scope, step.store, run.streams, has_stack=False)
+        record, report = restore_objects_here(apart, asked, quiet=run.quiet)
+    storage = report.storage if report else None
+    written = storage.restored.size_bytes + storage.same.size_bytes if storage else None
+    step = _ended(step, record, report, restored_bytes=written)
+    if storage is None or not storage.left.count:
+        return step
+    to = f" --to {where.to}" if where.to else ""
+    command = f"{run.place.command} restore objects {backup.id}{to} --mode overwrite"
+    left = f"{counted(storage.left.count, 'object')} at the destination are different: {_LEFT_HINT}: {command}"
+    return step.model_copy(update={"exceptions": (*step.exceptions, left)})
+
+
+def _directory(run: Run, step: Step, backup: Backup, directory: Path) -> Step:
+    """Write the objects as files: complete under the directory's name, or not at all."""
+    part = directory.with_name(f".{directory.name}.{step.restore_id.lower()}.part")
+    if step.attempts > 1 and directory.is_dir() and not part.exists() and any(directory.iterdir()):
+        return _found_whole(step, backup, directory)
+    refuse_used(directory)
+    shutil.rmtree(part, ignore_errors=True)
+    manifest = open_manifest(run.place.vault, backup)
+    decoder = run.place.decoder_of(backup).of_recipients(manifest.recipients)
+    exported = Exported()
+    try:
+        part.mkdir(mode=0o700, parents=True)
+        with export_progress(manifest.plaintext_bytes) as progress:
+            scope = StorageScope()
+            ObjectExporter(run.place.vault, manifest, decoder, scope, progress, exported).directory(part)
+        part.rename(directory)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise DestinationError(
+            f"The objects of {step.target} could not be written to {directory}.",
+            code="DIRECTORY_NOT_WRITTEN",
+            detail=error.strerror,
+            hint="What was written was removed. Name another directory, or make room.",
+        ) from error
+    unread = tuple(f"Not in the backup, as it could not be read: {line}" for line in exported.unread)
+    names = (f"{counted(exported.renamed, 'object')} could not keep the name.",) if exported.renamed else ()
+    return step.model_copy(
+        update={
+            "state": StepState.DONE,
+            "objects": exported.objects,
+            "restored_bytes": exported.size_bytes,
+            "exceptions": unread,
+            "notes": names,
+        }
+    )
+
+
+def _found_whole(step: Step, backup: Backup, directory: Path) -> Step:
+    """Accept a directory that an earlier attempt gave its name to: it does that when everything is written."""
+    files = sum(len(names) for _, _, names in os.walk(directory))
+    if files < (backup.objects or 0):
+        refuse_used(directory)
+    note = "It was complete before the interruption."
+    return step.model_copy(update={"state": StepState.DONE, "objects": backup.objects, "notes": (note,)})
+
+
+def _ended(step: Step, record: Restore, report: RestoreReport | None, *, restored_bytes: int | None) -> Step:
+    if record.failure is not None:
+        failure = record.failure
+        said = " ".join(filter(None, [failure.message, failure.hint]))
+        return step.model_copy(update={"state": StepState.FAILED, "problem": f"{said} [{failure.code}]"})
+    done = {
+        "state": StepState.DONE,
+        "tables": record.tables,
+        "rows": record.rows,
+        "objects": record.objects,
+        "restored_bytes": restored_bytes,
+        "exceptions": record.exceptions,
+        "notes": report.notes if report else (),
+    }
+    if report is not None and report.storage is not None:
+        done["objects"] = report.storage.written + report.storage.same.count
+        done["notes"] = (*report.notes, *report.storage.notes)
+    return step.model_copy(update=done)
+
+
+def checks_of(configuration: Configuration | None, target: str) -> Drill | None:
+    """Return the owner's checks of a database; None: it has none, or no configuration is known."""
+    found = next((one.drill for one in configuration.databases if one.name == target), None) if configuration else None
+    return found if found and found.checks else None
+
+
+def _checks(run: Run, step: Step) -> Step:
+    drill = checks_of(run.configuration, step.target)
+    if drill is None:
+        return step.model_copy(update={"state": StepState.LEFT_OUT, "problem": "No checks are configured any more."})
+    connection = run.ground.asking(step)
+    proofs = list(ask(drill.checks, connection, Children(), timeout_seconds=drill.check_timeout_seconds))
+    said = tuple(f"{proof.name}: {'as expected' if proof.passed else 'FAILED'}" for proof in proofs)
+    wrong = [
+        f"{proof.name}: {proof.error or f'expected {json.dumps(proof.expected)}, found {json.dumps(proof.found)}'}"
+        for proof in proofs
+        if not proof.passed
+    ]
+    if not wrong:
+        return step.model_copy(update={"state": StepState.DONE, "checks": said})
+    return step.model_copy(update={"state": StepState.FAILED, "checks": said, "problem": "; ".join(wrong)})
+
+
+def _notify(recovery: Recovery, run: Run, step: Step) -> Step:
+    del run
+    send(step.reference, sentence_of(recovery.model_copy(update={"ended_at": datetime.now(UTC)})), recovery)
+    return step.model_copy(update={"state": StepState.DONE})
+
+
+def _say(step: Step) -> None:
+    took = duration(int((step.seconds or 0) * 1000))
+    if step.state is StepState.DONE:
+        say(f"Done: {step.name}{what_came_back(step)} in {took}.", style="green")
+    else:
+        say(f"{step.state.value.capitalize()}: {step.name}: {step.problem}", style="red")
+    for exception in step.exceptions:
+        say(f"  Exception: {exception}", style="yellow")
+    for note in step.notes:
+        say(f"  Note: {note}")
+
+
+def what_came_back(step: Step) -> str:
+    """Return what a step restored: `: 12 tables, 3,000 rows (1.2 MB)`."""
+    if step.kind is StepKind.CHECKS:
+        return f": {counted(len(step.checks), 'check')}"
+    parts = []
+    if step.tables is not None:
+        parts.append(counted(step.tables, "table"))
+    if step.rows is not None:
+        parts.append(counted(step.rows, "row"))
+    if step.objects is not None:
+        parts.append(counted(step.objects, "object"))
+    amount = f" ({size(step.restored_bytes)})" if step.restored_bytes is not None else ""
+    return f": {', '.join(parts)}{amount}" if parts else ""

@@ -1,0 +1,48 @@
+"""The restore points that were begun, and which of them are sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from pydantic import ValidationError
+
+from coffre.catalog.items import PointItem
+from coffre.catalog.records import damaged, read_item
+from coffre.catalog.tables import DynamoTable, ItemQuery, RawItem
+from coffre.model.document import describe_validation
+from coffre.model.points import PointRecord
+
+_PARTITION: Final = "POINT"
+
+
+class Points:
+    """The record of each point."""
+
+    def __init__(self, table: DynamoTable) -> None:
+        self._table = table
+
+    def keep(self, point: PointRecord) -> None:
+        """Write the record, in place of an earlier one of the same point."""
+        document = point.model_dump_json(exclude_defaults=True)
+        self._table.put(PointItem(pk=_PARTITION, sk=point.id, at=point.taken_at, document=document))
+
+    def find(self, point_id: str) -> PointRecord | None:
+        """Return the point with this id as it is at this instant, if it was begun."""
+        raw = self._table.get(_PARTITION, point_id)
+        return _read(raw) if raw else None
+
+    def all(self, name: str | None = None) -> Iterator[PointRecord]:
+        """Yield the points of one name, or all, the newest first."""
+        for raw in self._table.query(ItemQuery(_PARTITION, page=None)):
+            point = _read(raw)
+            if name in (None, point.name):
+                yield point
+
+
+def _read(raw: RawItem) -> PointRecord:
+    document = read_item(raw, PointItem, required=("document",)).document
+    try:
+        return PointRecord.model_validate_json(document)
+    except ValidationError as error:
+        raise damaged(raw, "; ".join(describe_validation(error))) from error

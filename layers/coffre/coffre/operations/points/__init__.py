@@ -1,0 +1,1 @@
+"""Restore points: a database and its buckets under one id."""

@@ -1,0 +1,93 @@
+"""Which restore points exist, whether each can be restored, and which references dangle in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from coffre.model.backup import Backup, Status
+from coffre.model.errors import BackupStateError, TargetUnknownError
+from coffre.model.points import PointRecord
+from coffre.operations.stored_backup.open import manifest_of
+from coffre.vault.vault import Vault
+
+# Of an id: fewer characters fit by accident.
+_LEAST: Final = 4
+_DANGLING: Final = "DANGLING: "
+
+
+class _Points(Protocol):
+    def all(self, name: str | None = None) -> Iterator[PointRecord]: ...
+
+
+class PointCatalog(Protocol):
+    """What is asked of a catalog, or of a vault alone (`VaultBackups`)."""
+
+    @property
+    def points(self) -> _Points: ...
+
+    def get_backup(self, backup_id: str) -> Backup: ...
+
+
+def find_backup(catalog: PointCatalog, backup_id: str) -> Backup | None:
+    """Return a backup's record, if there is one."""
+    try:
+        return catalog.get_backup(backup_id)
+    except BackupStateError:
+        return None
+
+
+def whole_points(catalog: PointCatalog, name: str | None = None) -> Iterator[PointRecord]:
+    """Yield the points that can be restored, the newest first: sealed ones whose backups are all COMPLETED."""
+    for point in catalog.points.all(name):
+        if point.sealed_at is not None and not missing_parts(catalog, point):
+            yield point
+
+
+def missing_parts(catalog: PointCatalog, point: PointRecord) -> list[str]:
+    """Return what prevents that a point is restored: a sentence for each of its backups that is not COMPLETED."""
+    said = []
+    for part in point.parts:
+        backup = find_backup(catalog, part.backup_id)
+        if backup is None or backup.status is not Status.COMPLETED:
+            said.append(f"the backup {part.backup_id} of {part.target} is {backup.status if backup else 'not begun'}")
+    return said
+
+
+def find_point(catalog: PointCatalog, wanted: str) -> PointRecord:
+    """Return the point of an id (its beginning or end is enough), or the newest whole one of a name; `latest`: of all.
+
+    Raises
+    ------
+    TargetUnknownError
+        `POINT_UNKNOWN`
+    """
+    points = list(catalog.points.all())
+    named = [one for one in points if one.name == wanted]
+    if wanted == "latest" or named:
+        found = next(whole_points(catalog, None if wanted == "latest" else wanted), None)
+        if found is None:
+            raise _unknown(f"No restore point{'' if wanted == 'latest' else f' {wanted}'} is whole yet.")
+        return found
+    text = wanted.upper()
+    fitting = [one for one in points if one.id.startswith(text) or one.id.endswith(text)] if len(text) >= _LEAST else []
+    if len(fitting) != 1:
+        said = f"{len(fitting)} restore points have an id like {wanted}." if fitting else f"No restore point {wanted}."
+        raise _unknown(said)
+    return fitting[0]
+
+
+def _unknown(message: str) -> TargetUnknownError:
+    return TargetUnknownError(
+        message, code="POINT_UNKNOWN", hint="`coffre list --points` shows them, and why one is not whole."
+    )
+
+
+def dangling_references(vault: Vault, backup: Backup) -> Iterator[tuple[str, str]]:
+    """Yield the name (`<bucket>/<key>`) of each object of a part that is not as the point's rows mean it, and why."""
+    for entry in vault.entries(manifest_of(vault, backup)):
+        facts = entry.object
+        if facts is not None and facts.dangling is not None:
+            yield entry.name, facts.dangling
+        elif facts is not None and facts.unread is not None and facts.unread.startswith(_DANGLING):
+            yield entry.name, facts.unread.removeprefix(_DANGLING)

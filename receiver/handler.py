@@ -1,0 +1,16 @@
+"""Lambda function of the receiving account: delete the copies that have outlived their days."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coffre.runtime.bootstrap import once
+from coffre.runtime.function import LambdaContext
+from coffre.runtime.receiver_function import ReceiverFunction
+
+function = once(ReceiverFunction.make)
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Rotate: `{}`, or `{"dry_run": true}`."""
+    return function().handle(event, context)
