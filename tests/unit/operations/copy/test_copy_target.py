@@ -125,7 +125,7 @@ def test_a_second_copier_of_the_same_target_leaves_it_to_the_first(place: Place)
 
 
 def test_a_copier_that_lost_its_lock_stops(place: Place) -> None:
-    place.scene.backup(1, own=5)
+    place.scene.backup(1, own=40)  # more than are under way together: some are begun after the lock is lost
     job = place.job()
     ahead = [0]
 
