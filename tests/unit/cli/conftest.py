@@ -141,6 +141,13 @@ class Account:
         document["targets"] = [*others, server]
         ssm.put_parameter(Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True)
 
+    def configure_copies(self, **stores: Mapping[str, str]) -> None:
+        """Add copies to the configuration document, their stores by their names."""
+        ssm = boto3.client("ssm")
+        document = json.loads(ssm.get_parameter(Name="configuration")["Parameter"]["Value"])
+        document["copies"] = [{"name": name, "store": store} for name, store in stores.items()]
+        ssm.put_parameter(Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True)
+
     def configure_buckets(self, name: str, *buckets: str) -> None:
         """Write a configuration document with a database and one target of buckets."""
         document = {
