@@ -24,6 +24,7 @@ def commands(scale: float, runs: int) -> dict[str, list[str]]:
         "many_tables": size,
         "large_objects": size,
         "backup_storage": size,
+        "copy": size,
         "drill": size,
         "over_link": size,
         "second_backup": size,

@@ -156,14 +156,14 @@ def contenders(found: Bench, number: int) -> list[Contender]:
         )
     if has_tool("rclone", "rclone") and has_tool("restic", "restic"):
         made.append(_restic(found, buckets["restic"], found.directory / f"copy-{number}"))
-    if _runs("aws", "--version"):
+    if runs_here("aws", "--version"):
         made.append(
             Contender(_AWS, [["aws", "s3", "sync", "--only-show-errors", f"s3://{SOURCE}", f"s3://{buckets['plain']}"]])
         )
     return made
 
 
-def _runs(*command: str) -> bool:
+def runs_here(*command: str) -> bool:
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:

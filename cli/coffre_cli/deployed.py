@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -70,10 +70,14 @@ class FunctionFailedError(PermanentError):
 
 @dataclass(frozen=True)
 class DeployedStack:
-    """One stack by its outputs (see the end of template.yaml)."""
+    """One stack by its outputs (see the end of template.yaml).
+
+    `reading` makes of the stack's own vault the one that is read, with its copies.
+    """
 
     name: str
     outputs: Mapping[str, str]
+    reading: Callable[[Vault], Vault] | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -87,7 +91,8 @@ class DeployedStack:
         from coffre.vault.vault import Vault
 
         prefix = self._output("VaultPrefix").lstrip("/")
-        return Vault(S3Store(self._output("VaultBucket"), prefix=prefix, client=make_client()))
+        own = Vault(S3Store(self._output("VaultBucket"), prefix=prefix, client=make_client()))
+        return own if self.reading is None else self.reading(own)
 
     @cached_property
     def functions(self) -> LambdaClient:

@@ -72,7 +72,7 @@ class StandaloneVault:
 
         if identities is None:
             identities = tuple(key for given in choice.identities for key in given_identities(given))
-        opened = cls(choice, Vault(_store(choice)), identities)
+        opened = cls(choice, Vault(open_store(choice)), identities)
         if not opened.catalog.targets:
             raise _no_backups(choice, opened.vault.store)
         if not quiet:
@@ -210,7 +210,8 @@ def _no_identity(place: str, why: str | None) -> EncryptionError:
     )
 
 
-def _store(choice: VaultChoice) -> Store:
+def open_store(choice: VaultChoice) -> Store:
+    """Return the store of a vault, which may be empty; raises what opening it raises."""
     from coffre.model.addresses import parse_address
     from coffre.runtime.destinations import Opening, open_address
 

@@ -11,7 +11,20 @@ import typer
 VAULT_VARIABLE: Final = "COFFRE_VAULT"
 IDENTITY_VARIABLE: Final = "COFFRE_IDENTITY"
 # What works with a vault alone; everything else needs the functions or the catalog of a stack.
-COMMANDS: Final = ("status", "list", "show", "ls", "cat", "diff", "restore", "export", "copy", "verify", "keys")
+COMMANDS: Final = (
+    "backup",
+    "status",
+    "list",
+    "show",
+    "ls",
+    "cat",
+    "diff",
+    "restore",
+    "export",
+    "copy",
+    "verify",
+    "keys",
+)
 
 
 @dataclass(frozen=True)

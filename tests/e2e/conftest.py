@@ -22,7 +22,7 @@ from coffre_local.toolchain import CHECKOUT
 COPIED = ("cli", "layers", "functions", "events", "requirements", "template.yaml")
 # Tools and builds are shared: they are made once for one state of their sources, by whoever comes first.
 SHARED = (".tools", ".aws-sam")
-COMMAND_SECONDS = 120
+COMMAND_SECONDS = 240
 PATIENCE_SECONDS = 60
 
 

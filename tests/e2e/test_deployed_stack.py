@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -25,6 +26,7 @@ from tests.web import Received, Web, web_server
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.copies import Copy, CopyStatus
 from coffre.vault.codec import new_identity, parse_identities, public_key
 from coffre_cli.caller import Caller
 from coffre_cli.exits import Exit
@@ -40,6 +42,7 @@ from coffre_local.state import LocalState
 pytestmark = pytest.mark.e2e
 
 BROKEN = "broken"
+OFFSITE, ELSEWHERE, FAR = "offsite", "copies-elsewhere", "eu-central-1"
 IDENTITY = "coffre/identity/main"
 ALERT_URLS = "coffre/alerts/urls"
 UPLOADS, FILES, SETTINGS = "uploads", "files-of-users", "settings"
@@ -179,10 +182,15 @@ def prepare(web: Web, environment: Mapping[str, str]) -> Mapping[str, str]:
     with closing(session(environment).client("secretsmanager", endpoint_url=environment["AWS_ENDPOINT_URL"])) as client:
         client.create_secret(Name=IDENTITY, SecretString=identity)
         client.create_secret(Name=ALERT_URLS, SecretString=json.dumps(urls))
+    elsewhere: Any = session(environment)
+    with closing(elsewhere.client("s3", region_name=FAR, endpoint_url=environment["AWS_ENDPOINT_URL"])) as s3:
+        s3.create_bucket(Bucket=ELSEWHERE, CreateBucketConfiguration={"LocationConstraint": FAR})
     targets: list[dict[str, Any]] = [{"name": name, "secret": f"coffre/database/{name}"} for name in (BROKEN, SAMPLE)]
     targets.append({"name": UPLOADS, "kind": "bucket", "buckets": [{"name": FILES}], "limits": {"streams": 4}})
     targets.append({"name": SETTINGS, "kind": "settings", "secrets": ["app/*"], "parameters": ["/app/**"]})
-    document = {"encryption": "age", "recipients": [public_key(identity)], "targets": targets}
+    store = {"type": "s3", "bucket": ELSEWHERE, "prefix": "vault", "region": FAR}
+    copies = [{"name": OFFSITE, "store": store, "targets": [SAMPLE]}]
+    document = {"encryption": "age", "recipients": [public_key(identity)], "targets": targets, "copies": copies}
     where = f"{environment['AWS_REGION']}:*"
     return {
         "SettingsSecrets": f"arn:aws:secretsmanager:{where}:secret:app/*",
@@ -190,6 +198,7 @@ def prepare(web: Web, environment: Mapping[str, str]) -> Mapping[str, str]:
         "ConfigurationDocument": json.dumps(document),
         "AlertUrlsSecret": ALERT_URLS,
         "SourceBuckets": FILES,
+        "CopyBuckets": ELSEWHERE,
         "RestoreBuckets": FILES,
         "AccessLogs": "on",
     }
@@ -392,6 +401,45 @@ def test_coffre_export_makes_a_file_that_needs_no_coffre(
     else:
         program(postgresql_home, "pg_restore", "-e", "-d", new_database, file)
     assert fingerprint(new_database) == fingerprint(stack.server.dsn(SAMPLE))
+
+
+def test_a_backup_is_copied_elsewhere_and_a_copy_on_a_disk_needs_no_stack(
+    stack: Stack, checkout: Checkout, backup: Backup, tmp_path: Path
+) -> None:
+    """By its event into a bucket of another region; by the command onto a disk."""
+
+    # Given a backup that was completed, its event has started the copier
+    def look() -> Copy | None:
+        copy = stack.catalog.copies.find(OFFSITE, backup.id)
+        return copy if copy is not None and copy.status is CopyStatus.COMPLETED else None
+
+    copy = until(look, "the copy of the backup")
+    assert copy.manifest_sha256 == backup.manifest_sha256
+    there = stack.client("s3").get_object(Bucket=ELSEWHERE, Key=f"vault/{backup.manifest_key}")["Body"].read()
+    assert hashlib.sha256(there).hexdigest() == backup.manifest_sha256
+    shown = checkout.coffre("show", backup.id, "--json").json()
+    assert [one["destination"] for one in shown["copies"]] == [OFFSITE]
+    for pack in shown["manifest"]["packs"]:
+        listed = stack.client("s3").head_object(Bucket=ELSEWHERE, Key=f"vault/{pack['key']}")
+        assert listed["ContentLength"] == pack["length"]
+
+    # When it is copied onto a disk
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    said = checkout.coffre("copy", backup.id, "--to", f"directory:{disk}", "--json")
+    assert said.status == 0, said.err
+    assert said.json()[0]["packs"] == len(shown["manifest"]["packs"])
+
+    # Then the disk alone has it, and the copier could not read what it copied
+    assert [one["id"] for one in checkout.coffre("--vault", str(disk), "list", "--json").json()] == [backup.id]
+    with closing(stack.as_role("CopyRole", "secretsmanager")) as secrets:
+        for name in (IDENTITY, f"coffre/database/{SAMPLE}"):
+            assert refused(secrets, "get_secret_value", SecretId=name)
+    with closing(stack.as_role("CopyRole", "s3")) as s3:
+        vault = {"Bucket": stack.output("VaultBucket"), "Key": backup.manifest_key}
+        assert refused(s3, "put_object", **vault, Body=b"other")
+        for place in (vault, {"Bucket": ELSEWHERE, "Key": f"vault/{backup.manifest_key}"}):
+            assert refused(s3, "delete_object", **place)
 
 
 def test_files_of_a_bucket_are_backed_up_lost_and_brought_back(

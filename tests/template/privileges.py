@@ -179,6 +179,7 @@ class Privileges:
             "an anchor of the audit": f"v1/audit/anchors/{ID}.json",
             "a copy of the configuration": "v1/configuration/20261128T030000Z-0123456789abcdef.json",
             "the mark of a hold": f"{FOLDER}/marks/hold-{ID}.json",
+            "the mark of a verification": f"{FOLDER}/marks/verified-{ID}.json",
         }
         others = {
             "the progress of a run": f"{FOLDER}/progress.json",

@@ -41,6 +41,7 @@ MADE_OF = (
     "the seal of a restore point",
 )
 ANCHOR, HOLD, COPY = "an anchor of the audit", "the mark of a hold", "a copy of the configuration"
+VERIFIED = "the mark of a verification"
 
 
 def who(privileges: Privileges, group: str, verb: str = "", what: str = "") -> set[str]:
@@ -92,7 +93,7 @@ def test_only_the_writers_add_what_a_backup_is_made_of(privileges: Privileges) -
 def test_no_caller_replaces_what_a_backup_is_made_of_not_even_an_administrator(privileges: Privileges) -> None:
     replacing = privileges.about("Vault: write", "replace")
 
-    assert {call.what for call in replacing} == {*MADE_OF, ANCHOR, HOLD, COPY}
+    assert {call.what for call in replacing} == {*MADE_OF, ANCHOR, HOLD, VERIFIED, COPY}
     assert {privileges.allowed(call) for call in replacing} == {frozenset()}
 
 
@@ -106,7 +107,7 @@ def test_the_roles_alone_replace_nothing_in_a_vault_that_the_stack_took_over() -
 def test_anchors_of_the_audit_are_added_by_two_functions_that_add_no_backups(privileges: Privileges) -> None:
     assert who(privileges, "Vault: write", "add", ANCHOR) == {"rotate", "verify"}
     assert who(privileges, "Vault: delete", "delete", ANCHOR) == set()
-    assert who(privileges, "Vault: read", "read", ANCHOR) == {"rotate", *OPENERS, *PEOPLE}
+    assert who(privileges, "Vault: read", "read", ANCHOR) == {"rotate", "copy", *OPENERS, *PEOPLE}
 
 
 def test_a_writer_rewrites_only_the_progress_of_a_run(privileges: Privileges) -> None:
@@ -399,7 +400,7 @@ def test_the_policy_of_the_bucket_stops_an_administrator_too(privileges: Privile
 
     without_tls = {("read", "a pack without TLS"), ("read", "logs without TLS")}
     locks = {("set", "a lock longer than `ObjectLockMaxDays`"), ("shorten or end", "a lock")}
-    assert refused == {*(("replace", what) for what in (*MADE_OF, ANCHOR, HOLD, COPY)), *without_tls, *locks}
+    assert refused == {*(("replace", what) for what in (*MADE_OF, ANCHOR, HOLD, VERIFIED, COPY)), *without_tls, *locks}
 
 
 def test_logs_of_accesses_are_read_by_verify_alone_and_changed_by_no_caller(privileges: Privileges) -> None:
@@ -422,3 +423,7 @@ def test_policies_are_as_small_as_aws_wants_them(privileges: Privileges) -> None
         assert sum(size(one["PolicyDocument"]) for one in role["Policies"]) < INLINE_LIMIT, name
     for name, policy in resources("AWS::IAM::ManagedPolicy").items():
         assert size(policy["PolicyDocument"]) < MANAGED_LIMIT, name
+
+
+def test_only_what_verifies_and_drills_marks_backups_as_verified(privileges: Privileges) -> None:
+    assert who(privileges, "Vault: write", "add", VERIFIED) == {"drill", "verify"}

@@ -16,6 +16,7 @@ from tests.contract.weed import OWNER, READER, Weed
 from tests.integration.bucket_backups import Object, keep_backup
 from tests.integration.conftest import BUCKET, REGION, Coffre, Context, client, new_id
 from tests.integration.expect import no_secret
+from tests.integration.vault_copies import copy_vault
 
 from coffre.model.backup import Backup, Progress, Status
 from coffre.model.errors import CoffreError
@@ -118,6 +119,26 @@ def test_hostile_keys_and_values_come_back_as_they_were(uploads: Coffre, tmp_pat
     assert bodies() == {key: key.encode() for key in HOSTILE}
     head = client("s3").head_object(Bucket="photos", Key="A")
     assert (head["ExpiresString"], head["Metadata"]) == ("0", {"odd": "=?utf-8?b?w7w=?="})
+
+
+def test_objects_whose_packs_the_vault_has_lost_come_from_a_copy(uploads: Coffre, tmp_path: Path) -> None:
+    place = tmp_path / "disk"
+    place.mkdir()
+    document = json.loads(uploads.document_text())
+    copies = [{"name": "disk", "store": {"type": "directory", "path": str(place)}}]
+    uploads.document(json.dumps({**document, "copies": copies}))
+    keep(uploads, FILES, tmp_path)
+    copy_vault(uploads, place)
+    for key in uploads.objects("v1/"):
+        client("s3").delete_object(Bucket=BUCKET, Key=key)
+
+    said = invoke(uploads, {"backup_id": "latest", "target": "uploads", "storage": {}})
+
+    assert (said["objects"], said["exceptions"]) == (9, 0)
+    assert bodies() == {name.partition("/")[2]: found.body for name, found in FILES.items()}
+    record = uploads.catalog.get_restore(said["id"])
+    assert 'Read from the copy "disk": 3 stored objects' in record.notes[0], "manifest, entries and one pack"
+    assert "[MANIFEST_MISSING]" in record.notes[0]
 
 
 class Lambda:

@@ -209,11 +209,11 @@ def test_two_deliveries_at_the_same_time_restore_once_and_silence_no_failure(
     answers: list[dict[str, Any]] = []
     find = RestoreFunction._find
 
-    def meanwhile(function: RestoreFunction, wanted: Any) -> Backup:
+    def meanwhile(function: RestoreFunction, wanted: Any, reading: Any) -> Backup:
         if not answers:
             answers.append({})
             answers[0] = coffre.restore(done["id"], new_database, context=context, **named)
-        return find(function, wanted)
+        return find(function, wanted, reading)
 
     monkeypatch.setattr(RestoreFunction, "_find", meanwhile)
 

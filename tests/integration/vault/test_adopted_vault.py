@@ -60,6 +60,10 @@ def test_a_new_stack_goes_on_with_an_older_vault(
     assert run_sql(new_database, ROWS) == expected
     assert [one["outcome"] for one in coffre.verify("read", target="shop")["examined"]] == ["verified", "verified"]
     assert catalog.get_backup(first).pinned_at is not None
+    create_table("catalog-of-a-third-stack")
+    third_stack = Catalog("catalog-of-a-third-stack")
+    assert {one.outcome for one in rebuild(third_stack, vault)} == {ADDED}
+    assert third_stack.get_backup(second).verified_at == catalog.get_backup(second).verified_at is not None
     # And the next backup, by the new stack, points at what is there
     third = coffre.backup()["id"]
     assert catalog.get_backup(third).status is Status.COMPLETED

@@ -125,6 +125,13 @@ class Account:
             Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True
         )
 
+    def configure_copy(self, name: str) -> None:
+        """Add a copy of the vault to the configuration document."""
+        ssm = boto3.client("ssm")
+        document = json.loads(ssm.get_parameter(Name="configuration")["Parameter"]["Value"])
+        document["copies"] = [{"name": name, "store": {"type": "s3", "bucket": f"acme-{name}"}}]
+        ssm.put_parameter(Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True)
+
     def configure_server(self, name: str) -> None:
         """Add a server to the configuration document."""
         ssm = boto3.client("ssm")
@@ -132,6 +139,13 @@ class Account:
         server = {"name": name, "secret": f"coffre/database/{name}", "databases": "all"}
         others = [target for target in document["targets"] if target["name"] != name]
         document["targets"] = [*others, server]
+        ssm.put_parameter(Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True)
+
+    def configure_copies(self, **stores: Mapping[str, str]) -> None:
+        """Add copies to the configuration document, their stores by their names."""
+        ssm = boto3.client("ssm")
+        document = json.loads(ssm.get_parameter(Name="configuration")["Parameter"]["Value"])
+        document["copies"] = [{"name": name, "store": store} for name, store in stores.items()]
         ssm.put_parameter(Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True)
 
     def configure_buckets(self, name: str, *buckets: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_sta
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import backup_json, print_json, remark, say, say_command, show_failure
+from coffre_cli.vault_choice import VaultChoice, chosen_vault, refuse_vault
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
@@ -57,6 +59,12 @@ class Wanted:
     keep: str | None = None
 
 
+HereOption = Annotated[
+    bool,
+    typer.Option("--here", help="Run it in this process, with your own AWS credentials: in CI, or on your machine."),
+]
+
+
 @app.callback()
 def backup() -> None:
     """Take a backup now."""
@@ -70,6 +78,7 @@ def backup() -> None:
         "coffre backup database shop --stack coffre",
         "coffre backup database shop --keep 7d",
         "coffre backup database shop --json | jq -r .id",
+        "coffre backup database shop --here --stack coffre",
     ),
 )
 def backup_database(
@@ -78,6 +87,29 @@ def backup_database(
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Store everything again, without earlier backups.")] = False,
     keep: KeepOption = None,
+    here: HereOption = False,
+    postgres_home: Annotated[
+        Path | None,
+        typer.Option(
+            "--postgres-home", metavar="DIR", help="With --here: DIR/bin has pg_dump. Default: it is looked for."
+        ),
+    ] = None,
+    url_env: Annotated[
+        str | None,
+        typer.Option(
+            "--url-env", metavar="NAME", help="With --vault: the variable with the database's postgresql:// URL."
+        ),
+    ] = None,
+    recipient: Annotated[
+        list[str] | None,
+        typer.Option("--recipient", metavar="AGE1...", help="With --vault: a public key that can read it. Repeatable."),
+    ] = None,
+    configuration_file: Annotated[
+        str | None,
+        typer.Option(
+            "--configuration", metavar="FILE", help="With --vault: the configuration document with the target."
+        ),
+    ] = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -85,8 +117,20 @@ def backup_database(
 
     The databases of a server are found first: new ones are backed up too. The function runs in the stack; this command
     follows its heartbeat in the catalog and may be interrupted.
+
+    With --here the backup runs in this process: in a pipeline, or where only your machine reaches the database. With
+    --vault it needs no stack at all (docs/ci.md).
     """
-    deployed, wanted = find_stack(stack), Wanted(full, keep)
+    wanted = Wanted(full, keep)
+    choice = chosen_vault()
+    refuse_options(choice, here=here, home=postgres_home, alone=(url_env, recipient, configuration_file))
+    if choice is not None:
+        _back_up_alone(choice, target, (url_env, recipient, configuration_file), wanted, postgres_home, as_json=as_json)
+        return
+    deployed = find_stack(stack)
+    if here:
+        _back_up_here(deployed, "backup_database", target, wanted, postgres_home, as_json=as_json)
+        return
     configuration = deployed.configuration
     named = (configuration.database(target),) if target else configuration.started_databases
     servers = [one.name for one in named if one.databases is not None]
@@ -113,15 +157,20 @@ def backup_buckets(
     target: Annotated[str | None, typer.Argument(help="The target's name. Default: every target of buckets.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Store everything again, without earlier backups.")] = False,
     keep: KeepOption = None,
+    here: HereOption = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Back up the buckets of one target, or of all of them, and wait for the end.
 
     Only new and changed objects are read. What one invocation of the function cannot finish, the next one continues.
-    This command follows the heartbeat in the catalog and may be interrupted.
+    This command follows the heartbeat in the catalog and may be interrupted. With --here it runs in this process.
     """
+    refuse_vault("backup buckets")
     deployed = find_stack(stack)
+    if here:
+        _back_up_here(deployed, "backup_storage", target, Wanted(full, keep), None, as_json=as_json)
+        return
     configuration = deployed.configuration
     names = [configuration.bucket(target).name] if target else [item.name for item in configuration.buckets]
     if not names:
@@ -159,11 +208,92 @@ def backup_point(
     take_point(find_stack(stack), name, Wanted(full, keep), as_json=as_json)
 
 
+def refuse_options(
+    choice: VaultChoice | None, *, here: bool, home: Path | None, alone: Sequence[str | Sequence[str] | None]
+) -> None:
+    """Refuse options that do not go together.
+
+    Parameters
+    ----------
+    alone
+        The values of the options that are for a vault alone.
+    """
+    if choice is not None and not here:
+        raise typer.BadParameter(
+            f"`coffre backup` needs a stack: the vault {choice.place} is named alone (--vault or COFFRE_VAULT). Add "
+            "--here to take the backup in this process"
+        )
+    if choice is None and any(alone):
+        raise typer.BadParameter(
+            "--url-env, --recipient and --configuration are for a vault without a stack: coffre --vault ... backup "
+            "database TARGET --here"
+        )
+    if home is not None and not here:
+        raise typer.BadParameter("--postgres-home goes with --here: the function has programs of its own")
+
+
+def _back_up_alone(
+    choice: VaultChoice,
+    target: str | None,
+    options: tuple[str | None, list[str] | None, str | None],
+    wanted: Wanted,
+    home: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    from coffre_cli.commands.backups.backup_alone import Alone, back_up_alone
+
+    url_variable, recipients, document = options
+    if target is None or url_variable is None:
+        raise typer.BadParameter("with --vault, name the target and the variable with its URL: shop --url-env NAME")
+    alone = Alone(target, url_variable, tuple(recipients or ()), document, wanted.full, wanted.keep, home)
+    _end([back_up_alone(choice, alone, quiet=as_json)], as_json=as_json, is_one=True)
+
+
+def _back_up_here(
+    deployed: DeployedStack, function: str, target: str | None, wanted: Wanted, home: Path | None, *, as_json: bool
+) -> None:
+    from ulid import ULID
+
+    from coffre_cli.commands.backups.backup_here import back_up_buckets_here, back_up_database_here
+
+    if target is None:
+        raise typer.BadParameter("--here backs up one target: name it")
+    configuration = deployed.configuration
+    is_database = function == "backup_database"
+    if is_database and configuration.database(target).databases is not None:
+        raise typer.BadParameter(f"{target} is a server: name one of its databases (coffre list shows their names)")
+    event = {**event_of(target, wanted), "backup_id": str(ULID())}
+    record = (
+        back_up_database_here(deployed, event, home, quiet=as_json)
+        if is_database
+        else back_up_buckets_here(deployed, event, quiet=as_json)
+    )
+    if isinstance(record, str):
+        remark(f"Skipped: {record}.")
+    _end([None if isinstance(record, str) else record], as_json=as_json, is_one=True)
+
+
+def _end(backups: Sequence[Backup | None], *, as_json: bool, is_one: bool) -> None:
+    """Show how backups ended here, and exit with their status; None: it was skipped."""
+    for record in backups:
+        if record is not None and not as_json:
+            _report(record)
+        elif record is not None and record.failure is not None:
+            show_failure(record.failure)
+    finish(backups, as_json=as_json, is_one=is_one)
+
+
 def report_all(deployed: DeployedStack, started: Mapping[str, str], *, as_json: bool, is_one: bool) -> None:
     """Follow the backups that were started, ids by targets; `is_one`: the user named this one target."""
     if deployed.configuration.encryption == "none":
         remark("Warning: the configuration has encryption none: backups are NOT encrypted by Coffre.")
     backups = [follow_backup(deployed, name, backup_id, quiet=as_json) for name, backup_id in started.items()]
+    finish(backups, as_json=as_json, is_one=is_one)
+
+
+def finish(backups: Sequence[Backup | None], *, as_json: bool, is_one: bool) -> None:
+    """Print backups that have ended as JSON if it is wanted, and exit with their status; None: it was skipped."""
     if as_json:
         done = [backup_json(found) for found in backups if found is not None]
         print_json(next(iter(done), None) if is_one else done)

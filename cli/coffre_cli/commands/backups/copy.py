@@ -109,6 +109,7 @@ def _to_address(place: Place, backups: Sequence[Backup], to: str, *, dry_run: bo
     from coffre.model.addresses import parse_address
     from coffre.operations.copy.copy_backup import CopyJob, Sent, copy_backup
     from coffre.operations.copy.copy_target import Copied
+    from coffre.operations.stored_backup.copied_records import copy_records
     from coffre.runtime.destinations import open_address
     from coffre.vault.vault import Vault
 
@@ -135,6 +136,8 @@ def _to_address(place: Place, backups: Sequence[Backup], to: str, *, dry_run: bo
                 )
                 raise typer.Exit(Exit.INTERRUPTED) from None
         yield Copied(to, backup.target).plus(backup, sent)
+    for target in sorted({backup.target for backup in backups}):
+        copy_records(place.vault, destination, target)
 
 
 # --- to the copies of the configuration, by the function ---

@@ -19,7 +19,7 @@ from coffre_cli.commands.backups.ls_cat import BucketOption, open_backup, print_
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.identity import IdentityOption, decoder_of
-from coffre_cli.place import find_place
+from coffre_cli.reading import FromOption, find_reading_place
 from coffre_cli.screen import console, remark, show_error
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def diff(
     bucket: BucketOption = None,
     prefix: Annotated[str, typer.Option(help="Only objects whose keys start with this.")] = "",
     target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
+    source: FromOption = None,
     identity: IdentityOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
@@ -57,9 +58,9 @@ def diff(
 
     counts: Counter[Change] = Counter()
     try:
-        deployed = find_place(stack)
-        backup, before = open_backup(deployed, first, target)
-        after = open_backup(deployed, second, target)[1]
+        deployed = find_reading_place(stack, source)
+        backup, before = open_backup(deployed, first, target, source)
+        after = open_backup(deployed, second, target, source)[1]
         choice = ObjectChoice(bucket=bucket, prefix=prefix)
         decoder = decoder_of(deployed, backup, identity) if identity and before.kind is TargetKind.SETTINGS else None
         found = _counted(differences(deployed.vault, before, after, choice, decoder), counts)

@@ -12,13 +12,14 @@ from coffre.model.kinds import TargetKind
 from coffre.model.names import shown, visible, visible_json
 from coffre.model.words import size
 from coffre_cli.audited import recorded_reading
-from coffre_cli.backup_argument import BackupId, resolve_backup
+from coffre_cli.backup_argument import BackupId
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.identity import IdentityOption, decoder_of
 from coffre_cli.output_file import standard_output
-from coffre_cli.place import Place, find_place
+from coffre_cli.place import Place
+from coffre_cli.reading import FromOption, find_reading_place, resolve_read
 from coffre_cli.screen import console, print_table, remark
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def ls(
     bucket: BucketOption = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="All objects, not folder by folder.")] = False,
     target: TargetOption = None,
+    source: FromOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -59,8 +61,8 @@ def ls(
     from coffre.model.storage import ObjectChoice
     from coffre.operations.browse.contents import folder_view, objects_below
 
-    deployed = find_place(stack)
-    backup, manifest = open_backup(deployed, backup_id, target)
+    deployed = find_reading_place(stack, source)
+    backup, manifest = open_backup(deployed, backup_id, target, source)
     if not backup.kind.has_objects:
         _list_tables(manifest, prefix, as_json=as_json)
         return
@@ -83,6 +85,7 @@ def cat(
     bucket: BucketOption = None,
     identity: IdentityOption = None,
     target: TargetOption = None,
+    source: FromOption = None,
     stack: StackOption = None,
 ) -> None:
     """Write one object to stdout, as it was; or the rows of a table, as `COPY` wrote them; or the roles, as SQL.
@@ -94,8 +97,8 @@ def cat(
 
     if (key is None) != roles:
         raise typer.BadParameter("Name an object or a table, or give --roles.")
-    deployed = find_place(stack)
-    backup, manifest = open_backup(deployed, backup_id, target)
+    deployed = find_reading_place(stack, source)
+    backup, manifest = open_backup(deployed, backup_id, target, source)
     if backup.kind is TargetKind.SETTINGS:
         raise typer.BadParameter(
             f"{backup.id} holds settings. To see one value: coffre restore settings {backup.id} --name NAME --print"
@@ -121,11 +124,13 @@ def cat(
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
-def open_backup(deployed: Place, backup_id: str, target: str | None) -> tuple[Backup, Manifest]:
+def open_backup(
+    deployed: Place, backup_id: str, target: str | None, source: str | None = None
+) -> tuple[Backup, Manifest]:
     """Return a completed backup with its manifest."""
     from coffre.operations.stored_backup.open import open_manifest
 
-    backup = resolve_backup(deployed, backup_id, target)
+    backup = resolve_read(deployed, backup_id, target, source)
     return backup, open_manifest(deployed.vault, backup)
 
 

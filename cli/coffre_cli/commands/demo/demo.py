@@ -83,7 +83,7 @@ def _lose_and_restore(scene: Scene, folder: Path, *, keep: bool) -> bool:
     before, files = _look(source), look_at_files(scene)
     backup = _back_up(scene)
     backup_of_files = back_up_files(scene, _SLOT)
-    offsite = take_offsite(scene, folder)
+    offsite = take_offsite(folder)
     typed("coffre list")
     list_backups()
     _lose(source, before)

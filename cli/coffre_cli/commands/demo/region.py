@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from coffre_cli.commands.backups.copy import copy
 from coffre_cli.commands.demo.steps import Scene, title, typed
 from coffre_cli.commands.keys.recovery_kit import recovery_kit
 from coffre_cli.commands.recover.recover import recover
@@ -44,10 +45,8 @@ class Offsite:
         return self.folder / "kit"
 
 
-def take_offsite(scene: Scene, folder: Path) -> Offsite:
+def take_offsite(folder: Path) -> Offsite:
     """Copy the vault to a disk, and write the recovery kit."""
-    from coffre.stores.directory import DirectoryStore
-
     offsite = Offsite(folder)
     console.print()
     say("For the worst case: a copy of the vault on a disk elsewhere, and the recovery kit in the safe.")
@@ -55,10 +54,8 @@ def take_offsite(scene: Scene, folder: Path) -> Offsite:
     with _variables(_PASSPHRASE):
         recovery_kit(offsite.kit, include_identity=True, passphrase="env:DEMO_KIT")  # noqa: S106 - names a variable
     offsite.copy.mkdir()
-    source, disk = scene.deployed.vault.store, DirectoryStore(offsite.copy)
-    for info in source.list():
-        body = source.get(info.key)
-        disk.put(info.key, body, sha256=_sha256(body))
+    typed("coffre copy --all --to directory:./disk")
+    copy(everything=True, to=f"directory:{offsite.copy}")
     return offsite
 
 
@@ -143,12 +140,6 @@ def _empty(scene: Scene, bucket: str) -> None:
     for page in scene.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
         for version in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
             scene.s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
-
-
-def _sha256(body: bytes) -> str:
-    from coffre.stores.body import sha256_of
-
-    return sha256_of(body)
 
 
 @contextmanager

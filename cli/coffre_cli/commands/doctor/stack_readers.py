@@ -21,6 +21,7 @@ from coffre.model.errors import CoffreError
 from coffre.model.locks import LockMode
 from coffre.operations.doctor.asking import ask, ask_unless
 from coffre.operations.doctor.checkup import Reader
+from coffre.operations.doctor.copies import read_copies
 from coffre.operations.doctor.history import keys_opened
 from coffre.operations.doctor.network import read_network
 from coffre.operations.doctor.stack import (
@@ -33,11 +34,14 @@ from coffre.operations.doctor.stack import (
 )
 from coffre.operations.doctor.vault_settings import probe_locks, read_settings
 from coffre.policy.checks.answers import Answer, Refused
+from coffre.policy.checks.copies_facts import CopiesFacts
 from coffre.policy.checks.history_facts import KeyFacts
 from coffre.policy.checks.keys import KEY_MAX_AGE
 from coffre.policy.checks.local_facts import LocalFacts
 from coffre.policy.checks.stack_facts import Function, Network, StackFacts
 from coffre.policy.checks.vault_facts import LockProbe, VaultSettings
+from coffre.runtime.destinations import open_destination
+from coffre.runtime.sources import read_secret
 from coffre_cli import aws
 from coffre_cli.deployed import DeployedStack, aws_refused
 
@@ -62,6 +66,8 @@ def readers_of_stack(deployed: DeployedStack, *, probe: bool = False) -> tuple[R
     ]
     if _holds(lambda: deployed.configuration.encryption == "age"):
         readers.append(Reader((KeyFacts,), stack.keys))
+    if _holds(lambda: bool(deployed.configuration.copies)):
+        readers.append(Reader((CopiesFacts,), stack.copies))
     if probe and _holds(lambda: stack.lock_mode is not None):
         readers.append(Reader((LockProbe,), stack.probe))
     return tuple(readers)
@@ -119,6 +125,17 @@ class _Stack:
         """Read how the vault's bucket is set up."""
         with _clients() as new:
             yield read_settings(new("s3"), self.deployed.outputs["VaultBucket"], self._prefix, self._account)
+
+    def copies(self) -> Iterator[CopiesFacts]:
+        """Open and list each copy, with the secrets that these credentials may read."""
+        with _clients() as new:
+            secrets = new("secretsmanager")
+            yield read_copies(
+                self.deployed.configuration.copies,
+                lambda destination: open_destination(destination, lambda name: read_secret(secrets, name)),
+                vault_bucket=self.deployed.outputs["VaultBucket"],
+                vault_region=self._region,
+            )
 
     def keys(self) -> Iterator[KeyFacts]:
         """Read which keys backups have, and when each was tried."""

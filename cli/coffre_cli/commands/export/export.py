@@ -15,7 +15,7 @@ from coffre.model.kinds import TargetKind
 from coffre.model.names import shown
 from coffre.model.words import size
 from coffre_cli.audited import recorded_reading
-from coffre_cli.backup_argument import BackupId, resolve_backup
+from coffre_cli.backup_argument import BackupId
 from coffre_cli.commands.export.objects import ObjectsWanted, export_objects
 from coffre_cli.commands.export.progress import export_progress
 from coffre_cli.deployed import StackOption
@@ -23,7 +23,8 @@ from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.identity import IdentityOption, decoder_of
 from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
-from coffre_cli.place import Place, find_place
+from coffre_cli.place import Place
+from coffre_cli.reading import FromOption, find_reading_place, resolve_read
 from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def export(
     no_owner: Annotated[bool, typer.Option("--no-owner", help="With plain: set no owners and no privileges.")] = False,
     identity: IdentityOption = None,
     target: Annotated[str | None, typer.Option(help="With `latest`: of which target.")] = None,
+    source: FromOption = None,
     stack: StackOption = None,
 ) -> None:
     """Write a backup to one portable file, which pg_restore, psql or tar read without Coffre.
@@ -132,8 +134,8 @@ def export(
     others = {"--table": tables, "--compress": compress, "--no-owner": no_owner or None, "--format": of_databases}
     _refuse_mixture(objects, others)
     _refuse_odd(format_, recipients or (), output, no_owner=no_owner)
-    deployed = find_place(stack)
-    backup = resolve_backup(deployed, backup_id, target)
+    deployed = find_reading_place(stack, source)
+    backup = resolve_read(deployed, backup_id, target, source)
     refuse_unrestorable(backup)
     if backup.kind is TargetKind.SETTINGS:
         raise typer.BadParameter(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from coffre.model.addresses import parse_address
 from coffre_cli import aws
 from coffre_cli.commands.keys.known import encrypted_backups, manifest_of, new_recipients
 from coffre_cli.deployed import DeployedStack
@@ -39,6 +39,11 @@ class VaultFacts(_Facts):
         """The command that copies the vault into the directory `vault`."""
         import shlex
 
+        if self.address.startswith("gs://"):
+            return f"gcloud storage rsync --recursive {shlex.quote(self.address)} vault"
+        if self.address.startswith("azure://"):
+            account, _, rest = self.address.removeprefix("azure://").partition("/")
+            return f"azcopy copy {shlex.quote(f'https://{account}.blob.core.windows.net/{rest}/*')} vault --recursive"
         if not self.address.startswith("s3://"):
             return f"cp -r {shlex.quote(self.address)} vault"
         options = f" --region {self.region}" if self.region else ""
@@ -179,8 +184,11 @@ def _what(manifest: Manifest) -> str:
 def _vault(place: Place) -> VaultFacts:
     if not isinstance(place, DeployedStack):
         choice = place.choice
-        if not choice.place.startswith("s3://"):
-            return VaultFacts(address=str(Path(choice.place).expanduser().absolute()))
+        address = parse_address(choice.place)
+        if address.type == "directory":
+            return VaultFacts(address=address.place)
+        if address.type != "s3":
+            return VaultFacts(address=choice.place)
         return VaultFacts(address=choice.place, region=aws.region(), endpoint_url=choice.endpoint_url)
     prefix = place.outputs["VaultPrefix"].strip("/")
     return VaultFacts(

@@ -61,7 +61,9 @@ def with_answers(wanted: Wanted, look: CopyLook) -> Wanted:
     typer.BadParameter
         No one can be asked, or there would be too many questions.
     """
-    missing = [name for name in sorted(look.found) if name not in wanted.to]
+    # Settings have no other place than their own: their step names the command.
+    asked = [name for name, found in sorted(look.found.items()) if found.backup.kind in KIND_OF]
+    missing = [name for name in asked if name not in wanted.to]
     if wanted.is_rehearsal or not missing:
         return wanted
     if not is_interactive() or len(missing) > _MOST_QUESTIONS:

@@ -26,6 +26,7 @@ from coffre_cli.commands.restore.run_database import run_database
 from coffre_cli.commands.restore.safety import NoSafetyOption
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
+from coffre_cli.reading import FromOption
 
 EXAMPLES = examples(
     "NEW=postgresql://... coffre restore database latest --to env:NEW",
@@ -33,6 +34,7 @@ EXAMPLES = examples(
     "coffre restore database 2026-11-17T14:30 --target shop --to env:DESTINATION",
     "coffre restore database latest --to env:DESTINATION --contents schema",
     "coffre restore database latest --replace --dry-run",
+    "coffre restore database latest --to env:DESTINATION --from offsite",
 )
 
 
@@ -69,6 +71,7 @@ def restore_database(
         ),
     ] = None,
     no_safety: NoSafetyOption = False,
+    source: FromOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     streams: StreamsOption = None,
@@ -104,7 +107,7 @@ def restore_database(
         no_safety=no_safety,
         dry_run=dry_run,
     )
-    run_database(Which(backup_id, target, stack), scope, destination_of(to), How(streams, yes, as_json))
+    run_database(Which(backup_id, target, stack, source=source), scope, destination_of(to), How(streams, yes, as_json))
 
 
 def _problems(

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from coffre.model.kinds import Contents
 from coffre.model.words import counted, duration
 from coffre_cli.commands.restore.destination import DestinationChoice
-from coffre_cli.commands.restore.follow_restore import how_it_failed
+from coffre_cli.commands.restore.follow_restore import how_it_failed, show_record
 from coffre_cli.commands.restore.safety import back_to_database, show_plan, show_way_back
 from coffre_cli.screen import print_table, say, say_command, show_failure
 
@@ -30,7 +30,7 @@ class Ask:
     """What the user asked for, and how the command began: with a vault alone it names that.
 
     Without a stack the whole report is kept in the file `report`, unless it could not be written. `safety` is the
-    backup of what is overwritten.
+    backup of what is overwritten; `source` is the copy that the backup is read from alone.
     """
 
     backup: Backup
@@ -40,6 +40,7 @@ class Ask:
     has_stack: bool = True
     report: Path | None = None
     safety: Safety | None = None
+    source: str | None = None
 
     @property
     def way_back(self) -> str:
@@ -59,6 +60,7 @@ def show_result(ask: Ask, record: Restore, report: RestoreReport | None) -> None
         show_way_back(ask.safety, ask.way_back)
         return
     if report is None:
+        show_record(record)
         return
     if report.dry_run:
         say("Nothing was changed. This would be done:")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from coffre.model.errors import BackupStateError, CoffreError, TransientError
+from coffre.model.words import duration
+from coffre_cli.background import Background
 from coffre_cli.confirming import PlanAnswer
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit
-from coffre_cli.screen import print_json, restore_json, show_failure
+from coffre_cli.screen import print_json, remark, restore_json, say, show_failure
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Failure, Restore, RestoreReport
@@ -40,7 +41,29 @@ def run_restore(
         if done is None:
             raise
         record = done
-    return record, deployed.vault.read_report(record.report_key) if record.report_key else None
+    return record, _report_of(deployed, record)
+
+
+def _report_of(deployed: DeployedStack, record: Restore) -> RestoreReport | None:
+    """Return the report; None if it was not written, or cannot be read now. The record has the main facts."""
+    if record.report_key is None:
+        return None
+    try:
+        return deployed.vault.read_report(record.report_key)
+    except CoffreError as error:
+        remark(f"The report of the restore cannot be read: {error.message} [{error.code}]")
+        return None
+
+
+def show_record(record: Restore) -> None:
+    """Show how a restore ended whose report cannot be read."""
+    if record.failure is not None:
+        return
+    say(f"Restored {record.target} in {record.destination}, in {duration(record.duration_ms)}.", style="green")
+    for exception in record.exceptions:
+        say(f"  Exception: {exception}", style="yellow")
+    for note in record.notes:
+        say(f"  Note: {note}")
 
 
 def _done_without_record(deployed: DeployedStack, restore_id: str) -> Restore | None:
@@ -84,7 +107,7 @@ def plan_restore(
 
     restore_id = event["restore_id"]
     given = {"backup_id": backup.id, **{name: value for name, value in event.items() if value is not None}}
-    call = _Call(lambda: deployed.ask("restore", given))
+    call = Background(lambda: deployed.ask("restore", given))
     try:
         record = follow(
             lambda: deployed.catalog.get_restore(restore_id),
@@ -100,32 +123,7 @@ def plan_restore(
     answer = call.result()
     if "token" not in answer:
         answer = deployed.ask("restore", given)
-    report = deployed.vault.read_report(record.report_key) if record.report_key else None
-    return record, report, PlanAnswer.of(answer)
-
-
-class _Call:
-    """A call that runs while something else is shown; Ctrl-C does not wait for it."""
-
-    def __init__(self, call: Callable[[], dict[str, Any]]) -> None:
-        self._outcome: dict[str, Any] | Exception | None = None
-        self._thread = threading.Thread(target=self._run, args=(call,), name="call", daemon=True)
-        self._thread.start()
-
-    def _run(self, call: Callable[[], dict[str, Any]]) -> None:
-        try:
-            self._outcome = call()
-        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
-            self._outcome = error
-
-    def has_ended(self) -> bool:
-        return not self._thread.is_alive()
-
-    def result(self) -> dict[str, Any]:
-        self._thread.join()
-        if isinstance(self._outcome, Exception):
-            raise self._outcome
-        return self._outcome or {}
+    return record, _report_of(deployed, record), PlanAnswer.of(answer)
 
 
 def end_restore(

@@ -14,6 +14,7 @@ from coffre_cli.commands.restore.run_objects import run_objects
 from coffre_cli.commands.restore.safety import NoSafetyOption
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
+from coffre_cli.reading import FromOption
 
 EXAMPLES = examples(
     "coffre restore objects latest --prefix 2026/invoices/",
@@ -21,6 +22,7 @@ EXAMPLES = examples(
     "coffre restore objects latest --bucket documents --to bucket-for-tests/copy",
     "coffre restore objects latest --mode mirror --dry-run",
     "coffre restore objects 01K9X... --retry 01K9Y...",
+    "coffre restore objects latest --prefix 2026/ --from offsite",
 )
 
 
@@ -58,6 +60,7 @@ def restore_objects(
         typer.Option("--retry", metavar="RESTORE", help="Only those that this earlier restore failed to restore."),
     ] = None,
     no_safety: NoSafetyOption = False,
+    source: FromOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     streams: StreamsOption = None,
@@ -82,4 +85,4 @@ def restore_objects(
         dry_run=dry_run,
     )
     choices.refuse()
-    run_objects(Which(backup_id, target, stack, TargetKind.BUCKET), choices, How(streams, yes, as_json))
+    run_objects(Which(backup_id, target, stack, TargetKind.BUCKET, source=source), choices, How(streams, yes, as_json))

@@ -10,9 +10,9 @@ import typer
 
 from coffre.model.errors import SecretError
 from coffre.model.kinds import TargetKind
-from coffre_cli.backup_argument import resolve_backup
 from coffre_cli.commands.restore.destination import DestinationChoice
-from coffre_cli.place import Place, find_place
+from coffre_cli.place import Place
+from coffre_cli.reading import find_reading_place, resolve_read
 from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
@@ -49,13 +49,17 @@ TargetOption = Annotated[str | None, typer.Option(help="With `latest` or a time:
 
 @dataclass(frozen=True)
 class Which:
-    """Which backup of which stack is meant, as it was given; `place` is the stack or vault if it is open already."""
+    """Which backup of which stack is meant, as it was given.
+
+    `place` is the stack or vault if it is open already; `source` is the copy that the backup is read from.
+    """
 
     backup_id: str
     target: str | None
     stack: str | None
     kind: TargetKind = TargetKind.DATABASE
     place: Place | None = None
+    source: str | None = None
 
     def find(self) -> tuple[Place, Backup]:
         """Return the stack or the vault, and the backup.
@@ -69,14 +73,17 @@ class Which:
         """
         from coffre.operations.stored_backup.open import refuse_unrestorable
 
-        place = self.place or find_place(self.stack)
-        backup = resolve_backup(place, self.backup_id, self.target, self.kind)
+        place = self.place or find_reading_place(self.stack, self.source)
+        backup = resolve_read(place, self.backup_id, self.target, self.source, self.kind)
         refuse_unrestorable(backup)
         if backup.kind is not self.kind:
             what, command = _NAMES[backup.kind]
             raise typer.BadParameter(f"{backup.id} is a backup of {what}: coffre restore {command} {backup.id}")
         if backup.damaged_at is not None:
-            remark(f"This backup is DAMAGED. The restore stops if it needs the lost data: {backup.damage}")
+            remark(
+                "This backup is DAMAGED. What the vault has lost is taken from a copy if one has it; otherwise the "
+                f"restore stops if it needs it: {backup.damage}"
+            )
         return place, backup
 
 

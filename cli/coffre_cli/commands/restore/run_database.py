@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def run_database(which: Which, scope: Scope, wanted: DestinationChoice | None, how: How) -> None:
     """Restore a database or parts of one; what overwrites is planned and confirmed first."""
     deployed, backup = which.find()
-    ask = Ask(backup, scope, wanted)
+    ask = Ask(backup, scope, wanted, source=which.source)
     if isinstance(deployed, StandaloneVault):
         ask = replace(ask, command=deployed.command, has_stack=False)
     confirmed = None
@@ -78,7 +78,7 @@ def _event_of(deployed: DeployedStack, ask: Ask, streams: int | None) -> Iterato
 
     restore_id = str(ULID())
     with continues_in_stack(restore_id), destination_secret(deployed, ask.wanted, restore_id) as reference:
-        event = {"destination": reference, "restore_id": restore_id, "streams": streams}
+        event = {"destination": reference, "restore_id": restore_id, "streams": streams, "from": ask.source}
         yield event | ask.scope.model_dump(mode="json", exclude_defaults=True)
 
 

@@ -16,7 +16,13 @@ from coffre.model.kinds import Mode, TargetKind
 from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import find_restore
 from coffre_cli.commands.restore.confirm_restore import confirm
-from coffre_cli.commands.restore.follow_restore import end_restore, how_it_failed, plan_restore, run_restore
+from coffre_cli.commands.restore.follow_restore import (
+    end_restore,
+    how_it_failed,
+    plan_restore,
+    run_restore,
+    show_record,
+)
 from coffre_cli.commands.restore.object_options import ObjectChoices, store_secret
 from coffre_cli.commands.restore.options import How, Which
 from coffre_cli.commands.restore.safety import back_to_objects, show_plan, show_way_back
@@ -38,7 +44,7 @@ _EXAMPLES_SHOWN = 10
 class Ask:
     """What the user asked for. Only a stack keeps the failed objects, for a retry.
 
-    `safety` is the backup of what is overwritten.
+    `safety` is the backup of what is overwritten; `source` is the copy that the backup is read from alone.
     """
 
     backup: Backup
@@ -47,6 +53,7 @@ class Ask:
     streams: int | None
     has_stack: bool = True
     safety: Safety | None = None
+    source: str | None = None
 
     @property
     def way_back(self) -> str:
@@ -58,17 +65,17 @@ def run_objects(which: Which, choices: ObjectChoices, how: How) -> None:
     """Restore objects of a backup; overwriting and deleting are shown and confirmed first."""
     place, backup = which.find()
     if not isinstance(place, StandaloneVault):
-        _restore(place, backup, choices, how)
+        _restore(place, backup, choices, how, which.source)
         return
     with place.with_staging() as apart:
         _restore(apart, backup, choices, how)
 
 
-def _restore(place: Place, backup: Backup, choices: ObjectChoices, how: How) -> None:
+def _restore(place: Place, backup: Backup, choices: ObjectChoices, how: How, source: str | None = None) -> None:
     from ulid import ULID
 
     restore_id = str(ULID())
-    ask = _ask(place, backup, choices, restore_id, how.streams)
+    ask = replace(_ask(place, backup, choices, restore_id, how.streams), source=source)
     confirmed = None
     if ask.scope.touches and not ask.scope.dry_run:
         way, confirmed = confirm(_Way(place, ask), yes=how.yes, as_json=how.as_json)
@@ -140,7 +147,8 @@ def _event_of(deployed: DeployedStack, ask: Ask, restore_id: str) -> Iterator[di
 
     with continues_in_stack(restore_id), store_secret(deployed, ask.store, restore_id) as store:
         storage = ask.scope.model_dump(mode="json", exclude_defaults=True)
-        yield {"restore_id": restore_id, "store": store, "streams": ask.streams, "storage": storage}
+        event = {"restore_id": restore_id, "store": store, "streams": ask.streams, "from": ask.source}
+        yield {**event, "storage": storage}
 
 
 def _run(
@@ -161,6 +169,7 @@ def _show(ask: Ask, record: Restore, report: RestoreReport | None) -> None:
         show_failure(record.failure)
         show_way_back(ask.safety, ask.way_back)
     if report is None or report.storage is None:
+        show_record(record)
         return
     if report.dry_run:
         say(f"Nothing was changed in {report.destination}. This would be done:")

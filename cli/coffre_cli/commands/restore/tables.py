@@ -28,6 +28,7 @@ from coffre_cli.commands.restore.run_database import run_database
 from coffre_cli.commands.restore.safety import NoSafetyOption
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
+from coffre_cli.reading import FromCopyOption, FromOption
 
 TABLES_EXAMPLES = examples(
     "coffre restore tables latest payments --with-dependencies",
@@ -67,6 +68,7 @@ def restore_tables(
     to: ToDatabase = None,
     strict: StrictOption = False,
     no_safety: NoSafetyOption = False,
+    source: FromOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     streams: StreamsOption = None,
@@ -90,7 +92,7 @@ def restore_tables(
         no_safety=no_safety,
         dry_run=dry_run,
     )
-    run_database(Which(backup_id, target, stack), scope, destination_of(to), How(streams, yes, as_json))
+    run_database(Which(backup_id, target, stack, source=source), scope, destination_of(to), How(streams, yes, as_json))
 
 
 def restore_rows(
@@ -119,6 +121,7 @@ def restore_rows(
     ] = False,
     to: ToDatabase = None,
     no_safety: NoSafetyOption = False,
+    source: FromCopyOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     streams: StreamsOption = None,
@@ -141,7 +144,7 @@ def restore_rows(
         dry_run=dry_run,
     )
     destination = destination_of(to, is_period=where_column is not None and until is None)
-    run_database(Which(backup_id, target, stack), scope, destination, How(streams, yes, as_json))
+    run_database(Which(backup_id, target, stack, source=source), scope, destination, How(streams, yes, as_json))
 
 
 def _problems_of_tables(
@@ -173,7 +176,7 @@ def _problems_of_rows(
     if where_column is not None and where is not None:
         yield "--where-column and --where exclude each other; --where can express both"
     if where_column is None and not (since is until is None):
-        yield "--from and --until need --where-column: the column that they are about"
+        yield "--from and --until need --where-column: the column that they are about (a copy is --from-copy)"
     if where_column is not None and since is until is None:
         yield "--where-column needs --from, --until, or both"
     if since and until and _is_not_before(since, until):

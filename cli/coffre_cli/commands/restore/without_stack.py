@@ -20,7 +20,7 @@ from ulid import ULID
 from coffre.buckets.client import make_bucket_client, parse_store_secret
 from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, Failure, Progress, Restore, RestoreReport, Status
-from coffre.model.errors import CoffreError, PermanentError
+from coffre.model.errors import CoffreError
 from coffre.model.safety import Safety
 from coffre.model.target import ObjectStore
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
@@ -37,6 +37,7 @@ from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.runtime.scratch import scratch_directory
 from coffre.stores.s3 import S3Credentials
+from coffre_cli.background import InterruptedRunError
 from coffre_cli.commands.restore.database_result import Ask
 from coffre_cli.commands.restore.object_options import contents_of_store
 from coffre_cli.confirming import Confirmed
@@ -56,12 +57,6 @@ _BEAT_SECONDS: Final = 0.5
 
 type Work = Callable[[Meter, Children, Path], RestoreReport]
 type TakeUp = Callable[[RestoreJob], RestoreJob | None]
-
-
-class InterruptedRunError(PermanentError):
-    """The user pressed Ctrl-C."""
-
-    default_code = "INTERRUPTED"
 
 
 @dataclass(frozen=True)

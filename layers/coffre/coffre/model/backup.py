@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from coffre.model.confirmation import Plan
+from coffre.model.copies import ReadFrom
 from coffre.model.errors import CoffreError
 from coffre.model.kinds import Status as Status
 from coffre.model.kinds import TargetKind
@@ -247,6 +248,7 @@ class RestoreReport(_Record):
     `exceptions` say in what the result differs from the backup (`left_out` has the same for single objects, with SQL);
     `notes` are worth knowing and no difference. `plan` is what would be overwritten, of a dry run that shows that.
     `safety` says which backup holds what the restore overwrites.
+    `read_from` is what was read from copies, because the first choice could not give it; the notes say it too.
     """
 
     id: str
@@ -270,3 +272,4 @@ class RestoreReport(_Record):
     notes: tuple[str, ...] = ()
     plan: Plan | None = None
     safety: Safety | None = None
+    read_from: tuple[ReadFrom, ...] = ()

@@ -197,3 +197,25 @@ class Copy(BaseModel):
     damaged_packs: tuple[str, ...] = ()
     locked_until: AwareDatetime | None = None
     error: str | None = None
+
+
+class ReadFrom(BaseModel):
+    """What a restore read from another place than the first choice.
+
+    `place` is `vault` or the name of a copy. `objects` is the number of stored objects (packs, lists of entries,
+    manifests) that were read there, at least in part; `keys` are the first of them. `because` is the error of the first
+    choice.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    place: str
+    objects: int
+    keys: tuple[str, ...]
+    because: str
+
+    def __str__(self) -> str:
+        place = "the vault" if self.place == "vault" else f'the copy "{self.place}"'
+        amount = "1 stored object" if self.objects == 1 else f"{self.objects:,} stored objects"
+        first = f" ({self.keys[0]}{', ...' if self.objects > 1 else ''})"
+        return f"Read from {place}: {amount}{first}, because: {self.because}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +24,7 @@ from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
 from coffre.operations.runs.parallel_map import ThreadRunner, width_for
 from coffre.operations.runs.run import Run
+from coffre.operations.runs.watchdog import Watch
 from coffre.policy.certificates import ends_soon
 from coffre.policy.streams import default_streams
 from coffre.postgres.connection.address import Connection, apply_tls
@@ -49,10 +50,14 @@ from coffre.vault.vault import Committed
 
 @dataclass(frozen=True)
 class BackupDatabaseFunction:
-    """Everything that lives as long as the function's process."""
+    """Everything that lives as long as the function's process.
+
+    `watched` gets the watch of each run.
+    """
 
     services: Services
     tools: PostgresTools
+    watched: Callable[[Watch], None] = lambda _: None
 
     @classmethod
     def make(cls, environment: Mapping[str, str]) -> Self:
@@ -110,6 +115,7 @@ class BackupDatabaseFunction:
             remaining_seconds=remaining_seconds(context),
             stop=children.end_all,
             report_died=self._runs.report_died,
+            watched=self.watched,
         )
 
         def work(run: Run) -> tuple[Manifest, Committed]:

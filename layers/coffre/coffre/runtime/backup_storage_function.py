@@ -22,6 +22,7 @@ from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.run import Paused, Run
+from coffre.operations.runs.watchdog import Watch
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.checkup_readers import readers_of_every_target, readers_of_source
@@ -42,9 +43,13 @@ from coffre.vault.vault import Committed
 
 @dataclass(frozen=True)
 class BackupStorageFunction:
-    """Everything that lives as long as the function's process."""
+    """Everything that lives as long as the function's process.
+
+    `watched` gets the watch of each run.
+    """
 
     services: Services
+    watched: Callable[[Watch], None] = lambda _: None
 
     @classmethod
     def make(cls, environment: Mapping[str, str]) -> Self:
@@ -99,6 +104,7 @@ class BackupStorageFunction:
             remaining_seconds=remaining_seconds(context),
             stop=stopping.set,
             report_died=self._runs.report_died,
+            watched=self.watched,
         )
 
         def work(run: Run) -> tuple[Manifest, Committed] | Paused:

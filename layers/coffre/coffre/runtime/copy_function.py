@@ -92,6 +92,7 @@ class CopyFunction:
             open_at=partial(_locked, vault, configuration, destination),
             now=utc_now,
             is_time_over=lambda: left() < _RESERVE_SECONDS,
+            records_at=vault,
             requests=services.metering.tally.requests,
         )
         return copy_target(job, self._named(wanted, target))

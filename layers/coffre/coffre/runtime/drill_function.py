@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Self
 
 from ulid import ULID
@@ -206,8 +207,14 @@ class DrillFunction:
             # found during the drill, or a deletion, is reported by the function that found or did it.
             with contextlib.suppress(BackupStateError):
                 keeping.mark_verified(backup.id, report.completed_at, seen=backup)
+                self._mark_verified(backup, report.completed_at)
         elif report.outcome is Outcome.FAILED and not _is_of_checks(report):
             keeping.mark_verified(backup.id, None)
+            self._mark_verified(backup, None)
+
+    def _mark_verified(self, backup: Backup, at: datetime | None) -> None:
+        """Keep in the vault what the catalog records: it can be rebuilt from there."""
+        self.services.vault.mark_verified(backup.target, backup.id, str(ULID.from_datetime(utc_now())), at)
 
     def _report(self, backup: Backup, report: DrillReport, request_id: str) -> None:
         count_drill(self.services.name, report)

@@ -21,7 +21,7 @@ from coffre.alerts.message import Message
 from coffre.model.audit import Actor
 from coffre.model.backup import Tier
 from coffre.model.confirmation import Confirmation
-from coffre.model.copies import DestinationName
+from coffre.model.copies import DESTINATION_NAME, DestinationName
 from coffre.model.document import describe_validation
 from coffre.model.errors import EventError
 from coffre.model.names import visible
@@ -230,7 +230,16 @@ def parse_backup[E: BackupDatabaseEvent](event: object, kind: type[E]) -> E | Do
     return DoctorEvent.parse(event) if "doctor" in fields else kind.parse(event)
 
 
-class RestoreEvent(Scope, SentEvent):
+class _ReadsBackups(SentEvent):
+    """`from` is where the backup is read: `vault`, or the name of a copy. Without it the vault is read, and the copies
+    give what it cannot (docs/restore.md)."""
+
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+
+    source: str | None = Field(default=None, alias="from", pattern=DESTINATION_NAME)
+
+
+class RestoreEvent(Scope, _ReadsBackups):
     """Restore a backup, or a part of it: `backup_id` is an id, or `latest` together with `target`.
 
     `destination` names a secret (Secrets Manager) with the URL of a database: one that is empty or does not exist yet
@@ -258,7 +267,7 @@ class RestoreEvent(Scope, SentEvent):
         return Scope.model_validate(self.model_dump(include=set(Scope.model_fields)))
 
 
-class StorageRestoreEvent(SentEvent):
+class StorageRestoreEvent(_ReadsBackups):
     """Restore objects of a backup of buckets: `backup_id` is an id, or `latest` together with `target`.
 
     `store` names a secret with another store's address and key; without it the target's own store is meant. `streams`

@@ -16,7 +16,7 @@ from coffre.alerts.wording import because
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
 from coffre.model.confirmation import Plan
-from coffre.model.errors import BackupStateError, ConfirmationError, EventError
+from coffre.model.errors import BackupStateError, ConfirmationError, CopyUnknownError, EventError
 from coffre.model.target import Provider
 from coffre.operations.confirm.confirm import Confirming
 from coffre.operations.restore_database.job import RestoreJob
@@ -38,10 +38,12 @@ from coffre.runtime.events import ApprovalEvent, RestoreEvent, StorageRestoreEve
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_restore
+from coffre.runtime.reading import OpenBackup, Reading
 from coffre.runtime.restore_safety import RestoreSafety
 from coffre.runtime.restore_storage_function import StorageRestores
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
+from coffre.vault.vault import Vault
 
 _OWN_DATABASE = "the target's own database"
 _FROM_TO = "coffre/destination/"
@@ -86,7 +88,7 @@ class RestoreFunction:
         actor = confirming.actor
 
         def not_begun(error: Exception) -> Alert:
-            if isinstance(error, EventError | BackupStateError | ConfirmationError):
+            if isinstance(error, EventError | BackupStateError | ConfirmationError | CopyUnknownError):
                 return self.services.edge.refused(actor, "restore.started", error, target=wanted.target)
             return failed(error)
 
@@ -98,8 +100,10 @@ class RestoreFunction:
                 return self._delivered_before(known, wanted, confirming, ids)
             if wanted.restore_id is not None and not _continues(wanted):
                 refuse_distant_id("restore_id", wanted.restore_id, utc_now())
-            backup = self._find(wanted)
+            reading = Reading(self.services, wanted.source)
+            backup = self._find(wanted, reading)
             refuse_unrestorable(backup)
+            found = reading.open(backup)
             if not _continues(wanted):
                 refuse_bare(wanted, backup)
         ids = {**ids, "target": backup.target, "backup_id": backup.id}
@@ -107,25 +111,30 @@ class RestoreFunction:
         try:
             with self.services.edge.reporting(lambda error: failed(error, backup.target), **ids):
                 consent = consent_of(confirming, wanted, restore_id)
-                restore = self._restore(backup, wanted, restore_id, context, actor, consent)
+                restore = self._restore(found, wanted, restore_id, context, actor, consent)
         except Exception as error:
             count_restore(self.services.name, backup.target, succeeded=False)
             if not wanted.dry_run:
                 self._audit_failed(actor, backup.target, restore_id, Failure.of(error))
             raise
         if restore is None:
-            return self._delivered_before(self.services.catalog.get_restore(restore_id), wanted, confirming, ids)
+            known = self.services.catalog.get_restore(restore_id)
+            return self._delivered_before(known, wanted, confirming, ids)
         self._report(restore, ids, actor)
         with logged(self.services, **ids):
-            return self._answer(restore, wanted, confirming)
+            return self._answer(restore, wanted, confirming, lambda: found.vault)
 
     def _answer(
-        self, restore: Restore, wanted: RestoreEvent | StorageRestoreEvent, confirming: Confirming
+        self,
+        restore: Restore,
+        wanted: RestoreEvent | StorageRestoreEvent,
+        confirming: Confirming,
+        vault: Callable[[], Vault],
     ) -> dict[str, Any]:
         """Return the summary; of a dry run of what overwrites with its plan and a token, which nothing else has."""
         if not (restore.dry_run and wanted.overwrites and restore.report_key):
             return summary(restore)
-        report = self.services.vault.read_report(restore.report_key)
+        report = vault().read_report(restore.report_key)
         return {**summary(restore), **give_out(confirming, wanted, restore, report)}
 
     def _delivered_before(
@@ -136,7 +145,8 @@ class RestoreFunction:
         ids: dict[str, str],
     ) -> dict[str, Any]:
         self.services.edge.logger.info("the event was delivered before", extra={**ids, "status": known.status.value})
-        return self._answer(known, wanted, confirming)
+        reading = Reading(self.services, wanted.source)
+        return self._answer(known, wanted, confirming, lambda: reading.vault(reading.backup(known.backup_id)))
 
     def _begun_before(self, restore_id: str, wanted: RestoreEvent | StorageRestoreEvent) -> Restore | None:
         """Return the restore that an event has already started: an id names exactly one run."""
@@ -163,23 +173,25 @@ class RestoreFunction:
 
     def _restore(
         self,
-        backup: Backup,
+        found: OpenBackup,
         wanted: RestoreEvent | StorageRestoreEvent,
         restore_id: str,
         context: LambdaContext,
         actor: Actor,
         consent: Callable[[Plan], Plan],
     ) -> Restore | None:
+        backup = found.backup
         if isinstance(wanted, StorageRestoreEvent):
             work, decoder = self._of_objects(wanted, actor, consent), self.services.decoder(backup.target)
-            return work.restore(backup, wanted, restore_id, decoder, context)
+            return work.restore(found, wanted, restore_id, decoder, context)
         children = Children(clearing_seconds(context))
         run = RestoreRun(
             catalog=self.services.catalog,
-            vault=self.services.vault,
+            vault=found.vault,
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=children.end_all,
+            find_backup=found.find,
             report_died=self._report_died,
         )
         now = utc_now()
@@ -195,7 +207,7 @@ class RestoreFunction:
             request_id=context.aws_request_id,
         )
         self._report_started(restore, wanted, actor)
-        return run.run(restore, lambda meter: self._work(backup, wanted, children, restore_id, meter, context, consent))
+        return run.run(restore, lambda meter: self._work(found, wanted, children, restore_id, meter, context, consent))
 
     def _of_objects(
         self, wanted: StorageRestoreEvent, actor: Actor, consent: Callable[[Plan], Plan]
@@ -235,7 +247,7 @@ class RestoreFunction:
 
     def _work(
         self,
-        backup: Backup,
+        found: OpenBackup,
         wanted: RestoreEvent,
         children: Children,
         restore_id: str,
@@ -243,17 +255,17 @@ class RestoreFunction:
         context: LambdaContext,
         consent: Callable[[Plan], Plan],
     ) -> RestoreReport:
-        streams = wanted.streams or os.cpu_count() or 1
+        backup, streams = found.backup, wanted.streams or os.cpu_count() or 1
         # The CA's file is needed until the last session is ended.
         with scratch_directory() as scratch, children.ending():
             connection = children.watching(self._connection(backup, wanted, scratch))
-            safety = RestoreSafety(self.services).of_database(backup, wanted, connection, scratch)
+            safety = RestoreSafety(self.services, found.vault).of_database(backup, wanted, connection, scratch)
             job = RestoreJob(
                 restore_id=restore_id,
                 backup=backup,
                 connection=connection,
                 children=children,
-                vault=self.services.vault,
+                vault=found.vault,
                 decoder=self.services.decoder(backup.target),
                 scratch=scratch,
                 streams=streams,
@@ -287,9 +299,9 @@ class RestoreFunction:
         """Return what the configuration says of the target's own database; another one is recognized."""
         return "auto" if wanted.destination else self.services.configuration().database(backup.target).provider
 
-    def _find(self, wanted: RestoreEvent | StorageRestoreEvent) -> Backup:
+    def _find(self, wanted: RestoreEvent | StorageRestoreEvent, reading: Reading) -> Backup:
         if wanted.backup_id != "latest":
-            backup = self.services.catalog.get_backup(wanted.backup_id)
+            backup = reading.backup(wanted.backup_id)
             if wanted.target not in (None, backup.target):
                 raise EventError(
                     f"Backup {backup.id} is of {backup.target}, not of {wanted.target}.",
@@ -298,7 +310,7 @@ class RestoreFunction:
             return backup
         if wanted.target is None:
             raise EventError('"latest" needs a target.', hint="Add the field target.")
-        latest = self.services.catalog.latest_completed(wanted.target)
+        latest = reading.latest(wanted.target)
         if (
             latest is None
             and (damaged := self.services.catalog.latest_completed(wanted.target, damaged_too=True)) is not None

@@ -22,6 +22,7 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import target_connection
 from coffre.runtime.events import RestoreEvent
 from coffre.runtime.function import utc_now
+from coffre.vault.vault import Vault
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,10 @@ class RestoreSafety:
     """Checks that a backup holds what a restore overwrites; raises what `coffre.operations.runs.safety` says."""
 
     services: Services
+    vault: Vault
 
     def _records(self, backup: Backup) -> SafetyRecords:
-        return SafetyRecords(self.services.catalog, self.services.vault, utc_now(), backup.id)
+        return SafetyRecords(self.services.catalog, self.vault, utc_now(), backup.id)
 
     def of_database(self, backup: Backup, wanted: RestoreEvent, connection: Connection, scratch: Path) -> Safety | None:
         """Return which backup holds what the restore overwrites."""
@@ -44,7 +46,7 @@ class RestoreSafety:
             return next((one for one in alike if self._is_at(one, connection, there, scratch)), None)
 
         def restored() -> Manifest:
-            return open_manifest(self.services.vault, backup)
+            return open_manifest(self.vault, backup)
 
         return safety_of_database(wanted.scope, connection, restored, target_of, self._records(backup))
 

@@ -28,6 +28,7 @@ from coffre.runtime.credentials import keys_from
 from coffre.runtime.events import StorageRestoreEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_next
+from coffre.runtime.reading import OpenBackup
 from coffre.runtime.restore_safety import RestoreSafety
 from coffre.runtime.scratch import scratch_directory
 from coffre.stores.s3 import S3Credentials
@@ -57,7 +58,7 @@ class StorageRestores:
 
     def restore(
         self,
-        backup: Backup,
+        found: OpenBackup,
         wanted: StorageRestoreEvent,
         restore_id: str,
         decoder: FrameDecoder,
@@ -67,14 +68,16 @@ class StorageRestores:
 
         None: it has ended, or another invocation works on it.
         """
+        backup = found.backup
         sent = wanted.sent_by(self.services.actor(wanted))  # now: a proof is valid for minutes
         stop = threading.Event()
         run = RestoreRun(
             catalog=self.services.catalog,
-            vault=self.services.vault,
+            vault=found.vault,
             now=utc_now,
             remaining_seconds=remaining_seconds(context),
             stop=stop.set,
+            find_backup=found.find,
             report_died=self.report_died,
         )
         continues = wanted.invocation > 1
@@ -87,7 +90,7 @@ class StorageRestores:
             self.report_started(record)
 
         def work(meter: Meter) -> RestoreReport | Paused:
-            done = self._work(backup, wanted, restore_id, decoder, context, stop, meter)
+            done = self._work(found, wanted, restore_id, decoder, context, stop, meter)
             if isinstance(done, RestoreReport):
                 return done
             return Paused(wanted.invocation, lambda: self._start_next(backup, sent, done, context.function_name))
@@ -111,7 +114,7 @@ class StorageRestores:
 
     def _work(
         self,
-        backup: Backup,
+        found: OpenBackup,
         wanted: StorageRestoreEvent,
         restore_id: str,
         decoder: FrameDecoder,
@@ -119,7 +122,8 @@ class StorageRestores:
         stop: threading.Event,
         meter: Meter,
     ) -> RestoreReport | StorageState:
-        before = read_state(self.services.vault, restore_id) if wanted.invocation > 1 else None
+        backup, vault = found.backup, found.vault
+        before = read_state(vault, restore_id) if wanted.invocation > 1 else None
         store, keys = self._store(backup, wanted)
         client = make_bucket_client(store, keys, connections=wanted.streams + _MORE_CONNECTIONS)
         self.services.metering.tally.watch(client, "source")
@@ -127,7 +131,7 @@ class StorageRestores:
             job = StorageJob(
                 restore_id=restore_id,
                 backup=backup,
-                vault=self.services.vault,
+                vault=vault,
                 decoder=decoder,
                 scope=wanted.storage,
                 open_bucket=_opener(client, store),
@@ -139,7 +143,7 @@ class StorageRestores:
                 remaining_seconds=remaining_seconds(context),
                 consent=self.consent,
             )
-            safety = before.safety if before else RestoreSafety(self.services).of_buckets(job, store)
+            safety = before.safety if before else RestoreSafety(self.services, vault).of_buckets(job, store)
             with named_on_error(safety):
                 return restore_storage(replace(job, safety=safety), before, meter)
 

@@ -21,8 +21,10 @@ def start_copies(services: Services, configuration: Configuration, wanted: Rotat
     TransientError
         `INVOKE_FAILED`
     """
-    sent = wanted.sent_by(services.actor(wanted))
     names = [copy.name for copy in configuration.copies if not_rotated(copy) is None]
+    if not names:
+        return
+    sent = wanted.sent_by(services.actor(wanted))
     events = [(name, sent.for_copy(name)) for name in names]
     start_each(services.functions, function, events, "rotation of a copy")
 

@@ -32,6 +32,8 @@ def start_copies(services: Services, configuration: Configuration, wanted: Verif
     TransientError
         `INVOKE_FAILED`
     """
+    if not configuration.copies:
+        return []
     sent = wanted.sent_by(services.actor(wanted))
     events = [(copy.name, sent.for_copy(copy.name)) for copy in configuration.copies]
     return start_each(services.functions, function, events, "verification of a copy")

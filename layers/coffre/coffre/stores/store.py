@@ -189,15 +189,20 @@ def put_small(store: Store, key: str, body: bytes) -> str:
     return sha256
 
 
-def put_new(store: Store, key: str, body: bytes) -> str:
+def put_new(store: Store, key: str, body: bytes, sha256: str | None = None) -> str:
     """Store an object that is written once, and return its SHA-256. One that exists with these bytes is fine.
+
+    Parameters
+    ----------
+    sha256
+        Of `body`, if it was just computed.
 
     Raises
     ------
     StoreError
         `OBJECT_EXISTS`: with other bytes; it was left as it is. And what `Store.put` raises.
     """
-    sha256 = sha256_of(body)
+    sha256 = sha256 or sha256_of(body)
     try:
         store.put(key, body, sha256=sha256, if_absent=True)
     except StoreError as error:

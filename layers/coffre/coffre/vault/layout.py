@@ -23,7 +23,7 @@ MANIFEST: Final = "manifest.json"
 _ID: Final = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
 _FOLDER: Final = re.compile(rf"{BACKUPS}([a-z0-9][a-z0-9-]{{0,62}})/({_ID})/(.+)", re.DOTALL)
 _RECORD: Final = re.compile(
-    r"manifest\.json|entries(?:-\d{6})?\.jsonl\.zst|progress\.json|marks/tier-[A-Z]+\.json|marks/pin\.json|marks/hold-[0-7][0-9A-HJKMNP-TV-Z]{25}\.json|reports/[A-Za-z0-9][A-Za-z0-9._-]*"
+    r"manifest\.json|entries(?:-\d{6})?\.jsonl\.zst|progress\.json|marks/tier-[A-Z]+\.json|marks/pin\.json|marks/(?:hold|verified)-[0-7][0-9A-HJKMNP-TV-Z]{25}\.json|reports/[A-Za-z0-9][A-Za-z0-9._-]*"
 )
 _PACK: Final = re.compile(rf"{PACKS}({_ID})/\d{{6}}-[0-9a-f]{{8}}-\d{{4,}}")
 _RESTORE: Final = re.compile(rf"{RESTORES}{_ID}(?:\.json|\.state\.json|\.(?:names|failed)-\d{{6}}\.jsonl\.zst)")
@@ -99,6 +99,11 @@ def pin_mark_key(target: str, backup_id: str) -> str:
 def hold_mark_key(target: str, backup_id: str, mark_id: str) -> str:
     """Return the key of the mark that a hold on a backup began or ended; marks are never replaced, the last counts."""
     return f"{marks_prefix(target, backup_id)}hold-{mark_id}.json"
+
+
+def verified_mark_key(target: str, backup_id: str, mark_id: str) -> str:
+    """Return the key of the mark that a backup was verified, or does not count as such any more; the last counts."""
+    return f"{marks_prefix(target, backup_id)}verified-{mark_id}.json"
 
 
 def reports_prefix(target: str, backup_id: str) -> str:

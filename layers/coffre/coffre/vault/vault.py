@@ -20,10 +20,12 @@ from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.backup import RestoreReport, Tier
+from coffre.model.copies import ReadFrom
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.locks import Lock
 from coffre.model.manifest import EntriesFile, Entry, Frame, Manifest, PackReference
 from coffre.stores.store import Store, put_new, put_small
+from coffre.stores.with_copies import StoreWithCopies
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.entries import merge_lines, parse_lines
 from coffre.vault.layout import (
@@ -35,6 +37,7 @@ from coffre.vault.layout import (
     pin_mark_key,
     restore_report_key,
     tier_mark_key,
+    verified_mark_key,
 )
 from coffre.vault.locks import VaultLocks
 from coffre.vault.pack import PackWriter
@@ -53,12 +56,16 @@ class Committed:
 
 @dataclass(frozen=True)
 class Marks:
-    """What was said about a backup later: tiers that joined it, since when it is pinned or on hold, and why."""
+    """What was said about a backup later: tiers that joined it, since when it is pinned or on hold, and why.
+
+    `verified_at` is when it was last read or restored with success; damage that was found later is no mark.
+    """
 
     tiers: frozenset[Tier]
     pinned_at: datetime | None
     held_at: datetime | None = None
     hold: str | None = None
+    verified_at: datetime | None = None
 
 
 class _Mark(BaseModel):
@@ -66,6 +73,7 @@ class _Mark(BaseModel):
     pinned_at: AwareDatetime | None = None
     held_at: AwareDatetime | None = None
     hold: str | None = None
+    verified_at: AwareDatetime | None = None
 
 
 class Vault:
@@ -178,6 +186,12 @@ class Vault:
         body = json.dumps({"backup_id": backup_id, "held_at": held, "hold": why}).encode()
         put_new(self.store, hold_mark_key(target, backup_id, mark_id), body)
 
+    def mark_verified(self, target: str, backup_id: str, mark_id: str, verified_at: datetime | None) -> None:
+        """Record that a backup was verified, or (None) does not count as such; `mark_id` is a ULID of now."""
+        at = verified_at.isoformat() if verified_at else None
+        body = json.dumps({"backup_id": backup_id, "verified_at": at}).encode()
+        put_new(self.store, verified_mark_key(target, backup_id, mark_id), body)
+
     def write_report(self, restore_id: str, text: str) -> str:
         """Store the report of a restore and return its key."""
         key = restore_report_key(restore_id)
@@ -228,7 +242,7 @@ class Vault:
         IntegrityError
             `MARK_DAMAGED`
         """
-        tiers, pinned_at, held = set(), None, _Mark()
+        tiers, pinned_at, held, verified = set(), None, _Mark(), _Mark()
         for info in self.store.list(marks_prefix(target, backup_id)):
             body = self.store.get(info.key, limit_bytes=_MARK_LIMIT_BYTES)
             try:
@@ -242,7 +256,8 @@ class Vault:
             tiers |= {mark.tier} if mark.tier else set()
             pinned_at = mark.pinned_at or pinned_at
             held = mark if "held_at" in mark.model_fields_set else held  # the last one counts
-        return Marks(frozenset(tiers), pinned_at, held.held_at, held.hold)
+            verified = mark if "verified_at" in mark.model_fields_set else verified
+        return Marks(frozenset(tiers), pinned_at, held.held_at, held.hold, verified.verified_at)
 
     def read_manifest(self, key: str, *, sha256: str) -> Manifest:
         """Return the manifest at `key`, whose bytes must have the SHA-256 that the catalog recorded.
@@ -256,13 +271,7 @@ class Vault:
 
     def manifest_bytes(self, key: str, *, sha256: str) -> bytes:
         """Return the bytes of the manifest at `key`; raises what `read_manifest` raises, but reads nothing of it."""
-        try:
-            body = self.store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES)
-        except ObjectMissingError as error:
-            raise _lost("MANIFEST_MISSING", f"The manifest {key} is not in the vault.") from error
-        if hashlib.sha256(body).hexdigest() != sha256:
-            raise _lost("MANIFEST_SWAPPED", f"The manifest {key} is not the one that the catalog recorded.")
-        return body
+        return self._checked(key, lambda store: _manifest_at(store, key, sha256))
 
     def pack_lengths(self, packs: Iterable[PackReference]) -> dict[str, int]:
         """Return the lengths of these packs as the store lists them; those that are missing are not in it."""
@@ -280,13 +289,16 @@ class Vault:
             yield from parse_lines(self._entries_bytes(file), where=file.key)
 
     def _entries_bytes(self, file: EntriesFile) -> bytes:
-        try:
-            body = self.store.get(file.key, limit_bytes=_MANIFEST_LIMIT_BYTES)
-        except ObjectMissingError as error:
-            raise _lost("ENTRIES_MISSING", f"The list of entries {file.key} is not in the vault.") from error
-        if hashlib.sha256(body).hexdigest() != file.sha256:
-            raise _lost("ENTRIES_SWAPPED", f"The list of entries {file.key} is not the one that the manifest recorded.")
-        return body
+        return self._checked(file.key, lambda store: _entries_at(store, file))
+
+    def _checked[T](self, key: str, read: Callable[[Store], T]) -> T:
+        """Read and check an object; where a copy exists, it is asked for what the vault cannot give."""
+        return self.store.checked(key, read) if isinstance(self.store, StoreWithCopies) else read(self.store)
+
+    @property
+    def read_from(self) -> tuple[ReadFrom, ...]:
+        """What was read from a copy, because the first choice could not give it."""
+        return self.store.read_from if isinstance(self.store, StoreWithCopies) else ()
 
     def read_entry(self, entry: Entry, decoder: FrameDecoder, *, at_end: bool = False) -> Iterator[bytes]:
         """Yield the plaintext of an entry, each frame checked before it is given out.
@@ -320,11 +332,17 @@ class Vault:
         IntegrityError
             `PACK_MISSING`, `FRAME_DAMAGED` or `OBJECT_TRUNCATED`.
         """
-        try:
-            stored = self.store.get_range(frame.pack, frame.offset, frame.length)
-        except ObjectMissingError as error:
-            raise _lost("PACK_MISSING", f"The pack {frame.pack} is not in the vault.") from error
-        return decoder.open(stored, frame, hashed=hashed)
+        # The hash of a whole does not say which frame is wrong: where another place may have it, each is hashed.
+        hashed = hashed or isinstance(self.store, StoreWithCopies)
+
+        def read(store: Store) -> tuple[bytes, bytes]:
+            try:
+                stored = store.get_range(frame.pack, frame.offset, frame.length)
+            except ObjectMissingError as error:
+                raise _lost("PACK_MISSING", f"The pack {frame.pack} is not in the vault.") from error
+            return decoder.open(stored, frame, hashed=hashed)
+
+        return self._checked(frame.pack, read)
 
 
 def check_entry(entry: Entry, sha256: str) -> None:
@@ -337,6 +355,26 @@ def check_entry(entry: Entry, sha256: str) -> None:
     """
     if sha256 != entry.sha256:
         raise _lost("ENTRY_DAMAGED", f"The SHA-256 of {entry.name} is not the one that was recorded.")
+
+
+def _manifest_at(store: Store, key: str, sha256: str) -> bytes:
+    try:
+        body = store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES)
+    except ObjectMissingError as error:
+        raise _lost("MANIFEST_MISSING", f"The manifest {key} is not in the vault.") from error
+    if hashlib.sha256(body).hexdigest() != sha256:
+        raise _lost("MANIFEST_SWAPPED", f"The manifest {key} is not the one that the catalog recorded.")
+    return body
+
+
+def _entries_at(store: Store, file: EntriesFile) -> bytes:
+    try:
+        body = store.get(file.key, limit_bytes=_MANIFEST_LIMIT_BYTES)
+    except ObjectMissingError as error:
+        raise _lost("ENTRIES_MISSING", f"The list of entries {file.key} is not in the vault.") from error
+    if hashlib.sha256(body).hexdigest() != file.sha256:
+        raise _lost("ENTRIES_SWAPPED", f"The list of entries {file.key} is not the one that the manifest recorded.")
+    return body
 
 
 def _parse_manifest(body: bytes, key: str) -> Manifest:

@@ -10,7 +10,9 @@ from tests.integration.bucket_backups import Object, keep_backup
 from tests.unit.cli.conftest import BUCKET, Account, Coffre
 
 from coffre.model.backup import Backup
+from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.store import put_small
 from coffre.vault.codec import new_identity, public_key
 from coffre.vault.vault import Vault
 
@@ -157,3 +159,39 @@ def test_tables_are_listed_from_the_manifest_alone(coffre: Coffre, account: Acco
         {"table": "public.orders", "rows": 1000, "size": 5000000}
     ]
     assert coffre("ls", backup.id, "nothing").status == 1
+
+
+def test_what_the_vault_has_lost_is_read_from_a_copy_and_it_is_said(
+    coffre: Coffre,
+    account: Account,
+    uploads: Backup,
+    key: Path,
+    tmp_path: Path,
+) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    account.configure_copies(disk={"type": "directory", "path": str(copy)})
+    mine, there = Vault(S3Store(BUCKET, client=make_client())).store, DirectoryStore(copy)
+    for info in list(mine.list("v1/")):
+        put_small(there, info.key, mine.get(info.key))
+    [pack] = [info.key for info in mine.list("v1/packs/")]
+    mine.delete(pack)
+
+    alone = coffre("cat", uploads.id, "2026/cat.jpg", "--identity", str(key), "--from", "vault")
+    out = str(tmp_path / "out")
+    helped = coffre("export", uploads.id, "--prefix", "2026/", "--to", out, "--identity", str(key))
+    for info in list(mine.list("v1/")):
+        mine.delete(info.key)
+    listed = coffre("ls", uploads.id, "--from", "disk")
+
+    assert (alone.status, "[PACK_MISSING]" in alone.err) == (1, True)
+    assert helped.status == 0, helped.err
+    assert [path.read_bytes() for path in (tmp_path / "out").rglob("*.jpg")] == [b"meow", b"woof"]
+    assert "The vault cannot give everything, the others are asked: " in helped.err
+    assert (listed.status, "readme" in listed.out) == (0, True)
+
+
+def test_a_copy_is_not_named_together_with_a_vault_alone(coffre: Coffre, tmp_path: Path) -> None:
+    said = coffre("--vault", str(tmp_path), "ls", "latest", "--from", "disk")
+
+    assert said.status != 0

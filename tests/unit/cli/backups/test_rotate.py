@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +15,12 @@ from tests.unit.cli.conftest import BUCKET, TABLE, Account, Coffre, Said
 from tests.unit.cli.planning import at_a_terminal, deciding
 
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.configuration_version import ConfigurationVersion, sha256_of
 from coffre.model.rotation import Action, Amount, Decision, Problem, RotationReport, SweepReport
+from coffre.stores.directory import DirectoryStore
+from coffre.stores.store import put_small
+from coffre.vault.configuration_copies import keep_copy
+from coffre.vault.vault import Vault
 
 NOW = datetime.now(UTC)
 OLD, YOUNG, HELD = "01K9X000000000000000000001", "01K9X000000000000000000002", "01K9X000000000000000000003"
@@ -403,3 +410,75 @@ def test_what_could_not_be_read_is_shown_and_fails(coffre: Coffre, account: Acco
     assert said.status == 1
     (outcome,) = said.json()
     assert "MANIFEST_DAMAGED" in outcome["outcome"]
+
+
+def test_a_copy_is_rotated_by_name(coffre: Coffre, account: Account) -> None:
+    account.configure_copy("offsite")
+    account.play = lambda function, event: report(copy_name="offsite", to_copy_again=(HELD,)).model_dump(mode="json")
+
+    said = coffre("rotate", "--at", "offsite", "--dry-run")
+
+    assert said.status == 0
+    assert account.invoked == [("safe-rotate", {"dry_run": True, "at": "offsite"})]
+    assert "removed from the copy offsite." in said.out
+    assert f"  coffre copy {HELD} --to offsite" in said.out.splitlines()
+
+
+def test_a_copy_that_is_not_configured_is_refused(coffre: Coffre, account: Account) -> None:
+    account.configure_copy("offsite")
+
+    said = coffre("rotate", "--at", "onsite")
+
+    assert said.status == 1
+    assert "offsite" in said.err
+    assert account.invoked == []
+
+
+def test_a_lost_catalog_is_rebuilt_from_a_copy_by_name_and_by_address(
+    coffre: Coffre, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a new stack with an empty vault, and a copy of the old one with two backups and the configuration."""
+    monkeypatch.chdir(tmp_path)
+    account.backup(id=OLD)
+    account.backup(id=YOUNG)
+    place = tmp_path / "disk"
+    place.mkdir()
+    store, s3 = DirectoryStore(place), boto3.client("s3")
+    for item in s3.list_objects_v2(Bucket=BUCKET)["Contents"]:
+        put_small(store, item["Key"], s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read())
+        s3.delete_object(Bucket=BUCKET, Key=item["Key"])
+    Vault(store).mark_verified("shop", OLD, YOUNG, NOW)
+    document = json.dumps({"encryption": "none", "targets": []})
+    keep_copy(store, ConfigurationVersion(number=1, at=NOW, actor="ada", sha256=sha256_of(document), document=document))
+    empty_table()
+    account.configure_copies(disk={"type": "directory", "path": str(place)})
+
+    planned = coffre("catalog", "rebuild", "--from", "disk", "--dry-run")
+    assert list(tmp_path.glob("*.json")) == []
+    by_address = coffre("catalog", "rebuild", "--from", f"directory:{place}", "--yes", "--json")
+    by_name = coffre("catalog", "rebuild", "--from", "disk", "--yes")
+
+    assert (planned.status, "2 of 2 records would be added." in planned.out) == (0, True)
+    assert {one["outcome"] for one in by_address.json()} == {"added"}
+    assert (by_name.status, "0 of 2 records added." in by_name.out) == (0, True)
+    assert account.catalog.get_backup(OLD).verified_at == NOW
+    assert {copy.backup_id for copy in account.catalog.copies.of("disk")} == {OLD, YOUNG}
+    assert coffre("catalog", "rebuild", "--from", "disk", "--yes").status == 0
+    [kept] = tmp_path.glob("coffre-configuration-*.json")
+    assert kept.read_text() == document
+    assert f"coffre config set {kept.name}" in by_name.out
+
+
+@pytest.mark.parametrize(
+    ("source", "code"), [("disk", "COPY_UNKNOWN"), ("./nowhere", "BUCKET_MISSING"), (".", "VAULT_EMPTY")]
+)
+def test_a_copy_that_is_none_is_refused_and_nothing_is_recorded(
+    coffre: Coffre, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, code: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    said = coffre("catalog", "rebuild", "--from", source, "--yes")
+
+    assert said.status == 1
+    assert f"[{code}]" in said.err
+    assert list(account.catalog.backups()) == []

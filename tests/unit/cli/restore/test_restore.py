@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import typer
 from botocore.exceptions import ClientError
-from tests.unit.cli.conftest import FAILURE, Account, Coffre
+from tests.unit.cli.conftest import FAILURE, REGION, Account, Coffre
 from tests.unit.cli.planning import NAME, answer_to, at_a_terminal, is_planned, plan_of
 
 from coffre.model.backup import Comparison, Failure, Kept, Status
+from coffre.model.errors import StoreError
 from coffre.runtime.events import RestoreEvent
+from coffre.vault.vault import Vault
 from coffre_cli.deployed import DeployedStack
 
 PASSWORD = "pa55%2Fword"
@@ -758,3 +760,56 @@ def test_an_unknown_outcome_is_not_called_a_failure(coffre: Coffre, account: Acc
 
     assert said.status == 1
     assert said.out == "It is not known whether the restore of shop took effect. The backup itself is untouched.\n"
+
+
+OFFSITE = {"type": "s3", "bucket": "copy", "region": REGION}
+
+
+def test_the_copy_that_is_named_is_in_the_event(coffre: Coffre, account: Account) -> None:
+    account.configure_copies(offsite=OFFSITE)
+    backup = account.backup()
+    completing(account)
+
+    for what in (("database",), ("tables", "orders")):
+        kind, *table = what
+        coffre("restore", kind, backup.id, *table, "--to", URL, "--from", "offsite")
+    coffre("restore", "rows", backup.id, "orders", "--where", "id < 3", "--to", URL, "--from-copy", "vault")
+
+    assert [event["from"] for _, event in account.invoked] == ["offsite", "offsite", "vault"]
+    assert all(RestoreEvent.parse(event).source for _, event in account.invoked)
+
+
+def test_a_copy_that_does_not_exist_is_refused_before_anything_starts(coffre: Coffre, account: Account) -> None:
+    account.configure_copies(offsite=OFFSITE)
+    backup = account.backup()
+
+    said = coffre("restore", "database", backup.id, "--to", URL, "--from", "offside")
+
+    assert (said.status, account.invoked) == (1, [])
+    assert 'There is no copy "offside". [COPY_UNKNOWN]' in said.err
+    assert "Configured copies: offsite" in said.err
+
+
+def test_from_in_rows_begins_a_period_and_the_error_says_how_a_copy_is_named(coffre: Coffre, account: Account) -> None:
+    said = coffre("restore", "rows", account.backup().id, "orders", "--from", "offsite")
+
+    assert said.status == 2
+    assert "a copy is --from-copy" in said.err
+
+
+def test_a_restore_whose_report_cannot_be_read_is_shown_by_its_record(
+    coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = account.backup()
+    completing(account)
+
+    def unreadable(*_: object) -> None:
+        raise StoreError("The bucket vault does not exist.", code="BUCKET_MISSING")
+
+    monkeypatch.setattr(Vault, "read_report", unreadable)
+
+    said = coffre("restore", "database", backup.id, "--to", URL)
+
+    assert said.status == 0
+    assert "The report of the restore cannot be read: The bucket vault does not exist. [BUCKET_MISSING]" in said.err
+    assert "Restored shop in db.example:5432/copy, in 2.5 s." in said.out

@@ -217,3 +217,60 @@ def drilled(backup_id: str, outcome: Outcome) -> DrillReport:
         coffre_version="1",
         problems=("public.orders has other rows.",) if outcome is Outcome.FAILED else (),
     )
+
+
+# --- copies ---
+
+
+def test_a_copy_is_looked_through_and_its_damage_has_a_cure(coffre: Coffre, account: Account) -> None:
+    account.configure_copy("offsite")
+    found = report(
+        level="inventory", status=500, target=None, copy_name="offsite", stored=Amount(objects=3, size_bytes=5_000_000)
+    ).model_copy(update={"damaged": (damage_of(BACKUP),), "healthy": {"shop": OTHER}})
+    answering(account, found)
+
+    said = coffre("verify", "--at", "offsite")
+
+    assert said.status == 1
+    assert asked(account) == [("safe-verify", {"level": "inventory", "at": "offsite"})]
+    lines = said.out.splitlines()
+    assert "The copy offsite holds 5.0 MB in 3 packs." in lines
+    assert "  coffre rotate --at offsite" in lines
+    assert f"  coffre copy {BACKUP} --to offsite" in lines
+    assert f"The newest good backup of shop in the copy offsite: {OTHER}" in lines
+    assert "coffre backup" not in said.out
+
+
+def test_of_one_backup_in_a_copy_every_byte_is_read(coffre: Coffre, account: Account) -> None:
+    account.configure_copy("offsite")
+    backup = account.backup()
+    answering(account, report(target=None, copy_name="offsite", share="all"))
+
+    said = coffre("verify", backup.id, "--at", "offsite")
+
+    assert said.status == 0
+    assert asked(account) == [("safe-verify", {"level": "read", "at": "offsite", "backup_id": backup.id})]
+    assert "Every byte that was read is as it was stored." in said.out
+
+
+def test_a_copy_that_is_not_configured_or_a_level_that_it_has_not_is_refused(coffre: Coffre, account: Account) -> None:
+    account.configure_copy("offsite")
+
+    unknown = coffre("verify", "--at", "onsite")
+    assert unknown.status == 1
+    assert "offsite" in unknown.err
+    level = coffre("verify", "--at", "offsite", "--level", "drill")
+    assert level.status == 2
+    assert account.invoked == []
+
+
+def test_fresh_shows_each_copy(coffre: Coffre, account: Account) -> None:
+    late = {"check": Checked.OFFSITE, "target": "shop", "status": "failed", "copy_name": "nas", "code": "COPY_EMPTY"}
+    check = Check.model_validate({**late, "text": 'The copy "nas" has no good backup of shop.'})
+    answering(account, fresh(status=500, checks=(check,)))
+
+    said = coffre("verify")
+
+    assert said.status == 1
+    assert "offsite: nas" in said.out
+    assert 'The copy "nas" has no good backup of shop.' in said.out

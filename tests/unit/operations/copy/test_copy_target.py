@@ -71,6 +71,17 @@ def test_what_is_due_is_copied_and_recorded(place: Place) -> None:
     assert old.id not in place.copies()
 
 
+def test_what_is_said_about_copied_backups_later_follows_them(place: Place) -> None:
+    backup = place.scene.backup(1)
+    copy_target(place.job())
+    place.scene.vault.mark_pin("shop", backup.id, place.scene.now)
+
+    copied = copy_target(replace(place.job(), records_at=Vault(place.store)))
+
+    assert copied.backups == ()
+    assert Vault(place.store).read_marks("shop", backup.id).pinned_at == place.scene.now
+
+
 def test_named_backups_are_copied_whatever_is_due(place: Place) -> None:
     old, new = place.scene.backup(2), place.scene.backup(1)
 
@@ -114,7 +125,7 @@ def test_a_second_copier_of_the_same_target_leaves_it_to_the_first(place: Place)
 
 
 def test_a_copier_that_lost_its_lock_stops(place: Place) -> None:
-    place.scene.backup(1, own=5)
+    place.scene.backup(1, own=40)  # more than are under way together: some are begun after the lock is lost
     job = place.job()
     ahead = [0]
 

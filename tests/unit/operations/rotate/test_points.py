@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 from tests.unit.operations.conftest import NOW, Scene
+from tests.unit.operations.copy_scene import CopyScene
 from ulid import ULID
 
 from coffre.model.backup import Backup, Status
+from coffre.model.copies import CopyStatus
 from coffre.model.points import PointPart, PointRecord
 from coffre.model.rotation import Action
 from coffre.model.target import TargetKind
+from coffre.operations.copy.copy_points import copy_point
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.points import Reference, read_seal, write_references, write_seal
 
@@ -107,3 +111,24 @@ def test_of_a_target_that_is_not_configured_any_more_a_part_keeps_the_others(sce
     scene.rotate()
 
     assert {scene.status(one) for one in (database, files)} == {Status.COMPLETED}
+
+
+def test_in_a_copy_too_a_part_stays_with_the_others_and_the_point_goes_with_them(scene: Scene, tmp_path: Path) -> None:
+    newer_ones(scene)
+    copy = CopyScene.of(scene, tmp_path / "copy")
+    for target in scene.targets:
+        copy.copy(*scene.catalog.completed_backups(target))
+    made, database, files = point(scene, 8)
+    scene.catalog.keeping.pin(database.id, NOW)
+    copy.copy(database, files)
+    copy_point(scene.vault.store, copy.store, made)
+
+    copy.rotate()
+
+    assert {copy.status(one) for one in (database, files)} == {CopyStatus.COMPLETED}
+    assert read_seal(copy.store, "shop", made.id) == made
+    scene.catalog.keeping.unpin(database.id)
+    copy.rotate()
+    assert {copy.status(one) for one in (database, files)} == {CopyStatus.DELETED}
+    assert copy.objects("v1/points/") == set()
+    assert read_seal(scene.vault.store, "shop", made.id) == made

@@ -1,16 +1,18 @@
-"""Rebuild the catalog's records from the vault's manifests.
+"""Rebuild the catalog's records from the manifests and marks of the vault, or of a copy of it.
 
-What only the catalog knew is lost: failed and deleted runs, restores, audit events, verifications, slots, and the proof
-that a manifest is the one that was written: every manifest in the vault is taken for genuine.
+What only the catalog knew is lost: failed and deleted runs, restores, audit events, slots, and the proof that a
+manifest is the one that was written: every manifest is taken for genuine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
+from coffre.model.copies import Copy, CopyStatus
 from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.operations.stored_backup.record import described
 from coffre.vault.layout import BACKUPS, MANIFEST, POINTS, point_of, record_of
@@ -32,12 +34,22 @@ ADDED = "added"
 KNOWN = "known"
 
 
-def rebuild(catalog: Catalog, vault: Vault, *, dry_run: bool = False) -> Iterator[Rebuilt]:
+def rebuild(
+    catalog: Catalog, vault: Vault, *, dry_run: bool = False, copy: str | None = None, now: datetime | None = None
+) -> Iterator[Rebuilt]:
     """Add a record for every manifest and every sealed restore point that has none, and yield the result for each.
 
     It can be repeated.
 
     An existing record is never changed: a backup that was deleted stays deleted.
+
+    Parameters
+    ----------
+    vault
+        The vault, or a copy of it.
+    copy
+        The name of the copy that `vault` is: it is recorded which backups it has, so that restores read them there.
+        Needs `now`.
     """
     for info in vault.store.list(BACKUPS):
         record = record_of(info.key)
@@ -45,6 +57,8 @@ def rebuild(catalog: Catalog, vault: Vault, *, dry_run: bool = False) -> Iterato
             continue
         found = _find(catalog, record.backup_id)
         if found is not None:
+            if copy is not None and now is not None and not dry_run and found.target == record.target:
+                _note_copy(catalog, found, copy, now)
             yield Rebuilt(record.target, record.backup_id, _about(found, record.target))
             continue
         try:
@@ -54,6 +68,8 @@ def rebuild(catalog: Catalog, vault: Vault, *, dry_run: bool = False) -> Iterato
             continue
         if not dry_run:
             catalog.create_backup(backup)
+            if copy is not None and now is not None:
+                _note_copy(catalog, backup, copy, now)
         yield Rebuilt(record.target, record.backup_id, ADDED, backup)
     yield from _rebuild_points(catalog, vault, dry_run=dry_run)
 
@@ -75,6 +91,22 @@ def _rebuild_points(catalog: Catalog, vault: Vault, *, dry_run: bool) -> Iterato
         if point is not None and not dry_run:
             catalog.points.keep(point)
         yield Rebuilt(key.name, key.id, ADDED)
+
+
+def _note_copy(catalog: Catalog, backup: Backup, name: str, now: datetime) -> None:
+    """Record that a copy has a backup, unless a record of it exists."""
+    if catalog.copies.find(name, backup.id) is not None:
+        return
+    record = Copy(
+        destination=name,
+        backup_id=backup.id,
+        target=backup.target,
+        status=CopyStatus.COMPLETED,
+        started_at=now,
+        completed_at=now,
+        manifest_sha256=backup.manifest_sha256,
+    )
+    catalog.copies.keep(record)
 
 
 def _find(catalog: Catalog, backup_id: str) -> Backup | None:

@@ -154,7 +154,7 @@ def _send_pack(job: CopyJob, pack: PackReference) -> int:
             code="PACK_DAMAGED",
             hint=f"The backup {job.backup.id} was not copied. What else is damaged: coffre verify --level read",
         )
-    _put_once(job, job.destination.store_of_new, pack.key, body)
+    _put_once(job, job.destination.store_of_new, pack.key, body, pack.sha256)
     return pack.length
 
 
@@ -217,10 +217,10 @@ def _has_manifest(job: CopyJob, key: str) -> bool:
     return True
 
 
-def _put_once(job: CopyJob, store: Store, key: str, body: bytes) -> None:
+def _put_once(job: CopyJob, store: Store, key: str, body: bytes, sha256: str | None = None) -> None:
     """Write an object that is written once; one that exists with these bytes is fine."""
     try:
-        put_new(store, key, body)
+        put_new(store, key, body, sha256)
     except StoreError as error:
         raise _differs(job, key) if error.code == "OBJECT_EXISTS" else error from error
 

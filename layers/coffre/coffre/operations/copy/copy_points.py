@@ -24,7 +24,7 @@ def due_points(catalog: Catalog, destination: str, target: str) -> Iterator[Poin
 
 
 def copy_point(source: Store, destination: Store, point: PointRecord) -> None:
-    """Copy one point, the seal last; nothing if it is there. What a rotation deletes meanwhile is no point any more.
+    """Copy one point, the seal last; nothing if it exists. What a rotation deletes meanwhile is no point any more.
 
     Raises
     ------

@@ -13,6 +13,7 @@ from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import BackupStateError, CoffreError, CopyError
 from coffre.operations.copy.copy_backup import CopyJob, Sent, copy_backup
 from coffre.operations.copy.copy_points import copy_point, due_points
+from coffre.operations.stored_backup.copied_records import copy_records
 from coffre.policy.copies import due_copies, is_copied
 from coffre.vault.vault import Vault
 
@@ -56,6 +57,8 @@ class TargetCopyJob:
         A ULID: who holds the lock.
     open_at
         Returns the destination's vault for one backup, with the locks that its objects get there.
+    records_at
+        The destination's vault, to which the records of its backups are brought when all is copied; None: they are not.
     requests
         The number of requests to the destination until now.
     on_progress
@@ -70,6 +73,7 @@ class TargetCopyJob:
     open_at: Callable[[Backup], Vault]
     now: Callable[[], datetime]
     is_time_over: Callable[[], bool] = lambda: False
+    records_at: Vault | None = None
     requests: Callable[[], int] = lambda: 0
     on_progress: Callable[[Backup, Sent, int, int], None] = lambda _backup, _sent, _packs, _bytes: None
     _renewed: list[datetime] = field(default_factory=list, repr=False)
@@ -116,6 +120,8 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
             done = done.plus(backup, sent)
             if done.unfinished is not None:
                 return done
+        if job.records_at is not None:
+            copy_records(job.source, job.records_at, job.target, job.check)
         _copy_points(job)
         return done
     finally:

@@ -159,7 +159,8 @@ class _Run:
         plan = None
         if job.scope.dry_run and job.scope.touches:
             plan = plan_of(job, self._places.destinations, self._places.bucket, result)
-        return report.model_copy(update={"safety": self._state.safety, "plan": plan})
+        said = {"notes": result.notes, "read_from": job.vault.read_from}
+        return report.model_copy(update={"safety": self._state.safety, "plan": plan, **said})
 
     def _look(self) -> None:
         """Make sure that the buckets exist, and learn what a person should know about them."""
@@ -224,7 +225,7 @@ class _Run:
         if self._tally.failed_now and not job.scope.dry_run:
             lists += (write_failed(job.vault, job.restore_id, self._state.invocation, failed, job.scratch),)
         lacking = dict.fromkeys((*result.lacking, *self._places.lacking))
-        notes = dict.fromkeys((*self._notes, *self._places.key_notes))
+        notes = dict.fromkeys((*self._notes, *self._places.key_notes, *map(str, job.vault.read_from)))
         said = {"notes": tuple(notes), "lacking": tuple(lacking)}
         return result.model_copy(update={"failed_lists": lists, **said})
 

@@ -82,7 +82,8 @@ class ReportBuilder:
             phases_ms=self.phases_ms,
             exceptions=tuple(self.exceptions),
             left_out=tuple(self.left_out),
-            notes=tuple(self.notes),
+            notes=(*self.notes, *map(str, job.vault.read_from)),
+            read_from=job.vault.read_from,
             plan=plan,
             safety=job.safety,
         )

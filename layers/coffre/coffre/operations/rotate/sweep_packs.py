@@ -91,7 +91,9 @@ class PacksWalk:
 
     def _pass_missing(self, key: str | None) -> None:
         while self._next is not None and (key is None or self._next.key < key):
-            known = self._settled.records.get(writer_of(self._next.key) or "")
-            text = f"The pack {self._next.key} is not in {self._job.place}, and a backup needs it."
-            self._tally.note_problem("PACK_MISSING", known.target if known else None, text)
+            # What a copy lacks is found by its inventory, and is sent again.
+            if self._job.copy is None:
+                known = self._settled.records.get(writer_of(self._next.key) or "")
+                text = f"The pack {self._next.key} is not in the vault, and a backup needs it."
+                self._tally.note_problem("PACK_MISSING", known.target if known else None, text)
             self._next = next(self._named, None)

@@ -35,6 +35,8 @@ class Lifecycle:
         Makes the work fail soon.
     report_died
         Gets the record of an earlier run that was found dead and marked FAILED.
+    watched
+        Gets the watch of the run, by which it can be ended from outside.
     """
 
     catalog: Catalog
@@ -44,6 +46,7 @@ class Lifecycle:
     stop: Callable[[], None]
     report_died: Callable[[Backup], None]
     beat_seconds: float = BEAT_SECONDS
+    watched: Callable[[Watch], None] = lambda _: None
 
     def run(self, request: Request, work: Work) -> Result:
         """Answer a request: do the work, or return the backup that already fulfils it.
@@ -72,6 +75,7 @@ class Lifecycle:
             stop=self.stop,
             beat_seconds=self.beat_seconds,
         )
+        self.watched(watch)
         try:
             made = watch.run(lambda: work(self._run_of(backup, meter, watch)))
             if isinstance(made, Paused):

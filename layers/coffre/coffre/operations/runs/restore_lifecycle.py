@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Failure, Progress, Restore, RestoreReport, Status
+from coffre.model.backup import Backup, Failure, Progress, Restore, RestoreReport, Status
 from coffre.model.errors import BackupStateError, CoffreError
 from coffre.operations.runs import restore_record
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
@@ -37,6 +37,8 @@ class RestoreRun:
     ----------
     now, remaining_seconds, stop
         As in `coffre.operations.runs.backup_lifecycle.Lifecycle`.
+    find_backup
+        Returns the backup as it is at this instant where it is read; by default in the catalog.
     report_died
         Gets the record of an earlier restore that was found dead and marked FAILED.
     pause
@@ -48,6 +50,7 @@ class RestoreRun:
     now: Callable[[], datetime]
     remaining_seconds: Callable[[], float]
     stop: Callable[[], None]
+    find_backup: Callable[[str], Backup] | None = None
     beat_seconds: float = BEAT_SECONDS
     report_died: Callable[[Restore], None] = lambda _: None
     pause: Callable[[float], None] = time.sleep
@@ -112,7 +115,8 @@ class RestoreRun:
 
     def _work(self, restore: Restore, meter: Meter, work: Work) -> RestoreReport | Paused:
         # From now on, this run's record keeps rotation from deleting the backup. It may have been deleted before.
-        refuse_unrestorable(self.catalog.get_backup(restore.backup_id))
+        find = self.find_backup or self.catalog.get_backup
+        refuse_unrestorable(find(restore.backup_id))
         return work(meter)
 
     def _settle_dead(self) -> None:

@@ -21,14 +21,16 @@ def described(vault: Vault, target: str, backup_id: str) -> Backup:
     backup = described_by_manifest(vault, target, backup_id)
     marks = vault.read_marks(target, backup_id)
     damage = read_damage(vault, target, backup_id)
+    is_damaged = damage is not None and damage.total > 0
     return backup.model_copy(
         update={
             "tiers": tuple(sorted({*backup.tiers, *marks.tiers})),
             "pinned_at": marks.pinned_at,
             "held_at": marks.held_at,
             "hold": marks.hold,
-            "damaged_at": damage.found_at if damage and damage.total else None,
-            "damage": damage.words if damage and damage.total else None,
+            "verified_at": None if is_damaged else marks.verified_at,
+            "damaged_at": damage.found_at if damage and is_damaged else None,
+            "damage": damage.words if damage and is_damaged else None,
         }
     )
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from ulid import ULID
+
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, EncryptionError, IntegrityError
 from coffre.model.manifest import Frame, Manifest
@@ -156,10 +158,13 @@ def _note_verified(
         _note_damaged(backup, tally, text)
         return False
     try:
-        job.catalog.keeping.mark_verified(backup.id, job.now(), seen=backup, heals=heals)
+        now = job.now()
+        job.catalog.keeping.mark_verified(backup.id, now, seen=backup, heals=heals)
     except BackupStateError as error:
         _note_refused(job, backup, tally, error)
         return False
+    # The catalog decides; the mark serves to rebuild it.
+    job.vault.mark_verified(backup.target, backup.id, str(ULID.from_datetime(now)), now)
     heal_damage(job.vault, findings, job.now())
     if findings and job.catalog.get_backup(backup.id).damage_count != backup.damage_count:
         put_back(job.vault, findings)  # another verification marked the backup just now, with one of these reports

@@ -1,0 +1,42 @@
+"""One copy of a backup from a vault into another, as the function does it; the process that benchmarks measure.
+
+Run as `python -m benchmarks.copy_job ENDPOINT FROM TO RECORD`: two buckets of one store that speaks S3, and a file with
+the catalog's record of the backup as JSON. The access key is the environment's.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.processes import peak_of_process
+from coffre.buckets.client import make_bucket_client
+from coffre.model.backup import Backup
+from coffre.model.target import ObjectStore
+from coffre.operations.copy.copy_backup import CopyJob, copy_backup
+from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.tally import Tally
+from coffre.vault.vault import Vault
+
+
+def main() -> None:
+    """Copy, and print what it took."""
+    endpoint, source, destination, record = sys.argv[1:]
+    tally = Tally()
+    there = make_bucket_client(ObjectStore.model_construct(endpoint=endpoint, region="us-east-1"), None, connections=16)
+    here = make_client(region="us-east-1", endpoint_url=endpoint)
+    sent = copy_backup(
+        CopyJob(
+            source=Vault(S3Store(source, client=here)),
+            destination=Vault(S3Store(destination, client=tally.watch(there, "source"))),
+            backup=Backup.model_validate_json(Path(record).read_text()),
+            name=destination,
+        )
+    )
+    told = {"packs": sent.packs, "bytes": sent.bytes, "requests": tally.requests(), "peak": peak_of_process()}
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

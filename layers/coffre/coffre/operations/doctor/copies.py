@@ -1,0 +1,60 @@
+"""What can be seen of the copies: each is opened and listed, and nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from coffre.model.copies import Destination, DirectoryDestination, S3Destination
+from coffre.model.errors import CoffreError
+from coffre.operations.doctor.vault_use import attempt, trouble
+from coffre.policy.checks.copies_facts import CopiesFacts, CopyPlace
+from coffre.vault.layout import BACKUPS
+from coffre.vault.vault import Vault
+
+# What S3 says of the caller's own credentials, where the destination has no secret.
+_OF_THE_CALLER: Final = frozenset({"STORE_DENIED", "STORE_CREDENTIALS", "CREDENTIALS_EXPIRED"})
+
+
+def read_copies(
+    destinations: Iterable[Destination],
+    open_copy: Callable[[Destination], Vault],
+    *,
+    vault_bucket: str,
+    vault_region: str | None,
+) -> CopiesFacts:
+    """Return what can be seen of each destination.
+
+    Parameters
+    ----------
+    open_copy
+        Returns the vault in a destination.
+    """
+    return CopiesFacts(tuple(_place(one, open_copy, _near(one, vault_bucket, vault_region)) for one in destinations))
+
+
+def _place(destination: Destination, open_copy: Callable[[Destination], Vault], near: str | None) -> CopyPlace:
+    try:
+        vault = open_copy(destination)
+        next(vault.store.list(BACKUPS), None)
+    except CoffreError as error:
+        return CopyPlace(destination.name, trouble(error), _is_certain(destination, error.code), near=near)
+    locks = None if vault.locks is None else attempt(vault.locks.store.require_locking)
+    return CopyPlace(destination.name, locks=locks, near=near)
+
+
+def _is_certain(destination: Destination, code: str) -> bool:
+    """Return whether the function would meet the same trouble: it has another role, and other file systems."""
+    place = destination.store
+    if isinstance(place, DirectoryDestination) or code == "SECRET_DENIED":
+        return False
+    return place.secret is not None or code not in _OF_THE_CALLER
+
+
+def _near(destination: Destination, bucket: str, region: str | None) -> str | None:
+    place = destination.store
+    if not isinstance(place, S3Destination) or place.endpoint is not None:
+        return None
+    if place.bucket == bucket:
+        return "the same bucket"
+    return "the same region" if place.region in (None, region) else None

@@ -1,0 +1,70 @@
+"""Checks of the destinations of copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coffre.model.checkup import Severity
+from coffre.policy.checks.check import Finding, Unread, check
+from coffre.policy.checks.copies_facts import CopiesFacts
+
+type Found = Iterator[Finding | Unread]
+
+
+@check(
+    "COPY_UNREACHABLE",
+    Severity.WARNING,
+    CopiesFacts,
+    fine="Each copy can be listed.",
+    cure="Check the destination in the configuration, its secret and its permissions (docs/destinations.md).",
+)
+def copy_unreachable(copies: CopiesFacts) -> Found:
+    """Find destinations that cannot be listed."""
+    for place in copies.places:
+        if place.trouble is None:
+            continue
+        if not place.is_certain:
+            yield Unread(f"The copy {place.name} could not be looked at from here ({place.trouble}).")
+        else:
+            yield Finding(
+                f"The copy {place.name} cannot be listed: no backup can be copied there, and none restored from it.",
+                str(place.trouble),
+                place.trouble.hint,
+                place.name,
+            )
+
+
+@check(
+    "COPY_LOCKS_OFF",
+    Severity.WARNING,
+    CopiesFacts,
+    fine="Each copy takes the locks that it is configured for.",
+    cure="Enable Object Lock on the bucket, or set object_lock of the destination to off (docs/immutability.md).",
+)
+def copy_locks_off(copies: CopiesFacts) -> Found:
+    """Find destinations that are to lock, and cannot."""
+    for place in copies.places:
+        if place.locks is not None:
+            yield Finding(
+                f"Backups in the copy {place.name} are to be locked, and the bucket takes no locks.",
+                str(place.locks),
+                place.locks.hint,
+                place.name,
+            )
+
+
+@check(
+    "COPY_NOT_ELSEWHERE",
+    Severity.NOTE,
+    CopiesFacts,
+    fine="No copy is known to be where the vault is.",
+    cure="Put one copy into another region and another account, or at another provider (docs/copies.md).",
+)
+def copy_not_elsewhere(copies: CopiesFacts) -> Found:
+    """Find copies that are lost with the vault."""
+    for place in copies.places:
+        if place.near is not None:
+            yield Finding(
+                f"The copy {place.name} is in {place.near} as the vault: what takes the one can take the other.",
+                subject=place.name,
+            )

@@ -1,0 +1,37 @@
+"""What is known about the copies of the vault."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coffre.policy.checks.answers import Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPlace:
+    """One destination.
+
+    Attributes
+    ----------
+    trouble
+        Why it could not be opened or listed; None: it was.
+    is_certain
+        The trouble is the destination's, and not that of who looks: no other credentials or machine would do better.
+    locks
+        Why it cannot lock as it is configured to; None: it can, or needs not.
+    near
+        What it shares with the vault, in words; None: nothing that is known.
+    """
+
+    name: str
+    trouble: Trouble | None = None
+    is_certain: bool = True
+    locks: Trouble | None = None
+    near: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CopiesFacts:
+    """All destinations of the configuration."""
+
+    places: tuple[CopyPlace, ...]
