@@ -132,9 +132,10 @@ def test_a_copier_that_lost_its_lock_stops(place: Place) -> None:
     def after() -> None:
         ahead[0] += 1
         if ahead[0] == 1:
-            place.scene.now += timedelta(minutes=30)
+            later = place.scene.now + timedelta(minutes=30)
             locks = place.scene.catalog.locks
-            locks.acquire(job.lock, "another", place.scene.now, stale_after=timedelta(minutes=16))
+            locks.acquire(job.lock, "another", later, stale_after=timedelta(minutes=16))
+            place.scene.now = later  # only now, so that no other thread has renewed the lock before
 
     place.store.after = after
     place.store.decide = lambda _call, _key: Fault.NONE
