@@ -280,7 +280,7 @@ def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privile
         ("update", "DRILL", set()),
         ("put", "VAULT", {"rotate"}),
         ("update", "VAULT", set()),
-        ("read", "USAGE", {*PEOPLE}),
+        ("read", "USAGE", {"verify", *PEOPLE}),
         ("put", "USAGE", set()),
         ("update", "USAGE", {*FUNCTIONS} - {"notify"}),
         ("put", "COPY", {"copy", "rotate", "drill", "verify"}),
