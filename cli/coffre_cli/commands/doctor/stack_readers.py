@@ -66,8 +66,7 @@ def readers_of_stack(deployed: DeployedStack, *, probe: bool = False) -> tuple[R
     ]
     if _holds(lambda: deployed.configuration.encryption == "age"):
         readers.append(Reader((KeyFacts,), stack.keys))
-    if _holds(lambda: bool(deployed.configuration.copies)):
-        readers.append(Reader((CopiesFacts,), stack.copies))
+    readers.append(Reader((CopiesFacts,), stack.copies))
     if probe and _holds(lambda: stack.lock_mode is not None):
         readers.append(Reader((LockProbe,), stack.probe))
     return tuple(readers)

@@ -9,6 +9,7 @@ from tests.unit.policy.checks.bench import Fixture
 
 from coffre.policy.checks.answers import Refused, Trouble
 from coffre.policy.checks.check import Facts, facts_of
+from coffre.policy.checks.copies_facts import CopiesFacts, CopyPlace
 from coffre.policy.checks.vault_facts import (
     LifecycleRule,
     LockProbe,
@@ -42,7 +43,7 @@ SETTINGS: Final = VaultSettings(
 )
 OPEN: Final = PublicAccess(blocked=False, by_policy=False, by_grant=False)
 
-HEALTHY: Final[Facts] = facts_of(REACH, USE, PROBE, SETTINGS)
+HEALTHY: Final[Facts] = facts_of(REACH, USE, PROBE, SETTINGS, CopiesFacts(()))
 FIXTURES: Final = (
     Fixture(
         "VAULT_UNREACHABLE",
@@ -86,6 +87,6 @@ FIXTURES: Final = (
     Fixture(
         "HISTORY_LEAVES_WITH_ACCOUNT",
         provokes=(replace(SETTINGS, copied_to=()),),
-        spares=(replace(SETTINGS, copied_to=("210987654321", "310987654321")),),
+        spares=(replace(SETTINGS, copied_to=()), CopiesFacts((CopyPlace("offsite"),))),
     ),
 )

@@ -26,6 +26,7 @@ from coffre.model.checkup import CheckResult, Severity, State
 from coffre.policy.checks.answers import Refused, Trouble
 from coffre.policy.checks.bucket_facts import SourceBucket
 from coffre.policy.checks.check import facts_of
+from coffre.policy.checks.copies_facts import CopiesFacts
 from coffre.policy.checks.registry import run_checks
 from coffre.policy.checks.stack_facts import Network, Route, Subnet
 from coffre.policy.checks.vault_facts import LifecycleRule
@@ -84,7 +85,7 @@ _REFUSALS = (
 
 @pytest.mark.parametrize(("facts", "unseen"), _REFUSALS)
 def test_a_call_that_is_denied_is_never_ok_and_names_the_permission(facts: object, unseen: set[str]) -> None:
-    results = found(facts, state=State.COULD_NOT_LOOK)
+    results = found(facts, CopiesFacts(()), state=State.COULD_NOT_LOOK)
 
     assert {one.code for one in results} == unseen
     assert found(facts) == []

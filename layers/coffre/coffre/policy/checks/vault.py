@@ -8,6 +8,7 @@ from typing import Final
 from coffre.model.checkup import Severity
 from coffre.policy.checks.answers import Refused
 from coffre.policy.checks.check import Finding, Unread, check
+from coffre.policy.checks.copies_facts import CopiesFacts
 from coffre.policy.checks.vault_facts import (
     LifecycleRule,
     LockProbe,
@@ -258,16 +259,19 @@ def _harm(rule: LifecycleRule, vault_prefix: str) -> str | None:
     "HISTORY_LEAVES_WITH_ACCOUNT",
     Severity.NOTE,
     VaultSettings,
-    fine="The vault has a copy in another account.",
-    cure="Replicate the bucket into another account, or copy it regularly (docs/immutability.md). Keep a recovery kit.",
+    CopiesFacts,
+    fine="The vault has a copy in another account, or outside of AWS.",
+    cure="Add a copy in another account, at another provider or on a disk: coffre config edit (docs/copies.md).",
 )
-def history_leaves_with_account(vault: VaultSettings) -> Found:
+def history_leaves_with_account(vault: VaultSettings, copies: CopiesFacts) -> Found:
     """Find backups that are in one account alone."""
+    if any(place.trouble is None and place.near is None for place in copies.places):
+        return
     if isinstance(vault.copied_to, Refused):
         yield vault.copied_to.unread("Whether the vault is copied to another account")
     elif not vault.copied_to:
         yield Finding(
             "All backups are in one AWS account: they are lost with it when it is closed or taken over.",
-            "the bucket is not replicated to another account",
+            "no copy is elsewhere, and the bucket is not replicated to another account",
             subject=vault.bucket,
         )
