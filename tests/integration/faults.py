@@ -58,7 +58,7 @@ def children(name: str | None = None) -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):  # it ended while it was looked at
-            is_server = child.name().startswith(("postgres", "weed"))
+            is_server = child.name().startswith(("postgres", "weed", "node", "fake-gcs"))
             if child.status() != psutil.STATUS_ZOMBIE and not is_server and name in (None, child.name()):
                 found.append(child)
     return found
