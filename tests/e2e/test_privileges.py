@@ -17,6 +17,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from tests.template import rendering
 from tests.template.privileges import EVERYTHING, FUNCTIONS, PEOPLE, Call, Privileges
 from tests.template.rendering import STACK, read_template, rendered
 
@@ -83,7 +84,10 @@ def place(template: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
         formation.create_stack(
             StackName=STACK,
             TemplateURL=f"{aws.endpoint}/payroll/template.json",  # a template in the call itself may have 51,200 bytes
-            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in EVERYTHING.items()],
+            Parameters=[
+                {"ParameterKey": name, "ParameterValue": value.replace(rendering.ACCOUNT, ACCOUNT)}
+                for name, value in EVERYTHING.items()
+            ],
             Capabilities=["CAPABILITY_IAM"],
         )
         formation.get_waiter("stack_create_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})

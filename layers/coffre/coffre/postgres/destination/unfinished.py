@@ -5,6 +5,7 @@ An empty schema marks the beginning. Everything that a restore creates has a hig
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import batched
@@ -16,6 +17,8 @@ from psycopg2 import sql
 
 MARK: Final = "coffre_unfinished_restore"
 _BATCH: Final = 50
+# The second is of PostgreSQL 17 and newer, and stops those too that are enabled ALWAYS.
+_WITHOUT_TRIGGERS: Final = ("session_replication_role = replica", "event_triggers = off")
 # How `pg_identify_object` names kinds, where a statement names them otherwise.
 _KINDS: Final = {"statistics object": "STATISTICS", "foreign-data wrapper": "FOREIGN DATA WRAPPER"}
 
@@ -44,9 +47,18 @@ def begin(session: psycopg2.extensions.connection, restore_id: str) -> bool:
 
 
 def end(session: psycopg2.extensions.connection) -> None:
-    """Remove the mark."""
+    """Remove the mark. The session is in autocommit.
+
+    Event triggers that were restored by now could refuse that; only a role that creates some can keep them from firing.
+    """
     with session.cursor() as cursor:
+        for setting in _WITHOUT_TRIGGERS:
+            with contextlib.suppress(psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedObject):
+                cursor.execute(f"SET {setting}")
         cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {}").format(sql.Identifier(MARK)))
+        for setting in _WITHOUT_TRIGGERS:
+            with contextlib.suppress(psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedObject):
+                cursor.execute(f"RESET {setting.partition(' ')[0]}")
 
 
 def find(session: psycopg2.extensions.connection) -> Unfinished | None:
