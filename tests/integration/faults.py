@@ -58,7 +58,9 @@ def children(name: str | None = None) -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):  # it ended while it was looked at
-            is_server = child.name().startswith(("postgres", "weed", "node", "fake-gcs"))
+            # Node names its process after its thread.
+            command = " ".join(child.cmdline())
+            is_server = child.name().startswith(("postgres", "weed")) or "azurite" in command or "fake-gcs" in command
             if child.status() != psutil.STATUS_ZOMBIE and not is_server and name in (None, child.name()):
                 found.append(child)
     return found
