@@ -84,7 +84,6 @@ demo: setup ## Back up, lose and restore a sample database on a local AWS
 
 ci: lint types imports validate scan sbom test ## Everything that has to pass before a change lands
 	.venv/bin/python -m tests.fuzz --runs 500
-	.venv/bin/coffre demo --short
 
 threat-model: setup ## Write the table of privileges into docs/format/threat-model.md
 	.venv/bin/python -m tests.template.threat_model
