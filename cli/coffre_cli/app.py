@@ -65,7 +65,7 @@ _COMMANDS: Final = {
     "copy": _Command("backups.copy", "Copy backups to another place.", "copy"),
     "verify": _Command("verify.verify", "Check whether backups are recent, complete and undamaged.", "verify"),
     "doctor": _Command("doctor.doctor", "Look for what prevents backups, and show what cures it.", "doctor"),
-    "report": _Command("verify.drill_report", "Show what a drill found about a backup.", "report"),
+    "report": _Command("verify.drill_report", "Show the report of a week, or what a drill found.", "report"),
     "alerts": _Command("stack.alerts", "List open problems, and test whether alerts arrive."),
     "audit": _Command("audit.events", "Show who did what, and check that the record of it is intact."),
     "rotate": _Command("backups.rotate", "Delete expired backups, or show which would be deleted.", "rotate"),

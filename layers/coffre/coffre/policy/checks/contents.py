@@ -131,10 +131,11 @@ def left_by_restores(contents: Contents) -> Iterator[Finding]:
     if schemas or databases:
         drops = [f"DROP SCHEMA {quoted(name)} CASCADE;" for name in schemas]
         drops += [f"DROP DATABASE {quoted(name)};" for name in databases]
+        kinds = ((schemas, "schema"), (databases, "database"))
+        left = " and ".join(counted(len(found), noun) for found, noun in kinds if found)
         yield Finding(
-            f"Earlier restores have left {counted(len(schemas), 'schema')} and {counted(len(databases), 'database')}. "
-            "Such schemas are backed up like all others, and such databases take space on the server. Drop what is "
-            "not needed any more.",
+            f"Earlier restores have left {left}. Such schemas are backed up like all others, and such databases take "
+            "space on the server. Drop what is not needed any more.",
             evidence=names((*schemas, *databases)),
             cure=" ".join(drops[:_DROPS_SHOWN]),
         )
