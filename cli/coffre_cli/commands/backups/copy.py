@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from coffre.model.errors import PermanentError
+from coffre.model.errors import CoffreError, CopyError, IntegrityError, PermanentError
 from coffre.model.words import counted, size
 from coffre_cli.backup_argument import resolve_backup
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.place import Place, find_place
-from coffre_cli.screen import error_console, print_json, print_table, remark, say
+from coffre_cli.screen import error_console, print_json, print_table, remark, say, show_error
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
@@ -78,14 +78,21 @@ def copy(
     is_address = to is not None and _ADDRESS.match(to) is not None
     if to is None and isinstance(place, StandaloneVault):
         raise typer.BadParameter("with --vault, --to has to say where to copy")
+    failed: list[CoffreError] = []
     if is_address or isinstance(place, StandaloneVault):
-        done = list(_to_address(place, _chosen(place, backup, target), str(to), dry_run=dry_run, quiet=as_json))
+        chosen = _chosen(place, backup, target)
+        done = list(_to_address(place, chosen, str(to), failed, dry_run=dry_run, quiet=as_json))
     else:
-        done = list(_to_copies(place, backup, target, to, everything=everything, dry_run=dry_run, quiet=as_json))
+        runs = _to_copies(place, backup, target, to, failed, everything=everything, dry_run=dry_run, quiet=as_json)
+        done = list(runs)
     if as_json:
         print_json([asdict(one) for one in done])
     elif not dry_run:
-        _show(done)
+        _show(done, is_whole=not failed)
+    for error in failed:
+        show_error(error)
+    if failed:
+        raise typer.Exit(Exit.FAILED)
 
 
 def _chosen(place: Place, backup: Backup | None, target: str | None) -> list[Backup]:
@@ -105,7 +112,10 @@ def _chosen(place: Place, backup: Backup | None, target: str | None) -> list[Bac
 # --- to an address, in this process ---
 
 
-def _to_address(place: Place, backups: Sequence[Backup], to: str, *, dry_run: bool, quiet: bool) -> Iterator[Copied]:
+def _to_address(
+    place: Place, backups: Sequence[Backup], to: str, failed: list[CoffreError], *, dry_run: bool, quiet: bool
+) -> Iterator[Copied]:
+    """Copy one backup after the other. A damaged one costs itself alone, other errors end it; `failed` gets both."""
     from coffre.model.addresses import parse_address
     from coffre.operations.copy.copy_backup import CopyJob, Sent, copy_backup
     from coffre.operations.copy.copy_target import Copied
@@ -135,6 +145,12 @@ def _to_address(place: Place, backups: Sequence[Backup], to: str, *, dry_run: bo
                     f"Interrupted. What is copied stays, and {backup.id} does not look complete in {to}: run it again."
                 )
                 raise typer.Exit(Exit.INTERRUPTED) from None
+            except (CopyError, IntegrityError) as error:
+                failed.append(error)
+                continue
+            except CoffreError as error:
+                failed.append(error)
+                return
         yield Copied(to, backup.target).plus(backup, sent)
     for target in sorted({backup.target for backup in backups}):
         copy_records(place.vault, destination, target)
@@ -148,11 +164,13 @@ def _to_copies(
     backup: Backup | None,
     target: str | None,
     to: str | None,
+    failed: list[CoffreError],
     *,
     everything: bool,
     dry_run: bool,
     quiet: bool,
 ) -> Iterator[Copied]:
+    """Copy each target to each of its destinations. One that fails keeps no other from its copy; `failed` gets it."""
     runs = list(_runs(deployed, backup.target if backup else target, to))
     if not runs:
         raise NothingToCopyError(
@@ -166,35 +184,31 @@ def _to_copies(
         event: dict[str, Any] = {"target": name, "to": destination.name}
         event |= {"backup_id": backup.id} if backup else {"all": True} if everything else {}
         copied = None
-        for copied in _until_done(deployed, event, quiet=quiet):
-            if copied.left_out is None:
-                yield copied
+        try:
+            for copied in _until_done(deployed, event, quiet=quiet):
+                if copied.left_out is None:
+                    yield copied
+        except CoffreError as error:
+            failed.append(error)
+            continue
         if copied is not None and copied.left_out is not None:
             chosen = [one for _, _, one in _planned(deployed, [(name, destination)], backup, everything=everything)]
-            yield from _left_to_us(deployed, destination, chosen, copied.left_out, is_named=to is not None, quiet=quiet)
+            path = _directory_here(destination)
+            if path is not None:
+                yield from _to_address(deployed, chosen, f"directory:{path}", failed, dry_run=False, quiet=quiet)
+            else:
+                _leave_out(destination, copied.left_out, is_named=to is not None)
 
 
-def _left_to_us(
-    deployed: DeployedStack,
-    destination: Destination,
-    backups: Sequence[Backup],
-    why: str,
-    *,
-    is_named: bool,
-    quiet: bool,
-) -> Iterator[Copied]:
-    """Copy to a directory that this machine has and the function has not."""
-    path = _directory_here(destination)
-    if path is not None:
-        yield from _to_address(deployed, backups, f"directory:{path}", dry_run=False, quiet=quiet)
-    elif is_named:
+def _leave_out(destination: Destination, why: str, *, is_named: bool) -> None:
+    """Report a directory that neither the function nor this machine has; one that was named is an error."""
+    if is_named:
         raise NothingToCopyError(
             f"Nothing was copied to {destination.name}: {why}, and this machine neither.",
             code="COPY_NOT_POSSIBLE",
             hint=f"Where it exists: coffre copy --all --to {destination.name}",
         )
-    else:
-        remark(f"{destination.name} was left out: {why}, and this machine neither.")
+    remark(f"{destination.name} was left out: {why}, and this machine neither.")
 
 
 def _directory_here(destination: Destination) -> str | None:
@@ -277,8 +291,10 @@ def _show_plan(planned: Iterator[tuple[str, str, Backup]]) -> None:
     say("Nothing was copied.")
 
 
-def _show(done: Sequence[Copied]) -> None:
+def _show(done: Sequence[Copied], *, is_whole: bool) -> None:
     backups = sum(len(one.backups) for one in done)
+    if not backups and not is_whole:
+        return
     if not backups:
         say("Nothing is missing: every copy has what it should have.", style="green")
         return

@@ -350,3 +350,40 @@ def test_an_event_that_cannot_be_meant_is_refused(
         answer(event)
     assert refused.value.code == code
     assert list(nas.iterdir()) == []
+
+
+def test_one_damaged_backup_keeps_no_other_from_a_disk(coffre: Coffre, account: Account, tmp_path: Path) -> None:
+    first, damaged, last = (account.backup() for _ in range(3))
+    entries = f"v1/backups/shop/{damaged.id}/entries.jsonl.zst"
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=entries, Body=b"?")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    said = coffre("copy", "--all", "--to", disk)
+
+    assert said.status == 1
+    assert "Copied 2 backups" in said.out
+    assert "[ENTRIES_SWAPPED]" in said.err
+    assert damaged.id in said.err
+    found = {one["id"] for one in coffre("--vault", disk, "list", "--json").json()}
+    assert found == {first.id, last.id}
+
+
+def test_a_destination_that_fails_keeps_no_other_from_its_copy(
+    coffre: Coffre, account: Account, nas: Path, tmp_path: Path
+) -> None:
+    backup = account.backup()
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "v1").write_text("in the way")
+    stores = {"broken": broken, "nas": nas}
+    configure(
+        account,
+        *({"name": name, "store": {"type": "directory", "path": str(path)}} for name, path in stores.items()),
+    )
+
+    said = coffre("copy")
+
+    assert said.status == 1
+    assert f"{backup.id} of shop is complete in nas." in said.out
+    assert "broken" in said.err

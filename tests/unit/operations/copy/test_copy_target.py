@@ -12,7 +12,7 @@ from tests.unit.operations.conftest import Scene
 
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.copies import Copy, CopyStatus, Destination
-from coffre.model.errors import BackupStateError, LockLostError, StoreError
+from coffre.model.errors import BackupStateError, IntegrityError, LockLostError, StoreError
 from coffre.model.points import PointPart, PointRecord
 from coffre.model.target import TargetKind
 from coffre.operations.copy.copy_target import Copied, TargetCopyJob, copy_target
@@ -236,3 +236,21 @@ def test_what_was_found_damaged_stays_so_until_a_look_finds_it_mended(place: Pla
     place.scene.catalog.copies.keep(failed)
     copy_target(place.job())
     assert (place.record(backup).status, place.record(backup).damaged) == (CopyStatus.COMPLETED, None)
+
+
+def test_a_damaged_backup_costs_itself_alone(place: Place) -> None:
+    """The newest and an older one are copied; the one in the middle is named, and does not look complete."""
+    old, damaged, new = (place.scene.backup(age) for age in (3, 2, 1))
+    pack = place.scene.packs_of(damaged)[0].key
+    place.scene.store.delete(pack)
+    place.scene.put(pack, b"?" * 100)
+
+    with pytest.raises(IntegrityError, match="PACK_DAMAGED"):
+        copy_target(place.job(), [new, damaged, old])
+
+    assert place.copies() == {
+        new.id: CopyStatus.COMPLETED,
+        damaged.id: CopyStatus.FAILED,
+        old.id: CopyStatus.COMPLETED,
+    }
+    assert not any(damaged.id in key and "manifest" in key for key in place.store.objects)

@@ -10,7 +10,7 @@ from typing import Final
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
-from coffre.model.errors import BackupStateError, CoffreError, CopyError
+from coffre.model.errors import BackupStateError, CoffreError, CopyError, IntegrityError
 from coffre.operations.copy.copy_backup import CopyJob, Sent, copy_backup
 from coffre.operations.copy.copy_points import copy_point, due_points
 from coffre.operations.stored_backup.copied_records import copy_records
@@ -94,8 +94,9 @@ class TargetCopyJob:
 def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Copied:
     """Copy what is due, the newest first, or these backups.
 
-    A backup that was deleted from the vault meanwhile is passed over. Any other error ends the run, after it was
-    recorded: the next run starts with the same backup.
+    A backup that was deleted from the vault meanwhile is passed over. One that is damaged costs itself alone: the
+    others are copied, and the first such error is raised at the end. Any other error ends the run. All are recorded,
+    and the next run tries these backups again.
 
     Raises
     ------
@@ -112,8 +113,13 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
         return replace(done, busy=True)
     try:
         passed: set[str] = set()
+        damaged: list[CoffreError] = []
         while (backup := _next(job, only, {*done.backups, *passed})) is not None:
-            sent = _copy_one(job, backup)
+            try:
+                sent = _copy_one(job, backup)
+            except (CopyError, IntegrityError) as error:
+                damaged.append(error)
+                sent = None
             if sent is None:
                 passed.add(backup.id)
                 continue
@@ -123,6 +129,8 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
         if job.records_at is not None:
             copy_records(job.source, job.records_at, job.target, job.check)
         _copy_points(job)
+        if damaged:
+            raise damaged[0]
         return done
     finally:
         job.catalog.locks.release(job.lock, job.run_id)
