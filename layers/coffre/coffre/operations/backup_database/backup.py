@@ -17,6 +17,7 @@ from coffre.model.manifest import (
     Manifest,
     RelationName,
 )
+from coffre.operations.backup_database.part_recorder import PartRecorder
 from coffre.operations.backup_database.plan import (
     METADATA_PART,
     BackupPlan,
@@ -47,26 +48,30 @@ def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committ
         Nothing is published; a later sweep removes packs that were stored.
     """
     job = replace(job, vault=locking_vault(job.vault, job.target, run.backup, job.now()))
-    with ExitStack() as stack:
-        holder, plan = open_snapshot_and_plan(job, run, stack)
-        if job.in_snapshot is not None:
-            run.meter.begin("references")
-            found = job.in_snapshot(run.backup, plan.snapshot)
-            plan = replace(
-                plan,
-                part_of=found.part_of,
-                exceptions=(*plan.exceptions, *found.exceptions),
-                notes=(*plan.notes, *found.notes),
-            )
-        total_bytes = sum(table.size_bytes for table in plan.tables)
-        run.meter.begin("tables", total_bytes=total_bytes, total_tables=len(plan.tables))
-        results = _store_parts(job, plan, run, holder.free_connections())
-        holder.require_valid()
-    run.meter.begin("seal")
-    return seal(job, plan, results, run)
+    with ExitStack() as recording:
+        with ExitStack() as stack:
+            holder, plan = open_snapshot_and_plan(job, run, stack)
+            if job.in_snapshot is not None:
+                run.meter.begin("references")
+                found = job.in_snapshot(run.backup, plan.snapshot)
+                plan = replace(
+                    plan,
+                    part_of=found.part_of,
+                    exceptions=(*plan.exceptions, *found.exceptions),
+                    notes=(*plan.notes, *found.notes),
+                )
+            total_bytes = sum(table.size_bytes for table in plan.tables)
+            run.meter.begin("tables", total_bytes=total_bytes, total_tables=len(plan.tables))
+            recorder = recording.enter_context(PartRecorder(job, run, plan.history.packs))
+            results = _store_parts(job, plan, run, recorder, holder.free_connections())
+            holder.require_valid()
+        run.meter.begin("seal")
+        return seal(job, plan, results, run)
 
 
-def _store_parts(job: DatabaseBackupJob, plan: BackupPlan, run: Run, free_connections: int) -> list[PartResult]:
+def _store_parts(
+    job: DatabaseBackupJob, plan: BackupPlan, run: Run, recorder: PartRecorder, free_connections: int
+) -> list[PartResult]:
     """Store all parts: tables in several streams; everything else in parallel or, without a connection, afterwards."""
     fitting = streams_that_fit(job.streams, free_connections)
     memory = budget_for(packs_for(fitting))
@@ -74,15 +79,15 @@ def _store_parts(job: DatabaseBackupJob, plan: BackupPlan, run: Run, free_connec
 
         def store(part: Part | None) -> PartResult | None:
             if part is not None:
-                return run_part(job, plan, part, readers, memory, run.meter)
+                return run_part(job, plan, part, readers, memory, run.meter, recorder)
             try:
-                return store_metadata(job, plan, memory)
+                return store_metadata(job, plan, memory, recorder)
             except ConnectTransientError:
                 return None
 
         results = [result for result in job.runner(store, (None, *plan.parts)) if result is not None]
     if METADATA_PART not in (result.number for result in results):
-        results.append(store_metadata(job, plan, memory))
+        results.append(store_metadata(job, plan, memory, recorder))
     if readers.refusal is not None or fitting < job.streams:
         results[0] = _note_streams(job, results[0], min(fitting, readers.opened), len(plan.parts))
     return results
@@ -97,7 +102,9 @@ def _note_streams(job: DatabaseBackupJob, result: PartResult, used: int, parts: 
     return replace(result, notes=(*result.notes, note))
 
 
-def store_metadata(job: DatabaseBackupJob, plan: BackupPlan, memory: MemoryBudget) -> PartResult:
+def store_metadata(
+    job: DatabaseBackupJob, plan: BackupPlan, memory: MemoryBudget, recorder: PartRecorder
+) -> PartResult:
     """Store everything but the tables: the schema archive, roles, large objects.
 
     Raises
@@ -109,6 +116,7 @@ def store_metadata(job: DatabaseBackupJob, plan: BackupPlan, memory: MemoryBudge
     contents = job.target.contents
     with job.vault.pack_writer(plan.backup.id, METADATA_PART, job.encoder, memory) as packs:
         entries = EntryWriter(packs, plan.history.known(METADATA_PART))
+        recorder.begin(METADATA_PART, packs, entries)
         if contents.has_schema:
             entries.add("schema", EntryKind.SCHEMA, _file_chunks(plan.schema_archive))
         if plan.roles is not None:
@@ -118,6 +126,7 @@ def store_metadata(job: DatabaseBackupJob, plan: BackupPlan, memory: MemoryBudge
         stored = entries.close()
     file = job.scratch / f"entries-{METADATA_PART:06d}.jsonl"
     write_lines(stored, file)
+    recorder.finish(METADATA_PART, file)
     return PartResult(
         number=METADATA_PART,
         entries=file,
@@ -133,11 +142,13 @@ def run_part(
     readers: SessionPool[SliceReader],
     memory: MemoryBudget,
     meter: Meter,
+    recorder: PartRecorder,
 ) -> PartResult:
     """Read, compress, encrypt and store the slices of one part. It can be repeated."""
     counts: dict[int, tuple[int, int]] = {}
     with job.vault.pack_writer(plan.backup.id, part.number, job.encoder, memory) as packs:
         entries = EntryWriter(packs, plan.history.known(part.number))
+        recorder.begin(part.number, packs, entries)
         # The reader goes to the next part before this part's last pack is stored.
         with readers.borrow() as reader:
             for piece, chunks in reader.read(part.slices):
@@ -155,6 +166,7 @@ def run_part(
         stored = entries.close()
     file = job.scratch / f"entries-{part.number:06d}.jsonl"
     write_lines(stored, file)
+    recorder.finish(part.number, file)
     return PartResult(
         number=part.number,
         entries=file,
