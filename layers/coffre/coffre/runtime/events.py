@@ -376,7 +376,8 @@ class RotateEvent(SentEvent):
 
     `after` is the backup whose end started this: then the vault is swept only if something was deleted. `dry_run` only
     reports what would happen. With `hold`, `release`, `pin` or `unpin` (the id of a backup) nothing is rotated: that
-    backup is put on hold, for a `reason`, or released; or it is pinned, or its pin is removed.
+    backup is put on hold, for a `reason`, or released; or it is pinned, or its pin is removed. `cancel` is the id of a
+    backup or a restore that runs: it is asked to end.
     """
 
     target: TargetName | None = None
@@ -387,19 +388,20 @@ class RotateEvent(SentEvent):
     release: Ulid | None = None
     pin: Ulid | None = None
     unpin: Ulid | None = None
+    cancel: Ulid | None = None
     reason: _Line | None = None
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:
-        wanted = sum(one is not None for one in (self.hold, self.release, self.pin, self.unpin))
+        wanted = sum(one is not None for one in (self.hold, self.release, self.pin, self.unpin, self.cancel))
         if wanted > 1:
-            raise ValueError("hold, release, pin and unpin exclude each other")
+            raise ValueError("hold, release, pin, unpin and cancel exclude each other")
         if wanted and (self.target is not None or self.after is not None or self.dry_run):
-            raise ValueError("hold, release, pin and unpin go without target, after and dry_run")
+            raise ValueError("hold, release, pin, unpin and cancel go without target, after and dry_run")
         if self.reason is not None and self.hold is None:
             raise ValueError("reason goes with hold")
         if self.at is not None and (wanted or self.after is not None):
-            raise ValueError("at goes without after, hold, release, pin and unpin")
+            raise ValueError("at goes without after, hold, release, pin, unpin and cancel")
         return self
 
     def for_copy(self, name: str) -> dict[str, Any]:

@@ -164,6 +164,9 @@ class RestoreFunction:
         if not restore.status.is_final:
             self.services.edge.logger.info("restore continues in another invocation", extra=ids)
             return
+        if restore.status is Status.FAILED:
+            self.services.edge.logger.warning("restore was cancelled", extra=ids)
+            return
         count_restore(self.services.name, restore.target, succeeded=True)
         if not restore.dry_run:
             self.services.edge.audit(actor, "restore.ended", restore.target, restore.id, _amount(restore))
