@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,19 +12,23 @@ from ulid import ULID
 
 from coffre.model.errors import CoffreError, DestinationError
 from coffre.model.kinds import TargetKind
+from coffre.model.names import visible
 from coffre.model.recovery import KIND_OF, Recovery, Step, StepKind, StepState
 from coffre.model.restore import Scope
 from coffre.model.words import counted, size, span
+from coffre.operations.points.find import dangling_references
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.policy.recovery import CopyLook, Found, estimated, in_order
 from coffre_cli.commands.recover.destinations import (
     HOW_BUCKET,
     HOW_DATABASE,
+    HOW_SETTINGS,
     bucket_place_of,
     check_reference,
     connection_of,
     refuse_used,
 )
+from coffre_cli.commands.recover.settings import plan_settings
 from coffre_cli.commands.recover.steps import checks_of
 from coffre_cli.commands.restore.database_result import Ask
 from coffre_cli.commands.restore.destination import DestinationChoice
@@ -33,12 +37,14 @@ from coffre_cli.confirming import is_interactive
 from coffre_cli.screen import age, print_table, say
 
 if TYPE_CHECKING:
+    from coffre.model.backup import Backup
     from coffre.model.configuration import Configuration
     from coffre_cli.standalone import StandaloneVault
 
 # With the passphrase and the name that confirms, a person types at most ten things.
 _MOST_QUESTIONS = 8
 NOTIFY_STEP = "notify"
+_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,6 @@ def with_answers(wanted: Wanted, look: CopyLook) -> Wanted:
     typer.BadParameter
         No one can be asked, or there would be too many questions.
     """
-    # Settings have no other place than their own: their step names the command.
     asked = [name for name, found in sorted(look.found.items()) if found.backup.kind in KIND_OF]
     missing = [name for name in asked if name not in wanted.to]
     if wanted.is_rehearsal or not missing:
@@ -77,7 +82,7 @@ def with_answers(wanted: Wanted, look: CopyLook) -> Wanted:
 
 
 def _asked(target: str, kind: TargetKind) -> str:
-    how = HOW_DATABASE if kind is TargetKind.DATABASE else HOW_BUCKET
+    how = {TargetKind.DATABASE: HOW_DATABASE, TargetKind.SETTINGS: HOW_SETTINGS}.get(kind, HOW_BUCKET)
     answer = str(typer.prompt(f"{target} ({how})", err=True, default="", show_default=False)).strip()
     if answer:
         check_reference(target, kind, answer)
@@ -105,9 +110,10 @@ def make_steps(
 def _all_steps(place: StandaloneVault, look: CopyLook, wanted: Wanted) -> Iterator[Step]:
     """Yield the step of each target; in the end raise what is wrong with destinations, all of it together."""
     errors: list[CoffreError] = []
+    points = {one.backup.point for one in look.found.values() if one.backup.kind is TargetKind.DATABASE} - {None}
     for name, found in sorted(look.found.items(), key=lambda item: (item[1].backup.kind != "database", item[0])):
         try:
-            yield _step(place, name, found, wanted)
+            yield _step(place, name, found, wanted, points)
         except CoffreError as error:
             errors.append(error)
     if errors:
@@ -138,8 +144,9 @@ def _check(step: Step) -> Step:
     )
 
 
-def _step(place: StandaloneVault, name: str, found: Found, wanted: Wanted) -> Step:
+def _step(place: StandaloneVault, name: str, found: Found, wanted: Wanted, points: Set[str | None]) -> Step:
     backup = found.backup
+    dangling = tuple(_dangling(place, backup)) if backup.point in points else ()
     kind = KIND_OF.get(backup.kind, StepKind.OTHER)
     seconds, basis = estimated(kind, found)
     step = Step(
@@ -153,6 +160,7 @@ def _step(place: StandaloneVault, name: str, found: Found, wanted: Wanted) -> St
         reference=wanted.to.get(name, ""),
         store=wanted.stores.get(name),
         restore_id=str(ULID()),
+        dangling=dangling,
         expected_seconds=seconds,
         basis=basis,
         missing=found.passed_over,
@@ -165,7 +173,19 @@ def _step(place: StandaloneVault, name: str, found: Found, wanted: Wanted) -> St
         return step.model_copy(update={"destination": "a scratch place", "is_new": True})
     if not step.reference:
         return step.model_copy(update={"state": StepState.LEFT_OUT, "problem": "No destination was given."})
-    return _database(place, step) if kind is StepKind.DATABASE else _bucket(place, step)
+    looks = {StepKind.SETTINGS: plan_settings, StepKind.DATABASE: _database, StepKind.BUCKET: _bucket}
+    return looks[kind](place, step)
+
+
+def _dangling(place: StandaloneVault, backup: Backup) -> Iterator[str]:
+    """Name objects that rows of the backup's restore point refer to, and that it lacks."""
+    if not backup.kind.has_objects:
+        return
+    found = list(dangling_references(place.vault, backup))
+    yield from (f"Rows refer to {visible(name)}, which the backup lacks: {why}" for name, why in found[:_NAMED])
+    if len(found) > _NAMED:
+        more = f"{len(found) - _NAMED:,} more references dangle"
+        yield f"{more}: {place.command} show {backup.point} --json names all"
 
 
 def _database(place: StandaloneVault, step: Step) -> Step:
@@ -242,6 +262,12 @@ def show_plan(recovery: Recovery) -> None:
     say(f"The copy: {recovery.copy_address}. {recovery.why}")
     for sentence in recovery.others:
         say(f"  {sentence}", style="yellow")
+    if recovery.point:
+        say(recovery.point)
+    elif recovery.points:
+        say("Restore points of this copy (--point ID uses one):")
+        for sentence in recovery.points:
+            say(f"  {sentence}")
     rows = [
         (
             step.target,
@@ -256,8 +282,10 @@ def show_plan(recovery: Recovery) -> None:
     ]
     print_table(("TARGET", "BACKUP", "TAKEN", "SIZE", "TO", "EXPECTED"), rows)
     for step in recovery.steps:
-        for sentence in (*step.missing, *((step.problem,) if step.problem else ())):
+        for sentence in (*step.missing, *step.dangling, *((step.problem,) if step.problem else ())):
             say(f"  {step.target}: {sentence}", style="yellow")
+        for sentence in step.names:
+            say(f"  {step.target}: {sentence}")
     checked = [step.target for step in recovery.steps if step.kind is StepKind.CHECKS]
     if checked:
         say(f"Then the owner's checks of {', '.join(checked)} are asked.")

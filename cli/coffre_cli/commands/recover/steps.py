@@ -28,6 +28,7 @@ from coffre_cli.commands.recover.destinations import refuse_used
 from coffre_cli.commands.recover.ground import Ground
 from coffre_cli.commands.recover.journal import Journal
 from coffre_cli.commands.recover.notify import send
+from coffre_cli.commands.recover.settings import restore_settings
 from coffre_cli.commands.restore.database_result import Ask
 from coffre_cli.commands.restore.destination import DestinationChoice
 from coffre_cli.commands.restore.run_objects import Ask as ObjectsAsk
@@ -92,6 +93,7 @@ def carry_out(run: Run, recovery: Recovery) -> Recovery:
 
 def _attempt(run: Run, recovery: Recovery, step: Step) -> Step:
     do: dict[StepKind, Callable[[Run, Step], Step]] = {
+        StepKind.SETTINGS: restore_settings,
         StepKind.DATABASE: _database,
         StepKind.BUCKET: _bucket,
         StepKind.CHECKS: _checks,
@@ -237,7 +239,7 @@ def _say(step: Step) -> None:
         say(f"Done: {step.name}{what_came_back(step)} in {took}.", style="green")
     else:
         say(f"{step.state.value.capitalize()}: {step.name}: {step.problem}", style="red")
-    for exception in step.exceptions:
+    for exception in (*step.exceptions, *step.dangling):
         say(f"  Exception: {exception}", style="yellow")
     for note in step.notes:
         say(f"  Note: {note}")
@@ -252,6 +254,8 @@ def what_came_back(step: Step) -> str:
         parts.append(counted(step.tables, "table"))
     if step.rows is not None:
         parts.append(counted(step.rows, "row"))
+    if step.settings is not None:
+        parts.append(counted(step.settings, "setting"))
     if step.objects is not None:
         parts.append(counted(step.objects, "object"))
     amount = f" ({size(step.restored_bytes)})" if step.restored_bytes is not None else ""

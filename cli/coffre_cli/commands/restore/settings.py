@@ -197,14 +197,19 @@ def _report(planned: Sequence[Planned], *, as_json: bool, is_dry: bool, may_fail
         print_json([_json(one) for one in planned])
     else:
         for one in planned:
-            words = _WORDS[one.step] if is_dry else _DONE.get(one.step, _WORDS[one.step])
-            say(f"{visible(one.name)}: {words}{_why(one)}", style="red" if one.error else "")
+            say(described(one, is_dry=is_dry), style="red" if one.error else "")
         writes = sum(one.writes for one in planned)
         remark(
             f"{counted(writes, 'setting')} would be written." if is_dry else f"{counted(writes, 'setting')} written."
         )
     if failed and not may_fail:
         raise typer.Exit(Exit.FAILED)
+
+
+def described(one: Planned, *, is_dry: bool) -> str:
+    """Return a setting by name, and what is or was done with it; never its value."""
+    words = _WORDS[one.step] if is_dry else _DONE.get(one.step, _WORDS[one.step])
+    return f"{visible(one.name)}: {words}{_why(one)}"
 
 
 def _why(one: Planned) -> str:

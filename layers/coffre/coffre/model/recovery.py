@@ -57,6 +57,10 @@ class Step(_Record):
         Of the backup: since when its data is, and how much it is, uncompressed.
     expected_seconds, basis
         How long it should take, and what that is known from.
+    names
+        Of settings: what is done with each, a sentence with its name; never a value.
+    dangling
+        Objects that rows of the restore point refer to and the backup lacks, a sentence each.
     problem
         Why it failed, or why it is left out, in a sentence.
     """
@@ -76,6 +80,8 @@ class Step(_Record):
     expected_seconds: float | None = None
     basis: str = ""
     missing: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    dangling: tuple[str, ...] = ()
     state: StepState = StepState.WAITING
     attempts: int = 0
     started_at: AwareDatetime | None = None
@@ -83,6 +89,7 @@ class Step(_Record):
     tables: int | None = None
     rows: int | None = None
     objects: int | None = None
+    settings: int | None = None
     restored_bytes: int | None = None
     checks: tuple[str, ...] = ()
     exceptions: tuple[str, ...] = ()
@@ -106,6 +113,8 @@ class Recovery(_Record):
         The copy of the vault that everything comes from.
     why
         Why this copy was chosen; `others` says what is known of the others, a sentence each.
+    point
+        The chosen restore point in a sentence; empty: the newest good backups. `points`: those that the copy has.
     identities
         Where the private keys are (a file, `env:NAME`), never a key.
     kit
@@ -129,6 +138,8 @@ class Recovery(_Record):
     region: str | None = None
     why: str = ""
     others: tuple[str, ...] = ()
+    point: str = ""
+    points: tuple[str, ...] = ()
     kit: str | None = None
     identities: tuple[str, ...] = ()
     contacts: tuple[str, ...] = ()
@@ -150,4 +161,5 @@ class Recovery(_Record):
 KIND_OF: Final[dict[TargetKind, StepKind]] = {
     TargetKind.DATABASE: StepKind.DATABASE,
     TargetKind.BUCKET: StepKind.BUCKET,
+    TargetKind.SETTINGS: StepKind.SETTINGS,
 }

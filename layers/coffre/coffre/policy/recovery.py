@@ -9,6 +9,7 @@ from typing import Final
 
 from coffre.model.backup import Backup
 from coffre.model.kinds import TargetKind
+from coffre.model.points import PointRecord
 from coffre.model.recovery import Recovery, Step, StepKind, StepState
 from coffre.model.words import span
 from coffre.policy.recency import completion
@@ -52,12 +53,15 @@ class CopyLook:
         Targets without a usable backup here, and why.
     error
         Why the copy cannot be used at all.
+    point
+        The restore point that was asked for.
     """
 
     address: str
     found: Mapping[str, Found] = field(default_factory=dict)
     lacking: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
+    point: PointRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,8 @@ def estimated(kind: StepKind, found: Found) -> tuple[float, str]:
     if found.drill_seconds is not None:
         larger = max(1.0, size / found.drill_bytes) if found.drill_bytes else 1.0
         return max(_LEAST_SECONDS, found.drill_seconds * larger), "by the last drill"
+    if kind is StepKind.SETTINGS:
+        return _LEAST_SECONDS, "by its size"
     seconds = size / _BYTES_PER_SECOND.get(kind, 8e6) + (found.backup.objects or 0) / _OBJECTS_PER_SECOND
     return max(_LEAST_SECONDS, seconds), "by its size"
 
@@ -256,6 +262,6 @@ def is_complete(recovery: Recovery) -> bool:
 def has_exceptions(recovery: Recovery) -> bool:
     """Return whether something was restored in part, or left out."""
     return any(
-        step.exceptions or (step.state is StepState.LEFT_OUT and step.kind is not StepKind.NOTIFY)
+        step.exceptions or step.dangling or (step.state is StepState.LEFT_OUT and step.kind is not StepKind.NOTIFY)
         for step in recovery.steps
     )
