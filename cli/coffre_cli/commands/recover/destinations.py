@@ -165,6 +165,20 @@ def unknown_targets(given: Mapping[str, str], known: Sequence[str], option: str)
             raise typer.BadParameter(f"{option}: the copy has no backup of {target}; it has {', '.join(known)}")
 
 
+def is_used(directory: Path) -> bool:
+    """Return whether something is there, but for an empty directory."""
+    try:
+        refuse_existing(directory, unless_empty=True)
+    except ExportError:
+        return True
+    return False
+
+
+def put_away(directory: Path, restore_id: str) -> Path:
+    """Return the name under which a directory is kept that a restore with this id replaces."""
+    return directory.with_name(f"{directory.name}.before-{restore_id.lower()}")
+
+
 def refuse_used(directory: Path) -> None:
     """Refuse a directory that has something in it.
 
@@ -173,14 +187,12 @@ def refuse_used(directory: Path) -> None:
     DestinationError
         `DESTINATION_NOT_EMPTY`
     """
-    try:
-        refuse_existing(directory, unless_empty=True)
-    except ExportError as error:
+    if is_used(directory):
         raise DestinationError(
             f"The directory {directory} exists, and is not empty.",
             code="DESTINATION_NOT_EMPTY",
             hint="Nothing was changed. Name a directory that does not exist.",
-        ) from error
+        )
 
 
 def _directory_of(reference: str) -> Path:

@@ -82,6 +82,15 @@ def recover(
             "backups.",
         ),
     ] = None,
+    safety: Annotated[
+        str | None,
+        typer.Option(
+            "--safety",
+            metavar="ADDRESS",
+            help="A destination in use is backed up to this vault first (directory:DIR, s3://BUCKET/PREFIX; it may be "
+            "the copy), and then replaced. Default: it is refused.",
+        ),
+    ] = None,
     work: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Where journal and report are written. Default: ./coffre-recovery"),
@@ -120,21 +129,23 @@ def recover(
     """Restore everything after a disaster, from the recovery kit and one copy of the vault alone.
 
     It looks at all copies, chooses the best, shows the plan, asks for a name, restores settings, databases and then
-    objects, asks your own SQL checks, and writes a report. Killed anywhere, it continues with --resume. Nothing that
-    exists is overwritten; secrets and parameters get new versions. The exit status is 1 if something failed or it took
-    longer than the limit, 4 with exceptions.
+    objects, asks your own SQL checks, and writes a report. Killed anywhere, it continues with --resume. What exists is
+    refused, or (--safety) backed up and then replaced; secrets and parameters get new versions. The exit status is 1 if
+    something failed or it took longer than the limit, 4 with exceptions.
     """
     from coffre_cli.commands.recover import run
 
     how = run.How(notify, scratch, rehearse, dry_run, yes, streams, as_json)
     if resume:
-        if rehearse or dry_run or any((kit, addresses, identity, to, store, targets, at, limit, point)):
+        if rehearse or dry_run or any((kit, addresses, identity, to, store, targets, at, limit, point, safety)):
             raise typer.BadParameter("--resume continues what the journal says: leave the other options out")
         run.resume(work, passphrase, how)
         return
     if scratch is not None and not rehearse:
         raise typer.BadParameter("--scratch is for --rehearse")
+    if safety is not None and rehearse:
+        raise typer.BadParameter("--safety is for destinations in use: a rehearsal has scratch places of its own")
     if at is not None and point is not None:
         raise typer.BadParameter("--at and --point exclude each other: a restore point has its own time")
     source = run.Source(kit, tuple(addresses or ()), endpoint_url, tuple(identity or ()), passphrase)
-    run.begin(work, source, run.choice_of(to or (), store or (), targets or (), at, limit, point), how)
+    run.begin(work, source, run.choice_of(to or (), store or (), targets or (), at, limit, point, safety), how)

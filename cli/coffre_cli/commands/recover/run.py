@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -14,8 +14,8 @@ import typer
 from ulid import ULID
 
 from coffre import __version__
-from coffre.model.errors import BackupStateError
-from coffre.model.recovery import Recovery, StepKind, StepState
+from coffre.model.errors import BackupStateError, DestinationError
+from coffre.model.recovery import Recovery, Step, StepKind, StepState
 from coffre.operations.points.find import whole_points
 from coffre.policy.recovery import CopyLook, choose_copy, has_exceptions, is_complete, sentence_of, taken_up
 from coffre_cli.backup_argument import until_of
@@ -26,12 +26,14 @@ from coffre_cli.commands.recover.journal import Journal, JournalError
 from coffre_cli.commands.recover.kit import Start, configuration_in, find_start, identities_in
 from coffre_cli.commands.recover.look import Sought, look_safely, open_copy
 from coffre_cli.commands.recover.notify import address_of
-from coffre_cli.commands.recover.plan import Wanted, default_limit, make_steps, show_plan, with_answers
+from coffre_cli.commands.recover.plan import NOT_EMPTY, Wanted, default_limit, make_steps, with_answers
+from coffre_cli.commands.recover.plan_shown import show_plan
 from coffre_cli.commands.recover.report import page_of
 from coffre_cli.commands.recover.steps import Run, carry_out
-from coffre_cli.confirming import ask_name, count_down, refuse_without_terminal
+from coffre_cli.confirming import ask_name, count_down, is_interactive, refuse_without_terminal
 from coffre_cli.exits import Exit
-from coffre_cli.screen import print_json, say, say_command
+from coffre_cli.screen import print_json, say, say_command, show_error
+from coffre_cli.standalone import open_store
 from coffre_cli.vault_choice import VaultChoice
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Source:
 class Choice:
     """The options that say what is restored, and where to. `until`: nothing that was taken later is chosen.
 
+    `safety`: where the contents of destinations in use are backed up before they are replaced.
     `point`: the targets of this restore point are restored as of it.
     """
 
@@ -72,6 +75,7 @@ class Choice:
     until: datetime | None
     limit_minutes: float | None
     point: str | None = None
+    safety: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,11 @@ def choice_of(
     at: str | None,
     limit: float | None,
     point: str | None = None,
+    safety: str | None = None,
 ) -> Choice:
     """Return the options that say what is restored; raises what their forms are refused with."""
     until = until_of(at) if at else None
-    return Choice(parse_pairs(to, "--to"), parse_pairs(store, "--store"), tuple(targets), until, limit, point)
+    return Choice(parse_pairs(to, "--to"), parse_pairs(store, "--store"), tuple(targets), until, limit, point, safety)
 
 
 def begin(work: Path | None, source: Source, choice: Choice, how: How) -> None:
@@ -121,12 +126,14 @@ def begin(work: Path | None, source: Source, choice: Choice, how: How) -> None:
     configuration = configuration_in(start.kit, place)
     unknown_targets(choice.to, sorted(look.found), "--to")
     unknown_targets(choice.stores, sorted(look.found), "--store")
-    wanted = with_answers(Wanted(choice.to, choice.stores, how.is_rehearsal, how.notify), look)
+    wanted = with_answers(Wanted(choice.to, choice.stores, how.is_rehearsal, how.notify, choice.safety), look)
+    steps, safety = _steps(place, look, configuration, wanted)
     limit = choice.limit_minutes * 60 if choice.limit_minutes else default_limit(configuration, [*look.found])
     plan = {
         "is_rehearsal": how.is_rehearsal,
         "limit_seconds": limit,
-        "steps": make_steps(place, look, configuration, wanted),
+        "safety": safety,
+        "steps": steps,
     }
     recovery = recovery.model_copy(update=plan)
     if not any(step.state is StepState.WAITING and step.backup_id for step in recovery.steps):
@@ -171,6 +178,25 @@ def resume(work: Path | None, passphrase: str | None, how: How) -> None:
         recovery = taken_up(recovery, how.notify)
         recovery = _carried_out(journal, place, configuration, recovery, how)
     _end(journal, recovery, how)
+
+
+def _steps(
+    place: StandaloneVault, look: CopyLook, configuration: Configuration | None, wanted: Wanted
+) -> tuple[tuple[Step, ...], str | None]:
+    """Return the steps, and where destinations in use are backed up: a person is asked for it, if one is."""
+    if wanted.safety is not None:
+        next(iter(open_store(VaultChoice(wanted.safety)).list()), None)  # it has to answer before anything begins
+    try:
+        return make_steps(place, look, configuration, wanted), wanted.safety
+    except DestinationError as error:
+        if error.code != NOT_EMPTY or wanted.safety is not None or not is_interactive():
+            raise
+        show_error(error)
+        say("It can be backed up and then replaced. Where to (directory:DIR, s3://BUCKET/PREFIX)? Empty: stop.")
+        answer = str(typer.prompt("Backup", err=True, default="", show_default=False)).strip()
+        if not answer:
+            raise typer.Exit(Exit.FAILED) from None
+        return _steps(place, look, configuration, replace(wanted, safety=answer))
 
 
 def _directory(work: Path | None) -> Path:
@@ -235,7 +261,7 @@ def _confirm(recovery: Recovery, how: How) -> None:
     refuse_without_terminal("the destinations")
     waiting = [step for step in recovery.steps if step.state is StepState.WAITING]
     ask_name(waiting[0].target)
-    if any(step.kind is StepKind.SETTINGS and not step.is_new for step in waiting):
+    if any(step.replaces or (step.kind is StepKind.SETTINGS and not step.is_new) for step in waiting):
         count_down()
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _OWN: Final = "coffre/"
 
 
-def plan_settings(place: StandaloneVault, step: Step) -> Step:
+def plan_settings(place: StandaloneVault, step: Step, safety: str | None) -> Step:
     """Compare each setting with what exists at the destination, by name; nothing is changed.
 
     Raises
@@ -41,6 +41,7 @@ def plan_settings(place: StandaloneVault, step: Step) -> Step:
     DestinationError
         The destination cannot be read, or is a directory in use.
     """
+    del safety  # versions before stay
     where = settings_place_of(step.target, step.reference)
     destination = _of_account() if where is None else f"the directory {where}"
     if where is not None:

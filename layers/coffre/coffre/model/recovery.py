@@ -14,8 +14,12 @@ JOURNAL: Final = "recovery.json"
 
 
 class StepKind(StrEnum):
-    """What a step does. A step whose backups this command cannot restore is reported and left to a person."""
+    """What a step does, in the order of doing: SAFETY backs up what a destination holds that is to be replaced.
 
+    A step whose backups this command cannot restore (OTHER) is reported and left to a person.
+    """
+
+    SAFETY = "safety"
     SETTINGS = "settings"
     DATABASE = "database"
     BUCKET = "bucket"
@@ -51,6 +55,8 @@ class Step(_Record):
         The same for the description of a store that is not AWS.
     restore_id
         Of the restore: the same in each attempt, so that what an attempt left is recognized.
+    replaces
+        The destination is in use, and its contents are replaced; a SAFETY step, or another name, keeps them.
     is_new
         The destination did not exist when the plan was made.
     created_at, size_bytes
@@ -76,6 +82,7 @@ class Step(_Record):
     reference: str = ""
     store: str | None = None
     restore_id: str = ""
+    replaces: bool = False
     is_new: bool = False
     expected_seconds: float | None = None
     basis: str = ""
@@ -119,6 +126,8 @@ class Recovery(_Record):
         Where the private keys are (a file, `env:NAME`), never a key.
     kit
         The folder of the recovery kit.
+    safety
+        The address of the vault with the backups of what is replaced.
     limit_seconds
         The time that the whole may take.
     confirmed_at
@@ -143,6 +152,7 @@ class Recovery(_Record):
     kit: str | None = None
     identities: tuple[str, ...] = ()
     contacts: tuple[str, ...] = ()
+    safety: str | None = None
     limit_seconds: float | None = None
     steps: tuple[Step, ...] = ()
 

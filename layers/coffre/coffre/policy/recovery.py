@@ -14,7 +14,8 @@ from coffre.model.recovery import Recovery, Step, StepKind, StepState
 from coffre.model.words import span
 from coffre.policy.recency import completion
 
-# Settings come first, because what follows may need them; databases before the files that their rows refer to.
+# What is replaced is backed up before anything changes. Settings come next, because what follows may need them;
+# databases before the files that their rows refer to.
 _ORDER: Final = tuple(StepKind)
 # Without a drill: what a small machine reaches over an ordinary connection, indexes included.
 _BYTES_PER_SECOND: Final = {StepKind.DATABASE: 8e6, StepKind.BUCKET: 15e6}
@@ -202,9 +203,12 @@ def next_step(recovery: Recovery) -> Step | None:
     """Return the first step that is to be done, or to be done again because its process died or it failed."""
     ended = (StepState.DONE, StepState.LEFT_OUT)
     failed = {step.target for step in recovery.steps if step.kind in _RESTORES and step.state is StepState.FAILED}
+    unsafe = {step.target for step in recovery.steps if step.kind is StepKind.SAFETY and step.state not in ended}
     for step in recovery.steps:
         if step.state in ended or step.state is StepState.FAILED:
             continue
+        if step.replaces and step.target in unsafe and step.kind in _RESTORES:
+            continue  # what it replaces is in no backup
         if step.kind is StepKind.CHECKS and step.target in failed:
             continue  # nothing to ask
         return step
