@@ -166,7 +166,7 @@ def unknown_targets(given: Mapping[str, str], known: Sequence[str], option: str)
 
 
 def is_used(directory: Path) -> bool:
-    """Return whether something is there, but for an empty directory."""
+    """Return whether something exists under this name, other than an empty directory."""
     try:
         refuse_existing(directory, unless_empty=True)
     except ExportError:

@@ -17,7 +17,7 @@ EXAMPLES = examples(
     "coffre recover --kit ./kit --at 2026-11-17T14:30 --target shop --dry-run",
     "coffre recover --kit ./kit --point latest --to shop=env:NEW_DATABASE --to files=s3:// --to settings=aws --dry-run",
     "coffre recover --resume",
-    "coffre recover --kit ./kit --rehearse --limit 60",
+    "coffre recover --kit ./kit --rehearse --limit 60 --stack coffre",
 )
 
 
@@ -109,6 +109,12 @@ def recover(
             help="With --rehearse: a server for scratch databases. Default: one is started here (PostgreSQL 18).",
         ),
     ] = None,
+    stack: Annotated[
+        str | None,
+        typer.Option(
+            "--stack", metavar="NAME", help="With --rehearse: note the times in this stack, next to its objectives."
+        ),
+    ] = None,
     limit: Annotated[
         float | None,
         typer.Option(
@@ -135,7 +141,7 @@ def recover(
     """
     from coffre_cli.commands.recover import run
 
-    how = run.How(notify, scratch, rehearse, dry_run, yes, streams, as_json)
+    how = run.How(notify, scratch, rehearse, dry_run, yes, streams, as_json, stack)
     if resume:
         if rehearse or dry_run or any((kit, addresses, identity, to, store, targets, at, limit, point, safety)):
             raise typer.BadParameter("--resume continues what the journal says: leave the other options out")
@@ -143,6 +149,8 @@ def recover(
         return
     if scratch is not None and not rehearse:
         raise typer.BadParameter("--scratch is for --rehearse")
+    if stack is not None and not rehearse:
+        raise typer.BadParameter("--stack is for --rehearse")
     if safety is not None and rehearse:
         raise typer.BadParameter("--safety is for destinations in use: a rehearsal has scratch places of its own")
     if at is not None and point is not None:

@@ -28,6 +28,7 @@ from coffre_cli.commands.recover.look import Sought, look_safely, open_copy
 from coffre_cli.commands.recover.notify import address_of
 from coffre_cli.commands.recover.plan import NOT_EMPTY, Wanted, default_limit, make_steps, with_answers
 from coffre_cli.commands.recover.plan_shown import show_plan
+from coffre_cli.commands.recover.rehearsal import note_rehearsal
 from coffre_cli.commands.recover.report import page_of
 from coffre_cli.commands.recover.steps import Run, carry_out
 from coffre_cli.confirming import ask_name, count_down, is_interactive, refuse_without_terminal
@@ -80,7 +81,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class How:
-    """How a recovery runs and answers."""
+    """How a recovery runs and answers. `stack` is where the time of a rehearsal is noted."""
 
     notify: str | None
     scratch: str | None
@@ -89,6 +90,7 @@ class How:
     yes: bool
     streams: int | None
     as_json: bool
+    stack: str | None = None
 
 
 def choice_of(
@@ -148,6 +150,8 @@ def begin(work: Path | None, source: Source, choice: Choice, how: How) -> None:
         _confirm(recovery, how)
         recovery = recovery.model_copy(update={"confirmed_at": datetime.now(UTC)})
         recovery = _carried_out(journal, place, configuration, recovery, how)
+    if how.stack is not None:
+        note_rehearsal(how.stack, recovery)
     _end(journal, recovery, how)
 
 

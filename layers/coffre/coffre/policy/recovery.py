@@ -243,6 +243,18 @@ def with_step(recovery: Recovery, step: Step) -> Recovery:
     return recovery.model_copy(update={"steps": steps})
 
 
+def seconds_until_usable(recovery: Recovery) -> dict[str, float]:
+    """Return, by target, the time from the start of the command to the end of its last step; complete ones alone."""
+    found: dict[str, float] = {}
+    names = {step.target for step in recovery.steps if step.kind in _RESTORES}
+    for name in sorted(names):
+        steps = [step for step in recovery.steps if step.target == name]
+        ends = [step.ended_at for step in steps if step.ended_at is not None]
+        if len(ends) == len(steps) and all(step.state is StepState.DONE for step in steps):
+            found[name] = (max(ends) - recovery.began_at).total_seconds()
+    return found
+
+
 def sentence_of(recovery: Recovery) -> str:
     """Return how it ended, in a sentence or two."""
     states = [step.state for step in recovery.steps if step.kind is not StepKind.NOTIFY]
