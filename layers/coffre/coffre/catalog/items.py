@@ -159,6 +159,7 @@ class RestoreItem(RunItem):
     awaited = NumberAttribute(null=True)
     report_key = UnicodeAttribute(null=True)
     confirmed = UnicodeAttribute(null=True)
+    source = UnicodeAttribute(null=True)
 
 
 class SlotItem(Item):

@@ -165,6 +165,8 @@ class Restore(_Record):
     `invocation` is the number of the last one that worked on it: a restore of objects can take several.
     `confirmed` is the hash of the request that a person has confirmed (`coffre.model.confirmation.Request`).
     `cancelled_by` is who asked the run to end.
+    `source` is where the backup is read alone: `vault`, or the name of a copy; None: the vault, and what it cannot give
+    in the copies.
     """
 
     id: str
@@ -189,6 +191,11 @@ class Restore(_Record):
     request_id: str | None = None
     cancelled_by: str | None = None
     confirmed: str | None = None
+    source: str | None = None
+
+    def may_read(self, place: str) -> bool:
+        """Return whether it may read this place (`vault`, or the name of a copy)."""
+        return self.source in (None, place)
 
 
 class RestoredTable(_Record):

@@ -48,6 +48,8 @@ def _checked_name(text: str) -> str:
 
 
 LONGEST_ACTOR: Final = 256
+# A month: no recovery that is measured takes longer.
+_REHEARSAL_SECONDS: Final = 31 * 86_400
 _Span = Annotated[str, AfterValidator(_checked_span)]
 _Line = Annotated[str, Field(min_length=1, max_length=LONGEST_ACTOR), AfterValidator(_checked_name)]
 _Utc = Annotated[AwareDatetime, AfterValidator(in_utc)]
@@ -447,18 +449,35 @@ class CopyEvent(SentEvent):
         return changed.model_dump(mode="json", exclude_defaults=True)
 
 
+class Rehearsed(BaseModel):
+    """A rehearsal of a recovery: its id, and by target the seconds until it was restored and checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Ulid
+    seconds: dict[TargetName, Annotated[float, Field(ge=0, le=_REHEARSAL_SECONDS)]] = Field(min_length=1)
+
+
 class DrillEvent(SentEvent):
     """Restore a backup, or some of its objects, and prove it: the one of this id, or the newest of a target.
 
     With neither, the newest of every target, each in an invocation of its own.
     `from` names a destination of `copies`: its bytes are restored in place of the vault's. `rehearse` does that from
     the first destination that has a copy, as a recovery would; a target without copies is restored from the vault.
+    `rehearsed` drills nothing: it notes how long a rehearsal on another machine took (`coffre recover --rehearse`).
     """
 
     target: TargetName | None = None
     backup_id: Ulid | None = None
     from_: DestinationName | None = Field(default=None, alias="from")
     rehearse: bool = False
+    rehearsed: Rehearsed | None = None
+
+    @model_validator(mode="after")
+    def _notes_or_drills(self) -> Self:
+        if self.rehearsed is not None and (self.target or self.backup_id or self.from_ or self.rehearse):
+            raise ValueError("rehearsed is noted, and nothing is drilled: it goes with no other field")
+        return self
 
     @model_validator(mode="after")
     def _reads_one_place(self) -> Self:

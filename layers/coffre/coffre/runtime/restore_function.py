@@ -208,6 +208,7 @@ class RestoreFunction:
             heartbeat_at=now,
             dry_run=wanted.dry_run,
             request_id=context.aws_request_id,
+            source=wanted.source,
         )
         self._report_started(restore, wanted, actor)
         return run.run(restore, lambda meter: self._work(found, wanted, children, restore_id, meter, context, consent))
