@@ -105,12 +105,16 @@ class PresentCatalog:
         """
         held = None
         for table, backend, seconds in self._query(_WAITED_FOR, {"seconds": self.patience_seconds}):
-            let_go = self._lettings.get(backend)
-            if let_go is not None and seconds < 2 * self.patience_seconds:
-                let_go()
-            else:
+            if seconds > 2 * self.patience_seconds or not self.let_go(backend):
                 held = str(table)
         return held
+
+    def let_go(self, backend: int) -> bool:
+        """Let a session give up its locks; return whether it is one that can."""
+        let_go = self._lettings.get(backend)
+        if let_go is not None:
+            let_go()
+        return let_go is not None
 
     def cancel(self, backend: int) -> None:
         """Cancel the statement of a session of this process, if there is one."""
