@@ -1,4 +1,4 @@
-"""The locks of a part: taken by its reader before it reads, released when it has read, or for others (ADR 50).
+"""The locks of a reader: taken before it reads some slices, released when it has, or when others wait (ADR 50).
 
 Locks that were taken after a savepoint are released with it, while the transaction keeps its snapshot.
 """
@@ -6,18 +6,20 @@ Locks that were taken after a savepoint are released with it, while the transact
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from coffre.model.errors import LockYieldedError
 from coffre.model.names import qualified
-from coffre.policy.slicing import TableExtent
+from coffre.policy.slicing import Slice, TableExtent
 from coffre.postgres.archive import sql_ascii
 from coffre.postgres.source.catalog_drift import Fact, shown_of_tables
 from coffre.postgres.source.copy_out import CopyOut, QueryFailedError
 from coffre.postgres.source.locks import lock_statement
 from coffre.postgres.source.present_catalog import PresentCatalog
 
+# A second or two of reading. Locks and checks cost a few round trips.
+_LOCKED_BYTES: Final = 32 * 1024 * 1024
 # Shorter than the server waits before it looks for a deadlock (1 s by default): a migration that waits for a lock of
 # ours while we wait for one of its own is never the one that is ended.
 LOCK_WAIT: Final = "900ms"
@@ -30,8 +32,22 @@ _RELEASE: Final = "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part"
 type Answers = Iterator[Iterator[memoryview]]
 
 
-class LockedPart:
-    """The tables of a part that are locked, and what the snapshot shows of them."""
+def locked_together(slices: Iterable[Slice]) -> Iterator[list[Slice]]:
+    """Divide the slices of a part: many small ones share their locks and checks, and no lock is held for long."""
+    waiting: list[Slice] = []
+    size = 0
+    for piece in slices:
+        if waiting and size + piece.size_bytes > _LOCKED_BYTES:
+            yield waiting
+            waiting, size = [], 0
+        waiting.append(piece)
+        size += piece.size_bytes
+    if waiting:
+        yield waiting
+
+
+class LockedTables:
+    """Tables that are locked, and what the snapshot shows of them."""
 
     def __init__(self, present: PresentCatalog, shown: Sequence[Fact], tables: dict[int, str]) -> None:
         self._present = present
@@ -44,7 +60,7 @@ class LockedPart:
 
 
 class PartLocks:
-    """The locks of one reader, one part after another. `backend` is the process id of its session at the server."""
+    """The locks of one reader, one after another. `backend` is the process id of its session at the server."""
 
     def __init__(self, copy: CopyOut, present: PresentCatalog, backend: int, encoding: str) -> None:
         self._copy = copy
@@ -55,8 +71,8 @@ class PartLocks:
 
     def take(
         self, tables: Sequence[TableExtent], copies: Sequence[str], check: Callable[[], None]
-    ) -> tuple[Answers, LockedPart]:
-        """Lock tables; return the answers to the copies, which are sent together with that, and the part.
+    ) -> tuple[Answers, LockedTables]:
+        """Lock tables; return the answers to the copies, which are sent together with that, and the locked tables.
 
         Raises
         ------
@@ -79,7 +95,7 @@ class PartLocks:
                     raise
                 self.release()
             else:
-                return answers, LockedPart(self._present, [_fact(line) for line in shown.splitlines()], names)
+                return answers, LockedTables(self._present, [_fact(line) for line in shown.splitlines()], names)
 
     def release(self) -> None:
         """Release the locks of the part, also after an error; the snapshot stays."""
