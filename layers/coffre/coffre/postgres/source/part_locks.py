@@ -52,11 +52,11 @@ class LockedTables:
     def __init__(self, present: PresentCatalog, shown: Sequence[Fact], tables: dict[int, str]) -> None:
         self._present = present
         self._shown = shown
-        self._tables = tables
+        self.tables = tables
 
     def require(self) -> None:
         """Raise `SchemaChangedError` if what `COPY` reads is no longer what the snapshot has."""
-        self._present.require(self._shown, self._tables)
+        self._present.require(self._shown, self.tables)
 
 
 class PartLocks:
@@ -68,6 +68,7 @@ class PartLocks:
         self._backend = backend
         self._encoding = encoding
         self._was_asked = False
+        self._last: LockedTables | None = None
 
     def take(
         self, tables: Sequence[TableExtent], copies: Sequence[str], check: Callable[[], None]
@@ -80,7 +81,10 @@ class PartLocks:
             A table is gone, or locked by another session for longer than this waits.
         """
         names = {table.oid: f"ONLY {qualified(table.schema, table.name)}" for table in tables}
-        lock = f"SAVEPOINT part; {lock_statement(list(names.values()))}; COPY ({shown_of_tables(names)}) TO STDOUT"
+        lock = f"SAVEPOINT part; {lock_statement(list(names.values()))}"
+        known = self._last if self._last is not None and self._last.tables == names else None
+        if known is None:  # of a large table there are many slices, and what the snapshot shows stays
+            lock += f"; COPY ({shown_of_tables(names)}) TO STDOUT"
         if self._encoding == sql_ascii.ENCODING:
             lock = sql_ascii.archived(lock)
         until = time.monotonic() + self._present.patience_seconds * _PATIENCE_FACTOR
@@ -95,7 +99,9 @@ class PartLocks:
                     raise
                 self.release()
             else:
-                return answers, LockedTables(self._present, [_fact(line) for line in shown.splitlines()], names)
+                facts = [_fact(line) for line in shown.splitlines()]
+                self._last = known or LockedTables(self._present, facts, names)
+                return answers, self._last
 
     def release(self) -> None:
         """Release the locks of the part, also after an error; the snapshot stays."""
