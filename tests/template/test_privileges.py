@@ -37,6 +37,7 @@ MADE_OF = (
     "a manifest",
     "an entries file",
     "a numbered entries file",
+    "the record of a finished part",
     "the mark of a tier",
     "the seal of a restore point",
 )
