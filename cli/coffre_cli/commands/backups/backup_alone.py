@@ -35,10 +35,9 @@ from coffre.runtime.function import utc_now
 from coffre.runtime.scratch import scratch_directory
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Committed, Vault
-from coffre_cli.background import Background
 from coffre_cli.client_programs import find_tools
-from coffre_cli.commands.backups.backup_here import Interruption, end_interrupted
 from coffre_cli.follow import bar, facts
+from coffre_cli.here import Interruption, RunHere, end_interrupted
 from coffre_cli.screen import remark
 from coffre_cli.standalone import open_store
 from coffre_cli.vault_choice import VaultChoice
@@ -164,7 +163,7 @@ class _RunAlone:
 
     def watched(self, *, quiet: bool) -> tuple[Manifest, Committed]:
         """Do the work and show its progress; Ctrl-C ends it as a deadline would."""
-        meter, children, interruption = Meter(), Children(), Interruption()
+        meter, children, interruption = Meter(), Children(), Interruption("backup")
         watch = Watch(
             meter,
             beat=lambda _: None,
@@ -173,14 +172,14 @@ class _RunAlone:
             beat_seconds=_BEAT_SECONDS,
         )
         interruption.watched(watch)
-        work = Background(lambda: watch.run(lambda: self._work(meter, watch, children)))
+        work = RunHere(lambda: watch.run(lambda: self._work(meter, watch, children)), interruption)
         try:
             self._show(work, meter, quiet=quiet)
         except KeyboardInterrupt:
-            end_interrupted(work, interruption.end)
+            end_interrupted([work])
         return work.result()
 
-    def _show(self, work: Background[tuple[Manifest, Committed]], meter: Meter, *, quiet: bool) -> None:
+    def _show(self, work: RunHere[tuple[Manifest, Committed]], meter: Meter, *, quiet: bool) -> None:
         with bar(quiet=quiet) as shown:
             task = shown.add_task(f"Backing up {self.target.name} here", total=None, facts="starting")
             while not work.wait(_POLL_SECONDS):
