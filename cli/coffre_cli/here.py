@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self
 import typer
 from ulid import ULID
 
+from coffre.model.backup import Progress
 from coffre.model.errors import CoffreError, SettingsError
 from coffre.operations.runs.watchdog import Watch
+from coffre.postgres.connection.client_tools import PostgresTools
+from coffre.postgres.scratch.given import GivenServer
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
 from coffre.runtime.backup_storage_function import BackupStorageFunction
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.drill_function import DrillFunction, scratch_place
 from coffre.runtime.function import LambdaContext
 from coffre.runtime.restore_function import RestoreFunction
 from coffre.runtime.settings import PostgresSettings, Settings
@@ -37,6 +41,7 @@ _FOR_EVER_MS: Final = 10**12
 _WAIT_SECONDS: Final = 0.5
 _AFTER_INTERRUPTION: Final = {
     "backup": "Nothing was published; older backups are untouched. Take it again.",
+    "drill": "Nothing is known against the backup. Drill it again.",
     "restore": "The backup is untouched. Look at what the destination holds before you run it again (docs/here.md).",
 }
 
@@ -87,6 +92,10 @@ class Interruption:
         if self._reason is not None:
             watch.end(self._reason)
 
+    def progress(self) -> Progress:
+        """Return how far the run is."""
+        return self._watch.progress() if self._watch else Progress()
+
     def end(self) -> None:
         """Stop the run as a deadline does: its sessions are ended, and its record says FAILED."""
         self._reason = InterruptedRunError(
@@ -123,6 +132,10 @@ class RunHere[T](Started):
         """Stop it; it cleans up, and is recorded and reported."""
         self._interruption.end()
 
+    def progress(self) -> Progress:
+        """Return how far it is."""
+        return self._interruption.progress()
+
     @property
     def what(self) -> str:
         """What it is, for messages."""
@@ -133,10 +146,12 @@ class RunHere[T](Started):
 class StackHere(DeployedStack):
     """A stack whose functions run in this process, with the settings that they have there.
 
-    `home` has PostgreSQL's client programs in its `bin`; None: they are looked for when they are needed.
+    `home` has PostgreSQL's programs in its `bin`; None: they are looked for when they are needed. `given` is the server
+    that drills restore into, in place of one of their own.
     """
 
     home: Path | None = None
+    given: GivenServer | None = None
     _lent: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     _runs: list[RunHere[dict[str, Any]]] = field(default_factory=list, compare=False, repr=False)
 
@@ -183,10 +198,24 @@ class StackHere(DeployedStack):
             tools = find_tools(self.home)
             settings = PostgresSettings.from_env(self._environment_of(name))
             return BackupDatabaseFunction(self._services(name, settings), tools, interruption.watched)
+        if name == "drill":
+            services = self._services(name, Settings.from_env(self._environment_of(name)))
+            place, watched = scratch_place(services), interruption.watched
+            return DrillFunction(services, self._server_tools, place, given=self.given, watched=watched)
         services = self._services(name, Settings.from_env(self._environment_of(name)))
         if name == "backup_storage":
             return BackupStorageFunction(services, interruption.watched)
         return RestoreFunction(services, interruption.watched)
+
+    @property
+    def _server_tools(self) -> PostgresTools:
+        """PostgreSQL's programs for a drill; into a given server, it works without them."""
+        if self.home is not None:
+            return PostgresTools(self.home)
+        try:
+            return find_tools(None)
+        except SettingsError:
+            return PostgresTools(Path("/nonexistent"))
 
     def _services(self, name: str, settings: Settings) -> Services:
         """Return the services of a function, whose logs and metrics do not get among the command's own output."""

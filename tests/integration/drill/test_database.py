@@ -474,7 +474,7 @@ def test_what_does_not_fit_at_once_is_proven_in_groups(
     check = {"name": "orders", "query": "SELECT count(*) > 900 FROM orders", "expect": True}
     coffre.configure(shop, target={"drill": {"checks": [check]}})
     made = coffre.catalog.get_backup(coffre.backup()["id"])
-    monkeypatch.setattr(drill, "free_bytes", lambda server: 272_000)
+    monkeypatch.setattr(drill, "room_bytes", lambda server: 272_000)
 
     answer = coffre.drill()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Self
@@ -26,9 +26,11 @@ from coffre.operations.drill.scratch_bucket import ScratchPlace
 from coffre.operations.drill.sealed_bucket import SealedBucket
 from coffre.operations.monitoring.alerting import what_is_safe
 from coffre.operations.runs.parallel_map import ThreadRunner
+from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.operations.verify.job import record_finding
 from coffre.postgres.connection.client_tools import Children, PostgresTools
+from coffre.postgres.scratch.given import GivenServer
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_alerts import review_of
 from coffre.runtime.drill_copies import DrilledCopy, find_copy, open_copy, record_copy
@@ -51,19 +53,25 @@ OBJECT_STREAMS: Final = 8
 
 @dataclass(frozen=True)
 class DrillFunction:
-    """Everything that lives as long as the function's process. `place` is where objects are restored to."""
+    """Everything that lives as long as the function's process. `place` is where objects are restored to.
+
+    `given` is the server that databases are restored into, if it is not one of the drill's own; `watched` gets the
+    watch of each drill.
+    """
 
     services: Services
     tools: PostgresTools
     place: ScratchPlace
     object_streams: int = OBJECT_STREAMS
+    given: GivenServer | None = None
+    watched: Callable[[Watch], None] = lambda _: None
 
     @classmethod
     def make(cls, environment: Mapping[str, str]) -> Self:
         """Put the function together from its environment."""
         settings = PostgresSettings.from_env(environment)
         services = Services("drill", settings)
-        return cls(services, PostgresTools(settings.postgres_home), _scratch_place(services))
+        return cls(services, PostgresTools(settings.postgres_home), scratch_place(services))
 
     @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
@@ -160,6 +168,7 @@ class DrillFunction:
             remaining_seconds=remaining_seconds(context),
             look_again=lambda: self.services.catalog.get_backup(backup.id),
             request_id=context.aws_request_id,
+            watched=self.watched,
         )
         return drill_storage(job)
 
@@ -184,6 +193,8 @@ class DrillFunction:
                 remaining_seconds=remaining_seconds(context),
                 look_again=lambda: self.services.catalog.get_backup(backup.id),
                 request_id=context.aws_request_id,
+                given=self.given,
+                watched=self.watched,
             )
             return drill(job)
 
@@ -228,7 +239,8 @@ class DrillFunction:
             raise
 
 
-def _scratch_place(services: Services) -> ScratchPlace:
+def scratch_place(services: Services) -> ScratchPlace:
+    """Return where drills put objects: in the vault's own bucket."""
     settings = services.settings
     # Each large object has connections of its own for parts.
     client = make_client(session=services.session, max_connections=4 * OBJECT_STREAMS)

@@ -28,13 +28,14 @@ from coffre.model.target import Contents, Drill
 from coffre.operations.drill.compare import compare_tables, never_read, not_loaded
 from coffre.operations.drill.findings import Found, refuse_forged_totals
 from coffre.operations.drill.partitions import compare_families, families_of
+from coffre.operations.drill.places import Server, database_of, drop, pages_of, roles_for, room_bytes, stand_ins
 from coffre.operations.drill.restorable_subset import (
     for_drill,
     groups_of,
     keys_never_checked,
     part_of,
 )
-from coffre.operations.drill.scratch_limits import free_bytes, gauging, is_full, told_apart
+from coffre.operations.drill.scratch_limits import gauging, is_full, told_apart
 from coffre.operations.restore_database.job import RestoreJob, Source, open_source
 from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
 from coffre.operations.restore_database.sessions import loading_session
@@ -44,15 +45,14 @@ from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.postgres.connection.client_tools import Children, PostgresTools
-from coffre.postgres.scratch.collations import impossible_collations, stand_in
+from coffre.postgres.scratch.given import GivenServer
 from coffre.postgres.scratch.owner_checks import ask
-from coffre.postgres.scratch.roles import ScratchRoles, drop_database, make_roles
-from coffre.postgres.scratch.server import ScratchServer, scratch_server
-from coffre.postgres.scratch.structure_checks import check_pages, look_at_structure, unreadable_tables
+from coffre.postgres.scratch.roles import ScratchRoles
+from coffre.postgres.scratch.server import scratch_server
+from coffre.postgres.scratch.structure_checks import look_at_structure, unreadable_tables
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 
-_DATABASE: Final = "drill"
 # What speaks against the backup; anything else says that the drill could not be done.
 _AGAINST: Final = (IntegrityError, RestoreError, DestinationError)
 
@@ -69,6 +69,10 @@ class DrillJob:
         A directory for the schema archive.
     look_again
         Returns the backup's record as it is now.
+    given
+        The server to restore into, if it is not one of the drill's own.
+    watched
+        Gets the watch of the drill before it begins.
     """
 
     id: str
@@ -85,6 +89,8 @@ class DrillJob:
     remaining_seconds: Callable[[], float]
     look_again: Callable[[], Backup]
     request_id: str | None = None
+    given: GivenServer | None = None
+    watched: Callable[[Watch], None] = lambda _: None
 
 
 def drill(job: DrillJob) -> DrillReport:
@@ -101,7 +107,8 @@ def drill(job: DrillJob) -> DrillReport:
     started_at, meter = job.now(), Meter()
     found = Found(meter)
     watch = Watch(meter, beat=lambda _: None, remaining_seconds=job.remaining_seconds, stop=job.children.end_all)
-    servers: list[ScratchServer] = []
+    job.watched(watch)
+    servers: list[Server] = []
     error: Exception | None = None
     try:
         watch.run(lambda: _prove(job, found, servers))
@@ -126,10 +133,11 @@ def drill(job: DrillJob) -> DrillReport:
     )
 
 
-def _prove(job: DrillJob, found: Found, servers: list[ScratchServer]) -> None:
+def _prove(job: DrillJob, found: Found, servers: list[Server]) -> None:
     with job.children.ending(), ExitStack() as stack:
         with found.phase("scratch server"):
-            server = replace(stack.enter_context(scratch_server(job.tools)), sessions=job.children.sessions)
+            found_server = job.given or stack.enter_context(scratch_server(job.tools))
+            server: Server = replace(found_server, sessions=job.children.sessions)
             servers.append(server)
         stack.enter_context(told_apart(server))
         restore = _restore_job(job, server)
@@ -139,21 +147,21 @@ def _prove(job: DrillJob, found: Found, servers: list[ScratchServer]) -> None:
         refuse_forged_totals(job.backup, source.manifest, job.vault.entries(source.manifest))
         found.source_version = source.content.server_version
         named = chain(source.content.roles, *source.content.policy_roles.values())
-        roles = make_roles(server, named, source.content.encoding)
-        restore = replace(restore, connection=server.connection(_DATABASE, roles.restorer))
+        roles = roles_for(server, named, source.content.encoding)
+        restore = replace(restore, connection=server.connection(database_of(server), roles.restorer))
         source = _possible(server, source, found)
         stack.enter_context(gauging(server, found))
         _look_for_unreadable(restore, server, source, found)
         _drill_groups(job, restore, server, roles, source, found)
 
 
-def _possible(server: ScratchServer, source: Source, found: Found) -> Source:
+def _possible(server: Server, source: Source, found: Found) -> Source:
     """Return what of the backup can be had here, and say what cannot."""
+    replaced, impossible = stand_ins(server, source.toc)
     found.except_for(
-        f"The scratch server has no collation {name}: texts were ordered by their bytes."
-        for name in stand_in(server, source.toc)
+        f"The scratch server has no collation {name}: texts were ordered by their bytes." for name in replaced
     )
-    possible, lost = for_drill(source, impossible_collations(server, source.toc))
+    possible, lost = for_drill(source, impossible)
     found.except_for(lost)
     kept = {table.oid for table in possible.content.tables}
     found.take_tables(not_loaded(table) for table in source.content.tables if table.oid not in kept)
@@ -163,14 +171,14 @@ def _possible(server: ScratchServer, source: Source, found: Found) -> Source:
 def _drill_groups(
     job: DrillJob,
     restore: RestoreJob,
-    server: ScratchServer,
+    server: Server,
     roles: ScratchRoles,
     source: Source,
     found: Found,
 ) -> None:
     readable = [table for table in source.content.tables if table.oid not in found.unreadable]
     content = source.content.model_copy(update={"tables": tuple(readable)})
-    waiting = deque(groups_of(content, free_bytes(server)))
+    waiting = deque(groups_of(content, room_bytes(server)))
     is_whole = len(waiting) == 1 and not found.unreadable
     done: list[list[TableContent]] = []
     while waiting:
@@ -184,15 +192,17 @@ def _drill_groups(
             half = len(group) // 2  # it was guessed too low what they take
             waiting.extendleft((group[half:], group[:half]))
             is_whole = False
-            drop_database(server, _DATABASE)
+            drop(server)
             continue
         done.append(group)
+        if isinstance(server, GivenServer):
+            server.see_forced_rows(database_of(server), roles.restorer)
         _prove_part(restore, part, loaded, found)
         _check_pages(job, server, found)
         if is_whole and job.settings.checks:
             with found.phase("checks"):
                 _ask(job, server, roles, found)
-        drop_database(server, _DATABASE)
+        drop(server)
     found.groups = len(done)
     if not is_whole:
         found.except_for(_said_of_groups(job, source, done))
@@ -225,19 +235,19 @@ def _prove_part(restore: RestoreJob, part: Source, loaded: dict[TableName, Table
         found.take_structure(look_at_structure(session, part.content.sequences))
 
 
-def _check_pages(job: DrillJob, server: ScratchServer, found: Found) -> None:
+def _check_pages(job: DrillJob, server: Server, found: Found) -> None:
     with found.phase("pages"):
         # The one thing that a superuser does with the restored database; its index functions run as their owner.
-        found.take_pages(check_pages(job.tools, job.children, server.connection(_DATABASE), job.streams))
+        found.take_pages(pages_of(server, job.tools, job.children, job.streams))
 
 
-def _ask(job: DrillJob, server: ScratchServer, roles: ScratchRoles, found: Found) -> None:
-    connection = server.connection(_DATABASE, roles.reader)
+def _ask(job: DrillJob, server: Server, roles: ScratchRoles, found: Found) -> None:
+    connection = server.connection(database_of(server), roles.reader)
     timeout = job.settings.check_timeout_seconds
     found.take_checks(ask(job.settings.checks, connection, job.children, timeout_seconds=timeout))
 
 
-def _look_for_unreadable(restore: RestoreJob, server: ScratchServer, source: Source, found: Found) -> None:
+def _look_for_unreadable(restore: RestoreJob, server: Server, source: Source, found: Found) -> None:
     """Find the tables whose values this server cannot read, if the backup may have some: it may lack libxml."""
     if b"xml" not in source.archive.read_bytes() or not source.content.contents.has_rows:
         return
@@ -246,7 +256,7 @@ def _look_for_unreadable(restore: RestoreJob, server: ScratchServer, source: Sou
         restore_whole(definitions, source, Restored(found.meter))
         with loading_session(restore) as session:
             names = set(unreadable_tables(session))
-        drop_database(server, _DATABASE)
+        drop(server)
     for table in source.content.tables:
         if (table.schema_name, table.table_name) in names and table.rows:
             found.unreadable.add(table.oid)
@@ -265,11 +275,11 @@ def _said_of_groups(job: DrillJob, source: Source, groups: Sequence[Collection[T
         yield f'The check "{check.name}" was not run: the tables that it may read were not restored together.'
 
 
-def _restore_job(job: DrillJob, server: ScratchServer) -> RestoreJob:
+def _restore_job(job: DrillJob, server: Server) -> RestoreJob:
     return RestoreJob(
         restore_id=job.id,
         backup=job.backup,
-        connection=server.connection(_DATABASE),
+        connection=server.connection(database_of(server)),
         children=job.children,
         vault=job.vault,
         decoder=job.decoder,
