@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,10 +14,16 @@ from coffre_cli.backup_argument import latest, resolve_backup
 from coffre_cli.commands.verify.calling import VerificationError, call_function
 from coffre_cli.commands.verify.drill_report import leave_with, newest_report, show_report
 from coffre_cli.deployed import DeployedStack
-from coffre_cli.screen import print_json
+from coffre_cli.follow import left_on_interrupt
+from coffre_cli.screen import error_console, print_json, remark
 
 if TYPE_CHECKING:
+    from coffre.model.backup import Backup
     from coffre.model.configuration import Configuration
+
+_POLL_SECONDS: Final = 2.0
+# 15 minutes, and the start of the next one.
+_LONGEST_INVOCATION_SECONDS: Final = 960
 
 ScratchOption = Annotated[
     str | None,
@@ -72,7 +79,9 @@ def drill(
 
             drill_here(deployed, backup, options, quiet=as_json)
         else:
-            call_function(deployed, {"backup_id": backup.id}, f"Drilling {backup.id}", quiet=as_json, function="drill")
+            words = f"Drilling {backup.id}"
+            answer = call_function(deployed, {"backup_id": backup.id}, words, quiet=as_json, function="drill")
+            await_report(deployed, backup, answer, quiet=as_json)
         reports.append(newest_report(deployed, backup))
     if as_json:
         print_json([report.model_dump(mode="json") for report in reports])
@@ -80,6 +89,40 @@ def drill(
         for report in reports:
             show_report(report)
     leave_with(reports)
+
+
+def await_report(deployed: DeployedStack, backup: Backup, answer: object, *, quiet: bool) -> None:
+    """Wait until a drill has its report, by the function's answer: of a large database after several invocations.
+
+    Raises
+    ------
+    VerificationError
+        `DRILL_DIED`: an invocation ended without a report, and started no other.
+    """
+    from coffre.vault.reports import DrillReports
+
+    words = f"Drilling {backup.id}"
+    if not isinstance(answer, Mapping) or answer.get("outcome") != "continues":
+        return
+    drill_id, reports = str(answer["id"]), DrillReports(deployed.vault.store)
+    remark(f"The drill takes several invocations; its report follows the last one: coffre report {backup.id}")
+    count, began = 0, time.monotonic()
+    with error_console.status(words, spinner="dots") as status, left_on_interrupt(deployed, backup.id):
+        if quiet:
+            status.stop()
+        while reports.of(backup.target, backup.id, drill_id) is None:
+            found = reports.invocations(backup.target, backup.id, drill_id)
+            if found != count:
+                count, began = found, time.monotonic()
+                status.update(f"{words}: invocation {count}")
+            elif time.monotonic() - began > _LONGEST_INVOCATION_SECONDS:
+                raise VerificationError(
+                    f"The drill {drill_id} has started no invocation for 16 minutes, and has no report.",
+                    code="DRILL_DIED",
+                    hint=f"Look at the log of the function drill. Without a time limit: coffre verify --level drill "
+                    f"{backup.id} --here",
+                )
+            time.sleep(_POLL_SECONDS)
 
 
 def _drilled(configuration: Configuration) -> Iterator[str]:

@@ -16,7 +16,7 @@ from coffre.alerts.runs import configuration_invalid
 from coffre.alerts.verification import drill_stopped
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
-from coffre.model.drill import DrillReport, Outcome
+from coffre.model.drill import DrillReport, DrillState, Outcome
 from coffre.model.errors import BackupStateError, CoffreError, EventError
 from coffre.model.target import BucketDrill, DatabaseTarget, Drill, TargetKind
 from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
@@ -36,7 +36,7 @@ from coffre.runtime.drill_alerts import review_of
 from coffre.runtime.drill_copies import DrilledCopy, find_copy, open_copy, record_copy
 from coffre.runtime.events import DrillEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
-from coffre.runtime.invocations import start_each
+from coffre.runtime.invocations import start_each, start_next
 from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_drill, log_failure
 from coffre.runtime.scratch import scratch_directory
@@ -99,7 +99,9 @@ class DrillFunction:
             copied = find_copy(self.services, configuration, wanted, backup.target)
             if copied is not None:
                 backup = copied.backup
-            report = self._drill(configuration, backup, context, copied)
+            report = self._drill(configuration, backup, wanted, context, copied)
+            if isinstance(report, DrillState):
+                return self._continue(report, wanted, context.function_name, copied)
             self._record(backup, report, copied)
         self._report(backup, report, request_id)
         return summary(report)
@@ -145,12 +147,39 @@ class DrillFunction:
         return backup
 
     def _drill(
-        self, configuration: Configuration, backup: Backup, context: LambdaContext, copied: DrilledCopy | None
-    ) -> DrillReport:
+        self,
+        configuration: Configuration,
+        backup: Backup,
+        wanted: DrillEvent,
+        context: LambdaContext,
+        copied: DrilledCopy | None,
+    ) -> DrillReport | DrillState:
         vault = open_copy(self.services, copied.destination) if copied else self.services.vault
-        name = copied.destination.name if copied else None
-        drilled = self._drill_database if backup.kind is TargetKind.DATABASE else self._drill_buckets
-        return drilled(configuration, backup, context, vault).model_copy(update={"copy_name": name})
+        if backup.kind is not TargetKind.DATABASE:
+            drilled: DrillReport | DrillState = self._drill_buckets(configuration, backup, context, vault)
+        else:
+            drilled = self._drill_database(configuration, backup, wanted, context, vault)
+        if isinstance(drilled, DrillState):
+            return drilled
+        return drilled.model_copy(update={"copy_name": copied.destination.name if copied else None})
+
+    def _continue(
+        self, state: DrillState, wanted: DrillEvent, function: str, copied: DrilledCopy | None
+    ) -> dict[str, Any]:
+        """Start the invocation that continues a drill. If that is done twice, the work is, and the report is one."""
+        self._reports.write_state(state)
+        sent = wanted.sent_by(self.services.actor(wanted))
+        event = sent.next_invocation(state, copied.destination.name if copied else None)
+        hint = f"Drill the backup again, without a time limit: coffre verify --level drill {state.backup_id} --here"
+        start_next(self.services.functions, function, event, what="The drill", hint=hint)
+        answer = {"id": state.id, "backup_id": state.backup_id, "target": state.target, "outcome": "continues"}
+        groups = {"groups_done": len(state.done), "groups_waiting": len(state.waiting)}
+        self.services.edge.logger.info("drill continues in another invocation", extra={**answer, **groups})
+        return {**answer, **groups, "invocation": state.invocation}
+
+    @property
+    def _reports(self) -> DrillReports:
+        return DrillReports(self.services.vault.store)
 
     def _drill_buckets(
         self, configuration: Configuration, backup: Backup, context: LambdaContext, vault: Vault
@@ -173,8 +202,11 @@ class DrillFunction:
         return drill_storage(job)
 
     def _drill_database(
-        self, configuration: Configuration, backup: Backup, context: LambdaContext, vault: Vault
-    ) -> DrillReport:
+        self, configuration: Configuration, backup: Backup, wanted: DrillEvent, context: LambdaContext, vault: Vault
+    ) -> DrillReport | DrillState:
+        state = None
+        if wanted.drill_id is not None:
+            state = self._reports.state(backup.target, backup.id, wanted.drill_id, wanted.invocation)
         children = Children(clearing_seconds(context))
         streams = os.cpu_count() or 1
         with scratch_directory() as scratch:
@@ -193,6 +225,7 @@ class DrillFunction:
                 remaining_seconds=remaining_seconds(context),
                 look_again=lambda: self.services.catalog.get_backup(backup.id),
                 request_id=context.aws_request_id,
+                state=state,
                 given=self.given,
                 watched=self.watched,
             )
@@ -200,7 +233,7 @@ class DrillFunction:
 
     def _record(self, backup: Backup, report: DrillReport, copied: DrilledCopy | None) -> None:
         """Store the report next to the backup, then record in the catalog what it means for the backup or its copy."""
-        DrillReports(self.services.vault.store).write(report, page_of(report))
+        self._reports.write(report, page_of(report))
         self.services.catalog.latest.note_drill(report.summary)
         if copied is not None:
             record_copy(self.services, copied, report)
