@@ -23,6 +23,7 @@ from coffre.model.backup import Tier
 from coffre.model.confirmation import Confirmation
 from coffre.model.copies import DESTINATION_NAME, DestinationName
 from coffre.model.document import describe_validation
+from coffre.model.drill import DrillState
 from coffre.model.errors import EventError
 from coffre.model.names import visible
 from coffre.model.restore import Scope
@@ -465,6 +466,7 @@ class DrillEvent(SentEvent):
     `from` names a destination of `copies`: its bytes are restored in place of the vault's. `rehearse` does that from
     the first destination that has a copy, as a recovery would; a target without copies is restored from the vault.
     `rehearsed` drills nothing: it notes how long a rehearsal on another machine took (`coffre recover --rehearse`).
+    The function continues a drill of several invocations by `drill_id` and `invocation`.
     """
 
     target: TargetName | None = None
@@ -478,6 +480,25 @@ class DrillEvent(SentEvent):
         if self.rehearsed is not None and (self.target or self.backup_id or self.from_ or self.rehearse):
             raise ValueError("rehearsed is noted, and nothing is drilled: it goes with no other field")
         return self
+
+    drill_id: Ulid | None = None
+    invocation: int = Field(default=1, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _continues_one_drill(self) -> Self:
+        continues = self.invocation > 1
+        if continues != (self.drill_id is not None) or (continues and self.backup_id is None):
+            raise ValueError(
+                "drill_id and invocation are for the function itself, which continues a drill of backup_id"
+            )
+        return self
+
+    def next_invocation(self, state: DrillState, copy: str | None) -> dict[str, Any]:
+        """Return the event with which a drill continues, from the copy that it reads."""
+        names = {"target": state.target, "backup_id": state.backup_id, "from_": copy, "rehearse": False}
+        more = {"drill_id": state.id, "invocation": state.invocation}
+        changed = self.model_copy(update={**names, **more})
+        return changed.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 
     @model_validator(mode="after")
     def _reads_one_place(self) -> Self:

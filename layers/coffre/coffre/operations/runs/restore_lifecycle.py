@@ -41,6 +41,8 @@ class RestoreRun:
         Returns the backup as it is at this instant where it is read; by default in the catalog.
     report_died
         Gets the record of an earlier restore that was found dead and marked FAILED.
+    watched
+        Gets the watch of the run before it begins.
     pause
         Waits for this number of seconds.
     """
@@ -53,6 +55,7 @@ class RestoreRun:
     find_backup: Callable[[str], Backup] | None = None
     beat_seconds: float = BEAT_SECONDS
     report_died: Callable[[Restore], None] = lambda _: None
+    watched: Callable[[Watch], None] = lambda _: None
     pause: Callable[[float], None] = time.sleep
 
     def run(self, restore: Restore, work: Work, *, continues: bool = False) -> Restore | None:
@@ -86,6 +89,7 @@ class RestoreRun:
             beat_seconds=self.beat_seconds,
         )
         try:
+            self.watched(watch)
             report = watch.run(lambda: self._work(restore, meter, work))
             if isinstance(report, Paused):
                 return self._pause(restore, report)
