@@ -66,7 +66,8 @@ def read_unfinished(
     with ThreadPoolExecutor(_READ_TOGETHER, thread_name_prefix="records") as pool:
         found = list(pool.map(read, sorted(records)))
     parts = [one for one in found if isinstance(one, StoredPart)]
-    entries = _merged([part.entries for part in parts], scratch, backup_id)
+    # Of a slice that was read again, in another snapshot, the last entry counts.
+    entries = _merged([part.entries for part in reversed(parts)], scratch, backup_id)
     packs = {pack.key: pack for part in parts for pack in part.packs}
     return Read(Unfinished(backup_id, entries, packs), tuple(one for one in found if isinstance(one, str)))
 

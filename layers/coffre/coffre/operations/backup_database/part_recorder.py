@@ -17,12 +17,12 @@ from typing import Final, Self
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Entry, PackReference
 from coffre.model.words import size
-from coffre.operations.backup_database.plan import DatabaseBackupJob
 from coffre.operations.runs.run import Run
 from coffre.vault.entries import EntryWriter, read_lines, write_lines
 from coffre.vault.layout import writer_of
 from coffre.vault.pack import PackWriter
 from coffre.vault.part_records import StoredPart, write_part
+from coffre.vault.vault import Vault
 
 # What takes longer than this to store again is worth a record.
 FIRST_AFTER_SECONDS: Final = 60.0
@@ -58,20 +58,33 @@ class PartRecorder:
 
     Parameters
     ----------
-    known
-        The packs of earlier runs that entries may point at, by key.
+    recipients
+        Who can open what the run stores.
+    scratch
+        Where a record is put together.
     """
 
-    def __init__(self, job: DatabaseBackupJob, run: Run, known: Mapping[str, PackReference]) -> None:
-        self._job = job
+    def __init__(self, vault: Vault, recipients: tuple[str, ...], scratch: Path, run: Run) -> None:
+        self._vault = vault
+        self._recipients = recipients
+        self._scratch = scratch
         self._run = run
-        self._known = known
+        self._known: dict[str, PackReference] = {}
         self._sources: dict[int, _Source] = {}
         self._kept: dict[str, int] = {}
         self._numbers = itertools.count()
         self._adding = threading.Lock()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._record_on, name="records", daemon=True)
+
+    def begin_plan(self, known: Mapping[str, PackReference]) -> None:
+        """Begin with the parts of a plan; `known` are the packs of earlier runs that their entries may point at.
+
+        Of an earlier plan of the same run, whose snapshot was given up, only what is recorded is kept.
+        """
+        with self._adding:
+            self._known.update(known)
+            self._sources.clear()
 
     def begin(self, number: int, packs: PackWriter, writer: EntryWriter) -> None:
         """Take note of a part that is begun, or is repeated."""
@@ -111,7 +124,8 @@ class PartRecorder:
             wait = EVERY_SECONDS
 
     def _record(self) -> None:
-        with contextlib.suppress(CoffreError, OSError):
+        # ValueError: another plan has begun, which writes its own entries into the file that is read.
+        with contextlib.suppress(CoffreError, OSError, ValueError):
             while self._record_once():
                 pass
 
@@ -119,14 +133,14 @@ class PartRecorder:
         """Write one record of what is stored and not recorded; return whether there may be more."""
         with self._adding:
             sources = sorted(self._sources.items())
+            stored = dict(self._known)
         is_whole = {number for number, source in sources if source.file is not None}
-        stored = dict(self._known)
         for _, source in sources:
             stored.update((pack.key, pack) for pack in tuple(source.packs.packs))
         taken: list[tuple[_Source, str]] = []
         packs: dict[str, PackReference] = {}
         text_bytes, passed = 0, set()
-        file = self._job.scratch / "record.jsonl"
+        file = self._scratch / "record.jsonl"
 
         def lines() -> Iterator[Entry]:
             nonlocal text_bytes
@@ -148,8 +162,9 @@ class PartRecorder:
         for source, name in taken:
             source.recorded.add(name)
         with self._adding:
-            for number in passed & is_whole:
-                del self._sources[number]
+            for number, source in sources:
+                if number in passed & is_whole and self._sources.get(number) is source:
+                    del self._sources[number]
         return True
 
     def _write(self, file: Path, packs: tuple[PackReference, ...]) -> None:
@@ -158,7 +173,7 @@ class PartRecorder:
         while sha256 is None:
             number = next(self._numbers)
             part = StoredPart(number, file, packs)
-            sha256 = write_part(self._job.vault, backup.target, backup.id, part, self._job.recipients)
+            sha256 = write_part(self._vault, backup.target, backup.id, part, self._recipients)
         if recorded is not None:
             recorded(number, sha256)
         self._kept.update((pack.key, pack.length) for pack in packs if writer_of(pack.key) == backup.id)
