@@ -33,6 +33,10 @@ _DATABASE_FACTOR: Final = 2
 class Ground(Protocol):
     """Where steps restore to."""
 
+    @property
+    def is_scratch(self) -> bool:
+        """Whether it is removed in the end: settings have no such place, and are compared alone."""
+
     def database(self, step: Step, content: DatabaseContent) -> Connection:
         """Return the database that a step restores into, which need not exist."""
 
@@ -45,6 +49,8 @@ class Ground(Protocol):
 
 class NamedGround:
     """The places that a person named."""
+
+    is_scratch = False
 
     def database(self, step: Step, content: DatabaseContent) -> Connection:
         """Return the database of the step's reference."""
@@ -69,6 +75,7 @@ class ScratchGround:
     given: Connection | None
     _roles: dict[str, ScratchRoles] = field(default_factory=dict)
     _made: list[Connection] = field(default_factory=list)
+    is_scratch = True
 
     def database(self, step: Step, content: DatabaseContent) -> Connection:
         """Return a new database with a name of its own."""

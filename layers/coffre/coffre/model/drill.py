@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from coffre.model.backup import Failure
 from coffre.model.verification import Damage, DamageReport, Level
@@ -170,6 +170,18 @@ class DrillSummary(_Record):
     restore_seconds: float | None = None
     restore_limit_seconds: int | None = None
     problem: str | None = None
+
+
+class Rehearsal(_Record):
+    """The newest rehearsal of a recovery that restored a target (`coffre recover --rehearse`).
+
+    `seconds` are from the start of the command to the end of the last check of this target. `id` is the recovery's.
+    """
+
+    id: str
+    target: str
+    completed_at: datetime
+    seconds: float = Field(ge=0)
 
 
 class DrillReport(_Record):

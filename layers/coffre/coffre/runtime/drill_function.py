@@ -16,9 +16,10 @@ from coffre.alerts.runs import configuration_invalid
 from coffre.alerts.verification import drill_stopped
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
-from coffre.model.drill import DrillReport, DrillState, Outcome
+from coffre.model.drill import DrillReport, DrillState, Outcome, Rehearsal
 from coffre.model.errors import BackupStateError, CoffreError, EventError
 from coffre.model.target import BucketDrill, DatabaseTarget, Drill, TargetKind
+from coffre.model.words import span
 from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
 from coffre.operations.drill.database import DrillJob, drill
 from coffre.operations.drill.report_page import page_of
@@ -34,7 +35,7 @@ from coffre.postgres.scratch.given import GivenServer
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_alerts import review_of
 from coffre.runtime.drill_copies import DrilledCopy, find_copy, open_copy, record_copy
-from coffre.runtime.events import DrillEvent
+from coffre.runtime.events import DrillEvent, Rehearsed
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each, start_next
 from coffre.runtime.metering import metered
@@ -84,6 +85,8 @@ class DrillFunction:
         with self.services.edge.reporting(invalid, request_id=request_id):
             wanted = DrillEvent.parse(event)
             configuration = self.services.configuration()
+            if wanted.rehearsed is not None:
+                return self._note(configuration, wanted, wanted.rehearsed)
             if wanted.backup_id is None and wanted.target is None:
                 return self._start_each(configuration, wanted, context.function_name)
         ids = {"request_id": request_id, "target": wanted.target, "backup_id": wanted.backup_id}
@@ -105,6 +108,18 @@ class DrillFunction:
             self._record(backup, report, copied)
         self._report(backup, report, request_id)
         return summary(report)
+
+    def _note(self, configuration: Configuration, wanted: DrillEvent, rehearsed: Rehearsed) -> dict[str, Any]:
+        """Note how long a rehearsal took, of the targets that are configured."""
+        now, known = utc_now(), {target.name for target in configuration.targets}
+        noted = sorted(known & rehearsed.seconds.keys())
+        for target in noted:
+            seconds = rehearsed.seconds[target]
+            rehearsal = Rehearsal(id=rehearsed.id, target=target, completed_at=now, seconds=seconds)
+            self.services.catalog.latest.note_rehearsal(rehearsal)
+            actor = self.services.actor(wanted)
+            self.services.edge.audit(actor, "recovery.rehearsed", target, rehearsed.id, f"in {span(seconds)}")
+        return {"noted": noted, "unknown": sorted(rehearsed.seconds.keys() - known)}
 
     def _start_each(self, configuration: Configuration, wanted: DrillEvent, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has a backup, so that a slow one cannot hurt another."""

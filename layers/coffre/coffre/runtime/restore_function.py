@@ -169,6 +169,9 @@ class RestoreFunction:
         if not restore.status.is_final:
             self.services.edge.logger.info("restore continues in another invocation", extra=ids)
             return
+        if restore.status is Status.FAILED:
+            self.services.edge.logger.warning("restore was cancelled", extra=ids)
+            return
         count_restore(self.services.name, restore.target, succeeded=True)
         if not restore.dry_run:
             self.services.edge.audit(actor, "restore.ended", restore.target, restore.id, _amount(restore))
@@ -211,6 +214,7 @@ class RestoreFunction:
             heartbeat_at=now,
             dry_run=wanted.dry_run,
             request_id=context.aws_request_id,
+            source=wanted.source,
         )
         self._report_started(restore, wanted, actor)
         return run.run(restore, lambda meter: self._work(found, wanted, children, restore_id, meter, context, consent))

@@ -205,4 +205,5 @@ def _record(backup: Backup, wanted: StorageRestoreEvent, restore_id: str, contex
         heartbeat_at=now,
         dry_run=wanted.dry_run,
         request_id=context.aws_request_id,
+        source=wanted.source,
     )

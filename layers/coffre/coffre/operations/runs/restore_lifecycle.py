@@ -11,7 +11,7 @@ from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Progress, Restore, RestoreReport, Status
-from coffre.model.errors import BackupStateError, CoffreError
+from coffre.model.errors import BackupStateError, CoffreError, RunCancelledError
 from coffre.operations.runs import restore_record
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
 from coffre.operations.runs.progress import Meter
@@ -63,7 +63,8 @@ class RestoreRun:
 
         None: another delivery of the same event has begun this restore, and works on it.
 
-        Every error of `work` is recorded in the catalog and raised. Work that is done stays done: if the report or the
+        Every error of `work` is recorded in the catalog and raised, but for a person's wish that it ends: then the
+        record is FAILED. Work that is done stays done: if the report or the
         record cannot be written, the restore is complete with that as an exception.
 
         Parameters
@@ -94,6 +95,11 @@ class RestoreRun:
                 return self._pause(restore, report)
             if report.dry_run:
                 return self._finish(restore, meter, report, self._keep(report))
+        except RunCancelledError as error:
+            if watch.has_left:
+                error.add_note(f"It is not known what its last step did. {restore_record.how_to_find_out(restore.id)}")
+            self._record_failure(restore, meter, error)
+            return self.catalog.get_restore(restore.id)
         except Exception as error:
             if watch.has_left:
                 error.add_note(f"It is not known what its last step did. {restore_record.how_to_find_out(restore.id)}")
