@@ -14,18 +14,21 @@ from coffre.alerts.alert import Alert, AlertKind
 from coffre.alerts.copies import copy_failed
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
-from coffre.model.copies import Destination, DirectoryDestination
+from coffre.model.copies import CopyStatus, Destination, DirectoryDestination
 from coffre.model.errors import EventError
 from coffre.operations.copy.copy_target import Copied, TargetCopyJob, copy_target
+from coffre.operations.doctor.copies import try_copies
 from coffre.policy.copies import is_copied
 from coffre.policy.locking import lock_until
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.copies import open_copy
 from coffre.runtime.destinations import Opening, open_destination
 from coffre.runtime.events import CopyEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each, start_next
 from coffre.runtime.metering import metered
 from coffre.runtime.settings import Settings
+from coffre.vault.layout import manifest_key
 from coffre.vault.vault import Vault
 
 # Enough for the packs that are under way, at the pace of a slow destination.
@@ -51,6 +54,8 @@ class CopyFunction:
         with self.services.edge.beginning(context, event):
             wanted = CopyEvent.parse(event)
             configuration = self.services.configuration()
+            if wanted.doctor:
+                return self._look(configuration, probe=wanted.probe)
             runs = list(_runs(configuration, wanted))
         if wanted.target is not None and wanted.to is not None and not runs:
             why = why_not_here(configuration.destination(wanted.to))
@@ -69,6 +74,19 @@ class CopyFunction:
             copied = self._copy(configuration, wanted, target, destination, context)
         self._after(copied, wanted, context)
         return asdict(copied)
+
+    def _look(self, configuration: Configuration, *, probe: bool) -> dict[str, Any]:
+        """Return what this function's role can do with each destination that it reaches."""
+        catalog = self.services.catalog
+
+        def newest(destination: Destination) -> str | None:
+            whole = (one for one in catalog.copies.of(destination.name) if one.status is CopyStatus.COMPLETED)
+            found = max(whole, key=lambda one: one.backup_id, default=None)
+            return manifest_key(found.target, found.backup_id) if found is not None else None
+
+        reached = [one for one in configuration.copies if not isinstance(one.store, DirectoryDestination)]
+        places = try_copies(reached, partial(open_copy, self.services), newest, utc_now(), probe=probe)
+        return {"places": [asdict(place) for place in places]}
 
     def _copy(
         self,

@@ -423,7 +423,8 @@ class CopyEvent(SentEvent):
     """Copy backups to the configured destinations: what is due of every target, or of one, or one backup, or `all`.
 
     `to` is one destination. `after` is the backup whose end started this. `continue` is for the function itself: this
-    number of invocations did not finish.
+    number of invocations did not finish. `doctor` copies nothing: it looks at every destination; with `probe` it may
+    store a few bytes to know whether it can.
     """
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
@@ -432,6 +433,8 @@ class CopyEvent(SentEvent):
     to: DestinationName | None = None
     backup_id: Ulid | None = None
     all: bool = False
+    doctor: bool = False
+    probe: bool = False
     after: Ulid | None = None
     after_invocations: int = Field(default=0, alias="continue", ge=0)
 
@@ -439,6 +442,10 @@ class CopyEvent(SentEvent):
     def _says_one_thing(self) -> Self:
         if self.backup_id is not None and (self.all or self.target is None):
             raise ValueError("backup_id goes with its target, and without all")
+        if self.doctor and (self.target or self.to or self.all):
+            raise ValueError("doctor looks at every destination: it goes with probe alone")
+        if self.probe and not self.doctor:
+            raise ValueError("probe goes with doctor")
         return self
 
     def of(self, target: str, to: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from tests.unit.cli.conftest import BUCKET, TABLE, Account, Coffre
 
 from coffre.model.copies import CopyStatus
-from coffre.model.errors import CoffreError
+from coffre.model.errors import CoffreError, EventError
 from coffre.runtime.copy_function import CopyFunction
 from coffre.runtime.function import LambdaContext
 from coffre.stores.body import sha256_of
@@ -306,6 +306,27 @@ def test_each_target_and_destination_is_copied_in_an_invocation_of_its_own(accou
     after = {"target": "crm", "after": "01K9X000000000000000000000"}
     assert answer(after)[1] == [{**after, "to": "nas"}, {**after, "to": "crms"}]
     assert answer({"to": "crms"})[1] == [{"target": "crm", "to": "crms"}]
+
+
+def test_the_function_looks_at_every_destination_that_it_reaches_and_copies_nothing(
+    account: Account, nas: Path
+) -> None:
+    """A directory is looked at by the machine that has it."""
+    place: Any = {"LocationConstraint": "eu-west-1"}
+    boto3.client("s3").create_bucket(Bucket="acme-copy", CreateBucketConfiguration=place)
+    offsite = {"name": "offsite", "store": {"type": "s3", "bucket": "acme-copy"}}
+    gone = {"name": "gone", "store": {"type": "s3", "bucket": "acme-nosuch"}}
+    configure(account, {"name": "nas", "store": {"type": "directory", "path": str(nas)}}, offsite, gone)
+    account.backup()
+
+    places = {one["name"]: one for one in answer({"doctor": True, "probe": True})[0]["places"]}
+
+    assert places.keys() == {"offsite", "gone"}
+    assert (places["offsite"]["trouble"], places["offsite"]["written"]) == (None, None)
+    assert places["gone"]["trouble"]["code"] == "BUCKET_MISSING"
+    assert all(one["is_certain"] for one in places.values())
+    with pytest.raises(EventError, match="it goes with probe alone"):
+        answer({"doctor": True, "to": "offsite"})
 
 
 def test_a_copy_whose_time_is_over_continues_in_the_next_invocation(account: Account, nas: Path) -> None:
