@@ -35,10 +35,9 @@ from coffre.runtime.function import utc_now
 from coffre.runtime.scratch import scratch_directory
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Committed, Vault
-from coffre_cli.background import Background
 from coffre_cli.client_programs import find_tools
-from coffre_cli.commands.backups.backup_here import Interruption, end_interrupted
 from coffre_cli.follow import bar, facts
+from coffre_cli.here import Interruption, RunHere, end_interrupted
 from coffre_cli.screen import remark
 from coffre_cli.standalone import open_store
 from coffre_cli.vault_choice import VaultChoice
@@ -161,7 +160,7 @@ def watched_alone(record: Backup, stop: Callable[[], None], work: _Work, *, quie
     stop
         Makes the work end soon.
     """
-    meter, interruption = Meter(), Interruption()
+    meter, interruption = Meter(), Interruption("backup")
     watch = Watch(
         meter,
         beat=lambda _: None,
@@ -171,15 +170,15 @@ def watched_alone(record: Backup, stop: Callable[[], None], work: _Work, *, quie
     )
     interruption.watched(watch)
     run = Run(record, meter, watch, ready_to_commit=lambda: record.tiers, announce=lambda _: None)
-    job = Background(lambda: watch.run(lambda: work(run)))
+    job = RunHere(lambda: watch.run(lambda: work(run)), interruption)
     try:
         _show(record, job, meter, quiet=quiet)
     except KeyboardInterrupt:
-        end_interrupted(job, interruption.end)
+        end_interrupted([job])
     return completed(record, *job.result())
 
 
-def _show(record: Backup, work: Background[tuple[Manifest, Committed]], meter: Meter, *, quiet: bool) -> None:
+def _show(record: Backup, work: RunHere[tuple[Manifest, Committed]], meter: Meter, *, quiet: bool) -> None:
     with bar(quiet=quiet) as shown:
         task = shown.add_task(f"Backing up {record.target} here", total=None, facts="starting")
         while not work.wait(_POLL_SECONDS):

@@ -34,8 +34,8 @@ from coffre.vault.vault import Committed, Vault
 from coffre_cli.client_programs import find_tools
 from coffre_cli.commands.backups.backup_alone import NEVER_OVER, RunAlone, watched_alone
 from coffre_cli.commands.recover.destinations import bucket_place_of, connection_of
-from coffre_cli.commands.recover.ground import HOME_VARIABLE
 from coffre_cli.commands.restore.without_stack import store_of
+from coffre_cli.server_programs import HOME_VARIABLE
 from coffre_cli.standalone import open_store
 from coffre_cli.vault_choice import VaultChoice
 
