@@ -311,6 +311,7 @@ class CopyItem(Item):
     damaged_packs = ListAttribute(of=UnicodeAttribute, null=True)
     locked_until = TimeAttribute(null=True)
     error = UnicodeAttribute(null=True)
+    by_command = BooleanAttribute(null=True)
 
 
 class PointItem(Item):
