@@ -29,7 +29,9 @@ def main() -> None:
     sent = copy_backup(
         CopyJob(
             source=Vault(S3Store(source, client=here)),
-            destination=Vault(S3Store(destination, client=tally.watch(there, "source"))),
+            destination=Vault(
+                S3Store(destination, client=tally.watch(there, "source"), count=tally.counter(there, "source"))
+            ),
             backup=Backup.model_validate_json(Path(record).read_text()),
             name=destination,
         )

@@ -24,7 +24,7 @@ def network_store(network: FaultyStore, store_at: MakeStore) -> S3Store:
     return store_at(network.endpoint_url)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_download_that_breaks_anywhere_is_resumed_at_the_byte_reached(
     network: FaultyStore, network_store: S3Store, data: st.DataObject

@@ -173,6 +173,8 @@ class Privileges:
             "a manifest": f"{FOLDER}/manifest.json",
             "an entries file": f"{FOLDER}/entries.jsonl.zst",
             "a numbered entries file": f"{FOLDER}/entries-000001.jsonl.zst",
+            "the record of a finished part": f"{FOLDER}/parts/000001.jsonl.zst",
+            "the plan of a run": f"{FOLDER}/plan/plan.json",
             "the mark of a tier": f"{FOLDER}/marks/tier-WEEKLY.json",
             "the seal of a restore point": f"v1/points/main/{ID}.json",
         }

@@ -37,6 +37,8 @@ MADE_OF = (
     "a manifest",
     "an entries file",
     "a numbered entries file",
+    "the record of a finished part",
+    "the plan of a run",
     "the mark of a tier",
     "the seal of a restore point",
 )

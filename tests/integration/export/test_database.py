@@ -17,8 +17,8 @@ from coffre.postgres.archive.reader import Compression
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.toolchain import Toolchain
 
-CLIENTS = (17, 18)
-COMPRESSIONS = (Compression.NONE, Compression.ZSTD, Compression.GZIP)
+# Each client reads archives without compression and with the one that its major is about.
+READERS = ((17, Compression.NONE), (17, Compression.GZIP), (18, Compression.NONE), (18, Compression.ZSTD))
 OBJECTS = """
 SELECT m.oid, m.lomowner::regrole::text, m.lomacl::text, obj_description(m.oid, 'pg_largeobject'), md5(lo_get(m.oid))
 FROM pg_largeobject_metadata m ORDER BY m.oid
@@ -129,7 +129,7 @@ def assert_same(round_trip: RoundTrip) -> None:
     round_trip.assert_same_answer(OBJECTS)
 
 
-@pytest.mark.parametrize("major", [14, 15, 16, 17, 18])
+@pytest.mark.parametrize("major", [14, 16, 18])
 def test_all_formats_of_everything_give_the_same_database(
     round_trip_on: RoundTripOn,
     server_of_major: Callable[[int], PostgresServer],
@@ -168,8 +168,7 @@ def test_all_formats_of_everything_give_the_same_database(
         assert_same(round_trip)
 
 
-@pytest.mark.parametrize("compression", COMPRESSIONS)
-@pytest.mark.parametrize("major", CLIENTS)
+@pytest.mark.parametrize(("major", "compression"), READERS)
 def test_pg_restore_reads_archives_in_every_way(
     round_trip_on: RoundTripOn,
     server_of_major: Callable[[int], PostgresServer],

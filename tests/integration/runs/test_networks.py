@@ -128,7 +128,7 @@ def recorded_as_failed(coffre: Coffre, error: CoffreError) -> None:
 
 
 def test_a_slow_network_only_takes_longer(coffre: Coffre, shop: str, new_database: str) -> None:
-    with FaultyWire(urlsplit(shop).port or 0, bytes_per_second=50_000) as wire:
+    with FaultyWire(urlsplit(shop).port or 0, bytes_per_second=150_000) as wire:
         coffre.configure(through(wire, shop))
         done = coffre.backup()
 
@@ -244,7 +244,7 @@ def test_a_vault_behind_a_slow_network_only_takes_longer(
     coffre: Coffre, shop: str, new_database: str, weed: Weed, vault_at: Callable[[str], None]
 ) -> None:
     coffre.configure(shop)
-    with FaultyWire(urlsplit(weed.endpoint_url).port or 0, bytes_per_second=50_000) as wire:
+    with FaultyWire(urlsplit(weed.endpoint_url).port or 0, bytes_per_second=150_000) as wire:
         vault_at(f"http://127.0.0.1:{wire.port}")
         done = coffre.backup()
         coffre.restore(done["id"], new_database)

@@ -128,7 +128,7 @@ def stored(coffre: Coffre, url: str) -> tuple[dict[str, Any], Any, int]:
     return hashes, manifest.content.sequences, backup.rows or 0
 
 
-@pytest.mark.parametrize(("provider", "major"), CASES)
+@pytest.mark.parametrize(("provider", "major"), TURNS)
 def test_the_role_backs_up_what_the_superuser_does_and_what_is_created_later(
     coffre: Coffre, scene: Scene, provider: Provider, major: int
 ) -> None:

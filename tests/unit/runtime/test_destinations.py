@@ -126,5 +126,5 @@ def test_an_address_is_signed_for_the_region_of_its_store_or_of_the_environment(
     store = open_address(parse_address("s3://bucket/folder"), endpoint_url=endpoint)
 
     assert isinstance(store, S3Store)
-    assert (store._bucket, store._prefix, store._client.meta.region_name) == ("bucket", "folder/", wanted)
+    assert (store.bucket, store._prefix, store._client.meta.region_name) == ("bucket", "folder/", wanted)
     store._client.close()

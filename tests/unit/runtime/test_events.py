@@ -267,7 +267,7 @@ def test_files_continue_with_their_run() -> None:
     assert BackupStorageEvent.parse(event.after("settings", ULID, 1)).files == event.files
 
 
-PLAN = {"bucket": "vault", "key": "v1/unfinished/shop/x/plan/groups.jsonl", "sha256": "0" * 64}
+PLAN = {"bucket": "vault", "key": "v1/backups/shop/x/plan/groups.jsonl", "sha256": "0" * 64}
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ class Services:
             prefix=settings.vault_prefix,
             client=client,
             checksum=settings.vault_checksum,
+            count=self.metering.tally.counter(client, "vault"),
         )
         if settings.vault_object_lock == "off":
             return Vault(store)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from coffre.buckets.client import ANY_REGION, make_bucket_client, parse_credentials, region_of
 from coffre.model.addresses import VaultAddress
@@ -31,6 +31,7 @@ from coffre.vault.vault import Vault
 
 if TYPE_CHECKING:
     import botocore.session
+    from mypy_boto3_s3.client import S3Client
 
 # As the template's parameter ObjectLockMaxDays.
 LOCK_MAX_DAYS: Final = 400
@@ -92,13 +93,21 @@ def _store_of(destination: Destination, secret: Callable[[str], str], opening: O
         case S3Destination(secret=name) as place:
             credentials = parse_credentials(secret(name), where=name) if name is not None else None
             client = make_bucket_client(place, credentials, session=opening.session, connections=opening.connections)
-            if opening.tally is not None:
-                opening.tally.watch(client, "source")
-            return S3Store(place.bucket, prefix=place.prefix, client=client, checksum=place.checksum)
+            return S3Store(
+                place.bucket, prefix=place.prefix, client=client, checksum=place.checksum, **_counted(client, opening)
+            )
         case GcsDestination() as google:
             return _google(google, secret(google.secret), opening)
         case AzureDestination() as azure:
             return _azure(azure, secret(azure.secret), opening)
+
+
+def _counted(client: S3Client, opening: Opening) -> Mapping[str, Any]:
+    """Count what is sent with a client, and return how a store counts what is sent past it."""
+    if opening.tally is None:
+        return {}
+    opening.tally.watch(client, "source")
+    return {"count": opening.tally.counter(client, "source")}
 
 
 def _google(place: GcsDestination, secret: str, opening: Opening) -> Store:
@@ -152,9 +161,7 @@ def open_address(
         return _open_cloud(address, opening, endpoint_url)
     place = ObjectStore.model_construct(endpoint=endpoint_url, region=region or _own_region(endpoint_url))
     client = make_bucket_client(place, None, session=opening.session, connections=opening.connections)
-    if opening.tally is not None:
-        opening.tally.watch(client, "source")
-    return S3Store(address.place, prefix=address.prefix, client=client)
+    return S3Store(address.place, prefix=address.prefix, client=client, **_counted(client, opening))
 
 
 def _open_cloud(address: VaultAddress, opening: Opening, endpoint_url: str | None) -> Store:

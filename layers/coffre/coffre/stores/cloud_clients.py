@@ -65,7 +65,7 @@ def google_cloud(
     if endpoint:
         config["base_url"] = endpoint
     try:
-        client = GCSStore(bucket, config=config, **_options(endpoint, limits))
+        client = GCSStore(bucket, config=config, **client_options(endpoint, limits))
     except BaseError as error:
         raise _unusable(f"gs://{bucket}", error) from None
     where = urlsplit(endpoint).netloc if endpoint else "Google Cloud Storage"
@@ -98,7 +98,7 @@ def azure_cloud(
         config["endpoint"] = endpoint
     root = f"azure://{account}/{container}"
     try:
-        client = AzureStore(container, config=config, **_options(endpoint, limits))
+        client = AzureStore(container, config=config, **client_options(endpoint, limits))
     except BaseError as error:
         raise _unusable(root, error) from None
     address = endpoint or f"https://{account}.blob.core.windows.net"
@@ -108,7 +108,8 @@ def azure_cloud(
     )
 
 
-def _options(endpoint: str | None, limits: RetryLimits) -> Mapping[str, Any]:
+def client_options(endpoint: str | None, limits: RetryLimits) -> Mapping[str, Any]:
+    """Return how an obstore client waits and tries again; `endpoint` None: the provider's own."""
     client: ClientConfig = {
         "allow_http": bool(endpoint and endpoint.startswith("http://")),
         "connect_timeout": timedelta(seconds=limits.connect_seconds),

@@ -23,6 +23,7 @@ from coffre.stores.s3_listing import Listing
 from coffre.stores.s3_locks import LocksOfBucket, headers_of, md5_for_locks, state_of
 from coffre.stores.s3_put import BodyFile, sign_by_digest
 from coffre.stores.store import MAX_OBJECT_BYTES, ObjectInfo, Store, check_key, check_prefix
+from coffre.stores.tally import Count
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -163,6 +164,8 @@ class S3Store(LocksOfBucket):
         Keys asked for in one request of a listing; 1,000 at most.
     lock
         Every `put` locks what it stores.
+    count
+        Counts requests that are sent past `client` (`transfer`).
 
     Notes
     -----
@@ -185,20 +188,22 @@ class S3Store(LocksOfBucket):
         checksum: Checksum = "sha256",
         page_size: int = 1000,
         lock: Lock | None = None,
+        count: Count = lambda *_: None,
     ) -> None:
         folder = prefix.removesuffix("/")
         self._prefix = check_key(folder) + "/" if folder else ""
-        self._bucket = bucket
+        self.bucket = bucket
         self._client = client
-        self._checksum = checksum
+        self.checksum = checksum
         self._page_size = page_size
-        self._lock = lock
+        self.lock = lock
+        self.count = count
         self._knows_conditions = True
 
     def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
         call = self._call("s3:PutObject", check_key(key))
         check_size(key, size_of(body))
-        request = {**self._put_request(call, body, sha256), **headers_of(self._lock)}
+        request = {**self._put_request(call, body, sha256), **headers_of(self.lock)}
         if if_absent and self._knows_conditions:
             try:
                 return self._send(call, key, body, sha256, {**request, "IfNoneMatch": "*"})
@@ -238,8 +243,8 @@ class S3Store(LocksOfBucket):
 
     def head(self, key: str) -> ObjectInfo:
         call = self._call("s3:GetObject", check_key(key))
-        request: dict[str, Any] = {"Bucket": self._bucket, "Key": call.key}
-        if self._checksum == "sha256":
+        request: dict[str, Any] = {"Bucket": self.bucket, "Key": call.key}
+        if self.checksum == "sha256":
             request["ChecksumMode"] = "ENABLED"
         try:
             with translated(call):
@@ -263,25 +268,35 @@ class S3Store(LocksOfBucket):
     def delete(self, key: str) -> None:
         call = self._call("s3:DeleteObject", check_key(key))
         with translated(call):
-            self._client.delete_object(Bucket=self._bucket, Key=call.key)
+            self._client.delete_object(Bucket=self.bucket, Key=call.key)
 
     def with_lock(self, lock: Lock) -> Store:
         return S3Store(
-            self._bucket,
+            self.bucket,
             prefix=self._prefix,
             client=self._client,
-            checksum=self._checksum,
+            checksum=self.checksum,
             page_size=self._page_size,
             lock=lock,
+            count=self.count,
         )
 
+    @property
+    def client(self) -> S3Client:
+        """What requests are sent with."""
+        return self._client
+
+    def full_key(self, key: str) -> str:
+        """Return a key as the bucket has it."""
+        return self._prefix + check_key(key)
+
     def _call(self, action: str, key: str) -> Call:
-        return Call(action, self._bucket, self._prefix + key, self._client.meta.endpoint_url)
+        return Call(action, self.bucket, self._prefix + key, self._client.meta.endpoint_url)
 
     def _put_request(self, call: Call, body: Body, sha256: str) -> dict[str, Any]:
         digest = digest_of(sha256)
-        request: dict[str, Any] = {"Bucket": self._bucket, "Key": call.key}
-        if self._checksum == "sha256":
+        request: dict[str, Any] = {"Bucket": self.bucket, "Key": call.key}
+        if self.checksum == "sha256":
             # The algorithm's name is redundant for S3 itself, but some emulators keep the checksum only with it.
             return {**request, "ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _base64(digest)}
         check_body(call.key, body, sha256)
@@ -312,7 +327,7 @@ class S3Store(LocksOfBucket):
     def _require_bucket(self, call: Call) -> None:
         """Distinguish a missing bucket from a missing object: the answer to HEAD has no body with a code."""
         try:
-            self._client.head_bucket(Bucket=self._bucket)
+            self._client.head_bucket(Bucket=self.bucket)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
                 raise bucket_missing(call) from error

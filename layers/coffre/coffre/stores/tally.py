@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from coffre.model.usage import Counts
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 type Side = Literal["vault", "source"]
+# Gets an operation's name, and the bytes that it sent and received.
+type Count = Callable[[str, int, int], None]
 
 _FREE: Final = ("Delete", "Abort")
 _READS: Final = ("Get", "Head")
@@ -29,7 +31,7 @@ class Tally:
 
     def watch(self, client: S3Client, side: Side) -> S3Client:
         """Count what a client sends from now on, and return it."""
-        outside = not _is_aws(client.meta.endpoint_url)
+        outside = not is_aws(client.meta.endpoint_url)
 
         def sending(request: Any, event_name: str, **_: object) -> None:
             self._count(side, event_name.rpartition(".")[2], int(request.headers.get("Content-Length") or 0), outside)
@@ -41,6 +43,16 @@ class Tally:
         client.meta.events.register("before-send.s3", sending)
         client.meta.events.register("needs-retry.s3", answered)
         return client
+
+    def counter(self, client: S3Client, side: Side) -> Count:
+        """Return what counts requests that are sent past this client to the same store."""
+        outside = not is_aws(client.meta.endpoint_url)
+
+        def count(operation: str, sent_bytes: int, received_bytes: int) -> None:
+            self._count(side, operation, sent_bytes, outside)
+            self.add(**{f"{side}_received_bytes": received_bytes})
+
+        return count
 
     def add(self, **counts: int) -> None:
         """Add counts that are known otherwise, by the names of `Counts`."""
@@ -87,6 +99,7 @@ class Tally:
             self.add(**counts)
 
 
-def _is_aws(endpoint_url: str) -> bool:
+def is_aws(endpoint_url: str) -> bool:
+    """Return whether an address is one of AWS itself."""
     host = endpoint_url.partition("://")[2].partition("/")[0].partition(":")[0]
     return host.endswith(_AWS)

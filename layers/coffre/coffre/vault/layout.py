@@ -17,15 +17,15 @@ ANCHORS: Final = "v1/audit/anchors/"
 CONFIGURATIONS: Final = "v1/configuration/"
 REPORTS: Final = "v1/reports/"
 POINTS: Final = "v1/points/"
-UNFINISHED: Final = "v1/unfinished/"
 SCRATCH: Final = "scratch/"
 MANIFEST: Final = "manifest.json"
 
 _ID: Final = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
 _FOLDER: Final = re.compile(rf"{BACKUPS}([a-z0-9][a-z0-9-]{{0,62}})/({_ID})/(.+)", re.DOTALL)
 _RECORD: Final = re.compile(
-    r"manifest\.json|entries(?:-\d{6})?\.jsonl\.zst|progress\.json|marks/tier-[A-Z]+\.json|marks/pin\.json|marks/(?:hold|verified)-[0-7][0-9A-HJKMNP-TV-Z]{25}\.json|reports/[A-Za-z0-9][A-Za-z0-9._-]*"
+    r"manifest\.json|entries(?:-\d{6})?\.jsonl\.zst|progress\.json|parts/\d{6,}\.jsonl\.zst|plan/(?:plan\.json|groups\.jsonl|parts\.jsonl\.zst|tables\.json\.zst)|marks/tier-[A-Z]+\.json|marks/pin\.json|marks/(?:hold|verified)-[0-7][0-9A-HJKMNP-TV-Z]{25}\.json|reports/[A-Za-z0-9][A-Za-z0-9._-]*"
 )
+_PART: Final = re.compile(r"/parts/(\d{6,})\.jsonl\.zst$")
 _PACK: Final = re.compile(rf"{PACKS}({_ID})/\d{{6}}-[0-9a-f]{{8}}-\d{{4,}}")
 _RESTORE: Final = re.compile(rf"{RESTORES}{_ID}(?:\.json|\.state\.json|\.(?:names|failed)-\d{{6}}\.jsonl\.zst)")
 _ANCHOR: Final = re.compile(rf"{ANCHORS}({_ID})\.json")
@@ -80,6 +80,27 @@ def entries_number(key: str) -> int:
 def progress_key(target: str, backup_id: str) -> str:
     """Return the key of the progress of a backup of buckets that takes several invocations."""
     return f"{backup_prefix(target, backup_id)}/progress.json"
+
+
+def parts_prefix(target: str, backup_id: str) -> str:
+    """Return how the keys of the records of a run's finished parts begin."""
+    return f"{backup_prefix(target, backup_id)}/parts/"
+
+
+def part_key(target: str, backup_id: str, number: int) -> str:
+    """Return the key of the record of a finished part."""
+    return f"{parts_prefix(target, backup_id)}{number:06d}.jsonl.zst"
+
+
+def part_number(key: str) -> int | None:
+    """Return the number of the part whose record has this key, or None when it is no such record's."""
+    found = _PART.search(key)
+    return int(found[1]) if found else None
+
+
+def plan_key(target: str, backup_id: str, name: str) -> str:
+    """Return the key of a file of the plan of a backup that several functions take together."""
+    return f"{backup_prefix(target, backup_id)}/plan/{name}"
 
 
 def marks_prefix(target: str, backup_id: str) -> str:
@@ -160,11 +181,6 @@ def point_key(name: str, point_id: str) -> str:
 def point_list_key(name: str, point_id: str, number: int) -> str:
     """Return the key of a list of the objects that a point's rows refer to; `number` begins at 0."""
     return f"{POINTS}{name}/{point_id}.objects-{number:06d}.jsonl.zst"
-
-
-def spread_plan_key(target: str, backup_id: str, name: str) -> str:
-    """Return the key of a file of the plan of a backup that is spread over several invocations."""
-    return f"{UNFINISHED}{target}/{backup_id}/plan/{name}"
 
 
 # --- what a key is ---

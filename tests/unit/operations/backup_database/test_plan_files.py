@@ -27,7 +27,7 @@ from coffre.postgres.source.identity import Identity
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.store import put_small
 from coffre.vault.history import NO_HISTORY
-from coffre.vault.layout import spread_plan_key
+from coffre.vault.layout import plan_key
 from coffre.vault.vault import Vault
 
 ID = "01K9X000000000000000000000"
@@ -136,7 +136,7 @@ def test_the_list_of_groups_has_a_line_for_each(vault: Vault) -> None:
 @pytest.mark.parametrize("damage", ["missing", "changed"])
 def test_a_plan_that_is_missing_or_was_changed_is_refused(vault: Vault, name: str, damage: str) -> None:
     stored = written(vault)
-    key = spread_plan_key("shop", ID, name)
+    key = plan_key("shop", ID, name)
     body = vault.store.get(key)
     vault.store.delete(key)
     if damage == "changed":
@@ -152,8 +152,8 @@ def test_a_plan_that_is_missing_or_was_changed_is_refused(vault: Vault, name: st
 def test_a_plan_of_another_run_is_refused(vault: Vault) -> None:
     stored = written(vault)
     other = ID[:-1] + "1"
-    body = vault.store.get(spread_plan_key("shop", ID, "plan.json"))
-    vault.store.put(spread_plan_key("shop", other, "plan.json"), body, sha256=stored.sha256)
+    body = vault.store.get(plan_key("shop", ID, "plan.json"))
+    vault.store.put(plan_key("shop", other, "plan.json"), body, sha256=stored.sha256)
 
     with pytest.raises(IntegrityError) as caught:
         read_header(vault, "shop", other, stored.sha256)

@@ -360,7 +360,7 @@ def play(vault: LockedScene, step: tuple[object, ...]) -> None:
                     release(vault.hold_job(), backup.id)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(STEPS)
 def test_after_every_history_each_object_is_locked_as_long_as_any_backup_needs_it(
     new_scene: Callable[[], Scene], steps: list[tuple[object, ...]]

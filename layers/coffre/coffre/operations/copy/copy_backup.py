@@ -19,12 +19,14 @@ from coffre.operations.copy.missing import missing_packs
 from coffre.operations.runs.parallel_map import ordered_map
 from coffre.operations.stored_backup.open import refuse_other_backups
 from coffre.stores.store import Store, put_new, put_small
+from coffre.stores.transfer import Transfer
 from coffre.vault.layout import marks_prefix, pin_mark_key
 from coffre.vault.pack_list import PackList
 from coffre.vault.vault import Vault
 
-# Packs have 16 MiB, at most 64. A pack is held once: as it was read, until the destination has it.
-_WIDTH: Final = 8
+# Packs have 16 MiB, at most 64. A pack is held once: as it was read, until the destination has it. Small ones are bound
+# by the time of an answer.
+_WIDTH: Final = 16
 _MEMORY_BYTES: Final = 96 * 1024 * 1024
 _MARK_LIMIT_BYTES: Final = 64 * 1024
 # What a sweep at the destination removes while a backup is copied is sent again; a second time is no coincidence.
@@ -130,8 +132,9 @@ def _send_packs(job: CopyJob, packs: PackList, places: array[int], before: Sent)
                 return
             yield packs.at(place)
 
+    transfer = Transfer(job.source.store, job.destination.store_of_new, objects=len(places))
     done = ordered_map(
-        lambda pack: _send_pack(job, pack),
+        lambda pack: _send_pack(job, transfer, pack),
         until_time_is_over(),
         cost_of=attrgetter("length"),
         width=_WIDTH,
@@ -143,18 +146,19 @@ def _send_packs(job: CopyJob, packs: PackList, places: array[int], before: Sent)
     return Sent(sent.packs, sent.bytes, is_whole=not stopped)
 
 
-def _send_pack(job: CopyJob, pack: PackReference) -> int:
+def _send_pack(job: CopyJob, transfer: Transfer, pack: PackReference) -> int:
     try:
-        body = job.source.store.get(pack.key)
+        is_right = transfer.move(pack.key, size=pack.length, sha256=pack.sha256)
     except ObjectMissingError as error:
         raise _gone(job, error) from error
-    if len(body) != pack.length or hashlib.sha256(body).hexdigest() != pack.sha256:
+    except StoreError as error:
+        raise _differs(job, pack.key) if error.code == "OBJECT_EXISTS" else error from error
+    if not is_right:
         raise IntegrityError(
             f"The pack {pack.key} in the vault is not the one that was written.",
             code="PACK_DAMAGED",
             hint=f"The backup {job.backup.id} was not copied. What else is damaged: coffre verify --level read",
         )
-    _put_once(job, job.destination.store_of_new, pack.key, body, pack.sha256)
     return pack.length
 
 
@@ -217,10 +221,10 @@ def _has_manifest(job: CopyJob, key: str) -> bool:
     return True
 
 
-def _put_once(job: CopyJob, store: Store, key: str, body: bytes, sha256: str | None = None) -> None:
+def _put_once(job: CopyJob, store: Store, key: str, body: bytes) -> None:
     """Write an object that is written once; one that exists with these bytes is fine."""
     try:
-        put_new(store, key, body, sha256)
+        put_new(store, key, body)
     except StoreError as error:
         raise _differs(job, key) if error.code == "OBJECT_EXISTS" else error from error
 

@@ -28,7 +28,7 @@ from coffre.policy.slicing import Part, Slice, TableExtent
 from coffre.postgres.source.identity import Identity
 from coffre.stores.store import put_new
 from coffre.vault.history import NO_HISTORY
-from coffre.vault.layout import spread_plan_key
+from coffre.vault.layout import plan_key
 from coffre.vault.vault import Vault
 
 _FORMAT: Final = 1
@@ -127,14 +127,14 @@ def write_plan(vault: Vault, header: SpreadHeader, plan: BackupPlan, groups: Seq
         )
         body += frame
     rest = replace(plan, parts=(), history=NO_HISTORY, schema_archive=Path(), roles=None)
-    put_new(vault.store, spread_plan_key(target, backup_id, _PARTS), bytes(body))
+    put_new(vault.store, plan_key(target, backup_id, _PARTS), bytes(body))
     tables = zstd.compress(_PLAN.dump_json(rest), _LEVEL)
-    tables_sha256 = put_new(vault.store, spread_plan_key(target, backup_id, _TABLES), tables)
+    tables_sha256 = put_new(vault.store, plan_key(target, backup_id, _TABLES), tables)
     lines = "".join(f'{{"group": {number}}}\n' for number in range(len(groups)))
-    key = spread_plan_key(target, backup_id, _GROUPS)
+    key = plan_key(target, backup_id, _GROUPS)
     put_new(vault.store, key, lines.encode())
     whole = header.model_copy(update={"groups": tuple(places), "tables_sha256": tables_sha256})
-    sha256 = put_new(vault.store, spread_plan_key(target, backup_id, _HEADER), whole.model_dump_json().encode())
+    sha256 = put_new(vault.store, plan_key(target, backup_id, _HEADER), whole.model_dump_json().encode())
     return StoredPlan(key, sha256)
 
 
@@ -146,7 +146,7 @@ def read_header(vault: Vault, target: str, backup_id: str, sha256: str) -> Sprea
     IntegrityError
         `PLAN_MISSING`, or `PLAN_CHANGED`: its bytes are not those that the run was started with.
     """
-    key = spread_plan_key(target, backup_id, _HEADER)
+    key = plan_key(target, backup_id, _HEADER)
     body = _read(key, lambda: vault.store.get(key, limit_bytes=_HEADER_LIMIT_BYTES), sha256)
     try:
         header = SpreadHeader.model_validate_json(body)
@@ -159,7 +159,7 @@ def read_header(vault: Vault, target: str, backup_id: str, sha256: str) -> Sprea
 
 def read_group(vault: Vault, header: SpreadHeader, number: int) -> list[Part]:
     """Return the parts of a group; raises what `read_header` raises."""
-    key = spread_plan_key(header.target, header.backup_id, _PARTS)
+    key = plan_key(header.target, header.backup_id, _PARTS)
     place = header.groups[number]
     frame = _read(key, lambda: vault.store.get_range(key, place.offset, place.length), place.sha256)
     return [_part(json.loads(line)) for line in zstd.decompress(frame).splitlines()]
@@ -167,7 +167,7 @@ def read_group(vault: Vault, header: SpreadHeader, number: int) -> list[Part]:
 
 def read_tables(vault: Vault, header: SpreadHeader) -> BackupPlan:
     """Return the plan without its parts, its history, and its files; raises what `read_header` raises."""
-    key = spread_plan_key(header.target, header.backup_id, _TABLES)
+    key = plan_key(header.target, header.backup_id, _TABLES)
     body = _read(key, lambda: vault.store.get(key), header.tables_sha256)
     return _PLAN.validate_json(zstd.decompress(body))
 

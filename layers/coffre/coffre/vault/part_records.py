@@ -1,0 +1,132 @@
+"""What a part of a run has stored: a record in the vault for each finished part, until the backup is sealed.
+
+A run whose parts are worked on by several functions is sealed from these records. What a run that ended before its
+seal has stored is found by them. The first record of a part counts: of two attempts, the other one's packs are orphans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from backports import zstd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError
+from coffre.model.manifest import PackReference
+from coffre.stores.body import sha256_of
+from coffre.vault.layout import part_key, part_number, parts_prefix
+from coffre.vault.vault import Vault
+
+_LEVEL: Final = 3
+_LIMIT_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """The result of a part: `entries` is a file of JSON lines, sorted by name; `counts` are rows and bytes by table."""
+
+    number: int
+    entries: Path
+    packs: tuple[PackReference, ...]
+    size_bytes: int = 0
+    counts: dict[int, tuple[int, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class _Head(BaseModel):
+    """The first line of a record."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    backup_id: str
+    number: int = Field(ge=0)
+    recipients: tuple[str, ...]
+    packs: tuple[PackReference, ...]
+    size_bytes: int = Field(ge=0)
+    counts: dict[int, tuple[int, int]]
+    notes: tuple[str, ...]
+
+
+def write_part(vault: Vault, target: str, backup_id: str, part: StoredPart, recipients: tuple[str, ...]) -> bool:
+    """Record a part whose packs are stored.
+
+    Returns
+    -------
+    bool
+        False: another attempt has recorded it before, and that one counts.
+
+    Raises
+    ------
+    StoreError, StoreTransientError
+        What `Store.put` raises.
+    """
+    head = _Head(
+        backup_id=backup_id,
+        number=part.number,
+        recipients=recipients,
+        packs=part.packs,
+        size_bytes=part.size_bytes,
+        counts=part.counts,
+        notes=part.notes,
+    )
+    body = zstd.compress(head.model_dump_json().encode() + b"\n" + part.entries.read_bytes(), _LEVEL)
+    try:
+        vault.store.put(part_key(target, backup_id, part.number), body, sha256=sha256_of(body), if_absent=True)
+    except StoreError as error:
+        if error.code != "OBJECT_EXISTS":
+            raise
+        return False
+    return True
+
+
+def recorded_parts(vault: Vault, target: str, backup_id: str) -> Iterator[int]:
+    """Yield the numbers of the recorded parts, in order; raises what `Store.list` raises."""
+    for info in vault.store.list(parts_prefix(target, backup_id)):
+        number = part_number(info.key)
+        if number is not None:
+            yield number
+
+
+def read_part(
+    vault: Vault, target: str, backup_id: str, number: int, scratch: Path
+) -> tuple[StoredPart, tuple[str, ...]]:
+    """Return a recorded part, its entries in a file in `scratch`, and the recipients who can open it.
+
+    Raises
+    ------
+    IntegrityError
+        `PART_MISSING`, `PART_DAMAGED`
+    """
+    key = part_key(target, backup_id, number)
+    try:
+        text = _unpacked(vault.store.get(key, limit_bytes=_LIMIT_BYTES))
+        line, _, entries = text.partition(b"\n")
+        head = _Head.model_validate_json(line)
+    except ObjectMissingError as error:
+        raise _lost("PART_MISSING", f"{key} is not in the vault") from error
+    except (ValidationError, ValueError, zstd.ZstdError) as error:
+        raise _lost("PART_DAMAGED", f"{key} cannot be read") from error
+    if (head.backup_id, head.number) != (backup_id, number):
+        raise _lost("PART_DAMAGED", f"{key} is the record of another part")
+    file = scratch / f"part-{backup_id}-{number:06d}.jsonl"
+    file.write_bytes(entries)
+    return StoredPart(number, file, head.packs, head.size_bytes, head.counts, head.notes), head.recipients
+
+
+def _unpacked(body: bytes) -> bytes:
+    reader = zstd.ZstdDecompressor()
+    text = reader.decompress(body, _LIMIT_BYTES)
+    if not reader.eof:
+        raise ValueError("it ends too early, or is too large")
+    return text
+
+
+def _lost(code: str, what: str) -> IntegrityError:
+    return IntegrityError(
+        f"The record of a part of the backup is lost: {what}.",
+        code=code,
+        hint="Nothing was published. Take the backup again.",
+    )
