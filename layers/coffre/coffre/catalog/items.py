@@ -60,6 +60,9 @@ class ProgressMap(MapAttribute[str, Any]):
     done_objects = NumberAttribute(null=True)
     total_objects = NumberAttribute(null=True)
     current = UnicodeAttribute(null=True)
+    workers = NumberAttribute(null=True)
+    snapshot_seconds = NumberAttribute(null=True)
+    snapshot_transactions = NumberAttribute(null=True)
 
 
 class LockMap(MapAttribute[str, Any]):

@@ -61,7 +61,11 @@ class Failure(_Record):
 
 
 class Progress(_Record):
-    """How much of a run is done. Bytes are plaintext; `total_bytes` is an estimate until the end."""
+    """How much of a run is done. Bytes are plaintext; `total_bytes` is an estimate until the end.
+
+    Of a spread backup, `workers` functions read now, and the snapshot is `snapshot_seconds` and `snapshot_transactions`
+    old: so long, and for so many transactions, the server keeps dead rows.
+    """
 
     phase: str = "starting"
     done_bytes: int = 0
@@ -71,6 +75,9 @@ class Progress(_Record):
     done_objects: int = 0
     total_objects: int = 0
     current: str | None = None
+    workers: int = 0
+    snapshot_seconds: int = 0
+    snapshot_transactions: int = 0
 
 
 class HoldProgress(_Record):

@@ -39,7 +39,9 @@ class History:
 NO_HISTORY: Final = History()
 
 
-def open_history(vault: Vault, previous: Manifest, firsts: Sequence[tuple[int, str]], scratch: Path) -> History:
+def open_history(
+    vault: Vault, previous: Manifest, firsts: Sequence[tuple[int, str]], scratch: Path, last_end: str | None = None
+) -> History:
     """Divide the previous backup's usable entries among the parts of the new one, in constant memory.
 
     Parameters
@@ -50,9 +52,16 @@ def open_history(vault: Vault, previous: Manifest, firsts: Sequence[tuple[int, s
         Number and first name of each part, in the order of the names.
     scratch
         Where the files go.
+    last_end
+        Where the names of the last part end; None: with the backup.
     """
     packs = usable_packs(vault, previous)
-    entries = (entry for entry in vault.entries(previous) if all(frame.pack in packs for frame in entry.frames))
+    start = firsts[0][1]
+    entries = (
+        entry
+        for entry in vault.entries(previous, start)
+        if entry.name >= start and all(frame.pack in packs for frame in entry.frames)
+    )
     waiting = next(entries, None)
 
     def up_to(end: str | None) -> Iterator[Entry]:
@@ -63,7 +72,7 @@ def open_history(vault: Vault, previous: Manifest, firsts: Sequence[tuple[int, s
 
     ends = [name for _, name in firsts[1:]]
     files: dict[int, Path] = {}
-    for (number, _), end in zip(firsts, [*ends, None], strict=True):
+    for (number, _), end in zip(firsts, [*ends, last_end], strict=True):
         files[number] = scratch / f"known-{number:06d}.jsonl"
         write_lines(up_to(end), files[number])
     return History(files, packs)

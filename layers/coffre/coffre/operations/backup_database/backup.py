@@ -5,7 +5,7 @@ A part reads, compresses, encrypts and stores a few slices. It can be repeated, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -18,16 +18,16 @@ from coffre.model.manifest import (
     RelationName,
 )
 from coffre.operations.backup_database.plan import (
+    LARGE_OBJECTS_PART,
     METADATA_PART,
     BackupPlan,
     DatabaseBackupJob,
-    PartResult,
     open_snapshot_and_plan,
 )
 from coffre.operations.backup_database.seal import seal
 from coffre.operations.runs.locked_backup import locking_vault
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.run import Run
+from coffre.operations.runs.run import Run, Spread
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.policy.slicing import Part
 from coffre.policy.streams import streams_that_fit
@@ -35,11 +35,20 @@ from coffre.postgres.source.dump import ArchiveDumper, SliceReader
 from coffre.vault.codec import Plaintext
 from coffre.vault.entries import FRAME_SIZE_BYTES, EntryWriter, write_lines
 from coffre.vault.pack import budget_for, packs_for
+from coffre.vault.part_records import StoredPart
 from coffre.vault.vault import Committed
 
 
 def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committed]:
-    """Back up the database and commit the manifest.
+    """Back up the database in this process, however long it takes; raises what `backup_or_spread` raises."""
+    made = backup_or_spread(replace(job, spreading=None), run)
+    if isinstance(made, Spread):
+        raise AssertionError
+    return made
+
+
+def backup_or_spread(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committed] | Spread:
+    """Back up the database and commit the manifest, or hand the work over to several functions.
 
     Raises
     ------
@@ -58,6 +67,8 @@ def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committ
                 exceptions=(*plan.exceptions, *found.exceptions),
                 notes=(*plan.notes, *found.notes),
             )
+        if plan.division is not None and job.spreading is not None:
+            return job.spreading.hand_over(job, plan, run, holder)
         total_bytes = sum(table.size_bytes for table in plan.tables)
         run.meter.begin("tables", total_bytes=total_bytes, total_tables=len(plan.tables))
         results = _store_parts(job, plan, run, holder.free_connections())
@@ -66,13 +77,13 @@ def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committ
     return seal(job, plan, results, run)
 
 
-def _store_parts(job: DatabaseBackupJob, plan: BackupPlan, run: Run, free_connections: int) -> list[PartResult]:
+def _store_parts(job: DatabaseBackupJob, plan: BackupPlan, run: Run, free_connections: int) -> list[StoredPart]:
     """Store all parts: tables in several streams; everything else in parallel or, without a connection, afterwards."""
     fitting = streams_that_fit(job.streams, free_connections)
     memory = budget_for(packs_for(fitting))
-    with SessionPool(lambda _: _open_reader(job, plan), fitting) as readers:
+    with SessionPool(lambda _: open_reader(job, plan), fitting) as readers:
 
-        def store(part: Part | None) -> PartResult | None:
+        def store(part: Part | None) -> StoredPart | None:
             if part is not None:
                 return run_part(job, plan, part, readers, memory, run.meter)
             try:
@@ -88,7 +99,7 @@ def _store_parts(job: DatabaseBackupJob, plan: BackupPlan, run: Run, free_connec
     return results
 
 
-def _note_streams(job: DatabaseBackupJob, result: PartResult, used: int, parts: int) -> PartResult:
+def _note_streams(job: DatabaseBackupJob, result: StoredPart, used: int, parts: int) -> StoredPart:
     """Add a note if fewer streams were used than configured, although there was work for more."""
     wanted = job.target.limits.streams
     if wanted is None or used >= min(wanted, parts):
@@ -97,29 +108,50 @@ def _note_streams(job: DatabaseBackupJob, result: PartResult, used: int, parts: 
     return replace(result, notes=(*result.notes, note))
 
 
-def store_metadata(job: DatabaseBackupJob, plan: BackupPlan, memory: MemoryBudget) -> PartResult:
-    """Store everything but the tables: the schema archive, roles, large objects.
+def store_metadata(
+    job: DatabaseBackupJob, plan: BackupPlan, memory: MemoryBudget, number: int = METADATA_PART
+) -> StoredPart:
+    """Store everything but the tables: the schema archive, roles, large objects, if these are no part of their own.
 
     Raises
     ------
     ConnectTransientError
         The server has no free connection. One may be free when no tables are read any more.
     """
-    dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
     contents = job.target.contents
-    with job.vault.pack_writer(plan.backup.id, METADATA_PART, job.encoder, memory) as packs:
-        entries = EntryWriter(packs, plan.history.known(METADATA_PART))
+
+    def add(entries: EntryWriter) -> None:
         if contents.has_schema:
             entries.add("schema", EntryKind.SCHEMA, _file_chunks(plan.schema_archive))
         if plan.roles is not None:
             entries.add("roles", EntryKind.ROLES, _chunks([memoryview(plan.roles)]))
-        if plan.facts.has_large_objects and contents.has_rows:
-            entries.add("large_objects", EntryKind.LARGE_OBJECTS, _chunks(dumper.large_objects(plan.snapshot)))
+        if plan.division is None and plan.facts.has_large_objects and contents.has_rows:
+            _add_large_objects(job, plan, entries)
+
+    return _store_entries(job, plan, number, memory, add)
+
+
+def store_large_objects(job: DatabaseBackupJob, plan: BackupPlan, memory: MemoryBudget) -> StoredPart:
+    """Store the large objects as a part of their own; raises what `store_metadata` raises."""
+    return _store_entries(job, plan, LARGE_OBJECTS_PART, memory, lambda entries: _add_large_objects(job, plan, entries))
+
+
+def _add_large_objects(job: DatabaseBackupJob, plan: BackupPlan, entries: EntryWriter) -> None:
+    dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
+    entries.add("large_objects", EntryKind.LARGE_OBJECTS, _chunks(dumper.large_objects(plan.snapshot)))
+
+
+def _store_entries(
+    job: DatabaseBackupJob, plan: BackupPlan, number: int, memory: MemoryBudget, add: Callable[[EntryWriter], None]
+) -> StoredPart:
+    with job.vault.pack_writer(plan.backup.id, number, job.encoder, memory) as packs:
+        entries = EntryWriter(packs, plan.history.known(number))
+        add(entries)
         stored = entries.close()
-    file = job.scratch / f"entries-{METADATA_PART:06d}.jsonl"
+    file = job.scratch / f"entries-{number:06d}.jsonl"
     write_lines(stored, file)
-    return PartResult(
-        number=METADATA_PART,
+    return StoredPart(
+        number=number,
         entries=file,
         packs=tuple(packs.packs),
         size_bytes=sum(entry.size for entry in stored),
@@ -133,7 +165,7 @@ def run_part(
     readers: SessionPool[SliceReader],
     memory: MemoryBudget,
     meter: Meter,
-) -> PartResult:
+) -> StoredPart:
     """Read, compress, encrypt and store the slices of one part. It can be repeated."""
     counts: dict[int, tuple[int, int]] = {}
     with job.vault.pack_writer(plan.backup.id, part.number, job.encoder, memory) as packs:
@@ -155,7 +187,7 @@ def run_part(
         stored = entries.close()
     file = job.scratch / f"entries-{part.number:06d}.jsonl"
     write_lines(stored, file)
-    return PartResult(
+    return StoredPart(
         number=part.number,
         entries=file,
         packs=tuple(packs.packs),
@@ -164,7 +196,8 @@ def run_part(
     )
 
 
-def _open_reader(job: DatabaseBackupJob, plan: BackupPlan) -> SliceReader:
+def open_reader(job: DatabaseBackupJob, plan: BackupPlan) -> SliceReader:
+    """Return a reader of slices in the plan's snapshot."""
     return SliceReader(
         job.connection,
         job.children,

@@ -37,6 +37,8 @@ class Lifecycle:
         Gets the record of an earlier run that was found dead and marked FAILED.
     watched
         Gets the watch of the run, by which it can be ended from outside.
+    also_beat
+        Called with each heartbeat; what it raises ends the run.
     """
 
     catalog: Catalog
@@ -47,6 +49,7 @@ class Lifecycle:
     report_died: Callable[[Backup], None]
     beat_seconds: float = BEAT_SECONDS
     watched: Callable[[Watch], None] = lambda _: None
+    also_beat: Callable[[], None] = lambda: None
 
     def run(self, request: Request, work: Work) -> Result:
         """Answer a request: do the work, or return the backup that already fulfils it.
@@ -57,9 +60,12 @@ class Lifecycle:
         begun = self._admission.begin(request)
         return begun if isinstance(begun, Result) else self._work(begun, work)
 
-    def finish(self, backup: Backup, work: Work) -> Result:
-        """End a run in progress that several invocations worked on; raises what `run` raises."""
-        return self._work(backup, work)
+    def finish(self, backup: Backup, work: Callable[[Run], tuple[Manifest, Committed]]) -> Result:
+        """End a run in progress that several invocations work on. What is raised is not recorded as its end."""
+        made = self._watched(backup, work, Meter())
+        record = self._publish(backup, *made)
+        self._admission.release(backup.target, backup.id)
+        return Result(RunOutcome.COMPLETED, record)
 
     def resume(self, request: Request, work: Work, continuation: int) -> Result:
         """Continue the paused run with the request's id; raises what `run` and `Admission.resume` raise."""
@@ -72,16 +78,8 @@ class Lifecycle:
 
     def _work(self, backup: Backup, work: Work) -> Result:
         meter = Meter()
-        watch = Watch(
-            meter,
-            beat=lambda progress: self._beat(backup, progress),
-            remaining_seconds=self.remaining_seconds,
-            stop=self.stop,
-            beat_seconds=self.beat_seconds,
-        )
-        self.watched(watch)
         try:
-            made = watch.run(lambda: work(self._run_of(backup, meter, watch)))
+            made = self._watched(backup, work, meter)
             if isinstance(made, Paused):
                 return self._pause(backup, made, meter.read())
             if isinstance(made, Spread):
@@ -92,6 +90,17 @@ class Lifecycle:
         record = self._publish(backup, *made)
         self._admission.release(backup.target, backup.id)
         return Result(RunOutcome.COMPLETED, record)
+
+    def _watched[T](self, backup: Backup, work: Callable[[Run], T], meter: Meter) -> T:
+        watch = Watch(
+            meter,
+            beat=lambda progress: self._beat(backup, progress),
+            remaining_seconds=self.remaining_seconds,
+            stop=self.stop,
+            beat_seconds=self.beat_seconds,
+        )
+        self.watched(watch)
+        return watch.run(lambda: work(self._run_of(backup, meter, watch)))
 
     def _pause(self, backup: Backup, paused: Paused, progress: Progress) -> Result:
         """Hand lock and record over to the next invocation, and start it. Until then the run does not count as dead."""
@@ -130,6 +139,7 @@ class Lifecycle:
 
     def _beat(self, backup: Backup, progress: Progress) -> None:
         now = self.now()
+        self.also_beat()
         self.catalog.locks.renew(backup.target, backup.id, now)
         self.catalog.heartbeat_backup(backup.id, now, progress)
 

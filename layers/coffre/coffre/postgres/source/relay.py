@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg2
@@ -32,10 +33,18 @@ class SnapshotGoneError(DumpTransientError):
     default_code = "SNAPSHOT_LOST"
 
 
+@dataclass(frozen=True)
+class Joined:
+    """A session that has imported a snapshot, and for how many transactions the server has kept it until then."""
+
+    holder: Holder
+    transactions: int
+
+
 @contextmanager
 def join_snapshot(
     connection: Connection, children: Children, snapshot: str, expected: Identity, *, lock_timeout_seconds: int
-) -> Iterator[Holder]:
+) -> Iterator[Joined]:
     """Open a session in an exported snapshot, and export it again there, until the block is left.
 
     Raises
@@ -48,12 +57,13 @@ def join_snapshot(
     with connect(connection) as session, children.cancelling(session):
         session.set_session(isolation_level="REPEATABLE READ", readonly=True)
         try:
-            _import(session, connection, snapshot, expected)
+            transactions = _import(session, connection, snapshot, expected)
             with session.cursor() as cursor:
                 cursor.execute("SET lock_timeout = %s", (f"{lock_timeout_seconds}s",))
-            yield Holder(session, connection)
+            joined = Joined(Holder(session, connection), transactions)
         except psycopg2.Error as error:
             raise explain_query_error(connection, error) from error
+        yield joined
 
 
 def _import(session: psycopg2.extensions.connection, connection: Connection, snapshot: str, expected: Identity) -> None:
@@ -83,6 +93,8 @@ def _import(session: psycopg2.extensions.connection, connection: Connection, sna
         ) from error
     if read_identity(query) != expected:
         raise _wrong_server(connection, "Its snapshot of this name shows other transactions.")
+    oldest, newest = expected.visible.split(":")[0], server.visible.split(":")[1]
+    return max(0, int(newest) - int(oldest))
 
 
 def _wrong_server(connection: Connection, detail: str) -> ConnectError:

@@ -241,6 +241,21 @@ class Holder:
         # This query of ours is the proof that the transaction lives.
         self._check_catalog(catalog_check.OF_ROWS, set(self._query(catalog_check.OF_ROWS)))
 
+    def require_read(self, oids: Sequence[int]) -> None:
+        """Make sure that these tables, which were just read and are locked still, were as the snapshot has them.
+
+        Raises
+        ------
+        DumpTransientError
+            `CONNECTION_LOST` or `SCHEMA_CHANGED`.
+        """
+        self._check_storage(list(oids))
+        self.require_valid()
+
+    def require_alive(self) -> None:
+        """Raise `CONNECTION_LOST` if the transaction, and the snapshot with it, is over."""
+        self._query("SELECT 1")
+
     def waited_for(self, seconds: int) -> str | None:
         """Return the name of a table for which another session has waited so long behind this run's locks."""
         with self._turn:

@@ -25,6 +25,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, Validati
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.operations.backup_database.plan import BackupPlan
 from coffre.policy.slicing import Part, Slice, TableExtent
+from coffre.postgres.connection.server_facts import ServerFacts
 from coffre.postgres.source.identity import Identity
 from coffre.stores.store import put_new
 from coffre.vault.history import NO_HISTORY
@@ -70,8 +71,7 @@ class SpreadHeader(BaseModel):
     target: str
     taken_at: AwareDatetime
     identity: Identity
-    encoding: str
-    has_large_objects: bool
+    facts: ServerFacts
     total_bytes: int
     total_tables: int
     previous: str | None

@@ -1,0 +1,408 @@
+"""The function `backup_database`, of a backup that several invocations take together: when it is, and each step."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from coffre.model.audit import Actor
+from coffre.model.backup import Backup, Failure, Status
+from coffre.model.configuration import Configuration
+from coffre.model.errors import (
+    BackupStateError,
+    CatalogError,
+    CoffreError,
+    DeadlineError,
+    EventError,
+    LockLostError,
+    TransientError,
+)
+from coffre.model.target import DatabaseTarget
+from coffre.operations.backup_database.plan import DatabaseBackupJob, Division, Spreading
+from coffre.operations.backup_database.spread.begin import Beginning, begin_spread
+from coffre.operations.backup_database.spread.hold import Holding
+from coffre.operations.backup_database.spread.plan_files import SpreadHeader, StoredPlan, read_header
+from coffre.operations.backup_database.spread.seal import seal_spread
+from coffre.operations.backup_database.spread.step import Step, is_final
+from coffre.operations.backup_database.spread.work import Group
+from coffre.operations.runs.admission import Request, Result, RunOutcome
+from coffre.operations.runs.backup_lifecycle import Lifecycle
+from coffre.operations.runs.dead_runs import STALE_AFTER, settle_backup
+from coffre.operations.runs.locked_backup import locking_vault
+from coffre.operations.runs.parallel_map import ThreadRunner, width_for
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS, Watch
+from coffre.operations.stored_backup.record import completed
+from coffre.policy.spread import MOST_CONNECTIONS, Earlier, Read, choose, shape
+from coffre.policy.streams import default_streams, streams_that_fit
+from coffre.postgres.connection.client_tools import Children
+from coffre.runtime.backup_runs import BackupRuns
+from coffre.runtime.bootstrap import Services
+from coffre.runtime.events import CaughtError, SpreadStepEvent
+from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
+from coffre.runtime.machine import machine
+from coffre.runtime.observability import log_failure
+from coffre.runtime.scratch import scratch_directory
+
+_BEAT_SECONDS: Final = 5.0
+_EARLIER_RUNS: Final = 5
+# A holder whose session broke asks for another one: not faster than this.
+_PAUSE_SECONDS: Final = 2.0
+# As long as a claim of another invocation that was killed counts, and a little more.
+_SEAL_WAIT: Final = STALE_AFTER + timedelta(seconds=15)
+
+type MakeJob = Callable[[Configuration, DatabaseTarget, Children, Path], DatabaseBackupJob]
+
+
+@dataclass(frozen=True)
+class SpreadBackup:
+    """Decides whether a backup is spread, and does the steps of those that are.
+
+    `machine_arn` is the state machine's; None: there is none. `make_job` puts together what an invocation reads and stores with; `watched` gets the watch of each step.
+    """
+
+    services: Services
+    machine_arn: str | None
+    make_job: MakeJob
+    watched: Callable[[Watch], None] = lambda _: None
+
+    @property
+    def _runs(self) -> BackupRuns:
+        return BackupRuns(self.services)
+
+    # --- the plan ---
+
+    def spreading(self, target: DatabaseTarget, actor: Actor, context: LambdaContext) -> Spreading | None:
+        """Return how a run of this target can be spread; None where there is no state machine."""
+        settings = self.services.settings
+        if self.machine_arn is None:
+            return None
+
+        def divide(total_bytes: int, free_connections: int) -> Division | None:
+            window = remaining_seconds(context)() - DEADLINE_RESERVE_SECONDS
+            earlier = self._earlier(target.name)
+            choice = choose(target.limits.spread, total_bytes, earlier, window)
+            self.services.edge.logger.info(
+                "one function or several", extra={"target": target.name, "spread": choice.is_spread, "why": choice.why}
+            )
+            if not choice.is_spread:
+                return None
+            connections = streams_that_fit(target.limits.streams or MOST_CONNECTIONS, free_connections)
+            divided = shape(
+                total_bytes,
+                earlier,
+                streams=self._streams,
+                connections=connections,
+                group_bytes=settings.spread_group_bytes,
+            )
+            return Division(divided, choice.why)
+
+        beginning = Beginning(
+            catalog=self.services.catalog,
+            start=self._start,
+            actor=actor,
+            request_id=context.aws_request_id,
+        )
+        return Spreading(divide, partial(begin_spread, beginning))
+
+    @property
+    def _streams(self) -> int:
+        return default_streams(os.cpu_count() or 1)
+
+    def _earlier(self, target: str) -> Earlier:
+        catalog = self.services.catalog
+        complete = [one for one in catalog.completed_backups(target)[:_EARLIER_RUNS] if not one.is_safety]
+        read = tuple(
+            Read(one.plaintext_bytes, one.duration_ms / 1000, one.workers or 1)
+            for one in complete
+            if one.plaintext_bytes is not None and one.duration_ms is not None
+        )
+        ended = next((one for one in catalog.newest(target, _EARLIER_RUNS) if one.status.is_final), None)
+        is_late = ended is not None and ended.failure is not None and ended.failure.code == DeadlineError.default_code
+        return Earlier(read, ran_out_of_time=is_late)
+
+    def _start(self, target: str, backup_id: str, plan: StoredPlan, width: int) -> None:
+        settings = self.services.settings
+        key = f"{settings.vault_prefix.strip('/')}/{plan.key}".lstrip("/")
+        given = {
+            "target": target,
+            "backup_id": backup_id,
+            "plan": {"bucket": settings.vault_bucket, "key": key, "sha256": plan.sha256},
+            "width": width,
+        }
+        machine(self.services.machines, self.machine_arn).start(backup_id, given)
+
+    # --- the steps ---
+
+    def handle(
+        self, configuration: Configuration, target: DatabaseTarget, event: SpreadStepEvent, context: LambdaContext
+    ) -> dict[str, Any]:
+        """Do one step of a run. One that has ended already is left as it is.
+
+        Raises
+        ------
+        BackupStateError
+            `BACKUP_UNKNOWN`; `RUN_OVER`: what has failed cannot be sealed.
+        TransientError
+            Another attempt at the step may succeed.
+        CoffreError
+            The run has FAILED by it: the record says so, and people are notified.
+        """
+        backup = self.services.catalog.get_backup(event.backup_id)
+        if backup.target != target.name:
+            raise EventError(f"The backup {backup.id} is of {backup.target}, not of {target.name}.")
+        self.services.metering.about(target.name, backup.id)
+        if event.step == "settle":
+            return self.settle(target, backup, _failure_of(event.caught), context)
+        if backup.status.is_final:
+            return _over(event, backup)
+        invocation = _Invocation(configuration, target, event, context, backup)
+        try:
+            with self._recorded(invocation):
+                return {"hold": self._hold, "work": self._work, "seal": self._seal}[event.step](invocation)
+        except LockLostError:
+            return _over(event, self.services.catalog.get_backup(backup.id))
+
+    def _hold(self, of: _Invocation) -> dict[str, Any]:
+        with self._step(of) as (step, children):
+            holding = Holding(step, of.event.holder or "a", self.services.settings.spread_hold_seconds)
+            try:
+                held = self._watch(of, holding.beat, children).run(holding.hold)
+            except CoffreError as error:
+                if is_final(error) or isinstance(error, LockLostError):
+                    raise
+                # The state machine asks again, and another holder has the snapshot, or it is lost.
+                log_failure(self.services.edge.logger, error, target=of.target.name, backup_id=of.backup.id)
+                step.pause(_PAUSE_SECONDS)
+                return {"over": False, "epoch": None}
+        return {"over": False, "epoch": held.epoch}
+
+    def _work(self, of: _Invocation) -> dict[str, Any]:
+        with self._step(of) as (step, children):
+            if of.event.group is None or of.event.group >= len(step.header.groups):
+                raise EventError(f"The plan of {of.backup.id} has no group {of.event.group}.")
+            group = Group(step, of.event.group)
+            watch = self._watch(of, group.beat, children)
+            try:
+                group.say()
+                stored = watch.run(lambda: group.work(watch))
+            except LockLostError:
+                raise
+            except Exception as error:
+                group.say(is_over=True, failure=Failure.of(error))
+                raise
+        return {"group": of.event.group, "outcome": "stored", "parts": stored}
+
+    def _seal(self, of: _Invocation) -> dict[str, Any]:
+        catalog, now = self.services.catalog, utc_now
+        attempt = of.context.aws_request_id
+        until = now() + _SEAL_WAIT
+        while not catalog.spread.claim_seal(of.backup.id, attempt, now(), stale_after=STALE_AFTER):
+            if now() > until:
+                raise TransientError(
+                    f"Another invocation is sealing the backup {of.backup.id}.",
+                    code="SEAL_CLAIMED",
+                    hint="The state machine tries it again.",
+                )
+            time.sleep(_PAUSE_SECONDS)
+        backup = catalog.get_backup(of.backup.id)
+        if backup.status.is_final:
+            return _over(of.event, backup)
+
+        def keep_claim() -> None:
+            if not catalog.spread.claim_seal(backup.id, attempt, now(), stale_after=STALE_AFTER):
+                raise LockLostError(f"Another invocation seals the backup {backup.id} now.", code="RUN_OVER")
+
+        children = Children(clearing_seconds(of.context))
+        lifecycle = Lifecycle(
+            catalog=catalog,
+            vault=self.services.vault,
+            now=now,
+            remaining_seconds=remaining_seconds(of.context),
+            stop=children.end_all,
+            report_died=self._runs.report_died,
+            beat_seconds=_BEAT_SECONDS,
+            watched=self.watched,
+            also_beat=keep_claim,
+        )
+        header = self._header(of)
+        with scratch_directory() as scratch:
+            job = self._job(of, children, scratch)
+            found = self._settled_by_manifest(backup) or lifecycle.finish(
+                backup, lambda run: seal_spread(job, header, run)
+            )
+        return self._runs.ended(of.target, _request(backup), _actor(header), found, of.context)
+
+    def _settled_by_manifest(self, backup: Backup) -> Result | None:
+        """Publish what an invocation that was killed has committed; None: none has."""
+        found = self.services.vault.find_manifest(backup.target, backup.id)
+        if found is None or found[1].sha256 != backup.manifest_sha256:
+            return None
+        record = self.services.catalog.complete_backup(completed(backup, *found))
+        self._release(backup)
+        return Result(RunOutcome.COMPLETED, record)
+
+    def settle(
+        self, target: DatabaseTarget, backup: Backup, failure: Failure, context: LambdaContext
+    ) -> dict[str, Any]:
+        """End a run whose state machine has failed or was stopped; a run that has ended stays as it is.
+
+        Parameters
+        ----------
+        failure
+            Why, if no step has said it.
+        """
+        catalog = self.services.catalog
+        if not backup.status.is_final:
+            said = [group for group in catalog.spread.groups(backup.id) if group.failure is not None]
+            newest = max(said, key=lambda group: group.seen_at, default=None)
+            failure = (newest.failure if newest else None) or failure
+            failed = settle_backup(catalog, self.services.vault, backup, utc_now(), failure)
+            backup = failed or catalog.get_backup(backup.id)
+            if failed is None:
+                result = Result(RunOutcome.COMPLETED, backup)
+                self._runs.ended(target, _request(backup), Actor("unknown"), result, context)
+            else:
+                self._runs.report_died(failed)
+                self._runs.audit_failed(_request(backup), Actor("unknown"), failure)
+        self._release(backup)
+        return {"id": backup.id, "target": backup.target, "status": backup.status.value}
+
+    # --- what the steps have in common ---
+
+    @contextmanager
+    def _recorded(self, of: _Invocation) -> Iterator[None]:
+        """Record what ends the run; what another attempt may cure is raised by the name that is tried again."""
+        try:
+            yield
+        except LockLostError:
+            raise
+        except Exception as error:
+            if not is_final(error) and isinstance(error, CoffreError):
+                log_failure(self.services.edge.logger, error, target=of.target.name, backup_id=of.backup.id)
+                raise TransientError(error.message, code=error.code, detail=error.detail, hint=error.hint) from error
+            self._fail(of, error)
+            raise
+
+    def _fail(self, of: _Invocation, error: Exception) -> None:
+        catalog, failure = self.services.catalog, Failure.of(error)
+        log_failure(self.services.edge.logger, error, target=of.target.name, backup_id=of.backup.id)
+        if catalog.get_backup(of.backup.id).status.is_final:
+            return
+        failed = catalog.fail_backup(of.backup.id, failure, utc_now())
+        self._release(of.backup)
+        self._runs.report_died(failed)
+        self._runs.audit_failed(_request(failed), Actor("unknown"), failure)
+
+    def _release(self, backup: Backup) -> None:
+        with suppress(CatalogError):  # it expires by itself
+            self.services.catalog.locks.release(backup.target, backup.id)
+
+    @contextmanager
+    def _step(self, of: _Invocation) -> Iterator[tuple[Step, Children]]:
+        children = Children(clearing_seconds(of.context))
+        with scratch_directory() as scratch, children.ending():
+            step = Step(
+                job=self._job(of, children, scratch),
+                header=self._header(of),
+                backup=of.backup,
+                catalog=self.services.catalog,
+                attempt=of.context.aws_request_id,
+                remaining_seconds=remaining_seconds(of.context),
+                pause=time.sleep,
+            )
+            yield step, children
+
+    def _header(self, of: _Invocation) -> SpreadHeader:
+        return read_header(self.services.vault, of.target.name, of.backup.id, of.event.plan.sha256)
+
+    def _job(self, of: _Invocation, children: Children, scratch: Path) -> DatabaseBackupJob:
+        header = self._header(of)
+        job = self.make_job(of.configuration, of.target, children, scratch)
+        previous = self.services.catalog.get_backup(header.previous) if header.previous else None
+        return replace(
+            job,
+            vault=locking_vault(job.vault, of.target, of.backup, utc_now()),
+            streams=header.streams,
+            runner=ThreadRunner(width_for(header.streams), children.end_all),
+            previous=previous,
+        )
+
+    def _watch(self, of: _Invocation, beat: Callable[[], None], children: Children) -> Watch:
+        watch = Watch(
+            Meter(),
+            beat=lambda _: beat(),
+            remaining_seconds=remaining_seconds(of.context),
+            stop=children.end_all,
+            beat_seconds=_BEAT_SECONDS,
+        )
+        self.watched(watch)
+        return watch
+
+
+@dataclass(frozen=True)
+class _Invocation:
+    """What one step was invoked with, and the record of its run."""
+
+    configuration: Configuration
+    target: DatabaseTarget
+    event: SpreadStepEvent
+    context: LambdaContext
+    backup: Backup
+
+
+def _over(event: SpreadStepEvent, backup: Backup) -> dict[str, Any]:
+    """Return the answer of a step whose run has ended.
+
+    Raises
+    ------
+    BackupStateError
+        `RUN_OVER`: it has failed, and cannot be sealed. So the state machine settles it, and ends as failed.
+    """
+    if event.step == "hold":
+        return {"over": True, "epoch": None}
+    if event.step == "work":
+        return {"group": event.group, "outcome": "over", "parts": 0}
+    if backup.status is not Status.COMPLETED:
+        raise BackupStateError(f"The backup {backup.id} is {backup.status} and cannot be sealed.", code="RUN_OVER")
+    return {"id": backup.id, "target": backup.target, "status": backup.status.value}
+
+
+def _request(backup: Backup) -> Request:
+    return Request(
+        target=backup.target,
+        kind=backup.kind,
+        tier=backup.tiers[0],
+        backup_id=backup.id,
+        request_id=backup.request_id or "-",
+        slot=datetime.fromisoformat(backup.slot) if backup.slot else None,
+    )
+
+
+def _actor(header: SpreadHeader) -> Actor:
+    return Actor(header.actor, verified=header.actor_verified)
+
+
+def _failure_of(caught: CaughtError | None) -> Failure:
+    """Return why a state machine ended, from what it caught: an error of a function is JSON."""
+    name = caught.error if caught else ""
+    try:
+        said = json.loads(caught.cause) if caught else {}
+    except ValueError:
+        said = {}
+    text = str(said.get("errorMessage", ""))[:500] if isinstance(said, dict) else ""
+    return Failure(
+        code="SPREAD_STOPPED",
+        message=f"A step of the backup ended, and could not be repeated: {name or 'the state machine was stopped'}."
+        + (f" {text}" if text else ""),
+        hint="Nothing was published. The execution of the state machine has the backup's id as its name; its events, "
+        "and the function's log, say more. Run the backup again.",
+    )
