@@ -44,6 +44,7 @@ from coffre.runtime.events import (
     RotateEvent,
     VerifyEvent,
     parse_backup,
+    parse_database_backup,
     parse_restore,
     parse_rotate,
 )
@@ -68,7 +69,7 @@ SETTINGS: dict[str, type[Settings]] = {
     NOTIFY: NotifySettings,
 }
 EVENTS: dict[str, Callable[[object], object]] = {
-    "backup_database": lambda event: parse_backup(event, BackupDatabaseEvent),
+    "backup_database": parse_database_backup,
     "backup_storage": lambda event: parse_backup(event, BackupStorageEvent),
     "restore": parse_restore,
     "rotate": parse_rotate,

@@ -101,6 +101,7 @@ class Backup(_Record):
     `hold` why, and `hold_progress` how many of its objects have an S3 legal hold (without Object Lock: None).
     `point` is the id of the restore point that it is a part of, and `point_name` that point's name.
     `damage_count` is how often damage was recorded: who looked at a backup compares it before a mark of health.
+    `spread` says why several functions took it together (None: one did), and `workers` how many read at the same time.
     """
 
     id: str
@@ -145,6 +146,8 @@ class Backup(_Record):
     progress: Progress = Progress()
     failure: Failure | None = None
     request_id: str | None = None
+    spread: str | None = None
+    workers: int | None = None
 
     @property
     def is_healthy(self) -> bool:

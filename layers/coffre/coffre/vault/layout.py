@@ -17,6 +17,7 @@ ANCHORS: Final = "v1/audit/anchors/"
 CONFIGURATIONS: Final = "v1/configuration/"
 REPORTS: Final = "v1/reports/"
 POINTS: Final = "v1/points/"
+UNFINISHED: Final = "v1/unfinished/"
 SCRATCH: Final = "scratch/"
 MANIFEST: Final = "manifest.json"
 
@@ -176,6 +177,11 @@ def point_key(name: str, point_id: str) -> str:
 def point_list_key(name: str, point_id: str, number: int) -> str:
     """Return the key of a list of the objects that a point's rows refer to; `number` begins at 0."""
     return f"{POINTS}{name}/{point_id}.objects-{number:06d}.jsonl.zst"
+
+
+def spread_plan_key(target: str, backup_id: str, name: str) -> str:
+    """Return the key of a file of the plan of a backup that is spread over several invocations."""
+    return f"{UNFINISHED}{target}/{backup_id}/plan/{name}"
 
 
 # --- what a key is ---

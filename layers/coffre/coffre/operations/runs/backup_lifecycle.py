@@ -13,12 +13,12 @@ from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.manifest import Manifest
 from coffre.operations.runs.admission import Admission, Request, Result, RunOutcome
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.run import HAND_OVER_WITHIN, Paused, Run
+from coffre.operations.runs.run import HAND_OVER_WITHIN, Paused, Run, Spread
 from coffre.operations.runs.watchdog import BEAT_SECONDS, Watch
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.vault import Committed, Vault
 
-type Work = Callable[[Run], tuple[Manifest, Committed] | Paused]
+type Work = Callable[[Run], tuple[Manifest, Committed] | Paused | Spread]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,10 @@ class Lifecycle:
         begun = self._admission.begin(request)
         return begun if isinstance(begun, Result) else self._work(begun, work)
 
+    def finish(self, backup: Backup, work: Work) -> Result:
+        """End a run in progress that several invocations worked on; raises what `run` raises."""
+        return self._work(backup, work)
+
     def resume(self, request: Request, work: Work, continuation: int) -> Result:
         """Continue the paused run with the request's id; raises what `run` and `Admission.resume` raise."""
         begun = self._admission.resume(request, continuation)
@@ -80,6 +84,8 @@ class Lifecycle:
             made = watch.run(lambda: work(self._run_of(backup, meter, watch)))
             if isinstance(made, Paused):
                 return self._pause(backup, made, meter.read())
+            if isinstance(made, Spread):
+                return Result(RunOutcome.PAUSED, backup, f"several functions take it together: {made.why}")
         except Exception as error:
             self._end_failed(backup, error)
             raise
