@@ -148,6 +148,4 @@ def plan_parts(
         (piece for table in tables for piece in cut(table, by_block=by_block)), key=lambda piece: piece.name
     )
     total = sum(table.size_bytes for table in tables)
-    return list(
-        gather(slices, total_bytes=total, streams=streams, first_number=first_number, part_bytes=part_bytes)
-    )
+    return list(gather(slices, total_bytes=total, streams=streams, first_number=first_number, part_bytes=part_bytes))

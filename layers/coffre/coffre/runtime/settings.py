@@ -72,9 +72,13 @@ class Settings(BaseModel):
 
 
 class PostgresSettings(Settings):
-    """Settings of the functions that run PostgreSQL's programs; `postgres_home` is where their layer has them."""
+    """Settings of the functions that run PostgreSQL's programs; `postgres_home` is where their layer has them.
+
+    `spread_machine` is the ARN of the state machine for what one function cannot finish.
+    """
 
     postgres_home: Path = Path("/opt/postgresql")
+    spread_machine: str | None = None
 
 
 class NotifySettings(Settings):
