@@ -59,6 +59,7 @@ FUNCTIONS: Final = {
     "verify": "VerifyRole",
     "notify": "NotifyRole",
 }
+MACHINE, MACHINE_ROLE = "state machine", "SpreadMachineRole"
 PEOPLE: Final = {
     "reader": ("ReadersPolicy",),
     "operator": ("ReadersPolicy", "OperatorsPolicy"),
@@ -91,6 +92,7 @@ class Privileges:
         self.principals: Sequence[Principal] = (
             *(Principal(name, _role(name), None, self.template.statements(role)) for name, role in FUNCTIONS.items()),
             *(Principal(name, _role(name), None, self._managed(policies)) for name, policies in PEOPLE.items()),
+            Principal(MACHINE, _role(MACHINE), None, self.template.statements(MACHINE_ROLE)),
             Principal(RULES, service="events.amazonaws.com"),
             Principal(TOPIC, service="sns.amazonaws.com"),
             Principal(ALARMS, service="cloudwatch.amazonaws.com"),
@@ -316,6 +318,12 @@ class Privileges:
             yield Call("Functions", "", f"`{action}` of `restore`", f"lambda:{action}", f"{start}-restore")
         for action in ("PutRolePolicy", "AttachRolePolicy", "UpdateAssumeRolePolicy", "PassRole"):
             yield Call("Functions", "", f"`{action}`", f"iam:{action}", self.arn("RestoreRole"))
+        machine, run = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-spread", f":{STACK}-spread:{ID}"
+        yield Call("Functions", "start", "the state machine", "states:StartExecution", machine)
+        yield Call("Functions", "start", "another state machine", "states:StartExecution", f"{machine}2")
+        execution = f"arn:aws:states:{REGION}:{ACCOUNT}:execution{run}"
+        yield Call("Functions", "stop", "an execution of the state machine", "states:StopExecution", execution)
+        yield Call("Functions", "", "`UpdateStateMachine`", "states:UpdateStateMachine", machine)
         stack = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/1"
         yield Call("Functions", "find", "the stack", "cloudformation:DescribeStacks", stack)
         yield Call("Functions", "change", "the stack", "cloudformation:UpdateStack", stack)

@@ -51,6 +51,7 @@ from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_s
 from coffre.runtime.machine import machine
 from coffre.runtime.observability import log_failure
 from coffre.runtime.scratch import scratch_directory
+from coffre.runtime.settings import PostgresSettings
 
 _BEAT_SECONDS: Final = 5.0
 _EARLIER_RUNS: Final = 5
@@ -66,11 +67,11 @@ type MakeJob = Callable[[Configuration, DatabaseTarget, Children, Path], Databas
 class SpreadBackup:
     """Decides whether a backup is spread, and does the steps of those that are.
 
-    `machine_arn` is the state machine's; None: there is none. `make_job` puts together what an invocation reads and stores with; `watched` gets the watch of each step.
+    `make_job` puts together what an invocation reads and stores with; `watched` gets the watch of each step.
     """
 
     services: Services
-    machine_arn: str | None
+    settings: PostgresSettings | None
     make_job: MakeJob
     watched: Callable[[Watch], None] = lambda _: None
 
@@ -82,8 +83,8 @@ class SpreadBackup:
 
     def spreading(self, target: DatabaseTarget, actor: Actor, context: LambdaContext) -> Spreading | None:
         """Return how a run of this target can be spread; None where there is no state machine."""
-        settings = self.services.settings
-        if self.machine_arn is None:
+        settings = self.settings
+        if settings is None or settings.spread_machine is None:
             return None
 
         def divide(total_bytes: int, free_connections: int) -> Division | None:
@@ -107,7 +108,7 @@ class SpreadBackup:
 
         beginning = Beginning(
             catalog=self.services.catalog,
-            start=self._start,
+            start=partial(self._start, settings),
             actor=actor,
             request_id=context.aws_request_id,
         )
@@ -129,8 +130,7 @@ class SpreadBackup:
         is_late = ended is not None and ended.failure is not None and ended.failure.code == DeadlineError.default_code
         return Earlier(read, ran_out_of_time=is_late)
 
-    def _start(self, target: str, backup_id: str, plan: StoredPlan, width: int) -> None:
-        settings = self.services.settings
+    def _start(self, settings: PostgresSettings, target: str, backup_id: str, plan: StoredPlan, width: int) -> None:
         key = f"{settings.vault_prefix.strip('/')}/{plan.key}".lstrip("/")
         given = {
             "target": target,
@@ -138,7 +138,7 @@ class SpreadBackup:
             "plan": {"bucket": settings.vault_bucket, "key": key, "sha256": plan.sha256},
             "width": width,
         }
-        machine(self.services.machines, self.machine_arn).start(backup_id, given)
+        machine(self.services.machines, settings.spread_machine).start(backup_id, given)
 
     # --- the steps ---
 
@@ -173,7 +173,8 @@ class SpreadBackup:
 
     def _hold(self, of: _Invocation) -> dict[str, Any]:
         with self._step(of) as (step, children):
-            holding = Holding(step, of.event.holder or "a", self.services.settings.spread_hold_seconds)
+            life = self.settings.spread_hold_seconds if self.settings else None
+            holding = Holding(step, of.event.holder or "a", life)
             try:
                 held = self._watch(of, holding.beat, children).run(holding.hold)
             except CoffreError as error:

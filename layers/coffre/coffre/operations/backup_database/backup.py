@@ -41,10 +41,11 @@ from coffre.vault.vault import Committed
 
 def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committed]:
     """Back up the database in this process, however long it takes; raises what `backup_or_spread` raises."""
-    made = backup_or_spread(replace(job, spreading=None), run)
-    if isinstance(made, Spread):
-        raise AssertionError
-    return made
+    match backup_or_spread(replace(job, spreading=None), run):
+        case Spread():
+            raise AssertionError
+        case made:
+            return made
 
 
 def backup_or_spread(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committed] | Spread:

@@ -71,8 +71,8 @@ class Division:
 class DatabaseBackupJob:
     """What a run needs: where to read, where to write, with what, and how wide.
 
-    `in_snapshot` is called once with the backup and its exported snapshot, before the rows are read. Without `spreading`
-    this process does all of the work, however long it takes.
+    `in_snapshot` is called once with the backup and its exported snapshot, before the rows are read. Without
+    `spreading` this process does all of the work, however long it takes.
     """
 
     target: DatabaseTarget

@@ -66,7 +66,7 @@ def join_snapshot(
         yield joined
 
 
-def _import(session: psycopg2.extensions.connection, connection: Connection, snapshot: str, expected: Identity) -> None:
+def _import(session: psycopg2.extensions.connection, connection: Connection, snapshot: str, expected: Identity) -> int:
     def query(statement: str) -> list[tuple[Any, ...]]:
         with session.cursor() as cursor:
             cursor.execute(statement)

@@ -42,8 +42,8 @@ _GRACE_SECONDS: Final = 2.0
 class Beginning:
     """What the planner needs to hand its work over.
 
-    `start` starts the state machine: target, id of the backup, the stored plan, number of workers. `actor` asked for the
-    backup.
+    `start` starts the state machine: target, id of the backup, the stored plan, number of workers. `actor` asked for
+    the backup.
     """
 
     catalog: Catalog
@@ -54,9 +54,7 @@ class Beginning:
     take_over_seconds: float = _TAKE_OVER_SECONDS
 
 
-def begin_spread(
-    beginning: Beginning, job: DatabaseBackupJob, plan: BackupPlan, run: Run, holder: Holder
-) -> Spread:
+def begin_spread(beginning: Beginning, job: DatabaseBackupJob, plan: BackupPlan, run: Run, holder: Holder) -> Spread:
     """Hand a planned backup over to workers and holders; returns once another one holds the snapshot.
 
     Raises
