@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.integration.conftest import Coffre, Context
@@ -21,6 +21,7 @@ from coffre.model.errors import CoffreError
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
 from coffre.runtime.machine import Machine
 from coffre.stores.s3 import S3Store
+from coffre.stores.store import Store
 
 MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:coffre-spread"
 # As the machine's definition has them: errors that are tried again.
@@ -193,8 +194,8 @@ class SpreadMachine:
         if kill_at is not None:
             catalog, vault = function.services.catalog, function.services.vault
             for part in (catalog.spread, catalog.locks, catalog._backups):
-                part._table = _Fatal(part._table, lane)  # type: ignore[attr-defined]
-            vault.store = _Fatal(vault.store, lane)  # type: ignore[assignment]
+                part._table = cast("DynamoTable", _Fatal(part._table, lane))
+            vault.store = cast("Store", _Fatal(vault.store, lane))
         return lane
 
 

@@ -8,10 +8,20 @@ from contextlib import closing, contextmanager
 
 import psycopg2
 import pytest
-from tests.integration.contents import RoundTrip, after_plan, before_locks, rows, run, value
+from tests.integration.contents import (
+    RoundTrip,
+    after_plan,
+    after_reading,
+    before_locks,
+    rows,
+    run,
+    value,
+    while_reading,
+)
 
 from coffre.model.backup import Status
 from coffre.model.errors import DumpTransientError
+from coffre.policy import slicing
 from coffre.postgres.source.dump import ArchiveDumper
 from coffre_local.sample import fingerprint
 
@@ -213,14 +223,29 @@ def test_a_lock_that_goes_away_in_time_does_not_matter(filled: RoundTrip, monkey
     assert released.is_set()
 
 
-def test_the_backup_takes_only_locks_that_let_others_read_and_write(
+def test_only_what_is_being_read_is_locked_and_others_may_read_and_write_it(
     filled: RoundTrip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: set[str] = set()
-    locks = "SELECT mode FROM pg_locks WHERE relation = 't'::regclass"
-    after_plan(monkeypatch, lambda: seen.update(mode for (mode,) in rows(filled.source, locks)))
+    def locks() -> list[tuple[str, str]]:
+        return rows(
+            filled.source,
+            "SELECT c.relname, l.mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
+            " WHERE c.oid >= 16384 AND c.relkind IN ('r', 'S') ORDER BY 1",
+        )
 
-    filled.back_up()
+    monkeypatch.setattr(slicing, "_SMALLEST_PART_BYTES", 1)
+    seen: dict[str, list[tuple[str, str]]] = {}
+    after_plan(monkeypatch, lambda: seen.update({"planned": locks()}))
+    while_reading(monkeypatch, lambda names: seen.update({names[0]: locks()}))
+    after_reading(monkeypatch, lambda names: seen.update({f"after {names[0]}": locks()}))
 
-    assert seen == {"AccessShareLock"}
+    filled.back_up(limits={"streams": 1})
+
+    assert seen == {
+        "planned": [],
+        "other": [("other", "AccessShareLock")],
+        "after other": [],
+        "t": [("t", "AccessShareLock")],
+        "after t": [],
+    }
     assert value(filled.source, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'coffre%'") == 0

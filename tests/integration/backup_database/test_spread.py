@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.integration.conftest import Coffre, run_sql
-from tests.integration.spread_machine import Faults, SpreadMachine, spread_machine
+from tests.integration.spread_machine import SpreadMachine, spread_machine
 
 from coffre.model.backup import Status
 from coffre.model.manifest import Entry, EntryKind, Manifest

@@ -149,7 +149,7 @@ def _wait_for_another(run: Run, holder: Holder, job: DatabaseBackupJob, beginnin
                 "limits.spread to never.",
             )
         if now - beaten > timedelta(seconds=_BEAT_SECONDS):
-            holder.require_alive()
+            holder.keep_alive()
             beginning.catalog.spread.keep_epoch(run.backup.id, epoch.number, now)
             beaten = now
         beginning.pause(_LOOK_SECONDS)

@@ -73,7 +73,7 @@ class Holding:
                 while not self._may_end(epoch):
                     self._refuse_old()
                     if looks % _ALIVE_EVERY == 0:
-                        joined.holder.require_alive()
+                        joined.holder.keep_alive()
                     looks += 1
                     step.pause(min(_LOOK_SECONDS, self._life / 10))
             finally:

@@ -26,7 +26,7 @@ from coffre.operations.runs.watchdog import Watch
 from coffre.policy.slicing import Part
 from coffre.policy.streams import streams_that_fit
 from coffre.postgres.source.dump import SliceReader
-from coffre.postgres.source.snapshot import Holder
+from coffre.postgres.source.present_catalog import present_catalog
 from coffre.vault.entries import read_lines
 from coffre.vault.history import NO_HISTORY, History
 from coffre.vault.pack import budget_for, packs_for
@@ -40,7 +40,6 @@ class _Reading:
     """What storing a part needs."""
 
     plan: BackupPlan
-    holder: Holder
     readers: SessionPool[SliceReader]
     memory: MemoryBudget
 
@@ -117,17 +116,20 @@ class Group:
 
     def _store(self, parts: Sequence[Part], watch: Watch) -> None:
         step, job = self._step, self._step.job
-        with newest_snapshot(step) as joined:
+        patience = job.target.limits.lock_timeout_seconds
+        with (
+            newest_snapshot(step) as joined,
+            present_catalog(job.connection, job.children, patience_seconds=patience) as present,
+        ):
             holder = joined.holder
-            patience = job.target.limits.lock_timeout_seconds
             fitting = streams_that_fit(step.header.streams, holder.free_connections())
             plan = self._plan(holder.snapshot, parts)
             memory = budget_for(packs_for(fitting))
             with (
-                yielding_locks(holder, watch, after_seconds=patience),
-                SessionPool(lambda _: open_reader(job, plan), fitting) as readers,
+                yielding_locks(present, watch, keep_alive=holder.keep_alive),
+                SessionPool(lambda _: open_reader(job, plan, present), fitting) as readers,
             ):
-                reading = _Reading(plan, holder, readers, memory)
+                reading = _Reading(plan, readers, memory)
                 for _ in job.runner(lambda part: self._store_part(part, reading), parts):
                     pass
 
@@ -165,7 +167,6 @@ class Group:
             stored = store_large_objects(job, reading.plan, reading.memory)
         else:
             stored = run_part(job, reading.plan, part, reading.readers, reading.memory, self._meter)
-            reading.holder.require_read(list({piece.table.oid for piece in part.slices}))
         whole = replace(stored, packs=(*stored.packs, *_of_history(stored, reading.plan.history)))
         write_part(job.vault, header.target, header.backup_id, whole, job.recipients)
         stored.entries.unlink()
