@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -18,6 +19,8 @@ from tests.integration.conftest import Coffre, Context
 
 from coffre.catalog.tables import DynamoTable
 from coffre.model.errors import CoffreError
+from coffre.operations.backup_database.spread import begin
+from coffre.runtime import spread_backup
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
 from coffre.runtime.machine import Machine
 from coffre.stores.s3 import S3Store
@@ -210,6 +213,10 @@ def spread_machine(
         "COFFRE_SPREAD_HOLD_SECONDS": str(hold_seconds),
         "COFFRE_SPREAD_GROUP_BYTES": "1",
     }
+    # What is waited for in AWS for seconds is as long here as a step is: some hundred milliseconds.
+    monkeypatch.setattr(spread_backup, "_BEAT_SECONDS", 0.3)
+    monkeypatch.setattr(spread_backup, "STALE_AFTER", timedelta(seconds=3))
+    monkeypatch.setattr(begin, "_GRACE_SECONDS", 0.1)
     monkeypatch.setattr(Machine, "start", lambda self, run_id, given: played.start(run_id, given))
     _atomic(monkeypatch)
     yield played

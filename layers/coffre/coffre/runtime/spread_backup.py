@@ -163,6 +163,8 @@ class SpreadBackup:
         if event.step == "settle":
             return self.settle(target, backup, _failure_of(event.caught), context)
         if backup.status.is_final:
+            if event.step == "seal":
+                self._release(backup)  # an attempt that was killed may have left it
             return _over(event, backup)
         invocation = _Invocation(configuration, target, event, context, backup)
         try:
