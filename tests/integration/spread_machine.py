@@ -80,13 +80,14 @@ class Lane:
 
 @dataclass
 class Faults:
-    """What happens in one run: by the name of a step, `hold-a`, `work-3`, `seal`."""
+    """What happens in one run: by the name of a step, `hold-a`, `work-3`, `seal`. `before` is called once."""
 
     kill_at: dict[str, int] = field(default_factory=dict)
     doubled: frozenset[str] = frozenset()
     delayed: dict[str, float] = field(default_factory=dict)
     order: random.Random | None = None
     stop_after: float | None = None
+    before: dict[str, Callable[[], object]] = field(default_factory=dict)
 
 
 @dataclass
@@ -102,12 +103,20 @@ class SpreadMachine:
     errors: list[str] = field(default_factory=list)
     _thread: threading.Thread | None = None
     _stopped: threading.Event = field(default_factory=threading.Event)
+    _is_abandoned: bool = False
+    _idle: list[BackupDatabaseFunction] = field(default_factory=list)
 
     def start(self, run_id: str, given: dict[str, Any]) -> None:
         self.given = json.loads(json.dumps(given))
+        self._stopped = threading.Event()
         self.status = "RUNNING"
         self._thread = threading.Thread(target=self._run, name="machine")
         self._thread.start()
+
+    def abandon(self) -> None:
+        """Stop the execution as a person does in the console: nothing is settled by the machine itself."""
+        self._is_abandoned = True
+        self._stopped.set()
 
     def wait(self) -> str:
         """Wait for the end of the execution."""
@@ -134,7 +143,7 @@ class SpreadMachine:
         if self._stopped.is_set() and waiting:
             caught = {"Error": "States.Stopped", "Cause": ""}
         self._stopped.set()  # a state whose machine has ended starts nothing more; what runs is left behind
-        if caught is not None:
+        if caught is not None and not self._is_abandoned:
             self._invoke("settle", {"step": "settle", "caught": caught}, ATTEMPTS)
         pool.shutdown()
         self.status = "FAILED" if caught else "SUCCEEDED"
@@ -175,11 +184,15 @@ class SpreadMachine:
     def _invoke(self, name: str, event: dict[str, Any], attempts: int) -> dict[str, Any]:
         whole = {key: self.given[key] for key in ("target", "backup_id", "plan")} | event
         for attempt in range(1, attempts + 1):
-            time.sleep(self.faults.delayed.get(name, 0.0))
+            self._stopped.wait(self.faults.delayed.get(name, 0.0))
+            self.faults.before.pop(name, lambda: None)()
             self.invoked[name] += 1
-            lane = self._lane(self.faults.kill_at.pop(name, None))
+            kill_at = self.faults.kill_at.pop(name, None)
+            lane = self._lane(kill_at)
             try:
                 answer = lane.function.handle(whole, Context())
+                if kill_at is None:
+                    self._idle.append(lane.function)
             except (CoffreError, Killed) as error:
                 self.errors.append(f"{name}: {type(error).__name__}: {error}")
                 may_repeat = type(error).__name__ in RETRIED and attempt < attempts
@@ -192,7 +205,8 @@ class SpreadMachine:
         raise AssertionError
 
     def _lane(self, kill_at: int | None) -> Lane:
-        function = BackupDatabaseFunction.make(self.coffre.environment)
+        is_warm = kill_at is None and self._idle
+        function = self._idle.pop() if is_warm else BackupDatabaseFunction.make(self.coffre.environment)
         lane = Lane(function, kill_at)
         if kill_at is not None:
             catalog, vault = function.services.catalog, function.services.vault

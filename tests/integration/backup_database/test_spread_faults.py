@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 import psycopg2
 import pytest
 from tests.integration.conftest import Coffre, run_sql
-from tests.integration.spread_machine import Faults, SpreadMachine, spread_machine
+from tests.integration.spread_machine import Faults, spread_machine
 
 from coffre.model.backup import Backup, Status
 from coffre.vault.codec import FrameDecoder

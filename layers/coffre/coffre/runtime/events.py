@@ -229,6 +229,13 @@ class SpreadStepEvent(_Event):
         return self
 
 
+class SpreadStoppedEvent(_Event):
+    """The state machine of the backup with the id `stopped` has ended with this status: by a person, or by an error."""
+
+    stopped: Ulid
+    status: Literal["ABORTED", "TIMED_OUT", "FAILED"]
+
+
 class HandedInFile(_Event):
     """A file that was encrypted where it is (`vault.sealed_settings`): its bytes in base64, and what proves them."""
 
@@ -268,10 +275,15 @@ class BackupStorageEvent(BackupDatabaseEvent):
         return self.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
 
 
-def parse_database_backup(event: object) -> BackupDatabaseEvent | DoctorEvent | SpreadStepEvent:
-    """Validate an event of `backup_database`: one with the field `step` is of a backup that is spread."""
+type DatabaseEvent = BackupDatabaseEvent | DoctorEvent | SpreadStepEvent | SpreadStoppedEvent
+
+
+def parse_database_backup(event: object) -> DatabaseEvent:
+    """Validate an event of `backup_database`: one with `step` or `stopped` is of a backup that is spread."""
     if isinstance(event, Mapping) and "step" in event:
         return SpreadStepEvent.parse(event)
+    if isinstance(event, Mapping) and "stopped" in event:
+        return SpreadStoppedEvent.parse(event)
     return parse_backup(event, BackupDatabaseEvent)
 
 

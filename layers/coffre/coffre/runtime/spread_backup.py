@@ -46,7 +46,7 @@ from coffre.policy.streams import default_streams, streams_that_fit
 from coffre.postgres.connection.client_tools import Children
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import CaughtError, SpreadStepEvent
+from coffre.runtime.events import CaughtError, SpreadStepEvent, SpreadStoppedEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.machine import machine
 from coffre.runtime.observability import log_failure
@@ -143,7 +143,7 @@ class SpreadBackup:
     # --- the steps ---
 
     def handle(
-        self, configuration: Configuration, target: DatabaseTarget, event: SpreadStepEvent, context: LambdaContext
+        self, configuration: Configuration, event: SpreadStepEvent | SpreadStoppedEvent, context: LambdaContext
     ) -> dict[str, Any]:
         """Do one step of a run. One that has ended already is left as it is.
 
@@ -156,12 +156,17 @@ class SpreadBackup:
         CoffreError
             The run has FAILED by it: the record says so, and people are notified.
         """
-        backup = self.services.catalog.get_backup(event.backup_id)
-        if backup.target != target.name:
-            raise EventError(f"The backup {backup.id} is of {backup.target}, not of {target.name}.")
+        run_id = event.stopped if isinstance(event, SpreadStoppedEvent) else event.backup_id
+        backup = self.services.catalog.get_backup(run_id)
+        target = configuration.database(backup.target)
         self.services.metering.about(target.name, backup.id)
+        if isinstance(event, SpreadStoppedEvent):
+            return self.settle(target, backup, _failure_of(f"status {event.status}"), context)
+        if backup.target != event.target:
+            raise EventError(f"The backup {backup.id} is of {backup.target}, not of {event.target}.")
         if event.step == "settle":
-            return self.settle(target, backup, _failure_of(event.caught), context)
+            caught = event.caught or CaughtError()
+            return self.settle(target, backup, _failure_of(caught.error, caught.cause), context)
         if backup.status.is_final:
             if event.step == "seal":
                 self._release(backup)  # an attempt that was killed may have left it
@@ -303,7 +308,10 @@ class SpreadBackup:
         failed = catalog.fail_backup(of.backup.id, failure, utc_now())
         self._release(of.backup)
         self._runs.report_died(failed)
-        self._runs.audit_failed(_request(failed), Actor("unknown"), failure)
+        actor = Actor("unknown")
+        with suppress(CoffreError):  # the plan may be what has failed
+            actor = _actor(self._header(of))
+        self._runs.audit_failed(_request(failed), actor, failure)
 
     def _release(self, backup: Backup) -> None:
         with suppress(CatalogError):  # it expires by itself
@@ -394,18 +402,16 @@ def _actor(header: SpreadHeader) -> Actor:
     return Actor(header.actor, verified=header.actor_verified)
 
 
-def _failure_of(caught: CaughtError | None) -> Failure:
+def _failure_of(name: str, cause: str = "") -> Failure:
     """Return why a state machine ended, from what it caught: an error of a function is JSON."""
-    name = caught.error if caught else ""
     try:
-        said = json.loads(caught.cause) if caught else {}
+        said = json.loads(cause)
     except ValueError:
         said = {}
-    text = str(said.get("errorMessage", ""))[:500] if isinstance(said, dict) else ""
+    text = f" {str(said.get('errorMessage', ''))[:500]}" if isinstance(said, dict) else ""
     return Failure(
         code="SPREAD_STOPPED",
-        message=f"A step of the backup ended, and could not be repeated: {name or 'the state machine was stopped'}."
-        + (f" {text}" if text else ""),
+        message=f"The state machine of the backup was stopped, or a step of it could not be repeated: {name}.{text}",
         hint="Nothing was published. The execution of the state machine has the backup's id as its name; its events, "
         "and the function's log, say more. Run the backup again.",
     )

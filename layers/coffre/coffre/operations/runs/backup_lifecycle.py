@@ -9,7 +9,7 @@ from datetime import datetime
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Progress, Tier
-from coffre.model.errors import CatalogError, CoffreError
+from coffre.model.errors import CatalogError, CoffreError, LockLostError
 from coffre.model.manifest import Manifest
 from coffre.operations.runs.admission import Admission, Request, Result, RunOutcome
 from coffre.operations.runs.progress import Meter
@@ -84,12 +84,24 @@ class Lifecycle:
                 return self._pause(backup, made, meter.read())
             if isinstance(made, Spread):
                 return Result(RunOutcome.PAUSED, backup, f"several functions take it together: {made.why}")
+        except LockLostError as error:
+            if (ended := self._ended_by_others(backup)) is not None:
+                return ended
+            self._end_failed(backup, error)
+            raise
         except Exception as error:
             self._end_failed(backup, error)
             raise
         record = self._publish(backup, *made)
         self._admission.release(backup.target, backup.id)
         return Result(RunOutcome.COMPLETED, record)
+
+    def _ended_by_others(self, backup: Backup) -> Result | None:
+        """Return the answer for a run that is spread, and that another of its functions has ended, and reported."""
+        found = self.catalog.get_backup(backup.id)
+        if found.spread is None or not found.status.is_final:
+            return None
+        return Result(RunOutcome.PAUSED, found, f"several functions took it together, and it is {found.status}")
 
     def _watched[T](self, backup: Backup, work: Callable[[Run], T], meter: Meter) -> T:
         watch = Watch(

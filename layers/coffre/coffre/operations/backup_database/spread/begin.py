@@ -51,7 +51,6 @@ class Beginning:
     actor: Actor
     request_id: str
     pause: Callable[[float], None] = time.sleep
-    take_over_seconds: float = _TAKE_OVER_SECONDS
 
 
 def begin_spread(beginning: Beginning, job: DatabaseBackupJob, plan: BackupPlan, run: Run, holder: Holder) -> Spread:
@@ -72,7 +71,7 @@ def begin_spread(beginning: Beginning, job: DatabaseBackupJob, plan: BackupPlan,
     )
     catalog.spread_backup(backup.id, division.why, division.shape.width)
     now = job.now()
-    until = now + timedelta(seconds=beginning.take_over_seconds)
+    until = now + timedelta(seconds=_TAKE_OVER_SECONDS)
     epoch = Epoch(1, PLANNER, plan.snapshot, until, now)
     catalog.spread.begin_epoch(backup.id, epoch)
     try:
