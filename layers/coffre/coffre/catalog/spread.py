@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from pynamodb.expressions.update import Action
+
 from coffre.catalog.items import EpochItem, GroupItem, Item, SealItem
 from coffre.catalog.records import read_item
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
@@ -97,9 +99,9 @@ class Spread:
         raw = self._table.get(_PARTITION, f"{backup_id}#epoch#{number:06d}")
         return _epoch(raw) if raw else None
 
-    def _change_epoch(self, backup_id: str, number: int, action: object) -> None:
+    def _change_epoch(self, backup_id: str, number: int, action: Action) -> None:
         sort = f"{backup_id}#epoch#{number:06d}"
-        self._table.update(_PARTITION, sort, [action], Item.pk.exists())  # type: ignore[list-item]
+        self._table.update(_PARTITION, sort, [action], Item.pk.exists())
 
     # --- how far the groups are ---
 
