@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -170,6 +171,50 @@ def test_rows_that_change_while_tables_are_read_are_not_in_the_backup(
 
     assert fingerprint(filled.copy) == before
     assert fingerprint(filled.source) != before
+
+
+@pytest.mark.parametrize("change", ["truncated and filled again", "dropped", "a column dropped"])
+def test_what_is_changed_before_it_is_read_takes_a_new_snapshot(
+    filled: RoundTrip, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    snapshots = after_plan(monkeypatch, lambda: run(filled.source, *CHANGES[change].split("; ")), times=1)
+
+    filled.make()
+
+    assert len(set(snapshots)) == 2
+    filled.assert_equal()
+
+
+def test_what_is_changed_after_it_was_read_does_no_harm(filled: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a part for each table
+    monkeypatch.setattr(slicing, "_SMALLEST_PART_BYTES", 1)
+    before = fingerprint(filled.source)
+    read: list[str] = []
+
+    def drop(names: tuple[str, ...]) -> None:
+        read.extend(names)
+        run(filled.source, f"DROP TABLE {names[0]}")
+
+    after_reading(monkeypatch, drop)
+    filled.make(limits={"streams": 1})
+
+    assert read == ["other", "t"]
+    assert fingerprint(filled.copy) == before
+
+
+def test_labels_that_are_renamed_all_the_time_are_given_up(filled: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled.fill("CREATE TYPE mood AS ENUM ('a', 'b')", "CREATE TABLE moods AS SELECT 'a'::mood AS m")
+    names = itertools.cycle([("a", "c"), ("c", "a")])
+    rename = "ALTER TYPE mood RENAME VALUE '{}' TO '{}'"
+    snapshots = after_plan(monkeypatch, lambda: run(filled.source, rename.format(*next(names))))
+
+    with pytest.raises(DumpTransientError) as caught:
+        filled.back_up()
+
+    assert caught.value.code == "SCHEMA_CHANGED"
+    assert "A label of an enum" in caught.value.message
+    assert len(set(snapshots)) == 6
+    assert filled.coffre.objects("v1/backups") == {}
 
 
 @contextmanager

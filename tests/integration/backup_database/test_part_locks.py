@@ -211,7 +211,12 @@ def test_a_migration_that_is_under_way_is_waited_for(scene: Scene, end: str) -> 
     reader = scene.begin()
     with closing(psycopg2.connect(scene.url)) as session:
         session.cursor().execute("ALTER TABLE s.plain ADD late integer" if end == "commit" else "TRUNCATE s.plain")
-        ended = threading.Thread(target=lambda: (_until_waited_for(scene.url), getattr(session, end)()))
+
+        def finish() -> None:
+            _until_waited_for(scene.url)
+            getattr(session, end)()
+
+        ended = threading.Thread(target=finish)
         ended.start()
         assert list(scene.read(reader, "plain")) == [scene.expected["plain"]]
         ended.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.integration.conftest import run_sql
@@ -71,7 +72,7 @@ def test_a_snapshot_without_a_session_is_gone(address: Connection) -> None:
     ],
 )
 def test_another_server_database_or_snapshot_is_refused(
-    address: Connection, changes: dict[str, str], detail: str
+    address: Connection, changes: dict[str, Any], detail: str
 ) -> None:
     with ExitStack() as stack:
         planned = begin(address, stack)

@@ -6,18 +6,19 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.integration.conftest import BUCKET, Coffre, Context, client, run_sql
 from tests.integration.spread_machine import SpreadMachine, spread_machine
 
-from coffre.model.backup import Backup, Failure, Status
+from coffre.model.backup import Backup, Status
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Entry, EntryKind, Manifest
 from coffre.operations.backup_database.spread import begin, hold, step
 from coffre.postgres.source import relay
+from coffre.postgres.source.identity import read_identity
 from coffre.runtime import spread_backup
 from coffre.runtime.machine import Machine, MachineError
 from coffre.vault.layout import part_key, plan_key
@@ -172,7 +173,7 @@ def test_an_old_snapshot_ends_the_run(
 def test_another_server_is_refused(
     coffre: Coffre, shop: str, machine: SpreadMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = relay.read_identity
+    found = read_identity
     monkeypatch.setattr(relay, "read_identity", lambda query: replace(found(query), is_standby=True))
     coffre.configure(shop, target=ALWAYS)
 
@@ -243,19 +244,24 @@ def test_a_machine_that_may_not_be_started_fails_the_run(
     require_ended(coffre, backup, shop, "MACHINE_DENIED")
 
 
-def test_a_run_that_was_ended_ends_all_its_functions(coffre: Coffre, shop: str, machine: SpreadMachine) -> None:
-    failure = Failure(code="CANCELLED", message="A person cancelled it.")
-    machine.faults.before["work-1"] = lambda: coffre.catalog.fail_backup(
-        machine.given["backup_id"], failure, datetime.now(UTC)
-    )
+def test_a_run_that_a_person_cancels_ends_in_all_functions(coffre: Coffre, shop: str, machine: SpreadMachine) -> None:
+    def cancel() -> None:
+        coffre.catalog.cancel_backup(machine.given["backup_id"], "ada")
+        while not coffre.catalog.get_backup(machine.given["backup_id"]).status.is_final:
+            time.sleep(0.05)
+
+    machine.faults.before["work-1"] = cancel
     coffre.configure(shop, target=ALWAYS)
 
     backup = take(coffre, machine)
 
-    assert backup.failure == failure
+    assert backup.failure is not None
+    assert backup.failure.code == "CANCELLED"
     assert machine.status == "FAILED"
+    assert {"step": "work-1", "group": 1, "outcome": "over", "parts": 0} in machine.answers
     assert sessions_of(shop) == []
     assert coffre.catalog.locks._find("shop") is None
+    assert coffre.troubles() == []
 
 
 def test_a_machine_that_was_stopped_settles_its_run(coffre: Coffre, shop: str, machine: SpreadMachine) -> None:

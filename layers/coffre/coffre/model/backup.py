@@ -109,6 +109,7 @@ class Backup(_Record):
     `point` is the id of the restore point that it is a part of, and `point_name` that point's name.
     `damage_count` is how often damage was recorded: who looked at a backup compares it before a mark of health.
     `spread` says why several functions took it together (None: one did), and `workers` how many read at the same time.
+    `cancelled_by` is who asked the run to end.
     """
 
     id: str
@@ -155,6 +156,7 @@ class Backup(_Record):
     request_id: str | None = None
     spread: str | None = None
     workers: int | None = None
+    cancelled_by: str | None = None
 
     @property
     def is_healthy(self) -> bool:
@@ -172,6 +174,9 @@ class Restore(_Record):
 
     `invocation` is the number of the last one that worked on it: a restore of objects can take several.
     `confirmed` is the hash of the request that a person has confirmed (`coffre.model.confirmation.Request`).
+    `cancelled_by` is who asked the run to end.
+    `source` is where the backup is read alone: `vault`, or the name of a copy; None: the vault, and what it cannot give
+    in the copies.
     """
 
     id: str
@@ -194,7 +199,13 @@ class Restore(_Record):
     progress: Progress = Progress()
     failure: Failure | None = None
     request_id: str | None = None
+    cancelled_by: str | None = None
     confirmed: str | None = None
+    source: str | None = None
+
+    def may_read(self, place: str) -> bool:
+        """Return whether it may read this place (`vault`, or the name of a copy)."""
+        return self.source in (None, place)
 
 
 class RestoredTable(_Record):

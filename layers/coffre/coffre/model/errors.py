@@ -249,6 +249,12 @@ class RunStoppedError(PermanentError):
     default_code = "STOPPED"
 
 
+class RunCancelledError(PermanentError):
+    """A person has cancelled the run."""
+
+    default_code = "CANCELLED"
+
+
 class ScratchError(PermanentError):
     """The function's own disk has no room for what the job has to write to it."""
 

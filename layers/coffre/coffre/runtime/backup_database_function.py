@@ -36,7 +36,7 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.checkup_readers import readers_of_every_target
 from coffre.runtime.credentials import target_connection
 from coffre.runtime.doctor import see_doctor
-from coffre.runtime.events import DoctorEvent, SpreadStepEvent, SpreadStoppedEvent, parse_database_backup
+from coffre.runtime.events import BackupDatabaseEvent, DoctorEvent, parse_database_backup
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.point_runs import PointRun
@@ -82,16 +82,17 @@ class BackupDatabaseFunction:
         with self.services.edge.beginning(context, event):
             wanted = parse_database_backup(event)
             configuration = self.services.configuration()
-            if isinstance(wanted, SpreadStepEvent | SpreadStoppedEvent):
-                return self._spread.handle(configuration, wanted, context)
-            if isinstance(wanted, DoctorEvent):
+            if isinstance(wanted, BackupDatabaseEvent) and wanted.target is not None:
+                target = configuration.database(wanted.target)
+                if target.databases is not None:
+                    refuse_server(target, wanted)
+                point = PointRun.of(self.services, configuration, wanted)
+            elif isinstance(wanted, DoctorEvent):
                 return self._look(configuration.database(wanted.target), wanted, context)
-            if wanted.target is None:
+            elif isinstance(wanted, BackupDatabaseEvent):
                 return StartRuns(self.services, context.function_name).start(wanted, configuration.started_databases)
-            target = configuration.database(wanted.target)
-            if target.databases is not None:
-                refuse_server(target, wanted)
-            point = PointRun.of(self.services, configuration, wanted)
+        if not isinstance(wanted, BackupDatabaseEvent):
+            return self._spread.handle(configuration, wanted, context)
 
         if target.databases is not None:
             server = ServerBackup(self.services, context.function_name)

@@ -23,6 +23,7 @@ from coffre.model.errors import (
     DeadlineError,
     EventError,
     LockLostError,
+    RunCancelledError,
     TransientError,
 )
 from coffre.model.target import DatabaseTarget
@@ -293,6 +294,10 @@ class SpreadBackup:
             yield
         except LockLostError:
             raise
+        except RunCancelledError as error:  # as a person wanted: no alarm
+            self.services.catalog.fail_backup(of.backup.id, Failure.of(error), utc_now())
+            self._release(of.backup)
+            raise LockLostError(error.message, code="RUN_OVER") from error
         except Exception as error:
             if not is_final(error) and isinstance(error, CoffreError):
                 log_failure(self.services.edge.logger, error, target=of.target.name, backup_id=of.backup.id)

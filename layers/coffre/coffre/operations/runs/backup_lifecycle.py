@@ -9,7 +9,7 @@ from datetime import datetime
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Progress, Tier
-from coffre.model.errors import CatalogError, CoffreError, LockLostError
+from coffre.model.errors import CatalogError, CoffreError, LockLostError, RunCancelledError
 from coffre.model.manifest import Manifest
 from coffre.operations.runs.admission import Admission, Request, Result, RunOutcome
 from coffre.operations.runs.progress import Meter
@@ -55,7 +55,7 @@ class Lifecycle:
         """Answer a request: do the work, or return the backup that already fulfils it.
 
         `work` returns the manifest that it committed, or that it paused. Every error is recorded in the catalog and
-        raised.
+        raised, but for a person's wish that the run ends.
         """
         begun = self._admission.begin(request)
         return begun if isinstance(begun, Result) else self._work(begun, work)
@@ -84,6 +84,9 @@ class Lifecycle:
                 return self._pause(backup, made, meter.read())
             if isinstance(made, Spread):
                 return Result(RunOutcome.PAUSED, backup, f"several functions take it together: {made.why}")
+        except RunCancelledError as error:
+            self._end_failed(backup, error)
+            return Result(RunOutcome.CANCELLED, self.catalog.get_backup(backup.id), error.message)
         except LockLostError as error:
             if (ended := self._ended_by_others(backup)) is not None:
                 return ended

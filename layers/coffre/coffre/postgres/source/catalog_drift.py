@@ -122,16 +122,13 @@ def shown_of_tables(oids: Iterable[int]) -> str:
     composite types and, where a column prints names (`regclass`), all names. Schemas, labels and fields count as
     changed with every change; nothing of tables does that was changed back.
     """
-    wanted = f"SELECT oid, relnatts FROM pg_class WHERE oid = ANY('{_array(oids)}'::oid[])"  # noqa: S608 - numbers
+    numbers = ",".join(str(int(oid)) for oid in oids)
+    wanted = f"SELECT oid, relnatts FROM pg_class WHERE oid = ANY('{{{numbers}}}'::oid[])"  # noqa: S608 - numbers
     return _OF_TABLES.format(wanted)
 
 
-def present_of_tables(shown: Iterable[Fact]) -> str:
-    """Return the query for the same facts now, without what was added since: columns, labels, things with names."""
-    tables = [(oid, width) for oid, width, _ in shown if oid]
-    oids, widths = (_array(table[place] for table in tables) for place in (0, 1))
-    return _OF_TABLES.format(f"SELECT * FROM unnest('{oids}'::oid[], '{widths}'::int2[])")  # noqa: S608 - numbers
+PRESENT_OF_TABLES: Final = _OF_TABLES.format("SELECT * FROM unnest($1, $2)")
+"""The query for the same facts now, of tables (`oid[]`) as wide as a snapshot shows them (`int2[]`).
 
-
-def _array(numbers: Iterable[int]) -> str:
-    return "{" + ",".join(str(int(number)) for number in numbers) + "}"
+What was added since is not in it: columns, and labels and things with names that the snapshot does not show.
+"""

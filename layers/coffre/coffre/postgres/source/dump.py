@@ -29,7 +29,7 @@ from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.query_errors import explain_complaint, explain_query_error, is_too_big, row_too_big
 from coffre.postgres.connection.raw_socket import open_channel
 from coffre.postgres.source.copy_out import CopyOut, QueryFailedError
-from coffre.postgres.source.part_locks import LOCK_WAIT, PartLocks, lock_yielded
+from coffre.postgres.source.part_locks import LOCK_WAIT, PartLocks, lock_yielded, locked_together
 from coffre.postgres.source.present_catalog import PresentCatalog
 
 _FIRST_STATEMENTS: Final = (
@@ -132,7 +132,8 @@ class SliceReader:
     def read(self, pieces: Iterable[Slice]) -> Iterator[tuple[Slice, Iterator[memoryview]]]:
         """Yield each slice with its bytes, each piece of them valid until the next.
 
-        Their tables are locked until the last slice was read. What came counts only when this has ended by itself.
+        Tables are locked while slices of them are read, some together. What came counts only when this has ended by
+        itself.
 
         Raises
         ------
@@ -143,20 +144,24 @@ class SliceReader:
         LockYieldedError
             When the locks were given up for another session. The reader can read again.
         """
-        asked = list(pieces)
-        copies = [copy_statement(piece, self._encoding) for piece in asked]
         if self._locks is None:
-            yield from self._answered(asked, self._copy.run(copies))
+            asked = list(pieces)
+            yield from self._answered(asked, self._copy.run(copy_statement(piece, self._encoding) for piece in asked))
             return
+        for locked in locked_together(pieces):
+            yield from self._read_locked(self._locks, locked)
+
+    def _read_locked(self, locks: PartLocks, asked: Sequence[Slice]) -> Iterator[tuple[Slice, Iterator[memoryview]]]:
+        copies = [copy_statement(piece, self._encoding) for piece in asked]
         with self._translated(None):
-            answers, part = self._locks.take([piece.table for piece in asked], copies, self._children.check)
+            answers, tables = locks.take([piece.table for piece in asked], copies, self._children.check)
         # Once before anything is read for nothing, and once when everything is read: no lock keeps others from renaming
         # a label of an enum, or a schema.
-        part.require()
+        tables.require()
         yield from self._answered(asked, answers)
-        part.require()
+        tables.require()
         with self._translated(None):
-            self._locks.release()
+            locks.release()
 
     def _answered(
         self, asked: Sequence[Slice], answers: Iterator[Iterator[memoryview]]

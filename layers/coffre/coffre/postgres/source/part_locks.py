@@ -1,4 +1,4 @@
-"""The locks of a part: taken by its reader before it reads, released when it has read, or for others (ADR 50).
+"""The locks of a reader: taken before it reads some slices, released when it has, or when others wait (ADR 50).
 
 Locks that were taken after a savepoint are released with it, while the transaction keeps its snapshot.
 """
@@ -6,18 +6,20 @@ Locks that were taken after a savepoint are released with it, while the transact
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from coffre.model.errors import LockYieldedError
 from coffre.model.names import qualified
-from coffre.policy.slicing import TableExtent
+from coffre.policy.slicing import Slice, TableExtent
 from coffre.postgres.archive import sql_ascii
 from coffre.postgres.source.catalog_drift import Fact, shown_of_tables
 from coffre.postgres.source.copy_out import CopyOut, QueryFailedError
 from coffre.postgres.source.locks import lock_statement
 from coffre.postgres.source.present_catalog import PresentCatalog
 
+# A second or two of reading. Locks and checks cost a few round trips.
+_LOCKED_BYTES: Final = 32 * 1024 * 1024
 # Shorter than the server waits before it looks for a deadlock (1 s by default): a migration that waits for a lock of
 # ours while we wait for one of its own is never the one that is ended.
 LOCK_WAIT: Final = "900ms"
@@ -30,21 +32,35 @@ _RELEASE: Final = "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part"
 type Answers = Iterator[Iterator[memoryview]]
 
 
-class LockedPart:
-    """The tables of a part that are locked, and what the snapshot shows of them."""
+def locked_together(slices: Iterable[Slice]) -> Iterator[list[Slice]]:
+    """Divide the slices of a part: many small ones share their locks and checks, and no lock is held for long."""
+    waiting: list[Slice] = []
+    size = 0
+    for piece in slices:
+        if waiting and size + piece.size_bytes > _LOCKED_BYTES:
+            yield waiting
+            waiting, size = [], 0
+        waiting.append(piece)
+        size += piece.size_bytes
+    if waiting:
+        yield waiting
+
+
+class LockedTables:
+    """Tables that are locked, and what the snapshot shows of them."""
 
     def __init__(self, present: PresentCatalog, shown: Sequence[Fact], tables: dict[int, str]) -> None:
         self._present = present
         self._shown = shown
-        self._tables = tables
+        self.tables = tables
 
     def require(self) -> None:
         """Raise `SchemaChangedError` if what `COPY` reads is no longer what the snapshot has."""
-        self._present.require(self._shown, self._tables)
+        self._present.require(self._shown, self.tables)
 
 
 class PartLocks:
-    """The locks of one reader, one part after another. `backend` is the process id of its session at the server."""
+    """The locks of one reader, one after another. `backend` is the process id of its session at the server."""
 
     def __init__(self, copy: CopyOut, present: PresentCatalog, backend: int, encoding: str) -> None:
         self._copy = copy
@@ -52,11 +68,12 @@ class PartLocks:
         self._backend = backend
         self._encoding = encoding
         self._was_asked = False
+        self._last: LockedTables | None = None
 
     def take(
         self, tables: Sequence[TableExtent], copies: Sequence[str], check: Callable[[], None]
-    ) -> tuple[Answers, LockedPart]:
-        """Lock tables; return the answers to the copies, which are sent together with that, and the part.
+    ) -> tuple[Answers, LockedTables]:
+        """Lock tables; return the answers to the copies, which are sent together with that, and the locked tables.
 
         Raises
         ------
@@ -64,7 +81,10 @@ class PartLocks:
             A table is gone, or locked by another session for longer than this waits.
         """
         names = {table.oid: f"ONLY {qualified(table.schema, table.name)}" for table in tables}
-        lock = f"SAVEPOINT part; {lock_statement(list(names.values()))}; COPY ({shown_of_tables(names)}) TO STDOUT"
+        lock = f"SAVEPOINT part; {lock_statement(list(names.values()))}"
+        known = self._last if self._last is not None and self._last.tables == names else None
+        if known is None:  # of a large table there are many slices, and what the snapshot shows stays
+            lock += f"; COPY ({shown_of_tables(names)}) TO STDOUT"
         if self._encoding == sql_ascii.ENCODING:
             lock = sql_ascii.archived(lock)
         until = time.monotonic() + self._present.patience_seconds * _PATIENCE_FACTOR
@@ -79,7 +99,9 @@ class PartLocks:
                     raise
                 self.release()
             else:
-                return answers, LockedPart(self._present, [_fact(line) for line in shown.splitlines()], names)
+                facts = [_fact(line) for line in shown.splitlines()]
+                self._last = known or LockedTables(self._present, facts, names)
+                return answers, self._last
 
     def release(self) -> None:
         """Release the locks of the part, also after an error; the snapshot stays."""

@@ -58,7 +58,9 @@ class PresentCatalog:
         SchemaChangedError
             With the names of the tables that were changed, if it is tables.
         """
-        gone = set(shown).difference(self._query(catalog_drift.present_of_tables(shown)))
+        known = [(oid, width) for oid, width, _ in shown if oid]
+        oids, widths = ([table[place] for table in known] for place in (0, 1))
+        gone = set(shown).difference(self._query(_OF_TABLES, {"oids": oids, "widths": widths}))
         changed = {oid for oid, *_ in gone if oid} | tables.keys() - {oid for oid, *_ in shown}
         if changed:
             names = tuple(tables[oid] for oid in sorted(changed))
@@ -136,12 +138,18 @@ def present_catalog(connection: Connection, children: Children, *, patience_seco
         session.autocommit = True
         try:
             with session.cursor() as cursor:
-                cursor.execute("SET jit = off")
+                cursor.execute(_PREPARE)
         except psycopg2.Error as error:
             raise explain_query_error(connection, error) from error
         yield PresentCatalog(session, connection, patience_seconds=patience_seconds)
 
 
+# To plan the query takes longer than to execute it for a few tables.
+_PREPARE: Final = f"""
+SET jit = off; SET plan_cache_mode = force_generic_plan;
+PREPARE of_tables (oid[], int2[]) AS {catalog_drift.PRESENT_OF_TABLES}
+"""
+_OF_TABLES: Final = "EXECUTE of_tables (%(oids)s::bigint[]::oid[], %(widths)s::int2[])"
 # Only what is stronger than a lock to read conflicts with our locks. The server keeps the start of waits since 14. All
 # sessions of a run have the same application_name, and no other session has it.
 _WAITED_FOR: Final = """
