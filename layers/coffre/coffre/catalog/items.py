@@ -295,6 +295,7 @@ class UsageItem(Item):
     source_received_bytes = NumberAttribute(null=True)
     outside_bytes = NumberAttribute(null=True)
     kms_requests = NumberAttribute(null=True)
+    transitions = NumberAttribute(null=True)
 
 
 class CopyItem(Item):

@@ -49,7 +49,7 @@ from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import CaughtError, SpreadStepEvent, SpreadStoppedEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
-from coffre.runtime.machine import machine
+from coffre.runtime.machine import TRANSITIONS, machine
 from coffre.runtime.observability import log_failure
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import PostgresSettings
@@ -140,6 +140,7 @@ class SpreadBackup:
             "width": width,
         }
         machine(self.services.machines, settings.spread_machine).start(backup_id, given)
+        self.services.metering.tally.add(transitions=TRANSITIONS["begin"])
 
     # --- the steps ---
 
@@ -165,6 +166,7 @@ class SpreadBackup:
             return self.settle(target, backup, _failure_of(f"status {event.status}"), context)
         if backup.target != event.target:
             raise EventError(f"The backup {backup.id} is of {backup.target}, not of {event.target}.")
+        self.services.metering.tally.add(transitions=TRANSITIONS[event.step])
         if event.step == "settle":
             caught = event.caught or CaughtError()
             return self.settle(target, backup, _failure_of(caught.error, caught.cause), context)
