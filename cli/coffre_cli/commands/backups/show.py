@@ -9,7 +9,7 @@ import typer
 from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.kinds import Status
 from coffre.model.names import shown
-from coffre.model.words import counted, duration, size
+from coffre.model.words import counted, duration, size, span
 from coffre_cli.backup_argument import resolve_run
 from coffre_cli.commands.backups.cost import cost_line
 from coffre_cli.commands.backups.show_copies import copies_of, show_copies
@@ -94,14 +94,25 @@ def _show_backup(deployed: Place, backup: Backup, *, as_json: bool) -> None:
         say(f"  DAMAGED   since {backup.damaged_at:%Y-%m-%d %H:%M:%S} UTC: {backup.damage}", style="red")
     if backup.deletion is not None:
         say(f"  why       {backup.deletion}")
+    if backup.spread is not None:
+        say(f"  spread    over {counted(backup.workers or 1, 'function')} at a time: {backup.spread}")
     if backup.failure is not None:
         show_failure(backup.failure)
     elif backup.status is Status.IN_PROGRESS:
         say(f"  progress  {backup.progress.phase}, {size(backup.progress.done_bytes)} so far")
+        _show_snapshot(backup)
     _show_cost(deployed, backup)
     show_copies(deployed, backup)
     if manifest is not None:
         _show_manifest(backup, manifest)
+
+
+def _show_snapshot(backup: Backup) -> None:
+    """Say how long a spread backup holds its snapshot: so long the server removes no dead rows."""
+    held = backup.progress.snapshot_seconds
+    if held:
+        transactions = counted(backup.progress.snapshot_transactions, "transaction")
+        say(f"  snapshot  held for {span(held)}, {transactions}: the server keeps the dead rows of that time")
 
 
 def _show_cost(deployed: Place, run: Backup | Restore) -> None:

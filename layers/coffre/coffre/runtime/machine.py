@@ -100,7 +100,7 @@ class Machine:
                 f"The state machine {name} could not be {done}: the right to do so is missing.",
                 code="MACHINE_DENIED",
                 detail=detail,
-                hint=f"Whoever does it needs {right} on {self.arn}. The stack's roles have it: deploy the stack again.",
+                hint=f"The caller needs {right} on {self.arn}. The stack's roles have it: deploy the stack again.",
             ) from error
         if code in _MISSING:
             raise MachineError(
