@@ -24,7 +24,8 @@ _KEPT: Final = timedelta(days=7)  # for a person who looks at what happened
 class Epoch:
     """A session that holds the snapshot of a run: `snapshot` is what it exported.
 
-    `holder` is `plan`, `a` or `b`. It lives until `expires_at` if nothing happens to it, and sent its last heartbeat at `seen_at`.
+    `holder` is `plan`, `a` or `b`. It lives until `expires_at` if nothing happens to it, and sent
+    its last heartbeat at `seen_at`.
     """
 
     number: int
