@@ -96,10 +96,10 @@ def _show_backup(deployed: Place, backup: Backup, *, as_json: bool) -> None:
         say(f"  DAMAGED   since {backup.damaged_at:%Y-%m-%d %H:%M:%S} UTC: {backup.damage}", style="red")
     if backup.deletion is not None:
         say(f"  why       {backup.deletion}")
-    if backup.failure is not None:
-        show_failure(backup.failure)
     if backup.spread is not None:
         say(f"  spread    over {counted(backup.workers or 1, 'function')} at a time: {backup.spread}")
+    if backup.failure is not None:
+        show_failure(backup.failure)
     _show_progress(backup)
     _show_cost(deployed, backup)
     show_copies(deployed, backup)

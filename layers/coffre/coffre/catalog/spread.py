@@ -24,7 +24,8 @@ _KEPT: Final = timedelta(days=7)  # for a person who looks at what happened
 class Epoch:
     """A session that holds the snapshot of a run: `snapshot` is what it exported.
 
-    `holder` is `plan`, `a` or `b`. It lives until `expires_at` if nothing happens to it, and was there at `seen_at`.
+    `holder` is `plan`, `a` or `b`. It lives until `expires_at` if nothing happens to it, and sent
+    its last heartbeat at `seen_at`.
     """
 
     number: int
@@ -53,7 +54,7 @@ class GroupState:
     failure: Failure | None = None
 
     def is_alive(self, now: datetime, silent_for: timedelta) -> bool:
-        """Tell whether somebody works on it, as far as heartbeats say."""
+        """Tell whether an invocation works on it, as far as heartbeats say."""
         return not self.is_over and now - self.seen_at <= silent_for
 
 
@@ -87,7 +88,7 @@ class Spread:
         self._change_epoch(backup_id, number, EpochItem.seen_at.set(now))
 
     def end_epoch(self, backup_id: str, number: int) -> None:
-        """Record that a snapshot is about to go: nobody may count on it."""
+        """Record that a snapshot is about to go: no other session may count on it."""
         self._change_epoch(backup_id, number, EpochItem.is_over.set(True))
 
     def epochs(self, backup_id: str) -> list[Epoch]:

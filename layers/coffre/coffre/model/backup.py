@@ -64,7 +64,7 @@ class Progress(_Record):
     """How much of a run is done. Bytes are plaintext; `total_bytes` is an estimate until the end.
 
     Of a spread backup, `workers` functions read now, and the snapshot is `snapshot_seconds` and `snapshot_transactions`
-    old: so long, and for so many transactions, the server keeps dead rows.
+    old: the server has kept all dead rows since then.
     """
 
     phase: str = "starting"

@@ -215,6 +215,18 @@ def test_a_running_backup_is_shown_with_how_far_it_is(coffre: Coffre, account: A
     assert "progress  tables, 1.5 MB so far" in coffre("show", backup.id).out
 
 
+def test_a_spread_run_shows_its_functions_and_how_long_it_holds_its_snapshot(coffre: Coffre, account: Account) -> None:
+    progress = Progress(phase="tables", workers=4, snapshot_seconds=4_320, snapshot_transactions=1_234_567)
+    backup = account.backup(Status.IN_PROGRESS, progress=progress, spread="limits.spread is always.", workers=4)
+
+    lines = coffre("show", backup.id).out.splitlines()
+
+    assert "  spread    over 4 functions at a time: limits.spread is always." in lines
+    assert (
+        "  snapshot  held for 1 h 12 min, 1,234,567 transactions: the server keeps the dead rows of that time" in lines
+    )
+
+
 def test_a_swapped_manifest_is_not_shown(coffre: Coffre, account: Account) -> None:
     backup = account.backup(manifest_sha256="1" * 64)
 

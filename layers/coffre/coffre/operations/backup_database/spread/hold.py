@@ -17,7 +17,7 @@ from coffre.postgres.source.relay import SnapshotGoneError
 PLANNER: Final = "plan"
 # Of another epoch, before this one may end. A worker that reads an epoch imports it within seconds.
 _OVERLAP_SECONDS: Final = 60.0
-# Between "nobody may count on it" and its end: for those who have just read that it lives.
+# Between the record that it ends and its end: for those who have just read that it lives.
 _GRACE_SECONDS: Final = 2.0
 # Between the end of an epoch's planned life and the deadline: if no other one has begun, it is prolonged that long.
 _SPARE_SECONDS: Final = 120.0

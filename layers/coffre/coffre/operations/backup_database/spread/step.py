@@ -18,7 +18,7 @@ from coffre.postgres.source.relay import Joined, SnapshotGoneError, join_snapsho
 SILENT_AFTER: Final = timedelta(seconds=30)
 """A holder or a worker without a heartbeat for this long is taken for dead."""
 
-# The newest epoch can end, or its holder be killed, just when it was read; another one is there soon.
+# The newest epoch can end, or its holder be killed, just when it was read; another one follows soon.
 _ATTEMPTS: Final = 4
 _PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 20.0
@@ -44,7 +44,7 @@ class Step:
     pause: Callable[[float], None]
 
     def require_running(self) -> None:
-        """Raise if the run has ended, whoever ended it.
+        """Raise if the run has ended.
 
         Raises
         ------
@@ -66,14 +66,14 @@ def is_final(error: Exception) -> bool:
 
 @contextmanager
 def newest_snapshot(step: Step) -> Iterator[Joined]:
-    """Open a session in the snapshot of the run, from whoever holds it.
+    """Open a session in the snapshot of the run, from one of its holders.
 
     While the server has no free connection, this waits: other workers need theirs for some minutes only.
 
     Raises
     ------
     SnapshotGoneError
-        `SNAPSHOT_LOST`: nobody holds it any more.
+        `SNAPSHOT_LOST`: no session holds it any more.
     ConnectError
         `WRONG_SERVER`, and what `connect` raises.
     """
