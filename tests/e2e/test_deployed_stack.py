@@ -1030,7 +1030,7 @@ def small_steps(stack: Stack) -> Iterator[None]:
     """Let holders live for a moment and groups be small, so that a small database is relayed and divided too."""
     functions, name = stack.client("lambda"), stack.output("BackupDatabaseFunction")
     before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    small = {"COFFRE_SPREAD_HOLD_SECONDS": "2", "COFFRE_SPREAD_GROUP_BYTES": "1000000"}
+    small = {"COFFRE_SPREAD_HOLD_SECONDS": "1", "COFFRE_SPREAD_GROUP_BYTES": "1000000"}
     functions.update_function_configuration(FunctionName=name, Environment={"Variables": {**before, **small}})
     try:
         yield
