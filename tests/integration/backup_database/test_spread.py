@@ -22,6 +22,7 @@ from coffre.postgres.source import relay
 from coffre.postgres.source.identity import read_identity
 from coffre.runtime import spread_backup
 from coffre.runtime.machine import TRANSITIONS, Machine, MachineError
+from coffre.runtime.spread_planning import SpreadPlanning
 from coffre.vault.layout import part_key, plan_key
 
 ALWAYS = {"limits": {"spread": "always", "streams": 4}}
@@ -116,7 +117,7 @@ def test_a_second_spread_backup_stores_little_and_is_restored(
     assert run_sql(new_database, "SELECT count(*) FROM customers") == [(51,)]
     assert run_sql(new_database, "SELECT count(*), min(length(note)) FROM orders") == [(1000, 96)]
     # What the earlier run read in a second decides about the next
-    earlier = coffre.backup_function()._spread._earlier("shop")
+    earlier = SpreadPlanning(coffre.backup_function().services, None).earlier("shop")
     assert [(one.size_bytes, one.workers) for one in earlier.read] == [
         (second.plaintext_bytes, 1),
         (first.plaintext_bytes, 1),

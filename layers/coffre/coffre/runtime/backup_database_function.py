@@ -44,6 +44,7 @@ from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.server_backup import ServerBackup, refuse_server
 from coffre.runtime.settings import PostgresSettings
 from coffre.runtime.spread_backup import SpreadBackup
+from coffre.runtime.spread_planning import SpreadPlanning
 from coffre.runtime.start_runs import StartRuns
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Committed
@@ -99,7 +100,8 @@ class BackupDatabaseFunction:
             return server.start(configuration, target, wanted, context.aws_request_id)
 
         def run(request: Request) -> Result:
-            spreading = self._spread.spreading(target, self.services.actor(wanted), context)
+            planning = SpreadPlanning(self.services, self.spreads)
+            spreading = planning.spreading(target, self.services.actor(wanted), context)
             return self._run(
                 configuration, target, request, context, full=wanted.full, point=point, spreading=spreading
             )

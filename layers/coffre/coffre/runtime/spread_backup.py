@@ -1,15 +1,13 @@
-"""The function `backup_database`, of a backup that several invocations take together: when it is, and each step."""
+"""The function `backup_database`, of a backup that several invocations take together: each of its steps."""
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,17 +18,15 @@ from coffre.model.errors import (
     BackupStateError,
     CatalogError,
     CoffreError,
-    DeadlineError,
     EventError,
     LockLostError,
     RunCancelledError,
     TransientError,
 )
 from coffre.model.target import DatabaseTarget
-from coffre.operations.backup_database.plan import DatabaseBackupJob, Division, Spreading
-from coffre.operations.backup_database.spread.begin import Beginning, begin_spread
+from coffre.operations.backup_database.plan import DatabaseBackupJob
 from coffre.operations.backup_database.spread.hold import Holding
-from coffre.operations.backup_database.spread.plan_files import SpreadHeader, StoredPlan, read_header
+from coffre.operations.backup_database.spread.plan_files import SpreadHeader, read_header
 from coffre.operations.backup_database.spread.seal import seal_spread
 from coffre.operations.backup_database.spread.step import Step, is_final
 from coffre.operations.backup_database.spread.work import Group
@@ -40,16 +36,14 @@ from coffre.operations.runs.dead_runs import STALE_AFTER, settle_backup
 from coffre.operations.runs.locked_backup import locking_vault
 from coffre.operations.runs.parallel_map import ThreadRunner, width_for
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS, Watch
+from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.record import completed
-from coffre.policy.spread import MOST_CONNECTIONS, Earlier, Read, choose, shape
-from coffre.policy.streams import default_streams, streams_that_fit
 from coffre.postgres.connection.client_tools import Children
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import CaughtError, SpreadStepEvent, SpreadStoppedEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
-from coffre.runtime.machine import TRANSITIONS, machine
+from coffre.runtime.machine import TRANSITIONS
 from coffre.runtime.observability import log_failure
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import PostgresSettings
@@ -66,7 +60,7 @@ type MakeJob = Callable[[Configuration, DatabaseTarget, Children, Path], Databas
 
 @dataclass(frozen=True)
 class SpreadBackup:
-    """Decides whether a backup is spread, and does the steps of those that are.
+    """Does the steps of backups that are spread.
 
     `make_job` puts together what an invocation reads and stores with; `watched` gets the watch of each step.
     """
@@ -79,68 +73,6 @@ class SpreadBackup:
     @property
     def _runs(self) -> BackupRuns:
         return BackupRuns(self.services)
-
-    # --- the plan ---
-
-    def spreading(self, target: DatabaseTarget, actor: Actor, context: LambdaContext) -> Spreading | None:
-        """Return how a run of this target can be spread; None where there is no state machine."""
-        settings = self.settings
-        if settings is None or settings.spread_machine is None:
-            return None
-
-        def divide(total_bytes: int, free_connections: int) -> Division | None:
-            window = remaining_seconds(context)() - DEADLINE_RESERVE_SECONDS
-            earlier = self._earlier(target.name)
-            choice = choose(target.limits.spread, total_bytes, earlier, window)
-            self.services.edge.logger.info(
-                "one function or several", extra={"target": target.name, "spread": choice.is_spread, "why": choice.why}
-            )
-            if not choice.is_spread:
-                return None
-            connections = streams_that_fit(target.limits.streams or MOST_CONNECTIONS, free_connections)
-            divided = shape(
-                total_bytes,
-                earlier,
-                streams=self._streams,
-                connections=connections,
-                group_bytes=settings.spread_group_bytes,
-            )
-            return Division(divided, choice.why)
-
-        beginning = Beginning(
-            catalog=self.services.catalog,
-            start=partial(self._start, settings),
-            actor=actor,
-            request_id=context.aws_request_id,
-        )
-        return Spreading(divide, partial(begin_spread, beginning))
-
-    @property
-    def _streams(self) -> int:
-        return default_streams(os.cpu_count() or 1)
-
-    def _earlier(self, target: str) -> Earlier:
-        catalog = self.services.catalog
-        complete = [one for one in catalog.completed_backups(target)[:_EARLIER_RUNS] if not one.is_safety]
-        read = tuple(
-            Read(one.plaintext_bytes, one.duration_ms / 1000, one.workers or 1)
-            for one in complete
-            if one.plaintext_bytes is not None and one.duration_ms is not None
-        )
-        ended = next((one for one in catalog.newest(target, _EARLIER_RUNS) if one.status.is_final), None)
-        is_late = ended is not None and ended.failure is not None and ended.failure.code == DeadlineError.default_code
-        return Earlier(read, ran_out_of_time=is_late)
-
-    def _start(self, settings: PostgresSettings, target: str, backup_id: str, plan: StoredPlan, width: int) -> None:
-        key = f"{settings.vault_prefix.strip('/')}/{plan.key}".lstrip("/")
-        given = {
-            "target": target,
-            "backup_id": backup_id,
-            "plan": {"bucket": settings.vault_bucket, "key": key, "sha256": plan.sha256},
-            "width": width,
-        }
-        machine(self.services.machines, settings.spread_machine).start(backup_id, given)
-        self.services.metering.tally.add(transitions=TRANSITIONS["begin"])
 
     # --- the steps ---
 
