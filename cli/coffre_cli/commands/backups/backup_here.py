@@ -106,10 +106,10 @@ def back_up_database_here(
 
 
 def back_up_buckets_here(deployed: DeployedStack, event: Mapping[str, Any], *, quiet: bool) -> Backup | str:
-    """Back up buckets of the stack's configuration in this process; as `back_up_database_here`."""
+    """Back up buckets or repositories of the stack's configuration in this process; as `back_up_database_here`."""
     interruption = Interruption()
     settings = Settings.from_env(_environment_of(deployed, "backup_storage"))
-    function = BackupStorageFunction(_services("backup_storage", settings), interruption.watched)
+    function = BackupStorageFunction(_services("backup_storage", settings), interruption.watched, is_here=True)
     return _run(deployed, "backup_storage", function, event, interruption, quiet=quiet)
 
 
