@@ -17,6 +17,7 @@ from coffre.catalog.items import RestoreItem
 from coffre.catalog.latest import Latest
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
+from coffre.catalog.parts import Parts
 from coffre.catalog.points import Points
 from coffre.catalog.protection import Protection
 from coffre.catalog.recipients import Recipients
@@ -76,6 +77,8 @@ class Catalog:
         Which backups are in which copy of the vault.
     points
         Which restore points of a database and its buckets were taken.
+    parts
+        What the records of finished parts are: a run continues from those of one that did not finish.
     ticks
         Up to which time the runs of schedules were started.
     """
@@ -110,6 +113,7 @@ class Catalog:
         self.usages = Usages(self._table)
         self.copies = Copies(self._table)
         self.points = Points(self._table)
+        self.parts = Parts(self._table)
 
     # --- backups: one run ---
 
@@ -144,6 +148,10 @@ class Catalog:
             The backup is not in progress any more: the run must stop and publish nothing.
         """
         self._backups.heartbeat(backup_id, now, progress)
+
+    def cancel_backup(self, backup_id: str, by: str) -> Backup:
+        """Ask a backup in progress to end: it sees that with its next heartbeat (`RUN_ENDED` when it has ended)."""
+        return self._backups.cancel(backup_id, by)
 
     def add_tier(self, backup_id: str, tier: Tier) -> Backup:
         """Let a backup carry one more tier. A tier that it already has changes nothing.
@@ -344,6 +352,10 @@ class Catalog:
     def heartbeat_restore(self, restore_id: str, now: datetime, progress: Progress) -> None:
         """Record that a restore in progress is alive, and how far it is (`LockLostError` when it is not any more)."""
         self._restores.heartbeat(restore_id, now, progress)
+
+    def cancel_restore(self, restore_id: str, by: str) -> Restore:
+        """Ask a restore in progress to end: it sees that with its next heartbeat (`RUN_ENDED` when it has ended)."""
+        return self._restores.cancel(restore_id, by)
 
     def continue_restore(
         self, restore_id: str, invocation: int, now: datetime, *, stale_after: timedelta

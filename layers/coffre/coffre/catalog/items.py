@@ -114,6 +114,7 @@ class RunItem(Item):
     progress = ProgressMap(null=True)  # type: ignore[no-untyped-call]
     failure = FailureMap(null=True)  # type: ignore[no-untyped-call]
     request_id = UnicodeAttribute(null=True)
+    cancelled_by = UnicodeAttribute(null=True)
 
 
 class BackupItem(RunItem):
@@ -158,6 +159,7 @@ class RestoreItem(RunItem):
     awaited = NumberAttribute(null=True)
     report_key = UnicodeAttribute(null=True)
     confirmed = UnicodeAttribute(null=True)
+    source = UnicodeAttribute(null=True)
 
 
 class SlotItem(Item):
@@ -309,6 +311,7 @@ class CopyItem(Item):
     damaged_packs = ListAttribute(of=UnicodeAttribute, null=True)
     locked_until = TimeAttribute(null=True)
     error = UnicodeAttribute(null=True)
+    by_command = BooleanAttribute(null=True)
 
 
 class PointItem(Item):
@@ -316,6 +319,13 @@ class PointItem(Item):
 
     at = TimeAttribute(null=True)
     document = UnicodeAttribute(null=True)
+
+
+class PartItem(Item):
+    """The record of a finished part. `sk` is `<backup id>#<number>`. DynamoDB removes it after `expires_at_epoch`."""
+
+    sha256 = UnicodeAttribute(null=True)
+    expires_at_epoch = NumberAttribute(null=True)
 
 
 class RecipientItem(Item):

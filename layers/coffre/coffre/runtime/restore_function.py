@@ -26,6 +26,7 @@ from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun
 from coffre.operations.runs.safety import named_on_error
+from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
 from coffre.postgres.connection.address import Connection, apply_tls
@@ -52,9 +53,13 @@ _FUNCTION = Actor("restore", verified=True)
 
 @dataclass(frozen=True)
 class RestoreFunction:
-    """Everything that lives as long as the function's process."""
+    """Everything that lives as long as the function's process.
+
+    `watched` gets the watch of each run.
+    """
 
     services: Services
+    watched: Callable[[Watch], None] = lambda _: None
 
     @classmethod
     def make(cls, environment: Mapping[str, str]) -> Self:
@@ -164,6 +169,9 @@ class RestoreFunction:
         if not restore.status.is_final:
             self.services.edge.logger.info("restore continues in another invocation", extra=ids)
             return
+        if restore.status is Status.FAILED:
+            self.services.edge.logger.warning("restore was cancelled", extra=ids)
+            return
         count_restore(self.services.name, restore.target, succeeded=True)
         if not restore.dry_run:
             self.services.edge.audit(actor, "restore.ended", restore.target, restore.id, _amount(restore))
@@ -193,6 +201,7 @@ class RestoreFunction:
             stop=children.end_all,
             find_backup=found.find,
             report_died=self._report_died,
+            watched=self.watched,
         )
         now = utc_now()
         restore = Restore(
@@ -205,6 +214,7 @@ class RestoreFunction:
             heartbeat_at=now,
             dry_run=wanted.dry_run,
             request_id=context.aws_request_id,
+            source=wanted.source,
         )
         self._report_started(restore, wanted, actor)
         return run.run(restore, lambda meter: self._work(found, wanted, children, restore_id, meter, context, consent))
@@ -216,6 +226,7 @@ class RestoreFunction:
             self.services,
             report_started=lambda restore: self._report_started(restore, wanted, actor),
             report_died=self._report_died,
+            watched=self.watched,
             consent=consent,
         )
 

@@ -7,13 +7,16 @@ from typing import Final
 
 from coffre.model.confirmation import Plan
 from coffre.model.errors import RestoreError
+from coffre.operations.restore_database.consent import old_name, restored_name
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.row_counts import check_counts
 from coffre.operations.stored_backup.open import open_manifest
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.databases import drop_database
 from coffre.postgres.destination import unfinished
 from coffre.postgres.destination.copy_in import translated
+from coffre.postgres.destination.database_swap import database_exists
 from coffre.postgres.destination.destination import exists, is_empty
 
 _HINT: Final = (
@@ -51,6 +54,20 @@ def taken_up(job: RestoreJob, *, was_missing: bool) -> RestoreJob | None:
             drop_database(job.connection)
         return job
     return replace(job, scope=job.scope.model_copy(update={"restart": True}), consent=_agree)
+
+
+def put_in_place(connection: Connection, restore_id: str) -> bool:
+    """Return whether an attempt with this id has replaced the database; what a killed one had built is removed.
+
+    Both names hold the id: they are no one else's.
+    """
+    with translated(connection):
+        if database_exists(connection, old_name(connection.database, restore_id)):
+            return True
+        built = connection.to_database(restored_name(connection.database, restore_id))
+        if exists(built):
+            drop_database(built)
+    return False
 
 
 def _agree(plan: Plan) -> Plan:
