@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from coffre.catalog.spread import Epoch
@@ -21,6 +21,8 @@ _OVERLAP_SECONDS: Final = 60.0
 _GRACE_SECONDS: Final = 2.0
 # Between the end of an epoch's planned life and the deadline: if no other one has begun, it is prolonged that long.
 _SPARE_SECONDS: Final = 120.0
+# Of a life: an epoch that begins while the other one has more than this left would end at the same time.
+_STAGGERED_SHARE: Final = 0.75
 _LOOK_SECONDS: Final = 1.0
 _LAST_LOOK_SECONDS: Final = 5.0
 _ALIVE_EVERY: Final = 5  # looks
@@ -97,27 +99,32 @@ class Holding:
             step.catalog.spread.keep_epoch(backup_id, self.number, now)
 
     def _begin(self, snapshot: str) -> Epoch:
-        """Add an epoch with the next free number. The first of holder b lives half as long: the two take turns."""
+        """Add an epoch with the next free number. One that would end about when another does lives half as long."""
         step = self._step
         while True:
             now = step.job.now()
             epochs = step.catalog.spread.epochs(step.header.backup_id)
-            is_first = all(epoch.holder != self._holder for epoch in epochs)
-            life = self._life / 2 if self._holder == "b" and is_first else self._life
+            late = now + timedelta(seconds=self._life * _STAGGERED_SHARE)
+            life = self._life / 2 if any(one.expires_at > late for one in self._others(epochs, now)) else self._life
             number = max((epoch.number for epoch in epochs), default=0) + 1
             epoch = Epoch(number, self._holder, snapshot, now + timedelta(seconds=life), now)
             if step.catalog.spread.begin_epoch(step.header.backup_id, epoch):
                 self.number = number
                 return epoch
 
+    def _others(self, epochs: list[Epoch], now: datetime) -> list[Epoch]:
+        """Return the epochs of the other holder that live. The planner's ends as soon as there is one of a holder."""
+        return [one for one in epochs if one.holder not in (self._holder, PLANNER) and one.is_alive(now, SILENT_AFTER)]
+
     def _may_end(self, epoch: Epoch) -> bool:
         step, now = self._step, self._step.job.now()
         if now < epoch.expires_at:
             return False
-        overlap = timedelta(seconds=min(_OVERLAP_SECONDS, self._life / 4))
-        for other in step.catalog.spread.epochs(step.header.backup_id):
-            is_other = other.holder not in (self._holder, PLANNER)
-            if is_other and other.is_alive(now, SILENT_AFTER) and other.expires_at >= now + overlap:
+        safe = now + timedelta(seconds=min(_OVERLAP_SECONDS, self._life / 4))
+        for other in self._others(step.catalog.spread.epochs(step.header.backup_id), now):
+            # Two that are both due must not wait for each other: the older one goes, the newer has its spare time.
+            spare = _SPARE_SECONDS if other.number > epoch.number else 0.0
+            if other.expires_at + timedelta(seconds=spare) >= safe:
                 return True
         if step.remaining_seconds() <= DEADLINE_RESERVE_SECONDS + _LAST_LOOK_SECONDS:
             raise SnapshotGoneError(
