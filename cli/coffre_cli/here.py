@@ -208,7 +208,7 @@ class StackHere(DeployedStack):
             return DrillFunction(services, self._server_tools, place, given=self.given, watched=watched)
         services = self._services(name, Settings.from_env(self._environment_of(name)))
         if name == "backup_storage":
-            return BackupStorageFunction(services, interruption.watched)
+            return BackupStorageFunction(services, interruption.watched, is_here=True)
         return RestoreFunction(services, interruption.watched)
 
     @property
