@@ -46,6 +46,7 @@ PARTITIONS: Final = (
     "USAGE",
     "COPY",
     "POINT",
+    "PART",
 )
 
 FUNCTIONS: Final = {

@@ -321,6 +321,13 @@ class PointItem(Item):
     document = UnicodeAttribute(null=True)
 
 
+class PartItem(Item):
+    """The record of a finished part. `sk` is `<backup id>#<number>`. DynamoDB removes it after `expires_at_epoch`."""
+
+    sha256 = UnicodeAttribute(null=True)
+    expires_at_epoch = NumberAttribute(null=True)
+
+
 class RecipientItem(Item):
     """Since when a public key has been in use. `sk` is the key."""
 

@@ -485,7 +485,7 @@ class DrillEvent(SentEvent):
     `from` names a destination of `copies`: its bytes are restored in place of the vault's. `rehearse` does that from
     the first destination that has a copy, as a recovery would; a target without copies is restored from the vault.
     `rehearsed` drills nothing: it notes how long a rehearsal on another machine took (`coffre recover --rehearse`).
-    The function continues a drill of several invocations by `drill_id` and `invocation`.
+    The function continues a drill of several invocations by `drill_id`, `invocation` and `state_sha256`.
     """
 
     target: TargetName | None = None
@@ -493,6 +493,9 @@ class DrillEvent(SentEvent):
     from_: DestinationName | None = Field(default=None, alias="from")
     rehearse: bool = False
     rehearsed: Rehearsed | None = None
+    drill_id: Ulid | None = None
+    invocation: int = Field(default=1, ge=1, le=1000)
+    state_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
     @model_validator(mode="after")
     def _notes_or_drills(self) -> Self:
@@ -500,22 +503,19 @@ class DrillEvent(SentEvent):
             raise ValueError("rehearsed is noted, and nothing is drilled: it goes with no other field")
         return self
 
-    drill_id: Ulid | None = None
-    invocation: int = Field(default=1, ge=1, le=1000)
-
     @model_validator(mode="after")
     def _continues_one_drill(self) -> Self:
-        continues = self.invocation > 1
-        if continues != (self.drill_id is not None) or (continues and self.backup_id is None):
+        given = {self.drill_id is not None, self.invocation > 1, self.state_sha256 is not None}
+        if len(given) > 1 or (True in given and self.backup_id is None):
             raise ValueError(
-                "drill_id and invocation are for the function itself, which continues a drill of backup_id"
+                "drill_id, invocation and state_sha256 go together, with backup_id: the function itself sends them"
             )
         return self
 
-    def next_invocation(self, state: DrillState, copy: str | None) -> dict[str, Any]:
-        """Return the event with which a drill continues, from the copy that it reads."""
+    def next_invocation(self, state: DrillState, sha256: str, copy: str | None) -> dict[str, Any]:
+        """Return the event with which a drill continues: from its state, which has this hash, and from its copy."""
         names = {"target": state.target, "backup_id": state.backup_id, "from_": copy, "rehearse": False}
-        more = {"drill_id": state.id, "invocation": state.invocation}
+        more = {"drill_id": state.id, "invocation": state.invocation, "state_sha256": sha256}
         changed = self.model_copy(update={**names, **more})
         return changed.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 

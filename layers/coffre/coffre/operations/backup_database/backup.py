@@ -18,6 +18,7 @@ from coffre.model.manifest import (
     Manifest,
     RelationName,
 )
+from coffre.operations.backup_database.part_recorder import PartRecorder
 from coffre.operations.backup_database.plan import (
     METADATA_PART,
     BackupPlan,
@@ -56,12 +57,15 @@ def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committ
         Nothing is published; a later sweep removes packs that were stored.
     """
     job = replace(job, vault=locking_vault(job.vault, job.target, run.backup, job.now()))
-    with present_catalog(
-        job.connection, job.children, patience_seconds=job.target.limits.lock_timeout_seconds
-    ) as present:
-        plan, results = _read(job, run, present)
-    run.meter.begin("seal")
-    return seal(job, plan, results, run)
+    recorder = PartRecorder(job.vault, job.recipients, job.scratch, run)
+    job = replace(job, recorder=recorder)
+    with recorder:
+        with present_catalog(
+            job.connection, job.children, patience_seconds=job.target.limits.lock_timeout_seconds
+        ) as present:
+            plan, results = _read(job, run, present)
+        run.meter.begin("seal")
+        return seal(job, plan, results, run)
 
 
 def _read(job: DatabaseBackupJob, run: Run, present: PresentCatalog) -> tuple[BackupPlan, list[PartResult]]:
@@ -83,6 +87,8 @@ def _read(job: DatabaseBackupJob, run: Run, present: PresentCatalog) -> tuple[Ba
                 )
             total_bytes = sum(table.size_bytes for table in plan.tables)
             run.meter.begin("tables", total_bytes=total_bytes, total_tables=len(plan.tables))
+            if job.recorder is not None:
+                job.recorder.begin_plan(plan.history.packs)
             free = holder.free_connections()
             results = _store_parts(job, plan, run, present, free, is_last=attempt == snapshots)
             if not isinstance(results, SchemaChangedError):
@@ -152,6 +158,8 @@ def store_metadata(job: DatabaseBackupJob, plan: BackupPlan, memory: MemoryBudge
     contents = job.target.contents
     with job.vault.pack_writer(plan.backup.id, METADATA_PART, job.encoder, memory) as packs:
         entries = EntryWriter(packs, plan.history.known(METADATA_PART))
+        if job.recorder is not None:
+            job.recorder.begin(METADATA_PART, packs, entries)
         if contents.has_schema:
             entries.add("schema", EntryKind.SCHEMA, _file_chunks(plan.schema_archive))
         if plan.roles is not None:
@@ -161,6 +169,8 @@ def store_metadata(job: DatabaseBackupJob, plan: BackupPlan, memory: MemoryBudge
         stored = entries.close()
     file = job.scratch / f"entries-{METADATA_PART:06d}.jsonl"
     write_lines(stored, file)
+    if job.recorder is not None:
+        job.recorder.finish(METADATA_PART, file)
     return PartResult(
         number=METADATA_PART,
         entries=file,
@@ -209,6 +219,8 @@ def _run_part_once(
     counts: dict[int, tuple[int, int]] = {}
     with job.vault.pack_writer(plan.backup.id, part.number, job.encoder, memory) as packs:
         entries = EntryWriter(packs, plan.history.known(part.number))
+        if job.recorder is not None:
+            job.recorder.begin(part.number, packs, entries)
         yielded: LockYieldedError | None = None
         # The reader goes to the next part before this part's last pack is stored.
         with readers.borrow() as reader:
@@ -233,6 +245,8 @@ def _run_part_once(
         stored = entries.close()
     file = job.scratch / f"entries-{part.number:06d}.jsonl"
     write_lines(stored, file)
+    if job.recorder is not None:
+        job.recorder.finish(part.number, file)
     return PartResult(
         number=part.number,
         entries=file,

@@ -14,6 +14,7 @@ from coffre.model.manifest import (
 )
 from coffre.model.points import ManifestPoint
 from coffre.operations.backup_database.plan import METADATA_PART, BackupPlan, DatabaseBackupJob, PartResult
+from coffre.operations.backup_database.unfinished_runs import stored_before
 from coffre.operations.runs.locked_backup import secure
 from coffre.operations.runs.run import Run
 from coffre.policy.slicing import TableExtent
@@ -58,7 +59,11 @@ def seal(
         content=content,
         locked_until=secured.locked_until,
         exceptions=plan.exceptions,
-        notes=(*plan.notes, *(text for result in results for text in result.notes)),
+        notes=(
+            *stored_before(job.unfinished, live_bytes, plan.history.unfinished),
+            *plan.notes,
+            *(text for result in results for text in result.notes),
+        ),
         point=ManifestPoint(name=plan.part_of.name, id=plan.part_of.id) if plan.part_of else None,
     )
     return manifest, job.vault.commit(manifest, run.announce)
