@@ -12,7 +12,7 @@ import typer
 from coffre.model.errors import BackupStateError, TargetUnknownError
 from coffre.model.kinds import Status, TargetKind, Tier
 from coffre.model.times import parse_span
-from coffre.model.words import duration, size
+from coffre.model.words import counted, duration, size
 from coffre_cli.deployed import (
     DeployedStack,
     HereOption,
@@ -445,6 +445,8 @@ def _report(record: Backup) -> None:
         f"{size(record.stored_bytes)} stored.",
         style="green",
     )
+    if record.spread is not None:
+        say(f"Up to {counted(record.workers or 1, 'function')} read it together. {record.spread}")
     if record.expires_at is not None:
         say(f"It is kept until {record.expires_at:%Y-%m-%d %H:%M} UTC, then rotation deletes it.")
     for exception in record.exceptions:

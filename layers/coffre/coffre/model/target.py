@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from coffre.model.alert_rules import TargetAlerts
 from coffre.model.confirmation import ConfirmationRules
@@ -22,6 +22,7 @@ from coffre.model.repositories import Organisation as Organisation
 from coffre.model.repositories import RepositorySource as RepositorySource
 from coffre.model.schedule import Schedule
 from coffre.model.server import SeenDatabase
+from coffre.model.times import parse_span
 
 AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$", description="an age X25519 public key")]
 TARGET_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -58,11 +59,17 @@ class TablePatterns(Patterns):
     )
 
 
+def _checked_span(text: str) -> str:
+    parse_span(text)
+    return text
+
+
 class Limits(Document):
     """What a run may use.
 
     `streams` is the number of connections that read tables in parallel (default: as many as the function has cores).
-    `lock_timeout_seconds` bounds how long another session can wait for a table that is being read.
+    `lock_timeout_seconds` bounds how long another session can wait for a table that is being read. `spread` and
+    `snapshot_age` are about backups that several functions take together (docs/large-databases.md).
     """
 
     streams: int | None = Field(
@@ -96,6 +103,17 @@ class Limits(Document):
         description="Highest zstd level; a lower one is used where the output is within 1 %.",
         examples=[6],
         json_schema_extra={"unit": "zstd level"},
+    )
+    spread: Literal["auto", "never", "always"] = Field(
+        default="auto",
+        description="Whether a backup is spread over several functions. auto: when one has not enough time.",
+        examples=["never"],
+    )
+    snapshot_age: Annotated[str, AfterValidator(_checked_span)] = Field(
+        default="6h",
+        description="How old the snapshot of a spread backup may get: the server keeps dead rows as long.",
+        examples=["12h"],
+        json_schema_extra={"unit": "time span"},
     )
 
 

@@ -188,6 +188,57 @@ class DoctorEvent(SentEvent):
     report: bool = False
 
 
+class PlanReference(_Event):
+    """Where the plan of a spread backup is: `bucket` and `key` of its list of groups, one JSON line each.
+
+    `sha256` is that of the plan's header, which has the hashes of all other files of the plan.
+    """
+
+    bucket: str = Field(min_length=1)
+    key: str = Field(min_length=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="a SHA-256 in hexadecimal")
+
+
+class CaughtError(_Event):
+    """What a state machine caught: the name of the error, and its text."""
+
+    error: str = Field(default="", alias="Error")
+    cause: str = Field(default="", alias="Cause", repr=False)
+
+
+class SpreadStepEvent(_Event):
+    """One step of a backup that is spread over several invocations (docs/adr/0046): the state machine sends it.
+
+    `hold` keeps the snapshot alive as holder `a` or `b`, until its time is over or the run is; `work` stores one
+    group of parts; `seal` commits the backup; `settle` ends a run that failed or was stopped, whose error is `caught`.
+    """
+
+    step: Literal["hold", "work", "seal", "settle"]
+    target: TargetName
+    backup_id: Ulid
+    plan: PlanReference
+    holder: Literal["a", "b"] | None = None
+    group: int | None = Field(default=None, ge=0)
+    caught: CaughtError | None = None
+
+    @model_validator(mode="after")
+    def _fields_fit_the_step(self) -> Self:
+        if (self.step == "hold") != (self.holder is not None):
+            raise ValueError("holder goes with the step hold")
+        if (self.step == "work") != (self.group is not None):
+            raise ValueError("group goes with the step work")
+        if self.caught is not None and self.step != "settle":
+            raise ValueError("caught goes with the step settle")
+        return self
+
+
+class SpreadStoppedEvent(_Event):
+    """The state machine of the backup with the id `stopped` has ended with this status: by a person, or by an error."""
+
+    stopped: Ulid
+    status: Literal["ABORTED", "TIMED_OUT", "FAILED"]
+
+
 class HandedInFile(_Event):
     """A file that was encrypted where it is (`vault.sealed_settings`): its bytes in base64, and what proves them."""
 
@@ -225,6 +276,18 @@ class BackupStorageEvent(BackupDatabaseEvent):
         """Return the event that continues a run."""
         changes = {"target": target, "backup_id": backup_id, "after_invocations": invocations}
         return self.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
+
+
+type DatabaseEvent = BackupDatabaseEvent | DoctorEvent | SpreadStepEvent | SpreadStoppedEvent
+
+
+def parse_database_backup(event: object) -> DatabaseEvent:
+    """Validate an event of `backup_database`: one with `step` or `stopped` is of a backup that is spread."""
+    if isinstance(event, Mapping) and "step" in event:
+        return SpreadStepEvent.parse(event)
+    if isinstance(event, Mapping) and "stopped" in event:
+        return SpreadStoppedEvent.parse(event)
+    return parse_backup(event, BackupDatabaseEvent)
 
 
 def parse_backup[E: BackupDatabaseEvent](event: object, kind: type[E]) -> E | DoctorEvent:

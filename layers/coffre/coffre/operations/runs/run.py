@@ -43,3 +43,10 @@ class Paused:
 
     invocations: int
     start_next: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The work is done by several invocations now, which keep the lock and the record alive. `why` is for a person."""
+
+    why: str
