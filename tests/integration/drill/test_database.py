@@ -725,6 +725,11 @@ def test_groups_that_do_not_fit_into_one_invocation_are_proven_by_the_next_and_r
     (event,) = functions.events
     assert (event["backup_id"], event["drill_id"], event["invocation"]) == (backup.id, first["id"], 2)
 
+    for wrong in ({"state_sha256": "0" * 64}, {"drill_id": new_id()}):  # what no invocation has written
+        with pytest.raises(CoffreError) as refused:
+            coffre.drill(**{**event, **wrong})
+        assert refused.value.code == "DRILL_STATE_DAMAGED"
+    coffre.alerts()
     twice = [coffre.drill(Context(function_name="drill"), **event) for _ in range(2)]  # delivered twice
 
     assert [(answer["id"], answer["outcome"]) for answer in twice] == [(first["id"], "passed")] * 2
@@ -769,14 +774,6 @@ def test_a_group_that_takes_longer_than_an_invocation_is_halved_for_the_next(
     assert (report.groups, report.invocations) == (2, 2)
 
 
-def test_a_drill_continues_only_from_a_state_that_exists(coffre: Coffre, backup: Backup) -> None:
-    with pytest.raises(CoffreError) as missing:
-        coffre.drill(backup_id=backup.id, drill_id=new_id(), invocation=2)
-    with pytest.raises(CoffreError) as alone:
-        coffre.drill(backup_id=backup.id, invocation=2)
-    assert (missing.value.code, alone.value.code) == ("DRILL_STATE_DAMAGED", "EVENT_INVALID")
-
-
 # --- which backup ---
 
 
@@ -789,6 +786,7 @@ def test_a_backup_that_is_none_is_refused(coffre: Coffre, backup: Backup) -> Non
         ({"target": "nobody"}, "TARGET_UNKNOWN"),
         ({"backup_id": backup.id, "target": "nobody"}, "EVENT_INVALID"),
         ({"level": "drill"}, "EVENT_INVALID"),
+        ({"backup_id": backup.id, "invocation": 2}, "EVENT_INVALID"),
     ]
     for event, code in events:
         with pytest.raises(CoffreError) as refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,12 +11,13 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 from botocore.exceptions import ClientError
-from tests.integration.conftest import PASSWORD, Coffre, client, run_sql
+from tests.integration.conftest import BUCKET, PASSWORD, Coffre, client, run_sql
 from tests.integration.expect import no_secret
 from tests.integration.here_scene import Functions, heard_interrupts, here, interrupt_when, sessions, stack, waiting
-from tests.integration.vault_copies import Command
+from tests.integration.vault_copies import Command, copy_vault
 
 from coffre.model.backup import Restore, Status
+from coffre.model.copies import Copy, CopyStatus
 from coffre.postgres.destination.destination import _GUARD_KEY
 from coffre_cli import client_programs
 from coffre_local.sample import fingerprint
@@ -40,15 +42,22 @@ def kinds(stack: Coffre) -> list[str]:
 
 @pytest.mark.usefixtures("no_programs")
 def test_a_restore_here_is_recorded_as_one_of_the_function(
-    stack: Coffre, shop: str, new_database: str, here: Command, monkeypatch: pytest.MonkeyPatch
+    stack: Coffre, shop: str, new_database: str, here: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given no client programs: a restore needs none. Its destination's address stays in this process."""
-    stack.configure(shop)
-    stack.backup()
+    """Given no client programs, and a vault without packs: it is read from a copy, and the address stays here."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    stack.configure(shop, copies=[{"name": "disk", "store": {"type": "directory", "path": str(place)}}])
+    done = stack.backup()
+    copy_vault(stack, place)
+    facts = {"destination": "disk", "backup_id": done["id"], "target": "shop"}
+    stack.catalog.copies.keep(Copy(**facts, status=CopyStatus.COMPLETED, started_at=datetime.now(UTC)))
+    for key in stack.objects("v1/packs/"):
+        client("s3").delete_object(Bucket=BUCKET, Key=key)
     stack.alerts()
     monkeypatch.setenv("NEW", new_database)
 
-    said = here("restore", "database", "latest", "--to", "env:NEW", "--here")
+    said = here("restore", "database", "latest", "--to", "env:NEW", "--here", "--from", "disk")
 
     assert said.status == 0, said.err
     assert fingerprint(new_database) == fingerprint(shop)
@@ -84,8 +93,8 @@ def test_replacing_here_is_confirmed_and_backs_up_what_it_overwrites(
 
 
 @pytest.mark.usefixtures("no_programs")
-def test_replacing_here_without_programs_says_what_to_install_and_changes_nothing(
-    stack: Coffre, shop: str, here: Command
+def test_without_programs_or_rights_the_error_says_what_is_missing_and_nothing_is_changed(
+    stack: Coffre, shop: str, here: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack.configure(shop)
     stack.backup()
@@ -97,6 +106,17 @@ def test_replacing_here_without_programs_says_what_to_install_and_changes_nothin
     assert said.status == 1
     assert "[TOOLS_MISSING]" in said.err
     assert "postgresql-client-18" in said.err
+
+    def denied(*_: Any, **__: Any) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetFunctionConfiguration")
+
+    monkeypatch.setattr(Functions, "get_function_configuration", denied)
+    said = here("restore", "tables", "latest", "orders", "--here", "--json")
+
+    assert said.status == 1
+    assert "[FUNCTION_UNREADABLE]" in said.err
+    assert "lambda:GetFunctionConfiguration" in said.err
+    assert [one for one in stack.catalog.restores() if not one.dry_run] == []
     assert fingerprint(shop) == before
 
 
@@ -142,23 +162,3 @@ def test_a_second_restore_into_the_same_database_is_refused(
     assert "[DESTINATION_BUSY]" in said.err
     assert PASSWORD not in said.out + said.err
     assert only_restore(stack).status is Status.FAILED
-
-
-def test_without_rights_on_the_function_nothing_is_begun(
-    stack: Coffre, shop: str, new_database: str, here: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stack.configure(shop)
-    stack.backup()
-    monkeypatch.setenv("NEW", new_database)
-
-    def denied(*_: Any, **__: Any) -> Any:
-        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetFunctionConfiguration")
-
-    monkeypatch.setattr(Functions, "get_function_configuration", denied)
-
-    said = here("restore", "database", "latest", "--to", "env:NEW", "--here", "--json")
-
-    assert said.status == 1
-    assert "[FUNCTION_UNREADABLE]" in said.err
-    assert "lambda:GetFunctionConfiguration" in said.err
-    assert list(stack.catalog.restores()) == []

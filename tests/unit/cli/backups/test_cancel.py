@@ -24,7 +24,9 @@ def rotate(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def running(account: Account, target: str = "shop") -> Backup:
-    return account.backup(Status.IN_PROGRESS, target=target, heartbeat_at=datetime.now(UTC), progress=Progress(phase="tables"))
+    return account.backup(
+        Status.IN_PROGRESS, target=target, heartbeat_at=datetime.now(UTC), progress=Progress(phase="tables")
+    )
 
 
 def ends_as(account: Account, run: Backup | Restore, status: Status = Status.FAILED) -> None:
