@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -42,6 +42,8 @@ class RestoreJob:
     `remaining_seconds` says how much time the run has. `consent` gets the plan of what would be overwritten, and raises
     unless that is confirmed; `confirmed` is what it was.
     `safety` is about the backup of what is overwritten.
+    `is_resumable` says that another attempt with the same `restore_id` can continue it: it marks
+    what is done, and begins nothing more when less than `late_seconds` remain.
     `provider` is whose server the destination is; `settings` are what each session at it sets.
     """
 
@@ -56,6 +58,8 @@ class RestoreJob:
     runner: Runner
     scope: Scope = field(default_factory=Scope)
     in_order: bool = False
+    is_resumable: bool = False
+    late_seconds: float = 0.0
     safety: Safety | None = None
     remaining_seconds: Callable[[], float] = field(default=lambda: math.inf)
     consent: Callable[[Plan], Plan] = refuse_plan
@@ -67,6 +71,29 @@ class RestoreJob:
     def leaves_damage_out(self) -> bool:
         """Whether damaged bytes cost only what they are of. A drill exists to find them."""
         return not (self.scope.strict or self.in_order)
+
+    def is_late(self) -> bool:
+        """Whether nothing more is begun, because the next attempt continues."""
+        return self.is_resumable and self.remaining_seconds() < self.late_seconds
+
+    def in_time[T](self, items: Iterable[T]) -> Iterator[T]:
+        """Yield items until it is late; `check_time` then says so."""
+        for item in items:
+            if self.is_late():
+                return
+            yield item
+
+    def check_time(self) -> None:
+        """Pause when it is late, and raise then, or when the run is being stopped.
+
+        Raises
+        ------
+        DumpTransientError
+            Code `STOPPED`
+        """
+        if self.is_late():
+            self.children.pause()
+        self.children.check()
 
 
 @dataclass(frozen=True)

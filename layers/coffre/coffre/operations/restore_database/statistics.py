@@ -88,6 +88,7 @@ _TABLES: Final = """
 SELECT n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / 8192
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
+  AND n.nspname <> 'coffre_unfinished_restore'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
 ORDER BY c.relkind <> 'p', 3 DESC, 1, 2
 """
