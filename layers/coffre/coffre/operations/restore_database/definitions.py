@@ -154,7 +154,13 @@ class DefinitionRestore:
     def make_in_parallel(self, entries: Sequence[TocEntry]) -> None:
         """Make entries over all connections, as far as they do not need each other, but those that are made."""
         marked = replace(self.how, is_marked=self._is_marked)
-        schedule = Schedule(self._left(entries), self.how.by_id, self._size_of, self.job.check_time)
+
+        def check() -> None:
+            self.job.children.check()
+            if self.job.is_late():  # what is being made gets the time until the pause
+                schedule.stop()
+
+        schedule = Schedule(self._left(entries), self.how.by_id, self._size_of, check)
         how = replace(marked, in_parallel=True)
 
         def work(_: int) -> None:
@@ -170,6 +176,7 @@ class DefinitionRestore:
         with SessionPool(lambda _: self._definitions(how, lasts=self._is_marked), self.job.streams) as sessions:
             for _ in self.job.runner(work, range(self.job.streams)):
                 pass
+        self.job.check_time()
         if postponed := self.ledger.take_postponed():
             with self._definitions(marked, lasts=self._is_marked) as definitions:
                 definitions.make(postponed)

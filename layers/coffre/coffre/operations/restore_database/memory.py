@@ -6,9 +6,12 @@ Inside a step, marks say what is done (`postgres/destination/marks.py`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+
+import psycopg2.extensions
 
 from coffre.model.errors import RestoreError
 from coffre.model.names import TableName
@@ -21,6 +24,8 @@ from coffre.postgres.destination import marks, unfinished
 from coffre.postgres.destination.destination import Destination
 from coffre.postgres.destination.ledger import Ledger
 
+# Less is restored again in the time that it takes to look for what is done.
+MARKED_BYTES: Final = 64 * 1024 * 1024
 _KNOWN: Final = "known"
 _ATTEMPTS: Final = "attempts"
 # Attempts one after the other that got nothing done, and had nothing to wait for.
@@ -36,8 +41,8 @@ class Memory:
     """
 
     job: RestoreJob
-    is_kept: bool
     report: ReportBuilder
+    session: psycopg2.extensions.connection | None = None
     done: list[str] = field(default_factory=list)
     lost: set[TableName] = field(default_factory=set)
     kept_out: set[TableName] = field(default_factory=set)
@@ -45,7 +50,8 @@ class Memory:
     _save: Callable[[], Mapping[str, Any]] = field(default=dict)
 
     @classmethod
-    def open(cls, job: RestoreJob, destination: Destination, report: ReportBuilder) -> Memory:
+    @contextmanager
+    def open(cls, job: RestoreJob, report: ReportBuilder) -> Iterator[Memory]:
         """Read what an earlier attempt has left, once the server has finished what that one was doing.
 
         Raises
@@ -53,16 +59,22 @@ class Memory:
         RestoreError
             `RESTORE_STUCK`: several attempts got nothing done.
         """
-        memory = cls(job, destination.is_marked, report)
-        if not destination.is_marked:
-            return memory
-        has_waited = _wait_for_lasting(job, report)
+        if not job.is_resumable:
+            yield cls(job, report)
+            return
         with loading_session(job) as session:
-            state = marks.read(session, marks.STATE)
+            memory = cls(job, report, session)
+            has_waited = _wait_for_lasting(job, session, report)
+            state = memory.read(marks.STATE)
             memory._known = state.get(_KNOWN)
             if memory._known is not None:
-                memory._count_attempt(session, state.get(_ATTEMPTS, {}), has_waited=has_waited)
-        return memory
+                memory._count_attempt(session, memory._known, state.get(_ATTEMPTS, {}), has_waited=has_waited)
+            yield memory
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the destination keeps marks of what is done."""
+        return self.session is not None
 
     @property
     def is_resumed(self) -> bool:
@@ -113,19 +125,20 @@ class Memory:
         self.job.check_time()
         work()
         self.done.append(name)
-        if not self.is_kept:
+        if self.session is None:
             return
         known = {**self._save(), "done": self.done, "lost": sorted(self.lost), "kept_out": sorted(self.kept_out)}
-        with loading_session(self.job) as session, session.cursor() as cursor:
+        with self.session.cursor() as cursor:
             marks.replace(cursor, marks.STATE, _KNOWN, known)
-            session.commit()
+        self.session.commit()
 
     def read(self, kind: str) -> dict[str, dict[str, Any]]:
         """Return the marks of one kind."""
-        if not self.is_kept:
+        if self.session is None:
             return {}
-        with loading_session(self.job) as session:
-            return marks.read(session, kind)
+        found = marks.read(self.session, kind)
+        self.session.commit()
+        return found
 
     def forget_large_objects(self) -> None:
         """Remove the large objects that an earlier attempt began to load.
@@ -151,14 +164,21 @@ class Memory:
             session.autocommit = True
             unfinished.remove_large_objects(session)
 
-    def _count_attempt(self, session: Any, before: Mapping[str, Any], *, has_waited: bool) -> None:
-        so_far = marks.count(session) + len(self._known["done"] if self._known else ())
+    def _count_attempt(
+        self,
+        session: psycopg2.extensions.connection,
+        known: Mapping[str, Any],
+        before: Mapping[str, Any],
+        *,
+        has_waited: bool,
+    ) -> None:
+        so_far = marks.count(session) + len(known["done"])
         idle = int(before.get("idle", 0)) + 1 if so_far == before.get("so_far") and not has_waited else 0
         if idle >= _MOST_IDLE:
             raise RestoreError(
                 f"The restore {self.job.restore_id} was continued {idle} times and got nothing more done.",
                 code="RESTORE_STUCK",
-                detail=f"last step done: {self._known['done'][-1] if self._known else 'none'}",
+                detail=f"last step done: {known['done'][-1]}",
                 hint="One step takes longer than a function lives, and the server does not finish it without its "
                 "client (a pooler in between cancels it, or a limit of the role). Use the server's direct address, or "
                 "restore on a machine without a time limit: coffre restore database ... --here.",
@@ -168,17 +188,17 @@ class Memory:
         session.commit()
 
 
-def _wait_for_lasting(job: RestoreJob, report: ReportBuilder) -> bool:
+def _wait_for_lasting(job: RestoreJob, session: psycopg2.extensions.connection, report: ReportBuilder) -> bool:
     """Wait until the server has finished what an earlier attempt began to build; tell whether there was anything."""
     sessions = job.connection.sessions
     if sessions is None:
         return False
-    with loading_session(job) as session, session.cursor() as cursor:
-        session.autocommit = True
+    with session.cursor() as cursor:
         has_waited = False
         while True:
             cursor.execute(_LASTING, (sessions.lasting_name,))
             running = [str(statement) for (statement,) in cursor.fetchall()]
+            session.commit()
             if not running:
                 return has_waited
             has_waited = True

@@ -41,7 +41,8 @@ def analyze(job: RestoreJob, report: ReportBuilder) -> None:
             reasons.add(reason)
 
     def work(tables: list[TableName]) -> None:
-        seconds = min(job.remaining_seconds() - _KEPT_SECONDS, 86400.0)
+        kept = max(_KEPT_SECONDS, job.late_seconds if job.is_resumable else 0.0)
+        seconds = min(job.remaining_seconds() - kept, 86400.0)
         if seconds < 1:
             leave(tables, "no time was left")
             return

@@ -31,7 +31,7 @@ from coffre.operations.restore_database.large_objects import restore_large_objec
 from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import Loading
 from coffre.operations.restore_database.materialized_views import refresh_views
-from coffre.operations.restore_database.memory import Memory
+from coffre.operations.restore_database.memory import MARKED_BYTES, Memory
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of, refuse_missing_rows
 from coffre.operations.restore_database.sessions import loading_session
@@ -45,6 +45,8 @@ from coffre.postgres.destination.destination import Destination, open_destinatio
 from coffre.postgres.destination.live_tables import live_tables
 
 _CLOSED_SINCE: Final = 150000
+# With less, statistics are left to the next invocation.
+_ANALYZE_SECONDS: Final = 45.0
 
 
 def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> None:
@@ -78,9 +80,12 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
                 keeps=lambda: job.children.has_paused,
             )
             destination = stack.enter_context(opened)
-        job = replace(job, settings=destination.profile.settings)
+        job = replace(
+            job, settings=destination.profile.settings, is_resumable=destination.is_marked and _is_large(source)
+        )
+        stack.enter_context(job.pausing())
         source = with_extensions_placed(source, destination.profile)
-        memory = Memory.open(job, destination, report)
+        memory = stack.enter_context(Memory.open(job, report))
         destination = memory.destination(destination)
         if not memory.is_resumed:
             refuse_used(job, destination)
@@ -99,8 +104,15 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
         making.report_refusals(entries)
         if not job.scope.dry_run:
             if job.scope.analyze and job.scope.contents.has_rows:
+                job.check_time(_ANALYZE_SECONDS)
                 analyze(job, report)
             _set_properties(job, source, report)
+
+
+def _is_large(source: Source) -> bool:
+    """Whether it is worth it to know what is done when another attempt continues."""
+    objects = source.large_objects.size if source.large_objects is not None else 0
+    return sum(table.size for table in source.content.tables) + objects >= MARKED_BYTES
 
 
 def _not_in_backup(source: Source, entries: Sequence[TocEntry]) -> Iterable[str]:
