@@ -14,7 +14,7 @@ from pathlib import Path
 from ulid import ULID
 
 from benchmarks.newest import newest
-from coffre.model.drill import Outcome
+from coffre.model.drill import DrillState, Outcome
 from coffre.model.target import Drill
 from coffre.operations.drill.database import DrillJob, drill
 from coffre.operations.runs.parallel_map import ThreadRunner
@@ -47,6 +47,8 @@ def main(home: str, vault: str, identity: str, streams: str = "2") -> None:
             look_again=lambda: backup,
         )
         report = drill(job)
+    if isinstance(report, DrillState):
+        raise SystemExit("the drill did not end in 900 seconds")
     if report.outcome is not Outcome.PASSED:
         raise SystemExit(f"the drill did not pass: {report.problems or report.failure}")
     print(

@@ -69,6 +69,7 @@ _COMMANDS: Final = {
     "alerts": _Command("stack.alerts", "List open problems, and test whether alerts arrive."),
     "audit": _Command("audit.events", "Show who did what, and check that the record of it is intact."),
     "rotate": _Command("backups.rotate", "Delete expired backups, or show which would be deleted.", "rotate"),
+    "cancel": _Command("backups.cancel", "End a backup or a restore that runs.", "cancel"),
     "pin": _Command("backups.pin_delete", "Keep a backup, however old it is.", "pin", "PIN_EXAMPLES"),
     "unpin": _Command("backups.pin_delete", "Remove a pin.", "unpin", "UNPIN_EXAMPLES"),
     "hold": _Command("backups.hold", "Protect a backup from deletion.", "hold", "HOLD_EXAMPLES"),

@@ -110,7 +110,7 @@ def is_interactive() -> bool:
 
 def show_loss(destination: str, lost: Overwritten) -> None:
     """Print what would be overwritten or deleted."""
-    for line in _loss(destination, lost):
+    for line in loss_of(destination, lost):
         say(line, style="yellow")
 
 
@@ -175,7 +175,8 @@ def wait_for_approval(deployed: DeployedStack, answer: PlanAnswer) -> None:
     )
 
 
-def _loss(destination: str, lost: Overwritten) -> Iterator[str]:
+def loss_of(destination: str, lost: Overwritten) -> Iterator[str]:
+    """Yield sentences about what would be overwritten or deleted."""
     if lost.changes is not None:
         yield f"This changes {destination}; a ! marks what may weaken the protection:"
         yield from (f"{'!' if line in (lost.weakens or ()) else ' '} {line}" for line in lost.changes)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
 
 import typer
 
-from coffre.model.errors import PermanentError, TargetUnknownError
+from coffre.model.errors import PermanentError, SecretError, TargetUnknownError
 from coffre_cli import aws
 from coffre_cli.exits import Exit
 from coffre_cli.screen import remark
@@ -43,6 +45,20 @@ StackOption = Annotated[
         "--stack", metavar="NAME", help="The CloudFormation stack in AWS. Default: the local stack if it is up."
     ),
 ]
+HereOption = Annotated[
+    bool,
+    typer.Option(
+        "--here", help="Run it in this process, without a time limit, with your own AWS credentials: on any machine."
+    ),
+]
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--postgres-home",
+        metavar="DIR",
+        help="With --here: DIR/bin has PostgreSQL's programs. Default: they are looked for.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
 
 
@@ -66,6 +82,21 @@ class FunctionFailedError(PermanentError):
         found = _WITH_CODE.fullmatch(first)
         message, code = (found[1], found[2]) if found else (first or f"The function {function} failed.", None)
         return cls(message, code=code, detail=detail[:2000] or None, hint=hint or None)
+
+
+class Started:
+    """A run that was started in the stack: only its records in the catalog say how it goes."""
+
+    def has_ended(self) -> bool:
+        """Return whether it is known to be over."""
+        return False
+
+    def settle(self) -> None:
+        """Wait until it has done everything, what comes after its record too."""
+
+    def result(self) -> object:
+        """Return its answer, or raise its error, where that is known."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -197,9 +228,43 @@ class DeployedStack:
         output = "".join(word.capitalize() for word in function.split("_")) + "Function"
         return self._output(output)
 
-    def start(self, function: str, event: Mapping[str, Any]) -> None:
+    def start(self, function: str, event: Mapping[str, Any]) -> Started:
         """Invoke a function asynchronously; the caller follows the heartbeat in the catalog."""
         self._invoke(function, event, "Event")
+        return Started()
+
+    def leave(self, run_id: str, /) -> NoReturn:
+        """Leave a run after Ctrl-C."""
+        remark(f"Interrupted. The run continues in the stack: coffre show {run_id}")
+        raise typer.Exit(Exit.INTERRUPTED) from None
+
+    @contextmanager
+    def lending(self, name: str, text: str) -> Iterator[str]:
+        """Let the functions read a secret of this name, which exists as long as the block runs.
+
+        Raises
+        ------
+        SecretError
+            `SECRET_NOT_WRITTEN`
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self.secrets.create_secret(Name=name, SecretString=text, Description="Destination of a running restore")
+        except (ClientError, BotoCoreError) as error:
+            raise SecretError(
+                f"The destination could not be stored in the secret {name} for the function.",
+                code="SECRET_NOT_WRITTEN",
+                detail=str(error)[:300],
+                hint="Your credentials need secretsmanager:CreateSecret and DeleteSecret on coffre/destination/*.",
+            ) from error
+        try:
+            yield name
+        finally:
+            try:
+                self.secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+            except (ClientError, BotoCoreError) as error:
+                remark(f"The secret {name} with the destination's password could not be deleted: {error}. Delete it.")
 
     def call(self, function: str, event: Mapping[str, Any]) -> tuple[object, bool]:
         """Invoke a function and wait; return its answer and whether it succeeded."""

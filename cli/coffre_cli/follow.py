@@ -8,18 +8,16 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-import typer
-
 from coffre.model.errors import BackupStateError, CatalogError, TransientError
 from coffre.model.words import duration, size
-from coffre_cli.exits import Exit
-from coffre_cli.screen import error_console, remark
+from coffre_cli.screen import error_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from coffre.model.backup import Backup, Restore
     from coffre.model.backup import Progress as Done
+    from coffre_cli.deployed import DeployedStack
 
 _POLL_SECONDS: Final = 0.4
 # A cold start takes seconds: a function that has written no record by then has not started.
@@ -81,13 +79,12 @@ def follow[R: (Backup, Restore)](look: Callable[[], R], *, title: str, quiet: bo
 
 
 @contextmanager
-def continues_in_stack(run_id: str) -> Iterator[None]:
-    """Report, on Ctrl-C while a run is followed, that the run itself continues."""
+def left_on_interrupt(deployed: DeployedStack, run_id: str) -> Iterator[None]:
+    """Leave a run on Ctrl-C: one in the stack continues, one in this process is stopped (`DeployedStack.leave`)."""
     try:
         yield
     except KeyboardInterrupt:
-        remark(f"Interrupted. The run continues in the stack: coffre show {run_id}")
-        raise typer.Exit(Exit.INTERRUPTED) from None
+        deployed.leave(run_id)
 
 
 class _Signs:

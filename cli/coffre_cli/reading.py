@@ -28,7 +28,7 @@ FromOption = Annotated[str | None, typer.Option("--from", "--from-copy", metavar
 # Where --from already begins a period.
 FromCopyOption = Annotated[str | None, typer.Option("--from-copy", metavar="COPY", help=_HELP)]
 
-_VAULT = "vault"
+VAULT = "vault"
 _CONNECTIONS = 32
 
 
@@ -45,7 +45,7 @@ def find_reading_place(stack: str | None, source: str | None) -> Place:
         if source is not None:
             raise typer.BadParameter(f"--from names a copy of a stack: {place.choice.place} is read already")
         return place
-    if source not in (None, _VAULT):
+    if source not in (None, VAULT):
         place.configuration.destination(source)
     return replace(place, reading=lambda own: _reading(place, own, source))
 
@@ -57,10 +57,10 @@ def _reading(place: DeployedStack, own: Vault, source: str | None) -> Vault:
     from coffre.runtime.sources import read_secret
 
     def report(name: str, error: CoffreError) -> None:
-        where = "The vault" if name == _VAULT else f"The copy {name}"
+        where = "The vault" if name == VAULT else f"The copy {name}"
         remark(f"{where} cannot give everything, the others are asked: {error.message} [{error.code}]")
 
-    if source == _VAULT:
+    if source == VAULT:
         return own
     try:
         destinations = place.configuration.copies
@@ -79,7 +79,7 @@ def resolve_read(
 
     Raises what `resolve_backup` and `latest_copied` raise.
     """
-    if source in (None, _VAULT) or isinstance(place, StandaloneVault):
+    if source in (None, VAULT) or isinstance(place, StandaloneVault):
         return resolve_backup(place, text, target, kind)
     from coffre.operations.stored_backup.read_copies import as_read, latest_copied
 

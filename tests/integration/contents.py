@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,8 @@ import pytest
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
 from coffre.model.manifest import Entry, Manifest
 from coffre.model.names import quoted
+from coffre.policy.slicing import Slice
+from coffre.postgres.source.dump import SliceReader
 from coffre.postgres.source.snapshot import Holder
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.sample import fingerprint, sequences
@@ -156,7 +158,7 @@ class RoundTrip:
 
 
 def before_locks(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None], *, times: int = 1) -> list[str]:
-    """Let somebody change the database after the schema was dumped and before the tables are locked.
+    """Let somebody change the database after the schema was dumped and before it is looked for changes.
 
     Returns the snapshots of all attempts.
     """
@@ -173,15 +175,48 @@ def before_locks(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None], *,
     return snapshots
 
 
-def after_plan(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
-    """Let something happen when everything is planned and locked, and no row is read yet."""
+def after_plan(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object], *, times: int = 100) -> list[str]:
+    """Let something happen when everything is planned, and no row is read yet.
+
+    Returns the snapshots of all attempts.
+    """
+    snapshots: list[str] = []
     look = Holder.free_connections
 
     def free_connections(holder: Holder) -> int:
-        action()
+        snapshots.append(holder.snapshot)
+        if len(snapshots) <= times:
+            action()
         return look(holder)
 
     monkeypatch.setattr(Holder, "free_connections", free_connections)
+    return snapshots
+
+
+def while_reading(monkeypatch: pytest.MonkeyPatch, action: Callable[[tuple[str, ...]], object]) -> None:
+    """Let something happen when the first rows of a part are there and its tables are locked; it gets their names."""
+    read = SliceReader.read
+
+    def reading(reader: SliceReader, pieces: Iterable[Slice]) -> Iterator[tuple[Slice, Iterator[memoryview]]]:
+        asked = list(pieces)
+        for number, answer in enumerate(read(reader, asked)):
+            if number == 0:
+                action(tuple(piece.table.name for piece in asked))
+            yield answer
+
+    monkeypatch.setattr(SliceReader, "read", reading)
+
+
+def after_reading(monkeypatch: pytest.MonkeyPatch, action: Callable[[tuple[str, ...]], object]) -> None:
+    """Let something happen when a part is read and its locks are released; it gets the names of its tables."""
+    read = SliceReader.read
+
+    def reading(reader: SliceReader, pieces: Iterable[Slice]) -> Iterator[tuple[Slice, Iterator[memoryview]]]:
+        asked = list(pieces)
+        yield from read(reader, asked)
+        action(tuple(piece.table.name for piece in asked))
+
+    monkeypatch.setattr(SliceReader, "read", reading)
 
 
 type RoundTripOn = Callable[[PostgresServer], RoundTrip]

@@ -270,7 +270,7 @@ def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privile
         ("put", "BACKUP", WRITERS),
         ("update", "BACKUP", WRITERS | {"rotate", "drill", "verify"}),
         ("put", "RESTORE", {"restore"}),
-        ("update", "RESTORE", {"restore", "verify"}),
+        ("update", "RESTORE", {"restore", "verify", "rotate"}),
         ("put", "SLOT", WRITERS),
         ("update", "SLOT", set()),
         ("put", "ALERT", {*FUNCTIONS} - {"notify"}),

@@ -322,7 +322,7 @@ def test_the_rotate_role_reads_manifests_and_writes_nothing(deployed: Rendered, 
 
 def test_the_rotate_role_changes_backups_and_its_lock_and_adds_audit_events(deployed: Rendered) -> None:
     assert partitions(deployed, ROTATE_ROLE) == {
-        "dynamodb:UpdateItem": {"BACKUP", "LOCK", "AUDITHEAD", "CONFIRM", "USAGE"},
+        "dynamodb:UpdateItem": {"BACKUP", "RESTORE", "LOCK", "AUDITHEAD", "CONFIRM", "USAGE"},
         "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*", "CONFIRM", "CONFIG", "VAULT", "COPY"},
         "dynamodb:DeleteItem": {"LOCK", "CONFIRM"},
     }

@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from tests.contract.weed import OWNER, WRITER, Weed
 from tests.integration.conftest import TABLE, Coffre, Context, new_id
+from tests.integration.here_scene import Functions
 
 from coffre.buckets.reader import BucketReader
 from coffre.catalog.catalog import Catalog
@@ -25,8 +26,7 @@ from coffre.stores.s3 import make_client
 from coffre.stores.s3_connections import Answer
 from coffre.stores.s3_wire import S3Wire
 from coffre.vault.codec import public_key
-from coffre_cli.commands.backups.backup_here import back_up_buckets_here
-from coffre_cli.deployed import DeployedStack
+from coffre_cli.here import StackHere
 
 OBJECTS = 40
 SLOT = "2026-11-01T03:00:00Z"
@@ -428,22 +428,11 @@ def test_a_backup_of_objects_is_verified_by_reading_and_the_next_one_points_at_n
 
 def test_the_command_backs_buckets_up_in_its_own_process(deployed: Deployed) -> None:
     """`coffre backup buckets files --here`: recorded as by the function, with the function's settings."""
-    stack = DeployedStack("coffre", {"CatalogTable": TABLE, "BackupStorageFunction": "backup-storage"})
-    vars(stack)["functions"] = Settings(deployed.coffre.environment)
+    stack = StackHere("coffre", {"CatalogTable": TABLE, "BackupStorageFunction": "coffre-backup-storage"})
+    vars(stack)["functions"] = Functions(deployed.coffre.environment)
 
-    record = back_up_buckets_here(stack, {"target": "files", "backup_id": new_id()}, quiet=True)
+    answer = stack.ask("backup_storage", {"target": "files", "backup_id": new_id()})
 
-    assert isinstance(record, Backup)
+    record = deployed.catalog.get_backup(answer["id"])
     assert (record.status, record.objects, record.tiers) == (Status.COMPLETED, OBJECTS, (Tier.MANUAL,))
     assert deployed.catalog.latest_completed("files") == record
-
-
-@dataclass
-class Settings:
-    """Lambda, as far as the command asks it."""
-
-    environment: dict[str, str]
-
-    def get_function_configuration(self, FunctionName: str) -> dict[str, Any]:  # noqa: N803
-        assert FunctionName == "backup-storage"
-        return {"Environment": {"Variables": self.environment}}

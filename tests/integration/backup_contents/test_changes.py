@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import psycopg2
 import pytest
-from tests.integration.contents import RoundTrip, after_plan, before_locks, rows, run, value
+from tests.integration.contents import (
+    RoundTrip,
+    after_plan,
+    after_reading,
+    before_locks,
+    rows,
+    run,
+    value,
+    while_reading,
+)
 
 from coffre.model.backup import Status
 from coffre.model.errors import DumpTransientError
+from coffre.policy import slicing
 from coffre.postgres.source.dump import ArchiveDumper
 from coffre_local.sample import fingerprint
 
@@ -162,6 +173,50 @@ def test_rows_that_change_while_tables_are_read_are_not_in_the_backup(
     assert fingerprint(filled.source) != before
 
 
+@pytest.mark.parametrize("change", ["truncated and filled again", "dropped", "a column dropped"])
+def test_what_is_changed_before_it_is_read_takes_a_new_snapshot(
+    filled: RoundTrip, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    snapshots = after_plan(monkeypatch, lambda: run(filled.source, *CHANGES[change].split("; ")), times=1)
+
+    filled.make()
+
+    assert len(set(snapshots)) == 2
+    filled.assert_equal()
+
+
+def test_what_is_changed_after_it_was_read_does_no_harm(filled: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a part for each table
+    monkeypatch.setattr(slicing, "_SMALLEST_PART_BYTES", 1)
+    before = fingerprint(filled.source)
+    read: list[str] = []
+
+    def drop(names: tuple[str, ...]) -> None:
+        read.extend(names)
+        run(filled.source, f"DROP TABLE {names[0]}")
+
+    after_reading(monkeypatch, drop)
+    filled.make(limits={"streams": 1})
+
+    assert read == ["other", "t"]
+    assert fingerprint(filled.copy) == before
+
+
+def test_labels_that_are_renamed_all_the_time_are_given_up(filled: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled.fill("CREATE TYPE mood AS ENUM ('a', 'b')", "CREATE TABLE moods AS SELECT 'a'::mood AS m")
+    names = itertools.cycle([("a", "c"), ("c", "a")])
+    rename = "ALTER TYPE mood RENAME VALUE '{}' TO '{}'"
+    snapshots = after_plan(monkeypatch, lambda: run(filled.source, rename.format(*next(names))))
+
+    with pytest.raises(DumpTransientError) as caught:
+        filled.back_up()
+
+    assert caught.value.code == "SCHEMA_CHANGED"
+    assert "A label of an enum" in caught.value.message
+    assert len(set(snapshots)) == 6
+    assert filled.coffre.objects("v1/backups") == {}
+
+
 @contextmanager
 def locked(url: str, statement: str) -> Iterator[None]:
     """Hold a lock in another session."""
@@ -213,14 +268,29 @@ def test_a_lock_that_goes_away_in_time_does_not_matter(filled: RoundTrip, monkey
     assert released.is_set()
 
 
-def test_the_backup_takes_only_locks_that_let_others_read_and_write(
+def test_only_what_is_being_read_is_locked_and_others_may_read_and_write_it(
     filled: RoundTrip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: set[str] = set()
-    locks = "SELECT mode FROM pg_locks WHERE relation = 't'::regclass"
-    after_plan(monkeypatch, lambda: seen.update(mode for (mode,) in rows(filled.source, locks)))
+    def locks() -> list[tuple[str, str]]:
+        return rows(
+            filled.source,
+            "SELECT c.relname, l.mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
+            " WHERE c.oid >= 16384 AND c.relkind IN ('r', 'S') ORDER BY 1",
+        )
 
-    filled.back_up()
+    monkeypatch.setattr(slicing, "_SMALLEST_PART_BYTES", 1)
+    seen: dict[str, list[tuple[str, str]]] = {}
+    after_plan(monkeypatch, lambda: seen.update({"planned": locks()}))
+    while_reading(monkeypatch, lambda names: seen.update({names[0]: locks()}))
+    after_reading(monkeypatch, lambda names: seen.update({f"after {names[0]}": locks()}))
 
-    assert seen == {"AccessShareLock"}
+    filled.back_up(limits={"streams": 1})
+
+    assert seen == {
+        "planned": [],
+        "other": [("other", "AccessShareLock")],
+        "after other": [],
+        "t": [("t", "AccessShareLock")],
+        "after t": [],
+    }
     assert value(filled.source, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'coffre%'") == 0

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
+import psycopg2
 import pytest
 from tests.integration.conftest import BUCKET, client
 from tests.integration.contents import RoundTrip, rows, run, value
 
 from coffre.model.errors import DumpError, IntegrityError, RestoreError
 from coffre.model.manifest import EntryKind
+from coffre.model.target import DatabaseTarget
 from coffre.operations.restore_database.large_objects import restore_large_objects
+from coffre.postgres.connection.client_tools import Children, PostgresTools
+from coffre.postgres.connection.connection_secret import parse_secret
+from coffre.postgres.source.dump import ArchiveDumper
+from coffre.postgres.source.snapshot import hold_snapshot
 
 RESTORING = "coffre.operations.restore_database.whole_database.restore_large_objects"
 _OBJECTS = """
@@ -46,6 +53,23 @@ def test_large_objects_come_back_byte_by_byte(round_trip: RoundTrip) -> None:
     assert len(round_trip.assert_same_answer(_OBJECTS)) == 5
     assert _bytes_of(round_trip.copy) == _bytes_of(round_trip.source)
     assert value(round_trip.copy, "SELECT lo_get(2)") == bytes(range(256))
+
+
+def test_no_table_is_locked_while_large_objects_are_read(round_trip: RoundTrip) -> None:
+    """By itself pg_dump locks every table, and there may be hours of large objects."""
+    round_trip.fill("SELECT lo_from_bytea(1, 'content')", "CREATE TABLE t (id integer)")
+    children, connection = Children(), parse_secret(round_trip.source, where="test")
+    target = DatabaseTarget(name="shop", secret="shop", limits={"lock_timeout_seconds": 1})
+    dumper = ArchiveDumper(PostgresTools(round_trip.home), children, connection, target)
+
+    with (
+        hold_snapshot(connection, children, lock_timeout_seconds=1) as holder,
+        closing(psycopg2.connect(round_trip.source)) as session,
+    ):
+        session.cursor().execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        archive = b"".join(bytes(block) for block in dumper.large_objects(holder.snapshot))
+
+    assert b"content" in archive
 
 
 def test_many_objects_come_back(round_trip: RoundTrip) -> None:

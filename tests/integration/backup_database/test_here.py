@@ -3,67 +3,23 @@
 from __future__ import annotations
 
 import json
-import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 import pytest
-from tests.integration.conftest import BUCKET, PASSWORD, TABLE, Coffre, run_sql
+from tests.integration.conftest import PASSWORD, Coffre
 from tests.integration.expect import no_secret
-from tests.integration.vault_copies import Command, command_in, files_of, without_aws
+from tests.integration.here_scene import heard_interrupts, here, interrupt_when, is_free, sessions, stack, waiting
+from tests.integration.vault_copies import Command, files_of, without_aws
 
 from coffre.model.backup import Status
 from coffre.model.errors import SettingsError
 from coffre.vault.codec import public_key
-from coffre_cli import client_programs, deployed
-from coffre_cli.deployed import DeployedStack
+from coffre_cli import client_programs
 from coffre_local.sample import fingerprint
 
-FUNCTIONS = {"BackupDatabaseFunction": "coffre-backup-database", "BackupStorageFunction": "coffre-backup-storage"}
-
-
-class Functions:
-    """Lambda, as far as `--here` asks it: the settings of a function."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.environment = environment
-
-    def get_function_configuration(self, FunctionName: str) -> dict[str, Any]:  # noqa: N803
-        assert FunctionName in FUNCTIONS.values()
-        return {"Environment": {"Variables": self.environment}}
-
-
-@pytest.fixture
-def stack(coffre: Coffre, monkeypatch: pytest.MonkeyPatch) -> Coffre:
-    outputs = {
-        "VaultBucket": BUCKET,
-        "VaultPrefix": "/",
-        "CatalogTable": TABLE,
-        "Configuration": "configuration",
-        **FUNCTIONS,
-    }
-    monkeypatch.setattr(deployed, "read_state", lambda: None)
-    monkeypatch.setattr(deployed, "_outputs", lambda _: outputs)
-    monkeypatch.setattr(DeployedStack, "functions", Functions(coffre.environment))
-    monkeypatch.setenv("COFFRE_STACK", "coffre")
-    return coffre
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    monkeypatch.delenv("COFFRE_VAULT", raising=False)
-    return command_in(tmp_path / "work", monkeypatch, capfd)
-
-
-def is_free(stack: Coffre) -> bool:
-    """Tell whether no run holds the target's lock."""
-    now = datetime.now(UTC)
-    return stack.catalog.locks.acquire("shop", "the test", now, stale_after=timedelta(hours=1)).acquired
+__all__ = ["heard_interrupts", "here", "stack"]
 
 
 # --- with a stack ---
@@ -105,14 +61,6 @@ def test_a_failure_here_is_recorded_and_alerted_as_one_of_the_function(
     assert PASSWORD not in said.out + said.err
 
 
-@pytest.fixture
-def heard_interrupts() -> Iterator[None]:
-    """Ctrl-C as in a shell: the workers of pytest-xdist ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("heard_interrupts")
 def test_ctrl_c_settles_the_record_and_leaves_no_session(
     stack: Coffre, shop: str, here: Command, postgresql_home: Path
@@ -121,9 +69,9 @@ def test_ctrl_c_settles_the_record_and_leaves_no_session(
     stack.configure(shop)
     with psycopg2.connect(shop) as blocker, blocker.cursor() as cursor:
         cursor.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
-        threading.Thread(target=_interrupt_when, args=(lambda: _waiting(shop) > 0,), daemon=True).start()
+        threading.Thread(target=interrupt_when, args=(lambda: waiting(shop) > 0,), daemon=True).start()
         said = here("backup", "database", "shop", "--here", "--postgres-home", postgresql_home)
-        left = _sessions(shop)
+        left = sessions(shop)
         blocker.rollback()
 
     assert said.status == 130
@@ -134,25 +82,6 @@ def test_ctrl_c_settles_the_record_and_leaves_no_session(
     assert left == 1, "only the one that holds the lock"
     assert is_free(stack)
     assert [alert["MessageAttributes"]["kind"]["Value"] for alert in stack.troubles()] == ["BACKUP_FAILED"]
-
-
-def _sessions(url: str) -> int:
-    [[count]] = run_sql(
-        url,
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
-    )
-    return int(count)
-
-
-def _waiting(url: str) -> int:
-    [[count]] = run_sql(url, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-    return int(count)
-
-
-def _interrupt_when(ready: Callable[[], bool]) -> None:
-    while not ready():
-        time.sleep(0.05)
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 # --- without a stack ---

@@ -117,3 +117,18 @@ def test_without_a_complete_copy_a_rehearsal_takes_the_vault_and_a_named_copy_is
         drill(coffre, {"from": "nosuch"})
     with pytest.raises(EventError, match="exclude each other"):
         drill(coffre, {"from": "nas", "rehearse": True})
+
+
+def test_what_a_rehearsal_elsewhere_took_is_noted_and_nothing_is_drilled(coffre: Coffre, backup: Backup) -> None:
+    wanted = {"id": backup.id, "seconds": {"shop": 412.5, "nosuch": 1}}
+
+    answer = coffre.drill(rehearsed=wanted)
+
+    assert answer == {"noted": ["shop"], "unknown": ["nosuch"]}
+    drills, rehearsals = coffre.catalog.latest.drills_and_rehearsals()
+    assert (drills, rehearsals["shop"].seconds) == ({}, 412.5)
+    [event] = [one for one in coffre.catalog.audit.events() if one.action == "recovery.rehearsed"]
+    assert (event.target, event.subject, event.detail) == ("shop", backup.id, "in 6 min 52 s")
+    for wrong in ({"target": "shop", "rehearsed": wanted}, {"rehearsed": {"id": backup.id, "seconds": {"shop": -1}}}):
+        with pytest.raises(EventError):
+            coffre.drill(**wrong)

@@ -28,6 +28,7 @@ from tests.integration.rich import ROLES, statements
 from coffre.model.backup import Backup, Status
 from coffre.model.drill import Outcome, Verdict
 from coffre.model.errors import BackupStateError, CoffreError, RestoreError, TransientError
+from coffre.operations.drill import course
 from coffre.operations.drill import database as drill
 from coffre.operations.drill.compare import compare_tables
 from coffre.operations.restore_database.job import RestoreJob, Source, open_source
@@ -474,7 +475,7 @@ def test_what_does_not_fit_at_once_is_proven_in_groups(
     check = {"name": "orders", "query": "SELECT count(*) > 900 FROM orders", "expect": True}
     coffre.configure(shop, target={"drill": {"checks": [check]}})
     made = coffre.catalog.get_backup(coffre.backup()["id"])
-    monkeypatch.setattr(drill, "free_bytes", lambda server: 272_000)
+    monkeypatch.setattr(drill, "room_bytes", lambda server: 272_000)
 
     answer = coffre.drill()
 
@@ -658,9 +659,12 @@ def test_a_disk_that_is_full_before_anything_is_restored_says_nothing_against_th
 
 
 def test_time_that_runs_out_says_nothing_against_the_backup(
-    coffre: Coffre, backup: Backup, monkeypatch: pytest.MonkeyPatch
+    coffre: Coffre, shop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Given a single table, which no other invocation would have more time for."""
     # A server of its own: a drill kills its server when it leaves before the work has ended.
+    coffre.configure(shop, target={"tables": {"exclude": ["public.orders"]}})
+    coffre.backup()
     left = [900.0]
     monkeypatch.setattr(drill, "Watch", partial(Watch, beat_seconds=0.02))
 
@@ -675,6 +679,102 @@ def test_time_that_runs_out_says_nothing_against_the_backup(
     answer = coffre.drill(Context(remaining=lambda: left[0], function_name="drill"))
 
     assert (answer["outcome"], answer["failure"]["code"]) == ("not_possible", "DEADLINE")
+    assert "--here" in answer["failure"]["hint"]
+
+
+# --- several invocations ---
+
+
+class Lambda:
+    """Takes the invocations that a drill starts, and lets them run one after another."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> None:  # noqa: N803
+        assert (FunctionName, InvocationType) == ("drill", "Event")
+        self.events.append(json.loads(Payload))
+
+
+@pytest.fixture
+def functions(coffre: Coffre) -> Lambda:
+    played = Lambda()
+    vars(coffre.drill_function().services)["functions"] = played
+    return played
+
+
+def test_groups_that_do_not_fit_into_one_invocation_are_proven_by_the_next_and_reported_once(
+    coffre: Coffre, backup: Backup, quick: ScratchServer, functions: Lambda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given two groups, and time for one of them."""
+    monkeypatch.setattr(drill, "room_bytes", lambda server: 272_000)
+    left = [900.0]
+
+    def restore_once(job: RestoreJob, source: Source, outcome: Any) -> None:
+        restore_whole(job, source, outcome)
+        left[0] = 41.0  # a second more than the reserve
+
+    monkeypatch.setattr(drill, "restore_whole", restore_once)
+    monkeypatch.setattr(course, "_TIME_FACTOR", 1e6)
+
+    first = coffre.drill(Context(remaining=lambda: left[0], function_name="drill"))
+
+    assert (first["outcome"], first["groups_done"], first["groups_waiting"]) == ("continues", 1, 1)
+    assert coffre.alerts() == []
+    assert coffre.catalog.get_backup(backup.id).verified_at is None
+    (event,) = functions.events
+    assert (event["backup_id"], event["drill_id"], event["invocation"]) == (backup.id, first["id"], 2)
+
+    twice = [coffre.drill(Context(function_name="drill"), **event) for _ in range(2)]  # delivered twice
+
+    assert [(answer["id"], answer["outcome"]) for answer in twice] == [(first["id"], "passed")] * 2
+    report = report_of(coffre, backup)
+    assert (report.groups, report.invocations, len(functions.events)) == (2, 2, 1)
+    assert [(one.table, one.verdict) for one in report.tables] == [
+        ("public.customers", Verdict.EQUAL),
+        ("public.orders", Verdict.EQUAL),
+    ]
+    assert report.rows == 1050
+    assert "FK CONSTRAINT public orders orders_customer_fkey" in "\n".join(report.exceptions)
+    assert report.restore_seconds is not None
+    assert sum(key.endswith(f"drill-{first['id']}.json") for key in coffre.objects("v1/backups/")) == 1
+    assert coffre.catalog.get_backup(backup.id).verified_at == report.completed_at
+
+
+def test_a_group_that_takes_longer_than_an_invocation_is_halved_for_the_next(
+    coffre: Coffre, backup: Backup, functions: Lambda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given everything together, which takes too long, and then each table alone, which does not."""
+    left, tried = [900.0], list[list[str]]()
+    monkeypatch.setattr(drill, "Watch", partial(Watch, beat_seconds=0.02))
+
+    def too_long_together(job: RestoreJob, source: Source, outcome: Any) -> None:
+        tried.append([table.table_name for table in source.content.tables])
+        while len(tried[-1]) > 1:
+            left[0] = 19.0
+            job.children.check()
+            threading.Event().wait(0.01)
+        restore_whole(job, source, outcome)
+
+    monkeypatch.setattr(drill, "restore_whole", too_long_together)
+
+    first = coffre.drill(Context(remaining=lambda: left[0], function_name="drill"))
+    left[0] = 900.0
+    answer = coffre.drill(Context(remaining=lambda: left[0], function_name="drill"), **functions.events[0])
+
+    assert (first["outcome"], first["groups_done"], first["groups_waiting"]) == ("continues", 0, 2)
+    assert (answer["outcome"], answer["tables"]) == ("passed", 2)
+    assert tried == [["customers", "orders"], ["customers"], ["orders"]]
+    report = report_of(coffre, backup)
+    assert (report.groups, report.invocations) == (2, 2)
+
+
+def test_a_drill_continues_only_from_a_state_that_exists(coffre: Coffre, backup: Backup) -> None:
+    with pytest.raises(CoffreError) as missing:
+        coffre.drill(backup_id=backup.id, drill_id=new_id(), invocation=2)
+    with pytest.raises(CoffreError) as alone:
+        coffre.drill(backup_id=backup.id, invocation=2)
+    assert (missing.value.code, alone.value.code) == ("DRILL_STATE_DAMAGED", "EVENT_INVALID")
 
 
 # --- which backup ---

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from tests.contract.weed import OWNER, Weed
 from tests.integration.conftest import TABLE, Coffre, run_sql, with_password
 from tests.integration.conftest import client as boto_client
 from tests.integration.points_scene import PointScene
+from tests.integration.vault_copies import command_in, copy_vault, files_of, without_aws, write_identity
 
 from coffre.model.backup import Status, Tier
 from coffre.model.errors import CoffreError, EventError
@@ -329,3 +331,37 @@ def test_supabase_storage_is_listed_by_its_rows_alone(scene: PointScene, client:
     again = scene.take()
     assert (scene.files(again).stored_bytes or 0) < 5_000
     assert scene.bodies(again) == scene.bodies(point)
+
+
+def test_a_recovery_as_of_a_point_restores_its_rows_and_objects_and_names_what_dangles(
+    scene: PointScene,
+    documents: Documents,
+    new_database: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    point = scene.take(lambda: documents.delete("deleted"))
+    documents.put("later", b"later")
+    scene.take()
+    copy = copy_vault(scene.coffre, tmp_path / "copy")
+    key = write_identity(scene.coffre, tmp_path / "key.txt")
+    without_aws(monkeypatch)
+    monkeypatch.setenv("NEW", new_database)
+    run = command_in(tmp_path / "here", monkeypatch, capfd)
+    source = ("recover", "--from", copy, "--identity", key, "--to", "shop=env:NEW", "--to", "files=directory:back")
+
+    newest = run(*source, "--dry-run")
+    unknown = run(*source, "--point", "nosuch", "--yes")
+    both = run(*source, "--point", "latest", "--at", "2026-11-01")
+    done = run(*source, "--point", point.id, "--yes")
+
+    assert f"{point.id} of shop, taken" in newest.out
+    assert (unknown.status, "[POINT_UNKNOWN]" in unknown.err) == (1, True)
+    assert (both.status, "exclude each other" in both.err) == (2, True)
+    assert done.status == 4, done.out + done.err
+    assert f"The restore point {point.id} of shop" in done.out
+    assert "3 references, 1 dangling" in done.out
+    assert "deleted, which the backup lacks" in done.out
+    assert run_sql(new_database, "SELECT key FROM documents ORDER BY 1") == [("changed",), ("deleted",), ("kept",)]
+    assert sorted(files_of(tmp_path / "here" / "back")) == ["changed", "kept", "no-row"]

@@ -132,7 +132,7 @@ def test_what_exists_is_not_overwritten_and_the_error_says_what_to_do(lost: Lost
 
     assert (said.status, said.err.count("[DESTINATION_NOT_EMPTY]")) == (1, 2)
     assert "is not empty: it has public.precious" in said.err
-    assert "--replace" in said.err
+    assert "--safety directory:DIR" in said.err
     assert "back exists, and is not empty" in said.err
     assert run_sql(lost.new, "SELECT id FROM precious") == [(7,)]
     assert not (lost.here / "coffre-recovery" / "recovery.json").exists()

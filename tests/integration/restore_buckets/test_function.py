@@ -14,8 +14,9 @@ from botocore.exceptions import EndpointConnectionError
 from tests.confirming import overwrites, with_confirmation
 from tests.contract.weed import OWNER, READER, Weed
 from tests.integration.bucket_backups import Object, keep_backup
-from tests.integration.conftest import BUCKET, REGION, Coffre, Context, client, new_id
+from tests.integration.conftest import BUCKET, REGION, TABLE, Coffre, Context, client, new_id
 from tests.integration.expect import no_secret
+from tests.integration.here_scene import Functions
 from tests.integration.vault_copies import copy_vault
 
 from coffre.model.backup import Backup, Progress, Status
@@ -25,6 +26,7 @@ from coffre.runtime.sources import read_secret
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import public_key
 from coffre.vault.vault import Vault
+from coffre_cli.here import StackHere
 
 FILES = {f"photos/{n:02d}.txt": Object(b"%d" % n, content_type="text/plain", tags={"n": str(n)}) for n in range(9)}
 # What the store of AWS takes, and what it shows: keys that are no file names, values that are no dates.
@@ -102,6 +104,19 @@ def test_the_latest_backup_comes_back_where_it_was(uploads: Coffre, tmp_path: Pa
     assert client("s3").get_object_tagging(Bucket="photos", Key="03.txt")["TagSet"] == [{"Key": "n", "Value": "3"}]
     head = client("s3").head_object(Bucket="photos", Key="03.txt", ChecksumMode="ENABLED")
     assert head["ChecksumSHA256"], "AWS keeps the SHA-256 that it checked"
+
+
+def test_the_command_restores_objects_in_its_own_process(uploads: Coffre, tmp_path: Path) -> None:
+    """`coffre restore objects --here`: with the function's settings, recorded as by it."""
+    backup = keep(uploads, FILES, tmp_path)
+    stack = StackHere("coffre", {"CatalogTable": TABLE, "RestoreFunction": "coffre-restore"})
+    vars(stack)["functions"] = Functions(uploads.environment)
+
+    said = stack.ask("restore", {"backup_id": backup.id, "storage": {}, "streams": 1})
+
+    assert (said["status"], said["objects"]) == ("COMPLETED", 9)
+    assert bodies() == {name.partition("/")[2]: found.body for name, found in FILES.items()}
+    assert uploads.catalog.get_restore(said["id"]).status is Status.COMPLETED
 
 
 def test_hostile_keys_and_values_come_back_as_they_were(uploads: Coffre, tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_a_restore_from_a_copy_reads_nothing_of_the_vault_but_keeps_its_report_t
 
     assert fingerprint(new_database) == fingerprint(shop)
     record, report = report_of(coffre, said)
-    assert (report.read_from, record.notes, record.exceptions) == ((), (), ())
+    assert (report.read_from, record.notes, record.exceptions, record.source) == ((), (), (), "offsite")
     assert not any("restores" in str(path) for path in (tmp_path / "offsite").rglob("*"))
 
 

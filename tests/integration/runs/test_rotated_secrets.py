@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import pytest
 from tests.integration.conftest import SHOP, Coffre, client, run_sql
+from tests.integration.contents import after_plan
 from tests.integration.expect import failed_backup, failed_restore, no_secret
 
-from coffre.postgres.source import snapshot
 from coffre.runtime import bootstrap
 from coffre.runtime.sources import read_secret
 from coffre_local.postgres_server import PostgresServer
@@ -150,16 +150,14 @@ def test_a_pending_version_is_not_used_as_long_as_the_current_one_is_accepted(
 def test_a_password_that_is_rotated_while_a_backup_reads_does_not_fail_its_end(
     coffre: Coffre, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last session of a backup is opened when everything is read."""
+    """The last sessions of a backup are opened when it has begun to read."""
     coffre.configure(keeper.url(FIRST))
-    require_valid = snapshot.Holder.require_valid
 
-    def rotate(holder: snapshot.Holder) -> None:
+    def rotate() -> None:
         keeper.set_password(SECOND)
         coffre.secret(SECRET, keeper.url(SECOND))
-        require_valid(holder)
 
-    monkeypatch.setattr(snapshot.Holder, "require_valid", rotate)
+    after_plan(monkeypatch, rotate)
 
     with counted(keeper, 1):
         assert coffre.backup()["status"] == "COMPLETED"

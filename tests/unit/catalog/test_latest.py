@@ -10,7 +10,7 @@ from tests.unit.catalog.conftest import NOON, NewBackup, RawTable
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status, Tier
-from coffre.model.drill import DrillSummary, Outcome
+from coffre.model.drill import DrillSummary, Outcome, Rehearsal
 from coffre.model.errors import IntegrityError
 from coffre.model.rotation import Amount, SweepReport, VaultUse
 
@@ -40,6 +40,18 @@ def test_the_newest_drill_of_each_target_is_known_and_an_older_one_does_not_repl
         catalog.latest.note_drill(drill)
 
     assert catalog.latest.drills() == {"shop": later, "photos": other}
+
+
+def test_the_newest_rehearsal_of_a_target_is_kept_next_to_its_drill(catalog: Catalog) -> None:
+    first = Rehearsal(id=DRILL.id, target="shop", completed_at=NOON, seconds=700.0)
+    later = first.model_copy(update={"completed_at": NOON + timedelta(days=30), "seconds": 650.0})
+
+    catalog.latest.note_drill(DRILL)
+    for rehearsal in (first, later, first):
+        catalog.latest.note_rehearsal(rehearsal)
+
+    assert catalog.latest.drills_and_rehearsals() == ({"shop": DRILL}, {"shop": later})
+    assert catalog.latest.drills() == {"shop": DRILL}
 
 
 def test_what_a_sweep_measured_is_known_and_what_is_stored_once_for_several_backups_is_saved(catalog: Catalog) -> None:

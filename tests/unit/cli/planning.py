@@ -16,6 +16,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.confirmation import Act, Facts, Overwritten, Plan, Request, Seen
 from coffre.model.errors import CoffreError
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.cancelling import answer_cancel
 from coffre.runtime.deletion import decide
 from coffre.runtime.events import (
     ConfigurationEvent,
@@ -61,7 +62,7 @@ def answer_to(account: Account, plan: Plan, *, approvals: int = 0) -> dict[str, 
 
 
 def deciding(account: Account, *, approvals: int = 0) -> None:
-    """Let the function `rotate` delete, approve and pin as it does; other rotations are only noted."""
+    """Let the function `rotate` delete, approve, pin and cancel as it does; other rotations are only noted."""
     configuration = Configuration.model_validate(
         {
             "encryption": "none",
@@ -83,6 +84,8 @@ def deciding(account: Account, *, approvals: int = 0) -> None:
         wanted = parse_rotate(event)
         if function != "rotate" or isinstance(wanted, ConfigurationEvent):
             return None
+        if isinstance(wanted, RotateEvent) and wanted.cancel is not None:
+            return answer_cancel(cast(Services, services), wanted, wanted.cancel).model_dump(mode="json")
         if isinstance(wanted, RotateEvent):
             pins = wanted.pin is not None or wanted.unpin is not None
             return answer_pin(cast(Services, services), wanted).model_dump(mode="json") if pins else None

@@ -13,6 +13,7 @@ from tests.unit.policy.safety_scene import NOW, drill, run
 
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.configuration import Configuration
+from coffre.model.drill import Rehearsal
 from coffre.model.objectives import Objective
 from coffre.policy.objectives import WINDOW, gaps, longest_pause, measure, unreachable, words_of
 
@@ -166,3 +167,18 @@ def test_a_daily_schedule_cannot_meet_an_objective_of_an_hour() -> None:
     }
     assert not unreachable(configuration(schedule={"expression": "rate(1 hour)"}), NOW)
     assert not unreachable(configuration(freshness={"every_hours": 1}), NOW)
+
+
+def test_the_newer_one_of_drill_and_rehearsal_is_the_restore_that_counts() -> None:
+    objective = Objective(rto_minutes=15)
+    drilled = drill(5, restore_seconds=60.0)
+
+    def measured(days: float, seconds: float) -> tuple[float | None, bool | None]:
+        at = NOW - timedelta(days=days)
+        rehearsal = Rehearsal(id="01K9X000000000000000000000", target="shop", completed_at=at, seconds=seconds)
+        found = measure(objective, [run(1)], drilled, NOW, SINCE, rehearsal)
+        assert found.restored_at == max(at, drilled.completed_at)
+        return found.restore_seconds, found.rto_missed
+
+    assert measured(1, 1200) == (1200, True)
+    assert measured(30, 1200) == (60, False)

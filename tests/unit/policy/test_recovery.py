@@ -17,6 +17,7 @@ from coffre.policy.recovery import (
     is_complete,
     next_step,
     of_same_points,
+    seconds_until_usable,
     sentence_of,
     taken_up,
     usable,
@@ -226,3 +227,25 @@ def test_how_it_ended_in_a_sentence() -> None:
     assert "with exceptions" in sentence_of(odd)
     unsent = NOTIFY.model_copy(update={"state": StepState.FAILED, "problem": "no network"})
     assert is_complete(recovery(done, unsent))
+
+
+def test_a_target_is_usable_when_its_last_step_ended_and_all_of_them_went_well() -> None:
+    def ended(one: Step, minutes: float, state: StepState = StepState.DONE) -> Step:
+        return one.model_copy(update={"state": state, "ended_at": NOON + timedelta(minutes=minutes)})
+
+    good = recovery(ended(DATABASE, 10), ended(FILES, 12), ended(CHECK, 13))
+    assert seconds_until_usable(good) == {"shop": 780.0, "files": 720.0}
+    wrong = recovery(ended(DATABASE, 10), ended(FILES, 12), ended(CHECK, 13, StepState.FAILED))
+    assert seconds_until_usable(wrong) == {"files": 720.0}
+
+
+def test_nothing_is_replaced_before_its_backup_exists() -> None:
+    safety = step("back up the destination of shop", StepKind.SAFETY, "shop", replaces=True)
+    database = DATABASE.model_copy(update={"replaces": True})
+    failed = safety.model_copy(update={"state": StepState.FAILED})
+    done = safety.model_copy(update={"state": StepState.DONE})
+
+    assert in_order([FILES, database, safety])[0] == safety
+    assert next_step(recovery(failed, database, FILES)) == FILES
+    assert next_step(recovery(failed, database)) is None
+    assert next_step(recovery(done, database)) == database

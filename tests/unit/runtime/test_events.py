@@ -59,17 +59,25 @@ def test_every_function_has_examples() -> None:
     assert {path.parent.name for path in EXAMPLES} == functions == set(PARSERS)
 
 
-@pytest.mark.parametrize("field", ["pin", "unpin"])
+@pytest.mark.parametrize("field", ["pin", "unpin", "cancel"])
 def test_a_pin_is_of_one_backup_and_nothing_else(field: str) -> None:
     parsed = parse_rotate({field: ULID, "actor": "ada"})
 
     assert isinstance(parsed, RotateEvent)
-    assert {name for name in ("pin", "unpin", "hold", "release") if getattr(parsed, name) == ULID} == {field}
-    others = {"pin": ULID, "unpin": ULID, "hold": ULID, "release": ULID, "target": "shop", "after": ULID}
+    assert {name for name in ("pin", "unpin", "hold", "release", "cancel") if getattr(parsed, name) == ULID} == {field}
+    others = {
+        "pin": ULID,
+        "unpin": ULID,
+        "hold": ULID,
+        "release": ULID,
+        "cancel": ULID,
+        "target": "shop",
+        "after": ULID,
+    }
     for extra in [{name: value} for name, value in others.items() if name != field] + [{"dry_run": True}]:
         with pytest.raises(EventError) as caught:
             parse_rotate({field: ULID, **extra})
-        assert "hold, release, pin and unpin" in (caught.value.detail or "")
+        assert "hold, release, pin, unpin and cancel" in (caught.value.detail or "")
     for wrong in ("latest", "", "../x"):
         with pytest.raises(EventError) as caught:
             parse_rotate({field: wrong})

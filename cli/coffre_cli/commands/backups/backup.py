@@ -13,7 +13,15 @@ from coffre.model.errors import BackupStateError, TargetUnknownError
 from coffre.model.kinds import Status, TargetKind, Tier
 from coffre.model.times import parse_span
 from coffre.model.words import duration, size
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import (
+    DeployedStack,
+    HereOption,
+    HomeOption,
+    JsonOption,
+    StackOption,
+    Started,
+    find_stack,
+)
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import backup_json, print_json, remark, say, say_command, show_failure
@@ -59,12 +67,6 @@ class Wanted:
     keep: str | None = None
 
 
-HereOption = Annotated[
-    bool,
-    typer.Option("--here", help="Run it in this process, with your own AWS credentials: in CI, or on your machine."),
-]
-
-
 @app.callback()
 def backup() -> None:
     """Take a backup now."""
@@ -88,12 +90,7 @@ def backup_database(
     full: Annotated[bool, typer.Option("--full", help="Store everything again, without earlier backups.")] = False,
     keep: KeepOption = None,
     here: HereOption = False,
-    postgres_home: Annotated[
-        Path | None,
-        typer.Option(
-            "--postgres-home", metavar="DIR", help="With --here: DIR/bin has pg_dump. Default: it is looked for."
-        ),
-    ] = None,
+    postgres_home: HomeOption = None,
     url_env: Annotated[
         str | None,
         typer.Option(
@@ -255,20 +252,16 @@ def _back_up_here(
 ) -> None:
     from ulid import ULID
 
-    from coffre_cli.commands.backups.backup_here import back_up_buckets_here, back_up_database_here
+    from coffre_cli.here import StackHere
 
     if target is None:
         raise typer.BadParameter("--here backs up one target: name it")
     configuration = deployed.configuration
-    is_database = function == "backup_database"
-    if is_database and configuration.database(target).databases is not None:
+    if function == "backup_database" and configuration.database(target).databases is not None:
         raise typer.BadParameter(f"{target} is a server: name one of its databases (coffre list shows their names)")
-    event = {**event_of(target, wanted), "backup_id": str(ULID())}
-    record = (
-        back_up_database_here(deployed, event, home, quiet=as_json)
-        if is_database
-        else back_up_buckets_here(deployed, event, quiet=as_json)
-    )
+    backup_id, place = str(ULID()), StackHere.of(deployed, home)
+    run = place.start(function, {**event_of(target, wanted), "backup_id": backup_id})
+    record = wait_for_backup(place, target, backup_id, run, title=f"Backing up {target} here", quiet=as_json)
     if isinstance(record, str):
         remark(f"Skipped: {record}.")
     _end([None if isinstance(record, str) else record], as_json=as_json, is_one=True)
@@ -343,15 +336,19 @@ def event_of(target: str, wanted: Wanted) -> dict[str, Any]:
     return event | ({"keep": wanted.keep} if wanted.keep else {})
 
 
-def wait_for_backup(deployed: DeployedStack, target: str, backup_id: str, *, title: str, quiet: bool) -> Backup | str:
+def wait_for_backup(
+    deployed: DeployedStack, target: str, backup_id: str, run: Started | None = None, *, title: str, quiet: bool
+) -> Backup | str:
     """Wait for a backup, and return its record; why it was skipped, if it was.
 
     Raises
     ------
     NotStartedError, CatalogError
         As `follow`.
+    CoffreError
+        What ended a run in this process before it had a record.
     """
-    from coffre_cli.follow import continues_in_stack, follow
+    from coffre_cli.follow import follow, left_on_interrupt
 
     def skipped() -> str | None:
         for event in deployed.catalog.audit.events(target=target):
@@ -361,16 +358,20 @@ def wait_for_backup(deployed: DeployedStack, target: str, backup_id: str, *, tit
                 break
         return None
 
-    try:
-        with continues_in_stack(backup_id):
-            return follow(
+    started = run or Started()
+    with left_on_interrupt(deployed, backup_id):
+        try:
+            record = follow(
                 lambda: deployed.catalog.get_backup(backup_id),
                 title=title,
                 quiet=quiet,
-                has_ended=lambda: skipped() is not None,
+                has_ended=lambda: started.has_ended() or skipped() is not None,
             )
-    except BackupStateError:
-        return skipped() or "it has no record"
+        except BackupStateError:
+            started.result()
+            return skipped() or "it has no record"
+        started.settle()
+        return record
 
 
 def follow_backup(deployed: DeployedStack, target: str, backup_id: str, *, quiet: bool) -> Backup | None:

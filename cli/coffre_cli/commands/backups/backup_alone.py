@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,15 +35,14 @@ from coffre.runtime.function import utc_now
 from coffre.runtime.scratch import scratch_directory
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Committed, Vault
-from coffre_cli.background import Background
 from coffre_cli.client_programs import find_tools
-from coffre_cli.commands.backups.backup_here import Interruption, end_interrupted
 from coffre_cli.follow import bar, facts
+from coffre_cli.here import Interruption, RunHere, end_interrupted
 from coffre_cli.screen import remark
 from coffre_cli.standalone import open_store
 from coffre_cli.vault_choice import VaultChoice
 
-_NEVER_OVER: Final = 1e9  # seconds: no platform ends this process
+NEVER_OVER: Final = 1e9  # seconds: no platform ends this process
 _BEAT_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 0.2
 
@@ -146,57 +145,73 @@ def back_up_alone(choice: VaultChoice, wanted: Alone, *, quiet: bool) -> Backup:
         heartbeat_at=now,
         expires_at=now + parse_span(wanted.keep) if wanted.keep else None,
     )
-    run = _RunAlone(record, configuration, target, connection, tools, vault, previous)
-    return completed(record, *run.watched(quiet=quiet))
+    run = RunAlone(record, configuration.recipients_of(target.name), target, connection, tools, vault, previous)
+    return run.back_up(quiet=quiet)
+
+
+type _Work = Callable[[Run], tuple[Manifest, Committed]]
+
+
+def watched_alone(record: Backup, stop: Callable[[], None], work: _Work, *, quiet: bool) -> Backup:
+    """Do a backup's work, show its progress, and return its record; Ctrl-C ends it as a deadline would.
+
+    Parameters
+    ----------
+    stop
+        Makes the work end soon.
+    """
+    meter, interruption = Meter(), Interruption("backup")
+    watch = Watch(
+        meter,
+        beat=lambda _: None,
+        remaining_seconds=lambda: NEVER_OVER,
+        stop=stop,
+        beat_seconds=_BEAT_SECONDS,
+    )
+    interruption.watched(watch)
+    run = Run(record, meter, watch, ready_to_commit=lambda: record.tiers, announce=lambda _: None)
+    job = RunHere(lambda: watch.run(lambda: work(run)), interruption)
+    try:
+        _show(record, job, meter, quiet=quiet)
+    except KeyboardInterrupt:
+        end_interrupted([job])
+    return completed(record, *job.result())
+
+
+def _show(record: Backup, work: RunHere[tuple[Manifest, Committed]], meter: Meter, *, quiet: bool) -> None:
+    with bar(quiet=quiet) as shown:
+        task = shown.add_task(f"Backing up {record.target} here", total=None, facts="starting")
+        while not work.wait(_POLL_SECONDS):
+            done: Progress = meter.read()
+            now = record.model_copy(update={"progress": done, "heartbeat_at": datetime.now(UTC)})
+            shown.update(task, completed=done.done_bytes, total=done.total_bytes or None, facts=facts(now))
 
 
 @dataclass(frozen=True)
-class _RunAlone:
-    """One run: what `Lifecycle` is with a catalog."""
+class RunAlone:
+    """One run: what `Lifecycle` is with a catalog. `record` is the backup as it begins."""
 
     record: Backup
-    configuration: Configuration
+    recipients: tuple[str, ...]
     target: DatabaseTarget
     connection: Connection
     tools: PostgresTools
     vault: Vault
     previous: Backup | None
 
-    def watched(self, *, quiet: bool) -> tuple[Manifest, Committed]:
-        """Do the work and show its progress; Ctrl-C ends it as a deadline would."""
-        meter, children, interruption = Meter(), Children(), Interruption()
-        watch = Watch(
-            meter,
-            beat=lambda _: None,
-            remaining_seconds=lambda: _NEVER_OVER,
-            stop=children.end_all,
-            beat_seconds=_BEAT_SECONDS,
-        )
-        interruption.watched(watch)
-        work = Background(lambda: watch.run(lambda: self._work(meter, watch, children)))
-        try:
-            self._show(work, meter, quiet=quiet)
-        except KeyboardInterrupt:
-            end_interrupted(work, interruption.end)
-        return work.result()
+    def back_up(self, *, quiet: bool) -> Backup:
+        """Take the backup; see `watched_alone`."""
+        children = Children()
 
-    def _show(self, work: Background[tuple[Manifest, Committed]], meter: Meter, *, quiet: bool) -> None:
-        with bar(quiet=quiet) as shown:
-            task = shown.add_task(f"Backing up {self.target.name} here", total=None, facts="starting")
-            while not work.wait(_POLL_SECONDS):
-                done: Progress = meter.read()
-                now = self.record.model_copy(update={"progress": done, "heartbeat_at": datetime.now(UTC)})
-                shown.update(task, completed=done.done_bytes, total=done.total_bytes or None, facts=facts(now))
+        def work(run: Run) -> tuple[Manifest, Committed]:
+            with scratch_directory() as scratch, children.ending():
+                return backup_database(self._job(children, scratch), run)
 
-    def _work(self, meter: Meter, watch: Watch, children: Children) -> tuple[Manifest, Committed]:
-        run = Run(self.record, meter, watch, ready_to_commit=lambda: self.record.tiers, announce=lambda _: None)
-        with scratch_directory() as scratch, children.ending():
-            return backup_database(self._job(children, scratch), run)
+        return watched_alone(self.record, children.end_all, work, quiet=quiet)
 
     def _job(self, children: Children, scratch: Path) -> DatabaseBackupJob:
         target, limits = self.target, self.target.limits
         streams = limits.streams or default_streams(os.cpu_count() or 1)
-        recipients = self.configuration.recipients_of(target.name)
         connection = apply_tls(
             self.connection,
             target.tls,
@@ -211,8 +226,8 @@ class _RunAlone:
             tools=self.tools,
             children=children,
             vault=self.vault,
-            encoder=FrameEncoder(recipients, level=limits.compression_level),
-            recipients=recipients,
+            encoder=FrameEncoder(self.recipients, level=limits.compression_level),
+            recipients=self.recipients,
             scratch=scratch,
             streams=streams,
             runner=ThreadRunner(width_for(streams), children.end_all),

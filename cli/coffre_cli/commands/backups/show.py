@@ -164,6 +164,8 @@ def _show_restore(deployed: Place, restore: Restore, *, as_json: bool) -> None:
     what = "Dry run of a restore" if restore.dry_run else "Restore"
     say(f"{what} {restore.id} of backup {restore.backup_id} ({restore.target}): {restore.status.value}")
     say(f"  into      {restore.destination}")
+    if restore.source is not None:
+        say(f"  read from {restore.source} alone")
     say(f"  started   {restore.created_at:%Y-%m-%d %H:%M:%S} UTC, took {duration(restore.duration_ms)}")
     _show_cost(deployed, restore)
     if restore.failure is not None:

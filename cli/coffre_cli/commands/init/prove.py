@@ -15,6 +15,7 @@ from coffre.model.words import duration, size
 from coffre_cli import aws
 from coffre_cli.commands.backups.backup import Wanted, start_backup, start_servers, wait_for_backup
 from coffre_cli.commands.doctor.doctor import look_at_targets
+from coffre_cli.commands.verify.drill import await_report
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.screen import error_console, remark, say, show_error
 
@@ -128,7 +129,8 @@ def _drilled(deployed: DeployedStack, target: AnyTarget, backup: Backup, finding
     if found is None:
         remark(f"Restoring it in a drill, and comparing every byte: {target.name}.")
         with error_console.status(f"Drilling {target.name}", spinner="dots"):
-            deployed.ask("drill", {"backup_id": backup.id})
+            answer = deployed.ask("drill", {"backup_id": backup.id})
+        await_report(deployed, backup, answer, quiet=False)
         found = reports.newest(target.name, backup.id)
     if found is not None and found.outcome in (Outcome.PASSED, Outcome.INCOMPLETE):
         exceptions = "" if found.outcome is Outcome.PASSED else f" with exceptions (coffre report {backup.id})"

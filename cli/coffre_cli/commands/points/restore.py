@@ -28,8 +28,9 @@ from coffre_cli.commands.restore.run_objects import run_objects
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.place import find_place
+from coffre_cli.reading import VAULT, FromOption, find_reading_place
 from coffre_cli.screen import print_json, remark, say, say_command
+from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.points import PointRecord
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 EXAMPLES: Final = examples(
     "coffre restore point latest --to env:DESTINATION --to-bucket files-for-tests",
     "coffre restore point shop --to env:DESTINATION --to-bucket files-for-tests/copy --dry-run",
+    "coffre restore point latest --from offsite --to env:DESTINATION --to-bucket files-for-tests",
     "coffre restore point 01K9X... --replace --mode overwrite --dry-run",
 )
 
@@ -68,6 +70,7 @@ def restore_point(
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     streams: StreamsOption = None,
+    source: FromOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,7 +79,7 @@ def restore_point(
     The database comes first: if it fails, no object is written. References that lead to no object are named at the end,
     and the exit status is 4. With --json each restore is one document, and the point is the last.
     """
-    from coffre.operations.points.find import find_point
+    from coffre.operations.points.find import find_point, missing_in_copy
 
     refuse(_problems(to=to, replace=replace))
     choices = ObjectChoices(
@@ -92,11 +95,16 @@ def restore_point(
         dry_run=dry_run,
     )
     choices.refuse()
-    place = find_place(stack)
-    point = find_point(place.catalog, wanted)
-    state, missing = state_of(place, point)
+    place = find_reading_place(stack, source)
+    if source in (None, VAULT) or isinstance(place, StandaloneVault):
+        point = find_point(place.catalog, wanted)
+        _, missing = state_of(place, point)
+    else:
+        in_copy = partial(missing_in_copy, place.catalog, source=source)
+        point = find_point(place.catalog, wanted, in_copy)
+        missing = in_copy(point)
     if missing:
-        raise typer.BadParameter(f"the restore point {point.id} is {state}: {'; '.join(missing)}")
+        raise typer.BadParameter(f"the restore point {point.id} is not whole: {'; '.join(missing)}")
     dangling = dangling_of(place, point) if point.dangling else []
     if not as_json:
         say(f"Restore point {point.id} of {point.name}, taken {point.taken_at:%Y-%m-%d %H:%M:%S} UTC.")
@@ -104,12 +112,16 @@ def restore_point(
     scope = scope_of(replace=replace, dry_run=dry_run)
     database = point.database.backup_id
     statuses = [
-        _status(lambda: run_database(Which(database, None, stack, place=place), scope, destination_of(to), how))
+        _status(
+            lambda: run_database(
+                Which(database, None, stack, place=place, source=source), scope, destination_of(to), how
+            )
+        )
     ]
     if statuses[0] not in (Exit.DONE, Exit.EXCEPTIONS):
         _stop(point, as_json=as_json)
     for part in point.buckets:
-        which = Which(part.backup_id, None, stack, TargetKind.BUCKET, place)
+        which = Which(part.backup_id, None, stack, TargetKind.BUCKET, place, source)
         # Objects of several targets must not meet in one place.
         apart = f"{to_bucket}/{part.target}" if to_bucket and len(point.buckets) > 1 else to_bucket
         statuses.append(_status(partial(run_objects, which, replace_to(choices, to=apart), how)))

@@ -27,6 +27,9 @@ _BUCKET: Final = re.compile(r"s3://(?P<to>[^/]+(?:/.*)?)?")
 SAME_BUCKETS: Final = "s3://"
 """The address that stands for the buckets' own names."""
 HOW_DATABASE: Final = "env:NAME, a file or secret:NAME with postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+SETTINGS_HERE: Final = "aws"
+"""The place of settings in Secrets Manager and SSM, by the AWS credentials of this machine."""
+HOW_SETTINGS: Final = f"{SETTINGS_HERE} (Secrets Manager and SSM, by this machine's credentials) or directory:/PATH"
 HOW_BUCKET: Final = f"s3://BUCKET/PREFIX, {SAME_BUCKETS} (buckets of the same names), or directory:/PATH"
 
 
@@ -112,7 +115,7 @@ def bucket_place_of(target: str, reference: str) -> BucketPlace:
     if found:
         return BucketPlace(to=found["to"])
     if reference.startswith((_DIRECTORY, "/", "./", "~")):
-        return BucketPlace(directory=Path(reference.removeprefix(_DIRECTORY)).expanduser().absolute())
+        return BucketPlace(directory=_directory_of(reference))
     raise SecretError(
         f"{reference[:100]} is no place for the objects of {target}.",
         code="DESTINATION_SHAPE",
@@ -120,10 +123,31 @@ def bucket_place_of(target: str, reference: str) -> BucketPlace:
     )
 
 
+def settings_place_of(target: str, reference: str) -> Path | None:
+    """Return the directory that settings are written to as files; None: they go to Secrets Manager and SSM.
+
+    Raises
+    ------
+    SecretError
+        `DESTINATION_SHAPE`
+    """
+    if reference == SETTINGS_HERE:
+        return None
+    if reference.startswith((_DIRECTORY, "/", "./", "~")):
+        return _directory_of(reference)
+    raise SecretError(
+        f"{reference[:100]} is no place for the settings of {target}.",
+        code="DESTINATION_SHAPE",
+        hint=f"Give {HOW_SETTINGS} (files that only you can read).",
+    )
+
+
 def check_reference(target: str, kind: TargetKind, reference: str) -> None:
     """Check the form of an answer before anything is asked of a server; raises what reading it raises."""
     if kind is TargetKind.DATABASE:
         connection_of(target, reference)
+    elif kind is TargetKind.SETTINGS:
+        settings_place_of(target, reference)
     else:
         bucket_place_of(target, reference)
 
@@ -141,6 +165,20 @@ def unknown_targets(given: Mapping[str, str], known: Sequence[str], option: str)
             raise typer.BadParameter(f"{option}: the copy has no backup of {target}; it has {', '.join(known)}")
 
 
+def is_used(directory: Path) -> bool:
+    """Return whether something exists under this name, other than an empty directory."""
+    try:
+        refuse_existing(directory, unless_empty=True)
+    except ExportError:
+        return True
+    return False
+
+
+def put_away(directory: Path, restore_id: str) -> Path:
+    """Return the name under which a directory is kept that a restore with this id replaces."""
+    return directory.with_name(f"{directory.name}.before-{restore_id.lower()}")
+
+
 def refuse_used(directory: Path) -> None:
     """Refuse a directory that has something in it.
 
@@ -149,14 +187,16 @@ def refuse_used(directory: Path) -> None:
     DestinationError
         `DESTINATION_NOT_EMPTY`
     """
-    try:
-        refuse_existing(directory, unless_empty=True)
-    except ExportError as error:
+    if is_used(directory):
         raise DestinationError(
             f"The directory {directory} exists, and is not empty.",
             code="DESTINATION_NOT_EMPTY",
             hint="Nothing was changed. Name a directory that does not exist.",
-        ) from error
+        )
+
+
+def _directory_of(reference: str) -> Path:
+    return Path(reference.removeprefix(_DIRECTORY)).expanduser().absolute()
 
 
 def _text_of(target: str, reference: str) -> str:

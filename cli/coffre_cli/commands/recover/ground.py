@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Final, Protocol
 
 import psycopg2
 
-from coffre.model.errors import CoffreError, ScratchError, SettingsError
+from coffre.model.errors import CoffreError, ScratchError
 from coffre.model.manifest import DatabaseContent
 from coffre.model.recovery import Step, StepKind
 from coffre.model.words import size
@@ -25,16 +24,18 @@ from coffre.postgres.scratch.roles import ScratchRoles, make_roles
 from coffre.postgres.scratch.server import ScratchServer, scratch_server
 from coffre_cli.commands.recover.destinations import BucketPlace, bucket_place_of, connection_of
 from coffre_cli.screen import remark
+from coffre_cli.server_programs import server_home
 
-HOME_VARIABLE: Final = "COFFRE_POSTGRES_HOME"
-# The scratch server's settings are those of this major version (coffre.postgres.scratch.server).
-_LEAST_MAJOR: Final = 18
 # Tables with their indexes take about this much of the backup's size, and files their own.
 _DATABASE_FACTOR: Final = 2
 
 
 class Ground(Protocol):
     """Where steps restore to."""
+
+    @property
+    def is_scratch(self) -> bool:
+        """Whether it is removed in the end: settings have no such place, and are compared alone."""
 
     def database(self, step: Step, content: DatabaseContent) -> Connection:
         """Return the database that a step restores into, which need not exist."""
@@ -48,6 +49,8 @@ class Ground(Protocol):
 
 class NamedGround:
     """The places that a person named."""
+
+    is_scratch = False
 
     def database(self, step: Step, content: DatabaseContent) -> Connection:
         """Return the database of the step's reference."""
@@ -72,6 +75,7 @@ class ScratchGround:
     given: Connection | None
     _roles: dict[str, ScratchRoles] = field(default_factory=dict)
     _made: list[Connection] = field(default_factory=list)
+    is_scratch = True
 
     def database(self, step: Step, content: DatabaseContent) -> Connection:
         """Return a new database with a name of its own."""
@@ -159,53 +163,3 @@ def refuse_little_room(work: Path, steps: tuple[Step, ...], *, is_server_here: b
                 hint="Name a larger disk (--work DIR; TMPDIR for the scratch server), or another server: --scratch "
                 "env:NAME",
             )
-
-
-def server_home() -> Path:
-    """Return the home of PostgreSQL's server programs: `bin`, `lib` and `share`.
-
-    Raises
-    ------
-    SettingsError
-        `SERVER_PROGRAMS_MISSING`
-    """
-    for home in _homes():
-        if (home / "bin" / "initdb").exists() and (home / "bin" / "postgres").exists() and _major(home) >= _LEAST_MAJOR:
-            return home
-    raise SettingsError(
-        f"No server programs of PostgreSQL {_LEAST_MAJOR} or newer were found for the scratch server.",
-        code="SERVER_PROGRAMS_MISSING",
-        hint=f"Install postgresql-{_LEAST_MAJOR}, or name its home ({HOME_VARIABLE}=/usr/lib/postgresql/"
-        f"{_LEAST_MAJOR}); or use a server that you have: --scratch env:NAME",
-    )
-
-
-def _homes() -> Iterator[Path]:
-    if named := os.environ.get(HOME_VARIABLE):
-        yield Path(named)
-    if found := shutil.which("initdb"):
-        yield Path(found).resolve().parents[1]
-    yield from sorted(Path("/usr/lib/postgresql").glob("*"), reverse=True)
-    with suppress(ImportError, CoffreError):
-        from coffre_local.toolchain import Toolchain
-
-        yield Toolchain().postgresql(_LEAST_MAJOR)
-
-
-def _major(home: Path) -> int:
-    import re
-    import subprocess
-
-    tools = PostgresTools(home)
-    with suppress(OSError, subprocess.SubprocessError, CoffreError):
-        done = subprocess.run(
-            [tools.program("postgres"), "--version"],
-            env=tools.environment(),
-            capture_output=True,
-            check=False,
-            timeout=30,
-            text=True,
-        )
-        found = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
-        return int(found[1]) if found else 0
-    return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from coffre.model.drill import Outcome
 from coffre.model.errors import CoffreError, IntegrityError
+from coffre.operations.points.find import find_point
 from coffre.operations.stored_backup.completeness import why_incomplete
 from coffre.policy.recovery import CopyLook, Found, of_same_points, usable
 from coffre.vault.reports import DrillReports
@@ -31,11 +32,15 @@ def open_copy(choice: VaultChoice, identities: Sequence[str]) -> StandaloneVault
 
 @dataclass(frozen=True)
 class Sought:
-    """What is looked for: these targets (none: all that a copy has), until a time; `expected` should exist."""
+    """What is looked for: these targets (none: all that a copy has), until a time; `expected` should exist.
+
+    `point` is the name or id of a restore point, or `latest`: its targets are restored as of it.
+    """
 
     targets: tuple[str, ...]
     expected: tuple[str, ...]
     at: datetime | None
+    point: str | None = None
 
 
 def look_at(place: StandaloneVault, sought: Sought) -> CopyLook:
@@ -47,21 +52,26 @@ def look_at(place: StandaloneVault, sought: Sought) -> CopyLook:
     def problem_of(backup: Backup) -> str | None:
         return why_incomplete(place.vault, backup)
 
+    point = find_point(place.catalog, sought.point) if sought.point else None
     names = [name for name in place.catalog.targets if not sought.targets or name in sought.targets]
     for name in names:
         backups = all_backups[name] = place.catalog.completed_backups(name)
+        part = point.part(name) if point else None
+        if part is not None:
+            backups = [one for one in backups if one.id == part.backup_id]
         backup, passed_over = usable(backups, problem_of, sought.at)
+        if backup is None and point is not None and part is not None:
+            lacking[name] = " ".join([f"{name} cannot be restored as of the restore point {point.id}.", *passed_over])
+            continue
         if backup is None:
             when = f" from before {sought.at:%Y-%m-%d %H:%M} UTC" if sought.at else ""
             lacking[name] = " ".join([f"{name} has no backup{when} that can be restored.", *passed_over])
             continue
         found[name] = Found(backup, passed_over)
-    found = {
-        name: _with_drills(place, one, all_backups[name])
-        for name, one in of_same_points(found, all_backups, problem_of).items()
-    }
+    chosen = found if point else of_same_points(found, all_backups, problem_of)
+    found = {name: _with_drills(place, one, all_backups[name]) for name, one in chosen.items()}
     lacking |= {name: f"{name} has no backup here." for name in sought.expected if name not in names}
-    return CopyLook(place.choice.place, found, lacking)
+    return CopyLook(place.choice.place, found, lacking, point=point)
 
 
 def look_safely(

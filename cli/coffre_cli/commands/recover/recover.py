@@ -15,8 +15,9 @@ EXAMPLES = examples(
     "coffre recover --kit ./kit --to shop=env:NEW_DATABASE --to files=s3://acme-files-new",
     "coffre recover --from directory:/media/disk/coffre --identity ./key.txt --to shop=./new-database.txt",
     "coffre recover --kit ./kit --at 2026-11-17T14:30 --target shop --dry-run",
+    "coffre recover --kit ./kit --point latest --to shop=env:NEW_DATABASE --to files=s3:// --to settings=aws --dry-run",
     "coffre recover --resume",
-    "coffre recover --kit ./kit --rehearse --limit 60",
+    "coffre recover --kit ./kit --rehearse --limit 60 --stack coffre",
 )
 
 
@@ -51,7 +52,7 @@ def recover(
             metavar="TARGET=WHERE",
             help="Where a target is restored to; repeatable. A database: env:NAME, a file or secret:NAME with its URL, "
             "never a password itself; it is created. Objects: s3://BUCKET/PREFIX, s3:// (buckets of the same names), "
-            "or directory:/PATH. Default: it is asked for.",
+            "or directory:/PATH. Settings: aws (Secrets Manager and SSM) or directory:/PATH. Default: it is asked for.",
         ),
     ] = None,
     store: Annotated[
@@ -72,6 +73,24 @@ def recover(
             metavar="TIME", help="The newest good backups until this day or time in UTC. Default: the newest of all."
         ),
     ] = None,
+    point: Annotated[
+        str | None,
+        typer.Option(
+            "--point",
+            metavar="ID|NAME|latest",
+            help="A restore point: its database and its buckets as of that moment. Other targets: their newest good "
+            "backups.",
+        ),
+    ] = None,
+    safety: Annotated[
+        str | None,
+        typer.Option(
+            "--safety",
+            metavar="ADDRESS",
+            help="A destination in use is backed up to this vault first (directory:DIR, s3://BUCKET/PREFIX; it may be "
+            "the copy), and then replaced. Default: it is refused.",
+        ),
+    ] = None,
     work: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Where journal and report are written. Default: ./coffre-recovery"),
@@ -88,6 +107,12 @@ def recover(
         typer.Option(
             metavar="env:NAME|FILE",
             help="With --rehearse: a server for scratch databases. Default: one is started here (PostgreSQL 18).",
+        ),
+    ] = None,
+    stack: Annotated[
+        str | None,
+        typer.Option(
+            "--stack", metavar="NAME", help="With --rehearse: note the times in this stack, next to its objectives."
         ),
     ] = None,
     limit: Annotated[
@@ -109,19 +134,26 @@ def recover(
 ) -> None:
     """Restore everything after a disaster, from the recovery kit and one copy of the vault alone.
 
-    It looks at all copies, chooses the best, shows the plan, asks for a name, restores databases and then objects, asks
-    your own SQL checks, and writes a report. Killed anywhere, it continues with --resume. Nothing that exists is
-    overwritten. The exit status is 1 if something failed or it took longer than the limit, 4 with exceptions.
+    It looks at all copies, chooses the best, shows the plan, asks for a name, restores settings, databases and then
+    objects, asks your own SQL checks, and writes a report. Killed anywhere, it continues with --resume. What exists is
+    refused, or (--safety) backed up and then replaced; secrets and parameters get new versions. The exit status is 1 if
+    something failed or it took longer than the limit, 4 with exceptions.
     """
     from coffre_cli.commands.recover import run
 
-    how = run.How(notify, scratch, rehearse, dry_run, yes, streams, as_json)
+    how = run.How(notify, scratch, rehearse, dry_run, yes, streams, as_json, stack)
     if resume:
-        if rehearse or dry_run or any((kit, addresses, identity, to, store, targets, at, limit)):
+        if rehearse or dry_run or any((kit, addresses, identity, to, store, targets, at, limit, point, safety)):
             raise typer.BadParameter("--resume continues what the journal says: leave the other options out")
         run.resume(work, passphrase, how)
         return
     if scratch is not None and not rehearse:
         raise typer.BadParameter("--scratch is for --rehearse")
+    if stack is not None and not rehearse:
+        raise typer.BadParameter("--stack is for --rehearse")
+    if safety is not None and rehearse:
+        raise typer.BadParameter("--safety is for destinations in use: a rehearsal has scratch places of its own")
+    if at is not None and point is not None:
+        raise typer.BadParameter("--at and --point exclude each other: a restore point has its own time")
     source = run.Source(kit, tuple(addresses or ()), endpoint_url, tuple(identity or ()), passphrase)
-    run.begin(work, source, run.choice_of(to or (), store or (), targets or (), at, limit), how)
+    run.begin(work, source, run.choice_of(to or (), store or (), targets or (), at, limit, point, safety), how)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,30 +14,37 @@ import typer
 from ulid import ULID
 
 from coffre import __version__
-from coffre.model.errors import BackupStateError
-from coffre.model.recovery import Recovery, StepState
+from coffre.model.errors import BackupStateError, DestinationError
+from coffre.model.recovery import Recovery, Step, StepKind, StepState
+from coffre.operations.points.find import whole_points
 from coffre.policy.recovery import CopyLook, choose_copy, has_exceptions, is_complete, sentence_of, taken_up
 from coffre_cli.backup_argument import until_of
+from coffre_cli.commands.points.show import references_line
 from coffre_cli.commands.recover.destinations import parse_pairs, unknown_targets
 from coffre_cli.commands.recover.ground import Ground, NamedGround, scratch_ground
 from coffre_cli.commands.recover.journal import Journal, JournalError
 from coffre_cli.commands.recover.kit import Start, configuration_in, find_start, identities_in
 from coffre_cli.commands.recover.look import Sought, look_safely, open_copy
 from coffre_cli.commands.recover.notify import address_of
-from coffre_cli.commands.recover.plan import Wanted, default_limit, make_steps, show_plan, with_answers
+from coffre_cli.commands.recover.plan import NOT_EMPTY, Wanted, default_limit, make_steps, with_answers
+from coffre_cli.commands.recover.plan_shown import show_plan
+from coffre_cli.commands.recover.rehearsal import note_rehearsal
 from coffre_cli.commands.recover.report import page_of
 from coffre_cli.commands.recover.steps import Run, carry_out
-from coffre_cli.confirming import ask_name, refuse_without_terminal
+from coffre_cli.confirming import ask_name, count_down, is_interactive, refuse_without_terminal
 from coffre_cli.exits import Exit
-from coffre_cli.screen import print_json, say, say_command
+from coffre_cli.screen import print_json, say, say_command, show_error
+from coffre_cli.standalone import open_store
 from coffre_cli.vault_choice import VaultChoice
 
 if TYPE_CHECKING:
     from coffre.model.configuration import Configuration
+    from coffre.model.points import PointRecord
     from coffre_cli.commands.keys.kit_facts import ContactFacts
     from coffre_cli.standalone import StandaloneVault
 
 _WORK = "coffre-recovery"
+_POINTS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -56,18 +64,24 @@ class Source:
 
 @dataclass(frozen=True)
 class Choice:
-    """The options that say what is restored, and where to. `until`: nothing that was taken later is chosen."""
+    """The options that say what is restored, and where to. `until`: nothing that was taken later is chosen.
+
+    `safety`: where the contents of destinations in use are backed up before they are replaced.
+    `point`: the targets of this restore point are restored as of it.
+    """
 
     to: dict[str, str]
     stores: dict[str, str]
     targets: tuple[str, ...]
     until: datetime | None
     limit_minutes: float | None
+    point: str | None = None
+    safety: str | None = None
 
 
 @dataclass(frozen=True)
 class How:
-    """How a recovery runs and answers."""
+    """How a recovery runs and answers. `stack` is where the time of a rehearsal is noted."""
 
     notify: str | None
     scratch: str | None
@@ -76,14 +90,21 @@ class How:
     yes: bool
     streams: int | None
     as_json: bool
+    stack: str | None = None
 
 
 def choice_of(
-    to: Sequence[str], store: Sequence[str], targets: Sequence[str], at: str | None, limit: float | None
+    to: Sequence[str],
+    store: Sequence[str],
+    targets: Sequence[str],
+    at: str | None,
+    limit: float | None,
+    point: str | None = None,
+    safety: str | None = None,
 ) -> Choice:
     """Return the options that say what is restored; raises what their forms are refused with."""
     until = until_of(at) if at else None
-    return Choice(parse_pairs(to, "--to"), parse_pairs(store, "--store"), tuple(targets), until, limit)
+    return Choice(parse_pairs(to, "--to"), parse_pairs(store, "--store"), tuple(targets), until, limit, point, safety)
 
 
 def begin(work: Path | None, source: Source, choice: Choice, how: How) -> None:
@@ -107,12 +128,14 @@ def begin(work: Path | None, source: Source, choice: Choice, how: How) -> None:
     configuration = configuration_in(start.kit, place)
     unknown_targets(choice.to, sorted(look.found), "--to")
     unknown_targets(choice.stores, sorted(look.found), "--store")
-    wanted = with_answers(Wanted(choice.to, choice.stores, how.is_rehearsal, how.notify), look)
+    wanted = with_answers(Wanted(choice.to, choice.stores, how.is_rehearsal, how.notify, choice.safety), look)
+    steps, safety = _steps(place, look, configuration, wanted)
     limit = choice.limit_minutes * 60 if choice.limit_minutes else default_limit(configuration, [*look.found])
     plan = {
         "is_rehearsal": how.is_rehearsal,
         "limit_seconds": limit,
-        "steps": make_steps(place, look, configuration, wanted),
+        "safety": safety,
+        "steps": steps,
     }
     recovery = recovery.model_copy(update=plan)
     if not any(step.state is StepState.WAITING and step.backup_id for step in recovery.steps):
@@ -127,6 +150,8 @@ def begin(work: Path | None, source: Source, choice: Choice, how: How) -> None:
         _confirm(recovery, how)
         recovery = recovery.model_copy(update={"confirmed_at": datetime.now(UTC)})
         recovery = _carried_out(journal, place, configuration, recovery, how)
+    if how.stack is not None:
+        note_rehearsal(how.stack, recovery)
     _end(journal, recovery, how)
 
 
@@ -159,6 +184,25 @@ def resume(work: Path | None, passphrase: str | None, how: How) -> None:
     _end(journal, recovery, how)
 
 
+def _steps(
+    place: StandaloneVault, look: CopyLook, configuration: Configuration | None, wanted: Wanted
+) -> tuple[tuple[Step, ...], str | None]:
+    """Return the steps, and where destinations in use are backed up: a person is asked for it, if one is."""
+    if wanted.safety is not None:
+        next(iter(open_store(VaultChoice(wanted.safety)).list()), None)  # it has to answer before anything begins
+    try:
+        return make_steps(place, look, configuration, wanted), wanted.safety
+    except DestinationError as error:
+        if error.code != NOT_EMPTY or wanted.safety is not None or not is_interactive():
+            raise
+        show_error(error)
+        say("It can be backed up and then replaced. Where to (directory:DIR, s3://BUCKET/PREFIX)? Empty: stop.")
+        answer = str(typer.prompt("Backup", err=True, default="", show_default=False)).strip()
+        if not answer:
+            raise typer.Exit(Exit.FAILED) from None
+        return _steps(place, look, configuration, replace(wanted, safety=answer))
+
+
 def _directory(work: Path | None) -> Path:
     return (work or Path(_WORK)).expanduser().absolute()
 
@@ -166,7 +210,7 @@ def _directory(work: Path | None) -> Path:
 def _chosen(start: Start, choice: Choice, began: datetime) -> tuple[StandaloneVault, CopyLook, Recovery]:
     """Look at all copies, and choose one."""
     known = tuple(one.name for one in start.facts.targets) if start.facts else ()
-    sought = Sought(choice.targets, choice.targets or known, choice.until)
+    sought = Sought(choice.targets, choice.targets or known, choice.until, choice.point)
     seen = [look_safely(one, start.identities, sought) for one in start.choices]
     chosen = choose_copy([look for _, look in seen])
     if chosen is None:
@@ -188,11 +232,27 @@ def _chosen(start: Start, choice: Choice, began: datetime) -> tuple[StandaloneVa
         region=place.choice.region,
         why=chosen.why,
         others=chosen.others,
+        point=_point_words(chosen.look.point),
+        points=tuple(_points_of(place)),
         kit=str(start.kit.absolute()) if start.kit else None,
         identities=start.identity_places,
         contacts=tuple(_called(one) for one in start.facts.contacts) if start.facts else (),
     )
     return place, chosen.look, recovery
+
+
+def _point_words(point: PointRecord | None) -> str:
+    if point is None:
+        return ""
+    taken = f"{point.taken_at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"The restore point {point.id} of {point.name}, taken {taken}: {references_line(point)}."
+
+
+def _points_of(place: StandaloneVault) -> Iterator[str]:
+    """Yield the newest restore points that a copy can restore."""
+    for point in islice(whole_points(place.catalog), _POINTS_SHOWN):
+        targets = ", ".join(part.target for part in point.parts)
+        yield f"{point.id} of {point.name}, taken {point.taken_at:%Y-%m-%d %H:%M} UTC: {targets}"
 
 
 def _called(contact: ContactFacts) -> str:
@@ -203,7 +263,10 @@ def _confirm(recovery: Recovery, how: How) -> None:
     if how.yes or how.is_rehearsal:
         return
     refuse_without_terminal("the destinations")
-    ask_name(next(step.target for step in recovery.steps if step.state is StepState.WAITING))
+    waiting = [step for step in recovery.steps if step.state is StepState.WAITING]
+    ask_name(waiting[0].target)
+    if any(step.replaces or (step.kind is StepKind.SETTINGS and not step.is_new) for step in waiting):
+        count_down()
 
 
 def _carried_out(

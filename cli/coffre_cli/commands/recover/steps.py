@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,25 +18,31 @@ from coffre.model.restore import Scope
 from coffre.model.storage import StorageScope
 from coffre.model.words import counted, duration, size
 from coffre.operations.export.buckets import Exported, ObjectExporter
+from coffre.operations.restore_database.replace_database import NOT_IN_PLACE
+from coffre.operations.restore_database.resume import put_in_place
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.policy.recovery import next_step, sentence_of, with_step
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.scratch.owner_checks import ask
 from coffre_cli.commands.export.progress import export_progress
-from coffre_cli.commands.recover.destinations import refuse_used
+from coffre_cli.commands.recover.destinations import is_used, put_away, refuse_used
 from coffre_cli.commands.recover.ground import Ground
 from coffre_cli.commands.recover.journal import Journal
 from coffre_cli.commands.recover.notify import send
+from coffre_cli.commands.recover.safety import REPLACE, back_up_destination, overwriting
+from coffre_cli.commands.recover.settings import restore_settings
 from coffre_cli.commands.restore.database_result import Ask
 from coffre_cli.commands.restore.destination import DestinationChoice
 from coffre_cli.commands.restore.run_objects import Ask as ObjectsAsk
 from coffre_cli.commands.restore.without_stack import restore_database_here, restore_objects_here
+from coffre_cli.confirming import Confirmed
 from coffre_cli.screen import say
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore, RestoreReport
     from coffre.model.configuration import Configuration
     from coffre.model.target import Drill
+    from coffre.postgres.connection.address import Connection
     from coffre_cli.standalone import StandaloneVault
 
 _LEFT_HINT: Final = "existing objects are not overwritten. To replace them"
@@ -91,6 +97,8 @@ def carry_out(run: Run, recovery: Recovery) -> Recovery:
 
 def _attempt(run: Run, recovery: Recovery, step: Step) -> Step:
     do: dict[StepKind, Callable[[Run, Step], Step]] = {
+        StepKind.SAFETY: partial(back_up_destination, recovery),
+        StepKind.SETTINGS: restore_settings,
         StepKind.DATABASE: _database,
         StepKind.BUCKET: _bucket,
         StepKind.CHECKS: _checks,
@@ -107,6 +115,8 @@ def _database(run: Run, step: Step) -> Step:
     backup = run.backup_of(step)
     content = open_manifest(run.place.vault, backup).database
     connection = run.ground.database(step, content)
+    if step.replaces:
+        return _replace(run, step, backup, connection)
     asked = Ask(backup, Scope(), DestinationChoice(connection, "", "--to"), run.place.command, has_stack=False)
     record, report = restore_database_here(
         run.place, asked, run.streams, quiet=run.quiet, restore_id=step.restore_id, continues=step.attempts > 1
@@ -114,15 +124,44 @@ def _database(run: Run, step: Step) -> Step:
     return _ended(step, record, report, restored_bytes=backup.plaintext_bytes)
 
 
+def _replace(run: Run, step: Step, backup: Backup, connection: Connection) -> Step:
+    """Replace a database in use, of which a backup exists by now; it is kept under another name too."""
+    if step.attempts > 1 and put_in_place(connection, step.restore_id):
+        note = "It was in its place before the interruption."
+        return step.model_copy(update={"state": StepState.DONE, "rows": backup.rows, "notes": (note,)})
+    asked = Ask(backup, REPLACE, DestinationChoice(connection, "", "--to"), run.place.command, has_stack=False)
+    trial = replace(asked, scope=REPLACE.model_copy(update={"dry_run": True}))
+    record, report = restore_database_here(run.place, trial, None, quiet=run.quiet)
+    if report is None or report.plan is None:
+        return _ended(step, record, report, restored_bytes=None)
+    confirmed = Confirmed(report.plan.seen.name, plan=report.plan)
+    record, report = restore_database_here(
+        run.place, asked, run.streams, confirmed, quiet=run.quiet, restore_id=step.restore_id
+    )
+    step = _ended(step, record, report, restored_bytes=backup.plaintext_bytes)
+    kept = report.kept if report else ()
+    if any(one.what.startswith(NOT_IN_PLACE) for one in kept):
+        return step.model_copy(update={"state": StepState.FAILED, "problem": " ".join(record.exceptions)})
+    notes = (f"Kept: {one.what}. When no one needs it: {one.remove}" for one in kept)
+    return step.model_copy(update={"notes": (*step.notes, *notes)})
+
+
 def _bucket(run: Run, step: Step) -> Step:
     backup = run.backup_of(step)
     where = run.ground.bucket(step)
     if where.directory is not None:
         return _directory(run, step, backup, where.directory)
-    scope = StorageScope(to=where.to)
+    scope = overwriting(step) if step.replaces else StorageScope(to=where.to)
     with run.place.with_staging() as apart:
         asked = ObjectsAsk(backup, scope, step.store, run.streams, has_stack=False)
-        record, report = restore_objects_here(apart, asked, quiet=run.quiet)
+        confirmed = None
+        if step.replaces:
+            trial = replace(asked, scope=scope.model_copy(update={"dry_run": True}))
+            record, report = restore_objects_here(apart, trial, quiet=run.quiet)
+            if report is None or report.plan is None:
+                return _ended(step, record, report, restored_bytes=None)
+            confirmed = Confirmed(report.plan.seen.name, plan=report.plan)
+        record, report = restore_objects_here(apart, asked, confirmed, quiet=run.quiet)
     storage = report.storage if report else None
     written = storage.restored.size_bytes + storage.same.size_bytes if storage else None
     step = _ended(step, record, report, restored_bytes=written)
@@ -137,6 +176,9 @@ def _bucket(run: Run, step: Step) -> Step:
 def _directory(run: Run, step: Step, backup: Backup, directory: Path) -> Step:
     """Write the objects as files: complete under the directory's name, or not at all."""
     part = directory.with_name(f".{directory.name}.{step.restore_id.lower()}.part")
+    away = put_away(directory, step.restore_id)
+    if step.replaces and not away.exists() and is_used(directory):
+        directory.rename(away)
     if step.attempts > 1 and directory.is_dir() and not part.exists() and any(directory.iterdir()):
         return _found_whole(step, backup, directory)
     refuse_used(directory)
@@ -159,6 +201,7 @@ def _directory(run: Run, step: Step, backup: Backup, directory: Path) -> Step:
             hint="What was written was removed. Name another directory, or make room.",
         ) from error
     unread = tuple(f"Not in the backup, as it could not be read: {line}" for line in exported.unread)
+    kept = (f"What it held is in {away}.",) if away.exists() else ()
     names = (f"{counted(exported.renamed, 'object')} could not keep the name.",) if exported.renamed else ()
     return step.model_copy(
         update={
@@ -166,7 +209,7 @@ def _directory(run: Run, step: Step, backup: Backup, directory: Path) -> Step:
             "objects": exported.objects,
             "restored_bytes": exported.size_bytes,
             "exceptions": unread,
-            "notes": names,
+            "notes": (*kept, *names),
         }
     )
 
@@ -235,7 +278,7 @@ def _say(step: Step) -> None:
         say(f"Done: {step.name}{what_came_back(step)} in {took}.", style="green")
     else:
         say(f"{step.state.value.capitalize()}: {step.name}: {step.problem}", style="red")
-    for exception in step.exceptions:
+    for exception in (*step.exceptions, *step.dangling):
         say(f"  Exception: {exception}", style="yellow")
     for note in step.notes:
         say(f"  Note: {note}")
@@ -250,6 +293,8 @@ def what_came_back(step: Step) -> str:
         parts.append(counted(step.tables, "table"))
     if step.rows is not None:
         parts.append(counted(step.rows, "row"))
+    if step.settings is not None:
+        parts.append(counted(step.settings, "setting"))
     if step.objects is not None:
         parts.append(counted(step.objects, "object"))
     amount = f" ({size(step.restored_bytes)})" if step.restored_bytes is not None else ""

@@ -24,7 +24,7 @@ from coffre_cli.commands.restore.options import (
 )
 from coffre_cli.commands.restore.run_database import run_database
 from coffre_cli.commands.restore.safety import NoSafetyOption
-from coffre_cli.deployed import JsonOption, StackOption
+from coffre_cli.deployed import HereOption, HomeOption, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.reading import FromOption
 
@@ -35,6 +35,7 @@ EXAMPLES = examples(
     "coffre restore database latest --to env:DESTINATION --contents schema",
     "coffre restore database latest --replace --dry-run",
     "coffre restore database latest --to env:DESTINATION --from offsite",
+    "coffre restore database latest --to env:DESTINATION --here    # no time limit",
 )
 
 
@@ -72,6 +73,8 @@ def restore_database(
     ] = None,
     no_safety: NoSafetyOption = False,
     source: FromOption = None,
+    here: HereOption = False,
+    postgres_home: HomeOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     streams: StreamsOption = None,
@@ -107,7 +110,12 @@ def restore_database(
         no_safety=no_safety,
         dry_run=dry_run,
     )
-    run_database(Which(backup_id, target, stack, source=source), scope, destination_of(to), How(streams, yes, as_json))
+    run_database(
+        Which(backup_id, target, stack, source=source, here=here, home=postgres_home),
+        scope,
+        destination_of(to),
+        How(streams, yes, as_json),
+    )
 
 
 def _problems(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Self
 
 from coffre.model.errors import ConnectError, SecretError
 from coffre_cli.deployed import DeployedStack
-from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
     from coffre.postgres.connection.address import Connection
@@ -88,29 +87,10 @@ def destination_secret(
     if wanted is None or wanted.url is None:
         yield wanted.text if wanted else None
         return
-    with temporary_secret(deployed, wanted.text, restore_id) as name:
+    with deployed.lending(secret_name(restore_id), wanted.text) as name:
         yield name
 
 
-@contextmanager
-def temporary_secret(deployed: DeployedStack, text: str, restore_id: str) -> Iterator[str]:
-    """Yield the name of a secret that exists as long as the block runs."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    name = f"coffre/destination/{restore_id}"
-    try:
-        deployed.secrets.create_secret(Name=name, SecretString=text, Description="Destination of a running restore")
-    except (ClientError, BotoCoreError) as error:
-        raise SecretError(
-            f"The destination could not be stored in the secret {name} for the function.",
-            code="SECRET_NOT_WRITTEN",
-            detail=str(error)[:300],
-            hint="Your credentials need secretsmanager:CreateSecret and DeleteSecret on coffre/destination/*.",
-        ) from error
-    try:
-        yield name
-    finally:
-        try:
-            deployed.secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
-        except (ClientError, BotoCoreError) as error:
-            remark(f"The secret {name} with the destination's password could not be deleted: {error}. Delete it.")
+def secret_name(restore_id: str) -> str:
+    """Return the name of the secret that holds the destination of a restore while it runs."""
+    return f"coffre/destination/{restore_id}"

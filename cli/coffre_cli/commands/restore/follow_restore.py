@@ -28,19 +28,23 @@ def run_restore(
 
     restore_id = event["restore_id"]
     given = {name: value for name, value in event.items() if value is not None}
-    deployed.start("restore", {"backup_id": backup.id, **given})
+    run = deployed.start("restore", {"backup_id": backup.id, **given})
     try:
         record = follow(
             lambda: deployed.catalog.get_restore(restore_id),
             title=f"{'Planning a restore of' if dry_run else 'Restoring'} {backup.target}",
             quiet=quiet,
-            has_ended=lambda: False,
+            has_ended=run.has_ended,
         )
+    except BackupStateError:
+        run.result()
+        raise
     except TransientError:
         done = _done_without_record(deployed, restore_id)
         if done is None:
             raise
         record = done
+    run.settle()
     return record, _report_of(deployed, record)
 
 

@@ -15,7 +15,7 @@ import typer
 
 from coffre.model.errors import EventError, SecretError
 from coffre.model.kinds import Mode
-from coffre_cli.commands.restore.destination import temporary_secret
+from coffre_cli.commands.restore.destination import secret_name
 from coffre_cli.commands.restore.options import refuse
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.place import Place
@@ -184,7 +184,7 @@ def store_secret(deployed: DeployedStack, store: str | None, restore_id: str) ->
         return
     text = contents_of_store(store)
     parse_store_secret(text, where=f"in {store}")
-    with temporary_secret(deployed, text, restore_id) as name:
+    with deployed.lending(secret_name(restore_id), text) as name:
         yield name
 
 

@@ -12,7 +12,7 @@ from coffre_cli.commands.restore.object_options import ObjectChoices
 from coffre_cli.commands.restore.options import DryRunOption, How, StreamsOption, TargetOption, Which, YesOption
 from coffre_cli.commands.restore.run_objects import run_objects
 from coffre_cli.commands.restore.safety import NoSafetyOption
-from coffre_cli.deployed import JsonOption, StackOption
+from coffre_cli.deployed import HereOption, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.reading import FromOption
 
@@ -23,6 +23,7 @@ EXAMPLES = examples(
     "coffre restore objects latest --mode mirror --dry-run",
     "coffre restore objects 01K9X... --retry 01K9Y...",
     "coffre restore objects latest --prefix 2026/ --from offsite",
+    "coffre restore objects latest --prefix 2026/ --here    # no time limit",
 )
 
 
@@ -61,6 +62,7 @@ def restore_objects(
     ] = None,
     no_safety: NoSafetyOption = False,
     source: FromOption = None,
+    here: HereOption = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     streams: StreamsOption = None,
@@ -85,4 +87,8 @@ def restore_objects(
         dry_run=dry_run,
     )
     choices.refuse()
-    run_objects(Which(backup_id, target, stack, TargetKind.BUCKET, source=source), choices, How(streams, yes, as_json))
+    run_objects(
+        Which(backup_id, target, stack, TargetKind.BUCKET, source=source, here=here),
+        choices,
+        How(streams, yes, as_json),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from coffre.model.errors import SecretError
 from coffre.model.kinds import TargetKind
 from coffre_cli.commands.restore.destination import DestinationChoice
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.place import Place
 from coffre_cli.reading import find_reading_place, resolve_read
 from coffre_cli.screen import remark
@@ -51,7 +53,8 @@ TargetOption = Annotated[str | None, typer.Option(help="With `latest` or a time:
 class Which:
     """Which backup of which stack is meant, as it was given.
 
-    `place` is the stack or vault if it is open already; `source` is the copy that the backup is read from.
+    `place` is the stack or vault if it is open already; `source` is the copy that the backup is read from. With `here`
+    the functions run in this process; `home` has PostgreSQL's programs for them.
     """
 
     backup_id: str
@@ -60,6 +63,8 @@ class Which:
     kind: TargetKind = TargetKind.DATABASE
     place: Place | None = None
     source: str | None = None
+    here: bool = False
+    home: Path | None = None
 
     def find(self) -> tuple[Place, Backup]:
         """Return the stack or the vault, and the backup.
@@ -73,7 +78,13 @@ class Which:
         """
         from coffre.operations.stored_backup.open import refuse_unrestorable
 
+        if self.home is not None and not self.here:
+            raise typer.BadParameter("--postgres-home goes with --here: the functions have programs of their own")
         place = self.place or find_reading_place(self.stack, self.source)
+        if self.here and isinstance(place, DeployedStack):
+            from coffre_cli.here import StackHere
+
+            place = StackHere.of(place, self.home)
         backup = resolve_read(place, self.backup_id, self.target, self.source, self.kind)
         refuse_unrestorable(backup)
         if backup.kind is not self.kind:

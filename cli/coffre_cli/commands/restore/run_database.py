@@ -74,10 +74,10 @@ def _event_of(deployed: DeployedStack, ask: Ask, streams: int | None) -> Iterato
     """Yield the event of a restore, with a secret for its destination that exists meanwhile."""
     from ulid import ULID
 
-    from coffre_cli.follow import continues_in_stack
+    from coffre_cli.follow import left_on_interrupt
 
     restore_id = str(ULID())
-    with continues_in_stack(restore_id), destination_secret(deployed, ask.wanted, restore_id) as reference:
+    with left_on_interrupt(deployed, restore_id), destination_secret(deployed, ask.wanted, restore_id) as reference:
         event = {"destination": reference, "restore_id": restore_id, "streams": streams, "from": ask.source}
         yield event | ask.scope.model_dump(mode="json", exclude_defaults=True)
 

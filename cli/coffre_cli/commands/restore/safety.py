@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from coffre.model.errors import BackupStateError, CoffreError, DestinationError
+from coffre.model.errors import BackupStateError, CoffreError, DestinationError, SettingsError
 from coffre.model.kinds import SafetyState, Status, TargetKind, Tier
 from coffre_cli.commands.backups.backup import wait_for_backup
 from coffre_cli.confirming import is_interactive
@@ -57,6 +57,8 @@ def secured(place: Place, kind: TargetKind, plan: Safety | None, *, yes: bool, q
     if plan.state is SafetyState.NEEDED and isinstance(place, DeployedStack):
         try:
             backup = _take(place, kind, plan.target or "", quiet=quiet)
+        except SettingsError:  # --here: programs or rights that a person can supply
+            raise
         except CoffreError as error:
             why, code = f"{error.message} [{error.code}]", "SAFETY_FAILED"
         else:
@@ -118,8 +120,8 @@ def _take(stack: DeployedStack, kind: TargetKind, target: str, *, quiet: bool) -
     title = f"Backing up the present state of {target}"
     for _ in range(_TRIES):
         backup_id = str(ULID())
-        stack.start(kind.function, {"target": target, "tier": Tier.SAFETY.value, "backup_id": backup_id})
-        found = wait_for_backup(stack, target, backup_id, title=title, quiet=quiet)
+        run = stack.start(kind.function, {"target": target, "tier": Tier.SAFETY.value, "backup_id": backup_id})
+        found = wait_for_backup(stack, target, backup_id, run, title=title, quiet=quiet)
         if not isinstance(found, str):
             if not quiet and found.status is Status.COMPLETED:
                 say(f"The present state of {target} is in the SAFETY backup {found.id}.", style="green")

@@ -23,6 +23,7 @@ from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.identity import IdentityOption, decoder_of
 from coffre_cli.output_file import new_file, refuse_existing, standard_output
+from coffre_cli.reading import FromOption
 from coffre_cli.screen import print_json, remark, say
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ EXAMPLES: Final = examples(
     "coffre restore settings latest --name 'secrets/app/prod/*'",
     "coffre restore settings 2026-11-17 --name web/.env --output .env",
     "coffre restore settings latest --name app/prod/db --print | pbcopy",
+    "coffre restore settings latest --from offsite --dry-run",
     "coffre --vault s3://acme-coffre-copy restore settings latest --target settings --identity key.txt --default-key",
 )
 _WORDS: Final = {
@@ -88,6 +90,7 @@ def restore_settings(
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     target: TargetOption = None,
+    source: FromOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -98,7 +101,7 @@ def restore_settings(
     target's name is typed, and ten seconds later it starts. Values are shown only by --print, of one setting.
     """
     _refuse_mixture(output, to_stdout=to_stdout, overwrite=overwrite, dry_run=dry_run, as_json=as_json)
-    found = _find(Which(backup_id, target, stack, TargetKind.SETTINGS), names or (), identity)
+    found = _find(Which(backup_id, target, stack, TargetKind.SETTINGS, source=source), names or (), identity)
     if output is not None or to_stdout:
         _write_out(found, output, overwrite=overwrite)
         return
@@ -197,14 +200,19 @@ def _report(planned: Sequence[Planned], *, as_json: bool, is_dry: bool, may_fail
         print_json([_json(one) for one in planned])
     else:
         for one in planned:
-            words = _WORDS[one.step] if is_dry else _DONE.get(one.step, _WORDS[one.step])
-            say(f"{visible(one.name)}: {words}{_why(one)}", style="red" if one.error else "")
+            say(described(one, is_dry=is_dry), style="red" if one.error else "")
         writes = sum(one.writes for one in planned)
         remark(
             f"{counted(writes, 'setting')} would be written." if is_dry else f"{counted(writes, 'setting')} written."
         )
     if failed and not may_fail:
         raise typer.Exit(Exit.FAILED)
+
+
+def described(one: Planned, *, is_dry: bool) -> str:
+    """Return a setting by name, and what is or was done with it; never its value."""
+    words = _WORDS[one.step] if is_dry else _DONE.get(one.step, _WORDS[one.step])
+    return f"{visible(one.name)}: {words}{_why(one)}"
 
 
 def _why(one: Planned) -> str:

@@ -26,7 +26,7 @@ from coffre_cli.commands.restore.options import (
 )
 from coffre_cli.commands.restore.run_database import run_database
 from coffre_cli.commands.restore.safety import NoSafetyOption
-from coffre_cli.deployed import JsonOption, StackOption
+from coffre_cli.deployed import HereOption, HomeOption, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.reading import FromCopyOption, FromOption
 
@@ -35,7 +35,7 @@ TABLES_EXAMPLES = examples(
     "coffre restore tables latest listings    # compares, changes nothing",
     "coffre restore tables latest listings --replace",
     "coffre restore tables 2026-11-17 'billing.*' audit.events --to env:NEW",
-    "coffre restore tables latest --schema billing",
+    "coffre restore tables latest --schema billing --here",
 )
 ROWS_EXAMPLES = examples(
     "coffre restore rows latest reviews --where-column at --from 2026-11-17",
@@ -69,6 +69,8 @@ def restore_tables(
     strict: StrictOption = False,
     no_safety: NoSafetyOption = False,
     source: FromOption = None,
+    here: HereOption = False,
+    postgres_home: HomeOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     streams: StreamsOption = None,
@@ -92,7 +94,12 @@ def restore_tables(
         no_safety=no_safety,
         dry_run=dry_run,
     )
-    run_database(Which(backup_id, target, stack, source=source), scope, destination_of(to), How(streams, yes, as_json))
+    run_database(
+        Which(backup_id, target, stack, source=source, here=here, home=postgres_home),
+        scope,
+        destination_of(to),
+        How(streams, yes, as_json),
+    )
 
 
 def restore_rows(
@@ -122,6 +129,8 @@ def restore_rows(
     to: ToDatabase = None,
     no_safety: NoSafetyOption = False,
     source: FromCopyOption = None,
+    here: HereOption = False,
+    postgres_home: HomeOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     streams: StreamsOption = None,
@@ -144,7 +153,12 @@ def restore_rows(
         dry_run=dry_run,
     )
     destination = destination_of(to, is_period=where_column is not None and until is None)
-    run_database(Which(backup_id, target, stack, source=source), scope, destination, How(streams, yes, as_json))
+    run_database(
+        Which(backup_id, target, stack, source=source, here=here, home=postgres_home),
+        scope,
+        destination,
+        How(streams, yes, as_json),
+    )
 
 
 def _problems_of_tables(

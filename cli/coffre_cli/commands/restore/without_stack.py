@@ -115,7 +115,7 @@ def restore_database_here(
             scope=ask.scope,
             consent=consent,
             safety=_safety_of(place, ask, connection),
-            is_resumable=restore_id is not None,
+            is_resumable=restore_id is not None and not ask.scope.overwrites,
             continues=continues,
         )
         return restore_database(job, meter)

@@ -128,6 +128,7 @@ def show_report(found: DrillReport) -> None:
     if found.sample is None:
         say(f"  versions  PostgreSQL {found.source_version} at the source, {found.server_version} here")
         groups = f", tables in {found.groups} groups" if found.groups > 1 else ""
+        groups += f", {found.invocations} invocations" if found.invocations > 1 else ""
         say(f"  scratch   {size(found.scratch_bytes)}{groups}")
     for word, sentences in (
         ("wrong", found.problems),

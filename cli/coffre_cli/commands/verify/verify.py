@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from coffre.model.errors import PermanentError
 from coffre.model.kinds import Level
-from coffre_cli.backup_argument import latest, resolve_backup
-from coffre_cli.commands.verify.drill_report import leave_with, newest_report, show_report
+from coffre_cli.backup_argument import resolve_backup
+from coffre_cli.commands.verify.calling import call_function
+from coffre_cli.commands.verify.drill import DrillOptions, ScratchOption, drill
 from coffre_cli.commands.verify.verification_result import show_verification
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
+from coffre_cli.deployed import DeployedStack, HereOption, HomeOption, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.place import find_place
-from coffre_cli.screen import error_console, print_json, print_table, say
+from coffre_cli.screen import print_json, print_table, say
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
-    from coffre.model.configuration import Configuration
     from coffre.model.verification import Check, FreshReport, VerificationReport
 
 EXAMPLES = examples(
@@ -32,16 +31,12 @@ EXAMPLES = examples(
     "coffre verify --at offsite",
     "coffre verify latest --at offsite",
     "coffre verify --level drill latest",
+    "coffre verify --level drill latest --target shop --here    # no time limit",
+    "coffre verify --level drill latest --target shop --scratch env:EMPTY_SERVER",
     "coffre verify --json | jq '.checks[] | select(.status == \"failed\")'",
 )
 # One invocation reads tens of gigabytes: nothing that a person waits for needs more.
 _INVOCATIONS = 200
-
-
-class VerificationError(PermanentError):
-    """The function `verify` failed; the backups may still be good."""
-
-    default_code = "VERIFICATION_STOPPED"
 
 
 def verify(
@@ -66,6 +61,9 @@ def verify(
         str | None,
         typer.Option(metavar="NAME", help="In this copy of the vault: levels inventory (the default) and read."),
     ] = None,
+    here: HereOption = False,
+    scratch: ScratchOption = None,
+    postgres_home: HomeOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,6 +77,8 @@ def verify(
         raise typer.BadParameter("the level report is a command of its own: coffre report weekly")
     if level is Level.DOCTOR:
         raise typer.BadParameter("the level doctor is a command of its own: coffre doctor [TARGET]")
+    options = DrillOptions(here, postgres_home, scratch)
+    options.refuse(is_drill=level is Level.DRILL)
     place = find_place(stack)
     if target is not None:
         place.known_target(target)
@@ -92,7 +92,7 @@ def verify(
     if at is not None and chosen not in (Level.INVENTORY, Level.READ):
         raise typer.BadParameter(f"a copy is verified at the levels inventory and read, not {chosen}")
     if chosen is Level.DRILL:
-        _drill(deployed, backup_id, target, as_json=as_json)
+        drill(deployed, backup_id, target, options, as_json=as_json)
         return
     if chosen is Level.FRESH:
         _show_fresh(_fresh(deployed, backup_id, target, quiet=as_json), as_json=as_json)
@@ -152,7 +152,7 @@ def _fresh(deployed: DeployedStack, backup_id: str | None, target: str | None, *
     if backup_id is not None:
         raise typer.BadParameter("the level fresh is about targets: give --target, or another level")
     event = {"level": Level.FRESH.value, "target": target}
-    return FreshReport.model_validate(_call(deployed, event, "Looking", quiet=quiet))
+    return FreshReport.model_validate(call_function(deployed, event, "Looking", quiet=quiet))
 
 
 def _show_fresh(report: FreshReport, *, as_json: bool) -> None:
@@ -182,41 +182,6 @@ def _check_row(check: Check) -> list[str | Text]:
         "-" if check.age_hours is None else f"{check.age_hours:.1f} h",
         "-" if check.limit_hours is None else f"{check.limit_hours:g} h",
     ]
-
-
-# --- drill ---
-
-
-def _drill(deployed: DeployedStack, backup_id: str | None, target: str | None, *, as_json: bool) -> None:
-    """Drill the chosen backup, or the newest one of each target, and show the reports."""
-    names = [target] if target else list(_drilled(deployed.configuration))
-    if not (names or backup_id):
-        raise VerificationError(
-            "No target is drilled: the configuration leaves all of them out.",
-            code="NOTHING_TO_DRILL",
-            hint="Name a backup, or set drill.objects of a target of buckets (docs/drills.md).",
-        )
-    backups = (
-        [resolve_backup(deployed, backup_id, target)]
-        if backup_id is not None
-        else [latest(deployed, name) for name in names]
-    )
-    reports = []
-    for backup in backups:
-        _call(deployed, {"backup_id": backup.id}, f"Drilling {backup.id}", quiet=as_json, function="drill")
-        reports.append(newest_report(deployed, backup))
-    if as_json:
-        print_json([report.model_dump(mode="json") for report in reports])
-    else:
-        for report in reports:
-            show_report(report)
-    leave_with(reports)
-
-
-def _drilled(configuration: Configuration) -> Iterator[str]:
-    """Yield the names of the targets that are drilled: buckets can be left out by their `drill.objects`."""
-    yield from (database.name for database in configuration.databases)
-    yield from (one.name for one in configuration.object_targets if one.drill.objects)
 
 
 # --- inventory and read ---
@@ -262,7 +227,7 @@ def _copy_report(
         event["backup_id"] = resolve_backup(deployed, backup_id, target).id
     else:
         event["target"] = target
-    return VerificationReport.model_validate(_call(deployed, event, f"Looking at the copy {at}", quiet=quiet))
+    return VerificationReport.model_validate(call_function(deployed, event, f"Looking at the copy {at}", quiet=quiet))
 
 
 def _with_backups(deployed: DeployedStack) -> list[str]:
@@ -278,25 +243,7 @@ def _until_done(
     from coffre.model.verification import VerificationReport
 
     for _ in range(_INVOCATIONS):
-        report = VerificationReport.model_validate(_call(deployed, event, words, quiet=quiet))
+        report = VerificationReport.model_validate(call_function(deployed, event, words, quiet=quiet))
         yield report
         if "backup_id" not in event or not any(one.outcome == "unfinished" for one in report.examined):
             return
-
-
-def _call(
-    deployed: DeployedStack, event: Mapping[str, Any], words: str, *, quiet: bool, function: str = "verify"
-) -> object:
-    given = {name: value for name, value in event.items() if value is not None}
-    with error_console.status(words, spinner="dots") as status:
-        if quiet:
-            status.stop()
-        answer, succeeded = deployed.call(function, given)
-    if not succeeded:
-        message = answer.get("errorMessage", "") if isinstance(answer, dict) else ""
-        raise VerificationError(
-            "The verification stopped. This does not mean that a backup is damaged.",
-            detail=str(message)[:2000],
-            hint="Correct the cause, and run it again.",
-        )
-    return answer

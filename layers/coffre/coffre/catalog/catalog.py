@@ -145,6 +145,10 @@ class Catalog:
         """
         self._backups.heartbeat(backup_id, now, progress)
 
+    def cancel_backup(self, backup_id: str, by: str) -> Backup:
+        """Ask a backup in progress to end: it sees that with its next heartbeat (`RUN_ENDED` when it has ended)."""
+        return self._backups.cancel(backup_id, by)
+
     def add_tier(self, backup_id: str, tier: Tier) -> Backup:
         """Let a backup carry one more tier. A tier that it already has changes nothing.
 
@@ -344,6 +348,10 @@ class Catalog:
     def heartbeat_restore(self, restore_id: str, now: datetime, progress: Progress) -> None:
         """Record that a restore in progress is alive, and how far it is (`LockLostError` when it is not any more)."""
         self._restores.heartbeat(restore_id, now, progress)
+
+    def cancel_restore(self, restore_id: str, by: str) -> Restore:
+        """Ask a restore in progress to end: it sees that with its next heartbeat (`RUN_ENDED` when it has ended)."""
+        return self._restores.cancel(restore_id, by)
 
     def continue_restore(
         self, restore_id: str, invocation: int, now: datetime, *, stale_after: timedelta

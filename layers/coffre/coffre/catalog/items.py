@@ -114,6 +114,7 @@ class RunItem(Item):
     progress = ProgressMap(null=True)  # type: ignore[no-untyped-call]
     failure = FailureMap(null=True)  # type: ignore[no-untyped-call]
     request_id = UnicodeAttribute(null=True)
+    cancelled_by = UnicodeAttribute(null=True)
 
 
 class BackupItem(RunItem):
@@ -158,6 +159,7 @@ class RestoreItem(RunItem):
     awaited = NumberAttribute(null=True)
     report_key = UnicodeAttribute(null=True)
     confirmed = UnicodeAttribute(null=True)
+    source = UnicodeAttribute(null=True)
 
 
 class SlotItem(Item):

@@ -1,4 +1,4 @@
-"""What jobs found last: of each target its newest drill, and how much the vault held at its newest sweep.
+"""What jobs found last: of each target its newest drill and rehearsal, and how much the vault held at its newest sweep.
 
 The reports themselves are in the vault, or only in an answer. `coffre status` reads these few small items instead.
 """
@@ -14,12 +14,14 @@ from coffre.catalog.items import LatestItem
 from coffre.catalog.records import damaged, read_item
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.document import describe_validation
-from coffre.model.drill import DrillSummary
+from coffre.model.drill import DrillSummary, Rehearsal
 from coffre.model.rotation import VaultUse
 
 _DRILLS: Final = "DRILL"
 _VAULT: Final = "VAULT"
 _WHOLE: Final = "-"
+# Names of targets have no slash.
+_REHEARSAL: Final = "rehearsal/"
 
 
 class Latest:
@@ -34,8 +36,23 @@ class Latest:
 
     def drills(self) -> dict[str, DrillSummary]:
         """Return the newest drill by target."""
-        found = (_read(raw, DrillSummary) for raw in self._table.query(ItemQuery(_DRILLS)))
-        return {drill.target: drill for drill in found}
+        return self.drills_and_rehearsals()[0]
+
+    def note_rehearsal(self, rehearsal: Rehearsal) -> None:
+        """Remember how long the newest rehearsal of a target's recovery took."""
+        self._note(_DRILLS, f"{_REHEARSAL}{rehearsal.target}", rehearsal.completed_at, rehearsal)
+
+    def drills_and_rehearsals(self) -> tuple[dict[str, DrillSummary], dict[str, Rehearsal]]:
+        """Return the newest drill, and the newest rehearsal of a recovery, by target."""
+        drills, rehearsals = dict[str, DrillSummary](), dict[str, Rehearsal]()
+        for raw in self._table.query(ItemQuery(_DRILLS)):
+            if raw["sk"]["S"].startswith(_REHEARSAL):
+                rehearsal = _read(raw, Rehearsal)
+                rehearsals[rehearsal.target] = rehearsal
+            else:
+                drill = _read(raw, DrillSummary)
+                drills[drill.target] = drill
+        return drills, rehearsals
 
     def note_vault(self, use: VaultUse) -> None:
         """Remember what the newest sweep measured."""

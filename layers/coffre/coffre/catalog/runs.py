@@ -15,14 +15,14 @@ from coffre.catalog.items import BY_STATUS, BY_TARGET, BackupItem, RestoreItem, 
 from coffre.catalog.records import read_record, sorted_tiers
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery
 from coffre.model.backup import Backup, Progress, Restore, Status, Tier
-from coffre.model.errors import BackupStateError, LockLostError
+from coffre.model.errors import BackupStateError, LockLostError, RunCancelledError
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MILLISECOND: Final = 2**48 - 1  # A ULID has 48 bits of time.
 _NOT_RESULTS: Final = frozenset(
     {"target", "kind", "tiers", "status", "slot", "created_at", "heartbeat_at", "backup_id", "confirmed"}
     | {"verified_at", "damaged_at", "damage", "damage_count", "read_until", "pinned_at", "expires_at"}
-    | {"deleted_at", "deletion", "held_at", "hold", "hold_progress", "lock_progress"}
+    | {"cancelled_by", "deleted_at", "deletion", "held_at", "hold", "hold_progress", "lock_progress"}
 )
 
 
@@ -88,16 +88,49 @@ class Runs[R: (Backup, Restore)]:
         return record
 
     def heartbeat(self, run_id: str, now: datetime, progress: Progress) -> None:
-        """Record that a run in progress is alive, and how far it is."""
+        """Record that a run in progress is alive, and how far it is.
+
+        Raises
+        ------
+        RunCancelledError
+            A person wants it to end.
+        """
         fields = {"heartbeat_at": now, "progress": progress.model_dump()}
         try:
-            self.change(run_id, fields, allowed=(Status.IN_PROGRESS,))
+            record = self.change(run_id, fields, allowed=(Status.IN_PROGRESS,))
         except ConditionFailedError as error:
             found = self.find(run_id)
             raise LockLostError(
                 f"The {self._kind.noun} {run_id} is no longer this run's.",
                 detail=f"Its record says {found.status}." if found else "It has no record.",
                 hint="Another run or the watchdog took this one for dead. It has stopped; see the audit events.",
+            ) from error
+        if record.cancelled_by is not None:
+            raise cancelled_by(self._kind.noun, run_id, record.cancelled_by)
+
+    def cancel(self, run_id: str, by: str) -> R:
+        """Ask a run in progress to end, and return its record; the first who asks is kept.
+
+        Raises
+        ------
+        BackupStateError
+            `RUN_ENDED`: it has ended just now.
+        """
+        try:
+            return self.change(
+                run_id,
+                {"cancelled_by": by},
+                allowed=(Status.IN_PROGRESS,),
+                where=self._kind.item.cancelled_by.does_not_exist(),
+            )
+        except ConditionFailedError as error:
+            found = self.get(run_id)
+            if found.status is Status.IN_PROGRESS:
+                return found
+            raise BackupStateError(
+                f"The {self._kind.noun} {run_id} has just ended: it is {found.status}.",
+                code="RUN_ENDED",
+                hint="Nothing is left to cancel.",
             ) from error
 
     def change(
@@ -196,6 +229,14 @@ class Runs[R: (Backup, Restore)]:
             attributes["status"] = Status(attributes["status"]).value
             attributes["status_key"] = index_value(self._kind.partition, attributes["status"])
         return attributes
+
+
+def cancelled_by(noun: str, run_id: str, who: str) -> RunCancelledError:
+    """Return what ends a run that a person cancelled."""
+    return RunCancelledError(
+        f"The {noun} {run_id} was cancelled by {who}.",
+        hint="Nothing else is wrong. Start it again whenever it suits.",
+    )
 
 
 def id_range(since: datetime | None, until: datetime | None) -> Condition | None:

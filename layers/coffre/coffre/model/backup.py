@@ -101,6 +101,7 @@ class Backup(_Record):
     `hold` why, and `hold_progress` how many of its objects have an S3 legal hold (without Object Lock: None).
     `point` is the id of the restore point that it is a part of, and `point_name` that point's name.
     `damage_count` is how often damage was recorded: who looked at a backup compares it before a mark of health.
+    `cancelled_by` is who asked the run to end.
     """
 
     id: str
@@ -145,6 +146,7 @@ class Backup(_Record):
     progress: Progress = Progress()
     failure: Failure | None = None
     request_id: str | None = None
+    cancelled_by: str | None = None
 
     @property
     def is_healthy(self) -> bool:
@@ -162,6 +164,9 @@ class Restore(_Record):
 
     `invocation` is the number of the last one that worked on it: a restore of objects can take several.
     `confirmed` is the hash of the request that a person has confirmed (`coffre.model.confirmation.Request`).
+    `cancelled_by` is who asked the run to end.
+    `source` is where the backup is read alone: `vault`, or the name of a copy; None: the vault, and what it cannot give
+    in the copies.
     """
 
     id: str
@@ -184,7 +189,13 @@ class Restore(_Record):
     progress: Progress = Progress()
     failure: Failure | None = None
     request_id: str | None = None
+    cancelled_by: str | None = None
     confirmed: str | None = None
+    source: str | None = None
+
+    def may_read(self, place: str) -> bool:
+        """Return whether it may read this place (`vault`, or the name of a copy)."""
+        return self.source in (None, place)
 
 
 class RestoredTable(_Record):

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from coffre.model.backup import Failure
 from coffre.model.verification import Damage, DamageReport, Level
@@ -111,6 +111,51 @@ class Structure(_Record):
     amcheck: str | None = None
 
 
+class DrillFindings(_Record):
+    """What a drill has found so far: the fields of a report that grow from group to group of tables.
+
+    `unreadable` are the oids of tables whose values the server cannot read, `code` is that of the worst problem.
+    """
+
+    problems: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    violates_constraints: bool = False
+    exceptions: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    tables: tuple[TableProof, ...] = ()
+    structure: Structure = Structure()
+    phases_ms: dict[str, int] = {}
+    restore_seconds: float | None = None
+    scratch_bytes: int = 0
+    unreadable: frozenset[int] = frozenset()
+    code: str | None = None
+
+
+class DrillState(_Record):
+    """A drill between two invocations.
+
+    Parameters
+    ----------
+    invocation
+        Which one continues with this; the first is 1.
+    waiting, done
+        Groups of tables by their oids in the backup.
+    seconds, size_bytes
+        What the groups that are done took, by the estimate of their sizes.
+    """
+
+    id: str
+    backup_id: str
+    target: str
+    started_at: datetime
+    invocation: int = 1
+    waiting: tuple[tuple[int, ...], ...] = ()
+    done: tuple[tuple[int, ...], ...] = ()
+    seconds: float = 0.0
+    size_bytes: int = 0
+    findings: DrillFindings = DrillFindings()
+
+
 class DrillSummary(_Record):
     """How a drill ended: what the catalog keeps of the newest one of each target.
 
@@ -125,6 +170,18 @@ class DrillSummary(_Record):
     restore_seconds: float | None = None
     restore_limit_seconds: int | None = None
     problem: str | None = None
+
+
+class Rehearsal(_Record):
+    """The newest rehearsal of a recovery that restored a target (`coffre recover --rehearse`).
+
+    `seconds` are from the start of the command to the end of the last check of this target. `id` is the recovery's.
+    """
+
+    id: str
+    target: str
+    completed_at: datetime
+    seconds: float = Field(ge=0)
 
 
 class DrillReport(_Record):
@@ -148,7 +205,10 @@ class DrillReport(_Record):
         From the first byte read to the last index built, of all groups together: the time that a restore takes. None
         when only a sample was restored.
     groups
-        In how many portions the tables were restored; more than one when they did not fit together.
+        In how many portions the tables were restored; more than one when they did not fit together, or took longer
+        than an invocation lives.
+    invocations
+        How many it took.
     scratch_bytes
         The most that the scratch server's files were seen to take.
     copy_name
@@ -184,6 +244,7 @@ class DrillReport(_Record):
     restore_seconds: float | None = None
     restore_limit_seconds: int | None = None
     groups: int = 1
+    invocations: int = 1
     scratch_bytes: int = 0
     is_damaged: bool = False
     copy_name: str | None = None

@@ -144,6 +144,27 @@ class DumpTransientError(TransientError):
     default_code = "DUMP_INTERRUPTED"
 
 
+class SchemaChangedError(DumpTransientError):
+    """What is not kept by a snapshot was changed before it was read; a new snapshot may succeed.
+
+    `tables` are the tables that were changed, quoted for a statement; empty where it is not tables.
+    """
+
+    default_code = "SCHEMA_CHANGED"
+
+    def __init__(
+        self, message: str, *, detail: str | None = None, hint: str | None = None, tables: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, detail=detail, hint=hint)
+        self.tables = tables
+
+
+class LockYieldedError(DumpTransientError):
+    """A part gave up its locks because another session waited for them; it can be read again in the same session."""
+
+    default_code = "LOCK_YIELDED"
+
+
 class RestoreError(PermanentError):
     """Loading into the destination failed; the restore stopped there."""
 
@@ -226,6 +247,12 @@ class RunStoppedError(PermanentError):
     """The run is being stopped in the middle of its work: the code that stops it knows why."""
 
     default_code = "STOPPED"
+
+
+class RunCancelledError(PermanentError):
+    """A person has cancelled the run."""
+
+    default_code = "CANCELLED"
 
 
 class ScratchError(PermanentError):

@@ -14,8 +14,12 @@ JOURNAL: Final = "recovery.json"
 
 
 class StepKind(StrEnum):
-    """What a step does. A step whose backups this command cannot restore is reported and left to a person."""
+    """What a step does, in the order of doing: SAFETY backs up what a destination holds that is to be replaced.
 
+    A step whose backups this command cannot restore (OTHER) is reported and left to a person.
+    """
+
+    SAFETY = "safety"
     SETTINGS = "settings"
     DATABASE = "database"
     BUCKET = "bucket"
@@ -51,12 +55,18 @@ class Step(_Record):
         The same for the description of a store that is not AWS.
     restore_id
         Of the restore: the same in each attempt, so that what an attempt left is recognized.
+    replaces
+        The destination is in use, and its contents are replaced; a SAFETY step, or another name, keeps them.
     is_new
         The destination did not exist when the plan was made.
     created_at, size_bytes
         Of the backup: since when its data is, and how much it is, uncompressed.
     expected_seconds, basis
         How long it should take, and what that is known from.
+    names
+        Of settings: what is done with each, a sentence with its name; never a value.
+    dangling
+        Objects that rows of the restore point refer to and the backup lacks, a sentence each.
     problem
         Why it failed, or why it is left out, in a sentence.
     """
@@ -72,10 +82,13 @@ class Step(_Record):
     reference: str = ""
     store: str | None = None
     restore_id: str = ""
+    replaces: bool = False
     is_new: bool = False
     expected_seconds: float | None = None
     basis: str = ""
     missing: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    dangling: tuple[str, ...] = ()
     state: StepState = StepState.WAITING
     attempts: int = 0
     started_at: AwareDatetime | None = None
@@ -83,6 +96,7 @@ class Step(_Record):
     tables: int | None = None
     rows: int | None = None
     objects: int | None = None
+    settings: int | None = None
     restored_bytes: int | None = None
     checks: tuple[str, ...] = ()
     exceptions: tuple[str, ...] = ()
@@ -106,10 +120,14 @@ class Recovery(_Record):
         The copy of the vault that everything comes from.
     why
         Why this copy was chosen; `others` says what is known of the others, a sentence each.
+    point
+        The chosen restore point in a sentence; empty: the newest good backups. `points`: those that the copy has.
     identities
         Where the private keys are (a file, `env:NAME`), never a key.
     kit
         The folder of the recovery kit.
+    safety
+        The address of the vault with the backups of what is replaced.
     limit_seconds
         The time that the whole may take.
     confirmed_at
@@ -129,9 +147,12 @@ class Recovery(_Record):
     region: str | None = None
     why: str = ""
     others: tuple[str, ...] = ()
+    point: str = ""
+    points: tuple[str, ...] = ()
     kit: str | None = None
     identities: tuple[str, ...] = ()
     contacts: tuple[str, ...] = ()
+    safety: str | None = None
     limit_seconds: float | None = None
     steps: tuple[Step, ...] = ()
 
@@ -150,4 +171,5 @@ class Recovery(_Record):
 KIND_OF: Final[dict[TargetKind, StepKind]] = {
     TargetKind.DATABASE: StepKind.DATABASE,
     TargetKind.BUCKET: StepKind.BUCKET,
+    TargetKind.SETTINGS: StepKind.SETTINGS,
 }

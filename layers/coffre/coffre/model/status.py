@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from coffre.model.backup import Backup
 from coffre.model.copies import Copy, Destination
-from coffre.model.drill import DrillSummary
+from coffre.model.drill import DrillSummary, Rehearsal
 from coffre.model.objectives import Objective
 from coffre.model.rotation import VaultUse
 from coffre.model.target import AnyTarget, TargetKind
@@ -146,6 +146,7 @@ class TargetFacts:
     verified: Backup | None = None
     first_at: datetime | None = None
     drill: DrillSummary | None = None
+    rehearsal: Rehearsal | None = None
     recipients: tuple[str, ...] = ()
     objective: Objective = field(default_factory=Objective)
     unread: str | None = None
@@ -254,6 +255,7 @@ class TargetStatus(_Record):
     running_since: datetime | None = None
     verified_at: datetime | None = None
     drill: DrillSummary | None = None
+    rehearsal: Rehearsal | None = None
     size_bytes: int | None = None
     stored_bytes: int | None = None
     sizes: tuple[int, ...] = ()

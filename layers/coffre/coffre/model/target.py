@@ -60,7 +60,7 @@ class Limits(Document):
     """What a run may use.
 
     `streams` is the number of connections that read tables in parallel (default: as many as the function has cores).
-    `lock_timeout_seconds` bounds how long another session can wait behind the backup's locks.
+    `lock_timeout_seconds` bounds how long another session can wait for a table that is being read.
     """
 
     streams: int | None = Field(

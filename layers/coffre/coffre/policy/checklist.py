@@ -72,6 +72,13 @@ def _drilled(facts: ReportFacts, since: datetime) -> str | None:
     return f"every target was drilled, the last on {max(one.completed_at for one in drills if one):%Y-%m-%d}"
 
 
+def _rehearsed(facts: ReportFacts, since: datetime) -> str | None:
+    found = [one.rehearsal for one in facts.status.targets]
+    if not found or not all(one and one.completed_at >= since for one in found):
+        return None
+    return f"every target was rehearsed, the last on {max(one.completed_at for one in found if one):%Y-%m-%d}"
+
+
 def _tables(facts: ReportFacts, since: datetime) -> str | None:
     """Return when fewer tables were restored than the backup has."""
     whole = {one.id: one.tables for one in facts.backups}
@@ -115,11 +122,12 @@ _ITEMS: Final[tuple[tuple[Period, str, str, _Fact | None], ...]] = (
     (Period.WEEKLY, "See that backups were verified", "coffre verify --level read", _verified),
     (Period.MONTHLY, "Test the restore of a table", "coffre restore tables latest NAME", _tables),
     (Period.MONTHLY, "Test the restore of everything", "coffre verify --level drill latest", _everything),
+    (Period.MONTHLY, "Rehearse the recovery of everything", "coffre recover --kit kit --rehearse", _rehearsed),
     (Period.MONTHLY, "Test the encryption: each private key opens a backup", "coffre keys check", _opened),
     (Period.MONTHLY, "Look who read the vault", "coffre audit accesses --since 31d", None),
     (Period.MONTHLY, "Look who may do what, and who did", "coffre audit --since 31d", None),
     (Period.YEARLY, "Check the record of all acts with a mail that was kept", "coffre audit --verify-chain", None),
-    (Period.YEARLY, "Recover everything with the recovery kit alone", "coffre keys recovery-kit kit", None),
+    (Period.YEARLY, "Write the recovery kit again, and try its passphrase", "coffre keys recovery-kit kit", None),
     (Period.YEARLY, "Look at the costs, and what a change would save", "coffre cost", None),
     (Period.YEARLY, "Read the contacts and the objectives: are they still right?", "coffre config show", None),
 )

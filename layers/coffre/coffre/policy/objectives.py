@@ -11,7 +11,7 @@ from typing import Final
 
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
-from coffre.model.drill import DrillSummary
+from coffre.model.drill import DrillSummary, Rehearsal
 from coffre.model.kinds import Status
 from coffre.model.objectives import Objective
 from coffre.model.status import Gap, Measured
@@ -49,21 +49,41 @@ def gaps(backups: Iterable[Backup], now: datetime, since: datetime) -> list[Gap]
 
 
 def measure(
-    objective: Objective, backups: Iterable[Backup], drill: DrillSummary | None, now: datetime, since: datetime
+    objective: Objective,
+    backups: Iterable[Backup],
+    drill: DrillSummary | None,
+    now: datetime,
+    since: datetime,
+    rehearsal: Rehearsal | None = None,
 ) -> Measured:
-    """Measure one target: the longest gap that ends after `since`, and the time of the last restore."""
+    """Measure one target: the longest gap that ends after `since`, and the time of the last restore.
+
+    That is the newer one of the drill, and of the rehearsal of a recovery, which counts all that a person waits for.
+    """
     found = gaps(backups, now, since)
     worst = max(found, key=lambda gap: gap.length, default=None)
-    seconds = drill.restore_seconds if drill is not None else None
+    seconds, at = _last_restore(drill, rehearsal)
     return Measured(
         objective=objective,
         age=found[-1].length if found else None,
         worst=worst,
         restore_seconds=seconds,
-        restored_at=drill.completed_at if drill is not None and seconds is not None else None,
+        restored_at=at,
         rpo_missed=_is_missed(objective, worst),
         rto_missed=_is_late(objective, seconds),
     )
+
+
+def _last_restore(
+    drill: DrillSummary | None, rehearsal: Rehearsal | None
+) -> tuple[float, datetime] | tuple[None, None]:
+    times = [(drill.completed_at, drill.restore_seconds)] if drill and drill.restore_seconds is not None else []
+    if rehearsal is not None:
+        times.append((rehearsal.completed_at, rehearsal.seconds))
+    if not times:
+        return None, None
+    at, seconds = max(times)
+    return seconds, at
 
 
 def _is_missed(objective: Objective, worst: Gap | None) -> bool | None:

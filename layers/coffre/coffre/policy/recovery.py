@@ -9,11 +9,13 @@ from typing import Final
 
 from coffre.model.backup import Backup
 from coffre.model.kinds import TargetKind
+from coffre.model.points import PointRecord
 from coffre.model.recovery import Recovery, Step, StepKind, StepState
 from coffre.model.words import span
 from coffre.policy.recency import completion
 
-# Settings come first, because what follows may need them; databases before the files that their rows refer to.
+# What is replaced is backed up before anything changes. Settings come next, because what follows may need them;
+# databases before the files that their rows refer to.
 _ORDER: Final = tuple(StepKind)
 # Without a drill: what a small machine reaches over an ordinary connection, indexes included.
 _BYTES_PER_SECOND: Final = {StepKind.DATABASE: 8e6, StepKind.BUCKET: 15e6}
@@ -52,12 +54,15 @@ class CopyLook:
         Targets without a usable backup here, and why.
     error
         Why the copy cannot be used at all.
+    point
+        The restore point that was asked for.
     """
 
     address: str
     found: Mapping[str, Found] = field(default_factory=dict)
     lacking: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
+    point: PointRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,8 @@ def estimated(kind: StepKind, found: Found) -> tuple[float, str]:
     if found.drill_seconds is not None:
         larger = max(1.0, size / found.drill_bytes) if found.drill_bytes else 1.0
         return max(_LEAST_SECONDS, found.drill_seconds * larger), "by the last drill"
+    if kind is StepKind.SETTINGS:
+        return _LEAST_SECONDS, "by its size"
     seconds = size / _BYTES_PER_SECOND.get(kind, 8e6) + (found.backup.objects or 0) / _OBJECTS_PER_SECOND
     return max(_LEAST_SECONDS, seconds), "by its size"
 
@@ -196,9 +203,12 @@ def next_step(recovery: Recovery) -> Step | None:
     """Return the first step that is to be done, or to be done again because its process died or it failed."""
     ended = (StepState.DONE, StepState.LEFT_OUT)
     failed = {step.target for step in recovery.steps if step.kind in _RESTORES and step.state is StepState.FAILED}
+    unsafe = {step.target for step in recovery.steps if step.kind is StepKind.SAFETY and step.state not in ended}
     for step in recovery.steps:
         if step.state in ended or step.state is StepState.FAILED:
             continue
+        if step.replaces and step.target in unsafe and step.kind in _RESTORES:
+            continue  # what it replaces is in no backup
         if step.kind is StepKind.CHECKS and step.target in failed:
             continue  # nothing to ask
         return step
@@ -233,6 +243,18 @@ def with_step(recovery: Recovery, step: Step) -> Recovery:
     return recovery.model_copy(update={"steps": steps})
 
 
+def seconds_until_usable(recovery: Recovery) -> dict[str, float]:
+    """Return, by target, the time from the start of the command to the end of its last step; complete ones alone."""
+    found: dict[str, float] = {}
+    names = {step.target for step in recovery.steps if step.kind in _RESTORES}
+    for name in sorted(names):
+        steps = [step for step in recovery.steps if step.target == name]
+        ends = [step.ended_at for step in steps if step.ended_at is not None]
+        if len(ends) == len(steps) and all(step.state is StepState.DONE for step in steps):
+            found[name] = (max(ends) - recovery.began_at).total_seconds()
+    return found
+
+
 def sentence_of(recovery: Recovery) -> str:
     """Return how it ended, in a sentence or two."""
     states = [step.state for step in recovery.steps if step.kind is not StepKind.NOTIFY]
@@ -256,6 +278,6 @@ def is_complete(recovery: Recovery) -> bool:
 def has_exceptions(recovery: Recovery) -> bool:
     """Return whether something was restored in part, or left out."""
     return any(
-        step.exceptions or (step.state is StepState.LEFT_OUT and step.kind is not StepKind.NOTIFY)
+        step.exceptions or step.dangling or (step.state is StepState.LEFT_OUT and step.kind is not StepKind.NOTIFY)
         for step in recovery.steps
     )

@@ -78,7 +78,7 @@ def _target(name: str, status: TargetStatus, backups: Sequence[Backup], facts: R
         failures=tuple(_failure(one) for one in failed[:_FAILURES]),
         verified=sum(one.verified_at is not None and one.verified_at >= since for one in backups),
         drill=f"{drill.outcome.value.replace('_', ' ')}, {drill.completed_at:%Y-%m-%d}" if drill else None,
-        measured=measure(objective, backups, status.drill, now, now - WINDOW) if is_wanted else None,
+        measured=measure(objective, backups, status.drill, now, now - WINDOW, status.rehearsal) if is_wanted else None,
         sizes=tuple(sizes[-_SIZES:]),
         stored_bytes=sum(one.stored_bytes or 0 for one in good),
     )

@@ -66,6 +66,7 @@ def _target(one: TargetFacts, facts: Facts, found: Sequence[Reason]) -> TargetSt
         running_since=next((run.created_at for run in one.recent if run.status is Status.IN_PROGRESS), None),
         verified_at=one.verified.verified_at if one.verified else None,
         drill=one.drill,
+        rehearsal=one.rehearsal,
         size_bytes=good.plaintext_bytes if good else None,
         stored_bytes=good.stored_bytes if good else None,
         sizes=tuple(reversed(sizes)),
@@ -82,7 +83,7 @@ def _measured(one: TargetFacts, now: datetime) -> Measured | None:
     """Measure the newest runs alone, which were read anyway: the report has those of 30 days."""
     if one.objective == Objective() or (one.target is not None and is_gone(one.target)):
         return None
-    return measure(one.objective, one.recent, one.drill, now, now - WINDOW)
+    return measure(one.objective, one.recent, one.drill, now, now - WINDOW, one.rehearsal)
 
 
 def _copy(one: CopyFacts, facts: Facts) -> CopyState:

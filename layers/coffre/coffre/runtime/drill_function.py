@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Self
@@ -16,9 +16,10 @@ from coffre.alerts.runs import configuration_invalid
 from coffre.alerts.verification import drill_stopped
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
-from coffre.model.drill import DrillReport, Outcome
+from coffre.model.drill import DrillReport, DrillState, Outcome, Rehearsal
 from coffre.model.errors import BackupStateError, CoffreError, EventError
 from coffre.model.target import BucketDrill, DatabaseTarget, Drill, TargetKind
+from coffre.model.words import span
 from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
 from coffre.operations.drill.database import DrillJob, drill
 from coffre.operations.drill.report_page import page_of
@@ -26,15 +27,17 @@ from coffre.operations.drill.scratch_bucket import ScratchPlace
 from coffre.operations.drill.sealed_bucket import SealedBucket
 from coffre.operations.monitoring.alerting import what_is_safe
 from coffre.operations.runs.parallel_map import ThreadRunner
+from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.operations.verify.job import record_finding
 from coffre.postgres.connection.client_tools import Children, PostgresTools
+from coffre.postgres.scratch.given import GivenServer
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_alerts import review_of
 from coffre.runtime.drill_copies import DrilledCopy, find_copy, open_copy, record_copy
-from coffre.runtime.events import DrillEvent
+from coffre.runtime.events import DrillEvent, Rehearsed
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
-from coffre.runtime.invocations import start_each
+from coffre.runtime.invocations import start_each, start_next
 from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_drill, log_failure
 from coffre.runtime.scratch import scratch_directory
@@ -51,19 +54,25 @@ OBJECT_STREAMS: Final = 8
 
 @dataclass(frozen=True)
 class DrillFunction:
-    """Everything that lives as long as the function's process. `place` is where objects are restored to."""
+    """Everything that lives as long as the function's process. `place` is where objects are restored to.
+
+    `given` is the server that databases are restored into, if it is not one of the drill's own; `watched` gets the
+    watch of each drill.
+    """
 
     services: Services
     tools: PostgresTools
     place: ScratchPlace
     object_streams: int = OBJECT_STREAMS
+    given: GivenServer | None = None
+    watched: Callable[[Watch], None] = lambda _: None
 
     @classmethod
     def make(cls, environment: Mapping[str, str]) -> Self:
         """Put the function together from its environment."""
         settings = PostgresSettings.from_env(environment)
         services = Services("drill", settings)
-        return cls(services, PostgresTools(settings.postgres_home), _scratch_place(services))
+        return cls(services, PostgresTools(settings.postgres_home), scratch_place(services))
 
     @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
@@ -76,6 +85,8 @@ class DrillFunction:
         with self.services.edge.reporting(invalid, request_id=request_id):
             wanted = DrillEvent.parse(event)
             configuration = self.services.configuration()
+            if wanted.rehearsed is not None:
+                return self._note(configuration, wanted, wanted.rehearsed)
             if wanted.backup_id is None and wanted.target is None:
                 return self._start_each(configuration, wanted, context.function_name)
         ids = {"request_id": request_id, "target": wanted.target, "backup_id": wanted.backup_id}
@@ -91,10 +102,24 @@ class DrillFunction:
             copied = find_copy(self.services, configuration, wanted, backup.target)
             if copied is not None:
                 backup = copied.backup
-            report = self._drill(configuration, backup, context, copied)
+            report = self._drill(configuration, backup, wanted, context, copied)
+            if isinstance(report, DrillState):
+                return self._continue(report, wanted, context.function_name, copied)
             self._record(backup, report, copied)
         self._report(backup, report, request_id)
         return summary(report)
+
+    def _note(self, configuration: Configuration, wanted: DrillEvent, rehearsed: Rehearsed) -> dict[str, Any]:
+        """Note how long a rehearsal took, of the targets that are configured."""
+        now, known = utc_now(), {target.name for target in configuration.targets}
+        noted = sorted(known & rehearsed.seconds.keys())
+        for target in noted:
+            seconds = rehearsed.seconds[target]
+            rehearsal = Rehearsal(id=rehearsed.id, target=target, completed_at=now, seconds=seconds)
+            self.services.catalog.latest.note_rehearsal(rehearsal)
+            actor = self.services.actor(wanted)
+            self.services.edge.audit(actor, "recovery.rehearsed", target, rehearsed.id, f"in {span(seconds)}")
+        return {"noted": noted, "unknown": sorted(rehearsed.seconds.keys() - known)}
 
     def _start_each(self, configuration: Configuration, wanted: DrillEvent, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has a backup, so that a slow one cannot hurt another."""
@@ -137,12 +162,39 @@ class DrillFunction:
         return backup
 
     def _drill(
-        self, configuration: Configuration, backup: Backup, context: LambdaContext, copied: DrilledCopy | None
-    ) -> DrillReport:
+        self,
+        configuration: Configuration,
+        backup: Backup,
+        wanted: DrillEvent,
+        context: LambdaContext,
+        copied: DrilledCopy | None,
+    ) -> DrillReport | DrillState:
         vault = open_copy(self.services, copied.destination) if copied else self.services.vault
-        name = copied.destination.name if copied else None
-        drilled = self._drill_database if backup.kind is TargetKind.DATABASE else self._drill_buckets
-        return drilled(configuration, backup, context, vault).model_copy(update={"copy_name": name})
+        if backup.kind is not TargetKind.DATABASE:
+            drilled: DrillReport | DrillState = self._drill_buckets(configuration, backup, context, vault)
+        else:
+            drilled = self._drill_database(configuration, backup, wanted, context, vault)
+        if isinstance(drilled, DrillState):
+            return drilled
+        return drilled.model_copy(update={"copy_name": copied.destination.name if copied else None})
+
+    def _continue(
+        self, state: DrillState, wanted: DrillEvent, function: str, copied: DrilledCopy | None
+    ) -> dict[str, Any]:
+        """Start the invocation that continues a drill. If that is done twice, the work is, and the report is one."""
+        self._reports.write_state(state)
+        sent = wanted.sent_by(self.services.actor(wanted))
+        event = sent.next_invocation(state, copied.destination.name if copied else None)
+        hint = f"Drill the backup again, without a time limit: coffre verify --level drill {state.backup_id} --here"
+        start_next(self.services.functions, function, event, what="The drill", hint=hint)
+        answer = {"id": state.id, "backup_id": state.backup_id, "target": state.target, "outcome": "continues"}
+        groups = {"groups_done": len(state.done), "groups_waiting": len(state.waiting)}
+        self.services.edge.logger.info("drill continues in another invocation", extra={**answer, **groups})
+        return {**answer, **groups, "invocation": state.invocation}
+
+    @property
+    def _reports(self) -> DrillReports:
+        return DrillReports(self.services.vault.store)
 
     def _drill_buckets(
         self, configuration: Configuration, backup: Backup, context: LambdaContext, vault: Vault
@@ -160,12 +212,16 @@ class DrillFunction:
             remaining_seconds=remaining_seconds(context),
             look_again=lambda: self.services.catalog.get_backup(backup.id),
             request_id=context.aws_request_id,
+            watched=self.watched,
         )
         return drill_storage(job)
 
     def _drill_database(
-        self, configuration: Configuration, backup: Backup, context: LambdaContext, vault: Vault
-    ) -> DrillReport:
+        self, configuration: Configuration, backup: Backup, wanted: DrillEvent, context: LambdaContext, vault: Vault
+    ) -> DrillReport | DrillState:
+        state = None
+        if wanted.drill_id is not None:
+            state = self._reports.state(backup.target, backup.id, wanted.drill_id, wanted.invocation)
         children = Children(clearing_seconds(context))
         streams = os.cpu_count() or 1
         with scratch_directory() as scratch:
@@ -184,12 +240,15 @@ class DrillFunction:
                 remaining_seconds=remaining_seconds(context),
                 look_again=lambda: self.services.catalog.get_backup(backup.id),
                 request_id=context.aws_request_id,
+                state=state,
+                given=self.given,
+                watched=self.watched,
             )
             return drill(job)
 
     def _record(self, backup: Backup, report: DrillReport, copied: DrilledCopy | None) -> None:
         """Store the report next to the backup, then record in the catalog what it means for the backup or its copy."""
-        DrillReports(self.services.vault.store).write(report, page_of(report))
+        self._reports.write(report, page_of(report))
         self.services.catalog.latest.note_drill(report.summary)
         if copied is not None:
             record_copy(self.services, copied, report)
@@ -228,7 +287,8 @@ class DrillFunction:
             raise
 
 
-def _scratch_place(services: Services) -> ScratchPlace:
+def scratch_place(services: Services) -> ScratchPlace:
+    """Return where drills put objects: in the vault's own bucket."""
     settings = services.settings
     # Each large object has connections of its own for parts.
     client = make_client(session=services.session, max_connections=4 * OBJECT_STREAMS)

@@ -23,6 +23,7 @@ from coffre.model.backup import Tier
 from coffre.model.confirmation import Confirmation
 from coffre.model.copies import DESTINATION_NAME, DestinationName
 from coffre.model.document import describe_validation
+from coffre.model.drill import DrillState
 from coffre.model.errors import EventError
 from coffre.model.names import visible
 from coffre.model.restore import Scope
@@ -48,6 +49,8 @@ def _checked_name(text: str) -> str:
 
 
 LONGEST_ACTOR: Final = 256
+# A month: no recovery that is measured takes longer.
+_REHEARSAL_SECONDS: Final = 31 * 86_400
 _Span = Annotated[str, AfterValidator(_checked_span)]
 _Line = Annotated[str, Field(min_length=1, max_length=LONGEST_ACTOR), AfterValidator(_checked_name)]
 _Utc = Annotated[AwareDatetime, AfterValidator(in_utc)]
@@ -398,7 +401,8 @@ class RotateEvent(SentEvent):
 
     `after` is the backup whose end started this: then the vault is swept only if something was deleted. `dry_run` only
     reports what would happen. With `hold`, `release`, `pin` or `unpin` (the id of a backup) nothing is rotated: that
-    backup is put on hold, for a `reason`, or released; or it is pinned, or its pin is removed.
+    backup is put on hold, for a `reason`, or released; or it is pinned, or its pin is removed. `cancel` is the id of a
+    backup or a restore that runs: it is asked to end.
     """
 
     target: TargetName | None = None
@@ -409,19 +413,20 @@ class RotateEvent(SentEvent):
     release: Ulid | None = None
     pin: Ulid | None = None
     unpin: Ulid | None = None
+    cancel: Ulid | None = None
     reason: _Line | None = None
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:
-        wanted = sum(one is not None for one in (self.hold, self.release, self.pin, self.unpin))
+        wanted = sum(one is not None for one in (self.hold, self.release, self.pin, self.unpin, self.cancel))
         if wanted > 1:
-            raise ValueError("hold, release, pin and unpin exclude each other")
+            raise ValueError("hold, release, pin, unpin and cancel exclude each other")
         if wanted and (self.target is not None or self.after is not None or self.dry_run):
-            raise ValueError("hold, release, pin and unpin go without target, after and dry_run")
+            raise ValueError("hold, release, pin, unpin and cancel go without target, after and dry_run")
         if self.reason is not None and self.hold is None:
             raise ValueError("reason goes with hold")
         if self.at is not None and (wanted or self.after is not None):
-            raise ValueError("at goes without after, hold, release, pin and unpin")
+            raise ValueError("at goes without after, hold, release, pin, unpin and cancel")
         return self
 
     def for_copy(self, name: str) -> dict[str, Any]:
@@ -467,18 +472,55 @@ class CopyEvent(SentEvent):
         return changed.model_dump(mode="json", exclude_defaults=True)
 
 
+class Rehearsed(BaseModel):
+    """A rehearsal of a recovery: its id, and by target the seconds until it was restored and checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Ulid
+    seconds: dict[TargetName, Annotated[float, Field(ge=0, le=_REHEARSAL_SECONDS)]] = Field(min_length=1)
+
+
 class DrillEvent(SentEvent):
     """Restore a backup, or some of its objects, and prove it: the one of this id, or the newest of a target.
 
     With neither, the newest of every target, each in an invocation of its own.
     `from` names a destination of `copies`: its bytes are restored in place of the vault's. `rehearse` does that from
     the first destination that has a copy, as a recovery would; a target without copies is restored from the vault.
+    `rehearsed` drills nothing: it notes how long a rehearsal on another machine took (`coffre recover --rehearse`).
+    The function continues a drill of several invocations by `drill_id` and `invocation`.
     """
 
     target: TargetName | None = None
     backup_id: Ulid | None = None
     from_: DestinationName | None = Field(default=None, alias="from")
     rehearse: bool = False
+    rehearsed: Rehearsed | None = None
+
+    @model_validator(mode="after")
+    def _notes_or_drills(self) -> Self:
+        if self.rehearsed is not None and (self.target or self.backup_id or self.from_ or self.rehearse):
+            raise ValueError("rehearsed is noted, and nothing is drilled: it goes with no other field")
+        return self
+
+    drill_id: Ulid | None = None
+    invocation: int = Field(default=1, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _continues_one_drill(self) -> Self:
+        continues = self.invocation > 1
+        if continues != (self.drill_id is not None) or (continues and self.backup_id is None):
+            raise ValueError(
+                "drill_id and invocation are for the function itself, which continues a drill of backup_id"
+            )
+        return self
+
+    def next_invocation(self, state: DrillState, copy: str | None) -> dict[str, Any]:
+        """Return the event with which a drill continues, from the copy that it reads."""
+        names = {"target": state.target, "backup_id": state.backup_id, "from_": copy, "rehearse": False}
+        more = {"drill_id": state.id, "invocation": state.invocation}
+        changed = self.model_copy(update={**names, **more})
+        return changed.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 
     @model_validator(mode="after")
     def _reads_one_place(self) -> Self:

@@ -20,7 +20,7 @@ from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun
 from coffre.operations.runs.run import Paused
 from coffre.operations.runs.safety import named_on_error
-from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
+from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS, Watch
 from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import refuse_transaction_pooler
@@ -57,13 +57,15 @@ class _Attempt:
 class DatabaseRestores:
     """What restores of databases need of the function's process.
 
-    `report_started` reports a restore that begins, `report_died` an earlier one that died; `consent` is that of a job.
+    `report_started` reports a restore that begins, `report_died` an earlier one that died; `consent` is that of a job;
+    `watched` gets the watch of the run.
     """
 
     services: Services
     report_started: Callable[[Restore], None]
     report_died: Callable[[Restore], None]
     consent: Callable[[Plan], Plan]
+    watched: Callable[[Watch], None] = lambda _: None
 
     def restore(
         self, found: OpenBackup, wanted: RestoreEvent, restore_id: str, context: LambdaContext, *, continues: bool
@@ -82,6 +84,7 @@ class DatabaseRestores:
             stop=children.end_all,
             find_backup=found.find,
             report_died=self.report_died,
+            watched=self.watched,
         )
         now = utc_now()
         restore = Restore(
@@ -94,6 +97,7 @@ class DatabaseRestores:
             heartbeat_at=now,
             dry_run=wanted.dry_run,
             request_id=context.aws_request_id,
+            source=wanted.source,
         )
         if continues:
             refuse_unconfirmed(self.services.catalog, backup, wanted, restore_id)

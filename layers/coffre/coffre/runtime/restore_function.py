@@ -12,11 +12,12 @@ from coffre.alerts.alert import Alert
 from coffre.alerts.runs import restore_completed, restore_failed, restore_started
 from coffre.alerts.wording import because
 from coffre.model.audit import Actor
-from coffre.model.backup import Backup, Failure, Restore
+from coffre.model.backup import Backup, Failure, Restore, Status
 from coffre.model.confirmation import Plan
 from coffre.model.errors import BackupStateError, ConfirmationError, CopyUnknownError, EventError
 from coffre.operations.confirm.confirm import Confirming
 from coffre.operations.runs.dead_runs import STALE_AFTER, is_silent, settle_restores
+from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
 from coffre.runtime.bootstrap import Services
@@ -43,9 +44,13 @@ _FUNCTION = Actor("restore", verified=True)
 
 @dataclass(frozen=True)
 class RestoreFunction:
-    """Everything that lives as long as the function's process."""
+    """Everything that lives as long as the function's process.
+
+    `watched` gets the watch of each run.
+    """
 
     services: Services
+    watched: Callable[[Watch], None] = lambda _: None
 
     @classmethod
     def make(cls, environment: Mapping[str, str]) -> Self:
@@ -157,6 +162,9 @@ class RestoreFunction:
         if not restore.status.is_final:
             self.services.edge.logger.info("restore continues in another invocation", extra=ids)
             return
+        if restore.status is Status.FAILED:
+            self.services.edge.logger.warning("restore was cancelled", extra=ids)
+            return
         count_restore(self.services.name, restore.target, succeeded=True)
         if not restore.dry_run:
             self.services.edge.audit(actor, "restore.ended", restore.target, restore.id, _amount(restore))
@@ -182,6 +190,7 @@ class RestoreFunction:
             report_started=lambda restore: self._report_started(restore, wanted, actor),
             report_died=self._report_died,
             consent=consent,
+            watched=self.watched,
         )
         continues = self._continues(restore_id, wanted)
         return restores.restore(found, wanted, restore_id, context, continues=continues)
@@ -202,6 +211,7 @@ class RestoreFunction:
             self.services,
             report_started=lambda restore: self._report_started(restore, wanted, actor),
             report_died=self._report_died,
+            watched=self.watched,
             consent=consent,
         )
 

@@ -23,6 +23,7 @@ from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun
 from coffre.operations.runs.run import Paused
 from coffre.operations.runs.safety import named_on_error
+from coffre.operations.runs.watchdog import Watch
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.confirming import refuse_unconfirmed
 from coffre.runtime.credentials import keys_from
@@ -47,13 +48,15 @@ _MORE_CONNECTIONS: Final = 8
 class StorageRestores:
     """What restores of objects need of the function's process.
 
-    `report_started` reports a restore that begins, `report_died` an earlier one that died; `consent` is that of a job.
+    `report_started` reports a restore that begins, `report_died` an earlier one that died; `consent` is that of a job;
+    `watched` gets the watch of the run.
     """
 
     services: Services
     report_started: Callable[[Restore], None]
     report_died: Callable[[Restore], None]
     consent: Callable[[Plan], Plan]
+    watched: Callable[[Watch], None] = lambda _: None
 
     def restore(
         self,
@@ -78,6 +81,7 @@ class StorageRestores:
             stop=stop.set,
             find_backup=found.find,
             report_died=self.report_died,
+            watched=self.watched,
         )
         continues = wanted.invocation > 1
         if continues:
@@ -188,4 +192,5 @@ def _record(backup: Backup, wanted: StorageRestoreEvent, restore_id: str, contex
         heartbeat_at=now,
         dry_run=wanted.dry_run,
         request_id=context.aws_request_id,
+        source=wanted.source,
     )

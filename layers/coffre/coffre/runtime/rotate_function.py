@@ -23,6 +23,7 @@ from coffre.operations.rotate.rotate_copy import rotate_copy
 from coffre.runtime.audit import keep_audit
 from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.cancelling import answer_cancel
 from coffre.runtime.configuring import answer_configuration, keep_configuration
 from coffre.runtime.copies import open_copy
 from coffre.runtime.deletion import decide
@@ -53,7 +54,7 @@ class RotateFunction:
 
     @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
-        """Rotate the event's target, or every one; or delete one backup, write the configuration, or approve that."""
+        """Rotate the event's target, or every one; or decide about one backup or run, or the configuration."""
         request_id = context.aws_request_id
 
         with self.services.edge.beginning(context, event):
@@ -67,6 +68,8 @@ class RotateFunction:
                 return answer_hold(self.services, wanted, context).model_dump(mode="json")
             if wanted.pin is not None or wanted.unpin is not None:
                 return answer_pin(self.services, wanted).model_dump(mode="json")
+            if wanted.cancel is not None:
+                return answer_cancel(self.services, wanted, wanted.cancel).model_dump(mode="json")
             configuration = self.services.configuration()
             if wanted.target is not None:
                 configuration.target(wanted.target)

@@ -109,7 +109,7 @@ def review_of_objectives(catalog: Catalog, configuration: Configuration, now: da
     checked = frozenset((AlertKind.OBJECTIVE_MISSED, name) for name in wanted)
     if all(one == Objective() for one in wanted.values()):
         return Review((), checked)
-    drills = catalog.latest.drills()
+    drills, rehearsals = catalog.latest.drills_and_rehearsals()
     by_target: dict[str, list[Backup]] = {}
     for backup in catalog.backups(since=now - _LOOKED_BACK):
         by_target.setdefault(backup.target, []).append(backup)
@@ -121,7 +121,9 @@ def review_of_objectives(catalog: Catalog, configuration: Configuration, now: da
             if not any(was_good(one) for one in backups):
                 newest = catalog.newest_good(target.name)
                 backups = [newest] if newest is not None else []
-            measured = measure(wanted[target.name], backups, drill, now, now - timedelta(days=1))
+            measured = measure(
+                wanted[target.name], backups, drill, now, now - timedelta(days=1), rehearsals.get(target.name)
+            )
             if measured.rpo_missed or measured.rto_missed:
                 alerts.append(objective_missed(target.name, measured, safe=what_is_safe(catalog, target.name)))
     return Review(tuple(alerts), checked)

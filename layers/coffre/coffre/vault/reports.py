@@ -7,8 +7,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from coffre.model.drill import DrillReport
-from coffre.model.errors import IntegrityError
+from coffre.model.drill import DrillReport, DrillState
+from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.report import PeriodReport
 from coffre.stores.store import Store, put_small
 from coffre.vault.layout import report_key, reports_prefix
@@ -29,6 +29,39 @@ class DrillReports:
         for suffix, text in (("html", page), ("json", report.model_dump_json(indent=1))):
             put_small(self._store, f"{place}.{suffix}", text.encode())
 
+    def write_state(self, state: DrillState) -> None:
+        """Keep how far a drill is for its next invocation. Of an event that is delivered twice, the last one stays."""
+        key = _state_key(state.target, state.backup_id, state.id, state.invocation)
+        put_small(self._store, key, state.model_dump_json().encode())
+
+    def state(self, target: str, backup_id: str, drill_id: str, invocation: int) -> DrillState:
+        """Return how far a drill was when the invocation before ended.
+
+        Raises
+        ------
+        IntegrityError
+            `DRILL_STATE_DAMAGED`
+        """
+        key = _state_key(target, backup_id, drill_id, invocation)
+        try:
+            return DrillState.model_validate_json(self._store.get(key, limit_bytes=_LIMIT_BYTES))
+        except (ObjectMissingError, ValidationError) as error:
+            raise IntegrityError(
+                f"How far the drill {drill_id} was cannot be read from {key}.",
+                code="DRILL_STATE_DAMAGED",
+                hint=f"Drill the backup again: coffre verify --level drill {backup_id}",
+            ) from error
+
+    def invocations(self, target: str, backup_id: str, drill_id: str) -> int:
+        """Return how many invocations a drill has started so far."""
+        begin = f"{reports_prefix(target, backup_id)}drill-{drill_id}.state-"
+        return 1 + sum(1 for _ in self._store.list(begin))
+
+    def of(self, target: str, backup_id: str, drill_id: str) -> DrillReport | None:
+        """Return the report of one drill; None while it has none. Raises what `newest` raises."""
+        key = f"{reports_prefix(target, backup_id)}drill-{drill_id}.json"
+        return self._read(key, backup_id) if any(info.key == key for info in self._store.list(key)) else None
+
     def newest(self, target: str, backup_id: str) -> DrillReport | None:
         """Return the report of the newest drill of a backup.
 
@@ -41,7 +74,9 @@ class DrillReports:
         keys = [info.key for info in self._store.list(folder) if _NAME.fullmatch(info.key.removeprefix(folder))]
         if not keys:
             return None
-        key = max(keys)  # ids are in the order of their time
+        return self._read(max(keys), backup_id)  # ids are in the order of their time
+
+    def _read(self, key: str, backup_id: str) -> DrillReport:
         try:
             return DrillReport.model_validate_json(self._store.get(key, limit_bytes=_LIMIT_BYTES))
         except ValidationError as error:
@@ -50,6 +85,10 @@ class DrillReports:
                 code="REPORT_DAMAGED",
                 hint=f"Drill the backup again: coffre verify --level drill {backup_id}",
             ) from error
+
+
+def _state_key(target: str, backup_id: str, drill_id: str, invocation: int) -> str:
+    return f"{reports_prefix(target, backup_id)}drill-{drill_id}.state-{invocation:02d}.json"
 
 
 def keep_report(store: Store, report_id: str, report: PeriodReport, page: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from tests.unit.cli.conftest import RECIPIENT, Account, Coffre
 
 from coffre.model.backup import Status
+from coffre.model.copies import Copy, CopyStatus
 from coffre.model.points import PointCounts, PointPart, PointRecord
 from coffre.model.storage import Objects, StorageResult
 from coffre.model.target import TargetKind
@@ -162,6 +163,43 @@ def test_a_point_is_restored_the_database_first(coffre: Coffre, account: Account
     assert (said.status, said.err) == (0, "")
     assert said.out.startswith(f"Restore point {ID} of all, taken 2026-11-17 03:00:00 UTC.\n")
     assert f"Restore point {ID}: 1,200 references, none dangling; 34 objects without a row." in said.out
+
+
+def test_a_point_is_restored_from_a_copy_that_has_all_of_it(coffre: Coffre, account: Account) -> None:
+    """A newer point that the copy lacks is not the latest one there; its backups may be deleted from the vault."""
+    account.configure_copy("nas")
+    kept = account.backup()
+    database = account.backup(
+        Status.DELETED, manifest_key=kept.manifest_key, manifest_sha256=kept.manifest_sha256, encryption="none"
+    )
+    files = account.backup(target="files", kind=TargetKind.BUCKET)
+    point = keep_point(account, "01K9X000000000000000000001", files=files.id, database=database.id)
+    whole(account)
+    restoring(account)
+    to = ("--from", "nas", "--to", "coffre/destination/copy")
+
+    none = coffre("restore", "point", "latest", *to)
+    lacking = coffre("restore", "point", ID, *to)
+    for part in point.parts:
+        account.catalog.copies.keep(
+            Copy(
+                destination="nas",
+                backup_id=part.backup_id,
+                target=part.target,
+                status=CopyStatus.COMPLETED,
+                started_at=TAKEN,
+            )
+        )
+    said = coffre("restore", "point", "latest", *to)
+
+    assert (none.status, "POINT_UNKNOWN" in none.err) == (1, True)
+    assert lacking.status == 2
+    assert "is not complete in the copy nas" in " ".join(lacking.err.replace("│", " ").split())
+    assert (said.status, said.err) == (0, "")
+    assert [(event["backup_id"], event["from"]) for _, event in account.invoked] == [
+        (database.id, "nas"),
+        (files.id, "nas"),
+    ]
 
 
 def test_if_the_database_fails_no_object_is_written(coffre: Coffre, account: Account) -> None:

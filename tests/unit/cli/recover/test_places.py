@@ -10,6 +10,7 @@ import pytest
 from coffre.model.errors import DestinationError, ScratchError, SecretError, SettingsError
 from coffre.model.kinds import TargetKind
 from coffre.model.recovery import Step, StepKind
+from coffre_cli import server_programs
 from coffre_cli.commands.recover import ground
 from coffre_cli.commands.recover.destinations import (
     bucket_place_of,
@@ -81,10 +82,10 @@ def test_a_rehearsal_that_would_fill_the_disk_does_not_begin(tmp_path: Path, mon
 def test_without_server_programs_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ground, "_homes", lambda: iter([tmp_path]))
+    monkeypatch.setattr(server_programs, "_homes", lambda: iter([tmp_path]))
 
     with pytest.raises(SettingsError, match="No server programs of PostgreSQL 18") as missing:
-        ground.server_home()
+        server_programs.server_home()
     assert missing.value.code == "SERVER_PROGRAMS_MISSING"
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+
+import pytest
+import typer
 
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.kinds import TargetKind
@@ -24,8 +28,10 @@ def found(kind: TargetKind) -> Found:
     return Found(backup)
 
 
-def test_settings_are_asked_no_destination() -> None:
+def test_a_target_of_every_kind_needs_a_destination() -> None:
     look = CopyLook("copy", {"shop": found(TargetKind.DATABASE), "settings": found(TargetKind.SETTINGS)})
     wanted = Wanted({"shop": "env:DESTINATION"}, {}, is_rehearsal=False, notify=None)
 
-    assert with_answers(wanted, look) == wanted
+    with pytest.raises(typer.BadParameter, match="--to settings=WHERE"):
+        with_answers(wanted, look)
+    assert with_answers(replace(wanted, is_rehearsal=True), look).to == wanted.to

@@ -13,6 +13,7 @@ from tests.unit.cli.planning import NAME, answer_to, at_a_terminal, is_planned, 
 
 from coffre.model.backup import Comparison, Failure, Kept, Status
 from coffre.model.errors import StoreError
+from coffre.model.kinds import TargetKind
 from coffre.runtime.events import RestoreEvent
 from coffre.vault.vault import Vault
 from coffre_cli.deployed import DeployedStack
@@ -813,3 +814,15 @@ def test_a_restore_whose_report_cannot_be_read_is_shown_by_its_record(
     assert said.status == 0
     assert "The report of the restore cannot be read: The bucket vault does not exist. [BUCKET_MISSING]" in said.err
     assert "Restored shop in db.example:5432/copy, in 2.5 s." in said.out
+
+
+def test_settings_are_read_from_the_copy_that_is_named(coffre: Coffre, account: Account) -> None:
+    """`latest` is the latest that the copy has."""
+    account.configure_copy("nas")
+    account.backup(target="settings", kind=TargetKind.SETTINGS)
+
+    lacking = coffre("restore", "settings", "latest", "--target", "settings", "--from", "nas")
+    unknown = coffre("restore", "settings", "latest", "--target", "settings", "--from", "other")
+
+    assert (lacking.status, 'The copy "nas" has no complete backup of "settings"' in lacking.err) == (1, True)
+    assert (unknown.status, "COPY_UNKNOWN" in unknown.err) == (1, True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from tests.unit.cli.conftest import BUCKET, Account, Coffre
 
 from coffre.model.drill import DrillReport, Outcome
@@ -24,6 +26,7 @@ from coffre.model.verification import (
 )
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.reports import DrillReports
+from coffre_cli.commands.verify import drill
 
 NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)
 BACKUP, OTHER = "01K9X000000000000000000001", "01K9X000000000000000000002"
@@ -172,12 +175,12 @@ def test_the_level_drill_drills_the_newest_backup_of_each_database_and_shows_wha
 ) -> None:
     backup = account.backup()
 
-    def drill(function: str, event: Mapping[str, Any]) -> object:
+    def play(function: str, event: Mapping[str, Any]) -> object:
         outcome = Outcome.FAILED if event["backup_id"] == backup.id else Outcome.PASSED
         DrillReports(S3Store(BUCKET, client=make_client())).write(drilled(event["backup_id"], outcome), "<page>")
         return {"outcome": outcome.value}
 
-    account.play = drill
+    account.play = play
 
     said = coffre("verify", "--level", "drill")
     for_scripts = coffre("verify", "--level", "drill", "latest", "--json")
@@ -188,18 +191,69 @@ def test_the_level_drill_drills_the_newest_backup_of_each_database_and_shows_wha
     assert [one["outcome"] for one in for_scripts.json()] == ["failed"]
 
 
+def test_a_drill_of_several_invocations_is_waited_for(
+    coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = account.backup()
+    reports = DrillReports(S3Store(BUCKET, client=make_client()))
+    account.play = lambda function, event: {"outcome": "continues", "id": "01K9X00000000000000000000D", "invocation": 2}
+    monkeypatch.setattr(drill, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(time, "sleep", lambda _: reports.write(drilled(backup.id, Outcome.PASSED), "<page>"))
+
+    said = coffre("verify", "--level", "drill", "latest")
+
+    assert said.status == 0, said.err
+    assert "The drill takes several invocations" in said.err
+    assert asked(account) == [("safe-drill", {"backup_id": backup.id})]
+
+
+def test_a_drill_that_no_invocation_continues_is_reported_as_dead(
+    coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.backup()
+    account.play = lambda function, event: {"outcome": "continues", "id": "01K9X00000000000000000000D", "invocation": 2}
+    monkeypatch.setattr(drill, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(drill, "_LONGEST_INVOCATION_SECONDS", -1)
+
+    said = coffre("verify", "--level", "drill", "latest")
+
+    assert said.status == 1
+    assert "[DRILL_DIED]" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--here",), "are for --level drill"),
+        (("--level", "read", "--scratch", "env:X"), "are for --level drill"),
+        (("--level", "drill", "--postgres-home", "x"), "goes with --here"),
+        (("--level", "drill", "latest", "--scratch", "env:UNSET"), "DESTINATION_SHAPE"),
+    ],
+)
+def test_options_of_drills_that_do_not_fit_are_refused(
+    coffre: Coffre, account: Account, arguments: tuple[str, ...], said: str
+) -> None:
+    account.backup()
+
+    answer = coffre("verify", *arguments)
+
+    assert answer.status in (1, 2)
+    assert said in " ".join(answer.err.split())
+    assert asked(account) == []
+
+
 def test_the_level_drill_is_of_buckets_too(coffre: Coffre, account: Account) -> None:
     account.configure_buckets("uploads", "photos")
     newest = [account.backup(), account.backup(target="uploads", kind=TargetKind.BUCKET)]
 
-    def drill(function: str, event: Mapping[str, Any]) -> object:
+    def play(function: str, event: Mapping[str, Any]) -> object:
         report = drilled(event["backup_id"], Outcome.PASSED)
         of = {backup.id: backup.target for backup in newest}
         report = report.model_copy(update={"target": of[report.backup_id]})
         DrillReports(S3Store(BUCKET, client=make_client())).write(report, "<page>")
         return {"outcome": "passed"}
 
-    account.play = drill
+    account.play = play
 
     assert coffre("verify", "--level", "drill").status == 0
     assert asked(account) == [("safe-drill", {"backup_id": backup.id}) for backup in newest]

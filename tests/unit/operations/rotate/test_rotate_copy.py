@@ -10,10 +10,11 @@ import pytest
 from tests.unit.operations.conftest import Scene
 from tests.unit.operations.copy_scene import CopyScene
 
-from coffre.model.backup import Restore, Status, Tier
+from coffre.model.backup import Backup, Restore, Status, Tier
 from coffre.model.copies import CopyStatus
 from coffre.model.locks import LockMode
 from coffre.model.rotation import Action
+from coffre.operations.stored_backup.read_copies import as_read
 from coffre.stores.store import Store
 
 LEAN = {"minimum_kept": 1, "minimum_verified": 1}
@@ -135,7 +136,7 @@ def test_damage_in_the_vault_says_nothing_about_the_copy(scene: Scene, copy: Cop
     assert {one.action for one in copy.rotate().decisions} == {Action.KEEP}
 
 
-@pytest.mark.parametrize("how", ["pin", "hold", "minimum", "restore"])
+@pytest.mark.parametrize("how", ["pin", "hold", "minimum", "restore", "restore from it"])
 def test_pins_holds_the_newest_and_running_restores_keep_a_copy(scene: Scene, copy: CopyScene, how: str) -> None:
     scene.retention = LEAN | {"minimum_kept": 2 if how == "minimum" else 1}
     old, newest = scene.backup(8), scene.backup(1)
@@ -143,16 +144,36 @@ def test_pins_holds_the_newest_and_running_restores_keep_a_copy(scene: Scene, co
         scene.catalog.keeping.pin(old.id, scene.now)
     elif how == "hold":
         scene.catalog.protection.hold(old.id, "a court", scene.now)
-    elif how == "restore":
-        fields = {"id": newest.id, "backup_id": old.id, "target": "shop", "destination": "d", "status": "IN_PROGRESS"}
-        times = {"created_at": scene.now, "started_at": scene.now, "heartbeat_at": scene.now}
-        scene.catalog.create_restore(Restore.model_validate(fields | times))
+    elif how.startswith("restore"):
+        scene.catalog.create_restore(restoring(scene, old, source="off" if how == "restore from it" else None))
     copy.copy(old, newest)
 
     copy.rotate()
 
     assert copy.status(old) is CopyStatus.COMPLETED
     assert copy.is_whole(old)
+
+
+def restoring(scene: Scene, backup: Backup, source: str | None) -> Restore:
+    times = {"created_at": scene.now, "heartbeat_at": scene.now}
+    fields = {"id": backup.id, "backup_id": backup.id, "target": "shop", "destination": "d", "status": "IN_PROGRESS"}
+    return Restore.model_validate({**fields, **times, "source": source})
+
+
+@pytest.mark.parametrize("source", ["vault", "off"])
+def test_a_restore_that_reads_one_place_alone_holds_back_no_other(scene: Scene, copy: CopyScene, source: str) -> None:
+    scene.retention = LEAN
+    old, newest = scene.backup(8), scene.backup(1)
+    copy.copy(old, newest)
+    scene.catalog.create_restore(restoring(scene, old, source))
+
+    copy.rotate()
+    scene.rotate()
+
+    is_copy = source == "off"
+    assert copy.status(old) is (CopyStatus.COMPLETED if is_copy else CopyStatus.DELETED)
+    assert scene.status(old) is (Status.DELETED if is_copy else Status.COMPLETED)
+    assert (copy.is_whole(old), scene.is_whole(old)) == (is_copy, not is_copy)
 
 
 def test_packs_that_a_living_copy_needs_stay_and_others_wait_a_day(scene: Scene, copy: CopyScene) -> None:
@@ -348,3 +369,22 @@ def test_a_locked_copy_stays_until_its_lock_ends(scene: Scene, copy: CopyScene) 
     copy.copy(newer)
     copy.rotate()
     assert copy.status(old) is CopyStatus.DELETED
+
+
+def test_a_restore_that_names_a_copy_gets_the_backup_as_it_is_there(scene: Scene, copy: CopyScene) -> None:
+    scene.retention = LEAN
+    old, newest = scene.backup(8), scene.backup(1)
+    copy.copy(old, newest)
+    scene.rotate()
+    kept = as_read(scene.catalog, scene.catalog.get_backup(old.id), "off")
+    assert (kept.status, kept.manifest_sha256) == (Status.COMPLETED, old.manifest_sha256)
+    assert as_read(scene.catalog, scene.catalog.get_backup(old.id), None).status is Status.DELETED
+
+    copy.rotate()
+    newer = scene.catalog.get_backup(newest.id)
+    copy.copy(newest, damaged="A pack is missing.")
+
+    assert as_read(scene.catalog, scene.catalog.get_backup(old.id), "off").status is Status.DELETED
+    assert as_read(scene.catalog, newer, "off").damage == "A pack is missing."
+    assert as_read(scene.catalog, newer, "vault").damage is None
+    assert as_read(scene.catalog, newer, "other") == newer

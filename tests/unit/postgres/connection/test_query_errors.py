@@ -2,7 +2,14 @@
 
 import pytest
 
-from coffre.model.errors import CoffreError, ConnectError, DumpError, DumpTransientError, ServerVersionError
+from coffre.model.errors import (
+    CoffreError,
+    ConnectError,
+    DumpError,
+    DumpTransientError,
+    SchemaChangedError,
+    ServerVersionError,
+)
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.query_errors import explain_complaint
 
@@ -82,42 +89,42 @@ HERE = Connection("db.example.com", 5432, "app", "hunter2", "shop")
         ),
         (
             'ERROR:  3F000: schema "twin" does not exist\n',
-            DumpTransientError,
+            SchemaChangedError,
             "SCHEMA_CHANGED",
             "dropped or changed",
             "new snapshot",
         ),
         (
             "pg_dump: error: schema with OID 16420 does not exist\n",
-            DumpTransientError,
+            SchemaChangedError,
             "SCHEMA_CHANGED",
             "dropped or changed",
             "new snapshot",
         ),
         (
             'pg_dump: error: definition of view "v" appears to be empty (length zero)\n',
-            DumpTransientError,
+            SchemaChangedError,
             "SCHEMA_CHANGED",
             "dropped or changed",
             "new snapshot",
         ),
         (
             'pg_dump: error: query to obtain definition of view "v" returned no data\n',
-            DumpTransientError,
+            SchemaChangedError,
             "SCHEMA_CHANGED",
             "dropped or changed",
             "new snapshot",
         ),
         (
             "pg_dump: error: could not find function definition for function with OID 16420\n",
-            DumpTransientError,
+            SchemaChangedError,
             "SCHEMA_CHANGED",
             "dropped or changed",
             "new snapshot",
         ),
         (
             'pg_dump: error: query failed: ERROR:  relation "public.orders" does not exist\n',
-            DumpTransientError,
+            SchemaChangedError,
             "SCHEMA_CHANGED",
             "dropped or changed",
             "new snapshot",

@@ -139,6 +139,26 @@ def error(severity: bytes, code: bytes, text: bytes) -> bytes:
     return message(b"E", b"".join(name + value + b"\0" for name, value in fields.items()) + b"\0")
 
 
+def test_a_session_continues_after_a_statement_that_failed() -> None:
+    """What was sent behind it is refused by the server, and answered before anything else is."""
+    failed = error(b"ERROR", b"57014", b"canceling statement due to user request") + message(b"Z", b"E")
+    refused = error(b"ERROR", b"25P02", b"current transaction is aborted") + message(b"Z", b"E")
+    rows = message(b"H", b"\0\0\1\0\0") + message(b"d", b"lost\n")
+    back = message(b"C", b"ROLLBACK\0") + message(b"C", b"RELEASE\0") + message(b"Z", b"T")
+    several = message(b"C", b"SAVEPOINT\0") + message(b"C", b"LOCK TABLE\0") + answer([b"x", b"y"])
+    channel = Recorded(rows + failed + refused * 2 + back + several, iter([7] * 10_000))
+    copy = CopyOut(channel, memoryview(bytearray(FRAME_BYTES)))  # type: ignore[arg-type]
+
+    with pytest.raises(QueryFailedError, match="57014"):
+        joined(next(copy.run(["COPY t TO STDOUT"] * 3)), FRAME_BYTES)
+    copy.settle()
+
+    assert [joined(pieces, FRAME_BYTES) for pieces in copy.run(["ROLLBACK"])] == [b""]
+    assert copy.rows == 0
+    assert [joined(pieces, FRAME_BYTES) for pieces in copy.run(["SAVEPOINT"])] == [b"x\ny\n"]
+    assert copy.rows == 2
+
+
 def test_what_the_server_says_in_the_middle_is_raised_without_values_of_rows() -> None:
     begun = message(b"H", b"\0\0\1\0\0") + message(b"d", b"row\n")
     stream = begun + error(b"ERROR", b"22P02", b"bad luck") + message(b"Z", b"E")

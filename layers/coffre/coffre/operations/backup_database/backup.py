@@ -5,13 +5,14 @@ A part reads, compresses, encrypts and stores a few slices. It can be repeated, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from coffre.concurrency.memory_budget import MemoryBudget
-from coffre.model.errors import ConnectTransientError
+from coffre.model.errors import ConnectTransientError, LockYieldedError, SchemaChangedError
 from coffre.model.manifest import (
     EntryKind,
     Manifest,
@@ -22,6 +23,7 @@ from coffre.operations.backup_database.plan import (
     BackupPlan,
     DatabaseBackupJob,
     PartResult,
+    also_locked,
     open_snapshot_and_plan,
 )
 from coffre.operations.backup_database.seal import seal
@@ -32,10 +34,17 @@ from coffre.operations.runs.session_pool import SessionPool
 from coffre.policy.slicing import Part
 from coffre.policy.streams import streams_that_fit
 from coffre.postgres.source.dump import ArchiveDumper, SliceReader
+from coffre.postgres.source.present_catalog import PresentCatalog, present_catalog
 from coffre.vault.codec import Plaintext
 from coffre.vault.entries import FRAME_SIZE_BYTES, EntryWriter, write_lines
 from coffre.vault.pack import budget_for, packs_for
 from coffre.vault.vault import Committed
+
+# A migration changes a few tables one after another. Each that was not read yet takes a new snapshot, before which it
+# is locked.
+_SNAPSHOTS: Final = 6
+# How often a part is read for which others wait.
+_READINGS: Final = 4
 
 
 def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committed]:
@@ -47,40 +56,74 @@ def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committ
         Nothing is published; a later sweep removes packs that were stored.
     """
     job = replace(job, vault=locking_vault(job.vault, job.target, run.backup, job.now()))
-    with ExitStack() as stack:
-        holder, plan = open_snapshot_and_plan(job, run, stack)
-        if job.in_snapshot is not None:
-            run.meter.begin("references")
-            found = job.in_snapshot(run.backup, plan.snapshot)
-            plan = replace(
-                plan,
-                part_of=found.part_of,
-                exceptions=(*plan.exceptions, *found.exceptions),
-                notes=(*plan.notes, *found.notes),
-            )
-        total_bytes = sum(table.size_bytes for table in plan.tables)
-        run.meter.begin("tables", total_bytes=total_bytes, total_tables=len(plan.tables))
-        results = _store_parts(job, plan, run, holder.free_connections())
-        holder.require_valid()
+    with present_catalog(
+        job.connection, job.children, patience_seconds=job.target.limits.lock_timeout_seconds
+    ) as present:
+        plan, results = _read(job, run, present)
     run.meter.begin("seal")
     return seal(job, plan, results, run)
 
 
-def _store_parts(job: DatabaseBackupJob, plan: BackupPlan, run: Run, free_connections: int) -> list[PartResult]:
-    """Store all parts: tables in several streams; everything else in parallel or, without a connection, afterwards."""
+def _read(job: DatabaseBackupJob, run: Run, present: PresentCatalog) -> tuple[BackupPlan, list[PartResult]]:
+    """Plan and store all parts; from the beginning, in a new snapshot, when a table was changed before it was read."""
+    # Other work that was done in the snapshot is not done again.
+    snapshots = _SNAPSHOTS if job.in_snapshot is None else 1
+    lock_first: Sequence[str] = ()
+    for attempt in range(1, snapshots + 1):
+        with ExitStack() as stack:
+            holder, plan = open_snapshot_and_plan(job, run, present, stack, lock_first)
+            if job.in_snapshot is not None:
+                run.meter.begin("references")
+                found = job.in_snapshot(run.backup, plan.snapshot)
+                plan = replace(
+                    plan,
+                    part_of=found.part_of,
+                    exceptions=(*plan.exceptions, *found.exceptions),
+                    notes=(*plan.notes, *found.notes),
+                )
+            total_bytes = sum(table.size_bytes for table in plan.tables)
+            run.meter.begin("tables", total_bytes=total_bytes, total_tables=len(plan.tables))
+            free = holder.free_connections()
+            results = _store_parts(job, plan, run, present, free, is_last=attempt == snapshots)
+            if not isinstance(results, SchemaChangedError):
+                return plan, results
+        lock_first = also_locked(lock_first, results)
+        done = run.meter.read()
+        run.meter.add(size_bytes=-done.done_bytes, tables=-done.done_tables)
+    raise AssertionError
+
+
+def _store_parts(
+    job: DatabaseBackupJob, plan: BackupPlan, run: Run, present: PresentCatalog, free_connections: int, *, is_last: bool
+) -> list[PartResult] | SchemaChangedError:
+    """Store all parts: tables in several streams; everything else in parallel or, without a connection, afterwards.
+
+    Returns the error instead, if a table was changed before it was read and this is not the last attempt.
+    """
     fitting = streams_that_fit(job.streams, free_connections)
     memory = budget_for(packs_for(fitting))
-    with SessionPool(lambda _: _open_reader(job, plan), fitting) as readers:
+    changed: list[SchemaChangedError] = []
+    with SessionPool(lambda _: _open_reader(job, plan, present), fitting) as readers:
 
         def store(part: Part | None) -> PartResult | None:
-            if part is not None:
-                return run_part(job, plan, part, readers, memory, run.meter)
             try:
+                if changed:
+                    return None
+                if part is not None:
+                    return run_part(job, plan, part, readers, memory, run.meter)
                 return store_metadata(job, plan, memory)
+            except SchemaChangedError as error:
+                if is_last:
+                    raise
+                changed.append(error)
             except ConnectTransientError:
-                return None
+                if part is not None:
+                    raise
+            return None
 
         results = [result for result in job.runner(store, (None, *plan.parts)) if result is not None]
+    if changed:
+        return changed[0]
     if METADATA_PART not in (result.number for result in results):
         results.append(store_metadata(job, plan, memory))
     if readers.refusal is not None or fitting < job.streams:
@@ -134,24 +177,59 @@ def run_part(
     memory: MemoryBudget,
     meter: Meter,
 ) -> PartResult:
-    """Read, compress, encrypt and store the slices of one part. It can be repeated."""
+    """Read, compress, encrypt and store the slices of one part. It can be repeated.
+
+    Raises
+    ------
+    SchemaChangedError
+        A table was changed before it was read: nothing can be read in this snapshot.
+    LockYieldedError
+        Other sessions waited for its locks again and again.
+    """
+    for attempt in range(1, _READINGS + 1):
+        done = Meter()
+        try:
+            return _run_part_once(job, plan, part, readers, memory, (meter, done))
+        except LockYieldedError:
+            if attempt == _READINGS:
+                raise
+            read = done.read()
+            meter.add(size_bytes=-read.done_bytes, tables=-read.done_tables)
+    raise AssertionError
+
+
+def _run_part_once(
+    job: DatabaseBackupJob,
+    plan: BackupPlan,
+    part: Part,
+    readers: SessionPool[SliceReader],
+    memory: MemoryBudget,
+    meters: Sequence[Meter],
+) -> PartResult:
     counts: dict[int, tuple[int, int]] = {}
     with job.vault.pack_writer(plan.backup.id, part.number, job.encoder, memory) as packs:
         entries = EntryWriter(packs, plan.history.known(part.number))
+        yielded: LockYieldedError | None = None
         # The reader goes to the next part before this part's last pack is stored.
         with readers.borrow() as reader:
-            for piece, chunks in reader.read(part.slices):
-                table = piece.table
-                entry = entries.add(
-                    piece.name,
-                    EntryKind.TABLE,
-                    chunks,
-                    relation=RelationName(schema_name=table.schema, relation_name=table.name),
-                    rows=lambda: reader.rows,
-                )
-                rows, size = counts.get(table.oid, (0, 0))
-                counts[table.oid] = (rows + reader.rows, size + entry.size)
-                meter.add(size_bytes=piece.size_bytes, tables=int(piece.number == 0), current=table.shown_name)
+            try:
+                for piece, chunks in reader.read(part.slices):
+                    table = piece.table
+                    entry = entries.add(
+                        piece.name,
+                        EntryKind.TABLE,
+                        chunks,
+                        relation=RelationName(schema_name=table.schema, relation_name=table.name),
+                        rows=lambda: reader.rows,
+                    )
+                    rows, size = counts.get(table.oid, (0, 0))
+                    counts[table.oid] = (rows + reader.rows, size + entry.size)
+                    for meter in meters:
+                        meter.add(size_bytes=piece.size_bytes, tables=int(piece.number == 0), current=table.shown_name)
+            except LockYieldedError as error:  # the reader is as good as before: the pool must not see it
+                yielded = error
+        if yielded is not None:
+            raise yielded
         stored = entries.close()
     file = job.scratch / f"entries-{part.number:06d}.jsonl"
     write_lines(stored, file)
@@ -164,13 +242,14 @@ def run_part(
     )
 
 
-def _open_reader(job: DatabaseBackupJob, plan: BackupPlan) -> SliceReader:
+def _open_reader(job: DatabaseBackupJob, plan: BackupPlan, present: PresentCatalog) -> SliceReader:
     return SliceReader(
         job.connection,
         job.children,
         snapshot=plan.snapshot,
         encoding=plan.facts.encoding,
         buffer_bytes=FRAME_SIZE_BYTES,
+        present=present,
     )
 
 

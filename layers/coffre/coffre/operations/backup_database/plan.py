@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from coffre.model.backup import NO_ROLES, Backup
-from coffre.model.errors import CoffreError, DumpError, IntegrityError, StoreError, TransientError
+from coffre.model.errors import CoffreError, DumpError, IntegrityError, SchemaChangedError, StoreError, TransientError
 from coffre.model.manifest import (
     PackReference,
     RelationName,
@@ -32,6 +32,8 @@ from coffre.postgres.connection.minors import note_of_newer_minor
 from coffre.postgres.connection.roles import filter_roles
 from coffre.postgres.connection.server_facts import ServerFacts
 from coffre.postgres.source.dump import ArchiveDumper
+from coffre.postgres.source.locks import locked_first
+from coffre.postgres.source.present_catalog import PresentCatalog
 from coffre.postgres.source.snapshot import Holder, hold_snapshot
 from coffre.postgres.source.table_sizes import table_sizes
 from coffre.postgres.source.unstored import Kind, Unstored, exceptions_for, notes_for
@@ -115,34 +117,44 @@ class PartResult:
     notes: tuple[str, ...] = ()
 
 
-def open_snapshot_and_plan(job: DatabaseBackupJob, run: Run, stack: ExitStack) -> tuple[Holder, BackupPlan]:
-    """Open the holder, which stays open until the stack is closed, and plan; if necessary with a new snapshot."""
+def open_snapshot_and_plan(
+    job: DatabaseBackupJob, run: Run, present: PresentCatalog, stack: ExitStack, lock_first: Sequence[str] = ()
+) -> tuple[Holder, BackupPlan]:
+    """Open the holder, which stays open until the stack is closed, and plan; if necessary with a new snapshot.
+
+    `lock_first` are tables that were changed before they were read in an earlier snapshot: locked before there is
+    another one, they cannot be changed in between.
+    """
     attempt = 1
-    limit = job.target.limits.lock_timeout_seconds
-    lock_first: tuple[str, ...] = ()
     while True:
         run.watch.check()
         run.meter.begin("snapshot")
         with ExitStack() as holding:
-            holder = None
             try:
+                holding.enter_context(locked_first(job.connection, job.children, lock_first, present))
                 holder = holding.enter_context(
-                    hold_snapshot(job.connection, job.children, lock_timeout_seconds=limit, lock_first=lock_first)
+                    hold_snapshot(job.connection, job.children, lock_timeout_seconds=present.patience_seconds)
                 )
-                holding.enter_context(yielding_locks(holder, run.watch, after_seconds=limit))
-                plan = make_plan(job, run.backup, holder)
-            except TransientError:
+                holding.enter_context(yielding_locks(present, run.watch, keep_alive=holder.keep_alive))
+                plan = make_plan(job, run.backup, holder, present)
+                holder.end_planning()
+            except TransientError as error:
                 if attempt == _PLAN_ATTEMPTS:
                     raise
                 attempt += 1
-                lock_first = holder.wanted if holder else lock_first
+                lock_first = also_locked(lock_first, error)
                 continue
             stack.push(holding.pop_all())
             return holder, plan
 
 
-def make_plan(job: DatabaseBackupJob, backup: Backup, holder: Holder) -> BackupPlan:
-    """Look at the database through the holder and decide what to read; locks the tables."""
+def also_locked(lock_first: Sequence[str], error: Exception) -> Sequence[str]:
+    """Return what to lock before the next snapshot: what was locked before the last one, and what has changed since."""
+    return tuple(dict.fromkeys((*lock_first, *(error.tables if isinstance(error, SchemaChangedError) else ()))))
+
+
+def make_plan(job: DatabaseBackupJob, backup: Backup, holder: Holder, present: PresentCatalog) -> BackupPlan:
+    """Look at the database through the holder and decide what to read."""
     facts = holder.facts()
     job.tools.refuse_newer_server(job.connection, facts.version_number)
     dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
@@ -156,7 +168,7 @@ def make_plan(job: DatabaseBackupJob, backup: Backup, holder: Holder) -> BackupP
     whole = _toc_of(archive)
     toc, without_rows = _divide_by_rows(job, dumper, holder.snapshot, whole)
     members, unused = holder.members(job.target.tables.include_members if job.target.contents.has_rows else ())
-    tables = holder.tables(toc, members, sizes.result())
+    tables = holder.tables(present, toc, members, sizes.result())
     tables_without_rows = holder.tables_without_rows(without_rows)
     unstored = _unstored(job, holder, whole, (*tables, *tables_without_rows))
     parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=METADATA_PART + 1)

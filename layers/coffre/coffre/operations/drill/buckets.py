@@ -37,7 +37,10 @@ _DOTS: Final = frozenset({".", ".."})
 
 @dataclass(frozen=True)
 class StorageDrillJob:
-    """What a drill of a backup of buckets needs. `look_again` returns the backup's record as it is now."""
+    """What a drill of a backup of buckets needs. `look_again` returns the backup's record as it is now.
+
+    `watched` gets the watch of the drill before it begins.
+    """
 
     id: str
     backup: Backup
@@ -50,6 +53,7 @@ class StorageDrillJob:
     remaining_seconds: Callable[[], float]
     look_again: Callable[[], Backup]
     request_id: str | None = None
+    watched: Callable[[Watch], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def drill_storage(job: StorageDrillJob) -> DrillReport:
     error: Exception | None = None
     try:
         watch = Watch(meter, beat=lambda _: None, remaining_seconds=job.remaining_seconds, stop=stop.set)
+        job.watched(watch)
         watch.run(lambda: _prove(job, found, stop))
     except (DrillImpossibleError, DeadlineError) as impossible:
         error = None if found.problems else impossible  # what was found by then is true all the same

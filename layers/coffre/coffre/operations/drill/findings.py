@@ -15,6 +15,7 @@ from coffre import __version__
 from coffre.model.backup import Backup, Failure
 from coffre.model.drill import (
     CheckProof,
+    DrillFindings,
     DrillReport,
     ObjectProof,
     Outcome,
@@ -62,11 +63,23 @@ class Found:
     phases_ms: dict[str, int] = field(default_factory=dict)
     restore_seconds: float | None = None
     groups: int = 1
+    invocations: int = 1
     scratch_bytes: int = 0
     source_version: str | None = None
     server_version: str | None = None
     unreadable: set[int] = field(default_factory=set)
-    _code: str | None = None
+    code: str | None = None
+
+    def saved(self) -> DrillFindings:
+        """Return what an invocation hands over to the next one."""
+        return DrillFindings.model_validate({name: getattr(self, name) for name in DrillFindings.model_fields})
+
+    def load(self, saved: DrillFindings) -> None:
+        """Begin with what earlier invocations have found; times of this one are added."""
+        for name in DrillFindings.model_fields:
+            value, own = getattr(saved, name), getattr(self, name)
+            setattr(self, name, type(own)(value) if isinstance(own, list | set) else value)
+        self.phases_ms = dict(saved.phases_ms)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -149,8 +162,8 @@ class Found:
 
     def wrong(self, code: str, problem: str) -> None:
         """Note a problem; the first one's code is the drill's, but damage comes before everything else."""
-        is_worse = code in _DAMAGE and self._code not in _DAMAGE
-        self._code = code if is_worse else self._code or code
+        is_worse = code in _DAMAGE and self.code not in _DAMAGE
+        self.code = code if is_worse else self.code or code
         self.problems.insert(0 if is_worse else len(self.problems), problem)
 
     def report(
@@ -181,7 +194,7 @@ class Found:
             problems=problems,
             restore_seconds=self.restore_seconds if error is None else None,
             restore_limit_seconds=limit_minutes * 60 if limit_minutes else None,
-            is_damaged=is_possible and (_is_damage(error) or self._code in _DAMAGE),
+            is_damaged=is_possible and (_is_damage(error) or self.code in _DAMAGE),
             failure=failure,
             request_id=request_id,
             **self._facts(),
@@ -195,6 +208,7 @@ class Found:
             "structure",
             "phases_ms",
             "groups",
+            "invocations",
             "scratch_bytes",
             "source_version",
             "server_version",
@@ -217,7 +231,7 @@ class Found:
         if not self.problems:
             return None
         message = self.problems[0] + (f" And {len(self.problems) - 1} more." if len(self.problems) > 1 else "")
-        return Failure(code=self._code or DrillError.default_code, message=message, hint=_HINTS.get(self._code or ""))
+        return Failure(code=self.code or DrillError.default_code, message=message, hint=_HINTS.get(self.code or ""))
 
     def _add_time(self, name: str, milliseconds: int) -> None:
         self.phases_ms[name] = self.phases_ms.get(name, 0) + milliseconds

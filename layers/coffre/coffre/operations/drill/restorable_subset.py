@@ -62,7 +62,7 @@ def estimated_bytes(table: TableContent) -> int:
     return _BYTES_A_BYTE * table.size + _BYTES_A_ROW * table.rows
 
 
-def groups_of(content: DatabaseContent, budget_bytes: int) -> list[list[TableContent]]:
+def groups_of(content: DatabaseContent, budget_bytes: float) -> list[list[TableContent]]:
     """Divide the tables into groups that fit, in their order; a table that alone is too large is a group of its own."""
     groups: list[list[TableContent]] = [[]]
     used = 0

@@ -11,11 +11,13 @@ from typing import Final
 
 from coffre.model.errors import DrillImpossibleError, RestoreError
 from coffre.operations.drill.findings import Found
+from coffre.postgres.scratch.given import GivenServer
 from coffre.postgres.scratch.server import NO_SPACE, ScratchServer
 
 # Of the disk that is free: what a server writes besides tables, and room for having guessed wrong.
 _SHARE_OF_DISK: Final = 0.8
 _GAUGE_SECONDS: Final = 0.5
+_GAUGE_GIVEN_SECONDS: Final = 10.0  # each time needs a session
 _REFUSED_A_RIGHT: Final = re.compile(r"permission denied|must be (superuser|owner|able)|[Oo]nly (superusers|roles)")
 
 
@@ -30,14 +32,15 @@ def is_full(error: RestoreError) -> bool:
 
 
 @contextmanager
-def gauging(server: ScratchServer, found: Found) -> Iterator[None]:
+def gauging(server: ScratchServer | GivenServer, found: Found) -> Iterator[None]:
     """See from time to time how much the server's files take: most while indexes are sorted."""
     done = threading.Event()
+    pause = _GAUGE_GIVEN_SECONDS if isinstance(server, GivenServer) else _GAUGE_SECONDS
 
     def look() -> None:
         is_over = False
         while not is_over:
-            is_over = done.wait(_GAUGE_SECONDS)
+            is_over = done.wait(pause)
             found.scratch_bytes = max(found.scratch_bytes, server.used_bytes())
 
     thread = threading.Thread(target=look, name="gauge", daemon=True)
@@ -50,7 +53,7 @@ def gauging(server: ScratchServer, found: Found) -> Iterator[None]:
 
 
 @contextmanager
-def told_apart(server: ScratchServer) -> Iterator[None]:
+def told_apart(server: ScratchServer | GivenServer) -> Iterator[None]:
     """Tell what speaks against the backup from a place that is too small, or rights that a drill does not have."""
     try:
         yield

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
+from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
+from coffre.model.copies import CopyStatus
 from coffre.model.errors import BackupStateError, TargetUnknownError
 from coffre.model.points import PointRecord
 from coffre.operations.stored_backup.open import manifest_of
@@ -54,8 +56,25 @@ def missing_parts(catalog: PointCatalog, point: PointRecord) -> list[str]:
     return said
 
 
-def find_point(catalog: PointCatalog, wanted: str) -> PointRecord:
+def missing_in_copy(catalog: Catalog, point: PointRecord, source: str) -> list[str]:
+    """Return what prevents that a point is restored from a copy alone, as far as the catalog knows."""
+    said = []
+    for part in point.parts:
+        copy = catalog.copies.find(source, part.backup_id)
+        if copy is None or copy.status is not CopyStatus.COMPLETED:
+            said.append(f"the backup {part.backup_id} of {part.target} is not complete in the copy {source}")
+    return said
+
+
+def find_point(
+    catalog: PointCatalog, wanted: str, missing: Callable[[PointRecord], list[str]] | None = None
+) -> PointRecord:
     """Return the point of an id (its beginning or end is enough), or the newest whole one of a name; `latest`: of all.
+
+    Parameters
+    ----------
+    missing
+        Says what else prevents that a point is restored: such a point is not the newest.
 
     Raises
     ------
@@ -65,7 +84,10 @@ def find_point(catalog: PointCatalog, wanted: str) -> PointRecord:
     points = list(catalog.points.all())
     named = [one for one in points if one.name == wanted]
     if wanted == "latest" or named:
-        found = next(whole_points(catalog, None if wanted == "latest" else wanted), None)
+        whole = whole_points(catalog, None if wanted == "latest" else wanted)
+        if missing is not None:  # a backup that was deleted from the vault may be complete in a copy
+            whole = (one for one in points if one.sealed_at and wanted in ("latest", one.name) and not missing(one))
+        found = next(whole, None)
         if found is None:
             raise _unknown(f"No restore point{'' if wanted == 'latest' else f' {wanted}'} is whole yet.")
         return found

@@ -95,7 +95,7 @@ def safety_of_buckets(
     """
     if not scope.touches:
         return None
-    stakes = [stake for stake in stakes_of(manifest, scope) if _is_in_use(open_bucket(stake.bucket), stake)]
+    stakes = [stake for stake in stakes_of(manifest, scope) if is_in_use(open_bucket(stake.bucket), stake)]
     safety = _safety_of(scope, stakes, store, targets, records)
     if not scope.dry_run:
         require(safety, TargetKind.BUCKET)
@@ -154,7 +154,8 @@ def _lacking(stakes: Sequence[Stake]) -> Lacking:
     return lambda manifest: tuple(stake.shown for stake in _uncovered(stakes, manifest.storage.buckets))
 
 
-def _is_in_use(bucket: BucketWriter, stake: Stake) -> bool:
+def is_in_use(bucket: BucketWriter, stake: Stake) -> bool:
+    """Return whether any object exists there."""
     return next(iter(bucket.listing(stake.start)), None) is not None
 
 

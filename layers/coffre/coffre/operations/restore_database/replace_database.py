@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from coffre.model.backup import Kept
 from coffre.model.errors import DestinationError
 from coffre.model.names import quoted, shown
 from coffre.model.restore import Scope
 from coffre.model.target import Contents
-from coffre.operations.restore_database.consent import changes_since, restored_name
+from coffre.operations.restore_database.consent import changes_since, old_name, restored_name
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.replace_schemas import replace_schemas
 from coffre.operations.restore_database.report_builder import ReportBuilder
@@ -21,7 +22,9 @@ from coffre.postgres.destination.database_swap import database_exists, swap_data
 from coffre.postgres.destination.destination import exists, is_empty, profile_of
 from coffre.postgres.destination.fingerprint import DATABASE
 from coffre.postgres.destination.live_tables import user_tables
-from coffre.postgres.destination.staging_schema import shortened
+
+# How a report begins to name a database that was restored, and did not replace the one in use.
+NOT_IN_PLACE: Final = "the restored database, as "
 
 
 def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> None:
@@ -45,8 +48,8 @@ def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> 
         report.steps.append(f"Replace schema by schema inside {job.connection}, because {reason}.")
         replace_schemas(replace(job, is_resumable=False), source, report)
         return
-    name, run = job.connection.database, job.restore_id.lower()
-    restored, old = restored_name(name, run), shortened(name, f"_before_{run}")
+    name = job.connection.database
+    restored, old = restored_name(name, job.restore_id), old_name(name, job.restore_id)
     alongside = replace(job, connection=job.connection.to_database(restored), scope=_whole(job.scope))
     with translated(job.connection):
         report.exceptions += what_stays_behind(job.connection)
@@ -85,7 +88,7 @@ def _keep(job: RestoreJob, restored: str, report: ReportBuilder, why: str) -> No
         f"{job.connection} was NOT replaced and is unchanged, because {why}. It is kept as {restored}. "
         f"To put it in place as it is: coffre restore database {job.backup.id} --replace --swap {job.restore_id}"
     )
-    report.kept.append(Kept(what=f"the restored database, as {restored}", remove=f"DROP DATABASE {quoted(restored)}"))
+    report.kept.append(Kept(what=f"{NOT_IN_PLACE}{restored}", remove=f"DROP DATABASE {quoted(restored)}"))
 
 
 def _whole(scope: Scope) -> Scope:
@@ -95,7 +98,7 @@ def _whole(scope: Scope) -> Scope:
 def _swap_kept(job: RestoreJob, restore_id: str, report: ReportBuilder) -> None:
     """Put a database in place that an earlier restore has built and kept."""
     name = job.connection.database
-    restored, old = restored_name(name, restore_id), shortened(name, f"_before_{job.restore_id.lower()}")
+    restored, old = restored_name(name, restore_id), old_name(name, job.restore_id)
     with translated(job.connection):
         exists = database_exists(job.connection, restored)
     if not exists:

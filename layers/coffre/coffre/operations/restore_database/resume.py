@@ -6,11 +6,15 @@ from typing import Final
 
 from coffre.model.backup import RestoreReport
 from coffre.model.errors import RestoreError
+from coffre.operations.restore_database.consent import old_name, restored_name
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.row_counts import check_counts
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
+from coffre.postgres.connection.databases import drop_database
 from coffre.postgres.destination import unfinished
 from coffre.postgres.destination.copy_in import translated
+from coffre.postgres.destination.database_swap import database_exists
 from coffre.postgres.destination.destination import exists, is_empty
 
 _HINT: Final = (
@@ -54,3 +58,17 @@ def report_if_ended(job: RestoreJob, source: Source) -> RestoreReport | None:
         exceptions=(),
         notes=("It was complete before the interruption: all row counts equal the backup's.",),
     )
+
+
+def put_in_place(connection: Connection, restore_id: str) -> bool:
+    """Return whether an attempt with this id has replaced the database; what a killed one had built is removed.
+
+    Both names hold the id: they are no one else's.
+    """
+    with translated(connection):
+        if database_exists(connection, old_name(connection.database, restore_id)):
+            return True
+        built = connection.to_database(restored_name(connection.database, restore_id))
+        if exists(built):
+            drop_database(built)
+    return False

@@ -24,6 +24,7 @@ from coffre.operations.rotate.turn import Turn
 from coffre.operations.runs.dead_runs import is_silent, settle_backup
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.retention import decide
+from coffre.stores.with_copies import VAULT
 from coffre.vault.vault import Vault
 
 # One lock for all targets: a rotation works on the whole vault. No target can have this name.
@@ -91,7 +92,7 @@ def _rotate(job: RotateJob, turn: Turn, only: str | None, *, dry_run: bool, alwa
     problems: list[Problem] = []
     decisions: list[Decision] = []
     needs: list[LockNeed] = []
-    restores = {restore.backup_id: restore.id for restore in running_restores(job.catalog, job.now())}
+    restores = {restore.backup_id: restore.id for restore in running_restores(job.catalog, job.now(), VAULT)}
     points = PointKeeper(
         copies,
         {target.name: target.retention for target in (*job.configuration.targets, *targets)},

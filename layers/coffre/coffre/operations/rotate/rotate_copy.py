@@ -27,7 +27,7 @@ from coffre.operations.rotate.rotate import SWEEP_SECONDS, RotateJob, decide_by_
 from coffre.operations.rotate.sweep import sweep
 from coffre.operations.rotate.sweep_job import GRACE, BackupSummary, SweepJob, running_restores
 from coffre.operations.rotate.turn import Turn
-from coffre.operations.stored_backup.copied import as_copied
+from coffre.operations.stored_backup.copied import as_copied, described_copy
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.vault.layout import manifest_key
 from coffre.vault.vault import Vault
@@ -117,7 +117,8 @@ class _Rotation:
         found = self._found(problems)
         decisions: list[Decision] = []
         needs: list[LockNeed] = []
-        restores = {restore.backup_id: restore.id for restore in running_restores(job.catalog, job.now())}
+        running = running_restores(job.catalog, job.now(), self.destination.name)
+        restores = {restore.backup_id: restore.id for restore in running}
         points = PointKeeper(
             found,
             {target.name: self._retention(target) for target in (*job.configuration.targets, *targets)},
@@ -168,7 +169,7 @@ class _Rotation:
             if copy.status is not CopyStatus.COMPLETED:
                 continue
             try:
-                backup = as_copied(self.job.vault, copy, known.get(copy.backup_id))
+                backup = as_copied(known.get(copy.backup_id) or described_copy(self.job.vault, copy), copy)
             except IntegrityError as error:
                 problems.append(Problem(code=error.code, target=copy.target, text=error.message))
                 continue
@@ -245,8 +246,8 @@ class CopyRecords:
         return {point.id: point for point in self.catalog.points.all()}
 
     def running_restores(self, now: datetime, /) -> list[Restore]:
-        """Return every running restore: it may read a copy."""
-        return running_restores(self.catalog, now)
+        """Return the running restores that may read this copy."""
+        return running_restores(self.catalog, now, self.destination)
 
 
 @dataclass(frozen=True)

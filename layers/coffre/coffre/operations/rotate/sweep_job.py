@@ -15,6 +15,7 @@ from coffre.model.points import PointRecord
 from coffre.model.rotation import Amount, Problem, SweepReport
 from coffre.operations.runs.dead_runs import is_silent
 from coffre.stores.store import ObjectInfo
+from coffre.stores.with_copies import VAULT
 from coffre.vault.vault import Vault
 
 # No function lives longer than 15 minutes: after this time, no function can still write for a failed run.
@@ -73,7 +74,7 @@ class VaultRecords:
 
     def running_restores(self, now: datetime, /) -> list[Restore]:
         """Return the restores of the catalog that are running."""
-        return running_restores(self.catalog, now)
+        return running_restores(self.catalog, now, VAULT)
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,9 @@ class SweepJob:
         return "the vault" if self.copy is None else f'the copy "{self.copy}"'
 
 
-def running_restores(catalog: Catalog, now: datetime) -> list[Restore]:
-    """Read every restore's record, consistently, and return those that may still read the vault."""
-    unfinished = (restore for restore in catalog.restores() if not restore.status.is_final)
+def running_restores(catalog: Catalog, now: datetime, place: str) -> list[Restore]:
+    """Read every restore's record, consistently, and return those that may still read a place: `vault`, or a copy."""
+    unfinished = (one for one in catalog.restores() if not one.status.is_final and one.may_read(place))
     return [restore for restore in unfinished if not is_silent(restore, now, GRACE)]
 
 

@@ -34,6 +34,7 @@ class RunOutcome(StrEnum):
     SKIPPED = "skipped"
     JOINED = "joined"
     PAUSED = "paused"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)

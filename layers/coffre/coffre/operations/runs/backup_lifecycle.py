@@ -9,7 +9,7 @@ from datetime import datetime
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Progress, Tier
-from coffre.model.errors import CatalogError, CoffreError
+from coffre.model.errors import CatalogError, CoffreError, RunCancelledError
 from coffre.model.manifest import Manifest
 from coffre.operations.runs.admission import Admission, Request, Result, RunOutcome
 from coffre.operations.runs.progress import Meter
@@ -52,7 +52,7 @@ class Lifecycle:
         """Answer a request: do the work, or return the backup that already fulfils it.
 
         `work` returns the manifest that it committed, or that it paused. Every error is recorded in the catalog and
-        raised.
+        raised, but for a person's wish that the run ends.
         """
         begun = self._admission.begin(request)
         return begun if isinstance(begun, Result) else self._work(begun, work)
@@ -80,6 +80,9 @@ class Lifecycle:
             made = watch.run(lambda: work(self._run_of(backup, meter, watch)))
             if isinstance(made, Paused):
                 return self._pause(backup, made, meter.read())
+        except RunCancelledError as error:
+            self._end_failed(backup, error)
+            return Result(RunOutcome.CANCELLED, self.catalog.get_backup(backup.id), error.message)
         except Exception as error:
             self._end_failed(backup, error)
             raise

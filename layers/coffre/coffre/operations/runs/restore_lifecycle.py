@@ -11,7 +11,7 @@ from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Progress, Restore, RestoreReport, Status
-from coffre.model.errors import BackupStateError, CoffreError
+from coffre.model.errors import BackupStateError, CoffreError, RunCancelledError
 from coffre.operations.runs import restore_record
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
 from coffre.operations.runs.progress import Meter
@@ -41,6 +41,8 @@ class RestoreRun:
         Returns the backup as it is at this instant where it is read; by default in the catalog.
     report_died
         Gets the record of an earlier restore that was found dead and marked FAILED.
+    watched
+        Gets the watch of the run before it begins.
     pause
         Waits for this number of seconds.
     """
@@ -53,6 +55,7 @@ class RestoreRun:
     find_backup: Callable[[str], Backup] | None = None
     beat_seconds: float = BEAT_SECONDS
     report_died: Callable[[Restore], None] = lambda _: None
+    watched: Callable[[Watch], None] = lambda _: None
     pause: Callable[[float], None] = time.sleep
 
     def run(self, restore: Restore, work: Work, *, continues: bool = False) -> Restore | None:
@@ -60,7 +63,8 @@ class RestoreRun:
 
         None: another delivery of the same event has begun this restore, and works on it.
 
-        Every error of `work` is recorded in the catalog and raised. Work that is done stays done: if the report or the
+        Every error of `work` is recorded in the catalog and raised, but for a person's wish that it ends: then the
+        record is FAILED. Work that is done stays done: if the report or the
         record cannot be written, the restore is complete with that as an exception.
 
         Parameters
@@ -85,11 +89,17 @@ class RestoreRun:
             beat_seconds=self.beat_seconds,
         )
         try:
+            self.watched(watch)
             report = watch.run(lambda: self._work(restore, meter, work))
             if isinstance(report, Paused):
                 return self._pause(restore, report)
             if report.dry_run:
                 return self._finish(restore, meter, report, self._keep(report))
+        except RunCancelledError as error:
+            if watch.has_left:
+                error.add_note(f"It is not known what its last step did. {restore_record.how_to_find_out(restore.id)}")
+            self._record_failure(restore, meter, error)
+            return self.catalog.get_restore(restore.id)
         except Exception as error:
             if watch.has_left:
                 error.add_note(f"It is not known what its last step did. {restore_record.how_to_find_out(restore.id)}")

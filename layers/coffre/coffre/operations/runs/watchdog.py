@@ -125,6 +125,10 @@ class Watch:
         if self.reason is not None:
             raise self.reason
 
+    def progress(self) -> Progress:
+        """Return how far the run is."""
+        return self._meter.read()
+
     def end(self, reason: Exception) -> None:
         """Stop the run from another thread; it fails with this reason."""
         if self.reason is None:

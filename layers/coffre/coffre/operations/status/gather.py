@@ -14,7 +14,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.audit import KEY_OPENED, NO_TARGET
 from coffre.model.configuration import Configuration
 from coffre.model.copies import Destination
-from coffre.model.drill import DrillSummary
+from coffre.model.drill import DrillSummary, Rehearsal
 from coffre.model.errors import CoffreError, IntegrityError
 from coffre.model.incident import Incident
 from coffre.model.kinds import Status
@@ -75,9 +75,9 @@ def gather(job: StatusJob) -> Facts:
     unread: list[Unread] = []
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="status") as pool:
         # The first call makes the client, which others then share.
-        nothing: dict[str, DrillSummary] = {}
-        drills = _or_unread(job.catalog.latest.drills, Source.DRILLS, unread, nothing)
-        asked = [pool.submit(_target, job, target, drills) for target in wanted]
+        nothing: tuple[dict[str, DrillSummary], dict[str, Rehearsal]] = ({}, {})
+        proofs = _or_unread(job.catalog.latest.drills_and_rehearsals, Source.DRILLS, unread, nothing)
+        asked = [pool.submit(_target, job, target, *proofs) for target in wanted]
         alerts = pool.submit(_alerts, job.catalog)
         vault = pool.submit(job.catalog.latest.vault)
         used = pool.submit(_used, job)
@@ -114,12 +114,15 @@ def _or_unread[T](read: Callable[[], T], what: Source, unread: list[Unread], oth
 # --- one target ---
 
 
-def _target(job: StatusJob, target: AnyTarget, drills: Mapping[str, DrillSummary]) -> TargetFacts:
+def _target(
+    job: StatusJob, target: AnyTarget, drills: Mapping[str, DrillSummary], rehearsals: Mapping[str, Rehearsal]
+) -> TargetFacts:
     known = TargetFacts(
         name=target.name,
         kind=target.kind,
         target=target,
         drill=drills.get(target.name),
+        rehearsal=rehearsals.get(target.name),
         recipients=job.configuration.recipients_of(target.name),
         objective=job.configuration.objective_of(target),
     )

@@ -9,7 +9,7 @@ from coffre.vault.layout import manifest_key
 from coffre.vault.vault import Vault
 
 
-def as_copied(vault: Vault, copy: Copy, known: Backup | None) -> Backup:
+def as_copied(backup: Backup, copy: Copy) -> Backup:
     """Return the record of a backup in a copy, to be judged and read there.
 
     Tiers, pins and holds are those of the catalog. It counts as verified if it was proven to be good and the copy was
@@ -17,23 +17,15 @@ def as_copied(vault: Vault, copy: Copy, known: Backup | None) -> Backup:
 
     Parameters
     ----------
-    vault
-        The copy. It is read only for a backup that the catalog does not know.
-    known
-        The catalog's record, of any status.
-
-    Raises
-    ------
-    IntegrityError
-        The catalog does not know the backup, and its manifest in the copy cannot be read.
+    backup
+        The catalog's record, of any status, or `described_copy`.
     """
-    base = known or described(vault, copy.target, copy.backup_id)
-    is_proven = known is not None and known.verified_at is not None and copy.damaged is None
-    return base.model_copy(
+    is_proven = backup.verified_at is not None and copy.damaged is None
+    return backup.model_copy(
         update={
             "status": Status.COMPLETED,
             "manifest_key": manifest_key(copy.target, copy.backup_id),
-            "manifest_sha256": copy.manifest_sha256 or base.manifest_sha256,
+            "manifest_sha256": copy.manifest_sha256 or backup.manifest_sha256,
             "verified_at": copy.verified_at if is_proven else None,
             "damaged_at": None if copy.damaged is None else copy.verified_at or copy.started_at,
             "damage": copy.damaged,
@@ -41,3 +33,14 @@ def as_copied(vault: Vault, copy: Copy, known: Backup | None) -> Backup:
             "lock_progress": None,
         }
     )
+
+
+def described_copy(vault: Vault, copy: Copy) -> Backup:
+    """Return the record of a backup that the catalog does not know, from its manifest in the copy; nothing proves it.
+
+    Raises
+    ------
+    IntegrityError
+        The manifest cannot be read.
+    """
+    return described(vault, copy.target, copy.backup_id).model_copy(update={"verified_at": None})

@@ -8,6 +8,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import BackupStateError, CoffreError, CopyUnknownError
+from coffre.operations.stored_backup.copied import as_copied
 from coffre.stores.with_copies import VAULT, Place, StoreWithCopies
 from coffre.vault.vault import Vault
 
@@ -63,13 +64,17 @@ def reading(vault: Vault, copies: Sequence[Place], source: str | None, report: R
 
 
 def as_read(catalog: Catalog, backup: Backup, source: str | None) -> Backup:
-    """Return a backup as it is in the copy that is read: deleted from the vault, it may still be complete there."""
-    if source in (None, VAULT) or backup.status is not Status.DELETED:
-        return backup
-    copy = catalog.copies.find(source, backup.id)
-    if copy is None or copy.status is not CopyStatus.COMPLETED:
-        return backup
-    return backup.model_copy(update={"status": Status.COMPLETED, "damaged_at": None, "damage": None})
+    """Return a backup as it is in the copy that is read.
+
+    Deleted from the vault, it may be complete there; and the other way round. What no record tells is left to the
+    reading itself.
+    """
+    copy = catalog.copies.find(source, backup.id) if source not in (None, VAULT) else None
+    if copy is not None and copy.status is CopyStatus.COMPLETED:
+        return as_copied(backup, copy)
+    if copy is not None and copy.status is CopyStatus.DELETED:
+        return backup.model_copy(update={"status": Status.DELETED})
+    return backup
 
 
 def latest_copied(catalog: Catalog, target: str, source: str) -> Backup:

@@ -14,7 +14,7 @@ from coffre.model.backup import Backup
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.verification import Damage, DamageReport, Level
-from coffre.operations.stored_backup.copied import as_copied
+from coffre.operations.stored_backup.copied import as_copied, described_copy
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.operations.verify.damages import once
 from coffre.operations.verify.job import BadPacks, CatalogSnapshot, VerifyJob
@@ -106,7 +106,7 @@ class CopyState:
         if known is not None and known.target != copy.target:
             known = None
         try:
-            backup = as_copied(self.job.vault, copy, known)
+            backup = as_copied(known or described_copy(self.job.vault, copy), copy)
         except IntegrityError as error:
             self.unreadable[copy.backup_id] = Damage.of(error)
         else:

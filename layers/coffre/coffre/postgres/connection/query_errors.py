@@ -8,7 +8,14 @@ from typing import Final
 import psycopg2
 import psycopg2.errors
 
-from coffre.model.errors import CoffreError, ConnectError, DumpError, DumpTransientError, ServerVersionError
+from coffre.model.errors import (
+    CoffreError,
+    ConnectError,
+    DumpError,
+    DumpTransientError,
+    SchemaChangedError,
+    ServerVersionError,
+)
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect_errors import CONNECTION_LOST, explain_refusal
 
@@ -44,8 +51,8 @@ _PASSING: Final[tuple[tuple[str, str, str, str], ...]] = (
     (
         _VANISHED,
         "SCHEMA_CHANGED",
-        "A table was dropped or changed while the backup began.",
-        "It is tried again with a new snapshot.",
+        "A table was dropped or changed after the backup's snapshot was taken and before it was read.",
+        "It is tried again with a new snapshot. What changes tables should run at another time.",
     ),
 )
 
@@ -77,6 +84,8 @@ def explain_complaint(connection: Connection | None, program: str, status: int, 
         return ServerVersionError(f"The server {where} is newer than {program}.", detail=detail, hint="Update Coffre.")
     for pattern, code, message, hint in _PASSING:
         if re.search(pattern, stderr):
+            if code == SchemaChangedError.default_code:
+                return SchemaChangedError(message, detail=detail, hint=hint)
             return DumpTransientError(message, code=code, detail=detail, hint=hint)
     if (
         "connection to server" in stderr

@@ -292,8 +292,9 @@ def _full() -> DrillImpossibleError:
     return DrillImpossibleError(
         "The function's temporary disk is too small for what the drill restores.",
         code="SCRATCH_FULL",
-        hint="Nothing is known against the backup. Raise DrillStorageSize (up to 10,240 MB); tables are drilled in "
-        "groups that fit, so the largest table with its indexes has to.",
+        hint="Nothing is known against the backup. Raise DrillStorageSize (up to 10,240 MB): tables are drilled in "
+        "groups that fit, so the largest table with its indexes has to. Or drill it elsewhere: coffre verify --level "
+        "drill ID --here, or --scratch env:NAME (docs/here.md).",
     )
 
 

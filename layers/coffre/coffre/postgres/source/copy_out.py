@@ -7,7 +7,9 @@ rows continue. In the end the server's count of the rows must be met.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from time import sleep
 from typing import Final
 
@@ -45,6 +47,8 @@ class QueryFailedError(Exception):
 class CopyOut:
     """Runs `COPY` statements one after another over a channel, sending the next ones ahead. Not thread-safe.
 
+    A statement may be several, in a transaction that was begun before.
+
     Parameters
     ----------
     channel
@@ -61,6 +65,7 @@ class CopyOut:
         self._start = self._end = 0
         self._received = self._received_before = 0
         self._failure: QueryFailedError | None = None
+        self._sent: deque[int] = deque()
         self.rows = 0
 
     def run(self, statements: Iterable[str]) -> Iterator[Iterator[memoryview]]:
@@ -77,20 +82,28 @@ class CopyOut:
         """
         waiting = (_query(statement) for statement in statements)
         following = next(waiting, None)
-        sent: list[int] = []
-        while following is not None or sent:
-            while following is not None and (not sent or sum(sent) + len(following) <= _SENT_AHEAD_BYTES):
+        while following is not None or self._sent:
+            while following is not None and (not self._sent or sum(self._sent) + len(following) <= _SENT_AHEAD_BYTES):
                 self._channel.send(following)
-                sent.append(len(following))
+                self._sent.append(len(following))
                 following = next(waiting, None)
             pieces = self._answer()
             yield pieces
             for _ in pieces:  # what the caller left
                 pass
-            del sent[0]
+
+    def settle(self) -> None:
+        """Pass over the answers to what was sent ahead of a statement that failed: others can be run then."""
+        self._failure = None
+        while self._sent:
+            with suppress(QueryFailedError):
+                for _ in self._answer():
+                    pass
+            self._failure = None
 
     def _answer(self) -> Iterator[memoryview]:
         self._received_before, self._received = self._received, 0
+        self.rows = 0
         ended, filled = self._messages.ended, 0
         while (kind := self._next_kind()) != b"Z":
             if kind != b"d":
@@ -102,6 +115,7 @@ class CopyOut:
                     yield self._frame
                     filled = 0
         self._body()
+        self._sent.popleft()
         self._require_whole(self._messages.ended - ended)
         if filled:
             yield self._frame[:filled]
@@ -122,8 +136,8 @@ class CopyOut:
     def _note(self, kind: bytes, body: bytes) -> None:
         if kind == b"E":
             self._failure = QueryFailedError(_fields(body))
-        elif kind == b"C":
-            self.rows = int(body.rstrip(b"\0").rsplit(b" ", 1)[-1])
+        elif kind == b"C" and body.startswith(b"COPY"):
+            self.rows += int(body.rstrip(b"\0").rsplit(b" ", 1)[-1])
 
     def _require_whole(self, rows_seen: int) -> None:
         if self._failure is not None:

@@ -10,7 +10,6 @@ import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import tee
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
@@ -30,9 +29,10 @@ from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.query_errors import explain_complaint, explain_query_error, is_too_big, row_too_big
 from coffre.postgres.connection.raw_socket import open_channel
 from coffre.postgres.source.copy_out import CopyOut, QueryFailedError
+from coffre.postgres.source.part_locks import LOCK_WAIT, PartLocks, lock_yielded, locked_together
+from coffre.postgres.source.present_catalog import PresentCatalog
 
 _FIRST_STATEMENTS: Final = (
-    "SET lock_timeout = '10s'",
     # A slice is a plain scan: compiling it costs more than it saves, and its order must not depend on workers.
     "SET jit = off",
     "SET max_parallel_workers_per_gather = 0",
@@ -73,21 +73,32 @@ class SliceReader:
     connection, children
         Where to read, and who stops it.
     snapshot
-        What `pg_export_snapshot()` returned in the holder; None reads the current state, where no other session writes.
+        The exported snapshot to read in; None: the session's own, in a database that no other session uses.
     encoding
-        The server's encoding: bytes come as they are stored.
+        In which the server sends the rows: the database's own.
     buffer_bytes
-        The size of the pieces that `read` yields (but the last of a slice), and most of this reader's memory.
+        Size of the pieces in which a slice comes, but for its last one.
+    present
+        Makes sure that what is read is what the snapshot has. None: no other session changes the database.
     """
 
     def __init__(
-        self, connection: Connection, children: Children, *, snapshot: str | None, encoding: str, buffer_bytes: int
+        self,
+        connection: Connection,
+        children: Children,
+        *,
+        snapshot: str | None,
+        encoding: str,
+        buffer_bytes: int,
+        present: PresentCatalog | None = None,
     ) -> None:
         self._connection = connection
         self._children = children
         self._snapshot = snapshot
         self._encoding = encoding
         self._buffer = memoryview(bytearray(buffer_bytes))
+        self._present = present
+        self._locks: PartLocks | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -96,9 +107,15 @@ class SliceReader:
             stack.enter_context(self._children.cancelling(session))
             session.autocommit = True
             with self._translated(None), session.cursor() as cursor:
+                wait = LOCK_WAIT if self._present else "10s"
                 shared = (f"SET TRANSACTION SNAPSHOT '{self._snapshot}'",) if self._snapshot else ()
-                cursor.execute("; ".join((*_FIRST_STATEMENTS, *shared)))
+                cursor.execute("; ".join((f"SET lock_timeout = '{wait}'", *_FIRST_STATEMENTS, *shared)))
+                cursor.execute("SELECT pg_backend_pid()")
+                ((backend,),) = cursor.fetchall()
             self._copy = CopyOut(open_channel(session, self._children.check), self._buffer)
+            if self._present is not None:
+                self._locks = PartLocks(self._copy, self._present, backend, self._encoding)
+                stack.enter_context(self._present.letting_go(backend, self._locks.let_go))
             self._stack = stack.pop_all()
         return self
 
@@ -115,14 +132,41 @@ class SliceReader:
     def read(self, pieces: Iterable[Slice]) -> Iterator[tuple[Slice, Iterator[memoryview]]]:
         """Yield each slice with its bytes, each piece of them valid until the next.
 
+        Tables are locked while slices of them are read, some together. What came counts only when this has ended by
+        itself.
+
         Raises
         ------
         DumpError, DumpTransientError
             When the server stopped before a slice's end. What came so far is worthless then.
+        SchemaChangedError
+            When a table, or what its rows are printed with, is no longer what the snapshot has.
+        LockYieldedError
+            When the locks were given up for another session. The reader can read again.
         """
-        asked, answered = tee(pieces)
-        answers = self._copy.run(copy_statement(piece, self._encoding) for piece in asked)
-        for piece in answered:
+        if self._locks is None:
+            asked = list(pieces)
+            yield from self._answered(asked, self._copy.run(copy_statement(piece, self._encoding) for piece in asked))
+            return
+        for locked in locked_together(pieces):
+            yield from self._read_locked(self._locks, locked)
+
+    def _read_locked(self, locks: PartLocks, asked: Sequence[Slice]) -> Iterator[tuple[Slice, Iterator[memoryview]]]:
+        copies = [copy_statement(piece, self._encoding) for piece in asked]
+        with self._translated(None):
+            answers, tables = locks.take([piece.table for piece in asked], copies, self._children.check)
+        # Once before anything is read for nothing, and once when everything is read: no lock keeps others from renaming
+        # a label of an enum, or a schema.
+        tables.require()
+        yield from self._answered(asked, answers)
+        tables.require()
+        with self._translated(None):
+            locks.release()
+
+    def _answered(
+        self, asked: Sequence[Slice], answers: Iterator[Iterator[memoryview]]
+    ) -> Iterator[tuple[Slice, Iterator[memoryview]]]:
+        for piece in asked:
             self._children.check()
             with self._translated(piece):
                 chunks = next(answers)
@@ -141,6 +185,10 @@ class SliceReader:
         try:
             yield
         except QueryFailedError as error:
+            if piece is not None and self._locks is not None and self._locks.were_given_up(error):
+                self._children.check()
+                self._locks.release()
+                raise lock_yielded(piece.table.shown_name) from error
             if piece is not None and is_too_big(error.sqlstate, str(error)):
                 raise row_too_big(piece.table.shown_name, str(error)) from error
             raise explain_complaint(self._connection, "a reading session", 1, str(error)) from error
@@ -186,7 +234,7 @@ class ArchiveDumper:
 
     def large_objects(self, snapshot: str) -> Iterator[memoryview]:
         """Yield an archive of all large objects with owners, rights and comments, and of nothing else."""
-        argv = self._pg_dump(snapshot, "--section=data", "--large-objects", "--exclude-table-data=*.*")
+        argv = self._pg_dump(snapshot, "--section=data", "--large-objects", "--exclude-schema=*")
         with output_of(self._children, argv, self._environment(), self._connection) as stdout:
             yield from _blocks(stdout)
 

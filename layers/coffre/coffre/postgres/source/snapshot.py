@@ -7,14 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from graphlib import CycleError, TopologicalSorter
-from itertools import batched
 from typing import Any, Final
 
 import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
 
-from coffre.model.errors import DumpTransientError
 from coffre.model.manifest import RelationName, SequenceValue
 from coffre.model.names import qualified
 from coffre.model.target import Provider
@@ -30,12 +28,11 @@ from coffre.postgres.connection.partition_routes import read_routes
 from coffre.postgres.connection.provider_facts import read_provider_facts
 from coffre.postgres.connection.query_errors import explain_query_error
 from coffre.postgres.connection.server_facts import ServerFacts, read_facts
-from coffre.postgres.source import catalog_drift as catalog_check
-from coffre.postgres.source.locks import REPLACED, WAITED_FOR, lock_if_there, lock_statement
+from coffre.postgres.source import catalog_drift
+from coffre.postgres.source.present_catalog import PresentCatalog
 from coffre.postgres.source.table_sizes import SIZES, TableSizes
 from coffre.postgres.source.unstored import Unstored, chosen_members, find_unstored, unread_definitions
 
-_LOCK_BATCH: Final = 200
 _SEQUENCE_BATCH: Final = 100
 _BLOCK_BYTES: Final = 8192
 
@@ -48,13 +45,21 @@ class Holder:
         # Between a statement that fails and the way back to its savepoint, no other statement would be answered.
         self._turn = threading.RLock()
         self._connection = connection
-        self.wanted: tuple[str, ...] = ()
         self._schema_shown: set[Any] | None = None
         self.snapshot = str(self._query("SELECT pg_catalog.pg_export_snapshot()")[0][0])
+        self._run("SAVEPOINT planning")
+
+    def end_planning(self) -> None:
+        """Release every lock that was taken to plan. The snapshot stays; nothing else is asked of the holder then."""
+        self._run("ROLLBACK TO SAVEPOINT planning; RELEASE SAVEPOINT planning")
+
+    def keep_alive(self) -> None:
+        """Ask something: no pooler, and no limit for idle sessions, takes the holder for forgotten."""
+        self._run("SELECT")
 
     def remember_schema(self) -> set[Any]:
         """Read what the snapshot shows of the schema, to compare it later: there is time while `pg_dump` works."""
-        self._schema_shown = set(self._query(catalog_check.OF_SCHEMA))
+        self._schema_shown = set(self._query(catalog_drift.OF_SCHEMA))
         return self._schema_shown
 
     def profile(self, provider: Provider) -> Profile:
@@ -66,34 +71,40 @@ class Holder:
         return read_facts(self._query)
 
     def tables(
-        self, toc: Sequence[TocEntry], members: Sequence[int] = (), sizes: TableSizes | None = None
+        self,
+        present: PresentCatalog,
+        toc: Sequence[TocEntry],
+        members: Sequence[int] = (),
+        sizes: TableSizes | None = None,
     ) -> list[TableExtent]:
         """Return the tables whose rows belong into the backup: those that `pg_dump` took, and extensions' own.
 
         `members` are the oids of further members of extensions, which `pg_dump` leaves out; `sizes` are those that are
         known already.
 
-        Each is locked (ACCESS SHARE) until the holder closes, and it is checked that nothing replaced its storage
-        between the snapshot and the lock: a `TRUNCATE` there would read as an empty table.
+        None stays locked: each is locked while it is read. It is checked that nothing has changed the schema since the
+        snapshot; `pg_dump` prints parts of it as they were when it asked.
 
         Raises
         ------
-        DumpTransientError
-            `LOCK_TIMEOUT` or `SCHEMA_CHANGED`: a new snapshot may succeed.
+        SchemaChangedError
+            A new snapshot may succeed.
         """
         dumped = [entry.oid for entry in toc if entry.description == "TABLE"]
         created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
         rows = self._query(_TABLES, {"tables": dumped}) + self._query(_EXTENSION_TABLES, {"extensions": created})
         rows += [(*row[:5], True, row[6]) for row in self._query(_TABLES, {"tables": list(members)})]
-        self.wanted = tuple(f"ONLY {qualified(row[1], row[2])}" for row in rows)
-        for names in batched(self.wanted, _LOCK_BATCH, strict=False):
-            self._run(lock_statement(names))
         then, self._schema_shown = self._schema_shown or self.remember_schema(), None
+        names = {
+            oid: f"ONLY {qualified(schema, name)}" for oid, schema, name in self._query(_NAMES, {"tables": dumped})
+        }
+        names |= {row[0]: f"ONLY {qualified(row[1], row[2])}" for row in rows}
         # Two sessions look, so both can look at the same time.
         with ThreadPoolExecutor(1, "catalog") as alongside:
-            catalog = alongside.submit(self._check_catalog, catalog_check.OF_SCHEMA, then)
-            self._check_storage([row[0] for row in rows])
-            catalog.result()
+            schema = alongside.submit(present.require_schema, then)
+            shown = self._query(catalog_drift.shown_of_tables(names))
+            schema.result()
+        present.require(shown, names)
         size_of = self._sizes([row[0] for row in rows], sizes or {})
         after = {oid: tuple(needs) for oid, needs in self._query(_EXTENSION_KEYS, {"extensions": created})}
         return [
@@ -221,52 +232,6 @@ class Holder:
         """Return how many more connections the server has room for now."""
         return free_connections(self._query)
 
-    def require_valid(self) -> None:
-        """Make sure that the transaction, and with it every lock, has lived to this moment, and that all rows were read
-        as the snapshot has them.
-
-        Without the locks, a `TRUNCATE` before a table was read would have read as an empty table. No lock keeps others
-        from renaming a label of an enum, or from swapping two schemas.
-
-        Raises
-        ------
-        DumpTransientError
-            `CONNECTION_LOST` or `SCHEMA_CHANGED`.
-        """
-        # This query of ours is the proof that the transaction lives.
-        self._check_catalog(catalog_check.OF_ROWS, set(self._query(catalog_check.OF_ROWS)))
-
-    def waited_for(self, seconds: int) -> str | None:
-        """Return the name of a table for which another session has waited so long behind this run's locks."""
-        with self._turn:
-            self._query("SELECT pg_stat_clear_snapshot()")
-            rows = self._query(WAITED_FOR, {"seconds": seconds})
-        return str(rows[0][0]) if rows else None
-
-    def release(self) -> None:
-        """Release all locks immediately. Using the holder afterwards raises an error."""
-        self._session.close()
-
-    def _check_storage(self, oids: list[int]) -> None:
-        replaced = self._query(REPLACED, {"tables": oids})
-        if replaced:
-            raise DumpTransientError(
-                f"The table {qualified(*replaced[0])} was truncated, replaced or altered while the backup began.",
-                code="SCHEMA_CHANGED",
-                hint="It is tried again with a new snapshot.",
-            )
-
-    def _check_catalog(self, query: str, then: set[Any]) -> None:
-        with connect(self._connection) as session, session.cursor() as cursor, self._translated():
-            cursor.execute(query)
-            changed = then.difference(cursor)
-        if changed:
-            raise DumpTransientError(
-                "A function, a type, a view or the like was changed or dropped while it was being read.",
-                code="SCHEMA_CHANGED",
-                hint="It is tried again with a new snapshot. What changes the schema should run at another time.",
-            )
-
     def _query(self, statement: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         with self._turn, self._translated(), self._session.cursor() as cursor:
             cursor.execute(statement, parameters)
@@ -285,21 +250,13 @@ class Holder:
 
 
 @contextmanager
-def hold_snapshot(
-    connection: Connection, children: Children, *, lock_timeout_seconds: int, lock_first: Sequence[str] = ()
-) -> Iterator[Holder]:
-    """Open the holder. Its snapshot can be imported by others until the block is left.
-
-    `lock_first` are tables that an earlier holder `wanted`: locked before there is a snapshot, they cannot be replaced
-    in between (field note 24).
-    """
+def hold_snapshot(connection: Connection, children: Children, *, lock_timeout_seconds: int) -> Iterator[Holder]:
+    """Open the holder. Its snapshot can be imported by others until the block is left."""
     with connect(connection) as session, children.cancelling(session):
         session.set_session(isolation_level="REPEATABLE READ", readonly=True)
         try:
             with session.cursor() as cursor:
                 cursor.execute("SET lock_timeout = %s", (f"{lock_timeout_seconds}s",))
-                for name in lock_first:
-                    lock_if_there(cursor, name)
         except psycopg2.Error as error:
             raise explain_query_error(connection, error) from error
         yield Holder(session, connection)
@@ -321,6 +278,10 @@ SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, NULL, false, {_EXPRESSIO
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ANY(%(tables)s::bigint[]::oid[]) AND c.relkind = 'r'
 """  # noqa: S608 - the parts are constants
+_NAMES: Final = """
+SELECT c.oid::bigint, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY(%(tables)s::bigint[]::oid[])
+"""
 _EXTENSION_TABLES: Final = f"""
 SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, NULLIF(x.condition, ''), true, {_EXPRESSIONS}
 FROM pg_extension e

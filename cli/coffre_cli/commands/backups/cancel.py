@@ -1,0 +1,127 @@
+"""`coffre cancel`: end a backup or a restore that runs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from coffre.model.errors import BackupStateError
+from coffre.model.kinds import Status
+from coffre_cli.backup_argument import resolve_run
+from coffre_cli.confirming import is_interactive
+from coffre_cli.deployed import DeployedStack, FunctionFailedError, JsonOption, StackOption, find_stack
+from coffre_cli.examples import examples
+from coffre_cli.exits import Exit
+from coffre_cli.screen import age, backup_json, print_json, remark, restore_json, say
+
+if TYPE_CHECKING:
+    from coffre.model.backup import Backup, Restore
+
+EXAMPLES = examples("coffre cancel", "coffre cancel 01K9X...", "coffre cancel 01K9X... --yes")
+
+# A run looks at its record every two seconds, and ends its sessions at the server within twenty more.
+_PATIENCE_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 1.0
+_ENDED_BY_IT: Final = "CANCELLED"
+
+
+def cancel(
+    run_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ID",
+            help="The id of a backup or a restore; its beginning or end is enough. Default: the one that runs.",
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Cancel it without asking.")] = False,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Cancel a backup or a restore that runs, and wait until it has ended.
+
+    A cancelled backup is FAILED: nothing of it can be restored, and earlier backups are as they were. A cancelled
+    restore leaves the destination as a failed one does: `coffre show ID` says what was changed.
+    """
+    deployed = find_stack(stack)
+    run = resolve_run(deployed, run_id, None) if run_id is not None else _only_one(deployed)
+    if not yes:
+        _ask(run)
+    asked = _ask_to_end(deployed, run)
+    ended = _wait(deployed, asked, quiet=as_json)
+    if as_json:
+        print_json(_json(ended))
+    else:
+        _tell(ended)
+    if ended.failure is None or ended.failure.code != _ENDED_BY_IT:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _only_one(deployed: DeployedStack) -> Backup | Restore:
+    catalog = deployed.catalog
+    running: list[Backup | Restore] = [
+        *catalog.backups(status=Status.IN_PROGRESS),
+        *catalog.restores(status=Status.IN_PROGRESS),
+    ]
+    if len(running) == 1:
+        return running[0]
+    if not running:
+        raise BackupStateError(
+            "Nothing runs: there is nothing to cancel.", code="NOTHING_RUNS", hint="What ran last: coffre status"
+        )
+    lines = "\n".join(f"{run.id}  {_noun(run)} of {run.target}, began {age(run.created_at)}" for run in running)
+    raise BackupStateError(f"{len(running)} runs could be meant.", code="RUN_AMBIGUOUS", detail=lines, hint="Name one.")
+
+
+def _ask(run: Backup | Restore) -> None:
+    if not is_interactive():
+        raise typer.BadParameter("this ends a run: add --yes")
+    remark(f"The {_noun(run)} {run.id} of {run.target} began {age(run.created_at)} and is at: {run.progress.phase}.")
+    if not typer.confirm(f"Cancel this {_noun(run)}?", err=True):
+        raise typer.Exit(Exit.FAILED)
+
+
+def _ask_to_end(deployed: DeployedStack, run: Backup | Restore) -> Backup | Restore:
+    from coffre.runtime.cancelling import CancelReport
+
+    report = CancelReport.model_validate(deployed.ask("rotate", {"cancel": run.id}))
+    if report.failure is not None:
+        raise FunctionFailedError(report.failure.message, code=report.failure.code, hint=report.failure.hint)
+    return report.backup or report.restore or run
+
+
+def _wait(deployed: DeployedStack, run: Backup | Restore, *, quiet: bool) -> Backup | Restore:
+    """Wait until the run has ended; return its record as it is then, or when patience is over."""
+    if not quiet and not run.status.is_final:
+        remark("It was asked to end, which takes some seconds.")
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while not run.status.is_final and time.monotonic() < until:
+        time.sleep(_LOOK_SECONDS)
+        run = resolve_run(deployed, run.id, None)
+    return run
+
+
+def _tell(run: Backup | Restore) -> None:
+    if not run.status.is_final:
+        say(
+            f"The {_noun(run)} {run.id} has not ended yet. If its function was killed, the next run of {run.target} "
+            "ends its record.",
+            style="yellow",
+        )
+    elif run.failure is not None and run.failure.code == _ENDED_BY_IT:
+        say(f"Cancelled: {_noun(run)} {run.id} of {run.target}.")
+    else:
+        say(f"It had ended before: the {_noun(run)} {run.id} of {run.target} is {run.status}.", style="yellow")
+
+
+def _noun(run: Backup | Restore) -> str:
+    from coffre.model.backup import Backup
+
+    return "backup" if isinstance(run, Backup) else "restore"
+
+
+def _json(run: Backup | Restore) -> dict[str, object]:
+    from coffre.model.backup import Backup
+
+    return backup_json(run) if isinstance(run, Backup) else restore_json(run)

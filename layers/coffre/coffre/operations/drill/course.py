@@ -1,0 +1,131 @@
+"""The groups of tables of a drill, one after another, over as many invocations as they take.
+
+A drill tries everything together first, as far as it fits the disk. A group that a whole invocation could not prove is
+halved for the next one; a table that alone takes longer needs a machine without a time limit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Final
+
+from coffre.model.drill import DrillState
+from coffre.model.manifest import DatabaseContent, TableContent
+from coffre.operations.drill.findings import Found
+from coffre.operations.drill.restorable_subset import estimated_bytes, groups_of
+from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
+
+# A day of invocations of a quarter of an hour: a drill that needs longer will not end.
+MOST_INVOCATIONS: Final = 96
+# Groups differ in what their indexes take, and an invocation has to start the next one.
+_TIME_FACTOR: Final = 1.3
+_RESERVE_SECONDS: Final = 2 * DEADLINE_RESERVE_SECONDS
+
+
+@dataclass
+class Course:
+    """Which groups are proven, and which wait.
+
+    Parameters
+    ----------
+    state
+        Of the drill at the end of the invocation before; of the first one nothing but the ids.
+    is_whole
+        All tables are one group: what needs several tables can be checked.
+    """
+
+    state: DrillState
+    is_whole: bool = False
+    waiting: deque[list[TableContent]] = field(default_factory=deque)
+    done: list[list[TableContent]] = field(default_factory=list)
+    _current: list[TableContent] = field(default_factory=list)
+    _has_proven: bool = False
+    _seconds: float = 0.0
+    _size_bytes: int = 0
+
+    @property
+    def continues(self) -> bool:
+        """Whether earlier invocations have done a part of it."""
+        return self.state.invocation > 1
+
+    def plan(self, content: DatabaseContent, room_bytes: float, found: Found) -> None:
+        """Divide the tables into groups, or take up the groups and findings of the invocation before."""
+        if not self.continues:
+            self.waiting.extend(groups_of(content, room_bytes))
+            self.is_whole = len(self.waiting) == 1 and not found.unreadable
+        else:
+            tables = {table.oid: table for table in content.tables}
+            self.waiting.extend([tables[oid] for oid in group] for group in self.state.waiting)
+            self.done = [[tables[oid] for oid in group] for group in self.state.done]
+            self._seconds, self._size_bytes = self.state.seconds, self.state.size_bytes
+            found.load(self.state.findings)
+        self._keep(found)
+
+    def has_time(self, remaining_seconds: float) -> bool:
+        """Return whether the next group will end in time, by the rate of those before; the first one is tried."""
+        if not self._has_proven:
+            return True
+        rate = self._size_bytes / self._seconds
+        needed = sum(map(estimated_bytes, self.waiting[0])) * _TIME_FACTOR
+        return needed <= rate * (remaining_seconds - _RESERVE_SECONDS)
+
+    @contextmanager
+    def group(self, found: Found) -> Iterator[list[TableContent]]:
+        """Give the next group; when the block ends without an error, it is proven, and its findings are kept."""
+        self._current, began = self.waiting.popleft(), time.monotonic()
+        proven = len(self.done)
+        yield self._current
+        if len(self.done) > proven:
+            self._seconds += time.monotonic() - began
+            self._size_bytes += sum(map(estimated_bytes, self._current))
+            self._has_proven = True
+            self._keep(found)
+        self._current = []
+
+    def halve(self) -> None:
+        """Put the group that is being worked on back, in two halves."""
+        self.waiting.extendleft(reversed(halves(self._current)))
+        self.is_whole = False
+
+    def left(self) -> DrillState:
+        """Return the drill for the next invocation, which takes up the groups that wait."""
+        return self.state.model_copy(
+            update={
+                "invocation": self.state.invocation + 1,
+                "waiting": _oids(self.waiting),
+                "done": _oids(self.done),
+                "seconds": self._seconds,
+                "size_bytes": self._size_bytes,
+            }
+        )
+
+    def after_deadline(self) -> DrillState | None:
+        """Return the drill for the next invocation when time ran out in a group; None: it would be no better there."""
+        is_last = self.state.invocation >= MOST_INVOCATIONS
+        if not self._current or is_last or (not self._has_proven and len(self._current) == 1):
+            return None
+        if self._has_proven:
+            self.waiting.appendleft(self._current)
+        else:
+            self.halve()
+        self.done = [group for group in self.done if group is not self._current]
+        return self.left()
+
+    def _keep(self, found: Found) -> None:
+        self.state = self.state.model_copy(update={"findings": found.saved()})
+
+
+def halves(group: Sequence[TableContent]) -> list[list[TableContent]]:
+    """Divide several tables into two groups, in their order, so that both take about the same."""
+    sizes = list(accumulate(map(estimated_bytes, group)))
+    place = min(range(1, len(group)), key=lambda end: abs(2 * sizes[end - 1] - sizes[-1]))
+    return [list(group[:place]), list(group[place:])]
+
+
+def _oids(groups: Sequence[list[TableContent]] | deque[list[TableContent]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(table.oid for table in group) for group in groups)

@@ -1,0 +1,164 @@
+"""`coffre restore ... --here`: in the command's own process, recorded and reported as by the function."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg2
+import pytest
+from botocore.exceptions import ClientError
+from tests.integration.conftest import PASSWORD, Coffre, client, run_sql
+from tests.integration.expect import no_secret
+from tests.integration.here_scene import Functions, heard_interrupts, here, interrupt_when, sessions, stack, waiting
+from tests.integration.vault_copies import Command
+
+from coffre.model.backup import Restore, Status
+from coffre.postgres.destination.guard import _GUARD_KEY
+from coffre_cli import client_programs
+from coffre_local.sample import fingerprint
+
+__all__ = ["heard_interrupts", "here", "stack"]
+
+
+@pytest.fixture
+def no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without PostgreSQL's client programs."""
+    monkeypatch.setattr(client_programs, "_places", lambda: iter(()))
+
+
+def only_restore(stack: Coffre) -> Restore:
+    [restore] = [one for one in stack.catalog.restores() if not one.dry_run]
+    return restore
+
+
+def kinds(stack: Coffre) -> list[str]:
+    return [alert["MessageAttributes"]["kind"]["Value"] for alert in stack.alerts()]
+
+
+@pytest.mark.usefixtures("no_programs")
+def test_a_restore_here_is_recorded_as_one_of_the_function(
+    stack: Coffre, shop: str, new_database: str, here: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given no client programs: a restore needs none. Its destination's address stays in this process."""
+    stack.configure(shop)
+    stack.backup()
+    stack.alerts()
+    monkeypatch.setenv("NEW", new_database)
+
+    said = here("restore", "database", "latest", "--to", "env:NEW", "--here")
+
+    assert said.status == 0, said.err
+    assert fingerprint(new_database) == fingerprint(shop)
+    assert '"level"' not in said.out + said.err, "the function's log is not the command's output"
+    record = only_restore(stack)
+    assert (record.status, record.rows) == (Status.COMPLETED, 1050)
+    assert kinds(stack) == ["RESTORE_STARTED", "RESTORE_COMPLETED"]
+    assert [event.action for event in stack.catalog.audit.events()][:2] == ["restore.ended", "restore.started"]
+    names = [one["Name"] for one in client("secretsmanager").list_secrets()["SecretList"]]
+    assert not any(name.startswith("coffre/destination/") for name in names)
+    no_secret(stack)
+
+
+def test_replacing_here_is_confirmed_and_backs_up_what_it_overwrites(
+    stack: Coffre, shop: str, here: Command, postgresql_home: Path
+) -> None:
+    stack.configure(shop)
+    first = stack.backup()["id"]
+    before = fingerprint(shop)
+    run_sql(shop, "DELETE FROM orders WHERE id > 10")
+
+    said = here(
+        *("restore", "tables", first, "orders", "--replace", "--yes"), "--here", "--postgres-home", postgresql_home
+    )
+
+    assert said.status == 0, said.err
+    assert fingerprint(shop).items() >= before.items()
+    safety = next(one for one in stack.backups() if one.is_safety)
+    assert safety.status is Status.COMPLETED
+    assert f"SAFETY backup {safety.id}" in said.out
+    actions = {event.action for event in stack.catalog.audit.events()}
+    assert {"restore.planned", "restore.confirmed", "restore.ended"} <= actions
+
+
+@pytest.mark.usefixtures("no_programs")
+def test_replacing_here_without_programs_says_what_to_install_and_changes_nothing(
+    stack: Coffre, shop: str, here: Command
+) -> None:
+    stack.configure(shop)
+    stack.backup()
+    run_sql(shop, "DELETE FROM orders WHERE id > 10")
+    before = fingerprint(shop)
+
+    said = here("restore", "tables", "latest", "orders", "--replace", "--yes", "--here")
+
+    assert said.status == 1
+    assert "[TOOLS_MISSING]" in said.err
+    assert "postgresql-client-18" in said.err
+    assert fingerprint(shop) == before
+
+
+@pytest.mark.usefixtures("heard_interrupts")
+def test_ctrl_c_settles_a_restore_and_leaves_no_session(
+    stack: Coffre, shop: str, here: Command, postgresql_home: Path
+) -> None:
+    """Given a table that is locked: the restore into it waits, and Ctrl-C comes."""
+    stack.configure(shop)
+    stack.backup()
+    run_sql(shop, "DELETE FROM orders WHERE id > 10")
+    stack.alerts()
+    options = ("--replace", "--no-safety", "--yes", "--here", "--postgres-home", postgresql_home)
+    with psycopg2.connect(shop) as blocker, blocker.cursor() as cursor:
+        cursor.execute("LOCK TABLE orders IN SHARE MODE")
+        threading.Thread(target=interrupt_when, args=(lambda: waiting(shop) > 0,), daemon=True).start()
+        said = here("restore", "tables", "latest", "orders", *options)
+        left = sessions(shop)
+        blocker.rollback()
+
+    assert said.status == 130
+    assert "The restore was interrupted on the machine where it ran. [INTERRUPTED]" in said.err
+    record = only_restore(stack)
+    assert (record.status, record.failure and record.failure.code) == (Status.FAILED, "INTERRUPTED")
+    assert left == 1, "only the one that holds the lock"
+    assert "RESTORE_FAILED" in kinds(stack)
+    assert run_sql(shop, "SELECT count(*) FROM orders") == [(10,)]
+
+
+def test_a_second_restore_into_the_same_database_is_refused(
+    stack: Coffre, shop: str, new_database: str, here: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given another restore that is loading into the destination."""
+    stack.configure(shop)
+    stack.backup()
+    run_sql(shop, f"CREATE DATABASE {urlsplit(new_database).path[1:]}")
+    monkeypatch.setenv("BUSY", new_database)
+    with psycopg2.connect(new_database) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (_GUARD_KEY,))
+        said = here("restore", "database", "latest", "--to", "env:BUSY", "--here")
+
+    assert said.status == 1
+    assert "[DESTINATION_BUSY]" in said.err
+    assert PASSWORD not in said.out + said.err
+    assert only_restore(stack).status is Status.FAILED
+
+
+def test_without_rights_on_the_function_nothing_is_begun(
+    stack: Coffre, shop: str, new_database: str, here: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.configure(shop)
+    stack.backup()
+    monkeypatch.setenv("NEW", new_database)
+
+    def denied(*_: Any, **__: Any) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetFunctionConfiguration")
+
+    monkeypatch.setattr(Functions, "get_function_configuration", denied)
+
+    said = here("restore", "database", "latest", "--to", "env:NEW", "--here", "--json")
+
+    assert said.status == 1
+    assert "[FUNCTION_UNREADABLE]" in said.err
+    assert "lambda:GetFunctionConfiguration" in said.err
+    assert list(stack.catalog.restores()) == []
