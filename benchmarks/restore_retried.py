@@ -25,7 +25,7 @@ from benchmarks.backup_job import run_backup
 from benchmarks.harness import progress
 from benchmarks.newest import newest
 from coffre.model.backup import Backup
-from coffre.operations.restore_database import batches, load_plan, whole_database
+from coffre.operations.restore_database import batches, job, load_plan
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.parallel_map import ThreadRunner
@@ -89,7 +89,7 @@ class Bench:
         """Restore, and return what the report says that does not depend on time."""
         children = Children(run_id=restore_id)
         with tempfile.TemporaryDirectory() as scratch, children.ending():
-            job = RestoreJob(
+            wanted = RestoreJob(
                 restore_id=restore_id,
                 backup=self._backup,
                 connection=children.watching(parse_secret(self._server.dsn(name), where="argument")),
@@ -102,7 +102,7 @@ class Bench:
                 is_resumable=is_resumable,
                 continues=continues,
             )
-            report = restore_database(job, Meter())
+            report = restore_database(wanted, Meter())
         said = report.model_dump(mode="json", include={"exceptions", "notes", "left_out", "rows", "tables"})
         said["tables"] = sorted((one["table"], one["rows"], one["size_bytes"]) for one in said["tables"])
         return {key: sorted(value, key=str) if isinstance(value, list) else value for key, value in said.items()}
@@ -145,7 +145,7 @@ def bench() -> Iterator[Bench]:
     """Start a server, and back up a database of everything that a restore has to continue with."""
     slicing.SLICE_BLOCKS = 32  # type: ignore[misc]
     batches._TABLES_AT_ONCE = 3  # type: ignore[misc]
-    whole_database.MARKED_BYTES = 0  # type: ignore[attr-defined]
+    job.MARKED_BYTES = 0  # type: ignore[misc]
     load_plan.LARGEST_WHOLE_BYTES = 1_000_000  # type: ignore[misc]
     Toolchain(on_step=progress).copydata()
     home = Toolchain(on_step=progress).postgresql(18)

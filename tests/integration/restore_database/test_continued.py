@@ -59,7 +59,7 @@ def backup(round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> Backup:
     """A backup that is restored in many units."""
     monkeypatch.setattr(slicing, "SLICE_BLOCKS", 8)
     monkeypatch.setattr(batches, "_TABLES_AT_ONCE", 2)
-    monkeypatch.setattr("coffre.operations.restore_database.whole_database.MARKED_BYTES", 0)
+    monkeypatch.setattr("coffre.operations.restore_database.job.MARKED_BYTES", 0)
     monkeypatch.setattr("coffre.operations.restore_database.load_plan.LARGEST_WHOLE_BYTES", 100_000)
     monkeypatch.setattr(batches, "_SMALL_TABLE_BYTES", 5_000)
     round_trip.fill(*SOURCE)

@@ -122,7 +122,7 @@ def test_what_is_stopped_for_an_error_leaves_nothing_to_the_server(shop: str) ->
 def test_an_index_that_takes_longer_than_an_invocation_is_built_once(
     round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coffre.operations.restore_database.whole_database.MARKED_BYTES", 0)
+    monkeypatch.setattr("coffre.operations.restore_database.job.MARKED_BYTES", 0)
     round_trip.fill(*SLOW, INDEX, "CREATE INDEX quick ON t (i)")
     backup, coffre, copy = round_trip.back_up(), round_trip.coffre, round_trip.copy
     run(round_trip.server.dsn(), f'CREATE DATABASE "{copy.rpartition("/")[2]}" TEMPLATE template0')

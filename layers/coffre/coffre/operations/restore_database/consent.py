@@ -58,7 +58,7 @@ def confirmed(job: RestoreJob, source: Source) -> tuple[RestoreJob, Plan | None]
     if job.scope.dry_run:
         return job, plan
     job.consent(plan)
-    if job.is_resumable:
+    if job.is_resumable and source.is_large:
         write_database_state(job.vault, job.restore_id, DatabaseState(facts=facts, tables=tables, safety=job.safety))
     return replace(job, confirmed=Confirmed(facts, tables)), None
 

@@ -30,6 +30,8 @@ from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 
 _LOOK_SECONDS: Final = 0.5
+# Less is restored again in the time that it takes to look for what is done.
+MARKED_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,12 @@ class Source:
     def content(self) -> DatabaseContent:
         """What the backup holds besides its entries."""
         return self.manifest.database
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is worth it to mark what is done, for an attempt that continues."""
+        objects = self.large_objects.size if self.large_objects is not None else 0
+        return sum(table.size for table in self.content.tables) + objects >= MARKED_BYTES
 
     def read(self, job: RestoreJob, entry: Entry) -> Iterator[bytes]:
         """Yield the plaintext of an entry, until the run is stopped: checked when it ends without an error."""

@@ -24,8 +24,6 @@ from coffre.postgres.destination import marks, unfinished
 from coffre.postgres.destination.destination import Destination
 from coffre.postgres.destination.ledger import Ledger
 
-# Less is restored again in the time that it takes to look for what is done.
-MARKED_BYTES: Final = 64 * 1024 * 1024
 _KNOWN: Final = "known"
 _ATTEMPTS: Final = "attempts"
 # Attempts one after the other that got nothing done, and had nothing to wait for.

@@ -31,7 +31,7 @@ from coffre.operations.restore_database.large_objects import restore_large_objec
 from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import Loading
 from coffre.operations.restore_database.materialized_views import refresh_views
-from coffre.operations.restore_database.memory import MARKED_BYTES, Memory
+from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of, refuse_missing_rows
 from coffre.operations.restore_database.sessions import loading_session
@@ -81,7 +81,7 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
             )
             destination = stack.enter_context(opened)
         job = replace(
-            job, settings=destination.profile.settings, is_resumable=destination.is_marked and _is_large(source)
+            job, settings=destination.profile.settings, is_resumable=destination.is_marked and source.is_large
         )
         stack.enter_context(job.pausing())
         source = with_extensions_placed(source, destination.profile)
@@ -107,12 +107,6 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
                 job.check_time(_ANALYZE_SECONDS)
                 analyze(job, report)
             _set_properties(job, source, report)
-
-
-def _is_large(source: Source) -> bool:
-    """Whether it is worth it to know what is done when another attempt continues."""
-    objects = source.large_objects.size if source.large_objects is not None else 0
-    return sum(table.size for table in source.content.tables) + objects >= MARKED_BYTES
 
 
 def _not_in_backup(source: Source, entries: Sequence[TocEntry]) -> Iterable[str]:

@@ -119,7 +119,7 @@ class Children:
             if self.sessions.has_ended:
                 return
             self.has_paused = True
-        self.sessions.abandon()  # first: whoever sees an error from now on calls `end_all`
+        self.sessions.abandon()  # first: a thread that sees an error calls `end_all`
         self.end_all()
 
     def end_all(self) -> None:

@@ -125,7 +125,7 @@ def connect(
 
 
 def _let_last(session: psycopg2.extensions.connection) -> None:
-    """Have the server finish a statement whose client is gone: it looks for the client only if it is told to."""
+    """Have the server finish a statement whose client is gone: it looks for the client only on request."""
     session.autocommit = True
     with session.cursor() as cursor:
         if session.server_version >= _CHECKS_CLIENT_SINCE:
