@@ -18,6 +18,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 import stat
 import sys
 import tarfile
@@ -38,6 +39,7 @@ BUILT: Final = ROOT / ".aws-sam" / "release"
 # Not in it: byte code (each Python writes its own), and what is compiled for a checkout's own machine.
 _LEFT_OUT: Final = frozenset({"__pycache__", "bundle", "libcopydata.so", ".mypy_cache", ".ruff_cache"})
 _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
+_DEFINITION: Final = re.compile(r"^ +DefinitionUri: (\.\./\S+)$", re.MULTILINE)
 # The archive does not change by itself, and is read once for each deployment: as small as it can be.
 _LEVEL: Final = 19
 
@@ -106,9 +108,21 @@ def bundle(built: Mapping[str, Path], level: int) -> bytes:
 
 def _built_files(built: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
     for architecture, place in built.items():
+        _with_definitions(place)
         for file in place.rglob("*"):
             if file.is_file():
                 yield f"{architecture}/{file.relative_to(place)}", file
+
+
+def _with_definitions(place: Path) -> None:
+    """Put the definitions of state machines next to the built template, which `sam build` leaves in the checkout."""
+    template = place / "template.yaml"
+    text = template.read_text(encoding="utf-8")
+    for found in set(_DEFINITION.findall(text)):
+        source = (place / found).resolve()
+        (place / source.name).write_bytes(source.read_bytes())
+        text = text.replace(found, source.name)
+    template.write_text(text, encoding="utf-8")
 
 
 def _alike(found: tuple[str, Path]) -> tuple[str, str, str]:
@@ -122,6 +136,8 @@ def _sources() -> Iterator[tuple[str, bytes]]:
         for file in sorted(package.rglob("*")):
             if file.is_file() and not _LEFT_OUT & set(file.relative_to(package).parts):
                 yield str(file.relative_to(package.parent)), file.read_bytes()
+    yield "coffre_cli/receiver/receiver.yaml", (ROOT / "receiver.yaml").read_bytes()
+    yield "coffre_cli/receiver/function/handler.py", (ROOT / "receiver" / "handler.py").read_bytes()
     for script in sorted(ROLES.glob("*.sql")):
         yield f"coffre_cli/roles/{script.name}", script.read_bytes()
 

@@ -15,11 +15,11 @@ import yaml
 
 from coffre_local.aws import isolated, session
 from coffre_local.errors import DeploymentError
-from coffre_local.local_template import Template, bootstrap, functions_of, localised
+from coffre_local.local_template import MACHINE, Template, bootstrap, functions_of, localised
 from coffre_local.toolchain import CHECKOUT, Toolchain, copy_tree, quiet
 
 # What a build depends on, besides the tools.
-SOURCES = ("template.yaml", "functions", "layers")
+SOURCES = ("template.yaml", "functions", "layers", "statemachine")
 NOT_SOURCES = {"__pycache__", "libcopydata.so", ".mypy_cache", ".ruff_cache"}
 # AWS's runtime client and what it imports: all that Lambda adds to a function besides its layers.
 RUNTIME_CLIENT = ("awslambdaric", "runtime_client*.so", "snapshot_restore_py", "simplejson")
@@ -106,6 +106,11 @@ class Deployment:
             The template, in a directory that has everything else that is deployed.
         """
         template: Template = yaml.safe_load((built / "template.yaml").read_text())
+        for resource in template["Resources"].values():
+            if resource["Type"] == MACHINE:
+                # Relative to what `sam build` wrote, and the local template is elsewhere.
+                definition = built / resource["Properties"]["DefinitionUri"]
+                resource["Properties"]["DefinitionUri"] = str(definition.resolve())
         place = Path(tempfile.mkdtemp(prefix="code-", dir=self.directory))
         client = place / "runtime"
         self._stage_runtime_client(client)

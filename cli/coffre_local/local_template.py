@@ -19,6 +19,7 @@ Template = dict[str, Any]
 
 FUNCTION = "AWS::Serverless::Function"
 LAYER = "AWS::Serverless::LayerVersion"
+MACHINE = "AWS::Serverless::StateMachine"
 LOCAL_RUNTIME = "provided.al2023"
 # What depends on the machine that Lambda runs the function on, or only makes sense with the managed runtime.
 NOT_LOCAL = ("Layers", "Architectures", "RuntimeManagementConfig", "SnapStart")

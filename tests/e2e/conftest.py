@@ -19,7 +19,7 @@ import pytest
 from coffre_local.aws import isolated
 from coffre_local.toolchain import CHECKOUT
 
-COPIED = ("cli", "layers", "functions", "events", "requirements", "template.yaml")
+COPIED = ("cli", "layers", "functions", "statemachine", "events", "requirements", "template.yaml")
 # Tools and builds are shared: they are made once for one state of their sources, by whoever comes first.
 SHARED = (".tools", ".aws-sam")
 COMMAND_SECONDS = 240

@@ -46,6 +46,8 @@ PARTITIONS: Final = (
     "USAGE",
     "COPY",
     "POINT",
+    "PART",
+    "SPREAD",
 )
 
 FUNCTIONS: Final = {
@@ -58,6 +60,7 @@ FUNCTIONS: Final = {
     "verify": "VerifyRole",
     "notify": "NotifyRole",
 }
+MACHINE, MACHINE_ROLE = "state machine", "SpreadMachineRole"
 PEOPLE: Final = {
     "reader": ("ReadersPolicy",),
     "operator": ("ReadersPolicy", "OperatorsPolicy"),
@@ -90,6 +93,7 @@ class Privileges:
         self.principals: Sequence[Principal] = (
             *(Principal(name, _role(name), None, self.template.statements(role)) for name, role in FUNCTIONS.items()),
             *(Principal(name, _role(name), None, self._managed(policies)) for name, policies in PEOPLE.items()),
+            Principal(MACHINE, _role(MACHINE), None, self.template.statements(MACHINE_ROLE)),
             Principal(RULES, service="events.amazonaws.com"),
             Principal(TOPIC, service="sns.amazonaws.com"),
             Principal(ALARMS, service="cloudwatch.amazonaws.com"),
@@ -173,6 +177,7 @@ class Privileges:
             "an entries file": f"{FOLDER}/entries.jsonl.zst",
             "a numbered entries file": f"{FOLDER}/entries-000001.jsonl.zst",
             "the record of a finished part": f"{FOLDER}/parts/000001.jsonl.zst",
+            "the plan of a run": f"{FOLDER}/plan/plan.json",
             "the mark of a tier": f"{FOLDER}/marks/tier-WEEKLY.json",
             "the seal of a restore point": f"v1/points/main/{ID}.json",
         }
@@ -314,6 +319,12 @@ class Privileges:
             yield Call("Functions", "", f"`{action}` of `restore`", f"lambda:{action}", f"{start}-restore")
         for action in ("PutRolePolicy", "AttachRolePolicy", "UpdateAssumeRolePolicy", "PassRole"):
             yield Call("Functions", "", f"`{action}`", f"iam:{action}", self.arn("RestoreRole"))
+        machine, run = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-spread", f":{STACK}-spread:{ID}"
+        yield Call("Functions", "start", "the state machine", "states:StartExecution", machine)
+        yield Call("Functions", "start", "another state machine", "states:StartExecution", f"{machine}2")
+        execution = f"arn:aws:states:{REGION}:{ACCOUNT}:execution{run}"
+        yield Call("Functions", "stop", "an execution of the state machine", "states:StopExecution", execution)
+        yield Call("Functions", "", "`UpdateStateMachine`", "states:UpdateStateMachine", machine)
         stack = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/1"
         yield Call("Functions", "find", "the stack", "cloudformation:DescribeStacks", stack)
         yield Call("Functions", "change", "the stack", "cloudformation:UpdateStack", stack)

@@ -12,6 +12,7 @@ from tests.template.privileges import (
     ANYONE,
     FUNCTIONS,
     LOGGING,
+    MACHINE_ROLE,
     PARTITIONS,
     PEOPLE,
     RULES,
@@ -38,6 +39,7 @@ MADE_OF = (
     "an entries file",
     "a numbered entries file",
     "the record of a finished part",
+    "the plan of a run",
     "the mark of a tier",
     "the seal of a restore point",
 )
@@ -71,8 +73,8 @@ def test_every_role_and_every_policy_for_people_is_a_caller() -> None:
         if resource["Type"].startswith("AWS::IAM::")
     }
 
-    assert {name for name, kind in of_type.items() if kind == "AWS::IAM::Role"} == set(FUNCTIONS.values())
-    assert set(of_type) == {*FUNCTIONS.values(), *(name for names in PEOPLE.values() for name in names)}
+    assert {name for name, kind in of_type.items() if kind == "AWS::IAM::Role"} == {*FUNCTIONS.values(), MACHINE_ROLE}
+    assert set(of_type) == {*FUNCTIONS.values(), MACHINE_ROLE, *(name for names in PEOPLE.values() for name in names)}
 
 
 def test_every_partition_of_the_catalog_is_looked_at() -> None:

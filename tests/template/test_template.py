@@ -44,6 +44,7 @@ from coffre.runtime.events import (
     RotateEvent,
     VerifyEvent,
     parse_backup,
+    parse_database_backup,
     parse_restore,
     parse_rotate,
 )
@@ -56,6 +57,7 @@ COPY = "CopyFunction"
 STORAGE, STORAGE_ROLE = "BackupStorageFunction", "BackupStorageRole"
 BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE = "BackupDatabaseRole", "RestoreRole", "RotateRole", "DrillRole"
 NOTIFY = "NotifyFunction"
+MACHINE, MACHINE_ROLE = "SpreadMachine", "SpreadMachineRole"
 VERIFY, VERIFY_ROLE = "VerifyFunction", "VerifyRole"
 ROLES = [BACKUP_ROLE, STORAGE_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE, VERIFY_ROLE]
 SETTINGS: dict[str, type[Settings]] = {
@@ -68,7 +70,7 @@ SETTINGS: dict[str, type[Settings]] = {
     NOTIFY: NotifySettings,
 }
 EVENTS: dict[str, Callable[[object], object]] = {
-    "backup_database": lambda event: parse_backup(event, BackupDatabaseEvent),
+    "backup_database": parse_database_backup,
     "backup_storage": lambda event: parse_backup(event, BackupStorageEvent),
     "restore": parse_restore,
     "rotate": parse_rotate,
@@ -596,7 +598,10 @@ def test_only_traces_have_a_wildcard_and_no_action_has_one(deployed: Rendered) -
             if "*" in listed(statement["Resource"]):
                 assert {action.partition(":")[0] for action in listed(statement["Action"])} == {"xray"}, statement
             else:
-                assert not [one for one in listed(statement["Resource"]) if one.endswith(":*") and ":logs:" not in one]
+                # Executions of one state machine have names of their own.
+                named = (":logs:", f":execution:{STACK}-spread")
+                wide = [one for one in listed(statement["Resource"]) if one.endswith(":*")]
+                assert not [one for one in wide if not any(name in one for name in named)]
 
 
 def test_settings_may_be_read_that_were_named_and_never_a_private_key() -> None:
@@ -665,10 +670,13 @@ def test_managed_policies_come_with_a_vpc_only() -> None:
     }
 
 
-def test_only_lambda_can_take_a_role(deployed: Rendered) -> None:
-    for properties in deployed.of_type("AWS::IAM::Role").values():
+def test_only_lambda_can_take_a_role_and_the_state_machine_its_own(deployed: Rendered) -> None:
+    for name, properties in deployed.of_type("AWS::IAM::Role").items():
         [statement] = properties["AssumeRolePolicyDocument"]["Statement"]
-        assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+        service = "states" if name == MACHINE_ROLE else "lambda"
+        assert statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
+        if name == MACHINE_ROLE:
+            assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
 
 
 # --- functions ---
@@ -826,6 +834,7 @@ def test_the_way_that_functions_in_a_vpc_need_leads_to_every_service_they_call(t
         "lambda": "Lambda",
         "cloudformation": "CloudFormation",
         "sqs": "SQS",
+        "states": "Step Functions",
     }
     called = {
         action.partition(":")[0]
@@ -975,6 +984,7 @@ def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None
         *((f"{STACK}-{rule.lower()}", f"{STACK}-rotate") for rule in ("DailyRotateRule", "RotateAfterBackupRule")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-copy") for rule in ("DailyCopyRule", "CopyAfterBackupRule")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-backup-storage") for rule in STORAGE_TIERS),
+        (f"{STACK}-spreadendedrule", f"{STACK}-backup-database"),
         *((f"{STACK}-duerule", f"{STACK}-{function}") for function in ("backup-database", "backup-storage")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-drill") for rule in ("WeeklyDrillRule", "MonthlyDrillRule")),
         *(

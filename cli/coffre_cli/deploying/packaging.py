@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import stat
 import zipfile
 from collections.abc import Callable, Mapping
@@ -15,11 +16,15 @@ _CODE: Final = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerV
 # The earliest that an archive can say: the same files are the same bytes, whenever they were built.
 _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
 
+_MACHINE: Final = "AWS::Serverless::StateMachine"
+
 type Store = Callable[[str, bytes], Mapping[str, str]]
 
 
 def packaged(template: Mapping[str, Any], built: Path, store: Store) -> dict[str, Any]:
     """Return a template whose functions and layers are in a bucket; CloudFormation expands the SAM transform itself.
+
+    Definitions of state machines become a part of the template.
 
     Parameters
     ----------
@@ -36,6 +41,9 @@ def packaged(template: Mapping[str, Any], built: Path, store: Store) -> dict[str
         if key is not None:
             code = resource["Properties"][key]
             resource["Properties"][key] = dict(store(name, archived(built / code)))
+        if resource["Type"] == _MACHINE:
+            definition = built / resource["Properties"].pop("DefinitionUri")
+            resource["Properties"]["Definition"] = json.loads(definition.read_text(encoding="utf-8"))
     return ready
 
 

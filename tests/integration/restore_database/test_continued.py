@@ -257,3 +257,17 @@ def test_killed_anywhere_it_continues_and_nothing_is_done_twice(
         report = attempt(round_trip, backup, restore_id, tmp_path)
 
         assert_restored(round_trip, round_trip.copy, report, whole, reference)
+
+
+def test_what_an_unfinished_restore_knows_is_in_no_backup(round_trip: RoundTrip) -> None:
+    round_trip.fill(
+        "CREATE TABLE t (i int)",
+        f"CREATE SCHEMA {marks.SCHEMA}",
+        f"CREATE TABLE {marks.SCHEMA}.marks AS SELECT 1 AS one",
+    )
+
+    backup = round_trip.back_up()
+
+    assert [table.table_name for table in round_trip.manifest(backup).database.tables] == ["t"]
+    # Of an archive that has it, the schema could not be made next to the restore's own.
+    assert round_trip.restore(backup).exceptions == ()

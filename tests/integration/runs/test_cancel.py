@@ -122,7 +122,7 @@ def test_the_record_of_a_dead_run_is_ended(coffre: Coffre, shop: str, monkeypatc
         # Whatever ends a process, its record stays as it is.
         killed.setattr("coffre.catalog.catalog.Catalog.fail_backup", lambda *_, **__: (_ for _ in ()).throw(SystemExit))
         killed.setattr(
-            "coffre.runtime.backup_database_function.backup_database",
+            "coffre.runtime.backup_database_function.backup_or_spread",
             lambda *_: (_ for _ in ()).throw(RuntimeError("killed")),
         )
         with pytest.raises(SystemExit):

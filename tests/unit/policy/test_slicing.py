@@ -99,7 +99,7 @@ def test_parts_hold_every_slice_once_in_order_and_stay_within_bounds(
     assert [part.number for part in parts] == list(range(first, first + len(parts)))
     assert all(part.slices for part in parts)
     assert all(part.size_bytes == sum(piece.size_bytes for piece in part.slices) for part in parts)
-    largest = slicing._LARGEST_PART_BYTES
+    largest = slicing.LARGEST_PART_BYTES
     assert all(part.size_bytes <= largest for part in parts if len(part.slices) > 1)
 
 

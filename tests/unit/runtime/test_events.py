@@ -22,6 +22,7 @@ from coffre.runtime.events import (
     RotateEvent,
     VerifyEvent,
     parse_backup,
+    parse_database_backup,
     parse_restore,
     parse_rotate,
     slot_of,
@@ -30,7 +31,7 @@ from coffre.runtime.events import (
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "events").glob("*/*.json"))
 PARSERS: dict[str, Callable[[object], object]] = {
-    "backup_database": lambda event: parse_backup(event, BackupDatabaseEvent),
+    "backup_database": parse_database_backup,
     "backup_storage": lambda event: parse_backup(event, BackupStorageEvent),
     "restore": parse_restore,
     "notify": NotifyEvent.parse,
@@ -272,3 +273,28 @@ def test_files_continue_with_their_run() -> None:
     event = BackupStorageEvent.parse({"target": "settings", "files": {"web/.env": HANDED_IN}})
 
     assert BackupStorageEvent.parse(event.after("settings", ULID, 1)).files == event.files
+
+
+PLAN = {"bucket": "vault", "key": "v1/backups/shop/x/plan/groups.jsonl", "sha256": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("fields", "detail"),
+    [
+        ({"step": "hold"}, "holder goes with the step hold"),
+        ({"step": "work", "group": 1, "holder": "a"}, "holder goes with the step hold"),
+        ({"step": "work"}, "group goes with the step work"),
+        ({"step": "seal", "group": 1}, "group goes with the step work"),
+        ({"step": "seal", "caught": {"Error": "x", "Cause": "y"}}, "caught goes with the step settle"),
+        ({"step": "work", "group": -1}, "group: should be greater than or equal to 0"),
+        ({"step": "hold", "holder": "c"}, "holder: should be 'a' or 'b'"),
+        ({"step": "seal", "plan": {**PLAN, "sha256": "x"}}, "plan.sha256: String should match"),
+        ({"step": "hold", "holder": "a", "tier": "DAILY"}, "tier: unknown field"),
+        ({"step": "plan"}, "step: should be 'hold', 'work', 'seal' or 'settle'"),
+    ],
+)
+def test_a_step_that_makes_no_sense_is_refused(fields: dict[str, Any], detail: str) -> None:
+    with pytest.raises(EventError) as caught:
+        parse_database_backup({"target": "shop", "backup_id": ULID, "plan": PLAN, **fields})
+
+    assert detail in (caught.value.detail or "")

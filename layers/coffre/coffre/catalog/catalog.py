@@ -17,12 +17,14 @@ from coffre.catalog.items import RestoreItem
 from coffre.catalog.latest import Latest
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
+from coffre.catalog.parts import Parts
 from coffre.catalog.points import Points
 from coffre.catalog.protection import Protection
 from coffre.catalog.recipients import Recipients
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
 from coffre.catalog.servers import Servers
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
+from coffre.catalog.spread import Spread
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
 from coffre.catalog.ticks import Ticks
 from coffre.catalog.usages import Usages
@@ -76,6 +78,8 @@ class Catalog:
         Which backups are in which copy of the vault.
     points
         Which restore points of a database and its buckets were taken.
+    parts
+        What the records of finished parts are: a run continues from those of one that did not finish.
     ticks
         Up to which time the runs of schedules were started.
     """
@@ -110,6 +114,8 @@ class Catalog:
         self.usages = Usages(self._table)
         self.copies = Copies(self._table)
         self.points = Points(self._table)
+        self.parts = Parts(self._table)
+        self.spread = Spread(self._table)
 
     # --- backups: one run ---
 
@@ -162,6 +168,22 @@ class Catalog:
         except ConditionFailedError as error:
             found = self.get_backup(backup_id)
             raise _refused(found, f"cannot carry the tier {tier}", "Take a new backup.") from error
+
+    def spread_backup(self, backup_id: str, why: str, workers: int) -> None:
+        """Record that a backup in progress is taken by several functions together.
+
+        Raises
+        ------
+        LockLostError
+            The backup is not in progress any more.
+        """
+        try:
+            self._backups.change(backup_id, {"spread": why, "workers": workers}, allowed=(Status.IN_PROGRESS,))
+        except ConditionFailedError as error:
+            raise LockLostError(
+                f"The backup {backup_id} is no longer this run's.",
+                hint="Another run took this one for dead. It has stopped before it published anything.",
+            ) from error
 
     def announce_manifest(self, backup_id: str, key: str, sha256: str) -> None:
         """Record which manifest a backup in progress is about to write.

@@ -60,6 +60,9 @@ class ProgressMap(MapAttribute[str, Any]):
     done_objects = NumberAttribute(null=True)
     total_objects = NumberAttribute(null=True)
     current = UnicodeAttribute(null=True)
+    workers = NumberAttribute(null=True)
+    snapshot_seconds = NumberAttribute(null=True)
+    snapshot_transactions = NumberAttribute(null=True)
 
 
 class LockMap(MapAttribute[str, Any]):
@@ -147,6 +150,8 @@ class BackupItem(RunItem):
     hold_progress = HoldMap(null=True)  # type: ignore[no-untyped-call]
     deleted_at = TimeAttribute(null=True)
     deletion = UnicodeAttribute(null=True)
+    spread = UnicodeAttribute(null=True)
+    workers = NumberAttribute(null=True)
 
 
 class RestoreItem(RunItem):
@@ -290,6 +295,7 @@ class UsageItem(Item):
     source_received_bytes = NumberAttribute(null=True)
     outside_bytes = NumberAttribute(null=True)
     kms_requests = NumberAttribute(null=True)
+    transitions = NumberAttribute(null=True)
 
 
 class CopyItem(Item):
@@ -311,6 +317,7 @@ class CopyItem(Item):
     damaged_packs = ListAttribute(of=UnicodeAttribute, null=True)
     locked_until = TimeAttribute(null=True)
     error = UnicodeAttribute(null=True)
+    by_command = BooleanAttribute(null=True)
 
 
 class PointItem(Item):
@@ -318,6 +325,45 @@ class PointItem(Item):
 
     at = TimeAttribute(null=True)
     document = UnicodeAttribute(null=True)
+
+
+class PartItem(Item):
+    """The record of a finished part. `sk` is `<backup id>#<number>`. DynamoDB removes it after `expires_at_epoch`."""
+
+    sha256 = UnicodeAttribute(null=True)
+    expires_at_epoch = NumberAttribute(null=True)
+
+
+class EpochItem(Item):
+    """`coffre.catalog.spread.Epoch`. `sk` is `<backup id>#epoch#<number>`. DynamoDB removes it after some days."""
+
+    snapshot = UnicodeAttribute(null=True)
+    holder = UnicodeAttribute(null=True)
+    seen_at = TimeAttribute(null=True)
+    expires_at = TimeAttribute(null=True)
+    is_over = BooleanAttribute(null=True)
+    expires_at_epoch = NumberAttribute(null=True)
+
+
+class GroupItem(Item):
+    """`coffre.catalog.spread.GroupState`. `sk` is `<backup id>#group#<number>`. DynamoDB removes it after some days."""
+
+    attempt = UnicodeAttribute(null=True)
+    seen_at = TimeAttribute(null=True)
+    done_bytes = NumberAttribute(null=True)
+    done_tables = NumberAttribute(null=True)
+    current = UnicodeAttribute(null=True)
+    is_over = BooleanAttribute(null=True)
+    failure = FailureMap(null=True)  # type: ignore[no-untyped-call]
+    expires_at_epoch = NumberAttribute(null=True)
+
+
+class SealItem(Item):
+    """Which invocation seals a spread backup. `sk` is `<backup id>#seal`. DynamoDB removes it after some days."""
+
+    attempt = UnicodeAttribute(null=True)
+    seen_at = TimeAttribute(null=True)
+    expires_at_epoch = NumberAttribute(null=True)
 
 
 class RecipientItem(Item):

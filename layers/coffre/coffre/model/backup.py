@@ -61,7 +61,11 @@ class Failure(_Record):
 
 
 class Progress(_Record):
-    """How much of a run is done. Bytes are plaintext; `total_bytes` is an estimate until the end."""
+    """How much of a run is done. Bytes are plaintext; `total_bytes` is an estimate until the end.
+
+    Of a spread backup, `workers` functions read now, and the snapshot is `snapshot_seconds` and `snapshot_transactions`
+    old: the server has kept all dead rows since then.
+    """
 
     phase: str = "starting"
     done_bytes: int = 0
@@ -71,6 +75,9 @@ class Progress(_Record):
     done_objects: int = 0
     total_objects: int = 0
     current: str | None = None
+    workers: int = 0
+    snapshot_seconds: int = 0
+    snapshot_transactions: int = 0
 
 
 class HoldProgress(_Record):
@@ -101,6 +108,7 @@ class Backup(_Record):
     `hold` why, and `hold_progress` how many of its objects have an S3 legal hold (without Object Lock: None).
     `point` is the id of the restore point that it is a part of, and `point_name` that point's name.
     `damage_count` is how often damage was recorded: who looked at a backup compares it before a mark of health.
+    `spread` says why several functions took it together (None: one did), and `workers` how many read at the same time.
     `cancelled_by` is who asked the run to end.
     """
 
@@ -146,6 +154,8 @@ class Backup(_Record):
     progress: Progress = Progress()
     failure: Failure | None = None
     request_id: str | None = None
+    spread: str | None = None
+    workers: int | None = None
     cancelled_by: str | None = None
 
     @property

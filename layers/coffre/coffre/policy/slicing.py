@@ -17,8 +17,8 @@ from coffre.model.names import shown
 SLICE_BLOCKS: Final = 256
 # Huge tables get larger slices, so that the plan stays small: at most this many of a table.
 _MOST_SLICES: Final = 4096
-_SMALLEST_PART_BYTES: Final = 16 * 1024 * 1024
-_LARGEST_PART_BYTES: Final = 256 * 1024 * 1024
+SMALLEST_PART_BYTES: Final = 16 * 1024 * 1024
+LARGEST_PART_BYTES: Final = 256 * 1024 * 1024
 _PARTS_A_STREAM: Final = 8
 _MOST_SLICES_A_PART: Final = 1000
 
@@ -104,7 +104,9 @@ def slice_blocks(blocks: int) -> int:
     return step
 
 
-def gather(slices: Iterable[Slice], *, total_bytes: int, streams: int, first_number: int = 1) -> Iterator[Part]:
+def gather(
+    slices: Iterable[Slice], *, total_bytes: int, streams: int, first_number: int = 1, part_bytes: int | None = None
+) -> Iterator[Part]:
     """Gather slices, sorted by name, into parts.
 
     Parameters
@@ -117,8 +119,10 @@ def gather(slices: Iterable[Slice], *, total_bytes: int, streams: int, first_num
         How many parts are worked on at the same time.
     first_number
         Number of the first part.
+    part_bytes
+        The size of a part, if it is decided already.
     """
-    wanted = min(max(total_bytes // (streams * _PARTS_A_STREAM), _SMALLEST_PART_BYTES), _LARGEST_PART_BYTES)
+    wanted = part_bytes or min(max(total_bytes // (streams * _PARTS_A_STREAM), SMALLEST_PART_BYTES), LARGEST_PART_BYTES)
     waiting: list[Slice] = []
     size, number = 0, first_number
     for piece in slices:
@@ -131,10 +135,17 @@ def gather(slices: Iterable[Slice], *, total_bytes: int, streams: int, first_num
         yield Part(number, tuple(waiting), size)
 
 
-def plan_parts(tables: Sequence[TableExtent], *, by_block: bool, streams: int, first_number: int = 1) -> list[Part]:
+def plan_parts(
+    tables: Sequence[TableExtent],
+    *,
+    by_block: bool,
+    streams: int,
+    first_number: int = 1,
+    part_bytes: int | None = None,
+) -> list[Part]:
     """Cut and gather all tables. Part numbers follow the names; about 0.3 KB of memory a slice."""
     slices = sorted(
         (piece for table in tables for piece in cut(table, by_block=by_block)), key=lambda piece: piece.name
     )
     total = sum(table.size_bytes for table in tables)
-    return list(gather(slices, total_bytes=total, streams=streams, first_number=first_number))
+    return list(gather(slices, total_bytes=total, streams=streams, first_number=first_number, part_bytes=part_bytes))

@@ -16,14 +16,15 @@ from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
-from coffre.operations.backup_database.backup import backup_database
-from coffre.operations.backup_database.plan import DatabaseBackupJob
+from coffre.operations.backup_database.backup import backup_or_spread
+from coffre.operations.backup_database.plan import DatabaseBackupJob, Spreading
+from coffre.operations.backup_database.unfinished_runs import UnfinishedRun, find_unfinished
 from coffre.operations.doctor.database import DatabaseLook
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
 from coffre.operations.runs.parallel_map import ThreadRunner, width_for
-from coffre.operations.runs.run import Run
+from coffre.operations.runs.run import Run, Spread
 from coffre.operations.runs.watchdog import Watch
 from coffre.policy.certificates import ends_soon
 from coffre.policy.streams import default_streams
@@ -36,13 +37,15 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.checkup_readers import readers_of_every_target
 from coffre.runtime.credentials import target_connection
 from coffre.runtime.doctor import see_doctor
-from coffre.runtime.events import BackupDatabaseEvent, DoctorEvent, parse_backup
+from coffre.runtime.events import BackupDatabaseEvent, DoctorEvent, parse_database_backup
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.point_runs import PointRun
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.server_backup import ServerBackup, refuse_server
 from coffre.runtime.settings import PostgresSettings
+from coffre.runtime.spread_backup import SpreadBackup
+from coffre.runtime.spread_planning import SpreadPlanning
 from coffre.runtime.start_runs import StartRuns
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Committed
@@ -52,44 +55,57 @@ from coffre.vault.vault import Committed
 class BackupDatabaseFunction:
     """Everything that lives as long as the function's process.
 
-    `watched` gets the watch of each run.
+    `watched` gets the watch of each run. `spreads` says how backups are spread over several functions; None: never.
     """
 
     services: Services
     tools: PostgresTools
     watched: Callable[[Watch], None] = lambda _: None
+    spreads: PostgresSettings | None = None
 
     @classmethod
     def make(cls, environment: Mapping[str, str]) -> Self:
         """Put the function together from its environment."""
         settings = PostgresSettings.from_env(environment)
-        return cls(Services("backup_database", settings), PostgresTools(settings.postgres_home))
+        tools = PostgresTools(settings.postgres_home)
+        return cls(Services("backup_database", settings), tools, spreads=settings)
 
     @property
     def _runs(self) -> BackupRuns:
         return BackupRuns(self.services)
 
+    @property
+    def _spread(self) -> SpreadBackup:
+        return SpreadBackup(self.services, self.spreads, self._job, self.watched)
+
     @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target when it names none."""
         with self.services.edge.beginning(context, event):
-            wanted = parse_backup(event, BackupDatabaseEvent)
+            wanted = parse_database_backup(event)
             configuration = self.services.configuration()
-            if isinstance(wanted, DoctorEvent):
+            if isinstance(wanted, BackupDatabaseEvent) and wanted.target is not None:
+                target = configuration.database(wanted.target)
+                if target.databases is not None:
+                    refuse_server(target, wanted)
+                point = PointRun.of(self.services, configuration, wanted)
+            elif isinstance(wanted, DoctorEvent):
                 return self._look(configuration.database(wanted.target), wanted, context)
-            if wanted.target is None:
+            elif isinstance(wanted, BackupDatabaseEvent):
                 return StartRuns(self.services, context.function_name).start(wanted, configuration.started_databases)
-            target = configuration.database(wanted.target)
-            if target.databases is not None:
-                refuse_server(target, wanted)
-            point = PointRun.of(self.services, configuration, wanted)
+        if not isinstance(wanted, BackupDatabaseEvent):
+            return self._spread.handle(configuration, wanted, context)
 
         if target.databases is not None:
             server = ServerBackup(self.services, context.function_name)
             return server.start(configuration, target, wanted, context.aws_request_id)
 
         def run(request: Request) -> Result:
-            return self._run(configuration, target, request, context, full=wanted.full, point=point)
+            planning = SpreadPlanning(self.services, self.spreads)
+            spreading = planning.spreading(target, self.services.actor(wanted), context)
+            return self._run(
+                configuration, target, request, context, full=wanted.full, point=point, spreading=spreading
+            )
 
         if point is None:
             return self._runs.back_up(configuration, target, wanted, context, run)
@@ -106,6 +122,7 @@ class BackupDatabaseFunction:
         *,
         full: bool,
         point: PointRun | None,
+        spreading: Spreading | None,
     ) -> Result:
         children = Children(clearing_seconds(context))
         lifecycle = Lifecycle(
@@ -118,14 +135,16 @@ class BackupDatabaseFunction:
             watched=self.watched,
         )
 
-        def work(run: Run) -> tuple[Manifest, Committed]:
+        def work(run: Run) -> tuple[Manifest, Committed] | Spread:
             # The CA's file is needed until the last session is ended.
             with scratch_directory() as scratch, children.ending():
                 job = self._job(configuration, target, children, scratch)
                 self._watch_certificate(target.name, job.connection)
                 previous = None if full else self._previous(target.name)
                 in_snapshot = partial(point.in_snapshot, job.connection, children) if point else None
-                return backup_database(replace(job, previous=previous, in_snapshot=in_snapshot), run)
+                unfinished = () if full else self._unfinished(target.name, previous)
+                job = replace(job, previous=previous, unfinished=unfinished)
+                return backup_or_spread(replace(job, in_snapshot=in_snapshot, spreading=spreading), run)
 
         return lifecycle.run(request, work)
 
@@ -148,6 +167,9 @@ class BackupDatabaseFunction:
 
     def _previous(self, target: str) -> Backup | None:
         return self.services.catalog.latest_completed(target, damaged_too=True, safety_too=True)
+
+    def _unfinished(self, target: str, previous: Backup | None) -> tuple[UnfinishedRun, ...]:
+        return find_unfinished(self.services.catalog, target, previous, utc_now())
 
     def _job(
         self, configuration: Configuration, target: DatabaseTarget, children: Children, scratch: Path

@@ -64,19 +64,36 @@ class BackupRuns:
                 "this backup is NOT encrypted by Coffre: the configuration says encryption none", extra=ids
             )
         actor = self.services.actor(wanted)
+        return self.answer(target, request, actor, context, lambda: run(request))
+
+    def answer(
+        self, target: AnyTarget, request: Request, actor: Actor, context: LambdaContext, run: Callable[[], Result]
+    ) -> dict[str, Any]:
+        """Run, report how that ended, and return what the invocation answers."""
+        ids = {"target": target.name, "request_id": context.aws_request_id, "backup_id": request.backup_id}
         self.services.metering.about(target.name, request.backup_id)
         try:
             with self.services.edge.reporting(lambda error: self._failed(request, Failure.of(error)), **ids):
-                result = run(request)
+                result = run()
         except Exception as error:
-            count_backup(self.services.edge.logger.service, target.name, None)
+            count_backup(self.services.edge.logger.service, request.target, None)
             self._audit(request, actor, Failure.of(error))
             raise
         # One that another run answers is a part of that run.
         self.services.metering.about(target.name, result.backup.id)
+        return self.ended(target, request, actor, result, context)
+
+    def ended(
+        self, target: AnyTarget, request: Request, actor: Actor, result: Result, context: LambdaContext
+    ) -> dict[str, Any]:
+        """Report how a run ended that did not fail, and return what the invocation answers."""
         if result.outcome is RunOutcome.COMPLETED:
             self._audit(request, actor, None)
         return self._ended(target, result, context)
+
+    def audit_failed(self, request: Request, actor: Actor, failure: Failure) -> None:
+        """Record, for who asked for it, that a backup failed."""
+        self._audit(request, actor, failure)
 
     def _audit(self, request: Request, actor: Actor, failure: Failure | None) -> None:
         """Record a backup that a person asked for, or a restore of theirs. Scheduled ones are in the catalog."""
@@ -131,6 +148,7 @@ class BackupRuns:
                 "backup_id": result.backup.id,
                 "duration_ms": result.backup.duration_ms,
                 "stored_bytes": result.backup.stored_bytes,
+                "notes": result.backup.notes,
             },
         )
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_stepfunctions import SFNClient
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,12 @@ class Services:
     def functions(self) -> LambdaClient:
         """Lambda, which starts further invocations."""
         client: LambdaClient = self._client("lambda")
+        return client
+
+    @cached_property
+    def machines(self) -> SFNClient:
+        """Step Functions."""
+        client: SFNClient = self._client("stepfunctions")
         return client
 
     @cached_property

@@ -72,9 +72,16 @@ class Settings(BaseModel):
 
 
 class PostgresSettings(Settings):
-    """Settings of the functions that run PostgreSQL's programs; `postgres_home` is where their layer has them."""
+    """Settings of the functions that run PostgreSQL's programs; `postgres_home` is where their layer has them.
+
+    `spread_machine` is the ARN of the state machine for what one function cannot finish. `spread_hold_seconds` and
+    `spread_group_bytes` make its holders and groups smaller than time demands, where that is to be seen at work.
+    """
 
     postgres_home: Path = Path("/opt/postgresql")
+    spread_machine: str | None = None
+    spread_hold_seconds: float | None = Field(default=None, gt=0)
+    spread_group_bytes: int | None = Field(default=None, gt=0)
 
 
 class NotifySettings(Settings):

@@ -199,12 +199,7 @@ def merge_lines(paths: Iterable[Path], destination: Path) -> Merged:
                 for line in lines:
                     entry = Entry.model_validate_json(line)
                     if entry.name <= last:
-                        raise IntegrityError(
-                            "The entries of this backup are not in order; nothing was published.",
-                            code="ENTRIES_UNSORTED",
-                            detail=f"{entry.name!r} follows {last!r}",
-                            hint="This is a defect of Coffre: please report it.",
-                        )
+                        raise unsorted(entry.name, last)
                     last = entry.name
                     merged.first = merged.first or last
                     output.write(line)
@@ -212,6 +207,16 @@ def merge_lines(paths: Iterable[Path], destination: Path) -> Merged:
                     for pack, length in live_bytes(entry):
                         merged.live_bytes[pack] += length
     return merged
+
+
+def unsorted(name: str, last: str) -> IntegrityError:
+    """Return the error for an entry that does not come after the one before."""
+    return IntegrityError(
+        "The entries of this backup are not in order; nothing was published.",
+        code="ENTRIES_UNSORTED",
+        detail=f"{name!r} follows {last!r}",
+        hint="This is a defect of Coffre: please report it.",
+    )
 
 
 def parse_lines(compressed: bytes, *, where: str) -> Iterator[Entry]:

@@ -8,9 +8,10 @@ from typing import Final
 
 from backports import zstd
 
-from coffre.model.errors import IntegrityError, StoreError
+from coffre.model.errors import StoreError
 from coffre.model.manifest import EntriesFile, Entry
 from coffre.stores.store import put_new
+from coffre.vault.entries import unsorted
 from coffre.vault.layout import entries_key, entries_number
 from coffre.vault.vault import Vault
 
@@ -60,12 +61,7 @@ class EntryFiles:
             `ENTRIES_UNSORTED`: the part does not come after the one before.
         """
         if first <= self.last:
-            raise IntegrityError(
-                "The entries of this backup are not in order; nothing was published.",
-                code="ENTRIES_UNSORTED",
-                detail=f"{first!r} follows {self.last!r}",
-                hint="This is a defect of Coffre: please report it.",
-            )
+            raise unsorted(first, self.last)
         self.last = last
         for line in lines:
             if not self._count:

@@ -23,7 +23,7 @@ MANIFEST: Final = "manifest.json"
 _ID: Final = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
 _FOLDER: Final = re.compile(rf"{BACKUPS}([a-z0-9][a-z0-9-]{{0,62}})/({_ID})/(.+)", re.DOTALL)
 _RECORD: Final = re.compile(
-    r"manifest\.json|entries(?:-\d{6})?\.jsonl\.zst|progress\.json|parts/\d{6,}\.jsonl\.zst|marks/tier-[A-Z]+\.json|marks/pin\.json|marks/(?:hold|verified)-[0-7][0-9A-HJKMNP-TV-Z]{25}\.json|reports/[A-Za-z0-9][A-Za-z0-9._-]*"
+    r"manifest\.json|entries(?:-\d{6})?\.jsonl\.zst|progress\.json|parts/\d{6,}\.jsonl\.zst|plan/(?:plan\.json|groups\.jsonl|parts\.jsonl\.zst|tables\.json\.zst)|marks/tier-[A-Z]+\.json|marks/pin\.json|marks/(?:hold|verified)-[0-7][0-9A-HJKMNP-TV-Z]{25}\.json|reports/[A-Za-z0-9][A-Za-z0-9._-]*"
 )
 _PART: Final = re.compile(r"/parts/(\d{6,})\.jsonl\.zst$")
 _PACK: Final = re.compile(rf"{PACKS}({_ID})/\d{{6}}-[0-9a-f]{{8}}-\d{{4,}}")
@@ -96,6 +96,11 @@ def part_number(key: str) -> int | None:
     """Return the number of the part whose record has this key, or None when it is no such record's."""
     found = _PART.search(key)
     return int(found[1]) if found else None
+
+
+def plan_key(target: str, backup_id: str, name: str) -> str:
+    """Return the key of a file of the plan of a backup that several functions take together."""
+    return f"{backup_prefix(target, backup_id)}/plan/{name}"
 
 
 def marks_prefix(target: str, backup_id: str) -> str:

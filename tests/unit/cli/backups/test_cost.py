@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 from tests.unit.cli.conftest import Account, Coffre
+from ulid import ULID
 
 from coffre.model.usage import Job, Usage
 from coffre.policy.cost import KINDS
@@ -76,6 +77,29 @@ def test_a_stack_that_has_not_run_costs_nothing(coffre: Coffre, account: Account
     assert said.out.startswith("About $0.00 in September 2026.\n")
 
 
+def test_copies_are_counted_with_their_target(coffre: Coffre, account: Account) -> None:
+    """What the function `copy` recorded of its run: requests at both sides, and what left the region."""
+    account.catalog.usages.add(
+        Usage(
+            id=str(ULID.from_datetime(NOW - timedelta(days=1))),
+            job=Job.COPY,
+            target="shop",
+            at=NOW - timedelta(days=1),
+            invocations=1,
+            function_mb_ms=1_024 * 60_000,
+            vault_reads=10_000,
+            source_writes=20_000,
+        )
+    )
+
+    (target,) = coffre("cost", "--json").json()["targets"]
+
+    assert (target["target"], target["runs"]) == ("shop", 1)
+    assert Decimal(target["cost"]["function"]) > 0
+    # Ten thousand reads of the vault, and twenty thousand writes into the copy
+    assert Decimal(target["cost"]["requests"]) == Decimal("0.104")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -106,6 +130,31 @@ def test_show_says_what_a_backup_cost(coffre: Coffre, account: Account, used: st
 
     old = account.backup()
     assert "estimated from its size and duration" in coffre("show", old.id).out
+
+
+def test_show_says_what_all_functions_of_a_backup_used_together(coffre: Coffre, account: Account, used: str) -> None:
+    for _ in range(3):
+        account.catalog.usages.add(
+            Usage(
+                id=used,
+                job=Job.BACKUP,
+                target="shop",
+                at=NOW,
+                invocations=1,
+                function_mb_ms=1_024 * 100_000,
+                vault_writes=10,
+                vault_sent_bytes=700_000_000,
+                transitions=1_000,
+            )
+        )
+
+    shown, found = coffre("show", used).out, coffre("show", used, "--json").json()["usage"]
+
+    assert "  used      476 GB-s in 4 invocations, 3,000 transitions, 1,030 requests, 2.1 GB sent\n" in shown
+    assert "machine $0.075)" in shown
+    assert (found["invocations"], found["transitions"], found["estimated"]) == (4, 3_000, False)
+    assert Decimal(found["cost"]["machine"]) == Decimal("0.075")
+    assert sum(Decimal(found["cost"][kind]) for kind in KINDS) == Decimal(found["cost"]["total"])
 
 
 def test_show_says_what_a_restore_cost_if_it_is_known(coffre: Coffre, account: Account) -> None:

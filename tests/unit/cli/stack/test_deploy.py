@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -32,8 +33,13 @@ TEMPLATE: dict[str, Any] = {
         },
         "Work": {"Type": "AWS::Serverless::Function", "Properties": {"CodeUri": "Work", "Handler": "handler.handler"}},
         "Topic": {"Type": "AWS::SNS::Topic"},
+        "Machine": {
+            "Type": "AWS::Serverless::StateMachine",
+            "Properties": {"DefinitionUri": "../sources/spread.asl.json", "Type": "STANDARD"},
+        },
     },
 }
+DEFINITION = {"StartAt": "Work", "States": {"Work": {"Type": "Succeed"}}}
 
 
 def built(place: Path, template: Mapping[str, Any] = TEMPLATE) -> Path:
@@ -44,6 +50,9 @@ def built(place: Path, template: Mapping[str, Any] = TEMPLATE) -> Path:
         file.write_text(text)
     (place / "Libraries/bin/tool").chmod(0o755)
     (place / "template.yaml").write_text(yaml.safe_dump(dict(template)))
+    # `sam build` leaves definitions of state machines where they are, and names them from where it wrote the template.
+    (place.parent / "sources").mkdir(exist_ok=True)
+    (place.parent / "sources" / "spread.asl.json").write_text(json.dumps(DEFINITION))
     return place
 
 
@@ -67,6 +76,18 @@ def test_the_wheel_gives_the_code_of_each_architecture_as_it_was_built(tmp_path:
         }
         assert os.access(place / "Libraries/bin/tool", os.X_OK)
         assert not os.access(place / "Work/handler.py", os.X_OK)
+
+
+def test_the_wheel_carries_the_definitions_of_state_machines(tmp_path: Path) -> None:
+    with zipfile.ZipFile(build_wheel({"arm64": built(tmp_path / "arm")}, tmp_path / "dist", level=1)) as wheel:
+        wheel.extractall(tmp_path / "installed")
+    carried = Bundle.carried(tmp_path / "installed/coffre_cli/bundle")
+    assert carried is not None
+    place = carried.unpack("arm64", tmp_path / "elsewhere" / "unpacked")
+
+    ready = packaged(yaml.safe_load((place / "template.yaml").read_text()), place, lambda name, _: {"Key": name})
+
+    assert ready["Resources"]["Machine"]["Properties"] == {"Definition": DEFINITION, "Type": "STANDARD"}
 
 
 def test_the_same_sources_are_the_same_wheel(tmp_path: Path) -> None:
@@ -119,6 +140,7 @@ def test_code_is_packaged_and_nothing_else_of_the_template_changes(tmp_path: Pat
         "Handler": "handler.handler",
     }
     assert ready["Resources"]["Topic"] == TEMPLATE["Resources"]["Topic"]
+    assert ready["Resources"]["Machine"]["Properties"] == {"Definition": DEFINITION, "Type": "STANDARD"}
     with zipfile.ZipFile(io.BytesIO(stored["Libraries"])) as archive:
         modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in archive.infolist()}
     assert modes == {"bin/tool": 0o755, "python/one.py": 0o644}

@@ -5,7 +5,7 @@ A part reads, compresses, encrypts and stores a few slices. It can be repeated, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -18,18 +18,19 @@ from coffre.model.manifest import (
     Manifest,
     RelationName,
 )
+from coffre.operations.backup_database.part_recorder import PartRecorder
 from coffre.operations.backup_database.plan import (
+    LARGE_OBJECTS_PART,
     METADATA_PART,
     BackupPlan,
     DatabaseBackupJob,
-    PartResult,
     also_locked,
     open_snapshot_and_plan,
 )
 from coffre.operations.backup_database.seal import seal
 from coffre.operations.runs.locked_backup import locking_vault
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.run import Run
+from coffre.operations.runs.run import Run, Spread
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.policy.slicing import Part
 from coffre.policy.streams import streams_that_fit
@@ -38,6 +39,7 @@ from coffre.postgres.source.present_catalog import PresentCatalog, present_catal
 from coffre.vault.codec import Plaintext
 from coffre.vault.entries import FRAME_SIZE_BYTES, EntryWriter, write_lines
 from coffre.vault.pack import budget_for, packs_for
+from coffre.vault.part_records import StoredPart
 from coffre.vault.vault import Committed
 
 # A migration changes a few tables one after another. Each that was not read yet takes a new snapshot, before which it
@@ -48,7 +50,16 @@ _READINGS: Final = 4
 
 
 def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committed]:
-    """Back up the database and commit the manifest.
+    """Back up the database in this process, however long it takes; raises what `backup_or_spread` raises."""
+    match backup_or_spread(replace(job, spreading=None), run):
+        case Spread():
+            raise AssertionError
+        case made:
+            return made
+
+
+def backup_or_spread(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committed] | Spread:
+    """Back up the database and commit the manifest, or hand the work over to several functions.
 
     Raises
     ------
@@ -56,16 +67,24 @@ def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committ
         Nothing is published; a later sweep removes packs that were stored.
     """
     job = replace(job, vault=locking_vault(job.vault, job.target, run.backup, job.now()))
-    with present_catalog(
-        job.connection, job.children, patience_seconds=job.target.limits.lock_timeout_seconds
-    ) as present:
-        plan, results = _read(job, run, present)
-    run.meter.begin("seal")
-    return seal(job, plan, results, run)
+    recorder = PartRecorder(job.vault, job.recipients, job.scratch, run)
+    job = replace(job, recorder=recorder)
+    with recorder:
+        with present_catalog(
+            job.connection, job.children, patience_seconds=job.target.limits.lock_timeout_seconds
+        ) as present:
+            read = _read(job, run, present)
+        if isinstance(read, Spread):
+            return read
+        run.meter.begin("seal")
+        return seal(job, *read, run)
 
 
-def _read(job: DatabaseBackupJob, run: Run, present: PresentCatalog) -> tuple[BackupPlan, list[PartResult]]:
-    """Plan and store all parts; from the beginning, in a new snapshot, when a table was changed before it was read."""
+def _read(job: DatabaseBackupJob, run: Run, present: PresentCatalog) -> tuple[BackupPlan, list[StoredPart]] | Spread:
+    """Plan and store all parts, or hand that over.
+
+    If a table was changed before it was read, it begins again in a new snapshot.
+    """
     # Other work that was done in the snapshot is not done again.
     snapshots = _SNAPSHOTS if job.in_snapshot is None else 1
     lock_first: Sequence[str] = ()
@@ -81,8 +100,13 @@ def _read(job: DatabaseBackupJob, run: Run, present: PresentCatalog) -> tuple[Ba
                     exceptions=(*plan.exceptions, *found.exceptions),
                     notes=(*plan.notes, *found.notes),
                 )
+            if plan.division is not None and job.spreading is not None:
+                # Its parts have records of their own, which its seal counts.
+                return job.spreading.hand_over(replace(job, recorder=None), plan, run, holder)
             total_bytes = sum(table.size_bytes for table in plan.tables)
             run.meter.begin("tables", total_bytes=total_bytes, total_tables=len(plan.tables))
+            if job.recorder is not None:
+                job.recorder.begin_plan(plan.history.packs)
             free = holder.free_connections()
             results = _store_parts(job, plan, run, present, free, is_last=attempt == snapshots)
             if not isinstance(results, SchemaChangedError):
@@ -95,7 +119,7 @@ def _read(job: DatabaseBackupJob, run: Run, present: PresentCatalog) -> tuple[Ba
 
 def _store_parts(
     job: DatabaseBackupJob, plan: BackupPlan, run: Run, present: PresentCatalog, free_connections: int, *, is_last: bool
-) -> list[PartResult] | SchemaChangedError:
+) -> list[StoredPart] | SchemaChangedError:
     """Store all parts: tables in several streams; everything else in parallel or, without a connection, afterwards.
 
     Returns the error instead, if a table was changed before it was read and this is not the last attempt.
@@ -103,9 +127,9 @@ def _store_parts(
     fitting = streams_that_fit(job.streams, free_connections)
     memory = budget_for(packs_for(fitting))
     changed: list[SchemaChangedError] = []
-    with SessionPool(lambda _: _open_reader(job, plan, present), fitting) as readers:
+    with SessionPool(lambda _: open_reader(job, plan, present), fitting) as readers:
 
-        def store(part: Part | None) -> PartResult | None:
+        def store(part: Part | None) -> StoredPart | None:
             try:
                 if changed:
                     return None
@@ -131,7 +155,7 @@ def _store_parts(
     return results
 
 
-def _note_streams(job: DatabaseBackupJob, result: PartResult, used: int, parts: int) -> PartResult:
+def _note_streams(job: DatabaseBackupJob, result: StoredPart, used: int, parts: int) -> StoredPart:
     """Add a note if fewer streams were used than configured, although there was work for more."""
     wanted = job.target.limits.streams
     if wanted is None or used >= min(wanted, parts):
@@ -140,29 +164,54 @@ def _note_streams(job: DatabaseBackupJob, result: PartResult, used: int, parts: 
     return replace(result, notes=(*result.notes, note))
 
 
-def store_metadata(job: DatabaseBackupJob, plan: BackupPlan, memory: MemoryBudget) -> PartResult:
-    """Store everything but the tables: the schema archive, roles, large objects.
+def store_metadata(
+    job: DatabaseBackupJob, plan: BackupPlan, memory: MemoryBudget, number: int = METADATA_PART
+) -> StoredPart:
+    """Store everything but the tables: the schema archive, roles, large objects, if these are no part of their own.
 
     Raises
     ------
     ConnectTransientError
         The server has no free connection. One may be free when no tables are read any more.
     """
-    dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
     contents = job.target.contents
-    with job.vault.pack_writer(plan.backup.id, METADATA_PART, job.encoder, memory) as packs:
-        entries = EntryWriter(packs, plan.history.known(METADATA_PART))
+
+    def add(entries: EntryWriter) -> None:
         if contents.has_schema:
             entries.add("schema", EntryKind.SCHEMA, _file_chunks(plan.schema_archive))
         if plan.roles is not None:
             entries.add("roles", EntryKind.ROLES, _chunks([memoryview(plan.roles)]))
-        if plan.facts.has_large_objects and contents.has_rows:
-            entries.add("large_objects", EntryKind.LARGE_OBJECTS, _chunks(dumper.large_objects(plan.snapshot)))
+        if plan.division is None and plan.facts.has_large_objects and contents.has_rows:
+            _add_large_objects(job, plan, entries)
+
+    return _store_entries(job, plan, number, memory, add)
+
+
+def store_large_objects(job: DatabaseBackupJob, plan: BackupPlan, memory: MemoryBudget) -> StoredPart:
+    """Store the large objects as a part of their own; raises what `store_metadata` raises."""
+    return _store_entries(job, plan, LARGE_OBJECTS_PART, memory, lambda entries: _add_large_objects(job, plan, entries))
+
+
+def _add_large_objects(job: DatabaseBackupJob, plan: BackupPlan, entries: EntryWriter) -> None:
+    dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
+    entries.add("large_objects", EntryKind.LARGE_OBJECTS, _chunks(dumper.large_objects(plan.snapshot)))
+
+
+def _store_entries(
+    job: DatabaseBackupJob, plan: BackupPlan, number: int, memory: MemoryBudget, add: Callable[[EntryWriter], None]
+) -> StoredPart:
+    with job.vault.pack_writer(plan.backup.id, number, job.encoder, memory) as packs:
+        entries = EntryWriter(packs, plan.history.known(number))
+        if job.recorder is not None:
+            job.recorder.begin(number, packs, entries)
+        add(entries)
         stored = entries.close()
-    file = job.scratch / f"entries-{METADATA_PART:06d}.jsonl"
+    file = job.scratch / f"entries-{number:06d}.jsonl"
     write_lines(stored, file)
-    return PartResult(
-        number=METADATA_PART,
+    if job.recorder is not None:
+        job.recorder.finish(number, file)
+    return StoredPart(
+        number=number,
         entries=file,
         packs=tuple(packs.packs),
         size_bytes=sum(entry.size for entry in stored),
@@ -176,7 +225,7 @@ def run_part(
     readers: SessionPool[SliceReader],
     memory: MemoryBudget,
     meter: Meter,
-) -> PartResult:
+) -> StoredPart:
     """Read, compress, encrypt and store the slices of one part. It can be repeated.
 
     Raises
@@ -205,10 +254,12 @@ def _run_part_once(
     readers: SessionPool[SliceReader],
     memory: MemoryBudget,
     meters: Sequence[Meter],
-) -> PartResult:
+) -> StoredPart:
     counts: dict[int, tuple[int, int]] = {}
     with job.vault.pack_writer(plan.backup.id, part.number, job.encoder, memory) as packs:
         entries = EntryWriter(packs, plan.history.known(part.number))
+        if job.recorder is not None:
+            job.recorder.begin(part.number, packs, entries)
         yielded: LockYieldedError | None = None
         # The reader goes to the next part before this part's last pack is stored.
         with readers.borrow() as reader:
@@ -233,7 +284,9 @@ def _run_part_once(
         stored = entries.close()
     file = job.scratch / f"entries-{part.number:06d}.jsonl"
     write_lines(stored, file)
-    return PartResult(
+    if job.recorder is not None:
+        job.recorder.finish(part.number, file)
+    return StoredPart(
         number=part.number,
         entries=file,
         packs=tuple(packs.packs),
@@ -242,7 +295,8 @@ def _run_part_once(
     )
 
 
-def _open_reader(job: DatabaseBackupJob, plan: BackupPlan, present: PresentCatalog) -> SliceReader:
+def open_reader(job: DatabaseBackupJob, plan: BackupPlan, present: PresentCatalog) -> SliceReader:
+    """Return a reader of slices in the plan's snapshot."""
     return SliceReader(
         job.connection,
         job.children,

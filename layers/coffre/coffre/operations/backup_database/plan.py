@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -13,18 +13,21 @@ from typing import Final
 from coffre.model.backup import NO_ROLES, Backup
 from coffre.model.errors import CoffreError, DumpError, IntegrityError, SchemaChangedError, StoreError, TransientError
 from coffre.model.manifest import (
-    PackReference,
+    Manifest,
     RelationName,
     SequenceValue,
 )
 from coffre.model.points import PartOf
 from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.lock_yield import yielding_locks
+from coffre.operations.backup_database.part_recorder import PartRecorder
+from coffre.operations.backup_database.unfinished_runs import UnfinishedRun, read_runs
 from coffre.operations.runs.parallel_map import Runner
-from coffre.operations.runs.run import Run
+from coffre.operations.runs.run import Run, Spread
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.profiles import fits
 from coffre.policy.slicing import Part, TableExtent, plan_parts
+from coffre.policy.spread import Shape
 from coffre.postgres.archive.reader import TocEntry, read_archive
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children, PostgresTools
@@ -43,6 +46,9 @@ from coffre.vault.vault import Vault
 
 # The part that holds everything but tables: its entries' names sort before `tables/`.
 METADATA_PART: Final = 0
+# Of a spread backup: large objects, which sort first, are a part of their own.
+LARGE_OBJECTS_PART: Final = 0
+SPREAD_METADATA_PART: Final = 1
 # After a held lock, or a table that vanished between snapshot and lock, a new snapshot usually works.
 _PLAN_ATTEMPTS: Final = 3
 _ROLES_ATTEMPTS: Final = 2
@@ -59,10 +65,21 @@ class SnapshotFindings:
 
 
 @dataclass(frozen=True)
+class Division:
+    """How a backup is divided among several functions, and why."""
+
+    shape: Shape
+    why: str
+
+
+@dataclass(frozen=True)
 class DatabaseBackupJob:
     """What a run needs: where to read, where to write, with what, and how wide.
 
-    `in_snapshot` is called once with the backup and its exported snapshot, before the rows are read.
+    `unfinished` are the runs since `previous` that did not finish, the newest first; `recorder` keeps what this run
+    stores for the next one, in case it does not finish.
+    `in_snapshot` is called once with the backup and its exported snapshot, before the rows are read. Without
+    `spreading` this process does all of the work, however long it takes.
     """
 
     target: DatabaseTarget
@@ -77,14 +94,30 @@ class DatabaseBackupJob:
     runner: Runner
     now: Callable[[], datetime]
     previous: Backup | None = None
+    unfinished: tuple[UnfinishedRun, ...] = ()
+    recorder: PartRecorder | None = None
     in_snapshot: Callable[[Backup, str], SnapshotFindings] | None = None
+    spreading: Spreading | None = None
+
+
+@dataclass(frozen=True)
+class Spreading:
+    """How several functions can take a backup together.
+
+    `divide` gets the size of the tables and the server's free connections, and says how the work is divided; None: one
+    function does it. `hand_over` is called with what is planned, while the holder has its snapshot.
+    """
+
+    divide: Callable[[int, int], Division | None]
+    hand_over: Callable[[DatabaseBackupJob, BackupPlan, Run, Holder], Spread]
 
 
 @dataclass(frozen=True)
 class BackupPlan:
     """What will be read, in which snapshot, and what may be stored already.
 
-    `roots` are the tables through which rows of partitions have to be loaded, by the partition's oid.
+    `division` says that several functions take the backup. `roots` are the tables through which rows of partitions have
+    to be loaded, by the partition's oid.
     """
 
     backup: Backup
@@ -103,18 +136,7 @@ class BackupPlan:
     part_of: PartOf | None = None
     exceptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class PartResult:
-    """The result of a part: `entries` is a file of JSON lines, sorted by name; `counts` are rows and bytes by table."""
-
-    number: int
-    entries: Path
-    packs: tuple[PackReference, ...]
-    size_bytes: int = 0
-    counts: dict[int, tuple[int, int]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    division: Division | None = None
 
 
 def open_snapshot_and_plan(
@@ -171,8 +193,15 @@ def make_plan(job: DatabaseBackupJob, backup: Backup, holder: Holder, present: P
     tables = holder.tables(present, toc, members, sizes.result())
     tables_without_rows = holder.tables_without_rows(without_rows)
     unstored = _unstored(job, holder, whole, (*tables, *tables_without_rows))
-    parts = plan_parts(tables, by_block=facts.reads_by_block, streams=job.streams, first_number=METADATA_PART + 1)
-    history, notes = open_history_of(job, parts)
+    division = _divide(job, tables, holder)
+    parts = plan_parts(
+        tables,
+        by_block=facts.reads_by_block,
+        streams=job.streams,
+        first_number=1 + (SPREAD_METADATA_PART if division else METADATA_PART),
+        part_bytes=division.shape.part_bytes if division else None,
+    )
+    history, notes = (NO_HISTORY, ()) if division else open_history_of(job, parts)
     newer = note_of_newer_minor(facts.version_number, facts.version, job.tools.version())
     roles_file, roles_exceptions = roles.result()
     return BackupPlan(
@@ -191,7 +220,14 @@ def make_plan(job: DatabaseBackupJob, backup: Backup, holder: Holder, present: P
         history=history,
         exceptions=(*roles_exceptions, *exceptions_for(unstored, unused), *_unread(job, holder, whole)),
         notes=(*notes, *notes_for(unstored), *([newer] if newer else [])),
+        division=division,
     )
+
+
+def _divide(job: DatabaseBackupJob, tables: Sequence[TableExtent], holder: Holder) -> Division | None:
+    if job.spreading is None:
+        return None
+    return job.spreading.divide(sum(table.size_bytes for table in tables), holder.free_connections())
 
 
 def _unstored(
@@ -265,18 +301,43 @@ def _divide_by_rows(
     return kept, left_out
 
 
-def open_history_of(job: DatabaseBackupJob, parts: Sequence[Part]) -> tuple[History, tuple[str, ...]]:
-    """Return what the previous backup stored. If it cannot be used, everything is stored again, and a note says why."""
+def open_history_of(
+    job: DatabaseBackupJob,
+    parts: Sequence[Part],
+    others: Sequence[tuple[int, str]] = ((METADATA_PART, ""),),
+    end: str | None = None,
+) -> tuple[History, tuple[str, ...]]:
+    """Return what earlier runs stored. What cannot be used is stored again, and a note says why.
+
+    Parameters
+    ----------
+    others
+        Number and first name of parts before those.
+    end
+        Of names from this one on nothing is needed.
+    """
+    firsts = [*others, *((part.number, part.slices[0].name) for part in parts)]
+    unfinished, notes = read_runs(job.vault, job.unfinished, job.recipients, job.scratch)
+    try:
+        manifest, changed = _previous_manifest(job)
+        history = open_history(job.vault, manifest, firsts, job.scratch, end, unfinished=unfinished)
+        return history, (*changed, *notes)
+    except (IntegrityError, StoreError) as error:
+        damaged = (
+            f"The previous backup {job.previous.id if job.previous else '-'} is damaged, everything was stored again: "
+            f"{error.message}"
+        )
+    try:
+        return open_history(job.vault, None, firsts, job.scratch, end, unfinished=unfinished), (damaged, *notes)
+    except StoreError:
+        return NO_HISTORY, (damaged,)
+
+
+def _previous_manifest(job: DatabaseBackupJob) -> tuple[Manifest | None, tuple[str, ...]]:
     previous = job.previous
     if previous is None or previous.manifest_key is None or previous.manifest_sha256 is None:
-        return NO_HISTORY, ()
-    try:
-        manifest = manifest_of(job.vault, previous)
-        if set(manifest.recipients) != set(job.recipients):
-            return NO_HISTORY, ("The recipients changed: everything was stored again.",)
-        firsts = [(METADATA_PART, ""), *((part.number, part.slices[0].name) for part in parts)]
-        return open_history(job.vault, manifest, firsts, job.scratch), ()
-    except (IntegrityError, StoreError) as error:
-        return NO_HISTORY, (
-            f"The previous backup {previous.id} is damaged, everything was stored again: {error.message}",
-        )
+        return None, ()
+    manifest = manifest_of(job.vault, previous)
+    if set(manifest.recipients) != set(job.recipients):
+        return None, ("The recipients changed: everything was stored again.",)
+    return manifest, ()

@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import (
     DatabaseContent,
+    EntriesFile,
     Manifest,
+    PackReference,
     RelationName,
     SearchPath,
     TableContent,
 )
 from coffre.model.points import ManifestPoint
-from coffre.operations.backup_database.plan import METADATA_PART, BackupPlan, DatabaseBackupJob, PartResult
+from coffre.operations.backup_database.plan import METADATA_PART, BackupPlan, DatabaseBackupJob
+from coffre.operations.backup_database.unfinished_runs import stored_before
 from coffre.operations.runs.locked_backup import secure
 from coffre.operations.runs.run import Run
 from coffre.policy.slicing import TableExtent
 from coffre.vault.entries import referenced
+from coffre.vault.part_records import StoredPart
 from coffre.vault.vault import Committed
 
 
+@dataclass(frozen=True)
+class Sealed:
+    """What the parts amount to: lists of entries, what they use of each pack, and rows and bytes by table.
+
+    `packs` has every pack that they point at, `stored_bytes` is the length of those that this run stored. `unfinished`
+    are those of runs that did not finish, with the run's id.
+    """
+
+    entries: tuple[EntriesFile, ...]
+    live_bytes: Mapping[str, int]
+    packs: Mapping[str, PackReference]
+    stored_bytes: int
+    size_bytes: int
+    counts: Mapping[int, tuple[int, int]]
+    notes: tuple[str, ...]
+    unfinished: Mapping[str, str]
+
+
 def seal(
-    job: DatabaseBackupJob, plan: BackupPlan, results: Sequence[PartResult], run: Run
+    job: DatabaseBackupJob, plan: BackupPlan, results: Sequence[StoredPart], run: Run
 ) -> tuple[Manifest, Committed]:
     """Check completeness, write the entries file, then the manifest, which commits the backup.
 
@@ -32,14 +55,33 @@ def seal(
         Code `PART_MISSING`: the stored parts are not exactly the planned ones.
     """
     results = sorted(results, key=lambda result: result.number)
-    _check_complete(plan, results)
+    check_complete([METADATA_PART, *(part.number for part in plan.parts)], [result.number for result in results])
     backup = plan.backup
     files = [result.entries for result in results]
     entries, live_bytes = job.vault.write_entries(backup.target, backup.id, files, job.scratch)
     stored = {pack.key: pack for result in results for pack in result.packs}
-    packs = referenced(live_bytes, {**plan.history.packs, **stored})
-    content = _content(job, plan, results)
-    secured = secure(job.vault, job.target, run, (entries,), packs, job.now())
+    counts: dict[int, tuple[int, int]] = {}
+    for result in results:
+        add_counts(counts, result.counts)
+    sealed = Sealed(
+        entries=(entries,),
+        live_bytes=live_bytes,
+        packs={**plan.history.packs, **stored},
+        stored_bytes=sum(pack.length for pack in stored.values()),
+        size_bytes=sum(result.size_bytes for result in results),
+        counts=counts,
+        notes=tuple(text for result in results for text in result.notes),
+        unfinished=plan.history.unfinished,
+    )
+    return commit(job, plan, sealed, run)
+
+
+def commit(job: DatabaseBackupJob, plan: BackupPlan, sealed: Sealed, run: Run) -> tuple[Manifest, Committed]:
+    """Write the manifest of a backup whose parts and lists of entries are stored."""
+    backup = plan.backup
+    packs = referenced(sealed.live_bytes, sealed.packs)
+    content = _content(job, plan, sealed.counts)
+    secured = secure(job.vault, job.target, run, sealed.entries, packs, job.now())
     manifest = Manifest(
         backup_id=backup.id,
         target=backup.target,
@@ -50,24 +92,30 @@ def seal(
         completed_at=job.now(),
         encryption="age" if job.encoder.encrypts else "none",
         recipients=job.recipients,
-        entries=(entries,),
+        entries=sealed.entries,
         packs=secured.packs,
-        plaintext_bytes=sum(result.size_bytes for result in results),
-        stored_bytes=sum(pack.length for pack in stored.values()) + entries.length,
+        plaintext_bytes=sealed.size_bytes,
+        stored_bytes=sealed.stored_bytes + sum(file.length for file in sealed.entries),
         rows=sum(table.rows for table in content.tables),
         content=content,
         locked_until=secured.locked_until,
         exceptions=plan.exceptions,
-        notes=(*plan.notes, *(text for result in results for text in result.notes)),
+        notes=(*stored_before(job.unfinished, sealed.live_bytes, sealed.unfinished), *plan.notes, *sealed.notes),
         point=ManifestPoint(name=plan.part_of.name, id=plan.part_of.id) if plan.part_of else None,
     )
     return manifest, job.vault.commit(manifest, run.announce)
 
 
-def _check_complete(plan: BackupPlan, results: Sequence[PartResult]) -> None:
-    wanted = [METADATA_PART, *(part.number for part in plan.parts)]
-    found = [result.number for result in results]
-    if found != wanted:
+def add_counts(counts: dict[int, tuple[int, int]], more: Mapping[int, tuple[int, int]]) -> None:
+    """Add rows and bytes by table."""
+    for oid, (rows, size) in more.items():
+        had_rows, had_size = counts.get(oid, (0, 0))
+        counts[oid] = (had_rows + rows, had_size + size)
+
+
+def check_complete(wanted: Sequence[int], found: Sequence[int]) -> None:
+    """Raise `PART_MISSING` if the numbers of stored parts are not exactly the planned ones, each once, in order."""
+    if list(found) != list(wanted):
         raise IntegrityError(
             "Not all parts of the backup were stored; nothing was published.",
             code="PART_MISSING",
@@ -76,11 +124,8 @@ def _check_complete(plan: BackupPlan, results: Sequence[PartResult]) -> None:
         )
 
 
-def _content(job: DatabaseBackupJob, plan: BackupPlan, results: Sequence[PartResult]) -> DatabaseContent:
-    counts: dict[int, tuple[int, int]] = {table.oid: (0, 0) for table in plan.tables}
-    for result in results:
-        for oid, (rows, size) in result.counts.items():
-            counts[oid] = (counts[oid][0] + rows, counts[oid][1] + size)
+def _content(job: DatabaseBackupJob, plan: BackupPlan, counted: Mapping[int, tuple[int, int]]) -> DatabaseContent:
+    counts = {table.oid: counted.get(table.oid, (0, 0)) for table in plan.tables}
     return DatabaseContent(
         contents=job.target.contents,
         database=plan.facts.database,

@@ -9,16 +9,16 @@ from datetime import datetime
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Progress, Tier
-from coffre.model.errors import CatalogError, CoffreError, RunCancelledError
+from coffre.model.errors import CatalogError, CoffreError, LockLostError, RunCancelledError
 from coffre.model.manifest import Manifest
 from coffre.operations.runs.admission import Admission, Request, Result, RunOutcome
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.run import HAND_OVER_WITHIN, Paused, Run
+from coffre.operations.runs.run import HAND_OVER_WITHIN, Paused, Run, Spread
 from coffre.operations.runs.watchdog import BEAT_SECONDS, Watch
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.vault import Committed, Vault
 
-type Work = Callable[[Run], tuple[Manifest, Committed] | Paused]
+type Work = Callable[[Run], tuple[Manifest, Committed] | Paused | Spread]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Lifecycle:
         Gets the record of an earlier run that was found dead and marked FAILED.
     watched
         Gets the watch of the run, by which it can be ended from outside.
+    also_beat
+        Called with each heartbeat; what it raises ends the run.
     """
 
     catalog: Catalog
@@ -47,6 +49,7 @@ class Lifecycle:
     report_died: Callable[[Backup], None]
     beat_seconds: float = BEAT_SECONDS
     watched: Callable[[Watch], None] = lambda _: None
+    also_beat: Callable[[], None] = lambda: None
 
     def run(self, request: Request, work: Work) -> Result:
         """Answer a request: do the work, or return the backup that already fulfils it.
@@ -56,6 +59,13 @@ class Lifecycle:
         """
         begun = self._admission.begin(request)
         return begun if isinstance(begun, Result) else self._work(begun, work)
+
+    def finish(self, backup: Backup, work: Callable[[Run], tuple[Manifest, Committed]]) -> Result:
+        """End a run in progress that several invocations work on. What is raised is not recorded as its end."""
+        made = self._watched(backup, work, Meter())
+        record = self._publish(backup, *made)
+        self._admission.release(backup.target, backup.id)
+        return Result(RunOutcome.COMPLETED, record)
 
     def resume(self, request: Request, work: Work, continuation: int) -> Result:
         """Continue the paused run with the request's id; raises what `run` and `Admission.resume` raise."""
@@ -68,6 +78,35 @@ class Lifecycle:
 
     def _work(self, backup: Backup, work: Work) -> Result:
         meter = Meter()
+        try:
+            made = self._watched(backup, work, meter)
+            if isinstance(made, Paused):
+                return self._pause(backup, made, meter.read())
+            if isinstance(made, Spread):
+                return Result(RunOutcome.PAUSED, backup, f"several functions take it together: {made.why}")
+        except RunCancelledError as error:
+            self._end_failed(backup, error)
+            return Result(RunOutcome.CANCELLED, self.catalog.get_backup(backup.id), error.message)
+        except LockLostError as error:
+            if (ended := self._ended_by_others(backup)) is not None:
+                return ended
+            self._end_failed(backup, error)
+            raise
+        except Exception as error:
+            self._end_failed(backup, error)
+            raise
+        record = self._publish(backup, *made)
+        self._admission.release(backup.target, backup.id)
+        return Result(RunOutcome.COMPLETED, record)
+
+    def _ended_by_others(self, backup: Backup) -> Result | None:
+        """Return the answer for a run that is spread, and that another of its functions has ended, and reported."""
+        found = self.catalog.get_backup(backup.id)
+        if found.spread is None or not found.status.is_final:
+            return None
+        return Result(RunOutcome.PAUSED, found, f"several functions took it together, and it is {found.status}")
+
+    def _watched[T](self, backup: Backup, work: Callable[[Run], T], meter: Meter) -> T:
         watch = Watch(
             meter,
             beat=lambda progress: self._beat(backup, progress),
@@ -76,19 +115,7 @@ class Lifecycle:
             beat_seconds=self.beat_seconds,
         )
         self.watched(watch)
-        try:
-            made = watch.run(lambda: work(self._run_of(backup, meter, watch)))
-            if isinstance(made, Paused):
-                return self._pause(backup, made, meter.read())
-        except RunCancelledError as error:
-            self._end_failed(backup, error)
-            return Result(RunOutcome.CANCELLED, self.catalog.get_backup(backup.id), error.message)
-        except Exception as error:
-            self._end_failed(backup, error)
-            raise
-        record = self._publish(backup, *made)
-        self._admission.release(backup.target, backup.id)
-        return Result(RunOutcome.COMPLETED, record)
+        return watch.run(lambda: work(self._run_of(backup, meter, watch)))
 
     def _pause(self, backup: Backup, paused: Paused, progress: Progress) -> Result:
         """Hand lock and record over to the next invocation, and start it. Until then the run does not count as dead."""
@@ -106,6 +133,7 @@ class Lifecycle:
             watch,
             ready_to_commit=lambda: self._ready_to_commit(backup),
             announce=lambda made: self.catalog.announce_manifest(backup.id, made.key, made.sha256),
+            recorded=lambda number, sha256: self.catalog.parts.add(backup.id, number, sha256, self.now()),
         )
 
     def _ready_to_commit(self, backup: Backup) -> tuple[Tier, ...]:
@@ -127,6 +155,7 @@ class Lifecycle:
 
     def _beat(self, backup: Backup, progress: Progress) -> None:
         now = self.now()
+        self.also_beat()
         self.catalog.locks.renew(backup.target, backup.id, now)
         self.catalog.heartbeat_backup(backup.id, now, progress)
 

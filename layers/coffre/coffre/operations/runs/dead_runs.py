@@ -12,6 +12,7 @@ from coffre.model.backup import RUN_DIED, Backup, Failure, Restore, Status
 from coffre.model.errors import BackupStateError, CoffreError
 from coffre.operations.runs import restore_record
 from coffre.operations.stored_backup.record import completed
+from coffre.vault.part_records import recorded_parts
 from coffre.vault.vault import Vault
 
 # Twenty missed heartbeats: the run is dead, not slow. Shorter than the minute after which Lambda repeats the event of a
@@ -24,11 +25,13 @@ def is_silent(run: Backup | Restore, now: datetime, longer_than: timedelta) -> b
     return not run.status.is_final and now - (run.heartbeat_at or run.created_at) > longer_than
 
 
-def settle_backup(catalog: Catalog, vault: Vault, backup: Backup, now: datetime) -> Backup | None:
+def settle_backup(
+    catalog: Catalog, vault: Vault, backup: Backup, now: datetime, failure: Failure | None = None
+) -> Backup | None:
     """End the record of a backup whose run is dead.
 
-    It is COMPLETED if the vault has the manifest that the run announced, else FAILED. Returns the record if it is
-    FAILED.
+    It is COMPLETED if the vault has the manifest that the run announced, else FAILED (`failure`: why, if it is known).
+    Returns the record if it is FAILED.
     """
     if backup.status.is_final:
         return None
@@ -37,9 +40,14 @@ def settle_backup(catalog: Catalog, vault: Vault, backup: Backup, now: datetime)
     if found is not None and found[1].sha256 == backup.manifest_sha256:
         catalog.complete_backup(completed(backup, *found))
         return None
-    failure = Failure(
+    message = "The run stopped without reporting an error (killed, out of memory, or its deadline passed)."
+    if any(recorded_parts(vault, backup.target, backup.id)):
+        message += (
+            " What it had recorded as stored is kept for a day: the next backup of this target continues from it."
+        )
+    failure = failure or Failure(
         code=RUN_DIED,
-        message="The run stopped without reporting an error (killed, out of memory, or its deadline passed).",
+        message=message,
         hint="Look at the function's log for this request id; more memory or time often helps.",
     )
     return catalog.fail_backup(backup.id, failure, now)

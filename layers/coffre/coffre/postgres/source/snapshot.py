@@ -29,6 +29,7 @@ from coffre.postgres.connection.provider_facts import read_provider_facts
 from coffre.postgres.connection.query_errors import explain_query_error
 from coffre.postgres.connection.server_facts import ServerFacts, read_facts
 from coffre.postgres.source import catalog_drift
+from coffre.postgres.source.identity import Identity, read_identity
 from coffre.postgres.source.present_catalog import PresentCatalog
 from coffre.postgres.source.table_sizes import SIZES, TableSizes
 from coffre.postgres.source.unstored import Unstored, chosen_members, find_unstored, unread_definitions
@@ -65,6 +66,10 @@ class Holder:
     def profile(self, provider: Provider) -> Profile:
         """Return the profile of the server: the one of this name, or the one that it is recognized as."""
         return detect(read_provider_facts(self._query, self._connection.host), provider)
+
+    def identity(self) -> Identity:
+        """Read what makes this snapshot the same one, wherever it is imported."""
+        return read_identity(self._query)
 
     def facts(self) -> ServerFacts:
         """Read what the manifest says about the source."""
