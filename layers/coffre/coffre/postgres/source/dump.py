@@ -196,6 +196,10 @@ class SliceReader:
             raise explain_query_error(self._connection, error) from error
 
 
+# What a restore that has not ended knows about itself (`postgres/destination/marks.py`) is no data.
+_UNFINISHED: Final = "coffre_unfinished_restore"
+
+
 def _selection(target: DatabaseTarget, *, also_exclude: Sequence[str] = ()) -> list[str]:
     """Return pg_dump's own options for the target's patterns: it knows best what they mean.
 
@@ -204,7 +208,7 @@ def _selection(target: DatabaseTarget, *, also_exclude: Sequence[str] = ()) -> l
     options = []
     for flag, patterns in (
         ("--schema", target.schemas.include),
-        ("--exclude-schema", target.schemas.exclude),
+        ("--exclude-schema", (*target.schemas.exclude, _UNFINISHED)),
         ("--table-and-children", target.tables.include),
         ("--exclude-table-and-children", (*target.tables.exclude, *also_exclude)),
     ):
