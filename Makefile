@@ -105,6 +105,7 @@ lock: setup ## Compile requirements/*.in into locked files
 		echo "$$file"; \
 		$(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url $(UPGRADE) "$$file" --output-file "$${file%.in}.txt"; \
 	done
+	@$(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url $(UPGRADE) pyproject.toml --constraints requirements/dev.txt --output-file requirements/command.txt
 
 layers-update: setup ## Move the PostgreSQL layers to the newest minors that pass the gate, and build them
 	@for layer in pg_dump postgres_server; do $(MAKE) --no-print-directory -C "layers/$$layer" update; done

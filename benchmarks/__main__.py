@@ -27,6 +27,7 @@ def commands(scale: float, runs: int) -> dict[str, list[str]]:
         "copy": size,
         "drill": size,
         "over_link": size,
+        "locks": [f"--scale={0.06 * scale}", f"--runs={runs}", f"--migrations={max(2, int(100 * scale))}"],
         "second_backup": size,
         "profile": size,
         "memory": [f"--scale={scale}"],

@@ -136,6 +136,8 @@ def _sources() -> Iterator[tuple[str, bytes]]:
         for file in sorted(package.rglob("*")):
             if file.is_file() and not _LEFT_OUT & set(file.relative_to(package).parts):
                 yield str(file.relative_to(package.parent)), file.read_bytes()
+    yield "coffre_cli/receiver/receiver.yaml", (ROOT / "receiver.yaml").read_bytes()
+    yield "coffre_cli/receiver/function/handler.py", (ROOT / "receiver" / "handler.py").read_bytes()
     for script in sorted(ROLES.glob("*.sql")):
         yield f"coffre_cli/roles/{script.name}", script.read_bytes()
 

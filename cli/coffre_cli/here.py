@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -157,7 +159,9 @@ class StackHere(DeployedStack):
 
     @classmethod
     def of(cls, deployed: DeployedStack, home: Path | None = None) -> Self:
-        """Return the same stack, whose functions run here."""
+        """Return the same stack, whose functions run here. SIGTERM of a container service is heard as Ctrl-C then."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         return cls(deployed.name, deployed.outputs, deployed.reading, home)
 
     def start(self, function: str, event: Mapping[str, Any]) -> RunHere[dict[str, Any]]:

@@ -53,9 +53,11 @@ def stack(coffre: Coffre, monkeypatch: pytest.MonkeyPatch) -> Coffre:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
     monkeypatch.delenv("COFFRE_VAULT", raising=False)
-    return command_in(tmp_path / "work", monkeypatch, capfd)
+    before = signal.getsignal(signal.SIGTERM)
+    yield command_in(tmp_path / "work", monkeypatch, capfd)
+    signal.signal(signal.SIGTERM, before)
 
 
 def is_free(stack: Coffre) -> bool:
@@ -85,7 +87,7 @@ def waiting(url: str) -> int:
     return int(count)
 
 
-def interrupt_when(ready: Callable[[], bool]) -> None:
+def interrupt_when(ready: Callable[[], bool], with_signal: signal.Signals = signal.SIGINT) -> None:
     while not ready():
         time.sleep(0.05)
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    signal.pthread_kill(threading.main_thread().ident or 0, with_signal)

@@ -47,6 +47,7 @@ PARTITIONS: Final = (
     "COPY",
     "POINT",
     "SPREAD",
+    "PART",
 )
 
 FUNCTIONS: Final = {

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from tests.template.policies import Decision, Principal, Request, decide
+
+from coffre_cli.deploying.template import parse_template
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT, REGION, STACK = "111122223333", "eu-west-1", "safe"
@@ -30,31 +31,9 @@ ARNS = {
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short tags."""
-
-
-def _tagged(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    value: Any
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        assert isinstance(node, yaml.MappingNode)
-        value = loader.construct_mapping(node, deep=True)
-    if suffix == "GetAtt":
-        value = value.split(".", 1)
-    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
-
-
-_Loader.add_multi_constructor("!", _tagged)
-
-
 def read_template(name: str = "template.yaml") -> dict[str, Any]:
     """Return a template with its functions in their long form."""
-    template: dict[str, Any] = yaml.load((ROOT / name).read_text(), Loader=_Loader)
-    return template
+    return parse_template((ROOT / name).read_text())
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from coffre_cli.deploying.bundle import built_code
 from coffre_cli.deploying.change_set import ChangeSet, Stack
 from coffre_cli.deploying.errors import DeployError
 from coffre_cli.deploying.packaging import packaged
+from coffre_cli.deploying.receiver import receiver_of, refuse_other_template
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -74,6 +76,8 @@ class Deployment:
         A directory that `sam build` wrote. Default: what this installation carries.
     bucket
         Where code is uploaded to. Default: a bucket of the account and region for all stacks of Coffre.
+    is_receiver
+        It is the stack of an account that receives copies (`receiver.yaml`).
     """
 
     account: Account
@@ -81,13 +85,21 @@ class Deployment:
     built: Path | None = None
     bucket: str | None = None
     on_step: Callable[[str], None] = field(default=lambda _: None)
+    is_receiver: bool = False
 
     @classmethod
     def of(
-        cls, account: Account, name: str, *, built: Path | None, bucket: str | None, on_step: Callable[[str], None]
+        cls,
+        account: Account,
+        name: str,
+        *,
+        built: Path | None,
+        bucket: str | None,
+        on_step: Callable[[str], None],
+        is_receiver: bool = False,
     ) -> Deployment:
         """Return the deployment of a stack with this process's credentials."""
-        return cls(account, Stack(name, aws.client("cloudformation")), built, bucket, on_step)
+        return cls(account, Stack(name, aws.client("cloudformation")), built, bucket, on_step, is_receiver)
 
     def propose(self, parameters: Mapping[str, str]) -> ChangeSet:
         """Upload the code, and plan what a deployment would change.
@@ -103,9 +115,14 @@ class Deployment:
             Nothing was changed in the stack.
         """
         self.stack.settled(self.on_step)
-        architecture = parameters.get(ARCHITECTURE) or self.stack.parameters().get(ARCHITECTURE, DEFAULT_ARCHITECTURE)
+        deployed = self.stack.parameters()
+        refuse_other_template(deployed, self.stack.name, is_receiver=self.is_receiver)
+        architecture = parameters.get(ARCHITECTURE) or deployed.get(ARCHITECTURE, DEFAULT_ARCHITECTURE)
         self.on_step(f"Preparing the code for {architecture}")
-        with built_code(architecture, self.built) as built:
+        with ExitStack() as code:
+            built = code.enter_context(built_code(architecture, self.built))
+            if self.is_receiver:
+                built = code.enter_context(receiver_of(built))
             known = built.template.get("Parameters", {})
             _refuse_unknown(parameters, known)
             if not self._bucket.exists():

@@ -204,6 +204,7 @@ def test_a_table_that_is_moved_between_two_of_its_slices_is_found(scene: Scene) 
         list(reader.read(scene.slices("plain", (4, None))))
 
     assert caught.value.tables == ('ONLY "s"."plain"',)
+    assert caught.value.message.startswith('The table "s"."plain" was truncated, rewritten')
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,7 +13,7 @@ import psycopg2
 import pytest
 from tests.integration.conftest import PASSWORD, SHOP, Coffre, run_sql
 from tests.integration.drills import report_of
-from tests.integration.here_scene import heard_interrupts, here, interrupt_when, stack
+from tests.integration.here_scene import here, interrupt_when, stack
 from tests.integration.vault_copies import Command
 
 from coffre.model.backup import Backup
@@ -25,7 +27,7 @@ from coffre.postgres.scratch.given import _GUARD_KEY, _MARK, DATABASE
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.toolchain import Toolchain
 
-__all__ = ["heard_interrupts", "here", "stack"]
+__all__ = ["here", "stack"]
 
 WANTED = (
     "CREATE ROLE seller",
@@ -35,6 +37,12 @@ WANTED = (
     "ALTER TABLE sales ENABLE ROW LEVEL SECURITY",
     "ALTER TABLE sales FORCE ROW LEVEL SECURITY",
     "CREATE MATERIALIZED VIEW totals AS SELECT count(*) FROM orders",
+)
+
+
+_OTHERS = (
+    "SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend' "
+    "AND application_name <> 'busy'"
 )
 
 
@@ -62,14 +70,14 @@ def as_role(url: str, role: str) -> str:
 
 
 def contents_of(url: str) -> set[tuple[str, ...]]:
-    """Everything that a drill could leave on a server: databases, roles, who is a member of what, sessions."""
+    """Everything that a drill could leave on a server: databases, roles, memberships. Its sessions have to end."""
+    while run_sql(url, _OTHERS):
+        time.sleep(0.05)
     return {
         *run_sql(url, "SELECT 'database', datname::text FROM pg_database"),
         *run_sql(url, "SELECT 'role', rolname::text FROM pg_roles"),
         *run_sql(url, "SELECT 'member', member::regrole::text || roleid::regrole::text FROM pg_auth_members"),
-        *run_sql(url, "SELECT 'session', usename::text FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
-                      "AND backend_type = 'client backend'"),
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture
@@ -96,7 +104,10 @@ def test_a_drill_here_uses_a_server_of_its_own(
 def test_a_drill_into_a_given_server_proves_everything_as_a_plain_role(
     stack: Coffre, backup: Backup, here: Command, given: str
 ) -> None:
-    """Given a role that is no superuser: rows, keys, views, checks and owners are proven, and nothing is left."""
+    """Given a role that is no superuser, and what a killed drill has left: all is proven, and nothing is left."""
+    run_sql(given, f"CREATE DATABASE {DATABASE}", "CREATE ROLE leftover", f"COMMENT ON ROLE leftover IS '{_MARK}'")
+    run_sql(given.replace("/postgres?", f"/{DATABASE}?"), "CREATE TABLE leftover (id int)")
+
     said = here("verify", "--level", "drill", "latest", "--scratch", "env:EMPTY")
 
     assert said.status == 0, said.err + said.out
@@ -137,11 +148,10 @@ def test_as_a_superuser_the_pages_are_checked_and_another_role_restores(
     assert all(role.startswith("drill_") for role in restorers)
 
 
-@pytest.mark.usefixtures("heard_interrupts")
-def test_ctrl_c_leaves_the_given_server_empty_and_is_reported(
+def test_a_container_that_is_stopped_leaves_the_given_server_empty_and_reports_it(
     stack: Coffre, backup: Backup, here: Command, given: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given a restore that waits at the server: Ctrl-C comes."""
+    """Given a restore that waits at the server: SIGTERM comes, which is heard as Ctrl-C."""
 
     def wait_at_server(job: RestoreJob, source: Source, report: ReportBuilder) -> None:
         run_sql(given, f"CREATE DATABASE {DATABASE}")
@@ -152,7 +162,7 @@ def test_ctrl_c_leaves_the_given_server_empty_and_is_reported(
         return run_sql(given, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") != [(0,)]
 
     monkeypatch.setattr(drill, "restore_whole", wait_at_server)
-    threading.Thread(target=interrupt_when, args=(sleeps,), daemon=True).start()
+    threading.Thread(target=interrupt_when, args=(sleeps, signal.SIGTERM), daemon=True).start()
 
     said = here("verify", "--level", "drill", "latest", "--scratch", "env:EMPTY")
 
@@ -160,23 +170,6 @@ def test_ctrl_c_leaves_the_given_server_empty_and_is_reported(
     assert "The drill was interrupted on the machine where it ran. [INTERRUPTED]" in said.err
     kinds = [alert["MessageAttributes"]["kind"]["Value"] for alert in stack.alerts()]
     assert kinds == ["DRILL_FAILED"], "it says that the drill stopped, and nothing about the backup"
-
-
-def test_what_a_killed_drill_left_is_removed_before_the_next_one(
-    stack: Coffre, backup: Backup, here: Command, empty_server: PostgresServer, given: str
-) -> None:
-    run_sql(
-        given,
-        f"CREATE DATABASE {DATABASE}",
-        "CREATE ROLE left_over",
-        f"COMMENT ON ROLE left_over IS '{_MARK}'",
-    )
-    run_sql(given.replace("/postgres?", f"/{DATABASE}?"), "CREATE TABLE leftover (id int)")
-
-    said = here("verify", "--level", "drill", "latest", "--scratch", "env:EMPTY")
-
-    assert said.status == 0, said.err
-    assert run_sql(empty_server.dsn(), "SELECT FROM pg_roles WHERE rolname = 'left_over'") == []
 
 
 # --- refused ---
@@ -189,31 +182,31 @@ def filled(url: str) -> Callable[[], object]:
 
 
 def in_use(url: str) -> Callable[[], object]:
-    session = psycopg2.connect(url)
-    session.cursor().execute("SELECT pg_advisory_lock(%s)", (_GUARD_KEY,))
-    return session.close
+    session = psycopg2.connect(url, application_name="busy")
+    cursor = session.cursor()
+    cursor.execute("SELECT pg_advisory_lock(%s)", (_GUARD_KEY,))
+
+    def end() -> None:
+        cursor.execute("SELECT pg_advisory_unlock(%s)", (_GUARD_KEY,))
+        session.close()
+
+    return end
 
 
-@pytest.mark.parametrize(("make", "code"), [(filled, "SCRATCH_NOT_EMPTY"), (in_use, "SCRATCH_BUSY")])
 def test_a_server_that_cannot_be_used_is_refused_and_keeps_what_it_has(
-    stack: Coffre,
-    backup: Backup,
-    here: Command,
-    given: str,
-    empty_server: PostgresServer,
-    make: Callable[[str], Callable[[], object]],
-    code: str,
+    stack: Coffre, backup: Backup, here: Command, given: str, empty_server: PostgresServer
 ) -> None:
-    end = make(given)
-    before = contents_of(empty_server.dsn())
+    for make, code in ((filled, "SCRATCH_NOT_EMPTY"), (in_use, "SCRATCH_BUSY")):
+        end = make(given)
+        before = contents_of(empty_server.dsn())
 
-    said = here("verify", "--level", "drill", "latest", "--scratch", "env:EMPTY")
+        said = here("verify", "--level", "drill", "latest", "--scratch", "env:EMPTY")
 
-    kept = contents_of(empty_server.dsn())
-    end()
-    assert said.status == 1
-    assert f"[{code}]" in said.err
-    assert kept == before
+        kept = contents_of(empty_server.dsn())
+        end()
+        assert said.status == 1
+        assert f"[{code}]" in said.err
+        assert kept == before
     assert stack.alerts() == [], "a wrong address is no news about a backup"
 
 

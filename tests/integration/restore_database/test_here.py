@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,12 +11,13 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 from botocore.exceptions import ClientError
-from tests.integration.conftest import PASSWORD, Coffre, client, run_sql
+from tests.integration.conftest import BUCKET, PASSWORD, Coffre, client, run_sql
 from tests.integration.expect import no_secret
 from tests.integration.here_scene import Functions, heard_interrupts, here, interrupt_when, sessions, stack, waiting
-from tests.integration.vault_copies import Command
+from tests.integration.vault_copies import Command, copy_vault
 
 from coffre.model.backup import Restore, Status
+from coffre.model.copies import Copy, CopyStatus
 from coffre.postgres.destination.destination import _GUARD_KEY
 from coffre_cli import client_programs
 from coffre_local.sample import fingerprint
@@ -40,15 +42,22 @@ def kinds(stack: Coffre) -> list[str]:
 
 @pytest.mark.usefixtures("no_programs")
 def test_a_restore_here_is_recorded_as_one_of_the_function(
-    stack: Coffre, shop: str, new_database: str, here: Command, monkeypatch: pytest.MonkeyPatch
+    stack: Coffre, shop: str, new_database: str, here: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given no client programs: a restore needs none. Its destination's address stays in this process."""
-    stack.configure(shop)
-    stack.backup()
+    """Given no client programs, and a vault without packs: it is read from a copy, and the address stays here."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    stack.configure(shop, copies=[{"name": "disk", "store": {"type": "directory", "path": str(place)}}])
+    done = stack.backup()
+    copy_vault(stack, place)
+    facts = {"destination": "disk", "backup_id": done["id"], "target": "shop"}
+    stack.catalog.copies.keep(Copy(**facts, status=CopyStatus.COMPLETED, started_at=datetime.now(UTC)))
+    for key in stack.objects("v1/packs/"):
+        client("s3").delete_object(Bucket=BUCKET, Key=key)
     stack.alerts()
     monkeypatch.setenv("NEW", new_database)
 
-    said = here("restore", "database", "latest", "--to", "env:NEW", "--here")
+    said = here("restore", "database", "latest", "--to", "env:NEW", "--here", "--from", "disk")
 
     assert said.status == 0, said.err
     assert fingerprint(new_database) == fingerprint(shop)

@@ -81,7 +81,12 @@ def test_the_first_copy_of_a_destination_has_a_day() -> None:
 
 
 def test_a_directory_that_only_the_command_copies_to_is_never_late() -> None:
+    made = copied(backup(200))
+    by_command = {key: one.model_copy(update={"by_command": True}) for key, one in made.items()}
+
     assert overdue_copies(OFFSITE, [backup(200)], {}, NOW) == []
+    assert overdue_copies(OFFSITE, [backup(100), backup(200)], by_command, NOW) == []
+    assert overdue_copies(OFFSITE, [backup(100), backup(200)], made, NOW) != []
 
 
 @given(

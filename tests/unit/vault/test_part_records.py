@@ -12,7 +12,7 @@ from coffre.model.manifest import PackReference
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.store import put_small
 from coffre.vault.layout import part_key, record_of
-from coffre.vault.part_records import StoredPart, read_part, recorded_parts, write_part
+from coffre.vault.part_records import StoredPart, read_part, recorded_packs, recorded_parts, write_part
 from coffre.vault.vault import Vault
 
 TARGET = "shop"
@@ -88,3 +88,20 @@ def test_a_damaged_record_is_no_record(vault: Vault, tmp_path: Path, damage: str
     with pytest.raises(IntegrityError) as lost:
         read_part(vault, TARGET, RUN, 1, tmp_path)
     assert lost.value.code == "PART_DAMAGED"
+
+
+def test_a_record_that_is_not_the_one_of_the_catalog_is_refused(vault: Vault, tmp_path: Path) -> None:
+    sha256 = write_part(vault, TARGET, RUN, part(tmp_path, 1, b"first\n"), RECIPIENTS)
+    assert sha256 is not None
+    assert read_part(vault, TARGET, RUN, 1, tmp_path, sha256=sha256)[0].entries.read_bytes() == b"first\n"
+    vault.store.delete(part_key(TARGET, RUN, 1))
+    write_part(vault, TARGET, RUN, part(tmp_path, 1, b"other\n"), RECIPIENTS)
+    with pytest.raises(IntegrityError) as lost:
+        read_part(vault, TARGET, RUN, 1, tmp_path, sha256=sha256)
+    assert lost.value.code == "PART_SWAPPED"
+
+
+def test_the_packs_of_a_record_are_read_without_its_entries(vault: Vault, tmp_path: Path) -> None:
+    written = part(tmp_path, 3)
+    write_part(vault, TARGET, RUN, written, RECIPIENTS)
+    assert recorded_packs(vault, TARGET, RUN, 3) == written.packs

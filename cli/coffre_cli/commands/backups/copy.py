@@ -195,9 +195,22 @@ def _to_copies(
             chosen = [one for _, _, one in _planned(deployed, [(name, destination)], backup, everything=everything)]
             path = _directory_here(destination)
             if path is not None:
-                yield from _to_address(deployed, chosen, f"directory:{path}", failed, dry_run=False, quiet=quiet)
+                here = list(_to_address(deployed, chosen, f"directory:{path}", failed, dry_run=False, quiet=quiet))
+                _record(deployed, destination, here)
+                yield from here
             else:
                 _leave_out(destination, copied.left_out, is_named=to is not None)
+
+
+def _record(deployed: DeployedStack, destination: Destination, done: Sequence[Copied]) -> None:
+    """Have the stack record what was copied here, so that it counts; what cannot be recorded is copied all the same."""
+    backups = [one for copied in done for one in copied.backups]
+    if not backups:
+        return
+    try:
+        deployed.ask("copy", {"copied": {"to": destination.name, "backups": backups}})
+    except CoffreError as error:
+        remark(f"The stack did not record the copies in {destination.name}: {error.message} [{error.code}]")
 
 
 def _leave_out(destination: Destination, why: str, *, is_named: bool) -> None:

@@ -11,9 +11,10 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
+from pydantic import TypeAdapter, ValidationError
 from ulid import ULID
 
 from coffre import __version__
@@ -21,7 +22,7 @@ from coffre.model.errors import CoffreError
 from coffre.model.locks import LockMode
 from coffre.operations.doctor.asking import ask, ask_unless
 from coffre.operations.doctor.checkup import Reader
-from coffre.operations.doctor.copies import read_copies
+from coffre.operations.doctor.copies import as_tried, read_copies
 from coffre.operations.doctor.history import keys_opened
 from coffre.operations.doctor.network import read_network
 from coffre.operations.doctor.stack import (
@@ -34,12 +35,14 @@ from coffre.operations.doctor.stack import (
 )
 from coffre.operations.doctor.vault_settings import probe_locks, read_settings
 from coffre.policy.checks.answers import Answer, Refused
-from coffre.policy.checks.copies_facts import CopiesFacts
+from coffre.policy.checks.copies_facts import CopiesFacts, CopyPlace
 from coffre.policy.checks.history_facts import KeyFacts
 from coffre.policy.checks.keys import KEY_MAX_AGE
 from coffre.policy.checks.local_facts import LocalFacts
+from coffre.policy.checks.objectives import ObjectivesFacts
 from coffre.policy.checks.stack_facts import Function, Network, StackFacts
 from coffre.policy.checks.vault_facts import LockProbe, VaultSettings
+from coffre.policy.objectives import unreachable
 from coffre.runtime.destinations import open_destination
 from coffre.runtime.sources import read_secret
 from coffre_cli import aws
@@ -66,7 +69,8 @@ def readers_of_stack(deployed: DeployedStack, *, probe: bool = False) -> tuple[R
     ]
     if _holds(lambda: deployed.configuration.encryption == "age"):
         readers.append(Reader((KeyFacts,), stack.keys))
-    readers.append(Reader((CopiesFacts,), stack.copies))
+    readers.append(Reader((CopiesFacts,), partial(stack.copies, probe=probe)))
+    readers.append(Reader((ObjectivesFacts,), stack.objectives))
     if probe and _holds(lambda: stack.lock_mode is not None):
         readers.append(Reader((LockProbe,), stack.probe))
     return tuple(readers)
@@ -125,16 +129,32 @@ class _Stack:
         with _clients() as new:
             yield read_settings(new("s3"), self.deployed.outputs["VaultBucket"], self._prefix, self._account)
 
-    def copies(self) -> Iterator[CopiesFacts]:
-        """Open and list each copy, with the secrets that these credentials may read."""
+    def copies(self, *, probe: bool) -> Iterator[CopiesFacts]:
+        """Open and list each copy with these credentials; then the function that copies says what its role can do.
+
+        If the function does not answer, what these credentials see has to do.
+        """
         with _clients() as new:
             secrets = new("secretsmanager")
-            yield read_copies(
+            seen = read_copies(
                 self.deployed.configuration.copies,
                 lambda destination: open_destination(destination, lambda name: read_secret(secrets, name)),
                 vault_bucket=self.deployed.outputs["VaultBucket"],
                 vault_region=self._region,
             )
+        if not seen.places:
+            yield seen
+            return
+        try:
+            answer = self.deployed.ask("copy", {"doctor": True, **({"probe": True} if probe else {})})
+            tried = TypeAdapter(tuple[CopyPlace, ...]).validate_python(answer["places"])
+        except (CoffreError, KeyError, ValidationError):
+            tried = ()
+        yield as_tried(seen, tried)
+
+    def objectives(self) -> Iterator[ObjectivesFacts]:
+        """Compare the schedules with the objectives."""
+        yield ObjectivesFacts(unreachable(self.deployed.configuration, datetime.now(UTC)))
 
     def keys(self) -> Iterator[KeyFacts]:
         """Read which keys backups have, and when each was tried."""

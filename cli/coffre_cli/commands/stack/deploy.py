@@ -12,18 +12,25 @@ import typer
 
 from coffre import __version__
 from coffre.model.names import visible
+from coffre_cli import aws
+from coffre_cli.commands.init.questions import InitError, Questions
 from coffre_cli.deployed import asked_place
+from coffre_cli.deploying import receiver
 from coffre_cli.deploying.bundle import ARCHITECTURES, built_code
 from coffre_cli.deploying.change_set import Change, ChangeSet
 from coffre_cli.deploying.deploy import ARCHITECTURE, DEFAULT_ARCHITECTURE, Account, Deployment, read_parameters
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
+from coffre_cli.output_file import new_file
 from coffre_cli.screen import error_console, print_json, remark, say, say_command
 
 EXAMPLES = examples(
     "coffre deploy --stack coffre",
     "coffre deploy --stack coffre --parameters parameters.yaml",
     "coffre deploy --stack coffre --yes --json | jq .outputs",
+    "coffre deploy --dry-run",
+    "coffre deploy --for-receiver receiver-parameters.yaml",
+    "coffre deploy --receiver --parameters receiver-parameters.yaml",
     "coffre deploy --unpack ./built",
 )
 
@@ -49,6 +56,16 @@ StackName = Annotated[
         help="Name of the CloudFormation stack.",
     ),
 ]
+DeployedName = Annotated[
+    str | None,
+    typer.Option(
+        "--stack",
+        metavar="NAME",
+        envvar="COFFRE_STACK",
+        callback=lambda text: None if text is None else _stack_name(text),
+        help=f"Name of the CloudFormation stack. Default: coffre; with --receiver {receiver.STACK}.",
+    ),
+]
 BuiltOption = Annotated[
     Path | None,
     typer.Option(
@@ -61,12 +78,19 @@ CodeBucketOption = Annotated[
         "--code-bucket", metavar="NAME", help="Upload code to this bucket. Default: coffre-deploy-ACCOUNT-REGION."
     ),
 ]
+_STACK: Final = "coffre"
+_EMAIL: Final = "AlertEmail"
+_QUESTIONS: Final = {
+    receiver.COPY_ROLE: "The role of the source that copies: arn:aws:iam::ACCOUNT:role/NAME.",
+    receiver.READER_ROLES: "The roles of the source that read copies, with commas between them.",
+    _EMAIL: "Who is notified when the rotation here fails? Enter: no one.",
+}
 # How many changes are listed one by one.
 _LISTED = 12
 
 
 def deploy(
-    stack: StackName = "coffre",
+    stack: DeployedName = None,
     parameters: Annotated[
         Path | None,
         typer.Option(
@@ -83,6 +107,21 @@ def deploy(
         Path | None,
         typer.Option(metavar="DIR", help="Only write the template and the code to this new directory, for SAM."),
     ] = None,
+    is_receiver: Annotated[
+        bool,
+        typer.Option("--receiver", help="The small stack of an account that receives copies of another one's backups."),
+    ] = False,
+    for_receiver: Annotated[
+        Path | None,
+        typer.Option(
+            "--for-receiver",
+            metavar="FILE",
+            help="Only write the parameters that the receiving account needs (the ARNs of this stack's roles).",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be changed, and change nothing but the uploaded code.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the stack is changed.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON on stdout, for scripts; without --yes nothing is changed.")
@@ -92,19 +131,38 @@ def deploy(
 
     The code is uploaded to a bucket of your account, and CloudFormation says what would change. After your yes it
     is changed. Parameters that are not given keep their values; backups and their catalog always stay.
+
+    With --receiver it is the stack of another account, best of other people, which receives copies and lets no one of
+    this account destroy them (docs/copies-care.md).
     """
     if architecture is not None and architecture not in ARCHITECTURES:
         raise typer.BadParameter(f"--architecture is {' or '.join(ARCHITECTURES)}")
     if unpack is not None:
         write_code(architecture or DEFAULT_ARCHITECTURE, built, unpack)
         return
+    if for_receiver is not None:
+        _write_for_receiver(stack or _STACK, for_receiver, is_receiver=is_receiver)
+        return
+    stack = stack or (receiver.STACK if is_receiver else _STACK)
     wanted = read_parameters(parameters) if parameters else {}
     if architecture:
         wanted[ARCHITECTURE] = architecture
     account = Account.asked()
     remark(f"Stack {stack} in account {account.id}, {asked_place()}.")
-    deployment = Deployment.of(account, stack, built=built, bucket=code_bucket, on_step=progress)
+    deployment = Deployment.of(
+        account, stack, built=built, bucket=code_bucket, on_step=progress, is_receiver=is_receiver
+    )
+    if is_receiver:
+        wanted = _with_answers(wanted, deployment)
     proposed = deployment.propose(wanted)
+    if dry_run:
+        show_changes(proposed)
+        if proposed.changes:
+            deployment.stack.discard(proposed)
+        if as_json:
+            print_json({"stack": stack, "changes": len(proposed.changes), "outputs": deployment.stack.outputs()})
+        remark("Nothing was changed.")
+        return
     if proposed.changes and not yes:
         show_changes(proposed)
         if as_json or not typer.confirm("Deploy this?", default=False, err=True):
@@ -116,8 +174,42 @@ def deploy(
         print_json({"stack": stack, "changes": len(proposed.changes), "outputs": outputs})
     elif proposed.changes:
         say(f"The stack {stack} is deployed (Coffre {__version__}).", style="green")
+        if is_receiver:
+            say(f"In the source: CopyBuckets is {outputs['CopyBucket']}, and its copy gets deleted_by: receiver.")
     else:
         say(f"The stack {stack} is up to date (Coffre {__version__}): nothing was changed.")
+
+
+def _with_answers(wanted: dict[str, str], deployment: Deployment) -> dict[str, str]:
+    """Ask for what a new receiver needs; raises `InitError` for an answer that is missing."""
+    known = deployment.stack.parameters()
+    questions = Questions.of_this_terminal()
+    answers = dict(wanted)
+    for name, about in _QUESTIONS.items():
+        if name not in answers and name not in known and (answer := questions.text(about, name, "")):
+            answers[name] = answer
+        if name != _EMAIL and not answers.get(name, known.get(name)):
+            raise InitError(
+                f"{name} is missing: the receiver does not know who sends copies.",
+                hint="In the source's account: coffre deploy --for-receiver FILE. Then here: --parameters FILE",
+            )
+    if f"::{deployment.account.id}:" in answers.get(receiver.COPY_ROLE, ""):
+        remark("The source is this same account: its administrators can delete the backups and their copies.")
+    return answers
+
+
+def _write_for_receiver(stack: str, file: Path, *, is_receiver: bool) -> None:
+    """Write the parameters for the receiving account to a new file."""
+    if is_receiver:
+        raise typer.BadParameter("--for-receiver is for the account that sends, --receiver for the one that receives")
+    account = Account.asked()
+    partition = aws.session().get_partition_for_region(account.region)
+    found = receiver.parameters_for_receiver(aws.client("cloudformation"), account, partition, stack)
+    lines = [f"{name}: {value if isinstance(value, str) else ','.join(value)}" for name, value in found.items()]
+    with new_file(file) as output:
+        output.write(("\n".join(lines) + "\n").encode())
+    say(f"The parameters are in {file}. In the receiving account:")
+    say_command(f"coffre deploy --receiver --parameters {file}")
 
 
 def progress(text: str) -> None:

@@ -17,6 +17,7 @@ from coffre.catalog.items import RestoreItem
 from coffre.catalog.latest import Latest
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
+from coffre.catalog.parts import Parts
 from coffre.catalog.points import Points
 from coffre.catalog.protection import Protection
 from coffre.catalog.recipients import Recipients
@@ -77,6 +78,8 @@ class Catalog:
         Which backups are in which copy of the vault.
     points
         Which restore points of a database and its buckets were taken.
+    parts
+        What the records of finished parts are: a run continues from those of one that did not finish.
     ticks
         Up to which time the runs of schedules were started.
     """
@@ -112,6 +115,7 @@ class Catalog:
         self.copies = Copies(self._table)
         self.points = Points(self._table)
         self.spread = Spread(self._table)
+        self.parts = Parts(self._table)
 
     # --- backups: one run ---
 

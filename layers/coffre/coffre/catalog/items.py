@@ -316,6 +316,7 @@ class CopyItem(Item):
     damaged_packs = ListAttribute(of=UnicodeAttribute, null=True)
     locked_until = TimeAttribute(null=True)
     error = UnicodeAttribute(null=True)
+    by_command = BooleanAttribute(null=True)
 
 
 class PointItem(Item):
@@ -354,6 +355,13 @@ class SealItem(Item):
 
     attempt = UnicodeAttribute(null=True)
     seen_at = TimeAttribute(null=True)
+    expires_at_epoch = NumberAttribute(null=True)
+
+
+class PartItem(Item):
+    """The record of a finished part. `sk` is `<backup id>#<number>`. DynamoDB removes it after `expires_at_epoch`."""
+
+    sha256 = UnicodeAttribute(null=True)
     expires_at_epoch = NumberAttribute(null=True)
 
 

@@ -176,7 +176,7 @@ class Copy(BaseModel):
     `packs` and `bytes` are what this copy had to send, `requests` what it asked of the destination. `verified_at` is
     the newest time at which the copy was found complete, by `level` (`inventory`, `read`). `damaged` says what a look
     found wrong, and `damaged_packs` in which packs. Everything that the copy refers to is locked at least until
-    `locked_until`, where the destination has locks.
+    `locked_until`, where the destination has locks. `by_command`: a command made it where the functions see nothing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -197,6 +197,7 @@ class Copy(BaseModel):
     damaged_packs: tuple[str, ...] = ()
     locked_until: AwareDatetime | None = None
     error: str | None = None
+    by_command: bool = False
 
 
 class ReadFrom(BaseModel):

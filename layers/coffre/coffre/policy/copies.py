@@ -44,9 +44,10 @@ def overdue_copies(
 ) -> list[Backup]:
     """Return the due backups that should be in the destination by now, the newest first.
 
-    A directory without any record is one that the functions do not have: the command copies to it, and keeps none.
+    A directory with no record but those of a command is one that the functions do not have, such as a disk: no one
+    expects a copy there within minutes.
     """
-    if isinstance(destination.store, DirectoryDestination) and not copies:
+    if isinstance(destination.store, DirectoryDestination) and all(copy.by_command for copy in copies.values()):
         return []
     is_new = not any(copy.status is CopyStatus.COMPLETED for copy in copies.values())
     within = timedelta(minutes=destination.complete_within_minutes)

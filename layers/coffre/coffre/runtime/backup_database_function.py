@@ -18,6 +18,7 @@ from coffre.model.manifest import Manifest
 from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.backup import backup_or_spread
 from coffre.operations.backup_database.plan import DatabaseBackupJob, Spreading
+from coffre.operations.backup_database.unfinished_runs import UnfinishedRun, find_unfinished
 from coffre.operations.doctor.database import DatabaseLook
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.runs.admission import Request, Result
@@ -141,7 +142,10 @@ class BackupDatabaseFunction:
                 self._watch_certificate(target.name, job.connection)
                 previous = None if full else self._previous(target.name)
                 in_snapshot = partial(point.in_snapshot, job.connection, children) if point else None
-                job = replace(job, previous=previous, in_snapshot=in_snapshot, spreading=spreading)
+                unfinished = () if full else self._unfinished(target.name, previous)
+                job = replace(
+                    job, previous=previous, unfinished=unfinished, in_snapshot=in_snapshot, spreading=spreading
+                )
                 return backup_or_spread(job, run)
 
         return lifecycle.run(request, work)
@@ -165,6 +169,9 @@ class BackupDatabaseFunction:
 
     def _previous(self, target: str) -> Backup | None:
         return self.services.catalog.latest_completed(target, damaged_too=True, safety_too=True)
+
+    def _unfinished(self, target: str, previous: Backup | None) -> tuple[UnfinishedRun, ...]:
+        return find_unfinished(self.services.catalog, target, previous, utc_now())
 
     def _job(
         self, configuration: Configuration, target: DatabaseTarget, children: Children, scratch: Path

@@ -148,6 +148,7 @@ class BackupRuns:
                 "backup_id": result.backup.id,
                 "duration_ms": result.backup.duration_ms,
                 "stored_bytes": result.backup.stored_bytes,
+                "notes": result.backup.notes,
             },
         )
 

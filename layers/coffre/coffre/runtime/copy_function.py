@@ -14,18 +14,21 @@ from coffre.alerts.alert import Alert, AlertKind
 from coffre.alerts.copies import copy_failed
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
-from coffre.model.copies import Destination, DirectoryDestination
+from coffre.model.copies import Copy, CopyStatus, Destination, DirectoryDestination
 from coffre.model.errors import EventError
-from coffre.operations.copy.copy_target import Copied, TargetCopyJob, copy_target
+from coffre.operations.copy.copy_target import Copied, TargetCopyJob, copy_target, refuse_uncopied
+from coffre.operations.doctor.copies import try_copies
 from coffre.policy.copies import is_copied
 from coffre.policy.locking import lock_until
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.copies import open_copy
 from coffre.runtime.destinations import Opening, open_destination
-from coffre.runtime.events import CopyEvent
+from coffre.runtime.events import CopiedElsewhere, CopyEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each, start_next
 from coffre.runtime.metering import metered
 from coffre.runtime.settings import Settings
+from coffre.vault.layout import manifest_key
 from coffre.vault.vault import Vault
 
 # Enough for the packs that are under way, at the pace of a slow destination.
@@ -51,6 +54,10 @@ class CopyFunction:
         with self.services.edge.beginning(context, event):
             wanted = CopyEvent.parse(event)
             configuration = self.services.configuration()
+            if wanted.doctor:
+                return self._look(configuration, probe=wanted.probe)
+            if wanted.copied is not None:
+                return self._note(configuration, wanted, wanted.copied)
             runs = list(_runs(configuration, wanted))
         if wanted.target is not None and wanted.to is not None and not runs:
             why = why_not_here(configuration.destination(wanted.to))
@@ -69,6 +76,19 @@ class CopyFunction:
             copied = self._copy(configuration, wanted, target, destination, context)
         self._after(copied, wanted, context)
         return asdict(copied)
+
+    def _look(self, configuration: Configuration, *, probe: bool) -> dict[str, Any]:
+        """Return what this function's role can do with each destination that it reaches."""
+        catalog = self.services.catalog
+
+        def newest(destination: Destination) -> str | None:
+            whole = (one for one in catalog.copies.of(destination.name) if one.status is CopyStatus.COMPLETED)
+            found = max(whole, key=lambda one: one.backup_id, default=None)
+            return manifest_key(found.target, found.backup_id) if found is not None else None
+
+        reached = [one for one in configuration.copies if not isinstance(one.store, DirectoryDestination)]
+        places = try_copies(reached, partial(open_copy, self.services), newest, utc_now(), probe=probe)
+        return {"places": [asdict(place) for place in places]}
 
     def _copy(
         self,
@@ -94,8 +114,49 @@ class CopyFunction:
             is_time_over=lambda: left() < _RESERVE_SECONDS,
             records_at=vault,
             requests=services.metering.tally.requests,
+            on_copied=lambda backup: self._audit(wanted, destination, backup),
         )
         return copy_target(job, self._named(wanted, target))
+
+    def _audit(self, wanted: CopyEvent, destination: Destination, backup: Backup) -> None:
+        actor = self.services.actor(wanted)
+        self.services.edge.audit(actor, "backup.copied", backup.target, backup.id, f"to {destination.name}")
+
+    def _note(self, configuration: Configuration, wanted: CopyEvent, copied: CopiedElsewhere) -> dict[str, Any]:
+        """Record what a command has copied into a directory that this function does not have.
+
+        Raises
+        ------
+        EventError
+            `COPY_OF_OTHERS`: the destination is no directory, whose copies this function makes itself.
+        BackupStateError
+            A backup does not exist, or is no good one: nothing was recorded.
+        """
+        destination = configuration.destination(copied.to)
+        if not isinstance(destination.store, DirectoryDestination):
+            raise EventError(
+                f"Copies in {destination.name} are recorded by this function when it makes them.",
+                code="COPY_OF_OTHERS",
+                hint=f"Make them by: coffre copy --to {destination.name}",
+            )
+        backups, now = [self.services.catalog.get_backup(one) for one in copied.backups], utc_now()
+        for backup in backups:
+            refuse_uncopied(backup)
+        for backup in backups:
+            self.services.catalog.copies.keep(
+                Copy(
+                    destination=destination.name,
+                    backup_id=backup.id,
+                    target=backup.target,
+                    status=CopyStatus.COMPLETED,
+                    started_at=now,
+                    completed_at=now,
+                    manifest_sha256=backup.manifest_sha256,
+                    by_command=True,
+                )
+            )
+            self._audit(wanted, destination, backup)
+        return {"recorded": [backup.id for backup in backups]}
 
     def _named(self, wanted: CopyEvent, target: str) -> list[Backup] | None:
         """Return the backups that the event names; None: those that are due."""
@@ -109,9 +170,6 @@ class CopyFunction:
     def _after(self, copied: Copied, wanted: CopyEvent, context: LambdaContext) -> None:
         edge, about = self.services.edge, f"{copied.destination}: "
         edge.logger.info("copied", extra=asdict(copied))
-        actor = self.services.actor(wanted)
-        for backup_id in copied.backups:
-            edge.audit(actor, "backup.copied", copied.target, backup_id, f"to {copied.destination}")
         if copied.unfinished is not None:
             self._continue(copied, wanted, context)
         elif not copied.busy:

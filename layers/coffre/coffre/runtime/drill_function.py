@@ -182,9 +182,9 @@ class DrillFunction:
         self, state: DrillState, wanted: DrillEvent, function: str, copied: DrilledCopy | None
     ) -> dict[str, Any]:
         """Start the invocation that continues a drill. If that is done twice, the work is, and the report is one."""
-        self._reports.write_state(state)
+        sha256 = self._reports.write_state(state)
         sent = wanted.sent_by(self.services.actor(wanted))
-        event = sent.next_invocation(state, copied.destination.name if copied else None)
+        event = sent.next_invocation(state, sha256, copied.destination.name if copied else None)
         hint = f"Drill the backup again, without a time limit: coffre verify --level drill {state.backup_id} --here"
         start_next(self.services.functions, function, event, what="The drill", hint=hint)
         answer = {"id": state.id, "backup_id": state.backup_id, "target": state.target, "outcome": "continues"}
@@ -221,7 +221,8 @@ class DrillFunction:
     ) -> DrillReport | DrillState:
         state = None
         if wanted.drill_id is not None:
-            state = self._reports.state(backup.target, backup.id, wanted.drill_id, wanted.invocation)
+            which = (wanted.drill_id, wanted.invocation, wanted.state_sha256 or "")
+            state = self._reports.state(backup.target, backup.id, *which)
         children = Children(clearing_seconds(context))
         streams = os.cpu_count() or 1
         with scratch_directory() as scratch:

@@ -485,11 +485,21 @@ def parse_rotate(event: object) -> RotateEvent | DeletionEvent | ConfigurationEv
     return (DeletionEvent if "delete" in fields else RotateEvent).parse(event)
 
 
+class CopiedElsewhere(BaseModel):
+    """Backups that a command has copied into a directory of the configuration, and found complete."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    to: DestinationName
+    backups: tuple[Ulid, ...] = Field(min_length=1, max_length=1000)
+
+
 class CopyEvent(SentEvent):
     """Copy backups to the configured destinations: what is due of every target, or of one, or one backup, or `all`.
 
     `to` is one destination. `after` is the backup whose end started this. `continue` is for the function itself: this
-    number of invocations did not finish.
+    number of invocations did not finish. `doctor` copies nothing: it looks at every destination; with `probe` it may
+    store a few bytes to know whether it can. `copied` copies nothing either: it records what a command has copied.
     """
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
@@ -498,6 +508,9 @@ class CopyEvent(SentEvent):
     to: DestinationName | None = None
     backup_id: Ulid | None = None
     all: bool = False
+    doctor: bool = False
+    probe: bool = False
+    copied: CopiedElsewhere | None = None
     after: Ulid | None = None
     after_invocations: int = Field(default=0, alias="continue", ge=0)
 
@@ -505,6 +518,12 @@ class CopyEvent(SentEvent):
     def _says_one_thing(self) -> Self:
         if self.backup_id is not None and (self.all or self.target is None):
             raise ValueError("backup_id goes with its target, and without all")
+        if self.doctor and (self.target or self.to or self.all):
+            raise ValueError("doctor looks at every destination: it goes with probe alone")
+        if self.copied is not None and (self.target or self.to or self.all or self.doctor):
+            raise ValueError("copied goes with no other field: it names its destination itself")
+        if self.probe and not self.doctor:
+            raise ValueError("probe goes with doctor")
         return self
 
     def of(self, target: str, to: str) -> dict[str, Any]:
@@ -529,7 +548,7 @@ class DrillEvent(SentEvent):
     `from` names a destination of `copies`: its bytes are restored in place of the vault's. `rehearse` does that from
     the first destination that has a copy, as a recovery would; a target without copies is restored from the vault.
     `rehearsed` drills nothing: it notes how long a rehearsal on another machine took (`coffre recover --rehearse`).
-    The function continues a drill of several invocations by `drill_id` and `invocation`.
+    The function continues a drill of several invocations by `drill_id`, `invocation` and `state_sha256`.
     """
 
     target: TargetName | None = None
@@ -537,6 +556,9 @@ class DrillEvent(SentEvent):
     from_: DestinationName | None = Field(default=None, alias="from")
     rehearse: bool = False
     rehearsed: Rehearsed | None = None
+    drill_id: Ulid | None = None
+    invocation: int = Field(default=1, ge=1, le=1000)
+    state_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
     @model_validator(mode="after")
     def _notes_or_drills(self) -> Self:
@@ -544,22 +566,19 @@ class DrillEvent(SentEvent):
             raise ValueError("rehearsed is noted, and nothing is drilled: it goes with no other field")
         return self
 
-    drill_id: Ulid | None = None
-    invocation: int = Field(default=1, ge=1, le=1000)
-
     @model_validator(mode="after")
     def _continues_one_drill(self) -> Self:
-        continues = self.invocation > 1
-        if continues != (self.drill_id is not None) or (continues and self.backup_id is None):
+        given = {self.drill_id is not None, self.invocation > 1, self.state_sha256 is not None}
+        if len(given) > 1 or (True in given and self.backup_id is None):
             raise ValueError(
-                "drill_id and invocation are for the function itself, which continues a drill of backup_id"
+                "drill_id, invocation and state_sha256 go together, with backup_id: the function itself sends them"
             )
         return self
 
-    def next_invocation(self, state: DrillState, copy: str | None) -> dict[str, Any]:
-        """Return the event with which a drill continues, from the copy that it reads."""
+    def next_invocation(self, state: DrillState, sha256: str, copy: str | None) -> dict[str, Any]:
+        """Return the event with which a drill continues: from its state, which has this hash, and from its copy."""
         names = {"target": state.target, "backup_id": state.backup_id, "from_": copy, "rehearse": False}
-        more = {"drill_id": state.id, "invocation": state.invocation}
+        more = {"drill_id": state.id, "invocation": state.invocation, "state_sha256": sha256}
         changed = self.model_copy(update={**names, **more})
         return changed.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 

@@ -30,6 +30,7 @@ from coffre.operations.backup_database.spread.plan_files import SpreadHeader, re
 from coffre.operations.backup_database.spread.seal import seal_spread
 from coffre.operations.backup_database.spread.step import Step, is_final
 from coffre.operations.backup_database.spread.work import Group
+from coffre.operations.backup_database.unfinished_runs import find_unfinished
 from coffre.operations.runs.admission import Request, Result, RunOutcome
 from coffre.operations.runs.backup_lifecycle import Lifecycle
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_backup
@@ -178,7 +179,7 @@ class SpreadBackup:
         with scratch_directory() as scratch:
             job = self._job(of, children, scratch)
             found = self._settled_by_manifest(backup) or lifecycle.finish(
-                backup, lambda run: seal_spread(job, header, run)
+                backup, lambda run: seal_spread(job, header, run, catalog.parts.of(backup.id))
             )
         return self._runs.ended(of.target, _request(backup), _actor(header), found, of.context)
 
@@ -282,6 +283,11 @@ class SpreadBackup:
             streams=header.streams,
             runner=ThreadRunner(width_for(header.streams), children.end_all),
             previous=previous,
+            unfinished=tuple(
+                one
+                for one in find_unfinished(self.services.catalog, of.target.name, previous, header.taken_at)
+                if one.backup.id in header.unfinished
+            ),
         )
 
     def _watch(self, of: _Invocation, beat: Callable[[], None], children: Children) -> Watch:

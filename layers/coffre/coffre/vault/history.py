@@ -1,4 +1,4 @@
-"""What the previous backup stored, so that unchanged bytes are pointed at instead of stored again.
+"""What earlier runs stored, so that unchanged bytes are pointed at instead of stored again.
 
 A small entry is known by its name and SHA-256; a large one frame by frame. Only frames that certainly exist are
 used: their pack is in the vault with its recorded length, nothing is known to be wrong with it, its lock can be
@@ -7,8 +7,11 @@ extended, and enough of it is still in use.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -20,17 +23,34 @@ from coffre.vault.vault import Vault
 # When less of a pack than this is still in use, what is left of it is stored again, and the pack can go: stored bytes
 # stay below twice what is needed.
 _LEAST_LIVE_SHARE: Final = 0.5
+_name_of: Final = attrgetter("name")
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What a run that did not finish has stored: `entries` is a file of JSON lines, sorted by name.
+
+    `packs` are those that the entries point at, of whatever run, by key.
+    """
+
+    backup_id: str
+    entries: Path
+    packs: Mapping[str, PackReference]
 
 
 @dataclass(frozen=True)
 class History:
-    """The previous backup's entries in one file for each part of the new one, and the packs that they may point at."""
+    """What is known of each part of a new backup, in one file for each, and the packs that it may point at.
+
+    `unfinished` are the packs that no backup has, with the id of the run that named them.
+    """
 
     files: Mapping[int, Path] = field(default_factory=dict)
     packs: Mapping[str, PackReference] = field(default_factory=dict)
+    unfinished: Mapping[str, str] = field(default_factory=dict)
 
     def known(self, part: int) -> dict[str, Entry]:
-        """Return the previous entries with the names of this part, by name."""
+        """Return the known entries with the names of this part, by name."""
         if part not in self.files:
             return {}
         return {entry.name: entry for entry in read_lines(self.files[part])}
@@ -40,9 +60,17 @@ NO_HISTORY: Final = History()
 
 
 def open_history(
-    vault: Vault, previous: Manifest, firsts: Sequence[tuple[int, str]], scratch: Path, last_end: str | None = None
+    vault: Vault,
+    previous: Manifest | None,
+    firsts: Sequence[tuple[int, str]],
+    scratch: Path,
+    last_end: str | None = None,
+    *,
+    unfinished: Sequence[Unfinished] = (),
 ) -> History:
-    """Divide the previous backup's usable entries among the parts of the new one, in constant memory.
+    """Divide the usable entries of earlier runs among the parts of the new one, in constant memory.
+
+    Of several entries of one name, the newest usable one counts.
 
     Parameters
     ----------
@@ -54,40 +82,71 @@ def open_history(
         Where the files go.
     last_end
         Where the names of the last part end; None: with the backup.
+    unfinished
+        Runs since the previous backup that did not finish, the newest first, for the same recipients.
     """
-    packs = usable_packs(vault, previous)
+    found = {pack.key: pack for pack in previous.packs} if previous else {}
+    unfinished_packs: dict[str, str] = {}
+    for run in unfinished:
+        for key, pack in run.packs.items():
+            if key not in found:
+                found[key], unfinished_packs[key] = pack, run.backup_id
+    packs = _usable_packs(vault, previous, found)
     start = firsts[0][1]
-    entries = (
-        entry
-        for entry in vault.entries(previous, start)
-        if entry.name >= start and all(frame.pack in packs for frame in entry.frames)
-    )
-    waiting = next(entries, None)
+    candidates = [_from(read_lines(run.entries), start) for run in unfinished]
+    if previous is not None:
+        candidates.append(_from(vault.entries(previous, start), start))
+    usable = _newest(_usable(entries, packs) for entries in candidates)
+    waiting = next(usable, None)
 
     def up_to(end: str | None) -> Iterator[Entry]:
         nonlocal waiting
         while waiting is not None and (end is None or waiting.name < end):
             yield waiting
-            waiting = next(entries, None)
+            waiting = next(usable, None)
 
     ends = [name for _, name in firsts[1:]]
     files: dict[int, Path] = {}
     for (number, _), end in zip(firsts, [*ends, last_end], strict=True):
         files[number] = scratch / f"known-{number:06d}.jsonl"
         write_lines(up_to(end), files[number])
-    return History(files, packs)
+    return History(files, packs, {key: run for key, run in unfinished_packs.items() if key in packs})
+
+
+def _from(entries: Iterable[Entry], start: str) -> Iterator[Entry]:
+    return (entry for entry in entries if entry.name >= start)
+
+
+def _usable(entries: Iterable[Entry], packs: Mapping[str, PackReference]) -> Iterator[Entry]:
+    """Yield the entries all of whose frames are in these packs."""
+    for entry in entries:
+        found = ((packs.get(frame.pack), frame) for frame in entry.frames)
+        if all(pack is not None and frame.offset + frame.length <= pack.length for pack, frame in found):
+            yield entry
+
+
+def _newest(candidates: Iterable[Iterator[Entry]]) -> Iterator[Entry]:
+    """Merge sorted entries; of the same name, that of the first candidate counts."""
+    for _, same in groupby(heapq.merge(*candidates, key=_name_of), key=_name_of):
+        yield next(same)
 
 
 def usable_packs(vault: Vault, previous: Manifest) -> dict[str, PackReference]:
     """Return the packs of a backup that the next one may point at, by key."""
-    stored = vault.pack_lengths(previous.packs)
-    known = read_damage(vault, previous.target, previous.backup_id)
+    return _usable_packs(vault, previous, {pack.key: pack for pack in previous.packs})
+
+
+def _usable_packs(
+    vault: Vault, previous: Manifest | None, packs: Mapping[str, PackReference]
+) -> dict[str, PackReference]:
+    stored = vault.pack_lengths(packs.values())
+    known = read_damage(vault, previous.target, previous.backup_id) if previous else None
     damaged = frozenset(known.packs if known else ())
     return {
-        pack.key: pack
-        for pack in previous.packs
-        if stored.get(pack.key) == pack.length
-        and pack.key not in damaged
+        key: pack
+        for key, pack in packs.items()
+        if stored.get(key) == pack.length
+        and key not in damaged
         and (vault.locks is None or vault.locks.fits(pack))
         and pack.live_bytes >= _LEAST_LIVE_SHARE * pack.length
     }

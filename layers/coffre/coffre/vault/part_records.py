@@ -50,13 +50,13 @@ class _Head(BaseModel):
     notes: tuple[str, ...]
 
 
-def write_part(vault: Vault, target: str, backup_id: str, part: StoredPart, recipients: tuple[str, ...]) -> bool:
+def write_part(vault: Vault, target: str, backup_id: str, part: StoredPart, recipients: tuple[str, ...]) -> str | None:
     """Record a part whose packs are stored.
 
     Returns
     -------
-    bool
-        False: another attempt has recorded it before, and that one counts.
+    str
+        The record's SHA-256. None: another attempt has recorded the part before, and that one counts.
 
     Raises
     ------
@@ -73,13 +73,14 @@ def write_part(vault: Vault, target: str, backup_id: str, part: StoredPart, reci
         notes=part.notes,
     )
     body = zstd.compress(head.model_dump_json().encode() + b"\n" + part.entries.read_bytes(), _LEVEL)
+    sha256 = sha256_of(body)
     try:
-        vault.store.put(part_key(target, backup_id, part.number), body, sha256=sha256_of(body), if_absent=True)
+        vault.store.put(part_key(target, backup_id, part.number), body, sha256=sha256, if_absent=True)
     except StoreError as error:
         if error.code != "OBJECT_EXISTS":
             raise
-        return False
-    return True
+        return None
+    return sha256
 
 
 def recorded_parts(vault: Vault, target: str, backup_id: str) -> Iterator[int]:
@@ -91,18 +92,38 @@ def recorded_parts(vault: Vault, target: str, backup_id: str) -> Iterator[int]:
 
 
 def read_part(
-    vault: Vault, target: str, backup_id: str, number: int, scratch: Path
+    vault: Vault, target: str, backup_id: str, number: int, scratch: Path, *, sha256: str | None = None
 ) -> tuple[StoredPart, tuple[str, ...]]:
     """Return a recorded part, its entries in a file in `scratch`, and the recipients who can open it.
+
+    Parameters
+    ----------
+    sha256
+        Of the record, as the catalog has it; None: it is not compared.
 
     Raises
     ------
     IntegrityError
-        `PART_MISSING`, `PART_DAMAGED`
+        `PART_MISSING`, `PART_DAMAGED`, `PART_SWAPPED` (other bytes than `sha256` names).
     """
+    head, entries = _read(vault, target, backup_id, number, sha256)
+    file = scratch / f"part-{backup_id}-{number:06d}.jsonl"
+    file.write_bytes(entries)
+    return StoredPart(number, file, head.packs, head.size_bytes, head.counts, head.notes), head.recipients
+
+
+def recorded_packs(vault: Vault, target: str, backup_id: str, number: int) -> tuple[PackReference, ...]:
+    """Return the packs that a recorded part names; raises what `read_part` raises."""
+    return _read(vault, target, backup_id, number, None)[0].packs
+
+
+def _read(vault: Vault, target: str, backup_id: str, number: int, sha256: str | None) -> tuple[_Head, bytes]:
     key = part_key(target, backup_id, number)
     try:
-        text = _unpacked(vault.store.get(key, limit_bytes=_LIMIT_BYTES))
+        body = vault.store.get(key, limit_bytes=_LIMIT_BYTES)
+        if sha256 is not None and sha256_of(body) != sha256:
+            raise _lost("PART_SWAPPED", f"{key} is not the one that the catalog recorded")
+        text = _unpacked(body)
         line, _, entries = text.partition(b"\n")
         head = _Head.model_validate_json(line)
     except ObjectMissingError as error:
@@ -111,9 +132,7 @@ def read_part(
         raise _lost("PART_DAMAGED", f"{key} cannot be read") from error
     if (head.backup_id, head.number) != (backup_id, number):
         raise _lost("PART_DAMAGED", f"{key} is the record of another part")
-    file = scratch / f"part-{backup_id}-{number:06d}.jsonl"
-    file.write_bytes(entries)
-    return StoredPart(number, file, head.packs, head.size_bytes, head.counts, head.notes), head.recipients
+    return head, entries
 
 
 def _unpacked(body: bytes) -> bytes:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from coffre.model.drill import DrillReport, DrillState
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.report import PeriodReport
+from coffre.stores.body import sha256_of
 from coffre.stores.store import Store, put_small
 from coffre.vault.layout import report_key, reports_prefix
 
@@ -29,13 +30,13 @@ class DrillReports:
         for suffix, text in (("html", page), ("json", report.model_dump_json(indent=1))):
             put_small(self._store, f"{place}.{suffix}", text.encode())
 
-    def write_state(self, state: DrillState) -> None:
-        """Keep how far a drill is for its next invocation. Of an event that is delivered twice, the last one stays."""
+    def write_state(self, state: DrillState) -> str:
+        """Keep how far a drill is for its next invocation, and return the SHA-256 of that."""
         key = _state_key(state.target, state.backup_id, state.id, state.invocation)
-        put_small(self._store, key, state.model_dump_json().encode())
+        return put_small(self._store, key, state.model_dump_json().encode())
 
-    def state(self, target: str, backup_id: str, drill_id: str, invocation: int) -> DrillState:
-        """Return how far a drill was when the invocation before ended.
+    def state(self, target: str, backup_id: str, drill_id: str, invocation: int, sha256: str) -> DrillState:
+        """Return how far a drill was when the invocation before ended: what that one wrote, and nothing else.
 
         Raises
         ------
@@ -43,14 +44,20 @@ class DrillReports:
             `DRILL_STATE_DAMAGED`
         """
         key = _state_key(target, backup_id, drill_id, invocation)
+        damaged = IntegrityError(
+            f"How far the drill {drill_id} was cannot be read from {key}.",
+            code="DRILL_STATE_DAMAGED",
+            hint=f"Drill the backup again: coffre verify --level drill {backup_id}",
+        )
         try:
-            return DrillState.model_validate_json(self._store.get(key, limit_bytes=_LIMIT_BYTES))
+            body = self._store.get(key, limit_bytes=_LIMIT_BYTES)
+            state = DrillState.model_validate_json(body)
         except (ObjectMissingError, ValidationError) as error:
-            raise IntegrityError(
-                f"How far the drill {drill_id} was cannot be read from {key}.",
-                code="DRILL_STATE_DAMAGED",
-                hint=f"Drill the backup again: coffre verify --level drill {backup_id}",
-            ) from error
+            raise damaged from error
+        if sha256_of(body) != sha256:
+            damaged.detail = "It is not what the invocation before has written."
+            raise damaged
+        return state
 
     def invocations(self, target: str, backup_id: str, drill_id: str) -> int:
         """Return how many invocations a drill has started so far."""

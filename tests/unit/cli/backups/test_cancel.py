@@ -24,7 +24,9 @@ def rotate(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def running(account: Account, target: str = "shop") -> Backup:
-    return account.backup(Status.IN_PROGRESS, target=target, heartbeat_at=NOW, progress=Progress(phase="tables"))
+    return account.backup(
+        Status.IN_PROGRESS, target=target, heartbeat_at=datetime.now(UTC), progress=Progress(phase="tables")
+    )
 
 
 def ends_as(account: Account, run: Backup | Restore, status: Status = Status.FAILED) -> None:
@@ -59,7 +61,7 @@ def test_a_backup_is_cancelled_and_its_end_is_waited_for(coffre: Coffre, account
 
 
 def test_a_restore_is_cancelled_too(coffre: Coffre, account: Account) -> None:
-    run = account.restore(Status.IN_PROGRESS, backup_id=account.backup().id, heartbeat_at=NOW)
+    run = account.restore(Status.IN_PROGRESS, backup_id=account.backup().id, heartbeat_at=datetime.now(UTC))
     ends_as(account, run)
 
     said = coffre("cancel", run.id, "--yes", "--json").json()

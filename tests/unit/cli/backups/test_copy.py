@@ -11,8 +11,9 @@ import boto3
 import pytest
 from tests.unit.cli.conftest import BUCKET, TABLE, Account, Coffre
 
+from coffre.model.backup import Status
 from coffre.model.copies import CopyStatus
-from coffre.model.errors import CoffreError
+from coffre.model.errors import BackupStateError, CoffreError, EventError
 from coffre.runtime.copy_function import CopyFunction
 from coffre.runtime.function import LambdaContext
 from coffre.stores.body import sha256_of
@@ -199,7 +200,7 @@ def test_a_directory_that_only_this_machine_has_is_copied_to_by_the_command(
     disk.mkdir()
     configure(account, {"name": "usb", "store": {"type": "directory", "path": str(disk)}})
 
-    account.play = lambda _name, _event: {
+    left_out = {
         "destination": "usb",
         "target": "shop",
         "backups": [],
@@ -209,8 +210,15 @@ def test_a_directory_that_only_this_machine_has_is_copied_to_by_the_command(
         "busy": False,
         "left_out": "the function does not have it",
     }
+    function = played()
+    account.play = lambda name, event: function(name, event) if "copied" in event else left_out
 
     assert coffre("copy", "--to", "usb").status == 0
+    # The stack knows it: it is in the list of copies, and is not due again
+    assert [one.backup_id for one in account.catalog.copies.of("usb")] == [newest.id]
+    [event] = [one for one in account.catalog.audit.events() if one.action == "backup.copied"]
+    assert (event.subject, event.detail) == (newest.id, "to usb")
+    assert "Nothing is missing" in coffre("copy", "--to", "usb").out
     assert [one["id"] for one in coffre("--vault", disk, "list", "--json").json()] == [newest.id]
     assert coffre("copy", "--all", "--to", "usb").status == 0
     assert len(coffre("--vault", disk, "list", "--json").json()) == 2
@@ -306,6 +314,42 @@ def test_each_target_and_destination_is_copied_in_an_invocation_of_its_own(accou
     after = {"target": "crm", "after": "01K9X000000000000000000000"}
     assert answer(after)[1] == [{**after, "to": "nas"}, {**after, "to": "crms"}]
     assert answer({"to": "crms"})[1] == [{"target": "crm", "to": "crms"}]
+
+
+def test_the_function_looks_at_every_destination_that_it_reaches_and_copies_nothing(
+    account: Account, nas: Path
+) -> None:
+    """A directory is looked at by the machine that has it."""
+    place: Any = {"LocationConstraint": "eu-west-1"}
+    boto3.client("s3").create_bucket(Bucket="acme-copy", CreateBucketConfiguration=place)
+    offsite = {"name": "offsite", "store": {"type": "s3", "bucket": "acme-copy"}}
+    gone = {"name": "gone", "store": {"type": "s3", "bucket": "acme-nosuch"}}
+    configure(account, {"name": "nas", "store": {"type": "directory", "path": str(nas)}}, offsite, gone)
+    account.backup()
+
+    places = {one["name"]: one for one in answer({"doctor": True, "probe": True})[0]["places"]}
+
+    assert places.keys() == {"offsite", "gone"}
+    assert (places["offsite"]["trouble"], places["offsite"]["written"]) == (None, None)
+    assert places["gone"]["trouble"]["code"] == "BUCKET_MISSING"
+    assert all(one["is_certain"] for one in places.values())
+    with pytest.raises(EventError, match="it goes with probe alone"):
+        answer({"doctor": True, "to": "offsite"})
+
+
+def test_only_good_backups_in_a_directory_are_recorded_for_a_command(account: Account, nas: Path) -> None:
+    good, failed = account.backup(), account.backup(Status.FAILED)
+    other = {"name": "offsite", "store": {"type": "s3", "bucket": "acme-copy"}}
+    configure(account, {"name": "nas", "store": {"type": "directory", "path": str(nas)}}, other)
+
+    with pytest.raises(BackupStateError, match="is not copied: it is FAILED"):
+        answer({"copied": {"to": "nas", "backups": [good.id, failed.id]}})
+    with pytest.raises(EventError, match="recorded by this function"):
+        answer({"copied": {"to": "offsite", "backups": [good.id]}})
+    with pytest.raises(EventError, match="goes with no other field"):
+        answer({"copied": {"to": "nas", "backups": [good.id]}, "all": True})
+    assert list(account.catalog.copies.of("nas")) == []
+    assert answer({"copied": {"to": "nas", "backups": [good.id]}})[0] == {"recorded": [good.id]}
 
 
 def test_a_copy_whose_time_is_over_continues_in_the_next_invocation(account: Account, nas: Path) -> None:

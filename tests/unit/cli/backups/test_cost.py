@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 from tests.unit.cli.conftest import Account, Coffre
+from ulid import ULID
 
 from coffre.model.usage import Job, Usage
 from coffre.policy.cost import KINDS
@@ -74,6 +75,29 @@ def test_a_stack_that_has_not_run_costs_nothing(coffre: Coffre, account: Account
 
     assert said.status == 0
     assert said.out.startswith("About $0.00 in September 2026.\n")
+
+
+def test_copies_are_counted_with_their_target(coffre: Coffre, account: Account) -> None:
+    """What the function `copy` recorded of its run: requests at both sides, and what left the region."""
+    account.catalog.usages.add(
+        Usage(
+            id=str(ULID.from_datetime(NOW - timedelta(days=1))),
+            job=Job.COPY,
+            target="shop",
+            at=NOW - timedelta(days=1),
+            invocations=1,
+            function_mb_ms=1_024 * 60_000,
+            vault_reads=10_000,
+            source_writes=20_000,
+        )
+    )
+
+    (target,) = coffre("cost", "--json").json()["targets"]
+
+    assert (target["target"], target["runs"]) == ("shop", 1)
+    assert Decimal(target["cost"]["function"]) > 0
+    # Ten thousand reads of the vault, and twenty thousand writes into the copy
+    assert Decimal(target["cost"]["requests"]) == Decimal("0.104")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""docs/keys.md, docs/configuration.md, docs/status.md and docs/install.md."""
+"""docs/keys.md, docs/configuration.md, docs/status.md, docs/report.md and docs/install.md."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from tests.unit.cli.conftest import BUCKET, OUTPUTS
 from tests.unit.cli.keys.conftest import Keys
 from tests.unit.cli.status.test_show import SCENES as STATUS
 from tests.unit.docs.scenes import Stage, scene
+from tests.unit.policy.report_scene import week
 
 from coffre.model.checkup import CheckResult, Severity, State
 from coffre.model.drill import DrillReport, Outcome
+from coffre.model.report import Period
 from coffre.model.target import TargetKind
 from coffre.model.usage import Job, Usage
+from coffre.policy.report import report_of as weekly_report_of
 from coffre.policy.status_report import report_of
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.reports import DrillReports
@@ -57,6 +61,13 @@ def a_change(stage: Stage) -> None:
 def a_status(stage: Stage) -> None:
     snapshots.at_terminal(stage.monkeypatch, 80)
     stage.monkeypatch.setattr("coffre_cli.commands.status.status.look", lambda *_: report_of(STATUS["status-sample"]))
+
+
+@scene("docs/report.md#The report", "coffre report weekly")
+def a_week(stage: Stage) -> None:
+    snapshots.at_terminal(stage.monkeypatch, 100)
+    found = weekly_report_of(replace(week(), periods=(Period.WEEKLY,)))
+    stage.monkeypatch.setattr("coffre_cli.commands.verify.period_report._look", lambda *_: found)
 
 
 @scene("docs/cost.md#What backups cost", "coffre cost")

@@ -245,9 +245,12 @@ def test_a_damaged_backup_costs_itself_alone(place: Place) -> None:
     place.scene.store.delete(pack)
     place.scene.put(pack, b"?" * 100)
 
-    with pytest.raises(IntegrityError, match="PACK_DAMAGED"):
-        copy_target(place.job(), [new, damaged, old])
+    whole: list[str] = []
 
+    with pytest.raises(IntegrityError, match="PACK_DAMAGED"):
+        copy_target(replace(place.job(), on_copied=lambda backup: whole.append(backup.id)), [new, damaged, old])
+
+    assert whole == [new.id, old.id]
     assert place.copies() == {
         new.id: CopyStatus.COMPLETED,
         damaged.id: CopyStatus.FAILED,

@@ -1,5 +1,6 @@
 """Copies are opened and listed, and what they share with the vault is known from the configuration."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ from coffre.model.checkup import State
 from coffre.model.copies import Destination
 from coffre.model.errors import SecretError, StoreError
 from coffre.model.locks import LockMode
-from coffre.operations.doctor.copies import read_copies
+from coffre.operations.doctor.copies import as_tried, read_copies, try_copies
+from coffre.policy.checks.answers import Trouble
 from coffre.policy.checks.check import facts_of
-from coffre.policy.checks.copies_facts import CopyPlace
+from coffre.policy.checks.copies_facts import CopiesFacts, CopyPlace
 from coffre.policy.checks.registry import run_checks
+from coffre.stores.body import Body, sha256_of
 from coffre.stores.directory import DirectoryStore
+from coffre.stores.store import Store
 from coffre.vault.locks import VaultLocks
 from coffre.vault.vault import Vault
 
@@ -88,3 +92,47 @@ def test_a_copy_that_cannot_lock_is_found(tmp_path: Path) -> None:
     assert fine.locks is None
     assert found.locks is not None
     assert found.locks.code == "LOCKS_OFF"
+
+
+MANIFEST = "v1/backups/shop/01K9X000000000000000000000/manifest.json"
+NOON = datetime(2026, 11, 17, 12, tzinfo=UTC)
+
+
+class Closed(DirectoryStore):
+    """A store that is read, and takes nothing."""
+
+    def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
+        raise StoreError("Access denied.", code="STORE_DENIED")
+
+
+def tried(store: Store, manifest: str | None = None, *, probe: bool = False, **fields: Any) -> CopyPlace:
+    destination = s3("other", region="us-east-1").model_copy(update=fields)
+    (place,) = try_copies([destination], lambda _: Vault(store), lambda _: manifest, NOON, probe=probe)
+    return place
+
+
+def test_whether_a_copy_takes_backups_is_tried_with_what_it_has_or_with_a_probe(tmp_path: Path) -> None:
+    open_store, closed = DirectoryStore(tmp_path), Closed(tmp_path)
+    open_store.put(MANIFEST, b"{}", sha256=sha256_of(b"{}"))
+
+    assert tried(open_store, MANIFEST).written is None
+    assert [info.key for info in open_store.list()] == [MANIFEST]  # nothing was added
+    refused = tried(closed, MANIFEST).written
+    assert refused is not None
+    assert refused.code == "STORE_DENIED"
+    # Without a manifest there it is known by a probe alone
+    assert tried(closed).written is None
+    assert tried(closed, probe=True).written is not None
+    assert tried(open_store, probe=True).written is None
+    assert len(list(open_store.list())) == 2
+    # A replication writes there, and not Coffre
+    assert tried(closed, MANIFEST, copied_by="replication").written is None
+
+
+def test_what_the_function_found_takes_the_place_of_a_look_from_here() -> None:
+    unsure = CopyPlace("offsite", Trouble("STORE_DENIED", "Denied."), is_certain=False, near="the same region")
+    disk = CopyPlace("disk")
+
+    merged = as_tried(CopiesFacts((unsure, disk)), [CopyPlace("offsite")])
+
+    assert merged == CopiesFacts((CopyPlace("offsite", near="the same region"), disk))

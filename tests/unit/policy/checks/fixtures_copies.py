@@ -22,6 +22,11 @@ FIXTURES: Final = (
         spares=(CopiesFacts((PLACE,)),),
     ),
     Fixture(
+        "COPY_NOT_WRITABLE",
+        provokes=(CopiesFacts((replace(PLACE, written=TROUBLE),)),),
+        spares=(CopiesFacts((PLACE,)),),
+    ),
+    Fixture(
         "COPY_LOCKS_OFF",
         provokes=(CopiesFacts((replace(PLACE, locks=Trouble("LOCKS_OFF", "It has no Object Lock.")),)),),
         spares=(CopiesFacts((PLACE,)),),

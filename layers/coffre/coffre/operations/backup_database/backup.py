@@ -18,6 +18,7 @@ from coffre.model.manifest import (
     Manifest,
     RelationName,
 )
+from coffre.operations.backup_database.part_recorder import PartRecorder
 from coffre.operations.backup_database.plan import (
     LARGE_OBJECTS_PART,
     METADATA_PART,
@@ -66,14 +67,17 @@ def backup_or_spread(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Commit
         Nothing is published; a later sweep removes packs that were stored.
     """
     job = replace(job, vault=locking_vault(job.vault, job.target, run.backup, job.now()))
-    with present_catalog(
-        job.connection, job.children, patience_seconds=job.target.limits.lock_timeout_seconds
-    ) as present:
-        read = _read(job, run, present)
-    if isinstance(read, Spread):
-        return read
-    run.meter.begin("seal")
-    return seal(job, *read, run)
+    recorder = PartRecorder(job.vault, job.recipients, job.scratch, run)
+    job = replace(job, recorder=recorder)
+    with recorder:
+        with present_catalog(
+            job.connection, job.children, patience_seconds=job.target.limits.lock_timeout_seconds
+        ) as present:
+            read = _read(job, run, present)
+        if isinstance(read, Spread):
+            return read
+        run.meter.begin("seal")
+        return seal(job, *read, run)
 
 
 def _read(job: DatabaseBackupJob, run: Run, present: PresentCatalog) -> tuple[BackupPlan, list[StoredPart]] | Spread:
@@ -100,6 +104,8 @@ def _read(job: DatabaseBackupJob, run: Run, present: PresentCatalog) -> tuple[Ba
                 return job.spreading.hand_over(job, plan, run, holder)
             total_bytes = sum(table.size_bytes for table in plan.tables)
             run.meter.begin("tables", total_bytes=total_bytes, total_tables=len(plan.tables))
+            if job.recorder is not None:
+                job.recorder.begin_plan(plan.history.packs)
             free = holder.free_connections()
             results = _store_parts(job, plan, run, present, free, is_last=attempt == snapshots)
             if not isinstance(results, SchemaChangedError):
@@ -195,10 +201,14 @@ def _store_entries(
 ) -> StoredPart:
     with job.vault.pack_writer(plan.backup.id, number, job.encoder, memory) as packs:
         entries = EntryWriter(packs, plan.history.known(number))
+        if job.recorder is not None:
+            job.recorder.begin(number, packs, entries)
         add(entries)
         stored = entries.close()
     file = job.scratch / f"entries-{number:06d}.jsonl"
     write_lines(stored, file)
+    if job.recorder is not None:
+        job.recorder.finish(number, file)
     return StoredPart(
         number=number,
         entries=file,
@@ -247,6 +257,8 @@ def _run_part_once(
     counts: dict[int, tuple[int, int]] = {}
     with job.vault.pack_writer(plan.backup.id, part.number, job.encoder, memory) as packs:
         entries = EntryWriter(packs, plan.history.known(part.number))
+        if job.recorder is not None:
+            job.recorder.begin(part.number, packs, entries)
         yielded: LockYieldedError | None = None
         # The reader goes to the next part before this part's last pack is stored.
         with readers.borrow() as reader:
@@ -271,6 +283,8 @@ def _run_part_once(
         stored = entries.close()
     file = job.scratch / f"entries-{part.number:06d}.jsonl"
     write_lines(stored, file)
+    if job.recorder is not None:
+        job.recorder.finish(part.number, file)
     return StoredPart(
         number=part.number,
         entries=file,

@@ -13,12 +13,15 @@ from typing import Final
 from coffre.model.backup import NO_ROLES, Backup
 from coffre.model.errors import CoffreError, DumpError, IntegrityError, SchemaChangedError, StoreError, TransientError
 from coffre.model.manifest import (
+    Manifest,
     RelationName,
     SequenceValue,
 )
 from coffre.model.points import PartOf
 from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.lock_yield import yielding_locks
+from coffre.operations.backup_database.part_recorder import PartRecorder
+from coffre.operations.backup_database.unfinished_runs import UnfinishedRun, read_runs
 from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.runs.run import Run, Spread
 from coffre.operations.stored_backup.open import manifest_of
@@ -73,6 +76,8 @@ class Division:
 class DatabaseBackupJob:
     """What a run needs: where to read, where to write, with what, and how wide.
 
+    `unfinished` are the runs since `previous` that did not finish, the newest first; `recorder` keeps what this run
+    stores for the next one, in case it does not finish.
     `in_snapshot` is called once with the backup and its exported snapshot, before the rows are read. Without
     `spreading` this process does all of the work, however long it takes.
     """
@@ -89,6 +94,8 @@ class DatabaseBackupJob:
     runner: Runner
     now: Callable[[], datetime]
     previous: Backup | None = None
+    unfinished: tuple[UnfinishedRun, ...] = ()
+    recorder: PartRecorder | None = None
     in_snapshot: Callable[[Backup, str], SnapshotFindings] | None = None
     spreading: Spreading | None = None
 
@@ -300,7 +307,7 @@ def open_history_of(
     others: Sequence[tuple[int, str]] = ((METADATA_PART, ""),),
     end: str | None = None,
 ) -> tuple[History, tuple[str, ...]]:
-    """Return what the previous backup stored. If it cannot be used, everything is stored again, and a note says why.
+    """Return what earlier runs stored. What cannot be used is stored again, and a note says why.
 
     Parameters
     ----------
@@ -309,16 +316,28 @@ def open_history_of(
     end
         Of names from this one on nothing is needed.
     """
+    firsts = [*others, *((part.number, part.slices[0].name) for part in parts)]
+    unfinished, notes = read_runs(job.vault, job.unfinished, job.recipients, job.scratch)
+    try:
+        manifest, changed = _previous_manifest(job)
+        history = open_history(job.vault, manifest, firsts, job.scratch, end, unfinished=unfinished)
+        return history, (*changed, *notes)
+    except (IntegrityError, StoreError) as error:
+        damaged = (
+            f"The previous backup {job.previous.id if job.previous else '-'} is damaged, everything was stored again: "
+            f"{error.message}"
+        )
+    try:
+        return open_history(job.vault, None, firsts, job.scratch, end, unfinished=unfinished), (damaged, *notes)
+    except StoreError:
+        return NO_HISTORY, (damaged,)
+
+
+def _previous_manifest(job: DatabaseBackupJob) -> tuple[Manifest | None, tuple[str, ...]]:
     previous = job.previous
     if previous is None or previous.manifest_key is None or previous.manifest_sha256 is None:
-        return NO_HISTORY, ()
-    try:
-        manifest = manifest_of(job.vault, previous)
-        if set(manifest.recipients) != set(job.recipients):
-            return NO_HISTORY, ("The recipients changed: everything was stored again.",)
-        firsts = [*others, *((part.number, part.slices[0].name) for part in parts)]
-        return open_history(job.vault, manifest, firsts, job.scratch, end), ()
-    except (IntegrityError, StoreError) as error:
-        return NO_HISTORY, (
-            f"The previous backup {previous.id} is damaged, everything was stored again: {error.message}",
-        )
+        return None, ()
+    manifest = manifest_of(job.vault, previous)
+    if set(manifest.recipients) != set(job.recipients):
+        return None, ("The recipients changed: everything was stored again.",)
+    return manifest, ()

@@ -17,6 +17,7 @@ from coffre.model.manifest import (
 )
 from coffre.model.points import ManifestPoint
 from coffre.operations.backup_database.plan import METADATA_PART, BackupPlan, DatabaseBackupJob
+from coffre.operations.backup_database.unfinished_runs import stored_before
 from coffre.operations.runs.locked_backup import secure
 from coffre.operations.runs.run import Run
 from coffre.policy.slicing import TableExtent
@@ -96,7 +97,11 @@ def commit(job: DatabaseBackupJob, plan: BackupPlan, sealed: Sealed, run: Run) -
         content=content,
         locked_until=secured.locked_until,
         exceptions=plan.exceptions,
-        notes=(*plan.notes, *sealed.notes),
+        notes=(
+            *stored_before(job.unfinished, sealed.live_bytes, plan.history.unfinished),
+            *plan.notes,
+            *sealed.notes,
+        ),
         point=ManifestPoint(name=plan.part_of.name, id=plan.part_of.id) if plan.part_of else None,
     )
     return manifest, job.vault.commit(manifest, run.announce)

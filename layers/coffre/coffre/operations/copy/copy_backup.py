@@ -17,10 +17,10 @@ from coffre.model.errors import CopyError, IntegrityError, ObjectMissingError, S
 from coffre.model.manifest import Manifest, PackReference
 from coffre.operations.copy.missing import missing_packs
 from coffre.operations.runs.parallel_map import ordered_map
+from coffre.operations.stored_backup.copied_records import copy_records_of
 from coffre.operations.stored_backup.open import refuse_other_backups
-from coffre.stores.store import Store, put_new, put_small
+from coffre.stores.store import Store, put_new
 from coffre.stores.transfer import Transfer
-from coffre.vault.layout import marks_prefix, pin_mark_key
 from coffre.vault.pack_list import PackList
 from coffre.vault.vault import Vault
 
@@ -28,7 +28,6 @@ from coffre.vault.vault import Vault
 # by the time of an answer.
 _WIDTH: Final = 16
 _MEMORY_BYTES: Final = 96 * 1024 * 1024
-_MARK_LIMIT_BYTES: Final = 64 * 1024
 # What a sweep at the destination removes while a backup is copied is sent again; a second time is no coincidence.
 _ROUNDS: Final = 3
 
@@ -99,14 +98,14 @@ def copy_backup(job: CopyJob) -> Sent:
         missing = missing_packs(job.destination.store, packs)
         is_committed = _has_manifest(job, key)
         if not missing and is_committed:
-            _copy_marks(job)
+            copy_records_of(job.source, job.destination, job.backup.target, job.backup.id)
             return sent
         sent = _send_packs(job, packs, missing, sent)
         if not sent.is_whole:
             return sent
         _copy_entries(job, packs.manifest)
         _lock_what_was_there(job, packs, missing)
-        _copy_marks(job)
+        copy_records_of(job.source, job.destination, job.backup.target, job.backup.id)
         job.check()
         # From here on a sweep at the destination keeps the packs. What one removed before is found by the next round.
         _put_once(job, job.destination.store_of_new, key, body)
@@ -183,30 +182,6 @@ def _lock_what_was_there(job: CopyJob, packs: PackList, places: array[int]) -> N
     if locks is not None and end is not None:
         sent = set(places)
         locks.extend((pack.key for place, pack in packs if place not in sent), end, job.check)
-
-
-def _copy_marks(job: CopyJob) -> None:
-    """Copy what was said about the backup later. All marks but the pin are written once; marks are small."""
-    backup = job.backup
-    prefix, pin = marks_prefix(backup.target, backup.id), pin_mark_key(backup.target, backup.id)
-    known = {info.key: info.size for info in job.destination.store.list(prefix)}
-    for info in job.source.store.list(prefix):
-        if info.key != pin and known.get(info.key) == info.size:
-            continue
-        body = job.source.store.get(info.key, limit_bytes=_MARK_LIMIT_BYTES)
-        if info.key not in known or info.key != pin:
-            _put_once(job, job.destination.store, info.key, body)
-        elif job.destination.store.get(pin, limit_bytes=_MARK_LIMIT_BYTES) != body:
-            _replace_pin(job, pin, body)
-
-
-def _replace_pin(job: CopyJob, key: str, body: bytes) -> None:
-    """Replace the mark of a pin. Where nothing may be replaced (a receiving account) the backup stays pinned."""
-    try:
-        put_small(job.destination.store, key, body)
-    except StoreError as error:
-        if error.code != "STORE_DENIED":
-            raise
 
 
 def _has_manifest(job: CopyJob, key: str) -> bool:

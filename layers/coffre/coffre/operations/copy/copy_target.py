@@ -63,6 +63,8 @@ class TargetCopyJob:
         The number of requests to the destination until now.
     on_progress
         As of `CopyJob`, with the backup.
+    on_copied
+        Called with each backup when its copy is complete, whatever becomes of the run.
     """
 
     run_id: str
@@ -76,6 +78,7 @@ class TargetCopyJob:
     records_at: Vault | None = None
     requests: Callable[[], int] = lambda: 0
     on_progress: Callable[[Backup, Sent, int, int], None] = lambda _backup, _sent, _packs, _bytes: None
+    on_copied: Callable[[Backup], None] = lambda _: None
     _renewed: list[datetime] = field(default_factory=list, repr=False)
 
     @property
@@ -106,7 +109,7 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
         What `copy_backup` raises.
     """
     for named in only or ():
-        _refuse_uncopied(named)
+        refuse_uncopied(named)
     lock = job.catalog.locks.acquire(job.lock, job.run_id, job.now(), stale_after=_STALE_AFTER)
     done = Copied(job.destination.name, job.target)
     if not lock.acquired:
@@ -126,6 +129,7 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
             done = done.plus(backup, sent)
             if done.unfinished is not None:
                 return done
+            job.on_copied(backup)
         if job.records_at is not None:
             copy_records(job.source, job.records_at, job.target, job.check)
         _copy_points(job)
@@ -223,7 +227,8 @@ def _was_deleted(job: TargetCopyJob, backup: Backup, error: CoffreError) -> bool
     return gone and job.catalog.get_backup(backup.id).status is Status.DELETED
 
 
-def _refuse_uncopied(backup: Backup) -> None:
+def refuse_uncopied(backup: Backup) -> None:
+    """Refuse a backup of which no copy is made; raises `BackupStateError`."""
     if is_copied(backup):
         return
     why = "it holds what a restore has overwritten" if backup.is_safety else f"it is {backup.status.value}"

@@ -1,13 +1,15 @@
-"""What can be seen of the copies: each is opened and listed, and nothing is written."""
+"""What can be seen of the copies: each is opened and listed, and (by the function that copies) written to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from coffre.model.copies import Destination, DirectoryDestination, S3Destination
 from coffre.model.errors import CoffreError
-from coffre.operations.doctor.vault_use import attempt, trouble
+from coffre.operations.doctor.vault_use import attempt, trouble, try_writing
 from coffre.policy.checks.copies_facts import CopiesFacts, CopyPlace
 from coffre.vault.layout import BACKUPS
 from coffre.vault.vault import Vault
@@ -31,6 +33,47 @@ def read_copies(
         Returns the vault in a destination.
     """
     return CopiesFacts(tuple(_place(one, open_copy, _near(one, vault_bucket, vault_region)) for one in destinations))
+
+
+def try_copies(
+    destinations: Iterable[Destination],
+    open_copy: Callable[[Destination], Vault],
+    newest: Callable[[Destination], str | None],
+    now: datetime,
+    *,
+    probe: bool,
+) -> tuple[CopyPlace, ...]:
+    """Return what the function that copies can do with each destination: no other role would do better.
+
+    Parameters
+    ----------
+    newest
+        Returns the key of a manifest that is complete there, if any is.
+    probe
+        Store a pack of a few bytes where no manifest can be sent again. Rotation sweeps it.
+    """
+    found = []
+    for one in destinations:
+        place = _place(one, open_copy, None)
+        if place.trouble is None and one.copied_by == "coffre":
+            _, written, _ = try_writing(open_copy(one), newest(one), now, probe=probe)
+            place = replace(place, written=written)
+        found.append(replace(place, is_certain=True, locks=None))
+    return tuple(found)
+
+
+def as_tried(facts: CopiesFacts, tried: Iterable[CopyPlace]) -> CopiesFacts:
+    """Return the facts with what the function found of the places that it can reach.
+
+    The command's own look stays for locks, and for what is near the vault.
+    """
+    known = {place.name: place for place in tried}
+    return CopiesFacts(
+        tuple(
+            replace(known[place.name], locks=place.locks, near=place.near) if place.name in known else place
+            for place in facts.places
+        )
+    )
 
 
 def _place(destination: Destination, open_copy: Callable[[Destination], Vault], near: str | None) -> CopyPlace:

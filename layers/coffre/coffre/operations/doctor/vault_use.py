@@ -71,17 +71,29 @@ def use_vault(
         return VaultReach(bucket, unlisted), (VaultUse, Unread("The backup function cannot list the vault."))
     locks = None if vault.locks is None else attempt(vault.locks.store.require_locking)
     mode = "off" if vault.locks is None else vault.locks.mode.value
-    tested, written, keeps = _test_writing(vault, newest, now, probe=probe)
+    key = newest.manifest_key if newest is not None else None
+    tested, written, keeps = try_writing(vault, key, now, probe=probe)
     return VaultReach(bucket), VaultUse(bucket, function_region, region, tested, written, keeps, mode, locks)
 
 
-def _test_writing(
-    vault: Vault, newest: Backup | None, now: datetime, *, probe: bool
+def try_writing(
+    vault: Vault, manifest: str | None, now: datetime, *, probe: bool
 ) -> tuple[WriteTest | None, Trouble | None, bool | None]:
+    """Find out whether this process may store a backup in a vault or a copy; see `use_vault`.
+
+    Parameters
+    ----------
+    manifest
+        The key of a manifest that exists there.
+
+    Returns
+    -------
+    tuple
+        How it was tried (None: it could not be), what was wrong, and whether the store keeps checksums (None: unknown).
+    """
     store = vault.store if vault.locks is None else vault.locks.store.with_lock(vault.locks.lock(now + _LOCK))
-    if newest is not None and newest.manifest_key is not None:
-        key = newest.manifest_key
-        return WriteTest.MANIFEST, *_send_again(vault.store, store, key)
+    if manifest is not None:
+        return WriteTest.MANIFEST, *_send_again(vault.store, store, manifest)
     if not probe:
         return None, None, None
     key, body = f"{pack_prefix(str(ULID.from_datetime(now)), 0)}-00000000-0000", b"coffre doctor --probe"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from coffre.model.backup import Status
 from coffre.model.errors import IntegrityError
@@ -14,16 +16,21 @@ from coffre.operations.rotate.sweep_job import (
     SweepTally,
 )
 from coffre.stores.store import ObjectInfo
-from coffre.vault.layout import MANIFEST, record_of
+from coffre.vault.layout import MANIFEST, part_number, record_of, writer_of
+from coffre.vault.part_records import recorded_packs
 from coffre.vault.references import References
 
 
 @dataclass(frozen=True)
 class PackRules:
-    """Decides about packs, after all manifests were read: the catalog's records, and why packs of some targets stay."""
+    """Decides about packs, after all manifests were read: the catalog's records, and why packs of some targets stay.
+
+    `resumable` are the packs of other runs that a run names which did not finish: the next run may continue from them.
+    """
 
     records: Mapping[str, BackupSummary]
     blocked: Mapping[str, str]
+    resumable: frozenset[str] = frozenset()
 
 
 class RecordsWalk:
@@ -38,6 +45,12 @@ class RecordsWalk:
         self._read: set[tuple[str, str]] = set()
         self._unlisted: list[tuple[str, str]] = []
         self._doubts: dict[str, str] = {}
+        self._resumable: set[str] = set()
+        self._completed_at: dict[str, datetime] = {}
+        for record in self._records.values():
+            if record.status is Status.COMPLETED:
+                known = self._completed_at.get(record.target, record.ended_at)
+                self._completed_at[record.target] = max(record.ended_at, known)
         self.references = References(job.scratch)
 
     def visit(self, target: str, backup_id: str, objects: Iterable[ObjectInfo]) -> None:
@@ -58,8 +71,24 @@ class RecordsWalk:
                 self._remove(own)
         elif MANIFEST in own:
             self._refer(target, backup_id, known)
-        elif known is not None and known.status is Status.FAILED and known.is_long_over(self._job.now):
+            if known is not None and known.is_long_over(self._job.now):
+                self._remove_parts(own)
+        elif known is not None and known.status is Status.FAILED:
+            self._visit_failed(target, backup_id, known, own)
+
+    def _visit_failed(self, target: str, backup_id: str, known: BackupSummary, own: Mapping[str, ObjectInfo]) -> None:
+        """Remove what a run has left that failed a day ago; until then the next run of the target can continue it."""
+        completed_at = self._completed_at.get(target)
+        if known.is_long_over(self._job.now):
             self._remove(own)
+        elif completed_at is not None and completed_at > known.ended_at:
+            self._remove_parts(own)
+        else:
+            for number in [one for info in own.values() if (one := part_number(info.key)) is not None]:
+                self._job.check()
+                with contextlib.suppress(IntegrityError):  # the next run cannot use it either
+                    packs = recorded_packs(self._job.vault, target, backup_id, number)
+                    self._resumable |= {pack.key for pack in packs if writer_of(pack.key) != backup_id}
 
     def settle(self) -> PackRules:
         """Read the catalog again, because runs whose manifest was not listed yet may reference packs."""
@@ -71,6 +100,8 @@ class RecordsWalk:
                 blocked.setdefault(known.target, f"backup {backup_id} of {known.target} is running")
             elif known.status is Status.COMPLETED and (known.target, backup_id) not in self._read:
                 self._explain_unread(backup_id, known, blocked)
+            elif known.status is Status.FAILED and self._was_running(backup_id):
+                blocked.setdefault(known.target, f"backup {backup_id} of {known.target} has just ended")
         for restore in self._job.records.running_restores(self._job.now):
             blocked.setdefault(restore.target, f"restore {restore.id} of {restore.target} is running")
         for target, backup_id in self._unlisted if self._job.copy is None else ():
@@ -78,7 +109,12 @@ class RecordsWalk:
             if found is None or found.status is Status.FAILED:
                 text = f"The vault has backup {backup_id} of {target}, but the catalog does not: coffre catalog rebuild"
                 self._tally.note_problem("MANIFEST_UNLISTED", target, text)
-        return PackRules(records, blocked)
+        return PackRules(records, blocked, frozenset(self._resumable))
+
+    def _was_running(self, backup_id: str) -> bool:
+        """Tell whether a run was no FAILED one when its records were visited: what they name is not known."""
+        earlier = self._records.get(backup_id)
+        return earlier is None or earlier.status is not Status.FAILED
 
     def _explain_unread(self, backup_id: str, known: BackupSummary, blocked: dict[str, str]) -> None:
         earlier = self._records.get(backup_id)
@@ -121,6 +157,13 @@ class RecordsWalk:
         """Keep every pack of a target, because it is not certain which ones its backups need."""
         self._doubts[target] = f"{text} Until this is corrected, no pack of {target} is deleted."
         self._tally.note_problem(code, target, self._doubts[target])
+
+    def _remove_parts(self, own: Mapping[str, ObjectInfo]) -> None:
+        """Remove the records of finished parts: nothing is continued from them."""
+        for info in own.values():
+            if part_number(info.key) is not None:
+                self._remover.remove_soon(info.key)
+                self._tally.records_removed = self._tally.records_removed.plus(info.size)
 
     def _remove(self, own: Mapping[str, ObjectInfo]) -> None:
         """Remove the manifest first: without it, the other records mean nothing. All wait for the last lock."""

@@ -76,6 +76,9 @@ class PacksWalk:
             return next(iter(blocked.values()), None) or self._reason_for_unknown(writer, info)
         if known.target in blocked:
             return blocked[known.target]
+        if info.key in self._settled.resumable:
+            hours = GRACE // timedelta(hours=1)
+            return f"a run of {known.target} that failed less than {hours} hours ago had used them"
         if known.status is Status.FAILED and not known.is_long_over(self._job.now):
             hours = GRACE // timedelta(hours=1)
             return f"backup {writer} of {known.target} failed less than {hours} hours ago"

@@ -133,6 +133,7 @@ class Lifecycle:
             watch,
             ready_to_commit=lambda: self._ready_to_commit(backup),
             announce=lambda made: self.catalog.announce_manifest(backup.id, made.key, made.sha256),
+            recorded=lambda number, sha256: self.catalog.parts.add(backup.id, number, sha256, self.now()),
         )
 
     def _ready_to_commit(self, backup: Backup) -> tuple[Tier, ...]:

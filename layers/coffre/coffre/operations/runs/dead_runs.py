@@ -12,6 +12,7 @@ from coffre.model.backup import RUN_DIED, Backup, Failure, Restore, Status
 from coffre.model.errors import BackupStateError, CoffreError
 from coffre.operations.runs import restore_record
 from coffre.operations.stored_backup.record import completed
+from coffre.vault.part_records import recorded_parts
 from coffre.vault.vault import Vault
 
 # Twenty missed heartbeats: the run is dead, not slow. Shorter than the minute after which Lambda repeats the event of a
@@ -39,9 +40,14 @@ def settle_backup(
     if found is not None and found[1].sha256 == backup.manifest_sha256:
         catalog.complete_backup(completed(backup, *found))
         return None
+    message = "The run stopped without reporting an error (killed, out of memory, or its deadline passed)."
+    if any(recorded_parts(vault, backup.target, backup.id)):
+        message += (
+            " What it had recorded as stored is kept for a day: the next backup of this target continues from it."
+        )
     failure = failure or Failure(
         code=RUN_DIED,
-        message="The run stopped without reporting an error (killed, out of memory, or its deadline passed).",
+        message=message,
         hint="Look at the function's log for this request id; more memory or time often helps.",
     )
     return catalog.fail_backup(backup.id, failure, now)

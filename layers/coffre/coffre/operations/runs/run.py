@@ -22,7 +22,8 @@ class Run:
 
     `ready_to_commit` is called before the manifest is made. It raises if this run may not publish any more
     (`LockLostError`, `CatalogError`), and returns the tiers that the backup has by now. `announce` is called right
-    before the manifest is written, with its key and SHA-256.
+    before the manifest is written, with its key and SHA-256. `recorded` is called with the number and the SHA-256 of
+    each record of what is stored until then; None: the run leaves none, since nothing would vouch for them.
     """
 
     backup: Backup
@@ -30,6 +31,7 @@ class Run:
     watch: Watch
     ready_to_commit: Callable[[], tuple[Tier, ...]]
     announce: Callable[[Committed], None]
+    recorded: Callable[[int, str], None] | None = None
 
 
 @dataclass(frozen=True)

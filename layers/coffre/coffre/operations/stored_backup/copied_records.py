@@ -11,7 +11,16 @@ from typing import Final
 
 from coffre.model.errors import ObjectMissingError, StoreError
 from coffre.stores.store import ObjectInfo, Store, put_new, put_small
-from coffre.vault.layout import ANCHORS, BACKUPS, CONFIGURATIONS, MANIFEST, is_anchor, is_configuration, record_of
+from coffre.vault.layout import (
+    ANCHORS,
+    BACKUPS,
+    CONFIGURATIONS,
+    MANIFEST,
+    backup_prefix,
+    is_anchor,
+    is_configuration,
+    record_of,
+)
 from coffre.vault.vault import Vault
 
 _LIMIT_BYTES: Final = 64 * 1024 * 1024
@@ -50,6 +59,23 @@ def copy_records(source: Vault, destination: Vault, target: str, check: Callable
     return sent
 
 
+def copy_records_of(source: Vault, destination: Vault, target: str, backup_id: str) -> None:
+    """Bring the records of one backup to a copy, which need not be complete there; raises what `copy_records` raises.
+
+    Before the manifest: a copy that appears has what is known about it, a pin above all.
+    """
+    folder = f"{backup_prefix(target, backup_id)}/"
+    there = {info.key: info.size for info in destination.store.list(folder)}
+    for info in source.store.list(folder):
+        record = record_of(info.key)
+        if record is not None and _is_due(record.name, info, there, destination.store, source.store):
+            try:
+                body = source.store.get(info.key, limit_bytes=_LIMIT_BYTES)
+            except ObjectMissingError:
+                continue
+            _put(destination.store, info.key, body, is_new=info.key not in there)
+
+
 def _due(source: Store, destination: Store, target: str) -> Iterator[tuple[str, bool]]:
     """Yield the keys that have to be sent, and whether the copy has no such object."""
     folder = f"{BACKUPS}{target}/"
@@ -79,12 +105,22 @@ def _is_due(name: str, info: ObjectInfo, there: dict[str, int], destination: Sto
 
 def _put(store: Store, key: str, body: bytes, *, is_new: bool) -> int:
     if not is_new:
-        put_small(store, key, body)
-        return 1
+        return _replace(store, key, body)
     try:
         put_new(store, key, body)
     except StoreError as error:
         if error.code != "OBJECT_EXISTS":
             raise
         return 0  # another copier has sent it, in an earlier or a later version
+    return 1
+
+
+def _replace(store: Store, key: str, body: bytes) -> int:
+    """Replace a record. Where nothing may be replaced (a receiving account) a removed pin keeps the backup pinned."""
+    try:
+        put_small(store, key, body)
+    except StoreError as error:
+        if error.code != "STORE_DENIED":
+            raise
+        return 0
     return 1

@@ -35,6 +35,25 @@ def copy_unreachable(copies: CopiesFacts) -> Found:
 
 
 @check(
+    "COPY_NOT_WRITABLE",
+    Severity.WARNING,
+    CopiesFacts,
+    fine="Each copy takes new backups.",
+    cure="Give the function copy s3:PutObject there (CopyBuckets, or the destination's secret; docs/destinations.md).",
+)
+def copy_not_writable(copies: CopiesFacts) -> Found:
+    """Find destinations that can be listed, and take nothing."""
+    for place in copies.places:
+        if place.written is not None:
+            yield Finding(
+                f"Nothing can be written to the copy {place.name}: no backup can be copied there.",
+                str(place.written),
+                place.written.hint,
+                place.name,
+            )
+
+
+@check(
     "COPY_LOCKS_OFF",
     Severity.WARNING,
     CopiesFacts,

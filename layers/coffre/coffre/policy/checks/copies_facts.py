@@ -17,6 +17,8 @@ class CopyPlace:
         Why it could not be opened or listed; None: it was.
     is_certain
         The trouble is the destination's, and not that of who looks: no other credentials or machine would do better.
+    written
+        Why nothing can be written there; None: it can, or that was not tried.
     locks
         Why it cannot lock as it is configured to; None: it can, or needs not.
     near
@@ -26,6 +28,7 @@ class CopyPlace:
     name: str
     trouble: Trouble | None = None
     is_certain: bool = True
+    written: Trouble | None = None
     locks: Trouble | None = None
     near: str | None = None
 

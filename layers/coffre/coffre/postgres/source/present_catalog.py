@@ -65,8 +65,8 @@ class PresentCatalog:
         if changed:
             names = tuple(tables[oid] for oid in sorted(changed))
             raise SchemaChangedError(
-                f"The table {names[0]} was truncated, rewritten, altered, renamed or dropped, or its schema was "
-                "altered, after the backup's snapshot was taken and before the table was read.",
+                f"The table {names[0].removeprefix('ONLY ')} was truncated, rewritten, altered, renamed or dropped, "
+                "or its schema was altered, after the backup's snapshot was taken and before the table was read.",
                 hint=_HINT,
                 tables=names,
             )

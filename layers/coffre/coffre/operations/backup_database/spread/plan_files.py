@@ -59,9 +59,10 @@ class SpreadHeader(BaseModel):
     """What every step of a spread backup needs to know.
 
     `groups` are in the order of their numbers, from 0. `parts` are the numbers of the first and the last part of all,
-    those that the planner stores included. `previous` is the id of the backup whose frames may be pointed at. `streams`
-    is the number of connections that each of `width` workers reads with. `taken_at` is when the snapshot was taken.
-    `actor` asked for the backup. `why` says why it is spread.
+    those that the planner stores included. `previous` is the id of the backup whose frames may be pointed at, and
+    `unfinished` those of runs
+    that did not finish. `streams` is the number of connections that each of `width` workers reads with. `taken_at` is
+    when the snapshot was taken. `actor` asked for the backup. `why` says why it is spread.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -75,6 +76,7 @@ class SpreadHeader(BaseModel):
     total_bytes: int
     total_tables: int
     previous: str | None
+    unfinished: tuple[str, ...] = ()
     streams: int
     width: int
     parts: tuple[int, int]

@@ -28,7 +28,7 @@ from coffre.policy.streams import streams_that_fit
 from coffre.postgres.source.dump import SliceReader
 from coffre.postgres.source.present_catalog import present_catalog
 from coffre.vault.entries import read_lines
-from coffre.vault.history import NO_HISTORY, History
+from coffre.vault.history import History
 from coffre.vault.pack import budget_for, packs_for
 from coffre.vault.part_records import StoredPart, recorded_parts, write_part
 
@@ -158,7 +158,7 @@ class Group:
         tables = [part for part in parts if part.slices]
         last = tables[-1].slices[-1].name if tables else _LARGE_OBJECTS
         # The header's planner has checked the previous backup, and noted what is wrong with it.
-        history, _ = open_history_of(job, tables, others, end=f"{last}\0") if job.previous else (NO_HISTORY, ())
+        history, _ = open_history_of(job, tables, others, end=f"{last}\0")
         return history
 
     def _store_part(self, part: Part, reading: _Reading) -> None:
@@ -167,8 +167,10 @@ class Group:
             stored = store_large_objects(job, reading.plan, reading.memory)
         else:
             stored = run_part(job, reading.plan, part, reading.readers, reading.memory, self._meter)
-        whole = replace(stored, packs=(*stored.packs, *_of_history(stored, reading.plan.history)))
-        write_part(job.vault, header.target, header.backup_id, whole, job.recipients)
+        whole = replace(stored, packs=packs_of(stored, reading.plan.history))
+        sha256 = write_part(job.vault, header.target, header.backup_id, whole, job.recipients)
+        if sha256 is not None:
+            self._step.catalog.parts.add(header.backup_id, part.number, sha256, job.now())
         stored.entries.unlink()
         self._add(part)
 
@@ -178,7 +180,8 @@ class Group:
             self._done_tables += sum(piece.number == 0 for piece in part.slices)
 
 
-def _of_history(stored: StoredPart, history: History) -> list[PackReference]:
-    """Return the packs of earlier runs that a part points at: the seal knows them from its record alone."""
+def packs_of(stored: StoredPart, history: History) -> tuple[PackReference, ...]:
+    """Return the packs that a part points at, those of earlier runs included: its record alone is enough to seal it."""
     keys = {frame.pack for entry in read_lines(stored.entries) for frame in entry.frames}
-    return [history.packs[key] for key in sorted(keys - {pack.key for pack in stored.packs})]
+    own = {pack.key for pack in stored.packs}
+    return (*stored.packs, *(history.packs[key] for key in sorted(keys - own)))
