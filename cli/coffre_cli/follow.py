@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from coffre.model.errors import BackupStateError, CatalogError, TransientError
-from coffre.model.words import duration, size
+from coffre.model.words import counted, duration, size
 from coffre_cli.screen import error_console
 
 if TYPE_CHECKING:
@@ -118,13 +118,20 @@ class _Signs:
 
 
 def facts(record: Backup | Restore) -> str:
-    """Return the progress of a run in words: `12.0 of 70.0 MB, 5.1 MB/s, 12 s left, 12/49 tables`, or its phase."""
+    """Return the progress of a run in words: `12.0 of 70.0 MB, 5.1 MB/s, 12 s left, 12/49 tables`, or its phase.
+
+    Of a run of several functions, the numbers are those of all of them together, and it has their number: `4 workers`.
+    """
     done = record.progress
     things, is_over = _things(done)
+    # Each worker has its own tables: the last table is begun long before all of its bytes are read.
+    is_over = is_over and not done.workers
     if not done.total_bytes or done.done_bytes >= done.total_bytes or is_over:
-        return ", ".join(part for part in (done.phase, things) if part)
+        so_far = f"{size(done.done_bytes)} so far" if done.done_bytes and not done.total_bytes else ""
+        return ", ".join(part for part in (done.phase, so_far, things) if part)
     amount = f"{size(done.done_bytes)} of {size(done.total_bytes)}"
-    return ", ".join(part for part in (amount, *_speed(record, done), things) if part)
+    workers = counted(done.workers, "worker") if done.workers else ""
+    return ", ".join(part for part in (amount, *_speed(record, done), things, workers) if part)
 
 
 def _things(done: Done) -> tuple[str, bool]:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -45,6 +45,7 @@ BROKEN = "broken"
 OFFSITE, ELSEWHERE, FAR = "offsite", "copies-elsewhere", "eu-central-1"
 IDENTITY = "coffre/identity/main"
 ALERT_URLS = "coffre/alerts/urls"
+TOGETHER = "together"
 UPLOADS, FILES, SETTINGS = "uploads", "files-of-users", "settings"
 WRONG_PASSWORD = "not-the-password"
 RULES = {"DailyBackupRule": Tier.DAILY, "WeeklyBackupRule": Tier.WEEKLY, "MonthlyBackupRule": Tier.MONTHLY}
@@ -1021,4 +1022,54 @@ def test_a_server_with_a_schedule_of_its_own_is_started_when_it_is_due(
     assert stack.alert("1 database found on all: backed up from now on")
     assert found.tables == daily_backup(stack).tables
     assert stack.backups(SAMPLE, slot) == []
+    assert checkout.coffre("config", "restore", "template", "--yes").status == 0
+
+
+@contextmanager
+def small_steps(stack: Stack) -> Iterator[None]:
+    """Let holders live for a moment and groups be small, so that a small database is relayed and divided too."""
+    functions, name = stack.client("lambda"), stack.output("BackupDatabaseFunction")
+    before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    small = {"COFFRE_SPREAD_HOLD_SECONDS": "1", "COFFRE_SPREAD_GROUP_BYTES": "1000000"}
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": {**before, **small}})
+    try:
+        yield
+    finally:
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": before})
+
+
+def test_several_functions_take_a_backup_together_and_it_is_restored(
+    stack: Stack, checkout: Checkout, tmp_path: Path, new_database: str
+) -> None:
+    """By the deployed state machine, with its own role: holders that hand the snapshot on, groups, the seal."""
+    document = checkout.coffre("config", "show", "--json").json()["document"]
+    limits = {"spread": "always", "streams": 8}
+    document["targets"].append({"name": TOGETHER, "secret": f"coffre/database/{SAMPLE}", "limits": limits})
+    (tmp_path / "new.json").write_text(json.dumps(document))
+    changed = checkout.coffre("config", "set", str(tmp_path / "new.json"), "--yes")
+    assert changed.status == 0, changed.err
+
+    with small_steps(stack):
+        said = checkout.coffre("backup", "database", TOGETHER, "--json")
+
+    assert said.status == 0, said.err
+    made = said.json()
+    assert (made["status"], made["spread"]) == ("COMPLETED", "limits.spread is always.")
+    machine = stack.client("stepfunctions")
+    [execution] = machine.list_executions(stateMachineArn=stack.resource("SpreadMachine"))["executions"]
+    done = partial(machine.describe_execution, executionArn=execution["executionArn"])
+    assert until(lambda: done()["status"] if done()["status"] != "RUNNING" else None, "the end") == "SUCCEEDED"
+    assert len(stack.catalog.spread.groups(made["id"])) > 1
+    epochs = stack.catalog.spread.epochs(made["id"])
+    assert {epoch.holder for epoch in epochs} == {"plan", "a", "b"}
+    assert epochs[0].number > len({epoch.holder for epoch in epochs})  # relayed
+    used = stack.catalog.usages.find(made["id"])
+    assert used is not None
+    assert used.invocations > len(epochs)
+    assert used.transitions > 2 * used.invocations
+
+    restored = checkout.coffre("restore", "database", made["id"], "--to", new_database, "--json")
+
+    assert restored.status == 0, restored.err
+    assert fingerprint(new_database) == fingerprint(stack.server.dsn(SAMPLE))
     assert checkout.coffre("config", "restore", "template", "--yes").status == 0

@@ -46,8 +46,8 @@ PARTITIONS: Final = (
     "USAGE",
     "COPY",
     "POINT",
-    "SPREAD",
     "PART",
+    "SPREAD",
 )
 
 FUNCTIONS: Final = {

@@ -11,6 +11,7 @@ from tests.template.rendering import ROOT, render
 
 from coffre.model import errors
 from coffre.runtime.events import parse_database_backup
+from coffre.runtime.machine import TRANSITIONS
 
 DEFINITION: Final[dict[str, Any]] = json.loads((ROOT / "statemachine" / "spread.asl.json").read_text())
 FUNCTION: Final = "${BackupDatabaseFunction}"
@@ -110,6 +111,21 @@ def test_every_step_is_an_event_of_the_function() -> None:
         "Settle": "settle",
     }
     assert [getattr(steps[name], "holder", None) for name in ("HoldA", "HoldB")] == ["a", "b"]
+
+
+def test_each_step_is_counted_with_the_transitions_that_it_is_billed_for() -> None:
+    parallel = DEFINITION["States"]["Spread"]
+    *holders, work = parallel["Branches"]
+    ends = [name for branch in holders for name, state in branch["States"].items() if state["Type"] == "Succeed"]
+    start_and_end = 2
+
+    assert len(ends) == len(holders)
+    assert [len(branch["States"]) - 1 for branch in holders] == [TRANSITIONS["hold"]] * len(holders)
+    assert len(work["States"]["Work"]["ItemProcessor"]["States"]) + start_and_end == TRANSITIONS["work"]
+    assert len(work["States"]) - 1 == TRANSITIONS["seal"]
+    assert len(DEFINITION["States"]) - 1 == TRANSITIONS["settle"]
+    of_the_execution = [*ends, "Spread", "Work"]
+    assert len(of_the_execution) + start_and_end == TRANSITIONS["begin"]
 
 
 def test_no_state_waits_for_less_than_a_function_lives_or_for_ever() -> None:

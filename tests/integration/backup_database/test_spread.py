@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +21,7 @@ from coffre.operations.backup_database.spread import begin, hold, step
 from coffre.postgres.source import relay
 from coffre.postgres.source.identity import read_identity
 from coffre.runtime import spread_backup
-from coffre.runtime.machine import Machine, MachineError
+from coffre.runtime.machine import TRANSITIONS, Machine, MachineError
 from coffre.runtime.spread_planning import SpreadPlanning
 from coffre.vault.layout import part_key, plan_key
 
@@ -68,6 +69,12 @@ def test_a_spread_backup_has_what_one_function_stores(coffre: Coffre, shop: str,
     assert backup.spread == "limits.spread is always."
     assert backup.workers == machine.given["width"]
     assert machine.invoked["work-1"] == 1
+    # And what all of its invocations used is one sum
+    used = coffre.catalog.usages.find(backup.id)
+    assert used is not None
+    assert used.invocations == 1 + machine.invoked.total()
+    by_step = Counter(step.partition("-")[0] for step in machine.invoked.elements())
+    assert used.transitions == TRANSITIONS["begin"] + sum(TRANSITIONS[step] * times for step, times in by_step.items())
 
 
 def take(coffre: Coffre, machine: SpreadMachine, **event: Any) -> Backup:
@@ -276,6 +283,9 @@ def test_a_machine_that_was_stopped_settles_its_run(coffre: Coffre, shop: str, m
 
     assert settled["status"] == "FAILED"
     require_ended(coffre, coffre.catalog.get_backup(answer["id"]), shop, "SPREAD_STOPPED")
+    failure = coffre.catalog.get_backup(answer["id"]).failure
+    assert failure is not None
+    assert failure.message.endswith("could not be repeated: status ABORTED.")
     # An event that comes again changes nothing
     assert coffre.backup_function().handle({"stopped": answer["id"], "status": "ABORTED"}, Context()) == settled
 

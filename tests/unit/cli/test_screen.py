@@ -218,6 +218,23 @@ def running(seconds: float = 10.0, **progress: Any) -> Backup:
             "tables, 3/4 tables",
         ),
         (
+            # The last table was begun by several, and most of its bytes are not read yet.
+            {
+                "phase": "tables",
+                "done_bytes": 2_400_000_000,
+                "total_bytes": 70_000_000_000,
+                "done_tables": 49,
+                "total_tables": 49,
+                "workers": 4,
+                "snapshot_seconds": 10,
+            },
+            "2.4 GB of 70.0 GB, 240.0 MB/s, 4 min 42 s left, 49/49 tables, 4 workers",
+        ),
+        (
+            {"phase": "seal", "done_bytes": 60, "total_bytes": 70, "done_tables": 4, "total_tables": 4},
+            "seal, 4/4 tables",
+        ),
+        (
             {"phase": "count", "done_bytes": 70, "total_bytes": 90, "done_tables": 4, "total_tables": 4},
             "count, 4/4 tables",
         ),

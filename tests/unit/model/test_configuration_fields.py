@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from tests.unit.model.configuration_schema import COMMAND, DOCUMENT, models, models_in, schema, text
 
 from coffre.model.configuration import Configuration, parse_configuration
-from coffre.model.target import BucketTarget, DatabaseTarget, SettingsTarget
+from coffre.model.target import BucketTarget, DatabaseTarget, RepositoryTarget, SettingsTarget
 from coffre.vault.codec import new_identity, public_key
 
 GUIDE: Final = DOCUMENT.with_name("configuration.md")
@@ -90,6 +90,7 @@ SHARED: Final = ("Every target", "Retention", "Freshness", "Objectives", "Alerts
 DATABASE: Final = ("A database",)
 BUCKETS: Final = ("Buckets",)
 SETTINGS: Final = ("Settings",)
+REPOSITORIES: Final = ("Repositories",)
 
 
 def rows() -> Iterator[Row]:
@@ -148,6 +149,7 @@ DOCUMENTED: Final[dict[str, tuple[tuple[str, ...], type[BaseModel]]]] = {
     "a database": ((*SHARED, *DATABASE), DatabaseTarget),
     "buckets": ((*SHARED, *BUCKETS), BucketTarget),
     "settings": ((*SHARED, *SETTINGS), SettingsTarget),
+    "repositories": ((*SHARED, *REPOSITORIES), RepositoryTarget),
 }
 
 
@@ -177,6 +179,7 @@ def test_every_table_of_fields_is_in_a_section_that_is_compared() -> None:
     compared = {section for sections, _ in DOCUMENTED.values() for section in sections}
 
     assert {row.section for row in rows()} <= compared, "add the section to SHARED, DATABASE or BUCKETS of this test"
-    paths = [(row.path, row.section in SHARED, row.section in DATABASE, row.section in BUCKETS) for row in rows()]
+    groups = (SHARED, DATABASE, BUCKETS, SETTINGS)
+    paths = [(row.path, *(row.section in group for group in groups)) for row in rows()]
     assert len(paths) == len(set(paths)), "a field has two rows"
     assert len(paths) > 60, "the tables are read"

@@ -89,7 +89,7 @@ def test_each_mistake_is_named_by_its_line_and_field_with_what_is_allowed() -> N
     assert "line 7, targets[0].limits.streams: should be less than or equal to 16" in said
     assert "line 8, targets[0].limits.lock_timeout_seconds: should be a valid integer" in said
     assert "line 10, targets[1].buckets: " in said
-    assert "line 11, targets[2].kind: should be 'database', 'bucket' or 'settings'" in said
+    assert "line 11, targets[2].kind: should be 'database', 'bucket', 'settings' or 'repository'" in said
 
 
 def test_what_is_missing_is_named_by_the_line_around_it() -> None:

@@ -133,7 +133,7 @@ def test_a_full_document_is_accepted() -> None:
         ),
         (
             document(targets=[target(kind="buckets")]),
-            "targets[0].kind: should be 'database', 'bucket' or 'settings'",
+            "targets[0].kind: should be 'database', 'bucket', 'settings' or 'repository'",
         ),
         (document(targets=[bucket(secret="x")]), "targets[0].secret: unknown field"),
         (document(targets=[bucket(buckets=[])]), "targets[0].buckets: Tuple should have at least 1 item"),

@@ -82,6 +82,7 @@ def test_a_run_costs_what_the_price_list_says() -> None:
             source_reads=1_000,
             outside_bytes=GB,
             kms_requests=10_000,
+            transitions=2_000,
         )
     )
 
@@ -90,6 +91,7 @@ def test_a_run_costs_what_the_price_list_says() -> None:
     assert cost.function == Decimal("16.6667") + Decimal("0.0000002")
     assert cost.requests == Decimal("0.0054") + Decimal("0.00043")
     assert (cost.transfer, cost.kms, cost.storage) == (Decimal("0.09"), Decimal("0.03"), Decimal(0))
+    assert cost.machine == Decimal("0.05")
     assert Decimal(0) < cost.catalog < Decimal("0.0001")
 
 
@@ -121,6 +123,14 @@ def test_counts_of_several_runs_are_their_sums(usages: list[Usage]) -> None:
 
     assert together.vault_writes == sum(used.vault_writes for used in usages)
     assert together.function_mb_ms == sum(used.function_mb_ms for used in usages)
+
+
+def test_a_spread_backup_without_counts_is_taken_for_all_of_its_functions() -> None:
+    one = estimated_usage(backup(1, 1_000, duration_ms=60_000))
+    spread = estimated_usage(backup(1, 1_000, duration_ms=60_000, spread="It is large.", workers=4))
+
+    assert (one.invocations, spread.invocations) == (1, 6)  # two hold the snapshot
+    assert spread.function_mb_ms == 6 * one.function_mb_ms
 
 
 # --- a month ---

@@ -12,7 +12,7 @@ import typer
 from coffre.model.errors import BackupStateError, TargetUnknownError
 from coffre.model.kinds import Status, TargetKind, Tier
 from coffre.model.times import parse_span
-from coffre.model.words import duration, size
+from coffre.model.words import counted, duration, size
 from coffre_cli.deployed import (
     DeployedStack,
     HereOption,
@@ -176,6 +176,48 @@ def backup_buckets(
             hint='Add one to the configuration document ("kind": "bucket"): docs/storage.md has examples.',
         )
     started = start_each(deployed, "backup_storage", names, Wanted(full, keep))
+    report_all(deployed, started, as_json=as_json, is_one=target is not None)
+
+
+@app.command(
+    "repositories",
+    short_help="Back up the Git repositories of one target, or of every one.",
+    epilog=examples(
+        "coffre backup repositories",
+        "coffre backup repositories code --stack coffre",
+        "coffre backup repositories code --here",
+        "coffre backup repositories code --full --json | jq .exceptions",
+    ),
+)
+def backup_repositories(
+    target: Annotated[
+        str | None, typer.Argument(help="The target's name. Default: every target of repositories.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Store everything again, without earlier backups.")] = False,
+    keep: KeepOption = None,
+    here: HereOption = False,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Back up the Git repositories of one target, or of all of them, and wait for the end.
+
+    A repository whose refs are unchanged is not fetched. What is new becomes a bundle, which is cloned and checked
+    before it counts. With --here it runs in this process: for repositories that are reached over ssh, or that do not
+    fit on the function's disk.
+    """
+    refuse_vault("backup repositories")
+    deployed = find_stack(stack)
+    if here:
+        _back_up_here(deployed, "backup_storage", target, Wanted(full, keep), None, as_json=as_json)
+        return
+    configuration = deployed.configuration
+    named = [configuration.repository_target(target)] if target else configuration.repositories
+    if not named:
+        raise TargetUnknownError(
+            "No target of repositories is configured.",
+            hint='Add one to the configuration document ("kind": "repository"): docs/repositories.md has examples.',
+        )
+    started = start_each(deployed, "backup_storage", [one.name for one in named], Wanted(full, keep))
     report_all(deployed, started, as_json=as_json, is_one=target is not None)
 
 
@@ -393,7 +435,8 @@ def _report(record: Backup) -> None:
         show_failure(record.failure)
         return
     has_objects, is_bucket = record.kind.has_objects, record.kind is TargetKind.BUCKET
-    noun = "objects" if is_bucket else "settings"
+    is_code = record.kind is TargetKind.REPOSITORY
+    noun = "objects" if is_bucket else "refs, bundles and LFS objects" if is_code else "settings"
     what = f"{record.objects or 0:,} {noun}" if has_objects else f"{record.tables} tables, {record.rows:,} rows"
     if record.unread:
         what += f" ({record.unread:,} more could not be read)"
@@ -402,6 +445,8 @@ def _report(record: Backup) -> None:
         f"{size(record.stored_bytes)} stored.",
         style="green",
     )
+    if record.spread is not None:
+        say(f"Up to {counted(record.workers or 1, 'function')} read it together. {record.spread}")
     if record.expires_at is not None:
         say(f"It is kept until {record.expires_at:%Y-%m-%d %H:%M} UTC, then rotation deletes it.")
     for exception in record.exceptions:
@@ -412,6 +457,11 @@ def _report(record: Backup) -> None:
         say("List its objects, and restore them:")
         say_command(f"coffre ls {record.id}")
         say_command(f"coffre restore objects {record.id} --dry-run")
+        return
+    if is_code:
+        say("List its refs, and restore its repositories:")
+        say_command(f"coffre ls {record.id} --recursive")
+        say_command(f"coffre restore repositories {record.id} --dry-run")
         return
     if has_objects:
         say("List their names, and what a restore would change:")

@@ -41,13 +41,14 @@ class Type(StrEnum):
     DATABASE = TargetKind.DATABASE.word
     BUCKETS = TargetKind.BUCKET.word
     SETTINGS = TargetKind.SETTINGS.word
+    REPOSITORIES = TargetKind.REPOSITORY.word
 
 
 def list_backups(
     target: Annotated[str | None, typer.Argument(help="Only backups of this target.")] = None,
     of_target: Annotated[str | None, typer.Option("--target", help="The same as TARGET.")] = None,
     kind: Annotated[
-        Type | None, typer.Option("--type", help="Only backups of databases, or of buckets.", case_sensitive=False)
+        Type | None, typer.Option("--type", help="Only backups of this kind of target.", case_sensitive=False)
     ] = None,
     status: Annotated[Status | None, typer.Option(help="Only backups with this status.", case_sensitive=False)] = None,
     since: Annotated[

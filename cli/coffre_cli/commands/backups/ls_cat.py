@@ -104,7 +104,7 @@ def cat(
             f"{backup.id} holds settings. To see one value: coffre restore settings {backup.id} --name NAME --print"
         )
     decoder = decoder_of(deployed, backup, identity).of_recipients(manifest.recipients)
-    if backup.kind is TargetKind.BUCKET:
+    if backup.kind.has_objects:
         if key is None:
             raise typer.BadParameter("Roles are in backups of databases.", param_hint="--roles")
         entry = find_object(deployed.vault, manifest, ObjectChoice(bucket=bucket, keys=(key,)))

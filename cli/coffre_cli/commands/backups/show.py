@@ -11,7 +11,7 @@ from coffre.model.kinds import Status
 from coffre.model.names import shown
 from coffre.model.words import counted, duration, size, span
 from coffre_cli.backup_argument import resolve_run
-from coffre_cli.commands.backups.cost import cost_line
+from coffre_cli.commands.backups.cost import cost_line, find_usage, usage_json, used_line
 from coffre_cli.commands.backups.show_copies import copies_of, show_copies
 from coffre_cli.commands.backups.show_source import show_buckets, source_of
 from coffre_cli.commands.points.show import find_shown, show_point
@@ -19,6 +19,7 @@ from coffre_cli.commands.restore.database_result import show_comparisons, show_k
 from coffre_cli.commands.restore.run_objects import show_examples
 from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
+from coffre_cli.follow import facts
 from coffre_cli.place import Place, find_place
 from coffre_cli.screen import (
     age,
@@ -75,7 +76,8 @@ def _show_backup(deployed: Place, backup: Backup, *, as_json: bool) -> None:
     if as_json:
         copies = [copy.model_dump(mode="json") for copy in copies_of(deployed, backup)]
         manifest_json = manifest.model_dump(mode="json") if manifest else None
-        print_json({**backup_json(backup), "copies": copies, "manifest": manifest_json})
+        used = usage_json(find_usage(deployed, backup))
+        print_json({**backup_json(backup), "usage": used, "copies": copies, "manifest": manifest_json})
         return
     say(f"Backup {backup.id} of {backup.target}: {backup.status.value}")
     say(f"  tiers     {' '.join(tier.lower() for tier in backup.tiers)}")
@@ -98,26 +100,31 @@ def _show_backup(deployed: Place, backup: Backup, *, as_json: bool) -> None:
         say(f"  spread    over {counted(backup.workers or 1, 'function')} at a time: {backup.spread}")
     if backup.failure is not None:
         show_failure(backup.failure)
-    elif backup.status is Status.IN_PROGRESS:
-        say(f"  progress  {backup.progress.phase}, {size(backup.progress.done_bytes)} so far")
-        _show_snapshot(backup)
+    _show_progress(backup)
     _show_cost(deployed, backup)
     show_copies(deployed, backup)
     if manifest is not None:
         _show_manifest(backup, manifest)
 
 
-def _show_snapshot(backup: Backup) -> None:
-    """Say how long a spread backup holds its snapshot: so long the server removes no dead rows."""
-    held = backup.progress.snapshot_seconds
-    if held:
-        transactions = counted(backup.progress.snapshot_transactions, "transaction")
-        say(f"  snapshot  held for {span(held)}, {transactions}: the server keeps the dead rows of that time")
+def _show_progress(run: Backup | Restore) -> None:
+    """Show how far a run is, and what a backup of several functions does to the server meanwhile."""
+    done = run.progress
+    if run.status is not Status.IN_PROGRESS:
+        return
+    say(f"  progress  {facts(run)}")
+    if done.snapshot_seconds:
+        since = f"{span(done.snapshot_seconds)}, {counted(done.snapshot_transactions, 'transaction')}"
+        say(f"  snapshot  held for {since}: the server keeps the dead rows of that time")
 
 
 def _show_cost(deployed: Place, run: Backup | Restore) -> None:
-    if (line := cost_line(deployed, run)) is not None:
-        say(f"  cost      {line}")
+    used = find_usage(deployed, run)
+    if used is None:
+        return
+    if not used.estimated:
+        say(f"  used      {used_line(used)}")
+    say(f"  cost      {cost_line(used)}")
 
 
 def _legal_holds(backup: Backup) -> str:
@@ -170,7 +177,9 @@ def _show_exceptions(found: Manifest | RestoreReport) -> None:
 def _show_restore(deployed: Place, restore: Restore, *, as_json: bool) -> None:
     report = deployed.vault.read_report(restore.report_key) if restore.report_key else None
     if as_json:
-        print_json({**restore_json(restore), "report": report.model_dump(mode="json") if report else None})
+        used = usage_json(find_usage(deployed, restore))
+        shown_report = report.model_dump(mode="json") if report else None
+        print_json({**restore_json(restore), "usage": used, "report": shown_report})
         return
     what = "Dry run of a restore" if restore.dry_run else "Restore"
     say(f"{what} {restore.id} of backup {restore.backup_id} ({restore.target}): {restore.status.value}")
@@ -178,6 +187,7 @@ def _show_restore(deployed: Place, restore: Restore, *, as_json: bool) -> None:
     if restore.source is not None:
         say(f"  read from {restore.source} alone")
     say(f"  started   {restore.created_at:%Y-%m-%d %H:%M:%S} UTC, took {duration(restore.duration_ms)}")
+    _show_progress(restore)
     _show_cost(deployed, restore)
     if restore.failure is not None:
         show_failure(restore.failure)

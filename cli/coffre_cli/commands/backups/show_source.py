@@ -16,6 +16,8 @@ def source_of(manifest: Manifest) -> str:
     """Return in a few words where a backup was taken from."""
     if manifest.kind is TargetKind.SETTINGS:
         return f"AWS, {manifest.storage.region}: {', '.join(one.name for one in manifest.storage.buckets)}"
+    if manifest.kind is TargetKind.REPOSITORY:
+        return f"Git: {', '.join(one.name for one in manifest.storage.buckets)}"
     if manifest.kind is TargetKind.BUCKET:
         content = manifest.storage
         where = content.endpoint or f"AWS S3, {content.region}"

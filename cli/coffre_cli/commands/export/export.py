@@ -142,7 +142,7 @@ def export(
             f"{backup.id} holds settings. To a file: coffre restore settings {backup.id} --name NAME --output FILE"
         )
     _refuse_other_kind(backup, objects, others)
-    if backup.kind is TargetKind.BUCKET:
+    if backup.kind.has_objects:
         export_objects(deployed, backup, objects, identity)
         return
     format_ = format_ or Format.CUSTOM
@@ -183,7 +183,7 @@ def _refuse_mixture(objects: ObjectsWanted, others: Mapping[str, object]) -> Non
 
 def _refuse_other_kind(backup: Backup, objects: ObjectsWanted, others: Mapping[str, object]) -> None:
     """Refuse options that do not apply to this kind of backup."""
-    is_bucket = backup.kind is TargetKind.BUCKET
+    is_bucket = backup.kind.has_objects
     wrong = next((option for option, value in others.items() if value is not None and is_bucket), None)
     if not is_bucket and objects.given is not None:
         raise typer.BadParameter(

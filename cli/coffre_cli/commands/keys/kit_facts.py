@@ -178,6 +178,8 @@ def _what(manifest: Manifest) -> str:
         return f"database {content.database}, PostgreSQL {content.server_version}"
     if manifest.kind == "settings":
         return f"settings: {', '.join(folder.name for folder in manifest.storage.buckets)}"
+    if manifest.kind == "repository":
+        return f"repositories at {', '.join(host.name for host in manifest.storage.buckets)}"
     return f"buckets {', '.join(bucket.name for bucket in manifest.storage.buckets)}"
 
 

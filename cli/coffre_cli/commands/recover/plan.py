@@ -176,7 +176,7 @@ def _step(place: StandaloneVault, name: str, found: Found, wanted: Wanted, point
         missing=found.passed_over,
     )
     if kind is StepKind.OTHER:
-        problem = f"Restore it by its own command, first of all: {place.command} restore {backup.kind} {backup.id}"
+        problem = f"Restore it by its own command, first of all: {place.command} restore {backup.kind.word} {backup.id}"
         return step.model_copy(update={"state": StepState.LEFT_OUT, "problem": problem})
     place.decoder_of(backup)
     if wanted.is_rehearsal:

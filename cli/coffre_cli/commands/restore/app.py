@@ -1,4 +1,4 @@
-"""`coffre restore database|tables|rows|objects|settings|point`."""
+"""`coffre restore database|tables|rows|objects|settings|repositories|point`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 import typer.core
 
 from coffre_cli.commands.points import restore as point
-from coffre_cli.commands.restore import database, objects, settings, tables
+from coffre_cli.commands.restore import database, objects, repositories, settings, tables
 from coffre_cli.examples import examples
 
 
@@ -18,7 +18,8 @@ class _SaysWhatComesFirst(typer.core.TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             raise typer.BadParameter(
-                "say first what is restored: database, tables, rows, objects, settings or point. "
+                "say first what is restored: database, tables, rows, objects, settings, repositories or "
+                "point. "
                 f'"{args[0]}" comes after it: '
                 f"coffre restore database {args[0]}",
                 ctx=ctx,
@@ -28,8 +29,8 @@ class _SaysWhatComesFirst(typer.core.TyperGroup):
 
 app = typer.Typer(
     cls=_SaysWhatComesFirst,
-    help="Restore a backup: a whole database, some tables, some of their rows, objects of buckets, or "
-    "settings.\n\n"
+    help="Restore a backup: a whole database, some tables, some of their rows, objects of buckets, "
+    "settings, or repositories.\n\n"
     "What overwrites is planned first: the plan is shown, the name of what is overwritten is typed, and ten seconds "
     "later it starts. --yes confirms the plan as it is.",
     epilog=examples(
@@ -40,6 +41,7 @@ app = typer.Typer(
         "coffre restore objects latest --prefix 2026/invoices/",
         "coffre restore point latest --to env:DESTINATION --to-bucket files-for-tests",
         "coffre restore settings latest --dry-run",
+        "coffre restore repositories latest --output restored",
     ),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -48,7 +50,7 @@ app = typer.Typer(
 
 @app.callback()
 def restore() -> None:
-    """Restore a backup: a whole database, some tables, some of their rows, objects of buckets, or settings."""
+    """Restore a backup: a database, some tables, some of their rows, objects of buckets, settings, or repositories."""
 
 
 app.command("database", short_help="Restore a whole database.", epilog=database.EXAMPLES)(database.restore_database)
@@ -62,4 +64,7 @@ app.command("point", short_help="Restore a database and its objects as of one mo
 )
 app.command("settings", short_help="Restore secrets, parameters and files.", epilog=settings.EXAMPLES)(
     settings.restore_settings
+)
+app.command("repositories", short_help="Restore Git repositories.", epilog=repositories.EXAMPLES)(
+    repositories.restore_repositories
 )

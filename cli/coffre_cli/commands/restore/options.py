@@ -102,6 +102,7 @@ _NAMES = {
     TargetKind.DATABASE: ("a database", "database"),
     TargetKind.BUCKET: ("buckets", "objects"),
     TargetKind.SETTINGS: ("settings", "settings"),
+    TargetKind.REPOSITORY: ("repositories", "repositories"),
 }
 
 

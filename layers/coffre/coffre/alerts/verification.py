@@ -136,6 +136,7 @@ _DRILLED: Final = {
     TargetKind.DATABASE: "restored into a scratch server",
     TargetKind.BUCKET: "restored in part into scratch/ in the vault's bucket",
     TargetKind.SETTINGS: "decrypted value by value",
+    TargetKind.REPOSITORY: "cloned from its bundles",
 }
 
 

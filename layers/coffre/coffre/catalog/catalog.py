@@ -114,8 +114,8 @@ class Catalog:
         self.usages = Usages(self._table)
         self.copies = Copies(self._table)
         self.points = Points(self._table)
-        self.spread = Spread(self._table)
         self.parts = Parts(self._table)
+        self.spread = Spread(self._table)
 
     # --- backups: one run ---
 

@@ -295,6 +295,7 @@ class UsageItem(Item):
     source_received_bytes = NumberAttribute(null=True)
     outside_bytes = NumberAttribute(null=True)
     kms_requests = NumberAttribute(null=True)
+    transitions = NumberAttribute(null=True)
 
 
 class CopyItem(Item):
@@ -326,6 +327,13 @@ class PointItem(Item):
     document = UnicodeAttribute(null=True)
 
 
+class PartItem(Item):
+    """The record of a finished part. `sk` is `<backup id>#<number>`. DynamoDB removes it after `expires_at_epoch`."""
+
+    sha256 = UnicodeAttribute(null=True)
+    expires_at_epoch = NumberAttribute(null=True)
+
+
 class EpochItem(Item):
     """`coffre.catalog.spread.Epoch`. `sk` is `<backup id>#epoch#<number>`. DynamoDB removes it after some days."""
 
@@ -355,13 +363,6 @@ class SealItem(Item):
 
     attempt = UnicodeAttribute(null=True)
     seen_at = TimeAttribute(null=True)
-    expires_at_epoch = NumberAttribute(null=True)
-
-
-class PartItem(Item):
-    """The record of a finished part. `sk` is `<backup id>#<number>`. DynamoDB removes it after `expires_at_epoch`."""
-
-    sha256 = UnicodeAttribute(null=True)
     expires_at_epoch = NumberAttribute(null=True)
 
 

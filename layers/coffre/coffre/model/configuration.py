@@ -27,6 +27,7 @@ from coffre.model.target import (
     DatabaseTarget,
     FoundDatabase,
     ObjectTarget,
+    RepositoryTarget,
     SettingsTarget,
     TargetKind,
 )
@@ -51,11 +52,12 @@ def _kind_of(target: object) -> str | None:
 Target = Annotated[
     Annotated[DatabaseTarget, Tag("database")]
     | Annotated[BucketTarget, Tag("bucket")]
-    | Annotated[SettingsTarget, Tag("settings")],
+    | Annotated[SettingsTarget, Tag("settings")]
+    | Annotated[RepositoryTarget, Tag("repository")],
     Discriminator(
         _kind_of,
         custom_error_type=KIND_UNKNOWN,
-        custom_error_message="should be 'database', 'bucket' or 'settings'",
+        custom_error_message="should be 'database', 'bucket', 'settings' or 'repository'",
     ),
 ]
 
@@ -255,9 +257,14 @@ class Configuration(Document):
         return tuple(target for target in self.targets if isinstance(target, SettingsTarget))
 
     @property
+    def repositories(self) -> tuple[RepositoryTarget, ...]:
+        """The targets that are repositories."""
+        return tuple(target for target in self.targets if isinstance(target, RepositoryTarget))
+
+    @property
     def object_targets(self) -> tuple[ObjectTarget, ...]:
-        """The targets whose backups hold objects: buckets and settings."""
-        return (*self.buckets, *self.settings)
+        """The targets whose backups hold objects: buckets, settings and repositories."""
+        return (*self.buckets, *self.settings, *self.repositories)
 
     @property
     def all_recipients(self) -> tuple[str, ...]:
@@ -345,15 +352,19 @@ class Configuration(Document):
         return _named(name, self.buckets, "bucket target")
 
     def object_target(self, name: str) -> ObjectTarget:
-        """Return the target of buckets or settings of this name; raises as `target` does."""
-        return _named(name, self.object_targets, "target of buckets or settings")
+        """Return the target of buckets, settings or repositories of this name; raises as `target` does."""
+        return _named(name, self.object_targets, "target of buckets, settings or repositories")
+
+    def repository_target(self, name: str) -> RepositoryTarget:
+        """Return the repositories of this name; raises as `target` does."""
+        return _named(name, self.repositories, "repository target")
 
     def settings_target(self, name: str) -> SettingsTarget:
         """Return the settings of this name; raises as `target` does."""
         return _named(name, self.settings, "settings target")
 
 
-def _named[T: (DatabaseTarget, BucketTarget, SettingsTarget, ObjectTarget, AnyTarget)](
+def _named[T: (DatabaseTarget, BucketTarget, SettingsTarget, RepositoryTarget, ObjectTarget, AnyTarget)](
     name: str, targets: tuple[T, ...], what: str
 ) -> T:
     for target in targets:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 _MEMBER: Final = re.compile(r"<\w+\.\w+: ('[^']*')>")
 KIND_UNKNOWN: Final = "kind_unknown"
 # What pydantic puts into the path of a target: its kind, which is no field.
-_KINDS: Final = frozenset({"database", "bucket", "settings"})
+_KINDS: Final = frozenset({"database", "bucket", "settings", "repository"})
 
 
 def parse_json(text: str | bytes) -> Any:

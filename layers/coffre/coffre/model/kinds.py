@@ -41,11 +41,12 @@ class TargetKind(StrEnum):
     DATABASE = "database"
     BUCKET = "bucket"
     SETTINGS = "settings"
+    REPOSITORY = "repository"
 
     @property
     def word(self) -> str:
         """The subcommand of `coffre backup` for it."""
-        return "buckets" if self is TargetKind.BUCKET else self.value
+        return {TargetKind.BUCKET: "buckets", TargetKind.REPOSITORY: "repositories"}.get(self, self.value)
 
     @property
     def has_objects(self) -> bool:

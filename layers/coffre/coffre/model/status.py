@@ -88,7 +88,12 @@ class OpenAlert(_Record):
 
 OWN_SCHEDULES: Final = "own-schedules"
 """The job of the rule that asks which targets with a schedule of their own are due."""
-_ENDINGS: Final = {TargetKind.DATABASE: "-databases", TargetKind.BUCKET: "-buckets", TargetKind.SETTINGS: "-buckets"}
+_ENDINGS: Final = {
+    TargetKind.DATABASE: "-databases",
+    TargetKind.BUCKET: "-buckets",
+    TargetKind.SETTINGS: "-buckets",
+    TargetKind.REPOSITORY: "-buckets",
+}
 
 
 class Schedule(_Record):

@@ -18,6 +18,8 @@ from coffre.model.protection import Drill as Drill
 from coffre.model.protection import DrillCheck as DrillCheck
 from coffre.model.protection import Freshness as Freshness
 from coffre.model.protection import Retention as Retention
+from coffre.model.repositories import Organisation as Organisation
+from coffre.model.repositories import RepositorySource as RepositorySource
 from coffre.model.schedule import Schedule
 from coffre.model.server import SeenDatabase
 from coffre.model.times import parse_span
@@ -528,11 +530,103 @@ class SettingsTarget(Document):
         return tuple(sorted(chosen, key=lambda one: one.name))
 
 
+class RepositoryTarget(Document):
+    """Git repositories that are backed up together (docs/repositories.md)."""
+
+    name: TargetName = Field(
+        description="Names the target in commands, alerts and the vault. Another name is another target.",
+        examples=["code"],
+    )
+    kind: Literal[TargetKind.REPOSITORY] = Field(
+        description="What the target is: repositories.", examples=["repository"]
+    )
+    recipients: tuple[AgeRecipient, ...] = Field(
+        default=(),
+        description="age public keys of this target alone. Empty: those of the document.",
+        examples=[["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]],
+    )
+    repositories: tuple[RepositorySource, ...] = Field(
+        default=(),
+        max_length=1000,
+        description="Repositories by their addresses.",
+        examples=[[{"url": "https://github.com/acme/web.git", "secret": "coffre/repository/github"}]],
+    )
+    organisations: tuple[Organisation, ...] = Field(
+        default=(),
+        max_length=100,
+        description="Organisations whose repositories are found at each backup.",
+        examples=[[{"forge": "github", "name": "acme", "secret": "coffre/repository/github"}]],
+    )
+    lfs: bool = Field(default=True, description="Whether objects of Git LFS are backed up too.", examples=[False])
+    pull_requests: bool = Field(
+        default=False,
+        description="Whether the forge's own refs are backed up: refs/pull, refs/merge-requests and others.",
+        examples=[True],
+    )
+    schedule: Schedule | None = Field(
+        default=Schedule(expression="cron(0 2 * * ? *)"),
+        description="When this target is backed up. null: by the template's rules for buckets.",
+        examples=[{"expression": "rate(6 hours)"}],
+    )
+    retention: Retention = Field(
+        default=Retention(), description="How long backups are kept.", examples=[{"daily_days": 30}]
+    )
+    freshness: Freshness = Field(
+        default=Freshness(), description="When a missing backup is reported.", examples=[{"late_hours": 2}]
+    )
+    objectives: Objective = Field(
+        default=Objective(),
+        description="How much may be lost and how long a restore may take. null: as the document says.",
+        examples=[{"rpo_minutes": 60}],
+    )
+    limits: BucketLimits = Field(default=BucketLimits(), description="What a run may use.", examples=[{"streams": 4}])
+    alerts: TargetAlerts = Field(
+        default=TargetAlerts(), description="What counts as unusual.", examples=[{"duration_minutes": 15}]
+    )
+    drill: BucketDrill = Field(
+        default=BucketDrill(),
+        description="How backups are proven. Every repository is cloned from its bundles; objects 0: no drills.",
+        examples=[{"rto_minutes": 30}],
+    )
+    confirmation: ConfirmationRules | None = Field(
+        default=None,
+        description="What a confirmation of what replaces or deletes needs. null: as the document says.",
+        examples=[{"approvals": 1}],
+    )
+
+    @model_validator(mode="after")
+    def _objectives_agree(self) -> RepositoryTarget:
+        _refuse_two_rtos(self.objectives, self.drill.rto_minutes)
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_named(self) -> RepositoryTarget:
+        if not self.repositories and not self.organisations:
+            raise ValueError("name at least one of repositories and organisations")
+        names = [one.address.name for one in self.repositories]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"each repository is named once; named twice: {', '.join(twice)}")
+        return self
+
+    # What the engine of buckets asks of a target.
+    store: ClassVar[ObjectStore] = ObjectStore()
+    attributes: ClassVar[Literal["listed", "compare"]] = "listed"
+    attributes_every: ClassVar[int] = 1
+
+    @property
+    def buckets(self) -> tuple[BucketSource, ...]:
+        """The hosts, each as if it were a bucket."""
+        hosts = {one.address.bucket for one in self.repositories}
+        hosts |= {one.address_of("any").bucket for one in self.organisations}
+        return tuple(BucketSource(name=host) for host in sorted(hosts))
+
+
 # The folders of settings in a backup.
 FILES: Final = "files"
 COFFRE: Final = "coffre"
 SECRETS: Final = "secrets"
 PARAMETERS: Final = "parameters"
 
-ObjectTarget = BucketTarget | SettingsTarget
-AnyTarget = DatabaseTarget | BucketTarget | SettingsTarget
+ObjectTarget = BucketTarget | SettingsTarget | RepositoryTarget
+AnyTarget = DatabaseTarget | BucketTarget | SettingsTarget | RepositoryTarget

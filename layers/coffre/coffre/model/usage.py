@@ -27,7 +27,8 @@ class Counts(BaseModel):
     `function_mb_ms` is memory (MB) times duration (ms). Writes are PUT, COPY, POST and LIST requests, reads GET, HEAD
     and others; requests that delete are free. `source_*` are those to the users' buckets. Bytes are those of bodies:
     `sent` by the function, `received` by it; `outside_bytes` were sent to a store that is not AWS. `kms_requests` are
-    requests for which the vault asks KMS: none without a key, or with an S3 bucket key.
+    requests for which the vault asks KMS: none without a key, or with an S3 bucket key. `transitions` are those of a
+    state machine that spreads a run over several functions.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,6 +45,7 @@ class Counts(BaseModel):
     source_received_bytes: int = Field(default=0, ge=0)
     outside_bytes: int = Field(default=0, ge=0)
     kms_requests: int = Field(default=0, ge=0)
+    transitions: int = Field(default=0, ge=0)
 
     def plus(self, other: Self) -> Self:
         """Return both together."""
@@ -67,6 +69,11 @@ class Usage(Counts):
     def counts(self) -> Counts:
         """The counts alone."""
         return Counts(**{name: getattr(self, name) for name in Counts.model_fields})
+
+    @property
+    def gb_seconds(self) -> Decimal:
+        """Memory (in units of 1,024 MB, as Lambda bills it) times seconds."""
+        return Decimal(self.function_mb_ms) / (1_024 * 1_000)
 
 
 class Spent(BaseModel):

@@ -28,6 +28,7 @@ _DURATION_MINUTES: Final[Mapping[TargetKind, int]] = {
     TargetKind.DATABASE: 30,
     TargetKind.BUCKET: 120,
     TargetKind.SETTINGS: 15,
+    TargetKind.REPOSITORY: 120,
 }
 
 QUOTA_PERCENT: Final = 80

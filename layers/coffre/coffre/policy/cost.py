@@ -25,12 +25,13 @@ _CATALOG_READS: Final = 40
 _MEMORY_MB: Final = 3_008
 _PACK_BYTES: Final = 16 * 2**20
 _OTHER_WRITES: Final = 4
+_HOLDERS: Final = 2
 _KEYS_OF_A_PAGE: Final = 1_000
 
 
 @dataclass(frozen=True)
 class Cost:
-    """An amount of money, by kind. `catalog` is the DynamoDB table."""
+    """An amount of money, by kind. `catalog` is the DynamoDB table, `machine` are state transitions."""
 
     function: Decimal = _ZERO
     requests: Decimal = _ZERO
@@ -38,6 +39,7 @@ class Cost:
     transfer: Decimal = _ZERO
     kms: Decimal = _ZERO
     catalog: Decimal = _ZERO
+    machine: Decimal = _ZERO
 
     @property
     def total(self) -> Decimal:
@@ -124,28 +126,29 @@ def cost_of(used: Usage, prices: Prices) -> Cost:
 
     Requests that delete, and bytes between a function and S3 in its region, cost nothing.
     """
-    gb_seconds = Decimal(used.function_mb_ms) / (1_024 * 1_000)
     of_a_second = prices.arm_gb_second if used.is_arm else prices.x86_gb_second
     writes, reads = used.vault_writes + used.source_writes, used.vault_reads + used.source_reads
     return Cost(
-        function=gb_seconds * of_a_second + used.invocations * prices.invocation,
+        function=used.gb_seconds * of_a_second + used.invocations * prices.invocation,
         requests=writes * prices.write + reads * prices.read,
         transfer=Decimal(used.outside_bytes) / GB * prices.gb_out,
         kms=used.kms_requests * prices.kms_request,
         catalog=used.invocations * (_CATALOG_WRITES * prices.catalog_write + _CATALOG_READS * prices.catalog_read),
+        machine=used.transitions * prices.transition,
     )
 
 
 def estimated_usage(backup: Backup) -> Usage:
     """Return what a backup without counts may have used, from its duration and its sizes."""
+    functions = (backup.workers or 1) + _HOLDERS if backup.spread is not None else 1
     return Usage(
         id=backup.id,
         job=Job.BACKUP,
         target=backup.target,
         at=backup.completed_at or backup.created_at,
         estimated=True,
-        invocations=1,
-        function_mb_ms=(backup.duration_ms or 0) * _MEMORY_MB,
+        invocations=functions,
+        function_mb_ms=(backup.duration_ms or 0) * _MEMORY_MB * functions,
         vault_writes=-(-(backup.stored_bytes or 0) // _PACK_BYTES) + _OTHER_WRITES,
         vault_sent_bytes=backup.stored_bytes or 0,
         source_writes=-(-(backup.objects or 0) // _KEYS_OF_A_PAGE),

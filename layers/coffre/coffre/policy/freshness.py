@@ -14,7 +14,12 @@ from coffre.policy.schedule import last_run, next_run
 
 _HOUR: Final = timedelta(hours=1)
 _CLOCKS: Final = timedelta(minutes=1)  # by which a function's clock may be behind the time of its schedule
-_EVERY_HOURS: Final = {TargetKind.DATABASE: 24.0, TargetKind.BUCKET: 168.0, TargetKind.SETTINGS: 24.0}
+_EVERY_HOURS: Final = {
+    TargetKind.DATABASE: 24.0,
+    TargetKind.BUCKET: 168.0,
+    TargetKind.SETTINGS: 24.0,
+    TargetKind.REPOSITORY: 24.0,
+}
 
 
 def check_backup(target: AnyTarget, backups: Sequence[Backup], now: datetime, configured_at: datetime | None) -> Check:

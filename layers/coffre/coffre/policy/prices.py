@@ -37,6 +37,7 @@ class Prices:
     arm_gb_second: Decimal
     invocation: Decimal
     kms_request: Decimal
+    transition: Decimal
     gb_out: Decimal
     gb_to_another_region: Decimal
 
@@ -62,6 +63,7 @@ def prices_of(region: str | None) -> Prices:
         arm_gb_second=Decimal(function["arm_gb_second"]),
         invocation=Decimal(function["million_requests"]) / 1_000_000,
         kms_request=Decimal(found["kms"]["ten_thousand_requests"]) / 10_000,
+        transition=Decimal(found["machine"]["thousand_transitions"]) / 1_000,
         gb_out=Decimal(found["transfer"]["gb_out"]),
         gb_to_another_region=Decimal(found["copy"]["gb_to_another_region"]),
     )

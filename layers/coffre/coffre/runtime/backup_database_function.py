@@ -143,10 +143,8 @@ class BackupDatabaseFunction:
                 previous = None if full else self._previous(target.name)
                 in_snapshot = partial(point.in_snapshot, job.connection, children) if point else None
                 unfinished = () if full else self._unfinished(target.name, previous)
-                job = replace(
-                    job, previous=previous, unfinished=unfinished, in_snapshot=in_snapshot, spreading=spreading
-                )
-                return backup_or_spread(job, run)
+                job = replace(job, previous=previous, unfinished=unfinished)
+                return backup_or_spread(replace(job, in_snapshot=in_snapshot, spreading=spreading), run)
 
         return lifecycle.run(request, work)
 

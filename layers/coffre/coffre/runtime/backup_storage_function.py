@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from coffre.buckets.open_reader import open_reader
 from coffre.buckets.reader import BucketReader
+from coffre.buckets.repositories.reader import RepositoryReader
 from coffre.buckets.settings_reader import SettingsReader
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, EventError
 from coffre.model.manifest import Manifest
 from coffre.model.points import PointRecord
-from coffre.model.target import BucketTarget, ObjectTarget, SettingsTarget
+from coffre.model.target import BucketTarget, ObjectTarget, RepositoryTarget, SettingsTarget
 from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
 from coffre.operations.runs.admission import Request, Result
@@ -32,6 +34,7 @@ from coffre.runtime.events import BackupStorageEvent, DoctorEvent, parse_backup
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.point_runs import point_of_part, point_of_run, refuse_skipped
+from coffre.runtime.repository_source import open_repositories
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.settings_source import open_settings
@@ -45,11 +48,12 @@ from coffre.vault.vault import Committed
 class BackupStorageFunction:
     """Everything that lives as long as the function's process.
 
-    `watched` gets the watch of each run.
+    `watched` gets the watch of each run. `is_here`: it runs on a person's or a pipeline's machine (`--here`).
     """
 
     services: Services
     watched: Callable[[Watch], None] = lambda _: None
+    is_here: bool = False
 
     @classmethod
     def make(cls, environment: Mapping[str, str]) -> Self:
@@ -62,7 +66,7 @@ class BackupStorageFunction:
 
     @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
-        """Back up the event's target, or start one invocation for each of buckets or settings when it names none."""
+        """Back up the event's target, or start one invocation for each target of objects when it names none."""
         with self.services.edge.beginning(context, event):
             wanted = parse_backup(event, BackupStorageEvent)
             configuration = self.services.configuration()
@@ -112,8 +116,10 @@ class BackupStorageFunction:
             begun = read_progress(self.services.vault, target.name, run.backup.id) if wanted.after_invocations else None
             encoder = FrameEncoder(recipients, level=target.limits.compression_level)
             previous = self._previous(target, begun, full=wanted.full)
-            source = self._source(target, stopping, wanted, previous, encoder)
-            with scratch_directory() as scratch, source as reader:
+            with (
+                scratch_directory() as scratch,
+                self._source(target, stopping, wanted, previous, _Sink(encoder, recipients, scratch)) as reader,
+            ):
                 job = BucketBackupJob(
                     target=target,
                     reader=reader,
@@ -127,6 +133,8 @@ class BackupStorageFunction:
                     start_next=self._continuation(wanted, target.name, request.backup_id, context.function_name),
                     previous=previous,
                     begun=begun,
+                    # Each page is a repository, which is fetched when it is listed, and stored before the next but one.
+                    looked_at=1 if isinstance(target, RepositoryTarget) else None,
                     point=point_of_run(self.services, point) if point else None,
                 )
                 try:
@@ -148,7 +156,7 @@ class BackupStorageFunction:
     def _previous(self, target: ObjectTarget, begun: BucketProgress | None, *, full: bool) -> Backup | None:
         """Return the backup to compare with: for a continued run, the one that it began with.
 
-        Settings always have one: it has the files that were handed in.
+        Settings always have one: it has the files that were handed in. So do repositories: what cannot be read is kept.
         """
         if begun is None:
             is_alone = full and isinstance(target, BucketTarget)
@@ -165,15 +173,35 @@ class BackupStorageFunction:
         stopping: threading.Event,
         wanted: BackupStorageEvent,
         previous: Backup | None,
-        encoder: FrameEncoder,
-    ) -> BucketReader | SettingsReader:
+        sink: _Sink,
+    ) -> BucketReader | SettingsReader | RepositoryReader:
         if isinstance(target, SettingsTarget):
             return open_settings(
-                self.services, target, stopping=stopping, wanted=wanted, previous=previous, encoder=encoder
+                self.services, target, stopping=stopping, wanted=wanted, previous=previous, encoder=sink.encoder
+            )
+        if isinstance(target, RepositoryTarget):
+            return open_repositories(
+                self.services,
+                target,
+                sink.scratch / "repositories",
+                stopping=stopping,
+                previous=previous,
+                recipients=sink.recipients,
+                is_full=wanted.full,
+                is_here=self.is_here,
             )
         secret = target.store.secret
         keys = keys_from(self.services.secret, secret, self.services.secret(secret)) if secret else None
         return open_reader(target, keys, stopping=stopping, session=self.services.session)
+
+
+@dataclass(frozen=True)
+class _Sink:
+    """What a source has to know about where its objects go: to whom they are encrypted, and a disk to use meanwhile."""
+
+    encoder: FrameEncoder
+    recipients: tuple[str, ...]
+    scratch: Path
 
 
 def _started(configuration: Configuration, wanted: BackupStorageEvent) -> tuple[ObjectTarget, ...]:
@@ -186,6 +214,6 @@ def _started(configuration: Configuration, wanted: BackupStorageEvent) -> tuple[
 def _refuse_files(target: ObjectTarget, wanted: BackupStorageEvent) -> None:
     if (wanted.files or wanted.forget) and not isinstance(target, SettingsTarget):
         raise EventError(
-            f"The target {target.name} is of buckets: files are handed in to settings.",
+            f"The target {target.name} is no target of settings: files are handed in to settings.",
             hint="Name a target of the kind settings (docs/settings.md).",
         )

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from coffre.buckets.open_reader import open_reader
 from coffre.model.errors import CoffreError
-from coffre.model.target import AnyTarget, BucketTarget, ObjectTarget, SettingsTarget
+from coffre.model.target import AnyTarget, BucketTarget, ObjectTarget, RepositoryTarget, SettingsTarget
 from coffre.operations.doctor.asking import ask
 from coffre.operations.doctor.checkup import Reader
 from coffre.operations.doctor.history import read_history
 from coffre.operations.doctor.reach import read_reach
+from coffre.operations.doctor.repositories import read_repositories
 from coffre.operations.doctor.settings import read_settings
 from coffre.operations.doctor.source_buckets import read_sources
 from coffre.operations.doctor.vault_use import trouble, use_vault
@@ -23,12 +24,15 @@ from coffre.policy.checks.bucket_facts import Sources, StoreSecret
 from coffre.policy.checks.check import Unread
 from coffre.policy.checks.history_facts import NewestBackup
 from coffre.policy.checks.network import SERVICES
+from coffre.policy.checks.repositories import RepositoryFacts
 from coffre.policy.checks.settings_facts import SettingsFacts
 from coffre.policy.checks.stack_facts import Reach
 from coffre.policy.checks.vault_facts import VaultReach, VaultUse
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import keys_from
 from coffre.runtime.function import utc_now
+from coffre.runtime.repository_source import open_repositories
+from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings_source import open_settings
 from coffre.stores.s3 import make_client
 
@@ -52,9 +56,11 @@ def readers_of_every_target(services: Services, target: AnyTarget, *, probe: boo
 
 
 def readers_of_source(services: Services, target: ObjectTarget) -> tuple[Reader, ...]:
-    """Return what is read of a target of buckets or settings, as a backup reads it."""
+    """Return what is read of a target of buckets, settings or repositories, as a backup reads it."""
     if isinstance(target, SettingsTarget):
         return (Reader((SettingsFacts,), lambda: [_read_settings(services, target)]),)
+    if isinstance(target, RepositoryTarget):
+        return (Reader((RepositoryFacts,), lambda: [_read_repositories(services, target)]),)
     groups = (StoreSecret, Sources) if target.store.secret else (Sources,)
     return (Reader(groups, lambda: _read_buckets(services, target)),)
 
@@ -62,6 +68,13 @@ def readers_of_source(services: Services, target: ObjectTarget) -> tuple[Reader,
 def _read_settings(services: Services, target: SettingsTarget) -> SettingsFacts:
     with open_settings(services, target, stopping=threading.Event()) as source:
         return read_settings(target, source)
+
+
+def _read_repositories(services: Services, target: RepositoryTarget) -> RepositoryFacts:
+    with scratch_directory() as scratch:
+        source = open_repositories(services, target, scratch / "repositories", stopping=threading.Event())
+        with source:
+            return read_repositories(source)
 
 
 def _read_reach(services: Services) -> Reach:

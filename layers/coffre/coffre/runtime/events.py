@@ -247,7 +247,7 @@ class HandedInFile(_Event):
 
 
 class BackupStorageEvent(BackupDatabaseEvent):
-    """Back up one target of buckets or settings, or every one when none is named.
+    """Back up one target of buckets, settings or repositories, or every one when none is named.
 
     The fields are those of `BackupDatabaseEvent`. `continue` is for the function itself: continue the backup of this
     id, which this number of invocations did not finish. `files` are handed in to settings, encrypted already, by name;

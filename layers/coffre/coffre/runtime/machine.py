@@ -19,6 +19,14 @@ type MachineStatus = Literal["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABO
 _REFUSED: Final = frozenset({"AccessDeniedException", "AccessDenied", "UnrecognizedClientException"})
 _MISSING: Final = frozenset({"StateMachineDoesNotExist", "StateMachineDeleting"})
 _NO_EXECUTION: Final = frozenset({"ExecutionDoesNotExist"})
+TRANSITIONS: Final[Mapping[str, int]] = {"begin": 6, "hold": 2, "work": 3, "seal": 1, "settle": 2}
+"""How many state transitions each step is billed for, in `statemachine/spread.asl.json`.
+
+`begin` has those of the execution itself: its start and end, the branches and their ends, the map. A group is an
+execution of its own: its start, its step, its end. A step that is tried again counts again.
+Source: https://aws.amazon.com/step-functions/pricing/ (read 2026-11-28).
+"""
+
 # The same name with another input, or of one that has ended.
 _EXISTS: Final = "ExecutionAlreadyExists"
 

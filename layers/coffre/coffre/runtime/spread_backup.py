@@ -30,7 +30,7 @@ from coffre.operations.backup_database.spread.plan_files import SpreadHeader, re
 from coffre.operations.backup_database.spread.seal import seal_spread
 from coffre.operations.backup_database.spread.step import Step, is_final
 from coffre.operations.backup_database.spread.work import Group
-from coffre.operations.backup_database.unfinished_runs import find_unfinished
+from coffre.operations.backup_database.unfinished_runs import UnfinishedRun
 from coffre.operations.runs.admission import Request, Result, RunOutcome
 from coffre.operations.runs.backup_lifecycle import Lifecycle
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_backup
@@ -44,6 +44,7 @@ from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import CaughtError, SpreadStepEvent, SpreadStoppedEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
+from coffre.runtime.machine import TRANSITIONS
 from coffre.runtime.observability import log_failure
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import PostgresSettings
@@ -98,6 +99,7 @@ class SpreadBackup:
             return self.settle(target, backup, _failure_of(f"status {event.status}"), context)
         if backup.target != event.target:
             raise EventError(f"The backup {backup.id} is of {backup.target}, not of {event.target}.")
+        self.services.metering.tally.add(transitions=TRANSITIONS[event.step])
         if event.step == "settle":
             caught = event.caught or CaughtError()
             return self.settle(target, backup, _failure_of(caught.error, caught.cause), context)
@@ -276,7 +278,8 @@ class SpreadBackup:
     def _job(self, of: _Invocation, children: Children, scratch: Path) -> DatabaseBackupJob:
         header = self._header(of)
         job = self.make_job(of.configuration, of.target, children, scratch)
-        previous = self.services.catalog.get_backup(header.previous) if header.previous else None
+        catalog = self.services.catalog
+        previous = catalog.get_backup(header.previous) if header.previous else None
         return replace(
             job,
             vault=locking_vault(job.vault, of.target, of.backup, utc_now()),
@@ -284,9 +287,7 @@ class SpreadBackup:
             runner=ThreadRunner(width_for(header.streams), children.end_all),
             previous=previous,
             unfinished=tuple(
-                one
-                for one in find_unfinished(self.services.catalog, of.target.name, previous, header.taken_at)
-                if one.backup.id in header.unfinished
+                UnfinishedRun(catalog.get_backup(one), catalog.parts.of(one)) for one in header.unfinished
             ),
         )
 
@@ -351,10 +352,11 @@ def _failure_of(name: str, cause: str = "") -> Failure:
         said = json.loads(cause)
     except ValueError:
         said = {}
-    text = f" {str(said.get('errorMessage', ''))[:500]}" if isinstance(said, dict) else ""
+    text = str(said.get("errorMessage", ""))[:500] if isinstance(said, dict) else ""
+    ended = f"The state machine of the backup was stopped, or a step of it could not be repeated: {name}. {text}"
     return Failure(
         code="SPREAD_STOPPED",
-        message=f"The state machine of the backup was stopped, or a step of it could not be repeated: {name}.{text}",
+        message=ended.rstrip(),
         hint="Nothing was published. The execution of the state machine has the backup's id as its name; its events, "
         "and the function's log, say more. Run the backup again.",
     )

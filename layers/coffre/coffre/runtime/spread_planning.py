@@ -18,7 +18,7 @@ from coffre.policy.spread import MOST_CONNECTIONS, Earlier, Read, choose, shape
 from coffre.policy.streams import default_streams, streams_that_fit
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.function import LambdaContext, remaining_seconds
-from coffre.runtime.machine import machine
+from coffre.runtime.machine import TRANSITIONS, machine
 from coffre.runtime.settings import PostgresSettings
 
 _EARLIER_RUNS: Final = 5
@@ -90,3 +90,4 @@ class SpreadPlanning:
             "width": width,
         }
         machine(self.services.machines, settings.spread_machine).start(backup_id, given)
+        self.services.metering.tally.add(transitions=TRANSITIONS["begin"])

@@ -132,6 +132,31 @@ def test_show_says_what_a_backup_cost(coffre: Coffre, account: Account, used: st
     assert "estimated from its size and duration" in coffre("show", old.id).out
 
 
+def test_show_says_what_all_functions_of_a_backup_used_together(coffre: Coffre, account: Account, used: str) -> None:
+    for _ in range(3):
+        account.catalog.usages.add(
+            Usage(
+                id=used,
+                job=Job.BACKUP,
+                target="shop",
+                at=NOW,
+                invocations=1,
+                function_mb_ms=1_024 * 100_000,
+                vault_writes=10,
+                vault_sent_bytes=700_000_000,
+                transitions=1_000,
+            )
+        )
+
+    shown, found = coffre("show", used).out, coffre("show", used, "--json").json()["usage"]
+
+    assert "  used      476 GB-s in 4 invocations, 3,000 transitions, 1,030 requests, 2.1 GB sent\n" in shown
+    assert "machine $0.075)" in shown
+    assert (found["invocations"], found["transitions"], found["estimated"]) == (4, 3_000, False)
+    assert Decimal(found["cost"]["machine"]) == Decimal("0.075")
+    assert sum(Decimal(found["cost"][kind]) for kind in KINDS) == Decimal(found["cost"]["total"])
+
+
 def test_show_says_what_a_restore_cost_if_it_is_known(coffre: Coffre, account: Account) -> None:
     restore = account.restore(backup_id=account.backup().id)
     assert "  cost " not in coffre("show", restore.id).out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from tests.unit.cli.conftest import Account, Coffre
 
@@ -259,3 +261,35 @@ def test_an_unknown_id_says_where_ids_are(coffre: Coffre, account: Account) -> N
         'Error: No backup or restore has the id "nope". [BACKUP_UNKNOWN]\n'
         "What to do: `coffre list` shows the backups and their ids.\n"
     )
+
+
+def test_a_spread_backup_in_progress_shows_all_of_its_workers_in_one_line(coffre: Coffre, account: Account) -> None:
+    progress = Progress(
+        phase="tables",
+        done_bytes=12_000_000_000,
+        total_bytes=70_000_000_000,
+        done_tables=3,
+        total_tables=49,
+        workers=4,
+        snapshot_seconds=754,
+        snapshot_transactions=3_400,
+    )
+    backup = account.backup(Status.IN_PROGRESS, spread="limits.spread is always.", workers=4, progress=progress)
+    account.catalog.heartbeat_backup(backup.id, backup.created_at + timedelta(seconds=60), progress)
+
+    said = coffre("show", backup.id).out
+
+    assert "  spread    over 4 functions at a time: limits.spread is always.\n" in said
+    assert "  progress  12.0 GB of 70.0 GB, 200.0 MB/s, 4 min 50 s left, 3/49 tables, 4 workers\n" in said
+    assert "  snapshot  held for 12 min 34 s, 3,400 transactions: the server keeps the dead rows of that time\n" in said
+    assert coffre("show", backup.id, "--json").json()["progress"]["workers"] == 4
+
+
+def test_a_restore_in_progress_shows_how_far_it_is(coffre: Coffre, account: Account) -> None:
+    restore = account.restore(
+        Status.IN_PROGRESS,
+        backup_id=account.backup().id,
+        progress=Progress(phase="indexes", done_bytes=70, total_bytes=70, done_tables=4, total_tables=4),
+    )
+
+    assert "  progress  indexes, 4/4 tables\n" in coffre("show", restore.id).out

@@ -425,7 +425,7 @@ def test_every_option_is_said_in_the_event(
         # The form without saying what
         (
             "latest --to coffre/destination/x",
-            "say first what is restored: database, tables, rows, objects, settings or point",
+            "say first what is restored: database, tables, rows, objects, settings, repositories or point",
         ),
         ("01K9X --table orders", "coffre restore database 01K9X"),
     ],

@@ -48,7 +48,7 @@ _READ_AGAIN: Final = frozenset({"OBJECT_CHANGED", "DOWNLOAD_CORRUPTED"})
 # Errors of one object: the others can be read.
 _OF_THE_OBJECT: Final = frozenset(
     {"STORE_DENIED", "KMS_UNUSABLE", "OBJECT_ARCHIVED", "OBJECT_CHANGED", "DOWNLOAD_CORRUPTED", "OBJECT_MISSING"}
-    | {"STORE_FAILED", "KEY_INVALID", "HAND_IN_AGAIN"}
+    | {"STORE_FAILED", "KEY_INVALID", "HAND_IN_AGAIN", "BUNDLE_DAMAGED", "LFS_UNREADABLE"}
 )
 _EMPTY_SHA256: Final = hashlib.sha256().hexdigest()
 

@@ -101,7 +101,8 @@ def _read(job: DatabaseBackupJob, run: Run, present: PresentCatalog) -> tuple[Ba
                     notes=(*plan.notes, *found.notes),
                 )
             if plan.division is not None and job.spreading is not None:
-                return job.spreading.hand_over(job, plan, run, holder)
+                # Its parts have records of their own, which its seal counts.
+                return job.spreading.hand_over(replace(job, recorder=None), plan, run, holder)
             total_bytes = sum(table.size_bytes for table in plan.tables)
             run.meter.begin("tables", total_bytes=total_bytes, total_tables=len(plan.tables))
             if job.recorder is not None:

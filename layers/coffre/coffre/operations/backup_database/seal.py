@@ -30,7 +30,8 @@ from coffre.vault.vault import Committed
 class Sealed:
     """What the parts amount to: lists of entries, what they use of each pack, and rows and bytes by table.
 
-    `packs` has every pack that they point at, `stored_bytes` is the length of those that this run stored.
+    `packs` has every pack that they point at, `stored_bytes` is the length of those that this run stored. `unfinished`
+    are those of runs that did not finish, with the run's id.
     """
 
     entries: tuple[EntriesFile, ...]
@@ -40,6 +41,7 @@ class Sealed:
     size_bytes: int
     counts: Mapping[int, tuple[int, int]]
     notes: tuple[str, ...]
+    unfinished: Mapping[str, str]
 
 
 def seal(
@@ -69,6 +71,7 @@ def seal(
         size_bytes=sum(result.size_bytes for result in results),
         counts=counts,
         notes=tuple(text for result in results for text in result.notes),
+        unfinished=plan.history.unfinished,
     )
     return commit(job, plan, sealed, run)
 
@@ -97,11 +100,7 @@ def commit(job: DatabaseBackupJob, plan: BackupPlan, sealed: Sealed, run: Run) -
         content=content,
         locked_until=secured.locked_until,
         exceptions=plan.exceptions,
-        notes=(
-            *stored_before(job.unfinished, sealed.live_bytes, plan.history.unfinished),
-            *plan.notes,
-            *sealed.notes,
-        ),
+        notes=(*stored_before(job.unfinished, sealed.live_bytes, sealed.unfinished), *plan.notes, *sealed.notes),
         point=ManifestPoint(name=plan.part_of.name, id=plan.part_of.id) if plan.part_of else None,
     )
     return manifest, job.vault.commit(manifest, run.announce)

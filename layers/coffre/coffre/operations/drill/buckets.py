@@ -16,6 +16,7 @@ from coffre.model.storage import StorageScope
 from coffre.model.target import BucketDrill, TargetKind
 from coffre.model.words import counted
 from coffre.operations.drill.findings import Found, refuse_other_sums
+from coffre.operations.drill.repositories import prove_repositories
 from coffre.operations.drill.scratch_bucket import ScratchPlace, scratch_folder
 from coffre.operations.drill.settings import prove_settings
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
@@ -100,6 +101,10 @@ def _prove(job: StorageDrillJob, found: Found, stop: threading.Event) -> None:
     if job.backup.kind is TargetKind.SETTINGS:
         decoder = job.decoder.of_recipients(manifest.recipients)
         prove_settings(job.backup, manifest, job.vault, decoder, found, stop)
+        return
+    if job.backup.kind is TargetKind.REPOSITORY:
+        decoder = job.decoder.of_recipients(manifest.recipients)
+        prove_repositories(job.backup, manifest, job.vault, decoder, found, stop)
         return
     scope = StorageScope(to=f"{job.place.bucket.name}/{job.place.folder(job.id)}")
     places = DestinationMap(manifest, scope, lambda _: job.place.bucket)

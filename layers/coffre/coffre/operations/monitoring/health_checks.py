@@ -43,7 +43,12 @@ from coffre.policy.recency import completion
 from coffre.vault.vault import Vault
 
 _ACTOR: Final = Actor("backup", verified=True)
-_NOUNS: Final = {TargetKind.DATABASE: "rows", TargetKind.BUCKET: "objects", TargetKind.SETTINGS: "settings"}
+_NOUNS: Final = {
+    TargetKind.DATABASE: "rows",
+    TargetKind.BUCKET: "objects",
+    TargetKind.SETTINGS: "settings",
+    TargetKind.REPOSITORY: "refs, bundles and LFS objects",
+}
 _OF_A_BACKUP: Final = (AlertKind.DURATION_EXCEEDED, AlertKind.BACKUP_EXCEPTIONS, AlertKind.SIZE_ANOMALY)
 
 

@@ -88,7 +88,7 @@ def refuse_database(backup: Backup) -> None:
         raise BackupStateError(
             f'Backup {backup.id} is a backup of the {backup.kind} "{backup.target}", not of buckets.',
             code="BACKUP_KIND",
-            hint=f"Restore settings with: coffre restore settings {backup.id}"
-            if backup.kind is TargetKind.SETTINGS
+            hint=f"Restore it with: coffre restore {backup.kind.word} {backup.id}"
+            if backup.kind.has_objects
             else "Choose another backup: coffre list",
         )

@@ -66,7 +66,6 @@ def begin_spread(beginning: Beginning, job: DatabaseBackupJob, plan: BackupPlan,
     if division is None:
         raise ValueError("the plan is not divided")
     run.meter.begin("schema")
-    job = replace(job, recorder=None)  # each part of a spread backup is recorded as it is stored
     plan = _stored_metadata(job, plan, run)
     stored = write_plan(
         job.vault, _header(job, plan, division, run, holder, beginning), plan, _groups(job, plan, division)

@@ -60,9 +60,9 @@ class SpreadHeader(BaseModel):
 
     `groups` are in the order of their numbers, from 0. `parts` are the numbers of the first and the last part of all,
     those that the planner stores included. `previous` is the id of the backup whose frames may be pointed at, and
-    `unfinished` those of runs
-    that did not finish. `streams` is the number of connections that each of `width` workers reads with. `taken_at` is
-    when the snapshot was taken. `actor` asked for the backup. `why` says why it is spread.
+    `unfinished` are those of the runs since then that did not finish. `streams` is the number of connections that each
+    of `width` workers reads with. `taken_at` is when the snapshot was taken. `actor` asked for the backup. `why` says
+    why it is spread.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -88,6 +88,7 @@ class _Gathered:
             size_bytes=self._size,
             counts=self._counts,
             notes=tuple(dict.fromkeys(self._notes)),
+            unfinished={key: writer for key in self._live if (writer := writer_of(key)) is not None},
         )
 
 

@@ -28,7 +28,7 @@ from coffre.policy.streams import streams_that_fit
 from coffre.postgres.source.dump import SliceReader
 from coffre.postgres.source.present_catalog import present_catalog
 from coffre.vault.entries import read_lines
-from coffre.vault.history import History
+from coffre.vault.history import NO_HISTORY, History
 from coffre.vault.pack import budget_for, packs_for
 from coffre.vault.part_records import StoredPart, recorded_parts, write_part
 
@@ -158,7 +158,8 @@ class Group:
         tables = [part for part in parts if part.slices]
         last = tables[-1].slices[-1].name if tables else _LARGE_OBJECTS
         # The header's planner has checked the previous backup, and noted what is wrong with it.
-        history, _ = open_history_of(job, tables, others, end=f"{last}\0")
+        is_first = job.previous is None and not job.unfinished
+        history, _ = (NO_HISTORY, ()) if is_first else open_history_of(job, tables, others, end=f"{last}\0")
         return history
 
     def _store_part(self, part: Part, reading: _Reading) -> None:
