@@ -75,7 +75,7 @@ def _measure(directory: Path, tables: int, slices: int) -> None:
     _records(job, planned)
     print(f"{len(planned):,} parts are recorded")
     read = read_header(job.vault, backup.target, backup.id, stored.sha256)
-    manifest, _ = _timed("seal", lambda: seal_spread(job, read, _run(backup)))
+    manifest, _ = _timed("seal", lambda: seal_spread(job, read, _run(backup), {}))
     body = len(manifest.model_dump_json(indent=1))
     print(f"{len(manifest.entries)} lists of entries, {len(manifest.packs):,} packs, manifest {body / 1e6:.1f} MB")
 

@@ -24,6 +24,7 @@ from coffre.operations.backup_database.plan import (
 from coffre.operations.backup_database.spread.hold import PLANNER
 from coffre.operations.backup_database.spread.plan_files import SpreadHeader, StoredPlan, write_plan
 from coffre.operations.backup_database.spread.step import SILENT_AFTER
+from coffre.operations.backup_database.spread.work import packs_of
 from coffre.operations.runs.run import Run, Spread
 from coffre.policy.slicing import Part
 from coffre.policy.spread import grouped
@@ -65,7 +66,7 @@ def begin_spread(beginning: Beginning, job: DatabaseBackupJob, plan: BackupPlan,
     if division is None:
         raise ValueError("the plan is not divided")
     run.meter.begin("schema")
-    plan = _stored_metadata(job, plan, catalog)
+    plan = _stored_metadata(job, plan, run)
     stored = write_plan(
         job.vault, _header(job, plan, division, run, holder, beginning), plan, _groups(job, plan, division)
     )
@@ -85,14 +86,15 @@ def begin_spread(beginning: Beginning, job: DatabaseBackupJob, plan: BackupPlan,
     return Spread(division.why)
 
 
-def _stored_metadata(job: DatabaseBackupJob, plan: BackupPlan, catalog: Catalog) -> BackupPlan:
+def _stored_metadata(job: DatabaseBackupJob, plan: BackupPlan, run: Run) -> BackupPlan:
     """Store the schema archive and the roles, which are in no file of the plan, and return the plan with its notes."""
     history, notes = open_history_of(job, (), ((SPREAD_METADATA_PART, "roles"),), end="schema\0")
     plan = replace(plan, history=history, notes=(*plan.notes, *notes))
     part = store_metadata(job, plan, budget_for(packs_for(1)), SPREAD_METADATA_PART)
+    part = replace(part, packs=packs_of(part, history))
     sha256 = write_part(job.vault, plan.backup.target, plan.backup.id, part, job.recipients)
-    if sha256 is not None:
-        catalog.parts.add(plan.backup.id, part.number, sha256, job.now())
+    if sha256 is not None and run.recorded is not None:
+        run.recorded(part.number, sha256)
     return plan
 
 
@@ -118,7 +120,7 @@ def _header(
         total_bytes=sum(table.size_bytes for table in plan.tables),
         total_tables=len(plan.tables),
         previous=job.previous.id if job.previous else None,
-        unfinished=tuple(run.backup.id for run in job.unfinished),
+        unfinished=tuple(one.backup.id for one in job.unfinished),
         streams=division.shape.streams,
         width=division.shape.width,
         parts=(

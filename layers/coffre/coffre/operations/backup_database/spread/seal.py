@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, Manifest, PackReference
@@ -17,14 +18,19 @@ from coffre.vault.part_records import StoredPart, read_part, recorded_parts
 from coffre.vault.vault import Committed
 
 
-def seal_spread(job: DatabaseBackupJob, header: SpreadHeader, run: Run) -> tuple[Manifest, Committed]:
+def seal_spread(
+    job: DatabaseBackupJob, header: SpreadHeader, run: Run, recorded: Mapping[int, str]
+) -> tuple[Manifest, Committed]:
     """Write the lists of entries, then the manifest, which commits the backup.
+
+    `recorded` are the SHA-256 of the records of parts, as far as the catalog has them.
 
     Raises
     ------
     IntegrityError
-        `PART_MISSING`: the recorded parts are not exactly the planned ones. `PART_DAMAGED`: a record cannot be read,
-        or was stored for other recipients. `PLAN_MISSING`, `PLAN_CHANGED`.
+        `PART_MISSING`: the recorded parts are not exactly the planned ones. `PART_DAMAGED`, `PART_SWAPPED`: a record
+        cannot be read, is not the one that was written, or was stored for other recipients. `PLAN_MISSING`,
+        `PLAN_CHANGED`.
     """
     plan = read_tables(job.vault, header)
     first, last = header.parts
@@ -33,7 +39,9 @@ def seal_spread(job: DatabaseBackupJob, header: SpreadHeader, run: Run) -> tuple
     gathered = _Gathered(job, header)
     for number in numbers:
         run.watch.check()
-        part, recipients = read_part(job.vault, header.target, header.backup_id, number, job.scratch)
+        part, recipients = read_part(
+            job.vault, header.target, header.backup_id, number, job.scratch, sha256=recorded.get(number)
+        )
         if recipients != job.recipients:
             raise _other_recipients(number)
         gathered.add(part)

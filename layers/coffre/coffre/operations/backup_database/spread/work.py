@@ -168,10 +168,10 @@ class Group:
             stored = store_large_objects(job, reading.plan, reading.memory)
         else:
             stored = run_part(job, reading.plan, part, reading.readers, reading.memory, self._meter)
-        whole = replace(stored, packs=(*stored.packs, *_of_history(stored, reading.plan.history)))
+        whole = replace(stored, packs=packs_of(stored, reading.plan.history))
         sha256 = write_part(job.vault, header.target, header.backup_id, whole, job.recipients)
         if sha256 is not None:
-            self._step.catalog.parts.add(header.backup_id, whole.number, sha256, job.now())
+            self._step.catalog.parts.add(header.backup_id, part.number, sha256, job.now())
         stored.entries.unlink()
         self._add(part)
 
@@ -181,7 +181,8 @@ class Group:
             self._done_tables += sum(piece.number == 0 for piece in part.slices)
 
 
-def _of_history(stored: StoredPart, history: History) -> list[PackReference]:
-    """Return the packs of earlier runs that a part points at: the seal knows them from its record alone."""
+def packs_of(stored: StoredPart, history: History) -> tuple[PackReference, ...]:
+    """Return the packs that a part points at, those of earlier runs included: its record alone is enough to seal it."""
     keys = {frame.pack for entry in read_lines(stored.entries) for frame in entry.frames}
-    return [history.packs[key] for key in sorted(keys - {pack.key for pack in stored.packs})]
+    own = {pack.key for pack in stored.packs}
+    return (*stored.packs, *(history.packs[key] for key in sorted(keys - own)))
