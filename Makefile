@@ -6,6 +6,10 @@ SHELL := /bin/bash
 
 # python3.13 from PATH, or the newest 3.13 that pyenv has.
 PYTHON := $(shell python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.13.*/bin/python3.13 2>/dev/null | tail -n 1)
+# Behind a proxy with an authority of its own: pip reads PIP_CERT, uv only SSL_CERT_FILE (its docs, "TLS certificates").
+ifdef PIP_CERT
+export SSL_CERT_FILE ?= $(PIP_CERT)
+endif
 UV := .venv/bin/uv
 
 # `sam build` looks for python3.13 on PATH; what pyenv puts there works in some directories only.

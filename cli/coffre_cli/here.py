@@ -262,10 +262,16 @@ def end_interrupted(runs: Sequence[RunHere[Any]]) -> NoReturn:
         run.end()
     try:
         for run in runs:
-            run.result()
-            remark(f"The {run.what} was complete already.")
+            _show_end(run)
     except KeyboardInterrupt:
         remark("Left behind: the run counts as dead within a minute, and the next run of its kind ends its record.")
+    raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+def _show_end(run: RunHere[Any]) -> None:
+    try:
+        run.result()
     except CoffreError as error:  # the interruption, or what came before it
         show_error(error)
-    raise typer.Exit(Exit.INTERRUPTED) from None
+    else:
+        remark(f"The {run.what} was complete already.")

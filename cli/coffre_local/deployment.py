@@ -18,8 +18,9 @@ from coffre_local.errors import DeploymentError
 from coffre_local.local_template import MACHINE, Template, bootstrap, functions_of, localised
 from coffre_local.toolchain import CHECKOUT, Toolchain, copy_tree, quiet
 
+MACHINES = "statemachine"
 # What a build depends on, besides the tools.
-SOURCES = ("template.yaml", "functions", "layers", "statemachine")
+SOURCES = ("template.yaml", "functions", "layers", MACHINES)
 NOT_SOURCES = {"__pycache__", "libcopydata.so", ".mypy_cache", ".ruff_cache"}
 # AWS's runtime client and what it imports: all that Lambda adds to a function besides its layers.
 RUNTIME_CLIENT = ("awslambdaric", "runtime_client*.so", "snapshot_restore_py", "simplejson")
@@ -108,9 +109,9 @@ class Deployment:
         template: Template = yaml.safe_load((built / "template.yaml").read_text())
         for resource in template["Resources"].values():
             if resource["Type"] == MACHINE:
-                # Relative to what `sam build` wrote, and the local template is elsewhere.
-                definition = built / resource["Properties"]["DefinitionUri"]
-                resource["Properties"]["DefinitionUri"] = str(definition.resolve())
+                # `sam build` leaves it where it is, and a build is shared: that checkout may be gone.
+                definition = Path(resource["Properties"]["DefinitionUri"]).name
+                resource["Properties"]["DefinitionUri"] = str(self._checkout / MACHINES / definition)
         place = Path(tempfile.mkdtemp(prefix="code-", dir=self.directory))
         client = place / "runtime"
         self._stage_runtime_client(client)

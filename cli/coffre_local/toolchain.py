@@ -213,7 +213,12 @@ class Toolchain:
         uv = str(neighbour) if neighbour.exists() else shutil.which("uv")
         if uv is None:
             raise ToolError("uv was not found.", code="LOCAL_UV_MISSING", hint="Run `make setup`.")
-        result = subprocess.run([uv, "--quiet", *arguments], capture_output=True, text=True, check=False)
+        environment = {**os.environ}
+        if authorities := environment.get("PIP_CERT"):
+            environment.setdefault("SSL_CERT_FILE", authorities)  # pip's variable is none of uv's
+        result = subprocess.run(
+            [uv, "--quiet", *arguments], capture_output=True, text=True, check=False, env=environment
+        )
         if result.returncode:
             raise ToolError(
                 f"uv {arguments[0]} failed.",

@@ -283,6 +283,9 @@ def test_a_machine_that_was_stopped_settles_its_run(coffre: Coffre, shop: str, m
 
     assert settled["status"] == "FAILED"
     require_ended(coffre, coffre.catalog.get_backup(answer["id"]), shop, "SPREAD_STOPPED")
+    failure = coffre.catalog.get_backup(answer["id"]).failure
+    assert failure is not None
+    assert failure.message.endswith("could not be repeated: status ABORTED.")
     # An event that comes again changes nothing
     assert coffre.backup_function().handle({"stopped": answer["id"], "status": "ABORTED"}, Context()) == settled
 

@@ -26,7 +26,7 @@ from tests.integration.faults import answer
 from tests.integration.rich import ROLES, statements
 
 from coffre.model.backup import Backup, Status
-from coffre.model.drill import DrillState, Outcome, Verdict
+from coffre.model.drill import Outcome, Verdict
 from coffre.model.errors import BackupStateError, CoffreError, RestoreError, TransientError
 from coffre.operations.drill import course
 from coffre.operations.drill import database as drill
@@ -38,7 +38,6 @@ from coffre.operations.runs.watchdog import Watch
 from coffre.postgres.connection.client_tools import PostgresTools
 from coffre.postgres.scratch import server as scratch
 from coffre.postgres.scratch.server import ScratchServer, scratch_server
-from coffre.vault.reports import DrillReports
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.toolchain import Toolchain
 
@@ -726,6 +725,11 @@ def test_groups_that_do_not_fit_into_one_invocation_are_proven_by_the_next_and_r
     (event,) = functions.events
     assert (event["backup_id"], event["drill_id"], event["invocation"]) == (backup.id, first["id"], 2)
 
+    for wrong in ({"state_sha256": "0" * 64}, {"drill_id": new_id()}):  # what no invocation has written
+        with pytest.raises(CoffreError) as refused:
+            coffre.drill(**{**event, **wrong})
+        assert refused.value.code == "DRILL_STATE_DAMAGED"
+    coffre.alerts()
     twice = [coffre.drill(Context(function_name="drill"), **event) for _ in range(2)]  # delivered twice
 
     assert [(answer["id"], answer["outcome"]) for answer in twice] == [(first["id"], "passed")] * 2
@@ -770,18 +774,6 @@ def test_a_group_that_takes_longer_than_an_invocation_is_halved_for_the_next(
     assert (report.groups, report.invocations) == (2, 2)
 
 
-def test_a_drill_continues_only_from_a_state_that_exists(coffre: Coffre, backup: Backup) -> None:
-    state = DrillState(id=new_id(), backup_id=backup.id, target="shop", started_at=backup.created_at, invocation=2)
-    DrillReports(coffre.drill_function().services.vault.store).write_state(state)
-    for drill_id in (new_id(), state.id):  # one that does not exist, and one that is not as it was written
-        with pytest.raises(CoffreError) as refused:
-            coffre.drill(backup_id=backup.id, drill_id=drill_id, invocation=2, state_sha256="0" * 64)
-        assert refused.value.code == "DRILL_STATE_DAMAGED"
-    with pytest.raises(CoffreError) as alone:
-        coffre.drill(backup_id=backup.id, invocation=2)
-    assert alone.value.code == "EVENT_INVALID"
-
-
 # --- which backup ---
 
 
@@ -794,6 +786,7 @@ def test_a_backup_that_is_none_is_refused(coffre: Coffre, backup: Backup) -> Non
         ({"target": "nobody"}, "TARGET_UNKNOWN"),
         ({"backup_id": backup.id, "target": "nobody"}, "EVENT_INVALID"),
         ({"level": "drill"}, "EVENT_INVALID"),
+        ({"backup_id": backup.id, "invocation": 2}, "EVENT_INVALID"),
     ]
     for event, code in events:
         with pytest.raises(CoffreError) as refused:

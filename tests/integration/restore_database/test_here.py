@@ -93,8 +93,8 @@ def test_replacing_here_is_confirmed_and_backs_up_what_it_overwrites(
 
 
 @pytest.mark.usefixtures("no_programs")
-def test_replacing_here_without_programs_says_what_to_install_and_changes_nothing(
-    stack: Coffre, shop: str, here: Command
+def test_without_programs_or_rights_the_error_says_what_is_missing_and_nothing_is_changed(
+    stack: Coffre, shop: str, here: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack.configure(shop)
     stack.backup()
@@ -106,6 +106,17 @@ def test_replacing_here_without_programs_says_what_to_install_and_changes_nothin
     assert said.status == 1
     assert "[TOOLS_MISSING]" in said.err
     assert "postgresql-client-18" in said.err
+
+    def denied(*_: Any, **__: Any) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetFunctionConfiguration")
+
+    monkeypatch.setattr(Functions, "get_function_configuration", denied)
+    said = here("restore", "tables", "latest", "orders", "--here", "--json")
+
+    assert said.status == 1
+    assert "[FUNCTION_UNREADABLE]" in said.err
+    assert "lambda:GetFunctionConfiguration" in said.err
+    assert [one for one in stack.catalog.restores() if not one.dry_run] == []
     assert fingerprint(shop) == before
 
 
@@ -151,23 +162,3 @@ def test_a_second_restore_into_the_same_database_is_refused(
     assert "[DESTINATION_BUSY]" in said.err
     assert PASSWORD not in said.out + said.err
     assert only_restore(stack).status is Status.FAILED
-
-
-def test_without_rights_on_the_function_nothing_is_begun(
-    stack: Coffre, shop: str, new_database: str, here: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stack.configure(shop)
-    stack.backup()
-    monkeypatch.setenv("NEW", new_database)
-
-    def denied(*_: Any, **__: Any) -> Any:
-        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetFunctionConfiguration")
-
-    monkeypatch.setattr(Functions, "get_function_configuration", denied)
-
-    said = here("restore", "database", "latest", "--to", "env:NEW", "--here", "--json")
-
-    assert said.status == 1
-    assert "[FUNCTION_UNREADABLE]" in said.err
-    assert "lambda:GetFunctionConfiguration" in said.err
-    assert list(stack.catalog.restores()) == []

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.vault.test_history import LENGTH, _entry, _put, _stored
 
@@ -128,6 +128,7 @@ _NAMES = st.text("abcd", min_size=1, max_size=3)
 _RUN = st.dictionaries(_NAMES, st.integers(0, 2), max_size=12)
 
 
+@settings(max_examples=50)
 @given(
     previous=st.none() | st.dictionaries(_NAMES, st.integers(0, 2), min_size=1, max_size=12),
     runs=st.lists(_RUN, max_size=2),

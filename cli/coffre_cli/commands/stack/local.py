@@ -43,7 +43,7 @@ def up(
         typer.Option("--database", metavar="NAME=URL", help="A database of yours to back up; repeatable."),
     ] = None,
     empty: Annotated[bool, typer.Option("--empty", help="Start without any database or bucket.")] = False,
-    port: Annotated[int, typer.Option(help="Port of the local AWS. Default: a free one.")] = 0,
+    port: Annotated[int, typer.Option(show_default=False, help="Port of the local AWS. Default: a free one.")] = 0,
 ) -> None:
     """Start the stack in the background: a local AWS with the real template, which backs up your databases.
 

@@ -352,10 +352,11 @@ def _failure_of(name: str, cause: str = "") -> Failure:
         said = json.loads(cause)
     except ValueError:
         said = {}
-    text = f" {str(said.get('errorMessage', ''))[:500]}" if isinstance(said, dict) else ""
+    text = str(said.get("errorMessage", ""))[:500] if isinstance(said, dict) else ""
+    ended = f"The state machine of the backup was stopped, or a step of it could not be repeated: {name}. {text}"
     return Failure(
         code="SPREAD_STOPPED",
-        message=f"The state machine of the backup was stopped, or a step of it could not be repeated: {name}.{text}",
+        message=ended.rstrip(),
         hint="Nothing was published. The execution of the state machine has the backup's id as its name; its events, "
         "and the function's log, say more. Run the backup again.",
     )

@@ -64,12 +64,13 @@ def test_what_was_found_is_handed_over_with_the_groups() -> None:
         first.done.append(group)
 
     state = DrillState.model_validate_json(first.left().model_dump_json())
-    later = Found(Meter())
+    later = Found(Meter(), phases_ms={"read": 5})
     second = Course(state)
     second.plan(content(*tables), 2500, later)
 
     assert (oids(second.done), oids(list(second.waiting)), second.is_whole) == ([[1]], [[2], [3]], False)
     assert (later.tables, later.problems, later.unreadable) == (found.tables, found.problems, {7})
+    assert later.phases_ms == {"read": 5}
     assert "public.t1 is not as it was backed up: x." in later.problems
 
 

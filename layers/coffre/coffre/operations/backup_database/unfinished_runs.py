@@ -11,6 +11,7 @@ from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
+from coffre.model.errors import CatalogError
 from coffre.model.words import counted, size
 from coffre.vault.history import Unfinished
 from coffre.vault.unfinished import count_bytes, read_unfinished
@@ -49,7 +50,10 @@ def find_unfinished(catalog: Catalog, target: str, previous: Backup | None, now:
             if is_kept and (records := catalog.parts.of(backup.id)):
                 yield UnfinishedRun(backup, records)
 
-    return tuple(islice(with_records(), _MOST))
+    try:
+        return tuple(islice(with_records(), _MOST))
+    except CatalogError:
+        return ()  # as for a caller who may not read them: everything is stored
 
 
 def _since(previous: Backup | None, now: datetime) -> datetime:

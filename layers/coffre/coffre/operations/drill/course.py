@@ -70,7 +70,7 @@ class Course:
         """Return whether the next group will end in time, by the rate of those before; the first one is tried."""
         if not self._has_proven:
             return True
-        rate = self._size_bytes / self._seconds
+        rate = self._size_bytes / max(self._seconds, 0.001)
         needed = sum(map(estimated_bytes, self.waiting[0])) * _TIME_FACTOR
         return needed <= rate * (remaining_seconds - _RESERVE_SECONDS)
 

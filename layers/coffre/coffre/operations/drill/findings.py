@@ -76,10 +76,13 @@ class Found:
 
     def load(self, saved: DrillFindings) -> None:
         """Begin with what earlier invocations have found; times of this one are added."""
+        began_ms = self.phases_ms
         for name in DrillFindings.model_fields:
             value, own = getattr(saved, name), getattr(self, name)
             setattr(self, name, type(own)(value) if isinstance(own, list | set) else value)
         self.phases_ms = dict(saved.phases_ms)
+        for name, milliseconds in began_ms.items():
+            self._add_time(name, milliseconds)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

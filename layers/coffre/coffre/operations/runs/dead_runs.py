@@ -41,7 +41,7 @@ def settle_backup(
         catalog.complete_backup(completed(backup, *found))
         return None
     message = "The run stopped without reporting an error (killed, out of memory, or its deadline passed)."
-    if any(recorded_parts(vault, backup.target, backup.id)):
+    if next(recorded_parts(vault, backup.target, backup.id), None) is not None:
         message += (
             " What it had recorded as stored is kept for a day: the next backup of this target continues from it."
         )

@@ -1,0 +1,197 @@
+"""What a run has stored is recorded once, as soon as its packs are stored, and never fails the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import pytest
+from tests.unit.vault.test_history import LENGTH, _entry
+
+from coffre.model.backup import Backup, Status, Tier
+from coffre.model.errors import DeadlineError, StoreError
+from coffre.model.manifest import Entry, PackReference
+from coffre.operations.backup_database import part_recorder
+from coffre.operations.backup_database.part_recorder import PartRecorder
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.run import Run
+from coffre.operations.runs.watchdog import Watch
+from coffre.stores.directory import DirectoryStore
+from coffre.vault.entries import EntryWriter, write_lines
+from coffre.vault.pack import PackWriter
+from coffre.vault.part_records import read_part, recorded_parts
+from coffre.vault.vault import Vault
+
+RUN = "01K9X0000000000000000000AB"
+
+
+@dataclass
+class Packs:
+    """What the recorder looks at of a writer of packs."""
+
+    packs: list[PackReference] = field(default_factory=list)
+
+
+@dataclass
+class Writer:
+    """What it looks at of a writer of entries."""
+
+    entries: list[Entry] = field(default_factory=list)
+
+
+@dataclass
+class Scene:
+    scratch: Path
+    vault: Vault
+    known: dict[int, str] = field(default_factory=dict)
+
+    def recorder(self, *, has_catalog: bool = True) -> PartRecorder:
+        now = datetime(2026, 11, 28, tzinfo=UTC)
+        backup = Backup(id=RUN, target="shop", tiers=(Tier.MANUAL,), status=Status.IN_PROGRESS, created_at=now)
+        meter = Meter()
+        watch = Watch(meter, beat=lambda _: None, remaining_seconds=lambda: 900.0, stop=lambda: None)
+        recorded = self.known.__setitem__ if has_catalog else None
+        return PartRecorder(
+            self.vault, (), self.scratch, Run(backup, meter, watch, lambda: (), lambda _: None, recorded)
+        )
+
+    def recorded(self) -> list[list[str]]:
+        """The names in each record."""
+
+        def names(number: int) -> Iterator[str]:
+            part, _ = read_part(self.vault, "shop", RUN, number, self.scratch, sha256=self.known[number])
+            for line in part.entries.read_bytes().splitlines():
+                entry = Entry.model_validate_json(line)
+                assert {frame.pack for frame in entry.frames} <= {pack.key for pack in part.packs}
+                yield entry.name
+
+        return [list(names(number)) for number in recorded_parts(self.vault, "shop", RUN)]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    for name in ("vault", "scratch"):
+        (tmp_path / name).mkdir()
+    return Scene(tmp_path / "scratch", Vault(DirectoryStore(tmp_path / "vault")))
+
+
+def pack(number: int) -> PackReference:
+    key = f"v1/packs/{RUN}/{number:06d}-00000000-0000"
+    return PackReference(key=key, length=LENGTH, sha256="0" * 64, live_bytes=LENGTH)
+
+
+def begin(recorder: PartRecorder, number: int) -> tuple[Packs, Writer]:
+    packs, writer = Packs(), Writer()
+    recorder.begin(number, cast(PackWriter, packs), cast(EntryWriter, writer))
+    return packs, writer
+
+
+def test_an_entry_is_recorded_once_when_its_pack_is_stored(scene: Scene) -> None:
+    recorder = scene.recorder()
+    packs, writer = begin(recorder, 2)
+    writer.entries += [_entry("tables/c", pack(1)), _entry("tables/b", pack(2))]
+    recorder._record()
+    assert scene.recorded() == []
+
+    packs.packs += [pack(2)]
+    recorder._record()
+    recorder._record()
+    assert scene.recorded() == [["tables/b"]]
+
+    # And what is left of the part when it is finished
+    packs.packs += [pack(1)]
+    file = scene.scratch / "entries"
+    write_lines([_entry("tables/b", pack(2)), _entry("tables/c", pack(1))], file)
+    recorder.finish(2, file)
+    recorder._record()
+    recorder._record()
+    assert scene.recorded() == [["tables/b"], ["tables/c"]]
+
+
+def test_parts_are_recorded_in_the_order_of_their_names_and_in_records_that_are_not_large(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part_recorder, "_RECORD_BYTES", 800)
+    recorder = scene.recorder()
+    for number in (3, 1, 2):
+        packs, writer = begin(recorder, number)
+        packs.packs.append(pack(number))
+        writer.entries += [_entry(f"tables/{number}/{index}", pack(number)) for index in (1, 0)]
+
+    recorder._record()
+
+    assert scene.recorded() == [
+        ["tables/1/0", "tables/1/1"],
+        ["tables/2/0", "tables/2/1"],
+        ["tables/3/0", "tables/3/1"],
+    ]
+
+
+def test_frames_of_earlier_runs_are_named_with_their_packs(scene: Scene) -> None:
+    recorder = scene.recorder()
+    old = pack(7).model_copy(update={"key": pack(7).key.replace(RUN, RUN[:-1] + "C")})
+    recorder.begin_plan({old.key: old})
+    _, writer = begin(recorder, 1)
+    writer.entries.append(_entry("tables/a", old))
+
+    recorder._record()
+
+    assert scene.recorded() == [["tables/a"]]
+
+
+def test_of_a_plan_that_was_given_up_nothing_more_is_recorded(scene: Scene) -> None:
+    recorder = scene.recorder()
+    packs, writer = begin(recorder, 1)
+    packs.packs.append(pack(1))
+    writer.entries.append(_entry("tables/a", pack(1)))
+    recorder.begin_plan({})
+
+    recorder._record()
+
+    assert scene.recorded() == []
+
+
+def fails(recorder: PartRecorder, error: Exception) -> None:
+    """Let a run fail that has stored one entry."""
+    with recorder:
+        packs, writer = begin(recorder, 1)
+        packs.packs.append(pack(1))
+        writer.entries.append(_entry("tables/a", pack(1)))
+        raise error
+
+
+def test_an_error_records_what_is_stored_and_says_that_it_is_kept(scene: Scene) -> None:
+    error = DeadlineError("There was no time left.")
+
+    with pytest.raises(DeadlineError):
+        fails(scene.recorder(), error)
+
+    assert scene.recorded() == [["tables/a"]]
+    (note,) = error.__notes__
+    assert note == "What was stored (100 B) is kept for a day: the next backup of this target continues from there."
+
+
+def test_a_vault_that_refuses_records_fails_nothing_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise StoreError("The vault refuses it.", code="STORE_DENIED")
+
+    monkeypatch.setattr(DirectoryStore, "put", refuse)
+    error = DeadlineError("There was no time left.")
+
+    with pytest.raises(DeadlineError):
+        fails(scene.recorder(), error)
+
+    assert not hasattr(error, "__notes__")
+
+
+def test_without_a_catalog_nothing_is_recorded(scene: Scene) -> None:
+    error = DeadlineError("There was no time left.")
+
+    with pytest.raises(DeadlineError):
+        fails(scene.recorder(has_catalog=False), error)
+
+    assert scene.recorded() == []
+    assert not hasattr(error, "__notes__")

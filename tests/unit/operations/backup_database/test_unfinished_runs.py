@@ -1,0 +1,77 @@
+"""Which runs the next one continues from, and what a run that was killed leaves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from tests.unit.operations.conftest import Scene
+
+from coffre.model.backup import Backup, Failure
+from coffre.model.errors import CatalogError
+from coffre.operations.backup_database.unfinished_runs import find_unfinished
+from coffre.operations.runs.dead_runs import settle_backup
+from coffre.vault.part_records import StoredPart, write_part
+
+SHA256 = "f" * 64
+
+
+def unfinished(scene: Scene, age_days: float, *, target: str = "shop", records: int = 1) -> Backup:
+    """Leave a run that failed a minute after it began."""
+    backup = scene.begin(age_days, target=target)
+    for number in range(records):
+        scene.catalog.parts.add(backup.id, number, SHA256, scene.now)
+    failure = Failure(code="DEADLINE", message="There was no time left.")
+    return scene.catalog.fail_backup(backup.id, failure, backup.created_at + timedelta(minutes=1))
+
+
+def found(scene: Scene, previous: Backup | None) -> list[str]:
+    return [run.backup.id for run in find_unfinished(scene.catalog, "shop", previous, scene.now)]
+
+
+def test_runs_that_failed_since_the_previous_backup_and_within_a_day_are_found_the_newest_first(scene: Scene) -> None:
+    unfinished(scene, 1.1)
+    before = unfinished(scene, 0.9)
+    previous = scene.backup(0.8)
+    early, without_records = unfinished(scene, 0.7), unfinished(scene, 0.6, records=0)
+    late = unfinished(scene, 0.1, records=2)
+    unfinished(scene, 0.2, target="blog")
+    scene.begin(0.01)
+
+    assert found(scene, previous) == [late.id, early.id]
+    assert without_records.id not in found(scene, None)
+    assert found(scene, None) == [late.id, early.id, before.id]
+    assert dict(find_unfinished(scene.catalog, "shop", previous, scene.now)[0].records) == {0: SHA256, 1: SHA256}
+
+
+def test_of_many_only_the_newest_are_read(scene: Scene) -> None:
+    runs = [unfinished(scene, age) for age in (0.5, 0.4, 0.3, 0.2)]
+
+    assert found(scene, None) == [run.id for run in reversed(runs[1:])]
+
+
+def test_a_catalog_that_does_not_say_is_no_error(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    unfinished(scene, 0.2)
+
+    def refuse(_: str) -> dict[int, str]:
+        raise CatalogError("It refuses.")
+
+    monkeypatch.setattr(scene.catalog.parts, "of", refuse)
+    assert found(scene, None) == []
+
+
+def test_a_run_that_was_killed_says_whether_anything_of_it_is_kept(scene: Scene) -> None:
+    bare, kept = scene.begin(0.2), scene.begin(0.1)
+    file = scene.scratch / "lines"
+    file.write_bytes(b"")
+    write_part(scene.vault, "shop", kept.id, StoredPart(0, file, ()), ())
+
+    failures = []
+    for backup in (bare, kept):
+        ended = settle_backup(scene.catalog, scene.vault, backup, scene.now)
+        assert ended is not None
+        assert ended.failure is not None
+        failures.append(ended.failure.message)
+
+    assert "kept for a day" not in failures[0]
+    assert failures[1].endswith("is kept for a day: the next backup of this target continues from it.")
