@@ -13,7 +13,9 @@ from typing import Final
 import psycopg2.extensions
 from psycopg2 import sql
 
-SCHEMA: Final = "coffre_unfinished_restore"
+from coffre.model.names import UNFINISHED_RESTORE
+
+SCHEMA: Final = UNFINISHED_RESTORE
 ROWS: Final = "rows"
 """Slices of rows: the numbers of rows and milliseconds."""
 SALVAGED: Final = "salvaged"

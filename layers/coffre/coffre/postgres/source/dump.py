@@ -16,7 +16,7 @@ from typing import IO, Final, Self
 
 import psycopg2
 
-from coffre.model.names import qualified, quoted
+from coffre.model.names import UNFINISHED_RESTORE, qualified, quoted
 from coffre.model.target import DatabaseTarget
 from coffre.policy.slicing import Slice
 from coffre.postgres.archive import sql_ascii
@@ -196,10 +196,6 @@ class SliceReader:
             raise explain_query_error(self._connection, error) from error
 
 
-# What a restore that has not ended knows about itself (`postgres/destination/marks.py`) is no data.
-_UNFINISHED: Final = "coffre_unfinished_restore"
-
-
 def _selection(target: DatabaseTarget, *, also_exclude: Sequence[str] = ()) -> list[str]:
     """Return pg_dump's own options for the target's patterns: it knows best what they mean.
 
@@ -208,7 +204,7 @@ def _selection(target: DatabaseTarget, *, also_exclude: Sequence[str] = ()) -> l
     options = []
     for flag, patterns in (
         ("--schema", target.schemas.include),
-        ("--exclude-schema", (*target.schemas.exclude, _UNFINISHED)),
+        ("--exclude-schema", (*target.schemas.exclude, UNFINISHED_RESTORE)),
         ("--table-and-children", target.tables.include),
         ("--exclude-table-and-children", (*target.tables.exclude, *also_exclude)),
     ):
