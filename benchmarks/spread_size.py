@@ -72,10 +72,10 @@ def _measure(directory: Path, tables: int, slices: int) -> None:
     stored = _timed(
         "write the plan", lambda: write_plan(job.vault, header, plan, grouped(planned, divided.group_bytes))
     )
-    _records(job, planned)
+    known = _records(job, planned)
     print(f"{len(planned):,} parts are recorded")
     read = read_header(job.vault, backup.target, backup.id, stored.sha256)
-    manifest, _ = _timed("seal", lambda: seal_spread(job, read, _run(backup), {}))
+    manifest, _ = _timed("seal", lambda: seal_spread(job, read, _run(backup), lambda: known))
     body = len(manifest.model_dump_json(indent=1))
     print(f"{len(manifest.entries)} lists of entries, {len(manifest.packs):,} packs, manifest {body / 1e6:.1f} MB")
 
@@ -103,15 +103,16 @@ def _planned(tables: int, slices: int) -> tuple[list[TableExtent], list[Part]]:
     return extents, plan_parts(extents, by_block=True, streams=4, first_number=2, part_bytes=256 * 1024 * 1024)
 
 
-def _records(job: DatabaseBackupJob, parts: list[Part]) -> None:
+def _records(job: DatabaseBackupJob, parts: list[Part]) -> dict[int, str]:
     file = job.scratch / "record.jsonl"
     write_lines((), file)
-    write_part(job.vault, job.target.name, _ID, StoredPart(1, file, ()), job.recipients)
+    known = {1: write_part(job.vault, job.target.name, _ID, StoredPart(1, file, ()), job.recipients) or ""}
     for part in parts:
         packs, counts = _packs_of(part), {piece.table.oid: (1000, piece.size_bytes) for piece in part.slices}
         write_lines(_entries(part, packs), file)
         stored = StoredPart(part.number, file, tuple(packs), part.size_bytes, counts)
-        write_part(job.vault, job.target.name, _ID, stored, job.recipients)
+        known[part.number] = write_part(job.vault, job.target.name, _ID, stored, job.recipients) or ""
+    return known
 
 
 def _packs_of(part: Part) -> list[PackReference]:

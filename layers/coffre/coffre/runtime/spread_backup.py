@@ -181,7 +181,7 @@ class SpreadBackup:
         with scratch_directory() as scratch:
             job = self._job(of, children, scratch)
             found = self._settled_by_manifest(backup) or lifecycle.finish(
-                backup, lambda run: seal_spread(job, header, run, catalog.parts.of(backup.id))
+                backup, lambda run: seal_spread(job, header, run, lambda: catalog.parts.of(backup.id))
             )
         return self._runs.ended(of.target, _request(backup), _actor(header), found, of.context)
 

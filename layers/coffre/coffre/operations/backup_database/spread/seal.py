@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, Manifest, PackReference
@@ -17,13 +19,17 @@ from coffre.vault.layout import writer_of
 from coffre.vault.part_records import StoredPart, read_part, recorded_parts
 from coffre.vault.vault import Committed
 
+_LOOKS: Final = 4
+_PAUSE_SECONDS: Final = 1.0
+
 
 def seal_spread(
-    job: DatabaseBackupJob, header: SpreadHeader, run: Run, recorded: Mapping[int, str]
+    job: DatabaseBackupJob, header: SpreadHeader, run: Run, recorded: Callable[[], Mapping[int, str]]
 ) -> tuple[Manifest, Committed]:
     """Write the lists of entries, then the manifest, which commits the backup.
 
-    `recorded` are the SHA-256 of the records of parts, as far as the catalog has them.
+    `recorded` reads the SHA-256 of each record that a worker wrote. Others in the vault do not count: whoever may add
+    objects there could have put them.
 
     Raises
     ------
@@ -36,17 +42,29 @@ def seal_spread(
     first, last = header.parts
     numbers = list(recorded_parts(job.vault, header.target, header.backup_id))
     check_complete(range(first, last + 1), numbers)
+    known = _known(numbers, recorded)
     gathered = _Gathered(job, header)
     for number in numbers:
         run.watch.check()
         part, recipients = read_part(
-            job.vault, header.target, header.backup_id, number, job.scratch, sha256=recorded.get(number)
+            job.vault, header.target, header.backup_id, number, job.scratch, sha256=known[number]
         )
         if recipients != job.recipients:
             raise _other_recipients(number)
         gathered.add(part)
         part.entries.unlink()
     return commit(job, plan, gathered.sealed(), run)
+
+
+def _known(numbers: Sequence[int], recorded: Callable[[], Mapping[int, str]]) -> Mapping[int, str]:
+    """Return the hashes of all records. A worker adds one right after the record itself: it may be about to."""
+    for _ in range(_LOOKS):
+        known = recorded()
+        if known.keys() >= set(numbers):
+            return known
+        time.sleep(_PAUSE_SECONDS)
+    check_complete(numbers, sorted(known.keys() & set(numbers)))
+    return known
 
 
 class _Gathered:
